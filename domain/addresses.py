@@ -1,0 +1,48 @@
+"""Names within a ledger: of the ledger itself, of its accounts, and of the streams that hold their events.
+
+A stream's id is text that a person can read in SQL: `main/accounts/users:alice:wallet` (DESIGN.md, The journal).
+"""
+
+import re
+
+LEDGER_PATTERN = r"^[a-z][a-z0-9-]{0,62}$"
+ADDRESS_PATTERN = r"^[A-Za-z0-9_-]{1,64}(?::[A-Za-z0-9_-]{1,64}){0,9}$"
+MAX_ADDRESS_LENGTH = 255
+
+_LEDGER = re.compile(LEDGER_PATTERN[1:-1])
+_ADDRESS = re.compile(ADDRESS_PATTERN[1:-1])
+
+
+def is_ledger_name(text: str) -> bool:
+    """Tell whether the text can name a ledger."""
+    return _LEDGER.fullmatch(text) is not None
+
+
+def is_address(text: str) -> bool:
+    """Tell whether the text can be an account's address: 1 to 10 segments joined by colons."""
+    return len(text) <= MAX_ADDRESS_LENGTH and _ADDRESS.fullmatch(text) is not None
+
+
+def ledger_stream(ledger: str) -> str:
+    """Return the id of the stream of the ledger's own events."""
+    return f"{ledger}/ledger"
+
+
+def account_stream(ledger: str, address: str) -> str:
+    """Return the id of the stream of an account's events."""
+    return f"{ledger}/accounts/{address}"
+
+
+def transaction_stream(ledger: str, transaction_id: str) -> str:
+    """Return the id of the stream of a transaction's events."""
+    return f"{ledger}/transactions/{transaction_id}"
+
+
+def ledger_of(stream: str) -> str:
+    """Return the name of the ledger that a stream belongs to."""
+    return stream.partition("/")[0]
+
+
+def name_of(stream: str) -> str:
+    """Return what a stream is called within its kind: an account's address, a transaction's id."""
+    return stream.split("/", 2)[-1]

@@ -1,0 +1,26 @@
+"""Which noun folds which event: the one table of all event types of the journal."""
+
+from collections.abc import Iterable
+
+from domain import accounts, ledgers, transactions
+from domain.events import Event, Recorded, State
+
+EVENT_TYPES: dict[str, type[Event]] = {
+    event_type.TOPIC: event_type for noun in (ledgers, accounts, transactions) for event_type in noun.EVENTS
+}
+
+_EVOLVE = {
+    event_type: noun.evolve for noun in (ledgers, accounts, transactions) for event_type in noun.EVENTS
+}
+
+
+def evolve(state: State, recorded: Recorded) -> State:
+    """Return the state of an aggregate after an event of its stream."""
+    return _EVOLVE[type(recorded.event)](state, recorded)
+
+
+def fold(state: State, history: Iterable[Recorded]) -> State:
+    """Return the state of an aggregate after events of its stream, in order."""
+    for recorded in history:
+        state = _EVOLVE[type(recorded.event)](state, recorded)
+    return state

@@ -1,0 +1,187 @@
+"""Why the ledger refuses: one class for each problem code, its docstring being the words a caller reads.
+
+The families say who must act. A `RuleRefusal` of a keyed request is recorded and replayed for ever; every other
+refusal leaves nothing behind and its idempotency key stays free (the contract's table of problem codes).
+"""
+
+from typing import ClassVar
+
+
+class LedgerError(Exception):
+    """The request was refused."""
+
+    code: ClassVar[str]
+    position: int | None = None
+    """The newest position of the journal when the request was refused, where the journal was asked."""
+
+    def __init__(self, detail: str | None = None) -> None:
+        self.detail = detail or self.explanation()
+        super().__init__(self.detail)
+
+    @classmethod
+    def explanation(cls) -> str:
+        """Return what the code means, in words, without anything of the request."""
+        return " ".join((cls.__doc__ or "").split())
+
+
+class NotFound(LedgerError):
+    """What the request names does not exist."""
+
+
+class LedgerNotFound(NotFound):
+    """There is no ledger of this name."""
+
+    code = "ledger_not_found"
+
+
+class AccountNotFound(NotFound):
+    """There is no account at this address in the ledger."""
+
+    code = "account_not_found"
+
+
+class TransactionNotFound(NotFound):
+    """There is no transaction with this id in the ledger."""
+
+    code = "transaction_not_found"
+
+
+class OperationUnknown(NotFound):
+    """No request with this idempotency key was recorded. Sending it, or sending it again, is safe."""
+
+    code = "operation_unknown"
+
+
+class ProjectionNotFound(NotFound):
+    """There is no projection of this name."""
+
+    code = "projection_not_found"
+
+
+class Invalid(LedgerError):
+    """The request can never be accepted as it is."""
+
+
+class InvalidRequest(Invalid):
+    """The request does not have the shape that the contract asks for; `errors` points at each place."""
+
+    code = "invalid_request"
+
+    def __init__(self, pointer: str, detail: str) -> None:
+        super().__init__()
+        self.errors = [{"pointer": pointer, "detail": detail}]
+
+
+class IdempotencyKeyReused(Invalid):
+    """This idempotency key was used before with another request. Use a new key for a new request."""
+
+    code = "idempotency_key_reused"
+
+
+class UnbalancedTransaction(Invalid):
+    """Debits and credits differ in at least one asset; each asset of a transaction must balance."""
+
+    code = "unbalanced_transaction"
+
+
+class VersionMismatch(LedgerError):
+    """The account has changed since the version named in If-Match."""
+
+    code = "version_mismatch"
+
+
+class RuleRefusal(LedgerError):
+    """A business rule refuses the request."""
+
+
+class LedgerExists(RuleRefusal):
+    """A ledger of this name exists with other attributes."""
+
+    code = "ledger_exists"
+
+
+class AccountExists(RuleRefusal):
+    """An account was opened at this address with other attributes."""
+
+    code = "account_exists"
+
+
+class AssetScaleConflict(RuleRefusal):
+    """The asset's code is in use in this ledger with another scale; a code has one scale for ever."""
+
+    code = "asset_scale_conflict"
+
+
+class AccountClosed(RuleRefusal):
+    """An account of the request is closed."""
+
+    code = "account_closed"
+
+
+class AccountFrozen(RuleRefusal):
+    """An account of the request is frozen."""
+
+    code = "account_frozen"
+
+
+class AmountOverflow(RuleRefusal):
+    """A total, balance or available amount would leave the range ±(2^53−1)."""
+
+    code = "amount_overflow"
+
+
+class InsufficientFunds(RuleRefusal):
+    """The transaction would lower an account's available amount to below its min_balance."""
+
+    code = "insufficient_funds"
+
+
+class BalanceLimitExceeded(RuleRefusal):
+    """The transaction would raise an account's balance, with what is pending, to above its max_balance."""
+
+    code = "balance_limit_exceeded"
+
+
+class Unavailable(LedgerError):
+    """The service cannot answer now. Try again with the same idempotency key."""
+
+
+class Overloaded(Unavailable):
+    """Too many requests are waiting. Nothing of this one was recorded; try again shortly."""
+
+    code = "overloaded"
+
+
+class JournalUnavailable(Unavailable):
+    """The journal cannot be written or read now. What became of the request is answered by its idempotency key."""
+
+    code = "journal_unavailable"
+
+    def __init__(self, reason: str, detail: str | None = None) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+class ProjectionBehind(Unavailable):
+    """The projection has not reached the position that the request named within the time it would wait."""
+
+    code = "projection_behind"
+
+    def __init__(self, position: int, head: int, state: str) -> None:
+        super().__init__()
+        self.position = position
+        self.head = head
+        self.state = state
+
+
+# The contract's order: of several refusals of one request, the first in this list is given.
+RULE_PRECEDENCE: tuple[type[RuleRefusal], ...] = (
+    LedgerExists,
+    AccountExists,
+    AssetScaleConflict,
+    AccountClosed,
+    AccountFrozen,
+    AmountOverflow,
+    InsufficientFunds,
+    BalanceLimitExceeded,
+)

@@ -1,0 +1,420 @@
+"""The write path: lock, catch up, decide, append, commit; one database transaction for all that wait.
+
+Commands that arrive while a commit is under way are decided together in the next one, by the one writer thread of the
+process. As the decision is made under the head's lock there are no conflicts to retry, and a hot account costs the same
+as a thousand cold ones. Any number of processes may do so at once: the lock serialises their batches, and a writer that
+finds the head moved first reads what the others appended (DESIGN.md, The write path).
+
+When much waits, the next batch is decided while the database still commits the last one, on the states that the last
+one leaves. That is a guess, and it is checked: the head, once locked, must be where the guess began. If it is not, or
+if the last batch failed, what was decided ahead is forgotten and decided again under the lock.
+"""
+
+import gc
+import threading
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain, islice
+from time import monotonic, sleep
+from typing import NamedTuple
+
+import psycopg
+import structlog
+
+from domain.accounts import Account
+from domain.aggregates import evolve
+from domain.commands import Command, Outcome
+from domain.errors import JournalUnavailable, LedgerError, Overloaded
+from domain.events import Envelope, Event, Recorded, State
+from domain.journal.database import Database
+from domain.journal.encoding import decode, encode_envelope, encode_event
+from domain.journal.reader import Unreadable, fold_rows
+from domain.journal.snapshots import Snapshotter
+from domain.journal.writer import JournalWriter, Rows
+from domain.ledgers import Ledger
+from domain.times import EARLIEST, Instant
+
+MAX_BATCH_COMMANDS = 1_000
+MAX_WAITING_COMMANDS = 20_000
+MAX_CACHED_AGGREGATES = 200_000
+MAX_CATCH_UP_EVENTS = 5_000
+PATIENCE_SECONDS = 15.0
+RECONNECT_SECONDS = 0.1
+# Below this, waiting for the commit gathers a larger batch, and that saves more than deciding ahead does.
+MIN_COMMANDS_AHEAD = 200
+BATCHES_NOT_AHEAD_AFTER_A_MISS = 50
+
+_OUT_OF_REACH = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction)
+
+_log = structlog.get_logger(__name__)
+
+Result = Outcome | Exception
+Reply = Callable[[Sequence[Result]], None]
+Submission = tuple[Sequence[Command], Reply]
+
+
+class HeadMoved(Exception):
+    """Another writer has appended since the batch was decided ahead."""
+
+
+class Batch(NamedTuple):
+    """Commands decided together: the states that they began from, what they append, what they will be answered."""
+
+    began_at: int
+    before: dict[str, State]
+    rows: Rows
+    results: list[Result]
+    recorded_at: Instant
+    decided_at_seconds: float
+
+
+class UnderWay(NamedTuple):
+    """A batch that the other thread commits now."""
+
+    submissions: list[Submission]
+    batch: Batch
+    committed: "Future[None]"
+
+
+class GroupCommit:
+    """Decides and commits commands in batches, in a thread of its own."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Callable[[], Instant],
+        observe: Callable[[int, int, float], None] = lambda commands, events, seconds: None,
+    ) -> None:
+        """`observe` is told of each batch: commands, events, seconds from its decision to its commit."""
+        self._clock = clock
+        self._observe = observe
+        self._snapshotter = Snapshotter(database)
+        self._writer = JournalWriter(database, "tallystick writer")
+        self._reader_ahead = JournalWriter(database, "tallystick reader ahead")
+        self._committer = ThreadPoolExecutor(1, "commit")
+        self._cache: dict[str, State] = {}
+        self._cache_position = 0
+        self._recorded_at = EARLIEST
+        self._not_ahead = 0
+        self._waiting: deque[Submission] = deque()
+        self._waiting_commands = 0
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="group commit", daemon=True)
+        self.position = 0
+        """The newest position of the journal that this writer knows to be committed."""
+
+    @property
+    def waiting_commands(self) -> int:
+        """How many commands wait for the next batch."""
+        return self._waiting_commands
+
+    def start(self) -> None:
+        """Begin to commit.
+
+        Makes the collector of cycles run seldom in this process: the aggregates in the cache are many and without
+        cycles, and going through them with the default thresholds costs a third of the throughput.
+        """
+        gc.set_threshold(100_000, 50, 1000)
+        self._snapshotter.start()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Refuse new commands, commit those that wait, then end."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        self._thread.join()
+        self._committer.shutdown()
+        self._snapshotter.stop()
+        self._writer.disconnect()
+        self._reader_ahead.disconnect()
+
+    def submit(self, commands: Sequence[Command], reply: Reply) -> None:
+        """Queue commands to be decided in order in one transaction.
+
+        `reply` is called once, in the writer's thread and only after the commit, with an `Outcome` for each command
+        or the exception that refused it. Raises `Overloaded` when too much waits, and `JournalUnavailable` once
+        stopping.
+        """
+        with self._changed:
+            if self._stopping:
+                raise JournalUnavailable("stopping")
+            if self._waiting_commands and self._waiting_commands + len(commands) > MAX_WAITING_COMMANDS:
+                raise Overloaded
+            self._waiting.append((commands, reply))
+            self._waiting_commands += len(commands)
+            self._changed.notify()
+
+    def _run(self) -> None:
+        under_way: UnderWay | None = None
+        while (submissions := self._collect(under_way)) or under_way:
+            commands = [command for submitted, _ in submissions for command in submitted]
+            ahead = self._decide_ahead(commands) if self._is_worth_deciding_ahead(commands) else None
+            if under_way and not self._finish(under_way, ahead):
+                ahead = None
+            under_way = None
+            if ahead:
+                committed = self._committer.submit(self._commit_ahead, ahead)
+                committed.add_done_callback(self._wake)
+                under_way = UnderWay(submissions, ahead, committed)
+            elif commands:
+                _reply(submissions, self._commit(commands))
+
+    def _collect(self, under_way: UnderWay | None) -> list[Submission]:
+        """Return what waits. With a batch under way: many commands, or nothing once it is committed."""
+        submissions: list[Submission] = []
+        commands = 0
+        with self._changed:
+            while not self._enough_waits(under_way):
+                self._changed.wait()
+            if under_way and self._waiting_commands < MIN_COMMANDS_AHEAD:
+                return submissions
+            while self._waiting and commands < MAX_BATCH_COMMANDS:
+                submissions.append(self._waiting.popleft())
+                commands += len(submissions[-1][0])
+            self._waiting_commands -= commands
+        return submissions
+
+    def _enough_waits(self, under_way: UnderWay | None) -> bool:
+        if under_way:
+            return self._waiting_commands >= MIN_COMMANDS_AHEAD or under_way.committed.done()
+        return self._waiting_commands > 0 or self._stopping
+
+    def _wake(self, _: "Future[None]") -> None:
+        with self._changed:
+            self._changed.notify()
+
+    # Under the lock: how every batch can be committed, and how those decided ahead are when the guess fails.
+
+    def _commit(
+        self, commands: Sequence[Command], in_doubt: Batch | None = None, give_up_at: float | None = None
+    ) -> Sequence[Result]:
+        """Return a result for each command, whatever happens.
+
+        `in_doubt` is these commands decided before, if their commit was asked for and never acknowledged.
+        """
+        give_up_at = give_up_at or monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                batch = self._decide_under_lock(commands, in_doubt)
+                if batch is None:
+                    assert in_doubt is not None
+                    return in_doubt.results
+                in_doubt = batch
+                self._commit_decided(batch)
+                return batch.results
+            except _OUT_OF_REACH as error:
+                self._writer.disconnect()
+                _log.warning("journal out of reach", error=type(error).__name__, commands=len(commands))
+                if monotonic() > give_up_at:
+                    return [JournalUnavailable("unreachable") for _ in commands]
+                sleep(RECONNECT_SECONDS)
+            except Exception as error:  # noqa: BLE001  whatever it is, each command must be answered
+                self._writer.disconnect()
+                if len(commands) == 1:
+                    _log.exception("command failed", command=type(commands[0]).__name__)
+                    return [error]
+                # A command that the database or a fault of ours refuses must affect only itself.
+                return list(chain(*(self._commit([command], None, give_up_at) for command in commands)))
+
+    def _decide_under_lock(self, commands: Sequence[Command], in_doubt: Batch | None) -> Batch | None:
+        """Take the head's lock, make the cache exact, decide; None if the batch in doubt is found committed."""
+        needed = _streams(commands)
+        cold = needed - self._cache.keys()
+        head, rows = self._writer.lock(list(cold))
+        if in_doubt and in_doubt.rows.positions and self._writer.holds(in_doubt.rows):
+            _log.info("commit in doubt had taken place", position=in_doubt.rows.positions[-1])
+            self._writer.release()
+            return None
+        self._catch_up(head.position)
+        self._warm(cold, rows)
+        if forgotten := needed - self._cache.keys():
+            self._warm(forgotten, self._writer.load(list(forgotten)))
+        self.position = head.position
+        self._recorded_at = head.recorded_at
+        return self._decide(commands, needed)
+
+    def _commit_decided(self, batch: Batch) -> None:
+        try:
+            self._append(batch)
+        except BaseException:
+            self._undo(batch)
+            raise
+        self._committed(batch, {})
+
+    def _append(self, batch: Batch) -> None:
+        if batch.rows.positions:
+            self._writer.append(batch.rows, batch.recorded_at)
+        else:
+            self._writer.release()
+
+    def _catch_up(self, head: int) -> None:
+        """Apply to the cached aggregates what others appended since this writer last held the lock."""
+        if head - self._cache_position > MAX_CATCH_UP_EVENTS:
+            self._cache.clear()
+        elif head != self._cache_position:
+            for stream, version, topic, state, position in self._writer.between(self._cache_position, head):
+                if stream in self._cache:
+                    try:
+                        recorded = decode(stream, version, topic, state, position)
+                        self._cache[stream] = evolve(self._cache[stream], recorded)
+                    except Exception:  # noqa: BLE001  loading it anew, if need be, will tell what is wrong
+                        del self._cache[stream]
+        self._cache_position = head
+
+    # Ahead of the lock.
+
+    def _is_worth_deciding_ahead(self, commands: Sequence[Command]) -> bool:
+        self._not_ahead = max(0, self._not_ahead - 1)
+        return len(commands) >= MIN_COMMANDS_AHEAD and self.position > 0 and not self._not_ahead
+
+    def _decide_ahead(self, commands: Sequence[Command]) -> Batch | None:
+        """Decide on the states that the batch under way leaves; None if that cannot be done now."""
+        needed = _streams(commands)
+        try:
+            cold = needed - self._cache.keys()
+            self._warm(cold, self._reader_ahead.load(list(cold)))
+            return self._decide(commands, needed)
+        except Exception as error:  # noqa: BLE001
+            # Under the lock, where it is tried again, the error will be judged.
+            _log.info("could not decide ahead", error=type(error).__name__)
+            self._reader_ahead.disconnect()
+            return None
+
+    def _commit_ahead(self, batch: Batch) -> None:
+        """Commit in the other thread what was decided ahead; raise `HeadMoved` if the guess was wrong."""
+        head, _ = self._writer.lock(())
+        if head.position != batch.began_at:
+            self._writer.release()
+            raise HeadMoved
+        self._append(batch)
+
+    def _finish(self, under_way: UnderWay, ahead: Batch | None) -> bool:
+        """Wait for the batch under way and answer it; False if what was decided after it must be forgotten."""
+        submissions, batch, committed = under_way
+        try:
+            committed.result()
+        except Exception as error:  # noqa: BLE001  under the lock, where it is tried again, it will be judged
+            _log.info("deciding ahead missed", error=type(error).__name__)
+            self._not_ahead = BATCHES_NOT_AHEAD_AFTER_A_MISS
+            if ahead:
+                self._undo(ahead)
+            self._undo(batch)
+            in_doubt = None if isinstance(error, HeadMoved) else batch
+            if in_doubt:
+                self._writer.disconnect()
+            commands = [command for submitted, _ in submissions for command in submitted]
+            _reply(submissions, self._commit(commands, in_doubt))
+            return False
+        self._committed(batch, ahead.before if ahead else {})
+        _reply(submissions, batch.results)
+        return True
+
+    # Deciding, in memory.
+
+    def _decide(self, commands: Sequence[Command], needed: Collection[str]) -> Batch:
+        self._recorded_at = max(self._clock(), self._recorded_at)
+        before = {stream: self._cache[stream] for stream in needed}
+        rows = Rows([], [], [], [], [])
+        batch = Batch(self._cache_position, before, rows, [], self._recorded_at, monotonic())
+        try:
+            for command in commands:
+                batch.results.append(self._result(command, batch))
+        except BaseException:
+            self._undo(batch)
+            raise
+        return batch
+
+    def _result(self, command: Command, batch: Batch) -> Result:
+        try:
+            decision = command.decide(self._read, batch.recorded_at)
+        except LedgerError as refusal:
+            refusal.position = self._cache_position
+            return refusal
+        if decision.events:
+            self._stage(command, decision.events, batch)
+        state = self._cache[decision.stream]
+        position = state.position if decision.replayed else self._cache_position
+        return Outcome(state, bool(decision.events), decision.replayed, position)
+
+    def _read(self, stream: str) -> State:
+        state = self._cache[stream]
+        if isinstance(state, Unreadable):
+            raise JournalUnavailable(state.reason)
+        return state
+
+    def _stage(self, command: Command, events: Iterable[tuple[str, Event]], batch: Batch) -> None:
+        """Apply the events to the cached aggregates and add them to the rows to append."""
+        actor, correlation_id, traceparent = command.context
+        envelope = Envelope(
+            recorded_at=batch.recorded_at,
+            actor=actor,
+            correlation_id=correlation_id,
+            causation_id=command.causation_id,
+            idempotency_key=command.idempotency_key,
+            traceparent=traceparent,
+        )
+        encoded = encode_envelope(envelope)
+        streams, versions, topics, states, positions = batch.rows
+        position = self._cache_position
+        for stream, event in events:
+            position += 1
+            state = self._cache[stream]
+            version = 1 if state is None else state.version + 1
+            self._cache[stream] = evolve(state, Recorded(stream, version, position, envelope, event))
+            streams.append(stream)
+            versions.append(version)
+            topics.append(event.TOPIC)
+            states.append(encode_event(event, encoded))
+            positions.append(position)
+        self._cache_position = position
+
+    # The cache: aggregates as they are at `_cache_position`, those of batches decided but not yet committed included.
+
+    def _warm(self, streams: Iterable[str], rows: Iterable[tuple[str, int, str, bytes, int]]) -> None:
+        states = fold_rows(rows)
+        for stream in streams:
+            self._cache[stream] = states.get(stream)
+
+    def _forget(self, streams: Iterable[str]) -> None:
+        for stream in streams:
+            self._cache.pop(stream, None)
+
+    def _undo(self, batch: Batch) -> None:
+        """Take back what deciding a batch did to the cache: what it touched is loaded anew when needed."""
+        self._forget(batch.before)
+        self._cache_position = batch.began_at
+
+    def _committed(self, batch: Batch, since: Mapping[str, State]) -> None:
+        """Take note of a commit: offer snapshots, and keep in the cache what the next batches may need.
+
+        `since` are the states that a batch decided since began from: of these streams the cache holds what is not
+        committed yet.
+        """
+        self.position = batch.rows.positions[-1] if batch.rows.positions else batch.began_at
+        self._observe(len(batch.results), len(batch.rows.positions), monotonic() - batch.decided_at_seconds)
+        for stream, before in batch.before.items():
+            after = since[stream] if stream in since else self._cache.get(stream)
+            self._snapshotter.consider(stream, before, after)
+            # A transaction's outcome is final, and what is absent or unreadable is looked up anew each time.
+            if stream not in since and not isinstance(after, Account | Ledger):
+                self._cache.pop(stream, None)
+        excess = len(self._cache) - MAX_CACHED_AGGREGATES
+        if excess > 0:
+            self._forget([stream for stream in islice(self._cache, 2 * excess) if stream not in since])
+
+
+def _streams(commands: Sequence[Command]) -> set[str]:
+    return {stream for command in commands for stream in command.streams()}
+
+
+def _reply(submissions: Sequence[Submission], results: Sequence[Result]) -> None:
+    first = 0
+    for submitted, reply in submissions:
+        try:
+            reply(results[first : first + len(submitted)])
+        except Exception:  # noqa: BLE001  the asker's fault must not end the writer
+            _log.exception("reply failed")
+        first += len(submitted)

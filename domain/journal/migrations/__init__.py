@@ -1,0 +1,84 @@
+"""Migrations: the only place where the journal's schema is made or changed.
+
+Numbered SQL files are applied in order, each once, in one transaction under a lock, so that any number of processes
+may start at once on an empty database.
+"""
+
+from importlib.resources import files
+
+from psycopg import Connection, errors
+from psycopg.rows import TupleRow
+from psycopg.sql import SQL, Identifier
+
+from domain.journal.database import SERVICE_ROLE, Database
+
+# Any number will do that no other program takes as an advisory lock in this database.
+_LOCK = 7_425_109_116_001
+
+
+def migrate(database: Database) -> list[str]:
+    """Bring the schema up to date and return the names of the migrations applied now.
+
+    Migrations of a newer release are left alone, so that a release can be rolled back. Raises
+    `psycopg.OperationalError` if the database is out of reach.
+    """
+    with database.connect_as_owner("tallystick migrate") as connection, connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        service = _ensure_service_role(connection)
+        _ensure_schema(connection, database.schema, service)
+        pending = _pending(connection)
+        for name, text in pending:
+            _apply(connection, name, text, database.schema, service)
+        return [name for name, _ in pending]
+
+
+def latest() -> str:
+    """Return the name of the last migration that this release knows."""
+    return _known()[-1][0]
+
+
+def _known() -> list[tuple[str, str]]:
+    folder = files(__package__)
+    names = sorted(item.name for item in folder.iterdir() if item.name.endswith(".sql"))
+    return [(name.removesuffix(".sql"), folder.joinpath(name).read_text(encoding="utf-8")) for name in names]
+
+
+def _pending(connection: Connection[TupleRow]) -> list[tuple[str, str]]:
+    applied = {name for (name,) in connection.execute("SELECT name FROM migrations").fetchall()}
+    return [(name, text) for name, text in _known() if name not in applied]
+
+
+def _apply(connection: Connection[TupleRow], name: str, text: str, schema: str, service: str) -> None:
+    quoted = {":service": Identifier(service).as_string(), ":schema": Identifier(schema).as_string()}
+    for placeholder, identifier in quoted.items():
+        text = text.replace(placeholder, identifier)
+    connection.execute(text.encode())
+    connection.execute("INSERT INTO migrations (name) VALUES (%s)", (name,))
+
+
+def _ensure_schema(connection: Connection[TupleRow], schema: str, service: str) -> None:
+    connection.execute(SQL("CREATE SCHEMA IF NOT EXISTS {}").format(Identifier(schema)))
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS migrations"
+        " (name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
+    )
+    grant = "GRANT USAGE ON SCHEMA {} TO {}; GRANT SELECT ON migrations TO {}"
+    connection.execute(SQL(grant).format(Identifier(schema), Identifier(service), Identifier(service)))
+
+
+def _ensure_service_role(connection: Connection[TupleRow]) -> str:
+    """Return the role to grant the service's rights to: its own, or the login where that may not be made.
+
+    Roles belong to the whole cluster, so other databases may be making the same one now: that is no error.
+    """
+    role = Identifier(SERVICE_ROLE)
+    try:
+        with connection.transaction():
+            connection.execute(SQL("CREATE ROLE {} NOLOGIN; GRANT {} TO CURRENT_USER").format(role, role))
+    except (errors.DuplicateObject, errors.UniqueViolation):
+        pass
+    except errors.InsufficientPrivilege:
+        row = connection.execute("SELECT current_user").fetchone()
+        assert row is not None
+        return str(row[0])
+    return SERVICE_ROLE

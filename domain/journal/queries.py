@@ -1,0 +1,20 @@
+"""SQL in files: each query named by a line `-- name: …`, its comment saying why it is as it is."""
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+
+_NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
+
+
+@cache
+def load(package: str, filename: str) -> Mapping[str, str]:
+    """Return the queries of a file beside the modules of a package, by name, comments left out."""
+    parts = _NAME.split(files(package).joinpath(filename).read_text(encoding="utf-8"))
+    return {name: _statement(text) for name, text in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def _statement(text: str) -> str:
+    lines = (line for line in text.splitlines() if not line.lstrip().startswith("--"))
+    return "\n".join(lines).strip().removesuffix(";")

@@ -1,0 +1,131 @@
+"""The application: commands go in through the group commit, confirmation reads fold the aggregate from the journal.
+
+It is an application of the eventsourcing library, whose notification log, mapper and recorders work on it as its
+documentation says; only saving is done in batches.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from eventsourcing.application import Application
+from eventsourcing.persistence import InterfaceError, OperationalError
+
+from domain.accounts import Account, existing_account
+from domain.addresses import account_stream, ledger_stream, transaction_stream
+from domain.commands import Command, Outcome
+from domain.errors import JournalUnavailable, OperationUnknown
+from domain.events import State
+from domain.group_commit import GroupCommit, Reply, Result
+from domain.journal.database import Database
+from domain.journal.factory import DATABASE_URL, SCHEMA, JournalFactory
+from domain.journal.reader import Unreadable, read_aggregates
+from domain.ledgers import Ledger as Book
+from domain.ledgers import existing_ledger
+from domain.operations import operation_id
+from domain.times import Instant, instant
+from domain.transactions import Transaction, existing_transaction
+
+
+def system_clock() -> Instant:
+    """Return the present instant."""
+    return instant(datetime.now(UTC))
+
+
+class Reading(NamedTuple):
+    """The states of some streams, and the head of the journal at an instant not later than that of any of them."""
+
+    states: tuple[State, ...]
+    head: int
+
+
+class Ledger(Application[str]):
+    """Every command and every confirmation read of one installation."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Callable[[], Instant] = system_clock,
+        observe: Callable[[int, int, float], None] = lambda commands, events, seconds: None,
+    ) -> None:
+        super().__init__(
+            {
+                "PERSISTENCE_MODULE": "domain.journal.factory:JournalFactory",
+                DATABASE_URL: database.url,
+                SCHEMA: database.schema,
+            }
+        )
+        assert isinstance(self.factory, JournalFactory)
+        self.datastore = self.factory.datastore
+        """The pool of connections of readers, whose rows are dictionaries."""
+        self.group_commit = GroupCommit(database, clock, observe)
+
+    def start(self) -> None:
+        """Begin to take commands."""
+        self.group_commit.start()
+
+    def close(self) -> None:
+        """Commit what waits and end."""
+        self.group_commit.stop()
+        super().close()
+
+    def submit(self, commands: Sequence[Command], reply: Reply) -> None:
+        """Queue commands; see `GroupCommit.submit`."""
+        self.group_commit.submit(commands, reply)
+
+    def execute(self, *commands: Command) -> "Future[Sequence[Result]]":
+        """Queue commands and return what will become of each of them, once it is durable."""
+        results: Future[Sequence[Result]] = Future()
+        self.group_commit.submit(commands, results.set_result)
+        return results
+
+    def perform(self, command: Command) -> Outcome:
+        """Carry out one command and return its outcome, or raise what refused it."""
+        (result,) = self.execute(command).result()
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def head(self) -> int:
+        """Return the newest position of the journal, 0 while it is empty."""
+        return self._read().head
+
+    def book(self, ledger: str) -> tuple[Book, int]:
+        """Return a ledger and the head; raise `LedgerNotFound`."""
+        states, head = self._read(ledger_stream(ledger))
+        return existing_ledger(states[0]), head
+
+    def account(self, ledger: str, address: str) -> tuple[Account, int]:
+        """Return an account and the head; raise, in this order, `LedgerNotFound` and `AccountNotFound`."""
+        states, head = self._read(ledger_stream(ledger), account_stream(ledger, address))
+        existing_ledger(states[0])
+        return existing_account(states[1]), head
+
+    def transaction(self, ledger: str, transaction_id: str) -> tuple[Transaction, int]:
+        """Return a transaction and the head; raise, in this order, `LedgerNotFound` and `TransactionNotFound`."""
+        states, head = self._read(ledger_stream(ledger), transaction_stream(ledger, transaction_id))
+        existing_ledger(states[0])
+        return existing_transaction(states[1]), head
+
+    def operation(self, ledger: str, key: str) -> tuple[Transaction, int]:
+        """Return what a keyed request made and the head; raise `LedgerNotFound` or `OperationUnknown`."""
+        states, head = self._read(
+            ledger_stream(ledger), transaction_stream(ledger, operation_id(ledger, key))
+        )
+        existing_ledger(states[0])
+        if states[1] is None:
+            raise OperationUnknown
+        return existing_transaction(states[1]), head
+
+    def _read(self, *streams: str) -> Reading:
+        """Fold streams from the journal on the primary: every write acknowledged before now is seen."""
+        try:
+            with self.datastore.get_connection() as connection:
+                states, head = read_aggregates(connection, streams)
+        except (OperationalError, InterfaceError) as error:
+            raise JournalUnavailable("unreachable") from error
+        for state in states:
+            if isinstance(state, Unreadable):
+                raise JournalUnavailable(state.reason)
+        return Reading(states, head)

@@ -1,0 +1,23 @@
+"""Instants as text: RFC 3339 in UTC with six digits of fraction, always.
+
+In this one form text order is time order, so decisions compare instants without parsing them, and what is stored is
+what is shown. Clocks are read at the edge and passed in.
+"""
+
+from datetime import UTC, datetime
+
+Instant = str
+
+FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
+EARLIEST: Instant = "0001-01-01T00:00:00.000000Z"
+
+
+def instant(moment: datetime) -> Instant:
+    """Return the instant of an aware datetime."""
+    text = moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+    return text + "Z"
+
+
+def moment(instant: Instant) -> datetime:
+    """Return the aware datetime of an instant."""
+    return datetime.fromisoformat(instant)

@@ -1,0 +1,1 @@
+"""The commands: the service itself, and the tools of those who operate it."""

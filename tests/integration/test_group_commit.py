@@ -1,0 +1,252 @@
+"""The write path on a real journal: nothing lost, nothing twice, a failure is its own."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psycopg
+import pytest
+
+from domain import group_commit
+from domain.accounts import Account
+from domain.addresses import account_stream
+from domain.aggregates import evolve
+from domain.commands import Outcome
+from domain.errors import (
+    AccountNotFound,
+    IdempotencyKeyReused,
+    JournalUnavailable,
+    LedgerNotFound,
+    Overloaded,
+    UnbalancedTransaction,
+)
+from domain.events import State
+from domain.journal.database import Database
+from domain.ledger import Ledger
+from domain.transactions import Entry, PostTransaction
+from tests.ledgers import folded, history, open_accounts, outcomes, running, transfer
+
+pytestmark = pytest.mark.integration
+
+
+def balances(ledger: Ledger, *addresses: str) -> list[int]:
+    return [ledger.account("main", address)[0].balance for address in addresses]
+
+
+def test_a_command_that_fails_affects_only_itself(database: Database) -> None:
+    with running(database) as ledger:
+        open_accounts(ledger, "a", "b")
+        unbalanced = transfer("a", "b", 1)._replace(
+            entries=(
+                Entry(account="a", direction="debit", amount=1),
+                Entry(account="b", direction="credit", amount=2),
+            )
+        )
+        results = ledger.execute(
+            transfer("a", "b", 5),
+            transfer("a", "nobody", 5),
+            unbalanced,
+            transfer("a", "b", 5, book="other"),
+            transfer("a", "b", 7),
+        ).result()
+        assert [type(result) for result in results] == [
+            Outcome,
+            AccountNotFound,
+            UnbalancedTransaction,
+            LedgerNotFound,
+            Outcome,
+        ]
+        assert balances(ledger, "a", "b") == [-12, 12]
+
+
+class Faulty(PostTransaction):
+    """A command with a fault of ours."""
+
+    def decide(self, *_: object) -> Any:
+        raise ZeroDivisionError
+
+
+def test_a_fault_of_ours_in_one_command_leaves_the_others_alone(database: Database) -> None:
+    with running(database) as ledger:
+        open_accounts(ledger, "a", "b")
+        results = ledger.execute(
+            transfer("a", "b", 5), Faulty(*transfer("a", "b", 5)), transfer("a", "b", 7)
+        ).result()
+        assert isinstance(results[1], ZeroDivisionError)
+        outcomes([results[0], results[2]])
+        assert balances(ledger, "a", "b") == [-12, 12]
+        folded(history(database))
+
+
+def test_what_the_database_refuses_in_one_command_leaves_the_others_alone(database: Database) -> None:
+    with running(database) as ledger:
+        open_accounts(ledger, "a", "b")
+        nul = transfer("a", "no text of PostgreSQL holds a \x00", 3)
+        results = ledger.execute(transfer("a", "b", 5), nul, transfer("a", "b", 7)).result()
+        assert isinstance(results[1], psycopg.DataError)
+        outcomes([results[0], results[2]])
+        assert balances(ledger, "a", "b") == [-12, 12]
+
+
+def test_later_commands_of_a_batch_see_earlier_ones(database: Database) -> None:
+    with running(database) as ledger:
+        open_accounts(ledger, "bank")
+        open_accounts(ledger, "a", "b", minimum=0)
+        results = outcomes(
+            ledger.execute(
+                transfer("a", "b", 5), transfer("bank", "a", 5), transfer("a", "b", 5), transfer("a", "b", 1)
+            ).result()
+        )
+        assert [result.state.status for result in results] == ["rejected", "posted", "posted", "rejected"]
+        assert balances(ledger, "bank", "a", "b") == [-5, 0, 5]
+
+
+def test_a_replay_is_answered_as_the_first_time_and_another_request_is_refused(database: Database) -> None:
+    with running(database) as ledger:
+        open_accounts(ledger, "a", "b", minimum=0)
+        rejected = ledger.perform(transfer("a", "b", 5, key="k1"))
+        first = ledger.perform(transfer("b", "b", 5, key="k2"))
+        again = ledger.execute(transfer("a", "b", 5, key="k1"), transfer("b", "b", 5, key="k2")).result()
+        assert outcomes(again) == [
+            rejected._replace(recorded=False, replayed=True),
+            first._replace(recorded=False, replayed=True),
+        ]
+        with pytest.raises(IdempotencyKeyReused):
+            ledger.perform(transfer("a", "b", 5, key="k1", fingerprint="other"))
+
+
+def test_one_key_from_many_threads_and_processes_is_one_transaction(database: Database) -> None:
+    with running(database) as one, running(database) as other:
+        open_accounts(one, "a", "b")
+        with ThreadPoolExecutor(20) as threads:
+            results = list(
+                threads.map(
+                    lambda n: (one if n % 2 else other).perform(transfer("a", "b", 5, key="same")), range(20)
+                )
+            )
+        assert len({result.position for result in results}) == 1
+        assert [result.replayed for result in results].count(False) == 1
+        assert balances(one, "a", "b") == [-5, 5]
+
+
+def test_a_limited_account_is_never_below_its_limit(database: Database) -> None:
+    with running(database) as one, running(database) as other:
+        open_accounts(one, "bank")
+        open_accounts(one, "a", "b", minimum=0)
+        one.perform(transfer("bank", "a", 100))
+        with ThreadPoolExecutor(16) as threads:
+            results = list(
+                threads.map(lambda n: (one if n % 2 else other).perform(transfer("a", "b", 7)), range(64))
+            )
+        assert [result.state.status for result in results].count("posted") == 14
+        assert balances(other, "a", "b") == [2, 98]
+    states: dict[str, State] = {}
+    for recorded in history(database):
+        states[recorded.stream] = evolve(states.get(recorded.stream), recorded)
+        account = states.get(account_stream("main", "a"))
+        assert account is None or account.available >= 0
+
+
+def test_two_writers_take_turns_and_see_each_other(database: Database) -> None:
+    with running(database) as one, running(database) as other:
+        open_accounts(one, "a", "b")
+        pending = [
+            (one if n % 3 else other).execute(*(transfer("a", "b", 1) for _ in range(n)))
+            for n in range(1, 60)
+        ]
+        for future in pending:
+            outcomes(future.result())
+        total = sum(range(1, 60))
+        assert balances(one, "a", "b") == balances(other, "a", "b") == [-total, total]
+    folded(history(database))
+
+
+def test_large_batches_are_decided_ahead_of_the_commit_and_still_agree(database: Database) -> None:
+    with running(database) as one, running(database) as other:
+        open_accounts(one, "a", "b", "c")
+        keys = [f"key-{n}" for n in range(1200)]
+        pending = [one.execute(*(transfer("a", "b", 1, key=key) for key in keys[:600]))]
+        pending += [
+            one.execute(*(transfer("a", "b", 1, key=key) for key in keys[n : n + 300])) for n in (300, 600)
+        ]
+        pending += [other.execute(*(transfer("b", "c", 1) for _ in range(250))) for _ in range(2)]
+        pending += [one.execute(*(transfer("a", "b", 1, key=key) for key in keys)) for _ in range(3)]
+        results = [outcomes(future.result()) for future in pending]
+        assert [result.replayed for result in results[1]] == [True] * 300
+        assert all(result.replayed for result in results[-1])
+        assert balances(one, "a", "b", "c") == [-1200, 700, 500]
+    folded(history(database))
+
+
+def test_the_connection_may_be_cut_at_any_moment(database: Database, owner: psycopg.Connection[Any]) -> None:
+    """Backends of the writer are terminated again and again while two writers are at work."""
+    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'tallystick writer'"
+    stop = threading.Event()
+
+    def terminate() -> None:
+        for _ in range(40):
+            owner.execute(cut)
+            if stop.wait(0.05):
+                return
+
+    with running(database) as one, running(database) as other:
+        open_accounts(one, "a", "b")
+        cutting = threading.Thread(target=terminate)
+        cutting.start()
+        results = []
+        for n in range(30):
+            size = 250 if n % 5 == 0 else 20
+            pending = [w.execute(*(transfer("a", "b", 1) for _ in range(size))) for w in (one, one, other)]
+            results += [result for future in pending for result in outcomes(future.result())]
+        stop.set()
+        cutting.join()
+    posted = [result for result in results if result.state.status == "posted"]
+    assert len(posted) == len(results) and not any(result.replayed for result in results)
+    account = folded(history(database))[account_stream("main", "b")]
+    assert isinstance(account, Account) and account.balance == len(posted)
+
+
+def test_a_full_queue_refuses_and_does_not_grow(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_commit, "MAX_WAITING_COMMANDS", 10)
+    ledger = Ledger(database)  # not started: what is submitted waits
+    for _ in range(10):
+        ledger.execute(transfer("a", "b", 1))
+    with pytest.raises(Overloaded):
+        ledger.execute(transfer("a", "b", 1))
+    assert ledger.group_commit.waiting_commands == 10
+    ledger.start()
+    ledger.close()
+    with pytest.raises(JournalUnavailable):
+        ledger.execute(transfer("a", "b", 1))
+
+
+def test_stopping_commits_what_waits(database: Database) -> None:
+    ledger = Ledger(database)
+    ledger.start()
+    open_accounts(ledger, "a", "b")
+    pending = [ledger.execute(transfer("a", "b", 1)) for _ in range(500)]
+    ledger.close()
+    for future in pending:
+        outcomes(future.result(timeout=0))
+    assert len(history(database)) == 1 + 1 + 2 + 3 * 500
+
+
+def test_an_unreachable_journal_is_said_so_and_not_a_failure_of_the_request(
+    database: Database, owner: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "PATIENCE_SECONDS", 0.3)
+    with running(database) as ledger:
+        open_accounts(ledger, "a", "b")
+        owner.execute("BEGIN; LOCK TABLE head IN ACCESS EXCLUSIVE MODE")
+        command = transfer("a", "b", 5, key="k")
+        future = ledger.execute(command)
+        with database.connect_as_owner("test") as other:
+            while not future.done():
+                other.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE application_name = 'tallystick writer' AND wait_event_type = 'Lock'"
+                )
+        (result,) = future.result()
+        assert isinstance(result, JournalUnavailable) and result.reason == "unreachable"
+        owner.execute("ROLLBACK")
+        assert ledger.perform(command).recorded
