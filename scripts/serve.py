@@ -1,0 +1,185 @@
+"""`tallystick serve`: the whole service from one command."""
+
+import contextlib
+import http.client
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from api.settings import Settings
+    from domain.journal.database import Database
+    from scripts.embedded_postgres import EmbeddedPostgres
+
+# Workers of a parent that was killed may hold the port for a moment.
+BIND_TIMEOUT_SECONDS = 5.0
+DATABASE_TIMEOUT_SECONDS = 10.0
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="The address to listen on [127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="The port to listen on [8000]")] = None,
+    database_url: Annotated[
+        str | None, typer.Option(help="A PostgreSQL to use [an embedded one in the data directory]")
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where the embedded PostgreSQL lives [.tallystick]")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="How many API processes to run [1]")] = None,
+    schema: Annotated[str | None, typer.Option(help="The schema of this installation [tallystick]")] = None,
+    projector: Annotated[bool, typer.Option(help="Run the projector too, in a process of its own")] = True,
+) -> None:
+    """Serve the ledger until it is stopped; each option has an environment variable, TALLYSTICK_PORT and so on."""
+    from scripts.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
+    from scripts.supervisor import ChildrenKeepDying
+    from scripts.workers import configure_logging
+
+    configure_logging()
+    # Until the supervisor takes the signal over: leave, and stop what was started on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    settings = settings_or_exit(
+        host=host,
+        port=port,
+        database_url=database_url,
+        data_dir=data_dir,
+        workers=workers,
+        schema_=schema,
+    )
+    try:
+        listening = _listen(settings.host, settings.port)
+        postgres = None if settings.database_url else EmbeddedPostgres(settings.data_dir)
+        with contextlib.ExitStack() as stack:
+            stack.callback(listening.close)
+            if postgres:
+                stack.callback(postgres.stop)
+                postgres.start()
+            _run(settings, listening, postgres, projector=projector)
+    except (EmbeddedPostgresError, ChildrenKeepDying, OSError) as error:
+        fail(str(error))
+
+
+def settings_or_exit(**options: Any) -> "Settings":
+    """Return the settings from options and environment; on a bad one, say which and exit 2."""
+    from pydantic import ValidationError
+
+    from api.settings import Settings
+
+    try:
+        return Settings(**{name: value for name, value in options.items() if value is not None})
+    except ValidationError as error:
+        for problem in error.errors(include_input=False, include_url=False):
+            name = str(problem["loc"][0]).rstrip("_") if problem["loc"] else "settings"
+            typer.echo(f"tallystick: TALLYSTICK_{name.upper()}: {problem['msg']}", err=True)
+        raise typer.Exit(2) from None
+
+
+def fail(message: str) -> NoReturn:
+    """Say why this cannot go on and exit 1."""
+    typer.echo(f"tallystick: {message}", err=True)
+    raise typer.Exit(1)
+
+
+def prepare(settings: "Settings", database: "Database") -> str | None:
+    """Bring the database up to date; return the API key that was made if there was none, to be shown once."""
+    import psycopg
+
+    from api.security import ensure_bootstrap_key
+    from domain.journal.migrations import migrate
+    from projections.register import install
+
+    deadline = monotonic() + DATABASE_TIMEOUT_SECONDS
+    while True:
+        try:
+            migrate(database)
+            install(database)
+            return ensure_bootstrap_key(database, settings.bootstrap_key)
+        except psycopg.OperationalError as error:
+            if monotonic() > deadline:
+                fail(f"the database is out of reach: {error}")
+            sleep(0.2)
+
+
+def _run(
+    settings: "Settings", listening: socket.socket, postgres: "EmbeddedPostgres | None", *, projector: bool
+) -> None:
+    from domain.journal.database import Database
+    from scripts.supervisor import Child, Supervisor
+
+    database = Database(postgres.url if postgres else str(settings.database_url), settings.schema_)
+    made_key = prepare(settings, database)
+    address = f"http://{settings.host}:{listening.getsockname()[1]}"
+    with _environment(settings, database) as environment:
+        api = [sys.executable, "-m", "scripts.workers", "api", str(listening.fileno())]
+        children = [
+            Child(f"api {n + 1}", api, environment, [listening.fileno()]) for n in range(settings.workers)
+        ]
+        if projector:
+            command = [sys.executable, "-m", "scripts.workers", "projector"]
+            children.append(Child("projector", command, environment))
+
+        def is_ready() -> bool:
+            return _answers(settings.host, listening.getsockname()[1])
+
+        Supervisor(children, postgres, is_ready, lambda: _announce(address, made_key)).run()
+
+
+@contextlib.contextmanager
+def _environment(settings: "Settings", database: "Database") -> Iterator[dict[str, str]]:
+    """What the children find in their environment: never on their command lines, which every user may read."""
+    environment = dict(os.environ)
+    environment.pop("TALLYSTICK_BOOTSTRAP_KEY", None)
+    environment["TALLYSTICK_DATABASE_URL"] = database.url
+    environment["TALLYSTICK_SCHEMA"] = database.schema
+    root = str(Path(__file__).parent.parent)
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")]))
+    if settings.workers == 1:
+        yield environment
+        return
+    with tempfile.TemporaryDirectory(prefix="tallystick-metrics-") as folder:
+        environment["PROMETHEUS_MULTIPROC_DIR"] = folder
+        yield environment
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    deadline = monotonic() + BIND_TIMEOUT_SECONDS
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    while True:
+        try:
+            listening = socket.create_server((host, port), family=family, backlog=2048)
+            listening.set_inheritable(True)
+            return listening
+        except OSError as error:
+            if monotonic() > deadline:
+                raise OSError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+            sleep(0.1)
+
+
+def _answers(host: str, port: int) -> bool:
+    local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    connection = http.client.HTTPConnection(local, port, timeout=0.5)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _announce(address: str, made_key: str | None) -> None:
+    if made_key:
+        typer.echo(f"API key with every role on every ledger, shown this once: {made_key}")
+        typer.echo(
+            f"curl -s {address}/v1/ledgers -H 'Authorization: Bearer {made_key}'"
+            " -H 'Content-Type: application/json' -d '{\"name\": \"main\"}'"
+        )
+    typer.echo(f"Tallystick is ready on {address}")
+    sys.stdout.flush()

@@ -1,0 +1,35 @@
+"""The `tallystick` command. One module per command; a command's module is imported when it is called."""
+
+import sys
+from importlib import import_module
+
+import typer
+
+COMMANDS = {
+    "serve": "scripts.serve:serve",
+    "project": "scripts.project:project",
+    "migrate": "scripts.migrate:migrate",
+    "replay": "scripts.replay:replay",
+    "bench": "scripts.bench.command:bench",
+}
+
+
+def main() -> None:
+    """Run the command that the command line names."""
+    app = typer.Typer(
+        no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+    )
+    app.callback()(tallystick)
+    called = [name for name in sys.argv[1:2] if name in COMMANDS]
+    for name in called or COMMANDS:
+        module, function = COMMANDS[name].split(":")
+        app.command(name)(getattr(import_module(module), function))
+    app()
+
+
+def tallystick() -> None:
+    """An event-sourced, double-entry ledger: the service and the tools of those who operate it."""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""The processes that the supervisor keeps running: `python -m scripts.workers api FD` and `… projector`."""
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+
+import structlog
+
+from scripts.supervisor import LIFELINE
+
+GRACE_SECONDS = 10
+KEEP_ALIVE_SECONDS = 65
+BACKLOG = 2048
+
+
+def main() -> None:
+    """Run the process that the command line names."""
+    configure_logging()
+    hold_lifeline()
+    if sys.argv[1] == "api":
+        run_api(int(sys.argv[2]))
+    else:
+        run_projector()
+
+
+def configure_logging() -> None:
+    """Log lines of JSON to standard error; a person at a terminal gets them in colours."""
+    last = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            last,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    # The library reports each lost connection of the pool; that readers retry is said where it is decided.
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+
+
+def hold_lifeline() -> None:
+    """End this process when its parent dies: the parent alone holds the other end of the pipe."""
+    descriptor = os.environ.pop(LIFELINE, None)
+    if descriptor is None:
+        return
+
+    def wait_for_end() -> None:
+        while os.read(int(descriptor), 1):
+            pass
+        os._exit(1)
+
+    threading.Thread(target=wait_for_end, name="lifeline", daemon=True).start()
+
+
+def run_api(listening: int) -> None:
+    """Serve HTTP on a socket that the parent listens on, until SIGTERM."""
+    import uvicorn
+    from api.app import create_app
+
+    from api.settings import Settings
+
+    config = uvicorn.Config(
+        create_app(Settings()),
+        loop="uvloop",
+        http="httptools",
+        lifespan="on",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    uvicorn.Server(config).run(sockets=[socket.socket(fileno=listening)])
+
+
+def run_projector() -> None:
+    """Advance every projection until SIGTERM."""
+    from api.settings import Settings
+    from projections.projector import run_projector as run
+
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    run(Settings().database, stop)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+"""kill -9 of any process of the service, under load: nothing acknowledged is lost, nothing is applied twice.
+
+A short round in every run; `TALLYSTICK_KILLS=30` makes it thirty kills of each kind.
+"""
+
+import os
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any, NamedTuple
+
+import httpx2
+import psutil
+import psycopg
+import pytest
+
+from domain.journal.database import Database
+from domain.operations import operation_id
+from scripts.embedded_postgres import EmbeddedPostgres
+from tests.ledgers import folded, history
+from tests.service import Service, post_account, post_ledger, serving, transfer_body
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1200)]
+
+KILLS = int(os.environ.get("TALLYSTICK_KILLS", "3"))
+CLIENTS = 8
+ACCOUNTS = ["limited", "users:1", "users:2", "users:3"]
+# A client gives up on a request that was not answered for so long, counting every attempt.
+GIVE_UP_SECONDS = 60.0
+
+
+class Answer(NamedTuple):
+    """What a client was told of one request."""
+
+    key: str
+    body: dict[str, Any]
+    status: int
+    answer: dict[str, Any]
+
+
+class Load:
+    """Clients that move money until told to stop, each repeating a request under its key until it is answered."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._stop = threading.Event()
+        self.answers: list[Answer] = []
+        self.faults: list[str] = []
+        self._threads = [threading.Thread(target=self._client, args=(n,)) for n in range(CLIENTS)]
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(GIVE_UP_SECONDS + 30)
+        assert not any(thread.is_alive() for thread in self._threads)
+
+    def _client(self, number: int) -> None:
+        chance = random.Random(number)
+        count = 0
+        with self._service.client(5.0) as client:
+            while not self._stop.is_set():
+                count += 1
+                debited, credited = chance.sample(ACCOUNTS, 2)
+                self._request(
+                    client, f"{number}-{count}", transfer_body(debited, credited, chance.randint(1, 50))
+                )
+
+    def _request(self, client: httpx2.Client, key: str, body: dict[str, Any]) -> None:
+        give_up_at = monotonic() + GIVE_UP_SECONDS
+        while monotonic() < give_up_at:
+            try:
+                answer = client.post(
+                    "/v1/ledgers/main/transactions", json=body, headers={"Idempotency-Key": key}
+                )
+            except httpx2.TransportError:
+                sleep(0.02)
+                continue
+            if answer.status_code == 503:
+                sleep(0.05)
+                continue
+            if answer.status_code not in (201, 409):
+                self.faults.append(f"{key}: {answer.status_code} {answer.text}")
+            self.answers.append(Answer(key, body, answer.status_code, answer.json()))
+            return
+        self.faults.append(f"{key}: not answered for {GIVE_UP_SECONDS} s")
+
+
+def an_api_process(service: Service) -> psutil.Process | None:
+    return next(iter(service.processes("scripts.workers", "api")), None)
+
+
+def the_projector(service: Service) -> psutil.Process | None:
+    return next(iter(service.processes("scripts.workers", "projector")), None)
+
+
+def a_backend_of_a_writer(service: Service) -> psutil.Process | None:
+    """The server process of a writer's connection; killing it makes PostgreSQL recover from a crash."""
+    (postmaster,) = service.processes("bin/postgres", "-D")
+    with psycopg.connect(_url_of(postmaster)) as connection:
+        row = connection.execute(
+            "SELECT pid FROM pg_stat_activity WHERE application_name = 'tallystick writer' LIMIT 1"
+        ).fetchone()
+    return psutil.Process(row[0]) if row else None
+
+
+def the_postmaster(service: Service) -> psutil.Process | None:
+    return next(iter(service.processes("bin/postgres", "-D")), None)
+
+
+def _url_of(postmaster: psutil.Process) -> str:
+    data = Path(postmaster.cmdline()[postmaster.cmdline().index("-D") + 1])
+    return EmbeddedPostgres(data.parent.parent).url
+
+
+@pytest.mark.parametrize(
+    "victim", [an_api_process, the_projector, a_backend_of_a_writer, the_postmaster], ids=lambda f: f.__name__
+)
+def test_nothing_acknowledged_is_lost_and_nothing_applied_twice(
+    tmp_path: Path, victim: Callable[[Service], psutil.Process | None]
+) -> None:
+    killed = 0
+    with serving(tmp_path / "data", "--workers", "2") as service:
+        with service.client() as client:
+            _open_accounts(client)
+        with Load(service) as load:
+            give_up_at = monotonic() + 60 + 20 * KILLS
+            while killed < KILLS and monotonic() < give_up_at:
+                answered = len(load.answers)
+                while len(load.answers) < answered + 30 and monotonic() < give_up_at:
+                    sleep(0.01)
+                try:
+                    if process := victim(service):
+                        process.kill()
+                        killed += 1
+                except (psycopg.OperationalError, psutil.NoSuchProcess, ValueError):
+                    sleep(0.05)
+            sleep(0.3)
+        assert killed == KILLS
+        assert not load.faults
+        with service.client() as client:
+            _every_answer_stands(client, load.answers)
+            _projections_agree(client, service)
+        database = Database(EmbeddedPostgres(tmp_path / "data").url)
+        _the_journal_explains(database, load.answers)
+        assert service.stop() == 0
+
+
+def _open_accounts(client: httpx2.Client) -> None:
+    post_ledger(client)
+    for address in ACCOUNTS:
+        post_account(client, address, min_balance=0 if address == "limited" else None)
+
+
+def _every_answer_stands(client: httpx2.Client, answers: list[Answer]) -> None:
+    for key, body, status, told in answers:
+        again = client.post("/v1/ledgers/main/transactions", json=body, headers={"Idempotency-Key": key})
+        assert again.headers["Idempotent-Replayed"] == "true"
+        assert (again.status_code, again.json()) == (status, told)
+
+
+def _projections_agree(client: httpx2.Client, service: Service) -> None:
+    for address in ACCOUNTS:
+        path = f"/v1/ledgers/main/accounts/{address}"
+        confirmed = client.get(path)
+        head = confirmed.headers["Ledger-Position"]
+        projected = client.get(path, params={"consistency": "eventual", "min_position": head})
+        assert projected.status_code == 200, "".join(service.output)
+        assert projected.json() == confirmed.json()
+
+
+def _the_journal_explains(database: Database, answers: list[Answer]) -> None:
+    events = history(database)
+    states = folded(events)
+    posted = {answer.key: answer for answer in answers if answer.status == 201}
+    recorded = Counter(
+        event.envelope.idempotency_key for event in events if event.event.TOPIC == "transaction.posted"
+    )
+    assert set(recorded) == set(posted) and set(recorded.values()) <= {1}
+    balances = Counter(dict.fromkeys(ACCOUNTS, 0))
+    for answer in posted.values():
+        for entry in answer.body["entries"]:
+            balances[entry["account"]] += entry["amount"] * (1 if entry["direction"] == "credit" else -1)
+        assert answer.answer["id"] == operation_id("main", answer.key)
+    assert {address: states[f"main/accounts/{address}"].balance for address in ACCOUNTS} == dict(balances)
+    limited = 0
+    for event in events:
+        if event.stream == "main/accounts/limited" and event.event.TOPIC == "account.entries_posted":
+            limited += event.event.credits - event.event.debits  # type: ignore[attr-defined]
+            assert limited >= 0

@@ -1,0 +1,182 @@
+"""The embedded PostgreSQL: what a kill at any moment leaves behind is no trouble at the next start."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from scripts.embedded_postgres import AlreadyRunning, EmbeddedPostgres, EmbeddedPostgresError, attached
+from tests.service import ROOT
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+    server = EmbeddedPostgres(tmp_path / "data")
+    yield server
+    server.stop()
+
+
+def execute(server: EmbeddedPostgres, statement: str) -> str:
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        cursor = connection.execute(statement.encode())
+        row = cursor.fetchone() if cursor.description else None
+        return str(row[0]) if row else ""
+
+
+def test_it_is_durable_and_keeps_what_it_was_told(postgres: EmbeddedPostgres) -> None:
+    postgres.start()
+    assert execute(postgres, "SHOW server_version").startswith("18")
+    assert [
+        execute(postgres, f"SHOW {name}") for name in ("fsync", "synchronous_commit", "data_checksums")
+    ] == ["on"] * 3
+    execute(postgres, "CREATE TABLE kept AS SELECT 42 AS answer")
+    postgres.stop()
+    assert not postgres.is_running
+    postgres.start()
+    assert execute(postgres, "SELECT answer FROM kept") == "42"
+
+
+def test_it_listens_where_only_its_user_can_connect(postgres: EmbeddedPostgres) -> None:
+    postgres.start()
+    assert execute(postgres, "SHOW listen_addresses") == ""
+    directory = Path(execute(postgres, "SHOW unix_socket_directories"))
+    assert directory.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_long_path_does_not_keep_it_from_listening(tmp_path: Path) -> None:
+    server = EmbeddedPostgres(tmp_path / ("long" * 40))
+    try:
+        server.start()
+        assert execute(server, "SELECT 1") == "1"
+    finally:
+        server.stop()
+
+
+def test_a_data_directory_has_one_server_and_commands_attach_to_it(
+    postgres: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    postgres.start()
+    second = EmbeddedPostgres(tmp_path / "data")
+    with pytest.raises(AlreadyRunning):
+        second.start()
+    with attached(tmp_path / "data") as url:
+        assert url == postgres.url
+    assert execute(postgres, "SELECT 1") == "1"
+    postgres.stop()
+    with attached(tmp_path / "data") as url, psycopg.connect(url) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    with pytest.raises(psycopg.OperationalError):
+        execute(postgres, "SELECT 1")
+
+
+def test_it_starts_again_after_it_was_killed(postgres: EmbeddedPostgres) -> None:
+    postgres.start()
+    execute(postgres, "CREATE TABLE kept AS SELECT 42 AS answer")
+    assert postgres.pid
+    psutil.Process(postgres.pid).kill()
+    psutil.Process(postgres.pid).wait(10)
+    assert not postgres.is_running
+    postgres.start()
+    assert execute(postgres, "SELECT answer FROM kept") == "42"
+
+
+def test_a_number_that_is_another_process_s_by_now_is_not_trusted(
+    postgres: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    """The unrelated process has PostgreSQL's own user, so that PostgreSQL itself would refuse to start."""
+    postgres.start()
+    data = tmp_path / "data/postgres/data"
+    owner = data.stat()
+    as_owner = {"user": owner.st_uid, "group": owner.st_gid} if os.geteuid() == 0 else {}
+    postgres.stop()
+    other = subprocess.Popen(["sleep", "60"], cwd="/", **as_owner)  # type: ignore[call-overload]
+    try:
+        (data / "postmaster.pid").write_text(
+            f"{other.pid}\n{data}\n1700000000\n5432\n\n\n  5432001   1\nready\n"
+        )
+        postgres.start()
+        assert execute(postgres, "SELECT 1") == "1"
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_an_orphan_of_a_parent_that_was_killed_is_stopped_first(
+    postgres: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    program = (
+        "import sys, time; from pathlib import Path\n"
+        "from scripts import embedded_postgres as module\n"
+        "module._die_with_parent = lambda: None\n"  # as on a system that does not tell children
+        "server = module.EmbeddedPostgres(Path(sys.argv[1]))\n"
+        "server.start(); print(server.pid, flush=True); time.sleep(60)\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path / "data")], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdout
+    orphan = psutil.Process(int(parent.stdout.readline()))
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    assert orphan.is_running()
+    postgres.start()
+    assert not orphan.is_running()
+    assert execute(postgres, "SELECT 1") == "1"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent died")
+def test_it_ends_with_its_parent(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; from pathlib import Path\n"
+        "from scripts.embedded_postgres import EmbeddedPostgres\n"
+        "server = EmbeddedPostgres(Path(sys.argv[1]))\n"
+        "server.start(); print(server.pid, flush=True); time.sleep(60)\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path / "data")], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdout
+    server = psutil.Process(int(parent.stdout.readline()))
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    server.wait(20)
+
+
+def test_an_initialisation_that_was_killed_half_way_is_begun_anew(
+    postgres: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    unfinished = tmp_path / "data/postgres/data.unfinished"
+    unfinished.mkdir(parents=True)
+    (unfinished / "PG_VERSION").write_text("18\n")
+    postgres.start()
+    assert execute(postgres, "SELECT 1") == "1"
+
+
+def test_what_keeps_it_from_starting_is_said(
+    postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scripts.embedded_postgres.RETRY_SECONDS", 0.1)
+    monkeypatch.setitem(
+        __import__("scripts.embedded_postgres", fromlist=["SETTINGS"]).SETTINGS, "jit", "maybe"
+    )
+    with pytest.raises(EmbeddedPostgresError, match="jit"):
+        postgres.start()
+
+
+def test_a_stop_ends_sessions_in_the_middle_of_their_work(postgres: EmbeddedPostgres) -> None:
+    postgres.start()
+    with psycopg.connect(postgres.url) as connection:
+        connection.execute("SELECT 1")
+        postgres.stop()
+        with pytest.raises(psycopg.OperationalError):
+            connection.execute("SELECT 1")

@@ -1,0 +1,127 @@
+"""The whole service as a user runs it: `tallystick serve` in a process of its own, on a port that the system chose."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import psutil
+
+ROOT = Path(__file__).parent.parent
+KEY = "tk_key_of_the_tests_and_of_no_one_else"
+READY_TIMEOUT_SECONDS = 60
+
+
+class Service:
+    """A running service: its address, and its processes to be killed."""
+
+    def __init__(self, process: "subprocess.Popen[str]", url: str, output: list[str]) -> None:
+        self.process = process
+        self.url = url
+        self.output = output
+
+    def client(self, timeout_seconds: float = 20.0) -> httpx2.Client:
+        """A client with the bootstrap key; its connection pool is its own."""
+        return httpx2.Client(
+            base_url=self.url,
+            headers={"Authorization": f"Bearer {KEY}"},
+            timeout=timeout_seconds,
+            trust_env=False,
+        )
+
+    def processes(self, *words: str) -> list[psutil.Process]:
+        """The descendants whose command line has all these words."""
+        found = []
+        for child in psutil.Process(self.process.pid).children(recursive=True):
+            try:
+                if all(word in " ".join(child.cmdline()) for word in words):
+                    found.append(child)
+            except psutil.Error:
+                continue
+        return found
+
+    def stop(self) -> int:
+        """Ask it to stop, as an operator does, and return its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(40)
+
+
+@contextmanager
+def serving(data_dir: Path, *options: str) -> Iterator[Service]:
+    """The service, ready, on a data directory; killed at the end if it has not been stopped."""
+    service = start(data_dir, *options)
+    try:
+        yield service
+    finally:
+        if service.process.poll() is None:
+            service.stop()
+
+
+def start(data_dir: Path, *options: str, key: str | None = KEY) -> Service:
+    """Start the service and return once it says that it is ready; without a key it makes one."""
+    command = [
+        sys.executable,
+        "-m",
+        "scripts.tallystick",
+        "serve",
+        "--port",
+        "0",
+        "--data-dir",
+        str(data_dir),
+    ]
+    process = subprocess.Popen(
+        [*command, *options],
+        cwd=ROOT,
+        env={**os.environ, **({"TALLYSTICK_BOOTSTRAP_KEY": key} if key else {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    output: list[str] = []
+    ready = threading.Event()
+    reading = threading.Thread(target=_read, args=(process, output, ready), daemon=True)
+    reading.start()
+    if not ready.wait(READY_TIMEOUT_SECONDS) or process.poll() is not None:
+        process.kill()
+        raise AssertionError("the service does not become ready:\n" + "".join(output))
+    found = next(match for line in output if (match := re.search(r"ready on (http://\S+)", line)))
+    return Service(process, found[1], output)
+
+
+def _read(process: "subprocess.Popen[str]", output: list[str], ready: threading.Event) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        output.append(line)
+        if "ready on http" in line:
+            ready.set()
+    ready.set()
+
+
+def post_ledger(client: httpx2.Client, name: str = "main") -> None:
+    """Open a ledger."""
+    assert client.post("/v1/ledgers", json={"name": name}).status_code in (200, 201)
+
+
+def post_account(client: httpx2.Client, address: str, **attributes: Any) -> None:
+    """Open an account in the ledger `main`."""
+    body = {"address": address, "asset": "USD/2", "normal_side": "credit", **attributes}
+    answer = client.post("/v1/ledgers/main/accounts", json=body)
+    assert answer.status_code in (200, 201), answer.text
+
+
+def transfer_body(debited: str, credited: str, amount: int) -> dict[str, Any]:
+    """The body of a transaction that moves an amount from one account to another."""
+    return {
+        "entries": [
+            {"account": debited, "direction": "debit", "amount": amount},
+            {"account": credited, "direction": "credit", "amount": amount},
+        ]
+    }
