@@ -31,7 +31,8 @@ import psycopg
 
 # A recovery after a crash may take minutes; a server that ends at once is tried again for seconds only.
 START_TIMEOUT_SECONDS = 300.0
-RETRY_SECONDS = 10.0
+# Well below the 10 s in which the service must have given up (API.md, Running it).
+RETRY_SECONDS = 5.0
 STOP_TIMEOUT_SECONDS = 20.0
 # PostgreSQL binds <directory>/.s.PGSQL.5432, and a socket's path has at most 107 bytes.
 MAX_SOCKET_DIRECTORY_BYTES = 107 - len("/.s.PGSQL.5432")
@@ -173,7 +174,11 @@ class EmbeddedPostgres:
         """Make the cluster beside its place and move it there, so that a kill half way leaves nothing to repair."""
         unfinished = self._home / "data.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
-        shutil.rmtree(self._data, ignore_errors=True)
+        if self._data.is_symlink() or (self._data.exists() and any(self._data.iterdir())):
+            # A cluster appears in its place whole, so this is one that was damaged: it may hold a journal.
+            raise EmbeddedPostgresError(
+                f"{self._data} is not empty and has no PG_VERSION; restore or remove it"
+            )
         command = [
             str(_binaries() / "initdb"),
             *("--pgdata", str(unfinished), "--username", "postgres", "--auth", "trust", "--data-checksums"),
@@ -192,6 +197,12 @@ class EmbeddedPostgres:
         if made.returncode != 0:
             raise EmbeddedPostgresError(f"initdb failed:\n{made.stderr.strip()}")
         unfinished.rename(self._data)
+        # Else a power failure could undo the renaming after commits were acknowledged.
+        home = os.open(self._home, os.O_RDONLY)
+        try:
+            os.fsync(home)
+        finally:
+            os.close(home)
 
     def _try_to_start(self, deadline: float) -> bool:
         command = [str(_binaries() / "postgres"), "-D", str(self._data)]
@@ -263,10 +274,12 @@ def _unprivileged_user() -> pwd.struct_passwd | None:
 
 def _own(directory: Path, user: pwd.struct_passwd | None) -> None:
     directory.mkdir(mode=0o700, exist_ok=True)
+    # One in the temporary directory has a name that others can foresee: they may have put a link in its place.
+    found = directory.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in {os.geteuid(), user.pw_uid if user else -1}:
+        raise EmbeddedPostgresError(f"{directory} is a link or belongs to another user")
     if user:
         os.chown(directory, user.pw_uid, user.pw_gid)
-    elif directory.stat().st_uid != os.geteuid():
-        raise EmbeddedPostgresError(f"{directory} belongs to another user")
     directory.chmod(0o700)
 
 

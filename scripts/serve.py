@@ -1,6 +1,7 @@
 """`tallystick serve`: the whole service from one command."""
 
 import contextlib
+import errno
 import http.client
 import os
 import signal
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 # Workers of a parent that was killed may hold the port for a moment.
 BIND_TIMEOUT_SECONDS = 5.0
 DATABASE_TIMEOUT_SECONDS = 10.0
+# The API drains for 10 s (scripts/workers.py); with PostgreSQL's fast shutdown all ends within about 20 s.
+API_STOP_TIMEOUT_SECONDS = 12.0
+PROJECTOR_STOP_TIMEOUT_SECONDS = 4.0
 
 
 def serve(
@@ -68,12 +72,20 @@ def serve(
 
 def settings_or_exit(**options: Any) -> "Settings":
     """Return the settings from options and environment; on a bad one, say which and exit 2."""
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import conninfo_to_dict
     from pydantic import ValidationError
 
     from api.settings import Settings
 
     try:
-        return Settings(**{name: value for name, value in options.items() if value is not None})
+        settings = Settings(**{name: value for name, value in options.items() if value is not None})
+        conninfo_to_dict(settings.database_url or "")
+        return settings
+    except ProgrammingError:
+        # Not what psycopg says of it: that would show the password.
+        typer.echo("tallystick: TALLYSTICK_DATABASE_URL: is not a PostgreSQL URL", err=True)
+        raise typer.Exit(2) from None
     except ValidationError as error:
         for problem in error.errors(include_input=False, include_url=False):
             name = str(problem["loc"][0]).rstrip("_") if problem["loc"] else "settings"
@@ -119,11 +131,21 @@ def _run(
     with _environment(settings, database) as environment:
         api = [sys.executable, "-m", "scripts.workers", "api", str(listening.fileno())]
         children = [
-            Child(f"api {n + 1}", api, environment, [listening.fileno()]) for n in range(settings.workers)
+            Child(
+                f"api {n + 1}",
+                api,
+                environment,
+                [listening.fileno()],
+                stop_timeout_seconds=API_STOP_TIMEOUT_SECONDS,
+                group="api",
+            )
+            for n in range(settings.workers)
         ]
         if projector:
             command = [sys.executable, "-m", "scripts.workers", "projector"]
-            children.append(Child("projector", command, environment))
+            children.append(
+                Child("projector", command, environment, stop_timeout_seconds=PROJECTOR_STOP_TIMEOUT_SECONDS)
+            )
 
         def is_ready() -> bool:
             return _answers(settings.host, listening.getsockname()[1])
@@ -157,7 +179,7 @@ def _listen(host: str, port: int) -> socket.socket:
             listening.set_inheritable(True)
             return listening
         except OSError as error:
-            if monotonic() > deadline:
+            if error.errno != errno.EADDRINUSE or monotonic() > deadline:
                 raise OSError(f"cannot listen on {host}:{port}: {error.strerror}") from error
             sleep(0.1)
 

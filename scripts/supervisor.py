@@ -4,6 +4,7 @@ A child ends when its parent dies, also by kill -9: it holds the read end of a p
 the parent has (`scripts/workers.py`).
 """
 
+import itertools
 import os
 import signal
 import subprocess
@@ -34,13 +35,17 @@ class ChildrenKeepDying(RuntimeError):
 
 @dataclass
 class Child:
-    """A process to be kept running; `stop_timeout_seconds` is how long it may take to end before it is killed."""
+    """A process to be kept running; `stop_timeout_seconds` is how long it may take to end before it is killed.
+
+    Neighbours in the list that have the same `group` are stopped together.
+    """
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str]
     pass_fds: Sequence[int] = ()
     stop_timeout_seconds: float = 15.0
+    group: str = ""
     process: "subprocess.Popen[bytes] | None" = None
     started_at: float = 0.0
     not_before: float = 0.0
@@ -79,11 +84,15 @@ class Supervisor:
                     ready = True
                     self.on_ready()
                 sleep(POLL_SECONDS)
+        except (ChildrenKeepDying, EmbeddedPostgresError):
+            # No request in flight can succeed any more.
+            self._hurry = True
+            raise
         finally:
             self._stop()
 
     def _on_signal(self, _number: int, _frame: object) -> None:
-        self._hurry = self._stopping
+        self._hurry = self._hurry or self._stopping
         self._stopping = True
 
     def _keep_running(self) -> None:
@@ -120,8 +129,13 @@ class Supervisor:
         child.not_before = monotonic() + min(pause, LONGEST_PAUSE_SECONDS)
 
     def _stop(self) -> None:
-        for child in self.children:
-            self._stop_child(child)
+        for _, together in itertools.groupby(self.children, lambda child: child.group or child.name):
+            running = [child for child in together if child.process]
+            for child in running:
+                self._ask_to_stop(child)
+            since = monotonic()
+            for child in running:
+                self._await_end(child, since + child.stop_timeout_seconds)
         try:
             if self.postgres:
                 self.postgres.stop()
@@ -130,11 +144,13 @@ class Supervisor:
         os.close(self._lifeline[0])
         os.close(self._lifeline[1])
 
-    def _stop_child(self, child: Child) -> None:
+    def _ask_to_stop(self, child: Child) -> None:
+        if child.process:
+            child.process.terminate()
+
+    def _await_end(self, child: Child, deadline: float) -> None:
         if child.process is None:
             return
-        child.process.terminate()
-        deadline = monotonic() + child.stop_timeout_seconds
         while child.process.poll() is None and monotonic() < deadline and not self._hurry:
             sleep(POLL_SECONDS)
         if child.process.poll() is None:

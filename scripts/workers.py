@@ -62,8 +62,8 @@ def hold_lifeline() -> None:
 def run_api(listening: int) -> None:
     """Serve HTTP on a socket that the parent listens on, until SIGTERM."""
     import uvicorn
-    from api.app import create_app
 
+    from api.app import create_app
     from api.settings import Settings
 
     config = uvicorn.Config(

@@ -22,10 +22,13 @@ READY_TIMEOUT_SECONDS = 60
 class Service:
     """A running service: its address, and its processes to be killed."""
 
-    def __init__(self, process: "subprocess.Popen[str]", url: str, output: list[str]) -> None:
+    def __init__(
+        self, process: "subprocess.Popen[str]", url: str, output: list[str], reading: threading.Thread
+    ) -> None:
         self.process = process
         self.url = url
         self.output = output
+        self._reading = reading
 
     def client(self, timeout_seconds: float = 20.0) -> httpx2.Client:
         """A client with the bootstrap key; its connection pool is its own."""
@@ -51,7 +54,9 @@ class Service:
         """Ask it to stop, as an operator does, and return its exit status."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(40)
+        status = self.process.wait(40)
+        self._reading.join(10)
+        return status
 
 
 @contextmanager
@@ -93,15 +98,16 @@ def start(data_dir: Path, *options: str, key: str | None = KEY) -> Service:
         process.kill()
         raise AssertionError("the service does not become ready:\n" + "".join(output))
     found = next(match for line in output if (match := re.search(r"ready on (http://\S+)", line)))
-    return Service(process, found[1], output)
+    return Service(process, found[1], output, reading)
 
 
 def _read(process: "subprocess.Popen[str]", output: list[str], ready: threading.Event) -> None:
     assert process.stdout is not None
-    for line in process.stdout:
-        output.append(line)
-        if "ready on http" in line:
-            ready.set()
+    with process.stdout:
+        for line in process.stdout:
+            output.append(line)
+            if "ready on http" in line:
+                ready.set()
     ready.set()
 
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import psutil
 import psycopg
@@ -180,3 +181,35 @@ def test_a_stop_ends_sessions_in_the_middle_of_their_work(postgres: EmbeddedPost
         postgres.stop()
         with pytest.raises(psycopg.OperationalError):
             connection.execute("SELECT 1")
+
+
+def test_a_damaged_data_directory_is_refused_and_left_as_it_is(
+    postgres: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    postgres.start()
+    postgres.stop()
+    data = tmp_path / "data/postgres/data"
+    (data / "PG_VERSION").unlink()
+    before = sorted(path.name for path in data.iterdir())
+    with pytest.raises(EmbeddedPostgresError, match="not empty"):
+        postgres.start()
+    postgres.stop()
+    assert sorted(path.name for path in data.iterdir()) == before
+
+
+def test_a_link_in_place_of_the_socket_directory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary, elsewhere = tmp_path / "tmp", tmp_path / "elsewhere"
+    temporary.mkdir()
+    elsewhere.mkdir(mode=0o755)
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    postgres = EmbeddedPostgres(tmp_path / ("long" * 30))
+    foreseen = Path(parse_qs(urlsplit(postgres.url).query)["host"][0])
+    foreseen.symlink_to(elsewhere)
+    before = elsewhere.stat()
+    with pytest.raises(EmbeddedPostgresError, match="link"):
+        postgres.start()
+    postgres.stop()
+    after = elsewhere.stat()
+    assert (after.st_mode, after.st_uid) == (before.st_mode, before.st_uid)
