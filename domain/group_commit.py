@@ -45,8 +45,6 @@ RECONNECT_SECONDS = 0.1
 MIN_COMMANDS_AHEAD = 200
 BATCHES_NOT_AHEAD_AFTER_A_MISS = 50
 
-_OUT_OF_REACH = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction)
-
 _log = structlog.get_logger(__name__)
 
 Result = Outcome | Exception
@@ -205,19 +203,23 @@ class GroupCommit:
                 in_doubt = batch
                 self._commit_decided(batch)
                 return batch.results
-            except _OUT_OF_REACH as error:
+            except Exception as error:  # noqa: BLE001  whatever it is, each command must be answered
                 self._writer.disconnect()
+                if not _is_out_of_reach(error):
+                    return self._one_by_one(commands, error, give_up_at)
                 _log.warning("journal out of reach", error=type(error).__name__, commands=len(commands))
                 if monotonic() > give_up_at:
                     return [JournalUnavailable("unreachable") for _ in commands]
                 sleep(RECONNECT_SECONDS)
-            except Exception as error:  # noqa: BLE001  whatever it is, each command must be answered
-                self._writer.disconnect()
-                if len(commands) == 1:
-                    _log.exception("command failed", command=type(commands[0]).__name__)
-                    return [error]
-                # A command that the database or a fault of ours refuses must affect only itself.
-                return list(chain(*(self._commit([command], None, give_up_at) for command in commands)))
+
+    def _one_by_one(
+        self, commands: Sequence[Command], error: Exception, give_up_at: float
+    ) -> Sequence[Result]:
+        """Return results when the database, or a fault of ours, refused commands: it must affect only its own."""
+        if len(commands) == 1:
+            _log.error("command failed", command=type(commands[0]).__name__, exc_info=error)
+            return [error]
+        return list(chain(*(self._commit([command], None, give_up_at) for command in commands)))
 
     def _decide_under_lock(self, commands: Sequence[Command], in_doubt: Batch | None) -> Batch | None:
         """Take the head's lock, make the cache exact, decide; None if the batch in doubt is found committed."""
@@ -404,6 +406,15 @@ class GroupCommit:
         excess = len(self._cache) - MAX_CACHED_AGGREGATES
         if excess > 0:
             self._forget([stream for stream in islice(self._cache, 2 * excess) if stream not in since])
+
+
+def _is_out_of_reach(error: Exception) -> bool:
+    """Tell whether the same commands may succeed later, on another connection."""
+    if isinstance(error, psycopg.errors.PipelineAborted):
+        return False  # an OperationalError by its class, but what aborted the pipeline was a refusal
+    return isinstance(
+        error, psycopg.OperationalError | psycopg.InterfaceError | psycopg.errors.ReadOnlySqlTransaction
+    )
 
 
 def _streams(commands: Sequence[Command]) -> set[str]:

@@ -16,10 +16,7 @@ from projections import install
 from projections.rebuild import Outcome, RebuildRefused, discard, rebuild
 from projections.register import PROJECTIONS
 from scripts.embedded_postgres import EmbeddedPostgresError, attached
-
-# A batch makes some hundred thousand objects and frees them all at once: the collector's default would search
-# them again and again, for a third of the time.
-_COLLECT_AFTER_OBJECTS = 1_000_000
+from scripts.workers import COLLECT_AFTER_OBJECTS
 
 _output = Console(highlight=False)
 _errors = Console(stderr=True, highlight=False)
@@ -50,7 +47,7 @@ def replay(
         raise typer.BadParameter(f"there is no projection {name}; there are {', '.join(PROJECTIONS)}")
     if accept_difference is not None and not accept_difference.strip():
         raise typer.BadParameter("a reason in words is wanted", param_hint="--accept-difference")
-    gc.set_threshold(_COLLECT_AFTER_OBJECTS)
+    gc.set_threshold(COLLECT_AFTER_OBJECTS)
     with ExitStack() as stack:
         try:
             url = database_url or stack.enter_context(attached(_existing(data_dir)))

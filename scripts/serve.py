@@ -43,7 +43,7 @@ def serve(
 ) -> None:
     """Serve the ledger until it is stopped; each option has an environment variable, TALLYSTICK_PORT and so on."""
     from scripts.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
-    from scripts.supervisor import ChildrenKeepDying
+    from scripts.supervisor import ChildrenKeepFailing
     from scripts.workers import configure_logging
 
     configure_logging()
@@ -66,7 +66,7 @@ def serve(
                 stack.callback(postgres.stop)
                 postgres.start()
             _run(settings, listening, postgres, projector=projector)
-    except (EmbeddedPostgresError, ChildrenKeepDying, OSError) as error:
+    except (EmbeddedPostgresError, ChildrenKeepFailing, OSError) as error:
         fail(str(error))
 
 

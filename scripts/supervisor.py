@@ -22,15 +22,15 @@ LIFELINE = "TALLYSTICK_LIFELINE"
 POLL_SECONDS = 0.05
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
-# A child that lived this long was well: when it dies, it is started again without delay.
+# A child that lived this long was well, and so was one that was killed from outside: it is started again at once.
 WELL_AFTER_SECONDS = 10.0
-MAX_DEATHS_IN_A_ROW = 6
+MAX_FAILURES_IN_A_ROW = 6
 
 _log = structlog.get_logger(__name__)
 
 
-class ChildrenKeepDying(RuntimeError):
-    """A process of the service dies again and again as soon as it is started."""
+class ChildrenKeepFailing(RuntimeError):
+    """A process of the service ends by itself, again and again, soon after it is started."""
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Child:
     process: "subprocess.Popen[bytes] | None" = None
     started_at: float = 0.0
     not_before: float = 0.0
-    deaths_in_a_row: int = 0
+    failures_in_a_row: int = 0
 
 
 @dataclass
@@ -71,7 +71,7 @@ class Supervisor:
     def run(self) -> None:
         """Run until SIGTERM or SIGINT, then stop everything.
 
-        Raises `ChildrenKeepDying` and `EmbeddedPostgresError`, after having stopped everything.
+        Raises `ChildrenKeepFailing` and `EmbeddedPostgresError`, after having stopped everything.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
@@ -84,7 +84,7 @@ class Supervisor:
                     ready = True
                     self.on_ready()
                 sleep(POLL_SECONDS)
-        except (ChildrenKeepDying, EmbeddedPostgresError):
+        except (ChildrenKeepFailing, EmbeddedPostgresError):
             # No request in flight can succeed any more.
             self._hurry = True
             raise
@@ -120,12 +120,13 @@ class Supervisor:
 
     def _note_death(self, child: Child, status: int) -> None:
         child.process = None
+        killed = status < 0
         lived_well = monotonic() - child.started_at > WELL_AFTER_SECONDS
-        child.deaths_in_a_row = 1 if lived_well else child.deaths_in_a_row + 1
-        _log.error("died", process=child.name, status=status, in_a_row=child.deaths_in_a_row)
-        if child.deaths_in_a_row > MAX_DEATHS_IN_A_ROW:
-            raise ChildrenKeepDying(f"{child.name} keeps dying, last with status {status}")
-        pause = FIRST_PAUSE_SECONDS * 2 ** (child.deaths_in_a_row - 1)
+        child.failures_in_a_row = 0 if killed or lived_well else child.failures_in_a_row + 1
+        _log.error("died", process=child.name, status=status, failures_in_a_row=child.failures_in_a_row)
+        if child.failures_in_a_row > MAX_FAILURES_IN_A_ROW:
+            raise ChildrenKeepFailing(f"{child.name} keeps failing, last with status {status}")
+        pause = FIRST_PAUSE_SECONDS * 2**child.failures_in_a_row
         child.not_before = monotonic() + min(pause, LONGEST_PAUSE_SECONDS)
 
     def _stop(self) -> None:

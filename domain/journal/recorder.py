@@ -31,11 +31,17 @@ class SnapshotRecorder(PostgresAggregateRecorder):
     def _insert_stored_events(
         self, curs: Cursor[DictRow], stored_events: Sequence[StoredEvent], **_: Any
     ) -> None:
-        for event in stored_events:
-            curs.execute(
-                f"INSERT INTO {self.events_table_name} VALUES (%s, %s, %s, %s)",
-                (event.originator_id, event.originator_version, event.topic, event.state),
-            )
+        # One statement, and so all or none: the connection commits each by itself.
+        curs.execute(
+            f"INSERT INTO {self.events_table_name}"
+            " SELECT * FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::bytea[])",
+            (
+                [str(event.originator_id) for event in stored_events],
+                [event.originator_version for event in stored_events],
+                [event.topic for event in stored_events],
+                [event.state for event in stored_events],
+            ),
+        )
 
 
 class JournalRecorder(PostgresApplicationRecorder):
@@ -55,18 +61,42 @@ class JournalRecorder(PostgresApplicationRecorder):
         `IntegrityError` if another writer has appended to one of the streams.
         """
         # The library's own retry, which this replaces, would meet its own events and report a conflict.
-        append: Any = vars(PostgresApplicationRecorder.insert_events)["__wrapped__"]
         for attempt in range(_ATTEMPTS):
             try:
                 if attempt > 0 and (found := self._already_recorded(stored_events)):
                     return found
-                positions: Sequence[int] | None = append(self, stored_events, **kwargs)
-                return positions
+                return self._append(stored_events, **kwargs)
             except (InterfaceError, OperationalError):
                 if attempt == _ATTEMPTS - 1:
                     raise
                 sleep(_RETRY_SECONDS)
         return None
+
+    def _append(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
+        # Not in a pipeline, as the library has it: there a conflict may be found while later statements are still
+        # being sent, and the COMMIT then fails as if the connection were lost, and is tried again.
+        with self.datastore.transaction(commit=True) as cursor:
+            self._insert_events(cursor, stored_events, **kwargs)
+            if not stored_events:
+                return None
+            head = cursor.execute(_SQL["lock_head"], prepare=True).fetchone()
+            assert head is not None
+            positions = list(range(head["position"] + 1, head["position"] + 1 + len(stored_events)))
+            columns = (
+                [str(event.originator_id) for event in stored_events],
+                [event.originator_version for event in stored_events],
+                [event.topic for event in stored_events],
+                [event.state for event in stored_events],
+                positions,
+            )
+            cursor.execute(_SQL["append"], columns, prepare=True)
+            moved = {
+                "position": positions[-1],
+                "recorded_at": head["recorded_at"],
+                "channel": self.channel_name,
+            }
+            cursor.execute(_SQL["move_head"], moved, prepare=True)
+            return positions
 
     def _already_recorded(self, stored_events: Sequence[StoredEvent]) -> Sequence[int]:
         if not stored_events:
@@ -78,34 +108,7 @@ class JournalRecorder(PostgresApplicationRecorder):
             found = cursor.execute(_SQL["stored_positions"], wanted).fetchone()
         if found is None:
             return ()
-        return range(found["notification_id"], found["notification_id"] + len(stored_events))
-
-    def _insert_stored_events(
-        self, curs: Cursor[DictRow], stored_events: Sequence[StoredEvent], **_: Any
-    ) -> None:
-        head = curs.execute(_SQL["lock_head"], prepare=True).fetchone()
-        assert head is not None
-        positions = range(head["position"] + 1, head["position"] + 1 + len(stored_events))
-        curs.execute(
-            _SQL["append"],
-            (
-                [str(event.originator_id) for event in stored_events],
-                [event.originator_version for event in stored_events],
-                [event.topic for event in stored_events],
-                [event.state for event in stored_events],
-                list(positions),
-            ),
-            prepare=True,
-        )
-        moved = {"position": positions[-1], "recorded_at": head["recorded_at"], "channel": self.channel_name}
-        curs.connection.execute(_SQL["move_head"], moved, prepare=True)
-
-    def _fetch_ids_after_insert_events(
-        self, curs: Cursor[DictRow], stored_events: Sequence[StoredEvent], **_: Any
-    ) -> Sequence[int]:
-        head = curs.connection.execute(_SQL["head"], prepare=True).fetchone()
-        assert head is not None  # and still locked by this transaction: its events are the last ones
-        return range(head["position"] - len(stored_events) + 1, head["position"] + 1)
+        return list(range(found["notification_id"], found["notification_id"] + len(stored_events)))
 
     def max_notification_id(self) -> int | None:
         """Return the newest position, None while the journal is empty."""

@@ -250,3 +250,17 @@ def test_an_unreachable_journal_is_said_so_and_not_a_failure_of_the_request(
         assert isinstance(result, JournalUnavailable) and result.reason == "unreachable"
         owner.execute("ROLLBACK")
         assert ledger.perform(command).recorded
+
+
+def test_a_foreign_event_in_the_way_is_not_waited_for(
+    database: Database, owner: psycopg.Connection[Any]
+) -> None:
+    """Somebody wrote to the journal without its lock: what that makes unreadable is refused, and all else goes on."""
+    with running(database) as ledger:
+        open_accounts(ledger, "a", "b", "c")
+        ledger.perform(transfer("a", "b", 1))
+        owner.execute("INSERT INTO events VALUES ('main/accounts/a', 3, 'account.foreign', '{}', 1000)")
+        results = ledger.execute(*(transfer("a", "b", 1) for _ in range(3)), transfer("b", "c", 1)).result(10)
+        refusals = [result for result in results if isinstance(result, JournalUnavailable)]
+        assert [refusal.reason for refusal in refusals] == ["newer_version"] * 3
+        assert isinstance(results[3], Outcome)

@@ -72,6 +72,8 @@ $$;
 
 CREATE TRIGGER head_never_moves_back BEFORE UPDATE OR DELETE ON head
     FOR EACH ROW EXECUTE FUNCTION refuse_to_move_back();
+CREATE TRIGGER head_is_never_truncated BEFORE TRUNCATE ON head
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_to_move_back();
 
 -- For auditors who bring psql. Bytes that are not JSON, which only another program could have written, show as null.
 CREATE FUNCTION decoded(state bytea) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$

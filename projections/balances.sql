@@ -1,0 +1,82 @@
+-- name: create_tables
+CREATE TABLE balances_v:version (
+    -- "C": addresses are compared byte by byte, so that a prefix is a range of the primary key.
+    ledger text COLLATE "C" NOT NULL,
+    address text COLLATE "C" NOT NULL,
+    asset text COLLATE "C" NOT NULL,
+    normal_side text NOT NULL,
+    status text NOT NULL,
+    min_balance bigint,
+    max_balance bigint,
+    metadata jsonb NOT NULL,
+    posted_debits bigint NOT NULL,
+    posted_credits bigint NOT NULL,
+    pending_debits bigint NOT NULL,
+    pending_credits bigint NOT NULL,
+    opened_at timestamptz NOT NULL,
+    opening jsonb NOT NULL,
+    version bigint NOT NULL,
+    position bigint NOT NULL,
+    PRIMARY KEY (ledger, address)
+) WITH (fillfactor = 70);  -- amounts change all the time and are in no index: room for HOT updates
+
+-- name: create_indexes
+CREATE INDEX IF NOT EXISTS balances_v:version_asset ON balances_v:version (ledger, asset, address);
+CREATE INDEX IF NOT EXISTS balances_v:version_metadata ON balances_v:version USING gin (metadata jsonb_path_ops);
+
+-- name: drop_tables
+DROP TABLE IF EXISTS balances_v:version;
+
+-- name: find
+-- LATERAL with a LIMIT, which forces one descent of the index for each: a plain join against unnest may be planned as
+-- a scan of the whole table until its first ANALYZE.
+SELECT b.*
+FROM unnest(%(ledgers)s::text[], %(addresses)s::text[]) AS s(ledger, address)
+CROSS JOIN LATERAL (
+    SELECT ledger, address, asset, normal_side, status, min_balance, max_balance, metadata::text, posted_debits,
+        posted_credits, pending_debits, pending_credits, opened_at, opening::text, version, position
+    FROM balances_v:version AS b WHERE b.ledger = s.ledger AND b.address = s.address LIMIT 1
+) AS b;
+
+-- name: add
+INSERT INTO balances_v:version (
+    ledger, address, asset, normal_side, status, min_balance, max_balance, metadata, posted_debits, posted_credits,
+    pending_debits, pending_credits, opened_at, opening, version, position
+)
+SELECT * FROM unnest(
+    %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::bigint[], %b::bigint[], %s::jsonb[], %b::bigint[],
+    %b::bigint[], %b::bigint[], %b::bigint[], %s::timestamptz[], %s::jsonb[], %b::bigint[], %b::bigint[]
+);
+
+-- name: change
+-- Rows are found as above, and for the same reason, then changed where they lie.
+UPDATE balances_v:version AS b SET
+    status = c.status, min_balance = c.min_balance, max_balance = c.max_balance, metadata = c.metadata,
+    posted_debits = c.posted_debits, posted_credits = c.posted_credits,
+    pending_debits = c.pending_debits, pending_credits = c.pending_credits,
+    version = c.version, position = c.position
+FROM unnest(
+    %b::text[], %b::text[], %b::text[], %b::bigint[], %b::bigint[], %s::jsonb[], %b::bigint[], %b::bigint[],
+    %b::bigint[], %b::bigint[], %b::bigint[], %b::bigint[]
+) AS c(
+    ledger, address, status, min_balance, max_balance, metadata, posted_debits, posted_credits,
+    pending_debits, pending_credits, version, position
+)
+CROSS JOIN LATERAL (
+    SELECT ctid AS place FROM balances_v:version WHERE ledger = c.ledger AND address = c.address LIMIT 1
+) AS found
+WHERE b.ctid = found.place;
+
+-- name: list
+-- Planned anew each time with its values, so that filters that are null vanish and a prefix is a range of the key:
+-- the characters of an address all sort below `~`.
+SELECT ledger, address, asset, normal_side, status, min_balance, max_balance, metadata::text, posted_debits,
+    posted_credits, pending_debits, pending_credits, opened_at, opening::text, version, position
+FROM balances_v:version
+WHERE ledger = %(ledger)s
+AND (%(prefix)s::text IS NULL OR address >= %(prefix)s AND address < %(prefix)s || '~')
+AND (%(asset)s::text IS NULL OR asset = %(asset)s)
+AND (%(status)s::text IS NULL OR status = %(status)s)
+AND (%(metadata)s::jsonb IS NULL OR metadata @> %(metadata)s)
+AND (%(after)s::text IS NULL OR address :beyond %(after)s)
+ORDER BY address :order LIMIT %(limit)s;

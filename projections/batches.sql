@@ -1,0 +1,34 @@
+-- name: hold
+-- Held by the session, so the server frees it when the runner's connection is gone, however that came about.
+SELECT pg_try_advisory_lock(hashtextextended(%(purpose)s || ' ' || current_schema() || '/' || %(name)s, 0));
+
+-- name: take_over
+UPDATE projection_versions SET runner = %(runner)s WHERE name = %(name)s AND version = %(version)s;
+
+-- name: count
+-- Positions are gapless, so as many events as positions.
+SELECT count(*) FROM events WHERE notification_id > %(after)s AND notification_id <= %(upto)s;
+
+-- name: events
+SELECT originator_id, originator_version, topic, state, notification_id FROM events
+WHERE notification_id > %(after)s AND notification_id <= %(upto)s AND topic = ANY(%(topics)s)
+ORDER BY notification_id;
+
+-- name: first_gap
+SELECT min(position) FROM generate_series(%(after)s::bigint + 1, %(upto)s::bigint) AS position
+WHERE NOT EXISTS (SELECT FROM events WHERE notification_id = position);
+
+-- name: advance
+-- First of all in its transaction: whoever changes this row, to fence, pause or replace the version, excludes us.
+UPDATE projection_versions SET
+    position = %(upto)s, rate_events_per_second = %(rate)s, last_error = NULL, advanced_at = now()
+WHERE name = %(name)s AND version = %(version)s
+AND position = %(after)s AND runner = %(runner)s AND state = %(state)s;
+
+-- name: announce
+SELECT pg_notify(%(channel)s, %(name)s || ':' || %(upto)s::text);
+
+-- name: halt
+UPDATE projection_versions SET state = 'halted', last_error = %(reason)s
+WHERE name = %(name)s AND version = %(version)s
+AND position = %(after)s AND runner = %(runner)s AND state = 'running';

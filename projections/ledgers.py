@@ -1,0 +1,70 @@
+"""The list of ledgers, as `domain.ledgers.Ledger` has them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from psycopg import Connection
+from psycopg.rows import TupleRow, tuple_row
+from psycopg.types.json import Jsonb
+
+from domain.addresses import ledger_of
+from domain.events import Recorded
+from domain.ledgers import EVENTS, Ledger, evolve
+from domain.money import split_asset
+from domain.times import instant
+from projections.live import Page, read_live
+from projections.projection import Inconsistent, Projection, Queries, directed
+
+
+def list_ledgers(
+    connection: Connection[Any],
+    *,
+    after: str | None = None,
+    limit: int,
+    descending: bool = False,
+    granted: Sequence[str] | None = None,
+) -> Page[Ledger]:
+    """Return up to `limit` ledgers by name, after the name `after`, of those `granted` unless None."""
+    wanted = {"after": after, "limit": limit, "granted": None if granted is None else list(granted)}
+    reading = read_live(
+        connection,
+        PROJECTION.name,
+        lambda cursor, version: cursor.execute(
+            directed(PROJECTION.queries(version)["list"], descending=descending), wanted, prepare=False
+        ).fetchall(),
+    )
+    return Page([_ledger(row) for row in reading.found], reading.position, reading.head)
+
+
+def project(connection: Connection[Any], queries: Queries, events: Sequence[Recorded]) -> None:
+    """Fold events into the ledgers that they belong to, and keep these."""
+    names = list({ledger_of(recorded.stream) for recorded in events})
+    cursor = connection.cursor(row_factory=tuple_row)
+    ledgers = {row[0]: _ledger(row) for row in cursor.execute(queries["find"], {"names": names})}
+    for recorded in events:
+        name = ledger_of(recorded.stream)
+        ledger = ledgers.get(name)
+        if recorded.version != (ledger.version if ledger else 0) + 1:
+            raise Inconsistent(f"ledger {name} is not at the version before event {recorded.position}")
+        ledgers[name] = evolve(ledger, recorded)
+    for ledger in ledgers.values():
+        cursor.execute(queries["keep"], _row(ledger))
+
+
+def _row(ledger: Ledger) -> dict[str, Any]:
+    return {
+        "name": ledger.name,
+        "metadata": Jsonb(ledger.metadata),
+        "assets": [f"{code}/{scale}" for code, scale in ledger.assets.items()],
+        "opened_at": ledger.opened_at,
+        "version": ledger.version,
+        "position": ledger.position,
+    }
+
+
+def _ledger(row: TupleRow) -> Ledger:
+    name, metadata, assets, opened_at, version, position = row
+    return Ledger(name, metadata, dict(map(split_asset, assets)), instant(opened_at), version, position)
+
+
+PROJECTION = Projection("ledgers", EVENTS, ("ledgers",), project)

@@ -1,0 +1,31 @@
+-- name: create_tables
+CREATE TABLE ledgers_v:version (
+    name text COLLATE "C" PRIMARY KEY,
+    metadata jsonb NOT NULL,
+    assets text[] NOT NULL,  -- in the order of their registration
+    opened_at timestamptz NOT NULL,
+    version bigint NOT NULL,
+    position bigint NOT NULL
+) WITH (fillfactor = 80);
+
+-- name: create_indexes
+-- The primary key does; a statement is wanted all the same.
+SELECT;
+
+-- name: drop_tables
+DROP TABLE IF EXISTS ledgers_v:version;
+
+-- name: find
+SELECT name, metadata, assets, opened_at, version, position FROM ledgers_v:version WHERE name = ANY(%(names)s);
+
+-- name: keep
+INSERT INTO ledgers_v:version (name, metadata, assets, opened_at, version, position)
+VALUES (%(name)s, %(metadata)s, %(assets)s, %(opened_at)s, %(version)s, %(position)s)
+ON CONFLICT (name) DO UPDATE SET
+    assets = excluded.assets, version = excluded.version, position = excluded.position;
+
+-- name: list
+SELECT name, metadata, assets, opened_at, version, position FROM ledgers_v:version
+WHERE (%(after)s::text IS NULL OR name :beyond %(after)s)
+AND (%(granted)s::text[] IS NULL OR name = ANY(%(granted)s))
+ORDER BY name :order LIMIT %(limit)s;

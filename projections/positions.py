@@ -1,0 +1,210 @@
+"""How far each projection is, and waiting until one has reached a position."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, NamedTuple
+
+import psycopg
+import structlog
+from psycopg import Connection
+from psycopg.rows import tuple_row
+from psycopg.sql import SQL, Identifier
+
+from domain.errors import JournalUnavailable, ProjectionBehind, ProjectionNotFound
+from domain.journal.database import Database
+from domain.journal.queries import load
+
+POLL_SECONDS = 0.5
+RECONNECT_SECONDS = 0.5
+
+RATE_SECONDS = 5.0
+"""Over how long a rate is averaged: what is older than this counts for less than 1/e."""
+
+_SQL = load("projections", "positions.sql")
+_log = structlog.get_logger(__name__)
+
+
+def projections_channel(database: Database) -> str:
+    """Return the channel on which each advance of a live projection announces `name:position`."""
+    return f"{database.schema}_projections"
+
+
+class Progress(NamedTuple):
+    """How far the live version of a projection is.
+
+    `head` is the newest position of the journal, `lag_seconds` the age of the oldest event not projected yet,
+    0 if there is none.
+    """
+
+    name: str
+    version: int
+    position: int
+    head: int
+    state: str
+    lag_events: int
+    lag_seconds: float
+    rate_events_per_second: float
+    dead_letters: int
+    last_error: str | None
+
+
+def progress(connection: Connection[Any], name: str) -> Progress:
+    """Return how far a projection is; raise `ProjectionNotFound` if none of this name is installed."""
+    found = _progress(connection, name)
+    if not found:
+        raise ProjectionNotFound
+    return found[0]
+
+
+def all_progress(connection: Connection[Any]) -> list[Progress]:
+    """Return how far every installed projection is, by name."""
+    return _progress(connection, None)
+
+
+def _progress(connection: Connection[Any], name: str | None) -> list[Progress]:
+    cursor = connection.cursor(row_factory=tuple_row)
+    wanted = {"name": name, "rate_seconds": RATE_SECONDS}
+    return [Progress(*row) for row in cursor.execute(_SQL["progress"], wanted)]
+
+
+class Waiter:
+    """Knows how far every projection is, and wakes those who wait for one: one thread for the whole process.
+
+    It is told by notifications and, since these can be missed, looks by itself as well.
+    """
+
+    def __init__(self, database: Database, poll_seconds: float = POLL_SECONDS) -> None:
+        self._database = database
+        self._poll_seconds = poll_seconds
+        self._known: dict[str, Progress] = {}
+        self._looked = False
+        self._stopping = threading.Event()
+        self._changed = threading.Condition()
+        self._callbacks: set[Callable[[], None]] = set()
+        self._thread = threading.Thread(target=self._run, name="projection positions", daemon=True)
+        self.head = 0
+        """The newest position of the journal that is known here."""
+
+    def start(self) -> None:
+        """Begin to follow."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; who still waits, waits in vain."""
+        self._stopping.set()
+        self._thread.join()
+
+    def wait_for(self, name: str, position: int, timeout_seconds: float) -> Progress:
+        """Block until a projection has reached a position; return how far it is, as last seen.
+
+        Raises `ProjectionNotFound`; `ProjectionBehind` if it is not there in time, also when the journal
+        itself does not have the position; and `JournalUnavailable` if the database was never reached.
+        """
+        give_up_at = monotonic() + timeout_seconds
+        with self._changed:
+            while (seen := self._reached(name, position)) is None:
+                remaining_seconds = give_up_at - monotonic()
+                if remaining_seconds <= 0:
+                    raise self._behind(name)
+                self._changed.wait(remaining_seconds)
+        return seen
+
+    async def reached(self, name: str, position: int, timeout_seconds: float) -> Progress:
+        """Do as `wait_for` does, without blocking the event loop."""
+        loop = asyncio.get_running_loop()
+        changed = asyncio.Event()
+
+        def wake() -> None:
+            loop.call_soon_threadsafe(changed.set)
+
+        with self._changed:
+            self._callbacks.add(wake)
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                while True:
+                    changed.clear()
+                    with self._changed:
+                        seen = self._reached(name, position)
+                    if seen is not None:
+                        return seen
+                    await changed.wait()
+        except TimeoutError:
+            with self._changed:
+                raise self._behind(name) from None
+        finally:
+            with self._changed:
+                self._callbacks.discard(wake)
+
+    def _reached(self, name: str, position: int) -> Progress | None:
+        seen = self._known.get(name)
+        if seen is None:
+            if self._looked:
+                raise ProjectionNotFound
+            return None
+        return seen if seen.position >= position else None
+
+    def _behind(self, name: str) -> Exception:
+        seen = self._known.get(name)
+        if seen is None:
+            return JournalUnavailable("unreachable")
+        return ProjectionBehind(seen.position, self.head, seen.state)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                with self._database.connect("tallystick positions") as connection:
+                    self._follow(connection)
+            except psycopg.Error as error:
+                _log.warning("positions of projections are out of reach", error=str(error))
+                self._stopping.wait(RECONNECT_SECONDS)
+
+    def _follow(self, connection: Connection[Any]) -> None:
+        channels = {self._database.journal_channel, projections_channel(self._database)}
+        for channel in channels:
+            connection.execute(SQL("LISTEN {}").format(Identifier(channel)))
+        while not self._stopping.is_set():
+            self._look(connection)
+            look_again_at = monotonic() + self._poll_seconds
+            while (remaining_seconds := look_again_at - monotonic()) > 0 and not self._stopping.is_set():
+                for notification in connection.notifies(timeout=remaining_seconds, stop_after=1):
+                    self._note(notification.channel, notification.payload)
+
+    def _look(self, connection: Connection[Any]) -> None:
+        seen = all_progress(connection)
+        with self._changed:
+            self._known = {found.name: found for found in seen}
+            self._looked = True
+            if seen:
+                self.head = seen[0].head
+            self._wake()
+
+    def _note(self, channel: str, payload: str) -> None:
+        with self._changed:
+            name, _, position = payload.rpartition(":")
+            if not position.isdecimal():  # anyone with a login may notify
+                return
+            if channel == self._database.journal_channel:
+                self.head = max(self.head, int(position))
+            elif seen := self._known.get(name):
+                self._known[name] = self._advanced(seen, int(position))
+                self._wake()
+
+    def _advanced(self, seen: Progress, position: int) -> Progress:
+        self.head = max(self.head, position)
+        lag_events = self.head - position
+        return seen._replace(
+            position=position,
+            head=self.head,
+            lag_events=lag_events,
+            lag_seconds=seen.lag_seconds if lag_events else 0.0,
+        )
+
+    def _wake(self) -> None:
+        self._changed.notify_all()
+        for callback in tuple(self._callbacks):
+            try:
+                callback()
+            except RuntimeError:  # its event loop is closed, and nobody waits there any more
+                self._callbacks.discard(callback)

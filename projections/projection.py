@@ -1,0 +1,67 @@
+"""What a projection is: the events that it reads, the tables that it fills, how the ones change the others.
+
+A projection can exist in several versions at once, each with tables of its own: SQL beside this module writes
+`entries_v:version` and is completed with a number here.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from psycopg import Connection
+
+from domain.events import Event, Recorded
+from domain.journal.queries import load
+
+Queries = Mapping[str, str]
+"""The SQL of one version of a projection, by name."""
+
+Project = Callable[[Connection[Any], Queries, Sequence[Recorded]], None]
+"""Writes what events change, given in the order of positions, within the caller's transaction."""
+
+
+class Inconsistent(Exception):
+    """A projection's tables contradict the journal, so it must be rebuilt rather than advanced."""
+
+
+class Projection(NamedTuple):
+    """A read model. The SQL file of its name has `create_tables`, `create_indexes` and `drop_tables`."""
+
+    name: str
+    events: tuple[type[Event], ...]
+    tables: tuple[str, ...]
+    project: Project
+
+    @property
+    def topics(self) -> list[str]:
+        """The topics that it reads; it passes over all others."""
+        return [event_type.TOPIC for event_type in self.events]
+
+    def queries(self, version: int) -> Queries:
+        """Return the SQL of one version."""
+        return versioned(f"{self.name}.sql", version)
+
+    def table_names(self, version: int) -> list[str]:
+        """Return the names of the tables of one version."""
+        return [f"{table}_v{version:d}" for table in self.tables]
+
+
+@cache
+def versioned(filename: str, version: int) -> Queries:
+    """Return the queries of a file for the tables of one version."""
+    queries = load("projections", filename)
+    return MappingProxyType(
+        {name: text.replace(":version", f"{version:d}") for name, text in queries.items()}
+    )
+
+
+_ASCENDING = {":order": "ASC", ":beyond": ">"}
+_DESCENDING = {":order": "DESC", ":beyond": "<"}
+
+
+def directed(query: str, *, descending: bool) -> str:
+    """Return a list's query for one direction: `:order` of the sort, `:beyond` what follows the cursor."""
+    for placeholder, text in (_DESCENDING if descending else _ASCENDING).items():
+        query = query.replace(placeholder, text)
+    return query

@@ -1,0 +1,181 @@
+"""The projector: advances the live version of every projection, each in a thread and connection of its own.
+
+Any number of projectors may run. Of each projection one runner holds the place and the others stand by; the
+place is free as soon as the connection of its holder is gone. A runner is woken by notifications, which can
+be missed, so it looks by itself as well.
+"""
+
+import threading
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+from uuid import UUID, uuid4
+
+import psycopg
+import structlog
+from psycopg import Connection
+from psycopg.sql import SQL, Identifier
+
+from domain.journal.database import Database
+from domain.journal.queries import load
+from projections.batches import Batch, Claim, advance, halt, hold, read_batch, take_over
+from projections.positions import RATE_SECONDS, projections_channel
+from projections.projection import Inconsistent, Projection
+from projections.rates import Rate
+from projections.register import PROJECTIONS, drop_retired, install
+
+MAX_BATCH_EVENTS = 5_000
+POLL_SECONDS = 0.25
+STANDBY_SECONDS = 0.5
+FIRST_PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 5.0
+
+# Small batches cost more for an event than large ones: while events come steadily, they are collected for so
+# long.
+LINGER_SECONDS = 0.01
+
+_SQL = load("projections", "projector.sql")
+_log = structlog.get_logger(__name__)
+
+_OUT_OF_REACH = (psycopg.OperationalError, psycopg.InterfaceError)
+# The rows of a batch do not fit the tables, and will not at the next attempt.
+_CONTRADICTIONS = (Inconsistent, psycopg.IntegrityError, psycopg.DataError)
+
+
+class Fenced(Exception):
+    """Another runner has taken over, although this one holds the place."""
+
+
+class Standing(NamedTuple):
+    """Where the live version of a projection stands, and the head of the journal."""
+
+    version: int
+    position: int
+    state: str
+    runner: UUID | None
+    head: int
+
+
+def run_projector(
+    database: Database, stop: threading.Event, projections: Iterable[Projection] = tuple(PROJECTIONS.values())
+) -> None:
+    """Install and run projections until `stop` is set, whatever happens to the database meanwhile."""
+    _prepare(database, stop)
+    runners = [Runner(database, projection, stop) for projection in projections]
+    threads = [
+        threading.Thread(target=runner.run, name=f"projection {runner.projection.name}", daemon=True)
+        for runner in runners
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def _prepare(database: Database, stop: threading.Event) -> None:
+    pause_seconds = FIRST_PAUSE_SECONDS
+    while not stop.is_set():
+        try:
+            install(database)
+            with database.connect("tallystick projector") as connection:
+                drop_retired(connection)
+            return
+        except psycopg.Error as error:
+            _log.warning("projections cannot be installed yet", error=str(error))
+            stop.wait(pause_seconds)
+            pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
+
+
+class Runner:
+    """Advances the live version of one projection for as long as it holds the place."""
+
+    def __init__(self, database: Database, projection: Projection, stop: threading.Event) -> None:
+        self.projection = projection
+        self._database = database
+        self._stop = stop
+        self._id = uuid4()
+        self._pause_seconds = FIRST_PAUSE_SECONDS
+        self._rate = Rate(RATE_SECONDS)
+
+    def run(self) -> None:
+        """Run until stopped; after a failure begin anew, after a pause that grows while it fails."""
+        name = self.projection.name
+        while not self._stop.is_set():
+            try:
+                with self._database.connect(f"tallystick projection {name}") as connection:
+                    self._serve(connection)
+            except Fenced:
+                _log.warning("projection was taken over by another runner", projection=name)
+            except _OUT_OF_REACH as error:
+                _log.warning("database out of reach", projection=name, error=str(error))
+            except Exception:  # noqa: BLE001 - nothing may end the projector
+                _log.exception("projection failed", projection=name)
+            self._stop.wait(self._pause_seconds)
+            self._pause_seconds = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS)
+
+    def _serve(self, connection: Connection[Any]) -> None:
+        while not hold(connection, "projection", self.projection.name):
+            if self._stop.wait(STANDBY_SECONDS):
+                return
+        connection.execute(_SQL["session"])
+        connection.execute(SQL("LISTEN {}").format(Identifier(self._database.journal_channel)))
+        try:
+            self._follow(connection)
+        except (*_OUT_OF_REACH, Fenced):
+            raise
+        except Exception as error:
+            self._record(connection, error)
+            raise
+
+    def _follow(self, connection: Connection[Any]) -> None:
+        claim: Claim | None = None
+        while not self._stop.is_set():
+            standing = self._standing(connection)
+            if claim is None or claim.version != standing.version:
+                claim = Claim(self.projection, standing.version, self._id, "running")
+                take_over(connection, claim)
+            elif standing.runner != self._id:
+                raise Fenced
+            elif standing.state == "running" and standing.head > standing.position:
+                self._advance(connection, claim, standing)
+            else:
+                for _ in connection.notifies(timeout=POLL_SECONDS, stop_after=1):
+                    pass
+
+    def _standing(self, connection: Connection[Any]) -> Standing:
+        row = connection.execute(_SQL["standing"], {"name": self.projection.name}, prepare=True).fetchone()
+        if row is None:
+            raise LookupError(f"projection {self.projection.name} is not installed")
+        return Standing(*row)
+
+    def _advance(self, connection: Connection[Any], claim: Claim, standing: Standing) -> None:
+        upto = min(standing.head, standing.position + MAX_BATCH_EVENTS)
+        batch = read_batch(connection, self.projection, standing.position, upto)
+        if batch.upto == batch.after:
+            self._halt(connection, claim, batch, batch.obstacle or "")
+            return
+        channel = projections_channel(self._database)
+        rate = self._rate.measure(batch.upto - batch.after)
+        try:
+            advanced = advance(connection, claim, batch, rate, channel)
+        except _CONTRADICTIONS as error:
+            self._halt(connection, claim, batch, _describe(error))
+            return
+        if advanced:
+            self._pause_seconds = FIRST_PAUSE_SECONDS
+            if batch.upto == standing.head:
+                self._stop.wait(LINGER_SECONDS)
+
+    def _halt(self, connection: Connection[Any], claim: Claim, batch: Batch, reason: str) -> None:
+        _log.error("projection halted", projection=self.projection.name, position=batch.after, reason=reason)
+        halt(connection, claim, batch, reason)
+
+    def _record(self, connection: Connection[Any], error: Exception) -> None:
+        wanted = {"name": self.projection.name, "runner": self._id, "error": _describe(error)}
+        try:
+            connection.execute(_SQL["record_error"], wanted)
+        except _OUT_OF_REACH:
+            _log.warning("error could not be recorded", projection=self.projection.name)
+
+
+def _describe(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

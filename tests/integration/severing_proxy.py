@@ -1,0 +1,149 @@
+"""A proxy before PostgreSQL that loses the answer to a COMMIT: the one failure that leaves the asker in doubt.
+
+It forwards bytes on loopback and understands just enough of PostgreSQL's protocol to see the server say that a
+transaction is committed (PostgreSQL documentation, Message Formats: CommandComplete).
+"""
+
+import selectors
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from socketserver import BaseRequestHandler, ThreadingTCPServer
+from typing import Any, Self
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+_COMMITTED = b"C\x00\x00\x00\x0bCOMMIT\x00"
+_BUFFER_BYTES = 1 << 16
+
+
+class SeveringProxy(ThreadingTCPServer):
+    """Listens on a port of its own while its context lasts; connect to `database_url` instead of the database's.
+
+    It forwards, until told otherwise: `sever_next_commit` makes it lose, once, the server's answer to the next COMMIT
+    and whatever would follow it, and close both sides; `severed` is set when that has happened. `cut` closes every
+    connection and refuses new ones until `restore`.
+    """
+
+    def __init__(self, database_url: str) -> None:
+        super().__init__(("127.0.0.1", 0), _Forwarding)
+        with psycopg.connect(database_url) as connection:
+            self._host, self._port = connection.info.host, connection.info.port
+        # In the clear, so that messages can be told apart.
+        self.database_url = make_conninfo(
+            database_url,
+            host="127.0.0.1",
+            port=self.server_address[1],
+            sslmode="disable",
+            gssencmode="disable",
+        )
+        self.severed = threading.Event()
+        self._lock = threading.Lock()
+        self._severing = False
+        self._refusing = False
+        self._open: set[socket.socket] = set()
+        self._accepting = threading.Thread(target=self.serve_forever, args=(0.05,), name="severing proxy")
+
+    def __enter__(self) -> Self:
+        self._accepting.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self._accepting.join()
+        self.cut()
+        self.server_close()  # waits for the threads of all connections
+
+    def sever_next_commit(self) -> None:
+        """Lose the answer to the next COMMIT of any connection."""
+        self.severed.clear()
+        self._severing = True
+
+    def cut(self) -> None:
+        """Close every connection, and refuse new ones."""
+        with self._lock:
+            self._refusing = True
+            for connection in self._open:
+                with suppress(OSError):  # closed by its other side just now
+                    connection.shutdown(socket.SHUT_RDWR)
+
+    def restore(self) -> None:
+        """Take connections again."""
+        self._refusing = False
+
+    @contextmanager
+    def connected(self, client: socket.socket) -> Iterator[socket.socket]:
+        """Connect a client to the database; ends at once if connections are refused."""
+        with self._connect() as server:
+            for connection in (client, server):
+                if connection.family != socket.AF_UNIX:
+                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as libpq does
+            with self._lock:
+                self._open |= {client, server}
+                if self._refusing:
+                    client.shutdown(socket.SHUT_RDWR)
+            try:
+                yield server
+            finally:
+                with self._lock:
+                    self._open -= {client, server}
+
+    def takes_turn(self) -> bool:
+        """Tell whether it is for the caller to sever; it is for one of all connections, once."""
+        with self._lock:
+            mine, self._severing = self._severing, False
+            return mine
+
+    def _connect(self) -> socket.socket:
+        if not self._host.startswith("/"):
+            return socket.create_connection((self._host, self._port))
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(f"{self._host}/.s.PGSQL.{self._port}")
+        return server
+
+
+class _Forwarding(BaseRequestHandler):
+    """One connection, both ways."""
+
+    request: socket.socket
+    server: SeveringProxy
+
+    def handle(self) -> None:
+        with self.server.connected(self.request) as database, selectors.DefaultSelector() as ready:
+            ready.register(self.request, selectors.EVENT_READ)
+            ready.register(database, selectors.EVENT_READ)
+            with suppress(OSError):  # one side closed: so does the other
+                self._forward(database, ready)
+
+    def _forward(self, database: socket.socket, ready: selectors.BaseSelector) -> None:
+        waiting = b""
+        while True:
+            for key, _ in ready.select():
+                source: Any = key.fileobj
+                data = source.recv(_BUFFER_BYTES)
+                if not data:
+                    return
+                if source is self.request:
+                    database.sendall(data)
+                    continue
+                messages, waiting = _whole_messages(waiting + data)
+                if _COMMITTED in messages and self.server.takes_turn():
+                    self.request.sendall(b"".join(messages[: messages.index(_COMMITTED)]))
+                    self.server.severed.set()
+                    return
+                self.request.sendall(b"".join(messages))
+
+
+def _whole_messages(data: bytes) -> tuple[list[bytes], bytes]:
+    """Split what the server sent into messages (a type of one byte, a length of four that counts itself) and a rest."""
+    messages = []
+    start = 0
+    while len(data) >= start + 5:
+        end = start + 1 + int.from_bytes(data[start + 1 : start + 5], "big")
+        if len(data) < end:
+            break
+        messages.append(data[start:end])
+        start = end
+    return messages, data[start:]

@@ -1,0 +1,134 @@
+"""The eventsourcing library's own test cases, run on our recorders and our factory.
+
+What the library ships for those who write a persistence module (`eventsourcing.tests.persistence`). Where a case is
+changed, the comment there says what it takes for granted that is different here.
+"""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from eventsourcing.cipher import AESCipher
+from eventsourcing.postgres import PostgresTrackingRecorder
+from eventsourcing.tests import persistence as shipped
+from eventsourcing.utils import Environment
+
+from domain.events import Recorded
+from domain.journal.database import Database
+from domain.journal.factory import (
+    DATABASE_URL,
+    SCHEMA,
+    JournalDatastore,
+    JournalFactory,
+)
+from domain.journal.recorder import JournalProcessRecorder, JournalRecorder, SnapshotRecorder
+from domain.ledgers import LedgerOpened
+from tests.unit.given_when_then import HISTORY
+
+pytestmark = pytest.mark.integration
+
+
+class OnAJournal:
+    """Gives a test case of unittest a fresh schema, and text for stream ids (ORIGINATOR_ID_TYPE=text)."""
+
+    datastore: JournalDatastore
+
+    @pytest.fixture(autouse=True)
+    def journal(self, database: Database) -> Any:
+        self.datastore = JournalDatastore(database, pool_size=8, connect_timeout_seconds=5.0)
+        yield
+        self.datastore.close()
+
+    def new_originator_id(self) -> str:
+        return f"main/accounts/{uuid4()}"
+
+
+class TestSnapshotRecorder(OnAJournal, shipped.AggregateRecorderTestCase):
+    def create_recorder(self) -> SnapshotRecorder:
+        return SnapshotRecorder(self.datastore, events_table_name="snapshots")
+
+
+class TestJournalRecorder(OnAJournal, shipped.ApplicationRecorderTestCase[JournalRecorder]):
+    def create_recorder(self) -> JournalRecorder:
+        return JournalRecorder(self.datastore)
+
+    def test_insert_subscribe(self) -> None:
+        self.optional_test_insert_subscribe()
+
+
+class TestJournalRecorderDoesNotInterleave(OnAJournal, shipped.NonInterleavingNotificationIDsBaseCase):
+    def create_recorder(self) -> JournalRecorder:
+        return JournalRecorder(self.datastore)
+
+
+class TestTrackingRecorder(OnAJournal, shipped.TrackingRecorderTestCase):
+    def create_recorder(self) -> PostgresTrackingRecorder:
+        return PostgresTrackingRecorder(self.datastore, tracking_table_name="tracking")
+
+
+class TestProcessRecorder(OnAJournal, shipped.ProcessRecorderTestCase):
+    def create_recorder(self) -> JournalProcessRecorder:
+        return JournalProcessRecorder(self.datastore)
+
+
+class TestProcessRecorderAsJournal(OnAJournal, shipped.ApplicationRecorderTestCase[JournalProcessRecorder]):
+    def create_recorder(self) -> JournalProcessRecorder:
+        return JournalProcessRecorder(self.datastore)
+
+    def test_insert_subscribe(self) -> None:
+        self.optional_test_insert_subscribe()
+
+
+class TestProcessRecorderAsTracking(OnAJournal, shipped.TrackingRecorderTestCase):
+    def create_recorder(self) -> JournalProcessRecorder:
+        return JournalProcessRecorder(self.datastore)
+
+
+class ATrackingRecorder(PostgresTrackingRecorder):
+    """A follower's own recorder."""
+
+
+class TestJournalFactory(shipped.InfrastructureFactoryTestCase[JournalFactory]):
+    @pytest.fixture(autouse=True)
+    def environment(self, database: Database) -> None:
+        self.env = Environment(
+            "App",
+            {
+                "PERSISTENCE_MODULE": "domain.journal.factory:JournalFactory",
+                DATABASE_URL: database.url,
+                SCHEMA: database.schema,
+            },
+        )
+
+    def expected_factory_class(self) -> type[JournalFactory]:
+        return JournalFactory
+
+    def expected_aggregate_recorder_class(self) -> type[SnapshotRecorder]:
+        return SnapshotRecorder
+
+    def expected_application_recorder_class(self) -> type[JournalRecorder]:
+        return JournalRecorder
+
+    def expected_tracking_recorder_class(self) -> type[PostgresTrackingRecorder]:
+        return PostgresTrackingRecorder
+
+    def tracking_recorder_subclass(self) -> type[PostgresTrackingRecorder]:
+        return ATrackingRecorder
+
+    def expected_process_recorder_class(self) -> type[JournalProcessRecorder]:
+        return JournalProcessRecorder
+
+    def test_mapper_with_wrong_cipher_key(self) -> None:
+        """As the library's, with an event as our mapper takes them: not one of the library's `DomainEvent`."""
+        self.env[self.factory.CIPHER_TOPIC] = "eventsourcing.cipher:AESCipher"
+        self.env[f"APP1_{AESCipher.CIPHER_KEY}"] = AESCipher.create_key(16)
+        self.env[f"APP2_{AESCipher.CIPHER_KEY}"] = AESCipher.create_key(16)
+        event = Recorded("main/ledger", 1, 0, HISTORY, LedgerOpened(metadata={"a": "1"}))
+        self.env.name = "App1"
+        mapper = self.factory.mapper(transcoder=self.transcoder)
+        stored = mapper.to_stored_event(event)
+        assert b"metadata" not in stored.state
+        assert mapper.to_domain_event(stored) == event
+        self.env.name = "App2"
+        with pytest.raises(ValueError):  # noqa: PT011  the library's cipher says no more
+            self.factory.mapper(transcoder=self.transcoder).to_domain_event(stored)

@@ -1,0 +1,217 @@
+"""How far projections are, and waiting for them: told by notifications, and without them too."""
+
+import asyncio
+import json
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import pytest
+from psycopg import Connection
+from psycopg.rows import dict_row
+
+import projections
+from domain.errors import JournalUnavailable, ProjectionBehind, ProjectionNotFound
+from domain.journal.database import Database
+from projections.positions import Progress, Waiter, all_progress, progress, projections_channel
+from projections.register import PROJECTIONS
+from tests.ledgers import open_accounts, outcomes, running, transfer
+from tests.projecting import (
+    PATIENCE_SECONDS,
+    Deaf,
+    append,
+    await_head,
+    eventually,
+    projecting,
+    set_state,
+)
+
+pytestmark = pytest.mark.integration
+
+
+@contextmanager
+def waiting(database: Database, poll_seconds: float = 0.5) -> Iterator[Waiter]:
+    """A waiter that follows the database, as a process of the API has it."""
+    waiter = Waiter(database, poll_seconds)
+    waiter.start()
+    try:
+        yield waiter
+    finally:
+        waiter.stop()
+
+
+def run(coroutine: Coroutine[Any, Any, Progress]) -> Progress:
+    return asyncio.run(coroutine)
+
+
+def test_progress_tells_where_each_projection_is(database: Database, owner: Connection[Any]) -> None:
+    with running(database) as ledger, projecting(database):
+        open_accounts(ledger, "a", "b")
+        head = await_head(owner)
+    seen = progress(owner, "entries")
+    assert (seen.name, seen.version, seen.position, seen.head) == ("entries", 1, head, head)
+    assert (seen.state, seen.lag_events, seen.lag_seconds) == ("running", 0, 0)
+    assert seen.rate_events_per_second > 0
+    assert (seen.dead_letters, seen.last_error) == (0, None)
+    assert [found.name for found in all_progress(owner)] == sorted(PROJECTIONS)
+    owner.row_factory = dict_row
+    assert progress(owner, "entries")[:4] == seen[:4]
+    with pytest.raises(ProjectionNotFound):
+        progress(owner, "nothing")
+
+
+def test_the_lag_is_the_age_of_the_oldest_event_not_projected(
+    database: Database, owner: Connection[Any]
+) -> None:
+    projections.install(database)
+    assert [(seen.lag_events, seen.lag_seconds) for seen in all_progress(owner)] == [(0, 0)] * len(
+        PROJECTIONS
+    )
+    for age in (3600, 60):
+        recorded_at = owner.execute("SELECT now() - make_interval(secs => %s)", (age,)).fetchone()
+        assert recorded_at is not None
+        state = json.dumps({"recorded_at": recorded_at[0].isoformat()})
+        append(owner, "main/future", 1 if age == 3600 else 2, "future.event", state.encode())
+    seen = progress(owner, "entries")
+    assert seen.lag_events == 2
+    assert 3600 <= seen.lag_seconds < 3660
+    owner.execute("UPDATE projection_versions SET position = 1")
+    assert 60 <= progress(owner, "entries").lag_seconds < 120
+
+
+def test_who_waits_is_woken_when_the_position_is_reached(database: Database, owner: Connection[Any]) -> None:
+    with running(database) as ledger, projecting(database), waiting(database) as waiter:
+        open_accounts(ledger, "a", "b")
+        head = await_head(owner)
+        set_state(owner, "entries", "paused")
+        with ThreadPoolExecutor(2) as pool:
+            blocking = pool.submit(waiter.wait_for, "entries", head + 1, PATIENCE_SECONDS)
+            awaiting = pool.submit(run, waiter.reached("entries", head + 1, PATIENCE_SECONDS))
+            position = ledger.perform(transfer("a", "b", 5)).position
+            assert waiter.wait_for("balances", position, PATIENCE_SECONDS).position >= position
+            assert not blocking.done()
+            assert not awaiting.done()
+            set_state(owner, "entries", "running")
+            assert blocking.result().position >= head + 1
+            assert awaiting.result().position >= head + 1
+        eventually(lambda: waiter.head == position)
+
+
+@pytest.mark.parametrize("state", ["paused", "halted"])
+def test_who_waits_in_vain_is_told_the_position_the_head_and_the_state(
+    database: Database, owner: Connection[Any], state: str
+) -> None:
+    with running(database) as ledger, projecting(database), waiting(database) as waiter:
+        open_accounts(ledger, "a", "b")
+        stopped_at = await_head(owner)
+        set_state(owner, "entries", state)
+        head = ledger.perform(transfer("a", "b", 5)).position
+        await_head(owner, "balances")
+        waiter.wait_for("balances", head, PATIENCE_SECONDS)
+        # Its state is learnt by looking, so the first time it may not be known yet.
+        eventually(lambda: behind(waiter, head).state == state)
+        for seen in (behind(waiter, head), behind(waiter, head, asynchronous=True)):
+            assert (seen.position, seen.head, seen.state) == (stopped_at, head, state)
+        assert waiter.wait_for("entries", stopped_at, 0.0).position == stopped_at
+        assert run(waiter.reached("entries", stopped_at, 0.0)).position == stopped_at
+
+
+def behind(waiter: Waiter, position: int, *, asynchronous: bool = False) -> ProjectionBehind:
+    try:
+        if asynchronous:
+            run(waiter.reached("entries", position, 0.05))
+        else:
+            waiter.wait_for("entries", position, 0.05)
+    except ProjectionBehind as behind:
+        return behind
+    pytest.fail("it was not behind")
+
+
+def test_a_position_beyond_the_head_is_waited_for_and_then_behind(
+    database: Database, owner: Connection[Any]
+) -> None:
+    with running(database) as ledger, projecting(database), waiting(database) as waiter:
+        open_accounts(ledger, "a", "b")
+        head = await_head(owner)
+        waiter.wait_for("entries", head, PATIENCE_SECONDS)
+        seen = behind(waiter, head + 3)
+        assert (seen.position, seen.head, seen.state) == (head, head, "running")
+        with ThreadPoolExecutor(1) as pool:
+            waited = pool.submit(waiter.wait_for, "entries", head + 3, PATIENCE_SECONDS)
+            outcomes(ledger.execute(transfer("a", "b", 5)).result())
+            assert waited.result().position >= head + 3
+
+
+def test_a_projection_that_does_not_exist_is_not_waited_for(database: Database) -> None:
+    projections.install(database)
+    with waiting(database) as waiter:
+        with pytest.raises(ProjectionNotFound):
+            waiter.wait_for("nothing", 1, PATIENCE_SECONDS)
+        with pytest.raises(ProjectionNotFound):
+            run(waiter.reached("nothing", 1, PATIENCE_SECONDS))
+
+
+def test_a_database_that_was_never_reached_is_said_to_be(empty_database: Database) -> None:
+    with waiting(Database("postgresql://postgres@127.0.0.1:1/nowhere")) as waiter:
+        with pytest.raises(JournalUnavailable):
+            waiter.wait_for("entries", 1, 0.05)
+        with pytest.raises(JournalUnavailable):
+            run(waiter.reached("entries", 1, 0.05))
+
+
+def test_a_missed_notification_is_made_up_by_looking(database: Database, owner: Connection[Any]) -> None:
+    projections.install(database)
+    with waiting(Deaf(*database), poll_seconds=0.05) as waiter:
+        waiter.wait_for("entries", 0, PATIENCE_SECONDS)
+        # Without the projector, and so without its notification.
+        append(owner, "main/future", 1, "future.event", b"{}")
+        owner.execute("UPDATE projection_versions SET position = 1 WHERE name = 'entries'")
+        assert waiter.wait_for("entries", 1, PATIENCE_SECONDS).position == 1
+        eventually(lambda: waiter.head == 1)
+
+
+class Watched(Database):
+    """A database that remembers the sessions opened on it."""
+
+    sessions: ClassVar[list[int]] = []
+
+    def connect(self, application_name: str, *, autocommit: bool = True) -> Connection[tuple[Any, ...]]:
+        connection = super().connect(application_name, autocommit=autocommit)
+        self.sessions.append(connection.info.backend_pid)
+        return connection
+
+
+def test_a_waiter_survives_its_connection_and_what_others_notify(
+    database: Database, owner: Connection[Any]
+) -> None:
+    Watched.sessions.clear()
+    with running(database) as ledger, projecting(database), waiting(Watched(*database)) as waiter:
+        open_accounts(ledger, "a", "b")
+        waiter.wait_for("entries", await_head(owner), PATIENCE_SECONDS)
+        for channel in (projections_channel(database), database.journal_channel):
+            for payload in ("", "entries", "entries:", "entries:x", "nothing:5", "entries:-1"):
+                owner.execute("SELECT pg_notify(%s, %s)", (channel, payload))
+        (first,) = Watched.sessions
+        assert owner.execute("SELECT pg_terminate_backend(%s, 10000)", (first,)).fetchone() == (True,)
+        position = ledger.perform(transfer("a", "b", 5)).position
+        assert waiter.wait_for("entries", position, PATIENCE_SECONDS).position >= position
+        assert len(Watched.sessions) > 1
+
+
+def test_who_waits_on_an_event_loop_that_was_closed_harms_nobody(
+    database: Database, owner: Connection[Any]
+) -> None:
+    with running(database) as ledger, projecting(database), waiting(database) as waiter:
+        open_accounts(ledger, "a", "b")
+        waiter.wait_for("entries", await_head(owner), PATIENCE_SECONDS)
+        loop = asyncio.new_event_loop()
+        abandoned = waiter.reached("entries", 10**9, PATIENCE_SECONDS)
+        task = loop.create_task(abandoned)
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+        for _ in range(2):
+            position = ledger.perform(transfer("a", "b", 5)).position
+            assert waiter.wait_for("entries", position, PATIENCE_SECONDS).position >= position
+        assert not task.done()
+        task._log_destroy_pending = False  # type: ignore[attr-defined]

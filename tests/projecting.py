@@ -1,0 +1,107 @@
+"""What tests of projections do: run a projector, wait for it, write to the journal what no ledger would."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from time import monotonic, sleep
+from typing import Any
+
+from psycopg import Connection
+
+from domain.journal.database import Database
+from projections import install
+from projections.positions import Progress, progress
+from projections.projection import Projection
+from projections.projector import run_projector
+from projections.register import PROJECTIONS
+
+PATIENCE_SECONDS = 60.0
+
+
+class Deaf(Database):
+    """A database whose notifications nobody hears."""
+
+    @property
+    def journal_channel(self) -> str:
+        return "nobody_notifies_here"
+
+
+@contextmanager
+def projecting(
+    database: Database, projections: Sequence[Projection] = tuple(PROJECTIONS.values())
+) -> Iterator[None]:
+    """A projector that runs meanwhile on installed projections, as a process of the service would run it."""
+    install(database)
+    with started(database, projections):
+        yield
+
+
+@contextmanager
+def started(database: Database, projections: Sequence[Projection]) -> Iterator[None]:
+    """A projector that runs meanwhile, whatever state the database is in."""
+    stop = threading.Event()
+    thread = threading.Thread(target=run_projector, args=(database, stop, projections))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(PATIENCE_SECONDS)
+        assert not thread.is_alive()
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    """Wait until a condition holds; the patience is far beyond what it takes, and only ends a test that fails."""
+    give_up_at = monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert monotonic() < give_up_at, "it never came about"
+        sleep(0.01)
+
+
+def await_progress(connection: Connection[Any], name: str, condition: Callable[[Progress], bool]) -> Progress:
+    """Wait until the progress of a projection satisfies a condition, and return it."""
+    eventually(lambda: condition(progress(connection, name)))
+    return progress(connection, name)
+
+
+def await_head(connection: Connection[Any], *names: str) -> int:
+    """Wait until projections, all unless some are named, are at the head; return it."""
+    for name in names or PROJECTIONS:
+        await_progress(connection, name, lambda seen: seen.position == seen.head)
+    return progress(connection, "ledgers").head
+
+
+def append(owner: Connection[Any], stream: str, version: int, topic: str, state: bytes) -> int:
+    """Append an event that this release would not record; return its position."""
+    with owner.transaction():
+        (head,) = owner.execute("SELECT position FROM head FOR UPDATE").fetchone() or (0,)
+        owner.execute(
+            "INSERT INTO events (originator_id, originator_version, topic, state, notification_id)"
+            " VALUES (%s, %s, %s, %s, %s)",
+            (stream, version, topic, state, head + 1),
+        )
+        owner.execute("UPDATE head SET position = %s", (head + 1,))
+    return int(head) + 1
+
+
+def delete_event(owner: Connection[Any], position: int) -> None:
+    """Do to the journal what only a superuser with ill intent can."""
+    with owner.transaction():
+        owner.execute("SET LOCAL session_replication_role = replica")
+        owner.execute("DELETE FROM events WHERE notification_id = %s", (position,))
+
+
+def holder(owner: Connection[Any], name: str) -> int | None:
+    """The process number of the session that holds the place of a projection's runner."""
+    row = owner.execute(
+        "SELECT pid FROM pg_locks, hashtextextended('projection ' || current_schema() || '/' || %s, 0) AS key"
+        " WHERE locktype = 'advisory' AND granted AND objsubid = 1"
+        " AND classid::bigint = (key >> 32) & 4294967295 AND objid::bigint = key & 4294967295",
+        (name,),
+    ).fetchone()
+    return None if row is None else int(row[0])
+
+
+def set_state(owner: Connection[Any], name: str, state: str) -> None:
+    """Pause or resume a projection."""
+    owner.execute("UPDATE projection_versions SET state = %s WHERE name = %s", (state, name))
