@@ -118,23 +118,26 @@ class Account(NamedTuple):
 
 def evolve(account: Account | None, recorded: Recorded) -> Account:
     """Return the account after an event of its stream."""
-    event = recorded.event
+    _, version, position, _, event = recorded
+    if isinstance(event, EntriesPosted) and account is not None:
+        # By position: every posting does this for each of its accounts, and `_replace` takes three times as long.
+        return Account(
+            *account[:8],
+            account[8] + event.debits,
+            account[9] + event.credits,
+            *account[10:14],
+            version,
+            position,
+        )
     if isinstance(event, AccountOpened):
         return _opened(event, recorded)
     assert account is not None
     match event:
-        case EntriesPosted():
-            return account._replace(
-                posted_debits=account.posted_debits + event.debits,
-                posted_credits=account.posted_credits + event.credits,
-                version=recorded.version,
-                position=recorded.position,
-            )
         case LimitsChanged():
             account = account._replace(min_balance=event.min_balance, max_balance=event.max_balance)
         case MetadataChanged():
             account = account._replace(metadata=event.metadata)
-    return account._replace(version=recorded.version, position=recorded.position)
+    return account._replace(version=version, position=position)
 
 
 def _opened(event: AccountOpened, recorded: Recorded) -> Account:

@@ -6,10 +6,12 @@ processes and crashes, and a client can name what it is about to create (the con
 
 import hashlib
 import json
+import re
 from typing import Any, NamedTuple
 from uuid import NAMESPACE_URL
 
 _NAMESPACE = NAMESPACE_URL.bytes
+_KEY = re.compile(r"[!-.0-~]{1,255}")
 
 
 class Operation(NamedTuple):
@@ -45,4 +47,4 @@ def fingerprint(method: str, path: str, body: Any) -> str:
 
 def is_key(text: str) -> bool:
     """Tell whether the text can be an idempotency key: 1 to 255 visible ASCII characters without `/`."""
-    return 1 <= len(text) <= 255 and all("!" <= character <= "~" and character != "/" for character in text)
+    return _KEY.fullmatch(text) is not None

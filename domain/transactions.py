@@ -101,6 +101,9 @@ class Related(NamedTuple):
     reversed_by: tuple[str, ...] = ()
 
 
+_UNRELATED = Related()
+
+
 class Transaction(NamedTuple):
     """A transaction, folded."""
 
@@ -127,33 +130,34 @@ class Transaction(NamedTuple):
 
 def evolve(transaction: Transaction | None, recorded: Recorded) -> Transaction:
     """Return the transaction after an event of its stream."""
-    event, envelope = recorded.event, recorded.envelope
+    stream, version, position, envelope, event = recorded
+    assert isinstance(event, TransactionPosted) or isinstance(event, TransactionRejected)  # noqa: SIM101  twice as fast
     kind: Kind = "posting"
     status: Status = "posted"
     rejection: Rejection | None = None
     if isinstance(event, TransactionRejected):
         kind, status, rejection = event.kind, "rejected", Rejection(event.code, event.detail)
-    assert isinstance(event, TransactionPosted | TransactionRejected)
+    # By position, which takes half the time, since every command makes one.
     return Transaction(
-        ledger=ledger_of(recorded.stream),
-        id=name_of(recorded.stream),
-        kind=kind,
-        status=status,
-        entries=event.entries,
-        reference=event.reference,
-        description=event.description,
-        metadata=event.metadata,
-        effective_at=event.effective_at,
-        recorded_at=envelope.recorded_at,
-        expires_at=None,
-        idempotency_key=envelope.idempotency_key or "",
-        fingerprint=event.fingerprint,
-        correlation_id=envelope.correlation_id,
-        actor=envelope.actor,
-        related=Related(),
-        rejection=rejection,
-        version=recorded.version,
-        position=recorded.position,
+        ledger_of(stream),
+        name_of(stream),
+        kind,
+        status,
+        event.entries,
+        event.reference,
+        event.description,
+        event.metadata,
+        event.effective_at,
+        envelope.recorded_at,
+        None,
+        envelope.idempotency_key or "",
+        event.fingerprint,
+        envelope.correlation_id,
+        envelope.actor,
+        _UNRELATED,
+        rejection,
+        version,
+        position,
     )
 
 
@@ -275,8 +279,8 @@ def require_balance(totals: Totals) -> None:
 
 def first_refusal(totals: Totals) -> type[RuleRefusal] | None:
     """Return the rule that refuses the transaction: the first in the contract's order, or None."""
-    refusals = {posting_refusal(*total) for total in totals.values()} - {None}
-    return next((rule for rule in RULE_PRECEDENCE if rule in refusals), None) if refusals else None
+    refusals = [refusal for total in totals.values() if (refusal := posting_refusal(*total)) is not None]
+    return min(refusals, key=RULE_PRECEDENCE.index) if refusals else None
 
 
 def posted_entries(entries: Sequence[Entry], totals: Totals) -> tuple[PostedEntry, ...]:

@@ -1,7 +1,7 @@
 """The list of ledgers, as `domain.ledgers.Ledger` has them."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg import Connection
 from psycopg.rows import TupleRow, tuple_row
@@ -11,21 +11,33 @@ from domain.addresses import ledger_of
 from domain.events import Recorded
 from domain.ledgers import EVENTS, Ledger, evolve
 from domain.money import split_asset
-from domain.times import instant
+from domain.times import Instant, instant
 from projections.live import Page, read_live
 from projections.projection import Inconsistent, Projection, Queries, directed
+
+
+class Place(NamedTuple):
+    """Where a ledger stands in the list: ledgers opened by one commit have the same time."""
+
+    opened_at: Instant
+    name: str
 
 
 def list_ledgers(
     connection: Connection[Any],
     *,
-    after: str | None = None,
+    after: Place | None = None,
     limit: int,
     descending: bool = False,
     granted: Sequence[str] | None = None,
 ) -> Page[Ledger]:
-    """Return up to `limit` ledgers by name, after the name `after`, of those `granted` unless None."""
-    wanted = {"after": after, "limit": limit, "granted": None if granted is None else list(granted)}
+    """Return up to `limit` ledgers, oldest first, that come after the place `after`; of those `granted` unless None."""
+    wanted = {
+        "after_time": after.opened_at if after else None,
+        "after_name": after.name if after else None,
+        "limit": limit,
+        "granted": None if granted is None else list(granted),
+    }
     reading = read_live(
         connection,
         PROJECTION.name,

@@ -9,8 +9,7 @@ CREATE TABLE ledgers_v:version (
 ) WITH (fillfactor = 80);
 
 -- name: create_indexes
--- The primary key does; a statement is wanted all the same.
-SELECT;
+CREATE UNIQUE INDEX IF NOT EXISTS ledgers_v:version_opened ON ledgers_v:version (opened_at, name);
 
 -- name: drop_tables
 DROP TABLE IF EXISTS ledgers_v:version;
@@ -26,6 +25,6 @@ ON CONFLICT (name) DO UPDATE SET
 
 -- name: list
 SELECT name, metadata, assets, opened_at, version, position FROM ledgers_v:version
-WHERE (%(after)s::text IS NULL OR name :beyond %(after)s)
+WHERE (%(after_time)s::timestamptz IS NULL OR (opened_at, name) :beyond (%(after_time)s, %(after_name)s))
 AND (%(granted)s::text[] IS NULL OR name = ANY(%(granted)s))
-ORDER BY name :order LIMIT %(limit)s;
+ORDER BY opened_at :order, name :order LIMIT %(limit)s;

@@ -56,6 +56,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         server.stop()
 
 
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder of its own, in place of pytest's: every session of pytest closes the common parent of those to others,
+    and to the user that PostgreSQL runs as among them."""
+    with tempfile.TemporaryDirectory(prefix="tallystick-test-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
 @pytest.fixture(scope="session")
 def postgres_url() -> str:
     """The URL of a superuser of a real PostgreSQL."""

@@ -19,6 +19,7 @@ from psycopg import Cursor
 from psycopg.rows import DictRow
 
 from domain.journal.queries import load
+from domain.journal.writer import Rows
 
 _SQL = load("domain.journal", "journal.sql")
 _ATTEMPTS = 10
@@ -81,22 +82,17 @@ class JournalRecorder(PostgresApplicationRecorder):
                 return None
             head = cursor.execute(_SQL["lock_head"], prepare=True).fetchone()
             assert head is not None
-            positions = list(range(head["position"] + 1, head["position"] + 1 + len(stored_events)))
-            columns = (
+            rows = Rows(
+                head["position"],
                 [str(event.originator_id) for event in stored_events],
                 [event.originator_version for event in stored_events],
                 [event.topic for event in stored_events],
                 [event.state for event in stored_events],
-                positions,
             )
-            cursor.execute(_SQL["append"], columns, prepare=True)
-            moved = {
-                "position": positions[-1],
-                "recorded_at": head["recorded_at"],
-                "channel": self.channel_name,
-            }
+            cursor.execute(_SQL["append"], rows._asdict(), prepare=True)
+            moved = {"position": rows.last, "recorded_at": head["recorded_at"], "channel": self.channel_name}
             cursor.execute(_SQL["move_head"], moved, prepare=True)
-            return positions
+            return list(range(rows.after + 1, rows.last + 1))
 
     def _already_recorded(self, stored_events: Sequence[StoredEvent]) -> Sequence[int]:
         if not stored_events:

@@ -56,10 +56,8 @@ class Snapshotter:
         self._waiting.put(None)
         self._thread.join(timeout_seconds)
 
-    def consider(self, stream: str, before: State, after: State) -> None:
-        """Take a snapshot if a stream's committed state has passed a multiple of `SNAPSHOT_EVERY`."""
-        if not isinstance(after, Account):
-            return
+    def consider(self, stream: str, before: State, after: Account) -> None:
+        """Take a snapshot if an account's committed state has passed a multiple of `SNAPSHOT_EVERY`."""
         passed = after.version // SNAPSHOT_EVERY != (before.version if before else 0) // SNAPSHOT_EVERY
         if passed and not self._waiting.full():
             self._waiting.put_nowait((stream, after))

@@ -21,13 +21,18 @@ _SQL = load("domain.journal", "journal.sql")
 
 
 class Rows(NamedTuple):
-    """Events to append, column by column as they are sent, each list as long as the others."""
+    """Events to append after a position, column by column as they are sent, each list as long as the others."""
 
+    after: int
     streams: list[str]
     versions: list[int]
     topics: list[str]
     states: list[bytes]
-    positions: list[int]
+
+    @property
+    def last(self) -> int:
+        """The position of the last of them; `after` where there are none."""
+        return self.after + len(self.streams)
 
 
 class Head(NamedTuple):
@@ -72,12 +77,12 @@ class JournalWriter:
         """
         connection = self._connected()
         moved = {
-            "position": rows.positions[-1],
+            "position": rows.last,
             "recorded_at": recorded_at,
             "channel": self._database.journal_channel,
         }
         with connection.pipeline():
-            connection.execute(_SQL["append"], rows, prepare=True)
+            connection.execute(_SQL["append"], rows._asdict(), prepare=True)
             connection.execute(_SQL["move_head"], moved, prepare=True)
             connection.execute("COMMIT")
 
@@ -86,7 +91,7 @@ class JournalWriter:
 
         They are recorded all or none, so the last one tells.
         """
-        wanted = {"position": rows.positions[-1]}
+        wanted = {"position": rows.last}
         found = self._connected().execute(_SQL["event_at"], wanted, binary=True).fetchone()
         return found == (rows.streams[-1], rows.versions[-1], rows.states[-1])
 

@@ -135,6 +135,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_applied_twice(
             while killed < KILLS and monotonic() < give_up_at:
                 answered = len(load.answers)
                 while len(load.answers) < answered + 30 and monotonic() < give_up_at:
+                    assert service.process.poll() is None, "".join(service.output)
                     sleep(0.01)
                 try:
                     if process := victim(service):

@@ -25,6 +25,7 @@ from projections import balances, entries, ledgers
 from projections.balances import list_accounts, read_account
 from projections.batches import Batch, Claim, advance, read_batch
 from projections.entries import Clock, Place, StatementEntry, list_entries
+from projections.ledgers import Place as LedgerPlace
 from projections.ledgers import list_ledgers
 from projections.projection import Projection, Queries
 from projections.projector import Runner
@@ -154,8 +155,9 @@ def assert_equal_to_fold(database: Database, connection: Connection[Any]) -> Non
         page = list_accounts(connection, book, limit=1000)
         assert page.rows == sorted(expected, key=lambda account: account.address)
         assert page.position == page.head == len(events)
+    books = [state for state in states.values() if isinstance(state, Book)]
     assert list_ledgers(connection, limit=1000).rows == sorted(
-        state for state in states.values() if isinstance(state, Book)
+        books, key=lambda book: (book.opened_at, book.name)
     )
     for clock in ("recorded", "effective"):
         for account in list_accounts(connection, "main", limit=1000).rows:
@@ -201,7 +203,9 @@ def test_lists_are_read_page_by_page_and_filtered(database: Database, owner: Con
     assert list_accounts(owner, "main", prefix="%", limit=9).rows == []
     assert list_accounts(owner, "nowhere", limit=9).rows == []
     assert [book.name for book in list_ledgers(owner, limit=1).rows] == ["main"]
-    assert [book.name for book in list_ledgers(owner, limit=9, after="main").rows] == ["other"]
+    (main,) = list_ledgers(owner, limit=1).rows
+    after = LedgerPlace(main.opened_at, main.name)
+    assert [book.name for book in list_ledgers(owner, limit=9, after=after).rows] == ["other"]
     assert [book.name for book in list_ledgers(owner, limit=9, descending=True).rows] == ["other", "main"]
     assert [book.name for book in list_ledgers(owner, limit=9, granted=["other", "x"]).rows] == ["other"]
     assert list_ledgers(owner, limit=9, granted=[]).rows == []

@@ -1,0 +1,35 @@
+"""The check after the timing: the books balance, and hold exactly what was acknowledged.
+
+A ledger that is fast because it loses or doubles something is not fast.
+"""
+
+from typing import NamedTuple
+
+from domain.journal.database import Database
+from domain.journal.queries import load
+from scripts.bench.figures import BenchFailed
+from scripts.bench.transfers import AMOUNT
+
+_SQL = load("scripts.bench", "bench.sql")
+
+
+class Books(NamedTuple):
+    """How many transfers were acknowledged, how many the journal holds, and the totals of all accounts."""
+
+    acknowledged: int
+    recorded: int
+    debits: int
+    credits: int
+
+
+def balanced_books(database: Database, acknowledged: int) -> Books:
+    """Return the books of an installation; raise `BenchFailed` if they are not as they must be."""
+    with database.connect("tallystick bench") as connection:
+        row = connection.execute(_SQL["totals"]).fetchone()
+    assert row is not None
+    books = Books(acknowledged, *map(int, row))
+    if books.debits != books.credits:
+        raise BenchFailed(f"the books do not balance: {books}")
+    if (books.recorded, books.debits) != (acknowledged, acknowledged * AMOUNT):
+        raise BenchFailed(f"the journal does not hold what was acknowledged: {books}")
+    return books

@@ -1,0 +1,125 @@
+"""Commands in process: no HTTP, no bodies, the write path alone.
+
+Commands are made before the clock starts, since that is the caller's work; what became of each is looked at after it
+has stopped.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from random import Random
+from time import perf_counter
+
+from domain.commands import Command
+from domain.group_commit import Result
+from domain.journal.database import Database
+from domain.ledger import Ledger
+from scripts.bench.books import balanced_books
+from scripts.bench.figures import Contestant, Reading
+from scripts.bench.installation import installation
+from scripts.bench.raw_append import RawAppend, Written
+from scripts.bench.stages import Stage
+from scripts.bench.stock_library import stock_library
+from scripts.bench.transfers import Transfer, open_accounts, require_recorded, transfers
+
+UNIT = "transfers/s"
+BATCH_COMMANDS = 1_000
+OUTSTANDING_BATCHES = 3
+"""How many batches are submitted and not answered: the writer is kept busy."""
+
+MOST_TRANSFERS = 200_000
+
+
+@contextmanager
+def in_process(url: str, accounts: int) -> Iterator[Stage]:
+    """The stage of the workloads in process, with the yardsticks of the busiest of them."""
+    with installation(url) as database, _running(database) as ledger:
+        open_accounts(ledger, accounts)
+        workloads = InProcess(ledger, accounts)
+        with RawAppend(database) as raw, stock_library(url, accounts) as library:
+            contestants = (
+                workloads.contestant("in-process"),
+                Contestant(
+                    "raw-append",
+                    UNIT,
+                    lambda _: raw.append(workloads.written),
+                    BATCH_COMMANDS,
+                    MOST_TRANSFERS,
+                ),
+                workloads.contestant("hot-account", hot=True),
+                Contestant("library", UNIT, library, 100, MOST_TRANSFERS),
+                *(
+                    workloads.contestant(f"batches-of-{size}", size, outstanding=1)
+                    for size in (1, 10, 100, 1000)
+                ),
+            )
+            yield Stage(contestants, lambda: balanced_books(database, workloads.acknowledged))
+
+
+@contextmanager
+def _running(database: Database) -> Iterator[Ledger]:
+    ledger = Ledger(database)
+    ledger.start()
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+class InProcess:
+    """The workloads on one ledger, which runs all the while, so that its cache is warm."""
+
+    def __init__(self, ledger: Ledger, accounts: int) -> None:
+        self._ledger = ledger
+        self._accounts = accounts
+        self._random = Random(1)
+        self.acknowledged = 0
+        """How many transfers were acknowledged so far."""
+        self.written = Written(0, 0, 0, 0)
+        """What the last run appended."""
+
+    def contestant(
+        self,
+        name: str,
+        batch_commands: int = BATCH_COMMANDS,
+        *,
+        outstanding: int = OUTSTANDING_BATCHES,
+        hot: bool = False,
+    ) -> Contestant:
+        """Return the workload of batches of a size, of which so many are outstanding at a time."""
+        source = transfers(self._accounts, self._random, hot=hot)
+        warm_up = max(200, 5 * batch_commands)
+        return Contestant(
+            name,
+            UNIT,
+            lambda count: self._run(source, count, batch_commands, outstanding),
+            warm_up,
+            MOST_TRANSFERS,
+        )
+
+    def _run(self, source: Iterator[Transfer], count: int, batch_commands: int, outstanding: int) -> Reading:
+        batches = [
+            [next(source).command(self._random) for _ in range(batch_commands)]
+            for _ in range(max(1, count // batch_commands))
+        ]
+        after = self._ledger.group_commit.position
+        started = perf_counter()
+        results = self._execute(batches, outstanding)
+        seconds = perf_counter() - started
+        for result in results:
+            require_recorded(result)
+        self.acknowledged += len(results)
+        self.written = Written(after, self._ledger.group_commit.position, len(results), len(batches))
+        return Reading(len(results), seconds)
+
+    def _execute(self, batches: Sequence[Sequence[Command]], outstanding: int) -> list[Result]:
+        results: list[Result] = []
+        waiting: deque[Future[Sequence[Result]]] = deque()
+        for batch in batches:
+            if len(waiting) == outstanding:
+                results += waiting.popleft().result()
+            waiting.append(self._ledger.execute(*batch))
+        for future in waiting:
+            results += future.result()
+        return results

@@ -1,0 +1,78 @@
+"""The report: a table for people, JSON with every single figure for programs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.box import SIMPLE
+from rich.table import Table
+
+from scripts.bench.books import Books
+from scripts.bench.figures import Comparison, Figures
+
+
+def table(comparisons: Sequence[Comparison], figures: Mapping[str, Figures]) -> Table:
+    """Return the comparisons: medians of all rounds, their spread, the ratio of the medians, the bar."""
+    shown = Table(title="Medians of all rounds (lowest–highest)", box=SIMPLE)
+    for column in ("workload", "rate", "yardstick", "rate", "ratio", "to reach", ""):
+        shown.add_column(column, no_wrap=True)
+    for comparison in comparisons:
+        shown.add_row(*_row(comparison, figures))
+    return shown
+
+
+def _row(comparison: Comparison, figures: Mapping[str, Figures]) -> tuple[str, ...]:
+    _, workload, yardstick, bar = comparison
+    score = comparison.score(figures)
+    against = figures[yardstick] if yardstick else None
+    reached = "" if bar is None else "reached" if score >= bar else "[bold red]missed[/]"
+    wanted = "–" if bar is None else f"≥ {bar:,g}"
+    return (
+        workload,
+        _rate(figures[workload]),
+        yardstick or "–",
+        _rate(against) if against else "–",
+        f"{score:.2f}" if against else "–",
+        wanted,
+        reached,
+    )
+
+
+def _rate(figures: Figures) -> str:
+    return f"{figures.median:,.0f} {figures.unit}\n({min(figures.rates):,.0f}–{max(figures.rates):,.0f})"
+
+
+def document(
+    comparisons: Sequence[Comparison], figures: Mapping[str, Figures], books: Mapping[str, Books]
+) -> dict[str, Any]:
+    """Return the same as JSON has it, with every reading of every round."""
+    return {
+        "comparisons": [_comparison(comparison, figures) for comparison in comparisons],
+        "figures": {name: _figures(found) for name, found in figures.items()},
+        "books": {stage: found._asdict() for stage, found in books.items()},
+    }
+
+
+def _comparison(comparison: Comparison, figures: Mapping[str, Figures]) -> dict[str, Any]:
+    score, bar = comparison.score(figures), comparison.bar
+    return {
+        "stage": comparison.stage,
+        "workload": comparison.workload,
+        "yardstick": comparison.yardstick,
+        "measure": "ratio of medians" if comparison.yardstick else figures[comparison.workload].unit,
+        "value": score,
+        "bar": bar,
+        "reached": None if bar is None else score >= bar,
+    }
+
+
+def _figures(figures: Figures) -> dict[str, Any]:
+    return {
+        "unit": figures.unit,
+        "median": figures.median,
+        "lowest": min(figures.rates),
+        "highest": max(figures.rates),
+        "rounds": [
+            {"rate": reading.rate, "units": reading.units, "seconds": reading.seconds, **reading.details}
+            for reading in figures.readings
+        ],
+    }

@@ -1,0 +1,217 @@
+"""The benchmark runs, measures everything it says it does, and leaves nothing behind. No figure decides anything."""
+
+import json
+import math
+import signal
+import socketserver
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+from uuid import uuid4
+
+import psutil
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+from psycopg.sql import SQL, Identifier
+
+from scripts.bench.figures import COMPARISONS, BenchFailed, Comparison, Figures, Reading, names_of
+from scripts.bench.load import Plan, UnexpectedAnswer, answer_size, percentiles, run_load
+from scripts.bench.report import document
+
+ROOT = Path(__file__).parent.parent.parent
+COMMAND = [sys.executable, "-m", "scripts.tallystick", "bench", "--quick"]
+
+
+@pytest.fixture
+def bench_url(postgres_url: str) -> Iterator[str]:
+    """A database of its own, since a benchmark may be killed before it has dropped its schemas."""
+    name = f"bench_{uuid4().hex[:12]}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
+        yield make_conninfo(postgres_url, dbname=name)
+        connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+
+
+@pytest.mark.integration
+def test_every_workload_and_yardstick_is_measured_and_the_books_balance(
+    bench_url: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "bench.json"
+    done = subprocess.run(
+        [*COMMAND, "--json", str(file), "--database-url", bench_url],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+    assert done.returncode == 0, done.stderr
+    report: dict[str, Any] = json.loads(file.read_text())
+    assert report["figures"].keys() == names_of(COMPARISONS)
+    for figures in report["figures"].values():
+        assert len(figures["rounds"]) == report["size"]["rounds"]
+        assert all(reading["units"] > 0 and reading["seconds"] > 0 for reading in figures["rounds"])
+    assert len(report["comparisons"]) == len(COMPARISONS)
+    assert all(comparison["value"] > 0 for comparison in report["comparisons"])
+    assert report["books"].keys() == {comparison.stage for comparison in COMPARISONS}
+    for books in report["books"].values():
+        assert books["debits"] == books["credits"] > 0
+        assert books["recorded"] == books["acknowledged"] > 0
+    assert report["database"]["fsync"] in ("on", "off")
+    assert left_behind(bench_url) == []
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_ends_what_it_started(bench_url: str, number: signal.Signals) -> None:
+    with subprocess.Popen(
+        [*COMMAND, "--only", "http", "--database-url", bench_url],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        children = servers_of(process.pid)
+        process.send_signal(number)
+        assert process.wait(40) != 0
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert alive == []
+    assert left_behind(bench_url) == []
+
+
+@pytest.mark.integration
+def test_nothing_outlives_a_killed_run(bench_url: str) -> None:
+    """Its schemas stay, since nobody was left to drop them; its processes do not."""
+    with subprocess.Popen(
+        [*COMMAND, "--only", "http", "--database-url", bench_url],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        children = servers_of(process.pid)
+        process.kill()
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert alive == []
+
+
+def servers_of(bench: int) -> list[psutil.Process]:
+    """All processes below a benchmark's, once both servers and the service's own two are among them."""
+    deadline = monotonic() + 60
+    while monotonic() < deadline:
+        children = psutil.Process(bench).children(recursive=True)
+        if len(children) >= 4:
+            return children
+        sleep(0.05)
+    raise AssertionError("the servers did not start")
+
+
+def left_behind(url: str) -> list[str]:
+    with psycopg.connect(url) as connection:
+        query = "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'bench\\_%'"
+        return [name for (name,) in connection.execute(query)]
+
+
+def test_an_unknown_workload_is_refused() -> None:
+    done = subprocess.run([*COMMAND, "--only", "sleeping"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "there is no workload sleeping" in done.stderr
+
+
+def test_a_database_out_of_reach_is_said() -> None:
+    done = subprocess.run(
+        [*COMMAND, "--database-url", "postgresql://127.0.0.1:1/none"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+
+
+@contextmanager
+def server_that_answers(answer: bytes) -> Iterator[int]:
+    """An HTTP server of sorts: the same answer to whatever is sent; its port."""
+
+    class Answering(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            while self.request.recv(65536):
+                self.request.sendall(answer)
+                if not answer:
+                    return
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Answering) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def plan(port: int) -> Plan:
+    return Plan(port=port, key="tk_none", connections=3, requests=20, accounts=10, seed=1)
+
+
+def test_the_load_counts_answers_and_takes_their_times() -> None:
+    with server_that_answers(b"HTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\n{}") as port:
+        reading = run_load(plan(port))
+    assert reading.units == 20
+    assert reading.seconds > 0
+    assert 0 < reading.details["p50_milliseconds"] <= reading.details["p100_milliseconds"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"HTTP/1.1 409 Conflict\r\ncontent-length: 8\r\n\r\nrejected", "409 Conflict"),
+        (b"HTTP/1.1 201 Created\r\n\r\n", "201 Created"),
+        (b"", "closed a connection"),
+    ],
+)
+def test_a_wrong_answer_fails_the_run(answer: bytes, said: str) -> None:
+    with server_that_answers(answer) as port, pytest.raises(BenchFailed, match=said):
+        run_load(plan(port))
+
+
+def test_a_server_out_of_reach_fails_the_run() -> None:
+    with pytest.raises(BenchFailed):
+        run_load(plan(1))
+
+
+def test_an_answer_in_parts_is_not_complete_before_its_end() -> None:
+    answer = b"HTTP/1.1 201 Created\r\nserver: x\r\ncontent-length: 5\r\ndate: y\r\n\r\n12345"
+    head = len(answer) - 5
+    assert all(answer_size(answer[:end]) is None for end in range(head))
+    assert answer_size(answer[:head]) == answer_size(answer) == len(answer)
+    with pytest.raises(UnexpectedAnswer):
+        answer_size(answer.replace(b"201", b"500"))
+
+
+def test_percentiles() -> None:
+    found = percentiles([number / 1000 for number in range(101)])
+    assert [round(value) for value in found.values()] == [50, 95, 99, 100]
+
+
+def test_a_comparison_is_of_medians_and_a_missed_bar_is_told() -> None:
+    figures = {
+        "fast": Figures("fast", "transfers/s", [Reading(10, 1.0), Reading(30, 1.0), Reading(200, 10.0)]),
+        "slow": Figures("slow", "transfers/s", [Reading(5, 1.0), Reading(1, 1.0), Reading(50, 1.0)]),
+    }
+    comparisons = [
+        Comparison("stage", "fast", "slow", 4),
+        Comparison("stage", "fast", "slow", 4.1),
+        Comparison("stage", "fast", None, 20),
+        Comparison("stage", "slow", "fast", None),
+    ]
+    told = document(comparisons, figures, {})
+    assert [comparison["value"] for comparison in told["comparisons"]] == [4, 4, 20, 0.25]
+    assert [comparison["reached"] for comparison in told["comparisons"]] == [True, False, True, None]
+    assert math.isclose(told["figures"]["fast"]["median"], 20)
+    assert [reading["rate"] for reading in told["figures"]["fast"]["rounds"]] == [10, 30, 20]

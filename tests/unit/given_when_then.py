@@ -1,0 +1,148 @@
+"""Decisions as sentences: given what happened, when a command comes, then these events, or this refusal.
+
+`given((stream, event), …).when(command).then((stream, event), …)`. Nothing here does I/O.
+"""
+
+from typing import Any
+
+from domain.accounts import AccountOpened
+from domain.addresses import account_stream, ledger_stream
+from domain.commands import Command, Outcome
+from domain.errors import LedgerError
+from domain.events import Context, Envelope, Event, State
+from domain.ledgers import AssetRegistered, LedgerOpened
+from domain.money import Direction, split_asset
+from domain.operations import Operation, operation_id
+from domain.times import Instant
+from domain.transactions import Description, Entry, PostTransaction
+from tests.unit.journal_in_memory import JournalInMemory
+
+LONG_AGO: Instant = "2026-01-01T00:00:00.000000Z"
+NOW: Instant = "2026-11-23T20:00:00.000000Z"
+CONTEXT = Context("alice", "conversation-1")
+HISTORY = Envelope(
+    recorded_at=LONG_AGO,
+    actor="history",
+    correlation_id="conversation-0",
+    causation_id="conversation-0",
+    idempotency_key=None,
+    traceparent=None,
+)
+
+Happening = tuple[str, Event]
+
+
+class Answer:
+    """What a command led to."""
+
+    def __init__(self, events: list[Happening], outcome: Outcome | None, refusal: LedgerError | None) -> None:
+        self.events = events
+        self._outcome = outcome
+        self.refusal = refusal
+
+    @property
+    def outcome(self) -> Outcome:
+        """The outcome of a command that was not refused."""
+        assert self._outcome is not None, f"refused: {self.refusal!r}"
+        return self._outcome
+
+    @property
+    def state(self) -> State:
+        """The state that the command is answered with."""
+        return self.outcome.state
+
+    def then(self, *events: Happening) -> "Answer":
+        """Check that exactly these events were recorded, in this order."""
+        assert self.refusal is None, f"refused: {self.refusal!r}"
+        assert self.events == list(events)
+        return self
+
+    def then_nothing(self) -> "Answer":
+        """Check that the command was accepted and nothing recorded."""
+        return self.then()
+
+    def then_refused(self, error: type[LedgerError]) -> LedgerError:
+        """Check that the command was refused so, and that nothing was recorded."""
+        assert self.events == []
+        assert type(self.refusal) is error, f"{self.refusal!r}, {self._outcome}"
+        return self.refusal
+
+
+class Given:
+    """What has happened before the command."""
+
+    def __init__(self, *history: Happening) -> None:
+        self.journal = JournalInMemory()
+        self.journal.append(history, HISTORY)
+
+    def but(self, stream: str, **changes: Any) -> "Given":
+        """Change the folded state of a stream, to what no event leads to yet."""
+        self.journal.states[stream] = self.journal.states[stream]._replace(**changes)
+        return self
+
+    def when(self, command: Command, now: Instant = NOW) -> Answer:
+        """Let the command be decided, and what it records be history for the next."""
+        head = self.journal.head
+        outcome, refusal = None, None
+        try:
+            outcome = self.journal.perform(command, now)
+        except LedgerError as error:
+            refusal = error
+        events = [(recorded.stream, recorded.event) for recorded in self.journal.recorded[head:]]
+        return Answer(events, outcome, refusal)
+
+
+def given(*history: Happening) -> Given:
+    """Return the past, made of events of streams."""
+    return Given(*history)
+
+
+def a_ledger(*assets: str, name: str = "main") -> list[Happening]:
+    """The history of a ledger that uses these assets."""
+    registered = [AssetRegistered(code=code, scale=scale) for code, scale in map(split_asset, assets)]
+    return [(ledger_stream(name), event) for event in (LedgerOpened(metadata={}), *registered)]
+
+
+def an_opening(
+    asset: str = "USD/2",
+    normal_side: Direction = "credit",
+    min_balance: int | None = None,
+    max_balance: int | None = None,
+    metadata: dict[str, str] | None = None,
+) -> AccountOpened:
+    """The attributes of an account, unlimited unless said otherwise."""
+    return AccountOpened(
+        asset=asset,
+        normal_side=normal_side,
+        min_balance=min_balance,
+        max_balance=max_balance,
+        metadata=metadata or {},
+    )
+
+
+def an_account(address: str, opening: AccountOpened | None = None, ledger: str = "main") -> Happening:
+    """The opening of an account."""
+    return account_stream(ledger, address), opening or an_opening()
+
+
+def debit(account: str, amount: int) -> Entry:
+    """An entry that debits an account."""
+    return Entry(account=account, direction="debit", amount=amount)
+
+
+def credit(account: str, amount: int) -> Entry:
+    """An entry that credits an account."""
+    return Entry(account=account, direction="credit", amount=amount)
+
+
+def a_posting(
+    *entries: Entry,
+    key: str = "key-1",
+    fingerprint: str = "fingerprint-1",
+    description: Description | None = None,
+    effective_at: Instant | None = None,
+    ledger: str = "main",
+) -> PostTransaction:
+    """A keyed request to post entries."""
+    operation = Operation(key, operation_id(ledger, key), fingerprint)
+    return PostTransaction(CONTEXT, ledger, operation, entries, description or Description(), effective_at)

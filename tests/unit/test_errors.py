@@ -1,0 +1,95 @@
+"""Refusals: every code of the contract has its class and its words."""
+
+import inspect
+
+import pytest
+
+from domain import errors
+from domain.errors import (
+    RULE_PRECEDENCE,
+    InsufficientFunds,
+    InvalidRequest,
+    JournalUnavailable,
+    LedgerError,
+    ProjectionBehind,
+    RuleRefusal,
+)
+
+FAMILIES = {"LedgerError", "NotFound", "Invalid", "RuleRefusal", "Unavailable"}
+CLASSES = [
+    error for _, error in inspect.getmembers(errors, inspect.isclass) if issubclass(error, LedgerError)
+]
+REFUSALS = [error for error in CLASSES if error.__name__ not in FAMILIES]
+
+# The contract's table of problem codes, its row "the rules", in order.
+RULES_OF_THE_CONTRACT = [
+    "ledger_exists",
+    "account_exists",
+    "asset_scale_conflict",
+    "hold_expired",
+    "hold_not_pending",
+    "not_reversible",
+    "account_closed",
+    "account_frozen",
+    "account_not_empty",
+    "amount_exceeds_hold",
+    "amount_exceeds_reversible",
+    "amount_overflow",
+    "insufficient_funds",
+    "balance_limit_exceeded",
+    "batch_rejected",
+]
+
+
+@pytest.mark.parametrize("error", CLASSES)
+def test_every_refusal_says_in_words_what_it_means(error: type[LedgerError]) -> None:
+    assert "__doc__" in vars(error) and error.explanation()
+    assert error.explanation().endswith(".")
+    assert "\n" not in error.explanation() and "  " not in error.explanation()
+
+
+@pytest.mark.parametrize("error", REFUSALS)
+def test_every_refusal_has_a_code_of_its_own(error: type[LedgerError]) -> None:
+    assert "code" in vars(error)
+    assert error.code == "".join(f"_{c.lower()}" if c.isupper() else c for c in error.__name__)[1:]
+
+
+def test_no_two_refusals_share_a_code() -> None:
+    codes = [error.code for error in REFUSALS]
+    assert len(set(codes)) == len(codes)
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_a_family_has_no_code(family: str) -> None:
+    assert not hasattr(getattr(errors, family), "code")
+
+
+def test_rules_are_judged_in_the_order_of_the_contract() -> None:
+    codes = [rule.code for rule in RULE_PRECEDENCE]
+    assert codes == [code for code in RULES_OF_THE_CONTRACT if code in codes]
+
+
+def test_every_rule_has_its_place() -> None:
+    assert set(RULE_PRECEDENCE) == {error for error in REFUSALS if issubclass(error, RuleRefusal)}
+
+
+def test_a_refusal_explains_itself_unless_told_more() -> None:
+    assert InsufficientFunds().detail == InsufficientFunds.explanation() == str(InsufficientFunds())
+    assert InsufficientFunds("not enough").detail == "not enough" == str(InsufficientFunds("not enough"))
+    assert InsufficientFunds().position is None
+
+
+def test_an_invalid_request_points_at_the_place() -> None:
+    refusal = InvalidRequest("/entries/0/amount", "must be at least 1")
+    assert refusal.errors == [{"pointer": "/entries/0/amount", "detail": "must be at least 1"}]
+    assert refusal.detail == InvalidRequest.explanation()
+
+
+def test_an_unavailable_journal_says_why() -> None:
+    assert JournalUnavailable("newer_version").reason == "newer_version"
+    assert JournalUnavailable("newer_version").detail == JournalUnavailable.explanation()
+
+
+def test_a_projection_that_is_behind_says_where_it_is() -> None:
+    behind = ProjectionBehind(5, 9, "paused")
+    assert (behind.position, behind.head, behind.state) == (5, 9, "paused")

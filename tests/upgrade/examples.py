@@ -1,0 +1,97 @@
+"""One example of every event type, with a fixed envelope, and of every snapshot: what the golden file pins.
+
+When `class_version` of a type is raised, change its example to the new form; the line of the old version stays in the
+golden file. When the form of a snapshot changes, its topic does.
+"""
+
+from domain.accounts import Account, AccountOpened, EntriesPosted, LimitsChanged, MetadataChanged
+from domain.events import Envelope, Event
+from domain.journal.snapshots import ACCOUNT_TOPIC
+from domain.ledgers import AssetRegistered, LedgerOpened
+from domain.money import MAX_AMOUNT
+from domain.transactions import Entry, PostedEntry, TransactionPosted, TransactionRejected
+
+ENVELOPE = Envelope(
+    recorded_at="2026-11-23T20:00:00.000000Z",
+    actor="shop",
+    correlation_id="conversation-1",
+    causation_id="0b2f6c1e-6d9e-5f2d-8cf6-2d1a6d6d7a3e",
+    idempotency_key="order-1",
+    traceparent=None,
+)
+
+# Text that shows how anything beyond ASCII, and what JSON has to escape, is written.
+WORDS = 'Zoë\'s "tea" \\ €5 😀\n\u2028'
+
+_OPENED = AccountOpened(
+    asset="USD/2", normal_side="credit", min_balance=0, max_balance=None, metadata={"note": WORDS}
+)
+
+EVENTS: tuple[Event, ...] = (
+    LedgerOpened(metadata={"note": WORDS}),
+    AssetRegistered(code="USD", scale=2),
+    _OPENED,
+    EntriesPosted(transaction_id="0b2f6c1e-6d9e-5f2d-8cf6-2d1a6d6d7a3e", debits=MAX_AMOUNT, credits=0),
+    LimitsChanged(min_balance=-MAX_AMOUNT, max_balance=None),
+    MetadataChanged(metadata={"note": WORDS}),
+    TransactionPosted(
+        fingerprint="7eed1162339d6dafd4762cc2981706e9a26f02535450c43dc00c4ff41d835700",
+        entries=(
+            PostedEntry(
+                account="users:alice:wallet",
+                direction="debit",
+                amount=1050,
+                asset="USD/2",
+                normal_side="credit",
+                balance_after=-1050,
+            ),
+            PostedEntry(
+                account="cash",
+                direction="credit",
+                amount=1050,
+                asset="USD/2",
+                normal_side="debit",
+                balance_after=0,
+            ),
+        ),
+        effective_at="2026-11-30T00:00:00.000000Z",
+        reference="order-1",
+        description=WORDS,
+        metadata={"till": "7"},
+    ),
+    TransactionRejected(
+        fingerprint="7eed1162339d6dafd4762cc2981706e9a26f02535450c43dc00c4ff41d835700",
+        kind="posting",
+        entries=(
+            Entry(account="users:alice:wallet", direction="debit", amount=1050),
+            Entry(account="cash", direction="credit", amount=1050),
+        ),
+        effective_at="2026-11-30T00:00:00.000000Z",
+        code="insufficient_funds",
+        detail="The transaction would lower an account's available amount to below its min_balance.",
+        reference="order-1",
+        description=WORDS,
+        metadata={"till": "7"},
+    ),
+)
+
+SNAPSHOTS: dict[str, Account] = {
+    ACCOUNT_TOPIC: Account(
+        ledger="main",
+        address="users:alice:wallet",
+        asset="USD/2",
+        normal_side="credit",
+        status="open",
+        min_balance=0,
+        max_balance=None,
+        metadata={"note": WORDS},
+        posted_debits=1050,
+        posted_credits=MAX_AMOUNT,
+        pending_debits=7,
+        pending_credits=11,
+        opened_at="2026-11-23T20:00:00.000000Z",
+        opening=_OPENED,
+        version=100,
+        position=1234,
+    )
+}

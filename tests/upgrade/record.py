@@ -1,0 +1,63 @@
+"""Adds to the golden file the line of every event type, version and snapshot that it lacks.
+
+Run `python -m tests.upgrade.record` from the top of the project after a new event type, a raised `class_version` or a
+new snapshot topic, and commit the line with it. Existing lines are never changed: the journals that hold those bytes
+are out of our reach. If the bytes of a line no longer come out, it says so, adds nothing, and ends with 1.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from domain.journal.encoding import encode_envelope, encode_event
+from domain.journal.snapshots import encode_snapshot
+from tests.upgrade.examples import ENVELOPE, EVENTS, SNAPSHOTS
+
+GOLDEN_FILE = Path(__file__).with_name("golden_events.jsonl")
+
+
+class Form(NamedTuple):
+    """A stored form: a topic in one of its versions; a snapshot's version is part of its topic."""
+
+    topic: str
+    class_version: int | None
+
+
+class Mismatch(Exception):
+    """The stored form of a topic and version changed; raise its `class_version`, or its snapshot topic, instead."""
+
+
+def present() -> dict[Form, bytes]:
+    """Return the bytes of each example as this release stores them."""
+    envelope = encode_envelope(ENVELOPE)
+    events = {Form(event.TOPIC, event.class_version): encode_event(event, envelope) for event in EVENTS}
+    return events | {Form(topic, None): encode_snapshot(state) for topic, state in SNAPSHOTS.items()}
+
+
+def golden(file: Path = GOLDEN_FILE) -> dict[Form, bytes]:
+    """Return the bytes that the golden file pins."""
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    read = [json.loads(line) for line in lines]
+    return {Form(line["topic"], line["class_version"]): line["state"].encode() for line in read}
+
+
+def record(forms: Mapping[Form, bytes], file: Path = GOLDEN_FILE) -> list[Form]:
+    """Append the lines that the file lacks and return their forms; raise `Mismatch` if one has other bytes."""
+    pinned = golden(file)
+    if changed := [form for form, state in forms.items() if pinned.get(form, state) != state]:
+        raise Mismatch(f"{(Mismatch.__doc__ or '').splitlines()[0]} Changed: {changed}")
+    missing = [form for form in forms if form not in pinned]
+    with file.open("a", encoding="utf-8") as lines:
+        for form in missing:
+            lines.write(json.dumps({**form._asdict(), "state": forms[form].decode()}) + "\n")
+    return missing
+
+
+if __name__ == "__main__":
+    try:
+        for added in record(present(), *map(Path, sys.argv[1:])):  # another file, if one is named
+            print("added", *added)  # noqa: T201
+    except Mismatch as mismatch:
+        sys.exit(str(mismatch))

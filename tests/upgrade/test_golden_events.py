@@ -1,0 +1,113 @@
+"""The bytes of the past: what an older release stored, this one reads, and stores alike what it stores alike."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from domain.aggregates import EVENT_TYPES
+from domain.events import Envelope, Event
+from domain.journal.encoding import decode
+from domain.journal.snapshots import TOPICS, decode_snapshot
+from tests.upgrade.examples import ENVELOPE, EVENTS, SNAPSHOTS
+from tests.upgrade.record import GOLDEN_FILE, Form, Mismatch, golden, present, record
+
+GOLDEN = golden()
+EVENTS_OF_ALL_TIMES = [form for form in GOLDEN if form.class_version is not None]
+
+
+@pytest.mark.parametrize("topic", sorted(EVENT_TYPES))
+def test_every_version_of_every_event_type_is_pinned(topic: str) -> None:
+    versions = range(1, EVENT_TYPES[topic].class_version + 1)
+    missing = [version for version in versions if Form(topic, version) not in GOLDEN]
+    assert not missing, "run python -m tests.upgrade.record"
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_every_snapshot_is_pinned(topic: str) -> None:
+    assert Form(topic, None) in GOLDEN, "run python -m tests.upgrade.record"
+
+
+@pytest.mark.parametrize("form", present(), ids=str)
+def test_what_is_stored_today_is_what_was_stored_then(form: Form) -> None:
+    assert present()[form] == GOLDEN[form]
+
+
+@pytest.mark.parametrize("form", EVENTS_OF_ALL_TIMES, ids=str)
+def test_what_was_stored_then_can_be_read_today(form: Form) -> None:
+    recorded = decode("main/a/b", 1, form.topic, GOLDEN[form], 1)
+    assert type(recorded.event) is EVENT_TYPES[form.topic]
+    assert recorded.envelope == ENVELOPE
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.TOPIC)
+def test_an_example_is_read_as_what_it_is(event: Event) -> None:
+    stored = GOLDEN[Form(event.TOPIC, event.class_version)]
+    assert decode("main/a/b", 1, event.TOPIC, stored, 1).event == event
+
+
+@pytest.mark.parametrize("topic", SNAPSHOTS)
+def test_a_snapshot_is_read_as_what_it_is(topic: str) -> None:
+    assert decode_snapshot(GOLDEN[Form(topic, None)]) == SNAPSHOTS[topic]
+
+
+def test_examples_leave_nothing_to_defaults_and_nothing_empty() -> None:
+    """A member that an example does not show is one whose stored form nothing pins."""
+    assert {event.TOPIC for event in EVENTS} == set(EVENT_TYPES)
+    for event in EVENTS:
+        assert event.model_fields_set == set(type(event).model_fields), event.TOPIC
+    assert ENVELOPE.model_fields_set == set(Envelope.model_fields)
+
+
+def test_the_golden_file_has_one_line_for_each_form() -> None:
+    lines = GOLDEN_FILE.read_text(encoding="utf-8").splitlines()
+    assert len(lines) == len(GOLDEN)
+    assert all(set(json.loads(line)) == {"topic", "class_version", "state"} for line in lines)
+
+
+def test_recording_adds_what_is_missing_and_changes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "golden.jsonl"
+    one, other = Form("account.opened", 1), Form("account.opened", 2)
+    assert record({one: "ü\n".encode()}, file) == [one]
+    first_line = file.read_text(encoding="utf-8")
+    assert record({other: b"{}"}, file) == [other]
+    assert record({other: b"{}"}, file) == []
+    assert file.read_text(encoding="utf-8").startswith(first_line)
+    assert golden(file) == {one: "ü\n".encode(), other: b"{}"}
+
+
+def test_recording_refuses_to_change_a_line(tmp_path: Path) -> None:
+    file = tmp_path / "golden.jsonl"
+    one, other = Form("account.opened", 1), Form("account.opened", 2)
+    record({one: b"then"}, file)
+    before = file.read_bytes()
+    with pytest.raises(Mismatch, match="class_version"):
+        record({one: b"now", other: b"new"}, file)
+    assert file.read_bytes() == before
+
+
+def command(file: Path) -> "subprocess.CompletedProcess[str]":
+    top = Path(__file__).parents[2]
+    arguments = [sys.executable, "-m", "tests.upgrade.record", str(file)]
+    return subprocess.run(arguments, cwd=top, capture_output=True, text=True, timeout=60)
+
+
+def test_the_command_completes_a_file_and_leaves_a_complete_one_alone(tmp_path: Path) -> None:
+    file = tmp_path / "golden.jsonl"
+    file.write_bytes(b"".join(GOLDEN_FILE.read_bytes().splitlines(keepends=True)[1:]))
+    first = next(iter(GOLDEN))
+    assert command(file).stdout == f"added {first.topic} {first.class_version}\n"
+    assert golden(file) == GOLDEN
+    complete = file.read_bytes()
+    run = command(file)
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+    assert file.read_bytes() == complete
+
+
+def test_the_command_fails_when_bytes_have_changed(tmp_path: Path) -> None:
+    file = tmp_path / "golden.jsonl"
+    file.write_bytes(GOLDEN_FILE.read_bytes().replace(b"shop", b"till"))
+    run = command(file)
+    assert run.returncode == 1 and "class_version" in run.stderr
