@@ -74,6 +74,7 @@ def run_api(listening: int) -> None:
         create_app(Settings()),
         loop="uvloop",
         http="httptools",
+        ws="none",
         lifespan="on",
         log_level="warning",
         access_log=False,

@@ -1,0 +1,1 @@
+"""HTTP: the contract's routes on the ledger and its projections."""

@@ -1,0 +1,102 @@
+"""The application: the parts put together, started and stopped."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import cache
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic_core import to_json
+from starlette.types import Receive, Scope, Send
+
+from api.connections import POOL_SIZE
+from api.dispatch import Dispatch
+from api.edge import Edge
+from api.metrics import Metrics
+from api.openapi import complete
+from api.routes import ENDPOINTS
+from api.security import KeyRing
+from api.service import Service
+from api.settings import Settings
+from api.writer import Writer
+from domain.journal.database import Database
+from domain.ledger import Ledger
+from projections.positions import Waiter
+
+VERSION = "0.1.0"
+
+_DESCRIPTION = """A double-entry ledger. Amounts are whole minor units; every POST that moves money needs an
+`Idempotency-Key`, and the same request with the same key is answered the same for ever."""
+
+
+class Application(FastAPI):
+    """FastAPI with a way of our own to the endpoints: its layers cost as much as judging and answering a request."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._edge = Edge(Dispatch(ENDPOINTS, otherwise=self.router))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request; leave what is none to FastAPI."""
+        if scope["type"] == "http":
+            scope["app"] = self
+            await self._edge(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document."""
+        if self.openapi_schema is None:
+            self.openapi_schema = complete(super().openapi(), [endpoint.declared for endpoint in ENDPOINTS])
+        return self.openapi_schema
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Return the application for one process; its lifespan opens and closes everything that it uses.
+
+    Raises `ValueError` if the settings name no database.
+    """
+    database = settings.database
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        service = _start(database, cache(lambda: to_json(app.openapi())))
+        try:
+            yield {"service": service}
+        finally:
+            await asyncio.get_running_loop().run_in_executor(None, _stop, service)
+
+    app = Application(
+        title="Tallystick",
+        version=VERSION,
+        description=_DESCRIPTION,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    # For the document; requests come to them by way of `Dispatch`.
+    app.router.routes.extend(ENDPOINTS)
+    return app
+
+
+def _start(database: Database, document: Callable[[], bytes]) -> Service:
+    metrics = Metrics()
+    ledger = Ledger(database, observe=metrics.batch)
+    reading = ThreadPoolExecutor(POOL_SIZE, "read")
+    writer = Writer(ledger, asyncio.get_running_loop(), metrics)
+    metrics.watch_queue(lambda: writer.waiting_commands)
+    waiter = Waiter(database)
+    ledger.start()
+    waiter.start()
+    return Service(ledger, writer, KeyRing(ledger, reading), waiter, metrics, reading, document)
+
+
+def _stop(service: Service) -> None:
+    """Commit what waits, then let go of everything."""
+    service.waiter.stop()
+    service.reading.shutdown()
+    service.ledger.close()

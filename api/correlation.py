@@ -1,0 +1,48 @@
+"""The conversation that a request belongs to: its correlation id and its trace context, accepted or made.
+
+An invalid one is replaced, never refused: it identifies, and decides nothing (the contract, Conventions).
+"""
+
+import random
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+MAX_CORRELATION_ID_LENGTH = 128
+
+_CORRELATION_ID = re.compile(rf"[!-~]{{1,{MAX_CORRELATION_ID_LENGTH}}}")
+# W3C Trace Context §3.2: version ff is invalid, as are ids of zeros; later versions may append fields.
+_TRACEPARENT = re.compile(
+    r"(?:00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+    r"|(?!00|ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[!-~]{0,200})?)"
+)
+
+# Seeded by the system, and not asked of it each time: that call lets go of the interpreter's lock, and the writer,
+# which gets it then, may keep it for milliseconds. The ids need to be unique, not secret.
+_chance = random.Random()
+
+
+class Conversation(NamedTuple):
+    """What ties a request to what caused it and to all that it causes."""
+
+    correlation_id: str
+    traceparent: str
+
+
+def conversation(headers: Mapping[bytes, bytes]) -> Conversation:
+    """Return the conversation that the headers name; what is missing or invalid is made."""
+    given_id = headers.get(b"correlation-id", b"").decode("latin-1")
+    given_trace = headers.get(b"traceparent", b"").decode("latin-1")
+    has_id, has_trace = _CORRELATION_ID.fullmatch(given_id), _TRACEPARENT.fullmatch(given_trace)
+    if has_id and has_trace:
+        return Conversation(given_id, given_trace)
+    digits = f"{_chance.getrandbits(320):080x}"
+    return Conversation(
+        given_id if has_id else _uuid4(digits[:32]),
+        given_trace if has_trace else f"00-{digits[32:64]}-{digits[64:80]}-01",
+    )
+
+
+def _uuid4(digits: str) -> str:
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"

@@ -1,0 +1,47 @@
+"""Cursors: where the next page of a list begins, and the filters and order that it belongs to.
+
+Opaque to clients: base64url of JSON. It is a position in a list and no secret, so it is checked but not signed.
+"""
+
+import hashlib
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json, to_json
+
+from api.problems import CursorInvalid, CursorMismatch
+
+# These choose a part of the list, or when to answer, not which list it is.
+_NOT_FILTERS = frozenset({"cursor", "page_size", "min_position"})
+
+
+def list_identity(path: str, query: Mapping[str, str], defaults: Mapping[str, str]) -> str:
+    """Return what tells one list from another: a hash of its path, filters and order, whatever is left to default."""
+    filters = {
+        name: value
+        for name, value in query.items()
+        if name not in _NOT_FILTERS and value != defaults.get(name)
+    }
+    return hashlib.sha256(to_json([path, sorted(filters.items())])).hexdigest()[:16]
+
+
+def encode_cursor(identity: str, place: Any) -> str:
+    """Return the cursor of the page that follows a place in a list."""
+    return urlsafe_b64encode(to_json([identity, place])).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str, identity: str, place: TypeAdapter[Any]) -> Any:
+    """Return the place that a cursor stands for; raise `CursorInvalid` or `CursorMismatch`."""
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        given, where = from_json(urlsafe_b64decode(padded.encode("ascii")))
+        found = place.validate_python(where)
+    except (ValueError, TypeError, ValidationError):
+        raise CursorInvalid from None
+    if not isinstance(given, str):
+        raise CursorInvalid
+    if given != identity:
+        raise CursorMismatch
+    return found

@@ -1,0 +1,80 @@
+"""What a route says of itself: who may call, what it takes and gives, how consistent it is.
+
+From this one declaration a request is judged (`endpoint.py`) and the OpenAPI document is made (`openapi.py`).
+"""
+
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel
+
+from api.consistency import Consistency
+from api.schemas.common import Query
+from api.security import Role
+from domain.errors import LedgerError
+
+CLIENT: frozenset[Role] = frozenset({"client"})
+READER: frozenset[Role] = frozenset({"client", "auditor"})
+OPERATOR: frozenset[Role] = frozenset({"operator"})
+OVERSEER: frozenset[Role] = frozenset({"operator", "auditor"})
+ANYBODY: frozenset[Role] = frozenset()
+
+
+class NoQuery(Query):
+    """No parameters."""
+
+
+class Returns(NamedTuple):
+    """An answer that is no problem. `headers` are those of its own; what all answers carry is not repeated."""
+
+    status: int
+    meaning: str
+    model: Any = None
+    example: Any = None
+    headers: tuple[str, ...] = ()
+    media_type: str = "application/json"
+
+
+class Declaration(NamedTuple):
+    """A route.
+
+    `roles` are those that may call, of which a caller needs one; none at all is a route for anybody. `every_ledger`
+    asks for a key that was granted all of them. `place` is the type of what cursors of a list hold. `problems` are the
+    refusals of its own, beside those that follow from the rest.
+    """
+
+    method: str
+    path: str
+    operation_id: str
+    tag: str
+    summary: str
+    consistency: Consistency
+    roles: frozenset[Role]
+    returns: tuple[Returns, ...]
+    query: type[BaseModel] = NoQuery
+    body: type[BaseModel] | None = None
+    body_example: Any = None
+    is_keyed: bool = False
+    if_match: bool = False
+    every_ledger: bool = False
+    place: Any = None
+    problems: tuple[type[LedgerError], ...] = ()
+
+    @property
+    def is_public(self) -> bool:
+        """Whether anybody may call, without a key."""
+        return not self.roles
+
+    @property
+    def names_ledger(self) -> bool:
+        """Whether the path names a ledger."""
+        return "{ledger}" in self.path
+
+    @property
+    def writes(self) -> bool:
+        """Whether it goes through the writer."""
+        return self.method != "GET" and self.consistency is Consistency.LINEARIZABLE
+
+    @property
+    def projected(self) -> bool:
+        """Whether it can read a projection."""
+        return self.consistency in (Consistency.PROJECTION, Consistency.CHOSEN)

@@ -1,0 +1,71 @@
+"""Pages for people: the document in Swagger UI, served from this machine, and what each problem means."""
+
+from functools import cache
+from html import escape
+from importlib.util import find_spec
+from pathlib import Path
+
+from api.problems import ProblemType
+
+# The pages load nothing from elsewhere, and cannot be made to.
+SECURITY_POLICY = (
+    "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'"
+)
+
+_ASSETS = {
+    "swagger-ui.css": "text/css; charset=utf-8",
+    "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
+}
+
+_START = b"""window.onload = () => {
+  SwaggerUIBundle({url: "/openapi.json", dom_id: "#document", deepLinking: true, persistAuthorization: false});
+};
+"""
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+{head}</head>
+<body>
+{body}
+</body>
+</html>
+"""
+
+
+def document_page() -> str:
+    """Return the page that shows the OpenAPI document."""
+    head = (
+        '<link rel="stylesheet" href="/docs/swagger-ui.css">\n'
+        '<script src="/docs/swagger-ui-bundle.js"></script>\n<script src="/docs/start.js"></script>\n'
+    )
+    return _PAGE.format(title="Tallystick API", head=head, body='<div id="document"></div>')
+
+
+def problem_page(kind: ProblemType) -> str:
+    """Return the page of a problem."""
+    body = (
+        f"<main>\n<h1>{escape(kind.title)}</h1>\n<p>{escape(kind.meaning)}</p>\n"
+        f"<p>Code <code>{escape(kind.code)}</code>, status {kind.status}.</p>\n</main>"
+    )
+    return _PAGE.format(title=escape(kind.title), head="", body=body)
+
+
+@cache
+def asset(name: str) -> tuple[bytes, str] | None:
+    """Return a file of the document's page and its media type, None if there is none of this name."""
+    if name == "start.js":
+        return _START, "text/javascript; charset=utf-8"
+    if name not in _ASSETS:
+        return None
+    return (_assets_folder() / name).read_bytes(), _ASSETS[name]
+
+
+def _assets_folder() -> Path:
+    # Found, not imported: of this package only the files are wanted.
+    spec = find_spec("fastapi_offline")
+    assert spec is not None and spec.origin is not None
+    return Path(spec.origin).parent / "static"

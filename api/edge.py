@@ -1,0 +1,140 @@
+"""The outermost layer: what every request has, and every response, whatever becomes of it.
+
+One layer of pure ASGI in place of the framework's stack: the conversation, the refusals as problems, the position of
+the journal, the measurements, the log of denials and faults.
+"""
+
+import re
+from time import perf_counter
+from urllib.parse import unquote
+
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.answers import HEAD, POSITION, Answer
+from api.correlation import Conversation, conversation
+from api.endpoint import Endpoint
+from api.problems import (
+    MEDIA_TYPE,
+    HttpRefusal,
+    InternalError,
+    MethodNotAllowed,
+    PathNotFound,
+    headers_of,
+    problem_of,
+    status_of,
+)
+from api.service import Service
+from api.visit import Visit, joined
+from domain.errors import LedgerError, ProjectionBehind
+
+LEDGERS = "/v1/ledgers"
+SLOW_SECONDS = 1.0
+
+# An escaped slash does not separate, and U+0000 cannot be looked for: nothing has such a name.
+_UNNAMEABLE = re.compile(rb"%2f|%00", re.IGNORECASE)
+_NOTHING = b"%EF%BF%BD"
+
+_OF_FRAMEWORK: dict[int, type[HttpRefusal]] = {404: PathNotFound, 405: MethodNotAllowed}
+
+_log = structlog.get_logger(__name__)
+
+
+class Edge:
+    """Wraps the routes; `scope["visit"]` is the `Visit`, `scope["state"]["service"]` the `Service`."""
+
+    def __init__(self, routes: ASGIApp) -> None:
+        self._routes = routes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        began = perf_counter()
+        visit = _visit(scope)
+        talk = visit.conversation
+        status = 0
+
+        async def send_with_conversation(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [
+                    *message["headers"],
+                    (b"correlation-id", talk.correlation_id.encode()),
+                    (b"traceparent", talk.traceparent.encode()),
+                ]
+            await send(message)
+
+        try:
+            await self._routes(scope, receive, send_with_conversation)
+        except ClientDisconnect:
+            return
+        except Exception as error:
+            if status:
+                raise
+            await _refusal(error, scope, talk).send(send_with_conversation)
+        _observe(scope, talk, status, perf_counter() - began)
+
+
+def _visit(scope: Scope) -> Visit:
+    headers = joined(scope["headers"])
+    raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
+    if b"%" in raw_path and _UNNAMEABLE.search(raw_path):
+        scope["path"] = unquote(_UNNAMEABLE.sub(_NOTHING, raw_path).decode("latin-1"))
+    visit = Visit(headers, conversation(headers))
+    scope["visit"] = visit
+    return visit
+
+
+def _refusal(error: Exception, scope: Scope, talk: Conversation) -> Answer:
+    """Return the problem that answers an exception; log what must not go unseen."""
+    instance = scope.get("raw_path", b"").decode("latin-1") or scope["path"]
+    if isinstance(error, HTTPException) and error.status_code in _OF_FRAMEWORK:
+        error = _OF_FRAMEWORK[error.status_code](headers=error.headers)
+    if not isinstance(error, LedgerError):
+        _log.error("fault", path=instance, correlation_id=talk.correlation_id, exc_info=error)
+        error = InternalError()
+    status = status_of(type(error))
+    if status in (401, 403):
+        _log.warning("denied", code=error.code, path=instance, method=scope["method"], **_ids(scope, talk))
+    headers = {**headers_of(error), **_positions(error, scope)}
+    return Answer(status, problem_of(error, instance, talk.correlation_id), headers, MEDIA_TYPE)
+
+
+def _positions(error: LedgerError, scope: Scope) -> dict[str, str]:
+    """Return the position that a refusal reflects: that of the read that it came from, else the newest known."""
+    if not scope["path"].startswith(LEDGERS):
+        return {}
+    service: Service = scope["state"]["service"]
+    head = service.position()
+    # The position of `ProjectionBehind` is that of the projection, which the answer does not reflect.
+    seen = None if isinstance(error, ProjectionBehind) else error.position
+    positions = {POSITION: str(head if seen is None else seen)}
+    route = scope.get("route")
+    if isinstance(route, Endpoint) and route.declared.projected:
+        positions[HEAD] = str(head)
+    return positions
+
+
+def _ids(scope: Scope, talk: Conversation) -> dict[str, str]:
+    caller = scope.get("caller")
+    return {"correlation_id": talk.correlation_id, **({"actor": caller.name} if caller else {})}
+
+
+def _observe(scope: Scope, talk: Conversation, status: int, seconds: float) -> None:
+    route = scope.get("route")
+    service: Service = scope["state"]["service"]
+    path = route.path if route else "unmatched"
+    # What is unmatched could be anything, and figures are kept for ever.
+    method = scope["method"] if route else "any"
+    service.metrics.request(method, path, status, seconds)
+    if status >= 500 or seconds > SLOW_SECONDS:
+        _log.warning(
+            "slow" if status < 500 else "failed",
+            method=scope["method"],
+            route=path,
+            status=status,
+            seconds=round(seconds, 3),
+            **_ids(scope, talk),
+        )

@@ -1,0 +1,171 @@
+"""Endpoints: what a route declares of itself, and judging a request in the contract's order before it is served.
+
+Caller, load, message, shape: the same for every route, from one declaration that the OpenAPI document is made from as
+well. What comes after (ledger, key, what is named, version, rules) is judged by the domain.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Generic, NamedTuple, TypeVar
+from urllib.parse import parse_qsl
+
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from starlette.types import Receive, Scope, Send
+
+from api.answers import Answer
+from api.body import parse_json, read_body, require_json, require_storable
+from api.consistency import Prefer, preferences
+from api.cursors import decode_cursor, encode_cursor, list_identity
+from api.declaration import Declaration, NoQuery
+from api.idempotency import idempotency_key
+from api.openapi import documentation
+from api.problems import Forbidden, InvalidShape, Unauthenticated
+from api.schemas.common import body_errors, query_errors
+from api.security import NOBODY, Key
+from api.service import Service
+from api.visit import Visit
+from domain.events import Context
+
+QueryT = TypeVar("QueryT", bound=BaseModel)
+BodyT = TypeVar("BodyT")
+
+MAX_QUERY_PARAMETERS = 100
+
+
+class Asked(NamedTuple, Generic[QueryT, BodyT]):
+    """A request that has been found well-formed and allowed.
+
+    `names` are those in the path, `sent` is the body as it was sent, before any default was filled in. `place` is
+    where the cursor points, and `listed` tells this list from others.
+    """
+
+    service: Service
+    caller: Key
+    context: Context
+    path: str
+    names: Mapping[str, str]
+    headers: Mapping[bytes, bytes]
+    query: QueryT
+    body: BodyT
+    sent: Any
+    key: str
+    place: Any
+    listed: str
+
+    @property
+    def ledger(self) -> str:
+        """The ledger that the path names."""
+        return self.names["ledger"]
+
+    @property
+    def prefer(self) -> Prefer:
+        """What the request prefers."""
+        return preferences(self.headers.get(b"prefer"))
+
+    def cursor_after(self, place: Any) -> str:
+        """Return the cursor of the page that follows a place in this list."""
+        return encode_cursor(self.listed, place)
+
+
+Serve = Callable[[Asked[Any, Any]], Awaitable[Answer]]
+
+
+class Endpoint(APIRoute):
+    """A route of the service: FastAPI documents it, and the declaration decides how it is served."""
+
+    def __init__(self, declared: Declaration, serve: Serve) -> None:
+        super().__init__(declared.path, methods=[declared.method], **documentation(declared, serve))
+        self.declared = declared
+        self._serve = serve
+        self._place = TypeAdapter(declared.place) if declared.place is not None else None
+        self._no_query = declared.query()
+        self._defaults = {
+            field.alias or name: "" if field.default is None else str(field.default)
+            for name, field in declared.query.model_fields.items()
+        }
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request that matches path and method."""
+        asked = await self._judge(scope, receive)
+        answer = await self._serve(asked)
+        await answer.send(send)
+
+    async def _judge(self, scope: Scope, receive: Receive) -> Asked[Any, Any]:
+        """Return the request, or raise the first refusal of it in the contract's order."""
+        declared = self.declared
+        visit: Visit = scope["visit"]
+        service: Service = scope["state"]["service"]
+        names: dict[str, str] = scope["path_params"]
+        caller = NOBODY
+        if declared.roles:
+            scope["caller"] = caller = await self._caller(service, visit, names)
+        if declared.writes:
+            service.writer.require_room()
+        bytes_sent = await read_body(receive, visit.headers) if declared.body else b""
+        sent = _parsed(bytes_sent, visit) if declared.body else None
+        key = idempotency_key(visit.headers.get(b"idempotency-key")) if declared.is_keyed else ""
+        given = _given(scope["query_string"]) if declared.roles or declared.query is not NoQuery else {}
+        listed, place = self._page(scope["path"], given) if self._place else ("", None)
+        query = self._query(given) if given else self._no_query
+        body = _shaped(declared.body, sent, bytes_sent) if declared.body else None
+        context = Context(caller.name, *visit.conversation)
+        path, headers = scope["path"], visit.headers
+        return Asked(service, caller, context, path, names, headers, query, body, sent, key, place, listed)
+
+    async def _caller(self, service: Service, visit: Visit, names: Mapping[str, str]) -> Key:
+        scheme, _, key = visit.headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+        if scheme.lower() != "bearer" or not key:
+            raise Unauthenticated(headers={"WWW-Authenticate": 'Bearer realm="tallystick"'})
+        caller = await service.keys.find(key.strip())
+        if caller is None:
+            challenge = 'Bearer realm="tallystick", error="invalid_token"'
+            raise Unauthenticated("This key is not valid.", headers={"WWW-Authenticate": challenge})
+        if self.declared.roles.isdisjoint(caller.roles):
+            raise Forbidden("The key has none of the roles that may do this.")
+        if self.declared.names_ledger and not caller.may_use(names["ledger"]):
+            raise Forbidden("The key was not granted this ledger.")
+        if self.declared.every_ledger and caller.granted is not None:
+            raise Forbidden("This needs a key that was granted every ledger.")
+        return caller
+
+    def _page(self, path: str, given: Mapping[str, str]) -> tuple[str, Any]:
+        assert self._place is not None
+        listed = list_identity(path, given, self._defaults)
+        cursor = given.get("cursor")
+        return listed, None if cursor is None else decode_cursor(cursor, listed, self._place)
+
+    def _query(self, given: Mapping[str, str]) -> BaseModel:
+        try:
+            return self.declared.query.model_validate(given)
+        except ValidationError as error:
+            raise InvalidShape(query_errors(error)) from None
+
+
+def _parsed(body: bytes, visit: Visit) -> Any:
+    content_type = visit.headers.get(b"content-type")
+    require_json(None if content_type is None else content_type.decode("latin-1"))
+    return parse_json(body)
+
+
+def _shaped(model: type[BaseModel], sent: Any, body: bytes) -> BaseModel:
+    require_storable(sent, body)
+    try:
+        return model.model_validate(sent)
+    except ValidationError as error:
+        raise InvalidShape(body_errors(error)) from None
+
+
+def _given(query_string: bytes) -> dict[str, str]:
+    """Return the parameters of a query; raise `InvalidShape` if one is repeated or there are too many."""
+    if not query_string:
+        return {}
+    try:
+        pairs = parse_qsl(
+            query_string.decode("latin-1"), keep_blank_values=True, max_num_fields=MAX_QUERY_PARAMETERS
+        )
+    except ValueError:
+        raise InvalidShape([("?", f"at most {MAX_QUERY_PARAMETERS} parameters are taken")]) from None
+    given = dict(pairs)
+    if len(given) != len(pairs):
+        raise InvalidShape([("?", "a parameter is given more than once")])
+    return given

@@ -1,0 +1,128 @@
+"""The examples of the document: one small story, told through all operations."""
+
+from typing import Any
+
+TRANSACTION_ID = "9d0a2b9f-54a1-5a0c-9a3f-6b1f5e1c7d42"
+CORRELATION_ID = "8a6e0804-2bd0-4672-b79d-d97027f9071a"
+_TIME = "2026-11-23T20:00:00.000000Z"
+
+LEDGER_REQUEST: dict[str, Any] = {"name": "main", "metadata": {}}
+LEDGER: dict[str, Any] = {
+    "name": "main",
+    "metadata": {},
+    "assets": ["USD/2"],
+    "version": 2,
+    "position": 3,
+    "opened_at": _TIME,
+}
+
+ACCOUNT_REQUEST: dict[str, Any] = {
+    "address": "users:alice:wallet",
+    "asset": "USD/2",
+    "normal_side": "credit",
+    "min_balance": 0,
+    "max_balance": None,
+    "metadata": {"customer": "42"},
+}
+ACCOUNT: dict[str, Any] = {
+    "ledger": "main",
+    **ACCOUNT_REQUEST,
+    "status": "open",
+    "posted": {"debits": 0, "credits": 5000},
+    "pending": {"debits": 1000, "credits": 0},
+    "balance": 5000,
+    "available": 4000,
+    "version": 3,
+    "position": 17,
+    "opened_at": _TIME,
+}
+
+ENTRIES: list[dict[str, Any]] = [
+    {"account": "users:alice:wallet", "direction": "debit", "amount": 1050},
+    {"account": "users:bob:wallet", "direction": "credit", "amount": 1050},
+]
+TRANSACTION_REQUEST: dict[str, Any] = {
+    "entries": ENTRIES,
+    "pending": False,
+    "expires_at": None,
+    "effective_at": None,
+    "reference": "order-1",
+    "description": "",
+    "metadata": {},
+}
+TRANSACTION: dict[str, Any] = {
+    "id": TRANSACTION_ID,
+    "ledger": "main",
+    "kind": "posting",
+    "status": "posted",
+    "entries": ENTRIES,
+    "reference": "order-1",
+    "description": "",
+    "metadata": {},
+    "effective_at": _TIME,
+    "recorded_at": _TIME,
+    "expires_at": None,
+    "idempotency_key": "order-1",
+    "correlation_id": CORRELATION_ID,
+    "actor": "shop",
+    "related": {
+        "settles": None,
+        "voids": None,
+        "reverses": None,
+        "settled_by": None,
+        "voided_by": None,
+        "reversed_by": [],
+    },
+    "rejection": None,
+    "version": 1,
+    "position": 21,
+}
+
+STATEMENT_ENTRY: dict[str, Any] = {
+    "transaction_id": TRANSACTION_ID,
+    "kind": "posting",
+    "direction": "debit",
+    "amount": 1050,
+    "balance_after": 3950,
+    "effective_at": _TIME,
+    "recorded_at": _TIME,
+    "position": 21,
+    "reference": "order-1",
+}
+
+OPERATION: dict[str, Any] = {
+    "idempotency_key": "order-1",
+    "state": "completed",
+    "retry": "unnecessary",
+    "resource": f"/v1/ledgers/main/transactions/{TRANSACTION_ID}",
+    "request_fingerprint": "5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef",
+    "accepted_at": _TIME,
+    "completed_at": _TIME,
+    "correlation_id": CORRELATION_ID,
+    "position": 21,
+    "problem": None,
+}
+
+KEY_REQUEST: dict[str, Any] = {"name": "shop", "roles": ["client"], "ledgers": ["main"]}
+KEY_ID = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff"
+NEW_KEY: dict[str, Any] = {"id": KEY_ID, **KEY_REQUEST, "key": "tk_…"}
+KEY: dict[str, Any] = {"id": KEY_ID, **KEY_REQUEST, "created_at": _TIME}
+
+PROJECTION: dict[str, Any] = {
+    "name": "balances",
+    "version": 1,
+    "state": "running",
+    "position": 21,
+    "head": 21,
+    "lag_events": 0,
+    "lag_seconds": 0.0,
+    "rate_events_per_second": 120.5,
+    "dead_letters": 0,
+    "last_error": None,
+    "rebuild": None,
+}
+
+
+def page(item: dict[str, Any]) -> dict[str, Any]:
+    """Return the last page of a list with one item."""
+    return {"data": [item], "next_cursor": None}

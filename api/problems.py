@@ -1,0 +1,223 @@
+"""Every refusal as a problem: RFC 9457, one code for each, in one registry.
+
+What the domain refuses comes from `domain.errors`, and its family decides the status; what only HTTP can refuse is
+defined here in the same way, its docstring being the words a caller reads. Nothing of the request is ever echoed but
+its path and, for shape, the names of members.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, ClassVar, NamedTuple
+
+from pydantic_core import to_json
+
+from domain.errors import (
+    IdempotencyKeyReused,
+    Invalid,
+    InvalidRequest,
+    JournalUnavailable,
+    LedgerError,
+    NotFound,
+    OperationUnknown,
+    Overloaded,
+    ProjectionBehind,
+    RuleRefusal,
+    Unavailable,
+    UnbalancedTransaction,
+    VersionMismatch,
+)
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class HttpRefusal(LedgerError):
+    """The request was refused before it reached the ledger."""
+
+    status: ClassVar[int]
+
+    def __init__(self, detail: str | None = None, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.headers = dict(headers or {})
+
+
+class MalformedJson(HttpRefusal):
+    """The body is not one well-formed JSON value in UTF-8, or a member appears twice in one object."""
+
+    code = "malformed_json"
+    status = 400
+
+
+class IdempotencyKeyMissing(HttpRefusal):
+    """This request moves or reserves money, so it needs an Idempotency-Key."""
+
+    code = "idempotency_key_missing"
+    status = 400
+
+
+class IdempotencyKeyInvalid(HttpRefusal):
+    """An Idempotency-Key is 1 to 255 visible ASCII characters without "/", given once."""
+
+    code = "idempotency_key_invalid"
+    status = 400
+
+
+class CursorInvalid(HttpRefusal):
+    """The cursor is not one that this list gave out. Start again without a cursor."""
+
+    code = "cursor_invalid"
+    status = 400
+
+
+class CursorMismatch(HttpRefusal):
+    """The cursor belongs to a list with other filters or another order. Repeat those that it was given with."""
+
+    code = "cursor_mismatch"
+    status = 400
+
+
+class Unauthenticated(HttpRefusal):
+    """The request needs a valid key: Authorization: Bearer tk_…"""
+
+    code = "unauthenticated"
+    status = 401
+
+
+class Forbidden(HttpRefusal):
+    """The key is valid, but not for this: it lacks the role, or was not granted the ledger."""
+
+    code = "forbidden"
+    status = 403
+
+
+class PathNotFound(HttpRefusal):
+    """There is nothing at this path."""
+
+    code = "not_found"
+    status = 404
+
+
+class MethodNotAllowed(HttpRefusal):
+    """The path exists, but not for this method; Allow says for which."""
+
+    code = "method_not_allowed"
+    status = 405
+
+
+class RequestTimeout(HttpRefusal):
+    """The body of the request was not complete in time. Nothing was recorded."""
+
+    code = "request_timeout"
+    status = 408
+
+
+class BodyTooLarge(HttpRefusal):
+    """The body of the request is larger than 16 MiB."""
+
+    code = "body_too_large"
+    status = 413
+
+
+class UnsupportedMediaType(HttpRefusal):
+    """Bodies are JSON: Content-Type: application/json."""
+
+    code = "unsupported_media_type"
+    status = 415
+
+
+class InternalError(HttpRefusal):
+    """A fault of ours. The correlation id finds it in the logs; the same idempotency key can be sent again."""
+
+    code = "internal_error"
+    status = 500
+
+
+_FAMILIES: tuple[tuple[type[LedgerError], int], ...] = (
+    (NotFound, 404),
+    (Invalid, 422),
+    (VersionMismatch, 412),
+    (RuleRefusal, 409),
+    (Unavailable, 503),
+)
+
+
+class ProblemType(NamedTuple):
+    """One kind of problem: its code, its status, a short title, and what it means."""
+
+    code: str
+    status: int
+    title: str
+    meaning: str
+
+
+def status_of(error: type[LedgerError]) -> int:
+    """Return the status with which a refusal is answered."""
+    if issubclass(error, HttpRefusal):
+        return error.status
+    return next(status for family, status in _FAMILIES if issubclass(error, family))
+
+
+def _codes(family: type[LedgerError]) -> Iterator[tuple[str, ProblemType]]:
+    for error in family.__subclasses__():
+        if code := vars(error).get("code"):
+            title = code.replace("_", " ").capitalize().replace("json", "JSON")
+            yield code, ProblemType(code, status_of(error), title, error.explanation())
+        yield from _codes(error)
+
+
+PROBLEM_TYPES: dict[str, ProblemType] = dict(sorted(_codes(LedgerError)))
+"""All kinds of problem, by code."""
+
+
+class InvalidShape(InvalidRequest):
+    """The request does not have the shape that the contract asks for; `errors` points at each place."""
+
+    def __init__(self, errors: Iterable[tuple[str, str]]) -> None:
+        LedgerError.__init__(self, InvalidRequest.explanation())
+        self.errors = [{"pointer": pointer, "detail": detail} for pointer, detail in errors]
+
+
+def problem(
+    code: str, detail: str, instance: str, correlation_id: str, members: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the members of a problem."""
+    kind = PROBLEM_TYPES[code]
+    return {
+        "type": f"/problems/{code}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": detail,
+        "instance": instance,
+        "code": code,
+        "correlation_id": correlation_id,
+        **(members or {}),
+    }
+
+
+def problem_of(error: LedgerError, instance: str, correlation_id: str) -> bytes:
+    """Return the body of the answer to a refused request."""
+    return to_json(problem(error.code, error.detail, instance, correlation_id, _members(error)))
+
+
+def headers_of(error: LedgerError) -> dict[str, str]:
+    """Return the headers that belong to a refusal."""
+    if isinstance(error, HttpRefusal):
+        return error.headers
+    if isinstance(error, ProjectionBehind | Overloaded | JournalUnavailable):
+        return {"Retry-After": "1"}
+    return {}
+
+
+def _members(error: LedgerError) -> dict[str, Any]:
+    match error:
+        case InvalidRequest():
+            return {"errors": error.errors}
+        case UnbalancedTransaction():
+            return {"errors": [{"pointer": "/entries", "detail": error.detail}]}
+        case IdempotencyKeyReused():
+            return {"errors": [{"pointer": "Idempotency-Key", "detail": error.detail}]}
+        case ProjectionBehind():
+            return {"position": error.position, "head": error.head, "state": error.state}
+        case JournalUnavailable():
+            return {"reason": error.reason}
+        case OperationUnknown():
+            return {"retry": "safe"}
+    return {}

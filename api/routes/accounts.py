@@ -1,0 +1,213 @@
+"""Accounts: open one, look at one, change one, list them."""
+
+from functools import partial
+from typing import Any
+
+from api import examples
+from api.answers import HEAD, POSITION, Answer, etag, is_unchanged, json_answer, tags
+from api.consistency import Consistency
+from api.declaration import CLIENT, READER, Declaration, NoQuery, Returns
+from api.endpoint import Asked, Endpoint
+from api.lists import projected_page
+from api.schemas.accounts import (
+    AccountBody,
+    AccountChange,
+    AccountQuery,
+    AccountRequest,
+    AccountsQuery,
+    account_body,
+)
+from api.schemas.common import Address, Page
+from api.waiting import read_projection
+from domain.accounts import Account, AccountOpened, ChangeAccount, OpenAccount
+from domain.errors import (
+    AccountClosed,
+    AccountExists,
+    AccountNotFound,
+    AssetScaleConflict,
+    InvalidRequest,
+    ProjectionBehind,
+    VersionMismatch,
+)
+from projections.balances import list_accounts, read_account
+from projections.live import Reading
+
+# No account is ever at this version: events are counted from 1.
+_NO_VERSION = 0
+
+
+async def open_account(asked: Asked[NoQuery, AccountRequest]) -> Answer:
+    """Open an account. The same opening attributes again answer 200 with the account as it is now."""
+    body = asked.body
+    if body.min_balance is not None and body.max_balance is not None and body.min_balance > body.max_balance:
+        raise InvalidRequest("/min_balance", "min_balance is greater than max_balance")
+    opening = AccountOpened(
+        asset=body.asset,
+        normal_side=body.normal_side,
+        min_balance=body.min_balance,
+        max_balance=body.max_balance,
+        metadata=body.metadata,
+    )
+    command = OpenAccount(asked.context, asked.ledger, body.address, opening)
+    outcome = await asked.service.writer.perform(command)
+    location = f"/v1/ledgers/{asked.ledger}/accounts/{body.address}"
+    return _shown(outcome.state, outcome.position, 201 if outcome.recorded else 200, {"Location": location})
+
+
+async def get_account(asked: Asked[AccountQuery, None]) -> Answer:
+    """Look at one account. A confirmation read, unless `consistency=eventual` asks for the projection."""
+    ledger, address = asked.ledger, asked.names["address"]
+    if asked.query.consistency == "eventual":
+        return await _get_projected_account(asked, ledger, address)
+    account, head = await asked.service.read(asked.service.ledger.account, ledger, address)
+    if asked.query.min_position is not None and asked.query.min_position > head:
+        raise ProjectionBehind(head, head, "running")  # what is named is not recorded yet, perhaps never
+    return _unless_unchanged(asked, account, {POSITION: str(head), HEAD: str(head)})
+
+
+async def _get_projected_account(asked: Asked[AccountQuery, None], ledger: str, address: str) -> Answer:
+    await asked.service.read(asked.service.ledger.book, ledger)
+    found: Reading[Account | None] = await read_projection(
+        asked, "balances", partial(read_account, ledger=ledger, address=address)
+    )
+    if found.found is None:
+        missing = AccountNotFound()
+        missing.position = found.position
+        raise missing
+    return _unless_unchanged(asked, found.found, {POSITION: str(found.position), HEAD: str(found.head)})
+
+
+async def change_account(asked: Asked[NoQuery, AccountChange]) -> Answer:
+    """Change limits or metadata. What is left out stays; `metadata` is replaced whole; no change records nothing."""
+    ledger, address = asked.ledger, asked.names["address"]
+    changes: dict[str, Any] = {name: getattr(asked.body, name) for name in asked.body.model_fields_set}
+    version = await _expected_version(asked, ledger, address)
+    command = ChangeAccount(asked.context, ledger, address, **changes, if_version=version)
+    outcome = await asked.service.writer.perform(command)
+    return _shown(outcome.state, outcome.position)
+
+
+async def get_accounts(asked: Asked[AccountsQuery, None]) -> Answer:
+    """List the accounts of a ledger, by address. Filters are combined."""
+    query = asked.query
+    await asked.service.read(asked.service.ledger.book, asked.ledger)
+    read = partial(
+        list_accounts,
+        ledger=asked.ledger,
+        prefix=query.prefix or None,
+        asset=query.asset or None,
+        status=query.status or None,
+        metadata=query.metadata,
+        after=asked.place,
+        limit=query.page_size + 1,
+        descending=query.descending,
+    )
+    found = await read_projection(asked, "balances", read)
+    return projected_page(asked, found, account_body, lambda account: account.address)
+
+
+async def _expected_version(asked: Asked[Any, Any], ledger: str, address: str) -> int | None:
+    """Return the version that If-Match names, None if it names none or any.
+
+    Of several tags, the one that is true now is taken; a tag that no account can have matches nothing.
+    """
+    header = asked.headers.get(b"if-match")
+    if header is None:
+        return None
+    given = tags(header.decode("latin-1"))
+    if given == ["*"]:
+        return None
+    if len(given) > 1:
+        account, _ = await asked.service.read(asked.service.ledger.account, ledger, address)
+        return account.version if etag(account.version) in given else _NO_VERSION
+    number = given[0][1:-1]
+    is_version = number.isascii() and number.isdigit() and len(number) < 19 and given[0] == etag(int(number))
+    return int(number) if is_version else _NO_VERSION
+
+
+def _unless_unchanged(asked: Asked[Any, Any], account: Account, headers: dict[str, str]) -> Answer:
+    known = asked.headers.get(b"if-none-match")
+    if known is not None and is_unchanged(known.decode("latin-1"), account.version):
+        return Answer(304, headers={**headers, "ETag": etag(account.version)})
+    return json_answer(200, account_body(account), {**headers, "ETag": etag(account.version)})
+
+
+def _shown(
+    account: Account, position: int, status: int = 200, headers: dict[str, str] | None = None
+) -> Answer:
+    all_headers = {POSITION: str(position), "ETag": etag(account.version), **(headers or {})}
+    return json_answer(status, account_body(account), all_headers)
+
+
+_SHOWN = Returns(200, "The account.", AccountBody, examples.ACCOUNT, ("ETag",))
+
+ENDPOINTS = [
+    Endpoint(
+        Declaration(
+            "GET",
+            "/v1/ledgers/{ledger}/accounts/{address}",
+            "get_account",
+            "Accounts",
+            "Look at an account",
+            Consistency.CHOSEN,
+            READER,
+            (_SHOWN, Returns(304, "The account is as If-None-Match knows it.", headers=("ETag",))),
+            query=AccountQuery,
+            problems=(AccountNotFound,),
+        ),
+        get_account,
+    ),
+    Endpoint(
+        Declaration(
+            "PATCH",
+            "/v1/ledgers/{ledger}/accounts/{address}",
+            "change_account",
+            "Accounts",
+            "Change an account",
+            Consistency.LINEARIZABLE,
+            CLIENT,
+            (_SHOWN,),
+            body=AccountChange,
+            body_example={"metadata": {"customer": "42"}, "min_balance": -5000},
+            if_match=True,
+            problems=(AccountNotFound, VersionMismatch, AccountClosed),
+        ),
+        change_account,
+    ),
+    Endpoint(
+        Declaration(
+            "POST",
+            "/v1/ledgers/{ledger}/accounts",
+            "open_account",
+            "Accounts",
+            "Open an account",
+            Consistency.LINEARIZABLE,
+            CLIENT,
+            (
+                Returns(201, "The account, opened.", AccountBody, examples.ACCOUNT, ("ETag", "Location")),
+                Returns(
+                    200, "The account, open before.", AccountBody, examples.ACCOUNT, ("ETag", "Location")
+                ),
+            ),
+            body=AccountRequest,
+            body_example=examples.ACCOUNT_REQUEST,
+            problems=(AccountExists, AssetScaleConflict),
+        ),
+        open_account,
+    ),
+    Endpoint(
+        Declaration(
+            "GET",
+            "/v1/ledgers/{ledger}/accounts",
+            "list_accounts",
+            "Accounts",
+            "List accounts",
+            Consistency.PROJECTION,
+            READER,
+            (Returns(200, "A page of accounts.", Page[AccountBody], examples.page(examples.ACCOUNT)),),
+            query=AccountsQuery,
+            place=Address,
+        ),
+        get_accounts,
+    ),
+]

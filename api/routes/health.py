@@ -1,0 +1,86 @@
+"""The service itself: alive, ready, measured. Anybody may ask."""
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+from api.answers import Answer, json_answer
+from api.consistency import Consistency
+from api.declaration import ANYBODY, Declaration, NoQuery, Returns
+from api.endpoint import Asked, Endpoint
+from api.metrics import MEDIA_TYPE
+from api.readiness import PATIENCE_SECONDS, check, require
+from api.schemas.common import Query
+from api.schemas.projections import projection_body
+from domain.errors import JournalUnavailable
+from projections.positions import Progress, all_progress
+
+
+class ReadinessQuery(Query):
+    """How much to tell."""
+
+    verbose: str | None = None
+
+
+async def get_liveness(asked: Asked[NoQuery, None]) -> Answer:
+    """Say that the process answers at all."""
+    return json_answer(200, {"status": "alive"})
+
+
+async def get_readiness(asked: Asked[ReadinessQuery, None]) -> Answer:
+    """Say whether requests can be served: database reachable, migrations current, writer writing.
+
+    With `verbose`, each check and how far each projection is. A projection that lags makes nothing unready.
+    """
+    readiness = await check(asked.service)
+    require(readiness)
+    if asked.query.verbose is None:
+        return json_answer(200, {"status": "ready"})
+    checks = {name: failure or "ok" for name, failure in readiness._asdict().items()}
+    projections = [projection_body(seen) for seen in await asked.service.query(all_progress)]
+    return json_answer(200, {"status": "ready", "checks": checks, "projections": projections})
+
+
+async def get_metrics(asked: Asked[NoQuery, None]) -> Answer:
+    """Show what is measured, in the text format of Prometheus."""
+    progress: list[Progress] = []
+    # Without the database, the figures of the processes are all the more wanted.
+    with suppress(JournalUnavailable, TimeoutError):
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            progress = await asked.service.query(all_progress)
+    page = await asked.service.read(asked.service.metrics.page, progress)
+    return Answer(200, page, media_type=MEDIA_TYPE)
+
+
+def _public(path: str, operation_id: str, summary: str, returns: Returns, **more: Any) -> Declaration:
+    return Declaration(
+        "GET", path, operation_id, "Operating", summary, Consistency.PROCESS, ANYBODY, (returns,), **more
+    )
+
+
+ENDPOINTS = [
+    Endpoint(
+        _public("/livez", "get_liveness", "Is it alive?", Returns(200, "It is.", Any, {"status": "alive"})),
+        get_liveness,
+    ),
+    Endpoint(
+        _public(
+            "/readyz",
+            "get_readiness",
+            "Is it ready?",
+            Returns(200, "It is.", Any, {"status": "ready"}),
+            query=ReadinessQuery,
+            problems=(JournalUnavailable,),
+        ),
+        get_readiness,
+    ),
+    Endpoint(
+        _public(
+            "/metrics",
+            "get_metrics",
+            "What is measured",
+            Returns(200, "The figures.", None, "tallystick_journal_head 21.0", media_type="text/plain"),
+        ),
+        get_metrics,
+    ),
+]

@@ -1,0 +1,152 @@
+"""Types that many requests and answers share, and turning what is wrong with a request into pointers.
+
+Requests are strict: unknown members are refused, and numbers, texts and booleans are never taken for one another.
+"""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Annotated, Generic, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+from typing_extensions import TypedDict
+
+from api.body import escaped
+from domain.addresses import ADDRESS_PATTERN, LEDGER_PATTERN, MAX_ADDRESS_LENGTH
+from domain.money import ASSET_PATTERN, MAX_AMOUNT
+from domain.times import instant
+
+MAX_PAGE_SIZE = 1000
+MAX_POSITION = 2**63 - 1
+METADATA_KEY_PATTERN = r"^[A-Za-z0-9_.-]{1,64}$"
+
+# RFC 3339 §5.6, with no finer fraction than is kept: cutting one off would change what was said.
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:[Zz]|[+-]\d\d:\d\d)")
+_DIGITS = re.compile(r"-?\d{1,400}")
+
+
+def _instant(text: str) -> str:
+    if not _TIME.fullmatch(text):
+        raise ValueError("must be a time of RFC 3339, such as 2026-11-23T20:00:00.000000Z")
+    try:
+        return instant(datetime.fromisoformat(text.upper()).astimezone(UTC))
+    except (ValueError, OverflowError):
+        raise ValueError("is no time that exists in the years 1 to 9999") from None
+
+
+def _number(text: object) -> int:
+    if not isinstance(text, str) or not _DIGITS.fullmatch(text):
+        raise ValueError("must be a whole number")
+    return int(text)
+
+
+LedgerName = Annotated[str, Field(pattern=LEDGER_PATTERN, examples=["main"])]
+Address = Annotated[
+    str, Field(pattern=ADDRESS_PATTERN, max_length=MAX_ADDRESS_LENGTH, examples=["users:alice:wallet"])
+]
+Asset = Annotated[str, Field(pattern=ASSET_PATTERN, examples=["USD/2"])]
+Amount = Annotated[int, Field(ge=1, le=MAX_AMOUNT, description="minor units", examples=[1050])]
+Limit = Annotated[int, Field(ge=-MAX_AMOUNT, le=MAX_AMOUNT)] | None
+Metadata = Annotated[
+    dict[Annotated[str, Field(pattern=METADATA_KEY_PATTERN)], Annotated[str, Field(max_length=512)]],
+    Field(max_length=50, examples=[{"customer": "42"}], json_schema_extra={"additionalProperties": False}),
+]
+Time = Annotated[
+    str,
+    AfterValidator(_instant),
+    Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-23T20:00:00.000000Z"]),
+]
+# Bounds come before the validator: it is for what the number is written as, they are for the document as well.
+Position = Annotated[int, Field(ge=0, le=MAX_POSITION), BeforeValidator(_number)]
+PageSize = Annotated[
+    int,
+    Field(ge=1, description=f"1 … {MAX_PAGE_SIZE}; more is taken for {MAX_PAGE_SIZE}"),
+    BeforeValidator(_number),
+    AfterValidator(lambda size: min(size, MAX_PAGE_SIZE)),
+]
+
+
+class Request(BaseModel):
+    """A body: strict, and without unknown members."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Query(BaseModel):
+    """The parameters of a query. Unknown ones are refused: to ignore `dry_run` would be to move money."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ListQuery(Query):
+    """What every list takes."""
+
+    page_size: PageSize = 100
+    cursor: str | None = Field(
+        None, min_length=1, description="where the page begins: a `next_cursor` of the same list"
+    )
+    order: Literal["asc", "desc"] = Field("asc", description="oldest first, or newest first")
+
+    @property
+    def descending(self) -> bool:
+        """Whether the list runs from its end."""
+        return self.order == "desc"
+
+
+class ProjectedQuery(Query):
+    """What every read of a projection takes."""
+
+    min_position: Position | None = Field(
+        None, description="the position that the answer must reflect; see `Prefer: wait=S`"
+    )
+
+
+Item = TypeVar("Item")
+
+
+class Page(TypedDict, Generic[Item]):
+    """A page of a list; `next_cursor` is null on the last one."""
+
+    data: list[Item]
+    next_cursor: str | None
+
+
+class FieldError(TypedDict):
+    """One place where the shape is wrong: a JSON pointer into the body, or `?name` for a query parameter."""
+
+    pointer: str
+    detail: str
+
+
+class Problem(TypedDict):
+    """A problem of RFC 9457. Some codes have members of their own beside these."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    correlation_id: str
+
+
+def body_errors(error: ValidationError) -> Iterator[tuple[str, str]]:
+    """Yield a JSON pointer into the body, and what is wrong there, for each error."""
+    for found in error.errors(include_url=False, include_context=False, include_input=False):
+        yield "".join(f"/{escaped(str(part))}" for part in found["loc"] if part != "[key]"), _words(found)
+
+
+def query_errors(error: ValidationError) -> Iterator[tuple[str, str]]:
+    """Yield `?name`, and what is wrong with that parameter, for each error."""
+    told = set()
+    for found in error.errors(include_url=False, include_context=False, include_input=False):
+        parts = found["loc"][:2] if found["loc"][:1] == ("metadata",) else found["loc"][:1]
+        name = ".".join(str(part) for part in parts)
+        if name not in told:  # of a choice, each alternative reports its own error
+            told.add(name)
+            yield f"?{escaped(name)}", _words(found)
+
+
+def _words(error: ErrorDetails) -> str:
+    return error["msg"].removeprefix("Value error, ")

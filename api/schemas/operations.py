@@ -1,0 +1,23 @@
+"""What became of a keyed request, as it is shown."""
+
+from typing import Literal
+
+from typing_extensions import TypedDict
+
+from api.schemas.common import Problem
+from domain.times import Instant
+
+
+class OperationBody(TypedDict):
+    """A keyed request. `problem` is the first answer's when a rule refused it, else null."""
+
+    idempotency_key: str
+    state: Literal["accepted", "in_progress", "completed", "rejected", "reconciling"]
+    retry: Literal["unnecessary"]
+    resource: str
+    request_fingerprint: str
+    accepted_at: Instant
+    completed_at: Instant | None
+    correlation_id: str
+    position: int
+    problem: Problem | None

@@ -1,0 +1,45 @@
+"""The parts of one running process of the API, and reading from the database without blocking its event loop."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, TypeVar
+
+from psycopg import Connection
+
+from api.connections import connected
+from api.metrics import Metrics
+from api.security import KeyRing
+from api.writer import Writer
+from domain.ledger import Ledger
+from projections.positions import Waiter
+
+Read = TypeVar("Read")
+
+
+class Service(NamedTuple):
+    """What answers requests. `reading` is where reads block, `document` returns the OpenAPI document."""
+
+    ledger: Ledger
+    writer: Writer
+    keys: KeyRing
+    waiter: Waiter
+    metrics: Metrics
+    reading: ThreadPoolExecutor
+    document: Callable[[], bytes]
+
+    def position(self) -> int:
+        """Return the newest position of the journal that this process knows of."""
+        return max(self.writer.position, self.waiter.head)
+
+    async def read(self, function: Callable[..., Read], *arguments: Any) -> Read:
+        """Return what a blocking function returns, called in a thread for reads."""
+        return await asyncio.get_running_loop().run_in_executor(self.reading, function, *arguments)
+
+    async def query(self, function: Callable[[Connection[Any]], Read]) -> Read:
+        """Return what a function finds, given a connection; raise `JournalUnavailable` if there is none."""
+        return await self.read(self._query, function)
+
+    def _query(self, function: Callable[[Connection[Any]], Read]) -> Read:
+        with connected(self.ledger) as connection:
+            return function(connection)

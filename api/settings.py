@@ -1,0 +1,50 @@
+"""What an operator can set: one field for each option of the server, read from `TALLYSTICK_…` in the environment.
+
+The table of options is in the contract, Running it.
+"""
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from domain.journal.database import Database
+
+MIN_BOOTSTRAP_KEY_LENGTH = 24
+
+# Unquoted in the search path, and the beginning of the names of channels, which have 63 bytes in all.
+_SCHEMA_PATTERN = r"^[a-z_][a-z0-9_]{0,39}$"
+
+
+class Settings(BaseSettings):
+    """The options of one process; an invalid one raises `pydantic.ValidationError`."""
+
+    model_config = SettingsConfigDict(env_prefix="TALLYSTICK_", populate_by_name=True, frozen=True)
+
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    database_url: str | None = None
+    data_dir: Path = Path(".tallystick")
+    workers: int = Field(1, ge=1, le=64)
+    # `schema` itself is a method of pydantic's models.
+    schema_: str = Field("tallystick", pattern=_SCHEMA_PATTERN, validation_alias="TALLYSTICK_SCHEMA")
+    bootstrap_key: SecretStr | None = None
+
+    @field_validator("bootstrap_key")
+    @classmethod
+    def _is_long_enough(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is None:
+            return None
+        text = key.get_secret_value()
+        if len(text) < MIN_BOOTSTRAP_KEY_LENGTH:
+            raise ValueError(f"must have at least {MIN_BOOTSTRAP_KEY_LENGTH} characters")
+        if not all("!" <= character <= "~" for character in text):
+            raise ValueError("must consist of visible ASCII characters, since it is sent in a header")
+        return key
+
+    @property
+    def database(self) -> Database:
+        """The database that the service uses; raises `ValueError` while no URL is known."""
+        if self.database_url is None:
+            raise ValueError("TALLYSTICK_DATABASE_URL is not set")
+        return Database(self.database_url, self.schema_)

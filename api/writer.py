@@ -1,0 +1,90 @@
+"""From the event loop to the writer and back: commands go to the group commit, outcomes come to who awaits them."""
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+
+from api.metrics import Metrics
+from domain.commands import Command, Outcome
+from domain.errors import LedgerError, Overloaded
+from domain.group_commit import MAX_WAITING_COMMANDS, Result
+from domain.ledger import Ledger
+
+Waiting = asyncio.Future[Outcome]
+
+
+class Writer:
+    """Performs commands for the requests of one event loop.
+
+    What the requests of one turn of the loop ask for is handed over together, and comes back together: waking the other
+    thread, and being woken by it, costs more than deciding a command. A command goes on when its request is gone: once
+    queued, it is decided and recorded whoever still listens.
+    """
+
+    def __init__(self, ledger: Ledger, loop: asyncio.AbstractEventLoop, metrics: Metrics) -> None:
+        self._ledger = ledger
+        self._loop = loop
+        self._metrics = metrics
+        self._asked: list[tuple[Command, Waiting]] = []
+
+    @property
+    def position(self) -> int:
+        """The newest position of the journal that this process's writer knows."""
+        return self._ledger.group_commit.position
+
+    @property
+    def waiting_commands(self) -> int:
+        """How many commands wait for the next batch."""
+        return self._ledger.group_commit.waiting_commands + len(self._asked)
+
+    def require_room(self) -> None:
+        """Raise `Overloaded` if no more commands are taken now, before any work is done on one."""
+        if self.waiting_commands >= MAX_WAITING_COMMANDS:
+            raise Overloaded
+
+    async def perform(self, command: Command) -> Outcome:
+        """Return the outcome of a command once it is durable, or raise what refused it."""
+        waiting: Waiting = self._loop.create_future()
+        if not self._asked:
+            self._loop.call_soon(self._submit)
+        self._asked.append((command, waiting))
+        name = type(command).__name__
+        try:
+            outcome = await waiting
+        except LedgerError as refusal:
+            self._metrics.command(name, refusal.code)
+            raise
+        except Exception:
+            self._metrics.command(name, "error")
+            raise
+        self._metrics.command(name, _word(outcome))
+        return outcome
+
+    def _submit(self) -> None:
+        asked, self._asked = self._asked, []
+        answered = [waiting for _, waiting in asked]
+        try:
+            self._ledger.submit([command for command, _ in asked], partial(self._reply, answered))
+        except LedgerError as refusal:
+            self._deliver(answered, [refusal] * len(answered))
+
+    def _reply(self, answered: Sequence[Waiting], results: Sequence[Result]) -> None:
+        # In the writer's thread.
+        self._loop.call_soon_threadsafe(self._deliver, answered, results)
+
+    def _deliver(self, answered: Sequence[Waiting], results: Sequence[Result]) -> None:
+        for waiting, result in zip(answered, results, strict=True):
+            if waiting.done():  # its request was cancelled
+                continue
+            if isinstance(result, Exception):
+                waiting.set_exception(result)
+            else:
+                waiting.set_result(result)
+
+
+def _word(outcome: Outcome) -> str:
+    if outcome.replayed:
+        return "replayed"
+    if getattr(outcome.state, "status", None) == "rejected":
+        return "rejected"
+    return "recorded" if outcome.recorded else "unchanged"

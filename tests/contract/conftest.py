@@ -1,0 +1,276 @@
+"""The service over HTTP: one real server for a run's worker, with a projector; each test has a ledger of its own.
+
+Whatever a test asks, each answer is held against the OpenAPI document and against what every answer must carry.
+"""
+
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic, sleep
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import httpx2
+import jsonschema_rs
+import psycopg
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from psycopg.sql import SQL, Identifier
+from pydantic import SecretStr
+
+from api.app import create_app
+from api.security import ensure_bootstrap_key
+from api.settings import Settings
+from domain.journal.database import Database
+from domain.journal.migrations import migrate
+from projections.projector import run_projector
+
+KEY = "tk_the_key_of_the_tests_of_the_contract"
+START_TIMEOUT_SECONDS = 20.0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of this folder."""
+    for item in items:
+        if "tests/contract" in item.path.as_posix():
+            item.add_marker(pytest.mark.contract)
+
+
+class Served(NamedTuple):
+    """A service under test: its database, its address, and its own OpenAPI document."""
+
+    database: Database
+    url: str
+    document: dict[str, Any]
+
+    def client(self, key: str | None = KEY) -> httpx2.Client:
+        """A client whose every answer is checked; without a key it sends none."""
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        return httpx2.Client(
+            base_url=self.url,
+            headers=headers,
+            timeout=30.0,
+            trust_env=False,
+            event_hooks={"response": [Checked(self.document)]},
+        )
+
+
+class Checked:
+    """Holds answers against the document, and against what the contract says of all of them."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self._document = document
+        self._operations = [
+            (re.compile(re.sub(r"{\w+}", "[^/]+", path)), method.upper(), operation)
+            for path, operations in document["paths"].items()
+            for method, operation in operations.items()
+        ]
+
+    def __call__(self, answer: httpx2.Response) -> None:
+        """Check one answer."""
+        answer.read()
+        assert 1 <= len(answer.headers["correlation-id"]) <= 128
+        assert re.fullmatch(
+            r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}.*", answer.headers["traceparent"]
+        )
+        if answer.request.url.path.startswith("/v1/ledgers"):
+            assert int(answer.headers["ledger-position"]) >= 0
+        if answer.status_code >= 400:
+            self._check_problem(answer)
+        for path, method, operation in self._operations:
+            if method == answer.request.method and path.fullmatch(answer.request.url.path):
+                self._check_documented(answer, operation["responses"])
+                return
+        assert answer.status_code in (404, 405)
+
+    def _check_problem(self, answer: httpx2.Response) -> None:
+        assert answer.headers["content-type"] == "application/problem+json"
+        problem = answer.json()
+        assert problem["status"] == answer.status_code
+        assert problem["type"] == f"/problems/{problem['code']}"
+        assert problem["instance"] == answer.request.url.raw_path.decode().partition("?")[0]
+        assert problem["title"] and problem["detail"]
+        if "idempotent-replayed" not in answer.headers:
+            assert problem["correlation_id"] == answer.headers["correlation-id"]
+        assert ("errors" in problem) == (answer.status_code == 422)
+        self._validate(problem, {"$ref": "#/components/schemas/Problem"})
+
+    def _check_documented(self, answer: httpx2.Response, responses: dict[str, Any]) -> None:
+        documented = responses[str(answer.status_code)]
+        for name in documented.get("headers", ()):
+            if name != "Idempotent-Replayed":
+                assert name in answer.headers, f"{name} is documented and missing"
+        if answer.status_code >= 400:
+            assert answer.json()["code"] in documented["content"]["application/problem+json"]["examples"]
+        elif (content := documented.get("content", {}).get("application/json")) and "schema" in content:
+            self._validate(answer.json(), content["schema"])
+
+    def _validate(self, instance: Any, schema: dict[str, Any]) -> None:
+        jsonschema_rs.validate({**schema, "components": self._document["components"]}, instance)
+
+
+@pytest.fixture(scope="session")
+def served(postgres_url: str) -> Iterator[Served]:
+    """A running service with a projector, on a schema of its own."""
+    database = Database(postgres_url, f"contract_{uuid4().hex[:12]}")
+    migrate(database)
+    settings = Settings(database_url=database.url, schema_=database.schema, bootstrap_key=SecretStr(KEY))
+    ensure_bootstrap_key(database, settings.bootstrap_key)
+    stop = threading.Event()
+    projector = threading.Thread(target=run_projector, args=(database, stop))
+    projector.start()
+    app = create_app(settings)
+    with listening() as bound, running_server(app, bound) as url:
+        yield Served(database, url, app.openapi())
+    stop.set()
+    projector.join()
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(SQL("DROP SCHEMA {} CASCADE").format(Identifier(database.schema)))
+
+
+def listening() -> socket.socket:
+    """A socket bound to a port of the system's choice, on loopback."""
+    bound = socket.socket()
+    bound.bind(("127.0.0.1", 0))
+    return bound
+
+
+@contextmanager
+def running_server(app: FastAPI, bound: socket.socket) -> Iterator[str]:
+    """A real server in a thread; yields its address once it answers."""
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on"))
+    serving = threading.Thread(target=server.run, args=([bound],))
+    serving.start()
+    try:
+        _await(lambda: server.started)
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        serving.join()
+
+
+def _await(condition: Callable[[], bool]) -> None:
+    give_up_at = monotonic() + START_TIMEOUT_SECONDS
+    while not condition():
+        assert monotonic() < give_up_at, "the server does not start"
+        sleep(0.01)
+
+
+@pytest.fixture(scope="session")
+def session_client(served: Served) -> Iterator[httpx2.Client]:
+    """A client with every role on every ledger."""
+    with served.client() as client:
+        yield client
+
+
+@pytest.fixture
+def client(session_client: httpx2.Client) -> httpx2.Client:
+    """A client with every role on every ledger."""
+    return session_client
+
+
+class Book:
+    """A ledger of one test, and short ways to ask things of it."""
+
+    def __init__(self, client: httpx2.Client, name: str) -> None:
+        self.client = client
+        self.name = name
+        self.path = f"/v1/ledgers/{name}"
+
+    def open(self, address: str, **attributes: Any) -> dict[str, Any]:
+        """Open an account and return it."""
+        body = {"address": address, "asset": "USD/2", "normal_side": "credit", **attributes}
+        answer = self.client.post(f"{self.path}/accounts", json=body)
+        assert answer.status_code == 201, answer.text
+        account: dict[str, Any] = answer.json()
+        return account
+
+    def account(self, address: str, **options: Any) -> httpx2.Response:
+        """Look at an account."""
+        return self.client.get(f"{self.path}/accounts/{address}", **options)
+
+    def post(self, body: Any, key: str | None = None, **headers: str) -> httpx2.Response:
+        """Post a transaction, under a new key unless one is given."""
+        headers = {"Idempotency-Key": key or uuid4().hex, **headers}
+        return self.client.post(f"{self.path}/transactions", json=body, headers=headers)
+
+    def transfer(
+        self, debited: str, credited: str, amount: int, key: str | None = None, **more: Any
+    ) -> httpx2.Response:
+        """Move an amount from one account to another."""
+        return self.post({**transfer_body(debited, credited, amount), **more}, key)
+
+
+def transfer_body(debited: str = "a", credited: str = "b", amount: Any = 10) -> dict[str, Any]:
+    """The body of a transaction that moves an amount from one account to another."""
+    return {
+        "entries": [
+            {"account": debited, "direction": "debit", "amount": amount},
+            {"account": credited, "direction": "credit", "amount": amount},
+        ]
+    }
+
+
+@pytest.fixture
+def book(client: httpx2.Client) -> Book:
+    """A new ledger with two accounts, `a` and `b`, that may go below zero."""
+    name = f"l{uuid4().hex[:12]}"
+    assert client.post("/v1/ledgers", json={"name": name}).status_code == 201
+    opened = Book(client, name)
+    opened.open("a")
+    opened.open("b")
+    return opened
+
+
+class Keys:
+    """Makes keys and clients for them."""
+
+    def __init__(self, served: Served, client: httpx2.Client) -> None:
+        self._served = served
+        self._client = client
+        self._opened: list[httpx2.Client] = []
+
+    def make(self, *roles: str, ledgers: list[str]) -> dict[str, Any]:
+        """Make a key and return it as it was answered."""
+        body = {"name": "-".join(roles), "roles": list(roles), "ledgers": ledgers}
+        answer = self._client.post("/v1/keys", json=body)
+        assert answer.status_code == 201, answer.text
+        made: dict[str, Any] = answer.json()
+        return made
+
+    def client(self, *roles: str, ledgers: list[str]) -> httpx2.Client:
+        """Make a key and return a client that uses it."""
+        return self.client_with(self.make(*roles, ledgers=ledgers)["key"])
+
+    def client_with(self, key: str | None) -> httpx2.Client:
+        """Return a client that uses a key."""
+        self._opened.append(self._served.client(key))
+        return self._opened[-1]
+
+    def close(self) -> None:
+        """Close the clients."""
+        for client in self._opened:
+            client.close()
+
+
+@pytest.fixture
+def keys(served: Served, client: httpx2.Client) -> Iterator[Keys]:
+    """Makes keys and clients for them."""
+    made = Keys(served, client)
+    yield made
+    made.close()
+
+
+def code_of(answer: httpx2.Response) -> str:
+    """The code of the problem that an answer is."""
+    code: str = answer.json()["code"]
+    return code
+
+
+def pointers_of(answer: httpx2.Response) -> list[str]:
+    """Where an invalid request is wrong."""
+    assert answer.status_code == 422, answer.text
+    return [error["pointer"] for error in answer.json()["errors"]]

@@ -1,0 +1,161 @@
+"""Bodies: strict JSON in UTF-8, of a bounded size, complete in time."""
+
+import json
+import socket
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import httpx2
+import pytest
+
+from api import body
+from tests.contract.conftest import KEY, Book, Served, code_of, pointers_of, transfer_body
+
+MIB = 1024 * 1024
+
+MALFORMED = {
+    "nothing": b"",
+    "not JSON": b"entries=1",
+    "a member twice": b'{"entries": [], "entries": []}',
+    "a member twice, deep down": b'{"metadata": {"a": {"b": 1, "b": 2}}}',
+    "a member twice, once escaped": b'{"pending": false, "\\u0070ending": true}',
+    "NaN": b'{"entries": NaN}',
+    "Infinity": b'{"entries": -Infinity}',
+    "two values": b"{} {}",
+    "a comment": b"{} // more",
+    "a comma too many": b'{"entries": [],}',
+    "a byte order mark": b"\xef\xbb\xbf{}",
+    "not UTF-8": b'{"reference": "\xff"}',
+    "a surrogate in UTF-8": b'{"reference": "\xed\xa0\x80"}',
+    "UTF-16": '{"entries": []}'.encode("utf-16"),
+    "a control character": b'{"reference": "\x00"}',
+    "too deep": b"[" * 100_000 + b"]" * 100_000,
+}
+
+
+def send(
+    book: Book, content: bytes, media_type: str | None = "application/json", key: str = "k"
+) -> httpx2.Response:
+    headers = {"Idempotency-Key": key, **({} if media_type is None else {"Content-Type": media_type})}
+    return book.client.post(f"{book.path}/transactions", content=content, headers=headers)
+
+
+@pytest.mark.parametrize("content", MALFORMED.values(), ids=MALFORMED.keys())
+def test_what_is_no_strict_json_is_malformed(book: Book, content: bytes) -> None:
+    answer = send(book, content)
+    assert (answer.status_code, code_of(answer)) == (400, "malformed_json")
+
+
+@pytest.mark.parametrize("content", [b"null", b"[]", b'"text"', b"1", b"true", b"1e400"])
+def test_json_that_is_no_object_has_the_wrong_shape(book: Book, content: bytes) -> None:
+    assert pointers_of(send(book, content)) == [""]
+
+
+@pytest.mark.parametrize(
+    "amount", [b"1e2", b"1E0", b"1.0", b"-0", b"1e400", b"100000000000000000000", b"9" * 5000]
+)
+def test_only_plain_integers_are_amounts(book: Book, amount: bytes) -> None:
+    content = json.dumps(transfer_body()).encode().replace(b"10", amount)
+    assert pointers_of(send(book, content)) == ["/entries/0/amount", "/entries/1/amount"]
+
+
+@pytest.mark.parametrize(
+    ("member", "pointer"),
+    [
+        ('"reference": "a\\u0000b"', "/reference"),
+        ('"reference": "\\ud800"', "/reference"),
+        ('"description": "\\udc00\\ud800"', "/description"),
+        ('"metadata": {"k": "\\u0000"}', "/metadata/k"),
+        ('"metadata": {"\\u0000": "v"}', "/metadata"),
+        ('"metadata": {"\\udfff": "v"}', "/metadata"),
+        ('"\\u0000": 1', ""),
+    ],
+)
+def test_text_that_cannot_be_stored_is_refused(book: Book, member: str, pointer: str) -> None:
+    content = json.dumps(transfer_body())[:-1] + ", " + member + "}"
+    assert pointers_of(send(book, content.encode())) == [pointer]
+
+
+def test_escaped_characters_are_their_characters(book: Book) -> None:
+    content = json.dumps(transfer_body())[:-1] + ', "reference": "\\ud83d\\ude00\\u00e9\\\\u0000"}'
+    assert send(book, content.encode()).json()["reference"] == "😀é\\u0000"
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    [
+        None,
+        "application/json",
+        "Application/JSON; Charset=UTF-8",
+        'application/json; charset="utf-8"',
+        "application/json;",
+        "application/merge-patch+json",
+    ],
+)
+def test_media_types_of_json(book: Book, media_type: str | None) -> None:
+    assert send(book, json.dumps(transfer_body()).encode(), media_type).status_code == 201
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/xml",
+        "text/json",
+        "application/json; charset=latin-1",
+        "application/json, application/json",
+        "json",
+        "",
+    ],
+)
+def test_other_media_types(book: Book, media_type: str) -> None:
+    answer = send(book, json.dumps(transfer_body()).encode(), media_type)
+    assert (answer.status_code, code_of(answer)) == (415, "unsupported_media_type")
+
+
+def test_a_body_that_says_it_is_too_large(book: Book) -> None:
+    answer = send(book, b" " * (16 * MIB + 1))
+    assert (answer.status_code, code_of(answer)) == (413, "body_too_large")
+
+
+def test_a_body_that_turns_out_to_be_too_large(book: Book) -> None:
+    def parts() -> Iterator[bytes]:
+        for _ in range(17):
+            yield b" " * MIB
+
+    answer = book.client.post(f"{book.path}/transactions", content=parts(), headers={"Idempotency-Key": "k"})
+    assert (answer.status_code, code_of(answer)) == (413, "body_too_large")
+
+
+def test_the_largest_body(book: Book) -> None:
+    content = json.dumps(transfer_body()).encode()
+    assert send(book, content + b" " * (16 * MIB - len(content))).status_code == 201
+
+
+def test_a_body_that_comes_in_parts(book: Book) -> None:
+    content = json.dumps(transfer_body()).encode()
+    answer = book.client.post(
+        f"{book.path}/transactions",
+        content=iter([content[:5], content[5:]]),
+        headers={"Idempotency-Key": "k", "Content-Type": "application/json"},
+    )
+    assert answer.status_code == 201
+
+
+def test_a_body_that_does_not_come_in_time(
+    served: Served, book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(body, "BODY_TIMEOUT_SECONDS", 0.2)
+    address = urlsplit(served.url)
+    assert address.hostname is not None
+    with socket.create_connection((address.hostname, address.port or 80), timeout=10) as connection:
+        connection.sendall(
+            f"POST {book.path}/transactions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n"
+            "Content-Type: application/json\r\nIdempotency-Key: k\r\nContent-Length: 100\r\n\r\n{".encode()
+        )
+        received = b""
+        while part := connection.recv(65536):  # until it is closed
+            received += part
+    assert received.startswith(b"HTTP/1.1 408 ")
+    assert b'"code":"request_timeout"' in received

@@ -1,0 +1,116 @@
+"""What every answer has, whatever is asked: conversation, position, problems."""
+
+import re
+
+import httpx2
+import pytest
+
+from tests.contract.conftest import Book, Keys, Served, code_of
+
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+
+
+@pytest.mark.parametrize("given", ["a", "order:1/é".replace("é", "~"), "x" * 128])
+def test_a_correlation_id_is_accepted_stored_and_returned(book: Book, given: str) -> None:
+    answer = book.post({"entries": []}, **{"Correlation-Id": given})
+    assert answer.headers["correlation-id"] == given == answer.json()["correlation_id"]
+
+
+@pytest.mark.parametrize("given", ["", "a b", "x" * 129, "é", "a\tb"])
+def test_an_invalid_correlation_id_is_replaced(book: Book, given: str) -> None:
+    headers = httpx2.Headers([(b"Correlation-Id", given.encode())])
+    answer = book.client.get(book.path, headers=headers)
+    assert answer.status_code == 200
+    assert UUID.fullmatch(answer.headers["correlation-id"])
+
+
+def test_a_repeated_correlation_id_is_replaced(book: Book) -> None:
+    answer = book.client.get(book.path, headers=[("Correlation-Id", "a"), ("Correlation-Id", "b")])
+    assert UUID.fullmatch(answer.headers["correlation-id"])
+
+
+@pytest.mark.parametrize("given", [TRACE, "01-" + TRACE[3:] + "-more", TRACE[:-2] + "00"])
+def test_a_trace_context_is_accepted_and_returned(client: httpx2.Client, given: str) -> None:
+    assert client.get("/livez", headers={"traceparent": given}).headers["traceparent"] == given
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["", "nonsense", TRACE.upper(), "ff" + TRACE[2:], TRACE + "-more", f"00-{'0' * 32}-00f067aa0ba902b7-01"],
+)
+def test_an_invalid_trace_context_is_replaced(client: httpx2.Client, given: str) -> None:
+    made = client.get("/livez", headers={"traceparent": given}).headers["traceparent"]
+    assert made != given
+    assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01", made)
+
+
+UNKNOWN_PATHS = [
+    "/",
+    "/v1",
+    "/v2/ledgers",
+    "/v1/ledgers/",
+    "/v1/ledgers/main/accounts/",
+    "/v1/ledgers/main/nothing",
+    "/v1/ledgers/main/accounts/a/balance",
+    "/%00",
+    "/docs/nothing.js",
+    "/docs/..%2Fapp.py",
+    "/problems/nothing",
+]
+
+
+@pytest.mark.parametrize("path", UNKNOWN_PATHS)
+def test_unknown_paths_need_no_key(keys: Keys, path: str) -> None:
+    answer = keys.client_with(None).get(path)
+    assert (answer.status_code, code_of(answer)) == (404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("DELETE", "/v1/ledgers", "GET, POST"),
+        ("PUT", "/v1/ledgers/main/accounts/a", "GET, PATCH"),
+        ("GET", "/v1/ledgers/main/transactions", "POST"),
+        ("POST", "/livez", "GET"),
+        ("OPTIONS", "/v1/keys", "GET, POST"),
+    ],
+)
+def test_methods_that_a_path_does_not_have(keys: Keys, method: str, path: str, allowed: str) -> None:
+    answer = keys.client_with(None).request(method, path)
+    assert (answer.status_code, code_of(answer)) == (405, "method_not_allowed")
+    assert answer.headers["allow"] == allowed
+
+
+def test_what_recorded_nothing_states_the_newest_position(book: Book) -> None:
+    newest = int(book.transfer("a", "b", 1).headers["ledger-position"])
+    for answer in (
+        book.account("nobody"),
+        book.post({}),
+        book.client.get(f"{book.path}/nothing"),
+        book.client.delete(book.path),
+        book.client.patch(f"{book.path}/accounts/a", json={}),
+        book.client.post("/v1/ledgers", json={"name": book.name}),
+        book.transfer("a", "nobody", 1),
+    ):
+        assert int(answer.headers["ledger-position"]) == newest
+
+
+def test_positions_have_no_gaps(book: Book) -> None:
+    before = int(book.transfer("a", "b", 1).headers["ledger-position"])
+    assert int(book.transfer("a", "b", 1).headers["ledger-position"]) == before + 3
+
+
+def test_a_fault_of_ours_shows_nothing_of_itself(
+    served: Served, book: Book, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("SELECT secret FROM somewhere")
+
+    monkeypatch.setattr("domain.ledger.Ledger.book", fail)
+    answer = book.client.get(book.path, headers={"Correlation-Id": "find-me"})
+    assert (answer.status_code, code_of(answer)) == (500, "internal_error")
+    assert "secret" not in answer.text
+    logged = capsys.readouterr().out
+    assert "find-me" in logged
+    assert "SELECT secret" in logged

@@ -1,0 +1,154 @@
+"""The OpenAPI document: it shows everything that the contract promises, and the service shows it."""
+
+from typing import Any
+
+import httpx2
+import jsonschema_rs
+import pytest
+
+from api.app import create_app
+from api.consistency import Consistency
+from api.problems import PROBLEM_TYPES
+from api.routes import ENDPOINTS
+from api.settings import Settings
+
+DOCUMENT = create_app(Settings(database_url="postgresql://nowhere")).openapi()
+OPERATIONS: list[Any] = [
+    pytest.param(path, operation, id=operation["operationId"])
+    for path, operations in DOCUMENT["paths"].items()
+    for operation in operations.values()
+]
+
+
+def test_it_is_served_as_it_is(client: httpx2.Client) -> None:
+    assert client.get("/openapi.json").json() == DOCUMENT
+    assert DOCUMENT["openapi"].startswith("3.1.")
+
+
+def test_every_route_is_in_it_once() -> None:
+    assert len(OPERATIONS) == len(ENDPOINTS)
+    ids = [
+        operation["operationId"]
+        for operations in DOCUMENT["paths"].values()
+        for operation in operations.values()
+    ]
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize(("path", "operation"), OPERATIONS)
+def test_every_operation_is_described(path: str, operation: dict[str, Any]) -> None:
+    assert operation["operationId"] and operation["summary"] and operation["description"]
+    assert operation["x-consistency"]["class"].upper() in Consistency.__members__
+    assert operation["x-consistency"]["guarantee"]
+    assert operation["security"] == ([{"key": []}] if path.startswith("/v1/") else [])
+
+
+@pytest.mark.parametrize(("path", "operation"), OPERATIONS)
+def test_every_operation_has_examples_of_its_shape(path: str, operation: dict[str, Any]) -> None:
+    contents = [operation["requestBody"]["content"]] if "requestBody" in operation else []
+    for status, answer in operation["responses"].items():
+        if status not in ("204", "304"):
+            contents.append(answer["content"])
+    for content in contents:
+        for described in content.values():
+            assert described["examples"]
+            for example in described["examples"].values():
+                schema = {**described.get("schema", {}), "components": DOCUMENT["components"]}
+                jsonschema_rs.validate(schema, example["value"])
+
+
+@pytest.mark.parametrize(("path", "operation"), OPERATIONS)
+def test_every_operation_names_its_headers(path: str, operation: dict[str, Any]) -> None:
+    for answer in operation["responses"].values():
+        assert {"Correlation-Id", "traceparent"} <= set(answer["headers"])
+        assert ("Ledger-Position" in answer["headers"]) == path.startswith("/v1/ledgers")
+
+
+@pytest.mark.parametrize(("path", "operation"), OPERATIONS)
+def test_every_operation_names_its_problems(path: str, operation: dict[str, Any]) -> None:
+    codes = {
+        code
+        for answer in operation["responses"].values()
+        for code in answer.get("content", {}).get("application/problem+json", {}).get("examples", {})
+    }
+    expected = {"internal_error"}
+    if path.startswith("/v1/"):
+        expected |= {"unauthenticated", "forbidden", "invalid_request", "journal_unavailable"}
+    if "{ledger}" in path:
+        expected.add("ledger_not_found")
+    if "requestBody" in operation:
+        expected |= {"malformed_json", "body_too_large", "unsupported_media_type", "request_timeout"}
+    if any(parameter["name"] == "cursor" for parameter in operation.get("parameters", ())):
+        expected |= {"cursor_invalid", "cursor_mismatch"}
+    if any(parameter["name"] == "min_position" for parameter in operation.get("parameters", ())):
+        expected.add("projection_behind")
+    assert expected <= codes
+    assert codes <= PROBLEM_TYPES.keys()
+
+
+def test_a_keyed_request_says_so() -> None:
+    operation = DOCUMENT["paths"]["/v1/ledgers/{ledger}/transactions"]["post"]
+    key = next(parameter for parameter in operation["parameters"] if parameter["name"] == "Idempotency-Key")
+    assert key["required"] and key["in"] == "header"
+    assert "Idempotent-Replayed" in operation["responses"]["201"]["headers"]
+    assert {"409", "422", "400"} <= operation["responses"].keys()
+
+
+STATUSES = {
+    "unauthenticated": 401,
+    "forbidden": 403,
+    "body_too_large": 413,
+    "overloaded": 503,
+    "malformed_json": 400,
+    "idempotency_key_missing": 400,
+    "idempotency_key_invalid": 400,
+    "cursor_invalid": 400,
+    "cursor_mismatch": 400,
+    "invalid_request": 422,
+    "ledger_not_found": 404,
+    "idempotency_key_reused": 422,
+    "account_not_found": 404,
+    "transaction_not_found": 404,
+    "operation_unknown": 404,
+    "projection_not_found": 404,
+    "version_mismatch": 412,
+    "unbalanced_transaction": 422,
+    "ledger_exists": 409,
+    "account_exists": 409,
+    "asset_scale_conflict": 409,
+    "account_closed": 409,
+    "account_frozen": 409,
+    "amount_overflow": 409,
+    "insufficient_funds": 409,
+    "balance_limit_exceeded": 409,
+    "projection_behind": 503,
+    "journal_unavailable": 503,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "unsupported_media_type": 415,
+    "request_timeout": 408,
+    "internal_error": 500,
+}
+
+
+@pytest.mark.parametrize("code", STATUSES)
+def test_every_problem_has_its_status_and_a_page(client: httpx2.Client, code: str) -> None:
+    assert PROBLEM_TYPES[code].status == STATUSES[code]
+    page = client.get(f"/problems/{code}")
+    assert page.status_code == 200
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert PROBLEM_TYPES[code].title in page.text
+    assert code in page.text
+
+
+def test_the_page_for_people_loads_nothing_from_elsewhere(client: httpx2.Client) -> None:
+    page = client.get("/docs")
+    assert page.status_code == 200
+    assert "://" not in page.text
+    assert "default-src 'self'" in page.headers["content-security-policy"]
+    for name in ("swagger-ui.css", "swagger-ui-bundle.js", "start.js"):
+        assert f'"/docs/{name}"' in page.text
+        asset = client.get(f"/docs/{name}")
+        assert asset.status_code == 200
+        assert len(asset.content) > 50
+        assert asset.headers["x-content-type-options"] == "nosniff"

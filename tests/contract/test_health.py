@@ -1,0 +1,122 @@
+"""Alive, ready, measured."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from api.app import create_app
+from api.settings import Settings
+from tests.contract.conftest import Book, Keys, code_of, listening, running_server
+
+
+def test_anybody_may_ask(keys: Keys) -> None:
+    client = keys.client_with(None)
+    for path in ("/livez", "/readyz", "/readyz?verbose", "/metrics", "/openapi.json", "/docs"):
+        assert client.get(path).status_code == 200
+
+
+def test_readiness_tells_of_each_check(client: httpx2.Client) -> None:
+    shown = client.get("/readyz?verbose").json()
+    assert shown["checks"] == {"database": "ok", "migrations": "ok", "writer": "ok"}
+    assert {"balances", "entries", "ledgers"} <= {projection["name"] for projection in shown["projections"]}
+
+
+def test_not_ready_while_migrations_are_pending(
+    client: httpx2.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.readiness.latest", lambda: "9999_of_the_next_release")
+    answer = client.get("/readyz")
+    assert (answer.status_code, code_of(answer)) == (503, "journal_unavailable")
+    assert answer.json()["reason"] == "migrations_pending"
+
+
+def test_not_ready_when_the_writer_does_not_write(
+    client: httpx2.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.readiness.PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("domain.ledger.Ledger.submit", lambda *_: None)
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["reason"]) == (503, "writer_stopped")
+
+
+def figures(client: httpx2.Client) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """Every figure of the page, by name and labels."""
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(client.get("/metrics").text)
+        for sample in family.samples
+    }
+
+
+def figure(client: httpx2.Client, name: str, **labels: str) -> float:
+    return figures(client).get((name, frozenset(labels.items())), 0.0)
+
+
+def test_commands_are_counted_by_what_became_of_them(client: httpx2.Client, book: Book) -> None:
+    book.open("poor", min_balance=0)
+
+    def count(outcome: str) -> float:
+        return figure(client, "tallystick_commands_total", type="PostTransaction", outcome=outcome)
+
+    outcomes = ("recorded", "replayed", "rejected", "account_not_found")
+    before = {outcome: count(outcome) for outcome in outcomes}
+    book.transfer("a", "b", 1, "k")
+    book.transfer("a", "b", 1, "k")
+    book.transfer("poor", "b", 1)
+    book.transfer("a", "nobody", 1)
+    assert {outcome: count(outcome) - before[outcome] for outcome in outcomes} == dict.fromkeys(outcomes, 1.0)
+
+
+def test_requests_are_measured_by_route(client: httpx2.Client, book: Book) -> None:
+    labels: dict[str, Any] = {"method": "GET", "route": "/v1/ledgers/{ledger}", "status": "200"}
+    before = figure(client, "tallystick_http_request_seconds_count", **labels)
+    client.get(book.path)
+    assert figure(client, "tallystick_http_request_seconds_count", **labels) == before + 1
+
+
+def test_what_is_unmatched_does_not_fill_the_page(client: httpx2.Client) -> None:
+    for path in ("/a", "/b"):
+        client.request("PURGE", path)
+    assert not any("PURGE" in dict(labels).values() for _, labels in figures(client))
+
+
+def test_the_journal_and_its_projections_are_measured(client: httpx2.Client, book: Book) -> None:
+    found = figures(client)
+    assert found["tallystick_journal_head", frozenset()] > 0
+    for name in ("position", "lag_events", "lag_seconds"):
+        assert (f"tallystick_projection_{name}", frozenset({("projection", "balances")})) in found
+    assert found["tallystick_waiting_commands", frozenset()] == 0
+    assert found["tallystick_batch_commands_count", frozenset()] > 0
+    assert found["tallystick_commit_seconds_count", frozenset()] > 0
+
+
+@pytest.fixture
+def unreachable(tmp_path: Path) -> Iterator[httpx2.Client]:
+    """A client of a service whose database is not there."""
+    settings = Settings(database_url=f"postgresql:///nowhere?host={tmp_path}&connect_timeout=1")
+    with (
+        listening() as bound,
+        running_server(create_app(settings), bound) as url,
+        httpx2.Client(base_url=url, trust_env=False) as client,
+    ):
+        yield client
+
+
+def test_without_its_database_it_is_alive_and_says_what_is_missing(
+    unreachable: httpx2.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.readiness.PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("api.routes.health.PATIENCE_SECONDS", 0.5)
+    assert unreachable.get("/livez").status_code == 200
+    assert unreachable.get("/metrics").status_code == 200
+    answer = unreachable.get("/readyz")
+    assert (answer.status_code, code_of(answer)) == (503, "journal_unavailable")
+    assert answer.json()["reason"] == "database_unreachable"
+    answer = unreachable.get("/v1/ledgers", headers={"Authorization": "Bearer tk_any"}, timeout=20)
+    assert (answer.status_code, code_of(answer)) == (503, "journal_unavailable")
+    assert answer.json()["reason"] == "unreachable"
+    assert int(answer.headers["retry-after"]) >= 1

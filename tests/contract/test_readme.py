@@ -1,0 +1,65 @@
+"""The README's tour, pasted into a shell line by line, says what the README shows."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.service import ROOT, start
+
+pytestmark = [pytest.mark.contract, pytest.mark.timeout(180)]
+
+README = (ROOT / "README.md").read_text()
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+KEY = "tk_a-key-for-trying-things-out"
+# What differs from run to run: times, ids that are chance, rates, checksums over times, the progress bar.
+VOLATILE = re.compile(
+    r'\d{4}-\d\d-\d\dT[\d:.]+Z|"correlation_id":"[^"]*"|━.*|checksum over all columns of all rows is \S+'
+)
+
+
+def tour() -> list[tuple[str, str]]:
+    """Pairs of what to paste and what is shown, in order."""
+    section = README.partition("## A tour of five minutes")[2].partition("\n## ")[0]
+    blocks = BLOCK.findall(section)[1:]  # the first starts the server
+    return [(pasted[1], shown[1]) for pasted, shown in zip(blocks[::2], blocks[1::2], strict=True)]
+
+
+def essence(text: str) -> list[object]:
+    """What an output says, whatever its spacing: values of JSON, lines of anything else."""
+    joined = re.sub(r"\n ", " ", text.strip())
+    lines = [line for line in joined.splitlines() if line.strip()]
+    said = [json.dumps(json.loads(line), separators=(",", ":")) if line[0] == "{" else line for line in lines]
+    return [VOLATILE.sub("…", " ".join(line.split())) for line in said]
+
+
+def test_the_tour_says_what_the_readme_shows(tmp_path: Path) -> None:
+    service = start(tmp_path / ".tallystick", key=KEY)
+    shell = subprocess.Popen(
+        ["bash"],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "COLUMNS": "150", "LANG": "C.UTF-8"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert shell.stdin and shell.stdout
+    with shell, shell.stdin, shell.stdout:
+        for pasted, shown in tour():
+            command = pasted.replace("http://127.0.0.1:8000", service.url)
+            command = command.replace(".venv/bin/tallystick", f"{sys.executable} -m scripts.tallystick")
+            shell.stdin.write(f"{command}\necho the-end\n")
+            shell.stdin.flush()
+            said = "".join(iter(shell.stdout.readline, "the-end\n"))
+            assert essence(said) == essence(shown), pasted
+    assert service.stop() == 0
+
+
+def test_the_tour_shows_what_matters() -> None:
+    shown = "".join(shown for _, shown in tour())
+    for word in ("replayed: true", "insufficient_funds", '"balance": 3950', "are equal"):
+        assert word in shown
