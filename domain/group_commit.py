@@ -122,9 +122,10 @@ class GroupCommit:
         with self._changed:
             self._stopping = True
             self._changed.notify()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
+            self._snapshotter.stop()
         self._committer.shutdown()
-        self._snapshotter.stop()
         self._writer.disconnect()
         self._reader_ahead.disconnect()
 

@@ -52,6 +52,10 @@ class Ledger(Application[str]):
         super().__init__(
             {
                 "PERSISTENCE_MODULE": "domain.journal.factory:JournalFactory",
+                # The journal is plain JSON, whatever the environment says: auditors read it, and its bytes are hashed.
+                "CIPHER_KEY": "",
+                "CIPHER_TOPIC": "",
+                "COMPRESSOR_TOPIC": "",
                 DATABASE_URL: database.url,
                 SCHEMA: database.schema,
             }

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from uuid import NAMESPACE_URL
 
 _NAMESPACE = NAMESPACE_URL.bytes
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 _KEY = re.compile(r"[!-.0-~]{1,255}")
 
 
@@ -41,7 +42,7 @@ def fingerprint(method: str, path: str, body: Any) -> str:
     `body` is the JSON value as sent, before any default is filled in: order of members, white space and escapes do
     not count, a default left out and the same default written do.
     """
-    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    canonical = _canonical(body)
     return hashlib.sha256(f"{method} {path}\n{canonical}".encode("utf-8", "surrogatepass")).hexdigest()
 
 

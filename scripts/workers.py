@@ -16,6 +16,7 @@ GRACE_SECONDS = 10
 # A batch makes some hundred thousand objects and frees them all at once, without cycles: the default threshold has the
 # collector search them again and again, for a third of the time.
 COLLECT_AFTER_OBJECTS = 1_000_000
+PROJECTOR_NICENESS = 5
 KEEP_ALIVE_SECONDS = 65
 BACKLOG = 2048
 
@@ -69,11 +70,12 @@ def run_api(listening: int) -> None:
 
     from api.app import create_app
     from api.settings import Settings
+    from scripts.whole_answers import WholeAnswers
 
     config = uvicorn.Config(
         create_app(Settings()),
         loop="uvloop",
-        http="httptools",
+        http=WholeAnswers,
         ws="none",
         lifespan="on",
         log_level="warning",
@@ -90,6 +92,9 @@ def run_api(listening: int) -> None:
 def run_projector() -> None:
     """Advance every projection until SIGTERM."""
     gc.set_threshold(COLLECT_AFTER_OBJECTS)
+    # Who waits for an answer goes first. A projection that falls behind for it says so, and catches up many times as
+    # fast as a saturated machine can write.
+    os.nice(PROJECTOR_NICENESS)
     from api.settings import Settings
     from projections.projector import run_projector as run
 

@@ -39,6 +39,9 @@ def fold_rows(rows: Iterable[Row]) -> dict[str, State]:
                 states[stream] = evolve(known, decode(stream, version, topic, state, position))
         except UnreadableEvent as error:
             states[stream] = Unreadable(error.reason)
+        except (ValueError, TypeError, LookupError, AssertionError):
+            # A snapshot that is damaged, or events in an order that no release of this project has written.
+            states[stream] = Unreadable(UnreadableEvent.reason)
     return states
 
 

@@ -264,3 +264,19 @@ def test_a_foreign_event_in_the_way_is_not_waited_for(
         refusals = [result for result in results if isinstance(result, JournalUnavailable)]
         assert [refusal.reason for refusal in refusals] == ["newer_version"] * 3
         assert isinstance(results[3], Outcome)
+
+
+def test_a_ledger_that_was_never_started_can_be_closed(database: Database) -> None:
+    Ledger(database).close()
+
+
+def test_a_damaged_snapshot_refuses_its_account_and_no_other(
+    database: Database, owner: psycopg.Connection[Any]
+) -> None:
+    with running(database) as ledger:
+        open_accounts(ledger, "a", "b", "c")
+    owner.execute("INSERT INTO snapshots VALUES ('main/accounts/a', 1, 'account.snapshot.1', '{}')")
+    with running(database) as ledger:
+        results = ledger.execute(transfer("a", "b", 1), transfer("c", "b", 1)).result(10)
+        assert isinstance(results[0], JournalUnavailable) and results[0].reason == "unreadable"
+        assert isinstance(results[1], Outcome)
