@@ -27,6 +27,7 @@ from api.settings import Settings
 from domain.journal.database import Database
 from domain.journal.migrations import migrate
 from projections.projector import run_projector
+from projections.register import install
 
 KEY = "tk_the_key_of_the_tests_of_the_contract"
 START_TIMEOUT_SECONDS = 20.0
@@ -117,6 +118,7 @@ def served(postgres_url: str) -> Iterator[Served]:
     """A running service with a projector, on a schema of its own."""
     database = Database(postgres_url, f"contract_{uuid4().hex[:12]}")
     migrate(database)
+    install(database)
     settings = Settings(database_url=database.url, schema_=database.schema, bootstrap_key=SecretStr(KEY))
     ensure_bootstrap_key(database, settings.bootstrap_key)
     stop = threading.Event()
