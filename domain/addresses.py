@@ -38,6 +38,11 @@ def transaction_stream(ledger: str, transaction_id: str) -> str:
     return f"{ledger}/transactions/{transaction_id}"
 
 
+def is_transaction_stream(stream: str) -> bool:
+    """Tell whether a stream is that of a transaction."""
+    return "/transactions/" in stream
+
+
 def ledger_of(stream: str) -> str:
     """Return the name of the ledger that a stream belongs to."""
     return stream.partition("/")[0]

@@ -280,3 +280,19 @@ def test_a_damaged_snapshot_refuses_its_account_and_no_other(
         results = ledger.execute(transfer("a", "b", 1), transfer("c", "b", 1)).result(10)
         assert isinstance(results[0], JournalUnavailable) and results[0].reason == "unreadable"
         assert isinstance(results[1], Outcome)
+
+
+def test_a_known_key_in_a_large_batch_is_judged_before_what_the_request_names(database: Database) -> None:
+    """Batches decided ahead take keys to be new: what that gets wrong must not be answered."""
+    with running(database) as ledger:
+        open_accounts(ledger, "a", "b")
+        first = ledger.perform(transfer("a", "b", 5, key="known"))
+        batches = [[transfer("a", "b", 1) for _ in range(300)] for _ in range(3)]
+        batches[1][150] = transfer("a", "nobody", 5, key="known", fingerprint="another")
+        batches[2][150] = transfer("a", "b", 5, key="known")
+        pending = [ledger.execute(*batch) for batch in batches]
+        results = [future.result(30) for future in pending]
+        assert isinstance(results[1][150], IdempotencyKeyReused)
+        assert results[2][150] == first._replace(recorded=False, replayed=True)
+        assert balances(ledger, "a", "b") == [-(5 + 898), 5 + 898]
+    folded(history(database))
