@@ -112,13 +112,6 @@ class Page(TypedDict, Generic[Item]):
     next_cursor: str | None
 
 
-class FieldError(TypedDict):
-    """One place where the shape is wrong: a JSON pointer into the body, or `?name` for a query parameter."""
-
-    pointer: str
-    detail: str
-
-
 class Problem(TypedDict):
     """A problem of RFC 9457. Some codes have members of their own beside these."""
 

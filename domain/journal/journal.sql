@@ -54,29 +54,9 @@ CROSS JOIN LATERAL (
 ) AS found;
 
 -- name: read
--- The same for readers, who also want the head of the same instant: one statement sees one state of the database.
+-- `load` for readers, who also want the head of the same instant: one statement sees one state of the database.
 -- A stream without events leaves no row, the head always one.
-SELECT head.position, found.stream, found.version, found.topic, found.state, found.position
-FROM head
-LEFT JOIN LATERAL (
-    SELECT s.stream, stored.*
-    FROM unnest(%(streams)s::text[]) AS s(stream)
-    LEFT JOIN LATERAL (
-        SELECT originator_version, topic, state FROM snapshots
-        WHERE s.stream LIKE '%%/accounts/%%' AND originator_id = s.stream AND topic = ANY(%(snapshot_topics)s)
-        ORDER BY originator_version DESC LIMIT 1
-    ) AS snapshot ON true
-    CROSS JOIN LATERAL (
-        SELECT snapshot.originator_version AS version, snapshot.topic, snapshot.state, 0::bigint AS position
-        WHERE snapshot.originator_version IS NOT NULL
-        UNION ALL
-        (
-            SELECT originator_version, topic, state, notification_id FROM events
-            WHERE originator_id = s.stream AND originator_version > coalesce(snapshot.originator_version, 0)
-            ORDER BY originator_version
-        )
-    ) AS stored
-) AS found ON true;
+SELECT head.position, found.* FROM head LEFT JOIN LATERAL (:load) AS found ON true;
 
 -- name: keep_snapshot
 -- Two processes may take the same one.

@@ -13,6 +13,7 @@ from domain.journal.queries import load
 from domain.journal.snapshots import TOPICS, decode_snapshot
 
 _SQL = load("domain.journal", "journal.sql")
+_READ = _SQL["read"].replace(":load", _SQL["load"])
 
 Row = tuple[str, int, str, bytes, int]
 """A stored event: stream, version, topic, state, position. A snapshot stands first in its stream, at position 0."""
@@ -51,6 +52,6 @@ def read_aggregates(connection: Connection[Any], streams: Sequence[str]) -> tupl
     Linearizable: on the primary, in one statement and so of one instant, nothing cached (DESIGN.md, Consistency).
     """
     wanted = {"streams": list(streams), "snapshot_topics": TOPICS}
-    rows = connection.cursor(row_factory=tuple_row).execute(_SQL["read"], wanted, prepare=True).fetchall()
+    rows = connection.cursor(row_factory=tuple_row).execute(_READ, wanted, prepare=True).fetchall()
     states = fold_rows(row[1:] for row in rows if row[1] is not None)
     return tuple(states.get(stream) for stream in streams), rows[0][0]
