@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from psycopg import Connection, errors
 from psycopg.rows import tuple_row
 
 from api.service import Service
 from domain.addresses import ledger_stream
-from domain.commands import Decision, Read
+from domain.commands import Decision, Read, Repeatable
 from domain.errors import JournalUnavailable, LedgerError
 from domain.events import Context
 from domain.journal.migrations import latest
@@ -31,20 +31,10 @@ class Readiness(NamedTuple):
         return not any(self)
 
 
-class Probe(NamedTuple):
+class Probe(Repeatable):
     """A command that goes all the way of one, up to the lock of the head, and records nothing."""
 
-    context: Context = Context("service", "readiness")
-
-    @property
-    def idempotency_key(self) -> None:
-        """None: it records nothing."""
-        return
-
-    @property
-    def causation_id(self) -> str:
-        """The conversation."""
-        return self.context.correlation_id
+    context: ClassVar[Context] = Context("service", "readiness")
 
     def streams(self) -> Sequence[str]:
         """Return some stream, which need not exist."""

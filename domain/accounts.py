@@ -6,15 +6,17 @@ what worsens a breach is refused (the contract, Accounts).
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import EllipsisType
 from typing import ClassVar, Literal, NamedTuple
 
 from domain.addresses import account_stream, ledger_of, ledger_stream, name_of
-from domain.commands import Decision, Read
+from domain.commands import Decision, Read, Repeatable
 from domain.errors import (
     AccountClosed,
     AccountExists,
     AccountFrozen,
+    AccountNotEmpty,
     AccountNotFound,
     AmountOverflow,
     BalanceLimitExceeded,
@@ -53,6 +55,42 @@ class EntriesPosted(Event):
     credits: int
 
 
+class EntriesHeld(Event):
+    """A hold made entries of the account pending: the sums of its debits and of its credits."""
+
+    TOPIC: ClassVar[str] = "account.entries_held"
+
+    transaction_id: str
+    debits: int
+    credits: int
+
+
+class EntriesSettled(Event):
+    """A settlement ended what a hold had made pending, and posted all or part of it.
+
+    `held_debits` and `held_credits` are pending no more, `debits` and `credits` are posted.
+    """
+
+    TOPIC: ClassVar[str] = "account.entries_settled"
+
+    transaction_id: str
+    hold_id: str
+    held_debits: int
+    held_credits: int
+    debits: int
+    credits: int
+
+
+class EntriesReleased(Event):
+    """What a hold had made pending was released, by a void or by its expiry, and nothing of it posted."""
+
+    TOPIC: ClassVar[str] = "account.entries_released"
+
+    hold_id: str
+    debits: int
+    credits: int
+
+
 class LimitsChanged(Event):
     """The account's limits were changed; null is unlimited."""
 
@@ -70,7 +108,42 @@ class MetadataChanged(Event):
     metadata: dict[str, str]
 
 
-EVENTS: tuple[type[Event], ...] = (AccountOpened, EntriesPosted, LimitsChanged, MetadataChanged)
+class Frozen(Event):
+    """The account was frozen: it takes part in nothing but voids and expiries until it is unfrozen."""
+
+    TOPIC: ClassVar[str] = "account.frozen"
+
+    reason: str
+
+
+class Unfrozen(Event):
+    """The account was unfrozen."""
+
+    TOPIC: ClassVar[str] = "account.unfrozen"
+
+    reason: str
+
+
+class Closed(Event):
+    """The account was closed, for ever; nothing was left on it."""
+
+    TOPIC: ClassVar[str] = "account.closed"
+
+    reason: str
+
+
+EVENTS: tuple[type[Event], ...] = (
+    AccountOpened,
+    EntriesPosted,
+    EntriesHeld,
+    EntriesSettled,
+    EntriesReleased,
+    LimitsChanged,
+    MetadataChanged,
+    Frozen,
+    Unfrozen,
+    Closed,
+)
 
 
 class Account(NamedTuple):
@@ -119,25 +192,57 @@ class Account(NamedTuple):
 def evolve(account: Account | None, recorded: Recorded) -> Account:
     """Return the account after an event of its stream."""
     _, version, position, _, event = recorded
-    if isinstance(event, EntriesPosted) and account is not None:
-        # By position: every posting does this for each of its accounts, and `_replace` takes three times as long.
-        return Account(
-            *account[:8],
-            account[8] + event.debits,
-            account[9] + event.credits,
-            *account[10:14],
-            version,
-            position,
-        )
-    if isinstance(event, AccountOpened):
+    if account is None:
+        assert isinstance(event, AccountOpened)
         return _opened(event, recorded)
-    assert account is not None
     match event:
+        case EntriesPosted():
+            return _moved(account, event.debits, event.credits, 0, 0, version, position)
+        case EntriesHeld():
+            return _moved(account, 0, 0, event.debits, event.credits, version, position)
+        case EntriesSettled(debits=debits, credits=credits):
+            return _moved(
+                account, debits, credits, -event.held_debits, -event.held_credits, version, position
+            )
+        case EntriesReleased():
+            return _moved(account, 0, 0, -event.debits, -event.credits, version, position)
         case LimitsChanged():
             account = account._replace(min_balance=event.min_balance, max_balance=event.max_balance)
         case MetadataChanged():
             account = account._replace(metadata=event.metadata)
+        case Frozen():
+            account = account._replace(status="frozen")
+        case Unfrozen():
+            account = account._replace(status="open")
+        case Closed():
+            account = account._replace(status="closed")
     return account._replace(version=version, position=position)
+
+
+def _moved(
+    account: Account,
+    debits: int,
+    credits: int,
+    held_debits: int,
+    held_credits: int,
+    version: int,
+    position: int,
+) -> Account:
+    """Return the account with changes of what is posted and of what is pending.
+
+    By position: every transaction does this for each of its accounts, and `_replace` takes three times as long.
+    """
+    return Account(
+        *account[:8],
+        account[8] + debits,
+        account[9] + credits,
+        account[10] + held_debits,
+        account[11] + held_credits,
+        account[12],
+        account[13],
+        version,
+        position,
+    )
 
 
 def _opened(event: AccountOpened, recorded: Recorded) -> Account:
@@ -161,29 +266,58 @@ def _opened(event: AccountOpened, recorded: Recorded) -> Account:
     )
 
 
+def status_refusal(account: Account) -> type[RuleRefusal] | None:
+    """Return why the account can take part in nothing but the release of holds, None if it can."""
+    if account.status == "open":
+        return None
+    return AccountClosed if account.status == "closed" else AccountFrozen
+
+
 def posting_refusal(account: Account, debits: int, credits: int) -> type[RuleRefusal] | None:
     """Return the first rule, in the contract's order, that posting these sums would break, or None.
 
-    Totals are judged with what is pending, so that a settlement, which is not judged again, can never overflow.
+    It is the net of both that changes the balance. Totals are judged with what is pending, so that a settlement, which
+    is not judged again, can never overflow.
     """
     if account.status != "open":
-        return AccountClosed if account.status == "closed" else AccountFrozen
-    if (
-        account.posted_debits + account.pending_debits + debits > MAX_AMOUNT
-        or account.posted_credits + account.pending_credits + credits > MAX_AMOUNT
-    ):
+        return status_refusal(account)
+    if _overflows(account, debits, credits):
         return AmountOverflow
     change = credits - debits if account.normal_side == "credit" else debits - credits
-    if change < 0:
-        available = account.available + change
-        if available < -MAX_AMOUNT:
-            return AmountOverflow
-        if account.min_balance is not None and available < account.min_balance:
-            return InsufficientFunds
-    elif (
-        change > 0
+    return _limit_refusal(account, -change, change)
+
+
+def holding_refusal(account: Account, debits: int, credits: int) -> type[RuleRefusal] | None:
+    """Return the first rule, in the contract's order, that holding these sums would break, or None.
+
+    What is pending against the balance lowers `available` by all of it, since what is pending in favour of it may never
+    be posted; and the other way round for `max_balance`.
+    """
+    if account.status != "open":
+        return status_refusal(account)
+    if _overflows(account, debits, credits):
+        return AmountOverflow
+    if account.normal_side == "credit":
+        return _limit_refusal(account, debits, credits)
+    return _limit_refusal(account, credits, debits)
+
+
+def _overflows(account: Account, debits: int, credits: int) -> bool:
+    """Tell whether a total would leave its range; `balance` and `available` are differences of totals within it."""
+    return (
+        account.posted_debits + account.pending_debits + debits > MAX_AMOUNT
+        or account.posted_credits + account.pending_credits + credits > MAX_AMOUNT
+    )
+
+
+def _limit_refusal(account: Account, outflow: int, inflow: int) -> type[RuleRefusal] | None:
+    """Judge the limits that are come closer to; what is broken already may be, as long as it is not made worse."""
+    if outflow > 0 and account.min_balance is not None and account.available - outflow < account.min_balance:
+        return InsufficientFunds
+    if (
+        inflow > 0
         and account.max_balance is not None
-        and account.balance + account.pending_inflow + change > account.max_balance
+        and account.balance + account.pending_inflow + inflow > account.max_balance
     ):
         return BalanceLimitExceeded
     return None
@@ -197,23 +331,14 @@ def existing_account(state: State) -> Account:
     return state
 
 
-class OpenAccount(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class OpenAccount(Repeatable):
     """Open an account; the same again changes nothing, whatever was changed since."""
 
     context: Context
     ledger: str
     address: str
     opening: AccountOpened
-
-    @property
-    def idempotency_key(self) -> None:
-        """None: opening is idempotent by its address."""
-        return
-
-    @property
-    def causation_id(self) -> str:
-        """The conversation."""
-        return self.context.correlation_id
 
     def streams(self) -> Sequence[str]:
         """Return the ledger's stream and the account's."""
@@ -234,7 +359,8 @@ class OpenAccount(NamedTuple):
         return Decision((), stream)
 
 
-class ChangeAccount(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ChangeAccount(Repeatable):
     """Change limits or metadata of an account; what is left out (`...`) stays, what is equal records nothing.
 
     `if_version` is the version that the account must still have.
@@ -247,16 +373,6 @@ class ChangeAccount(NamedTuple):
     min_balance: int | EllipsisType | None = ...
     max_balance: int | EllipsisType | None = ...
     if_version: int | None = None
-
-    @property
-    def idempotency_key(self) -> None:
-        """None: the change is idempotent by what it sets."""
-        return
-
-    @property
-    def causation_id(self) -> str:
-        """The conversation."""
-        return self.context.correlation_id
 
     def streams(self) -> Sequence[str]:
         """Return the ledger's stream and the account's."""
@@ -271,8 +387,7 @@ class ChangeAccount(NamedTuple):
         existing_ledger(read(ledger_stream(self.ledger)))
         stream = account_stream(self.ledger, self.address)
         account = existing_account(read(stream))
-        if self.if_version is not None and self.if_version != account.version:
-            raise VersionMismatch
+        require_version(account, self.if_version)
         minimum = account.min_balance if isinstance(self.min_balance, EllipsisType) else self.min_balance
         maximum = account.max_balance if isinstance(self.max_balance, EllipsisType) else self.max_balance
         if minimum is not None and maximum is not None and minimum > maximum:
@@ -285,3 +400,53 @@ class ChangeAccount(NamedTuple):
         if not isinstance(self.metadata, EllipsisType) and self.metadata != account.metadata:
             events.append((stream, MetadataChanged(metadata=self.metadata)))
         return Decision(events, stream)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeStatus(Repeatable):
+    """Freeze, unfreeze or close an account, that is give it a status; one that it has already records nothing.
+
+    `if_version` is the version that the account must still have.
+    """
+
+    context: Context
+    ledger: str
+    address: str
+    status: Status
+    reason: str = ""
+    if_version: int | None = None
+
+    def streams(self) -> Sequence[str]:
+        """Return the ledger's stream and the account's."""
+        return (ledger_stream(self.ledger), account_stream(self.ledger, self.address))
+
+    def decide(self, read: Read, now: Instant) -> Decision:
+        """Record the new status.
+
+        Raises, in this order, `LedgerNotFound`, `AccountNotFound`, `VersionMismatch`, `AccountClosed`, and, of a
+        closing, `AccountNotEmpty`.
+        """
+        existing_ledger(read(ledger_stream(self.ledger)))
+        stream = account_stream(self.ledger, self.address)
+        account = existing_account(read(stream))
+        require_version(account, self.if_version)
+        if account.status == self.status:
+            return Decision((), stream)
+        if account.status == "closed":
+            raise AccountClosed
+        if self.status == "closed" and (account.balance or account.pending_debits or account.pending_credits):
+            raise AccountNotEmpty
+        return Decision([(stream, _STATUS_EVENTS[self.status](reason=self.reason))], stream)
+
+
+_STATUS_EVENTS: dict[Status, type[Frozen | Unfrozen | Closed]] = {
+    "frozen": Frozen,
+    "open": Unfrozen,
+    "closed": Closed,
+}
+
+
+def require_version(account: Account, version: int | None) -> None:
+    """Raise `VersionMismatch` if a version is named that the account no longer has."""
+    if version is not None and version != account.version:
+        raise VersionMismatch

@@ -5,9 +5,10 @@ the events to record, or raises the refusal that leaves nothing behind (domain/e
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
-from domain.events import Context, Event, State
+from domain.events import Context, Envelope, Event, State
+from domain.operations import Operation
 from domain.times import Instant
 
 Read = Callable[[str], State]
@@ -18,13 +19,13 @@ class Decision(NamedTuple):
     """What a command leads to.
 
     `events` are (stream, event) in the order in which they are recorded, the command's own last. `stream` is the
-    stream whose state is the answer. `replayed` says that a keyed request was decided before: the answer is then the
-    first one again.
+    stream whose state is the answer. `first_answer` is the state that the first answer showed, where a keyed request
+    was decided before: then nothing is recorded, and it is the answer again.
     """
 
     events: Sequence[tuple[str, Event]]
     stream: str
-    replayed: bool = False
+    first_answer: State = None
 
 
 class Command(Protocol):
@@ -35,18 +36,47 @@ class Command(Protocol):
         """Who asks, in which conversation."""
 
     @property
-    def idempotency_key(self) -> str | None:
-        """The key of a keyed request."""
+    def operation(self) -> Operation | None:
+        """The keyed request that the command is, None where repeating it is harmless without a key."""
 
     @property
-    def causation_id(self) -> str:
-        """What directly caused the events: the operation of a keyed request, else the conversation."""
+    def own_stream(self) -> str | None:
+        """The stream that a keyed request begins, with its outcome; None where there is no key."""
 
     def streams(self) -> Sequence[str]:
-        """Return the ids of all streams that `decide` reads."""
+        """Return the ids of the streams that `decide` reads beside its own."""
+
+    @property
+    def following_streams(self) -> Callable[[Read], Sequence[str]] | None:
+        """Returns the ids of streams that are known only once `streams` can be read; None where there are none."""
 
     def decide(self, read: Read, now: Instant) -> Decision:
         """Return the decision, or raise the `LedgerError` that refuses the command and leaves nothing behind."""
+
+
+def envelope_of(command: Command, now: Instant) -> Envelope:
+    """Return the circumstances in which a command's events are recorded."""
+    actor, correlation_id, traceparent = command.context
+    operation = command.operation
+    return Envelope(
+        recorded_at=now,
+        actor=actor,
+        correlation_id=correlation_id,
+        # What directly caused the events: the operation of a keyed request, else the conversation.
+        causation_id=operation.id if operation else correlation_id,
+        idempotency_key=operation.key if operation else None,
+        traceparent=traceparent,
+    )
+
+
+class Repeatable:
+    """A command without a key: repeating it is harmless by itself."""
+
+    __slots__ = ()
+
+    operation: ClassVar[None] = None
+    own_stream: ClassVar[None] = None
+    following_streams: ClassVar[None] = None
 
 
 class Outcome(NamedTuple):
@@ -61,3 +91,8 @@ class Outcome(NamedTuple):
     recorded: bool
     replayed: bool
     position: int
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether a rule refused the request, now or when it was first asked."""
+        return getattr(self.state, "rejection", None) is not None

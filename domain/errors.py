@@ -4,7 +4,8 @@ The families say who must act. A `RuleRefusal` of a keyed request is recorded an
 refusal leaves nothing behind and its idempotency key stays free (the contract's table of problem codes).
 """
 
-from typing import ClassVar
+from collections.abc import Iterable
+from typing import Any, ClassVar
 
 
 class LedgerError(Exception):
@@ -112,6 +113,24 @@ class AssetScaleConflict(RuleRefusal):
     code = "asset_scale_conflict"
 
 
+class HoldExpired(RuleRefusal):
+    """The hold has expired: what it held is released, and it can be neither settled nor voided."""
+
+    code = "hold_expired"
+
+
+class HoldNotPending(RuleRefusal):
+    """The transaction is no hold that is pending: it was settled or voided before, or never was a hold."""
+
+    code = "hold_not_pending"
+
+
+class NotReversible(RuleRefusal):
+    """Only what a posting or a settlement has posted, and only what was not reversed before, can be reversed."""
+
+    code = "not_reversible"
+
+
 class AccountClosed(RuleRefusal):
     """An account of the request is closed."""
 
@@ -122,6 +141,24 @@ class AccountFrozen(RuleRefusal):
     """An account of the request is frozen."""
 
     code = "account_frozen"
+
+
+class AccountNotEmpty(RuleRefusal):
+    """The account has a balance, or something is pending on it, so it cannot be closed."""
+
+    code = "account_not_empty"
+
+
+class AmountExceedsHold(RuleRefusal):
+    """More would be settled than the hold holds."""
+
+    code = "amount_exceeds_hold"
+
+
+class AmountExceedsReversible(RuleRefusal):
+    """More would be reversed than is left to reverse."""
+
+    code = "amount_exceeds_reversible"
 
 
 class AmountOverflow(RuleRefusal):
@@ -140,6 +177,18 @@ class BalanceLimitExceeded(RuleRefusal):
     """The transaction would raise an account's balance, with what is pending, to above its max_balance."""
 
     code = "balance_limit_exceeded"
+
+
+class BatchRejected(RuleRefusal):
+    """An item of the batch failed, so nothing of it was recorded: the keys of its items stay free."""
+
+    code = "batch_rejected"
+
+    def __init__(self, index: int, cause: Any) -> None:
+        """`index` counts items from 0; `cause` is what became of it: an `Outcome`, or the exception that refused it."""
+        super().__init__()
+        self.index = index
+        self.cause = cause
 
 
 class Unavailable(LedgerError):
@@ -179,9 +228,21 @@ RULE_PRECEDENCE: tuple[type[RuleRefusal], ...] = (
     LedgerExists,
     AccountExists,
     AssetScaleConflict,
+    HoldExpired,
+    HoldNotPending,
+    NotReversible,
     AccountClosed,
     AccountFrozen,
+    AccountNotEmpty,
+    AmountExceedsHold,
+    AmountExceedsReversible,
     AmountOverflow,
     InsufficientFunds,
     BalanceLimitExceeded,
+    BatchRejected,
 )
+
+
+def first_of(refusals: Iterable[type[RuleRefusal] | None]) -> type[RuleRefusal] | None:
+    """Return the refusal that the contract puts first, None if there is none."""
+    return min(filter(None, refusals), key=RULE_PRECEDENCE.index, default=None)

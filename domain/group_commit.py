@@ -25,11 +25,10 @@ import psycopg
 import structlog
 
 from domain.accounts import Account
-from domain.addresses import is_transaction_stream
 from domain.aggregates import evolve
-from domain.commands import Command, Outcome
-from domain.errors import JournalUnavailable, LedgerError, Overloaded
-from domain.events import Envelope, Event, Recorded, State
+from domain.commands import Command, Outcome, envelope_of
+from domain.errors import BatchRejected, JournalUnavailable, LedgerError, Overloaded
+from domain.events import Event, Recorded, State
 from domain.journal.database import Database
 from domain.journal.encoding import decode, encode_envelope, encode_event
 from domain.journal.reader import Unreadable, fold_rows
@@ -52,7 +51,15 @@ _log = structlog.get_logger(__name__)
 
 Result = Outcome | Exception
 Reply = Callable[[Sequence[Result]], None]
-Submission = tuple[Sequence[Command], Reply]
+
+
+class Submission(NamedTuple):
+    """Commands that were submitted together, to be decided in order; see `GroupCommit.submit`."""
+
+    commands: Sequence[Command]
+    reply: Reply
+    all_or_none: bool = False
+    dry_run: bool = False
 
 
 class HeadMoved(Exception):
@@ -95,6 +102,7 @@ class GroupCommit:
         self._committer = ThreadPoolExecutor(1, "commit")
         self._cache: dict[str, State] = {}
         self._cache_position = 0
+        self._changed_states: dict[str, State] | None = None
         self._recorded_at = EARLIEST
         self._not_ahead = 0
         self._waiting: deque[Submission] = deque()
@@ -135,27 +143,29 @@ class GroupCommit:
         self._writer.disconnect()
         self._reader_ahead.disconnect()
 
-    def submit(self, commands: Sequence[Command], reply: Reply) -> None:
+    def submit(
+        self, commands: Sequence[Command], reply: Reply, *, all_or_none: bool = False, dry_run: bool = False
+    ) -> None:
         """Queue commands to be decided in order in one transaction.
 
         `reply` is called once, in the writer's thread and only after the commit, with an `Outcome` for each command
-        or the exception that refused it. Raises `Overloaded` when too much waits, and `JournalUnavailable` once
-        stopping.
+        or the exception that refused it. With `all_or_none`, the first command that is refused, by an exception or by
+        a rule, undoes all of them, and each gets the same `BatchRejected`. A `dry_run` is decided as if it were to be
+        recorded, then undone. Raises `Overloaded` when too much waits, and `JournalUnavailable` once stopping.
         """
         with self._changed:
             if self._stopping:
                 raise JournalUnavailable("stopping")
             if self._waiting_commands and self._waiting_commands + len(commands) > MAX_WAITING_COMMANDS:
                 raise Overloaded
-            self._waiting.append((commands, reply))
+            self._waiting.append(Submission(commands, reply, all_or_none, dry_run))
             self._waiting_commands += len(commands)
             self._changed.notify()
 
     def _run(self) -> None:
         under_way: UnderWay | None = None
         while (submissions := self._collect(under_way)) or under_way:
-            commands = [command for submitted, _ in submissions for command in submitted]
-            ahead = self._decide_ahead(commands) if self._is_worth_deciding_ahead(commands) else None
+            ahead = self._decide_ahead(submissions) if self._is_worth_deciding_ahead(submissions) else None
             if under_way and not self._finish(under_way, ahead):
                 ahead = None
             under_way = None
@@ -163,8 +173,8 @@ class GroupCommit:
                 committed = self._committer.submit(self._commit_ahead, ahead)
                 committed.add_done_callback(self._wake)
                 under_way = UnderWay(submissions, ahead, committed)
-            elif commands:
-                _reply(submissions, self._commit(commands))
+            elif submissions:
+                _reply(submissions, self._commit(submissions))
 
     def _collect(self, under_way: UnderWay | None) -> list[Submission]:
         """Return what waits. With a batch under way: many commands, or nothing once it is committed."""
@@ -177,7 +187,7 @@ class GroupCommit:
                 return submissions
             while self._waiting and commands < MAX_BATCH_COMMANDS:
                 submissions.append(self._waiting.popleft())
-                commands += len(submissions[-1][0])
+                commands += len(submissions[-1].commands)
             self._waiting_commands -= commands
         return submissions
 
@@ -193,16 +203,19 @@ class GroupCommit:
     # Under the lock: how every batch can be committed, and how those decided ahead are when the guess fails.
 
     def _commit(
-        self, commands: Sequence[Command], in_doubt: Batch | None = None, give_up_at: float | None = None
+        self,
+        submissions: Sequence[Submission],
+        in_doubt: Batch | None = None,
+        give_up_at: float | None = None,
     ) -> Sequence[Result]:
         """Return a result for each command, whatever happens.
 
-        `in_doubt` is these commands decided before, if their commit was asked for and never acknowledged.
+        `in_doubt` is these submissions decided before, if their commit was asked for and never acknowledged.
         """
         give_up_at = give_up_at or monotonic() + PATIENCE_SECONDS
         while True:
             try:
-                batch = self._decide_under_lock(commands, in_doubt)
+                batch = self._decide_under_lock(submissions, in_doubt)
                 if batch is None:
                     assert in_doubt is not None
                     return in_doubt.results
@@ -211,25 +224,29 @@ class GroupCommit:
                 return batch.results
             except Exception as error:  # noqa: BLE001  whatever it is, each command must be answered
                 self._writer.disconnect()
+                commands = _commands(submissions)
                 if not _is_out_of_reach(error):
-                    return self._one_by_one(commands, error, give_up_at)
+                    return self._one_by_one(submissions, error, give_up_at)
                 _log.warning("journal out of reach", error=type(error).__name__, commands=len(commands))
                 if monotonic() > give_up_at:
                     return [JournalUnavailable("unreachable") for _ in commands]
                 sleep(RECONNECT_SECONDS)
 
     def _one_by_one(
-        self, commands: Sequence[Command], error: Exception, give_up_at: float
+        self, submissions: Sequence[Submission], error: Exception, give_up_at: float
     ) -> Sequence[Result]:
-        """Return results when the database, or a fault of ours, refused commands: it must affect only its own."""
-        if len(commands) == 1:
+        """Return results when the database, or a fault of ours, refused something: it must affect only its own."""
+        alone = [part for submission in submissions for part in _apart(submission)]
+        if len(alone) == 1:
+            commands = alone[0].commands
             _log.error("command failed", command=type(commands[0]).__name__, exc_info=error)
-            return [error]
-        return list(chain(*(self._commit([command], None, give_up_at) for command in commands)))
+            return [error] * len(commands)
+        return list(chain(*(self._commit([part], None, give_up_at) for part in alone)))
 
-    def _decide_under_lock(self, commands: Sequence[Command], in_doubt: Batch | None) -> Batch | None:
+    def _decide_under_lock(self, submissions: Sequence[Submission], in_doubt: Batch | None) -> Batch | None:
         """Take the head's lock, make the cache exact, decide; None if the batch in doubt is found committed."""
-        needed = _streams(commands)
+        commands = _commands(submissions)
+        needed = _streams(commands) | _own_streams(commands)
         cold = self._missing(needed)
         head, rows = self._writer.lock(cold)
         if in_doubt and in_doubt.rows.streams and self._writer.holds(in_doubt.rows):
@@ -238,11 +255,12 @@ class GroupCommit:
             return None
         self._catch_up(head.position)
         self._warm(cold, rows)
-        if forgotten := self._missing(needed):
-            self._warm(forgotten, self._writer.load(forgotten))
+        self._load(needed, self._writer)
+        needed |= self._following_streams(commands)
+        self._load(needed, self._writer)
         self.position = head.position
         self._recorded_at = head.recorded_at
-        return self._decide(commands, needed)
+        return self._decide(submissions, needed)
 
     def _commit_decided(self, batch: Batch) -> None:
         try:
@@ -274,22 +292,30 @@ class GroupCommit:
 
     # Ahead of the lock.
 
-    def _is_worth_deciding_ahead(self, commands: Sequence[Command]) -> bool:
+    def _is_worth_deciding_ahead(self, submissions: Sequence[Submission]) -> bool:
         self._not_ahead = max(0, self._not_ahead - 1)
-        return len(commands) >= MIN_COMMANDS_AHEAD and self.position > 0 and not self._not_ahead
+        return (
+            sum(len(submission.commands) for submission in submissions) >= MIN_COMMANDS_AHEAD
+            and self.position > 0
+            and not self._not_ahead
+            and not any(submission.dry_run for submission in submissions)
+        )
 
-    def _decide_ahead(self, commands: Sequence[Command]) -> Batch | None:
+    def _decide_ahead(self, submissions: Sequence[Submission]) -> Batch | None:
         """Decide on the states that the batch under way leaves; None if that cannot be done now.
 
-        Transactions are taken to be new without looking: if one is not, its append will fail on the journal's own
-        uniqueness. A refusal that records nothing would go unchecked so, and is decided under the lock instead.
+        What keyed requests begin is taken to be new without looking: if it is not, its append will fail on the
+        journal's own uniqueness. What records nothing would go unchecked so, and is decided under the lock instead.
         """
+        commands = _commands(submissions)
         needed = _streams(commands)
         try:
-            missing = self._missing(needed)
-            cold = [stream for stream in missing if not is_transaction_stream(stream)]
-            self._warm(missing, self._reader_ahead.load(cold) if cold else ())
-            batch = self._decide(commands, needed)
+            self._load(needed, self._reader_ahead)
+            following = self._following_streams(commands)
+            self._load(following, self._reader_ahead)
+            own = _own_streams(commands)
+            self._warm(self._missing(own), ())
+            batch = self._decide(submissions, needed | following | own)
         except Exception as error:  # noqa: BLE001
             # Under the lock, where it is tried again, the error will be judged.
             _log.info("could not decide ahead", error=type(error).__name__)
@@ -322,8 +348,7 @@ class GroupCommit:
             in_doubt = None if isinstance(error, HeadMoved) else batch
             if in_doubt:
                 self._writer.disconnect()
-            commands = [command for submitted, _ in submissions for command in submitted]
-            _reply(submissions, self._commit(commands, in_doubt))
+            _reply(submissions, self._commit(submissions, in_doubt))
             return False
         self._committed(batch, ahead.before if ahead else {})
         _reply(submissions, batch.results)
@@ -331,18 +356,38 @@ class GroupCommit:
 
     # Deciding, in memory.
 
-    def _decide(self, commands: Sequence[Command], needed: Collection[str]) -> Batch:
+    def _decide(self, submissions: Sequence[Submission], needed: Collection[str]) -> Batch:
         self._recorded_at = max(self._clock(), self._recorded_at)
         before = {stream: self._cache[stream] for stream in needed}
         rows = Rows(self._cache_position, [], [], [], [])
         batch = Batch(before, rows, [], self._recorded_at, monotonic())
         try:
-            for command in commands:
-                batch.results.append(self._result(command, batch))
+            for submission in submissions:
+                batch.results.extend(self._results(submission, batch))
         except BaseException:
             self._undo(batch)
             raise
         return batch
+
+    def _results(self, submission: Submission, batch: Batch) -> Sequence[Result]:
+        """Return a result for each command, having staged the events of those that are to be recorded."""
+        if not (submission.all_or_none or submission.dry_run):
+            return [self._result(command, batch) for command in submission.commands]
+        position = self._cache_position
+        self._changed_states = {}
+        results: list[Result] = []
+        for index, command in enumerate(submission.commands):
+            results.append(self._result(command, batch))
+            if submission.all_or_none and is_refused(results[-1]):
+                rejected = BatchRejected(index, results[-1])
+                rejected.position = position
+                results = [rejected] * len(submission.commands)
+                break
+        if submission.dry_run or isinstance(results[-1], BatchRejected):
+            self._unstage(batch, position)
+            results = [_unrecorded(result, position) for result in results]
+        self._changed_states = None
+        return results
 
     def _result(self, command: Command, batch: Batch) -> Result:
         try:
@@ -350,11 +395,11 @@ class GroupCommit:
         except LedgerError as refusal:
             refusal.position = self._cache_position
             return refusal
+        if (first_answer := decision.first_answer) is not None:
+            return Outcome(first_answer, False, True, first_answer.position)
         if decision.events:
             self._stage(command, decision.events, batch)
-        state = self._cache[decision.stream]
-        position = state.position if decision.replayed else self._cache_position
-        return Outcome(state, bool(decision.events), decision.replayed, position)
+        return Outcome(self._cache[decision.stream], bool(decision.events), False, self._cache_position)
 
     def _read(self, stream: str) -> State:
         state = self._cache[stream]
@@ -364,21 +409,15 @@ class GroupCommit:
 
     def _stage(self, command: Command, events: Iterable[tuple[str, Event]], batch: Batch) -> None:
         """Apply the events to the cached aggregates and add them to the rows to append."""
-        actor, correlation_id, traceparent = command.context
-        envelope = Envelope(
-            recorded_at=batch.recorded_at,
-            actor=actor,
-            correlation_id=correlation_id,
-            causation_id=command.causation_id,
-            idempotency_key=command.idempotency_key,
-            traceparent=traceparent,
-        )
+        envelope = envelope_of(command, batch.recorded_at)
         encoded = encode_envelope(envelope)
         _, streams, versions, topics, states = batch.rows
         position = self._cache_position
         for stream, event in events:
             position += 1
             state = self._cache[stream]
+            if self._changed_states is not None:
+                self._changed_states.setdefault(stream, state)
             version = 1 if state is None else state.version + 1
             self._cache[stream] = evolve(state, Recorded(stream, version, position, envelope, event))
             streams.append(stream)
@@ -387,11 +426,30 @@ class GroupCommit:
             states.append(encode_event(event, encoded))
         self._cache_position = position
 
+    def _unstage(self, batch: Batch, position: int) -> None:
+        """Take back what a submission has staged: its rows, and what they did to the cached aggregates."""
+        staged = position - batch.rows.after
+        for column in batch.rows[1:]:
+            del column[staged:]
+        self._cache.update(self._changed_states or {})
+        self._cache_position = position
+
     # The cache: aggregates as they are at `_cache_position`, those of batches decided but not yet committed included.
 
     def _missing(self, streams: Iterable[str]) -> list[str]:
         # Not `streams - cache.keys()`: that goes through the whole cache, 10 ms for each batch when it is full.
         return [stream for stream in streams if stream not in self._cache]
+
+    def _following_streams(self, commands: Sequence[Command]) -> set[str]:
+        following: set[str] = set()
+        for command in commands:
+            if (streams := command.following_streams) is not None:
+                following.update(streams(self._cache.get))
+        return following
+
+    def _load(self, streams: Iterable[str], connection: JournalWriter) -> None:
+        if missing := self._missing(streams):
+            self._warm(missing, connection.load(missing))
 
     def _warm(self, streams: Iterable[str], rows: Iterable[tuple[str, int, str, bytes, int]]) -> None:
         states = fold_rows(rows)
@@ -436,15 +494,43 @@ def _is_out_of_reach(error: Exception) -> bool:
     )
 
 
+def is_refused(result: Result) -> bool:
+    """Tell whether a command was refused, by an exception or by a rule, now or when it was first asked."""
+    return isinstance(result, Exception) or result.is_refused
+
+
+def _unrecorded(result: Result, position: int) -> Result:
+    """Return the result of a command whose events were taken back; a replay's stays as it was."""
+    if isinstance(result, Exception) or result.replayed:
+        return result
+    return result._replace(recorded=False, position=position)
+
+
+def _commands(submissions: Sequence[Submission]) -> list[Command]:
+    return [command for submission in submissions for command in submission.commands]
+
+
 def _streams(commands: Sequence[Command]) -> set[str]:
     return {stream for command in commands for stream in command.streams()}
 
 
+def _own_streams(commands: Sequence[Command]) -> set[str]:
+    return {stream for command in commands if (stream := command.own_stream) is not None}
+
+
+def _apart(submission: Submission) -> Sequence[Submission]:
+    """Return what can be decided apart: each command, unless they belong together."""
+    if submission.all_or_none or submission.dry_run:
+        return [submission]
+    return [submission._replace(commands=[command]) for command in submission.commands]
+
+
 def _reply(submissions: Sequence[Submission], results: Sequence[Result]) -> None:
     first = 0
-    for submitted, reply in submissions:
+    for submission in submissions:
+        after = first + len(submission.commands)
         try:
-            reply(results[first : first + len(submitted)])
+            submission.reply(results[first:after])
         except Exception:  # noqa: BLE001  the asker's fault must not end the writer
             _log.exception("reply failed")
-        first += len(submitted)
+        first = after

@@ -25,7 +25,7 @@ from domain.ledgers import Ledger as Book
 from domain.ledgers import existing_ledger
 from domain.operations import operation_id
 from domain.times import Instant, instant
-from domain.transactions import Transaction, existing_transaction
+from domain.transactions import Acceptance, Transaction, existing_transaction
 
 
 def system_clock() -> Instant:
@@ -74,14 +74,18 @@ class Ledger(Application[str]):
         self.group_commit.stop()
         super().close()
 
-    def submit(self, commands: Sequence[Command], reply: Reply) -> None:
+    def submit(
+        self, commands: Sequence[Command], reply: Reply, *, all_or_none: bool = False, dry_run: bool = False
+    ) -> None:
         """Queue commands; see `GroupCommit.submit`."""
-        self.group_commit.submit(commands, reply)
+        self.group_commit.submit(commands, reply, all_or_none=all_or_none, dry_run=dry_run)
 
-    def execute(self, *commands: Command) -> "Future[Sequence[Result]]":
+    def execute(
+        self, *commands: Command, all_or_none: bool = False, dry_run: bool = False
+    ) -> "Future[Sequence[Result]]":
         """Queue commands and return what will become of each of them, once it is durable."""
         results: Future[Sequence[Result]] = Future()
-        self.group_commit.submit(commands, results.set_result)
+        self.submit(commands, results.set_result, all_or_none=all_or_none, dry_run=dry_run)
         return results
 
     def perform(self, command: Command) -> Outcome:
@@ -112,15 +116,19 @@ class Ledger(Application[str]):
         existing_ledger(states[0])
         return existing_transaction(states[1]), head
 
-    def operation(self, ledger: str, key: str) -> tuple[Transaction, int]:
-        """Return what a keyed request made and the head; raise `LedgerNotFound` or `OperationUnknown`."""
+    def operation(self, ledger: str, key: str) -> tuple[Transaction | Acceptance, int]:
+        """Return what a keyed request made, or its acceptance, and the head.
+
+        Raises, in this order, `LedgerNotFound` and `OperationUnknown`.
+        """
         states, head = self._read(
             ledger_stream(ledger), transaction_stream(ledger, operation_id(ledger, key))
         )
         existing_ledger(states[0])
         if states[1] is None:
             raise OperationUnknown
-        return existing_transaction(states[1]), head
+        assert isinstance(states[1], Transaction | Acceptance)
+        return states[1], head
 
     def _read(self, *streams: str) -> Reading:
         """Fold streams from the journal on the primary: every write acknowledged before now is seen."""

@@ -4,10 +4,11 @@ Within a ledger an asset's code has one scale for ever: the first account that u
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from domain.addresses import ledger_of, ledger_stream
-from domain.commands import Decision, Read
+from domain.commands import Decision, Read, Repeatable
 from domain.errors import AssetScaleConflict, LedgerExists, LedgerNotFound
 from domain.events import Context, Event, Recorded, State
 from domain.money import split_asset
@@ -57,22 +58,13 @@ def evolve(ledger: Ledger | None, recorded: Recorded) -> Ledger:
     )
 
 
-class OpenLedger(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class OpenLedger(Repeatable):
     """Open a ledger; the same again changes nothing."""
 
     context: Context
     ledger: str
     metadata: dict[str, str]
-
-    @property
-    def idempotency_key(self) -> None:
-        """None: opening is idempotent by its name."""
-        return
-
-    @property
-    def causation_id(self) -> str:
-        """The conversation."""
-        return self.context.correlation_id
 
     def streams(self) -> Sequence[str]:
         """Return the ledger's own stream."""

@@ -1,52 +1,28 @@
-"""Transactions: entries that balance, recorded together or refused together.
+"""Transactions: what was posted, held, settled, voided, reversed or refused, each under the key that asked for it.
 
 A transaction's stream begins with the outcome of the request that made it, refusals included, so that the same request
-can be answered again for ever. Each account concerned records the sums that the transaction posted to it; the
-transaction's own event comes last, so that its position covers them all.
+can be answered again for ever; a request that is accepted to be carried out later begins it with its acceptance. Each
+account concerned records what the transaction did to it; the transaction's own event comes last, so that its position
+covers them all. The decisions stand in `postings`, `holds` and `reversals`.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal, NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
-from domain.accounts import Account, EntriesPosted, existing_account, posting_refusal
-from domain.addresses import account_stream, ledger_of, ledger_stream, name_of, transaction_stream
+from domain.addresses import ledger_of, ledger_stream, name_of, transaction_stream
 from domain.commands import Decision, Read
-from domain.errors import (
-    RULE_PRECEDENCE,
-    IdempotencyKeyReused,
-    RuleRefusal,
-    TransactionNotFound,
-    UnbalancedTransaction,
-)
-from domain.events import Context, Event, Recorded, State
+from domain.entries import Entry, PostedEntry, debited
+from domain.errors import IdempotencyKeyReused, RuleRefusal, TransactionNotFound
+from domain.events import Context, Envelope, Event, Recorded, State
 from domain.ledgers import existing_ledger
-from domain.money import Direction
 from domain.operations import Operation
 from domain.times import Instant
 
 Kind = Literal["posting", "hold", "settlement", "void", "reversal"]
 Status = Literal["posted", "pending", "settled", "voided", "expired", "rejected"]
-
-MIN_ENTRIES = 2
-MAX_ENTRIES = 1000
-
-
-class Entry(Event):
-    """One side of a transaction as it was asked for: an account, a direction, an amount in minor units."""
-
-    account: str
-    direction: Direction
-    amount: int
-
-
-class PostedEntry(Entry):
-    """An entry as it was posted: with the account's asset and normal side, and its balance afterwards."""
-
-    asset: str
-    normal_side: Direction
-    balance_after: int
 
 
 class Description(Event):
@@ -57,30 +33,144 @@ class Description(Event):
     metadata: dict[str, str] = Field(default_factory=dict)
 
 
-class TransactionPosted(Description):
-    """A transaction was posted; `fingerprint` is that of the request."""
-
-    TOPIC: ClassVar[str] = "transaction.posted"
+class Made(Description):
+    """The first answer to a keyed request; `fingerprint` is that of the request."""
 
     fingerprint: str
-    entries: tuple[PostedEntry, ...]
-    effective_at: Instant
-
-
-class TransactionRejected(Description):
-    """A request for a transaction was refused by a business rule; `code` is the problem's."""
-
-    TOPIC: ClassVar[str] = "transaction.rejected"
-
-    fingerprint: str
-    kind: Kind
     entries: tuple[Entry, ...]
     effective_at: Instant
+
+
+class Posted(Made):
+    """A transaction moved money."""
+
+    entries: tuple[PostedEntry, ...]
+
+
+class TransactionPosted(Posted):
+    """A transaction was posted."""
+
+    TOPIC: ClassVar[str] = "transaction.posted"
+    class_version: ClassVar[int] = 2
+
+    @staticmethod
+    def upcast_v1_v2(data: dict[str, Any]) -> None:
+        """Version 1 did not keep the debits of accounts."""
+        for entry in data["entries"]:
+            entry["debits_after"] = None
+
+
+class SettlementPosted(Posted):
+    """All or part of a hold was posted; the rest of it was released."""
+
+    TOPIC: ClassVar[str] = "transaction.settlement_posted"
+
+    settles: str
+
+
+class ReversalPosted(Posted):
+    """The mirror of all or part of a posting or settlement was posted."""
+
+    TOPIC: ClassVar[str] = "transaction.reversal_posted"
+
+    reverses: str
+
+
+class TransactionHeld(Made):
+    """A hold was made: its entries are pending until it is settled, voided or, at `expires_at`, expires."""
+
+    TOPIC: ClassVar[str] = "transaction.held"
+
+    expires_at: Instant | None
+
+
+class VoidRecorded(Made):
+    """A hold was released on request; the entries are those of the hold."""
+
+    TOPIC: ClassVar[str] = "transaction.void_recorded"
+
+    voids: str
+
+
+class TransactionRejected(Made):
+    """A request for a transaction was refused by a business rule; `code` is the problem's.
+
+    `related_id` is the transaction that was to be settled, voided or reversed.
+    """
+
+    TOPIC: ClassVar[str] = "transaction.rejected"
+    class_version: ClassVar[int] = 2
+
+    kind: Kind
     code: str
     detail: str
+    expires_at: Instant | None
+    related_id: str | None
+
+    @staticmethod
+    def upcast_v1_v2(data: dict[str, Any]) -> None:
+        """Version 1 knew postings only."""
+        data["expires_at"] = data["related_id"] = None
 
 
-EVENTS: tuple[type[Event], ...] = (TransactionPosted, TransactionRejected)
+class TransactionAccepted(Description):
+    """A request for a posting or hold was accepted, to be carried out later; the rules are judged then."""
+
+    TOPIC: ClassVar[str] = "transaction.accepted"
+
+    fingerprint: str
+    entries: tuple[Entry, ...]
+    pending: bool
+    expires_at: Instant | None
+    effective_at: Instant | None
+
+
+class Settled(Event):
+    """The hold was settled."""
+
+    TOPIC: ClassVar[str] = "transaction.hold_settled"
+
+    settled_by: str
+
+
+class Voided(Event):
+    """The hold was voided."""
+
+    TOPIC: ClassVar[str] = "transaction.hold_voided"
+
+    voided_by: str
+
+
+class Expired(Event):
+    """The hold's time was over, and it was released."""
+
+    TOPIC: ClassVar[str] = "transaction.hold_expired"
+
+
+class Reversed(Event):
+    """All or part of the transaction was reversed; `amount` is the sum of the debits that the reversal mirrors."""
+
+    TOPIC: ClassVar[str] = "transaction.reversed"
+
+    reversed_by: str
+    amount: int
+
+
+EVENTS: tuple[type[Event], ...] = (
+    TransactionPosted,
+    TransactionHeld,
+    SettlementPosted,
+    VoidRecorded,
+    ReversalPosted,
+    TransactionRejected,
+    TransactionAccepted,
+    Settled,
+    Voided,
+    Expired,
+    Reversed,
+)
+POSTINGS: tuple[type[Posted], ...] = (TransactionPosted, SettlementPosted, ReversalPosted)
+"""The events that move money."""
 
 
 class Rejection(NamedTuple):
@@ -105,7 +195,12 @@ _UNRELATED = Related()
 
 
 class Transaction(NamedTuple):
-    """A transaction, folded."""
+    """A transaction, folded.
+
+    `accepted_at` is when its request was recorded first, `recorded_at` when it was carried out or refused;
+    `made_version` and `made_position` are those of the event that did so, `version` and `position` of the last event.
+    `reversed_amount` is the sum of the debits that reversals have mirrored.
+    """
 
     ledger: str
     id: str
@@ -124,181 +219,237 @@ class Transaction(NamedTuple):
     actor: str
     related: Related
     rejection: Rejection | None
+    accepted_at: Instant
+    made_version: int
+    made_position: int
+    reversed_amount: int
     version: int
     position: int
 
+    @property
+    def reversible_amount(self) -> int:
+        """The sum of the debits that no reversal has mirrored."""
+        return debited(self.entries) - self.reversed_amount
 
-def evolve(transaction: Transaction | None, recorded: Recorded) -> Transaction:
-    """Return the transaction after an event of its stream."""
-    stream, version, position, envelope, event = recorded
-    assert isinstance(event, TransactionPosted) or isinstance(event, TransactionRejected)  # noqa: SIM101  twice as fast
+    def has_expired(self, now: Instant) -> bool:
+        """Tell whether this is a hold whose time was over before it was settled or voided, released or not."""
+        if self.status == "pending":
+            return self.expires_at is not None and self.expires_at <= now
+        return self.status == "expired"
+
+    def as_first_answered(self) -> "Transaction":
+        """Return the transaction as the first answer to its request showed it."""
+        if self.version == self.made_version:
+            return self
+        return self._replace(
+            status=_first_status(self.kind, self.rejection),
+            related=Related(*self.related[:3]),
+            reversed_amount=0,
+            version=self.made_version,
+            position=self.made_position,
+        )
+
+
+class Acceptance(NamedTuple):
+    """A request that was accepted and is still to be carried out: there is no transaction yet."""
+
+    ledger: str
+    id: str
+    request: TransactionAccepted
+    envelope: Envelope
+    version: int
+    position: int
+
+    @property
+    def fingerprint(self) -> str:
+        """That of the request."""
+        return self.request.fingerprint
+
+    @property
+    def idempotency_key(self) -> str:
+        """That of the request."""
+        return self.envelope.idempotency_key or ""
+
+    @property
+    def correlation_id(self) -> str:
+        """That of the request."""
+        return self.envelope.correlation_id
+
+    @property
+    def accepted_at(self) -> Instant:
+        """When it was recorded."""
+        return self.envelope.recorded_at
+
+    def as_first_answered(self) -> "Acceptance":
+        """Return the acceptance: the answer for as long as there is no other."""
+        return self
+
+
+def evolve(state: Transaction | Acceptance | None, recorded: Recorded) -> Transaction | Acceptance:
+    """Return the transaction after an event of its stream, or the acceptance that it begins with."""
+    event = recorded.event
+    if isinstance(event, Made):
+        assert state is None or isinstance(state, Acceptance)
+        return _made(event, recorded, state)
+    if isinstance(event, TransactionAccepted):
+        assert state is None
+        id = name_of(recorded.stream)
+        return Acceptance(
+            ledger_of(recorded.stream), id, event, recorded.envelope, recorded.version, recorded.position
+        )
+    assert isinstance(state, Transaction)
+    return _changed(state, event)._replace(version=recorded.version, position=recorded.position)
+
+
+def _made(event: Made, recorded: Recorded, acceptance: Acceptance | None) -> Transaction:
+    stream, version, position, envelope, _ = recorded
     kind: Kind = "posting"
-    status: Status = "posted"
+    related = _UNRELATED
     rejection: Rejection | None = None
-    if isinstance(event, TransactionRejected):
-        kind, status, rejection = event.kind, "rejected", Rejection(event.code, event.detail)
+    expires_at: Instant | None = None
+    match event:
+        case TransactionPosted():
+            pass
+        case TransactionHeld():
+            kind, expires_at = "hold", event.expires_at
+        case SettlementPosted():
+            kind, related = "settlement", Related(settles=event.settles)
+        case VoidRecorded():
+            kind, related = "void", Related(voids=event.voids)
+        case ReversalPosted():
+            kind, related = "reversal", Related(reverses=event.reverses)
+        case TransactionRejected():
+            kind, expires_at = event.kind, event.expires_at
+            rejection = Rejection(event.code, event.detail)
+            related = _relation(kind, event.related_id)
     # By position, which takes half the time, since every command makes one.
     return Transaction(
         ledger_of(stream),
         name_of(stream),
         kind,
-        status,
+        _first_status(kind, rejection),
         event.entries,
         event.reference,
         event.description,
         event.metadata,
         event.effective_at,
         envelope.recorded_at,
-        None,
+        expires_at,
         envelope.idempotency_key or "",
         event.fingerprint,
         envelope.correlation_id,
         envelope.actor,
-        _UNRELATED,
+        related,
         rejection,
+        acceptance.envelope.recorded_at if acceptance else envelope.recorded_at,
+        version,
+        position,
+        0,
         version,
         position,
     )
 
 
+def _relation(kind: Kind, related_id: str | None) -> Related:
+    """Return what a transaction of a kind was to do to another."""
+    return Related(
+        settles=related_id if kind == "settlement" else None,
+        voids=related_id if kind == "void" else None,
+        reverses=related_id if kind == "reversal" else None,
+    )
+
+
+def _first_status(kind: Kind, rejection: Rejection | None) -> Status:
+    if rejection is not None:
+        return "rejected"
+    return "pending" if kind == "hold" else "posted"
+
+
+def _changed(transaction: Transaction, event: Event) -> Transaction:
+    related = transaction.related
+    match event:
+        case Settled():
+            related = related._replace(settled_by=event.settled_by)
+            return transaction._replace(status="settled", related=related)
+        case Voided():
+            related = related._replace(voided_by=event.voided_by)
+            return transaction._replace(status="voided", related=related)
+        case Expired():
+            return transaction._replace(status="expired")
+        case Reversed():
+            related = related._replace(reversed_by=(*related.reversed_by, event.reversed_by))
+            amount = transaction.reversed_amount + event.amount
+            return transaction._replace(related=related, reversed_amount=amount)
+    raise AssertionError(f"{type(event).__name__} does not change a transaction")
+
+
 def existing_transaction(state: State) -> Transaction:
-    """Return the transaction of a folded stream; raise `TransactionNotFound` if nothing made it."""
-    if state is None:
+    """Return the transaction of a folded stream; raise `TransactionNotFound` if nothing made it, or nothing has yet."""
+    if not isinstance(state, Transaction):
         raise TransactionNotFound
-    assert isinstance(state, Transaction)
     return state
 
 
-class PostTransaction(NamedTuple):
-    """Post a transaction: a keyed request. `effective_at` defaults to the time of recording."""
+@dataclass(frozen=True, slots=True)
+class Keyed:
+    """A keyed request for a transaction, whose stream its outcome begins."""
 
     context: Context
     ledger: str
     operation: Operation
-    entries: tuple[Entry, ...]
     description: Description
-    effective_at: Instant | None = None
 
     @property
-    def idempotency_key(self) -> str:
-        """The key of the request."""
-        return self.operation.key
-
-    @property
-    def causation_id(self) -> str:
-        """The operation."""
-        return self.operation.id
-
-    def streams(self) -> Sequence[str]:
-        """Return the streams of the ledger, of the transaction to be, and of the accounts."""
-        accounts = {account_stream(self.ledger, entry.account) for entry in self.entries}
-        return [ledger_stream(self.ledger), transaction_stream(self.ledger, self.operation.id), *accounts]
+    def own_stream(self) -> str:
+        """The stream of the transaction to be."""
+        return transaction_stream(self.ledger, self.operation.id)
 
     def decide(self, read: Read, now: Instant) -> Decision:
-        """Post the transaction, record its refusal, or answer as before.
+        """Answer as before, or decide what is asked for the first time.
 
-        Raises, in this order, `LedgerNotFound`, `IdempotencyKeyReused`, `AccountNotFound` and
-        `UnbalancedTransaction`; a refusal by a rule is recorded instead.
+        Raises, in this order, `LedgerNotFound`, `IdempotencyKeyReused` and what `decide_new` raises; a refusal by a
+        rule is recorded instead.
         """
         existing_ledger(read(ledger_stream(self.ledger)))
-        stream = transaction_stream(self.ledger, self.operation.id)
-        if (existing := read(stream)) is not None:
-            return replay(existing, self.operation, stream)
-        totals = entry_totals(self.ledger, self.entries, read)
-        require_balance(totals)
-        if (refusal := first_refusal(totals)) is not None:
-            return Decision([(stream, self._rejected(refusal, now))], stream)
-        events: list[tuple[str, Event]] = [
-            (
-                account_stream(self.ledger, address),
-                EntriesPosted(transaction_id=self.operation.id, debits=debits, credits=credits),
-            )
-            for address, (_, debits, credits) in totals.items()
-        ]
-        events.append((stream, self._posted(totals, now)))
-        return Decision(events, stream)
+        existing = read(self.own_stream)
+        if existing is None:
+            return self.decide_new(read, now)
+        if existing.fingerprint != self.operation.fingerprint:
+            raise IdempotencyKeyReused
+        return Decision((), self.own_stream, first_answer=existing.as_first_answered())
 
-    def _posted(self, totals: "Totals", now: Instant) -> TransactionPosted:
-        return TransactionPosted(
-            fingerprint=self.operation.fingerprint,
-            entries=posted_entries(self.entries, totals),
-            effective_at=self.effective_at or now,
-            reference=self.description.reference,
-            description=self.description.description,
-            metadata=self.description.metadata,
-        )
+    def decide_new(self, read: Read, now: Instant) -> Decision:
+        """Decide a request whose key is free."""
+        raise NotImplementedError
 
-    def _rejected(self, refusal: type[RuleRefusal], now: Instant) -> TransactionRejected:
-        return TransactionRejected(
-            fingerprint=self.operation.fingerprint,
-            kind="posting",
-            entries=self.entries,
-            effective_at=self.effective_at or now,
+    def described(self) -> dict[str, Any]:
+        """Return the members that the event of the outcome takes over from the request."""
+        return {
+            "fingerprint": self.operation.fingerprint,
+            "reference": self.description.reference,
+            "description": self.description.description,
+            "metadata": self.description.metadata,
+        }
+
+    def rejected(
+        self,
+        kind: Kind,
+        refusal: type[RuleRefusal],
+        entries: tuple[Entry, ...],
+        effective_at: Instant,
+        *,
+        expires_at: Instant | None = None,
+        related_id: str | None = None,
+    ) -> Decision:
+        """Record a refusal by a rule."""
+        event = TransactionRejected(
+            kind=kind,
+            entries=entries,
+            effective_at=effective_at,
             code=refusal.code,
             detail=refusal.explanation(),
-            reference=self.description.reference,
-            description=self.description.description,
-            metadata=self.description.metadata,
+            expires_at=expires_at,
+            related_id=related_id,
+            **self.described(),
         )
-
-
-Totals = dict[str, tuple[Account, int, int]]
-"""For each address, in the order of its first entry: the account, the sum of its debits, the sum of its credits."""
-
-
-def replay(existing: Transaction, operation: Operation, stream: str) -> Decision:
-    """Answer a known key as before; raise `IdempotencyKeyReused` if the request is another one."""
-    if existing.fingerprint != operation.fingerprint:
-        raise IdempotencyKeyReused
-    return Decision((), stream, replayed=True)
-
-
-def entry_totals(ledger: str, entries: Sequence[Entry], read: Read) -> Totals:
-    """Sum the entries by account; raise `AccountNotFound` if one is not there."""
-    totals: Totals = {}
-    for entry in entries:
-        known = totals.get(entry.account)
-        if known is None:
-            known = (existing_account(read(account_stream(ledger, entry.account))), 0, 0)
-        account, debits, credits = known
-        if entry.direction == "debit":
-            totals[entry.account] = (account, debits + entry.amount, credits)
-        else:
-            totals[entry.account] = (account, debits, credits + entry.amount)
-    return totals
-
-
-def require_balance(totals: Totals) -> None:
-    """Raise `UnbalancedTransaction` unless debits = credits in each asset."""
-    differences: dict[str, int] = {}
-    for account, debits, credits in totals.values():
-        differences[account.asset] = differences.get(account.asset, 0) + debits - credits
-    if any(differences.values()):
-        raise UnbalancedTransaction
-
-
-def first_refusal(totals: Totals) -> type[RuleRefusal] | None:
-    """Return the rule that refuses the transaction: the first in the contract's order, or None."""
-    refusals = [refusal for total in totals.values() if (refusal := posting_refusal(*total)) is not None]
-    return min(refusals, key=RULE_PRECEDENCE.index) if refusals else None
-
-
-def posted_entries(entries: Sequence[Entry], totals: Totals) -> tuple[PostedEntry, ...]:
-    """Return the entries with the balance of their account after each of them."""
-    balances = {address: account.balance for address, (account, _, _) in totals.items()}
-    posted = []
-    for entry in entries:
-        address, direction, amount = entry.account, entry.direction, entry.amount
-        account = totals[address][0]
-        balances[address] += amount if direction == account.normal_side else -amount
-        posted.append(
-            PostedEntry(
-                account=address,
-                direction=direction,
-                amount=amount,
-                asset=account.asset,
-                normal_side=account.normal_side,
-                balance_after=balances[address],
-            )
-        )
-    return tuple(posted)
+        return Decision([(self.own_stream, event)], self.own_stream)

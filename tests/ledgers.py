@@ -8,6 +8,7 @@ from uuid import uuid4
 from domain.accounts import AccountOpened, OpenAccount
 from domain.aggregates import evolve
 from domain.commands import Outcome
+from domain.entries import Entry
 from domain.events import Context, Recorded, State
 from domain.group_commit import Result
 from domain.journal.database import Database
@@ -16,7 +17,8 @@ from domain.ledger import Ledger
 from domain.ledgers import OpenLedger
 from domain.money import Direction
 from domain.operations import Operation, operation_id
-from domain.transactions import Description, Entry, PostTransaction
+from domain.postings import PostTransaction
+from domain.transactions import Description
 
 CONTEXT = Context("tester", "correlation-1", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
 
@@ -67,11 +69,11 @@ def transfer(
         CONTEXT,
         book,
         Operation(key, operation_id(book, key), fingerprint),
+        Description(),
         (
             Entry(account=debited, direction="debit", amount=amount),
             Entry(account=credited, direction="credit", amount=amount),
         ),
-        Description(),
     )
 
 

@@ -22,7 +22,8 @@ from domain.errors import (
     UnbalancedTransaction,
 )
 from domain.operations import Operation, fingerprint, operation_id
-from domain.transactions import Description, PostTransaction, Transaction
+from domain.postings import PostTransaction
+from domain.transactions import Description, Transaction
 
 
 async def post_transaction(asked: Asked[NoQuery, TransactionRequest]) -> Answer:
@@ -35,15 +36,15 @@ async def post_transaction(asked: Asked[NoQuery, TransactionRequest]) -> Answer:
         asked.context,
         asked.ledger,
         Operation(key, operation_id(asked.ledger, key), fingerprint("POST", asked.path, asked.sent)),
-        tuple(body.entries),
         Description(reference=body.reference, description=body.description, metadata=body.metadata),
+        tuple(body.entries),
         body.effective_at,
     )
     outcome = await asked.service.writer.perform(command)
     headers = {POSITION: str(outcome.position)}
     if outcome.replayed:
         headers[REPLAYED] = "true"
-    return answered(outcome.state, asked.path, headers)
+    return answered(outcome.state, headers)
 
 
 async def get_transaction(asked: Asked[NoQuery, None]) -> Answer:
@@ -57,21 +58,36 @@ async def get_transaction(asked: Asked[NoQuery, None]) -> Answer:
     return json_answer(200, transaction_body(transaction), headers)
 
 
-def answered(transaction: Transaction, path: str, headers: dict[str, str]) -> Answer:
+def answered(transaction: Transaction, headers: dict[str, str]) -> Answer:
     """Return the answer to the keyed request that made a transaction, the same each time."""
     if transaction.rejection is not None:
-        refusal = rejection_problem(transaction, path)
+        refusal = rejection_problem(transaction)
         return Answer(refusal["status"], to_json(refusal), headers, MEDIA_TYPE)
     location = f"/v1/ledgers/{transaction.ledger}/transactions/{transaction.id}"
     headers |= {"ETag": etag(transaction.version), "Location": location}
     return json_answer(201, transaction_body(transaction), headers)
 
 
-def rejection_problem(transaction: Transaction, path: str) -> dict[str, Any]:
+def rejection_problem(transaction: Transaction) -> Any:
     """Return the problem that answers the request that made a rejected transaction, the first answer's own."""
     assert transaction.rejection is not None
     code, detail = transaction.rejection
-    return problem(code, detail, path, transaction.correlation_id, {"transaction_id": transaction.id})
+    members = {"transaction_id": transaction.id}
+    return problem(code, detail, request_path(transaction), transaction.correlation_id, members)
+
+
+def request_path(transaction: Transaction) -> str:
+    """Return the path that the request for a transaction was sent to, or could have been instead of a batch."""
+    transactions = f"/v1/ledgers/{transaction.ledger}/transactions"
+    related = transaction.related
+    match transaction.kind:
+        case "settlement":
+            return f"{transactions}/{related.settles}/settle"
+        case "void":
+            return f"{transactions}/{related.voids}/void"
+        case "reversal":
+            return f"{transactions}/{related.reverses}/reverse"
+    return transactions
 
 
 ENDPOINTS = [

@@ -7,12 +7,14 @@ from typing_extensions import TypedDict
 from api.schemas.common import Problem
 from domain.times import Instant
 
+State = Literal["accepted", "in_progress", "completed", "rejected", "reconciling"]
+
 
 class OperationBody(TypedDict):
     """A keyed request. `problem` is the first answer's when a rule refused it, else null."""
 
     idempotency_key: str
-    state: Literal["accepted", "in_progress", "completed", "rejected", "reconciling"]
+    state: State
     retry: Literal["unnecessary"]
     resource: str
     request_fingerprint: str

@@ -6,9 +6,10 @@ from pydantic import ConfigDict, Field, field_validator
 from typing_extensions import TypedDict
 
 from api.schemas.common import Address, Amount, Metadata, Request, Time
+from domain.entries import MAX_ENTRIES, MIN_ENTRIES, Entry
 from domain.money import Direction
 from domain.times import Instant
-from domain.transactions import MAX_ENTRIES, MIN_ENTRIES, Entry, Kind, Status, Transaction
+from domain.transactions import Kind, Status, Transaction
 
 _NO_HOLDS = "holds are not available in this release"
 

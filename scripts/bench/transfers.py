@@ -8,12 +8,14 @@ from uuid import UUID
 
 from domain.accounts import AccountOpened, OpenAccount
 from domain.commands import Command, Outcome
+from domain.entries import Entry
 from domain.events import Context
 from domain.group_commit import Result
 from domain.ledger import Ledger
 from domain.ledgers import OpenLedger
 from domain.operations import Operation, fingerprint, operation_id
-from domain.transactions import Description, Entry, PostTransaction
+from domain.postings import PostTransaction
+from domain.transactions import Description
 from scripts.bench.figures import BenchFailed
 
 BOOK = "main"
@@ -52,8 +54,8 @@ class Transfer(NamedTuple):
             ),
             BOOK,
             Operation(self.key, operation_id(BOOK, self.key), fingerprint("POST", PATH, body)),
-            tuple(Entry(**entry) for entry in body["entries"]),
             Description(reference=body["reference"]),
+            tuple(Entry(**entry) for entry in body["entries"]),
         )
 
 

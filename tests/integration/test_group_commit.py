@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields, replace
 from typing import Any
 
 import psycopg
@@ -12,6 +13,7 @@ from domain.accounts import Account
 from domain.addresses import account_stream
 from domain.aggregates import evolve
 from domain.commands import Outcome
+from domain.entries import Entry
 from domain.errors import (
     AccountNotFound,
     IdempotencyKeyReused,
@@ -23,7 +25,7 @@ from domain.errors import (
 from domain.events import State
 from domain.journal.database import Database
 from domain.ledger import Ledger
-from domain.transactions import Entry, PostTransaction
+from domain.postings import PostTransaction
 from tests.ledgers import folded, history, open_accounts, outcomes, running, transfer
 
 pytestmark = pytest.mark.integration
@@ -36,11 +38,12 @@ def balances(ledger: Ledger, *addresses: str) -> list[int]:
 def test_a_command_that_fails_affects_only_itself(database: Database) -> None:
     with running(database) as ledger:
         open_accounts(ledger, "a", "b")
-        unbalanced = transfer("a", "b", 1)._replace(
+        unbalanced = replace(
+            transfer("a", "b", 1),
             entries=(
                 Entry(account="a", direction="debit", amount=1),
                 Entry(account="b", direction="credit", amount=2),
-            )
+            ),
         )
         results = ledger.execute(
             transfer("a", "b", 5),
@@ -69,8 +72,11 @@ class Faulty(PostTransaction):
 def test_a_fault_of_ours_in_one_command_leaves_the_others_alone(database: Database) -> None:
     with running(database) as ledger:
         open_accounts(ledger, "a", "b")
+        sound = transfer("a", "b", 5)
         results = ledger.execute(
-            transfer("a", "b", 5), Faulty(*transfer("a", "b", 5)), transfer("a", "b", 7)
+            transfer("a", "b", 5),
+            Faulty(*(getattr(sound, field.name) for field in fields(sound))),
+            transfer("a", "b", 7),
         ).result()
         assert isinstance(results[1], ZeroDivisionError)
         outcomes([results[0], results[2]])

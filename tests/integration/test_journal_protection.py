@@ -1,6 +1,7 @@
 """What the database itself refuses, whoever asks: history is not rewritten, and its head never moves back."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -25,7 +26,7 @@ def journal(database: Database) -> Database:
     with running(database) as ledger:
         open_accounts(ledger, "alice", "bob")
         description = Description(reference="order-1", description="two teas", metadata={"till": "7"})
-        ledger.perform(transfer("alice", "bob", 1050, key="key-1")._replace(description=description))
+        ledger.perform(replace(transfer("alice", "bob", 1050, key="key-1"), description=description))
     return database
 
 

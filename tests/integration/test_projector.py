@@ -12,6 +12,7 @@ from psycopg import Connection
 
 import projections
 from domain.accounts import Account, ChangeAccount, OpenAccount
+from domain.entries import Entry
 from domain.events import Recorded, State
 from domain.journal.database import Database
 from domain.journal.migrations import migrate
@@ -20,7 +21,8 @@ from domain.ledgers import Ledger as Book
 from domain.ledgers import OpenLedger
 from domain.money import Direction
 from domain.operations import Operation, operation_id
-from domain.transactions import Description, Entry, PostTransaction, Transaction
+from domain.postings import PostTransaction
+from domain.transactions import Description, Transaction
 from projections import balances, entries, ledgers
 from projections.balances import list_accounts, read_account
 from projections.batches import Batch, Claim, advance, read_batch
@@ -66,8 +68,8 @@ def random_transaction(chance: random.Random, number: int) -> PostTransaction:
         CONTEXT,
         "main",
         Operation(key, operation_id("main", key), "f"),
-        tuple(Entry(account=account, direction=side, amount=amount) for account, side, amount in sides),
         Description(reference=f"order\t{number}\\N\n" if number % 5 == 0 else ""),
+        tuple(Entry(account=account, direction=side, amount=amount) for account, side, amount in sides),
         chance.choice(elsewhen) if chance.random() < 0.35 else None,
     )
 

@@ -12,6 +12,7 @@ from domain.accounts import Account, AccountOpened, ChangeAccount, EntriesPosted
 from domain.addresses import account_stream
 from domain.aggregates import fold
 from domain.commands import Command, Outcome
+from domain.entries import Entry
 from domain.errors import LedgerError
 from domain.events import Context, Recorded, State
 from domain.journal.encoding import decode, encode_envelope, encode_event
@@ -19,7 +20,8 @@ from domain.journal.snapshots import decode_snapshot, encode_snapshot
 from domain.ledgers import Ledger, OpenLedger
 from domain.money import MAX_AMOUNT
 from domain.operations import Operation, operation_id
-from domain.transactions import Description, Entry, PostTransaction, Transaction
+from domain.postings import PostTransaction
+from domain.transactions import Description, Transaction
 from tests.properties import generated_commands as generated
 from tests.properties.book_model import Book, Leg
 from tests.properties.profiles import in_memory
@@ -151,7 +153,7 @@ class LedgerMachine(RuleBasedStateMachine):
             Entry.model_validate({"account": address, "direction": direction, "amount": amount})
             for address, direction, amount in legs
         )
-        return PostTransaction(CONTEXT, book, operation, entries, Description())
+        return PostTransaction(CONTEXT, book, operation, Description(), entries)
 
     def agree(self, book: str, key: str, legs: list[Leg]) -> None:
         """The ledger answers as the model does, and a known key as it did the first time."""

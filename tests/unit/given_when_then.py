@@ -8,13 +8,15 @@ from typing import Any
 from domain.accounts import AccountOpened
 from domain.addresses import account_stream, ledger_stream
 from domain.commands import Command, Outcome
+from domain.entries import Entry
 from domain.errors import LedgerError
 from domain.events import Context, Envelope, Event, State
 from domain.ledgers import AssetRegistered, LedgerOpened
 from domain.money import Direction, split_asset
 from domain.operations import Operation, operation_id
+from domain.postings import PostTransaction
 from domain.times import Instant
-from domain.transactions import Description, Entry, PostTransaction
+from domain.transactions import Description
 from tests.unit.journal_in_memory import JournalInMemory
 
 LONG_AGO: Instant = "2026-01-01T00:00:00.000000Z"
@@ -145,4 +147,4 @@ def a_posting(
 ) -> PostTransaction:
     """A keyed request to post entries."""
     operation = Operation(key, operation_id(ledger, key), fingerprint)
-    return PostTransaction(CONTEXT, ledger, operation, entries, description or Description(), effective_at)
+    return PostTransaction(CONTEXT, ledger, operation, description or Description(), entries, effective_at)

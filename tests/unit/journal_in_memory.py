@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from domain.aggregates import evolve
-from domain.commands import Command, Outcome
+from domain.commands import Command, Outcome, envelope_of
 from domain.events import Envelope, Event, Recorded, State
 from domain.times import Instant
 
@@ -31,7 +31,9 @@ class JournalInMemory:
 
     def perform(self, command: Command, now: Instant) -> Outcome:
         """Decide a command and record what follows, or raise its refusal."""
-        named = set(command.streams())
+        named = {*command.streams()} | ({command.own_stream} if command.own_stream else set())
+        if command.following_streams is not None:
+            named |= {*command.following_streams(self.states.get)}
 
         def read(stream: str) -> State:
             # The real journal loads only what a command names: reading anything else would fail there.
@@ -40,19 +42,6 @@ class JournalInMemory:
 
         decision = command.decide(read, now)
         self.append(decision.events, envelope_of(command, now))
-        state = self.states[decision.stream]
-        position = state.position if decision.replayed else self.head
-        return Outcome(state, bool(decision.events), decision.replayed, position)
-
-
-def envelope_of(command: Command, now: Instant) -> Envelope:
-    """Return the circumstances that a command's events are recorded with."""
-    actor, correlation_id, traceparent = command.context
-    return Envelope(
-        recorded_at=now,
-        actor=actor,
-        correlation_id=correlation_id,
-        causation_id=command.causation_id,
-        idempotency_key=command.idempotency_key,
-        traceparent=traceparent,
-    )
+        if (first_answer := decision.first_answer) is not None:
+            return Outcome(first_answer, False, True, first_answer.position)
+        return Outcome(self.states.get(decision.stream), bool(decision.events), False, self.head)

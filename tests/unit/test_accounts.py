@@ -17,6 +17,7 @@ from domain.accounts import (
     existing_account,
     posting_refusal,
 )
+from domain.commands import envelope_of
 from domain.errors import (
     AccountClosed,
     AccountExists,
@@ -117,8 +118,9 @@ class TestOpening:
         given(*a_ledger(name="other")).when(opened()).then_refused(LedgerNotFound)
 
     def test_it_needs_no_key_and_is_caused_by_the_conversation(self) -> None:
-        assert opened().idempotency_key is None
-        assert opened().causation_id == CONTEXT.correlation_id
+        envelope = envelope_of(opened(), NOW)
+        assert envelope.idempotency_key is None
+        assert envelope.causation_id == CONTEXT.correlation_id
 
 
 class TestChanging:
@@ -217,8 +219,9 @@ class TestChanging:
         command = ChangeAccount(CONTEXT, "main", "alice")
         for field in (command.metadata, command.min_balance, command.max_balance):
             assert isinstance(field, EllipsisType)
-        assert command.idempotency_key is None
-        assert command.causation_id == CONTEXT.correlation_id
+        envelope = envelope_of(command, NOW)
+        assert envelope.idempotency_key is None
+        assert envelope.causation_id == CONTEXT.correlation_id
 
 
 def account(

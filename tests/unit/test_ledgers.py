@@ -2,6 +2,7 @@
 
 import pytest
 
+from domain.commands import envelope_of
 from domain.errors import AssetScaleConflict, LedgerExists, LedgerNotFound
 from domain.ledgers import AssetRegistered, Ledger, LedgerOpened, OpenLedger, existing_ledger, register_asset
 from tests.unit.given_when_then import CONTEXT, NOW, a_ledger, given
@@ -33,8 +34,9 @@ def test_ledgers_do_not_know_each_other() -> None:
 
 def test_opening_needs_no_key_and_is_caused_by_the_conversation() -> None:
     command = OpenLedger(CONTEXT, "main", {})
-    assert command.idempotency_key is None
-    assert command.causation_id == CONTEXT.correlation_id
+    envelope = envelope_of(command, NOW)
+    assert envelope.idempotency_key is None
+    assert envelope.causation_id == CONTEXT.correlation_id
 
 
 def folded(*assets: str) -> Ledger:

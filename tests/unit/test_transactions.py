@@ -8,6 +8,8 @@ import pytest
 
 from domain.accounts import EntriesPosted
 from domain.addresses import account_stream
+from domain.commands import envelope_of
+from domain.entries import MAX_ENTRIES, MIN_ENTRIES, Entry, PostedEntry
 from domain.errors import (
     RULE_PRECEDENCE,
     AccountClosed,
@@ -22,13 +24,9 @@ from domain.errors import (
     TransactionNotFound,
     UnbalancedTransaction,
 )
-from domain.money import MAX_AMOUNT, Direction
+from domain.money import MAX_AMOUNT
 from domain.transactions import (
-    MAX_ENTRIES,
-    MIN_ENTRIES,
     Description,
-    Entry,
-    PostedEntry,
     Related,
     TransactionPosted,
     TransactionRejected,
@@ -63,11 +61,13 @@ def posted_to(address: str, debits: int, credits: int) -> tuple[str, EntriesPost
     return account_stream("main", address), event
 
 
-def posted_entry(
-    entry: Entry, balance_after: int, asset: str = "USD/2", normal_side: Direction = "credit"
-) -> PostedEntry:
+def posted_entry(entry: Entry, balance_after: int, debits_after: int) -> PostedEntry:
     return PostedEntry(
-        **entry.model_dump(), asset=asset, normal_side=normal_side, balance_after=balance_after
+        **entry.model_dump(),
+        asset="USD/2",
+        normal_side="credit",
+        balance_after=balance_after,
+        debits_after=debits_after,
     )
 
 
@@ -82,8 +82,8 @@ class TestPosting:
                 TransactionPosted(
                     fingerprint="fingerprint-1",
                     entries=(
-                        posted_entry(debit("alice", 1050), -1050),
-                        posted_entry(credit("bob", 1050), 1050),
+                        posted_entry(debit("alice", 1050), -1050, 1050),
+                        posted_entry(credit("bob", 1050), 1050, 0),
                     ),
                     effective_at=NOW,
                 ),
@@ -147,7 +147,8 @@ class TestPosting:
 
     def test_its_causation_is_its_operation(self) -> None:
         command = a_posting(debit("alice", 1), credit("bob", 1))
-        assert command.causation_id == ID and command.idempotency_key == "key-1"
+        envelope = envelope_of(command, NOW)
+        assert envelope.causation_id == ID and envelope.idempotency_key == "key-1"
 
     @pytest.mark.parametrize("count", [MIN_ENTRIES, 3, MAX_ENTRIES])
     def test_it_may_have_many_entries(self, count: int) -> None:
@@ -246,6 +247,8 @@ class TestRefusal:
                     effective_at="2026-11-30T00:00:00.000000Z",
                     code="insufficient_funds",
                     detail=InsufficientFunds.explanation(),
+                    expires_at=None,
+                    related_id=None,
                     reference="order-1",
                     description="two teas",
                     metadata={"till": "7"},

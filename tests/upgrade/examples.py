@@ -4,12 +4,39 @@ When `class_version` of a type is raised, change its example to the new form; th
 golden file. When the form of a snapshot changes, its topic does.
 """
 
-from domain.accounts import Account, AccountOpened, EntriesPosted, LimitsChanged, MetadataChanged
+from typing import Any
+
+from domain.accounts import (
+    Account,
+    AccountOpened,
+    Closed,
+    EntriesHeld,
+    EntriesPosted,
+    EntriesReleased,
+    EntriesSettled,
+    Frozen,
+    LimitsChanged,
+    MetadataChanged,
+    Unfrozen,
+)
+from domain.entries import Entry, PostedEntry
 from domain.events import Envelope, Event
 from domain.journal.snapshots import ACCOUNT_TOPIC
 from domain.ledgers import AssetRegistered, LedgerOpened
 from domain.money import MAX_AMOUNT
-from domain.transactions import Entry, PostedEntry, TransactionPosted, TransactionRejected
+from domain.transactions import (
+    Expired,
+    ReversalPosted,
+    Reversed,
+    Settled,
+    SettlementPosted,
+    TransactionAccepted,
+    TransactionHeld,
+    TransactionPosted,
+    TransactionRejected,
+    Voided,
+    VoidRecorded,
+)
 
 ENVELOPE = Envelope(
     recorded_at="2026-11-23T20:00:00.000000Z",
@@ -27,52 +54,74 @@ _OPENED = AccountOpened(
     asset="USD/2", normal_side="credit", min_balance=0, max_balance=None, metadata={"note": WORDS}
 )
 
+_ID = "0b2f6c1e-6d9e-5f2d-8cf6-2d1a6d6d7a3e"
+_LATER = "2026-11-30T00:00:00.000000Z"
+_ASKED: dict[str, Any] = {
+    "fingerprint": "7eed1162339d6dafd4762cc2981706e9a26f02535450c43dc00c4ff41d835700",
+    "reference": "order-1",
+    "description": WORDS,
+    "metadata": {"till": "7"},
+}
+_ENTRIES = (
+    Entry(account="users:alice:wallet", direction="debit", amount=1050),
+    Entry(account="cash", direction="credit", amount=1050),
+)
+_POSTED_ENTRIES = (
+    PostedEntry(
+        account="users:alice:wallet",
+        direction="debit",
+        amount=1050,
+        asset="USD/2",
+        normal_side="credit",
+        balance_after=-1050,
+        debits_after=MAX_AMOUNT,
+    ),
+    PostedEntry(
+        account="cash",
+        direction="credit",
+        amount=1050,
+        asset="USD/2",
+        normal_side="debit",
+        balance_after=0,
+        debits_after=1050,
+    ),
+)
+
 EVENTS: tuple[Event, ...] = (
     LedgerOpened(metadata={"note": WORDS}),
     AssetRegistered(code="USD", scale=2),
     _OPENED,
-    EntriesPosted(transaction_id="0b2f6c1e-6d9e-5f2d-8cf6-2d1a6d6d7a3e", debits=MAX_AMOUNT, credits=0),
+    EntriesPosted(transaction_id=_ID, debits=MAX_AMOUNT, credits=0),
+    EntriesHeld(transaction_id=_ID, debits=MAX_AMOUNT, credits=0),
+    EntriesSettled(
+        transaction_id=_ID, hold_id=_ID, held_debits=MAX_AMOUNT, held_credits=0, debits=1050, credits=0
+    ),
+    EntriesReleased(hold_id=_ID, debits=MAX_AMOUNT, credits=0),
     LimitsChanged(min_balance=-MAX_AMOUNT, max_balance=None),
     MetadataChanged(metadata={"note": WORDS}),
-    TransactionPosted(
-        fingerprint="7eed1162339d6dafd4762cc2981706e9a26f02535450c43dc00c4ff41d835700",
-        entries=(
-            PostedEntry(
-                account="users:alice:wallet",
-                direction="debit",
-                amount=1050,
-                asset="USD/2",
-                normal_side="credit",
-                balance_after=-1050,
-            ),
-            PostedEntry(
-                account="cash",
-                direction="credit",
-                amount=1050,
-                asset="USD/2",
-                normal_side="debit",
-                balance_after=0,
-            ),
-        ),
-        effective_at="2026-11-30T00:00:00.000000Z",
-        reference="order-1",
-        description=WORDS,
-        metadata={"till": "7"},
-    ),
+    Frozen(reason=WORDS),
+    Unfrozen(reason=WORDS),
+    Closed(reason=WORDS),
+    TransactionPosted(entries=_POSTED_ENTRIES, effective_at=_LATER, **_ASKED),
+    SettlementPosted(settles=_ID, entries=_POSTED_ENTRIES, effective_at=_LATER, **_ASKED),
+    ReversalPosted(reverses=_ID, entries=_POSTED_ENTRIES, effective_at=_LATER, **_ASKED),
+    TransactionHeld(entries=_ENTRIES, effective_at=_LATER, expires_at=_LATER, **_ASKED),
+    VoidRecorded(voids=_ID, entries=_ENTRIES, effective_at=_LATER, **_ASKED),
+    TransactionAccepted(entries=_ENTRIES, pending=True, effective_at=_LATER, expires_at=_LATER, **_ASKED),
     TransactionRejected(
-        fingerprint="7eed1162339d6dafd4762cc2981706e9a26f02535450c43dc00c4ff41d835700",
-        kind="posting",
-        entries=(
-            Entry(account="users:alice:wallet", direction="debit", amount=1050),
-            Entry(account="cash", direction="credit", amount=1050),
-        ),
-        effective_at="2026-11-30T00:00:00.000000Z",
+        kind="reversal",
+        entries=_ENTRIES,
+        effective_at=_LATER,
         code="insufficient_funds",
         detail="The transaction would lower an account's available amount to below its min_balance.",
-        reference="order-1",
-        description=WORDS,
-        metadata={"till": "7"},
+        expires_at=_LATER,
+        related_id=_ID,
+        **_ASKED,
     ),
+    Settled(settled_by=_ID),
+    Voided(voided_by=_ID),
+    Expired(),
+    Reversed(reversed_by=_ID, amount=MAX_AMOUNT),
 )
 
 SNAPSHOTS: dict[str, Account] = {

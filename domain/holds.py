@@ -1,0 +1,201 @@
+"""Holds: settled in whole or in part, voided, or expired; once, by whichever comes first.
+
+What is pending moves to posted, or is released. Its accounts were judged when the hold was made and are not judged
+again, but a frozen account refuses everything but voids and expiries (the contract, Transactions).
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from domain.accounts import EntriesReleased, EntriesSettled, status_refusal
+from domain.addresses import account_stream, ledger_stream, transaction_stream
+from domain.commands import Decision, Read
+from domain.entries import Entry, Totals, entry_totals, posted_entries, require_balance, scaled
+from domain.errors import (
+    AmountExceedsHold,
+    HoldExpired,
+    HoldNotPending,
+    InvalidRequest,
+    RuleRefusal,
+    first_of,
+)
+from domain.events import Context, Event, State
+from domain.times import Instant
+from domain.transactions import (
+    Expired,
+    Keyed,
+    Settled,
+    SettlementPosted,
+    Transaction,
+    Voided,
+    VoidRecorded,
+    existing_transaction,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OnTransaction(Keyed):
+    """A keyed request that names a transaction made before."""
+
+    named_id: str
+
+    @property
+    def named_stream(self) -> str:
+        """The stream of the transaction named."""
+        return transaction_stream(self.ledger, self.named_id)
+
+    def streams(self) -> Sequence[str]:
+        """Return the streams of the ledger and of the transaction named."""
+        return (ledger_stream(self.ledger), self.named_stream)
+
+    def following_streams(self, read: Read) -> Sequence[str]:
+        """Return the streams of the accounts of the transaction named."""
+        return account_streams(read(self.named_stream))
+
+
+@dataclass(frozen=True, slots=True)
+class SettleHold(OnTransaction):
+    """Post a hold once: all of it, an `amount` of one that has two entries, or parts, `entries`; release the rest."""
+
+    amount: int | None = None
+    entries: tuple[Entry, ...] | None = None
+
+    def decide_new(self, read: Read, now: Instant) -> Decision:
+        """Post the parts and release the rest, or record the refusal.
+
+        Raises, in this order, `TransactionNotFound`, `InvalidRequest` for parts that do not fit the hold, and
+        `UnbalancedTransaction`.
+        """
+        hold = existing_transaction(read(self.named_stream))
+        parts = self._parts(hold)
+        held, settled = entry_totals(self.ledger, hold.entries, read), entry_totals(self.ledger, parts, read)
+        require_balance(settled)
+        of_accounts = [status_refusal(account) for account, _, _ in held.values()]
+        refusal = first_of([hold_refusal(hold, now), *of_accounts, _excess(parts, hold.entries)])
+        if refusal is not None:
+            return self.rejected("settlement", refusal, parts, now, related_id=hold.id)
+        own = SettlementPosted(
+            settles=hold.id, entries=posted_entries(parts, settled), effective_at=now, **self.described()
+        )
+        return Decision(
+            [
+                *self._moves(held, settled),
+                (self.named_stream, Settled(settled_by=self.operation.id)),
+                (self.own_stream, own),
+            ],
+            self.own_stream,
+        )
+
+    def _parts(self, hold: Transaction) -> tuple[Entry, ...]:
+        """Return the entries to post; raise `InvalidRequest` if the hold does not have the like."""
+        if self.amount is not None:
+            return with_amount(hold.entries, self.amount)
+        if self.entries is None:
+            return hold.entries
+        sides = {(entry.account, entry.direction) for entry in hold.entries}
+        for number, entry in enumerate(self.entries):
+            if (entry.account, entry.direction) not in sides:
+                raise InvalidRequest(
+                    f"/entries/{number}", "the hold has no entry of this account and direction"
+                )
+        return self.entries
+
+    def _moves(self, held: Totals, settled: Totals) -> list[tuple[str, Event]]:
+        events: list[tuple[str, Event]] = []
+        for address, (_, held_debits, held_credits) in held.items():
+            _, debits, credits = settled.get(address, (None, 0, 0))
+            moved = EntriesSettled(
+                transaction_id=self.operation.id,
+                hold_id=self.named_id,
+                held_debits=held_debits,
+                held_credits=held_credits,
+                debits=debits,
+                credits=credits,
+            )
+            events.append((account_stream(self.ledger, address), moved))
+        return events
+
+
+@dataclass(frozen=True, slots=True)
+class VoidHold(OnTransaction):
+    """Release a hold; the void's own transaction shows the entries released."""
+
+    def decide_new(self, read: Read, now: Instant) -> Decision:
+        """Release the hold, or record the refusal; raise `TransactionNotFound`."""
+        hold = existing_transaction(read(self.named_stream))
+        if (refusal := hold_refusal(hold, now)) is not None:
+            return self.rejected("void", refusal, hold.entries, now, related_id=hold.id)
+        own = VoidRecorded(voids=hold.id, entries=hold.entries, effective_at=now, **self.described())
+        voided = (self.named_stream, Voided(voided_by=self.operation.id))
+        return Decision([*_releases(hold, read), voided, (self.own_stream, own)], self.own_stream)
+
+
+@dataclass(frozen=True, slots=True)
+class ExpireHold:
+    """Release a hold whose time is over, if it still is pending; once, however often this is asked for."""
+
+    context: Context
+    ledger: str
+    hold_id: str
+
+    operation: ClassVar[None] = None
+    own_stream: ClassVar[None] = None
+
+    def streams(self) -> Sequence[str]:
+        """Return the stream of the hold."""
+        return (transaction_stream(self.ledger, self.hold_id),)
+
+    def following_streams(self, read: Read) -> Sequence[str]:
+        """Return the streams of the hold's accounts."""
+        return account_streams(read(transaction_stream(self.ledger, self.hold_id)))
+
+    def decide(self, read: Read, now: Instant) -> Decision:
+        """Release the hold if its time is over; raise `TransactionNotFound`."""
+        stream = transaction_stream(self.ledger, self.hold_id)
+        hold = existing_transaction(read(stream))
+        if hold.status != "pending" or not hold.has_expired(now):
+            return Decision((), stream)
+        return Decision([*_releases(hold, read), (stream, Expired())], stream)
+
+
+def account_streams(state: State) -> Sequence[str]:
+    """Return the streams of the accounts of a transaction, none where there is no transaction."""
+    if not isinstance(state, Transaction):
+        return ()
+    return [account_stream(state.ledger, entry.account) for entry in state.entries]
+
+
+def hold_refusal(hold: Transaction, now: Instant) -> type[RuleRefusal] | None:
+    """Return why a transaction cannot be settled or voided as a hold, None if it can."""
+    if hold.has_expired(now):
+        return HoldExpired
+    return None if hold.status == "pending" else HoldNotPending
+
+
+def with_amount(entries: Sequence[Entry], amount: int) -> tuple[Entry, ...]:
+    """Return the two entries of a transaction with another amount; raise `InvalidRequest` if it has more."""
+    if len(entries) != 2:
+        raise InvalidRequest("/amount", "an amount is taken only where the transaction has two entries")
+    return scaled(entries, amount)
+
+
+def _excess(parts: Sequence[Entry], held: Sequence[Entry]) -> type[RuleRefusal] | None:
+    left: Counter[tuple[str, str]] = Counter()
+    for entry in held:
+        left[entry.account, entry.direction] += entry.amount
+    for entry in parts:
+        left[entry.account, entry.direction] -= entry.amount
+    return AmountExceedsHold if min(left.values()) < 0 else None
+
+
+def _releases(hold: Transaction, read: Read) -> list[tuple[str, Event]]:
+    totals = entry_totals(hold.ledger, hold.entries, read)
+    return [
+        (
+            account_stream(hold.ledger, address),
+            EntriesReleased(hold_id=hold.id, debits=debits, credits=credits),
+        )
+        for address, (_, debits, credits) in totals.items()
+    ]
