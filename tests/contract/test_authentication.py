@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from pydantic import SecretStr
 
-from api import security
+from api import key_ring
 from api.security import ensure_bootstrap_key
 from domain.journal.database import Database
 from tests.contract.conftest import KEY, Book, Keys, code_of, pointers_of, transfer_body
@@ -161,7 +161,7 @@ def test_a_revoked_key_is_none(keys: Keys, client: httpx2.Client) -> None:
 def test_a_key_revoked_elsewhere_is_believed_no_longer_than_it_says(
     served: Any, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(security, "KNOWN_FOR_SECONDS", 0.0)
+    monkeypatch.setattr(key_ring, "KNOWN_FOR_SECONDS", 0.0)
     made = keys.make("operator", ledgers=[])
     with_key = keys.client_with(made["key"])
     assert with_key.get("/v1/keys").status_code == 200
