@@ -1,8 +1,9 @@
 """Who may call: keys to the API, their roles, and the ledgers that each is granted.
 
 Only a hash of a key is kept. Keys made here are 256 random bits, so one round of SHA-256 hides them; a configured key
-is the operator's own to choose well. Keys are looked up by their digest and never compared themselves, so that the time
-it takes says nothing of any key: who does not know a key cannot choose its digest.
+is the operator's own to choose well. Keys are never compared, they are looked up by their digest, in an index here and
+in a dictionary in `KeyRing`. The time of that could at most show, to who tries keys without end, how a digest begins;
+there is no way from a digest to a random key, so nobody can feel their way to one byte by byte.
 
 The functions work on a connection, and so serve the API and the command line alike.
 """

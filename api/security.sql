@@ -33,8 +33,7 @@ SELECT %(id)s, name, roles, ledgers, %(key_sha256)s FROM old
 RETURNING id, name, roles, ledgers, created_at, valid_until;
 
 -- name: find
--- How far the comparison of digests goes may show in its time, and tells nothing: to steer it one would have to know
--- what hashes to which digest, so nobody can feel their way to a key byte by byte.
+-- By the index on digests: its time depends on them alone, and they tell nothing of the keys (security.py).
 SELECT id, name, roles, ledgers, created_at, valid_until FROM valid_api_keys WHERE key_sha256 = %(key_sha256)s;
 
 -- name: look_at
