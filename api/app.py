@@ -14,10 +14,10 @@ from starlette.types import Receive, Scope, Send
 from api.connections import POOL_SIZE
 from api.dispatch import Dispatch
 from api.edge import Edge
+from api.key_ring import KeyRing
 from api.metrics import Metrics
 from api.openapi import complete
 from api.routes import ENDPOINTS
-from api.security import KeyRing
 from api.service import Service
 from api.settings import Settings
 from api.writer import Writer

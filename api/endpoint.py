@@ -98,7 +98,9 @@ class Endpoint(APIRoute):
         names: dict[str, str] = scope["path_params"]
         caller = NOBODY
         if declared.roles:
-            scope["caller"] = caller = await self._caller(service, visit, names)
+            # Known before it is allowed: a denial is logged with its actor.
+            scope["caller"] = caller = await _caller(service, visit)
+            self._allow(caller, names)
         if declared.writes:
             service.writer.require_room()
         bytes_sent = await read_body(receive, visit.headers) if declared.body else b""
@@ -112,21 +114,13 @@ class Endpoint(APIRoute):
         path, headers = scope["path"], visit.headers
         return Asked(service, caller, context, path, names, headers, query, body, sent, key, place, listed)
 
-    async def _caller(self, service: Service, visit: Visit, names: Mapping[str, str]) -> Key:
-        scheme, _, key = visit.headers.get(b"authorization", b"").decode("latin-1").partition(" ")
-        if scheme.lower() != "bearer" or not key:
-            raise Unauthenticated(headers={"WWW-Authenticate": 'Bearer realm="tallystick"'})
-        caller = await service.keys.find(key.strip())
-        if caller is None:
-            challenge = 'Bearer realm="tallystick", error="invalid_token"'
-            raise Unauthenticated("This key is not valid.", headers={"WWW-Authenticate": challenge})
+    def _allow(self, caller: Key, names: Mapping[str, str]) -> None:
         if self.declared.roles.isdisjoint(caller.roles):
             raise Forbidden("The key has none of the roles that may do this.")
         if self.declared.names_ledger and not caller.may_use(names["ledger"]):
             raise Forbidden("The key was not granted this ledger.")
         if self.declared.every_ledger and caller.granted is not None:
             raise Forbidden("This needs a key that was granted every ledger.")
-        return caller
 
     def _page(self, path: str, given: Mapping[str, str]) -> tuple[str, Any]:
         assert self._place is not None
@@ -139,6 +133,17 @@ class Endpoint(APIRoute):
             return self.declared.query.model_validate(given)
         except ValidationError as error:
             raise InvalidShape(query_errors(error)) from None
+
+
+async def _caller(service: Service, visit: Visit) -> Key:
+    scheme, _, key = visit.headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+    if scheme.lower() != "bearer" or not key:
+        raise Unauthenticated(headers={"WWW-Authenticate": 'Bearer realm="tallystick"'})
+    caller = await service.keys.find(key.strip())
+    if caller is None:
+        challenge = 'Bearer realm="tallystick", error="invalid_token"'
+        raise Unauthenticated("This key is not valid.", headers={"WWW-Authenticate": challenge})
+    return caller
 
 
 def _parsed(body: bytes, visit: Visit) -> Any:

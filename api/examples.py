@@ -106,7 +106,8 @@ OPERATION: dict[str, Any] = {
 KEY_REQUEST: dict[str, Any] = {"name": "shop", "roles": ["client"], "ledgers": ["main"]}
 KEY_ID = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff"
 NEW_KEY: dict[str, Any] = {"id": KEY_ID, **KEY_REQUEST, "key": "tk_…"}
-KEY: dict[str, Any] = {"id": KEY_ID, **KEY_REQUEST, "created_at": _TIME}
+ROTATION: dict[str, Any] = {"overlap_seconds": 3600}
+KEY: dict[str, Any] = {"id": KEY_ID, **KEY_REQUEST, "created_at": _TIME, "valid_until": None}
 
 PROJECTION: dict[str, Any] = {
     "name": "balances",

@@ -86,6 +86,8 @@ def documentation(declared: Declaration, serve: Callable[..., Any]) -> dict[str,
         "x-consistency": declared.consistency.described,
         "parameters": list(_parameters(declared)),
         "security": [] if declared.is_public else [{"key": []}],
+        # Those that may call; one of them is enough.
+        "x-roles": sorted(declared.roles),
     }
     first, *_ = declared.returns
     return {

@@ -102,6 +102,14 @@ class MethodNotAllowed(HttpRefusal):
     status = 405
 
 
+class BootstrapKeyFixed(HttpRefusal):
+    """The bootstrap key is the environment's, so it is not rotated here: start the service with another
+    TALLYSTICK_BOOTSTRAP_KEY or, where none is configured, make other keys and revoke this one."""
+
+    code = "bootstrap_key_fixed"
+    status = 409
+
+
 class RequestTimeout(HttpRefusal):
     """The body of the request was not complete in time. Nothing was recorded."""
 

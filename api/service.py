@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, TypeVar
 from psycopg import Connection
 
 from api.connections import connected
+from api.key_ring import KeyRing
 from api.metrics import Metrics
-from api.security import KeyRing
 from api.writer import Writer
 from domain.ledger import Ledger
 from projections.positions import Waiter

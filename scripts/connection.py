@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from domain.journal.database import Database
@@ -27,3 +28,12 @@ def connected(settings: "Settings") -> Iterator[Database]:
             yield Database(url, settings.schema_)
     except EmbeddedPostgresError as error:
         fail(str(error))
+
+
+def existing(data_dir: Path) -> Path:
+    """Return a data directory; where there is none, says so and exits 1, lest one be made by what only looks at it."""
+    from scripts.serve import fail
+
+    if not data_dir.is_dir():
+        fail(f"there is no data directory {data_dir}; name it by --data-dir, or a database by --database-url")
+    return data_dir

@@ -15,6 +15,7 @@ from domain.journal.database import Database
 from projections import install
 from projections.rebuild import Outcome, RebuildRefused, discard, rebuild
 from projections.register import PROJECTIONS
+from scripts.connection import existing
 from scripts.embedded_postgres import EmbeddedPostgresError, attached
 from scripts.workers import COLLECT_AFTER_OBJECTS
 
@@ -50,7 +51,7 @@ def replay(
     gc.set_threshold(COLLECT_AFTER_OBJECTS)
     with ExitStack() as stack:
         try:
-            url = database_url or stack.enter_context(attached(_existing(data_dir)))
+            url = database_url or stack.enter_context(attached(existing(data_dir)))
             database = Database(url, schema)
             install(database)
             if discard_unfinished:
@@ -66,14 +67,6 @@ def replay(
     _tell(outcome, accept_difference)
     if not outcome.switched:
         raise typer.Exit(1)
-
-
-def _existing(data_dir: Path) -> Path:
-    if not data_dir.is_dir():
-        _fail(
-            f"There is no data directory {data_dir}; name it by --data-dir, or a database by --database-url."
-        )
-    return data_dir
 
 
 def _fail(message: str) -> NoReturn:

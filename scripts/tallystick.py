@@ -10,6 +10,7 @@ COMMANDS = {
     "project": "scripts.project:project",
     "migrate": "scripts.migrate:migrate",
     "replay": "scripts.replay:replay",
+    "keys": "scripts.keys:keys",
     "bench": "scripts.bench.command:bench",
 }
 
@@ -22,8 +23,12 @@ def main() -> None:
     app.callback()(tallystick)
     called = [name for name in sys.argv[1:2] if name in COMMANDS]
     for name in called or COMMANDS:
-        module, function = COMMANDS[name].split(":")
-        app.command(name)(getattr(import_module(module), function))
+        module, attribute = COMMANDS[name].split(":")
+        command = getattr(import_module(module), attribute)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
     app()
 
 

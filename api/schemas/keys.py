@@ -6,7 +6,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from api.schemas.common import ListQuery, Request
-from api.security import Key, Role
+from api.security import MAX_OVERLAP_SECONDS, Key, Role
 from domain.addresses import LEDGER_PATTERN
 from domain.times import Instant
 
@@ -21,18 +21,25 @@ class KeyRequest(Request):
     ledgers: Annotated[list[GrantedLedger], Field(max_length=1000)] = Field(default_factory=list)
 
 
+class Rotation(Request):
+    """A key to replace by a new one, the old one being valid for the overlap."""
+
+    overlap_seconds: Annotated[int, Field(ge=0, le=MAX_OVERLAP_SECONDS)] = 0
+
+
 class KeysQuery(ListQuery):
     """The list of valid keys, by when they were made."""
 
 
 class KeyBody(TypedDict):
-    """A key, without the key itself."""
+    """A key, without the key itself; `valid_until` is null if it has no end."""
 
     id: str
     name: str
     roles: list[str]
     ledgers: list[str]
     created_at: Instant
+    valid_until: Instant | None
 
 
 class NewKeyBody(TypedDict):
@@ -53,4 +60,16 @@ def key_body(key: Key) -> KeyBody:
         "roles": list(key.roles),
         "ledgers": list(key.ledgers),
         "created_at": key.created_at,
+        "valid_until": key.valid_until,
+    }
+
+
+def new_key_body(made: Key, key: str) -> NewKeyBody:
+    """Return a key just made as it is shown this once."""
+    return {
+        "id": str(made.id),
+        "name": made.name,
+        "roles": list(made.roles),
+        "ledgers": list(made.ledgers),
+        "key": key,
     }

@@ -119,6 +119,7 @@ STATUSES = {
     "account_closed": 409,
     "account_frozen": 409,
     "amount_overflow": 409,
+    "bootstrap_key_fixed": 409,
     "insufficient_funds": 409,
     "balance_limit_exceeded": 409,
     "projection_behind": 503,
