@@ -31,14 +31,19 @@ class Prefer(NamedTuple):
     """What a Prefer header asks for that is understood here (RFC 7240)."""
 
     wait_seconds: float = DEFAULT_WAIT_SECONDS
+    respond_async: bool = False
 
 
 _WAIT = re.compile(r'\s*wait\s*=\s*"?(-?\d{1,9}(?:\.\d{1,9})?)"?\s*(?:;.*)?', re.IGNORECASE)
 
+_ASYNC = re.compile(r"respond-async\s*(?:;.*)?", re.IGNORECASE)
+
 
 def preferences(header: bytes | None) -> Prefer:
     """Return the preferences; what is not understood is ignored, as RFC 7240 §2 has it. The first wait counts."""
-    for preference in (header or b"").decode("latin-1").split(","):
-        if found := _WAIT.fullmatch(preference):
-            return Prefer(min(max(float(found[1]), 0.0), MAX_WAIT_SECONDS))
-    return Prefer()
+    if header is None:
+        return Prefer()
+    named = [preference.strip() for preference in header.decode("latin-1").split(",")]
+    waits = [float(found[1]) for preference in named if (found := _WAIT.fullmatch(preference))]
+    wait_seconds = min(max(waits[0], 0.0), MAX_WAIT_SECONDS) if waits else DEFAULT_WAIT_SECONDS
+    return Prefer(wait_seconds, any(_ASYNC.fullmatch(preference) for preference in named))

@@ -9,6 +9,7 @@ from time import perf_counter
 from urllib.parse import unquote
 
 import structlog
+from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -99,7 +100,8 @@ def _refusal(error: Exception, scope: Scope, talk: Conversation) -> Answer:
     if status in (401, 403):
         _log.warning("denied", code=error.code, path=instance, method=scope["method"], **_ids(scope, talk))
     headers = {**headers_of(error), **_positions(error, scope)}
-    return Answer(status, problem_of(error, instance, talk.correlation_id), headers, MEDIA_TYPE)
+    body = to_json(problem_of(error, instance, talk.correlation_id))
+    return Answer(status, body, headers, MEDIA_TYPE)
 
 
 def _positions(error: LedgerError, scope: Scope) -> dict[str, str]:

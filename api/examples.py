@@ -78,6 +78,29 @@ TRANSACTION: dict[str, Any] = {
     "position": 21,
 }
 
+_RELATED: dict[str, Any] = TRANSACTION["related"]
+SETTLEMENT: dict[str, Any] = {
+    **TRANSACTION,
+    "kind": "settlement",
+    "related": {**_RELATED, "settles": "4f1d3c5e-0f4a-5b8e-8a44-2c7d1f0b9e61"},
+}
+VOID: dict[str, Any] = {
+    **TRANSACTION,
+    "kind": "void",
+    "related": {**_RELATED, "voids": "4f1d3c5e-0f4a-5b8e-8a44-2c7d1f0b9e61"},
+}
+REVERSAL: dict[str, Any] = {
+    **TRANSACTION,
+    "kind": "reversal",
+    "entries": [{**ENTRIES[0], "direction": "credit"}, {**ENTRIES[1], "direction": "debit"}],
+    "related": {**_RELATED, "reverses": "4f1d3c5e-0f4a-5b8e-8a44-2c7d1f0b9e61"},
+}
+BATCH_REQUEST: dict[str, Any] = {
+    "mode": "atomic",
+    "transactions": [{"idempotency_key": "order-1", "entries": ENTRIES, "reference": "order-1"}],
+}
+BATCH: dict[str, Any] = {"results": [{"status": 201, "replayed": False, "transaction": TRANSACTION}]}
+
 STATEMENT_ENTRY: dict[str, Any] = {
     "transaction_id": TRANSACTION_ID,
     "kind": "posting",
@@ -102,6 +125,8 @@ OPERATION: dict[str, Any] = {
     "position": 21,
     "problem": None,
 }
+
+ACCEPTED_OPERATION: dict[str, Any] = {**OPERATION, "state": "accepted", "completed_at": None}
 
 KEY_REQUEST: dict[str, Any] = {"name": "shop", "roles": ["client"], "ledgers": ["main"]}
 KEY_ID = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff"

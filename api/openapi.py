@@ -72,6 +72,11 @@ HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "integer", "minimum": 0},
     },
     "ETag": {"description": "The version of what is shown, strong.", "schema": {"type": "string"}},
+    "Retry-After": {
+        "description": "After how many seconds asking again can make sense.",
+        "schema": {"type": "integer"},
+    },
+    "Preference-Applied": {"description": "`respond-async`.", "schema": {"type": "string"}},
     "Location": {"description": "The path of what was made.", "schema": {"type": "string"}},
     "Idempotent-Replayed": {
         "description": "`true` when this is the first answer again.",
@@ -203,6 +208,9 @@ def _parameters(declared: Declaration) -> Iterator[dict[str, Any]]:
         )
     if declared.if_match:
         yield _header("If-Match", "The ETag that the account must still have.", example='"3"')
+    if declared.is_deferrable:
+        words = "`respond-async`: accept the request durably, answer 202, and carry it out later."
+        yield _header("Prefer", words, example="respond-async")
     if declared.projected:
         yield _header(
             "Prefer", "`wait=S`: how long to wait for min_position, 0 to 30 seconds.", example="wait=5"
@@ -324,6 +332,14 @@ _PROBLEM_SCHEMA: dict[str, Any] = {
         "transaction_id": {
             "type": "string",
             "description": "With 409 on a keyed request: the recorded, rejected transaction.",
+        },
+        "index": {
+            "type": "integer",
+            "description": "With `batch_rejected`: which item failed first, counted from 0.",
+        },
+        "problem": {
+            "allOf": [{"$ref": "#/components/schemas/Problem"}],
+            "description": "With `batch_rejected`: the problem of that item.",
         },
         "reason": {"type": "string", "description": "With `journal_unavailable`."},
         "position": {"type": "integer", "description": "With `projection_behind`."},

@@ -8,8 +8,6 @@ its path and, for shape, the names of members.
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple
 
-from pydantic_core import to_json
-
 from domain.errors import (
     IdempotencyKeyReused,
     Invalid,
@@ -200,9 +198,9 @@ def problem(
     }
 
 
-def problem_of(error: LedgerError, instance: str, correlation_id: str) -> bytes:
-    """Return the body of the answer to a refused request."""
-    return to_json(problem(error.code, error.detail, instance, correlation_id, _members(error)))
+def problem_of(error: LedgerError, instance: str, correlation_id: str) -> dict[str, Any]:
+    """Return the problem that answers a refused request."""
+    return problem(error.code, error.detail, instance, correlation_id, _members(error))
 
 
 def headers_of(error: LedgerError) -> dict[str, str]:

@@ -51,14 +51,31 @@ class Writer:
         name = type(command).__name__
         try:
             outcome = await waiting
-        except LedgerError as refusal:
-            self._metrics.command(name, refusal.code)
-            raise
-        except Exception:
-            self._metrics.command(name, "error")
+        except Exception as error:
+            self._metrics.command(name, _word(error))
             raise
         self._metrics.command(name, _word(outcome))
         return outcome
+
+    async def try_out(self, command: Command) -> Outcome:
+        """Return what the outcome of a command would be, or raise what would refuse it; nothing is recorded."""
+        (result,) = await self.perform_together([command], dry_run=True)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    async def perform_together(
+        self, commands: Sequence[Command], *, all_or_none: bool = False, dry_run: bool = False
+    ) -> Sequence[Result]:
+        """Return the results of commands decided in order, once they are durable; see `GroupCommit.submit`."""
+        together: asyncio.Future[Sequence[Result]] = self._loop.create_future()
+        self._ledger.submit(
+            commands, partial(self._reply_together, together), all_or_none=all_or_none, dry_run=dry_run
+        )
+        results = await together
+        for command, result in zip(commands, results, strict=True):
+            self._metrics.command(type(command).__name__, _word(result))
+        return results
 
     def _submit(self) -> None:
         asked, self._asked = self._asked, []
@@ -72,6 +89,13 @@ class Writer:
         # In the writer's thread.
         self._loop.call_soon_threadsafe(self._deliver, answered, results)
 
+    def _reply_together(self, together: asyncio.Future[Sequence[Result]], results: Sequence[Result]) -> None:
+        def deliver() -> None:
+            if not together.done():  # its request was cancelled
+                together.set_result(results)
+
+        self._loop.call_soon_threadsafe(deliver)
+
     def _deliver(self, answered: Sequence[Waiting], results: Sequence[Result]) -> None:
         for waiting, result in zip(answered, results, strict=True):
             if waiting.done():  # its request was cancelled
@@ -82,7 +106,9 @@ class Writer:
                 waiting.set_result(result)
 
 
-def _word(outcome: Outcome) -> str:
+def _word(outcome: Result) -> str:
+    if isinstance(outcome, Exception):
+        return outcome.code if isinstance(outcome, LedgerError) else "error"
     if outcome.replayed:
         return "replayed"
     if getattr(outcome.state, "status", None) == "rejected":

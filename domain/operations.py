@@ -12,7 +12,9 @@ from uuid import NAMESPACE_URL
 
 _NAMESPACE = NAMESPACE_URL.bytes
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
-_KEY = re.compile(r"[!-.0-~]{1,255}")
+KEY_PATTERN = r"^[!-.0-~]{1,255}$"
+
+_KEY = re.compile(KEY_PATTERN[1:-1])
 
 
 class Operation(NamedTuple):

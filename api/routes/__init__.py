@@ -1,10 +1,24 @@
 """The routes, one module for each noun; `ENDPOINTS` are all of them, those most asked for first."""
 
-from api.routes import accounts, entries, health, keys, ledgers, operations, pages, projections, transactions
+from api.routes import (
+    account_status,
+    accounts,
+    entries,
+    health,
+    keys,
+    ledgers,
+    operations,
+    pages,
+    projections,
+    transaction_batches,
+    transactions,
+)
 
 ENDPOINTS = [
     *transactions.ENDPOINTS,
+    *transaction_batches.ENDPOINTS,
     *accounts.ENDPOINTS,
+    *account_status.ENDPOINTS,
     *entries.ENDPOINTS,
     *operations.ENDPOINTS,
     *ledgers.ENDPOINTS,

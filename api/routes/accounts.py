@@ -4,7 +4,8 @@ from functools import partial
 from typing import Any
 
 from api import examples
-from api.answers import HEAD, POSITION, Answer, etag, is_unchanged, json_answer, tags
+from api.account_answers import expected_version, shown
+from api.answers import HEAD, POSITION, Answer, etag, is_unchanged, json_answer
 from api.consistency import Consistency
 from api.declaration import CLIENT, READER, Declaration, NoQuery, Returns
 from api.endpoint import Asked, Endpoint
@@ -32,9 +33,6 @@ from domain.errors import (
 from projections.balances import list_accounts, read_account
 from projections.live import Reading
 
-# No account is ever at this version: events are counted from 1.
-_NO_VERSION = 0
-
 
 async def open_account(asked: Asked[NoQuery, AccountRequest]) -> Answer:
     """Open an account. The same opening attributes again answer 200 with the account as it is now."""
@@ -51,7 +49,7 @@ async def open_account(asked: Asked[NoQuery, AccountRequest]) -> Answer:
     command = OpenAccount(asked.context, asked.ledger, body.address, opening)
     outcome = await asked.service.writer.perform(command)
     location = f"/v1/ledgers/{asked.ledger}/accounts/{body.address}"
-    return _shown(outcome.state, outcome.position, 201 if outcome.recorded else 200, {"Location": location})
+    return shown(outcome.state, outcome.position, 201 if outcome.recorded else 200, {"Location": location})
 
 
 async def get_account(asked: Asked[AccountQuery, None]) -> Answer:
@@ -81,10 +79,10 @@ async def change_account(asked: Asked[NoQuery, AccountChange]) -> Answer:
     """Change limits or metadata. What is left out stays; `metadata` is replaced whole; no change records nothing."""
     ledger, address = asked.ledger, asked.names["address"]
     changes: dict[str, Any] = {name: getattr(asked.body, name) for name in asked.body.model_fields_set}
-    version = await _expected_version(asked, ledger, address)
+    version = await expected_version(asked, ledger, address)
     command = ChangeAccount(asked.context, ledger, address, **changes, if_version=version)
     outcome = await asked.service.writer.perform(command)
-    return _shown(outcome.state, outcome.position)
+    return shown(outcome.state, outcome.position)
 
 
 async def get_accounts(asked: Asked[AccountsQuery, None]) -> Answer:
@@ -106,37 +104,11 @@ async def get_accounts(asked: Asked[AccountsQuery, None]) -> Answer:
     return projected_page(asked, found, account_body, lambda account: account.address)
 
 
-async def _expected_version(asked: Asked[Any, Any], ledger: str, address: str) -> int | None:
-    """Return the version that If-Match names, None if it names none or any.
-
-    Of several tags, the one that is true now is taken; a tag that no account can have matches nothing.
-    """
-    header = asked.headers.get(b"if-match")
-    if header is None:
-        return None
-    given = tags(header.decode("latin-1"))
-    if given == ["*"]:
-        return None
-    if len(given) > 1:
-        account, _ = await asked.service.read(asked.service.ledger.account, ledger, address)
-        return account.version if etag(account.version) in given else _NO_VERSION
-    number = given[0][1:-1]
-    is_version = number.isascii() and number.isdigit() and len(number) < 19 and given[0] == etag(int(number))
-    return int(number) if is_version else _NO_VERSION
-
-
 def _unless_unchanged(asked: Asked[Any, Any], account: Account, headers: dict[str, str]) -> Answer:
     known = asked.headers.get(b"if-none-match")
     if known is not None and is_unchanged(known.decode("latin-1"), account.version):
         return Answer(304, headers={**headers, "ETag": etag(account.version)})
     return json_answer(200, account_body(account), {**headers, "ETag": etag(account.version)})
-
-
-def _shown(
-    account: Account, position: int, status: int = 200, headers: dict[str, str] | None = None
-) -> Answer:
-    all_headers = {POSITION: str(position), "ETag": etag(account.version), **(headers or {})}
-    return json_answer(status, account_body(account), all_headers)
 
 
 _SHOWN = Returns(200, "The account.", AccountBody, examples.ACCOUNT, ("ETag",))

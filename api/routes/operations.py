@@ -5,10 +5,9 @@ from api.answers import POSITION, Answer, json_answer
 from api.consistency import Consistency
 from api.declaration import READER, Declaration, NoQuery, Returns
 from api.endpoint import Asked, Endpoint
-from api.routes.transactions import rejection_problem
-from api.schemas.operations import OperationBody, State
+from api.schemas.operations import OperationBody
+from api.transaction_answers import operation_body
 from domain.errors import OperationUnknown
-from domain.transactions import Acceptance, Transaction
 
 
 async def get_operation(asked: Asked[NoQuery, None]) -> Answer:
@@ -19,29 +18,6 @@ async def get_operation(asked: Asked[NoQuery, None]) -> Answer:
     ledger = asked.service.ledger
     made, head = await asked.service.read(ledger.operation, asked.ledger, asked.names["key"])
     return json_answer(200, operation_body(made), {POSITION: str(head)})
-
-
-def operation_body(of: Transaction | Acceptance) -> OperationBody:
-    """Return what became of a keyed request, as the first answer to it showed it."""
-    made = of.as_first_answered()
-    state: State = "accepted"
-    completed_at, problem = None, None
-    if isinstance(made, Transaction):
-        state, completed_at = "completed", made.recorded_at
-        if made.rejection:
-            state, problem = "rejected", rejection_problem(made)
-    return {
-        "idempotency_key": made.idempotency_key,
-        "state": state,
-        "retry": "unnecessary",
-        "resource": f"/v1/ledgers/{made.ledger}/transactions/{made.id}",
-        "request_fingerprint": made.fingerprint,
-        "accepted_at": made.accepted_at,
-        "completed_at": completed_at,
-        "correlation_id": made.correlation_id,
-        "position": made.position,
-        "problem": problem,
-    }
 
 
 ENDPOINTS = [

@@ -1,50 +1,70 @@
-"""Transactions: post one, look at one."""
+"""Transactions: post one or make a hold, settle, void, reverse, look at one."""
 
 from typing import Any
 
-from pydantic_core import to_json
-
 from api import examples
-from api.answers import POSITION, REPLAYED, Answer, etag, is_unchanged, json_answer
+from api.answers import POSITION, Answer, etag, is_unchanged, json_answer
 from api.consistency import Consistency
 from api.declaration import CLIENT, READER, Declaration, NoQuery, Returns
 from api.endpoint import Asked, Endpoint
-from api.problems import MEDIA_TYPE, problem
-from api.schemas.transactions import TransactionBody, TransactionRequest, transaction_body
+from api.schemas.operations import OperationBody
+from api.schemas.transactions import (
+    ReverseRequest,
+    SettleRequest,
+    TransactionBody,
+    TransactionQuery,
+    TransactionRequest,
+    VoidRequest,
+    transaction_body,
+)
+from api.transaction_answers import answer
+from api.transaction_commands import on_transaction, operation_of, post
+from domain.commands import Command
 from domain.errors import (
     AccountClosed,
     AccountFrozen,
     AccountNotFound,
+    AmountExceedsHold,
+    AmountExceedsReversible,
     AmountOverflow,
     BalanceLimitExceeded,
+    HoldExpired,
+    HoldNotPending,
     InsufficientFunds,
+    LedgerError,
+    NotReversible,
     TransactionNotFound,
     UnbalancedTransaction,
 )
-from domain.operations import Operation, fingerprint, operation_id
-from domain.postings import PostTransaction
-from domain.transactions import Description, Transaction
+from domain.operations import Operation
+
+Body = SettleRequest | VoidRequest | ReverseRequest
 
 
-async def post_transaction(asked: Asked[NoQuery, TransactionRequest]) -> Answer:
-    """Post a transaction: for each asset, debits = credits. Either all of its entries are recorded or none.
+async def post_transaction(asked: Asked[TransactionQuery, TransactionRequest]) -> Answer:
+    """Post a transaction, or make a hold: for each asset, debits = credits. All of its entries are recorded or none.
 
-    A refusal by a business rule is recorded as well, and is the answer to the same request for ever.
+    A refusal by a business rule is recorded as well, and is the answer to the same request for ever. With
+    `Prefer: respond-async` the request is accepted durably, answered 202, and carried out by a worker.
     """
-    body, key = asked.body, asked.key
-    command = PostTransaction(
-        asked.context,
-        asked.ledger,
-        Operation(key, operation_id(asked.ledger, key), fingerprint("POST", asked.path, asked.sent)),
-        Description(reference=body.reference, description=body.description, metadata=body.metadata),
-        tuple(body.entries),
-        body.effective_at,
-    )
-    outcome = await asked.service.writer.perform(command)
-    headers = {POSITION: str(outcome.position)}
-    if outcome.replayed:
-        headers[REPLAYED] = "true"
-    return answered(outcome.state, headers)
+    respond_async = asked.prefer.respond_async and not asked.query.dry_run
+    command = post(asked.context, asked.ledger, _operation(asked), asked.body, respond_async=respond_async)
+    return await _perform(asked, command)
+
+
+async def settle_hold(asked: Asked[TransactionQuery, SettleRequest]) -> Answer:
+    """Post all or part of a hold, once; what is not posted is released. Limits are not judged again."""
+    return await _perform_on_transaction(asked)
+
+
+async def void_hold(asked: Asked[TransactionQuery, VoidRequest]) -> Answer:
+    """Release a hold."""
+    return await _perform_on_transaction(asked)
+
+
+async def reverse_transaction(asked: Asked[TransactionQuery, ReverseRequest]) -> Answer:
+    """Post the mirror of what remains of a posting or settlement, or of a part of it. Limits apply."""
+    return await _perform_on_transaction(asked)
 
 
 async def get_transaction(asked: Asked[NoQuery, None]) -> Answer:
@@ -58,37 +78,63 @@ async def get_transaction(asked: Asked[NoQuery, None]) -> Answer:
     return json_answer(200, transaction_body(transaction), headers)
 
 
-def answered(transaction: Transaction, headers: dict[str, str]) -> Answer:
-    """Return the answer to the keyed request that made a transaction, the same each time."""
-    if transaction.rejection is not None:
-        refusal = rejection_problem(transaction)
-        return Answer(refusal["status"], to_json(refusal), headers, MEDIA_TYPE)
-    location = f"/v1/ledgers/{transaction.ledger}/transactions/{transaction.id}"
-    headers |= {"ETag": etag(transaction.version), "Location": location}
-    return json_answer(201, transaction_body(transaction), headers)
+async def _perform_on_transaction(asked: Asked[TransactionQuery, Any]) -> Answer:
+    command = on_transaction(asked.context, asked.ledger, _operation(asked), asked.names["id"], asked.body)
+    return await _perform(asked, command)
 
 
-def rejection_problem(transaction: Transaction) -> Any:
-    """Return the problem that answers the request that made a rejected transaction, the first answer's own."""
-    assert transaction.rejection is not None
-    code, detail = transaction.rejection
-    members = {"transaction_id": transaction.id}
-    return problem(code, detail, request_path(transaction), transaction.correlation_id, members)
+async def _perform(asked: Asked[TransactionQuery, Any], command: Command) -> Answer:
+    writer = asked.service.writer
+    if asked.query.dry_run:
+        return answer(await writer.try_out(command))
+    return answer(await writer.perform(command))
 
 
-def request_path(transaction: Transaction) -> str:
-    """Return the path that the request for a transaction was sent to, or could have been instead of a batch."""
-    transactions = f"/v1/ledgers/{transaction.ledger}/transactions"
-    related = transaction.related
-    match transaction.kind:
-        case "settlement":
-            return f"{transactions}/{related.settles}/settle"
-        case "void":
-            return f"{transactions}/{related.voids}/void"
-        case "reversal":
-            return f"{transactions}/{related.reverses}/reverse"
-    return transactions
+def _operation(asked: Asked[Any, Any]) -> Operation:
+    return operation_of(asked.ledger, asked.key, asked.path, asked.sent)
 
+
+_MADE = ("ETag", "Location", "Idempotent-Replayed")
+_RULES_OF_ACCOUNTS: tuple[type[LedgerError], ...] = (
+    AmountOverflow,
+    InsufficientFunds,
+    BalanceLimitExceeded,
+)
+
+
+def _on_transaction(
+    verb: str,
+    operation_id: str,
+    summary: str,
+    body: type[Body],
+    example: Any,
+    request_example: Any,
+    problems: tuple[type[LedgerError], ...],
+) -> Declaration:
+    return Declaration(
+        "POST",
+        f"/v1/ledgers/{{ledger}}/transactions/{{id}}/{verb}",
+        operation_id,
+        "Transactions",
+        summary,
+        Consistency.LINEARIZABLE,
+        CLIENT,
+        (Returns(201, "The transaction that did so.", TransactionBody, example, _MADE),),
+        query=TransactionQuery,
+        body=body,
+        body_example=request_example,
+        is_keyed=True,
+        problems=(TransactionNotFound, *problems),
+    )
+
+
+_ACCEPTED = Returns(
+    202,
+    "The request is accepted, and not carried out yet.",
+    OperationBody,
+    examples.ACCEPTED_OPERATION,
+    ("Location", "Retry-After", "Preference-Applied", "Idempotent-Replayed"),
+)
 
 ENDPOINTS = [
     Endpoint(
@@ -97,29 +143,22 @@ ENDPOINTS = [
             "/v1/ledgers/{ledger}/transactions",
             "post_transaction",
             "Transactions",
-            "Post a transaction",
+            "Post a transaction or make a hold",
             Consistency.LINEARIZABLE,
             CLIENT,
-            (
-                Returns(
-                    201,
-                    "The transaction, posted.",
-                    TransactionBody,
-                    examples.TRANSACTION,
-                    ("ETag", "Location", "Idempotent-Replayed"),
-                ),
-            ),
+            (Returns(201, "The transaction.", TransactionBody, examples.TRANSACTION, _MADE), _ACCEPTED),
+            query=TransactionQuery,
             body=TransactionRequest,
             body_example=examples.TRANSACTION_REQUEST,
             is_keyed=True,
+            is_deferrable=True,
             problems=(
                 AccountNotFound,
                 UnbalancedTransaction,
+                HoldExpired,
                 AccountClosed,
                 AccountFrozen,
-                AmountOverflow,
-                InsufficientFunds,
-                BalanceLimitExceeded,
+                *_RULES_OF_ACCOUNTS,
             ),
         ),
         post_transaction,
@@ -140,5 +179,42 @@ ENDPOINTS = [
             problems=(TransactionNotFound,),
         ),
         get_transaction,
+    ),
+    Endpoint(
+        _on_transaction(
+            "settle",
+            "settle_hold",
+            "Settle a hold",
+            SettleRequest,
+            examples.SETTLEMENT,
+            {"amount": 1050},
+            (
+                UnbalancedTransaction,
+                HoldExpired,
+                HoldNotPending,
+                AccountFrozen,
+                AccountClosed,
+                AmountExceedsHold,
+            ),
+        ),
+        settle_hold,
+    ),
+    Endpoint(
+        _on_transaction(
+            "void", "void_hold", "Void a hold", VoidRequest, examples.VOID, {}, (HoldExpired, HoldNotPending)
+        ),
+        void_hold,
+    ),
+    Endpoint(
+        _on_transaction(
+            "reverse",
+            "reverse_transaction",
+            "Reverse a transaction",
+            ReverseRequest,
+            examples.REVERSAL,
+            {},
+            (NotReversible, AccountClosed, AccountFrozen, AmountExceedsReversible, *_RULES_OF_ACCOUNTS),
+        ),
+        reverse_transaction,
     ),
 ]

@@ -43,6 +43,12 @@ class AccountChange(Request):
     max_balance: Limit = None
 
 
+class StatusChange(Request):
+    """Why an account is frozen, unfrozen or closed."""
+
+    reason: Annotated[str, Field(max_length=500)] = ""
+
+
 class AccountQuery(ProjectedQuery):
     """One account: from the journal, or from the projection."""
 

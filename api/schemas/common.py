@@ -124,10 +124,18 @@ class Problem(TypedDict):
     correlation_id: str
 
 
+# What pydantic puts into the place of an error beside names and numbers: of a mapping, that its key is meant; of a
+# choice, which of its forms was taken.
+_NOT_IN_BODY = frozenset({"[key]", "[post]", "[settle]", "[void]", "[reverse]"})
+
+
 def body_errors(error: ValidationError) -> Iterator[tuple[str, str]]:
     """Yield a JSON pointer into the body, and what is wrong there, for each error."""
     for found in error.errors(include_url=False, include_context=False, include_input=False):
-        yield "".join(f"/{escaped(str(part))}" for part in found["loc"] if part != "[key]"), _words(found)
+        yield (
+            "".join(f"/{escaped(str(part))}" for part in found["loc"] if part not in _NOT_IN_BODY),
+            _words(found),
+        )
 
 
 def query_errors(error: ValidationError) -> Iterator[tuple[str, str]]:

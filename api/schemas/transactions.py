@@ -2,16 +2,20 @@
 
 from typing import Annotated
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from typing_extensions import TypedDict
 
-from api.schemas.common import Address, Amount, Metadata, Request, Time
+from api.schemas.common import Address, Amount, Metadata, Query, Request, Time
 from domain.entries import MAX_ENTRIES, MIN_ENTRIES, Entry
 from domain.money import Direction
 from domain.times import Instant
 from domain.transactions import Kind, Status, Transaction
 
-_NO_HOLDS = "holds are not available in this release"
+
+def _is_true(text: object) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return text == "true"
 
 
 class EntryRequest(Entry):
@@ -24,30 +28,64 @@ class EntryRequest(Entry):
     amount: Amount
 
 
-class TransactionRequest(Request):
-    """A transaction to post."""
+Entries = Annotated[list[EntryRequest], Field(min_length=MIN_ENTRIES, max_length=MAX_ENTRIES)]
 
-    entries: Annotated[list[EntryRequest], Field(min_length=MIN_ENTRIES, max_length=MAX_ENTRIES)]
-    pending: bool = False
-    expires_at: Time | None = None
-    effective_at: Time | None = None
+
+class DescribedRequest(Request):
+    """What every request for a transaction may say of it."""
+
     reference: Annotated[str, Field(max_length=255)] = ""
     description: Annotated[str, Field(max_length=1000)] = ""
     metadata: Metadata = Field(default_factory=dict)
 
-    @field_validator("pending")
-    @classmethod
-    def _is_no_hold(cls, pending: bool) -> bool:
-        if pending:
-            raise ValueError(_NO_HOLDS)
-        return pending
+
+class TransactionRequest(DescribedRequest):
+    """A transaction to post, or a hold to make."""
+
+    entries: Entries
+    pending: bool = False
+    expires_at: Time | None = None
+    effective_at: Time | None = None
 
     @field_validator("expires_at")
     @classmethod
-    def _never_expires(cls, expires_at: str | None) -> str | None:
-        if expires_at is not None:
-            raise ValueError(_NO_HOLDS)
+    def _only_holds_expire(cls, expires_at: str | None, info: ValidationInfo) -> str | None:
+        if expires_at is not None and info.data.get("pending") is False:
+            raise ValueError("only a hold expires, that is a transaction with pending true")
         return expires_at
+
+
+class SettleRequest(DescribedRequest):
+    """All of a hold to settle, an `amount` of one that has two entries, or parts of its entries."""
+
+    entries: Entries | None = None
+    amount: Amount | None = None
+
+    @field_validator("amount")
+    @classmethod
+    def _either(cls, amount: int | None, info: ValidationInfo) -> int | None:
+        if amount is not None and info.data.get("entries") is not None:
+            raise ValueError("either an amount or entries can be given")
+        return amount
+
+
+class VoidRequest(DescribedRequest):
+    """A hold to release."""
+
+
+class ReverseRequest(DescribedRequest):
+    """What remains of a transaction to reverse, or an `amount` of one that has two entries."""
+
+    amount: Amount | None = None
+    effective_at: Time | None = None
+
+
+class TransactionQuery(Query):
+    """How to carry the request out."""
+
+    dry_run: Annotated[bool, BeforeValidator(_is_true)] = Field(
+        False, description="`true`: decide and answer as it would be, and record nothing"
+    )
 
 
 class EntryBody(TypedDict):
@@ -77,7 +115,7 @@ class RejectionBody(TypedDict):
 
 
 class TransactionBody(TypedDict):
-    """A transaction: posted, or refused by a business rule."""
+    """A transaction: posted, held, or refused by a business rule."""
 
     id: str
     ledger: str

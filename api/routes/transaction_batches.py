@@ -1,0 +1,154 @@
+"""Batches: many keyed requests in one, all of them or none, or each by itself."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic_core import to_json
+
+from api import examples
+from api.answers import POSITION, REPLAYED, Answer, json_answer
+from api.consistency import Consistency
+from api.declaration import CLIENT, Declaration, Returns
+from api.endpoint import Asked, Endpoint
+from api.problems import MEDIA_TYPE, InternalError, problem, problem_of
+from api.schemas.transaction_batches import (
+    BatchBody,
+    BatchRequest,
+    PostItem,
+    ResultBody,
+    ReverseItem,
+    SettleItem,
+    VoidItem,
+)
+from api.schemas.transactions import TransactionQuery, transaction_body
+from api.transaction_answers import operation_body, rejection_problem, transactions_path
+from api.transaction_commands import on_transaction, operation_of, post
+from domain.commands import Command, Outcome
+from domain.errors import BatchRejected, LedgerError, Unavailable
+from domain.group_commit import Result
+from domain.transactions import Acceptance
+
+Item = PostItem | SettleItem | VoidItem | ReverseItem
+
+
+async def post_batch(asked: Asked[TransactionQuery, BatchRequest]) -> Answer:
+    """Carry out keyed requests in order, later ones seeing earlier ones; each is the same request as its single form.
+
+    `independent`: each succeeds or is refused by itself. `atomic`: all succeed, or nothing is recorded, the keys stay
+    free, and the answer is 409 `batch_rejected` with the index and the problem of the first item that failed.
+    """
+    service, body = asked.service, asked.body
+    commands = await service.read(_commands, asked)
+    results = await service.writer.perform_together(
+        commands, all_or_none=body.mode == "atomic", dry_run=asked.query.dry_run
+    )
+    first = results[0]
+    if isinstance(first, BatchRejected):
+        return _batch_rejected(asked, first)
+    if isinstance(first, Unavailable) and all(isinstance(result, Unavailable) for result in results):
+        raise first
+    return await service.read(_answer, asked, results)
+
+
+def _commands(asked: Asked[TransactionQuery, BatchRequest]) -> list[Command]:
+    sent = asked.sent["transactions"]
+    return [_command(asked, item, sent[index]) for index, item in enumerate(asked.body.transactions)]
+
+
+def _command(asked: Asked[Any, Any], item: Item, sent: dict[str, Any]) -> Command:
+    """Return the command of an item: of the request that would have been sent to the item's own path."""
+    verb = _verb(item)
+    alone = {name: value for name, value in sent.items() if name not in ("idempotency_key", verb)}
+    operation = operation_of(asked.ledger, item.idempotency_key, _path(asked.ledger, item), alone)
+    if isinstance(item, PostItem):
+        return post(asked.context, asked.ledger, operation, item)
+    return on_transaction(asked.context, asked.ledger, operation, getattr(item, verb), item)
+
+
+def _verb(item: Item) -> str:
+    match item:
+        case SettleItem():
+            return "settle"
+        case VoidItem():
+            return "void"
+        case ReverseItem():
+            return "reverse"
+    return ""
+
+
+def _path(ledger: str, item: Item) -> str:
+    path, verb = transactions_path(ledger), _verb(item)
+    return f"{path}/{getattr(item, verb)}/{verb}" if verb else path
+
+
+def _answer(asked: Asked[TransactionQuery, BatchRequest], results: Sequence[Result]) -> Answer:
+    outcomes = [result for result in results if isinstance(result, Outcome)]
+    shown = [
+        _result_body(asked, item, result)
+        for item, result in zip(asked.body.transactions, results, strict=True)
+    ]
+    positions = [outcome.position for outcome in outcomes] or [asked.service.position()]
+    headers = {POSITION: str(max(positions))}
+    if len(outcomes) == len(results) and all(outcome.replayed for outcome in outcomes):
+        headers[REPLAYED] = "true"
+    return json_answer(200, {"results": shown}, headers)
+
+
+def _result_body(asked: Asked[Any, Any], item: Item, result: Result) -> ResultBody:
+    if isinstance(result, Exception):
+        error = result if isinstance(result, LedgerError) else InternalError()
+        refusal = _problem(asked, item, error)
+        return {"status": refusal["status"], "replayed": False, "problem": refusal}
+    made = result.state
+    if isinstance(made, Acceptance):
+        return {"status": 202, "replayed": result.replayed, "operation": operation_body(made)}
+    if made.rejection is not None:
+        refusal = rejection_problem(made)
+        return {"status": refusal["status"], "replayed": result.replayed, "problem": refusal}
+    return {"status": 201, "replayed": result.replayed, "transaction": transaction_body(made)}
+
+
+def _batch_rejected(asked: Asked[Any, Any], rejected: BatchRejected) -> Answer:
+    item, cause = asked.body.transactions[rejected.index], rejected.cause
+    if isinstance(cause, Outcome):
+        inner = rejection_problem(cause.state)
+        if not cause.replayed:  # nothing is recorded, so there is no transaction to be read
+            del inner["transaction_id"]
+    else:
+        inner = _problem(asked, item, cause if isinstance(cause, LedgerError) else InternalError())
+    members = {"index": rejected.index, "problem": inner}
+    body = problem(rejected.code, rejected.detail, asked.path, asked.context.correlation_id, members)
+    return Answer(body["status"], to_json(body), {POSITION: str(rejected.position)}, MEDIA_TYPE)
+
+
+def _problem(asked: Asked[Any, Any], item: Item, error: LedgerError) -> Any:
+    return problem_of(error, _path(asked.ledger, item), asked.context.correlation_id)
+
+
+ENDPOINTS = [
+    Endpoint(
+        Declaration(
+            "POST",
+            "/v1/ledgers/{ledger}/transactions/batch",
+            "post_batch",
+            "Transactions",
+            "Carry out many requests",
+            Consistency.LINEARIZABLE,
+            CLIENT,
+            (
+                Returns(
+                    200,
+                    "What became of each item.",
+                    BatchBody,
+                    examples.BATCH,
+                    ("Idempotent-Replayed",),
+                ),
+            ),
+            query=TransactionQuery,
+            body=BatchRequest,
+            body_example=examples.BATCH_REQUEST,
+            problems=(BatchRejected,),
+        ),
+        post_batch,
+    ),
+]

@@ -1,0 +1,89 @@
+"""Batches: many keyed requests in one, as they are asked for and answered."""
+
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import Discriminator, Field, Tag
+from typing_extensions import TypedDict
+
+from api.schemas.common import Problem, Request
+from api.schemas.operations import OperationBody
+from api.schemas.transactions import (
+    ReverseRequest,
+    SettleRequest,
+    TransactionBody,
+    TransactionRequest,
+    VoidRequest,
+)
+from domain.operations import KEY_PATTERN
+
+MAX_ITEMS = 10_000
+
+IdempotencyKey = Annotated[str, Field(pattern=KEY_PATTERN, examples=["order-1"])]
+TransactionId = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^/]*$")]
+
+
+class PostItem(TransactionRequest):
+    """A transaction to post, or a hold to make."""
+
+    idempotency_key: IdempotencyKey
+
+
+class SettleItem(SettleRequest):
+    """A hold to settle."""
+
+    idempotency_key: IdempotencyKey
+    settle: TransactionId
+
+
+class VoidItem(VoidRequest):
+    """A hold to release."""
+
+    idempotency_key: IdempotencyKey
+    void: TransactionId
+
+
+class ReverseItem(ReverseRequest):
+    """A transaction to reverse."""
+
+    idempotency_key: IdempotencyKey
+    reverse: TransactionId
+
+
+def _verb(item: Any) -> str:
+    # In brackets: the parts of a pointer that are no members of the body (api/schemas/common.py).
+    named = next(
+        (verb for verb in ("settle", "void", "reverse") if isinstance(item, dict) and verb in item), "post"
+    )
+    return f"[{named}]"
+
+
+Item = Annotated[
+    Annotated[PostItem, Tag("[post]")]
+    | Annotated[SettleItem, Tag("[settle]")]
+    | Annotated[VoidItem, Tag("[void]")]
+    | Annotated[ReverseItem, Tag("[reverse]")],
+    Discriminator(_verb),
+]
+
+
+class BatchRequest(Request):
+    """Keyed requests to carry out in order: all of them or none, or each by itself. The batch itself has no key."""
+
+    mode: Literal["atomic", "independent"]
+    transactions: Annotated[list[Item], Field(min_length=1, max_length=MAX_ITEMS)]
+
+
+class ResultBody(TypedDict):
+    """What became of an item: the status and body that its single form would have been answered with."""
+
+    status: int
+    replayed: bool
+    transaction: NotRequired[TransactionBody]
+    operation: NotRequired[OperationBody]
+    problem: NotRequired[Problem]
+
+
+class BatchBody(TypedDict):
+    """A result for each item, in their order."""
+
+    results: list[ResultBody]
