@@ -24,6 +24,7 @@ from api.writer import Writer
 from domain.journal.database import Database
 from domain.ledger import Ledger
 from projections.positions import Waiter
+from projections.worker import Worker
 
 VERSION = "0.1.0"
 
@@ -90,13 +91,16 @@ def _start(database: Database, document: Callable[[], bytes]) -> Service:
     writer = Writer(ledger, asyncio.get_running_loop(), metrics)
     metrics.watch_queue(lambda: writer.waiting_commands)
     waiter = Waiter(database)
+    worker = Worker(database, ledger)
     ledger.start()
     waiter.start()
-    return Service(ledger, writer, KeyRing(ledger, reading), waiter, metrics, reading, document)
+    worker.start()
+    return Service(ledger, writer, KeyRing(ledger, reading), waiter, worker, metrics, reading, document)
 
 
 def _stop(service: Service) -> None:
     """Commit what waits, then let go of everything."""
+    service.worker.stop()
     service.waiter.stop()
     service.reading.shutdown()
     service.ledger.close()

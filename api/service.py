@@ -13,6 +13,7 @@ from api.metrics import Metrics
 from api.writer import Writer
 from domain.ledger import Ledger
 from projections.positions import Waiter
+from projections.worker import Worker
 
 Read = TypeVar("Read")
 
@@ -24,6 +25,7 @@ class Service(NamedTuple):
     writer: Writer
     keys: KeyRing
     waiter: Waiter
+    worker: Worker
     metrics: Metrics
     reading: ThreadPoolExecutor
     document: Callable[[], bytes]

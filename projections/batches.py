@@ -69,7 +69,12 @@ def read_batch(connection: Connection[Any], projection: Projection, after: int, 
 
     It ends before a position that is missing from the journal and before an event that cannot be read.
     """
-    wanted = {"after": after, "upto": upto, "topics": projection.topics}
+    wanted = {
+        "after": after,
+        "upto": upto,
+        "topics": projection.topics,
+        "continuing": projection.continuing_topics,
+    }
     with connection.pipeline():
         counting = connection.execute(_SQL["count"], wanted, prepare=True)
         reading = connection.execute(_SQL["events"], wanted, prepare=True, binary=True)

@@ -11,7 +11,8 @@ SELECT count(*) FROM events WHERE notification_id > %(after)s AND notification_i
 
 -- name: events
 SELECT originator_id, originator_version, topic, state, notification_id FROM events
-WHERE notification_id > %(after)s AND notification_id <= %(upto)s AND topic = ANY(%(topics)s)
+WHERE notification_id > %(after)s AND notification_id <= %(upto)s 
+AND (topic = ANY(%(topics)s) OR originator_version > 1 AND topic = ANY(%(continuing)s))
 ORDER BY notification_id;
 
 -- name: first_gap

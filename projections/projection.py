@@ -26,17 +26,26 @@ class Inconsistent(Exception):
 
 
 class Projection(NamedTuple):
-    """A read model. The SQL file of its name has `create_tables`, `create_indexes` and `drop_tables`."""
+    """A read model. The SQL file of its name has `create_tables`, `create_indexes` and `drop_tables`.
+
+    Of `continuing` it reads only those events that are not the first of their stream.
+    """
 
     name: str
     events: tuple[type[Event], ...]
     tables: tuple[str, ...]
     project: Project
+    continuing: tuple[type[Event], ...] = ()
 
     @property
     def topics(self) -> list[str]:
         """The topics that it reads; it passes over all others."""
         return [event_type.TOPIC for event_type in self.events]
+
+    @property
+    def continuing_topics(self) -> list[str]:
+        """The topics that it reads where an event is not the first of its stream."""
+        return [event_type.TOPIC for event_type in self.continuing]
 
     def queries(self, version: int) -> Queries:
         """Return the SQL of one version."""

@@ -1,0 +1,29 @@
+-- name: create_tables
+CREATE TABLE due_v:version (
+    ledger text COLLATE "C" NOT NULL,
+    id uuid NOT NULL,
+    due_at timestamptz NOT NULL,
+    position bigint NOT NULL,
+    PRIMARY KEY (ledger, id)
+);
+
+-- name: create_indexes
+CREATE INDEX IF NOT EXISTS due_v:version_due ON due_v:version (due_at, position);
+
+-- name: drop_tables
+DROP TABLE IF EXISTS due_v:version;
+
+-- name: remove
+DELETE FROM due_v:version AS d USING unnest(%(ledgers)s::text[], %(ids)s::uuid[]) AS done(ledger, id)
+WHERE d.ledger = done.ledger AND d.id = done.id;
+
+-- name: keep
+-- An accepted hold that is made is due again, at another time.
+INSERT INTO due_v:version (ledger, id, due_at, position)
+SELECT * FROM unnest(%(ledgers)s::text[], %(ids)s::uuid[], %(due_at)s::timestamptz[], %(positions)s::bigint[])
+ON CONFLICT (ledger, id) DO UPDATE SET due_at = excluded.due_at, position = excluded.position;
+
+-- name: list
+SELECT ledger, id, due_at, position FROM due_v:version
+WHERE due_at <= %(now)s AND id <> ALL(%(but)s::uuid[])
+ORDER BY due_at, position LIMIT %(limit)s;
