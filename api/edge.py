@@ -115,7 +115,7 @@ def _positions(error: LedgerError, scope: Scope) -> dict[str, str]:
     positions = {POSITION: str(head if seen is None else seen)}
     route = scope.get("route")
     if isinstance(route, Endpoint) and route.declared.projected:
-        positions[HEAD] = str(head)
+        positions[HEAD] = str(max(head, seen or 0))  # another process may have recorded what was seen
     return positions
 
 

@@ -7,25 +7,28 @@ documentation says; only saving is done in batches.
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from eventsourcing.application import Application
 from eventsourcing.persistence import InterfaceError, OperationalError
+from psycopg import Connection
 
 from domain.accounts import Account, existing_account
 from domain.addresses import account_stream, ledger_stream, transaction_stream
 from domain.commands import Command, Outcome
-from domain.errors import JournalUnavailable, OperationUnknown
+from domain.errors import AccountNotFound, InvalidRequest, JournalUnavailable, OperationUnknown
 from domain.events import State
 from domain.group_commit import GroupCommit, Reply, Result
 from domain.journal.database import Database
 from domain.journal.factory import DATABASE_URL, SCHEMA, JournalFactory
-from domain.journal.reader import Unreadable, read_aggregates
+from domain.journal.reader import Unreadable, read_aggregates, read_past
 from domain.ledgers import Ledger as Book
 from domain.ledgers import existing_ledger
 from domain.operations import operation_id
 from domain.times import Instant, instant
 from domain.transactions import Acceptance, Transaction, existing_transaction
+
+Found = TypeVar("Found")
 
 
 def system_clock() -> Instant:
@@ -64,6 +67,7 @@ class Ledger(Application[str]):
         self.datastore = self.factory.datastore
         """The pool of connections of readers, whose rows are dictionaries."""
         self.group_commit = GroupCommit(database, clock, observe)
+        self._clock = clock
 
     def start(self) -> None:
         """Begin to take commands."""
@@ -110,6 +114,28 @@ class Ledger(Application[str]):
         existing_ledger(states[0])
         return existing_account(states[1]), head
 
+    def account_at(self, ledger: str, address: str, at: int | Instant) -> tuple[Account, int, int]:
+        """Return an account as it stood at a position, or when the last event recorded by an instant had been
+        recorded; that position; and the head.
+
+        Raises, in this order, `InvalidRequest` for what is yet to come, `LedgerNotFound` if there is none now, and
+        `AccountNotFound`, with the position that it reflects, if the account was not open then.
+        """
+        now = self._clock()
+        streams = [ledger_stream(ledger)], account_stream(ledger, address)
+        past = self._on_primary(lambda connection: read_past(connection, *streams, at))
+        if isinstance(at, int) and at > past.head:
+            raise InvalidRequest("?at_position", "is beyond the newest position of the journal")
+        if isinstance(at, str) and at > max(now, past.head_recorded_at):
+            raise InvalidRequest("?at", "is yet to come")
+        _require_readable(*past.present, past.state)
+        existing_ledger(past.present[0])
+        try:
+            return existing_account(past.state), past.position, past.head
+        except AccountNotFound as missing:
+            missing.position = past.position
+            raise
+
     def transaction(self, ledger: str, transaction_id: str) -> tuple[Transaction, int]:
         """Return a transaction and the head; raise, in this order, `LedgerNotFound` and `TransactionNotFound`."""
         states, head = self._read(ledger_stream(ledger), transaction_stream(ledger, transaction_id))
@@ -132,12 +158,19 @@ class Ledger(Application[str]):
 
     def _read(self, *streams: str) -> Reading:
         """Fold streams from the journal on the primary: every write acknowledged before now is seen."""
+        states, head = self._on_primary(lambda connection: read_aggregates(connection, streams))
+        _require_readable(*states)
+        return Reading(states, head)
+
+    def _on_primary(self, read: Callable[[Connection[Any]], Found]) -> Found:
         try:
             with self.datastore.get_connection() as connection:
-                states, head = read_aggregates(connection, streams)
+                return read(connection)
         except (OperationalError, InterfaceError) as error:
             raise JournalUnavailable("unreachable") from error
-        for state in states:
-            if isinstance(state, Unreadable):
-                raise JournalUnavailable(state.reason)
-        return Reading(states, head)
+
+
+def _require_readable(*states: State) -> None:
+    for state in states:
+        if isinstance(state, Unreadable):
+            raise JournalUnavailable(state.reason)

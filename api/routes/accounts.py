@@ -53,14 +53,25 @@ async def open_account(asked: Asked[NoQuery, AccountRequest]) -> Answer:
 
 
 async def get_account(asked: Asked[AccountQuery, None]) -> Answer:
-    """Look at one account. A confirmation read, unless `consistency=eventual` asks for the projection."""
+    """Look at one account. A confirmation read, unless `consistency=eventual` asks for the projection.
+
+    `at_position` or `at` show it as it stood at a position or an instant of recorded time, folded from the journal:
+    404 before it was opened, 422 for what is yet to come. Ledger-Position is then the position that the answer
+    reflects. It gives the same answer at any time; to an instant just past, a commit under way may still add.
+    """
     ledger, address = asked.ledger, asked.names["address"]
     if asked.query.consistency == "eventual":
         return await _get_projected_account(asked, ledger, address)
-    account, head = await asked.service.read(asked.service.ledger.account, ledger, address)
+    if asked.query.past is None:
+        account, head = await asked.service.read(asked.service.ledger.account, ledger, address)
+        position = head
+    else:
+        account, position, head = await asked.service.read(
+            asked.service.ledger.account_at, ledger, address, asked.query.past
+        )
     if asked.query.min_position is not None and asked.query.min_position > head:
         raise ProjectionBehind(head, head, "running")  # what is named is not recorded yet, perhaps never
-    return _unless_unchanged(asked, account, {POSITION: str(head), HEAD: str(head)})
+    return _unless_unchanged(asked, account, {POSITION: str(position), HEAD: str(head)})
 
 
 async def _get_projected_account(asked: Asked[AccountQuery, None], ledger: str, address: str) -> Answer:

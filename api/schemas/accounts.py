@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from typing_extensions import TypedDict
 
 from api.schemas.common import (
@@ -12,6 +12,7 @@ from api.schemas.common import (
     Limit,
     ListQuery,
     Metadata,
+    Position,
     ProjectedQuery,
     Request,
     Time,
@@ -50,11 +51,31 @@ class StatusChange(Request):
 
 
 class AccountQuery(ProjectedQuery):
-    """One account: from the journal, or from the projection."""
+    """One account: from the journal, as it is or as it stood, or from the projection."""
 
     consistency: Literal["strong", "eventual"] = Field(
         "strong", description="`eventual` reads the projection, which is to have reached `min_position`"
     )
+    at_position: Position | None = Field(
+        None, description="the account as it stood at this position of the journal, that included"
+    )
+    at: Time | None = Field(
+        None, description="the account as it stood at this instant of recorded time, that included"
+    )
+
+    @field_validator("at_position", "at")
+    @classmethod
+    def _is_of_the_journal_and_alone(cls, given: object, info: ValidationInfo) -> object:
+        if info.data.get("consistency") == "eventual":
+            raise ValueError("is not for consistency=eventual: the projection has no history")
+        if info.data.get("at_position") is not None:
+            raise ValueError("is given beside at_position, which says it otherwise")
+        return given
+
+    @property
+    def past(self) -> int | Instant | None:
+        """The position or the recorded instant that is asked for, None for the present."""
+        return self.at if self.at_position is None else self.at_position
 
 
 class AccountsQuery(ListQuery, ProjectedQuery):

@@ -1,7 +1,7 @@
 """Reading streams: the fold of an aggregate from its newest snapshot and the events after it."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg import Connection
 from psycopg.rows import tuple_row
@@ -11,9 +11,13 @@ from domain.events import State
 from domain.journal.encoding import UnreadableEvent, decode
 from domain.journal.queries import load
 from domain.journal.snapshots import TOPICS, decode_snapshot
+from domain.times import Instant
 
 _SQL = load("domain.journal", "journal.sql")
-_READ = _SQL["read"].replace(":load", _SQL["load"])
+_PAST = _SQL["past"].replace(":present", _SQL["present"])
+LOAD = _SQL["load"].replace(":wanted", _SQL["present"])
+_READ = _SQL["read"].replace(":load", LOAD)
+_READ_PAST = _SQL["read_past"].replace(":load", _SQL["load"].replace(":wanted", _PAST))
 
 Row = tuple[str, int, str, bytes, int]
 """A stored event: stream, version, topic, state, position. A snapshot stands first in its stream, at position 0."""
@@ -24,6 +28,19 @@ class Unreadable:
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
+
+
+class Past(NamedTuple):
+    """An aggregate as it stood at a position, others as they are, and the head of the journal, all of one instant.
+
+    `state` is an `Unreadable` where the journal is too damaged to find the place.
+    """
+
+    position: int
+    state: State
+    present: tuple[State, ...]
+    head: int
+    head_recorded_at: Instant
 
 
 def fold_rows(rows: Iterable[Row]) -> dict[str, State]:
@@ -55,3 +72,22 @@ def read_aggregates(connection: Connection[Any], streams: Sequence[str]) -> tupl
     rows = connection.cursor(row_factory=tuple_row).execute(_READ, wanted, prepare=True).fetchall()
     states = fold_rows(row[1:] for row in rows if row[1] is not None)
     return tuple(states.get(stream) for stream in streams), rows[0][0]
+
+
+def read_past(connection: Connection[Any], present: Sequence[str], stream: str, at: int | Instant) -> Past:
+    """Return a stream as it stood at a position, or at the last position recorded by an instant, that included.
+
+    `present` are other streams, as they are now. Linearizable, as `read_aggregates` is.
+    """
+    wanted = {
+        "streams": list(present),
+        "past_stream": stream,
+        "position": at if isinstance(at, int) else None,
+        "recorded_at": at if isinstance(at, str) else None,
+        "snapshot_topics": TOPICS,
+    }
+    rows = connection.cursor(row_factory=tuple_row).execute(_READ_PAST, wanted, prepare=True).fetchall()
+    head, head_recorded_at, position = rows[0][:3]
+    states = fold_rows(row[3:] for row in rows if row[3] is not None)
+    state = Unreadable(UnreadableEvent.reason) if position is None else states.get(stream)
+    return Past(position or 0, state, tuple(map(states.get, present)), head, head_recorded_at)

@@ -10,7 +10,7 @@ from psycopg import Connection
 
 from domain.journal.database import Database
 from domain.journal.queries import load
-from domain.journal.reader import Row
+from domain.journal.reader import LOAD, Row
 from domain.journal.snapshots import TOPICS
 from domain.times import Instant
 
@@ -107,7 +107,7 @@ class JournalWriter:
 
     def _load(self, connection: Connection[Any], streams: Sequence[str]) -> Any:
         wanted = {"streams": list(streams), "snapshot_topics": TOPICS}
-        return connection.execute(_SQL["load"], wanted, prepare=True, binary=True)
+        return connection.execute(LOAD, wanted, prepare=True, binary=True)
 
     def _connected(self) -> Connection[Any]:
         if self._connection is None:
