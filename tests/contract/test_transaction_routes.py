@@ -3,7 +3,6 @@
 from typing import Any
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
-import httpx2
 import pytest
 
 from tests.contract.conftest import Book, code_of, pointers_of, transfer_body
@@ -115,7 +114,6 @@ REFUSED_SHAPES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("metadata with a bad name", {**transfer_body(), "metadata": {"a b": "1"}}, ["/metadata/a b"]),
     ("a long metadata value", {**transfer_body(), "metadata": {"n": "x" * 513}}, ["/metadata/n"]),
     ("much metadata", {**transfer_body(), "metadata": {str(n): "" for n in range(51)}}, ["/metadata"]),
-    ("a hold", {**transfer_body(), "pending": True}, ["/pending"]),
     ("a number for a boolean", {**transfer_body(), "pending": 0}, ["/pending"]),
     ("an expiry", {**transfer_body(), "expires_at": "2030-01-01T00:00:00Z"}, ["/expires_at"]),
     (
@@ -197,11 +195,3 @@ def test_each_asset_balances_or_nothing_is_recorded(book: Book) -> None:
     answer = book.post(body, "unbalanced")
     assert (answer.status_code, code_of(answer)) == (422, "unbalanced_transaction")
     assert book.transfer("a", "b", 10, "unbalanced").status_code == 201, "its key stayed free"
-
-
-def test_a_dry_run_is_not_taken_for_a_real_one(client: httpx2.Client, book: Book) -> None:
-    answer = client.post(
-        f"{book.path}/transactions?dry_run=true", json=transfer_body(), headers={"Idempotency-Key": "k"}
-    )
-    assert pointers_of(answer) == ["?dry_run"]
-    assert book.account("a").json()["balance"] == 0
