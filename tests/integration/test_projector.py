@@ -269,7 +269,7 @@ def test_a_connection_lost_between_write_and_commit_changes_nothing_twice(
     with projecting(database, cut[:1]):
         await_head(owner, "entries")
     with projecting(database, [ledgers.PROJECTION, cut[1]]):
-        await_head(owner)
+        await_head(owner, "ledgers", "balances")
     assert [seen.cuts for seen in cuts] == [2, 2]
     assert_equal_to_fold(database, owner)
 
@@ -445,7 +445,7 @@ def test_a_fault_is_recorded_and_tried_again_while_others_go_on(
         assert seen.state == "running"
         await_head(owner, "ledgers", "balances")
         mended.set()
-        await_head(owner)
+        await_head(owner, "ledgers", "balances", "entries")
         assert await_progress(owner, "entries", lambda seen: True).last_error is None
     assert_equal_to_fold(database, owner)
 
