@@ -32,6 +32,7 @@ from projections.ledgers import list_ledgers
 from projections.projection import Projection, Queries
 from projections.projector import Runner
 from projections.register import PROJECTIONS
+from projections.tail import Tail
 from tests.ledgers import CONTEXT, folded, history, open_accounts, opening, outcomes, running, transfer
 from tests.projecting import (
     Deaf,
@@ -484,7 +485,7 @@ def test_a_runner_that_is_stopped_ends_though_another_holds_the_place(
     stop = threading.Event()
     with projecting(database):
         eventually(lambda: holder(owner, "entries") is not None)
-        standby = threading.Thread(target=Runner(database, entries.PROJECTION, stop).run)
+        standby = threading.Thread(target=Runner(database, entries.PROJECTION, stop, Tail()).run)
         standby.start()
         stop.set()
         standby.join(60)
