@@ -373,8 +373,14 @@ class GroupCommit:
         """Return a result for each command, having staged the events of those that are to be recorded."""
         if not (submission.all_or_none or submission.dry_run):
             return [self._result(command, batch) for command in submission.commands]
-        position = self._cache_position
         self._changed_states = {}
+        try:
+            return self._results_together(submission, batch)
+        finally:
+            self._changed_states = None
+
+    def _results_together(self, submission: Submission, batch: Batch) -> Sequence[Result]:
+        position = self._cache_position
         results: list[Result] = []
         for index, command in enumerate(submission.commands):
             results.append(self._result(command, batch))
@@ -386,7 +392,6 @@ class GroupCommit:
         if submission.dry_run or isinstance(results[-1], BatchRejected):
             self._unstage(batch, position)
             results = [_unrecorded(result, position) for result in results]
-        self._changed_states = None
         return results
 
     def _result(self, command: Command, batch: Batch) -> Result:

@@ -28,8 +28,7 @@ from domain.postings import CompleteTransaction
 from domain.times import Instant
 from domain.transactions import Acceptance, Transaction
 from projections.batches import hold
-from projections.due import PROJECTION, Due, list_due
-from projections.positions import projections_channel
+from projections.due import PROJECTION, Due, due_channel, list_due
 
 ACTOR = "tallystick"
 """Who releases holds when their time is over."""
@@ -82,17 +81,11 @@ class Worker:
         while not hold(connection, "work", PROJECTION.name):
             if self._stopping.wait(STANDBY_SECONDS):
                 return
-        channel = Identifier(projections_channel(self._database))
-        connection.execute(SQL("LISTEN {}").format(channel))
+        connection.execute(SQL("LISTEN {}").format(Identifier(due_channel(self._database))))
         while not self._stopping.is_set():
             if not self._work(connection):
-                self._wait(connection)
-
-    def _wait(self, connection: Connection[Any]) -> None:
-        """Wait until what is due may have changed, by an event or by the passing of time."""
-        for notification in connection.notifies(timeout=POLL_SECONDS):
-            if notification.payload.startswith(f"{PROJECTION.name}:"):
-                return
+                for _ in connection.notifies(timeout=POLL_SECONDS, stop_after=1):
+                    pass
 
     def _work(self, connection: Connection[Any]) -> bool:
         """Do some of what is due; tell whether there was any that is not known to be done already."""

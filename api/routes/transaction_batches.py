@@ -45,8 +45,10 @@ async def post_batch(asked: Asked[TransactionQuery, BatchRequest]) -> Answer:
     first = results[0]
     if isinstance(first, BatchRejected):
         return _batch_rejected(asked, first)
-    if isinstance(first, Unavailable) and all(isinstance(result, Unavailable) for result in results):
-        raise first
+    if isinstance(first, Exception) and (
+        body.mode == "atomic" or all(isinstance(result, Unavailable) for result in results)
+    ):
+        raise first  # of all items alike
     return await service.read(_answer, asked, results)
 
 

@@ -162,7 +162,7 @@ def test_the_journal_can_be_read_with_sql(service: psycopg.Connection[Any]) -> N
     assert {event["actor"] for event in shown} == {CONTEXT.actor}
     assert {event["traceparent"] for event in shown} == {CONTEXT.traceparent}
     posted = shown[-1]
-    assert (posted["type"], posted["version"], posted["schema_version"]) == ("transaction.posted", 1, 1)
+    assert (posted["type"], posted["version"], posted["schema_version"]) == ("transaction.posted", 1, 2)
     assert posted["stream"] == f"main/transactions/{posted['causation_id']}"
     assert posted["idempotency_key"] == "key-1" and shown[0]["idempotency_key"] is None
     assert posted["payload"]["metadata"] == {"till": "7"}

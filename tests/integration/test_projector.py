@@ -32,6 +32,7 @@ from projections.ledgers import list_ledgers
 from projections.projection import Projection, Queries
 from projections.projector import Runner
 from projections.register import PROJECTIONS
+from projections.tail import Tail
 from tests.ledgers import CONTEXT, folded, history, open_accounts, opening, outcomes, running, transfer
 from tests.projecting import (
     Deaf,
@@ -269,7 +270,7 @@ def test_a_connection_lost_between_write_and_commit_changes_nothing_twice(
     with projecting(database, cut[:1]):
         await_head(owner, "entries")
     with projecting(database, [ledgers.PROJECTION, cut[1]]):
-        await_head(owner)
+        await_head(owner, "ledgers", "balances")
     assert [seen.cuts for seen in cuts] == [2, 2]
     assert_equal_to_fold(database, owner)
 
@@ -445,7 +446,7 @@ def test_a_fault_is_recorded_and_tried_again_while_others_go_on(
         assert seen.state == "running"
         await_head(owner, "ledgers", "balances")
         mended.set()
-        await_head(owner)
+        await_head(owner, "ledgers", "balances", "entries")
         assert await_progress(owner, "entries", lambda seen: True).last_error is None
     assert_equal_to_fold(database, owner)
 
@@ -484,7 +485,7 @@ def test_a_runner_that_is_stopped_ends_though_another_holds_the_place(
     stop = threading.Event()
     with projecting(database):
         eventually(lambda: holder(owner, "entries") is not None)
-        standby = threading.Thread(target=Runner(database, entries.PROJECTION, stop).run)
+        standby = threading.Thread(target=Runner(database, entries.PROJECTION, stop, Tail()).run)
         standby.start()
         stop.set()
         standby.join(60)
