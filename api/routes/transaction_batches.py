@@ -24,7 +24,7 @@ from api.schemas.transactions import TransactionQuery, transaction_body
 from api.transaction_answers import operation_body, rejection_problem, transactions_path
 from api.transaction_commands import on_transaction, operation_of, post
 from domain.commands import Command, Outcome
-from domain.errors import BatchRejected, LedgerError, Unavailable
+from domain.errors import BatchRejected, LedgerError, LedgerNotFound, Unavailable
 from domain.group_commit import Result
 from domain.transactions import Acceptance
 
@@ -43,6 +43,9 @@ async def post_batch(asked: Asked[TransactionQuery, BatchRequest]) -> Answer:
         commands, all_or_none=body.mode == "atomic", dry_run=asked.query.dry_run
     )
     first = results[0]
+    cause = first.cause if isinstance(first, BatchRejected) else first
+    if isinstance(cause, LedgerNotFound):
+        raise cause  # the batch names the ledger, not its items
     if isinstance(first, BatchRejected):
         return _batch_rejected(asked, first)
     if isinstance(first, Exception) and (
@@ -89,8 +92,8 @@ def _answer(asked: Asked[TransactionQuery, BatchRequest], results: Sequence[Resu
         _result_body(asked, item, result)
         for item, result in zip(asked.body.transactions, results, strict=True)
     ]
-    positions = [outcome.position for outcome in outcomes] or [asked.service.position()]
-    headers = {POSITION: str(max(positions))}
+    positions = (getattr(result, "position", None) for result in results)
+    headers = {POSITION: str(max(filter(None, positions), default=asked.service.position()))}
     if len(outcomes) == len(results) and all(outcome.replayed for outcome in outcomes):
         headers[REPLAYED] = "true"
     return json_answer(200, {"results": shown}, headers)
