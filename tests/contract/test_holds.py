@@ -9,7 +9,7 @@ from tests.projecting import eventually
 
 MAX = 2**53 - 1
 FAR = "2126-01-01T00:00:00.000000Z"
-UNRELATED = {
+UNRELATED: dict[str, Any] = {
     "settles": None,
     "voids": None,
     "reverses": None,
