@@ -18,7 +18,7 @@ from psycopg.sql import SQL, Identifier
 
 from domain.addresses import transaction_stream
 from domain.commands import Command, Outcome
-from domain.errors import LedgerError
+from domain.errors import JournalUnavailable, LedgerError
 from domain.events import Context, State
 from domain.holds import ExpireHold
 from domain.journal.database import Database
@@ -103,6 +103,8 @@ class Worker:
         for id, result in zip(asked, results, strict=True):
             if isinstance(result, Outcome):
                 self._done_at = max(self._done_at, result.position)
+            elif isinstance(result, JournalUnavailable) and result.reason == "unreachable":
+                raise result  # which says nothing of what is due: it is done as soon as the journal is back
             else:
                 self._put_aside(id, repr(result))
         return True
