@@ -44,6 +44,9 @@ class Answer(NamedTuple):
 class Load:
     """Clients that move money until told to stop, each repeating a request under its key until it is answered."""
 
+    statuses: tuple[int, ...] = (201, 409)
+    """What they may be answered."""
+
     def __init__(self, service: Service) -> None:
         self._service = service
         self._stop = threading.Event()
@@ -68,25 +71,28 @@ class Load:
         with self._service.client(5.0) as client:
             while not self._stop.is_set():
                 count += 1
-                debited, credited = chance.sample(ACCOUNTS, 2)
-                self._request(
-                    client, f"{number}-{count}", transfer_body(debited, credited, chance.randint(1, 50))
-                )
+                self._request(client, f"{number}-{count}", *self.asked(chance))
 
-    def _request(self, client: httpx2.Client, key: str, body: dict[str, Any]) -> None:
+    def asked(self, chance: random.Random) -> tuple[dict[str, Any], dict[str, str]]:
+        """The body and the headers of a request."""
+        debited, credited = chance.sample(ACCOUNTS, 2)
+        return transfer_body(debited, credited, chance.randint(1, 50)), {}
+
+    def _request(
+        self, client: httpx2.Client, key: str, body: dict[str, Any], headers: dict[str, str]
+    ) -> None:
         give_up_at = monotonic() + GIVE_UP_SECONDS
+        headers = {"Idempotency-Key": key, **headers}
         while monotonic() < give_up_at:
             try:
-                answer = client.post(
-                    "/v1/ledgers/main/transactions", json=body, headers={"Idempotency-Key": key}
-                )
+                answer = client.post("/v1/ledgers/main/transactions", json=body, headers=headers)
             except httpx2.TransportError:
                 sleep(0.02)
                 continue
             if answer.status_code == 503:
                 sleep(0.05)
                 continue
-            if answer.status_code not in (201, 409):
+            if answer.status_code not in self.statuses:
                 self.faults.append(f"{key}: {answer.status_code} {answer.text}")
             self.answers.append(Answer(key, body, answer.status_code, answer.json()))
             return
