@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx2
 import pytest
 
-from tests.contract.conftest import Book, Journal, Keys, code_of, pointers_of, soon, transfer_body
+from tests.contract.conftest import Book, Journal, Keys, Served, code_of, pointers_of, soon, transfer_body
 from tests.contract.test_holds import SPLIT
 from tests.projecting import eventually
 
@@ -437,3 +438,18 @@ def test_no_work_is_done_for_those_who_may_not(book: Book, keys: Keys) -> None:
 
 def test_asking_for_a_later_answer_makes_no_difference(book: Book) -> None:
     assert codes(book.batch(post("x"), headers={"Prefer": "respond-async"})) == [201]
+
+
+def test_batches_and_single_requests_at_once_do_each_thing_once(served: Served, book: Book) -> None:
+    def send(number: int) -> int:
+        keys = [f"k{key}" for key in range(20)]
+        with served.client() as client:
+            mine = Book(client, book.name)
+            if number % 3:
+                mode = MODES[number % 2]
+                return mine.batch(*map(post, keys[number:] + keys[:number]), mode=mode).status_code
+            return max(mine.transfer("a", "b", 10, key).status_code for key in keys)
+
+    with ThreadPoolExecutor(8) as senders:
+        assert set(senders.map(send, range(12))) <= {200, 201}
+    assert book.amounts("b") == (0, 200, 0, 0)

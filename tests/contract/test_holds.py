@@ -1,10 +1,21 @@
 """Holds over HTTP: made, settled in whole or in part, voided, expired."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx2
 import pytest
 
-from tests.contract.conftest import Book, Journal, await_time, code_of, pointers_of, soon, transfer_body
+from tests.contract.conftest import (
+    Book,
+    Journal,
+    Served,
+    await_time,
+    code_of,
+    pointers_of,
+    soon,
+    transfer_body,
+)
 from tests.projecting import eventually
 
 MAX = 2**53 - 1
@@ -421,3 +432,20 @@ def test_shape_ledger_key_name_and_balance_come_before_the_rules(book: Book) -> 
     assert code_of(book.settle("nonsense", unbalanced)) == "transaction_not_found"
     assert code_of(book.settle(hold["id"], unbalanced)) == "unbalanced_transaction"
     assert code_of(book.client.post(path, content=b"{")) == "malformed_json"
+
+
+def test_of_many_at_once_one_ends_the_hold(served: Served, book: Book) -> None:
+    hold = book.hold("a", "b", 10).json()
+
+    def end(number: int) -> httpx2.Response:
+        with served.client() as client:
+            return Book(client, book.name).act(("settle", "void")[number % 2], hold["id"], {}, f"k{number}")
+
+    with ThreadPoolExecutor(8) as senders:
+        answers = list(senders.map(end, range(16)))
+    assert sorted(answer.status_code for answer in answers) == [201, *[409] * 15]
+    assert {code_of(answer) for answer in answers if answer.status_code == 409} == {"hold_not_pending"}
+    (done,) = (answer.json() for answer in answers if answer.status_code == 201)
+    related = book.transaction(hold["id"]).json()["related"]
+    assert done["id"] in (related["settled_by"], related["voided_by"])
+    assert book.amounts("a") == ((10 if done["kind"] == "settlement" else 0), 0, 0, 0)

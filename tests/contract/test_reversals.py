@@ -1,10 +1,12 @@
 """Reversals over HTTP: of the whole, in parts until the whole is reversed, and never of more."""
 
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from tests.contract.conftest import Book, code_of
+from tests.contract.conftest import Book, Served, code_of
 from tests.contract.test_holds import SPLIT, UNRELATED
 
 MAX = 2**53 - 1
@@ -134,3 +136,16 @@ def test_the_amount_comes_before_overflow_and_overflow_before_the_limits(book: B
         book.client.patch(f"{book.path}/accounts/{address}", json={"min_balance": 0, "max_balance": 0})
     assert code_of(book.reverse(posted["id"], {"amount": 11})) == "amount_exceeds_reversible"
     assert code_of(book.reverse(posted["id"])) == "amount_overflow"
+
+
+def test_of_many_at_once_no_more_is_reversed_than_was_posted(served: Served, book: Book) -> None:
+    posted = book.transfer("a", "b", 10).json()
+
+    def reverse(number: int) -> int:
+        with served.client() as client:
+            return Book(client, book.name).reverse(posted["id"], {"amount": 3}, f"k{number}").status_code
+
+    with ThreadPoolExecutor(8) as senders:
+        statuses = Counter(senders.map(reverse, range(16)))
+    assert statuses == {201: 3, 409: 13}
+    assert book.amounts("b") == (9, 10, 0, 0)
