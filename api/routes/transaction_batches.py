@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 from pydantic_core import to_json
 
@@ -127,7 +128,7 @@ def _batch_rejected(asked: Asked[Any, Any], rejected: BatchRejected) -> Answer:
 
 
 def _problem(asked: Asked[Any, Any], item: Item, error: LedgerError) -> Any:
-    return problem_of(error, _path(asked.ledger, item), asked.context.correlation_id)
+    return problem_of(error, quote(_path(asked.ledger, item)), asked.context.correlation_id)
 
 
 ENDPOINTS = [

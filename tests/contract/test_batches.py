@@ -207,7 +207,12 @@ def test_each_item_of_an_independent_batch_stands_by_itself(book: Book, journal:
             assert (problem["status"], problem["type"]) == (result["status"], f"/problems/{problem['code']}")
             assert problem["correlation_id"] == answer.headers["correlation-id"]
             assert ("transaction_id" in problem) == (result["status"] == 409)
-    assert results[4]["problem"]["instance"] == f"{book.path}/transactions/nonsense/settle"
+    for result, path in (
+        (results[3], ""),
+        (results[4], "/nonsense/settle"),
+        (results[5], "/a%20b%C3%A9/void"),
+    ):
+        assert result["problem"]["instance"] == f"{book.path}/transactions{path}"
     assert answer.headers["ledger-position"] == str(journal.head())
     assert (
         len(
