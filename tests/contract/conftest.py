@@ -322,7 +322,7 @@ def nothing_due(journal: Journal) -> Iterator[Journal]:
     journal.resume("due")
 
 
-def soon(seconds: float = 1.5) -> str:
+def soon(seconds: float = 3.0) -> str:
     """A time that comes soon, but not before a request that names it is judged."""
     return (datetime.now(UTC) + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 

@@ -368,7 +368,7 @@ def test_a_hold_is_released_when_its_time_is_over(book: Book, journal: Journal) 
 
 
 def test_from_that_moment_on_it_has_expired_released_or_not(book: Book, nothing_due: Journal) -> None:
-    expires_at = soon()
+    expires_at = soon(6.0)
     kept, settled, voided = (book.hold("a", "b", n, expires_at=expires_at).json() for n in (1, 2, 3))
     assert book.settle(settled["id"]).status_code == 201
     assert book.void(voided["id"]).status_code == 201
