@@ -9,12 +9,17 @@ from psycopg import Connection
 from domain.errors import ProjectionNotFound
 from domain.journal.database import Database
 from domain.journal.queries import load
-from projections import balances, entries, ledgers
+from projections import balances, entries, ledgers, transactions
 from projections.projection import Projection
 
 PROJECTIONS: dict[str, Projection] = {
     projection.name: projection
-    for projection in (ledgers.PROJECTION, balances.PROJECTION, entries.PROJECTION)
+    for projection in (
+        ledgers.PROJECTION,
+        balances.PROJECTION,
+        entries.PROJECTION,
+        transactions.PROJECTION,
+    )
 }
 
 _SQL = load("projections", "register.sql")
