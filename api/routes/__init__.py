@@ -1,11 +1,23 @@
 """The routes, one module for each noun; `ENDPOINTS` are all of them, those most asked for first."""
 
-from api.routes import accounts, entries, health, keys, ledgers, operations, pages, projections, transactions
+from api.routes import (
+    accounts,
+    entries,
+    health,
+    keys,
+    ledgers,
+    operations,
+    pages,
+    projections,
+    transaction_list,
+    transactions,
+)
 
 ENDPOINTS = [
     *transactions.ENDPOINTS,
     *accounts.ENDPOINTS,
     *entries.ENDPOINTS,
+    *transaction_list.ENDPOINTS,
     *operations.ENDPOINTS,
     *ledgers.ENDPOINTS,
     *keys.ENDPOINTS,
