@@ -9,12 +9,18 @@ from psycopg import Connection
 from domain.errors import ProjectionNotFound
 from domain.journal.database import Database
 from domain.journal.queries import load
-from projections import balances, due, entries, ledgers
+from projections import balances, due, entries, ledgers, transactions
 from projections.projection import Projection
 
 PROJECTIONS: dict[str, Projection] = {
     projection.name: projection
-    for projection in (ledgers.PROJECTION, balances.PROJECTION, entries.PROJECTION, due.PROJECTION)
+    for projection in (
+        ledgers.PROJECTION,
+        balances.PROJECTION,
+        entries.PROJECTION,
+        transactions.PROJECTION,
+        due.PROJECTION,
+    )
 }
 
 _SQL = load("projections", "register.sql")

@@ -11,6 +11,7 @@ from api.routes import (
     pages,
     projections,
     transaction_batches,
+    transaction_list,
     transactions,
 )
 
@@ -20,6 +21,7 @@ ENDPOINTS = [
     *accounts.ENDPOINTS,
     *account_status.ENDPOINTS,
     *entries.ENDPOINTS,
+    *transaction_list.ENDPOINTS,
     *operations.ENDPOINTS,
     *ledgers.ENDPOINTS,
     *keys.ENDPOINTS,

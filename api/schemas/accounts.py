@@ -1,24 +1,24 @@
 """Accounts and their statements, as they are asked for and shown."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 from typing_extensions import TypedDict
 
 from api.schemas.common import (
-    METADATA_KEY_PATTERN,
     Address,
+    AddressPrefix,
     Asset,
     Limit,
     ListQuery,
     Metadata,
+    MetadataQuery,
     Position,
     ProjectedQuery,
     Request,
     Time,
 )
 from domain.accounts import Account, Status
-from domain.addresses import MAX_ADDRESS_LENGTH
 from domain.money import ASSET_PATTERN, Direction
 from domain.times import Instant
 from domain.transactions import Kind
@@ -78,33 +78,12 @@ class AccountQuery(ProjectedQuery):
         return self.at if self.at_position is None else self.at_position
 
 
-class AccountsQuery(ListQuery, ProjectedQuery):
+class AccountsQuery(MetadataQuery, ListQuery, ProjectedQuery):
     """The list of accounts, by address; an empty filter filters nothing."""
 
-    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_:-]*$", max_length=MAX_ADDRESS_LENGTH)] = Field(
-        "", description="what addresses begin with"
-    )
+    prefix: AddressPrefix = Field("", description="what addresses begin with")
     asset: Annotated[str, Field(pattern=f"^(?:{ASSET_PATTERN[1:-1]})?$")] = ""
     status: Literal[Status, ""] = ""
-    metadata: Annotated[
-        dict[
-            Annotated[str, Field(pattern=METADATA_KEY_PATTERN)],
-            Annotated[str, Field(pattern=r"^[^\x00]{0,512}$")],
-        ],
-        Field(description="`metadata.KEY=VALUE`, as often as wanted: accounts that have all of these"),
-    ] = Field(default_factory=dict)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _gather_metadata(cls, given: dict[str, str]) -> dict[str, Any]:
-        gathered: dict[str, Any] = {}
-        for name, value in given.items():
-            prefix, dot, key = name.partition(".")
-            if prefix == "metadata" and dot:
-                gathered.setdefault("metadata", {})[key] = value
-            else:
-                gathered[name] = value
-        return gathered
 
 
 class EntriesQuery(ListQuery, ProjectedQuery):

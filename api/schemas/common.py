@@ -6,9 +6,17 @@ Requests are strict: unknown members are refused, and numbers, texts and boolean
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 from typing_extensions import TypedDict
 
@@ -47,6 +55,7 @@ Address = Annotated[
 ]
 Asset = Annotated[str, Field(pattern=ASSET_PATTERN, examples=["USD/2"])]
 Amount = Annotated[int, Field(ge=1, le=MAX_AMOUNT, description="minor units", examples=[1050])]
+AddressPrefix = Annotated[str, Field(pattern=r"^[A-Za-z0-9_:-]*$", max_length=MAX_ADDRESS_LENGTH)]
 Limit = Annotated[int, Field(ge=-MAX_AMOUNT, le=MAX_AMOUNT)] | None
 Metadata = Annotated[
     dict[Annotated[str, Field(pattern=METADATA_KEY_PATTERN)], Annotated[str, Field(max_length=512)]],
@@ -92,6 +101,30 @@ class ListQuery(Query):
     def descending(self) -> bool:
         """Whether the list runs from its end."""
         return self.order == "desc"
+
+
+class MetadataQuery(Query):
+    """What lists take that are filtered by metadata: `metadata.KEY=VALUE`, gathered from all parameters."""
+
+    metadata: Annotated[
+        dict[
+            Annotated[str, Field(pattern=METADATA_KEY_PATTERN)],
+            Annotated[str, Field(pattern=r"^[^\x00]{0,512}$")],
+        ],
+        Field(description="`metadata.KEY=VALUE`, as often as wanted: those that have all of these"),
+    ] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_metadata(cls, given: dict[str, str]) -> dict[str, Any]:
+        gathered: dict[str, Any] = {}
+        for name, value in given.items():
+            prefix, dot, key = name.partition(".")
+            if prefix == "metadata" and dot:
+                gathered.setdefault("metadata", {})[key] = value
+            else:
+                gathered[name] = value
+        return gathered
 
 
 class ProjectedQuery(Query):

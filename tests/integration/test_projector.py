@@ -27,7 +27,7 @@ from domain.operations import Operation, operation_id
 from domain.postings import PostTransaction
 from domain.reversals import ReverseTransaction
 from domain.transactions import Description, Transaction
-from projections import balances, entries, ledgers
+from projections import balances, entries, ledgers, transactions
 from projections.balances import list_accounts, read_account
 from projections.batches import Batch, Claim, advance, read_batch
 from projections.entries import Clock, Place, StatementEntry, list_entries
@@ -37,6 +37,7 @@ from projections.projection import Projection, Queries
 from projections.projector import Runner
 from projections.register import PROJECTIONS
 from projections.tail import Tail
+from projections.transaction_list import list_transactions
 from tests.ledgers import CONTEXT, folded, history, open_accounts, opening, outcomes, running, transfer
 from tests.projecting import (
     Deaf,
@@ -187,6 +188,12 @@ def assert_equal_to_fold(database: Database, connection: Connection[Any]) -> Non
     assert list_ledgers(connection, limit=1000).rows == sorted(
         books, key=lambda book: (book.opened_at, book.name)
     )
+    made = [state for state in states.values() if isinstance(state, Transaction) and state.ledger == "main"]
+    listed = list_transactions(connection, "main", limit=10_000).rows
+    assert [(state.id, state.status, state.version, state.position) for state in listed] == [
+        (state.id, state.status, state.version, state.position)
+        for state in sorted(made, key=lambda state: state.made_position)
+    ]
     for clock in ("recorded", "effective"):
         for account in list_accounts(connection, "main", limit=1000).rows:
             rows = list_entries(connection, "main", account.address, clock=clock, limit=10_000).rows
@@ -285,18 +292,16 @@ class Cut:
 def test_a_connection_lost_between_write_and_commit_changes_nothing_twice(
     database: Database, owner: Connection[Any]
 ) -> None:
-    cuts = [Cut(original, owner) for original in (entries.PROJECTION, balances.PROJECTION)]
-    cut = [
-        original._replace(project=cut.project)
-        for original, cut in zip((entries.PROJECTION, balances.PROJECTION), cuts, strict=True)
-    ]
+    originals = (entries.PROJECTION, balances.PROJECTION, transactions.PROJECTION)
+    cuts = [Cut(original, owner) for original in originals]
+    cut = [original._replace(project=cut.project) for original, cut in zip(originals, cuts, strict=True)]
     with running(database) as ledger:
         fill(ledger, count=80)
     with projecting(database, cut[:1]):
         await_head(owner, "entries")
-    with projecting(database, [ledgers.PROJECTION, cut[1]]):
-        await_head(owner, "ledgers", "balances")
-    assert [seen.cuts for seen in cuts] == [2, 2]
+    with projecting(database, [ledgers.PROJECTION, *cut[1:]]):
+        await_head(owner, "ledgers", "balances", "transactions")
+    assert [seen.cuts for seen in cuts] == [2, 2, 2]
     assert_equal_to_fold(database, owner)
 
 
@@ -463,7 +468,8 @@ def test_a_fault_is_recorded_and_tried_again_while_others_go_on(
         if not mended.is_set():
             raise RuntimeError("a fault of ours")
 
-    faulty = [ledgers.PROJECTION, balances.PROJECTION, entries.PROJECTION._replace(project=project)]
+    sound = [found for found in PROJECTIONS.values() if found is not entries.PROJECTION]
+    faulty = [*sound, entries.PROJECTION._replace(project=project)]
     with projecting(database, faulty), running(database) as ledger:
         fill(ledger, count=40)
         seen = await_progress(owner, "entries", lambda seen: seen.last_error is not None)

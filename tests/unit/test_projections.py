@@ -4,13 +4,15 @@ import re
 
 import pytest
 
-from domain import accounts, ledgers
+from domain import accounts, ledgers, transactions
 from domain.aggregates import EVENT_TYPES
+from domain.transactions import TransactionAccepted
 from projections.entries import Place, StatementEntry
 from projections.projection import Projection, directed, versioned
 from projections.rates import Rate
 from projections.rebuild import Comparison
 from projections.register import PROJECTIONS
+from projections.transaction_list import Span
 
 ALL = pytest.mark.parametrize("projection", PROJECTIONS.values(), ids=list(PROJECTIONS))
 
@@ -42,6 +44,14 @@ def test_the_events_that_are_read_have_topics_of_the_journal(projection: Project
 def test_no_event_of_an_aggregate_is_left_out_of_its_list() -> None:
     assert set(PROJECTIONS["balances"].events) == set(accounts.EVENTS)
     assert set(PROJECTIONS["ledgers"].events) == set(ledgers.EVENTS)
+    # What is accepted is no transaction yet.
+    assert {*PROJECTIONS["transactions"].events, TransactionAccepted} == set(transactions.EVENTS)
+
+
+def test_spans_of_positions_have_their_overlap_in_common() -> None:
+    assert Span().within(Span(3, 9)) == Span(3, 9)
+    assert Span(3, 9).within(Span(low=5)) == Span(5, 9)
+    assert Span(3, 9).within(Span(high=5)) == Span(3, 5)
 
 
 def test_a_direction_is_that_of_the_sort_and_of_what_lies_beyond() -> None:
