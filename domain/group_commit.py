@@ -317,7 +317,9 @@ class GroupCommit:
             self._warm(self._missing(own), ())
             batch = self._decide(submissions, needed | following | own)
         except Exception as error:  # noqa: BLE001
-            # Under the lock, where it is tried again, the error will be judged.
+            # Under the lock, where it is tried again, the error will be judged. What was loaded may hold what others
+            # appended after `_cache_position`: catching up would apply that a second time.
+            self._forget(needed)
             _log.info("could not decide ahead", error=type(error).__name__)
             self._reader_ahead.disconnect()
             return None
