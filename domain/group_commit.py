@@ -375,21 +375,28 @@ class GroupCommit:
         """Return a result for each command, having staged the events of those that are to be recorded."""
         if not (submission.all_or_none or submission.dry_run):
             return [self._result(command, batch) for command in submission.commands]
-        position = self._cache_position
         self._changed_states = {}
+        try:
+            return self._undoable_results(submission, batch)
+        finally:
+            self._changed_states = None
+
+    def _undoable_results(self, submission: Submission, batch: Batch) -> Sequence[Result]:
+        position = self._cache_position
         results: list[Result] = []
-        for index, command in enumerate(submission.commands):
+        for command in submission.commands:
             results.append(self._result(command, batch))
             if submission.all_or_none and is_refused(results[-1]):
-                rejected = BatchRejected(index, results[-1])
-                rejected.position = position
-                results = [rejected] * len(submission.commands)
                 break
-        if submission.dry_run or isinstance(results[-1], BatchRejected):
+        is_rejected = submission.all_or_none and is_refused(results[-1])
+        if is_rejected or submission.dry_run:
             self._unstage(batch, position)
             results = [_unrecorded(result, position) for result in results]
-        self._changed_states = None
-        return results
+        if not is_rejected:
+            return results
+        rejected = BatchRejected(len(results) - 1, results[-1])
+        rejected.position = position
+        return [rejected] * len(submission.commands)
 
     def _result(self, command: Command, batch: Batch) -> Result:
         try:
@@ -501,11 +508,13 @@ def is_refused(result: Result) -> bool:
     return isinstance(result, Exception) or result.is_refused
 
 
-def _unrecorded(result: Result, position: int) -> Result:
-    """Return the result of a command whose events were taken back; a replay's stays as it was."""
-    if isinstance(result, Exception) or result.replayed:
-        return result
-    return result._replace(recorded=False, position=position)
+def _unrecorded(result: Result, head: int) -> Result:
+    """Return the result of a command whose events were taken back: no position in it is above the head."""
+    if isinstance(result, Outcome):
+        return result._replace(recorded=False, position=min(result.position, head))
+    if isinstance(result, LedgerError) and result.position is not None:
+        result.position = min(result.position, head)
+    return result
 
 
 def _commands(submissions: Sequence[Submission]) -> list[Command]:
