@@ -317,7 +317,9 @@ class GroupCommit:
             self._warm(self._missing(own), ())
             batch = self._decide(submissions, needed | following | own)
         except Exception as error:  # noqa: BLE001
-            # Under the lock, where it is tried again, the error will be judged.
+            # Under the lock, where it is tried again, the error will be judged. What was loaded may hold what others
+            # appended after `_cache_position`: catching up would apply that a second time.
+            self._forget(needed)
             _log.info("could not decide ahead", error=type(error).__name__)
             self._reader_ahead.disconnect()
             return None
@@ -375,24 +377,26 @@ class GroupCommit:
             return [self._result(command, batch) for command in submission.commands]
         self._changed_states = {}
         try:
-            return self._results_together(submission, batch)
+            return self._undoable_results(submission, batch)
         finally:
             self._changed_states = None
 
-    def _results_together(self, submission: Submission, batch: Batch) -> Sequence[Result]:
+    def _undoable_results(self, submission: Submission, batch: Batch) -> Sequence[Result]:
         position = self._cache_position
         results: list[Result] = []
-        for index, command in enumerate(submission.commands):
+        for command in submission.commands:
             results.append(self._result(command, batch))
             if submission.all_or_none and is_refused(results[-1]):
-                rejected = BatchRejected(index, _unrecorded(results[-1], position))
-                rejected.position = position
-                results = [rejected] * len(submission.commands)
                 break
-        if submission.dry_run or isinstance(results[-1], BatchRejected):
+        is_rejected = submission.all_or_none and is_refused(results[-1])
+        if is_rejected or submission.dry_run:
             self._unstage(batch, position)
             results = [_unrecorded(result, position) for result in results]
-        return results
+        if not is_rejected:
+            return results
+        rejected = BatchRejected(len(results) - 1, results[-1])
+        rejected.position = position
+        return [rejected] * len(submission.commands)
 
     def _result(self, command: Command, batch: Batch) -> Result:
         try:
@@ -504,12 +508,12 @@ def is_refused(result: Result) -> bool:
     return isinstance(result, Exception) or result.is_refused
 
 
-def _unrecorded(result: Result, position: int) -> Result:
-    """Return the result of a command whose submission was undone back to a position: it names none that never was."""
+def _unrecorded(result: Result, head: int) -> Result:
+    """Return the result of a command whose events were taken back: no position in it is above the head."""
     if isinstance(result, Outcome):
-        return result._replace(recorded=False, position=min(result.position, position))
-    if isinstance(result, LedgerError):
-        result.position = position
+        return result._replace(recorded=False, position=min(result.position, head))
+    if isinstance(result, LedgerError) and result.position is not None:
+        result.position = min(result.position, head)
     return result
 
 

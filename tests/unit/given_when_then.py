@@ -3,20 +3,23 @@
 `given((stream, event), …).when(command).then((stream, event), …)`. Nothing here does I/O.
 """
 
+from dataclasses import fields
 from typing import Any
 
-from domain.accounts import AccountOpened
-from domain.addresses import account_stream, ledger_stream
+from domain.accounts import Account, AccountOpened
+from domain.addresses import account_stream, ledger_stream, transaction_stream
 from domain.commands import Command, Outcome
 from domain.entries import Entry
 from domain.errors import LedgerError
 from domain.events import Context, Envelope, Event, State
+from domain.holds import SettleHold, VoidHold
 from domain.ledgers import AssetRegistered, LedgerOpened
 from domain.money import Direction, split_asset
 from domain.operations import Operation, operation_id
-from domain.postings import PostTransaction
+from domain.postings import AcceptTransaction, PostTransaction
+from domain.reversals import ReverseTransaction
 from domain.times import Instant
-from domain.transactions import Description
+from domain.transactions import Description, Transaction
 from tests.unit.journal_in_memory import JournalInMemory
 
 LONG_AGO: Instant = "2026-01-01T00:00:00.000000Z"
@@ -59,6 +62,18 @@ class Answer:
         assert self.events == list(events)
         return self
 
+    def then_rejected(self, error: type[LedgerError]) -> Transaction:
+        """Check that a rule refused the request, and that this is all that was recorded."""
+        transaction = self.state
+        assert isinstance(transaction, Transaction)
+        assert transaction.rejection is not None, f"{transaction.status} instead of {error.code}"
+        assert transaction.rejection == (error.code, error.explanation())
+        assert transaction.status == "rejected"
+        assert [stream for stream, _ in self.events] == [
+            transaction_stream(transaction.ledger, transaction.id)
+        ]
+        return transaction
+
     def then_nothing(self) -> "Answer":
         """Check that the command was accepted and nothing recorded."""
         return self.then()
@@ -81,6 +96,18 @@ class Given:
         """Change the folded state of a stream, to what no event leads to yet."""
         self.journal.states[stream] = self.journal.states[stream]._replace(**changes)
         return self
+
+    def account(self, address: str, ledger: str = "main") -> Account:
+        """Return the account as it is now."""
+        account = self.journal.states[account_stream(ledger, address)]
+        assert isinstance(account, Account)
+        return account
+
+    def transaction(self, key: str, ledger: str = "main") -> Transaction:
+        """Return the transaction of a keyed request as it is now."""
+        transaction = self.journal.states[transaction_stream(ledger, operation_id(ledger, key))]
+        assert isinstance(transaction, Transaction)
+        return transaction
 
     def when(self, command: Command, now: Instant = NOW) -> Answer:
         """Let the command be decided, and what it records be history for the next."""
@@ -146,5 +173,94 @@ def a_posting(
     ledger: str = "main",
 ) -> PostTransaction:
     """A keyed request to post entries."""
-    operation = Operation(key, operation_id(ledger, key), fingerprint)
+    operation = an_operation(key, fingerprint, ledger)
     return PostTransaction(CONTEXT, ledger, operation, description or Description(), entries, effective_at)
+
+
+def an_operation(key: str, fingerprint: str = "fingerprint-1", ledger: str = "main") -> Operation:
+    """A keyed request."""
+    return Operation(key, operation_id(ledger, key), fingerprint)
+
+
+def a_hold(
+    *entries: Entry,
+    key: str = "hold",
+    expires_at: Instant | None = None,
+    fingerprint: str = "fingerprint-1",
+    effective_at: Instant | None = None,
+) -> PostTransaction:
+    """A keyed request to hold entries."""
+    return PostTransaction(
+        CONTEXT,
+        "main",
+        an_operation(key, fingerprint),
+        Description(),
+        entries,
+        effective_at,
+        pending=True,
+        expires_at=expires_at,
+    )
+
+
+def accepted(request: PostTransaction) -> AcceptTransaction:
+    """The same request, to be accepted now and carried out later."""
+    return AcceptTransaction(*(getattr(request, field.name) for field in fields(request)))
+
+
+def a_settlement(
+    of: str = "hold",
+    *,
+    amount: int | None = None,
+    entries: tuple[Entry, ...] | None = None,
+    key: str = "settlement",
+    fingerprint: str = "fingerprint-1",
+    description: Description | None = None,
+) -> SettleHold:
+    """A keyed request to settle the hold that was made under the key `of`."""
+    return SettleHold(
+        CONTEXT,
+        "main",
+        an_operation(key, fingerprint),
+        description or Description(),
+        operation_id("main", of),
+        amount,
+        entries,
+    )
+
+
+def a_void(
+    of: str = "hold",
+    *,
+    key: str = "void",
+    fingerprint: str = "fingerprint-1",
+    description: Description | None = None,
+) -> VoidHold:
+    """A keyed request to void the hold that was made under the key `of`."""
+    return VoidHold(
+        CONTEXT,
+        "main",
+        an_operation(key, fingerprint),
+        description or Description(),
+        operation_id("main", of),
+    )
+
+
+def a_reversal(
+    of: str = "key-1",
+    *,
+    amount: int | None = None,
+    key: str = "reversal",
+    fingerprint: str = "fingerprint-1",
+    description: Description | None = None,
+    effective_at: Instant | None = None,
+) -> ReverseTransaction:
+    """A keyed request to reverse the transaction that was made under the key `of`."""
+    return ReverseTransaction(
+        CONTEXT,
+        "main",
+        an_operation(key, fingerprint),
+        description or Description(),
+        operation_id("main", of),
+        amount,
+        effective_at,
+    )

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from domain.aggregates import evolve
 from domain.commands import Command, Outcome, envelope_of
 from domain.events import Envelope, Event, Recorded, State
+from domain.journal.encoding import decode, encode_envelope, encode_event
 from domain.times import Instant
 
 
@@ -21,11 +22,14 @@ class JournalInMemory:
         return len(self.recorded)
 
     def append(self, events: Iterable[tuple[str, Event]], envelope: Envelope) -> None:
-        """Record events at the next positions and fold them."""
+        """Record events at the next positions and fold them; each is seen to be read back as it was recorded."""
+        encoded = encode_envelope(envelope)
         for stream, event in events:
             known = self.states.get(stream)
             version = known.version + 1 if known else 1
             recorded = Recorded(stream, version, self.head + 1, envelope, event)
+            stored = encode_event(event, encoded)
+            assert decode(stream, version, event.TOPIC, stored, self.head + 1) == recorded
             self.states[stream] = evolve(known, recorded)
             self.recorded.append(recorded)
 

@@ -1,6 +1,7 @@
 """Refusals: every code of the contract has its class and its words."""
 
 import inspect
+from itertools import combinations
 
 import pytest
 
@@ -13,6 +14,7 @@ from domain.errors import (
     LedgerError,
     ProjectionBehind,
     RuleRefusal,
+    first_of,
 )
 
 FAMILIES = {"LedgerError", "NotFound", "Invalid", "RuleRefusal", "Unavailable"}
@@ -65,8 +67,19 @@ def test_a_family_has_no_code(family: str) -> None:
 
 
 def test_rules_are_judged_in_the_order_of_the_contract() -> None:
-    codes = [rule.code for rule in RULE_PRECEDENCE]
-    assert codes == [code for code in RULES_OF_THE_CONTRACT if code in codes]
+    assert [rule.code for rule in RULE_PRECEDENCE] == RULES_OF_THE_CONTRACT
+
+
+@pytest.mark.parametrize(("earlier", "later"), list(combinations(RULE_PRECEDENCE, 2)))
+def test_of_two_refusals_the_earlier_rule_is_given(
+    earlier: type[RuleRefusal], later: type[RuleRefusal]
+) -> None:
+    assert first_of([earlier, None, later]) is first_of([later, earlier, None]) is earlier
+
+
+def test_of_no_refusals_none_is_given() -> None:
+    assert first_of([]) is first_of([None, None]) is None
+    assert first_of(iter([None, InsufficientFunds])) is InsufficientFunds
 
 
 def test_every_rule_has_its_place() -> None:
