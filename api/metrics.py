@@ -57,12 +57,12 @@ class Metrics:
         self._of_command: dict[tuple[str, str], Counter] = {}
         self._of_request: dict[tuple[str, str, int], Histogram] = {}
 
-    def command(self, name: str, outcome: str) -> None:
-        """Count a command; `outcome` is what became of it in one word, for a refusal its code."""
+    def command(self, name: str, outcome: str, count: int = 1) -> None:
+        """Count commands; `outcome` is what became of it in one word, for a refusal its code."""
         counter = self._of_command.get((name, outcome))
         if counter is None:
             counter = self._of_command[name, outcome] = self._commands.labels(name, outcome)
-        counter.inc()
+        counter.inc(count)
 
     def batch(self, commands: int, events: int, seconds: float) -> None:
         """Observe a batch, as `GroupCommit` tells it."""

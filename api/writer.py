@@ -1,6 +1,7 @@
 """From the event loop to the writer and back: commands go to the group commit, outcomes come to who awaits them."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 
@@ -73,8 +74,11 @@ class Writer:
             commands, partial(self._reply_together, together), all_or_none=all_or_none, dry_run=dry_run
         )
         results = await together
-        for command, result in zip(commands, results, strict=True):
-            self._metrics.command(type(command).__name__, _word(result))
+        words = (
+            (type(command).__name__, _word(result)) for command, result in zip(commands, results, strict=True)
+        )
+        for (name, word), count in Counter(words).items():
+            self._metrics.command(name, word, count)
         return results
 
     def _submit(self) -> None:

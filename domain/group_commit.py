@@ -373,20 +373,25 @@ class GroupCommit:
         """Return a result for each command, having staged the events of those that are to be recorded."""
         if not (submission.all_or_none or submission.dry_run):
             return [self._result(command, batch) for command in submission.commands]
-        position = self._cache_position
         self._changed_states = {}
+        try:
+            return self._results_together(submission, batch)
+        finally:
+            self._changed_states = None
+
+    def _results_together(self, submission: Submission, batch: Batch) -> Sequence[Result]:
+        position = self._cache_position
         results: list[Result] = []
         for index, command in enumerate(submission.commands):
             results.append(self._result(command, batch))
             if submission.all_or_none and is_refused(results[-1]):
-                rejected = BatchRejected(index, results[-1])
+                rejected = BatchRejected(index, _unrecorded(results[-1], position))
                 rejected.position = position
                 results = [rejected] * len(submission.commands)
                 break
         if submission.dry_run or isinstance(results[-1], BatchRejected):
             self._unstage(batch, position)
             results = [_unrecorded(result, position) for result in results]
-        self._changed_states = None
         return results
 
     def _result(self, command: Command, batch: Batch) -> Result:
@@ -500,10 +505,12 @@ def is_refused(result: Result) -> bool:
 
 
 def _unrecorded(result: Result, position: int) -> Result:
-    """Return the result of a command whose events were taken back; a replay's stays as it was."""
-    if isinstance(result, Exception) or result.replayed:
-        return result
-    return result._replace(recorded=False, position=position)
+    """Return the result of a command whose submission was undone back to a position: it names none that never was."""
+    if isinstance(result, Outcome):
+        return result._replace(recorded=False, position=min(result.position, position))
+    if isinstance(result, LedgerError):
+        result.position = position
+    return result
 
 
 def _commands(submissions: Sequence[Submission]) -> list[Command]:

@@ -4,6 +4,8 @@ A batch is read and folded in memory, and written in the transaction that moves 
 compare-and-set. A runner whose version was paused, replaced or taken over meanwhile changes nothing.
 """
 
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -86,12 +88,22 @@ def read_batch(connection: Connection[Any], projection: Projection, after: int, 
         obstacle = f"the journal has a gap: event {missing} is missing"
         rows = [row for row in rows if row[4] < missing]
         upto = missing - 1
+    return batch_of(after, upto, ((row[4], partial(decode, *row)) for row in rows), obstacle)
+
+
+def batch_of(
+    after: int,
+    upto: int,
+    stored: Iterable[tuple[int, Callable[[], Recorded]]],
+    obstacle: str | None = None,
+) -> Batch:
+    """Return the batch of events that are given by their positions and how to decode each."""
     events = []
-    for row in rows:
+    for position, recorded in stored:
         try:
-            events.append(decode(*row))
+            events.append(recorded())
         except UnreadableEvent as error:
-            return Batch(after, row[4] - 1, events, f"{error.reason}: {error}")
+            return Batch(after, position - 1, events, f"{error.reason}: {error}")
     return Batch(after, upto, events, obstacle)
 
 

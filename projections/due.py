@@ -7,6 +7,7 @@ from psycopg import Connection
 
 from domain.addresses import ledger_of, name_of
 from domain.events import Recorded
+from domain.journal.database import Database
 from domain.times import Instant, instant
 from domain.transactions import (
     Expired,
@@ -30,6 +31,11 @@ class Due(NamedTuple):
     position: int
 
 
+def due_channel(database: Database) -> str:
+    """Return the channel on which it is announced that something became due, now or at a time."""
+    return f"{database.schema}_due"
+
+
 def list_due(
     connection: Connection[Any], now: Instant, limit: int, but: Collection[str] = ()
 ) -> Reading[list[Due]]:
@@ -49,6 +55,8 @@ def project(connection: Connection[Any], queries: Queries, events: Sequence[Reco
     due = {stream: due_at for stream, recorded in last.items() if (due_at := _due_at(recorded))}
     _execute(connection, queries["remove"], {stream: last[stream] for stream in last.keys() - due.keys()}, {})
     _execute(connection, queries["keep"], {stream: last[stream] for stream in due}, due)
+    if due:
+        connection.execute(queries["announce"])
 
 
 def _due_at(recorded: Recorded) -> Instant | None:

@@ -23,6 +23,10 @@ INSERT INTO due_v:version (ledger, id, due_at, position)
 SELECT * FROM unnest(%(ledgers)s::text[], %(ids)s::uuid[], %(due_at)s::timestamptz[], %(positions)s::bigint[])
 ON CONFLICT (ledger, id) DO UPDATE SET due_at = excluded.due_at, position = excluded.position;
 
+-- name: announce
+-- Only who does what is due listens, and only then need it look: waking it for every event would cost more than its work.
+SELECT pg_notify(current_schema() || '_due', '');
+
 -- name: list
 SELECT ledger, id, due_at, position FROM due_v:version
 WHERE due_at <= %(now)s AND id <> ALL(%(but)s::uuid[])

@@ -15,7 +15,7 @@ from domain.addresses import ledger_of, name_of
 from domain.events import Recorded
 from domain.money import Direction
 from domain.times import Instant, instant
-from domain.transactions import Kind, TransactionPosted
+from domain.transactions import POSTINGS, Kind, Posted, ReversalPosted, SettlementPosted, TransactionPosted
 from projections.live import Page, read_live
 from projections.projection import Projection, Queries, directed
 
@@ -101,7 +101,7 @@ def project(connection: Connection[Any], queries: Queries, events: Sequence[Reco
 
 def _rows(recorded: Recorded) -> Iterator[tuple[Any, ...]]:
     event, recorded_at = recorded.event, recorded.envelope.recorded_at
-    assert isinstance(event, TransactionPosted)
+    assert isinstance(event, Posted)
     ledger, transaction_id = ledger_of(recorded.stream), name_of(recorded.stream)
     for number, entry in enumerate(event.entries, start=1):
         yield (
@@ -111,7 +111,7 @@ def _rows(recorded: Recorded) -> Iterator[tuple[Any, ...]]:
             recorded.position,
             number,
             transaction_id,
-            "posting",
+            _KINDS[type(event)],
             entry.direction,
             entry.amount,
             entry.amount if entry.direction == entry.normal_side else -entry.amount,
@@ -128,4 +128,10 @@ def _statement_entry(row: TupleRow) -> StatementEntry:
     )
 
 
-PROJECTION = Projection("entries", (TransactionPosted,), ("entries",), project)
+_KINDS: dict[type[Posted], Kind] = {
+    TransactionPosted: "posting",
+    SettlementPosted: "settlement",
+    ReversalPosted: "reversal",
+}
+
+PROJECTION = Projection("entries", POSTINGS, ("entries",), project)

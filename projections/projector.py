@@ -22,6 +22,7 @@ from projections.positions import RATE_SECONDS, projections_channel
 from projections.projection import Inconsistent, Projection
 from projections.rates import Rate
 from projections.register import PROJECTIONS, drop_retired, install
+from projections.tail import Tail
 
 MAX_BATCH_EVENTS = 5_000
 POLL_SECONDS = 0.25
@@ -63,7 +64,8 @@ def run_projector(
 ) -> None:
     """Install and run projections until `stop` is set, whatever happens to the database meanwhile."""
     _prepare(database, stop)
-    runners = [Runner(database, projection, stop) for projection in projections]
+    tail = Tail()
+    runners = [Runner(database, projection, stop, tail) for projection in projections]
     threads = [
         threading.Thread(target=runner.run, name=f"projection {runner.projection.name}", daemon=True)
         for runner in runners
@@ -91,8 +93,10 @@ def _prepare(database: Database, stop: threading.Event) -> None:
 class Runner:
     """Advances the live version of one projection for as long as it holds the place."""
 
-    def __init__(self, database: Database, projection: Projection, stop: threading.Event) -> None:
+    def __init__(self, database: Database, projection: Projection, stop: threading.Event, tail: Tail) -> None:
+        """`tail` is shared by the runners of a process."""
         self.projection = projection
+        self._tail = tail
         self._database = database
         self._stop = stop
         self._id = uuid4()
@@ -152,7 +156,9 @@ class Runner:
 
     def _advance(self, connection: Connection[Any], claim: Claim, standing: Standing) -> None:
         upto = min(standing.head, standing.position + MAX_BATCH_EVENTS)
-        batch = read_batch(connection, self.projection, standing.position, upto)
+        batch = self._tail.batch(connection, self.projection, standing.position, upto) or read_batch(
+            connection, self.projection, standing.position, upto
+        )
         if batch.upto == batch.after:
             self._halt(connection, claim, batch, batch.obstacle or "")
             return

@@ -18,7 +18,7 @@ from psycopg.sql import SQL, Identifier
 
 from domain.addresses import transaction_stream
 from domain.commands import Command, Outcome
-from domain.errors import LedgerError
+from domain.errors import JournalUnavailable, LedgerError
 from domain.events import Context, State
 from domain.holds import ExpireHold
 from domain.journal.database import Database
@@ -28,8 +28,7 @@ from domain.postings import CompleteTransaction
 from domain.times import Instant
 from domain.transactions import Acceptance, Transaction
 from projections.batches import hold
-from projections.due import PROJECTION, Due, list_due
-from projections.positions import projections_channel
+from projections.due import PROJECTION, Due, due_channel, list_due
 
 ACTOR = "tallystick"
 """Who releases holds when their time is over."""
@@ -82,17 +81,11 @@ class Worker:
         while not hold(connection, "work", PROJECTION.name):
             if self._stopping.wait(STANDBY_SECONDS):
                 return
-        channel = Identifier(projections_channel(self._database))
-        connection.execute(SQL("LISTEN {}").format(channel))
+        connection.execute(SQL("LISTEN {}").format(Identifier(due_channel(self._database))))
         while not self._stopping.is_set():
             if not self._work(connection):
-                self._wait(connection)
-
-    def _wait(self, connection: Connection[Any]) -> None:
-        """Wait until what is due may have changed, by an event or by the passing of time."""
-        for notification in connection.notifies(timeout=POLL_SECONDS):
-            if notification.payload.startswith(f"{PROJECTION.name}:"):
-                return
+                for _ in connection.notifies(timeout=POLL_SECONDS, stop_after=1):
+                    pass
 
     def _work(self, connection: Connection[Any]) -> bool:
         """Do some of what is due; tell whether there was any that is not known to be done already."""
@@ -110,6 +103,8 @@ class Worker:
         for id, result in zip(asked, results, strict=True):
             if isinstance(result, Outcome):
                 self._done_at = max(self._done_at, result.position)
+            elif isinstance(result, JournalUnavailable) and result.reason == "unreachable":
+                raise result  # which says nothing of what is due: it is done as soon as the journal is back
             else:
                 self._put_aside(id, repr(result))
         return True

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 from pydantic_core import to_json
 
@@ -24,7 +25,7 @@ from api.schemas.transactions import TransactionQuery, transaction_body
 from api.transaction_answers import operation_body, rejection_problem, transactions_path
 from api.transaction_commands import on_transaction, operation_of, post
 from domain.commands import Command, Outcome
-from domain.errors import BatchRejected, LedgerError, Unavailable
+from domain.errors import BatchRejected, LedgerError, LedgerNotFound, Unavailable
 from domain.group_commit import Result
 from domain.transactions import Acceptance
 
@@ -43,10 +44,15 @@ async def post_batch(asked: Asked[TransactionQuery, BatchRequest]) -> Answer:
         commands, all_or_none=body.mode == "atomic", dry_run=asked.query.dry_run
     )
     first = results[0]
+    cause = first.cause if isinstance(first, BatchRejected) else first
+    if isinstance(cause, LedgerNotFound):
+        raise cause  # the batch names the ledger, not its items
     if isinstance(first, BatchRejected):
         return _batch_rejected(asked, first)
-    if isinstance(first, Unavailable) and all(isinstance(result, Unavailable) for result in results):
-        raise first
+    if isinstance(first, Exception) and (
+        body.mode == "atomic" or all(isinstance(result, Unavailable) for result in results)
+    ):
+        raise first  # of all items alike
     return await service.read(_answer, asked, results)
 
 
@@ -87,8 +93,8 @@ def _answer(asked: Asked[TransactionQuery, BatchRequest], results: Sequence[Resu
         _result_body(asked, item, result)
         for item, result in zip(asked.body.transactions, results, strict=True)
     ]
-    positions = [outcome.position for outcome in outcomes] or [asked.service.position()]
-    headers = {POSITION: str(max(positions))}
+    positions = (getattr(result, "position", None) for result in results)
+    headers = {POSITION: str(max(filter(None, positions), default=asked.service.position()))}
     if len(outcomes) == len(results) and all(outcome.replayed for outcome in outcomes):
         headers[REPLAYED] = "true"
     return json_answer(200, {"results": shown}, headers)
@@ -122,7 +128,7 @@ def _batch_rejected(asked: Asked[Any, Any], rejected: BatchRejected) -> Answer:
 
 
 def _problem(asked: Asked[Any, Any], item: Item, error: LedgerError) -> Any:
-    return problem_of(error, _path(asked.ledger, item), asked.context.correlation_id)
+    return problem_of(error, quote(_path(asked.ledger, item)), asked.context.correlation_id)
 
 
 ENDPOINTS = [

@@ -3,7 +3,6 @@
 A short round in every run; `TALLYSTICK_KILLS=30` makes it thirty kills of each kind.
 """
 
-import itertools
 import os
 import random
 import threading
@@ -21,9 +20,8 @@ import pytest
 from domain.journal.database import Database
 from domain.operations import operation_id
 from scripts.embedded_postgres import EmbeddedPostgres
-from tests.client import Client, Malformed, Refused, Unknown
 from tests.ledgers import folded, history
-from tests.service import KEY, Service, post_account, post_ledger, serving, transfer_body
+from tests.service import Service, post_account, post_ledger, serving, transfer_body
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1200)]
 
@@ -44,7 +42,10 @@ class Answer(NamedTuple):
 
 
 class Load:
-    """Clients that move money until told to stop."""
+    """Clients that move money until told to stop, each repeating a request under its key until it is answered."""
+
+    statuses: tuple[int, ...] = (201, 409)
+    """What they may be answered."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -66,22 +67,36 @@ class Load:
 
     def _client(self, number: int) -> None:
         chance = random.Random(number)
-        with Client(self._service.url, KEY, deadline_seconds=GIVE_UP_SECONDS) as client:
-            for count in itertools.count(1):
-                if self._stop.is_set():
-                    return
-                debited, credited = chance.sample(ACCOUNTS, 2)
-                self._transfer(
-                    client, f"{number}-{count}", transfer_body(debited, credited, chance.randint(1, 50))
-                )
+        count = 0
+        with self._service.client(5.0) as client:
+            while not self._stop.is_set():
+                count += 1
+                self._request(client, f"{number}-{count}", *self.asked(chance))
 
-    def _transfer(self, client: Client, key: str, body: dict[str, Any]) -> None:
-        try:
-            self.answers.append(Answer(key, body, 201, client.post(body["entries"], key=key)))
-        except Refused as refused:
-            self.answers.append(Answer(key, body, 409, refused.problem))
-        except (Malformed, Unknown) as fault:
-            self.faults.append(f"{key}: {fault!r}")
+    def asked(self, chance: random.Random) -> tuple[dict[str, Any], dict[str, str]]:
+        """The body and the headers of a request."""
+        debited, credited = chance.sample(ACCOUNTS, 2)
+        return transfer_body(debited, credited, chance.randint(1, 50)), {}
+
+    def _request(
+        self, client: httpx2.Client, key: str, body: dict[str, Any], headers: dict[str, str]
+    ) -> None:
+        give_up_at = monotonic() + GIVE_UP_SECONDS
+        headers = {"Idempotency-Key": key, **headers}
+        while monotonic() < give_up_at:
+            try:
+                answer = client.post("/v1/ledgers/main/transactions", json=body, headers=headers)
+            except httpx2.TransportError:
+                sleep(0.02)
+                continue
+            if answer.status_code == 503:
+                sleep(0.05)
+                continue
+            if answer.status_code not in self.statuses:
+                self.faults.append(f"{key}: {answer.status_code} {answer.text}")
+            self.answers.append(Answer(key, body, answer.status_code, answer.json()))
+            return
+        self.faults.append(f"{key}: not answered for {GIVE_UP_SECONDS} s")
 
 
 def an_api_process(service: Service) -> psutil.Process | None:

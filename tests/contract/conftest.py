@@ -8,9 +8,10 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from time import monotonic, sleep
 from typing import Any, NamedTuple
-from uuid import uuid4
+from uuid import NAMESPACE_URL, uuid4, uuid5
 
 import httpx2
 import jsonschema_rs
@@ -18,6 +19,7 @@ import psycopg
 import pytest
 import uvicorn
 from fastapi import FastAPI
+from psycopg.rows import dict_row
 from psycopg.sql import SQL, Identifier
 from pydantic import SecretStr
 
@@ -28,6 +30,7 @@ from domain.journal.database import Database
 from domain.journal.migrations import migrate
 from projections.projector import run_projector
 from projections.register import install
+from tests.projecting import eventually, set_state
 
 KEY = "tk_the_key_of_the_tests_of_the_contract"
 START_TIMEOUT_SECONDS = 20.0
@@ -213,6 +216,57 @@ class Book:
         """Move an amount from one account to another."""
         return self.post({**transfer_body(debited, credited, amount), **more}, key)
 
+    def hold(
+        self, debited: str, credited: str, amount: int, key: str | None = None, **more: Any
+    ) -> httpx2.Response:
+        """Make an amount pending between two accounts."""
+        return self.transfer(debited, credited, amount, key, pending=True, **more)
+
+    def act(self, verb: str, id: str, body: Any = None, key: str | None = None) -> httpx2.Response:
+        """Settle, void or reverse a transaction, under a new key unless one is given."""
+        headers = {"Idempotency-Key": key or uuid4().hex}
+        return self.client.post(f"{self.path}/transactions/{id}/{verb}", json=body or {}, headers=headers)
+
+    def settle(self, id: str, body: Any = None, key: str | None = None) -> httpx2.Response:
+        """Settle a hold."""
+        return self.act("settle", id, body, key)
+
+    def void(self, id: str, body: Any = None, key: str | None = None) -> httpx2.Response:
+        """Void a hold."""
+        return self.act("void", id, body, key)
+
+    def reverse(self, id: str, body: Any = None, key: str | None = None) -> httpx2.Response:
+        """Reverse a transaction."""
+        return self.act("reverse", id, body, key)
+
+    def batch(self, *items: Any, mode: str = "independent", **options: Any) -> httpx2.Response:
+        """Send requests together."""
+        body = {"mode": mode, "transactions": items}
+        return self.client.post(f"{self.path}/transactions/batch", json=body, **options)
+
+    def change(self, verb: str, address: str, reason: str = "", **headers: str) -> httpx2.Response:
+        """Freeze, unfreeze or close an account."""
+        path = f"{self.path}/accounts/{address}/{verb}"
+        return self.client.post(path, json={"reason": reason}, headers=headers)
+
+    def transaction(self, id: str) -> httpx2.Response:
+        """Look at a transaction."""
+        return self.client.get(f"{self.path}/transactions/{id}")
+
+    def operation(self, key: str) -> httpx2.Response:
+        """Ask what became of a request."""
+        return self.client.get(f"{self.path}/operations/{key}")
+
+    def id_of(self, key: str) -> str:
+        """The id that the contract derives from a key."""
+        return str(uuid5(NAMESPACE_URL, f"tallystick:{self.name}/{key}"))
+
+    def amounts(self, address: str) -> tuple[int, int, int, int]:
+        """An account's posted debits and credits, then those pending."""
+        shown = self.account(address).json()
+        posted, pending = shown["posted"], shown["pending"]
+        return posted["debits"], posted["credits"], pending["debits"], pending["credits"]
+
 
 def transfer_body(debited: str = "a", credited: str = "b", amount: Any = 10) -> dict[str, Any]:
     """The body of a transaction that moves an amount from one account to another."""
@@ -233,6 +287,57 @@ def book(client: httpx2.Client) -> Book:
     opened.open("a")
     opened.open("b")
     return opened
+
+
+class Journal:
+    """The journal of the service as its auditors read it: the public view, in the order of positions."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self._connection = connection
+
+    def head(self) -> int:
+        """The newest position."""
+        (position,) = self._connection.execute("SELECT position FROM head").fetchone() or (0,)
+        return int(position)
+
+    def after(self, position: int) -> list[dict[str, Any]]:
+        """What was recorded after a position."""
+        cursor = self._connection.cursor(row_factory=dict_row)
+        query = "SELECT * FROM journal WHERE position > %s ORDER BY position"
+        return cursor.execute(query, [position]).fetchall()
+
+    def pause(self, projection: str) -> None:
+        """Keep a projection where it is."""
+        set_state(self._connection, projection, "paused")
+
+    def resume(self, projection: str) -> None:
+        """Let a projection go on."""
+        set_state(self._connection, projection, "running")
+
+
+@pytest.fixture
+def journal(served: Served) -> Iterator[Journal]:
+    """The journal of the service."""
+    with served.database.connect_as_owner("test owner") as connection:
+        yield Journal(connection)
+
+
+@pytest.fixture
+def nothing_due(journal: Journal) -> Iterator[Journal]:
+    """Nothing is found to be due: no acceptance is carried out and no hold released until `due` is resumed."""
+    journal.pause("due")
+    yield journal
+    journal.resume("due")
+
+
+def soon(seconds: float = 3.0) -> str:
+    """A time that comes soon, but not before a request that names it is judged."""
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def await_time(time: str) -> None:
+    """Wait until a time is over."""
+    eventually(lambda: datetime.now(UTC) > datetime.fromisoformat(time))
 
 
 class Keys:

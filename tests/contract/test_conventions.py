@@ -1,11 +1,12 @@
 """What every answer has, whatever is asked: conversation, position, problems."""
 
 import re
+from typing import Any
 
 import httpx2
 import pytest
 
-from tests.contract.conftest import Book, Keys, Served, code_of
+from tests.contract.conftest import Book, Journal, Keys, Served, code_of, transfer_body
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
@@ -100,6 +101,38 @@ def test_what_recorded_nothing_states_the_newest_position(book: Book) -> None:
 def test_positions_have_no_gaps(book: Book) -> None:
     before = int(book.transfer("a", "b", 1).headers["ledger-position"])
     assert int(book.transfer("a", "b", 1).headers["ledger-position"]) == before + 3
+
+
+def test_every_event_carries_the_conversation_and_the_last_of_them_is_the_position(
+    book: Book, journal: Journal
+) -> None:
+    holds = [book.hold("a", "b", 5).json()["id"] for _ in range(2)]
+    posted = book.transfer("a", "b", 5).json()["id"]
+    requests: list[tuple[str, str, dict[str, Any]]] = [
+        ("POST", "/accounts", {"address": "c", "asset": "EUR/2", "normal_side": "debit"}),
+        ("PATCH", "/accounts/c", {"min_balance": -5, "metadata": {"k": "v"}}),
+        ("POST", "/accounts/c/freeze", {}),
+        ("POST", "/accounts/c/unfreeze", {}),
+        ("POST", "/accounts/c/close", {}),
+        ("POST", "/transactions", transfer_body()),
+        ("POST", "/transactions", {**transfer_body(), "pending": True}),
+        ("POST", f"/transactions/{holds[0]}/settle", {"amount": 1}),
+        ("POST", f"/transactions/{holds[1]}/void", {}),
+        ("POST", f"/transactions/{holds[1]}/settle", {}),
+        ("POST", f"/transactions/{posted}/reverse", {"amount": 1}),
+    ]
+    for number, (method, path, body) in enumerate(requests):
+        before = journal.head()
+        headers = {"Correlation-Id": f"c-{number}", "traceparent": TRACE, "Idempotency-Key": f"k-{number}"}
+        answer = book.client.request(method, book.path + path, json=body, headers=headers)
+        assert answer.status_code in (200, 201, 409), answer.text
+        events = journal.after(before)
+        assert answer.headers["ledger-position"] == str(events[-1]["position"]) == str(journal.head())
+        assert {event["correlation_id"] for event in events} == {f"c-{number}"}
+        assert {event["traceparent"] for event in events} == {answer.headers["traceparent"]}
+        assert {event["actor"] for event in events} == {"bootstrap"}
+        is_keyed = "transactions" in path
+        assert {event["idempotency_key"] for event in events} == {f"k-{number}" if is_keyed else None}
 
 
 def test_a_fault_of_ours_shows_nothing_of_itself(

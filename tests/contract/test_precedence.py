@@ -174,3 +174,61 @@ def test_a_cursor_comes_before_the_shape_of_the_query(book: Book) -> None:
     assert code_of(answer) == "cursor_invalid"
     answer = book.client.get("/v1/ledgers/nowhere/accounts?page_size=x")
     assert code_of(answer) == "invalid_request"
+
+
+def test_of_several_rules_the_first_of_the_table_is_given(book: Book) -> None:
+    """Taken away one by one, they show in their order."""
+    most = 2**53 - 1
+    for address, limits in (
+        ("closed", {}),
+        ("frozen", {}),
+        ("poor", {"min_balance": 0}),
+        ("full", {"max_balance": 0}),
+    ):
+        book.open(address, **limits)
+    book.change("close", "closed")
+    book.change("freeze", "frozen")
+    book.transfer("a", "b", most)
+    rules = [
+        ("account_closed", transfer_body("closed", "b", 1)),
+        ("account_frozen", transfer_body("frozen", "frozen", 1)),
+        ("amount_overflow", transfer_body("a", "b", 1)),
+        ("insufficient_funds", transfer_body("poor", "other", 1)),
+        ("balance_limit_exceeded", transfer_body("other", "full", 1)),
+    ]
+    book.open("other")
+    for turned in (False, True):
+        for first in range(len(rules)):
+            broken = [body for _, body in rules[first:]]
+            entries = [entry for body in (broken[::-1] if turned else broken) for entry in body["entries"]]
+            assert code_of(book.post({"entries": entries})) == rules[first][0]
+            assert code_of(book.post({"entries": entries, "pending": True})) == rules[first][0]
+
+
+def test_an_account_that_exists_comes_before_its_scale(book: Book) -> None:
+    body = {"address": "a", "asset": "USD/3", "normal_side": "credit"}
+    assert code_of(book.client.post(f"{book.path}/accounts", json=body)) == "account_exists"
+
+
+class TestOfBatches:
+    def send(self, book: Book, **wrong: Any) -> str:
+        """Send a batch with faults, and return the code of the answer."""
+        items = wrong.pop("items", [{"idempotency_key": "k", **transfer_body("a", "nobody")}])
+        content = wrong.pop("content", None)
+        client, ledger = wrong.pop("client", book.client), wrong.pop("ledger", book.name)
+        options = {"content": content} if content else {"json": {"mode": "atomic", "transactions": items}}
+        return code_of(client.post(f"/v1/ledgers/{ledger}/transactions/batch", **options, **wrong))
+
+    def test_the_first_step_that_fails_is_answered(self, book: Book, keys: Keys) -> None:
+        bad = [{"idempotency_key": "k"}]
+        nobody, other = keys.client_with(None), keys.client("client", ledgers=["another"])
+        text = {"Content-Type": "text/plain"}
+        assert self.send(book, client=nobody, content=b"{", headers=text) == "unauthenticated"
+        assert self.send(book, client=other, content=b"{", headers=text) == "forbidden"
+        assert self.send(book, content=b" " * (16 * 1024 * 1024 + 1), headers=text) == "body_too_large"
+        assert self.send(book, content=b"{", headers=text) == "unsupported_media_type"
+        assert self.send(book, content=b"{", ledger="nowhere") == "malformed_json"
+        assert self.send(book, items=bad, ledger="nowhere") == "invalid_request"
+        assert self.send(book, ledger="nowhere", params={"dry_run": "1"}) == "invalid_request"
+        assert self.send(book, ledger="nowhere") == "ledger_not_found"
+        assert self.send(book) == "batch_rejected"

@@ -3,7 +3,6 @@
 from typing import Any
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
-import httpx2
 import pytest
 
 from tests.contract.conftest import Book, code_of, pointers_of, transfer_body
@@ -115,7 +114,6 @@ REFUSED_SHAPES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("metadata with a bad name", {**transfer_body(), "metadata": {"a b": "1"}}, ["/metadata/a b"]),
     ("a long metadata value", {**transfer_body(), "metadata": {"n": "x" * 513}}, ["/metadata/n"]),
     ("much metadata", {**transfer_body(), "metadata": {str(n): "" for n in range(51)}}, ["/metadata"]),
-    ("a hold", {**transfer_body(), "pending": True}, ["/pending"]),
     ("a number for a boolean", {**transfer_body(), "pending": 0}, ["/pending"]),
     ("an expiry", {**transfer_body(), "expires_at": "2030-01-01T00:00:00Z"}, ["/expires_at"]),
     (
@@ -199,9 +197,56 @@ def test_each_asset_balances_or_nothing_is_recorded(book: Book) -> None:
     assert book.transfer("a", "b", 10, "unbalanced").status_code == 201, "its key stayed free"
 
 
-def test_a_dry_run_is_not_taken_for_a_real_one(client: httpx2.Client, book: Book) -> None:
-    answer = client.post(
-        f"{book.path}/transactions?dry_run=true", json=transfer_body(), headers={"Idempotency-Key": "k"}
-    )
-    assert pointers_of(answer) == ["?dry_run"]
-    assert book.account("a").json()["balance"] == 0
+def test_the_longest_of_everything(book: Book) -> None:
+    deep, long = ":".join(["x"] * 10), ":".join(["x" * 64, "y" * 64, "z" * 64, "w" * 60])
+    assert len(long) == 255
+    book.open(deep)
+    book.open(long)
+    sides = [{"account": deep, "direction": "debit", "amount": 1}] * 500
+    sides += [{"account": long, "direction": "credit", "amount": 1}] * 500
+    said = {
+        "reference": "r" * 255,
+        "description": "d" * 1000,
+        "metadata": {"k" * 62 + str(number): "v" * 512 for number in range(10, 60)},
+    }
+    shown = book.post({"entries": sides, **said}).json()
+    assert shown.items() >= said.items()
+    assert shown["entries"] == sides
+    assert book.account(long).json()["balance"] == 500
+
+
+def test_the_net_change_by_the_whole_transaction_is_judged(book: Book) -> None:
+    book.open("poor", min_balance=0, max_balance=0)
+    through = [*transfer_body("poor", "b", 10)["entries"], *transfer_body("a", "poor", 10)["entries"]]
+    assert book.post({"entries": through}).status_code == 201
+    assert book.account("poor").json()["posted"] == {"debits": 10, "credits": 10}
+
+
+def test_what_takes_effect_later_counts_at_once(book: Book) -> None:
+    assert book.transfer("a", "b", 10, effective_at="2126-01-01T00:00:00Z").status_code == 201
+    assert book.account("b").json()["balance"] == 10
+
+
+@pytest.mark.parametrize("verb", ["settle", "void", "reverse"])
+def test_methods_that_the_paths_do_not_have(book: Book, verb: str) -> None:
+    answer = book.client.get(f"{book.path}/transactions/x/{verb}")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+    assert code_of(book.client.put(f"{book.path}/transactions/batch", json={})) == "method_not_allowed"
+    assert code_of(book.client.post(f"{book.path}/transactions/x/expire", json={})) == "not_found"
+
+
+def test_what_is_pending_is_shown_by_the_projection_and_in_the_past(book: Book) -> None:
+    hold = book.hold("a", "b", 10)
+    held = book.account("a").json()
+    settled = book.settle(hold.json()["id"], {"amount": 4})
+    frozen = book.change("freeze", "a")
+    for position, shown in (
+        (hold.headers["ledger-position"], held),
+        (settled.headers["ledger-position"], None),
+        (frozen.headers["ledger-position"], frozen.json()),
+    ):
+        then = book.account("a", params={"at_position": position}).json()
+        assert shown is None or then == shown
+    options = {"consistency": "eventual", "min_position": frozen.headers["ledger-position"]}
+    assert book.account("a", params=options).json() == frozen.json()
+    assert held["pending"] == {"debits": 10, "credits": 0}

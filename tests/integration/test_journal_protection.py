@@ -11,10 +11,14 @@ from psycopg.rows import dict_row
 
 from domain.addresses import account_stream, ledger_stream
 from domain.errors import JournalUnavailable
+from domain.events import Context
+from domain.holds import SettleHold, VoidHold
 from domain.journal.database import SERVICE_ROLE, Database
 from domain.journal.factory import JournalFactory, UnsafeSetting
 from domain.ledger import Ledger
-from domain.transactions import Description
+from domain.operations import Operation, operation_id
+from domain.reversals import ReverseTransaction
+from domain.transactions import POSTINGS, Description
 from tests.ledgers import CONTEXT, history, open_accounts, outcomes, running, transfer
 
 pytestmark = pytest.mark.integration
@@ -162,7 +166,7 @@ def test_the_journal_can_be_read_with_sql(service: psycopg.Connection[Any]) -> N
     assert {event["actor"] for event in shown} == {CONTEXT.actor}
     assert {event["traceparent"] for event in shown} == {CONTEXT.traceparent}
     posted = shown[-1]
-    assert (posted["type"], posted["version"], posted["schema_version"]) == ("transaction.posted", 1, 1)
+    assert (posted["type"], posted["version"], posted["schema_version"]) == ("transaction.posted", 1, 2)
     assert posted["stream"] == f"main/transactions/{posted['causation_id']}"
     assert posted["idempotency_key"] == "key-1" and shown[0]["idempotency_key"] is None
     assert posted["payload"]["metadata"] == {"till": "7"}
@@ -196,6 +200,28 @@ def test_entries_can_be_read_with_sql(service: psycopg.Connection[Any]) -> None:
         ("main", 7, 1, "alice", "USD/2", "debit", 1050, -1050, "order-1", True, causation),
         ("main", 7, 2, "bob", "USD/2", "credit", 1050, 1050, "order-1", True, causation),
     ]
+
+
+def test_the_entries_are_all_that_move_money(journal: Database, service: psycopg.Connection[Any]) -> None:
+    def asked(key: str) -> tuple[Context, str, Operation, Description]:
+        return CONTEXT, "main", Operation(key, operation_id("main", key), "f"), Description()
+
+    with running(journal) as ledger:
+        results = ledger.execute(
+            replace(transfer("alice", "bob", 100, key="hold"), pending=True),
+            SettleHold(*asked("settlement"), operation_id("main", "hold"), 30),
+            ReverseTransaction(*asked("reversal"), operation_id("main", "settlement"), 10),
+            replace(transfer("alice", "bob", 7, key="another"), pending=True),
+            VoidHold(*asked("void"), operation_id("main", "another")),
+        )
+        outcomes(results.result())
+    assert {topic for (topic,) in service.execute("SELECT DISTINCT type FROM journal").fetchall()} >= {
+        event.TOPIC for event in POSTINGS
+    }
+    rows = service.execute(
+        "SELECT amount, direction, balance_after FROM journal_entries WHERE account = 'bob' ORDER BY position"
+    ).fetchall()
+    assert rows == [(1050, "credit", 1050), (30, "credit", 1080), (10, "debit", 1070)]
 
 
 def append(connection: psycopg.Connection[Any], stream: str, version: int, topic: str, state: bytes) -> None:

@@ -4,6 +4,7 @@ import random
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -12,8 +13,10 @@ from psycopg import Connection
 
 import projections
 from domain.accounts import Account, ChangeAccount, OpenAccount
+from domain.commands import Command
 from domain.entries import Entry
-from domain.events import Recorded, State
+from domain.events import Context, Recorded, State
+from domain.holds import SettleHold, VoidHold
 from domain.journal.database import Database
 from domain.journal.migrations import migrate
 from domain.ledger import Ledger
@@ -22,6 +25,7 @@ from domain.ledgers import OpenLedger
 from domain.money import Direction
 from domain.operations import Operation, operation_id
 from domain.postings import PostTransaction
+from domain.reversals import ReverseTransaction
 from domain.transactions import Description, Transaction
 from projections import balances, entries, ledgers
 from projections.balances import list_accounts, read_account
@@ -32,6 +36,7 @@ from projections.ledgers import list_ledgers
 from projections.projection import Projection, Queries
 from projections.projector import Runner
 from projections.register import PROJECTIONS
+from projections.tail import Tail
 from tests.ledgers import CONTEXT, folded, history, open_accounts, opening, outcomes, running, transfer
 from tests.projecting import (
     Deaf,
@@ -74,6 +79,24 @@ def random_transaction(chance: random.Random, number: int) -> PostTransaction:
     )
 
 
+def settled_and_reversed(chance: random.Random, number: int) -> list[Command]:
+    """Two holds, one of which is voided; a settlement of part of the other, and the reversal of part of that."""
+
+    def asked(what: str) -> tuple[Context, str, Operation, Description]:
+        key = f"{what}-{number}"
+        return CONTEXT, "main", Operation(key, operation_id("main", key), "f"), Description(reference=key)
+
+    debited, credited = chance.sample([address for address in ADDRESSES if address != ADDRESSES[3]], 2)
+    holds = [replace(transfer(debited, credited, 9, key=f"{n}-{number}"), pending=True) for n in (1, 2)]
+    elsewhen = chance.choice([None, "2025-03-01T00:00:00.000000Z", "2031-03-01T00:00:00.000000Z"])
+    return [
+        *holds,
+        SettleHold(*asked("settlement"), holds[0].operation.id, 7),
+        VoidHold(*asked("void"), holds[1].operation.id),
+        ReverseTransaction(*asked("reversal"), operation_id("main", f"settlement-{number}"), 2, elsewhen),
+    ]
+
+
 def fill(ledger: Ledger, seed: int = 7, count: int = 240) -> None:
     """Two books, accounts of both sides, random transactions, some refused, some changes of accounts."""
     chance = random.Random(seed)
@@ -103,6 +126,7 @@ def fill(ledger: Ledger, seed: int = 7, count: int = 240) -> None:
                 *(random_transaction(chance, number) for number in range(first, first + 40))
             ).result()
         )
+        outcomes(ledger.execute(*settled_and_reversed(chance, first)).result())
         address = chance.choice(ADDRESSES)
         ledger.perform(
             ChangeAccount(CONTEXT, "main", address, metadata={"round": str(first), "quote": "'\"\\"})
@@ -116,14 +140,16 @@ def statement(states: dict[str, State], events: Sequence[Recorded], address: str
     found = []
     for recorded in events:
         state = states[recorded.stream]
-        if not isinstance(state, Transaction) or state.status != "posted":
+        if not isinstance(state, Transaction) or state.made_position != recorded.position:
+            continue
+        if state.kind not in ("posting", "settlement", "reversal") or state.status != "posted":
             continue
         for number, entry in enumerate(state.entries, start=1):
             if entry.account == address:
                 time = state.recorded_at if clock == "recorded" else state.effective_at
                 change = entry.amount if entry.direction == account.normal_side else -entry.amount
                 found.append(
-                    ((time, state.position, number), state.id, entry.direction, change, state.reference)
+                    ((time, state.made_position, number), state.id, entry.direction, change, state.reference)
                 )
     found.sort()
     balance, rows = 0, []
@@ -269,7 +295,7 @@ def test_a_connection_lost_between_write_and_commit_changes_nothing_twice(
     with projecting(database, cut[:1]):
         await_head(owner, "entries")
     with projecting(database, [ledgers.PROJECTION, cut[1]]):
-        await_head(owner)
+        await_head(owner, "ledgers", "balances")
     assert [seen.cuts for seen in cuts] == [2, 2]
     assert_equal_to_fold(database, owner)
 
@@ -445,7 +471,7 @@ def test_a_fault_is_recorded_and_tried_again_while_others_go_on(
         assert seen.state == "running"
         await_head(owner, "ledgers", "balances")
         mended.set()
-        await_head(owner)
+        await_head(owner, "ledgers", "balances", "entries")
         assert await_progress(owner, "entries", lambda seen: True).last_error is None
     assert_equal_to_fold(database, owner)
 
@@ -484,7 +510,7 @@ def test_a_runner_that_is_stopped_ends_though_another_holds_the_place(
     stop = threading.Event()
     with projecting(database):
         eventually(lambda: holder(owner, "entries") is not None)
-        standby = threading.Thread(target=Runner(database, entries.PROJECTION, stop).run)
+        standby = threading.Thread(target=Runner(database, entries.PROJECTION, stop, Tail()).run)
         standby.start()
         stop.set()
         standby.join(60)

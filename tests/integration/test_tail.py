@@ -1,0 +1,78 @@
+"""The tail of the journal: what is read once for all projections is what each would have read."""
+
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import Connection
+
+from domain.journal.database import Database
+from projections import install
+from projections.batches import read_batch
+from projections.register import PROJECTIONS
+from projections.tail import Tail
+from tests.ledgers import open_accounts, outcomes, running, transfer
+from tests.projecting import append, delete_event
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def head(database: Database) -> int:
+    """A journal of some 60 events; the newest position."""
+    install(database)
+    with running(database) as ledger:
+        open_accounts(ledger, "a", "b")
+        outcomes(ledger.execute(*(transfer("a", "b", amount) for amount in range(1, 20))).result())
+        return ledger.head()
+
+
+@pytest.mark.parametrize("name", PROJECTIONS)
+def test_a_batch_is_what_the_projection_would_have_read_itself(
+    name: str, database: Database, owner: Connection[Any], head: int
+) -> None:
+    tail, projection = Tail(), PROJECTIONS[name]
+    for after, upto in ((0, 5), (5, 20), (20, 21), (21, head), (7, 30), (0, head)):
+        assert tail.batch(owner, projection, after, upto) == read_batch(owner, projection, after, upto)
+
+
+def test_events_are_read_once_for_all(database: Database, owner: Connection[Any], head: int) -> None:
+    tail = Tail()
+    first = tail.batch(owner, PROJECTIONS["entries"], 0, head)
+    with psycopg.connect(database.url) as elsewhere:
+        elsewhere.close()
+        # Nothing is left to be read, so that a connection which is closed does as well.
+        again = tail.batch(elsewhere, PROJECTIONS["entries"], 0, head)
+    assert first is not None and again is not None
+    assert all(one is other for one, other in zip(first.events, again.events, strict=True))
+
+
+def test_who_lags_behind_what_is_kept_reads_for_itself(
+    database: Database, owner: Connection[Any], head: int
+) -> None:
+    tail, projection = Tail(max_events=10), PROJECTIONS["balances"]
+    assert tail.batch(owner, projection, head - 20, head) is None
+    assert tail.batch(owner, projection, head - 10, head) is not None
+    assert tail.batch(owner, projection, head - 11, head) is None
+    far = Tail()
+    assert far.batch(owner, projection, head - 5, head) is not None
+    assert far.batch(owner, projection, 0, 5) is None
+
+
+def test_a_gap_is_left_to_who_can_name_it(database: Database, owner: Connection[Any], head: int) -> None:
+    delete_event(owner, head - 3)
+    tail, projection = Tail(), PROJECTIONS["balances"]
+    assert tail.batch(owner, projection, head - 10, head) is None
+    assert tail.batch(owner, projection, head - 10, head - 4) is not None
+
+
+def test_what_cannot_be_read_stops_only_who_reads_it(
+    database: Database, owner: Connection[Any], head: int
+) -> None:
+    append(owner, "main/transactions/x", 1, "transaction.posted", b"no event")
+    append(owner, "main/transactions/y", 1, "transaction.unheard_of", b"no event")
+    tail = Tail()
+    stopped = tail.batch(owner, PROJECTIONS["entries"], 0, head + 2)
+    assert stopped is not None and stopped.upto == head and stopped.obstacle is not None
+    passing = tail.batch(owner, PROJECTIONS["balances"], 0, head + 2)
+    assert passing is not None and passing.upto == head + 2 and passing.obstacle is None
