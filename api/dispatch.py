@@ -13,27 +13,28 @@ from api.problems import MethodNotAllowed
 
 
 class Dispatch:
-    """Hands each request to its endpoint, the first whose path and method match."""
+    """Hands each request to its endpoint: of the first path that matches, the one for its method."""
 
     def __init__(self, endpoints: Sequence[Endpoint], otherwise: ASGIApp) -> None:
         """`otherwise` gets the paths that no endpoint is for."""
-        self._endpoints = [
-            (endpoint.path_regex.fullmatch, endpoint.declared.method, endpoint) for endpoint in endpoints
+        by_path: dict[str, dict[str, Endpoint]] = {}
+        for endpoint in endpoints:
+            by_path.setdefault(endpoint.path, {})[endpoint.declared.method] = endpoint
+        self._paths = [
+            (next(iter(by_method.values())).path_regex.fullmatch, by_method) for by_method in by_path.values()
         ]
         self._otherwise = otherwise
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or raise `MethodNotAllowed`."""
-        path, method = scope["path"], scope["method"]
-        allowed = set()
-        for match, of_method, endpoint in self._endpoints:
+        path = scope["path"]
+        for match, by_method in self._paths:
             if found := match(path):
-                scope["route"] = endpoint
-                if of_method == method:
-                    scope["path_params"] = found.groupdict()
-                    await endpoint.handle(scope, receive, send)
-                    return
-                allowed.add(of_method)
-        if allowed:
-            raise MethodNotAllowed(headers={"Allow": ", ".join(sorted(allowed))})
+                endpoint = by_method.get(scope["method"])
+                if endpoint is None:
+                    scope["route"] = next(iter(by_method.values()))
+                    raise MethodNotAllowed(headers={"Allow": ", ".join(sorted(by_method))})
+                scope["route"], scope["path_params"] = endpoint, found.groupdict()
+                await endpoint.handle(scope, receive, send)
+                return
         await self._otherwise(scope, receive, send)

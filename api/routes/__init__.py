@@ -1,4 +1,7 @@
-"""The routes, one module for each noun; `ENDPOINTS` are all of them, those most asked for first."""
+"""The routes, one module for each noun; `ENDPOINTS` are all of them, those most asked for first.
+
+Only that `…/transactions/batch` comes before `…/transactions/{id}`, which would match it as well.
+"""
 
 from api.routes import (
     account_status,
@@ -16,8 +19,8 @@ from api.routes import (
 )
 
 ENDPOINTS = [
-    *transactions.ENDPOINTS,
     *transaction_batches.ENDPOINTS,
+    *transactions.ENDPOINTS,
     *accounts.ENDPOINTS,
     *account_status.ENDPOINTS,
     *entries.ENDPOINTS,

@@ -21,9 +21,10 @@ from scripts.bench.in_process import in_process
 from scripts.bench.machine import describe_database, describe_machine, describe_versions
 from scripts.bench.over_http import over_http
 from scripts.bench.replaying import replaying
-from scripts.bench.report import document, table
+from scripts.bench.report import document, limit_line, limits, table
 from scripts.bench.rounds import measure
 from scripts.bench.stages import Stage
+from scripts.bench.statements import statements
 from scripts.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 
 BUSY_LOAD_PER_CORE = 0.25
@@ -36,12 +37,14 @@ _errors = Console(stderr=True, highlight=False)
 
 
 class Size(NamedTuple):
-    """How much is measured: rounds, about how long each run lasts, how large the book is, and the journal to replay."""
+    """How much is measured: rounds, about how long each run lasts, how large the book is, the journal to replay, and
+    the statement to read."""
 
     rounds: int
     seconds: float
     accounts: int
     replayed_transfers: int
+    statement_entries: int
 
 
 class Found(NamedTuple):
@@ -51,12 +54,15 @@ class Found(NamedTuple):
     books: dict[str, Books]
 
 
-QUICK = Size(rounds=2, seconds=0.25, accounts=1_000, replayed_transfers=5_000)
+QUICK = Size(rounds=2, seconds=0.25, accounts=1_000, replayed_transfers=5_000, statement_entries=5_000)
 
 
 def bench(
     rounds: Annotated[int, typer.Option(min=1, max=100, help="How often each is measured.")] = 5,
     seconds: Annotated[float, typer.Option(min=0.05, max=60, help="About how long each run lasts.")] = 1.5,
+    statement_entries: Annotated[
+        int, typer.Option(min=1_000, max=10_000_000, help="How many entries the long statement has.")
+    ] = 100_000,
     quick: Annotated[bool, typer.Option("--quick", help="As little as shows that it works.")] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Where to write every figure.", dir_okay=False)
@@ -75,7 +81,7 @@ def bench(
     comparisons = _chosen(only or [])
     if json_file and not json_file.absolute().parent.is_dir():
         raise typer.BadParameter(f"there is no folder {json_file.parent}", param_hint="--json")
-    size = QUICK if quick else Size(rounds, seconds, accounts=10_000, replayed_transfers=50_000)
+    size = QUICK if quick else Size(rounds, seconds, 10_000, 50_000, statement_entries)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything started is ended
     began = monotonic()
     circumstances: dict[str, Any] = {
@@ -100,6 +106,8 @@ def bench(
 def _tell(comparisons: Sequence[Comparison], found: Found, circumstances: Mapping[str, Any]) -> None:
     machine, database = circumstances["machine"], circumstances["database"]
     _output.print(table(comparisons, found.figures))
+    for limit in limits(found.figures):
+        _output.print(limit_line(limit, found.figures))
     _output.print(
         f"{machine['cores']} cores, Python {circumstances['versions']['python']},"
         f" PostgreSQL {database['server_version']}, fsync {database['fsync']},"
@@ -140,6 +148,7 @@ def _measure(url: str, size: Size, comparisons: Sequence[Comparison]) -> Found:
     begin = {
         "in-process": lambda: in_process(url, size.accounts),
         "http": lambda: over_http(url, size.accounts),
+        "statement": lambda: statements(url, size.statement_entries),
         "replay": lambda: replaying(url, size.accounts, size.replayed_transfers),
     }
     found = Found({}, {})

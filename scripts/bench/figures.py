@@ -86,9 +86,29 @@ COMPARISONS = (
     Comparison("in-process", "batches-of-100", "batches-of-1", None),
     Comparison("in-process", "batches-of-1000", "batches-of-1", None),
     Comparison("http", "http", "bare-route", 0.4),
+    Comparison("http", "batches", "http", 5),
+    Comparison("http", "batch-of-10000", None, None),
+    # A page of 100 of a long statement takes three times as long as one of a short statement at most.
+    Comparison("statement", "statement", "short-statement", 1 / 3),
     Comparison("replay", "replay", None, 20_000),
 )
 """Every comparison of the present stage."""
+
+
+class Limit(NamedTuple):
+    """What else was measured of a workload, by its name among the details, and what it must stay below."""
+
+    workload: str
+    detail: str
+    below: float
+
+    def most(self, figures: Mapping[str, Figures]) -> float:
+        """Return the highest that was measured."""
+        return max(reading.details[self.detail] for reading in figures[self.workload].readings)
+
+
+LIMITS = (Limit("batch-of-10000", "peak_resident_megabytes", 500),)
+"""Every limit of the present stage."""
 
 
 def names_of(comparisons: Sequence[Comparison]) -> set[str]:

@@ -1,8 +1,8 @@
 """The HTTP load: `python -m scripts.bench.load`, a plan as JSON on standard input, the figures on standard output.
 
 A process of its own and as little as it can be, since on a small machine the client competes with the server: requests
-are bytes before the clock starts, and of an answer only status and length are looked at. HTTP/1.1, keep-alive, one
-request at a time on each connection.
+are bytes before the clock starts, and of an answer only status, length and number of items are looked at. HTTP/1.1,
+keep-alive, one request at a time on each connection.
 """
 
 import asyncio
@@ -11,32 +11,20 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from random import Random
 from time import perf_counter
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from scripts.bench.figures import BenchFailed, Reading
 from scripts.bench.processes import environment
-from scripts.bench.transfers import PATH, Transfer, transfers
+from scripts.bench.requests import Expected, Plan, expected, requests
 
 TIMEOUT_SECONDS = 60.0
 _HEAD_END = b"\r\n\r\n"
 _LENGTH = b"content-length: "
 
 
-class Plan(NamedTuple):
-    """So many requests on so many connections to a server on the loopback interface."""
-
-    port: int
-    key: str
-    connections: int
-    requests: int
-    accounts: int
-    seed: int
-
-
 class UnexpectedAnswer(Exception):
-    """An answer that is not the 201 that was asked for."""
+    """An answer that is not the one that was asked for."""
 
 
 def run_load(plan: Plan) -> Reading:
@@ -62,7 +50,7 @@ def run_load(plan: Plan) -> Reading:
     measured: dict[str, Any] = json.loads(answer)
     if "error" in measured:
         raise BenchFailed(f"the HTTP load failed: {measured['error']}")
-    return Reading(plan.requests, measured.pop("seconds"), measured)
+    return Reading(plan.requests * plan.units, measured.pop("seconds"), measured)
 
 
 def main() -> None:
@@ -88,21 +76,9 @@ def percentiles(latencies_seconds: Sequence[float]) -> dict[str, float]:
     return {f"p{share}_milliseconds": ordered[last * share // 100] * 1000 for share in (50, 95, 99, 100)}
 
 
-def request(plan: Plan, transfer: Transfer) -> bytes:
-    """Return the bytes of a request."""
-    body = json.dumps(transfer.body(), separators=(",", ":")).encode()
-    head = (
-        f"POST {PATH} HTTP/1.1\r\nHost: 127.0.0.1:{plan.port}\r\nAuthorization: Bearer {plan.key}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nIdempotency-Key: {transfer.key}\r\n\r\n"
-    )
-    return head.encode() + body
-
-
 async def _drive(plan: Plan) -> tuple[float, list[float]]:
     loop = asyncio.get_running_loop()
-    wanted = islice(transfers(plan.accounts, Random(plan.seed)), plan.requests)
-    requests = [request(plan, transfer) for transfer in wanted]
-    run = Run(requests, loop.create_future())
+    run = Run(list(islice(requests(plan), plan.requests)), expected(plan), loop.create_future())
     clients = [
         (await loop.create_connection(lambda: Client(run), "127.0.0.1", plan.port))[1]
         for _ in range(min(plan.connections, plan.requests))
@@ -118,18 +94,20 @@ async def _drive(plan: Plan) -> tuple[float, list[float]]:
 
 
 class Run:
-    """What all connections share: the requests still to send, the latencies so far, the end."""
+    """What all connections share: the requests still to send, what is wanted of each answer, the latencies so far, the
+    end."""
 
-    def __init__(self, requests: Sequence[bytes], done: "asyncio.Future[None]") -> None:
-        self.requests: Iterator[bytes] = iter(requests)
-        self.wanted = len(requests)
+    def __init__(self, asked: Sequence[bytes], wanted: Expected, done: "asyncio.Future[None]") -> None:
+        self.requests: Iterator[bytes] = iter(asked)
+        self.count = len(asked)
+        self.wanted = wanted
         self.latencies: list[float] = []
         self.done = done
 
     def answered(self, latency_seconds: float) -> None:
         """Count an answer."""
         self.latencies.append(latency_seconds)
-        if len(self.latencies) == self.wanted:
+        if len(self.latencies) == self.count:
             self.done.set_result(None)
 
     def fail(self, reason: str) -> None:
@@ -163,7 +141,7 @@ class Client(asyncio.Protocol):
         """Take an answer, whole or in parts."""
         received = self._received + data if self._received else data
         try:
-            size = answer_size(received)
+            size = answer_size(received, self._run.wanted.status)
         except UnexpectedAnswer as error:
             self._run.fail(str(error))
             return
@@ -171,8 +149,12 @@ class Client(asyncio.Protocol):
             self._received = received
             return
         self._received = b""
-        self._run.answered(perf_counter() - self._sent_at)
-        self.send()
+        latency_seconds = perf_counter() - self._sent_at
+        if self._run.wanted.are_in(received):
+            self._run.answered(latency_seconds)
+            self.send()
+        else:
+            self._run.fail(f"not every item is as wanted: {received[:1000].decode(errors='replace')}")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail the run, unless it is over."""
@@ -183,16 +165,16 @@ class Client(asyncio.Protocol):
         self._transport.close()
 
 
-def answer_size(received: bytes) -> int | None:
+def answer_size(received: bytes, status: bytes) -> int | None:
     """Return how long the answer is that begins here, None while its head is not complete.
 
-    Raises `UnexpectedAnswer` if it is not a 201 with a stated length.
+    Raises `UnexpectedAnswer` if it has another status, or no stated length.
     """
     end = received.find(_HEAD_END)
     if end < 0:
         return None
     at = received.find(_LENGTH, 0, end)
-    if received[9:12] != b"201" or at < 0:
+    if received[9:12] != status or at < 0:
         raise UnexpectedAnswer(f"unexpected answer: {received[:1000].decode(errors='replace')}")
     stop = received.find(b"\r\n", at)
     return end + len(_HEAD_END) + int(received[at + len(_LENGTH) : stop])

@@ -1,6 +1,6 @@
-"""Single transfers over HTTP: the service as `tallystick serve` runs it, beside a bare route."""
+"""Transfers over HTTP, alone and in batches: the service as `tallystick serve` runs it, beside a bare route."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from secrets import token_urlsafe
@@ -9,15 +9,19 @@ from domain.ledger import Ledger
 from scripts.bench.books import balanced_books
 from scripts.bench.figures import Contestant, Reading
 from scripts.bench.installation import installation
-from scripts.bench.load import Plan, run_load
+from scripts.bench.load import run_load
+from scripts.bench.requests import Plan
 from scripts.bench.servers import bare_route, service
 from scripts.bench.stages import Stage
 from scripts.bench.transfers import open_accounts
 
-UNIT = "requests/s"
 CONNECTIONS = 64
 WARM_UP_REQUESTS = 2_000
-MOST_REQUESTS = 100_000
+MOST_TRANSFERS = 100_000
+BATCH_TRANSFERS = 1_000
+BATCH_CONNECTIONS = 4
+LARGEST_BATCH_TRANSFERS = 10_000
+"""As many as the contract lets a batch have."""
 
 
 @contextmanager
@@ -31,29 +35,53 @@ def over_http(url: str, accounts: int) -> Iterator[Stage]:
         finally:
             ledger.close()
         key = "tk_" + token_urlsafe(32)
-        with service(database, key) as port, bare_route() as bare_port:
-            served, bare = HttpLoad(port, key, accounts), HttpLoad(bare_port, key, accounts)
+        with service(database, key) as served, bare_route() as bare_port:
+            alone = Plan(served.port, key, CONNECTIONS, 0, accounts, 0)
+            batches = alone._replace(connections=BATCH_CONNECTIONS, kind="batch", size=BATCH_TRANSFERS)
+            largest = batches._replace(connections=1, size=LARGEST_BATCH_TRANSFERS)
+            load = HttpLoad()
+
+            def run_largest(_: int) -> Reading:
+                reading = load.run(largest, LARGEST_BATCH_TRANSFERS)
+                peak = served.peak_resident_megabytes()
+                return reading._replace(details={**reading.details, "peak_resident_megabytes": peak})
+
             contestants = (
-                Contestant("http", UNIT, served.run, WARM_UP_REQUESTS, MOST_REQUESTS),
-                Contestant("bare-route", UNIT, bare.run, WARM_UP_REQUESTS, MOST_REQUESTS),
+                Contestant("http", "transfers/s", load.runs(alone), WARM_UP_REQUESTS, MOST_TRANSFERS),
+                Contestant(
+                    "bare-route",
+                    "requests/s",
+                    HttpLoad().runs(alone._replace(port=bare_port)),
+                    WARM_UP_REQUESTS,
+                    MOST_TRANSFERS,
+                ),
+                Contestant(
+                    "batches",
+                    "transfers/s",
+                    load.runs(batches),
+                    BATCH_CONNECTIONS * BATCH_TRANSFERS,
+                    MOST_TRANSFERS,
+                ),
+                Contestant("batch-of-10000", "transfers/s", run_largest, 1, 1),
             )
-            yield Stage(contestants, lambda: balanced_books(database, served.acknowledged))
+            yield Stage(contestants, lambda: balanced_books(database, load.acknowledged))
 
 
 class HttpLoad:
     """The load on one server; no two runs send the same request."""
 
-    def __init__(self, port: int, key: str, accounts: int) -> None:
-        self._port = port
-        self._key = key
-        self._accounts = accounts
+    def __init__(self) -> None:
         self._seeds = count(1)
         self.acknowledged = 0
-        """How many requests were answered 201 so far."""
+        """How many transfers were acknowledged so far."""
 
-    def run(self, requests: int) -> Reading:
-        """Send so many requests and time them."""
-        plan = Plan(self._port, self._key, CONNECTIONS, requests, self._accounts, next(self._seeds))
-        reading = run_load(plan)
+    def runs(self, plan: Plan) -> Callable[[int], Reading]:
+        """Return what sends about so many units and times them."""
+        return lambda units: self.run(plan, units)
+
+    def run(self, plan: Plan, units: int) -> Reading:
+        """Send about so many units, in whole requests, and time them."""
+        requests = max(1, round(units / plan.units))
+        reading = run_load(plan._replace(requests=requests, seed=next(self._seeds)))
         self.acknowledged += reading.units
         return reading

@@ -7,7 +7,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from scripts.bench.books import Books
-from scripts.bench.figures import Comparison, Figures
+from scripts.bench.figures import LIMITS, Comparison, Figures, Limit
 
 
 def table(comparisons: Sequence[Comparison], figures: Mapping[str, Figures]) -> Table:
@@ -25,7 +25,7 @@ def _row(comparison: Comparison, figures: Mapping[str, Figures]) -> tuple[str, .
     score = comparison.score(figures)
     against = figures[yardstick] if yardstick else None
     reached = "" if bar is None else "reached" if score >= bar else "[bold red]missed[/]"
-    wanted = "–" if bar is None else f"≥ {bar:,g}"
+    wanted = "–" if bar is None else f"≥ {round(bar, 2):,g}"
     return (
         workload,
         _rate(figures[workload]),
@@ -41,12 +41,25 @@ def _rate(figures: Figures) -> str:
     return f"{figures.median:,.0f} {figures.unit}\n({min(figures.rates):,.0f}–{max(figures.rates):,.0f})"
 
 
+def limits(figures: Mapping[str, Figures]) -> list[Limit]:
+    """Return the limits of what was measured."""
+    return [limit for limit in LIMITS if limit.workload in figures]
+
+
+def limit_line(limit: Limit, figures: Mapping[str, Figures]) -> str:
+    """Return what a limit has come to."""
+    most = limit.most(figures)
+    kept = "kept" if most < limit.below else "[bold red]broken[/]"
+    return f"{limit.workload}: {limit.detail} {most:,.0f}, to stay below {limit.below:,g}: {kept}."
+
+
 def document(
     comparisons: Sequence[Comparison], figures: Mapping[str, Figures], books: Mapping[str, Books]
 ) -> dict[str, Any]:
     """Return the same as JSON has it, with every reading of every round."""
     return {
         "comparisons": [_comparison(comparison, figures) for comparison in comparisons],
+        "limits": [_limit(limit, figures) for limit in limits(figures)],
         "figures": {name: _figures(found) for name, found in figures.items()},
         "books": {stage: found._asdict() for stage, found in books.items()},
     }
@@ -63,6 +76,11 @@ def _comparison(comparison: Comparison, figures: Mapping[str, Figures]) -> dict[
         "bar": bar,
         "reached": None if bar is None else score >= bar,
     }
+
+
+def _limit(limit: Limit, figures: Mapping[str, Figures]) -> dict[str, Any]:
+    most = limit.most(figures)
+    return {**limit._asdict(), "value": most, "kept": most < limit.below}
 
 
 def _figures(figures: Figures) -> dict[str, Any]:

@@ -12,8 +12,11 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from time import monotonic, sleep
-from typing import IO
+from typing import IO, NamedTuple
+
+import psutil
 
 from domain.journal.database import Database
 from scripts.bench.figures import BenchFailed
@@ -23,22 +26,38 @@ from scripts.workers import BACKLOG, KEEP_ALIVE_SECONDS, hold_lifeline
 
 READY_TIMEOUT_SECONDS = 30.0
 STOP_TIMEOUT_SECONDS = 30.0
+_PEAK = re.compile(r"^VmHWM:\s*(\d+) kB$", re.MULTILINE)
 _READY = re.compile(r"Tallystick is ready on http://.*:(\d+)\n")
 _TOLD_OF_LOG_CHARACTERS = 4_000
 _MAX_LOG_BYTES = 1_000_000
 
 
+class Service(NamedTuple):
+    """The service: its port, and the id of the process that all of its others belong to."""
+
+    port: int
+    process_id: int
+
+    def peak_resident_megabytes(self) -> float:
+        """Return how much memory the API process has had in use at most; where the system does not tell, has now."""
+        processes = psutil.Process(self.process_id).children(recursive=True)
+        (api,) = (process for process in processes if {"scripts.workers", "api"} <= set(process.cmdline()))
+        status = Path(f"/proc/{api.pid}/status")
+        found = _PEAK.search(status.read_text()) if status.exists() else None
+        return int(found[1]) / 1024 if found else api.memory_info().rss / 1024**2
+
+
 @contextmanager
-def service(database: Database, key: str) -> Iterator[int]:
-    """`tallystick serve` on an ephemeral port, one worker and the projector; its port, once it is ready."""
+def service(database: Database, key: str) -> Iterator[Service]:
+    """`tallystick serve` on an ephemeral port, one worker and the projector; once it is ready."""
     settings = {
         "TALLYSTICK_DATABASE_URL": database.url,
         "TALLYSTICK_SCHEMA": database.schema,
         "TALLYSTICK_BOOTSTRAP_KEY": key,
         "TALLYSTICK_WORKERS": "1",
     }
-    with _process(["serve", "--host", "127.0.0.1", "--port", "0"], settings) as log:
-        yield _announced_port(log)
+    with _process(["serve", "--host", "127.0.0.1", "--port", "0"], settings) as (process_id, log):
+        yield Service(_announced_port(log), process_id)
 
 
 @contextmanager
@@ -54,8 +73,8 @@ def bare_route() -> Iterator[int]:
 @contextmanager
 def _process(
     arguments: Sequence[str], settings: Mapping[str, str], descriptors: Sequence[int] = ()
-) -> Iterator[IO[bytes]]:
-    """A server's process; the file of what it writes, the end of which is told when the benchmark fails."""
+) -> Iterator[tuple[int, IO[bytes]]]:
+    """A server's process: its id, and the file of what it writes, the end of which is told when the benchmark fails."""
     reading, writing = os.pipe()
     try:
         with (
@@ -71,7 +90,7 @@ def _process(
             ) as process,
         ):
             try:
-                yield log
+                yield process.pid, log
             except BenchFailed as error:
                 raise BenchFailed(f"{error}\n{_written(log)[-_TOLD_OF_LOG_CHARACTERS:]}") from error
             finally:

@@ -1,7 +1,7 @@
 """The load: transfers between accounts without limits, as bodies of requests and as commands."""
 
 from collections.abc import Iterator
-from itertools import count
+from itertools import count, islice
 from random import Random
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -24,6 +24,7 @@ AMOUNT = 5
 """What each transfer moves, in minor units: so the totals of the books are known beforehand."""
 
 OPENED_AT_ONCE = 1_000
+RECORDED_AT_ONCE = 1_000
 
 
 class Transfer(NamedTuple):
@@ -93,6 +94,13 @@ def open_accounts(ledger: Ledger, accounts: int) -> None:
         numbers = range(first, min(first + OPENED_AT_ONCE, accounts))
         commands = (OpenAccount(context, BOOK, address(number), opening) for number in numbers)
         for result in ledger.execute(*commands).result():
+            require_recorded(result)
+
+
+def record(ledger: Ledger, source: Iterator[Transfer], random: Random) -> None:
+    """Record transfers, many at a time."""
+    while batch := [transfer.command(random) for transfer in islice(source, RECORDED_AT_ONCE)]:
+        for result in ledger.execute(*batch).result():
             require_recorded(result)
 
 

@@ -20,9 +20,19 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
-from scripts.bench.figures import COMPARISONS, BenchFailed, Comparison, Figures, Reading, names_of
-from scripts.bench.load import Plan, UnexpectedAnswer, answer_size, percentiles, run_load
+from scripts.bench.figures import (
+    COMPARISONS,
+    LIMITS,
+    BenchFailed,
+    Comparison,
+    Figures,
+    Limit,
+    Reading,
+    names_of,
+)
+from scripts.bench.load import UnexpectedAnswer, answer_size, percentiles, run_load
 from scripts.bench.report import document
+from scripts.bench.requests import Kind, Plan
 
 ROOT = Path(__file__).parent.parent.parent
 COMMAND = [sys.executable, "-m", "scripts.tallystick", "bench", "--quick"]
@@ -58,6 +68,7 @@ def test_every_workload_and_yardstick_is_measured_and_the_books_balance(
         assert all(reading["units"] > 0 and reading["seconds"] > 0 for reading in figures["rounds"])
     assert len(report["comparisons"]) == len(COMPARISONS)
     assert all(comparison["value"] > 0 for comparison in report["comparisons"])
+    assert [limit["value"] > 0 for limit in report["limits"]] == [True] * len(LIMITS)
     assert report["books"].keys() == {comparison.stage for comparison in COMPARISONS}
     for books in report["books"].values():
         assert books["debits"] == books["credits"] > 0
@@ -180,6 +191,19 @@ def test_a_wrong_answer_fails_the_run(answer: bytes, said: str) -> None:
         run_load(plan(port))
 
 
+@pytest.mark.parametrize(("kind", "item"), [("batch", b'"status":201,'), ("statement", b'"transaction_id":')])
+def test_every_item_of_an_answer_must_be_as_wanted(kind: Kind, item: bytes) -> None:
+    several = plan(0)._replace(kind=kind, size=3)
+    for found, wanted in ((3, True), (2, False)):
+        answer = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(item) * found, item * found)
+        with server_that_answers(answer) as port:
+            if wanted:
+                assert run_load(several._replace(port=port)).units == 20 * several.units
+            else:
+                with pytest.raises(BenchFailed, match="not every item"):
+                    run_load(several._replace(port=port))
+
+
 def test_a_server_out_of_reach_fails_the_run() -> None:
     with pytest.raises(BenchFailed):
         run_load(plan(1))
@@ -188,10 +212,10 @@ def test_a_server_out_of_reach_fails_the_run() -> None:
 def test_an_answer_in_parts_is_not_complete_before_its_end() -> None:
     answer = b"HTTP/1.1 201 Created\r\nserver: x\r\ncontent-length: 5\r\ndate: y\r\n\r\n12345"
     head = len(answer) - 5
-    assert all(answer_size(answer[:end]) is None for end in range(head))
-    assert answer_size(answer[:head]) == answer_size(answer) == len(answer)
+    assert all(answer_size(answer[:end], b"201") is None for end in range(head))
+    assert answer_size(answer[:head], b"201") == answer_size(answer, b"201") == len(answer)
     with pytest.raises(UnexpectedAnswer):
-        answer_size(answer.replace(b"201", b"500"))
+        answer_size(answer, b"200")
 
 
 def test_percentiles() -> None:
@@ -215,3 +239,8 @@ def test_a_comparison_is_of_medians_and_a_missed_bar_is_told() -> None:
     assert [comparison["reached"] for comparison in told["comparisons"]] == [True, False, True, None]
     assert math.isclose(told["figures"]["fast"]["median"], 20)
     assert [reading["rate"] for reading in told["figures"]["fast"]["rounds"]] == [10, 30, 20]
+
+
+def test_a_limit_is_of_the_highest_of_all_rounds() -> None:
+    readings = [Reading(1, 1.0, {"memory": 3.0}), Reading(1, 1.0, {"memory": 5.0})]
+    assert Limit("fast", "memory", 5).most({"fast": Figures("fast", "transfers/s", readings)}) == 5

@@ -67,10 +67,10 @@ class Checked:
 
     def __init__(self, document: dict[str, Any]) -> None:
         self._document = document
-        self._operations = [
-            (re.compile(re.sub(r"{\w+}", "[^/]+", path)), method.upper(), operation)
-            for path, operations in document["paths"].items()
-            for method, operation in operations.items()
+        # A path of words comes before one that has a name in its place (OpenAPI 3.1 §4.8.8.1).
+        self._paths = [
+            (re.compile(re.sub(r"{\w+}", "[^/]+", path)), operations)
+            for path, operations in sorted(document["paths"].items(), key=lambda item: item[0].count("{"))
         ]
 
     def __call__(self, answer: httpx2.Response) -> None:
@@ -84,11 +84,12 @@ class Checked:
             assert int(answer.headers["ledger-position"]) >= 0
         if answer.status_code >= 400:
             self._check_problem(answer)
-        for path, method, operation in self._operations:
-            if method == answer.request.method and path.fullmatch(answer.request.url.path):
-                self._check_documented(answer, operation["responses"])
-                return
-        assert answer.status_code in (404, 405)
+        path = answer.request.url.path
+        operations: dict[str, Any] = next((shown for form, shown in self._paths if form.fullmatch(path)), {})
+        if operation := operations.get(answer.request.method.lower()):
+            self._check_documented(answer, operation["responses"])
+        else:
+            assert answer.status_code == (405 if operations else 404)
 
     def _check_problem(self, answer: httpx2.Response) -> None:
         assert answer.headers["content-type"] == "application/problem+json"
@@ -118,6 +119,13 @@ class Checked:
 
 @pytest.fixture(scope="session")
 def served(postgres_url: str) -> Iterator[Served]:
+    """The running service that the tests of this folder share."""
+    with serving(postgres_url) as running:
+        yield running
+
+
+@contextmanager
+def serving(postgres_url: str) -> Iterator[Served]:
     """A running service with a projector, on a schema of its own."""
     database = Database(postgres_url, f"contract_{uuid4().hex[:12]}")
     migrate(database)

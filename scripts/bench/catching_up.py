@@ -1,0 +1,41 @@
+"""Bringing projections to the head of the journal before they are measured."""
+
+import threading
+from collections.abc import Sequence
+from time import monotonic, sleep
+
+from domain.journal.database import Database
+from projections.positions import progress
+from projections.projection import Projection
+from projections.projector import run_projector
+from projections.register import install
+from scripts.bench.figures import BenchFailed
+
+STALL_TIMEOUT_SECONDS = 60.0
+POLL_SECONDS = 0.05
+
+
+def catch_up(database: Database, projections: Sequence[Projection]) -> int:
+    """Bring projections to the head of the journal, which nobody else moves, and return it."""
+    install(database)
+    stop = threading.Event()
+    projector = threading.Thread(target=run_projector, args=(database, stop, projections), daemon=True)
+    projector.start()
+    try:
+        return min(_caught_up(database, projection.name) for projection in projections)
+    finally:
+        stop.set()
+        projector.join()
+
+
+def _caught_up(database: Database, name: str) -> int:
+    position, moved_at = -1, monotonic()
+    with database.connect("tallystick bench") as connection:
+        while monotonic() < moved_at + STALL_TIMEOUT_SECONDS:
+            reached = progress(connection, name)
+            if reached.position == reached.head:
+                return reached.head
+            if reached.position != position:
+                position, moved_at = reached.position, monotonic()
+            sleep(POLL_SECONDS)
+    raise BenchFailed(f"the projection {name} stands still at {position}")

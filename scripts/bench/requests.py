@@ -1,0 +1,90 @@
+"""What the HTTP load asks for, as bytes, and how an answer is known to be the one that was asked for."""
+
+import json
+from collections.abc import Iterator
+from itertools import cycle, islice
+from random import Random
+from typing import Any, Literal, NamedTuple
+
+from scripts.bench.transfers import BOOK, PATH, Transfer, address, transfers
+
+Kind = Literal["transfer", "batch", "statement"]
+
+
+class Plan(NamedTuple):
+    """So many requests of a kind on so many connections to a server on the loopback interface.
+
+    `size` is how many transfers are in a batch, or entries on a page of a statement, which is that of `account`.
+    """
+
+    port: int
+    key: str
+    connections: int
+    requests: int
+    accounts: int
+    seed: int
+    kind: Kind = "transfer"
+    size: int = 1
+    account: int = 0
+
+    @property
+    def units(self) -> int:
+        """What a request counts for: its transfers, or one page."""
+        return 1 if self.kind == "statement" else self.size
+
+
+class Expected(NamedTuple):
+    """The status that an answer must have, and how often something must stand in it."""
+
+    status: bytes
+    item: bytes
+    items: int
+
+    def are_in(self, answer: bytes) -> bool:
+        """Tell whether everything is there."""
+        return not self.items or answer.count(self.item) == self.items
+
+
+def expected(plan: Plan) -> Expected:
+    """Return what is wanted of each answer."""
+    match plan.kind:
+        case "batch":
+            return Expected(b"200", b'"status":201,', plan.size)
+        case "statement":
+            return Expected(b"200", b'"transaction_id":', plan.size)
+    return Expected(b"201", b"", 0)
+
+
+def requests(plan: Plan) -> Iterator[bytes]:
+    """Yield requests without end."""
+    source = transfers(plan.accounts, Random(plan.seed))
+    match plan.kind:
+        case "transfer":
+            return (_transfer(plan, transfer) for transfer in source)
+        case "batch":
+            return iter(lambda: _batch(plan, islice(source, plan.size)), b"")
+    return (_statement(plan, order) for order in cycle(("asc", "desc")))
+
+
+def _transfer(plan: Plan, transfer: Transfer) -> bytes:
+    return _post(plan, PATH, transfer.body(), f"Idempotency-Key: {transfer.key}\r\n")
+
+
+def _batch(plan: Plan, items: Iterator[Transfer]) -> bytes:
+    bodies = [{"idempotency_key": item.key, **item.body()} for item in items]
+    return _post(plan, f"{PATH}/batch", {"mode": "independent", "transactions": bodies})
+
+
+def _statement(plan: Plan, order: str) -> bytes:
+    path = f"/v1/ledgers/{BOOK}/accounts/{address(plan.account)}/entries"
+    return f"GET {path}?page_size={plan.size}&order={order} {_head(plan)}\r\n".encode()
+
+
+def _post(plan: Plan, path: str, content: Any, headers: str = "") -> bytes:
+    body = json.dumps(content, separators=(",", ":")).encode()
+    lengths = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    return f"POST {path} {_head(plan)}{lengths}{headers}\r\n".encode() + body
+
+
+def _head(plan: Plan) -> str:
+    return f"HTTP/1.1\r\nHost: 127.0.0.1:{plan.port}\r\nAuthorization: Bearer {plan.key}\r\n"

@@ -1,0 +1,79 @@
+"""Requests by the thousand, made from the OpenAPI document: no fault, no answer that the document does not show.
+
+`TALLYSTICK_GENERATED=500 scripts/test tests/contract/test_schemathesis.py` makes more of each operation.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx2
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.contract.conftest import KEY, Book, serving
+
+ROOT = Path(__file__).parent.parent.parent
+CONFIGURATION = Path(__file__).parent / "schemathesis.toml"
+GENERATED = os.environ.get("TALLYSTICK_GENERATED", "20")
+SEED = os.environ.get("TALLYSTICK_SEED", "1")
+
+
+@pytest.mark.timeout(3600)
+def test_every_answer_to_generated_requests_is_documented(postgres_url: str, tmp_path: Path) -> None:
+    # A service of its own: what is asked for here, no other test could live with.
+    with serving(postgres_url) as served:
+        with served.client() as client:
+            spare_key_id = prepare(client)
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIGURATION)),
+                *("run", f"{served.url}/openapi.json"),
+                *("--max-examples", GENERATED, "--seed", SEED, "--no-color"),
+            ],
+            cwd=tmp_path,
+            env={
+                **os.environ,
+                "PYTHONPATH": str(ROOT),
+                "TALLYSTICK_KEY": KEY,
+                "TALLYSTICK_SPARE_KEY_ID": spare_key_id,
+            },
+            capture_output=True,
+            text=True,
+        )
+        with served.client() as client:
+            served_well = answered_well(client)
+    assert done.returncode == 0, done.stdout + done.stderr
+    documented = {
+        (method.upper(), path)
+        for path, operations in served.document["paths"].items()
+        for method in operations
+    }
+    assert served_well == documented  # else it would prove little
+
+
+def prepare(client: httpx2.Client) -> str:
+    """Make what `schemathesis.toml` names, and return the id of a key that may be lost."""
+    assert client.post("/v1/ledgers", json={"name": "main"}).status_code == 201
+    book = Book(client, "main")
+    book.open("bank:cash", normal_side="debit")
+    for address in ("users:alice:wallet", "users:bob:wallet", "spare:1", "spare:2"):
+        book.open(address)
+    for key in ("payment-1", "hold-1", "hold-2", "hold-3"):
+        pending = key != "payment-1"
+        made = book.transfer("bank:cash", "users:alice:wallet", 5_000, key, pending=pending)
+        assert made.status_code == 201
+    made = client.post("/v1/keys", json={"name": "spare", "roles": ["client"], "ledgers": ["main"]})
+    spare_key_id: str = made.json()["id"]
+    return spare_key_id
+
+
+def answered_well(client: httpx2.Client) -> set[tuple[str, str]]:
+    """The methods and paths that were answered at least once with what was asked for, by the service's own figures."""
+    return {
+        (sample.labels["method"], sample.labels["route"])
+        for family in text_string_to_metric_families(client.get("/metrics").text)
+        for sample in family.samples
+        if sample.name == "tallystick_http_request_seconds_count" and sample.labels["status"].startswith("2")
+    }
