@@ -26,12 +26,17 @@ class Inconsistent(Exception):
 
 
 class Projection(NamedTuple):
-    """A read model. The SQL file of its name has `create_tables`, `create_indexes` and `drop_tables`."""
+    """A read model. The SQL file of its name has `create_tables`, `create_indexes` and `drop_tables`.
+
+    `shape` counts what its tables have looked like over the releases: whoever changes them, or what is written into
+    them for the same events, raises it, and they are made anew.
+    """
 
     name: str
     events: tuple[type[Event], ...]
     tables: tuple[str, ...]
     project: Project
+    shape: int = 1
 
     @property
     def topics(self) -> list[str]:
