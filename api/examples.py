@@ -148,6 +148,29 @@ PROJECTION: dict[str, Any] = {
     "rebuild": None,
 }
 
+ACCOUNT_BALANCE: dict[str, Any] = {
+    "account": "users:alice:wallet",
+    "asset": "USD/2",
+    "clock": "effective",
+    "at": _TIME,
+    "debits": 1050,
+    "credits": 5000,
+    "balance": 3950,
+    "position": 21,
+}
+GROUP_BALANCE: dict[str, Any] = {
+    "group": "users:alice",
+    "asset": "USD/2",
+    "accounts": 2,
+    "debits": "1050",
+    "credits": "5000",
+    "balance": "3950",
+}
+TRIAL_BALANCE: dict[str, Any] = {
+    "data": [{"asset": "USD/2", "debits": "6050", "credits": "6050"}],
+    "position": 21,
+}
+
 
 def page(item: dict[str, Any]) -> dict[str, Any]:
     """Return the last page of a list with one item."""

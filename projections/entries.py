@@ -1,25 +1,33 @@
 """The statement of an account: its posted entries, in the order in which they were recorded or took effect.
 
-A page by the recorded clock costs the same however many entries the account has. A page by the effective
-clock costs more the more entries of the account were dated, that is took effect at another time than they
-were recorded.
+A page costs the same by either clock, however many entries the account has. By the effective clock its balances are
+counted from what was posted before it, which costs a little more for each day on which dated entries of the account
+took effect or were recorded, and for those of the day on which the page begins; dated are entries that took effect at
+another time than they were recorded.
 """
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
-from psycopg import Connection
+from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
 from domain.addresses import ledger_of, name_of
-from domain.events import Recorded
+from domain.events import Event, Recorded
 from domain.money import Direction
 from domain.times import Instant, instant
 from domain.transactions import POSTINGS, Kind, Posted, ReversalPosted, SettlementPosted, TransactionPosted
 from projections.live import Page, read_live
 from projections.projection import Projection, Queries, directed
+from projections.turnovers import turn_over
 
 Clock = Literal["recorded", "effective"]
+
+_KINDS: dict[type[Event], Kind] = {
+    TransactionPosted: "posting",
+    SettlementPosted: "settlement",
+    ReversalPosted: "reversal",
+}
 
 
 class Place(NamedTuple):
@@ -81,22 +89,57 @@ def list_entries(
         "after_entry": after.entry if after else None,
         "limit": limit,
     }
-    reading = read_live(
-        connection,
-        PROJECTION.name,
-        lambda cursor, version: cursor.execute(
-            directed(PROJECTION.queries(version)[clock], descending=descending), wanted, prepare=False
-        ).fetchall(),
-    )
-    return Page([_statement_entry(row) for row in reading.found], reading.position, reading.head)
+
+    def read(cursor: Cursor[TupleRow], version: int) -> list[StatementEntry]:
+        queries = PROJECTION.queries(version)
+        query = directed(queries["statement"], descending=descending).replace(":clock", clock)
+        rows = [_statement_entry(row) for row in cursor.execute(query, wanted, prepare=False)]
+        if clock == "recorded" or not rows:
+            return rows
+        first = rows[-1] if descending else rows[0]
+        before = posted_before(cursor, queries, ledger, account, clock, first.place(clock))
+        return _running(rows, before, descending=descending)
+
+    return Page(*read_live(connection, PROJECTION.name, read))
+
+
+class Sums(NamedTuple):
+    """Sums of posted amounts on both sides."""
+
+    debits: int
+    credits: int
+
+
+def posted_before(
+    cursor: Cursor[TupleRow], queries: Queries, ledger: str, account: str, clock: Clock, place: Place
+) -> Sums:
+    """Return what an account had posted before a place in its statement by a clock."""
+    wanted = {"ledger": ledger, "account": account, **place._asdict()}
+    row = cursor.execute(queries[f"posted_{clock}"], wanted, prepare=False).fetchone()
+    debits, credits = row or (0, 0)
+    return Sums(debits or 0, credits or 0)
+
+
+def _running(rows: list[StatementEntry], before: Sums, *, descending: bool) -> list[StatementEntry]:
+    """Return the rows of a page with the balance after each in their order, given the sums before them all."""
+    ordered = rows[::-1] if descending else rows
+    balance = before.credits - before.debits
+    if (ordered[0].direction == "credit") != (ordered[0].change > 0):  # a debit-normal account
+        balance = -balance
+    counted = []
+    for row in ordered:
+        balance += row.change
+        counted.append(row._replace(balance_after=balance))
+    return counted[::-1] if descending else counted
 
 
 def project(connection: Connection[Any], queries: Queries, events: Sequence[Recorded]) -> None:
-    """Add the entries of transactions."""
+    """Add the entries that were posted, and the sums that they make."""
     with connection.cursor().copy(queries["add"]) as copy:
         for recorded in events:
             for row in _rows(recorded):
                 copy.write_row(row)
+    turn_over(connection, queries, events)
 
 
 def _rows(recorded: Recorded) -> Iterator[tuple[Any, ...]]:
@@ -112,10 +155,11 @@ def _rows(recorded: Recorded) -> Iterator[tuple[Any, ...]]:
             number,
             transaction_id,
             _KINDS[type(event)],
+            entry.asset,
             entry.direction,
-            entry.amount,
             entry.amount if entry.direction == entry.normal_side else -entry.amount,
             entry.balance_after,
+            entry.debits_after,
             event.effective_at,
             event.reference,
         )
@@ -128,10 +172,4 @@ def _statement_entry(row: TupleRow) -> StatementEntry:
     )
 
 
-_KINDS: dict[type[Posted], Kind] = {
-    TransactionPosted: "posting",
-    SettlementPosted: "settlement",
-    ReversalPosted: "reversal",
-}
-
-PROJECTION = Projection("entries", POSTINGS, ("entries",), project)
+PROJECTION = Projection("entries", POSTINGS, ("entries", "turnovers"), project, shape=2)

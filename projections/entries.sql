@@ -8,51 +8,90 @@ CREATE TABLE entries_v:version (
     entry int NOT NULL,
     transaction_id uuid NOT NULL,
     kind text NOT NULL,
+    asset text COLLATE "C" NOT NULL,
     direction text NOT NULL,
-    amount bigint NOT NULL,
     change bigint NOT NULL,
     balance_after bigint NOT NULL,
+    debits_after bigint,  -- null where an older release recorded the entry, which did not keep it
     effective_at timestamptz NOT NULL,
     reference text NOT NULL
 );
 
+-- Sums of entries over spans of time, each span open at its beginning and closed at its end `until`: what took effect
+-- at midnight, as much does, ends a day, and up to midnight days are enough. The rows of account '' are sums of the
+-- whole ledger: of plain entries, which have one time, by clock 'both', and of dated ones by either clock. Those of an
+-- account are of its dated entries alone, by the day: for plain ones balance_after does.
+CREATE TABLE turnovers_v:version (
+    ledger text COLLATE "C" NOT NULL,
+    account text COLLATE "C" NOT NULL,
+    clock text NOT NULL,
+    span text NOT NULL,
+    until timestamptz NOT NULL,
+    asset text COLLATE "C" NOT NULL,
+    debits numeric NOT NULL,
+    credits numeric NOT NULL,
+    PRIMARY KEY (ledger, account, clock, span, until, asset)
+) WITH (fillfactor = 70);  -- the present spans change with every batch: room for HOT updates
+
 -- name: create_indexes
--- Recorded time never runs against positions, so the first is the order of the recorded clock. Most entries take
--- effect when they are recorded and stand in the same order on both clocks: only the others need an index of their own.
-CREATE UNIQUE INDEX IF NOT EXISTS entries_v:version_recorded
-ON entries_v:version (ledger, account, recorded_at, position, entry);
-CREATE INDEX IF NOT EXISTS entries_v:version_dated
-ON entries_v:version (ledger, account, effective_at, position, entry) INCLUDE (change)
+-- Most entries are plain: they take effect when they are recorded and stand in the same order on both clocks, so one
+-- index has them. Dated ones stand in two, one for each clock, with all that sums of them need. Recorded time never runs
+-- against positions. Each plain entry costs one insertion, each dated one three, and no account has to be searched
+-- through its entries of one sort for those of the other.
+CREATE UNIQUE INDEX IF NOT EXISTS entries_v:version_plain
+ON entries_v:version (ledger, account, recorded_at, position, entry)
+WHERE effective_at = recorded_at;
+CREATE UNIQUE INDEX IF NOT EXISTS entries_v:version_dated_recorded
+ON entries_v:version (ledger, account, recorded_at, position, entry) INCLUDE (change, direction)
 WHERE effective_at <> recorded_at;
+CREATE UNIQUE INDEX IF NOT EXISTS entries_v:version_dated_effective
+ON entries_v:version (ledger, account, effective_at, position, entry) INCLUDE (change, direction)
+WHERE effective_at <> recorded_at;
+-- For what happened in a ledger in a part of a minute. Rows lie in the order in which they were recorded, so the first
+-- costs next to nothing.
+CREATE INDEX IF NOT EXISTS entries_v:version_moment
+ON entries_v:version USING brin (recorded_at) WITH (pages_per_range = 32, autosummarize = on);
+CREATE INDEX IF NOT EXISTS entries_v:version_dated_moment
+ON entries_v:version (ledger, effective_at) WHERE effective_at <> recorded_at;
 
 -- name: drop_tables
 DROP TABLE IF EXISTS entries_v:version;
+DROP TABLE IF EXISTS turnovers_v:version;
 
 -- name: add
 COPY entries_v:version (
-    ledger, account, recorded_at, position, entry, transaction_id, kind, direction, amount, change, balance_after,
-    effective_at, reference
+    ledger, account, recorded_at, position, entry, transaction_id, kind, asset, direction, change, balance_after,
+    debits_after, effective_at, reference
 ) FROM STDIN;
 
--- name: recorded
--- Planned anew each time with its values, so that bounds that are null vanish. The cost of a page does not depend on
--- how many entries the account has.
-SELECT account, position, entry, transaction_id, kind, direction, amount, change, balance_after, effective_at,
-    recorded_at, reference
-FROM entries_v:version
-WHERE ledger = %(ledger)s AND account = %(account)s
-AND (%(since)s::timestamptz IS NULL OR recorded_at >= %(since)s)
-AND (%(until)s::timestamptz IS NULL OR recorded_at < %(until)s)
-AND (%(after_time)s::timestamptz IS NULL
-    OR (recorded_at, position, entry) :beyond (%(after_time)s, %(after_position)s::bigint, %(after_entry)s::int))
-ORDER BY recorded_at :order, position :order, entry :order LIMIT %(limit)s;
+-- name: turn_over
+-- Given sums by the minute, as minutes begin; what was timed on the minute belongs to the one that it ends. Hours, not
+-- days, are added: a day of a session's time zone may have 23 of them. A span that ends together with a longer one is
+-- never read, so it is not kept: entries dated at midnight, which can be many, then change one row of the ledger.
+INSERT INTO turnovers_v:version AS t (ledger, account, clock, span, until, asset, debits, credits)
+SELECT n.ledger, n.account, n.clock, s.span, s.until, n.asset, sum(n.debits), sum(n.credits)
+FROM unnest(
+    %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bool[], %s::numeric[], %s::numeric[]
+) AS n(ledger, account, asset, clock, minute, on_the_minute, debits, credits)
+CROSS JOIN LATERAL (
+    SELECT n.minute::timestamptz + CASE WHEN n.on_the_minute THEN '0' ELSE '1 minute' END::interval AS minute
+) AS m
+CROSS JOIN LATERAL (VALUES
+    ('minute', 'hour', m.minute),
+    ('hour', 'day', date_trunc('hour', m.minute - interval '1 microsecond', 'UTC') + interval '1 hour'),
+    ('day', NULL, date_trunc('day', m.minute - interval '1 microsecond', 'UTC') + interval '24 hours')
+) AS s(span, longer, until)
+WHERE s.span = 'day' OR n.account = '' AND s.until <> date_trunc(s.longer, s.until, 'UTC')
+GROUP BY n.ledger, n.account, n.clock, s.span, s.until, n.asset
+ON CONFLICT (ledger, account, clock, span, until, asset) DO UPDATE SET
+    debits = t.debits + excluded.debits, credits = t.credits + excluded.credits;
 
--- name: effective
--- Plain entries take effect when they are recorded, dated ones at another time. The page is merged from both. The
--- balance before its first row is that of the recorded clock at the last plain entry before it, less the dated entries
--- that were recorded by then, plus those that had taken effect before the row. So a page costs as much as the account
--- has dated entries, however many plain ones it has.
-WITH page AS (
+-- name: statement
+-- Planned anew each time with its values, so that bounds that are null vanish. The cost of a page does not depend on
+-- how many entries the account has, plain or dated, by either clock.
+SELECT account, position, entry, transaction_id, kind, direction, abs(change), change, balance_after, effective_at,
+    recorded_at, reference
+FROM (
     (
         SELECT * FROM entries_v:version
         WHERE ledger = %(ledger)s AND account = %(account)s AND effective_at = recorded_at
@@ -66,35 +105,144 @@ WITH page AS (
     (
         SELECT * FROM entries_v:version
         WHERE ledger = %(ledger)s AND account = %(account)s AND effective_at <> recorded_at
-        AND (%(since)s::timestamptz IS NULL OR effective_at >= %(since)s)
-        AND (%(until)s::timestamptz IS NULL OR effective_at < %(until)s)
-        AND (%(after_time)s::timestamptz IS NULL OR (effective_at, position, entry) :beyond
+        AND (%(since)s::timestamptz IS NULL OR :clock_at >= %(since)s)
+        AND (%(until)s::timestamptz IS NULL OR :clock_at < %(until)s)
+        AND (%(after_time)s::timestamptz IS NULL OR (:clock_at, position, entry) :beyond
             (%(after_time)s, %(after_position)s::bigint, %(after_entry)s::int))
-        ORDER BY effective_at :order, position :order, entry :order LIMIT %(limit)s
+        ORDER BY :clock_at :order, position :order, entry :order LIMIT %(limit)s
     )
-    ORDER BY effective_at :order, position :order, entry :order LIMIT %(limit)s
-),
-first AS (
-    SELECT effective_at, position, entry FROM page ORDER BY effective_at, position, entry LIMIT 1
+) AS page
+ORDER BY :clock_at :order, position :order, entry :order LIMIT %(limit)s;
+
+-- name: now
+-- No earlier than what is recorded, should the clocks of two machines differ.
+SELECT greatest(now(), recorded_at::timestamptz) FROM head;
+
+-- name: posted_recorded
+-- What the account had posted before a place in the order of the recorded clock: the last entry before it says so. Only
+-- where an older release recorded that one are all debits summed.
+WITH last AS (
+    (
+        SELECT * FROM entries_v:version
+        WHERE ledger = %(ledger)s AND account = %(account)s AND effective_at = recorded_at
+        AND (recorded_at, position, entry) < (%(time)s, %(position)s::bigint, %(entry)s::int)
+        ORDER BY recorded_at DESC, position DESC, entry DESC LIMIT 1
+    )
+    UNION ALL
+    (
+        SELECT * FROM entries_v:version
+        WHERE ledger = %(ledger)s AND account = %(account)s AND effective_at <> recorded_at
+        AND (recorded_at, position, entry) < (%(time)s, %(position)s::bigint, %(entry)s::int)
+        ORDER BY recorded_at DESC, position DESC, entry DESC LIMIT 1
+    )
+    ORDER BY position DESC, entry DESC LIMIT 1
+)
+SELECT debits, debits + CASE WHEN (direction = 'credit') = (change > 0) THEN balance_after ELSE -balance_after END
+FROM (
+    SELECT direction, change, balance_after, coalesce(debits_after, (
+        SELECT sum(abs(e.change)) FILTER (WHERE e.direction = 'debit') FROM (
+            SELECT change, direction FROM entries_v:version
+            WHERE ledger = %(ledger)s AND account = %(account)s AND effective_at = recorded_at
+            AND (recorded_at, position, entry) < (%(time)s, %(position)s::bigint, %(entry)s::int)
+            UNION ALL
+            SELECT change, direction FROM entries_v:version
+            WHERE ledger = %(ledger)s AND account = %(account)s AND effective_at <> recorded_at
+            AND (recorded_at, position, entry) < (%(time)s, %(position)s::bigint, %(entry)s::int)
+        ) AS e
+    ), 0)::bigint AS debits
+    FROM last
+) AS posted;
+
+-- name: posted_effective
+-- What the account had posted before a place in the order of the effective clock: what the last plain entry before it
+-- says, less the dated entries recorded before that one, plus those that had taken effect before the place. Of dated
+-- entries whole days are taken from the turnovers, and only the rest of one day from the entries themselves. A day that
+-- ends at the time of the place is whole only for a place after all entries of that time. Where an older release
+-- recorded the last plain entry, the plain entries are summed instead.
+WITH last AS (
+    SELECT *, date_trunc('day', recorded_at - interval '1 microsecond', 'UTC') AS midnight
+    FROM entries_v:version
+    WHERE ledger = %(ledger)s AND account = %(account)s AND effective_at = recorded_at
+    AND (recorded_at, position, entry) < (%(time)s, %(position)s::bigint, %(entry)s::int)
+    ORDER BY recorded_at DESC, position DESC, entry DESC LIMIT 1
 ),
 plain AS (
-    SELECT found.* FROM first CROSS JOIN LATERAL (
-        SELECT e.position, e.entry, e.balance_after FROM entries_v:version AS e
-        WHERE e.ledger = %(ledger)s AND e.account = %(account)s AND e.effective_at = e.recorded_at
-        AND (e.recorded_at, e.position, e.entry) < (first.effective_at, first.position, first.entry)
-        ORDER BY e.recorded_at DESC, e.position DESC, e.entry DESC LIMIT 1
-    ) AS found
+    SELECT * FROM last WHERE debits_after IS NOT NULL
 ),
-opening AS (
-    SELECT coalesce((SELECT balance_after FROM plain), 0)
-        - coalesce(sum(e.change) FILTER (WHERE (e.position, e.entry) <= (SELECT position, entry FROM plain)), 0)
-        + coalesce(sum(e.change) FILTER (
-            WHERE (e.effective_at, e.position, e.entry) < (SELECT effective_at, position, entry FROM first)
-        ), 0) AS balance
-    FROM entries_v:version AS e
-    WHERE e.ledger = %(ledger)s AND e.account = %(account)s AND e.effective_at <> e.recorded_at
+place AS (
+    SELECT date_trunc('day', %(time)s::timestamptz - CASE
+        WHEN %(position)s::bigint = 9223372036854775807 THEN '0' ELSE '1 microsecond'
+    END::interval, 'UTC') AS midnight
+),
+dated AS (
+    SELECT -debits AS debits, -credits AS credits FROM turnovers_v:version
+    WHERE ledger = %(ledger)s AND account = %(account)s AND clock = 'recorded' AND span = 'day'
+    AND until <= (SELECT midnight FROM plain)
+    UNION ALL
+    SELECT CASE direction WHEN 'debit' THEN -abs(change) ELSE 0 END,
+        CASE direction WHEN 'credit' THEN -abs(change) ELSE 0 END
+    FROM entries_v:version
+    WHERE ledger = %(ledger)s AND account = %(account)s AND effective_at <> recorded_at
+    AND recorded_at > (SELECT midnight FROM plain)
+    AND (recorded_at, position, entry) < ((SELECT recorded_at FROM plain), (SELECT position FROM plain),
+        (SELECT entry FROM plain))
+    UNION ALL
+    SELECT debits, credits FROM turnovers_v:version
+    WHERE ledger = %(ledger)s AND account = %(account)s AND clock = 'effective' AND span = 'day'
+    AND until <= (SELECT midnight FROM place)
+    UNION ALL
+    SELECT CASE direction WHEN 'debit' THEN abs(change) ELSE 0 END,
+        CASE direction WHEN 'credit' THEN abs(change) ELSE 0 END
+    FROM entries_v:version
+    WHERE ledger = %(ledger)s AND account = %(account)s AND effective_at <> recorded_at
+    AND effective_at > (SELECT midnight FROM place)
+    AND (effective_at, position, entry) < (%(time)s, %(position)s::bigint, %(entry)s::int)
+),
+posted AS (
+    SELECT debits_after AS debits,
+        debits_after + CASE WHEN (direction = 'credit') = (change > 0) THEN balance_after ELSE -balance_after END
+        AS credits
+    FROM plain
+    UNION ALL
+    SELECT CASE direction WHEN 'debit' THEN abs(change) ELSE 0 END,
+        CASE direction WHEN 'credit' THEN abs(change) ELSE 0 END
+    FROM entries_v:version
+    WHERE ledger = %(ledger)s AND account = %(account)s AND effective_at = recorded_at
+    AND (recorded_at, position, entry) < (%(time)s, %(position)s::bigint, %(entry)s::int)
+    AND NOT EXISTS (SELECT FROM plain)
+    UNION ALL
+    SELECT debits, credits FROM dated
 )
-SELECT account, position, entry, transaction_id, kind, direction, amount, change,
-    ((SELECT balance FROM opening) + sum(change) OVER (ORDER BY effective_at, position, entry))::bigint,
-    effective_at, recorded_at, reference
-FROM page ORDER BY effective_at :order, position :order, entry :order;
+SELECT sum(debits)::bigint, sum(credits)::bigint FROM posted;
+
+-- name: trial_balance
+-- Whole days, the hours after them, the minutes after these, and of the last minute the entries themselves: of plain
+-- ones those recorded then, of dated ones those of then by the clock.
+WITH spans(span, since) AS (VALUES
+    ('day', '-infinity'::timestamptz),
+    ('hour', date_trunc('day', %(at)s::timestamptz, 'UTC')),
+    ('minute', date_trunc('hour', %(at)s::timestamptz, 'UTC'))
+),
+posted AS (
+    SELECT t.asset, t.debits, t.credits
+    FROM spans AS s CROSS JOIN unnest(ARRAY['both', %(clock)s]) AS c(clock)
+    CROSS JOIN LATERAL (
+        SELECT asset, sum(debits) AS debits, sum(credits) AS credits FROM turnovers_v:version
+        WHERE ledger = %(ledger)s AND account = '' AND clock = c.clock AND span = s.span
+        AND until > s.since AND until <= %(at)s::timestamptz
+        GROUP BY asset
+    ) AS t
+    UNION ALL
+    SELECT asset, CASE direction WHEN 'debit' THEN abs(change) ELSE 0 END,
+        CASE direction WHEN 'credit' THEN abs(change) ELSE 0 END
+    FROM entries_v:version
+    WHERE ledger = %(ledger)s AND effective_at = recorded_at
+    AND recorded_at > date_trunc('minute', %(at)s::timestamptz, 'UTC') AND recorded_at <= %(at)s::timestamptz
+    UNION ALL
+    SELECT asset, CASE direction WHEN 'debit' THEN abs(change) ELSE 0 END,
+        CASE direction WHEN 'credit' THEN abs(change) ELSE 0 END
+    FROM entries_v:version
+    WHERE ledger = %(ledger)s AND effective_at <> recorded_at
+    AND :clock_at > date_trunc('minute', %(at)s::timestamptz, 'UTC') AND :clock_at <= %(at)s::timestamptz
+)
+SELECT asset, sum(debits)::text, sum(credits)::text FROM posted GROUP BY asset ORDER BY asset;

@@ -29,6 +29,9 @@ class Projection(NamedTuple):
     """A read model. The SQL file of its name has `create_tables`, `create_indexes` and `drop_tables`.
 
     Of `continuing` it reads only those events that are not the first of their stream.
+
+    `shape` counts what its tables have looked like over the releases: whoever changes them, or what is written into
+    them for the same events, raises it, and they are made anew.
     """
 
     name: str
@@ -36,6 +39,7 @@ class Projection(NamedTuple):
     tables: tuple[str, ...]
     project: Project
     continuing: tuple[type[Event], ...] = ()
+    shape: int = 1
 
     @property
     def topics(self) -> list[str]:

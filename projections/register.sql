@@ -9,10 +9,20 @@ INSERT INTO projections (name, live_version) VALUES (%(name)s, 1) ON CONFLICT DO
 SELECT max(version) + 1 FROM projection_versions WHERE name = %(name)s;
 
 -- name: add_version
-INSERT INTO projection_versions (name, version, state) VALUES (%(name)s, %(version)s, %(state)s);
+INSERT INTO projection_versions (name, version, state, shape) VALUES (%(name)s, %(version)s, %(state)s, %(shape)s);
 
 -- name: remove_version
 DELETE FROM projection_versions WHERE name = %(name)s AND version = %(version)s;
+
+-- name: live_shape
+SELECT v.shape FROM projections AS p JOIN projection_versions AS v ON v.name = p.name AND v.version = p.live_version
+WHERE p.name = %(name)s;
+
+-- name: retire_all
+UPDATE projection_versions SET state = 'retired' WHERE name = %(name)s;
+
+-- name: switch
+UPDATE projections SET live_version = %(version)s WHERE name = %(name)s;
 
 -- name: retired
 SELECT name, version FROM projection_versions WHERE state = 'retired' ORDER BY name, version;

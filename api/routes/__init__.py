@@ -6,6 +6,7 @@ Only that `…/transactions/batch` comes before `…/transactions/{id}`, which w
 from api.routes import (
     account_status,
     accounts,
+    balances,
     entries,
     health,
     keys,
@@ -25,6 +26,7 @@ ENDPOINTS = [
     *account_status.ENDPOINTS,
     *entries.ENDPOINTS,
     *transaction_list.ENDPOINTS,
+    *balances.ENDPOINTS,
     *operations.ENDPOINTS,
     *ledgers.ENDPOINTS,
     *keys.ENDPOINTS,

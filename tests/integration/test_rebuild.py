@@ -149,19 +149,24 @@ def test_a_rebuild_says_what_was_compared_and_is_recorded(database: Database, ow
     head = fill(database, owner)
     outcome = rebuild(database, "entries")
     assert (outcome.version, outcome.replaced_version, outcome.position) == (2, 1, head)
-    (compared,) = outcome.comparisons
+    compared, turnovers = outcome.comparisons
     assert (compared.live_table, compared.rebuilt_table) == ("entries_v1", "entries_v2")
     assert compared.live_rows == compared.rebuilt_rows == 400
     assert compared.live_checksum == compared.rebuilt_checksum != "0"
     recorded = owner.execute(
         "SELECT version, replaced_version, position, comparison, reason FROM projection_switches"
     ).fetchall()
-    assert recorded == [(2, 1, head, str(compared), None)]
+    assert (turnovers.live_table, turnovers.rebuilt_table) == ("turnovers_v1", "turnovers_v2")
+    assert turnovers.equal
+    assert recorded == [(2, 1, head, f"{compared}\n{turnovers}", None)]
     assert owner.execute(
         "SELECT indexname FROM pg_indexes WHERE tablename = 'entries_v2' ORDER BY 1"
     ).fetchall() == [
-        ("entries_v2_dated",),
-        ("entries_v2_recorded",),
+        ("entries_v2_dated_effective",),
+        ("entries_v2_dated_moment",),
+        ("entries_v2_dated_recorded",),
+        ("entries_v2_moment",),
+        ("entries_v2_plain",),
     ]
 
 
@@ -177,10 +182,11 @@ def replayed(database: Database, *arguments: str) -> tuple[int, str]:
 @pytest.mark.parametrize(
     "tampering",
     [
-        "UPDATE entries_v1 SET amount = amount + 1 WHERE position = (SELECT max(position) FROM entries_v1)",
+        "UPDATE entries_v1 SET change = change + 1 WHERE position = (SELECT max(position) FROM entries_v1)",
         "DELETE FROM entries_v1 WHERE position = (SELECT min(position) FROM entries_v1) AND entry = 1",
-        "INSERT INTO entries_v1 SELECT ledger, account, recorded_at, position, 9, transaction_id, kind, direction,"
-        " amount, change, balance_after, effective_at, reference FROM entries_v1 LIMIT 1",
+        "INSERT INTO entries_v1 SELECT ledger, account, recorded_at, position, 9, transaction_id, kind, asset,"
+        " direction, change, balance_after, debits_after, effective_at, reference FROM entries_v1 LIMIT 1",
+        "UPDATE turnovers_v1 SET debits = debits + 1 WHERE span = 'day'",
     ],
 )
 def test_a_difference_is_refused_and_shown_until_it_is_accepted_with_a_reason(
@@ -190,7 +196,7 @@ def test_a_difference_is_refused_and_shown_until_it_is_accepted_with_a_reason(
     assert owner.execute(tampering).rowcount >= 1
     code, words = replayed(database, "entries")
     assert code == 1
-    assert "entries_v1 and entries_v2 differ" in words
+    assert "v1 and" in words and "v2 differ" in words
     assert "only in the" in words
     assert "Not switched" in words
     assert versions(owner, "entries") == [(1, "running"), (2, "rebuilding")]

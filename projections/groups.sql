@@ -1,0 +1,21 @@
+-- name: groups
+-- Planned anew each time with its values, so that filters that are null vanish and a prefix is a range of the primary
+-- key: the characters of an address all sort below `~`. Every address of a group that follows another sorts after the
+-- name of that other one, since it begins with its own group's: so `from_address`, null where the list is read
+-- backwards, spares the groups of the pages before.
+SELECT name, asset, count(*), sum(posted_debits)::text, sum(posted_credits)::text,
+    (sum(posted_credits) - sum(posted_debits))::text
+FROM (
+    SELECT asset, posted_debits, posted_credits, CASE
+        WHEN %(segments)s::int IS NULL THEN ''
+        ELSE array_to_string((string_to_array(address, ':'))[:%(segments)s::int], ':')
+    END COLLATE "C" AS name
+    FROM balances_v:version
+    WHERE ledger = %(ledger)s
+    AND (%(prefix)s::text IS NULL OR address >= %(prefix)s AND address < %(prefix)s || '~')
+    AND (%(from_address)s::text IS NULL OR address >= %(from_address)s)
+    AND (%(asset)s::text IS NULL OR asset = %(asset)s)
+) AS accounts
+WHERE %(after_name)s::text IS NULL OR (name, asset) :beyond (%(after_name)s, %(after_asset)s::text)
+GROUP BY name, asset
+ORDER BY name :order, asset :order LIMIT %(limit)s;
