@@ -93,6 +93,13 @@ def debited(entries: Sequence[Entry]) -> int:
     return sum(entry.amount for entry in entries if entry.direction == "debit")
 
 
+def asked(entries: Sequence[Entry]) -> tuple[Entry, ...]:
+    """Return the entries without what their posting, if they were posted, has added to them."""
+    return tuple(
+        Entry(account=entry.account, direction=entry.direction, amount=entry.amount) for entry in entries
+    )
+
+
 def mirrored(entries: Sequence[Entry]) -> tuple[Entry, ...]:
     """Return the entries with debits for credits and credits for debits."""
     return tuple(

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from domain.addresses import ledger_of, ledger_stream, name_of, transaction_stream
 from domain.commands import Decision, Read
-from domain.entries import Entry, PostedEntry, debited
+from domain.entries import Entry, PostedEntry, asked, debited
 from domain.errors import IdempotencyKeyReused, RuleRefusal, TransactionNotFound
 from domain.events import Context, Envelope, Event, Recorded, State
 from domain.ledgers import existing_ledger
@@ -441,10 +441,10 @@ class Keyed:
         expires_at: Instant | None = None,
         related_id: str | None = None,
     ) -> Decision:
-        """Record a refusal by a rule."""
+        """Record a refusal by a rule. The entries may be those of another transaction, which were posted."""
         event = TransactionRejected(
             kind=kind,
-            entries=entries,
+            entries=asked(entries),
             effective_at=effective_at,
             code=refusal.code,
             detail=refusal.explanation(),
