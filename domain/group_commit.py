@@ -385,7 +385,7 @@ class GroupCommit:
         for index, command in enumerate(submission.commands):
             results.append(self._result(command, batch))
             if submission.all_or_none and is_refused(results[-1]):
-                rejected = BatchRejected(index, results[-1])
+                rejected = BatchRejected(index, _unrecorded(results[-1], position))
                 rejected.position = position
                 results = [rejected] * len(submission.commands)
                 break
@@ -505,10 +505,12 @@ def is_refused(result: Result) -> bool:
 
 
 def _unrecorded(result: Result, position: int) -> Result:
-    """Return the result of a command whose events were taken back; a replay's stays as it was."""
-    if isinstance(result, Exception) or result.replayed:
-        return result
-    return result._replace(recorded=False, position=position)
+    """Return the result of a command whose submission was undone back to a position: it names none that never was."""
+    if isinstance(result, Outcome):
+        return result._replace(recorded=False, position=min(result.position, position))
+    if isinstance(result, LedgerError):
+        result.position = position
+    return result
 
 
 def _commands(submissions: Sequence[Submission]) -> list[Command]:
