@@ -148,7 +148,7 @@ class Asked:
         self.later: list[Post] = []
         self.holds: list[Post] = []
         """Requests that made a hold, or may do so once they are answered."""
-        self.moving: list[Post | Settle] = []
+        self.moving: list[Post | Settle | Reverse] = []
         """Requests that moved money, or may do so once they are answered."""
 
     def draw(self, draw: Draw, now: int) -> Request:
@@ -162,7 +162,7 @@ class Asked:
             self.later.append(made)
         elif isinstance(made, Post) and made.pending:
             self.holds.append(made)
-        elif isinstance(made, Post | Settle):
+        elif isinstance(made, Post | Settle | Reverse):
             self.moving.append(made)
         return request
 
