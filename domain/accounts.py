@@ -392,8 +392,7 @@ class ChangeAccount(Repeatable):
         require_version(account, self.if_version)
         minimum = account.min_balance if isinstance(self.min_balance, EllipsisType) else self.min_balance
         maximum = account.max_balance if isinstance(self.max_balance, EllipsisType) else self.max_balance
-        if minimum is not None and maximum is not None and minimum > maximum:
-            raise InvalidRequest("/min_balance", "min_balance is greater than max_balance")
+        require_order(minimum, maximum)
         if account.status == "closed":
             raise AccountClosed
         events: list[tuple[str, Event]] = []
@@ -446,6 +445,12 @@ _STATUS_EVENTS: dict[Status, type[Frozen | Unfrozen | Closed]] = {
     "open": Unfrozen,
     "closed": Closed,
 }
+
+
+def require_order(minimum: int | None, maximum: int | None) -> None:
+    """Raise `InvalidRequest` if an account could never be within these limits."""
+    if minimum is not None and maximum is not None and minimum > maximum:
+        raise InvalidRequest("/min_balance", "min_balance is greater than max_balance")
 
 
 def require_version(account: Account, version: int | None) -> None:

@@ -308,19 +308,18 @@ class GroupCommit:
         journal's own uniqueness. What records nothing would go unchecked so, and is decided under the lock instead.
         """
         commands = _commands(submissions)
-        needed = _streams(commands)
+        needed, own = _streams(commands), _own_streams(commands)
         try:
             self._load(needed, self._reader_ahead)
-            following = self._following_streams(commands)
-            self._load(following, self._reader_ahead)
-            own = _own_streams(commands)
+            needed |= self._following_streams(commands)
+            self._load(needed, self._reader_ahead)
             self._warm(self._missing(own), ())
-            batch = self._decide(submissions, needed | following | own)
+            batch = self._decide(submissions, needed | own)
         except Exception as error:  # noqa: BLE001
             # Under the lock, where it is tried again, the error will be judged. What was loaded may hold what others
             # appended after `_cache_position`: catching up would apply that a second time.
-            self._forget(needed)
             _log.info("could not decide ahead", error=type(error).__name__)
+            self._forget(needed | own)
             self._reader_ahead.disconnect()
             return None
         if any(isinstance(result, Exception) for result in batch.results):

@@ -20,13 +20,12 @@ from api.schemas.accounts import (
 )
 from api.schemas.common import Address, Page
 from api.waiting import read_projection
-from domain.accounts import Account, AccountOpened, ChangeAccount, OpenAccount
+from domain.accounts import Account, AccountOpened, ChangeAccount, OpenAccount, require_order
 from domain.errors import (
     AccountClosed,
     AccountExists,
     AccountNotFound,
     AssetScaleConflict,
-    InvalidRequest,
     ProjectionBehind,
     VersionMismatch,
 )
@@ -37,8 +36,7 @@ from projections.live import Reading
 async def open_account(asked: Asked[NoQuery, AccountRequest]) -> Answer:
     """Open an account. The same opening attributes again answer 200 with the account as it is now."""
     body = asked.body
-    if body.min_balance is not None and body.max_balance is not None and body.min_balance > body.max_balance:
-        raise InvalidRequest("/min_balance", "min_balance is greater than max_balance")
+    require_order(body.min_balance, body.max_balance)
     opening = AccountOpened(
         asset=body.asset,
         normal_side=body.normal_side,
@@ -89,6 +87,8 @@ async def _get_projected_account(asked: Asked[AccountQuery, None], ledger: str, 
 async def change_account(asked: Asked[NoQuery, AccountChange]) -> Answer:
     """Change limits or metadata. What is left out stays; `metadata` is replaced whole; no change records nothing."""
     ledger, address = asked.ledger, asked.names["address"]
+    # What is asked for is judged by itself first; with the limit that the account has, once that is known.
+    require_order(asked.body.min_balance, asked.body.max_balance)
     changes: dict[str, Any] = {name: getattr(asked.body, name) for name in asked.body.model_fields_set}
     version = await expected_version(asked, ledger, address)
     command = ChangeAccount(asked.context, ledger, address, **changes, if_version=version)

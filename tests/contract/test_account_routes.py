@@ -203,6 +203,18 @@ def test_a_change_that_cannot_be(book: Book, change: dict[str, Any], pointers: l
     assert book.client.get(opened.headers["location"]).json() == opened.json()
 
 
+@pytest.mark.parametrize(
+    "path", ["{book}/accounts/a", "{book}/accounts/nobody", "/v1/ledgers/nowhere/accounts/a"]
+)
+def test_limits_that_no_account_could_have_are_judged_before_the_account(book: Book, path: str) -> None:
+    answer = book.client.patch(
+        path.format(book=book.path),
+        json={"min_balance": 1, "max_balance": 0},
+        headers={"If-Match": '"7"'},
+    )
+    assert (answer.status_code, pointers_of(answer)) == (422, ["/min_balance"])
+
+
 def test_a_limit_that_is_broken_already_may_be_set(book: Book) -> None:
     book.transfer("a", "b", 10)
     assert book.client.patch(f"{book.path}/accounts/a", json={"min_balance": 0}).status_code == 200

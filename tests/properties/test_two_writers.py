@@ -1,64 +1,61 @@
 """Two processes write one journal, whatever they are asked: read in order, it explains every answer they gave."""
 
 from collections import defaultdict
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import NamedTuple
 from uuid import uuid4
 
 import psycopg
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from psycopg.sql import SQL, Identifier
 
 from domain import group_commit
-from domain.accounts import AccountOpened, ChangeAccount, OpenAccount
 from domain.addresses import name_of
 from domain.aggregates import evolve
-from domain.commands import Command, Decision, Outcome
-from domain.entries import Entry
-from domain.errors import LedgerError
+from domain.commands import Command, Outcome, envelope_of
+from domain.errors import BatchRejected, LedgerError
 from domain.events import Context, Recorded, State
-from domain.group_commit import Result
+from domain.group_commit import Result, is_refused
 from domain.journal import snapshots
 from domain.journal.database import Database
 from domain.journal.migrations import migrate
 from domain.journal.snapshots import decode_snapshot
 from domain.ledger import Ledger
-from domain.ledgers import OpenLedger
-from domain.operations import Operation, operation_id
-from domain.postings import PostTransaction
+from domain.postings import AcceptTransaction
 from domain.times import Instant
-from domain.transactions import Description
+from domain.transactions import TransactionAccepted
 from tests.ledgers import history
-from tests.properties import generated_commands as generated
-from tests.properties.book_model import Leg
+from tests.properties import generated_requests as generated
+from tests.properties import invariants
+from tests.properties.generated_requests import ADDRESSES, BOOKS, LATE, Asked
 from tests.properties.profiles import on_a_database
+from tests.properties.requests import Acceptances, Change, OpenBook, Request, at, command_of
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]  # the nightly profile takes its time
-
-NEVER: Instant = "2000-01-01T00:00:00.000000Z"
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(3600)]  # the nightly profile takes its time
 
 writers = st.integers(0, 1)
-keys = st.integers(0, 300).map("key-{}".format)
-transfers = st.tuples(st.just("post"), keys, generated.transfers(generated.small_amounts))
-anything = st.tuples(st.just("post"), keys, generated.legs)
-openings = st.tuples(st.just("open"), generated.addresses, generated.openings())
-changes = st.tuples(
-    st.just("change"),
-    generated.addresses,
-    st.fixed_dictionaries({}, optional={"min_balance": generated.limits, "max_balance": generated.limits}),
-)
-requests = transfers | transfers | transfers | anything | openings | changes
+# Alone or together: of three submissions, one is undone as a whole if anything in it is refused, or in any case.
+ways = st.sampled_from([(False, False)] * 4 + [(True, False)] * 2 + [(False, True), (True, True)])
+CLOCK_BEHIND = 7
+"""By how many microseconds the second writer's clock is slow."""
 
-Request = tuple[str, str, Any]
+States = Mapping[str, State]
+
+
+class Submitted(NamedTuple):
+    """What one writer was asked in one go, with its clock at that time."""
+
+    commands: list[Command]
+    all_or_none: bool
+    dry_run: bool
+    clock: Instant
+
+
+Batch = tuple[int, list[Request], bool, bool]
+"""A writer, what it is asked, whether all or none, whether as a dry run."""
 
 
 class TwoWriters(RuleBasedStateMachine):
@@ -68,76 +65,68 @@ class TwoWriters(RuleBasedStateMachine):
         super().__init__()
         self.database = Database(postgres_url, f"test_{uuid4().hex[:12]}")
         migrate(self.database)
-        self.ledgers = [Ledger(self.database), Ledger(self.database)]
+        self.now = CLOCK_BEHIND
+        self.ledgers = [Ledger(self.database, clock) for clock in self.clocks()]
         for ledger in self.ledgers:
             ledger.start()
-        self.asked: list[Command] = []
-        self.answers: list[tuple[Command, Result]] = []
+        self.asked = Asked()
+        self.acceptances = Acceptances()
+        self.conversations = 0
+        self.answers: list[tuple[Submitted, Sequence[Result]]] = []
+
+    def clocks(self) -> tuple[Callable[[], Instant], Callable[[], Instant]]:
+        return lambda: at(self.now), lambda: at(self.now - CLOCK_BEHIND)
 
     def command(self, request: Request) -> Command:
         """The command of a request, in a conversation of its own, by which its events can be told."""
-        kind, name, content = request
-        context = Context("someone", f"conversation-{len(self.asked)}")
-        command: Command
-        if kind == "post":
-            command = self.posting(context, name, content)
-        elif kind == "open":
-            fields = ("asset", "normal_side", "min_balance", "max_balance", "metadata")
-            opening = AccountOpened.model_validate(dict(zip(fields, content, strict=True)))
-            command = OpenAccount(context, "main", name, opening)
-        else:
-            command = ChangeAccount(context, "main", name, **content)
-        self.asked.append(command)
-        return command
+        self.conversations += 1
+        context = Context("someone", f"conversation-{self.conversations}")
+        return command_of(request, context, self.acceptances)
 
-    def posting(self, context: Context, key: str, legs: list[Leg]) -> PostTransaction:
-        entries = tuple(
-            Entry.model_validate({"account": address, "direction": direction, "amount": amount})
-            for address, direction, amount in legs
-        )
-        operation = Operation(key, operation_id("main", key), repr(legs))
-        return PostTransaction(context, "main", operation, Description(), entries)
-
-    def ask(self, *batches: tuple[int, list[Command]]) -> None:
+    def ask(self, *batches: Batch) -> None:
         """Ask all at once and wait for every answer."""
-        pending = [(commands, self.ledgers[writer].execute(*commands)) for writer, commands in batches]
-        for commands, future in pending:
-            self.answers += zip(commands, future.result(timeout=60), strict=True)
+        self.now += 1
+        pending = []
+        for writer, drawn, all_or_none, dry_run in batches:
+            requests = self.acceptances.possible(drawn)
+            commands = [self.command(request) for request in requests]
+            submitted = Submitted(commands, all_or_none, dry_run, self.clocks()[writer]())
+            ledger = self.ledgers[writer]
+            pending.append((submitted, ledger.execute(*commands, all_or_none=all_or_none, dry_run=dry_run)))
+        for submitted, future in pending:
+            results = future.result(timeout=60)
+            self.answers.append((submitted, results))
+            if not submitted.dry_run:
+                for result in results:
+                    self.acceptances.note(result)
 
-    @initialize(limits=st.lists(generated.limits, min_size=4, max_size=4), writer=writers)
-    def begin(self, limits: list[int | None], writer: int) -> None:
-        opening = OpenLedger(Context("someone", "conversation-0"), "main", {})
-        self.asked.append(opening)
-        requests: list[Request] = [
-            ("open", address, ("USD/2", "credit", limit, None, {}))
-            for address, limit in zip(generated.ADDRESSES, limits, strict=True)
+    def several(self, data: st.DataObject, most: int) -> list[Request]:
+        return [self.asked.draw(data.draw, self.now) for _ in range(data.draw(st.integers(1, most)))]
+
+    @initialize(data=st.data(), writer=writers)
+    def begin(self, data: st.DataObject, writer: int) -> None:
+        requests: list[Request] = [OpenBook(book, {}) for book in BOOKS]
+        requests += [
+            data.draw(generated.first_openings(book, address)) for book in BOOKS for address in ADDRESSES
         ]
-        self.ask((writer, [opening, *map(self.command, requests)]))
+        self.ask((writer, requests, False, False))
 
-    @rule(writer=writers, request=requests)
-    def one(self, writer: int, request: Request) -> None:
-        self.ask((writer, [self.command(request)]))
+    @rule(data=st.data(), writer=writers, way=ways)
+    def one(self, data: st.DataObject, writer: int, way: tuple[bool, bool]) -> None:
+        self.ask((writer, self.several(data, 1), *way))
 
-    @rule(
-        batches=st.lists(
-            st.tuples(writers, st.lists(requests, min_size=1, max_size=12)), min_size=2, max_size=9
-        )
-    )
-    def many_at_once(self, batches: list[tuple[int, list[Request]]]) -> None:
-        self.ask(*((writer, list(map(self.command, requests))) for writer, requests in batches))
+    @rule(data=st.data(), asked=st.lists(st.tuples(writers, ways), min_size=2, max_size=8))
+    def many_at_once(self, data: st.DataObject, asked: list[tuple[int, tuple[bool, bool]]]) -> None:
+        self.ask(*((writer, self.several(data, 8), *way) for writer, way in asked))
 
-    @rule(legs=generated.transfers(generated.amounts), key=keys)
-    def one_request_of_both_at_once(self, legs: list[Leg], key: str) -> None:
-        self.ask(*((writer, [self.command(("post", key, legs))]) for writer in (0, 1, 0)))
+    @rule(data=st.data(), way=ways)
+    def the_same_of_both_at_once(self, data: st.DataObject, way: tuple[bool, bool]) -> None:
+        requests = self.several(data, 3)
+        self.ask(*((writer, requests, *way) for writer in (0, 1, 0)))
 
-    @precondition(lambda self: self.answers)
-    @rule(writer=writers, which=st.integers(0, 10_000))
-    def one_again(self, writer: int, which: int) -> None:
-        command, _ = self.answers[which % len(self.answers)]
-        context = Context("someone", f"conversation-{len(self.asked)}")
-        again = replace(command, context=context)  # type: ignore[type-var]
-        self.asked.append(again)
-        self.ask((writer, [again]))
+    @rule(wait=generated.waits)
+    def time_passes(self, wait: int) -> None:
+        self.now += wait
 
     def teardown(self) -> None:
         try:
@@ -157,29 +146,23 @@ class TwoWriters(RuleBasedStateMachine):
 
     def ask_for_what_both_know(self) -> None:
         """Changes that change nothing are answered from each writer's cache; reads from the journal."""
-        for address in generated.ADDRESSES:
+        for address in (*ADDRESSES, LATE):
             for writer, ledger in enumerate(self.ledgers):
-                self.ask((writer, [self.command(("change", address, {}))]))
-                _, answer = self.answers[-1]
+                self.ask((writer, [Change("main", address, {})], False, False))
+                (answer,) = self.answers[-1][1]
                 if isinstance(answer, Outcome):
                     assert ledger.account("main", address) == (answer.state, answer.position)
 
     def the_journal_explains_every_answer(self) -> None:
         events = history(self.database)
-        states_at = refolded(events)
-        self.every_snapshot_is_a_state_of_its_stream(states_at)
-        of_conversation: dict[str, list[Recorded]] = defaultdict(list)
-        for recorded in events:
-            of_conversation[recorded.envelope.correlation_id].append(recorded)
-        for command, answer in self.answers:
-            own = of_conversation.pop(command.context.correlation_id, [])
-            if isinstance(answer, Outcome):
-                explain_outcome(command, answer, own, states_at)
-            else:
-                explain_refusal(command, answer, own, states_at)
-        assert not of_conversation, "events that nobody asked for"
+        journal = Journal(events)
+        self.every_snapshot_is_a_state_of_its_stream(journal)
+        for submitted, results in self.answers:
+            journal.explain(submitted, results)
+        assert not journal.unexplained, "events that nobody asked for"
+        invariants.check(events, journal.states_at[-1])
 
-    def every_snapshot_is_a_state_of_its_stream(self, states_at: list[dict[str, State]]) -> None:
+    def every_snapshot_is_a_state_of_its_stream(self, journal: "Journal") -> None:
         with self.database.connect("test reader") as connection:
             kept = connection.execute(
                 "SELECT originator_id, originator_version, state FROM snapshots"
@@ -187,49 +170,119 @@ class TwoWriters(RuleBasedStateMachine):
         for stream, version, state in kept:
             snapshot = decode_snapshot(state)
             assert (snapshot.address, snapshot.version) == (name_of(stream), version)
-            assert snapshot == states_at[snapshot.position][stream]
+            assert snapshot == journal.states_at[snapshot.position][stream]
 
 
-def refolded(events: list[Recorded]) -> list[dict[str, State]]:
-    """The state of every stream at every position, from 0 on; neither positions nor versions have gaps."""
-    states_at: list[dict[str, State]] = [{}]
-    for position, recorded in enumerate(events, start=1):
-        known = states_at[-1].get(recorded.stream)
-        assert (recorded.position, recorded.version) == (position, (known.version if known else 0) + 1)
-        states_at.append({**states_at[-1], recorded.stream: evolve(known, recorded)})
-    return states_at
+class Journal:
+    """What was recorded, and the state of every stream at every position, from 0 on."""
 
+    def __init__(self, events: Sequence[Recorded]) -> None:
+        self.recorded_at: list[Instant] = [""]
+        self.states_at: list[States] = [{}]
+        self.unexplained: dict[tuple[str, bool], list[Recorded]] = defaultdict(list)
+        """Events by conversation, and whether they accept a request: it is completed in the same conversation."""
+        for recorded in events:
+            states = self.states_at[-1]
+            self.states_at.append({**states, recorded.stream: evolve(states.get(recorded.stream), recorded)})
+            self.recorded_at.append(recorded.envelope.recorded_at)
+            accepts = isinstance(recorded.event, TransactionAccepted)
+            self.unexplained[recorded.envelope.correlation_id, accepts].append(recorded)
 
-def redecided(command: Command, states: dict[str, State], now: Instant = NEVER) -> Decision:
-    return command.decide(states.get, now)
+    def explain(self, submitted: Submitted, results: Sequence[Result]) -> None:
+        """Check that the answers follow from what was recorded before, and that what follows was recorded."""
+        if isinstance(results[0], BatchRejected):
+            self.explain_rejection(submitted, results)
+        elif submitted.dry_run:
+            position = max(position_of(result) for result in results)
+            self.explain_unrecorded(submitted, results, position)
+        else:
+            blocks = [
+                self.explain_one(command, result, submitted.clock)
+                for command, result in zip(submitted.commands, results, strict=True)
+            ]
+            own = [recorded.position for block in blocks for recorded in block]
+            assert own == sorted(own)
+            if submitted.all_or_none and own:
+                assert own == list(range(own[0], own[-1] + 1))
 
+    def explain_rejection(self, submitted: Submitted, results: Sequence[Result]) -> None:
+        (rejected,) = set(results)
+        assert submitted.all_or_none and isinstance(rejected, BatchRejected) and rejected.position is not None
+        decided = submitted._replace(commands=submitted.commands[: rejected.index + 1])
+        answers = self.explain_unrecorded(decided, [rejected.cause], rejected.position)
+        assert [is_refused(answer) for answer in answers] == [False] * rejected.index + [True]
 
-def explain_outcome(
-    command: Command, outcome: Outcome, own: list[Recorded], states_at: list[dict[str, State]]
-) -> None:
-    """What was recorded follows from what was before it; what was answered is what the journal then says."""
-    assert outcome.recorded == bool(own)
-    if own:
+    def explain_unrecorded(
+        self, submitted: Submitted, last_results: Sequence[Result], position: int
+    ) -> list[Result]:
+        """Decide all of a submission again at the position that it was undone to; compare the last results."""
+        now = max(submitted.clock, self.recorded_at[position])
+        answers = list(decided_in_order(submitted.commands, self.states_at[position], position, now))
+        for result, answer in zip(last_results, answers[-len(last_results) :], strict=True):
+            if isinstance(result, Outcome) and isinstance(answer, Outcome):
+                assert (result.state, result.replayed) == (answer.state, answer.replayed)
+                assert not result.recorded
+                assert result.position == min(answer.position, position)
+            else:
+                assert type(result) is type(answer), (result, answer)
+                assert position_of(result) == position
+        return answers
+
+    def explain_one(self, command: Command, result: Result, clock: Instant) -> Sequence[Recorded]:
+        """Check the answer to a command that was on its own, or recorded with others; return its events."""
+        if isinstance(result, Outcome) and result.recorded:
+            return self.explain_recorded(command, result, clock)
+        position = position_of(result)
+        now = max(clock, self.recorded_at[position])
+        (answer,) = decided_in_order([command], self.states_at[position], position, now)
+        if isinstance(result, Outcome):
+            # The position of a replay is that of the first answer; for all others, that at which they were decided.
+            assert result == answer
+        else:
+            assert isinstance(result, LedgerError), result
+            assert type(result) is type(answer), (result, answer)
+        return ()
+
+    def explain_recorded(self, command: Command, outcome: Outcome, clock: Instant) -> Sequence[Recorded]:
+        accepts = isinstance(command, AcceptTransaction)
+        own = self.unexplained.pop((command.context.correlation_id, accepts))
         first, last = own[0].position, own[-1].position
         assert [recorded.position for recorded in own] == list(range(first, last + 1))
-        assert outcome.position == last
-        decision = redecided(command, states_at[first - 1], own[0].envelope.recorded_at)
+        now = max(clock, self.recorded_at[first - 1])
+        assert {self.recorded_at[position] for position in range(first, last + 1)} == {now}
+        decision = command.decide(self.states_at[first - 1].get, now)
         assert list(decision.events) == [(recorded.stream, recorded.event) for recorded in own]
-    else:
-        decision = redecided(command, states_at[outcome.position])
-        assert not decision.events
-    assert (decision.first_answer is not None) == outcome.replayed
-    assert outcome.state == states_at[outcome.position][decision.stream]
+        assert outcome == Outcome(self.states_at[last][decision.stream], True, False, last)
+        return own
 
 
-def explain_refusal(
-    command: Command, answer: Exception, own: list[Recorded], states_at: list[dict[str, State]]
-) -> None:
-    """What was refused left nothing behind, and is refused again at the position that the refusal names."""
-    assert isinstance(answer, LedgerError), answer
-    assert not own and answer.position is not None
-    with pytest.raises(type(answer)):
-        redecided(command, states_at[answer.position])
+def position_of(result: Result) -> int:
+    assert isinstance(result, Outcome | LedgerError), result
+    assert result.position is not None
+    return result.position
+
+
+def decided_in_order(
+    commands: Sequence[Command], states: States, position: int, now: Instant
+) -> Iterator[Result]:
+    """Decide commands one after the other, each on what those before it lead to; nothing is recorded."""
+    known = dict(states)
+    for command in commands:
+        try:
+            decision = command.decide(known.get, now)
+        except LedgerError as refusal:
+            yield refusal
+            continue
+        if decision.first_answer is not None:
+            yield Outcome(decision.first_answer, False, True, decision.first_answer.position)
+            continue
+        envelope = envelope_of(command, now)
+        for stream, event in decision.events:
+            position += 1
+            before = known.get(stream)
+            version = before.version + 1 if before else 1
+            known[stream] = evolve(before, Recorded(stream, version, position, envelope, event))
+        yield Outcome(known[decision.stream], bool(decision.events), False, position)
 
 
 def test_the_journal_explains_every_answer(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,43 @@
-"""A journal in memory: it decides and folds as the real one does, without a database, a clock or a thread."""
+"""A journal in memory: what the group commit decides, without a database, a clock or a thread."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from domain.aggregates import evolve
-from domain.commands import Command, Outcome, envelope_of
+from domain.commands import Command, Outcome
 from domain.events import Envelope, Event, Recorded, State
+from domain.group_commit import GroupCommit, Result, Submission
+from domain.journal.database import Database
 from domain.journal.encoding import decode, encode_envelope, encode_event
-from domain.times import Instant
+from domain.times import EARLIEST, Instant
+
+
+class Deciding(GroupCommit):
+    """The group commit's decisions. It knows only the states that commands name, as if its cache were always cold."""
+
+    def __init__(self) -> None:
+        self.now = EARLIEST
+        super().__init__(Database("unused"), lambda: self.now)
+
+    def decide(
+        self, submission: Submission, states: dict[str, State], head: int
+    ) -> tuple[list[Result], list[Recorded], dict[str, State]]:
+        """Return the results, the events to record as they would be read back, and the states that follow."""
+        named = {stream for command in submission.commands for stream in command.streams()}
+        named |= {command.own_stream for command in submission.commands if command.own_stream}
+        self._cache = {stream: states.get(stream) for stream in named}
+        named |= self._following_streams(submission.commands)
+        self._cache = {stream: states.get(stream) for stream in named}
+        self._cache_position, self._recorded_at = head, EARLIEST
+        batch = self._decide([submission], named)
+        after, *columns = batch.rows
+        events = [
+            decode(stream, version, topic, state, position)
+            for position, (stream, version, topic, state) in enumerate(
+                zip(*columns, strict=True), start=after + 1
+            )
+        ]
+        assert self._cache_position == head + len(events)
+        return batch.results, events, self._cache
 
 
 class JournalInMemory:
@@ -15,6 +46,7 @@ class JournalInMemory:
     def __init__(self) -> None:
         self.states: dict[str, State] = {}
         self.recorded: list[Recorded] = []
+        self._deciding = Deciding()
 
     @property
     def head(self) -> int:
@@ -30,22 +62,28 @@ class JournalInMemory:
             recorded = Recorded(stream, version, self.head + 1, envelope, event)
             stored = encode_event(event, encoded)
             assert decode(stream, version, event.TOPIC, stored, self.head + 1) == recorded
-            self.states[stream] = evolve(known, recorded)
-            self.recorded.append(recorded)
+            self._append(recorded)
+
+    def _append(self, recorded: Recorded) -> None:
+        self.states[recorded.stream] = evolve(self.states.get(recorded.stream), recorded)
+        self.recorded.append(recorded)
+
+    def execute(
+        self, commands: Sequence[Command], now: Instant, *, all_or_none: bool = False, dry_run: bool = False
+    ) -> list[Result]:
+        """Decide commands that are submitted together, record what follows, and return what became of each."""
+        self._deciding.now = now
+        submission = Submission(commands, lambda results: None, all_or_none, dry_run)
+        results, events, cached = self._deciding.decide(submission, self.states, self.head)
+        for recorded in events:
+            self._append(recorded)
+        # What was undone left no trace in the cache either, and what is read back leads to the same states.
+        assert cached == {stream: self.states.get(stream) for stream in cached}
+        return results
 
     def perform(self, command: Command, now: Instant) -> Outcome:
         """Decide a command and record what follows, or raise its refusal."""
-        named = {*command.streams()} | ({command.own_stream} if command.own_stream else set())
-        if command.following_streams is not None:
-            named |= {*command.following_streams(self.states.get)}
-
-        def read(stream: str) -> State:
-            # The real journal loads only what a command names: reading anything else would fail there.
-            assert stream in named, f"{stream} is read but not named"
-            return self.states.get(stream)
-
-        decision = command.decide(read, now)
-        self.append(decision.events, envelope_of(command, now))
-        if (first_answer := decision.first_answer) is not None:
-            return Outcome(first_answer, False, True, first_answer.position)
-        return Outcome(self.states.get(decision.stream), bool(decision.events), False, self.head)
+        (result,) = self.execute([command], now)
+        if isinstance(result, Exception):
+            raise result
+        return result

@@ -1,0 +1,207 @@
+"""What holds of every journal, whatever was asked, by a fold that shares no code with the ledger's.
+
+It takes events by their topics and members, as an auditor who exported the journal would.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from domain.accounts import Account
+from domain.addresses import ledger_of
+from domain.events import Recorded, State
+from domain.operations import operation_id
+
+LARGEST = 9007199254740991
+
+MOVING = {
+    "account.entries_posted",
+    "account.entries_held",
+    "account.entries_settled",
+    "account.entries_released",
+}
+POSTED = {"transaction.posted", "transaction.settlement_posted", "transaction.reversal_posted"}
+OUTCOMES = POSTED | {"transaction.held", "transaction.void_recorded", "transaction.rejected"}
+ENDINGS = {"transaction.hold_settled", "transaction.hold_voided", "transaction.hold_expired"}
+
+Sums = Counter[tuple[str, str]]
+"""Amounts by address and direction."""
+
+
+class Sheet:
+    """An account, summed."""
+
+    def __init__(self, data: dict[str, Any]) -> None:
+        self.asset, self.side = data["asset"], data["normal_side"]
+        self.minimum, self.maximum = data["min_balance"], data["max_balance"]
+        self.status = "open"
+        self.posted = {"debit": 0, "credit": 0}
+        self.pending = {"debit": 0, "credit": 0}
+
+    @property
+    def other_side(self) -> str:
+        return "debit" if self.side == "credit" else "credit"
+
+    @property
+    def balance(self) -> int:
+        return self.posted[self.side] - self.posted[self.other_side]
+
+    @property
+    def available(self) -> int:
+        return self.balance - self.pending[self.other_side]
+
+    @property
+    def highest(self) -> int:
+        """The balance with all that may come in."""
+        return self.balance + self.pending[self.side]
+
+    def move(self, topic: str, data: dict[str, Any]) -> None:
+        """Take in one transaction's sums; they stay in range, and no limit is broken further."""
+        before = self.available, self.highest
+        for side in ("debit", "credit"):
+            amount = data[f"{side}s"]
+            released = data[f"held_{side}s"] if topic == "account.entries_settled" else amount
+            if topic in ("account.entries_posted", "account.entries_settled"):
+                self.posted[side] += amount
+            if topic == "account.entries_held":
+                self.pending[side] += amount
+            elif topic != "account.entries_posted":
+                assert amount <= released
+                self.pending[side] -= released
+            assert self.pending[side] >= 0 and self.posted[side] + self.pending[side] <= LARGEST
+        if self.minimum is not None and self.available < self.minimum:
+            assert self.available >= before[0]
+        if self.maximum is not None and self.highest > self.maximum:
+            assert self.highest <= before[1]
+        assert self.status == "open" or (self.status, topic) == ("frozen", "account.entries_released")
+
+
+class Audit:
+    """A journal read from its beginning."""
+
+    def __init__(self) -> None:
+        self.position = 0
+        self.recorded_at = ""
+        self.versions: Counter[str] = Counter()
+        self.sheets: dict[str, Sheet] = {}
+        self.made: dict[str, Recorded] = {}
+        self.ended: set[str] = set()
+        self.reversed: defaultdict[str, Sums] = defaultdict(Counter)
+
+    def read(self, recorded: Recorded) -> None:
+        """Take in the next event."""
+        stream, version, position, envelope, event = recorded
+        self.position += 1
+        self.versions[stream] += 1
+        assert (position, version) == (self.position, self.versions[stream]), "a gap"
+        assert envelope.recorded_at >= self.recorded_at
+        self.recorded_at = envelope.recorded_at
+        topic, data = event.TOPIC, event.model_dump()
+        if topic.startswith("account."):
+            self._account(stream, topic, data)
+        elif topic.startswith("transaction."):
+            # The accounts' own events come before those of the transactions: from here on, they show all of it.
+            self._require_balance()
+            if topic in OUTCOMES:
+                self._outcome(recorded, topic, data)
+            elif topic in ENDINGS:
+                self._ending(recorded)
+
+    def _account(self, stream: str, topic: str, data: dict[str, Any]) -> None:
+        if topic == "account.opened":
+            assert stream not in self.sheets
+            self.sheets[stream] = Sheet(data)
+            return
+        sheet = self.sheets[stream]
+        assert sheet.status != "closed"
+        if topic in MOVING:
+            sheet.move(topic, data)
+        elif topic == "account.limits_changed":
+            sheet.minimum, sheet.maximum = data["min_balance"], data["max_balance"]
+            assert None in (sheet.minimum, sheet.maximum) or sheet.minimum <= sheet.maximum
+        elif topic == "account.closed":
+            assert sheet.balance == sheet.available == sheet.highest == 0
+            sheet.status = "closed"
+        elif topic != "account.metadata_changed":
+            sheet.status = {"account.frozen": "frozen", "account.unfrozen": "open"}[topic]
+
+    def _require_balance(self) -> None:
+        """Per asset, debits = credits: of what is posted, and of what is pending."""
+        difference: Counter[tuple[str, str, str]] = Counter()
+        for stream, sheet in self.sheets.items():
+            for name, sums in (("posted", sheet.posted), ("pending", sheet.pending)):
+                difference[ledger_of(stream), sheet.asset, name] += sums["debit"] - sums["credit"]
+        assert not any(difference.values())
+
+    def _outcome(self, recorded: Recorded, topic: str, data: dict[str, Any]) -> None:
+        stream, key = recorded.stream, recorded.envelope.idempotency_key
+        assert stream not in self.made, "a key made two transactions"
+        ledger = ledger_of(stream)
+        assert key and stream == f"{ledger}/transactions/{operation_id(ledger, key)}"
+        self.made[stream] = recorded
+        if topic in POSTED:
+            after = {entry["account"]: entry["balance_after"] for entry in data["entries"]}
+            for address, balance in after.items():
+                assert self.sheets[f"{ledger}/accounts/{address}"].balance == balance
+        if topic == "transaction.settlement_posted":
+            held = self.made[f"{ledger}/transactions/{data['settles']}"]
+            assert held.event.TOPIC == "transaction.held"
+            assert _sums(data["entries"]) <= _sums(held.event.model_dump()["entries"])
+        if topic == "transaction.reversal_posted":
+            self._reversal(f"{ledger}/transactions/{data['reverses']}", data)
+
+    def _reversal(self, original_stream: str, data: dict[str, Any]) -> None:
+        original = self.made[original_stream].event
+        assert original.TOPIC in POSTED - {"transaction.reversal_posted"}
+        self.reversed[original_stream] += _sums(data["entries"])
+        assert self.reversed[original_stream] <= _mirror(_sums(original.model_dump()["entries"]))
+
+    def _ending(self, recorded: Recorded) -> None:
+        held = self.made[recorded.stream].event
+        assert held.TOPIC == "transaction.held" and recorded.stream not in self.ended, "ended twice"
+        self.ended.add(recorded.stream)
+        expires_at = held.model_dump()["expires_at"]
+        if recorded.event.TOPIC == "transaction.hold_expired":
+            assert expires_at <= self.recorded_at
+        else:
+            assert expires_at is None or self.recorded_at < expires_at
+
+    def require_same(self, states: Mapping[str, State]) -> None:
+        """The accounts, as the ledger folds them, are those that were summed here."""
+        accounts = {stream: state for stream, state in states.items() if isinstance(state, Account)}
+        assert accounts.keys() == self.sheets.keys()
+        for stream, account in accounts.items():
+            sheet = self.sheets[stream]
+            assert account.version == self.versions[stream]
+            assert (account.balance, account.available, account.status) == (
+                sheet.balance,
+                sheet.available,
+                sheet.status,
+            )
+            assert [account.posted_debits, account.posted_credits] == [*sheet.posted.values()]
+            assert [account.pending_debits, account.pending_credits] == [*sheet.pending.values()]
+            assert (account.min_balance, account.max_balance) == (sheet.minimum, sheet.maximum)
+
+
+def check(events: Sequence[Recorded], states: Mapping[str, State]) -> None:
+    """Check a whole journal, and the states that it led to."""
+    audit = Audit()
+    for recorded in events:
+        audit.read(recorded)
+    audit.require_same(states)
+
+
+def _sums(entries: Iterable[dict[str, Any]]) -> Sums:
+    sums: Sums = Counter()
+    for entry in entries:
+        sums[entry["account"], entry["direction"]] += entry["amount"]
+    return sums
+
+
+def _mirror(sums: Sums) -> Sums:
+    return Counter(
+        {
+            (address, "credit" if direction == "debit" else "debit"): amount
+            for (address, direction), amount in sums.items()
+        }
+    )
