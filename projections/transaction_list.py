@@ -4,6 +4,7 @@ A page costs about the same however many transactions there are, as far as the f
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from psycopg import Connection, Cursor
@@ -17,7 +18,7 @@ from projections.projection import Queries, directed
 from projections.transactions import PROJECTION, selected, transaction
 
 MAX_GATHERED = 20_000
-"""How many rows of accounts under a prefix are gathered and sorted; where there are more, the list is walked."""
+"""How many positions are gathered and sorted, of a prefix or of dated transactions; of more, the list is walked."""
 
 CHUNK_POSITIONS = 1_000
 MAX_JOINED_PAIRS = 4
@@ -73,9 +74,9 @@ def list_transactions(
         PROJECTION.name,
         lambda cursor, version: _Search(
             cursor, PROJECTION.queries(version), ledger, filters, limit, descending
-        ).rows(after),
+        ).found(after),
     )
-    return Page([transaction(row) for row in reading.found], reading.position, reading.head)
+    return Page(reading.found, reading.position, reading.head)
 
 
 class _Search(NamedTuple):
@@ -88,26 +89,28 @@ class _Search(NamedTuple):
     limit: int
     descending: bool
 
-    def rows(self, after: int | None) -> list[TupleRow]:
+    def found(self, after: int | None) -> list[Transaction]:
         filters = self.filters
         span = self._recorded(filters.recorded_from, filters.recorded_to)
         if after is not None:
             span = span.within(Span(high=after) if self.descending else Span(low=after + 1))
-        positions = self._gathered(span) if self._is_gathering else None
+        positions = self._gathered("gather_prefix", span) if filters.prefix and not self._is_led else None
         if not filters.effective_from and not filters.effective_to:
             return self._some(span, positions, None)
         # What takes effect when it is recorded lies within the positions of that time. The rest is found by itself.
         plain = span.within(self._recorded(filters.effective_from, filters.effective_to))
-        rows = self._some(plain, positions, False) + self._some(span, positions, True)
-        rows.sort(key=_place, reverse=self.descending)
-        return rows[: self.limit]
+        found = self._some(plain, positions, False)
+        if positions is None and not self._is_led:
+            positions = self._gathered("gather_dated", span)
+        found += self._some(span, positions, True)
+        found.sort(key=attrgetter("made_position"), reverse=self.descending)
+        return found[: self.limit]
 
     @property
-    def _is_gathering(self) -> bool:
-        """Whether the prefix is what leads, since no other filter leads to fewer."""
+    def _is_led(self) -> bool:
+        """Whether a filter leads to few in the order of the list, so that nothing need be gathered out of it."""
         filters = self.filters
-        leading = filters.account or filters.reference or filters.correlation_id or filters.metadata
-        return bool(filters.prefix) and not leading
+        return bool(filters.account or filters.reference or filters.correlation_id or filters.metadata)
 
     def _recorded(self, since: Instant | None, until: Instant | None) -> Span:
         """Return the positions of what was recorded between two times."""
@@ -121,48 +124,46 @@ class _Search(NamedTuple):
         ((position,),) = self.cursor.execute(self.queries["first_since"], wanted, prepare=False).fetchall()
         return int(position)
 
-    def _gathered(self, span: Span) -> list[int] | None:
-        """Return the positions under the prefix in the order of the list; None if they are too many."""
-        wanted = {"ledger": self.ledger, "prefix": self.filters.prefix, "limit": MAX_GATHERED + 1}
-        found = self.cursor.execute(self.queries["gather"], wanted, prepare=False).fetchall()
+    def _gathered(self, name: str, span: Span) -> list[int] | None:
+        """Return the positions that a query finds, in the order of the list; None if they are too many."""
+        wanted = {**self._values(), "limit": MAX_GATHERED + 1}
+        found = self.cursor.execute(self.queries[name], wanted, prepare=False).fetchall()
         if len(found) > MAX_GATHERED:
             return None
         return sorted(
             {position for (position,) in found if span.low <= position < span.high}, reverse=self.descending
         )
 
-    def _some(self, span: Span, positions: Sequence[int] | None, dated: bool | None) -> list[TupleRow]:
-        """Return the first rows of a span, of the positions given if there are any."""
+    def _some(self, span: Span, positions: Sequence[int] | None, dated: bool | None) -> list[Transaction]:
+        """Return the first of a span, of the positions given if there are any."""
         if positions is None:
             return self._page(span, None, dated)
-        rows: list[TupleRow] = []
+        found: list[Transaction] = []
         for chunk in _chunks(positions, self.limit):
-            rows += self._page(span, chunk, dated)
-            if len(rows) >= self.limit:
+            found += self._page(span, chunk, dated)
+            if len(found) >= self.limit:
                 break
-        return rows[: self.limit]
+        return found[: self.limit]
 
-    def _page(self, span: Span, positions: Sequence[int] | None, dated: bool | None) -> list[TupleRow]:
+    def _page(self, span: Span, positions: Sequence[int] | None, dated: bool | None) -> list[Transaction]:
         if span.low >= span.high:
             return []
+        wanted = {**self._values(), **span._asdict(), "positions": positions, "dated": dated}
+        query = selected(self.queries, "page").replace(":joins", self._joins())
+        query = directed(query, descending=self.descending)
+        return [transaction(row) for row in self.cursor.execute(query.encode(), wanted, prepare=False)]
+
+    def _values(self) -> dict[str, Any]:
         filters, pairs = self.filters, list((self.filters.metadata or {}).items())
         more = dict(pairs[MAX_JOINED_PAIRS:])
-        wanted = {
+        return {
             **{name: value or None for name, value in filters._asdict().items() if name != "metadata"},
             **{f"key_{number}": key for number, (key, _) in enumerate(pairs)},
             **{f"value_{number}": value for number, (_, value) in enumerate(pairs)},
             "more_metadata": to_json(more).decode() if more else None,
-            **span._asdict(),
             "ledger": self.ledger,
-            "positions": positions,
-            "dated": dated,
             "limit": self.limit,
         }
-        if positions is not None:
-            wanted["prefix"] = None
-        query = selected(self.queries, "page").replace(":joins", self._joins())
-        query = directed(query, descending=self.descending)
-        return self.cursor.execute(query.encode(), wanted, prepare=False).fetchall()
 
     def _joins(self) -> str:
         joins = [self.queries["of_account"]] if self.filters.account else []
@@ -176,8 +177,3 @@ def _chunks(positions: Sequence[int], limit: int) -> Iterator[Sequence[int]]:
     yield positions[:limit]
     for first in range(limit, len(positions), CHUNK_POSITIONS):
         yield positions[first : first + CHUNK_POSITIONS]
-
-
-def _place(row: TupleRow) -> int:
-    made_position: int = row[23]
-    return made_position

@@ -66,7 +66,7 @@ ON transactions_v:version (ledger, reference, made_position) WHERE reference <> 
 CREATE INDEX IF NOT EXISTS transactions_v:version_correlation
 ON transactions_v:version (ledger, hashtextextended(correlation_id, 0), made_position);
 -- What takes effect when it is recorded is found by its recorded time. The rest needs both: few of a narrow time are
--- gathered by it and sorted, many of a wide one are met soon in the order of the list.
+-- gathered by it and sorted, of many a page is soon met in the order of the list.
 CREATE INDEX IF NOT EXISTS transactions_v:version_dated
 ON transactions_v:version (ledger, effective_at, made_position) WHERE dated;
 CREATE INDEX IF NOT EXISTS transactions_v:version_dated_order
@@ -160,11 +160,18 @@ AND m:number.key = %(key_:number)s AND m:number.value = %(value_:number)s
 AND m:number.made_position = t.made_position
 AND m:number.made_position >= %(low)s AND m:number.made_position < %(high)s
 
--- name: gather
+-- name: gather_prefix
 -- The characters of an address all sort below `~`. The order is that of the index, so that it is read and no table.
 SELECT made_position FROM transaction_accounts_v:version
 WHERE ledger = %(ledger)s AND account >= %(prefix)s AND account < %(prefix)s || '~'
 ORDER BY ledger, account, made_position LIMIT %(limit)s;
+
+-- name: gather_dated
+-- Whether there are few is counted, not estimated: what is dated is mostly dated back, which statistics do not know.
+SELECT made_position FROM transactions_v:version WHERE ledger = %(ledger)s AND dated
+AND (%(effective_from)s::timestamptz IS NULL OR effective_at >= %(effective_from)s)
+AND (%(effective_to)s::timestamptz IS NULL OR effective_at < %(effective_to)s)
+ORDER BY ledger, effective_at, made_position LIMIT %(limit)s;
 
 -- name: first_since
 -- The position from which on everything was recorded at or after a time, found by halving: recorded time never runs

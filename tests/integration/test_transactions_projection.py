@@ -441,12 +441,32 @@ SINGLE: list[Any] = [
     pytest.param(
         Filters(recorded_from=RECORDED, recorded_to="2026-01-01T20:01:00.000000Z"), 60, 100, id="recorded"
     ),
-    pytest.param(Filters(effective_from=RECORDED), 45_600, 6_200, id="effective from"),
-    pytest.param(Filters(effective_to=RECORDED), 74_400, 400, id="effective to"),
+    pytest.param(Filters(effective_from=RECORDED), 45_600, 300, id="effective from"),
+    pytest.param(Filters(effective_to=RECORDED), 74_400, 6_300, id="effective to"),
     pytest.param(
         Filters(effective_from=DATED, effective_to="2025-11-23T04:01:00.000000Z"), 3, 60, id="effective"
     ),
 ]
+
+
+def explained(
+    database: Database, filters: Filters, after: int | None, *, descending: bool
+) -> tuple[list[Transaction], int]:
+    """A page, and how many rows were looked at for it: by an index, and no more of them sorted than some pages have."""
+    Explained.plans = []
+    with database.connect("test") as connection:
+        connection.cursor_factory = Explained
+        rows = list_transactions(
+            connection, "main", filters, after=after, limit=PAGE, descending=descending
+        ).rows
+    assert Explained.plans
+    for plan in Explained.plans:
+        for node in nodes(plan):
+            assert not (node["Node Type"] == "Seq Scan" and "Relation Name" in node), plan
+            if "Sort" in node["Node Type"]:
+                assert sum(below["Actual Rows"] for below in node["Plans"]) <= 10 * PAGE, plan
+    assert all(matches(row, filters) for row in rows)
+    return rows, sum(map(effort, Explained.plans))
 
 
 @pytest.mark.parametrize("descending", [False, True], ids=["asc", "desc"])
@@ -454,19 +474,24 @@ SINGLE: list[Any] = [
 def test_every_filter_is_read_by_an_index_and_no_more_sorted_than_a_page(
     large: Database, filters: Filters, count: int, most_rows: int, descending: bool
 ) -> None:
-    with large.connect("test") as connection:
-        connection.cursor_factory = Explained
-        for after in (None, 3 * GENERATED // 2):
-            Explained.plans = []
-            rows = list_transactions(
-                connection, "main", filters, after=after, limit=PAGE, descending=descending
-            ).rows
-            if after is None:
-                assert len(rows) == min(PAGE, count)
-            assert all(matches(row, filters) for row in rows)
-            for plan in Explained.plans:
-                for node in nodes(plan):
-                    assert not (node["Node Type"] == "Seq Scan" and "Relation Name" in node), plan
-                    if "Sort" in node["Node Type"]:
-                        assert sum(below["Actual Rows"] for below in node["Plans"]) <= 10 * PAGE, plan
-            assert sum(map(effort, Explained.plans)) <= most_rows, Explained.plans
+    rows, looked_at = explained(large, filters, None, descending=descending)
+    assert len(rows) == min(PAGE, count)
+    assert looked_at <= most_rows, Explained.plans
+    middle = 3 * GENERATED // 2
+    rows, looked_at = explained(large, filters, middle, descending=descending)
+    assert all((row.made_position < middle) == descending for row in rows)
+    assert looked_at <= most_rows, Explained.plans
+
+
+@pytest.mark.parametrize("descending", [False, True], ids=["asc", "desc"])
+@pytest.mark.parametrize(
+    "filters", [Filters(effective_to=RECORDED), Filters(prefix="users:"), Filters(prefix="users:4")]
+)
+def test_what_is_too_much_to_gather_is_met_in_the_order_of_the_list(
+    large: Database, monkeypatch: pytest.MonkeyPatch, filters: Filters, descending: bool
+) -> None:
+    monkeypatch.setattr("projections.transaction_list.MAX_GATHERED", 1000)
+    rows, looked_at = explained(large, filters, None, descending=descending)
+    assert len(rows) == PAGE
+    # A thousand to see that it is too much, then some pages, or up to the next thousand accounts of the pattern.
+    assert looked_at <= 1001 + 5000, Explained.plans
