@@ -222,7 +222,8 @@ def _query_parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     if schema.get("type") == "object":
         name, schema = f"{name}.KEY", {"type": "string", "maxLength": 512}
     # What may be left out has null for its default, but cannot be given as null.
-    shape = next((form for form in schema.get("anyOf", ()) if form["type"] != "null"), schema)
+    forms = [form for form in schema.get("anyOf", ()) if form["type"] != "null"]
+    shape = forms[0] if len(forms) == 1 else schema
     kept = {key: value for key, value in shape.items() if key not in ("description", "title")}
     return {"name": name, "in": "query", "required": False, "schema": kept, **described}
 

@@ -44,16 +44,19 @@ async def post_batch(asked: Asked[TransactionQuery, BatchRequest]) -> Answer:
         commands, all_or_none=body.mode == "atomic", dry_run=asked.query.dry_run
     )
     first = results[0]
-    cause = first.cause if isinstance(first, BatchRejected) else first
-    if isinstance(cause, LedgerNotFound):
-        raise cause  # the batch names the ledger, not its items
     if isinstance(first, BatchRejected):
+        if isinstance(first.cause, _OF_THE_WHOLE):
+            raise first.cause
         return _batch_rejected(asked, first)
     if isinstance(first, Exception) and (
-        body.mode == "atomic" or all(isinstance(result, Unavailable) for result in results)
+        body.mode == "atomic" or all(isinstance(result, _OF_THE_WHOLE) for result in results)
     ):
-        raise first  # of all items alike
+        raise first
     return await service.read(_answer, asked, results)
+
+
+# No item's own: the batch names the ledger, and what cannot be reached now may be sent again.
+_OF_THE_WHOLE = (LedgerNotFound, Unavailable)
 
 
 def _commands(asked: Asked[TransactionQuery, BatchRequest]) -> list[Command]:

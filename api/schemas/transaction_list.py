@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from api.correlation import MAX_CORRELATION_ID_LENGTH
 from api.schemas.common import AddressPrefix, ListQuery, MetadataQuery, ProjectedQuery, Time
@@ -11,7 +11,13 @@ from domain.transactions import Kind, Status
 
 MAX_REFERENCE_LENGTH = 255
 
-Bound = Annotated[Time | None, BeforeValidator(lambda text: text or None)]
+Bound = Annotated[
+    Time | None,
+    BeforeValidator(lambda text: text or None),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "maxLength": 0}]}
+    ),
+]
 
 
 class TransactionsQuery(MetadataQuery, ListQuery, ProjectedQuery):

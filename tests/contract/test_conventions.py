@@ -53,7 +53,7 @@ UNKNOWN_PATHS = [
     "/v1/ledgers/",
     "/v1/ledgers/main/accounts/",
     "/v1/ledgers/main/nothing",
-    "/v1/ledgers/main/accounts/a/balance",
+    "/v1/ledgers/main/accounts/a/nothing",
     "/%00",
     "/docs/nothing.js",
     "/docs/..%2Fapp.py",
