@@ -226,7 +226,7 @@ class Asked:
         return named, named.book if draw(st.integers(0, 19)) else draw(books)
 
     def _posting(self, draw: Draw, key: str, kind: str, now: int) -> Post:
-        pending = kind == "hold" or draw(st.integers(0, 3)) == 0
+        pending = kind == "hold" or draw(st.integers(0, 1 if kind == "acceptance" else 3)) == 0
         return Post(
             draw(books),
             key,

@@ -34,7 +34,7 @@ from tests.properties.generated_requests import ADDRESSES, BOOKS, LATE, Asked
 from tests.properties.profiles import on_a_database
 from tests.properties.requests import Acceptances, Change, OpenBook, Request, at, command_of
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(3600)]  # the nightly profile takes its time
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(7200)]  # the nightly profile takes its time
 
 writers = st.integers(0, 1)
 # Alone or together: of three submissions, one is undone as a whole if anything in it is refused, or in any case.
