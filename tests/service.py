@@ -60,9 +60,9 @@ class Service:
 
 
 @contextmanager
-def serving(data_dir: Path, *options: str) -> Iterator[Service]:
+def serving(data_dir: Path, *options: str, key: str | None = KEY) -> Iterator[Service]:
     """The service, ready, on a data directory; killed at the end if it has not been stopped."""
-    service = start(data_dir, *options)
+    service = start(data_dir, *options, key=key)
     try:
         yield service
     finally:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.service import ROOT, start
+from tests.service import ROOT, serving
 
 pytestmark = [pytest.mark.contract, pytest.mark.timeout(180)]
 
@@ -37,10 +37,16 @@ def essence(text: str) -> list[object]:
 
 
 def test_the_tour_says_what_the_readme_shows(tmp_path: Path) -> None:
-    service = start(tmp_path / ".tallystick", key=KEY)
+    with serving(tmp_path / ".tallystick", key=KEY) as service:
+        take_the_tour(tmp_path, service.url)
+        assert service.stop() == 0
+
+
+def take_the_tour(folder: Path, url: str) -> None:
+    """Paste each block into a shell, and see that it says what the README shows."""
     shell = subprocess.Popen(
         ["bash"],
-        cwd=tmp_path,
+        cwd=folder,
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "COLUMNS": "150", "LANG": "C.UTF-8"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -50,16 +56,21 @@ def test_the_tour_says_what_the_readme_shows(tmp_path: Path) -> None:
     assert shell.stdin and shell.stdout
     with shell, shell.stdin, shell.stdout:
         for pasted, shown in tour():
-            command = pasted.replace("http://127.0.0.1:8000", service.url)
+            command = pasted.replace("http://127.0.0.1:8000", url)
             command = command.replace(".venv/bin/tallystick", f"{sys.executable} -m scripts.tallystick")
             shell.stdin.write(f"{command}\necho the-end\n")
             shell.stdin.flush()
             said = "".join(iter(shell.stdout.readline, "the-end\n"))
             assert essence(said) == essence(shown), pasted
-    assert service.stop() == 0
 
 
 def test_the_tour_shows_what_matters() -> None:
     shown = "".join(shown for _, shown in tour())
-    for word in ("replayed: true", "insufficient_funds", '"balance": 3950', "are equal"):
+    for word in (
+        "replayed: true",
+        "insufficient_funds",
+        '"kind": "settlement"',
+        '"balance": 3975',
+        "are equal",
+    ):
         assert word in shown
