@@ -7,8 +7,9 @@ from functools import partial
 
 from api.metrics import Metrics
 from domain.commands import Command, Outcome
+from domain.deciding import Result
 from domain.errors import LedgerError, Overloaded
-from domain.group_commit import MAX_WAITING_COMMANDS, Result
+from domain.group_commit import MAX_WAITING_COMMANDS
 from domain.ledger import Ledger
 
 Waiting = asyncio.Future[Outcome]

@@ -15,31 +15,35 @@ import gc
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import chain, islice
+from itertools import chain
 from time import monotonic, sleep
 from typing import NamedTuple
 
 import psycopg
 import structlog
 
-from domain.accounts import Account
-from domain.aggregates import evolve
-from domain.commands import Command, Outcome, envelope_of
-from domain.errors import BatchRejected, JournalUnavailable, LedgerError, Overloaded
-from domain.events import Event, Recorded, State
+from domain.commands import Command
+from domain.deciding import (
+    Batch,
+    Decider,
+    Reply,
+    Result,
+    Submission,
+    commands_of,
+    own_streams_of,
+    streams_of,
+)
+from domain.errors import JournalUnavailable, Overloaded
+from domain.events import State
 from domain.journal.database import Database
-from domain.journal.encoding import decode, encode_envelope, encode_event
-from domain.journal.reader import Unreadable, fold_rows
 from domain.journal.snapshots import Snapshotter
-from domain.journal.writer import JournalWriter, Rows
-from domain.ledgers import Ledger
-from domain.times import EARLIEST, Instant
+from domain.journal.writer import JournalWriter
+from domain.times import Instant
 
 MAX_BATCH_COMMANDS = 1_000
 MAX_WAITING_COMMANDS = 20_000
-MAX_CACHED_AGGREGATES = 200_000
 MAX_CATCH_UP_EVENTS = 5_000
 PATIENCE_SECONDS = 15.0
 RECONNECT_SECONDS = 0.1
@@ -49,31 +53,9 @@ BATCHES_NOT_AHEAD_AFTER_A_MISS = 50
 
 _log = structlog.get_logger(__name__)
 
-Result = Outcome | Exception
-Reply = Callable[[Sequence[Result]], None]
-
-
-class Submission(NamedTuple):
-    """Commands that were submitted together, to be decided in order; see `GroupCommit.submit`."""
-
-    commands: Sequence[Command]
-    reply: Reply
-    all_or_none: bool = False
-    dry_run: bool = False
-
 
 class HeadMoved(Exception):
     """Another writer has appended since the batch was decided ahead."""
-
-
-class Batch(NamedTuple):
-    """Commands decided together: the states that they began from, what they append, what they will be answered."""
-
-    before: dict[str, State]
-    rows: Rows
-    results: list[Result]
-    recorded_at: Instant
-    decided_at_seconds: float
 
 
 class UnderWay(NamedTuple):
@@ -94,16 +76,12 @@ class GroupCommit:
         observe: Callable[[int, int, float], None] = lambda commands, events, seconds: None,
     ) -> None:
         """`observe` is told of each batch: commands, events, seconds from its decision to its commit."""
-        self._clock = clock
         self._observe = observe
         self._snapshotter = Snapshotter(database)
         self._writer = JournalWriter(database, "tallystick writer")
         self._reader_ahead = JournalWriter(database, "tallystick reader ahead")
         self._committer = ThreadPoolExecutor(1, "commit")
-        self._cache: dict[str, State] = {}
-        self._cache_position = 0
-        self._changed_states: dict[str, State] | None = None
-        self._recorded_at = EARLIEST
+        self._decider = Decider(clock)
         self._not_ahead = 0
         self._waiting: deque[Submission] = deque()
         self._waiting_commands = 0
@@ -224,7 +202,7 @@ class GroupCommit:
                 return batch.results
             except Exception as error:  # noqa: BLE001  whatever it is, each command must be answered
                 self._writer.disconnect()
-                commands = _commands(submissions)
+                commands = commands_of(submissions)
                 if not _is_out_of_reach(error):
                     return self._one_by_one(submissions, error, give_up_at)
                 _log.warning("journal out of reach", error=type(error).__name__, commands=len(commands))
@@ -245,28 +223,28 @@ class GroupCommit:
 
     def _decide_under_lock(self, submissions: Sequence[Submission], in_doubt: Batch | None) -> Batch | None:
         """Take the head's lock, make the cache exact, decide; None if the batch in doubt is found committed."""
-        commands = _commands(submissions)
-        needed = _streams(commands) | _own_streams(commands)
-        cold = self._missing(needed)
+        commands = commands_of(submissions)
+        needed = streams_of(commands) | own_streams_of(commands)
+        cold = self._decider.missing(needed)
         head, rows = self._writer.lock(cold)
         if in_doubt and in_doubt.rows.streams and self._writer.holds(in_doubt.rows):
             _log.info("commit in doubt had taken place", position=in_doubt.rows.last)
             self._writer.release()
             return None
         self._catch_up(head.position)
-        self._warm(cold, rows)
+        self._decider.learn(cold, rows)
         self._load(needed, self._writer)
-        needed |= self._following_streams(commands)
+        needed |= self._decider.following_streams(commands)
         self._load(needed, self._writer)
         self.position = head.position
-        self._recorded_at = head.recorded_at
-        return self._decide(submissions, needed)
+        self._decider.recorded_at = head.recorded_at
+        return self._decider.decide(submissions, needed)
 
     def _commit_decided(self, batch: Batch) -> None:
         try:
             self._append(batch)
         except BaseException:
-            self._undo(batch)
+            self._decider.undo(batch)
             raise
         self._committed(batch, {})
 
@@ -278,17 +256,22 @@ class GroupCommit:
 
     def _catch_up(self, head: int) -> None:
         """Apply to the cached aggregates what others appended since this writer last held the lock."""
-        if head - self._cache_position > MAX_CATCH_UP_EVENTS:
-            self._cache.clear()
-        elif head != self._cache_position:
-            for stream, version, topic, state, position in self._writer.between(self._cache_position, head):
-                if stream in self._cache:
-                    try:
-                        recorded = decode(stream, version, topic, state, position)
-                        self._cache[stream] = evolve(self._cache[stream], recorded)
-                    except Exception:  # noqa: BLE001  loading it anew, if need be, will tell what is wrong
-                        del self._cache[stream]
-        self._cache_position = head
+        known = self._decider.position
+        if head - known > MAX_CATCH_UP_EVENTS:
+            self._decider.forget_all(head)
+        elif head != known:
+            self._decider.apply(self._writer.between(known, head), head)
+
+    def _load(self, streams: Iterable[str], connection: JournalWriter) -> None:
+        if missing := self._decider.missing(streams):
+            self._decider.learn(missing, connection.load(missing))
+
+    def _committed(self, batch: Batch, since: Mapping[str, State]) -> None:
+        """Take note of a commit and offer snapshots; `since` as `Decider.settled` has it."""
+        self.position = batch.rows.last
+        self._observe(len(batch.results), len(batch.rows.streams), monotonic() - batch.decided_at_seconds)
+        for stream, before, after in self._decider.settled(batch, since):
+            self._snapshotter.consider(stream, before, after)
 
     # Ahead of the lock.
 
@@ -307,23 +290,23 @@ class GroupCommit:
         What keyed requests begin is taken to be new without looking: if it is not, its append will fail on the
         journal's own uniqueness. What records nothing would go unchecked so, and is decided under the lock instead.
         """
-        commands = _commands(submissions)
-        needed, own = _streams(commands), _own_streams(commands)
+        commands = commands_of(submissions)
+        needed, own = streams_of(commands), own_streams_of(commands)
         try:
             self._load(needed, self._reader_ahead)
-            needed |= self._following_streams(commands)
+            needed |= self._decider.following_streams(commands)
             self._load(needed, self._reader_ahead)
-            self._warm(self._missing(own), ())
-            batch = self._decide(submissions, needed | own)
+            self._decider.learn(self._decider.missing(own), ())
+            batch = self._decider.decide(submissions, needed | own)
         except Exception as error:  # noqa: BLE001
             # Under the lock, where it is tried again, the error will be judged. What was loaded may hold what others
-            # appended after `_cache_position`: catching up would apply that a second time.
+            # appended after what is known here: catching up would apply that a second time.
             _log.info("could not decide ahead", error=type(error).__name__)
-            self._forget(needed | own)
+            self._decider.forget(needed | own)
             self._reader_ahead.disconnect()
             return None
         if any(isinstance(result, Exception) for result in batch.results):
-            self._undo(batch)
+            self._decider.undo(batch)
             return None
         return batch
 
@@ -344,8 +327,8 @@ class GroupCommit:
             _log.info("deciding ahead missed", error=type(error).__name__)
             self._not_ahead = BATCHES_NOT_AHEAD_AFTER_A_MISS
             if ahead:
-                self._undo(ahead)
-            self._undo(batch)
+                self._decider.undo(ahead)
+            self._decider.undo(batch)
             in_doubt = None if isinstance(error, HeadMoved) else batch
             if in_doubt:
                 self._writer.disconnect()
@@ -355,143 +338,6 @@ class GroupCommit:
         _reply(submissions, batch.results)
         return True
 
-    # Deciding, in memory.
-
-    def _decide(self, submissions: Sequence[Submission], needed: Collection[str]) -> Batch:
-        self._recorded_at = max(self._clock(), self._recorded_at)
-        before = {stream: self._cache[stream] for stream in needed}
-        rows = Rows(self._cache_position, [], [], [], [])
-        batch = Batch(before, rows, [], self._recorded_at, monotonic())
-        try:
-            for submission in submissions:
-                batch.results.extend(self._results(submission, batch))
-        except BaseException:
-            self._undo(batch)
-            raise
-        return batch
-
-    def _results(self, submission: Submission, batch: Batch) -> Sequence[Result]:
-        """Return a result for each command, having staged the events of those that are to be recorded."""
-        if not (submission.all_or_none or submission.dry_run):
-            return [self._result(command, batch) for command in submission.commands]
-        self._changed_states = {}
-        try:
-            return self._undoable_results(submission, batch)
-        finally:
-            self._changed_states = None
-
-    def _undoable_results(self, submission: Submission, batch: Batch) -> Sequence[Result]:
-        position = self._cache_position
-        results: list[Result] = []
-        for command in submission.commands:
-            results.append(self._result(command, batch))
-            if submission.all_or_none and is_refused(results[-1]):
-                break
-        is_rejected = submission.all_or_none and is_refused(results[-1])
-        if is_rejected or submission.dry_run:
-            self._unstage(batch, position)
-            results = [_unrecorded(result, position) for result in results]
-        if not is_rejected:
-            return results
-        rejected = BatchRejected(len(results) - 1, results[-1])
-        rejected.position = position
-        return [rejected] * len(submission.commands)
-
-    def _result(self, command: Command, batch: Batch) -> Result:
-        try:
-            decision = command.decide(self._read, batch.recorded_at)
-        except LedgerError as refusal:
-            refusal.position = self._cache_position
-            return refusal
-        if (first_answer := decision.first_answer) is not None:
-            return Outcome(first_answer, False, True, first_answer.position)
-        if decision.events:
-            self._stage(command, decision.events, batch)
-        return Outcome(self._cache[decision.stream], bool(decision.events), False, self._cache_position)
-
-    def _read(self, stream: str) -> State:
-        state = self._cache[stream]
-        if isinstance(state, Unreadable):
-            raise JournalUnavailable(state.reason)
-        return state
-
-    def _stage(self, command: Command, events: Iterable[tuple[str, Event]], batch: Batch) -> None:
-        """Apply the events to the cached aggregates and add them to the rows to append."""
-        envelope = envelope_of(command, batch.recorded_at)
-        encoded = encode_envelope(envelope)
-        _, streams, versions, topics, states = batch.rows
-        position = self._cache_position
-        for stream, event in events:
-            position += 1
-            state = self._cache[stream]
-            if self._changed_states is not None:
-                self._changed_states.setdefault(stream, state)
-            version = 1 if state is None else state.version + 1
-            self._cache[stream] = evolve(state, Recorded(stream, version, position, envelope, event))
-            streams.append(stream)
-            versions.append(version)
-            topics.append(event.TOPIC)
-            states.append(encode_event(event, encoded))
-        self._cache_position = position
-
-    def _unstage(self, batch: Batch, position: int) -> None:
-        """Take back what a submission has staged: its rows, and what they did to the cached aggregates."""
-        staged = position - batch.rows.after
-        for column in batch.rows[1:]:
-            del column[staged:]
-        self._cache.update(self._changed_states or {})
-        self._cache_position = position
-
-    # The cache: aggregates as they are at `_cache_position`, those of batches decided but not yet committed included.
-
-    def _missing(self, streams: Iterable[str]) -> list[str]:
-        # Not `streams - cache.keys()`: that goes through the whole cache, 10 ms for each batch when it is full.
-        return [stream for stream in streams if stream not in self._cache]
-
-    def _following_streams(self, commands: Sequence[Command]) -> set[str]:
-        following: set[str] = set()
-        for command in commands:
-            if (streams := command.following_streams) is not None:
-                following.update(streams(self._cache.get))
-        return following
-
-    def _load(self, streams: Iterable[str], connection: JournalWriter) -> None:
-        if missing := self._missing(streams):
-            self._warm(missing, connection.load(missing))
-
-    def _warm(self, streams: Iterable[str], rows: Iterable[tuple[str, int, str, bytes, int]]) -> None:
-        states = fold_rows(rows)
-        for stream in streams:
-            self._cache[stream] = states.get(stream)
-
-    def _forget(self, streams: Iterable[str]) -> None:
-        for stream in streams:
-            self._cache.pop(stream, None)
-
-    def _undo(self, batch: Batch) -> None:
-        """Take back what deciding a batch did to the cache: what it touched is loaded anew when needed."""
-        self._forget(batch.before)
-        self._cache_position = batch.rows.after
-
-    def _committed(self, batch: Batch, since: Mapping[str, State]) -> None:
-        """Take note of a commit: offer snapshots, and keep in the cache what the next batches may need.
-
-        `since` are the states that a batch decided since began from: of these streams the cache holds what is not
-        committed yet.
-        """
-        self.position = batch.rows.last
-        self._observe(len(batch.results), len(batch.rows.streams), monotonic() - batch.decided_at_seconds)
-        for stream, before in batch.before.items():
-            after = since[stream] if stream in since else self._cache.get(stream)
-            if isinstance(after, Account):
-                self._snapshotter.consider(stream, before, after)
-            elif stream not in since and not isinstance(after, Ledger):
-                # A transaction's outcome is final, and what is absent or unreadable is looked up anew each time.
-                self._cache.pop(stream, None)
-        excess = len(self._cache) - MAX_CACHED_AGGREGATES
-        if excess > 0:
-            self._forget([stream for stream in islice(self._cache, 2 * excess) if stream not in since])
-
 
 def _is_out_of_reach(error: Exception) -> bool:
     """Tell whether the same commands may succeed later, on another connection."""
@@ -500,32 +346,6 @@ def _is_out_of_reach(error: Exception) -> bool:
     return isinstance(
         error, psycopg.OperationalError | psycopg.InterfaceError | psycopg.errors.ReadOnlySqlTransaction
     )
-
-
-def is_refused(result: Result) -> bool:
-    """Tell whether a command was refused, by an exception or by a rule, now or when it was first asked."""
-    return isinstance(result, Exception) or result.is_refused
-
-
-def _unrecorded(result: Result, head: int) -> Result:
-    """Return the result of a command whose events were taken back: no position in it is above the head."""
-    if isinstance(result, Outcome):
-        return result._replace(recorded=False, position=min(result.position, head))
-    if isinstance(result, LedgerError) and result.position is not None:
-        result.position = min(result.position, head)
-    return result
-
-
-def _commands(submissions: Sequence[Submission]) -> list[Command]:
-    return [command for submission in submissions for command in submission.commands]
-
-
-def _streams(commands: Sequence[Command]) -> set[str]:
-    return {stream for command in commands for stream in command.streams()}
-
-
-def _own_streams(commands: Sequence[Command]) -> set[str]:
-    return {stream for command in commands if (stream := command.own_stream) is not None}
 
 
 def _apart(submission: Submission) -> Sequence[Submission]:

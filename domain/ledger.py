@@ -16,9 +16,10 @@ from psycopg import Connection
 from domain.accounts import Account, existing_account
 from domain.addresses import account_stream, ledger_stream, transaction_stream
 from domain.commands import Command, Outcome
+from domain.deciding import Reply, Result
 from domain.errors import AccountNotFound, InvalidRequest, JournalUnavailable, OperationUnknown
 from domain.events import State
-from domain.group_commit import GroupCommit, Reply, Result
+from domain.group_commit import GroupCommit
 from domain.journal.database import Database
 from domain.journal.factory import DATABASE_URL, SCHEMA, JournalFactory
 from domain.journal.reader import Unreadable, read_aggregates, read_past

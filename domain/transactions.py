@@ -6,6 +6,7 @@ account concerned records what the transaction did to it; the transaction's own 
 covers them all. The decisions stand in `postings`, `holds` and `reversals`.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -391,7 +392,7 @@ def existing_transaction(state: State) -> Transaction:
 
 
 @dataclass(frozen=True, slots=True)
-class Keyed:
+class Keyed(ABC):
     """A keyed request for a transaction, whose stream its outcome begins."""
 
     context: Context
@@ -418,9 +419,9 @@ class Keyed:
             raise IdempotencyKeyReused
         return Decision((), self.own_stream, first_answer=existing.as_first_answered())
 
+    @abstractmethod
     def decide_new(self, read: Read, now: Instant) -> Decision:
         """Decide a request whose key is free."""
-        raise NotImplementedError
 
     def described(self) -> dict[str, Any]:
         """Return the members that the event of the outcome takes over from the request."""

@@ -8,9 +8,9 @@ from uuid import uuid4
 from domain.accounts import AccountOpened, OpenAccount
 from domain.aggregates import evolve
 from domain.commands import Outcome
+from domain.deciding import Result
 from domain.entries import Entry
 from domain.events import Context, Recorded, State
-from domain.group_commit import Result
 from domain.journal.database import Database
 from domain.journal.encoding import decode
 from domain.ledger import Ledger

@@ -25,8 +25,8 @@ from api.schemas.transactions import TransactionQuery, transaction_body
 from api.transaction_answers import operation_body, rejection_problem, transactions_path
 from api.transaction_commands import on_transaction, operation_of, post
 from domain.commands import Command, Outcome
+from domain.deciding import Result
 from domain.errors import BatchRejected, LedgerError, LedgerNotFound, Unavailable
-from domain.group_commit import Result
 from domain.transactions import Acceptance
 
 Item = PostItem | SettleItem | VoidItem | ReverseItem

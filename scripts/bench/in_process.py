@@ -12,7 +12,7 @@ from random import Random
 from time import perf_counter
 
 from domain.commands import Command
-from domain.group_commit import Result
+from domain.deciding import Result
 from domain.journal.database import Database
 from domain.ledger import Ledger
 from scripts.bench.books import balanced_books

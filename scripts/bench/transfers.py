@@ -8,9 +8,9 @@ from uuid import UUID
 
 from domain.accounts import AccountOpened, OpenAccount
 from domain.commands import Command, Outcome
+from domain.deciding import Result
 from domain.entries import Entry
 from domain.events import Context
-from domain.group_commit import Result
 from domain.ledger import Ledger
 from domain.ledgers import OpenLedger
 from domain.operations import Operation, fingerprint, operation_id

@@ -1,7 +1,6 @@
 """The write path on a real journal: nothing lost, nothing twice, a failure is its own."""
 
 import threading
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from typing import Any
@@ -24,14 +23,10 @@ from domain.errors import (
     UnbalancedTransaction,
 )
 from domain.events import State
-from domain.group_commit import Submission
-from domain.holds import SettleHold
 from domain.journal.database import Database
 from domain.ledger import Ledger
-from domain.operations import Operation, operation_id
 from domain.postings import PostTransaction
-from domain.transactions import Description
-from tests.ledgers import CONTEXT, folded, history, open_accounts, outcomes, running, transfer
+from tests.ledgers import folded, history, open_accounts, outcomes, running, transfer
 
 pytestmark = pytest.mark.integration
 
@@ -306,37 +301,4 @@ def test_a_known_key_in_a_large_batch_is_judged_before_what_the_request_names(da
         assert isinstance(results[1][150], IdempotencyKeyReused)
         assert results[2][150] == first._replace(recorded=False, replayed=True)
         assert balances(ledger, "a", "b") == [-(5 + 898), 5 + 898]
-    folded(history(database))
-
-
-def test_what_was_read_ahead_in_vain_is_not_kept(
-    database: Database, owner: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It may be newer than the rest of the cache, which then would take in twice what it already has."""
-    with running(database) as other:
-        open_accounts(other, "a", "b", "c", "d", "e", "f")
-        hold = other.perform(replace(transfer("e", "f", 1, key="hold"), pending=True)).state
-        ledger = Ledger(database)
-        writer = ledger.group_commit
-        writer._commit([Submission([transfer("a", "b", 1)], print)])
-        other.perform(transfer("c", "d", 5))
-    load, loads = writer._reader_ahead.load, iter(range(2))
-
-    def load_once(streams: Sequence[str]) -> Any:
-        if next(loads):
-            owner.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE application_name = 'tallystick reader ahead'"
-            )
-        return load(streams)
-
-    monkeypatch.setattr(writer._reader_ahead, "load", load_once)
-    operation = Operation("settle", operation_id("main", "settle"), "f")
-    settling = SettleHold(CONTEXT, "main", operation, Description(), hold.id)
-    submissions = [Submission([transfer("c", "d", 1), settling], print)]
-    assert writer._decide_ahead(submissions) is None
-    outcomes(writer._commit(submissions))
-    assert balances(ledger, "c", "d", "e", "f") == [-6, 6, -1, 1]
-    assert writer._cache[account_stream("main", "c")] == ledger.account("main", "c")[0]
-    ledger.close()
     folded(history(database))

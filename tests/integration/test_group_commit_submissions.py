@@ -12,6 +12,7 @@ import pytest
 from domain import group_commit
 from domain.accounts import ChangeStatus
 from domain.commands import Command, Outcome
+from domain.deciding import Batch, Decider, Result
 from domain.entries import Entry
 from domain.errors import (
     AccountNotFound,
@@ -24,7 +25,7 @@ from domain.errors import (
     UnbalancedTransaction,
 )
 from domain.events import Event
-from domain.group_commit import GroupCommit, Result
+from domain.group_commit import GroupCommit
 from domain.holds import ExpireHold
 from domain.journal.database import Database
 from domain.ledger import Ledger
@@ -318,7 +319,7 @@ class TestWhatWasMadeJustBefore:
         batches_ahead = 0
         commit_ahead = GroupCommit._commit_ahead
 
-        def counting(self: GroupCommit, batch: group_commit.Batch) -> None:
+        def counting(self: GroupCommit, batch: Batch) -> None:
             nonlocal batches_ahead
             commit_ahead(self, batch)
             batches_ahead += 1
@@ -450,10 +451,10 @@ def test_a_reader_cut_off_while_deciding_ahead_leaves_nothing_stale(
     database: Database, owner: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was loaded ahead may be newer than this writer's cache: catching up must not apply it twice."""
-    following_streams = GroupCommit._following_streams
+    following_streams = Decider.following_streams
     cuts = 0  # the connection is cut once, between what the commands name and what follows from it
 
-    def cut(self: GroupCommit, commands: Sequence[Command]) -> set[str]:
+    def cut(self: Decider, commands: Sequence[Command]) -> set[str]:
         nonlocal cuts
         ahead = owner.execute(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
@@ -470,7 +471,7 @@ def test_a_reader_cut_off_while_deciding_ahead_leaves_nothing_stale(
         one.perform(transfer("c", "c", 1))  # it knows where the journal is, and neither a nor b
         other.perform(transfer("a", "b", 5))
         monkeypatch.setattr(group_commit, "MIN_COMMANDS_AHEAD", 1)
-        monkeypatch.setattr(GroupCommit, "_following_streams", cut)
+        monkeypatch.setattr(Decider, "following_streams", cut)
         # The first needs `a` at once, the second learns of `b` by the hold that it names.
         results = outcomes(one.execute(transfer("a", "c", 1), a_settlement()).result())
         assert cuts == 1

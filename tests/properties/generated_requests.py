@@ -6,7 +6,7 @@ from typing import Any, Protocol, TypeVar
 
 from hypothesis import strategies as st
 
-from domain.group_commit import Result
+from domain.deciding import Result
 from domain.money import MAX_AMOUNT
 from tests.properties.requests import (
     Change,

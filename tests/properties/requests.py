@@ -9,9 +9,9 @@ from typing import Any
 
 from domain.accounts import AccountOpened, ChangeAccount, ChangeStatus, OpenAccount
 from domain.commands import Command, Outcome
+from domain.deciding import Result
 from domain.entries import Entry
 from domain.events import Context
-from domain.group_commit import Result
 from domain.holds import ExpireHold, SettleHold, VoidHold
 from domain.ledgers import OpenLedger
 from domain.operations import Operation, operation_id

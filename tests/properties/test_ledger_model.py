@@ -10,10 +10,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from domain.accounts import Account
 from domain.commands import Outcome
+from domain.deciding import Result
 from domain.entries import PostedEntry
 from domain.errors import BatchRejected, LedgerError
 from domain.events import Context, State
-from domain.group_commit import Result
 from domain.journal.snapshots import decode_snapshot, encode_snapshot
 from domain.ledgers import Ledger
 from domain.operations import operation_id

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from psycopg.sql import SQL, Identifier
 
-from domain import group_commit
+from domain import deciding, group_commit
 from domain.addresses import name_of
 from domain.aggregates import evolve
 from domain.commands import Command, Outcome, envelope_of
+from domain.deciding import Result, is_refused
 from domain.errors import BatchRejected, LedgerError
 from domain.events import Context, Recorded, State
-from domain.group_commit import Result, is_refused
 from domain.journal import snapshots
 from domain.journal.database import Database
 from domain.journal.migrations import migrate
@@ -291,7 +291,7 @@ def test_the_journal_explains_every_answer(postgres_url: str, monkeypatch: pytes
     monkeypatch.setattr(group_commit, "MIN_COMMANDS_AHEAD", 2)
     monkeypatch.setattr(group_commit, "BATCHES_NOT_AHEAD_AFTER_A_MISS", 1)
     monkeypatch.setattr(group_commit, "MAX_CATCH_UP_EVENTS", 4)
-    monkeypatch.setattr(group_commit, "MAX_CACHED_AGGREGATES", 4)
+    monkeypatch.setattr(deciding, "MAX_CACHED_AGGREGATES", 4)
     monkeypatch.setattr(snapshots, "SNAPSHOT_EVERY", 2)
     machine = partial(TwoWriters, postgres_url)
     run_state_machine_as_test(machine, settings=on_a_database())  # type: ignore[arg-type]  # any factory does

@@ -4,31 +4,30 @@ from collections.abc import Iterable, Sequence
 
 from domain.aggregates import evolve
 from domain.commands import Command, Outcome
+from domain.deciding import Decider, Result, Submission
 from domain.events import Envelope, Event, Recorded, State
-from domain.group_commit import GroupCommit, Result, Submission
-from domain.journal.database import Database
 from domain.journal.encoding import decode, encode_envelope, encode_event
 from domain.times import EARLIEST, Instant
 
 
-class Deciding(GroupCommit):
-    """The group commit's decisions. It knows only the states that commands name, as if its cache were always cold."""
+class ColdDecider(Decider):
+    """Decides as the group commit does, and knows only the states that commands name, as if it were new each time."""
 
     def __init__(self) -> None:
         self.now = EARLIEST
-        super().__init__(Database("unused"), lambda: self.now)
+        super().__init__(lambda: self.now)
 
-    def decide(
+    def decide_alone(
         self, submission: Submission, states: dict[str, State], head: int
     ) -> tuple[list[Result], list[Recorded], dict[str, State]]:
         """Return the results, the events to record as they would be read back, and the states that follow."""
         named = {stream for command in submission.commands for stream in command.streams()}
         named |= {command.own_stream for command in submission.commands if command.own_stream}
-        self._cache = {stream: states.get(stream) for stream in named}
-        named |= self._following_streams(submission.commands)
-        self._cache = {stream: states.get(stream) for stream in named}
-        self._cache_position, self._recorded_at = head, EARLIEST
-        batch = self._decide([submission], named)
+        self.states = {stream: states.get(stream) for stream in named}
+        named |= self.following_streams(submission.commands)
+        self.states = {stream: states.get(stream) for stream in named}
+        self.position, self.recorded_at = head, EARLIEST
+        batch = self.decide([submission], named)
         after, *columns = batch.rows
         events = [
             decode(stream, version, topic, state, position)
@@ -36,8 +35,8 @@ class Deciding(GroupCommit):
                 zip(*columns, strict=True), start=after + 1
             )
         ]
-        assert self._cache_position == head + len(events)
-        return batch.results, events, self._cache
+        assert self.position == head + len(events)
+        return batch.results, events, self.states
 
 
 class JournalInMemory:
@@ -46,7 +45,7 @@ class JournalInMemory:
     def __init__(self) -> None:
         self.states: dict[str, State] = {}
         self.recorded: list[Recorded] = []
-        self._deciding = Deciding()
+        self._deciding = ColdDecider()
 
     @property
     def head(self) -> int:
@@ -74,7 +73,7 @@ class JournalInMemory:
         """Decide commands that are submitted together, record what follows, and return what became of each."""
         self._deciding.now = now
         submission = Submission(commands, lambda results: None, all_or_none, dry_run)
-        results, events, cached = self._deciding.decide(submission, self.states, self.head)
+        results, events, cached = self._deciding.decide_alone(submission, self.states, self.head)
         for recorded in events:
             self._append(recorded)
         # What was undone left no trace in the cache either, and what is read back leads to the same states.

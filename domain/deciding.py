@@ -1,0 +1,239 @@
+"""Deciding, in memory: commands on cached aggregates, in order, with what is to be appended as the outcome.
+
+The cache holds aggregates as they are at one position of the journal, events that are staged and not committed yet
+included. Nothing here waits or writes: who owns a `Decider` says what it knows and what became of what it decided.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from time import monotonic
+from typing import NamedTuple
+
+from domain.accounts import Account
+from domain.aggregates import evolve
+from domain.commands import Command, Outcome, envelope_of
+from domain.errors import BatchRejected, JournalUnavailable, LedgerError
+from domain.events import Event, Recorded, State
+from domain.journal.encoding import decode, encode_envelope, encode_event
+from domain.journal.reader import Row, Unreadable, fold_rows
+from domain.journal.writer import Rows
+from domain.ledgers import Ledger
+from domain.times import EARLIEST, Instant
+
+MAX_CACHED_AGGREGATES = 200_000
+
+Result = Outcome | Exception
+Reply = Callable[[Sequence[Result]], None]
+
+
+class Submission(NamedTuple):
+    """Commands that were submitted together, to be decided in order; see `GroupCommit.submit`."""
+
+    commands: Sequence[Command]
+    reply: Reply
+    all_or_none: bool = False
+    dry_run: bool = False
+
+
+class Batch(NamedTuple):
+    """Commands decided together: the states that they began from, what they append, what they will be answered."""
+
+    before: dict[str, State]
+    rows: Rows
+    results: list[Result]
+    recorded_at: Instant
+    decided_at_seconds: float
+
+
+class Decider:
+    """Decides commands on the aggregates that it has been told of."""
+
+    def __init__(self, clock: Callable[[], Instant]) -> None:
+        self._clock = clock
+        self.states: dict[str, State] = {}
+        """The aggregates that are known, by stream; None for a stream without events."""
+        self._changed_states: dict[str, State] | None = None
+        self.position = 0
+        """The position of the journal at which the cached aggregates stand."""
+        self.recorded_at = EARLIEST
+        """The newest recorded time that is known: none that is given out is earlier."""
+
+    def decide(self, submissions: Sequence[Submission], needed: Collection[str]) -> Batch:
+        """Decide submissions in order; `needed` are all streams that their commands name, which must be known.
+
+        Raises what a command raises that is no refusal, having forgotten what the batch touched.
+        """
+        self.recorded_at = max(self._clock(), self.recorded_at)
+        before = {stream: self.states[stream] for stream in needed}
+        rows = Rows(self.position, [], [], [], [])
+        batch = Batch(before, rows, [], self.recorded_at, monotonic())
+        try:
+            for submission in submissions:
+                batch.results.extend(self._results(submission, batch))
+        except BaseException:
+            self.undo(batch)
+            raise
+        return batch
+
+    def _results(self, submission: Submission, batch: Batch) -> Sequence[Result]:
+        """Return a result for each command, having staged the events of those that are to be recorded."""
+        if not (submission.all_or_none or submission.dry_run):
+            return [self._result(command, batch) for command in submission.commands]
+        self._changed_states = {}
+        try:
+            return self._undoable_results(submission, batch)
+        finally:
+            self._changed_states = None
+
+    def _undoable_results(self, submission: Submission, batch: Batch) -> Sequence[Result]:
+        position = self.position
+        results: list[Result] = []
+        for command in submission.commands:
+            results.append(self._result(command, batch))
+            if submission.all_or_none and is_refused(results[-1]):
+                break
+        is_rejected = submission.all_or_none and is_refused(results[-1])
+        if is_rejected or submission.dry_run:
+            self._unstage(batch, position)
+            results = [_unrecorded(result, position) for result in results]
+        if not is_rejected:
+            return results
+        rejected = BatchRejected(len(results) - 1, results[-1])
+        rejected.position = position
+        return [rejected] * len(submission.commands)
+
+    def _result(self, command: Command, batch: Batch) -> Result:
+        try:
+            decision = command.decide(self._read, batch.recorded_at)
+        except LedgerError as refusal:
+            refusal.position = self.position
+            return refusal
+        if (first_answer := decision.first_answer) is not None:
+            return Outcome(first_answer, False, True, first_answer.position)
+        if decision.events:
+            self._stage(command, decision.events, batch)
+        return Outcome(self.states[decision.stream], bool(decision.events), False, self.position)
+
+    def _read(self, stream: str) -> State:
+        state = self.states[stream]
+        if isinstance(state, Unreadable):
+            raise JournalUnavailable(state.reason)
+        return state
+
+    def _stage(self, command: Command, events: Iterable[tuple[str, Event]], batch: Batch) -> None:
+        """Apply the events to the cached aggregates and add them to the rows to append."""
+        envelope = envelope_of(command, batch.recorded_at)
+        encoded = encode_envelope(envelope)
+        _, streams, versions, topics, states = batch.rows
+        position = self.position
+        for stream, event in events:
+            position += 1
+            state = self.states[stream]
+            if self._changed_states is not None:
+                self._changed_states.setdefault(stream, state)
+            version = 1 if state is None else state.version + 1
+            self.states[stream] = evolve(state, Recorded(stream, version, position, envelope, event))
+            streams.append(stream)
+            versions.append(version)
+            topics.append(event.TOPIC)
+            states.append(encode_event(event, encoded))
+        self.position = position
+
+    def _unstage(self, batch: Batch, position: int) -> None:
+        """Take back what a submission has staged: its rows, and what they did to the cached aggregates."""
+        staged = position - batch.rows.after
+        for column in batch.rows[1:]:
+            del column[staged:]
+        self.states.update(self._changed_states or {})
+        self.position = position
+
+    def missing(self, streams: Iterable[str]) -> list[str]:
+        """Return those of the streams that are not known."""
+        # Not `streams - cache.keys()`: that goes through the whole cache, 10 ms for each batch when it is full.
+        return [stream for stream in streams if stream not in self.states]
+
+    def following_streams(self, commands: Sequence[Command]) -> set[str]:
+        """Return the streams that commands need beside those that they name, given what is known of these."""
+        following: set[str] = set()
+        for command in commands:
+            if (streams := command.following_streams) is not None:
+                following.update(streams(self.states.get))
+        return following
+
+    def learn(self, streams: Iterable[str], rows: Iterable[Row]) -> None:
+        """Take note of streams, given all their rows, or the newest snapshot and the rows after it."""
+        states = fold_rows(rows)
+        for stream in streams:
+            self.states[stream] = states.get(stream)
+
+    def apply(self, rows: Iterable[Row], position: int) -> None:
+        """Apply what others have appended up to a position."""
+        for stream, version, topic, state, at in rows:
+            if stream in self.states:
+                try:
+                    recorded = decode(stream, version, topic, state, at)
+                    self.states[stream] = evolve(self.states[stream], recorded)
+                except Exception:  # noqa: BLE001  loading it anew, if need be, will tell what is wrong
+                    del self.states[stream]
+        self.position = position
+
+    def forget_all(self, position: int) -> None:
+        """Forget every aggregate, and begin anew at a position."""
+        self.states.clear()
+        self.position = position
+
+    def forget(self, streams: Iterable[str]) -> None:
+        """Forget aggregates: they are not known until they are learned again."""
+        for stream in streams:
+            self.states.pop(stream, None)
+
+    def undo(self, batch: Batch) -> None:
+        """Take back what deciding a batch did to the cache: what it touched is loaded anew when needed."""
+        self.forget(batch.before)
+        self.position = batch.rows.after
+
+    def settled(self, batch: Batch, since: Mapping[str, State]) -> Iterator[tuple[str, State, Account]]:
+        """Take note that a batch is committed; yield stream, state before and state after of each of its accounts.
+
+        What the next batches may need stays known. `since` are the states that a batch decided since began from: of
+        these streams the cache holds what is not committed yet.
+        """
+        for stream, before in batch.before.items():
+            after = since[stream] if stream in since else self.states.get(stream)
+            if isinstance(after, Account):
+                yield stream, before, after
+            elif stream not in since and not isinstance(after, Ledger):
+                # A transaction's outcome is final, and what is absent or unreadable is looked up anew each time.
+                self.states.pop(stream, None)
+        excess = len(self.states) - MAX_CACHED_AGGREGATES
+        if excess > 0:
+            self.forget([stream for stream in islice(self.states, 2 * excess) if stream not in since])
+
+
+def is_refused(result: Result) -> bool:
+    """Tell whether a command was refused, by an exception or by a rule, now or when it was first asked."""
+    return isinstance(result, Exception) or result.is_refused
+
+
+def _unrecorded(result: Result, head: int) -> Result:
+    """Return the result of a command whose events were taken back: no position in it is above the head."""
+    if isinstance(result, Outcome):
+        return result._replace(recorded=False, position=min(result.position, head))
+    if isinstance(result, LedgerError) and result.position is not None:
+        result.position = min(result.position, head)
+    return result
+
+
+def commands_of(submissions: Sequence[Submission]) -> list[Command]:
+    """Return all commands of submissions, in order."""
+    return [command for submission in submissions for command in submission.commands]
+
+
+def streams_of(commands: Sequence[Command]) -> set[str]:
+    """Return the streams that commands name beside their own."""
+    return {stream for command in commands for stream in command.streams()}
+
+
+def own_streams_of(commands: Sequence[Command]) -> set[str]:
+    """Return the streams that keyed commands begin."""
+    return {stream for command in commands if (stream := command.own_stream) is not None}
