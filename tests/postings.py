@@ -77,8 +77,13 @@ def transferred(
             )
         )
     made, related = _NATURES[position % 3]
-    given: dict[str, Any] = {"fingerprint": "f", "entries": tuple(entries), "effective_at": effective_at}
-    event: Posted = made(**given, **related)
+    given: dict[str, Any] = {
+        "fingerprint": "f",
+        "entries": tuple(entries),
+        "effective_at": effective_at,
+        **related,
+    }
+    event = made(**given)
     envelope = Envelope(
         recorded_at=recorded_at,
         actor="tester",
