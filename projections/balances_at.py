@@ -63,8 +63,7 @@ def trial_balance(
     def read(cursor: Cursor[TupleRow], version: int) -> list[AssetTotals]:
         queries = PROJECTION.queries(version)
         wanted = {"ledger": ledger, "clock": clock, "at": _instant(cursor, queries, at)}
-        query = queries["trial_balance"].replace(":clock", clock)
-        return [AssetTotals(*row) for row in cursor.execute(query, wanted, prepare=False)]
+        return [AssetTotals(*row) for row in cursor.execute(queries["trial_balance"], wanted, prepare=False)]
 
     return read_live(connection, PROJECTION.name, read)
 
