@@ -245,4 +245,5 @@ RULE_PRECEDENCE: tuple[type[RuleRefusal], ...] = (
 
 def first_of(refusals: Iterable[type[RuleRefusal] | None]) -> type[RuleRefusal] | None:
     """Return the refusal that the contract puts first, None if there is none."""
-    return min(filter(None, refusals), key=RULE_PRECEDENCE.index, default=None)
+    given = [refusal for refusal in refusals if refusal is not None]
+    return min(given, key=RULE_PRECEDENCE.index) if given else None

@@ -55,11 +55,12 @@ class PostTransaction(Keyed):
         totals = entry_totals(self.ledger, self.entries, read)
         require_balance(totals)
         judge = holding_refusal if self.pending else posting_refusal
-        refusal = first_of(judge(*total) for total in totals.values())
+        refusal = first_of([judge(*total) for total in totals.values()])
         if refusal is not None:
             return self.refuse(refusal, now)
+        stream = self.own_stream
         own = self._held(now) if self.pending else self._posted(totals, now)
-        return Decision([*self._moves(totals), (self.own_stream, own)], self.own_stream)
+        return Decision([*self._moves(totals), (stream, own)], stream)
 
     def refuse(self, refusal: type[RuleRefusal], now: Instant) -> Decision:
         """Record a refusal by a rule."""

@@ -412,12 +412,13 @@ class Keyed(ABC):
         rule is recorded instead.
         """
         existing_ledger(read(ledger_stream(self.ledger)))
-        existing = read(self.own_stream)
+        stream = self.own_stream
+        existing = read(stream)
         if existing is None:
             return self.decide_new(read, now)
         if existing.fingerprint != self.operation.fingerprint:
             raise IdempotencyKeyReused
-        return Decision((), self.own_stream, first_answer=existing.as_first_answered())
+        return Decision((), stream, first_answer=existing.as_first_answered())
 
     @abstractmethod
     def decide_new(self, read: Read, now: Instant) -> Decision:
