@@ -16,7 +16,7 @@ class LedgerRequest(Request):
 
 
 class LedgersQuery(ListQuery, ProjectedQuery):
-    """The list of ledgers, by name."""
+    """The list of ledgers, by when they were opened."""
 
 
 class LedgerBody(TypedDict):
