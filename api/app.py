@@ -23,6 +23,7 @@ from api.settings import Settings
 from api.writer import Writer
 from domain.journal.database import Database
 from domain.ledger import Ledger
+from projections.outbox.destinations import Policy
 from projections.positions import Waiter
 from projections.worker import Worker
 
@@ -63,7 +64,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        service = _start(database, cache(lambda: to_json(app.openapi())))
+        service = _start(database, settings.publishing.policy, cache(lambda: to_json(app.openapi())))
         try:
             yield {"service": service}
         finally:
@@ -84,7 +85,7 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def _start(database: Database, document: Callable[[], bytes]) -> Service:
+def _start(database: Database, destinations: Policy, document: Callable[[], bytes]) -> Service:
     metrics = Metrics()
     ledger = Ledger(database, observe=metrics.batch)
     reading = ThreadPoolExecutor(POOL_SIZE, "read")
@@ -95,7 +96,8 @@ def _start(database: Database, document: Callable[[], bytes]) -> Service:
     ledger.start()
     waiter.start()
     worker.start()
-    return Service(ledger, writer, KeyRing(ledger, reading), waiter, worker, metrics, reading, document)
+    keys = KeyRing(ledger, reading)
+    return Service(ledger, writer, keys, waiter, worker, metrics, destinations, reading, document)
 
 
 def _stop(service: Service) -> None:

@@ -12,6 +12,7 @@ from api.key_ring import KeyRing
 from api.metrics import Metrics
 from api.writer import Writer
 from domain.ledger import Ledger
+from projections.outbox.destinations import Policy
 from projections.positions import Waiter
 from projections.worker import Worker
 
@@ -19,7 +20,10 @@ Read = TypeVar("Read")
 
 
 class Service(NamedTuple):
-    """What answers requests. `reading` is where reads block, `document` returns the OpenAPI document."""
+    """What answers requests.
+
+    `destinations` says where webhooks may go, `reading` is where reads block, `document` returns the OpenAPI document.
+    """
 
     ledger: Ledger
     writer: Writer
@@ -27,6 +31,7 @@ class Service(NamedTuple):
     waiter: Waiter
     worker: Worker
     metrics: Metrics
+    destinations: Policy
     reading: ThreadPoolExecutor
     document: Callable[[], bytes]
 

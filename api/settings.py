@@ -9,6 +9,9 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from domain.journal.database import Database
+from projections.outbox.destinations import Policy
+from projections.outbox.publishing import DISABLE_AFTER_SECONDS, TIMEOUT_SECONDS, Publishing
+from projections.outbox.schedule import FIRST_WAIT_SECONDS
 
 MIN_BOOTSTRAP_KEY_LENGTH = 24
 
@@ -30,6 +33,15 @@ class Settings(BaseSettings):
     schema_: str = Field("tallystick", pattern=_SCHEMA_PATTERN, validation_alias="TALLYSTICK_SCHEMA")
     bootstrap_key: SecretStr | None = None
 
+    # Where the service is reached from outside, for the `source` of the events that it tells others of.
+    public_url: str = Field("", pattern=r"^(?:https?://[!-~]+[^/])?$")
+    webhook_allow_private: bool = False
+    webhook_allow_http: bool = False
+    webhook_timeout_seconds: float = Field(TIMEOUT_SECONDS, gt=0, le=60)
+    # Between the first attempt and the second; those after it grow with it.
+    webhook_first_wait_seconds: float = Field(FIRST_WAIT_SECONDS, gt=0, le=60)
+    webhook_disable_after_seconds: float = Field(DISABLE_AFTER_SECONDS, gt=0)
+
     @field_validator("bootstrap_key")
     @classmethod
     def _is_long_enough(cls, key: SecretStr | None) -> SecretStr | None:
@@ -48,3 +60,14 @@ class Settings(BaseSettings):
         if self.database_url is None:
             raise ValueError("TALLYSTICK_DATABASE_URL is not set")
         return Database(self.database_url, self.schema_)
+
+    @property
+    def publishing(self) -> Publishing:
+        """What webhooks may do, and when they are tried again."""
+        return Publishing(
+            Policy(allow_private=self.webhook_allow_private, allow_http=self.webhook_allow_http),
+            self.webhook_timeout_seconds,
+            self.webhook_first_wait_seconds,
+            self.webhook_disable_after_seconds,
+            self.public_url,
+        )

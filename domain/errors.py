@@ -59,6 +59,18 @@ class ProjectionNotFound(NotFound):
     code = "projection_not_found"
 
 
+class WebhookNotFound(NotFound):
+    """There is no webhook with this id, or it was deleted."""
+
+    code = "webhook_not_found"
+
+
+class DeliveryNotFound(NotFound):
+    """There is no delivery with this id to this webhook."""
+
+    code = "delivery_not_found"
+
+
 class Invalid(LedgerError):
     """The request can never be accepted as it is."""
 

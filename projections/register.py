@@ -10,6 +10,7 @@ from domain.errors import ProjectionNotFound
 from domain.journal.database import Database
 from domain.journal.queries import load
 from projections import balances, due, entries, ledgers, transactions
+from projections.outbox import owed
 from projections.projection import Projection
 
 PROJECTIONS: dict[str, Projection] = {
@@ -20,6 +21,7 @@ PROJECTIONS: dict[str, Projection] = {
         entries.PROJECTION,
         transactions.PROJECTION,
         due.PROJECTION,
+        owed.PROJECTION,
     )
 }
 

@@ -1,4 +1,4 @@
-"""The processes that the supervisor keeps running: `python -m scripts.workers api FD` and `… projector`."""
+"""The processes that the supervisor keeps running: `python -m scripts.workers api FD`, `… projector`, `… publisher`."""
 
 import gc
 import logging
@@ -25,10 +25,15 @@ def main() -> None:
     """Run the process that the command line names."""
     configure_logging()
     hold_lifeline()
-    if sys.argv[1] == "api":
-        run_api(int(sys.argv[2]))
-    else:
-        run_projector()
+    match sys.argv[1:]:
+        case ["api", listening]:
+            run_api(int(listening))
+        case ["projector"]:
+            run_projector()
+        case ["publisher"]:
+            run_publisher()
+        case unknown:
+            raise ValueError(f"no process is called {unknown}")
 
 
 def configure_logging() -> None:
@@ -98,10 +103,24 @@ def run_projector() -> None:
     from api.settings import Settings
     from projections.projector import run_projector as run
 
+    run(Settings().database, _stopped_by_signal())
+
+
+def run_publisher() -> None:
+    """Deliver webhooks until SIGTERM."""
+    os.nice(PROJECTOR_NICENESS)
+    from api.settings import Settings
+    from projections.outbox.publisher import run_publisher as run
+
+    settings = Settings()
+    run(settings.database, _stopped_by_signal(), settings.publishing)
+
+
+def _stopped_by_signal() -> threading.Event:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    run(Settings().database, stop)
+    return stop
 
 
 if __name__ == "__main__":

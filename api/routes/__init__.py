@@ -7,6 +7,7 @@ from api.routes import (
     account_status,
     accounts,
     balances,
+    deliveries,
     entries,
     health,
     keys,
@@ -17,6 +18,7 @@ from api.routes import (
     transaction_batches,
     transaction_list,
     transactions,
+    webhooks,
 )
 
 ENDPOINTS = [
@@ -31,6 +33,8 @@ ENDPOINTS = [
     *ledgers.ENDPOINTS,
     *keys.ENDPOINTS,
     *projections.ENDPOINTS,
+    *webhooks.ENDPOINTS,
+    *deliveries.ENDPOINTS,
     *health.ENDPOINTS,
     *pages.ENDPOINTS,
 ]
