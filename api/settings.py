@@ -10,7 +10,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from domain.journal.database import Database
 from projections.outbox.destinations import Policy
-from projections.outbox.publishing import DISABLE_AFTER_SECONDS, TIMEOUT_SECONDS, Publishing
+from projections.outbox.publishing import (
+    DEFAULT_STREAM,
+    DEFAULT_SUBJECT,
+    DISABLE_AFTER_SECONDS,
+    TIMEOUT_SECONDS,
+    Publishing,
+    Streaming,
+)
 from projections.outbox.schedule import FIRST_WAIT_SECONDS
 
 MIN_BOOTSTRAP_KEY_LENGTH = 24
@@ -35,6 +42,10 @@ class Settings(BaseSettings):
 
     # Where the service is reached from outside, for the `source` of the events that it tells others of.
     public_url: str = Field("", pattern=r"^(?:https?://[!-~]+[^/])?$")
+    # A broker of NATS; without one nothing is published there.
+    nats_url: SecretStr | None = None
+    nats_stream: str = Field(DEFAULT_STREAM, pattern=r"^[A-Za-z0-9_-]{1,128}$")
+    nats_subject: str = Field(DEFAULT_SUBJECT, pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")
     webhook_allow_private: bool = False
     webhook_allow_http: bool = False
     webhook_timeout_seconds: float = Field(TIMEOUT_SECONDS, gt=0, le=60)
@@ -71,3 +82,11 @@ class Settings(BaseSettings):
             self.webhook_disable_after_seconds,
             self.public_url,
         )
+
+    @property
+    def streaming(self) -> Streaming | None:
+        """The stream of NATS to publish to, None if no broker is configured."""
+        if self.nats_url is None:
+            return None
+        url = self.nats_url.get_secret_value()
+        return Streaming(url, self.nats_stream, self.nats_subject, self.public_url)

@@ -21,7 +21,10 @@ def publish(
     database_url: Annotated[str | None, typer.Option(help="The PostgreSQL of the journal")] = None,
     schema: Annotated[str | None, typer.Option(help="The schema of this installation [tallystick]")] = None,
 ) -> None:
-    """Deliver webhooks until stopped; a second publisher waits until the first one ends."""
+    """Deliver webhooks, and publish to NATS if TALLYSTICK_NATS_URL is set, until stopped.
+
+    A second publisher waits until the first one ends.
+    """
     from scripts.workers import run_publisher
 
     set_up(database_url, schema)

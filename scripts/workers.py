@@ -107,13 +107,17 @@ def run_projector() -> None:
 
 
 def run_publisher() -> None:
-    """Deliver webhooks until SIGTERM."""
+    """Deliver webhooks, and publish to NATS if a broker is configured, until SIGTERM."""
     os.nice(PROJECTOR_NICENESS)
     from api.settings import Settings
+    from projections.outbox.jetstream import run_jetstream
     from projections.outbox.publisher import run_publisher as run
 
-    settings = Settings()
-    run(settings.database, _stopped_by_signal(), settings.publishing)
+    settings, stop = Settings(), _stopped_by_signal()
+    if settings.streaming is not None:
+        arguments = (settings.database, stop, settings.streaming)
+        threading.Thread(target=run_jetstream, args=arguments, name="nats").start()
+    run(settings.database, stop, settings.publishing)
 
 
 def _stopped_by_signal() -> threading.Event:

@@ -9,6 +9,9 @@ TIMEOUT_SECONDS = 15.0
 # Shorter than the schedule of one delivery: a receiver that is away as a whole is disabled, and nothing given up.
 DISABLE_AFTER_SECONDS = 3 * 24 * 60 * 60.0
 
+DEFAULT_STREAM = "TALLYSTICK"
+DEFAULT_SUBJECT = "tallystick"
+
 
 class Publishing(NamedTuple):
     """What an operator decides about webhooks.
@@ -21,4 +24,16 @@ class Publishing(NamedTuple):
     timeout_seconds: float = TIMEOUT_SECONDS
     first_wait_seconds: float = FIRST_WAIT_SECONDS
     disable_after_seconds: float = DISABLE_AFTER_SECONDS
+    public_url: str = ""
+
+
+class Streaming(NamedTuple):
+    """Where to publish: the broker's URL, the stream, and what subjects begin with.
+
+    `public_url` is where the service is reached, for the `source` of its events.
+    """
+
+    url: str
+    stream: str = DEFAULT_STREAM
+    subject: str = DEFAULT_SUBJECT
     public_url: str = ""
