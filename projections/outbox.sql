@@ -21,6 +21,10 @@ SELECT pg_advisory_xact_lock(hashtextextended('outbox ' || current_schema(), 0))
 -- name: subscribers
 SELECT id, ledgers, types, after, upto FROM webhooks WHERE upto IS NULL OR upto >= %(first)s;
 
+-- name: by_keys
+-- For what is asked next, which is rows by their keys; see `session` in outbox/queue.sql. Until the transaction ends.
+SELECT set_config(name, 'off', true) FROM unnest(ARRAY['enable_seqscan', 'enable_hashjoin', 'enable_mergejoin']) AS name;
+
 -- name: owe
 -- Only the live version makes deliveries, and none that is there already: whatever reads the journal again, by a rebuild
 -- or because tables have another shape, sends nothing again. The first of its key is due at once, unless an older one is

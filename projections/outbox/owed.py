@@ -70,6 +70,7 @@ def project(connection: Connection[Any], queries: Queries, events: Sequence[Reco
             "keys": [partition_key(recorded.stream) for _, recorded in owed],
             "correlation_ids": [recorded.envelope.correlation_id for _, recorded in owed],
         }
+        connection.execute(queries["by_keys"])
         connection.execute(queries["owe"], columns)
 
 

@@ -54,7 +54,8 @@ class Ended(NamedTuple):
 
 
 def take_over(connection: Connection[Any]) -> None:
-    """End the attempts that a publisher before has left without an end; they will be made again."""
+    """Begin on a connection: end the attempts that a publisher before has left without an end, to be made again."""
+    connection.execute(_SQL["session"])
     with connection.transaction():
         connection.execute(_SQL["interrupted"], {"reason": INTERRUPTED})
 

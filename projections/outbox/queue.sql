@@ -1,3 +1,10 @@
+-- name: session
+-- All that is asked here is a few rows by their keys, of tables that grow fast. A plan that was made while they were small
+-- would read all of them, until they are analyzed.
+SET enable_seqscan = off;
+SET enable_hashjoin = off;
+SET enable_mergejoin = off;
+
 -- name: lock
 -- Which delivery is the next of its key is decided by one at a time: by the projection, which adds some, and here, where
 -- some are done (outbox.sql).
@@ -85,19 +92,22 @@ WHERE d.webhook_id = e.webhook_id AND d.position = e.position AND (d.state = 'se
 
 -- name: promote
 -- The first unfinished delivery of each key that had one done, unless it is under way or waits for its time already.
-UPDATE deliveries AS d SET due_at = clock_timestamp()
-FROM (
+-- MATERIALIZED, lest all that wait of the webhook be joined with it (measured: a second for 16 keys, 9,000 waiting).
+WITH key AS (
     SELECT DISTINCT done.webhook_id, done.partition_key
     FROM unnest(%(webhooks)s::uuid[], %(positions)s::bigint[]) AS e (webhook_id, position)
     JOIN deliveries AS done ON done.webhook_id = e.webhook_id AND done.position = e.position
     WHERE done.state NOT IN ('pending', 'sent', 'failed')
-) AS k
-CROSS JOIN LATERAL (
-    SELECT position FROM deliveries
-    WHERE webhook_id = k.webhook_id AND partition_key = k.partition_key AND state IN ('pending', 'sent', 'failed')
-    ORDER BY position LIMIT 1
-) AS next
-WHERE d.webhook_id = k.webhook_id AND d.position = next.position AND d.state = 'pending' AND d.due_at IS NULL;
+), next AS MATERIALIZED (
+    SELECT k.webhook_id, first.* FROM key AS k CROSS JOIN LATERAL (
+        SELECT position, state, due_at FROM deliveries
+        WHERE webhook_id = k.webhook_id AND partition_key = k.partition_key AND state IN ('pending', 'sent', 'failed')
+        ORDER BY position LIMIT 1
+    ) AS first
+)
+UPDATE deliveries AS d SET due_at = clock_timestamp()
+FROM next
+WHERE d.webhook_id = next.webhook_id AND d.position = next.position AND next.state = 'pending' AND next.due_at IS NULL;
 
 -- name: well
 -- A receiver that is back after a long time gets at once what has waited for it. Only after a long time: else what one
