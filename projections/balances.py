@@ -137,7 +137,7 @@ def _change(
         None if value is None else to_json(value).decode() for value in columns["metadata"]
     ]
     columns["expected"] = [recorded.version - 1 for recorded in first.values()]
-    found = connection.execute(queries["change"], columns, prepare=False).fetchall()
+    found = connection.execute(queries["change"], columns, prepare=True).fetchall()
     if len(found) < len(changed):
         numbers = {number for (number,) in found}
         missed = next(event for number, event in enumerate(first.values(), start=1) if number not in numbers)
