@@ -77,9 +77,15 @@ def transferred(
             )
         )
     made, related = _NATURES[position % 3]
-    given: dict[str, Any] = {"fingerprint": "f", "entries": tuple(entries), "effective_at": effective_at}
-    given |= related
-    event: Posted = made(**given)
+    event = made(
+        reference="",
+        description="",
+        metadata={},
+        fingerprint="f",
+        entries=tuple(entries),
+        effective_at=effective_at,
+        **related,
+    )
     envelope = Envelope(
         recorded_at=recorded_at,
         actor="tester",
