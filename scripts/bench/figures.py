@@ -90,7 +90,8 @@ COMPARISONS = (
     Comparison("http", "batch-of-10000", None, None),
     # A page of 100 of a long statement takes three times as long as one of a short statement at most.
     Comparison("statement", "statement", "short-statement", 1 / 3),
-    Comparison("replay", "replay", None, 20_000),
+    Comparison("replay", "replay", "projection-runner", 50),
+    Comparison("replay", "replay", None, 30_000),
 )
 """Every comparison of the present stage."""
 
