@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from domain.aggregates import EVENT_TYPES
 from domain.events import Envelope, Event, Recorded
@@ -123,7 +124,7 @@ def test_an_envelope_may_have_members_that_a_newer_release_added() -> None:
 
 
 def test_text_that_looks_like_what_follows_the_envelope_is_no_end_of_it() -> None:
-    envelope = msgspec.structs.replace(HISTORY, actor='","data":{"code":"EUR","scale":2}}')
+    envelope = replace(HISTORY, actor='","data":{"code":"EUR","scale":2}}')
     event = LedgerOpened(metadata={',"data":': ',"data":'})
     assert read(encode_event(event, encode_envelope(envelope)), event.TOPIC)[3:] == (envelope, event)
 
