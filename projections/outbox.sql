@@ -26,9 +26,10 @@ SELECT id, ledgers, types, after, upto FROM webhooks WHERE upto IS NULL OR upto 
 SELECT set_config(name, 'off', true) FROM unnest(ARRAY['enable_seqscan', 'enable_hashjoin', 'enable_mergejoin']) AS name;
 
 -- name: owe
--- Only the live version makes deliveries, and none that is there already: whatever reads the journal again, by a rebuild
--- or because tables have another shape, sends nothing again. The first of its key is due at once, unless an older one is
--- not done. What is owed to a webhook that was deleted meanwhile is not sent any more.
+-- A delivery is made by whichever version of the projection first finds it owed; any other finds it made. So whatever reads
+-- the journal again, a rebuild or tables of another shape, sends nothing again, and says how much it did not send. The
+-- first of its key is due at once, unless an older one is not done. What is owed to a webhook that was deleted meanwhile is
+-- not sent any more.
 WITH given AS (
     SELECT * FROM unnest(
         %(webhooks)s::uuid[], %(positions)s::bigint[], %(keys)s::text[], %(correlation_ids)s::text[]
@@ -41,8 +42,7 @@ WITH given AS (
 ), fresh AS (
     SELECT given.*, row_number() OVER (PARTITION BY webhook_id, partition_key ORDER BY position) AS nth
     FROM given
-    WHERE EXISTS (SELECT FROM projections WHERE name = 'outbox' AND live_version = :version)
-    AND NOT EXISTS (
+    WHERE NOT EXISTS (
         SELECT FROM deliveries AS made WHERE made.webhook_id = given.webhook_id AND made.position = given.position
     )
 ), made AS (

@@ -6,10 +6,11 @@ carry what a consumer orders and ties together by.
 
 from typing import Any, NamedTuple
 
-from pydantic_core import from_json, to_json
+import msgspec
 
 from domain.addresses import ledger_of
 from domain.journal.reader import Row
+from domain.times import Instant
 from projections.outbox.owed import partition_key
 
 MEDIA_TYPE = "application/cloudevents+json; charset=utf-8"
@@ -28,6 +29,19 @@ class Message(NamedTuple):
     body: bytes
 
 
+class Stored(msgspec.Struct):
+    """An event as it is stored; its data is passed on as it is, of whatever version."""
+
+    class_version: int
+    recorded_at: Instant
+    actor: str
+    correlation_id: str
+    causation_id: str
+    idempotency_key: str | None
+    traceparent: str | None
+    data: msgspec.Raw
+
+
 def event_id(stream: str, position: int) -> str:
     """Return the id by which consumers know an event again, whoever tells them of it and how often."""
     return f"{ledger_of(stream)}/{position}"
@@ -40,7 +54,7 @@ def message_of(row: Row, public_url: str) -> Message:
     """
     stream, version, topic, state, position = row
     ledger = ledger_of(stream)
-    stored = _stored(state)
+    stored = _decoded(state)
     id = event_id(stream, position)
     attributes: dict[str, Any] = {
         "specversion": "1.0",
@@ -48,50 +62,39 @@ def message_of(row: Row, public_url: str) -> Message:
         "source": f"{public_url}/v1/ledgers/{ledger}",
         "type": topic,
         "subject": stream.partition("/")[2],
-        "time": stored["recorded_at"],
+        "time": stored.recorded_at,
         "datacontenttype": "application/json",
         "partitionkey": partition_key(stream),
         "sequence": f"{position:0{_SEQUENCE_DIGITS}d}",
-        "correlationid": stored["correlation_id"],
-        "causationid": stored["causation_id"],
+        "correlationid": stored.correlation_id,
+        "causationid": stored.causation_id,
     }
-    headers = {"Correlation-Id": stored["correlation_id"]}
-    if stored["traceparent"] is not None:
-        attributes["traceparent"] = headers["traceparent"] = stored["traceparent"]
+    headers = {"Correlation-Id": stored.correlation_id}
+    if stored.traceparent is not None:
+        attributes["traceparent"] = headers["traceparent"] = stored.traceparent
     attributes["data"] = {
         "position": position,
         "ledger": ledger,
         "stream": stream,
         "version": version,
         "type": topic,
-        "schema_version": stored["class_version"],
-        "recorded_at": stored["recorded_at"],
-        "actor": stored["actor"],
-        "correlation_id": stored["correlation_id"],
-        "causation_id": stored["causation_id"],
-        "idempotency_key": stored["idempotency_key"],
-        "payload": stored["data"],
+        "schema_version": stored.class_version,
+        "recorded_at": stored.recorded_at,
+        "actor": stored.actor,
+        "correlation_id": stored.correlation_id,
+        "causation_id": stored.causation_id,
+        "idempotency_key": stored.idempotency_key,
+        "payload": stored.data,
     }
-    return Message(id, ledger, topic, headers, to_json(attributes))
+    return Message(id, ledger, topic, headers, _encoder.encode(attributes))
 
 
-def _stored(state: bytes) -> dict[str, Any]:
-    stored = from_json(state)
-    wanted = _MEMBERS - set(stored if isinstance(stored, dict) else ())
-    if wanted:
-        raise ValueError(f"the stored event lacks {', '.join(sorted(wanted))}")
-    return dict(stored)
+def _decoded(state: bytes) -> Stored:
+    try:
+        return _decoder.decode(state)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ValueError(str(error)) from error
 
 
-_MEMBERS = frozenset(
-    (
-        "class_version",
-        "recorded_at",
-        "actor",
-        "correlation_id",
-        "causation_id",
-        "idempotency_key",
-        "traceparent",
-        "data",
-    )
-)
+_decoder = msgspec.json.Decoder(Stored)
+_encoder = msgspec.json.Encoder()

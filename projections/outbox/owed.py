@@ -1,7 +1,7 @@
 """Which events are owed to which webhook: a projection whose rows are counts, and whose effects are deliveries.
 
-Only the live version makes deliveries, each once. A rebuild makes none: those that it finds owed are counted as
-suppressed, in `outbox_suppressions`.
+A delivery is made once, by the version that first finds it owed, and its row is never deleted. A rebuild finds them all
+made: it sends nothing, and counts what it did not send in `outbox_suppressions`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -54,7 +54,7 @@ def partition_key(stream: str) -> str:
 
 
 def project(connection: Connection[Any], queries: Queries, events: Sequence[Recorded]) -> None:
-    """Count what is owed by events and, if this version is live, make the deliveries of it."""
+    """Count what is owed by events, and make the deliveries that are not made yet."""
     connection.execute(queries["lock"])
     cursor = connection.cursor(row_factory=tuple_row)
     rows = cursor.execute(queries["subscribers"], {"first": events[0].position}).fetchall()

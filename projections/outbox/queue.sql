@@ -31,8 +31,7 @@ WITH receivers AS (
     FROM webhooks AS w
     LEFT JOIN unnest(%(busy)s::uuid[], %(counts)s::int[]) AS busy (id, count) ON busy.id = w.id
     WHERE w.state = 'enabled' AND NOT EXISTS (
-        SELECT FROM projections AS p JOIN projection_versions AS v ON v.name = p.name AND v.version = p.live_version
-        WHERE p.name = 'outbox' AND v.state = 'paused'
+        SELECT FROM projection_versions WHERE name = 'outbox' AND state = 'paused'
     )
 ), due AS (
     SELECT found.* FROM receivers AS r CROSS JOIN LATERAL (

@@ -174,7 +174,9 @@ def test_every_event_of_every_release_is_a_cloud_event(form: Form) -> None:
     assert message.headers.get("traceparent") == stored["traceparent"]
 
 
-@pytest.mark.parametrize("state", [b"", b"no JSON", b"[]", b"{}", b'{"data": {}}', b"\xff"])
+@pytest.mark.parametrize(
+    "state", [b"", b"no JSON", b"[]", b"{}", b'{"data": {}}', b"\xff", b'{"actor": "\xff"}']
+)
 def test_an_event_that_is_none_is_told_in_no_form(state: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         message_of(("main/ledger", 1, "ledger.opened", state, 1), "")

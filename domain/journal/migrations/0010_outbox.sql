@@ -30,6 +30,7 @@ CREATE TABLE webhook_secrets (
     PRIMARY KEY (webhook_id, secret)
 );
 
+-- A row is for good: that there is one is how an event is known to have been told, or not to be told, already.
 CREATE TABLE deliveries (
     webhook_id uuid NOT NULL REFERENCES webhooks,
     position bigint NOT NULL,
@@ -73,7 +74,7 @@ CREATE TABLE delivery_attempts (
     PRIMARY KEY (webhook_id, position, number)
 );
 
--- How many deliveries a version of the projection found made already, or was not to make, since it was a rebuild.
+-- How many deliveries a version of the projection found made already, since it read the journal again.
 CREATE TABLE outbox_suppressions (
     webhook_id uuid NOT NULL REFERENCES webhooks,
     version int NOT NULL,
