@@ -35,7 +35,8 @@ class Progress(NamedTuple):
     """How far the live version of a projection is.
 
     `head` is the newest position of the journal, `lag_seconds` the age of the oldest event not projected yet,
-    0 if there is none.
+    0 if there is none. `dead_letters` counts those that are open, `oldest_dead_letter` is the lowest position of them,
+    and `dead_letter_age_seconds` the time since the first of them failed.
     """
 
     name: str
@@ -48,6 +49,8 @@ class Progress(NamedTuple):
     rate_events_per_second: float
     dead_letters: int
     last_error: str | None
+    oldest_dead_letter: int | None
+    dead_letter_age_seconds: float
 
 
 def progress(connection: Connection[Any], name: str) -> Progress:
