@@ -86,7 +86,7 @@ def write_around(
     than may be; then all before that event is written, and nothing from it on.
     """
     write = writer(connection, projection, version)
-    isolation = Isolation(connection, write, held, max(0, MAX_HELD_STREAMS - len(held)))
+    isolation = Isolation(connection.transaction, write, held, max(0, MAX_HELD_STREAMS - len(held)))
     full = None
     try:
         isolation.apply(_in_order(connection, events, unreadable))

@@ -5,10 +5,10 @@ about as much again as writing the batch two or three times.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from contextlib import AbstractContextManager
+from typing import NamedTuple
 
 import psycopg
-from psycopg import Connection
 
 from domain.events import Recorded
 from domain.journal.encoding import UnreadableEvent
@@ -33,6 +33,10 @@ POISON = (
 
 Write = Callable[[Sequence[Recorded]], None]
 """Writes what events change, given in the order of positions."""
+
+
+Savepoint = Callable[[], AbstractContextManager[object]]
+"""Begins a part of the caller's transaction, which is undone if it raises: `Connection.transaction`."""
 
 
 class Unreadable(NamedTuple):
@@ -62,9 +66,9 @@ class Full(Exception):
 class Isolation:
     """Writes events within the caller's transaction, and sets aside those that cannot be."""
 
-    def __init__(self, connection: Connection[Any], write: Write, held: set[str], room: int) -> None:
+    def __init__(self, savepoint: Savepoint, write: Write, held: set[str], room: int) -> None:
         """`held` are the streams that wait behind poison events already; `room` is how many more may come."""
-        self._connection = connection
+        self._savepoint = savepoint
         self._write = write
         self._held = held
         self._room = room
@@ -80,7 +84,7 @@ class Isolation:
         if not free:
             return
         try:
-            with self._connection.transaction():
+            with self._savepoint():
                 self._write([_readable(event) for event in free])
         except POISON as error:
             if len(free) == 1:

@@ -43,7 +43,7 @@ class _Stream(NamedTuple):
     def replay(self, after: int) -> Poison | None:
         """Write the events after a version of the stream; return the one at which that ended, if it did."""
         write = writer(self.connection, self.projection, self.version)
-        isolation = Isolation(self.connection, write, set(), room=1)
+        isolation = Isolation(self.connection.transaction, write, set(), room=1)
         while rows := self._rows(after):
             isolation.apply([_event(row) for row in rows])
             if isolation.poison:

@@ -14,7 +14,7 @@ from psycopg.rows import dict_row
 import projections
 from domain.errors import JournalUnavailable, ProjectionBehind, ProjectionNotFound
 from domain.journal.database import Database
-from projections.positions import Progress, Waiter, all_progress, progress, projections_channel
+from projections.positions import Outcome, Wait, Waiter, all_progress, progress, projections_channel
 from projections.register import PROJECTIONS
 from tests.ledgers import open_accounts, outcomes, running, transfer
 from tests.projecting import (
@@ -41,7 +41,7 @@ def waiting(database: Database, poll_seconds: float = 0.5) -> Iterator[Waiter]:
         waiter.stop()
 
 
-def run(coroutine: Coroutine[Any, Any, Progress]) -> Progress:
+def run(coroutine: Coroutine[Any, Any, Wait]) -> Wait:
     return asyncio.run(coroutine)
 
 
@@ -89,12 +89,12 @@ def test_who_waits_is_woken_when_the_position_is_reached(database: Database, own
             blocking = pool.submit(waiter.wait_for, "entries", head + 1, PATIENCE_SECONDS)
             awaiting = pool.submit(run, waiter.reached("entries", head + 1, PATIENCE_SECONDS))
             position = ledger.perform(transfer("a", "b", 5)).position
-            assert waiter.wait_for("balances", position, PATIENCE_SECONDS).position >= position
+            assert waiter.wait_for("balances", position, PATIENCE_SECONDS).arrived().position >= position
             assert not blocking.done()
             assert not awaiting.done()
             set_state(owner, "entries", "running")
-            assert blocking.result().position >= head + 1
-            assert awaiting.result().position >= head + 1
+            assert blocking.result().arrived().position >= head + 1
+            assert awaiting.result().arrived().position >= head + 1
         eventually(lambda: waiter.head == position)
 
 
@@ -113,16 +113,16 @@ def test_who_waits_in_vain_is_told_the_position_the_head_and_the_state(
         eventually(lambda: behind(waiter, head).state == state)
         for seen in (behind(waiter, head), behind(waiter, head, asynchronous=True)):
             assert (seen.position, seen.head, seen.state) == (stopped_at, head, state)
-        assert waiter.wait_for("entries", stopped_at, 0.0).position == stopped_at
-        assert run(waiter.reached("entries", stopped_at, 0.0)).position == stopped_at
+        assert waiter.wait_for("entries", stopped_at, 0.0).arrived().position == stopped_at
+        assert run(waiter.reached("entries", stopped_at, 0.0)).arrived().position == stopped_at
 
 
 def behind(waiter: Waiter, position: int, *, asynchronous: bool = False) -> ProjectionBehind:
     try:
         if asynchronous:
-            run(waiter.reached("entries", position, 0.05))
+            run(waiter.reached("entries", position, 0.05)).arrived()
         else:
-            waiter.wait_for("entries", position, 0.05)
+            waiter.wait_for("entries", position, 0.05).arrived()
     except ProjectionBehind as behind:
         return behind
     pytest.fail("it was not behind")
@@ -140,7 +140,7 @@ def test_a_position_beyond_the_head_is_waited_for_and_then_behind(
         with ThreadPoolExecutor(1) as pool:
             waited = pool.submit(waiter.wait_for, "entries", head + 3, PATIENCE_SECONDS)
             outcomes(ledger.execute(transfer("a", "b", 5)).result())
-            assert waited.result().position >= head + 3
+            assert waited.result().arrived().position >= head + 3
 
 
 def test_a_projection_that_does_not_exist_is_not_waited_for(database: Database) -> None:
@@ -155,9 +155,9 @@ def test_a_projection_that_does_not_exist_is_not_waited_for(database: Database) 
 def test_a_database_that_was_never_reached_is_said_to_be(empty_database: Database) -> None:
     with waiting(Database("postgresql://postgres@127.0.0.1:1/nowhere")) as waiter:
         with pytest.raises(JournalUnavailable):
-            waiter.wait_for("entries", 1, 0.05)
+            waiter.wait_for("entries", 1, 0.05).arrived()
         with pytest.raises(JournalUnavailable):
-            run(waiter.reached("entries", 1, 0.05))
+            run(waiter.reached("entries", 1, 0.05)).arrived()
 
 
 def test_a_missed_notification_is_made_up_by_looking(database: Database, owner: Connection[Any]) -> None:
@@ -167,7 +167,7 @@ def test_a_missed_notification_is_made_up_by_looking(database: Database, owner: 
         # Without the projector, and so without its notification.
         append(owner, "main/future", 1, "future.event", b"{}")
         owner.execute("UPDATE projection_versions SET position = 1 WHERE name = 'entries'")
-        assert waiter.wait_for("entries", 1, PATIENCE_SECONDS).position == 1
+        assert waiter.wait_for("entries", 1, PATIENCE_SECONDS).arrived().position == 1
         eventually(lambda: waiter.head == 1)
 
 
@@ -195,7 +195,7 @@ def test_a_waiter_survives_its_connection_and_what_others_notify(
         (first,) = Watched.sessions
         assert owner.execute("SELECT pg_terminate_backend(%s, 10000)", (first,)).fetchone() == (True,)
         position = ledger.perform(transfer("a", "b", 5)).position
-        assert waiter.wait_for("entries", position, PATIENCE_SECONDS).position >= position
+        assert waiter.wait_for("entries", position, PATIENCE_SECONDS).arrived().position >= position
         assert len(Watched.sessions) > 1
 
 
@@ -212,6 +212,6 @@ def test_who_waits_on_an_event_loop_that_was_closed_harms_nobody(
         loop.close()
         for _ in range(2):
             position = ledger.perform(transfer("a", "b", 5)).position
-            assert waiter.wait_for("entries", position, PATIENCE_SECONDS).position >= position
+            assert waiter.wait_for("entries", position, PATIENCE_SECONDS).arrived().position >= position
         assert not task.done()
         task._log_destroy_pending = False  # type: ignore[attr-defined]
