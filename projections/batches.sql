@@ -28,10 +28,11 @@ AND position = %(after)s AND runner = %(runner)s AND state = %(state)s
 RETURNING held_streams;
 
 -- name: stop
--- In the transaction that has moved the position too far. A version that is being rebuilt is left to its rebuild.
+-- In the transaction that has moved the position too far. A version that is being rebuilt stays so, and the next rebuild
+-- begins anew since there is an error.
 UPDATE projection_versions SET
     position = %(upto)s, state = CASE state WHEN 'running' THEN 'halted' ELSE state END,
-    last_error = CASE state WHEN 'running' THEN %(reason)s END
+    last_error = %(reason)s
 WHERE name = %(name)s AND version = %(version)s;
 
 -- name: announce

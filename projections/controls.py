@@ -49,5 +49,6 @@ def _set(
                 "correlation_id": by.correlation_id,
             }
             cursor.execute(_SQL["record"], row)
+            cursor.execute(_SQL["announce"], row)
             _log.info("projection controlled", name=name, version=version, state=state, actor=by.actor)
         return progress(connection, name)

@@ -9,6 +9,10 @@ FROM (
 WHERE v.name = former.name AND v.version = former.version
 RETURNING v.version, v.position, former.state;
 
+-- name: announce
+-- Without a position: whoever knows how far projections are has to look.
+SELECT pg_notify(current_schema() || '_projections', %(name)s || ':');
+
 -- name: record
 INSERT INTO projection_controls (name, version, position, former_state, state, actor, reason, correlation_id)
 VALUES (%(name)s, %(version)s, %(position)s, %(former)s, %(state)s, %(actor)s, %(reason)s, %(correlation_id)s);

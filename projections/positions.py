@@ -28,7 +28,10 @@ _log = structlog.get_logger(__name__)
 
 
 def projections_channel(database: Database) -> str:
-    """Return the channel on which each advance of a live projection announces `name:position`."""
+    """Return the channel on which each advance of a live projection announces `name:position`.
+
+    One that is paused or resumed is announced there as `name:`.
+    """
     return f"{database.schema}_projections"
 
 
@@ -219,6 +222,8 @@ class Waiter:
             while (remaining_seconds := look_again_at - monotonic()) > 0 and not self._stopping.is_set():
                 for notification in connection.notifies(timeout=remaining_seconds, stop_after=1):
                     self._note(notification.channel, notification.payload)
+                    if notification.payload.endswith(":"):  # one was paused or resumed
+                        look_again_at = monotonic()
 
     def _look(self, connection: Connection[Any]) -> None:
         seen = all_progress(connection)

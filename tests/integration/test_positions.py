@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import pytest
-from psycopg import Connection
+from psycopg import Connection, OperationalError
 from psycopg.rows import dict_row
 
 import projections
@@ -117,6 +117,80 @@ def test_who_waits_in_vain_is_told_the_position_the_head_and_the_state(
         assert run(waiter.reached("entries", stopped_at, 0.0)).arrived().position == stopped_at
 
 
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_what_became_of_waiting_is_told(
+    database: Database, owner: Connection[Any], asynchronous: bool
+) -> None:
+    def outcome(waiter: Waiter, position: int, seconds: float = 0.05) -> Outcome:
+        if asynchronous:
+            return run(waiter.reached("entries", position, seconds)).outcome
+        return waiter.wait_for("entries", position, seconds).outcome
+
+    with running(database) as ledger, projecting(database), waiting(database, poll_seconds=0.05) as waiter:
+        open_accounts(ledger, "a", "b")
+        head = await_head(owner)
+        assert outcome(waiter, head, PATIENCE_SECONDS) is Outcome.ARRIVED
+        assert outcome(waiter, head + 1) is Outcome.LATE
+        for state in ("paused", "halted", "rebuilding"):
+            set_state(owner, "entries", state)
+            eventually(lambda: outcome(waiter, head + 1) is Outcome[state.upper()])  # noqa: B023
+        set_state(owner, "entries", "running")
+        eventually(lambda: outcome(waiter, head + 1) is Outcome.LATE)
+
+
+def test_a_version_that_goes_live_meanwhile_is_told_of(database: Database, owner: Connection[Any]) -> None:
+    projections.install(database)
+    head = append(owner, "main/future", 1, "future.event", b"{}")
+    with waiting(database, poll_seconds=0.05) as waiter, ThreadPoolExecutor(1) as pool:
+        waiter.wait_for("entries", 0, PATIENCE_SECONDS)
+        waited = pool.submit(run, waiter.reached("entries", head, 4.0))
+        eventually(lambda: bool(waiter._callbacks))
+        owner.execute(
+            "INSERT INTO projection_versions (name, version, shape)"
+            " SELECT name, 2, shape FROM projection_versions WHERE name = 'entries'"
+        )
+        owner.execute("UPDATE projections SET live_version = 2 WHERE name = 'entries'")
+        seen = waited.result()
+        assert seen.outcome is Outcome.SWITCHED
+        with pytest.raises(ProjectionBehind):
+            seen.arrived()
+        # What goes live may as well have reached the position.
+        owner.execute("UPDATE projection_versions SET position = %s WHERE version = 2", (head,))
+        assert waiter.wait_for("entries", head, PATIENCE_SECONDS).arrived().version == 2
+
+
+class Fleeting(Database):
+    """A database that is out of reach while it is said to be."""
+
+    is_gone: ClassVar[bool] = False
+    sessions: ClassVar[list[int]] = []
+
+    def connect(self, application_name: str, *, autocommit: bool = True) -> Connection[tuple[Any, ...]]:
+        if self.is_gone:
+            raise OperationalError("it is gone")
+        connection = super().connect(application_name, autocommit=autocommit)
+        self.sessions.append(connection.info.backend_pid)
+        return connection
+
+
+def test_a_journal_that_goes_out_of_reach_is_told_of_and_is_waited_for(
+    database: Database, owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    projections.install(database)
+    head = append(owner, "main/future", 1, "future.event", b"{}")
+    with waiting(Fleeting(*database), poll_seconds=0.05) as waiter, ThreadPoolExecutor(1) as pool:
+        waiter.wait_for("entries", 0, PATIENCE_SECONDS)
+        monkeypatch.setattr(Fleeting, "is_gone", True)
+        owner.execute("SELECT pg_terminate_backend(%s, 10000)", (Fleeting.sessions.pop(),))
+        eventually(lambda: waiter.wait_for("entries", head, 0.05).outcome is Outcome.UNREACHABLE)
+        with pytest.raises(JournalUnavailable):
+            waiter.wait_for("entries", head, 0.05).arrived()
+        waited = pool.submit(waiter.wait_for, "entries", head, PATIENCE_SECONDS)
+        owner.execute("UPDATE projection_versions SET position = %s", (head,))
+        monkeypatch.setattr(Fleeting, "is_gone", False)
+        assert waited.result().arrived().position == head
+
+
 def behind(waiter: Waiter, position: int, *, asynchronous: bool = False) -> ProjectionBehind:
     try:
         if asynchronous:
@@ -166,8 +240,12 @@ def test_a_missed_notification_is_made_up_by_looking(database: Database, owner: 
         waiter.wait_for("entries", 0, PATIENCE_SECONDS)
         # Without the projector, and so without its notification.
         append(owner, "main/future", 1, "future.event", b"{}")
-        owner.execute("UPDATE projection_versions SET position = 1 WHERE name = 'entries'")
-        assert waiter.wait_for("entries", 1, PATIENCE_SECONDS).arrived().position == 1
+        with ThreadPoolExecutor(1) as pool:
+            waited = pool.submit(run, waiter.reached("entries", 1, PATIENCE_SECONDS))
+            eventually(lambda: bool(waiter._callbacks))
+            owner.execute("UPDATE projection_versions SET position = 1 WHERE name = 'entries'")
+            seen = waited.result()
+        assert (seen.outcome, seen.arrived().position) == (Outcome.UNANNOUNCED, 1)
         eventually(lambda: waiter.head == 1)
 
 

@@ -30,6 +30,7 @@ from domain.transactions import Description, Transaction
 from projections import balances, entries, ledgers, transactions
 from projections.balances import list_accounts, read_account
 from projections.batches import Batch, Claim, advance, read_batch
+from projections.dead_letters import list_letters
 from projections.entries import Clock, Place, StatementEntry, list_entries
 from projections.ledgers import Place as LedgerPlace
 from projections.ledgers import list_ledgers
@@ -421,6 +422,20 @@ def test_an_event_of_a_newer_release_halts_what_reads_it(database: Database, own
         # Resumed, it meets the same event again: nothing is ever skipped.
         set_state(owner, "entries", "running")
         assert await_progress(owner, "entries", lambda seen: seen.state == "halted").position == newer - 1
+
+
+def test_tables_that_contradict_the_journal_hold_what_contradicts_it(
+    database: Database, owner: Connection[Any]
+) -> None:
+    with projecting(database), running(database) as ledger:
+        open_accounts(ledger, "a", "b")
+        await_head(owner)
+        owner.execute("UPDATE balances_v1 SET version = 7 WHERE address = 'a'")
+        ledger.perform(transfer("a", "b", 5))
+        await_head(owner)
+        (letter,) = list_letters(owner)
+        assert "main/accounts/a is not at the version before event" in letter.message
+        assert [seen.balance for seen in list_accounts(owner, "main", limit=9).rows] == [0, 5]
 
 
 def test_what_is_paused_does_not_move_until_it_is_resumed(database: Database, owner: Connection[Any]) -> None:
