@@ -7,8 +7,7 @@ A batch that cannot be written is tried `ATTEMPTS` times within about an eighth 
 taken for the fault of an event. In the last attempt the poison events become dead letters and all others are written.
 """
 
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Collection, Sequence
 from time import sleep
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -19,6 +18,7 @@ from psycopg import Connection
 from domain.events import Recorded
 from domain.journal.encoding import NewerVersion, UnreadableEvent, decode
 from domain.journal.queries import load
+from domain.journal.reader import Row
 from projections.dead_letters import MAX_HELD_STREAMS, held_streams, write_around, writer
 from projections.isolation import POISON, Full, describe
 from projections.projection import Projection
@@ -89,48 +89,97 @@ def take_over(connection: Connection[Any], claim: Claim) -> None:
     connection.execute(_SQL["take_over"], wanted)
 
 
-def read_batch(connection: Connection[Any], projection: Projection, after: int, upto: int) -> Batch:
-    """Return the batch of a range of committed positions.
+class Part(NamedTuple):
+    """One of the parts that streams are divided into, by a hash of their ids: each stream is in one of them whole."""
 
-    It ends before a position that is missing from the journal, and before an event of a newer release.
+    number: int
+    parts: int
+
+
+WHOLE = Part(0, 1)
+
+
+class Stored:
+    """An event as it is stored, decoded when it is first asked for."""
+
+    __slots__ = ("_recorded", "row")
+
+    def __init__(self, row: Row) -> None:
+        self.row = row
+        self._recorded: Recorded | None = None
+
+    def recorded(self) -> Recorded:
+        """Return the event; raise `UnreadableEvent`. Two threads at once decode it twice, to the same."""
+        if self._recorded is None:
+            self._recorded = decode(*self.row)
+        return self._recorded
+
+
+class Stretch(NamedTuple):
+    """The events of the positions after `after` up to `upto`, for several projections: each is decoded once at most.
+
+    `obstacle` says why it ends at `upto` and not later, if it could not.
+    """
+
+    after: int
+    upto: int
+    events: Sequence[Stored]
+    obstacle: str | None = None
+
+    def batch(self, projection: Projection) -> Batch:
+        """Return what a projection reads of it; the batch ends before an event of a newer release."""
+        topics, continuing = set(projection.topics), set(projection.continuing_topics)
+        events: list[Recorded] = []
+        unreadable: list[tuple[int, UnreadableEvent]] = []
+        for event in self.events:
+            _, version, topic, _, position = event.row
+            if topic in topics or (version > 1 and topic in continuing):
+                try:
+                    events.append(event.recorded())
+                except NewerVersion as error:  # it will be read when that release has come
+                    obstacle = f"{error.reason}: {error}"
+                    return Batch(self.after, position - 1, events, obstacle, tuple(unreadable))
+                except UnreadableEvent as error:
+                    unreadable.append((position, error))
+        return Batch(self.after, self.upto, events, self.obstacle, tuple(unreadable))
+
+
+def read_stretch(
+    connection: Connection[Any],
+    projections: Collection[Projection],
+    after: int,
+    upto: int,
+    part: Part = WHOLE,
+) -> Stretch:
+    """Return what projections read of a range of committed positions, and of that only the streams of a part.
+
+    It ends before a position that is missing from the journal, whatever the part.
     """
     wanted = {
         "after": after,
         "upto": upto,
-        "topics": projection.topics,
-        "continuing": projection.continuing_topics,
+        "topics": sorted({topic for projection in projections for topic in projection.topics}),
+        "continuing": sorted({topic for projection in projections for topic in projection.continuing_topics}),
+        **part._asdict(),
     }
     with connection.pipeline():
         counting = connection.execute(_SQL["count"], wanted, prepare=True)
         reading = connection.execute(_SQL["events"], wanted, prepare=True, binary=True)
         (count,) = counting.fetchone() or (0,)
         rows = reading.fetchall()
-    obstacle = None
-    if count != upto - after:
-        (missing,) = connection.execute(_SQL["first_gap"], wanted).fetchone() or (after + 1,)
-        obstacle = f"the journal has a gap: event {missing} is missing"
-        rows = [row for row in rows if row[4] < missing]
-        upto = missing - 1
-    return batch_of(after, upto, ((row[4], partial(decode, *row)) for row in rows), obstacle)
+    if count == upto - after:
+        return Stretch(after, upto, list(map(Stored, rows)))
+    (missing,) = connection.execute(_SQL["first_gap"], wanted).fetchone() or (after + 1,)
+    before = [Stored(row) for row in rows if row[4] < missing]
+    return Stretch(after, missing - 1, before, f"the journal has a gap: event {missing} is missing")
 
 
-def batch_of(
-    after: int,
-    upto: int,
-    stored: Iterable[tuple[int, Callable[[], Recorded]]],
-    obstacle: str | None = None,
-) -> Batch:
-    """Return the batch of events that are given by their positions and how to decode each."""
-    events: list[Recorded] = []
-    unreadable: list[tuple[int, UnreadableEvent]] = []
-    for position, recorded in stored:
-        try:
-            events.append(recorded())
-        except NewerVersion as error:  # it will be read when that release has come
-            return Batch(after, position - 1, events, f"{error.reason}: {error}", tuple(unreadable))
-        except UnreadableEvent as error:
-            unreadable.append((position, error))
-    return Batch(after, upto, events, obstacle, tuple(unreadable))
+def read_batch(connection: Connection[Any], projection: Projection, after: int, upto: int) -> Batch:
+    """Return the batch of a range of committed positions.
+
+    It ends before a position that is missing from the journal, and before an event of a newer release.
+    """
+    return read_stretch(connection, (projection,), after, upto).batch(projection)
 
 
 def advance(
