@@ -11,8 +11,10 @@ compares every row and column of every version of every projection with the jour
 stands, in one state of the database, so that projectors, rebuilds and writers may run meanwhile. `one_instant`,
 `versions` and `compare` do the same step by step, for one version or for a sample of accounts and transactions.
 
+`violations` judges the journal itself by the rules of a ledger (`violation.Violation` names them).
+
 Memory does not grow with the journal, but for the sums of `turnovers`, of which there are as many as that table has
-rows, for ledgers, and for what is due.
+rows, for ledgers, and for what is due; and of the rules, for the accounts.
 """
 
 from projections.audit.comparison import (
@@ -26,7 +28,9 @@ from projections.audit.comparison import (
     one_instant,
     versions,
 )
+from projections.audit.rules import violations
 from projections.audit.stored import Sample, Stored, Unfoldable
+from projections.audit.violation import Violation
 
 __all__ = [
     "TABLES",
@@ -36,9 +40,11 @@ __all__ = [
     "Stored",
     "Unfoldable",
     "Version",
+    "Violation",
     "compare",
     "differences",
     "expected_rows",
     "one_instant",
     "versions",
+    "violations",
 ]

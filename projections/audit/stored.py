@@ -14,6 +14,9 @@ from domain.journal.queries import load
 
 ROWS_AT_ONCE = 5_000
 
+BEYOND = 2**63 - 1
+"""Beyond every position."""
+
 CLASS_VERSIONS: Mapping[str, int] = {
     "ledger.opened": 1,
     "ledger.asset_registered": 1,
@@ -129,6 +132,12 @@ class Journal(NamedTuple):
     def of_streams(self, streams: Collection[str]) -> Iterator[Stored]:
         """Return the events of some streams, one stream after another."""
         return self._read("streams", streams=sorted(streams))
+
+    def of_stream(self, stream: str) -> list[Stored]:
+        """Return the events of one stream, at once and without a cursor: for one that is short."""
+        cursor = self.connection.cursor(row_factory=tuple_row)
+        values = {"upto": self.upto, "streams": [stream]}
+        return [parsed(*row) for row in cursor.execute(_SQL["streams"], values, binary=True)]
 
     def made(self, topics: Sequence[str] = MADE) -> Iterator[tuple[Stored, list[Stored]]]:
         """Return the events that made transactions, in the order of positions, with the later ones of their streams.

@@ -16,12 +16,13 @@ from projections.audit import (
     expected_rows,
     one_instant,
     versions,
+    violations,
 )
 from projections.audit.comparison import MAX_SHOWN
 from projections.audit.stored import CLASS_VERSIONS
 from projections.register import PROJECTIONS
 from tests.author import Author
-from tests.projecting import append, await_head, projecting
+from tests.projecting import append, await_head, delete_event, projecting
 
 pytestmark = pytest.mark.integration
 
@@ -236,3 +237,30 @@ def test_an_event_that_cannot_be_understood_is_said_to_be_so(
     owner.execute("UPDATE projection_versions SET position = %s", (position,))
     with pytest.raises(Unfoldable, match=words):
         differences(owner, "entries")
+
+
+def test_the_journal_keeps_its_rules(written: Database, owner: Connection[Any]) -> None:
+    accounts = owner.execute("SELECT originator_id FROM events WHERE topic = 'account.opened'").fetchall()
+    sample = Sample(frozenset(stream for (stream,) in accounts), frozenset())
+    with one_instant(owner):
+        assert list(violations(owner)) == []
+        assert list(violations(owner, sample)) == []
+    delete_event(owner, 60)
+    with one_instant(owner):
+        assert "position_gap" in {violation.code for violation in violations(owner)}
+    owner.execute("SET session_replication_role = replica")
+    stream = "main-2/accounts/euros"
+    owner.execute("DELETE FROM events WHERE (originator_id, originator_version) = (%s, 3)", (stream,))
+    with one_instant(owner):
+        assert [(v.code, v.stream) for v in violations(owner, sample) if v.stream == stream] == [
+            ("version_gap", stream)
+        ]
+
+
+def test_rules_are_judged_up_to_what_cannot_be_read(written: Database, owner: Connection[Any]) -> None:
+    position = append(owner, "main/accounts/x", 1, "account.opened", b"{")
+    sample = Sample(frozenset({"main/accounts/x"}), frozenset())
+    for judged in (None, sample):
+        with one_instant(owner):
+            (found,) = violations(owner, judged)
+        assert (found.code, found.position) == ("event_unreadable", position)
