@@ -29,6 +29,8 @@ from projections.audit.comparison import (
     versions,
 )
 from projections.audit.rules import violations
+from projections.audit.sampling import choose
+from projections.audit.snapshots import SnapshotDifference, snapshot_differences
 from projections.audit.stored import Sample, Stored, Unfoldable
 from projections.audit.violation import Violation
 
@@ -37,14 +39,17 @@ __all__ = [
     "Comparison",
     "Difference",
     "Sample",
+    "SnapshotDifference",
     "Stored",
     "Unfoldable",
     "Version",
     "Violation",
+    "choose",
     "compare",
     "differences",
     "expected_rows",
     "one_instant",
+    "snapshot_differences",
     "versions",
     "violations",
 ]

@@ -1,12 +1,10 @@
 """What the tables of `ledgers` and `balances` must hold: one row for each stream, folded from its events."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from projections.audit.stored import Journal, Stored
-
-Row = tuple[Any, ...]
+from projections.audit.stored import DISCARDED, Journal, Row, Stored
 
 _STATUS = {"account.frozen": "frozen", "account.unfrozen": "open", "account.closed": "closed"}
 
@@ -17,7 +15,10 @@ def ledgers(journal: Journal) -> Iterator[Row]:
     for event in journal.of_topics("ledger.opened", "ledger.asset_registered"):
         if event.topic == "ledger.opened":
             found[event.ledger] = [event.data["metadata"], [], _time(event.envelope["recorded_at"]), 0, 0]
-        else:
+        elif event.topic == DISCARDED and event.ledger in found:
+            found[event.ledger][3] = event.version
+            continue
+        elif event.topic != DISCARDED:
             found[event.ledger][1].append(f"{event.data['code']}/{event.data['scale']}")
         found[event.ledger][3:] = event.version, event.position
     wanted = found.keys() if journal.sample is None else found.keys() & journal.sample.ledgers
@@ -27,53 +28,77 @@ def ledgers(journal: Journal) -> Iterator[Row]:
 def balances(journal: Journal) -> Iterator[Row]:
     """Return the rows of balances by stream, as the query of that name has their columns."""
     for stream, events in journal.accounts():
-        yield (stream, *_account(events))
+        account = Account()
+        for event in events:
+            account.read(event)
+        if account.opening:
+            yield (stream, *account.row())
 
 
-def _account(events: Iterable[Stored]) -> Row:
-    events = iter(events)
-    opening = last = next(events)
-    opened, status = opening.data, "open"
-    limits, metadata = (opened["min_balance"], opened["max_balance"]), opened["metadata"]
-    posted_debits = posted_credits = pending_debits = pending_credits = 0
-    for last in events:
-        data = last.data
-        match last.topic:
+class Account:
+    """An account as its row shows it, folded event by event."""
+
+    def __init__(self) -> None:
+        self.opening: Stored | None = None
+        self.status = "open"
+        self.limits: tuple[int | None, int | None] = (None, None)
+        self.metadata: dict[str, str] = {}
+        self.posted_debits = self.posted_credits = self.pending_debits = self.pending_credits = 0
+        self.version = self.position = 0
+
+    def read(self, event: Stored) -> None:
+        """Take in the next event."""
+        self.version = event.version
+        if event.topic == DISCARDED:
+            return
+        self.position, data = event.position, event.data
+        match event.topic:
             case "account.entries_posted":
-                posted_debits += data["debits"]
-                posted_credits += data["credits"]
+                self._posted(data["debits"], data["credits"])
             case "account.entries_held":
-                pending_debits += data["debits"]
-                pending_credits += data["credits"]
+                self._pending(data["debits"], data["credits"])
             case "account.entries_settled":
-                posted_debits += data["debits"]
-                posted_credits += data["credits"]
-                pending_debits -= data["held_debits"]
-                pending_credits -= data["held_credits"]
+                self._posted(data["debits"], data["credits"])
+                self._pending(-data["held_debits"], -data["held_credits"])
             case "account.entries_released":
-                pending_debits -= data["debits"]
-                pending_credits -= data["credits"]
+                self._pending(-data["debits"], -data["credits"])
+            case "account.opened":
+                self.opening, self.metadata = event, data["metadata"]
+                self.limits = data["min_balance"], data["max_balance"]
             case "account.limits_changed":
-                limits = data["min_balance"], data["max_balance"]
+                self.limits = data["min_balance"], data["max_balance"]
             case "account.metadata_changed":
-                metadata = data["metadata"]
+                self.metadata = data["metadata"]
             case topic:
-                status = _STATUS[topic]
-    return (
-        opened["asset"],
-        opened["normal_side"],
-        status,
-        *limits,
-        metadata,
-        posted_debits,
-        posted_credits,
-        pending_debits,
-        pending_credits,
-        _time(opening.envelope["recorded_at"]),
-        opened,
-        last.version,
-        last.position,
-    )
+                self.status = _STATUS[topic]
+
+    def row(self) -> Row:
+        """Return the columns of the account's row but for its stream."""
+        assert self.opening is not None
+        opened = self.opening.data
+        return (
+            opened["asset"],
+            opened["normal_side"],
+            self.status,
+            *self.limits,
+            self.metadata,
+            self.posted_debits,
+            self.posted_credits,
+            self.pending_debits,
+            self.pending_credits,
+            _time(self.opening.envelope["recorded_at"]),
+            opened,
+            self.version,
+            self.position,
+        )
+
+    def _posted(self, debits: int, credits: int) -> None:
+        self.posted_debits += debits
+        self.posted_credits += credits
+
+    def _pending(self, debits: int, credits: int) -> None:
+        self.pending_debits += debits
+        self.pending_credits += credits
 
 
 def _time(instant: str) -> datetime:

@@ -7,11 +7,25 @@ SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
 SET LOCAL cursor_tuple_fraction = 1;
 
 -- name: versions
-SELECT v.name, v.version, v.position, v.state, p.live_version = v.version AS live
-FROM projection_versions AS v JOIN projections AS p ON p.name = v.name
-WHERE v.state <> 'retired'
-AND (%(name)s::text IS NULL OR v.name = %(name)s)
-ORDER BY v.name, v.version;
+-- Those that are read. What is being rebuilt is compared with the live version before it is read itself, and until then
+-- its tables may be ahead of its position.
+SELECT name, version, position, state FROM projection_versions
+WHERE state NOT IN ('rebuilding', 'retired')
+AND (name, shape) IN (SELECT * FROM unnest(%(names)s::text[], %(shapes)s::int[]))
+ORDER BY name, version;
+
+-- name: has_dead_letters
+SELECT to_regclass('dead_letters') IS NOT NULL;
+
+-- name: held
+-- The events of streams that wait behind an open dead letter, its own among them.
+SELECT e.notification_id FROM dead_letters AS l
+JOIN events AS e ON e.originator_id = l.stream AND e.originator_version >= l.stream_version
+WHERE l.projection = %(name)s AND l.projection_version = %(version)s AND l.state = 'open';
+
+-- name: discarded
+SELECT position FROM dead_letters
+WHERE projection = %(name)s AND projection_version = %(version)s AND state = 'discarded';
 
 -- name: whole
 SELECT originator_id, originator_version, topic, state, notification_id FROM events
@@ -101,14 +115,15 @@ WHERE :sampled
 ORDER BY ledger, id;
 
 -- name: streams_at
-SELECT DISTINCT originator_id FROM events WHERE notification_id = ANY(%(positions)s);
-
--- name: lengths
+-- With the length of each: versions have no gaps.
 SELECT s.stream, (SELECT max(originator_version) FROM events WHERE originator_id = s.stream)
-FROM unnest(%(streams)s::text[]) AS s(stream);
-
--- name: due_longest
-SELECT ledger || '/transactions/' || id FROM due_v:version ORDER BY due_at, position LIMIT %(limit)s;
+FROM (SELECT DISTINCT originator_id FROM events WHERE notification_id = ANY(%(positions)s)) AS s(stream);
 
 -- name: head
 SELECT position FROM head;
+
+-- name: snapshots
+-- The newest of each account: the one that is loaded.
+SELECT DISTINCT ON (originator_id) originator_id, originator_version, state FROM snapshots
+WHERE topic = 'account.snapshot.1' AND (%(streams)s::text[] IS NULL OR originator_id = ANY(%(streams)s))
+ORDER BY originator_id, originator_version DESC;

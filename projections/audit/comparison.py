@@ -1,6 +1,6 @@
 """Comparing the tables of a projection, row by row, with what the journal says that they must hold."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, Literal, NamedTuple
@@ -10,9 +10,8 @@ from psycopg.rows import tuple_row
 
 from domain.journal.queries import load
 from projections.audit import accounts, entries, transactions
-from projections.audit.stored import Journal, Sample, Unfoldable, rows_of
+from projections.audit.stored import Journal, Row, Sample, Unfoldable, rows_of
 
-Row = tuple[Any, ...]
 Nature = Literal["missing", "extra", "unequal"]
 
 MAX_SHOWN = 10
@@ -80,14 +79,17 @@ TABLES: Mapping[str, Table] = {
 """All tables of all projections, without the number of their version."""
 
 
+SHAPES: Mapping[str, int] = {"ledgers": 1, "balances": 1, "entries": 2, "transactions": 1, "due": 1}
+"""The shape of the tables of each projection that is known here; those of another release may have others."""
+
+
 class Version(NamedTuple):
-    """A version of a projection that has tables: where it stands, in which state, and whether it is read."""
+    """A version of a projection that is read: where it stands, and in which state."""
 
     name: str
     version: int
     position: int
     state: str
-    live: bool
 
 
 class Difference(NamedTuple):
@@ -131,24 +133,23 @@ def one_instant(connection: Connection[Any]) -> Iterator[None]:
 
 
 def versions(connection: Connection[Any], name: str | None = None) -> list[Version]:
-    """Return the versions of a projection, of all if none is named, but for those that only wait to be dropped."""
+    """Return the versions of a projection that are read, of all if none is named, if their shape is one of `SHAPES`."""
+    shapes = {known: shape for known, shape in SHAPES.items() if name in (None, known)}
+    wanted = {"names": list(shapes), "shapes": list(shapes.values())}
     cursor = connection.cursor(row_factory=tuple_row)
-    return [Version(*row) for row in cursor.execute(_SQL["versions"], {"name": name})]
+    return [Version(*row) for row in cursor.execute(_SQL["versions"], wanted)]
 
 
 def compare(
-    connection: Connection[Any],
-    version: Version,
-    *,
-    sample: Sample | None = None,
-    without: Collection[int] = frozenset(),
+    connection: Connection[Any], version: Version, *, sample: Sample | None = None
 ) -> list[Comparison]:
     """Compare every table of a version with the journal up to where the version stands.
 
-    To be called within `one_instant`, in which the version was found. `without` are the positions of events that
-    the version has not taken in, although it has gone beyond them. Raises `Unfoldable`.
+    What waits behind dead letters, and what an operator has discarded, must not be in the tables. To be called within
+    `one_instant`, in which the version was found. Raises `Unfoldable`.
     """
-    journal = Journal(connection, version.position, without, sample)
+    held, discarded = _left_out(connection, version)
+    journal = Journal(connection, version.position, held, discarded, sample)
     return [
         _compare(journal, name, table, version)
         for name, table in TABLES.items()
@@ -175,10 +176,22 @@ def expected_rows(connection: Connection[Any], table: str, upto: int) -> Iterato
 
     To be called within `one_instant`. Raises `KeyError` for a table that is none of `TABLES`, and `Unfoldable`.
     """
-    live = next(version for version in versions(connection, TABLES[table].projection) if version.live)
-    columns = _columns(connection, _query(table, live.version, "false"), {})
+    (version, *_) = versions(connection, TABLES[table].projection)
+    columns = _columns(connection, _query(table, version.version, "false"), {})
     for row in _foldable(TABLES[table].expected(Journal(connection, upto))):
         yield dict(zip(columns, row, strict=True))
+
+
+def _left_out(connection: Connection[Any], version: Version) -> tuple[set[int], set[int]]:
+    """Return the positions of events that are held behind dead letters, and of those that were discarded."""
+    cursor = connection.cursor(row_factory=tuple_row)
+    if cursor.execute(_SQL["has_dead_letters"]).fetchone() != (True,):
+        return set(), set()
+    wanted = version._asdict()
+    held, discarded = (
+        {position for (position,) in cursor.execute(_SQL[query], wanted)} for query in ("held", "discarded")
+    )
+    return held, discarded
 
 
 def _compare(journal: Journal, name: str, table: Table, version: Version) -> Comparison:

@@ -5,11 +5,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from operator import attrgetter
-from typing import Any
 
-from projections.audit.stored import POSTED, Journal, Stored
-
-Row = tuple[Any, ...]
+from projections.audit.stored import DISCARDED, POSTED, Journal, Row, Stored
 
 _KINDS = dict(zip(POSTED, ("posting", "settlement", "reversal"), strict=True))
 _END_OF_TIME = "10000-01-01T00:00:00.000000Z"
@@ -69,10 +66,10 @@ def turnovers(journal: Journal) -> Iterator[Row]:
 def _posted(journal: Journal) -> Iterator[Stored]:
     """Return what was posted, in the order of positions; of a sample, what was posted to one of its accounts."""
     if journal.sample is None:
-        return journal.of_topics(*POSTED)
+        return (event for event in journal.of_topics(*POSTED) if event.topic != DISCARDED)
     transactions = {
         f"{event.ledger}/transactions/{event.data['transaction_id']}"
-        for _, events in journal._replace(without=frozenset()).accounts()
+        for _, events in journal._replace(without=(), discarded=()).accounts()
         for event in events
         if event.topic in ("account.entries_posted", "account.entries_settled")
     }

@@ -1,7 +1,7 @@
 """Events as they are stored: JSON, read with nothing of what reads them elsewhere."""
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -46,6 +46,7 @@ CLASS_VERSIONS: Mapping[str, int] = {
 
 POSTED = ("transaction.posted", "transaction.settlement_posted", "transaction.reversal_posted")
 MADE = (*POSTED, "transaction.held", "transaction.void_recorded", "transaction.rejected")
+DISCARDED = "discarded"
 ENDED = ("transaction.hold_settled", "transaction.hold_voided", "transaction.hold_expired")
 
 _SQL = load("projections.audit", "audit.sql")
@@ -93,6 +94,9 @@ def parsed(stream: str, version: int, topic: str, state: bytes, position: int) -
     return Stored(stream, version, topic, position, envelope, data)
 
 
+Row = tuple[Any, ...]
+
+
 class Sample(NamedTuple):
     """The streams of accounts and of transactions that a comparison is restricted to."""
 
@@ -108,13 +112,15 @@ class Sample(NamedTuple):
 class Journal(NamedTuple):
     """The journal as a projection has read it: up to a position, without the events at some positions.
 
-    Every method reads through cursors of the server, a few thousand rows at a time, within the transaction of the
-    connection; raises `Unfoldable`.
+    Of those that were `discarded` it has taken in that they are there, and nothing of what they say: their topic is
+    `DISCARDED`. Every method reads through cursors of the server, a few thousand rows at a time, within the transaction
+    of the connection; raises `Unfoldable`.
     """
 
     connection: Connection[Any]
     upto: int
     without: Collection[int] = frozenset()
+    discarded: Collection[int] = frozenset()
     sample: Sample | None = None
 
     def of_topics(self, *topics: str) -> Iterator[Stored]:
@@ -148,13 +154,18 @@ class Journal(NamedTuple):
         rows = self._rows("made", topics=list(topics), streams=streams)
         for _, of_one in groupby(rows, key=lambda row: row[4]):
             first, *others = of_one
-            later = [parsed(row[0], *row[5:]) for row in (first, *others) if row[8] is not None]
-            if first[4] not in self.without:
-                yield parsed(*first[:5]), [event for event in later if event.position not in self.without]
+            later = [(row[0], *row[5:]) for row in (first, *others) if row[8] is not None]
+            if first[4] not in self.without and first[4] not in self.discarded:
+                yield parsed(*first[:5]), list(self._parsed(later))
 
     def _read(self, query: str, **values: Any) -> Iterator[Stored]:
-        for row in self._rows(query, **values):
-            if row[4] not in self.without:
+        return self._parsed(self._rows(query, **values))
+
+    def _parsed(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[Stored]:
+        for row in rows:
+            if row[4] in self.discarded:
+                yield Stored(row[0], row[1], DISCARDED, row[4], {}, {})
+            elif row[4] not in self.without:
                 yield parsed(*row)
 
     def _rows(self, query: str, **values: Any) -> Iterator[tuple[Any, ...]]:

@@ -5,9 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from projections.audit.stored import ENDED, MADE, Journal, Stored
-
-Row = tuple[Any, ...]
+from projections.audit.stored import DISCARDED, ENDED, MADE, Journal, Row, Stored
 
 _KINDS = dict(zip(MADE, ("posting", "settlement", "reversal", "hold", "void"), strict=False))
 _RELATIONS = {"settlement": "settles", "void": "voids", "reversal": "reverses"}
@@ -60,15 +58,18 @@ def _transaction(made: Stored, later: list[Stored]) -> Row:
     related: dict[str, Any] = {_RELATIONS[kind]: _related(made, kind)} if kind in _RELATIONS else {}
     status = {"transaction.held": "pending", "transaction.rejected": "rejected"}.get(made.topic, "posted")
     reversed_by: list[str] = []
-    reversed_amount = 0
+    reversed_amount, version, position = 0, made.version, made.position
     for event in later:
+        version = event.version
+        if event.topic == DISCARDED:
+            continue
+        position = event.position
         if event.topic == "transaction.reversed":
             reversed_by.append(event.data["reversed_by"])
             reversed_amount += event.data["amount"]
         else:
             status = _ENDS[event.topic]
             related |= event.data
-    last = later[-1] if later else made
     return (
         made.position,
         made.ledger,
@@ -91,8 +92,8 @@ def _transaction(made: Stored, later: list[Stored]) -> Row:
         data.get("detail"),
         made.version,
         reversed_amount,
-        last.version,
-        last.position,
+        version,
+        position,
     )
 
 
