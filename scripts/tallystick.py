@@ -11,6 +11,7 @@ COMMANDS = {
     "migrate": "scripts.migrate:migrate",
     "replay": "scripts.replay:replay",
     "keys": "scripts.keys:keys",
+    "doctor": "scripts.doctor.command:doctor",
     "bench": "scripts.bench.command:bench",
 }
 

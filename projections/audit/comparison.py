@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, Literal, NamedTuple
+from uuid import UUID
 
 from psycopg import Connection
 from psycopg.rows import tuple_row
@@ -229,11 +230,20 @@ def _sampled(table: Table, sample: Sample, rows: Sequence[Row]) -> tuple[str, di
     elif table.sampled == "ledgers":
         keys = [(ledger,) for ledger in sample.ledgers]
     else:
-        keys = [tuple(stream.split(f"/{table.sampled}/")) for stream in getattr(sample, table.sampled)]
+        keys = [tuple(stream.split(f"/{table.sampled}/", 1)) for stream in getattr(sample, table.sampled)]
+        # Streams of transactions are named by ids; one that another program named otherwise is in no table.
+        keys = [key for key in keys if table.sampled == "accounts" or _is_id(key[1])]
     columns = zip(*keys, strict=True) if keys else [() for _ in table.sampled_by]
     arrays = ", ".join(f"%({name})s::{_TYPES.get(name, 'text')}[]" for name in table.sampled_by)
     condition = f"({', '.join(table.sampled_by)}) IN (SELECT * FROM unnest({arrays}))"
     return condition, dict(zip(table.sampled_by, map(list, columns), strict=True))
+
+
+def _is_id(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False
 
 
 def _foldable(rows: Iterator[Row]) -> Iterator[Row]:
