@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
+from msgspec import convert
+
 from domain.accounts import ChangeAccount, ChangeStatus, OpenAccount
 from domain.commands import Command, Outcome
 from domain.entries import Entry
@@ -182,7 +184,7 @@ class Author:
             operation,
             self.description(),
             tuple(
-                Entry.model_validate(dict(zip(("account", "direction", "amount"), side, strict=True)))
+                convert(dict(zip(("account", "direction", "amount"), side, strict=True)), Entry)
                 for side in sides
             ),
             self.elsewhen() if self.chance.random() < 0.4 else None,
