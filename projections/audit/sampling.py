@@ -1,6 +1,7 @@
 """Choosing a sample: the streams of the newest events, and of events drawn from the whole journal by a seed."""
 
 import random
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from psycopg import Connection
@@ -9,8 +10,8 @@ from psycopg.rows import tuple_row
 from domain.journal.queries import load
 from projections.audit.stored import Sample
 
-MAX_ACCOUNT_EVENTS = 10_000
-"""An account with more events is left out of samples, which must end soon whatever they find."""
+MAX_ACCOUNT_EVENTS = 50_000
+"""How many events the accounts of a sample have together at most: a sample must end soon, however long they are."""
 
 _SQL = load("projections.audit", "audit.sql")
 
@@ -22,10 +23,21 @@ def choose(connection: Connection[Any], events: int, seed: int) -> Sample:
     """
     cursor = connection.cursor(row_factory=tuple_row)
     ((head,),) = cursor.execute(_SQL["head"]).fetchall()
-    newest = range(max(1, head - events + 1), head + 1)
-    drawn = random.Random(seed).sample(range(1, head + 1), min(events, head))
+    newest, chance = range(max(1, head - events + 1), head + 1), random.Random(seed)
+    drawn = chance.sample(range(1, head + 1), min(events, head))
     rows = cursor.execute(_SQL["streams_at"], {"positions": [*newest, *drawn]}).fetchall()
+    accounts = sorted(row for row in rows if "/accounts/" in row[0])
+    chance.shuffle(accounts)
     return Sample(
-        frozenset(s for s, length in rows if "/accounts/" in s and length <= MAX_ACCOUNT_EVENTS),
-        frozenset(s for s, _ in rows if "/transactions/" in s),
+        frozenset(_short_enough(accounts)),
+        frozenset(stream for stream, _ in rows if "/transactions/" in stream),
     )
+
+
+def _short_enough(accounts: Iterable[tuple[str, int]]) -> Iterator[str]:
+    """Return the accounts that can be taken, each with its length, until they have too many events."""
+    total = 0
+    for stream, length in accounts:
+        if total + length <= MAX_ACCOUNT_EVENTS:
+            total += length
+            yield stream

@@ -1,7 +1,7 @@
 """Events as they are stored: JSON, read with nothing of what reads them elsewhere."""
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -145,18 +145,27 @@ class Journal(NamedTuple):
         values = {"upto": self.upto, "streams": [stream]}
         return [parsed(*row) for row in cursor.execute(_SQL["streams"], values, binary=True)]
 
-    def made(self, topics: Sequence[str] = MADE) -> Iterator[tuple[Stored, list[Stored]]]:
+    def made(self) -> Iterator[tuple[Stored, list[Stored]]]:
         """Return the events that made transactions, in the order of positions, with the later ones of their streams.
 
         Of the sample, if there is one, only those of its transactions.
         """
-        streams = None if self.sample is None else sorted(self.sample.transactions)
-        rows = self._rows("made", topics=list(topics), streams=streams)
-        for _, of_one in groupby(rows, key=lambda row: row[4]):
-            first, *others = of_one
-            later = [(row[0], *row[5:]) for row in (first, *others) if row[8] is not None]
-            if first[4] not in self.without and first[4] not in self.discarded:
+        if self.sample is not None:
+            yield from sorted(self._made_of_sample(self.sample), key=lambda found: found[0].position)
+            return
+        for position, rows in groupby(self._rows("made", topics=list(MADE)), key=lambda row: row[4]):
+            first, *others = rows
+            if position not in self.without and position not in self.discarded:
+                later = ((row[0], *row[5:]) for row in (first, *others) if row[8] is not None)
                 yield parsed(*first[:5]), list(self._parsed(later))
+
+    def _made_of_sample(self, sample: Sample) -> Iterator[tuple[Stored, list[Stored]]]:
+        for _, events in groupby(self.of_streams(sample.transactions), attrgetter("stream")):
+            later = list(events)
+            while later and later[0].topic not in MADE:  # before it there may have been an acceptance
+                later.pop(0)
+            if later:
+                yield later[0], later[1:]
 
     def _read(self, query: str, **values: Any) -> Iterator[Stored]:
         return self._parsed(self._rows(query, **values))

@@ -20,14 +20,14 @@ def transactions(journal: Journal) -> Iterator[Row]:
 
 def transaction_accounts(journal: Journal) -> Iterator[Row]:
     """Return the accounts of each transaction, each once: made_position, ledger, account."""
-    for made, _ in journal.made():
+    for made in _made(journal):
         for account in sorted({entry["account"] for entry in made.data["entries"]}):
             yield (made.position, made.ledger, account)
 
 
 def transaction_metadata(journal: Journal) -> Iterator[Row]:
     """Return the metadata of each transaction: made_position, ledger, key, value."""
-    for made, _ in journal.made():
+    for made in _made(journal):
         for key, value in sorted(made.data["metadata"].items()):
             yield (made.position, made.ledger, key, value)
 
@@ -44,6 +44,13 @@ def due(journal: Journal) -> Iterator[Row]:
         elif event.topic in (*MADE, *ENDED):
             waiting.pop(key, None)
     return ((*key, *waiting[key]) for key in sorted(waiting))
+
+
+def _made(journal: Journal) -> Iterator[Stored]:
+    """Return the events that made transactions, without what came later."""
+    if journal.sample is None:
+        return (event for event in journal.of_topics(*MADE) if event.topic != DISCARDED)
+    return (made for made, _ in journal.made())
 
 
 def _concerning(journal: Journal) -> Iterator[Stored]:

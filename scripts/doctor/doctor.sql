@@ -87,7 +87,11 @@ SELECT name FROM unnest(%(names)s::text[]) AS name WHERE to_regclass(name) IS NU
 
 -- name: rebuilding
 SELECT count(*) > 0 FROM pg_stat_activity
-WHERE datname = current_database() AND application_name LIKE 'tallystick rebuild%%';
+WHERE datname = current_database() AND application_name ~ '^tallystick (rebuild|replay|filling)';
+
+-- name: refused_rebuilds
+SELECT name, version, concat_ws(': ', state, last_error, comparison) FROM rebuilds
+WHERE state IN ('differing', 'failed') AND ended_at IS NULL ORDER BY name;
 
 -- name: open_letters
 SELECT projection, stream, position, exception, message FROM dead_letters WHERE state = 'open'

@@ -31,8 +31,8 @@ class Standing(NamedTuple):
 def standing(patient: Patient) -> Iterator[Finding]:
     """Look at every version: its state, its place, its tables, and whether it advances."""
     found = _standings(patient)
-    read = {version.name for version in found if _is_read(version)}
-    for missing in sorted(PROJECTIONS.keys() - read):
+    installed = {version.name for version in found if version.state != "retired"}
+    for missing in sorted(PROJECTIONS.keys() - installed):
         yield Finding("projection_missing", f"{missing} is not installed")
     for version in found:
         yield from _standing(patient, version)
@@ -87,10 +87,6 @@ def _standings(patient: Patient) -> list[Standing]:
     return [Standing(*row) for row in patient.rows("versions")]
 
 
-def _is_read(version: Standing) -> bool:
-    return version.state not in ("rebuilding", "retired")
-
-
 def _standing(patient: Patient, version: Standing) -> Iterator[Finding]:
     if version.state == "retired":
         yield Finding("projection_retired_left", str(version))
@@ -109,13 +105,15 @@ def _standing(patient: Patient, version: Standing) -> Iterator[Finding]:
 
 
 def _rebuilds(patient: Patient, found: list[Standing]) -> Iterator[Finding]:
-    for version in found:
-        if version.state != "rebuilding":
-            continue
-        if version.last_error:
-            yield Finding("rebuild_refused", str(version), (version.last_error,))
-        elif not patient.value("rebuilding"):
-            yield Finding("rebuild_unfinished", str(version))
+    rebuilding = [version for version in found if version.state == "rebuilding"]
+    refused = {(v.name, v.version): v.last_error for v in rebuilding if v.last_error}
+    if patient.value("has_table", table="rebuilds"):
+        refused |= {(name, version): why for name, version, why in patient.rows("refused_rebuilds")}
+    for (name, version), why in refused.items():
+        yield Finding("rebuild_refused", f"version {version} of {name}", (why,))
+    waiting = [version for version in rebuilding if (version.name, version.version) not in refused]
+    if waiting and not patient.value("rebuilding"):
+        yield from (Finding("rebuild_unfinished", str(version)) for version in waiting)
 
 
 def _behind(patient: Patient, found: list[Standing]) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ import pytest
 from psycopg import Connection
 
 from domain.journal.database import Database
-from projections.audit import choose, one_instant, snapshot_differences
+from projections.audit import choose, one_instant, sampling, snapshot_differences
 from tests.ledgers import open_accounts, outcomes, running, transfer
 from tests.projecting import eventually
 
@@ -51,7 +51,9 @@ def test_a_snapshot_that_says_something_else_is_found(
 
 
 @pytest.mark.usefixtures("snapshots")
-def test_a_sample_has_the_newest_streams_and_some_drawn_by_the_seed(owner: Connection[Any]) -> None:
+def test_a_sample_has_the_newest_streams_and_some_drawn_by_the_seed(
+    owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     with one_instant(owner):
         few, again, other, all_ = (choose(owner, *given) for given in ((9, 1), (9, 1), (9, 2), (999, 1)))
         assert list(snapshot_differences(owner, few)) == []
@@ -59,6 +61,9 @@ def test_a_sample_has_the_newest_streams_and_some_drawn_by_the_seed(owner: Conne
     assert few.accounts <= all_.accounts == {f"main/accounts/{name}" for name in "abc"}
     assert len(all_.transactions) == 130
     assert few.ledgers == {"main"}
+    monkeypatch.setattr(sampling, "MAX_ACCOUNT_EVENTS", 140)
+    with one_instant(owner):
+        assert len(choose(owner, 999, 1).accounts - {"main/accounts/c"}) == 1
     owner.execute("UPDATE snapshots SET state = '{}'")
     with one_instant(owner):
         assert len(list(snapshot_differences(owner, all_))) == 2

@@ -20,7 +20,6 @@ from domain.postings import AcceptTransaction, PostTransaction
 from domain.times import instant
 from domain.transactions import Description
 from projections import install
-from projections.register import add_version, find_projection, next_version
 from scripts.doctor import installation, journal, projections, server
 from scripts.doctor.catalogue import CATALOGUE
 from scripts.doctor.command import OF_THE_INSTALLATION, OF_THE_SERVER, doctor, examinations
@@ -259,8 +258,10 @@ def test_who_falls_behind_is_told_from_who_catches_up(
 def test_a_rebuild_that_nobody_works_on_and_one_that_was_refused(
     filled: Database, owner: Connection[Any]
 ) -> None:
-    projection = find_projection("ledgers")
-    add_version(owner, projection, next_version(owner, projection), "rebuilding")
+    owner.execute("CREATE TABLE ledgers_v2 (LIKE ledgers_v1)")
+    owner.execute(
+        "INSERT INTO projection_versions (name, version, state) VALUES ('ledgers', 2, 'rebuilding')"
+    )
     assert codes(filled, projections.standing) == ["rebuild_unfinished"]
     with filled.connect("tallystick rebuild"):
         assert codes(filled, projections.standing) == []
