@@ -11,7 +11,10 @@ COMMANDS = {
     "publish": "scripts.project:publish",
     "migrate": "scripts.migrate:migrate",
     "replay": "scripts.replay:replay",
+    "projections": "scripts.projection_controls:projections",
+    "dead-letters": "scripts.dead_letters:dead_letters",
     "keys": "scripts.keys:keys",
+    "doctor": "scripts.doctor.command:doctor",
     "bench": "scripts.bench.command:bench",
 }
 

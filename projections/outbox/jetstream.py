@@ -25,11 +25,10 @@ from domain.journal.queries import load
 from domain.journal.reader import Row
 from projections.batches import hold
 from projections.outbox.messages import MEDIA_TYPE, Message, message_of
-from projections.outbox.publishing import Streaming
+from projections.outbox.publishing import NATS, Streaming
 from projections.positions import RATE_SECONDS
 from projections.rates import Rate
 
-NAME = "nats"
 WINDOW_EVENTS = 500
 POLL_SECONDS = 0.25
 STANDBY_SECONDS = 0.5
@@ -59,12 +58,12 @@ def run_jetstream(database: Database, stop: threading.Event, streaming: Streamin
     pause_seconds = FIRST_PAUSE_SECONDS
     while not stop.is_set():
         try:
-            with database.connect("tallystick nats") as connection:
+            with database.connect(f"tallystick projection {NATS}") as connection:
                 _serve(database, connection, stop, streaming)
         except psycopg.Error as error:
-            _log.warning("database out of reach", publisher=NAME, error=str(error))
+            _log.warning("database out of reach", publisher=NATS, error=str(error))
         except Exception:  # noqa: BLE001 - nothing may end the publisher
-            _log.exception("publisher failed", publisher=NAME)
+            _log.exception("publisher failed", publisher=NATS)
         stop.wait(pause_seconds)
         pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
 
@@ -72,7 +71,7 @@ def run_jetstream(database: Database, stop: threading.Event, streaming: Streamin
 def _serve(
     database: Database, connection: Connection[Any], stop: threading.Event, streaming: Streaming
 ) -> None:
-    while not hold(connection, "publish", NAME):
+    while not hold(connection, "publish", NATS):
         if stop.wait(STANDBY_SECONDS):
             return
     connection.execute(_SQL["register"])
@@ -84,7 +83,7 @@ def _serve(
             asyncio.run(follower.run())
         except (nats.errors.Error, OSError, TimeoutError, NotOurs) as error:
             reason = f"{type(error).__name__}: {error}"
-            _log.warning("publishing interrupted", publisher=NAME, error=reason)
+            _log.warning("publishing interrupted", publisher=NATS, error=reason)
             connection.execute(_SQL["record_error"], {"reason": reason})
         pause_seconds = FIRST_PAUSE_SECONDS if follower.has_published else pause_seconds
         stop.wait(pause_seconds)
@@ -183,7 +182,7 @@ class Follower:
             self.has_published = True
             self._move(position, len(messages))
         if obstacle is not None:
-            _log.error("publisher halted", publisher=NAME, position=position, reason=obstacle)
+            _log.error("publisher halted", publisher=NATS, position=position, reason=obstacle)
             self._connection.execute(_SQL["halt"], {"reason": obstacle})
         return End(position, end.sequence + len(messages))
 
