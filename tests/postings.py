@@ -77,6 +77,12 @@ def transferred(
             )
         )
     made, related = _NATURES[position % 3]
+<<<<<<< HEAD
+    given: dict[str, Any] = {"reference": "", "description": "", "metadata": {}, "fingerprint": "f"}
+    given |= {"entries": tuple(entries), "effective_at": effective_at}
+    given |= related
+    event: Posted = made(**given)
+=======
     event = made(
         reference="",
         description="",
@@ -86,6 +92,7 @@ def transferred(
         effective_at=effective_at,
         **related,
     )
+>>>>>>> throughput
     envelope = Envelope(
         recorded_at=recorded_at,
         actor="tester",
