@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from domain.accounts import Account
 from domain.aggregates import evolve
-from domain.commands import Command, Outcome, envelope_of
+from domain.commands import Command, Outcome, Read, envelope_of
 from domain.errors import BatchRejected, JournalUnavailable, LedgerError
 from domain.events import Event, Recorded, State
 from domain.journal.encoding import decode, encode_envelope, encode_event
@@ -53,6 +53,7 @@ class Decider:
         self.states: dict[str, State] = {}
         """The aggregates that are known, by stream; None for a stream without events."""
         self._changed_states: dict[str, State] | None = None
+        self._read: Read = self._read_readable
         self.position = 0
         """The position of the journal at which the cached aggregates stand."""
         self.recorded_at = EARLIEST
@@ -65,6 +66,8 @@ class Decider:
         """
         self.recorded_at = max(self._clock(), self.recorded_at)
         before = dict(zip(needed, map(self.states.__getitem__, needed), strict=True))
+        is_readable = Unreadable not in map(type, before.values())
+        self._read = self.states.__getitem__ if is_readable else self._read_readable
         rows = Rows(self.position, [], [], [], [])
         batch = Batch(before, rows, [], self.recorded_at, monotonic())
         try:
@@ -114,7 +117,7 @@ class Decider:
             self._stage(command, decision.events, batch)
         return Outcome(self.states[decision.stream], bool(decision.events), False, self.position)
 
-    def _read(self, stream: str) -> State:
+    def _read_readable(self, stream: str) -> State:
         state = self.states[stream]
         if isinstance(state, Unreadable):
             raise JournalUnavailable(state.reason)

@@ -17,7 +17,7 @@ GRACE_SECONDS = 10
 # A batch makes some hundred thousand objects and frees them all at once, without cycles: the default threshold has the
 # collector search them again and again, for a third of the time.
 COLLECT_AFTER_OBJECTS = 1_000_000
-PROJECTOR_NICENESS = 5
+PROJECTOR_NICENESS = 10
 KEPT_BYTES = 64 * 1024 * 1024
 KEPT_PIECE_BYTES = 32 * 1024 * 1024
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
