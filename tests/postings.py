@@ -77,12 +77,6 @@ def transferred(
             )
         )
     made, related = _NATURES[position % 3]
-<<<<<<< HEAD
-    given: dict[str, Any] = {"reference": "", "description": "", "metadata": {}, "fingerprint": "f"}
-    given |= {"entries": tuple(entries), "effective_at": effective_at}
-    given |= related
-    event: Posted = made(**given)
-=======
     event = made(
         reference="",
         description="",
@@ -92,7 +86,6 @@ def transferred(
         effective_at=effective_at,
         **related,
     )
->>>>>>> throughput
     envelope = Envelope(
         recorded_at=recorded_at,
         actor="tester",
