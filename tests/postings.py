@@ -77,15 +77,10 @@ def transferred(
             )
         )
     made, related = _NATURES[position % 3]
-    event = made(
-        reference="",
-        description="",
-        metadata={},
-        fingerprint="f",
-        entries=tuple(entries),
-        effective_at=effective_at,
-        **related,
-    )
+    given: dict[str, Any] = {"reference": "", "description": "", "metadata": {}, "fingerprint": "f"}
+    given |= {"entries": tuple(entries), "effective_at": effective_at}
+    given |= related
+    event: Posted = made(**given)
     envelope = Envelope(
         recorded_at=recorded_at,
         actor="tester",
