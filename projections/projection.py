@@ -33,6 +33,9 @@ class Inconsistent(Exception):
 class Projection(NamedTuple):
     """A read model. The SQL file of its name has `create_tables`, `create_indexes` and `drop_tables`.
 
+    If its rows keep the version of their stream, it has `skip` as well, which lets a row pass over an event that an
+    operator has discarded.
+
     Of `continuing` it reads only those events that are not the first of their stream.
 
     `shape` counts what its tables have looked like over the releases: whoever changes them, or what is written into
