@@ -116,4 +116,4 @@ def _account(row: TupleRow) -> Account:
     return Account._make(values)
 
 
-PROJECTION = Projection("balances", EVENTS, ("balances",), project)
+PROJECTION = Projection("balances", EVENTS, ("balances",), project, by_stream=True)

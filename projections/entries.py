@@ -172,4 +172,4 @@ def _statement_entry(row: TupleRow) -> StatementEntry:
     )
 
 
-PROJECTION = Projection("entries", POSTINGS, ("entries", "turnovers"), project, shape=2)
+PROJECTION = Projection("entries", POSTINGS, ("entries", "turnovers"), project, shape=2, by_stream=True)

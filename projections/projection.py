@@ -30,6 +30,9 @@ class Projection(NamedTuple):
 
     Of `continuing` it reads only those events that are not the first of their stream.
 
+    `by_stream` says that what an event changes does not depend on events of other streams, so that streams can be
+    projected apart and at once. Without it a rebuild takes all events in their order, in one process.
+
     `shape` counts what its tables have looked like over the releases: whoever changes them, or what is written into
     them for the same events, raises it. Each shape has a live version of its own, which releases that know this shape
     read and advance, and no others: so two releases run side by side, and a new shape is filled beside the old one.
@@ -41,6 +44,7 @@ class Projection(NamedTuple):
     project: Project
     continuing: tuple[type[Event], ...] = ()
     shape: int = 1
+    by_stream: bool = False
 
     @property
     def of_shape(self) -> str:

@@ -7,7 +7,7 @@ notifications, which can be missed, so it looks by itself as well.
 """
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
@@ -22,6 +22,7 @@ from projections.batches import Batch, Claim, advance, halt, hold, read_batch, t
 from projections.positions import RATE_SECONDS, projections_channel
 from projections.projection import Inconsistent, Projection
 from projections.rates import Rate
+from projections.rebuild import Rebuilder
 from projections.register import PROJECTIONS, install
 from projections.tail import Tail
 
@@ -63,25 +64,28 @@ class Standing(NamedTuple):
 def run_projector(
     database: Database, stop: threading.Event, projections: Iterable[Projection] = tuple(PROJECTIONS.values())
 ) -> None:
-    """Install and run projections until `stop` is set, whatever happens to the database meanwhile."""
-    _prepare(database, stop)
+    """Install projections, run them and carry out their rebuilds until `stop` is set, whatever happens meanwhile."""
+    projections = tuple(projections)
+    _prepare(database, stop, projections)
     tail = Tail()
     runners = [Runner(database, projection, stop, tail) for projection in projections]
     threads = [
         threading.Thread(target=runner.run, name=f"projection {runner.projection.name}", daemon=True)
         for runner in runners
     ]
+    rebuilder = Rebuilder(database, stop, projections)
+    threads.append(threading.Thread(target=rebuilder.run, name="rebuilds", daemon=True))
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
 
-def _prepare(database: Database, stop: threading.Event) -> None:
+def _prepare(database: Database, stop: threading.Event, projections: Collection[Projection]) -> None:
     pause_seconds = FIRST_PAUSE_SECONDS
     while not stop.is_set():
         try:
-            install(database)
+            install(database, projections)
             return
         except psycopg.Error as error:
             _log.warning("projections cannot be installed yet", error=str(error))

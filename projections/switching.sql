@@ -1,0 +1,48 @@
+-- name: durable
+SET LOCAL synchronous_commit = on;
+
+-- name: live
+SELECT version, position, state FROM projection_versions
+WHERE name = %(name)s AND shape = %(shape)s AND live;
+
+-- name: position
+-- None while parts of it are not filled yet.
+SELECT position FROM projection_versions AS v
+WHERE name = %(name)s AND version = %(version)s AND NOT EXISTS (
+    SELECT FROM rebuild_parts WHERE name = v.name AND version = v.version
+);
+
+-- name: head
+SELECT position FROM head;
+
+-- name: set_comparing
+UPDATE rebuilds SET state = 'comparing'
+WHERE name = %(name)s AND version = %(version)s AND state IN ('filling', 'comparing');
+
+-- name: lock_version
+-- The live version cannot be advanced while this is held; it can be read.
+SELECT FROM projection_versions WHERE name = %(name)s AND version = %(version)s FOR UPDATE;
+
+-- name: one_instant
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
+
+-- name: compared
+UPDATE rebuilds SET
+    compared_version = %(replaced)s, compared_position = %(position)s, comparison = %(comparison)s::jsonb,
+    state = CASE WHEN %(is_refused)s THEN 'differing' ELSE state END
+WHERE name = %(name)s AND version = %(version)s AND state = 'comparing';
+
+-- name: switched
+UPDATE rebuilds SET state = 'switched', ended_at = now(), ended_by = requested_by
+WHERE name = %(name)s AND version = %(version)s AND state = 'comparing';
+
+-- name: retire
+UPDATE projection_versions SET state = 'retired', live = false WHERE name = %(name)s AND version = %(replaced)s;
+
+-- name: promote
+UPDATE projection_versions SET state = %(state)s, live = true, runner = NULL, last_error = NULL
+WHERE name = %(name)s AND version = %(version)s;
+
+-- name: switch_older
+-- For releases that know of one live version only.
+UPDATE projections SET live_version = %(version)s WHERE name = %(name)s AND live_version = %(replaced)s;
