@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple
 
+from msgspec import json
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
-from pydantic_core import to_json
 
 from domain.times import Instant
 from domain.transactions import Kind, Status, Transaction
@@ -160,7 +160,7 @@ class _Search(NamedTuple):
             **{name: value or None for name, value in filters._asdict().items() if name != "metadata"},
             **{f"key_{number}": key for number, (key, _) in enumerate(pairs)},
             **{f"value_{number}": value for number, (_, value) in enumerate(pairs)},
-            "more_metadata": to_json(more).decode() if more else None,
+            "more_metadata": json.encode(more).decode() if more else None,
             "ledger": self.ledger,
             "limit": self.limit,
         }

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from msgspec import convert
 from psycopg import Connection, Cursor
 from psycopg.sql import SQL, Identifier
 
@@ -139,7 +140,7 @@ class Author:
             operation,
             self.description(),
             tuple(
-                Entry.model_validate(dict(zip(("account", "direction", "amount"), side, strict=True)))
+                convert(dict(zip(("account", "direction", "amount"), side, strict=True)), Entry)
                 for side in sides
             ),
             self.elsewhen() if self.chance.random() < 0.4 else None,
