@@ -2,12 +2,15 @@
 
 import gc
 import getpass
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import psycopg
+import structlog
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -79,7 +82,7 @@ def replay(
     if sum([restart, cancel, pause, resume, drop_retired]) > 1:
         raise typer.BadParameter("one of --restart, --cancel, --pause, --resume, --drop-retired is wanted")
     gc.set_threshold(COLLECT_AFTER_OBJECTS)
-    with ExitStack() as stack:
+    with _warnings_alone(), ExitStack() as stack:
         try:
             url = database_url or stack.enter_context(attached(existing(data_dir)))
             database = Database(url, schema)
@@ -108,6 +111,20 @@ def replay(
         _tell(outcome)
     if not all(outcome.switched for outcome in outcomes):
         raise typer.Exit(1)
+
+
+@contextmanager
+def _warnings_alone() -> Iterator[None]:
+    """What goes as it should is told by what is printed."""
+    former = structlog.get_config()
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+    )
+    try:
+        yield
+    finally:
+        structlog.configure(**former)
 
 
 def _chosen(names: Sequence[str], *, every: bool) -> list[str]:
