@@ -18,6 +18,8 @@ from domain.times import instant
 from projections.live import Page, Reading, read_live
 from projections.projection import Inconsistent, Projection, Queries, directed
 
+MAX_PLANNED_ONCE = 500
+
 _CONSTANT = {"asset", "normal_side", "opened_at", "opening"}
 _CHANGING = tuple(field for field in Account._fields if field not in _CONSTANT)
 _CHANGES = attrgetter(*_CHANGING)
@@ -137,7 +139,9 @@ def _change(
         None if value is None else json.encode(value).decode() for value in columns["metadata"]
     ]
     columns["expected"] = [recorded.version - 1 for recorded in first.values()]
-    found = connection.execute(queries["change"], columns, prepare=True).fetchall()
+    # To plan is a third of what a few rows cost; for many it is done anew, with the size that the table has by then.
+    is_planned_once = len(changed) <= MAX_PLANNED_ONCE
+    found = connection.execute(queries["change"], columns, prepare=is_planned_once).fetchall()
     if len(found) < len(changed):
         numbers = {number for (number,) in found}
         missed = next(event for number, event in enumerate(first.values(), start=1) if number not in numbers)

@@ -18,7 +18,12 @@ Queries = Mapping[str, str]
 """The SQL of one version of a projection, by name."""
 
 Project = Callable[[Connection[Any], Queries, Sequence[Recorded]], None]
-"""Writes what events change, given in the order of positions, within the caller's transaction."""
+"""Writes what events change, given in the order of positions, within the caller's transaction.
+
+Events of disjoint sets of streams may be written at once, by transactions that do nothing after it but commit: rows
+that they share are sums, changed last of all and in the order of their key. None waits for another but to commit, and
+never two for each other.
+"""
 
 
 class Inconsistent(Exception):
