@@ -23,10 +23,9 @@ from api.settings import Settings
 from api.writer import Writer
 from domain.journal.database import Database
 from domain.ledger import Ledger
+from domain.release import RELEASE
 from projections.positions import Waiter
 from projections.worker import Worker
-
-VERSION = "0.1.0"
 
 _DESCRIPTION = """A double-entry ledger. Amounts are whole minor units; every POST that moves money needs an
 `Idempotency-Key`, and the same request with the same key is answered the same for ever."""
@@ -71,7 +70,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = Application(
         title="Tallystick",
-        version=VERSION,
+        version=RELEASE,
         description=_DESCRIPTION,
         openapi_url=None,
         docs_url=None,

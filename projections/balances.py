@@ -13,6 +13,7 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from domain.accounts import EVENTS, Account, AccountOpened, Status, evolve
+from domain.addresses import account_stream
 from domain.events import Recorded
 from domain.times import instant
 from projections.live import Page, Reading, read_live
@@ -63,7 +64,7 @@ def list_accounts(
             directed(PROJECTION.queries(version)["list"], descending=descending), wanted, prepare=False
         ).fetchall(),
     )
-    return Page([_account(row) for row in reading.found], reading.position, reading.head)
+    return Page([_account(row) for row in reading.found], *reading[1:])
 
 
 def read_account(connection: Connection[Any], ledger: str, address: str) -> Reading[Account | None]:
@@ -73,9 +74,10 @@ def read_account(connection: Connection[Any], ledger: str, address: str) -> Read
         connection,
         PROJECTION,
         lambda cursor, version: cursor.execute(PROJECTION.queries(version)["find"], wanted).fetchone(),
+        account_stream(ledger, address),
     )
     account = None if reading.found is None else _account(reading.found)
-    return Reading(account, reading.position, reading.head)
+    return Reading(account, *reading[1:])
 
 
 def project(connection: Connection[Any], queries: Queries, events: Sequence[Recorded]) -> None:

@@ -68,6 +68,11 @@ CROSS JOIN LATERAL (
 WHERE b.ctid = found.place
 RETURNING c.number;
 
+-- name: skip
+-- An event that was discarded changes nothing but the version, after which the next one comes.
+UPDATE balances_v:version SET version = %(version)s
+WHERE ledger = %(ledger)s AND address = %(name)s AND version = %(version)s - 1;
+
 -- name: list
 -- Planned anew each time with its values, so that filters that are null vanish and a prefix is a range of the key:
 -- the characters of an address all sort below `~`.

@@ -20,7 +20,8 @@ from psycopg import Connection, errors
 
 from domain.journal.database import Database
 from domain.journal.queries import load
-from projections.batches import Batch, Part, read_stretch
+from projections.batches import Batch, Part, advance, read_stretch
+from projections.isolation import describe
 from projections.projection import Projection
 from projections.register import find_projection
 
@@ -119,12 +120,8 @@ def _advance(connection: Connection[Any], filled: Filled, batch: Batch) -> bool:
         fail(connection, filled.projection.name, filled.version, _beyond(batch))
         return False
     try:
-        with connection.transaction():
-            if not connection.execute(_SQL["advance"], filled.values(batch), prepare=True).rowcount:
-                return False
-            if batch.events:
-                queries = filled.projection.queries(filled.version)
-                filled.projection.project(connection, queries, batch.events)
+        if not advance(connection, filled, batch, 0.0, None, _SQL):
+            return False
     except (
         errors.DeadlockDetected
     ):  # with another part, on rows that streams have in common: the other goes first
@@ -146,11 +143,6 @@ def _beyond(batch: Batch) -> str:
 def fail(connection: Connection[Any], name: str, version: int, reason: str) -> None:
     """Mark a rebuild as failed, unless it was paused or cancelled meanwhile."""
     connection.execute(_SQL["fail"], {"name": name, "version": version, "reason": reason})
-
-
-def describe(error: Exception) -> str:
-    """Return an exception in words."""
-    return f"{type(error).__name__}: {error}"
 
 
 def main() -> None:

@@ -15,7 +15,13 @@ UPDATE rebuild_parts AS p SET position = %(upto)s
 FROM rebuilds AS r
 WHERE p.name = %(name)s AND p.version = %(version)s AND p.number = %(number)s
 AND p.position = %(after)s AND p.runner = %(runner)s
-AND r.name = p.name AND r.version = p.version AND r.state = 'filling';
+AND r.name = p.name AND r.version = p.version AND r.state = 'filling'
+RETURNING (SELECT held_streams FROM projection_versions AS v WHERE v.name = p.name AND v.version = p.version);
+
+-- name: stop
+-- In the transaction that has moved the position too far.
+UPDATE rebuild_parts SET position = %(upto)s
+WHERE name = %(name)s AND version = %(version)s AND number = %(number)s;
 
 -- name: fail
 UPDATE rebuilds SET state = 'failed', last_error = %(reason)s

@@ -33,6 +33,9 @@ class Inconsistent(Exception):
 class Projection(NamedTuple):
     """A read model. The SQL file of its name has `create_tables` and `create_indexes`.
 
+    If its rows keep the version of their stream, it has `skip` as well, which lets a row pass over an event that an
+    operator has discarded.
+
     Of `continuing` it reads only those events that are not the first of their stream.
 
     `by_stream` says that what an event changes does not depend on events of other streams, so that streams can be

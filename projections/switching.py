@@ -19,7 +19,8 @@ from domain.journal.database import Database
 from domain.journal.queries import load
 from projections.batches import Claim, advance, read_batch, take_over
 from projections.comparison import Comparison, compare
-from projections.filling import describe, fail
+from projections.filling import fail
+from projections.isolation import describe
 from projections.positions import RATE_SECONDS
 from projections.projection import Projection
 from projections.rates import Rate

@@ -11,6 +11,7 @@ from msgspec import json
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
+from domain.addresses import account_stream
 from domain.times import Instant
 from domain.transactions import Kind, Status, Transaction
 from projections.live import Page, read_live
@@ -75,8 +76,9 @@ def list_transactions(
         lambda cursor, version: _Search(
             cursor, PROJECTION.queries(version), ledger, filters, limit, descending
         ).found(after),
+        account_stream(ledger, filters.account) if filters.account else None,
     )
-    return Page(reading.found, reading.position, reading.head)
+    return Page(reading.found, *reading[1:])
 
 
 class _Search(NamedTuple):

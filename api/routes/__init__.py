@@ -7,6 +7,7 @@ from api.routes import (
     account_status,
     accounts,
     balances,
+    dead_letters,
     entries,
     health,
     keys,
@@ -31,6 +32,7 @@ ENDPOINTS = [
     *ledgers.ENDPOINTS,
     *keys.ENDPOINTS,
     *projections.ENDPOINTS,
+    *dead_letters.ENDPOINTS,
     *health.ENDPOINTS,
     *pages.ENDPOINTS,
 ]
