@@ -48,7 +48,7 @@ class Rebuild(NamedTuple):
     `position` of `target` are projected; the target is where the live version stands, which goes on, or the head of the
     journal where this release has no other version. `accept_difference` says why it is to replace the live version
     even if they differ. `replaced_version` is the one compared with, null if there was none or it was not compared
-    yet; both stood at `compared_position`.
+    yet; both stood at `compared_position`. `difference_expected` says why they can be expected to differ, if they can.
     """
 
     name: str
@@ -60,6 +60,8 @@ class Rebuild(NamedTuple):
     requested_at: datetime
     accept_difference: str | None
     accepted_by: str | None
+    controlled_by: str | None
+    control_reason: str | None
     started_at: datetime | None
     position: int
     target: int
@@ -67,9 +69,9 @@ class Rebuild(NamedTuple):
     last_error: str | None
     replaced_version: int | None
     compared_position: int | None
+    difference_expected: str | None
     comparisons: tuple[Comparison, ...]
     ended_at: datetime | None
-    ended_by: str | None
 
     @property
     def switched(self) -> bool:
@@ -112,7 +114,7 @@ def request_rebuild(
                 connection.execute(_SQL["accept"], accepted)
         else:
             if current:
-                _end(connection, current, actor)
+                _end(connection, current, actor, reason)
             _add(connection, projection, actor, reason, accept_difference)
         found = current_rebuild(connection, name)
     assert found is not None
@@ -133,7 +135,7 @@ def _add(
     add_rebuild(connection, projection, version, actor, reason, accept_difference)
 
 
-def cancel_rebuild(connection: Connection[Any], name: str, actor: str) -> None:
+def cancel_rebuild(connection: Connection[Any], name: str, actor: str, reason: str | None = None) -> None:
     """End a rebuild that is not ended, whatever its state; its tables are dropped by whoever carries out rebuilds.
 
     Where there is none, that is what was asked for. Raises `ProjectionNotFound`, then `RebuildNeeded` if the release
@@ -147,27 +149,33 @@ def cancel_rebuild(connection: Connection[Any], name: str, actor: str) -> None:
             return
         if current.version == live_version(connection, find_projection(name)):
             raise RebuildNeeded
-        _end(connection, current, actor)
+        _end(connection, current, actor, reason)
     _log.info("rebuild cancelled", projection=name, version=current.version, actor=actor)
 
 
-def _end(connection: Connection[Any], rebuild: Rebuild, actor: str) -> None:
-    if connection.execute(_SQL["end"], {**_named(rebuild), "actor": actor}).rowcount:
+def _end(connection: Connection[Any], rebuild: Rebuild, actor: str, reason: str | None) -> None:
+    wanted = {**_named(rebuild), "actor": actor, "reason": reason}
+    if connection.execute(_SQL["end"], wanted).rowcount:
         connection.execute(_SQL["retire"], _named(rebuild))
 
 
-def pause_rebuild(connection: Connection[Any], name: str) -> None:
+def pause_rebuild(connection: Connection[Any], name: str, actor: str, reason: str | None = None) -> None:
     """Keep a rebuild where it is. Again is as once. Raises `ProjectionNotFound`, then `RebuildNotUnderWay`."""
-    _set_state(connection, name, "paused", UNDER_WAY)
+    _set_state(connection, name, "paused", UNDER_WAY, actor, reason)
 
 
-def resume_rebuild(connection: Connection[Any], name: str) -> None:
+def resume_rebuild(connection: Connection[Any], name: str, actor: str, reason: str | None = None) -> None:
     """Let a paused rebuild go on where it is. Again is as once. Raises as `pause_rebuild` does."""
-    _set_state(connection, name, "requested", PAUSED)
+    _set_state(connection, name, "requested", PAUSED, actor, reason)
 
 
 def _set_state(
-    connection: Connection[Any], name: str, state: RebuildState, former: Collection[RebuildState]
+    connection: Connection[Any],
+    name: str,
+    state: RebuildState,
+    former: Collection[RebuildState],
+    actor: str,
+    reason: str | None,
 ) -> None:
     find_projection(name)
     with connection.transaction():
@@ -175,9 +183,9 @@ def _set_state(
         current = current_rebuild(connection, name)
         if current is None or current.state not in UNDER_WAY + PAUSED:
             raise RebuildNotUnderWay
-        wanted = {**_named(current), "state": state, "from": list(former)}
-        connection.execute(_SQL["set_state"], wanted)
-    _log.info("rebuild controlled", projection=name, version=current.version, state=state)
+        wanted = {"state": state, "from": list(former), "actor": actor, "reason": reason}
+        connection.execute(_SQL["set_state"], {**_named(current), **wanted})
+    _log.info("rebuild controlled", projection=name, version=current.version, state=state, actor=actor)
 
 
 def drop_cancelled(connection: Connection[Any]) -> None:
@@ -216,9 +224,9 @@ def _rebuilds(
 
 
 def _rebuild(row: TupleRow) -> Rebuild:
-    *before, comparison, ended_at, ended_by = row
+    *before, comparison, ended_at = row
     compared = tuple(Comparison.of(members) for members in from_json(comparison or "[]"))
-    return Rebuild._make([*before, compared, ended_at, ended_by])
+    return Rebuild._make([*before, compared, ended_at])
 
 
 def _named(rebuild: Rebuild) -> dict[str, Any]:

@@ -7,11 +7,11 @@ SELECT FROM projections WHERE name = %(name)s FOR NO KEY UPDATE;
 -- that is live itself, since there is no other of its shape, the head of the journal. The rate fades when nothing is
 -- advanced, as that of a projection does.
 r.name, r.version, r.shape, r.state, r.reason, r.requested_by, r.requested_at, r.accept_difference, r.accepted_by,
-r.started_at, coalesce(parts.position, v.position, 0), coalesce(live.position, head.position),
+r.controlled_by, r.control_reason, r.started_at, coalesce(parts.position, v.position, 0), coalesce(live.position, head.position),
 r.rate_events_per_second * exp(
     -least(greatest(extract(epoch FROM now() - r.measured_at), 0), 100) / %(rate_seconds)s
 )::double precision,
-r.last_error, r.compared_version, r.compared_position, r.comparison::text, r.ended_at, r.ended_by;
+r.last_error, r.compared_version, r.compared_position, r.difference_expected, r.comparison::text, r.ended_at;
 
 -- name: of_versions
 -- The rebuilds that are not ended of the shapes asked for; with a version, that one alone, ended or not.
@@ -36,11 +36,13 @@ UPDATE rebuilds SET
 WHERE name = %(name)s AND version = %(version)s;
 
 -- name: set_state
-UPDATE rebuilds SET state = %(state)s, last_error = NULL
+UPDATE rebuilds SET
+    state = %(state)s, last_error = NULL, controlled_by = %(actor)s, control_reason = %(reason)s
 WHERE name = %(name)s AND version = %(version)s AND state = ANY(%(from)s);
 
 -- name: end
-UPDATE rebuilds SET state = 'cancelled', ended_at = now(), ended_by = %(actor)s
+UPDATE rebuilds SET
+    state = 'cancelled', ended_at = now(), controlled_by = %(actor)s, control_reason = %(reason)s
 WHERE name = %(name)s AND version = %(version)s AND ended_at IS NULL;
 
 -- name: retire

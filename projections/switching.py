@@ -136,7 +136,8 @@ class Switching:
                     raise Interrupted
                 pinned.close()
                 found = compare(self._connection, self._projection, live.version, self._version)
-        return self._record(live, found)
+                expected = self._expected(live)
+        return self._record(live, found, expected)
 
     def _pin_live(self, pinned: ExitStack) -> None:
         """Keep the live version where it is until the stack is closed."""
@@ -144,7 +145,14 @@ class Switching:
         pinned.enter_context(connection.transaction())
         connection.execute(_SQL["lock_version"], {**self._named, "version": self._live().version})
 
-    def _record(self, live: Live, found: list[Comparison]) -> bool:
+    def _expected(self, live: Live) -> str | None:
+        """Return why the versions can be expected to differ: dead letters of either, which the other may not have."""
+        wanted = {**self._named, "live": live.version}
+        letters = self._connection.execute(_SQL["letters"], wanted).fetchall()
+        lacking = [f"version {version} lacks what {count} dead letters hold" for version, count in letters]
+        return " and ".join(lacking) or None
+
+    def _record(self, live: Live, found: list[Comparison], expected: str | None) -> bool:
         rebuild = find_rebuild(self._connection, self._projection.name, self._version)
         is_equal = all(comparison.equal for comparison in found)
         is_refused = not is_equal and rebuild.accept_difference is None
@@ -153,6 +161,7 @@ class Switching:
             replaced=live.version,
             position=live.position,
             comparison=to_json([comparison._asdict() for comparison in found]).decode(),
+            expected=None if is_equal else expected,
             is_refused=is_refused,
         )
         if not recorded:

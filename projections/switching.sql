@@ -29,11 +29,18 @@ SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
 -- name: compared
 UPDATE rebuilds SET
     compared_version = %(replaced)s, compared_position = %(position)s, comparison = %(comparison)s::jsonb,
+    difference_expected = %(expected)s,
     state = CASE WHEN %(is_refused)s THEN 'differing' ELSE state END
 WHERE name = %(name)s AND version = %(version)s AND state = 'comparing';
 
+-- name: letters
+-- What the versions lack, each by its own dead letters: events that were discarded, and streams that are held.
+SELECT projection_version, count(*) FROM dead_letters
+WHERE projection = %(name)s AND projection_version IN (%(live)s, %(version)s) AND state IN ('open', 'discarded')
+GROUP BY projection_version ORDER BY projection_version;
+
 -- name: switched
-UPDATE rebuilds SET state = 'switched', ended_at = now(), ended_by = requested_by
+UPDATE rebuilds SET state = 'switched', ended_at = now()
 WHERE name = %(name)s AND version = %(version)s AND state = 'comparing';
 
 -- name: retire

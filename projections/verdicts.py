@@ -122,7 +122,8 @@ def _decide(
 def _hold_still(connection: Connection[Any], letter: DeadLetter) -> tuple[DeadLetter, int]:
     """Lock the version of a letter; return the letter as it is now, and where the version stands.
 
-    Raises `JournalUnavailable` if the letter is open and the tables of the version are another release's.
+    Raises `JournalUnavailable` if the letter is open and the tables of the version are another release's, or are still
+    filled in parts.
     """
     wanted = {"projection": letter.projection, "version": letter.projection_version}
     cursor = connection.cursor(row_factory=tuple_row)
@@ -130,9 +131,11 @@ def _hold_still(connection: Connection[Any], letter: DeadLetter) -> tuple[DeadLe
     letter = find_letter(connection, letter.id)
     if row is None:  # dropped, and its letters were closed with it
         return letter, 0
-    position, shape = row
+    position, shape, is_in_parts = row
     if letter.state == "open" and shape != find_projection(letter.projection).shape:
         raise JournalUnavailable("another_release")
+    if letter.state == "open" and is_in_parts:
+        raise JournalUnavailable("rebuilding")
     return letter, position
 
 

@@ -91,11 +91,11 @@ def replay(
                 _drop_retired(database, chosen)
                 return
             if restart or cancel:
-                _cancel(database, chosen)
+                _control(database, chosen, cancel_rebuild, reason, "No rebuild of {} is under way.")
             if pause:
-                _each(database, chosen, pause_rebuild, "Paused the rebuild of {}.")
+                _control(database, chosen, pause_rebuild, reason, "The rebuild of {} is paused.")
             if resume:
-                _each(database, chosen, resume_rebuild, "The rebuild of {} goes on.")
+                _control(database, chosen, resume_rebuild, reason, "The rebuild of {} goes on.")
             if cancel or pause:
                 return
             outcomes = _rebuild(database, chosen, reason, accept_difference, workers)
@@ -153,21 +153,14 @@ def _actor() -> str:
         return "terminal"
 
 
-def _cancel(database: Database, names: Sequence[str]) -> None:
-    with database.connect("tallystick replay") as connection:
-        for name in names:
-            cancel_rebuild(connection, name, _actor())
-            _say(f"No rebuild of {name} is under way.")
-        drop_cancelled(connection)
-
-
-def _each(
-    database: Database, names: Sequence[str], act: Callable[[psycopg.Connection, str], None], words: str
+def _control(
+    database: Database, names: Sequence[str], act: Callable[..., None], reason: str | None, words: str
 ) -> None:
     with database.connect("tallystick replay") as connection:
         for name in names:
-            act(connection, name)
+            act(connection, name, _actor(), reason)
             _say(words.format(name))
+        drop_cancelled(connection)
 
 
 def _drop_retired(database: Database, names: Sequence[str]) -> None:
@@ -232,6 +225,8 @@ def _tell(outcome: Rebuild) -> None:
         _say(f"Compared at position {outcome.compared_position}, where both versions stood:")
         for comparison in outcome.comparisons:
             _say(f"- {comparison}")
+    if outcome.difference_expected:
+        _say(f"A difference can be expected: {outcome.difference_expected}.")
     _say(_verdict(outcome))
 
 
@@ -255,4 +250,4 @@ def _verdict(outcome: Rebuild) -> str:
             return f"Not switched: version {version} of {name} has failed: {outcome.last_error}."
         case "paused":
             return f"The rebuild of {name} is paused at {outcome.position}: replay again with --resume."
-    return f"The rebuild of {name} was cancelled by {outcome.ended_by}."
+    return f"The rebuild of {name} was cancelled by {outcome.controlled_by}."

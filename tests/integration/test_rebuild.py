@@ -403,7 +403,7 @@ def test_a_rebuild_that_is_cancelled_leaves_nothing(
         gate.open()
         eventually(lambda: tables(owner, "entries") == ["entries_v1"])
         ended = find_rebuild(service, "entries", asked.version)
-        assert (ended.state, ended.ended_by, current_rebuild(service, "entries")) == (
+        assert (ended.state, ended.controlled_by, current_rebuild(service, "entries")) == (
             "cancelled",
             "another",
             None,
@@ -421,12 +421,12 @@ def test_a_rebuild_that_is_paused_goes_on_from_where_it_is_though_nothing_of_it_
     gate = Gate(monkeypatch, 100)
     for act in (pause_rebuild, resume_rebuild):
         with pytest.raises(RebuildNotUnderWay):
-            act(service, "entries")
+            act(service, "entries", "tester")
     with rebuilding(database):
         asked = request_rebuild(service, "entries", "tester")
         assert gate.reached.wait(60)
         for _ in range(2):
-            pause_rebuild(service, "entries")
+            pause_rebuild(service, "entries", "tester")
         gate.open()
     paused = find_rebuild(service, "entries", asked.version)
     assert (paused.state, paused.position, paused.seconds_left) == ("paused", 100, None)

@@ -35,6 +35,9 @@ CREATE TABLE rebuilds (
     -- why the new version is wanted though it differs, and who says so
     accept_difference text,
     accepted_by text,
+    -- who last paused, resumed or cancelled it, and why
+    controlled_by text,
+    control_reason text,
     started_at timestamptz,
     rate_events_per_second double precision NOT NULL DEFAULT 0,
     measured_at timestamptz NOT NULL DEFAULT now(),
@@ -43,8 +46,9 @@ CREATE TABLE rebuilds (
     compared_version int,
     compared_position bigint,
     comparison jsonb,
+    -- why they can be expected to differ, if they can
+    difference_expected text,
     ended_at timestamptz,
-    ended_by text,
     PRIMARY KEY (name, version)
 ) WITH (fillfactor = 50);  -- updated about twice a second while it is under way
 
