@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
@@ -25,7 +25,6 @@ from projections.positions import RATE_SECONDS
 from projections.projection import Projection
 from projections.rates import Rate
 from projections.rebuilds import Rebuild, find_rebuild
-from projections.register import find_projection
 
 SHORT_EVENTS = 20_000
 """A journal up to so long is filled from where it is asked for: starting processes would take longer."""
@@ -118,6 +117,7 @@ class Division(NamedTuple):
 def fill_together(
     database: Database,
     connection: Connection[Any],
+    projections: Mapping[str, Projection],
     rebuilds: Sequence[Rebuild],
     workers: int,
     look: Callable[[], bool],
@@ -129,12 +129,13 @@ def fill_together(
     """
     divided: dict[Division, list[Rebuild]] = defaultdict(list)
     for rebuild in rebuilds:
-        if division := _divide(connection, rebuild, workers):
+        parts = workers if projections[rebuild.name].by_stream else 1
+        if division := _divide(connection, rebuild, parts):
             divided[division].append(rebuild)
     crews = []
     try:
         for division, together in divided.items():
-            versions = [(find_projection(rebuild.name), rebuild.version) for rebuild in together]
+            versions = [(projections[rebuild.name], rebuild.version) for rebuild in together]
             if division.upto <= SHORT_EVENTS:
                 for number in range(division.parts):
                     fill(connection, versions, number, look)
@@ -148,10 +149,9 @@ def fill_together(
         connection.execute(_SQL["unite"], _named(rebuild))
 
 
-def _divide(connection: Connection[Any], rebuild: Rebuild, workers: int) -> Division | None:
+def _divide(connection: Connection[Any], rebuild: Rebuild, parts: int) -> Division | None:
     """Return how a version is divided, None if it is filled already. One is divided that nothing is in yet."""
-    is_long = rebuild.target > SHORT_EVENTS
-    parts = workers if is_long and find_projection(rebuild.name).by_stream else 1
+    parts = parts if rebuild.target > SHORT_EVENTS else 1
     if rebuild.target:
         connection.execute(_SQL["divide"], {**_named(rebuild), "parts": parts, "upto": rebuild.target})
     count, upto = connection.execute(_SQL["divided"], _named(rebuild)).fetchone() or (0, 0)

@@ -7,7 +7,7 @@ advanced all the while.
 
 import os
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from time import monotonic, sleep
@@ -56,17 +56,18 @@ class Rebuilder:
         self,
         database: Database,
         stop: threading.Event,
-        projections: Collection[Projection] = tuple(PROJECTIONS.values()),
+        projections: Collection[Projection] | None = None,
         workers: int | None = None,
         patience_seconds: float = 0.0,
     ) -> None:
-        """`workers` is into how many parts long ones are divided, as many as there are cores unless it is given.
+        """All projections, unless some are given. `workers` is into how many parts long ones are divided, as many as there are cores unless it is given.
 
         A rebuild is left to others for `patience_seconds` after the start.
         """
         self._database = database
         self._stop = stop
-        self._projections = projections
+        chosen = PROJECTIONS.values() if projections is None else projections
+        self._known = {projection.name: projection for projection in chosen}
         self._workers = workers or len(os.sched_getaffinity(0))
         self._not_before = monotonic() + patience_seconds
 
@@ -91,14 +92,16 @@ class Rebuilder:
         while not self._stop.is_set():
             busy = {name for group in groups for name in group.names()}
             for name in held - busy:
-                connection.execute(_SQL["release"], {"purpose": "rebuild", "name": _of_shape(name)})
+                connection.execute(
+                    _SQL["release"], {"purpose": "rebuild", "name": self._known[name].of_shape}
+                )
             held &= busy
             groups[:] = [group for group in groups if group.names()]
-            if not is_installed(connection, self._projections):
-                install(self._database, self._projections)
+            if not is_installed(connection, self._known.values()):
+                install(self._database, self._known.values())
             if monotonic() >= self._not_before and (taken := self._take(connection, held)):
                 held |= {rebuild.name for rebuild in taken}
-                groups.append(Group(self._database, taken, self._workers))
+                groups.append(Group(self._database, self._known, taken, self._workers))
             drop_cancelled(connection)
             self._stop.wait(LOOK_SECONDS)
 
@@ -106,18 +109,25 @@ class Rebuilder:
         """Take the places that are free of rebuilds that are to be carried out."""
         return [
             rebuild
-            for rebuild in current_rebuilds(connection, self._projections)
+            for rebuild in current_rebuilds(connection, self._known.values())
             if rebuild.state in UNDER_WAY
             and rebuild.name not in held
-            and hold(connection, "rebuild", _of_shape(rebuild.name))
+            and hold(connection, "rebuild", self._known[rebuild.name].of_shape)
         ]
 
 
 class Group:
     """Carries out rebuilds that were found at the same time, in threads of its own: they are filled together."""
 
-    def __init__(self, database: Database, rebuilds: Sequence[Rebuild], workers: int) -> None:
+    def __init__(
+        self,
+        database: Database,
+        known: Mapping[str, Projection],
+        rebuilds: Sequence[Rebuild],
+        workers: int,
+    ) -> None:
         self._database = database
+        self._known = known
         self._workers = workers
         self._ending = threading.Event()
         self._connections: set[Connection[Any]] = set()
@@ -162,7 +172,8 @@ class Group:
             self._leave(connection)
             return self._go_on() and bool(self._rebuilds)
 
-        fill_together(self._database, connection, tuple(self._rebuilds.values()), self._workers, look)
+        rebuilds = tuple(self._rebuilds.values())
+        fill_together(self._database, connection, self._known, rebuilds, self._workers, look)
         self._leave(connection)
 
     def _leave(self, connection: Connection[Any]) -> None:
@@ -174,9 +185,7 @@ class Group:
     def _finish(self, rebuild: Rebuild) -> None:
         try:
             with self._connect() as connection:
-                Switching(
-                    self._database, connection, find_projection(rebuild.name), rebuild, self._go_on
-                ).run()
+                Switching(self._database, connection, self._known[rebuild.name], rebuild, self._go_on).run()
         except Interrupted:
             pass
         except Exception as error:  # noqa: BLE001
@@ -236,7 +245,7 @@ def rebuild(database: Database, name: str, **options: Any) -> Rebuild:
 @contextmanager
 def rebuilding(
     database: Database,
-    projections: Collection[Projection] = tuple(PROJECTIONS.values()),
+    projections: Collection[Projection] | None = None,
     workers: int | None = None,
     patience_seconds: float = 0.0,
 ) -> Iterator[None]:
@@ -250,7 +259,3 @@ def rebuilding(
     finally:
         stop.set()
         thread.join()
-
-
-def _of_shape(name: str) -> str:
-    return find_projection(name).of_shape

@@ -211,7 +211,7 @@ def current_rebuilds(
 
 
 def find_rebuild(connection: Connection[Any], name: str, version: int) -> Rebuild:
-    """Return one rebuild in this release's shape, also if it is ended; raise `ProjectionNotFound`, `LookupError`."""
+    """Return one rebuild, also if it is ended; raise `ProjectionNotFound`, and `LookupError` if there is none."""
     return _rebuilds(connection, [find_projection(name)], version)[0]
 
 

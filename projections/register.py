@@ -29,8 +29,8 @@ _SQL = load("projections", "register.sql")
 _log = structlog.get_logger(__name__)
 
 
-def install(database: Database, projections: Iterable[Projection] = tuple(PROJECTIONS.values())) -> None:
-    """Register projections and see that each has a live version of the shape that this release knows.
+def install(database: Database, projections: Iterable[Projection] | None = None) -> None:
+    """Register projections, all unless some are given, and see that each has a live version of the shape that this release knows.
 
     Where there is none, one is made, and a rebuild asked for that fills it: until then it is not read. Versions of
     other shapes are left to the releases that know them. Safe when many processes do so at once. Raises
@@ -39,7 +39,7 @@ def install(database: Database, projections: Iterable[Projection] = tuple(PROJEC
     """
     with database.connect("tallystick install") as connection, connection.transaction():
         connection.execute(_SQL["lock_installation"])
-        for projection in projections:
+        for projection in PROJECTIONS.values() if projections is None else projections:
             connection.execute(_SQL["register"], {"name": projection.name})
             version = live_version(connection, projection)
             if version is None:

@@ -41,9 +41,10 @@ class ComparisonBody(TypedDict):
 class RebuildBody(TypedDict):
     """A version that is being made: how far it is, at what rate, how long it still takes.
 
-    `controlled_by` is who paused or resumed it last. `position` of `target` are projected: where the live version stands now, or the head of the journal where this
-    release has none. A `differing` one was compared with the live version and found not to be equal: it is kept for
-    inspection until it is accepted, asked for anew or cancelled. `comparison` is null as long as nothing was compared.
+    `controlled_by` is who paused or resumed it last. `position` of `target` are projected: where the live version is
+    now, or the head of the journal where this release has none. A `differing` one was compared with the live version
+    and found not to be equal: it is kept for inspection until it is accepted, asked for anew or cancelled. `comparison`
+    is null as long as nothing was compared.
     """
 
     version: int

@@ -47,6 +47,12 @@ A, B = account_stream("main", "a"), account_stream("main", "b")
 UNREADABLE = b'{"class_version":1,"correlation_id":"c-7","actor":"shop","data":{"odd":true}}'
 
 
+@pytest.fixture(autouse=True)
+def installed(database: Database) -> None:
+    """Projections that follow the journal from its beginning."""
+    projections.install(database)
+
+
 def sole_letter(connection: Connection[Any], **filters: Any) -> DeadLetter:
     (letter,) = list_letters(connection, **filters)
     return letter
