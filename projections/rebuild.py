@@ -60,9 +60,8 @@ class Rebuilder:
         workers: int | None = None,
         patience_seconds: float = 0.0,
     ) -> None:
-        """All projections, unless some are given. `workers` is into how many parts long ones are divided, as many as there are cores unless it is given.
-
-        A rebuild is left to others for `patience_seconds` after the start.
+        """All projections, unless some are given. `workers` is into how many parts long ones are divided, as many as
+        there are cores unless it is given. A rebuild is left to others for `patience_seconds` after the start.
         """
         self._database = database
         self._stop = stop

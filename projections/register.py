@@ -30,7 +30,7 @@ _log = structlog.get_logger(__name__)
 
 
 def install(database: Database, projections: Iterable[Projection] | None = None) -> None:
-    """Register projections, all unless some are given, and see that each has a live version of the shape that this release knows.
+    """Register projections, all unless some are given, and see that each has a live version of its shape.
 
     Where there is none, one is made, and a rebuild asked for that fills it: until then it is not read. Versions of
     other shapes are left to the releases that know them. Safe when many processes do so at once. Raises
