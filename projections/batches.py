@@ -3,7 +3,7 @@
 A batch is read and folded in memory, and written in the transaction that moves the position, by
 compare-and-set. A runner whose version was paused, replaced or taken over meanwhile changes nothing.
 
-A batch that cannot be written is tried `ATTEMPTS` times within about a fifth of a second, so that what passes is not
+A batch that cannot be written is tried `ATTEMPTS` times within about an eighth of a second, so that what passes is not
 taken for the fault of an event. In the last attempt the poison events become dead letters and all others are written.
 """
 
@@ -23,7 +23,7 @@ from projections.dead_letters import MAX_HELD_STREAMS, held_streams, write_aroun
 from projections.isolation import POISON, Full, describe
 from projections.projection import Projection, Queries
 
-PAUSES_SECONDS = (0.05, 0.15)
+PAUSES_SECONDS = (0.03, 0.1)
 ATTEMPTS = len(PAUSES_SECONDS) + 1
 """How often an event is tried before it is set aside."""
 

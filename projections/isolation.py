@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import psycopg
+from msgspec import MsgspecError
 
 from domain.events import Recorded
 from domain.journal.encoding import UnreadableEvent
@@ -21,7 +22,8 @@ POISON = (
     psycopg.IntegrityError,
     psycopg.DataError,
     psycopg.errors.ProgramLimitExceeded,
-    # What folding raises for events in an order, or with contents, that no release of this project has written.
+    # What decoding and folding raise for events in an order, or with contents, that no release of this project writes.
+    MsgspecError,
     ValueError,
     TypeError,
     LookupError,

@@ -15,7 +15,7 @@ from psycopg import Connection
 from psycopg.rows import tuple_row
 
 from domain.addresses import ledger_of, name_of
-from domain.errors import DeadLetterClosed, JournalUnavailable
+from domain.errors import DeadLetterClosed, JournalUnavailable, ProjectionBehind
 from domain.events import Context, Recorded
 from domain.journal.encoding import NewerVersion, UnreadableEvent, decode
 from domain.journal.queries import load
@@ -76,7 +76,8 @@ def retry(connection: Connection[Any], id: UUID, by: Context, reason: str = "") 
 
     If it fails again the letter stays open, with one more attempt and the new reason. If a later event fails, what came
     before that is applied, and a letter of its own holds the rest. A letter that is resolved is returned as it is.
-    Raises `DeadLetterNotFound`, `DeadLetterClosed`, and `JournalUnavailable` if another release must do it.
+    Raises `DeadLetterNotFound`, `ProjectionBehind` while that version is being rebuilt, `JournalUnavailable` if another
+    release must do it, and `DeadLetterClosed`.
     """
     return _decide(connection, id, "resolved", by, reason)
 
@@ -122,8 +123,8 @@ def _decide(
 def _hold_still(connection: Connection[Any], letter: DeadLetter) -> tuple[DeadLetter, int]:
     """Lock the version of a letter; return the letter as it is now, and where the version stands.
 
-    Raises `JournalUnavailable` if the letter is open and the tables of the version are another release's, or are still
-    filled in parts.
+    If the letter is open, raises `ProjectionBehind` while the version is being rebuilt, by several processes perhaps,
+    and `JournalUnavailable` if its tables are another release's.
     """
     wanted = {"projection": letter.projection, "version": letter.projection_version}
     cursor = connection.cursor(row_factory=tuple_row)
@@ -131,11 +132,12 @@ def _hold_still(connection: Connection[Any], letter: DeadLetter) -> tuple[DeadLe
     letter = find_letter(connection, letter.id)
     if row is None:  # dropped, and its letters were closed with it
         return letter, 0
-    position, shape, is_in_parts = row
-    if letter.state == "open" and shape != find_projection(letter.projection).shape:
-        raise JournalUnavailable("another_release")
-    if letter.state == "open" and is_in_parts:
-        raise JournalUnavailable("rebuilding")
+    position, shape, state, head = row
+    if letter.state == "open":
+        if state == "rebuilding":
+            raise ProjectionBehind(position, head, state)
+        if shape != find_projection(letter.projection).shape:
+            raise JournalUnavailable("another_release")
     return letter, position
 
 

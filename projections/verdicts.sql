@@ -1,10 +1,7 @@
 -- name: lock_version
--- As every advance does first: nobody moves the version meanwhile, and where it stands the stream is handed back. While
--- parts of it are being filled it stands nowhere.
-SELECT v.position, v.shape, EXISTS (
-    SELECT FROM rebuild_parts WHERE name = v.name AND version = v.version
-)
-FROM projection_versions AS v WHERE v.name = %(projection)s AND v.version = %(version)s FOR UPDATE;
+-- As every advance does first: nobody moves the version meanwhile, and where it stands the stream is handed back.
+SELECT v.position, v.shape, v.state, head.position FROM projection_versions AS v CROSS JOIN head
+WHERE v.name = %(projection)s AND v.version = %(version)s FOR UPDATE OF v;
 
 -- name: held_events
 -- By the key of the journal, a part of the stream at a time: the events that the projection reads and has passed by.

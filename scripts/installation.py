@@ -4,6 +4,7 @@ Whoever reaches the database may do anything, so no key is asked for.
 """
 
 import getpass
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Annotated, Any
 from uuid import uuid4
 
 import psycopg
+import structlog
 import typer
 from psycopg import Connection
 
@@ -28,6 +30,8 @@ def service_connection(
     command: str, database_url: str | None, data_dir: Path | None, schema: str | None
 ) -> Iterator[Connection[Any]]:
     """A connection with the rights of the service; where there is none to be had, says why and exits 1."""
+    # Standard output is the command's own, whatever is logged meanwhile.
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     settings = settings_or_exit(database_url=database_url, data_dir=data_dir, schema_=schema)
     if not settings.database_url:
         existing(settings.data_dir)

@@ -18,7 +18,7 @@ from api.schemas.dead_letters import (
     Retrying,
     dead_letter_body,
 )
-from domain.errors import DeadLetterClosed, DeadLetterNotFound
+from domain.errors import DeadLetterClosed, DeadLetterNotFound, ProjectionBehind
 from projections.dead_letters import find_letter, list_letters
 from projections.verdicts import discard, retry
 
@@ -48,7 +48,8 @@ async def retry_dead_letter(asked: Asked[NoQuery, Retrying]) -> Answer:
     """Apply the event, and in order all that is held behind it: all of that or nothing. The answer tells which.
 
     If it fails again, the letter is still `open`, with one more attempt and the new reason. If a later event fails, the
-    letter is `resolved` and `followed_by` another. A letter that is resolved is answered as it is.
+    letter is `resolved` and `followed_by` another. A letter that is resolved is answered as it is. One of a version
+    that is being rebuilt can be decided once that is live.
     """
     decide = partial(retry, id=_id(asked), by=asked.context, reason=asked.body.reason)
     return json_answer(200, dead_letter_body(await asked.service.query(decide)))
@@ -82,7 +83,7 @@ def _verdict(verb: str, summary: str, **more: Any) -> Declaration:
         OPERATOR,
         (Returns(200, "The dead letter.", DeadLetterBody, examples.CLOSED_DEAD_LETTER),),
         is_body_optional=True,
-        problems=(DeadLetterNotFound, DeadLetterClosed),
+        problems=(DeadLetterNotFound, DeadLetterClosed, ProjectionBehind),
         **more,
     )
 

@@ -18,7 +18,7 @@ from psycopg import Connection
 import projections
 from domain.accounts import ChangeAccount
 from domain.addresses import account_stream
-from domain.errors import DeadLetterClosed, DeadLetterNotFound, JournalUnavailable
+from domain.errors import DeadLetterClosed, DeadLetterNotFound, JournalUnavailable, ProjectionBehind
 from domain.events import Context
 from domain.journal.database import Database
 from domain.ledger import Ledger
@@ -171,7 +171,7 @@ def test_what_fails_again_stays_with_its_new_reason(database: Database, owner: C
     owner.execute("INSERT INTO balances_v1 SELECT 'main', 'a', 'USD/2', 'credit', 'open', NULL, NULL, '{}',"
                   " 0, 0, 0, 0, now(), '{}', 1, 1")  # fmt: skip
     again = retry(owner, letter.id, BY)
-    assert (again.state, again.exception) == ("open", "ValidationError")
+    assert (again.state, again.exception) == ("open", "UniqueViolation")
     assert sole_letter(owner) == again
 
 
@@ -467,6 +467,24 @@ def test_a_rebuilt_version_has_letters_of_its_own_and_those_of_the_replaced_are_
             failing.streams.clear()
             assert retry(owner, rebuilt.id, BY).state == "resolved"
             assert_equal_to_fold(database, owner)
+
+
+def test_a_version_that_is_being_rebuilt_is_left_to_its_rebuild(
+    database: Database, owner: Connection[Any]
+) -> None:
+    with poisoned("balances") as failing, running(database) as ledger:
+        open_accounts(ledger, "a", "b")
+        failing.streams.add(A)
+        with projecting(database, tuple(PROJECTIONS.values())):
+            head = await_head(owner)
+        letter = sole_letter(owner)
+        set_state(owner, "balances", "rebuilding")
+        with pytest.raises(ProjectionBehind) as behind:
+            retry(owner, letter.id, BY)
+        assert (behind.value.head, behind.value.state) == (head, "rebuilding")
+        with pytest.raises(ProjectionBehind):
+            discard(owner, letter.id, BY, "not now")
+        assert sole_letter(owner) == letter
 
 
 def retry_is_refused(connection: Connection[Any], id: UUID) -> bool:

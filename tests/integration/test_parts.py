@@ -16,7 +16,7 @@ from domain.journal.database import Database
 from projections.batches import WHOLE, Part, read_stretch
 from projections.projection import Projection
 from projections.register import PROJECTIONS, create_indexes
-from tests.integration.test_transactions_projection import ADDRESSES, Author
+from tests.author import ADDRESSES, Author
 from tests.ledgers import folded, history
 
 pytestmark = pytest.mark.integration
