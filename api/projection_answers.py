@@ -6,6 +6,7 @@ from typing import Any
 from psycopg import Connection
 
 from api.schemas.projections import projection_body
+from projections.live import one_instant
 from projections.positions import Progress, all_progress, progress
 from projections.rebuilds import current_rebuilds
 from projections.retirement import unread_versions
@@ -13,12 +14,14 @@ from projections.retirement import unread_versions
 
 def all_shown(connection: Connection[Any]) -> list[dict[str, Any]]:
     """Return all projections, by name."""
-    return _shown(connection, all_progress(connection))
+    with one_instant(connection):
+        return _shown(connection, all_progress(connection))
 
 
 def shown(connection: Connection[Any], name: str) -> dict[str, Any]:
     """Return one projection; raise `ProjectionNotFound`."""
-    return _shown(connection, [progress(connection, name)])[0]
+    with one_instant(connection):
+        return _shown(connection, [progress(connection, name)])[0]
 
 
 def shown_after(

@@ -5,7 +5,8 @@ is, its position, its dead letters, the head of the journal and the rows all com
 what is stated with an answer is true of exactly that answer.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -58,6 +59,14 @@ class Page(NamedTuple, Generic[Item]):
     lacking: Lacking
 
 
+@contextmanager
+def one_instant(connection: Connection[Any]) -> Iterator[None]:
+    """Let all that is read see the same state of the database."""
+    with connection.transaction():
+        connection.execute(_SQL["one_instant"])
+        yield
+
+
 def read_live(
     connection: Connection[Any],
     projection: Projection,
@@ -85,9 +94,8 @@ def _read_once(
     read: Callable[[Cursor[TupleRow], int], Item],
     account: str | None,
 ) -> Reading[Item]:
-    with connection.transaction():
+    with one_instant(connection):
         cursor = connection.cursor(row_factory=tuple_row)
-        cursor.execute(_SQL["one_instant"])
         wanted = {"name": projection.name, "shape": projection.shape}
         row = cursor.execute(_SQL["live"], wanted, prepare=True).fetchone()
         assert row is not None

@@ -21,6 +21,7 @@ from projections.batches import Claim, advance, read_batch, take_over
 from projections.comparison import Comparison, compare
 from projections.filling import fail
 from projections.isolation import describe
+from projections.live import one_instant
 from projections.positions import RATE_SECONDS
 from projections.projection import Projection
 from projections.rates import Rate
@@ -129,8 +130,7 @@ class Switching:
         with ExitStack() as pinned:
             self._pin_live(pinned)
             self._catch_up()
-            with self._connection.transaction():
-                self._execute("one_instant")
+            with one_instant(self._connection):
                 live = self._live()
                 if live.position != self._position():
                     raise Interrupted

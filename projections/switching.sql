@@ -23,9 +23,6 @@ WHERE name = %(name)s AND version = %(version)s AND state IN ('filling', 'compar
 -- The live version cannot be advanced while this is held; it can be read.
 SELECT FROM projection_versions WHERE name = %(name)s AND version = %(version)s FOR UPDATE;
 
--- name: one_instant
-SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
-
 -- name: compared
 UPDATE rebuilds SET
     compared_version = %(replaced)s, compared_position = %(position)s, comparison = %(comparison)s::jsonb,
