@@ -10,9 +10,6 @@ CREATE TABLE outbox_v:version (
 -- There are none, but every projection names some.
 SELECT;
 
--- name: drop_tables
-DROP TABLE IF EXISTS outbox_v:version;
-
 -- name: lock
 -- Held by whoever decides which delivery is the next of its key, or which events are owed: a registration that commits
 -- between our reading of the webhooks and our commit would otherwise miss the events of this batch.

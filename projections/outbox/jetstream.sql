@@ -3,7 +3,7 @@
 WITH registered AS (
     INSERT INTO projections (name, live_version) VALUES ('nats', 1) ON CONFLICT DO NOTHING
 )
-INSERT INTO projection_versions (name, version) SELECT 'nats', 1
+INSERT INTO projection_versions (name, version, live) SELECT 'nats', 1, true
 WHERE NOT EXISTS (SELECT FROM projection_versions WHERE name = 'nats');
 
 -- name: standing

@@ -81,4 +81,4 @@ def _owed(subscribers: Sequence[Subscriber], events: Sequence[Recorded]) -> Iter
                 yield subscriber.id, recorded
 
 
-PROJECTION = Projection("outbox", tuple(EVENT_TYPES.values()), ("outbox",), project)
+PROJECTION = Projection("outbox", tuple(EVENT_TYPES.values()), ("outbox",), project, every_topic=True)

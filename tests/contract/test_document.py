@@ -111,6 +111,8 @@ STATUSES = {
     "transaction_not_found": 404,
     "operation_unknown": 404,
     "projection_not_found": 404,
+    "dead_letter_not_found": 404,
+    "dead_letter_closed": 409,
     "webhook_not_found": 404,
     "delivery_not_found": 404,
     "version_mismatch": 412,

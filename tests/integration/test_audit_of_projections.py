@@ -204,7 +204,8 @@ def test_a_sample_finds_what_was_done_to_its_streams_and_nothing_else(
         TAMPERINGS["ledgers"].replace("main", "main-2"),
     ):
         owner.execute(tampering.encode())
-    assert differing(ones) == {f"{table}_v1" for table in TABLES}
+    # Of what is owed no sample has all.
+    assert differing(ones) == {f"{table}_v1" for table in TABLES if table != "outbox"}
     assert differing(others) == {"ledgers_v1"}
 
 

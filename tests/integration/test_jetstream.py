@@ -175,7 +175,10 @@ def test_a_publisher_that_dies_leaves_out_and_doubles_nothing(
     database: Database, ledger: Ledger, broker: NatsServer, owner: Connection[Any]
 ) -> None:
     """Also if it died before it noted what the broker had acknowledged."""
-    query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'tallystick projection nats'"
+    query = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE application_name = 'tallystick projection nats'"
+    )
     with publishing(database, broker), publishing(database, broker):
         for _ in range(3):
             move(ledger, 300)
