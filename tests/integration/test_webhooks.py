@@ -11,6 +11,7 @@ from psycopg import Connection
 from domain.journal.database import Database
 from domain.journal.encoding import encode_envelope, encode_event
 from domain.ledger import Ledger
+from projections.batches import read_batch
 from projections.outbox import queue
 from projections.outbox.deliveries import deliveries_of, discard_delivery, retry_delivery
 from projections.outbox.owed import PROJECTION
@@ -23,9 +24,10 @@ from projections.outbox.webhooks import (
     rotate_secret,
 )
 from projections.rebuild import rebuild
+from projections.register import add_version
 from tests.ledgers import CONTEXT, history, open_accounts, outcomes, running, transfer
 from tests.outboxes import ANYWHERE, QUICK, await_acknowledged, await_states, deliveries, publishing, register
-from tests.projecting import await_head, eventually, projecting, set_state
+from tests.projecting import append, await_head, await_progress, eventually, projecting, set_state
 from tests.receiver import Received, Receiver, Reply, receiving
 
 pytestmark = pytest.mark.integration
@@ -436,6 +438,45 @@ def test_tables_of_another_shape_send_nothing_again(
         move(ledger)
         await_acknowledged(connection, hook.id, 15)
     assert len(receiver.received) == 15
+
+
+def test_the_version_that_first_finds_an_event_owed_makes_the_delivery(
+    database: Database, ledger: Ledger, connection: Connection[Any], owner: Connection[Any]
+) -> None:
+    """Also one that is only being filled: that of a new release, say, while the old one is stopped already."""
+    move(ledger)
+    head = await_head(connection, "outbox")
+    set_state(owner, "outbox", "paused")
+    hook = register(connection, "http://127.0.0.1:9/")
+    moved = move(ledger)
+    add_version(connection, PROJECTION, 2, "rebuilding")
+    batch = read_batch(connection, PROJECTION, 0, moved)
+    with connection.transaction():
+        PROJECTION.project(connection, PROJECTION.queries(2), batch.events)
+    made = deliveries(connection, hook.id)
+    assert [of.position for of in made] == list(range(head + 1, moved + 1))
+    assert webhook(connection, hook.id).suppressed == 0
+    set_state(owner, "outbox", "running")
+    await_head(connection, "outbox")
+    assert deliveries(connection, hook.id) == made
+    assert webhook(connection, hook.id).suppressed == 3
+
+
+def test_what_this_release_does_not_know_is_waited_for_and_not_passed_over(
+    database: Database,
+    ledger: Ledger,
+    receiver: Receiver,
+    connection: Connection[Any],
+    owner: Connection[Any],
+) -> None:
+    hook = register(connection, receiver.url)
+    head = move(ledger)
+    append(owner, "other/ledger", 1, "ledger.renamed", b'{"class_version":1,"data":{}}')
+    move(ledger)
+    with publishing(database):
+        seen = await_progress(connection, "outbox", lambda seen: seen.state == "halted")
+        await_acknowledged(connection, hook.id, 3)
+    assert seen.position == head and "newer_version" in (seen.last_error or "")
 
 
 def test_a_conversation_leads_to_its_deliveries(
