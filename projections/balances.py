@@ -92,15 +92,15 @@ def project(connection: Connection[Any], queries: Queries, events: Sequence[Reco
     first: dict[str, Recorded] = {}
     for recorded in events:
         stream = recorded.stream
-        if recorded.version == 1:
-            opened[stream] = evolve(None, recorded)
-        elif stream in opened:
-            opened[stream] = evolve(_before(opened[stream], recorded), recorded)
-        elif stream in changed:
-            changed[stream] = evolve(_before(changed[stream], recorded), recorded)
+        accounts = opened if recorded.version == 1 or stream in opened else changed
+        if stream in accounts:
+            account = evolve(_before(accounts[stream], recorded), recorded)
+        elif accounts is opened:
+            account = evolve(None, recorded)
         else:
             first[stream] = recorded
-            changed[stream] = evolve(_unknown(recorded), recorded)
+            account = evolve(_unknown(recorded), recorded)
+        accounts[stream] = account
     if opened:
         _add(connection, queries, opened.values())
     if changed:

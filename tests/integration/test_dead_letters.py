@@ -487,6 +487,26 @@ def test_a_version_that_is_being_rebuilt_is_left_to_its_rebuild(
         assert sole_letter(owner) == letter
 
 
+def test_who_decides_while_another_decides_is_told_so_in_time(
+    database: Database, owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("projections.verdicts.PATIENCE_SECONDS", 0.05)
+    with poisoned("balances") as failing, running(database) as ledger:
+        open_accounts(ledger, "a", "b")
+        failing.streams.add(A)
+        with projecting(database, tuple(PROJECTIONS.values())):
+            await_head(owner)
+        letter = sole_letter(owner)
+        failing.streams.clear()
+        with database.connect("other") as other, other.transaction():
+            other.execute("SELECT FROM projection_versions WHERE name = 'balances' FOR UPDATE")
+            with pytest.raises(JournalUnavailable) as unavailable:
+                retry(owner, letter.id, BY)
+        assert unavailable.value.reason == "busy"
+        assert sole_letter(owner) == letter
+        assert retry(owner, letter.id, BY).state == "resolved"
+
+
 def retry_is_refused(connection: Connection[Any], id: UUID) -> bool:
     with pytest.raises(DeadLetterClosed):
         retry(connection, id, BY)
