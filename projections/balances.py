@@ -59,7 +59,7 @@ def list_accounts(
     }
     reading = read_live(
         connection,
-        PROJECTION.name,
+        PROJECTION,
         lambda cursor, version: cursor.execute(
             directed(PROJECTION.queries(version)["list"], descending=descending), wanted, prepare=False
         ).fetchall(),
@@ -72,7 +72,7 @@ def read_account(connection: Connection[Any], ledger: str, address: str) -> Read
     wanted = {"ledgers": [ledger], "addresses": [address]}
     reading = read_live(
         connection,
-        PROJECTION.name,
+        PROJECTION,
         lambda cursor, version: cursor.execute(PROJECTION.queries(version)["find"], wanted).fetchone(),
         account_stream(ledger, address),
     )
@@ -159,4 +159,4 @@ def _account(row: TupleRow) -> Account:
     return Account._make(values)
 
 
-PROJECTION = Projection("balances", EVENTS, ("balances",), project)
+PROJECTION = Projection("balances", EVENTS, ("balances",), project, by_stream=True)
