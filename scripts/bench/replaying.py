@@ -52,9 +52,9 @@ def replaying(url: str, accounts: int, transfers_recorded: int) -> Iterator[Stag
 def _replay(database: Database, head: int) -> Reading:
     """Rebuild every projection; what counts are the events of the journal, each of which all of them are given."""
     started = perf_counter()
-    outcomes = rebuild_together(database, list(PROJECTIONS))
+    rebuilds = rebuild_together(database, list(PROJECTIONS))
     seconds = perf_counter() - started
-    for outcome in outcomes:
-        if not outcome.switched or outcome.position != head:
-            raise BenchFailed(f"the replay was not put in place: {outcome}")
+    for rebuild in rebuilds:
+        if not rebuild.switched or rebuild.compared_position != head:
+            raise BenchFailed(f"the replay was not put in place: {rebuild}")
     return Reading(head, seconds)
