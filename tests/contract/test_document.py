@@ -122,6 +122,8 @@ STATUSES = {
     "account_frozen": 409,
     "amount_overflow": 409,
     "bootstrap_key_fixed": 409,
+    "rebuild_not_under_way": 409,
+    "rebuild_needed": 409,
     "insufficient_funds": 409,
     "balance_limit_exceeded": 409,
     "projection_behind": 503,
