@@ -9,7 +9,7 @@ from psycopg import Connection
 from domain.errors import ProjectionNotFound
 from domain.journal.database import Database
 from domain.journal.queries import load
-from projections import balances, due, entries, ledgers, transactions
+from projections import balances, due, entries, ledgers, payouts, transactions
 from projections.projection import Projection
 
 PROJECTIONS: dict[str, Projection] = {
@@ -20,6 +20,7 @@ PROJECTIONS: dict[str, Projection] = {
         entries.PROJECTION,
         transactions.PROJECTION,
         due.PROJECTION,
+        payouts.PROJECTION,
     )
 }
 
