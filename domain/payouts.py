@@ -214,8 +214,10 @@ class Payout(NamedTuple):
 
     @property
     def ended_at(self) -> Instant | None:
-        """When it was completed, failed or rejected, None if it was not."""
-        return self.changed_at if self.state in ("completed", "failed", "rejected") else None
+        """When it was completed, failed or rejected, None if it is none of these now."""
+        if self.state not in ("completed", "failed", "rejected"):
+            return None
+        return next(step.at for step in reversed(self.history) if step.event == self.state)
 
     @property
     def clearing_account(self) -> str:

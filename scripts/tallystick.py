@@ -11,6 +11,7 @@ COMMANDS = {
     "migrate": "scripts.migrate:migrate",
     "replay": "scripts.replay:replay",
     "keys": "scripts.keys:keys",
+    "simulate-provider": "scripts.simulate_provider:simulate_provider",
     "bench": "scripts.bench.command:bench",
 }
 

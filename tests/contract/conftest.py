@@ -6,6 +6,7 @@ Whatever a test asks, each answer is held against the OpenAPI document and again
 import re
 import socket
 import threading
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -29,7 +30,11 @@ from api.settings import Settings
 from domain.journal.database import Database
 from domain.journal.migrations import migrate
 from projections.projector import run_projector
+from projections.providers.settings import ProviderSettings
 from projections.register import install
+from scripts.simulator.callbacks import Callbacks
+from scripts.simulator.faults import Faults, Rates
+from scripts.simulator.server import Simulator
 from tests.projecting import eventually, set_state
 
 KEY = "tk_the_key_of_the_tests_of_the_contract"
@@ -43,12 +48,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.contract)
 
 
+SECRET = "whsec_" + b64encode(b"the secret of the tests of the contract").decode()
+"""What providers sign their callbacks with."""
+
+
 class Served(NamedTuple):
-    """A service under test: its database, its address, and its own OpenAPI document."""
+    """A service under test: its database, its address, its own OpenAPI document, and the provider that it knows."""
 
     database: Database
     url: str
     document: dict[str, Any]
+    simulator: Simulator
 
     def client(self, key: str | None = KEY) -> httpx2.Client:
         """A client whose every answer is checked; without a key it sends none."""
@@ -130,14 +140,25 @@ def serving(postgres_url: str) -> Iterator[Served]:
     database = Database(postgres_url, f"contract_{uuid4().hex[:12]}")
     migrate(database)
     install(database)
-    settings = Settings(database_url=database.url, schema_=database.schema, bootstrap_key=SecretStr(KEY))
+    bound = listening()
+    url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+    simulator = Simulator(0, Faults(0, Rates()), Callbacks(f"{url}/v1/providers/simulator/callbacks", SECRET))
+    simulator.start()
+    provider = {"url": simulator.url, "secret": SECRET, "timeout_seconds": 1.0}
+    settings = Settings(
+        database_url=database.url,
+        schema_=database.schema,
+        bootstrap_key=SecretStr(KEY),
+        providers={"simulator": ProviderSettings.model_validate(provider)},
+    )
     ensure_bootstrap_key(database, settings.bootstrap_key)
     stop = threading.Event()
     projector = threading.Thread(target=run_projector, args=(database, stop))
     projector.start()
     app = create_app(settings)
-    with listening() as bound, running_server(app, bound) as url:
-        yield Served(database, url, app.openapi())
+    with bound, running_server(app, bound):
+        yield Served(database, url, app.openapi(), simulator)
+    simulator.stop()
     stop.set()
     projector.join()
     with psycopg.connect(postgres_url, autocommit=True) as connection:
