@@ -97,9 +97,12 @@ class SettleHold(OnHold):
         return self._settle(hold, parts, held, settled, now)
 
     def settle_whole(self, read: Read, now: Instant) -> Decision:
-        """Post all of a pending hold, whatever the state of its accounts: what it was for has taken place elsewhere."""
+        """Post all of a hold that is pending, or record the refusal of its accounts."""
         hold = existing_transaction(read(self.named_stream))
         held = entry_totals(self.ledger, hold.entries, read)
+        refusal = first_of([status_refusal(account) for account, _, _ in held.values()])
+        if refusal is not None:
+            return self.rejected("settlement", refusal, hold.entries, now, related_id=hold.id)
         return self._settle(hold, hold.entries, held, held, now)
 
     def _settle(

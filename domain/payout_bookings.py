@@ -33,20 +33,13 @@ class Booking(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class OnPayout:
-    """A request that concerns a payout, which is `seen` as it was when the request was made.
-
-    What it records is recorded under the payout's own key.
-    """
+    """A request that concerns a payout, which is `seen` as it was when the request was made. It has no key."""
 
     context: Context
     seen: Payout
 
+    operation: ClassVar[None] = None
     own_stream: ClassVar[None] = None
-
-    @property
-    def operation(self) -> Operation:
-        """The keyed request that asked for the payout."""
-        return Operation(self.seen.idempotency_key, self.seen.id, self.seen.fingerprint)
 
     @property
     def stream(self) -> str:
@@ -73,7 +66,11 @@ class OnPayout:
         return [transaction_stream(payout.ledger, id) for id in ids]
 
     def paid(self, payout: Payout, read: Read, now: Instant) -> Booking:
-        """Return what books that the money left; raise the `RuleRefusal` of a posting that has to be made anew."""
+        """Return what books that the money left.
+
+        Raises a `RuleRefusal`: `AccountFrozen` of an account that is, and, where the amount has to be posted anew, what
+        refuses a posting.
+        """
         if payout.money == "paid":
             return Booking()
         keyed = (self.context, payout.ledger, _operation(payout), _description(payout))
@@ -82,7 +79,10 @@ class OnPayout:
         return _booked(PostTransaction(*keyed, _entries(payout)).make(read, now))
 
     def released(self, payout: Payout, read: Read, now: Instant) -> Booking:
-        """Return what books that the money did not leave; raise the `RuleRefusal` of what would have to be reversed."""
+        """Return what books that the money did not leave.
+
+        Raises the `RuleRefusal` of a reversal, where the amount was posted.
+        """
         if payout.money == "released":
             return Booking()
         keyed = (self.context, payout.ledger, _operation(payout), _description(payout))
@@ -99,9 +99,12 @@ def _booked(decision: Decision) -> Booking:
 
 
 def _operation(payout: Payout) -> Operation:
-    """Return the operation of the transaction that the payout's next event makes: no client's key has a slash in it."""
+    """Return the operation of the transaction that goes with the payout's next event.
+
+    Its id follows from a key that no client can use, having a slash in it, and nothing is recorded under a key.
+    """
     key = f"{payout.idempotency_key}/{payout.version + 1}"
-    return Operation(payout.idempotency_key, operation_id(payout.ledger, key), payout.fingerprint)
+    return Operation("", operation_id(payout.ledger, key), payout.fingerprint)
 
 
 def _description(payout: Payout) -> Description:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from domain.commands import Decision, Read
+from domain.errors import AccountFrozen
 from domain.events import Event
 from domain.payout_bookings import Booking, OnPayout
 from domain.payouts import (
@@ -107,22 +108,33 @@ class RecordReport(OnPayout):
         Raises `PayoutNotFound`.
         """
         payout = existing_payout(read(self.stream))
-        if self.message_id in payout.messages:
+        follows = consequence(payout, self.report, self.source)
+        if self.message_id in payout.messages or self._is_outdated(payout, follows):
             return Decision((), self.stream)
-        match consequence(payout, self.report, self.source):
+        match follows:
             case "completes":
-                booking = self.paid(payout, read, now)
-                return self._recorded(
-                    booking, PayoutCompleted(booked_by=booking.transaction_id, **self._told())
-                )
+                return self._completed(payout, read, now)
             case "fails":
                 booking = self.released(payout, read, now)
                 return self._recorded(booking, PayoutFailed(booked_by=booking.transaction_id, **self._told()))
             case "contradicts":
                 return self._recorded(Booking(), self._contradiction(payout))
-        if self.message_id is None and payout.version != self.seen.version:
-            return Decision((), self.stream)  # what has changed it meanwhile knows more than this answer
         return self._recorded(Booking(), self._note(payout, now))
+
+    def _completed(self, payout: Payout, read: Read, now: Instant) -> Decision:
+        """Complete the payout; while an account is frozen, note that it was paid: asked again, it will be booked."""
+        try:
+            booking = self.paid(payout, read, now)
+        except AccountFrozen as refusal:
+            return self._recorded(
+                Booking(), self._note(payout, now, f"it is not booked yet: {refusal.detail}")
+            )
+        return self._recorded(booking, PayoutCompleted(booked_by=booking.transaction_id, **self._told()))
+
+    def _is_outdated(self, payout: Payout, follows: Consequence) -> bool:
+        """Tell whether this is an answer that ends nothing to a question about what has changed meanwhile."""
+        has_changed = self.source != "callback" and payout.version != self.seen.version
+        return has_changed and (follows == "tells" or self.report.verdict == "unknown")
 
     def _recorded(self, booking: Booking, own: Event) -> Decision:
         return Decision([*booking.events, (self.stream, own)], self.stream)
@@ -143,8 +155,10 @@ class RecordReport(OnPayout):
             verdict=report.verdict, amount=report.amount, asset=report.asset, **self._told(detail)
         )
 
-    def _note(self, payout: Payout, now: Instant) -> PayoutReported:
-        return PayoutReported(verdict=self.report.verdict, ask_at=self._ask_at(payout, now), **self._told())
+    def _note(self, payout: Payout, now: Instant, detail: str = "") -> PayoutReported:
+        return PayoutReported(
+            verdict=self.report.verdict, ask_at=self._ask_at(payout, now), **self._told(detail)
+        )
 
     def _ask_at(self, payout: Payout, now: Instant) -> Instant | None:
         """Return when the ledger has to act next: at once if the provider never heard of a payout."""

@@ -90,11 +90,13 @@ class RequestPayout(Keyed):
             "metadata": self.description.metadata,
         }
         _, made = held.events[-1]
+        own: Event
         if isinstance(made, TransactionRejected):
-            rejected = PayoutRejected(code=made.code, detail=made.detail, **asked)
-            return Decision([*held.events, (self.payout_stream, rejected)], self.payout_stream)
-        accepted = PayoutAccepted(provider_key=self.provider_key, **asked)
-        return Decision([*opened, *held.events, (self.payout_stream, accepted)], self.payout_stream)
+            own = PayoutRejected(code=made.code, detail=made.detail, **asked)
+        else:
+            own = PayoutAccepted(provider_key=self.provider_key, **asked)
+        # The clearing account is opened for a refusal too: what the rejected transaction names is there.
+        return Decision([*opened, *held.events, (self.payout_stream, own)], self.payout_stream)
 
     def _hold(self, account: Account) -> PostTransaction:
         entries = (

@@ -49,7 +49,8 @@ def simulate_provider(
 
     Rates are chances from 0 to 1. Of submissions: dropped or answered with an error, before or after being acted on; or
     answered too late (stall). Of payouts: fail; lie, that is said to have failed and then to be completed. Of
-    callbacks: lost, duplicated, reordered. POST /script decides for a destination or an amount; GET /books shows what was done.
+    callbacks: lost, duplicated, reordered. POST /script decides for a destination or an amount; GET /books shows what
+    was done.
     """
     rates = (
         WORST

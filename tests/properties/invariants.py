@@ -87,6 +87,7 @@ class Audit:
         self.made: dict[str, Recorded] = {}
         self.ended: set[str] = set()
         self.reversed: defaultdict[str, Sums] = defaultdict(Counter)
+        self.keyless: set[str] = set()
 
     def read(self, recorded: Recorded) -> None:
         """Take in the next event."""
@@ -106,6 +107,9 @@ class Audit:
                 self._outcome(recorded, topic, data)
             elif topic in ENDINGS:
                 self._ending(recorded)
+        elif topic in ("payout.completed", "payout.failed") and data["booked_by"]:
+            # What no key asked for is booked by a payout, in the same breath.
+            self.keyless.remove(f"{ledger_of(stream)}/transactions/{data['booked_by']}")
 
     def _account(self, stream: str, topic: str, data: dict[str, Any]) -> None:
         if topic == "account.opened":
@@ -137,7 +141,10 @@ class Audit:
         stream, key = recorded.stream, recorded.envelope.idempotency_key
         assert stream not in self.made, "a key made two transactions"
         ledger = ledger_of(stream)
-        assert key and stream == f"{ledger}/transactions/{operation_id(ledger, key)}"
+        if key is None:
+            self.keyless.add(stream)
+        else:
+            assert stream == f"{ledger}/transactions/{operation_id(ledger, key)}"
         self.made[stream] = recorded
         if topic in POSTED:
             after = {entry["account"]: entry["balance_after"] for entry in data["entries"]}
@@ -189,6 +196,7 @@ def check(events: Sequence[Recorded], states: Mapping[str, State]) -> None:
     for recorded in events:
         audit.read(recorded)
     audit.require_same(states)
+    assert not audit.keyless, "nothing asked for a transaction"
 
 
 def _sums(entries: Iterable[dict[str, Any]]) -> Sums:
