@@ -270,6 +270,29 @@ class Book:
         path = f"{self.path}/accounts/{address}/{verb}"
         return self.client.post(path, json={"reason": reason}, headers=headers)
 
+    def pay_out(
+        self, amount: int = 40, key: str | None = None, account: str = "alice", **more: Any
+    ) -> httpx2.Response:
+        """Ask for a payout, to a destination of its own unless one is given."""
+        body = {"account": account, "amount": amount, "provider": "simulator", **more}
+        body.setdefault("destination", {"iban": uuid4().hex})
+        headers = {"Idempotency-Key": key or uuid4().hex}
+        return self.client.post(f"{self.path}/payouts", json=body, headers=headers)
+
+    def payout(self, id: str) -> dict[str, Any]:
+        """Look at a payout."""
+        shown: dict[str, Any] = self.client.get(f"{self.path}/payouts/{id}").json()
+        return shown
+
+    def await_payout(self, id: str, *states: str) -> dict[str, Any]:
+        """Wait until a payout is in one of these states, and return it."""
+        eventually(lambda: self.payout(id)["state"] in states)
+        return self.payout(id)
+
+    def resolve(self, verb: str, id: str, reason: str = "because") -> httpx2.Response:
+        """Reconcile, complete or fail a payout."""
+        return self.client.post(f"{self.path}/payouts/{id}/{verb}", json={"reason": reason})
+
     def transaction(self, id: str) -> httpx2.Response:
         """Look at a transaction."""
         return self.client.get(f"{self.path}/transactions/{id}")
@@ -349,6 +372,20 @@ def nothing_due(journal: Journal) -> Iterator[Journal]:
     journal.pause("due")
     yield journal
     journal.resume("due")
+
+
+@pytest.fixture
+def nothing_paid(journal: Journal) -> Iterator[Journal]:
+    """No payout is found to be due, and no provider called, until `payouts` is resumed."""
+    journal.pause("payouts")
+    yield journal
+    journal.resume("payouts")
+
+
+@pytest.fixture
+def simulator(served: Served) -> Simulator:
+    """The provider that the service knows."""
+    return served.simulator
 
 
 def soon(seconds: float = 3.0) -> str:
