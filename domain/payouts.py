@@ -29,7 +29,7 @@ Source = Literal["submission", "inquiry", "callback", "operator", "ledger"]
 Money = Literal["held", "paid", "released"]
 """What the ledger's books say of the money: it waits in the hold, it left, it is the account's again."""
 
-FIRST_INQUIRY_SECONDS = 1.0
+FIRST_INQUIRY_SECONDS = 0.5
 LONGEST_INQUIRY_SECONDS = 300.0
 
 

@@ -30,6 +30,7 @@ from domain.operations import operation_id
 from domain.payout_attempts import FROZEN, RecordSilence, SubmitPayout
 from domain.payout_resolutions import CompletePayout, FailPayout, ReconcilePayout
 from domain.payouts import (
+    FIRST_INQUIRY_SECONDS,
     LONGEST_INQUIRY_SECONDS,
     Payout,
     PayoutAccepted,
@@ -70,6 +71,7 @@ ID = operation_id("main", "payout")
 STREAM = payout_stream("main", ID)
 HOLD_STREAM = transaction_stream("main", ID)
 ALICE, CLEARING_STREAM = account_stream("main", "alice"), account_stream("main", CLEARING)
+FIRST = FIRST_INQUIRY_SECONDS
 OPERATOR = CONTEXT._replace(actor="operator", correlation_id="conversation-2")
 ASKED: dict[str, Any] = {
     "fingerprint": "fingerprint-1",
@@ -379,9 +381,9 @@ class TestSubmitting:
 class TestSilence:
     def test_it_leaves_the_payout_in_doubt(self) -> None:
         history = in_state("submitted")
-        expected = PayoutUnanswered(source="submission", detail="ReadTimeout", ask_at=later(NOW, 1))
+        expected = PayoutUnanswered(source="submission", detail="ReadTimeout", ask_at=later(NOW, FIRST))
         history.when(silence(history)).then((STREAM, expected))
-        assert (payout(history).state, payout(history).due_at) == ("in_doubt", later(NOW, 1))
+        assert (payout(history).state, payout(history).due_at) == ("in_doubt", later(NOW, FIRST))
         assert money(history) == HELD
 
     def test_it_is_asked_later_each_time_up_to_a_limit(self) -> None:
@@ -390,7 +392,7 @@ class TestSilence:
         for _ in range(40):
             history.when(silence(history))
             waits.append((moment(payout(history).due_at or "") - moment(NOW)).total_seconds())
-        assert waits[:4] == [1, 2, 4, 8]
+        assert waits[:4] == [FIRST, 2 * FIRST, 4 * FIRST, 8 * FIRST]
         assert waits == sorted(waits)
         assert waits[-1] == LONGEST_INQUIRY_SECONDS
 
@@ -464,7 +466,7 @@ class TestReports:
     def test_processing_ends_the_doubt_and_is_asked_for_later(self) -> None:
         history = in_state("in_doubt")
         assert recorded(report(history, "processing", "msg")) == ["payout.reported"]
-        assert (payout(history).state, payout(history).due_at) == ("submitted", later(NOW, 2))
+        assert (payout(history).state, payout(history).due_at) == ("submitted", later(NOW, 2 * FIRST))
         assert payout(history).is_acknowledged
 
     @pytest.mark.parametrize(
@@ -509,10 +511,10 @@ class TestReports:
         history = in_state("submitted").but(of, status="frozen")
         assert recorded(report(history, "completed", "msg")) == ["payout.reported"]
         assert "frozen" in payout(history).history[-1].detail
-        assert (payout(history).state, payout(history).due_at) == ("submitted", later(NOW, 1))
+        assert (payout(history).state, payout(history).due_at) == ("submitted", later(NOW, FIRST))
         history.when(CompletePayout(OPERATOR, payout(history), "it left")).then_refused(AccountFrozen)
         assert recorded(report(history, "completed", asked=True)) == ["payout.reported"]
-        assert (payout(history).due_at, money(history)) == (later(NOW, 2), HELD)
+        assert (payout(history).due_at, money(history)) == (later(NOW, 2 * FIRST), HELD)
         history.but(of, status="open")
         assert recorded(report(history, "completed", asked=True)) == ["payout.completed"]
         assert money(history) == PAID
@@ -651,7 +653,7 @@ class TestOperators:
         made = payout(history)
         assert (made.state, made.due_at, made.is_to_be_submitted) == (state, now, False)
         history.when(silence(history), now)
-        assert payout(history).due_at == later(now, 1)
+        assert payout(history).due_at == later(now, FIRST)
         assert payout(history).state == ("in_doubt" if state == "submitted" else state)
 
     def test_what_is_not_sent_yet_need_not_be_asked_for(self) -> None:
