@@ -82,7 +82,7 @@ class Script(BaseModel):
     After the last of the faults, submissions are answered as they should be.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     destination: dict[str, Any] | None = None
     amount: int | None = None
