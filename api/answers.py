@@ -15,6 +15,7 @@ TEXT = "text/plain; charset=utf-8"
 
 POSITION = "Ledger-Position"
 HEAD = "Ledger-Head"
+DEAD_LETTERS = "Ledger-Dead-Letters"
 REPLAYED = "Idempotent-Replayed"
 
 

@@ -24,12 +24,11 @@ from api.signatures import Signatures
 from api.writer import Writer
 from domain.journal.database import Database
 from domain.ledger import Ledger
+from domain.release import RELEASE
 from projections.payer import Payer
 from projections.positions import Waiter
 from projections.providers.settings import make_providers
 from projections.worker import Worker
-
-VERSION = "0.1.0"
 
 _DESCRIPTION = """A double-entry ledger. Amounts are whole minor units; every POST that moves money needs an
 `Idempotency-Key`, and the same request with the same key is answered the same for ever."""
@@ -74,7 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = Application(
         title="Tallystick",
-        version=VERSION,
+        version=RELEASE,
         description=_DESCRIPTION,
         openapi_url=None,
         docs_url=None,

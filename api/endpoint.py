@@ -107,7 +107,8 @@ class Endpoint(APIRoute):
         if declared.is_signed:
             caller = service.signatures.signatory(names["provider"], visit.headers, bytes_sent)
             scope["caller"] = caller
-        sent = _parsed(bytes_sent, visit) if declared.body else None
+        is_empty = declared.is_body_optional and not bytes_sent
+        sent = {} if is_empty else _parsed(bytes_sent, visit) if declared.body else None
         key = idempotency_key(visit.headers.get(b"idempotency-key")) if declared.is_keyed else ""
         takes_query = not declared.is_public or declared.query is not NoQuery
         given = _given(scope["query_string"]) if takes_query else {}

@@ -65,6 +65,12 @@ class ProjectionNotFound(NotFound):
     code = "projection_not_found"
 
 
+class DeadLetterNotFound(NotFound):
+    """There is no dead letter with this id."""
+
+    code = "dead_letter_not_found"
+
+
 class Invalid(LedgerError):
     """The request can never be accepted as it is."""
 
@@ -95,6 +101,13 @@ class VersionMismatch(LedgerError):
     """The account has changed since the version named in If-Match."""
 
     code = "version_mismatch"
+
+
+class DeadLetterClosed(LedgerError):
+    """The dead letter was closed in another way before: what was discarded cannot be retried, what was applied cannot
+    be discarded, and of a version of a projection that was replaced there is nothing left to decide."""
+
+    code = "dead_letter_closed"
 
 
 class RuleRefusal(LedgerError):
@@ -231,15 +244,18 @@ class JournalUnavailable(Unavailable):
 
 
 class ProjectionBehind(Unavailable):
-    """The projection has not reached the position that the request named within the time it would wait."""
+    """The projection has not reached the position that the request named within the time it would wait, or what the
+    request asks for is held behind a dead letter."""
 
     code = "projection_behind"
 
-    def __init__(self, position: int, head: int, state: str) -> None:
+    def __init__(self, position: int, head: int, state: str, dead_letter: str | None = None) -> None:
+        """`dead_letter` is the id of the letter that holds what was asked for, if one does."""
         super().__init__()
         self.position = position
         self.head = head
         self.state = state
+        self.dead_letter = dead_letter
 
 
 # The contract's order: of several refusals of one request, the first in this list is given.

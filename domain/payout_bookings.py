@@ -33,13 +33,24 @@ class Booking(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class OnPayout:
-    """A request that concerns a payout, which is `seen` as it was when the request was made. It has no key."""
+    """A request that concerns a payout, which is `seen` as it was when the request was made.
+
+    It has a key that follows from the payout's own, and that no client can use, having a slash in it: `mark` tells the
+    request from all others. Who asks twice asks for two things, so it is not looked up; but the transaction that books
+    an end is named by it, as every transaction is by its key.
+    """
 
     context: Context
     seen: Payout
+    mark: str
 
-    operation: ClassVar[None] = None
     own_stream: ClassVar[None] = None
+
+    @property
+    def operation(self) -> Operation:
+        """The request, and the transaction that it may make."""
+        key = f"{self.seen.idempotency_key}/{self.mark}"
+        return Operation(key, operation_id(self.seen.ledger, key), self.seen.fingerprint)
 
     @property
     def stream(self) -> str:
@@ -62,7 +73,7 @@ class OnPayout:
         payout = read(self.stream)
         if not isinstance(payout, Payout):
             return []
-        ids = (payout.booked_by, _operation(payout).id)
+        ids = (payout.booked_by, self.operation.id)
         return [transaction_stream(payout.ledger, id) for id in ids]
 
     def paid(self, payout: Payout, read: Read, now: Instant) -> Booking:
@@ -73,7 +84,7 @@ class OnPayout:
         """
         if payout.money == "paid":
             return Booking()
-        keyed = (self.context, payout.ledger, _operation(payout), _description(payout))
+        keyed = (self.context, payout.ledger, self.operation, _description(payout))
         if payout.money == "held":
             return _booked(SettleHold(*keyed, payout.id).settle_whole(read, now))
         return _booked(PostTransaction(*keyed, _entries(payout)).make(read, now))
@@ -85,7 +96,7 @@ class OnPayout:
         """
         if payout.money == "released":
             return Booking()
-        keyed = (self.context, payout.ledger, _operation(payout), _description(payout))
+        keyed = (self.context, payout.ledger, self.operation, _description(payout))
         if payout.money == "held":
             return _booked(VoidHold(*keyed, payout.id).release(read, now))
         return _booked(ReverseTransaction(*keyed, payout.booked_by).decide_new(read, now))
@@ -96,15 +107,6 @@ def _booked(decision: Decision) -> Booking:
     if isinstance(own, TransactionRejected):
         raise _REFUSALS[own.code]
     return Booking(decision.events, stream.rpartition("/")[2])
-
-
-def _operation(payout: Payout) -> Operation:
-    """Return the operation of the transaction that goes with the payout's next event.
-
-    Its id follows from a key that no client can use, having a slash in it, and nothing is recorded under a key.
-    """
-    key = f"{payout.idempotency_key}/{payout.version + 1}"
-    return Operation("", operation_id(payout.ledger, key), payout.fingerprint)
 
 
 def _description(payout: Payout) -> Description:

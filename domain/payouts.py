@@ -10,8 +10,6 @@ decisions stand in `payout_requests`, `payout_attempts`, `payout_reports` and `p
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from pydantic import JsonValue
-
 from domain.addresses import ledger_of, name_of
 from domain.errors import PayoutNotFound
 from domain.events import Event, Recorded
@@ -50,7 +48,7 @@ class Requested(Event):
     asset: str
     amount: int
     provider: str
-    destination: dict[str, JsonValue]
+    destination: dict[str, Any]
     reference: str
     metadata: dict[str, str]
 

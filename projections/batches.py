@@ -2,33 +2,56 @@
 
 A batch is read and folded in memory, and written in the transaction that moves the position, by
 compare-and-set. A runner whose version was paused, replaced or taken over meanwhile changes nothing.
+
+A batch that cannot be written is tried `ATTEMPTS` times within about an eighth of a second, so that what passes is not
+taken for the fault of an event. In the last attempt the poison events become dead letters and all others are written.
 """
 
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Collection, Sequence
+from time import sleep
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import structlog
 from psycopg import Connection
 
 from domain.events import Recorded
-from domain.journal.encoding import UnreadableEvent, decode
+from domain.journal.encoding import NewerVersion, UnreadableEvent, decode
 from domain.journal.queries import load
+from domain.journal.reader import Row
+from projections.dead_letters import MAX_HELD_STREAMS, held_streams, write_around, writer
+from projections.isolation import POISON, Full, describe
 from projections.projection import Projection
 
+PAUSES_SECONDS = (0.03, 0.1)
+ATTEMPTS = len(PAUSES_SECONDS) + 1
+"""How often an event is tried before it is set aside."""
+
 _SQL = load("projections", "batches.sql")
+_log = structlog.get_logger(__name__)
+
+
+class TooManyHeld(Exception):
+    """One more stream would be held behind a dead letter than may be, so the projection goes no further."""
+
+    def __init__(self, full: Full) -> None:
+        super().__init__(
+            f"{MAX_HELD_STREAMS} streams are held behind dead letters, and {full} would be one more"
+        )
 
 
 class Batch(NamedTuple):
     """The events that a projection reads of the positions after `after` up to `upto`.
 
-    `obstacle` says why the batch ends at `upto` and not later, if it could not.
+    `obstacle` says why the batch ends at `upto` and not later, if it could not. `unreadable` are the positions of
+    events that cannot be decoded, and why.
     """
 
     after: int
     upto: int
     events: list[Recorded]
     obstacle: str | None = None
+    unreadable: tuple[tuple[int, UnreadableEvent], ...] = ()
 
 
 class Claim(NamedTuple):
@@ -66,45 +89,97 @@ def take_over(connection: Connection[Any], claim: Claim) -> None:
     connection.execute(_SQL["take_over"], wanted)
 
 
-def read_batch(connection: Connection[Any], projection: Projection, after: int, upto: int) -> Batch:
-    """Return the batch of a range of committed positions.
+class Part(NamedTuple):
+    """One of the parts that streams are divided into, by a hash of their ids: each stream is in one of them whole."""
 
-    It ends before a position that is missing from the journal and before an event that cannot be read.
+    number: int
+    parts: int
+
+
+WHOLE = Part(0, 1)
+
+
+class Stored:
+    """An event as it is stored, decoded when it is first asked for."""
+
+    __slots__ = ("_recorded", "row")
+
+    def __init__(self, row: Row) -> None:
+        self.row = row
+        self._recorded: Recorded | None = None
+
+    def recorded(self) -> Recorded:
+        """Return the event; raise `UnreadableEvent`. Two threads at once decode it twice, to the same."""
+        if self._recorded is None:
+            self._recorded = decode(*self.row)
+        return self._recorded
+
+
+class Stretch(NamedTuple):
+    """The events of the positions after `after` up to `upto`, for several projections: each is decoded once at most.
+
+    `obstacle` says why it ends at `upto` and not later, if it could not.
+    """
+
+    after: int
+    upto: int
+    events: Sequence[Stored]
+    obstacle: str | None = None
+
+    def batch(self, projection: Projection) -> Batch:
+        """Return what a projection reads of it; the batch ends before an event of a newer release."""
+        topics, continuing = set(projection.topics), set(projection.continuing_topics)
+        events: list[Recorded] = []
+        unreadable: list[tuple[int, UnreadableEvent]] = []
+        for event in self.events:
+            _, version, topic, _, position = event.row
+            if topic in topics or (version > 1 and topic in continuing):
+                try:
+                    events.append(event.recorded())
+                except NewerVersion as error:  # it will be read when that release has come
+                    obstacle = f"{error.reason}: {error}"
+                    return Batch(self.after, position - 1, events, obstacle, tuple(unreadable))
+                except UnreadableEvent as error:
+                    unreadable.append((position, error))
+        return Batch(self.after, self.upto, events, self.obstacle, tuple(unreadable))
+
+
+def read_stretch(
+    connection: Connection[Any],
+    projections: Collection[Projection],
+    after: int,
+    upto: int,
+    part: Part = WHOLE,
+) -> Stretch:
+    """Return what projections read of a range of committed positions, and of that only the streams of a part.
+
+    It ends before a position that is missing from the journal, whatever the part.
     """
     wanted = {
         "after": after,
         "upto": upto,
-        "topics": projection.topics,
-        "continuing": projection.continuing_topics,
+        "topics": sorted({topic for projection in projections for topic in projection.topics}),
+        "continuing": sorted({topic for projection in projections for topic in projection.continuing_topics}),
+        **part._asdict(),
     }
     with connection.pipeline():
         counting = connection.execute(_SQL["count"], wanted, prepare=True)
         reading = connection.execute(_SQL["events"], wanted, prepare=True, binary=True)
         (count,) = counting.fetchone() or (0,)
         rows = reading.fetchall()
-    obstacle = None
-    if count != upto - after:
-        (missing,) = connection.execute(_SQL["first_gap"], wanted).fetchone() or (after + 1,)
-        obstacle = f"the journal has a gap: event {missing} is missing"
-        rows = [row for row in rows if row[4] < missing]
-        upto = missing - 1
-    return batch_of(after, upto, ((row[4], partial(decode, *row)) for row in rows), obstacle)
+    if count == upto - after:
+        return Stretch(after, upto, list(map(Stored, rows)))
+    (missing,) = connection.execute(_SQL["first_gap"], wanted).fetchone() or (after + 1,)
+    before = [Stored(row) for row in rows if row[4] < missing]
+    return Stretch(after, missing - 1, before, f"the journal has a gap: event {missing} is missing")
 
 
-def batch_of(
-    after: int,
-    upto: int,
-    stored: Iterable[tuple[int, Callable[[], Recorded]]],
-    obstacle: str | None = None,
-) -> Batch:
-    """Return the batch of events that are given by their positions and how to decode each."""
-    events = []
-    for position, recorded in stored:
-        try:
-            events.append(recorded())
-        except UnreadableEvent as error:
-            return Batch(after, position - 1, events, f"{error.reason}: {error}")
-    return Batch(after, upto, events, obstacle)
+def read_batch(connection: Connection[Any], projection: Projection, after: int, upto: int) -> Batch:
+    """Return the batch of a range of committed positions.
+
+    It ends before a position that is missing from the journal, and before an event of a newer release.
+    """
+    return read_stretch(connection, (projection,), after, upto).batch(projection)
 
 
 def advance(
@@ -116,17 +191,47 @@ def advance(
 ) -> bool:
     """Write a batch and move the position in one transaction; tell whether the claim still held.
 
-    The new position is announced on the channel, unless that is None. Raises what the projection raises, and
-    then nothing was written.
+    Poison events, if they are so at every attempt, become dead letters in the same transaction, and later events of
+    their streams are left to these. The new position is announced on the channel, unless that is None. Raises
+    `TooManyHeld`: then the position is before the event that is one too many, and a running version is halted there.
+    Raises what else the projection raises, and then nothing was written.
     """
     values = {**claim.values(batch), "rate": rate_events_per_second, "channel": channel}
+    # What cannot be decoded will not be at another attempt either.
+    for pause_seconds in () if batch.unreadable else PAUSES_SECONDS:
+        try:
+            return _advance(connection, claim, batch, values, None)
+        except POISON as error:
+            _log.warning("batch failed", projection=claim.projection.name, reason=describe(error))
+            sleep(pause_seconds)
+    return _advance(connection, claim, batch, values, 1 if batch.unreadable else ATTEMPTS)
+
+
+def _advance(
+    connection: Connection[Any], claim: Claim, batch: Batch, values: dict[str, Any], attempts: int | None
+) -> bool:
+    """Write a batch: as a whole, or, after so many attempts, around its poison events."""
+    full = None
     with connection.transaction():
-        if not connection.execute(_SQL["advance"], values, prepare=True).rowcount:
+        moved = connection.execute(_SQL["advance"], values, prepare=True).fetchone()
+        if moved is None:
             return False
-        if batch.events:
-            claim.projection.project(connection, claim.projection.queries(claim.version), batch.events)
-        if channel is not None:
+        held = held_streams(connection, claim.projection.name, claim.version) if moved[0] else set()
+        if attempts:
+            full = write_around(
+                connection, claim.projection, claim.version, batch.events, batch.unreadable, held, attempts
+            )
+        elif (
+            events := [event for event in batch.events if event.stream not in held] if held else batch.events
+        ):
+            writer(connection, claim.projection, claim.version)(events)
+        if full:
+            values = {**values, "upto": full.poison.position - 1, "reason": str(TooManyHeld(full))}
+            connection.execute(_SQL["stop"], values)
+        if values["channel"] is not None:
             connection.execute(_SQL["announce"], values, prepare=True)
+    if full:
+        raise TooManyHeld(full)
     return True
 
 

@@ -11,8 +11,9 @@ SELECT count(*) FROM events WHERE notification_id > %(after)s AND notification_i
 
 -- name: events
 SELECT originator_id, originator_version, topic, state, notification_id FROM events
-WHERE notification_id > %(after)s AND notification_id <= %(upto)s 
+WHERE notification_id > %(after)s AND notification_id <= %(upto)s
 AND (topic = ANY(%(topics)s) OR originator_version > 1 AND topic = ANY(%(continuing)s))
+AND (%(parts)s::bigint = 1 OR (hashtextextended(originator_id, 0) & 9223372036854775807) %% %(parts)s = %(number)s::bigint)
 ORDER BY notification_id;
 
 -- name: first_gap
@@ -24,7 +25,16 @@ WHERE NOT EXISTS (SELECT FROM events WHERE notification_id = position);
 UPDATE projection_versions SET
     position = %(upto)s, rate_events_per_second = %(rate)s, last_error = NULL, advanced_at = now()
 WHERE name = %(name)s AND version = %(version)s
-AND position = %(after)s AND runner = %(runner)s AND state = %(state)s;
+AND position = %(after)s AND runner = %(runner)s AND state = %(state)s
+RETURNING held_streams;
+
+-- name: stop
+-- In the transaction that has moved the position too far. A version that is being rebuilt stays so, and the next rebuild
+-- begins anew since there is an error.
+UPDATE projection_versions SET
+    position = %(upto)s, state = CASE state WHEN 'running' THEN 'halted' ELSE state END,
+    last_error = %(reason)s
+WHERE name = %(name)s AND version = %(version)s;
 
 -- name: announce
 SELECT pg_notify(%(channel)s, %(name)s || ':' || %(upto)s::text);

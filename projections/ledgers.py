@@ -45,7 +45,7 @@ def list_ledgers(
             directed(PROJECTION.queries(version)["list"], descending=descending), wanted, prepare=False
         ).fetchall(),
     )
-    return Page([_ledger(row) for row in reading.found], reading.position, reading.head)
+    return Page([_ledger(row) for row in reading.found], *reading[1:])
 
 
 def project(connection: Connection[Any], queries: Queries, events: Sequence[Recorded]) -> None:

@@ -1,11 +1,12 @@
 """Reading the live version of a projection, together with the position that it reflects.
 
-Which version is live, its position, the head of the journal and the rows all come from one snapshot of the
-database, so a position that is stated with an answer is true of exactly that answer.
+Which version is live, its position, its dead letters, the head of the journal and the rows all come from one snapshot
+of the database, so what is stated with an answer is true of exactly that answer.
 """
 
 from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, TypeVar
+from uuid import UUID
 
 from psycopg import Connection, Cursor, errors
 from psycopg.rows import TupleRow, tuple_row
@@ -19,41 +20,67 @@ _ATTEMPTS = 5
 Item = TypeVar("Item")
 
 
+class Lacking(NamedTuple):
+    """What an answer lacks: how many streams are held behind dead letters, and the position of the oldest of these.
+
+    `held` is the oldest letter that is known to concern the one account that was asked for, `held_from` its position.
+    """
+
+    streams: int = 0
+    oldest: int | None = None
+    held: UUID | None = None
+    held_from: int | None = None
+
+
 class Reading(NamedTuple, Generic[Item]):
-    """What a projection says, the position that it reflects, and the newest position of the journal then."""
+    """What a projection says, the position that it reflects, and the newest position of the journal then.
+
+    Of the streams that it is `lacking` the position is not true: these are reflected up to their dead letters only.
+    """
 
     found: Item
     position: int
     head: int
+    lacking: Lacking
 
 
 class Page(NamedTuple, Generic[Item]):
-    """Some rows of a list, the position that they reflect, and the newest position of the journal then."""
+    """Some rows of a list, the position that they reflect, and the newest position of the journal then.
+
+    Of the streams that it is `lacking` the position is not true: these are reflected up to their dead letters only.
+    """
 
     rows: list[Item]
     position: int
     head: int
+    lacking: Lacking
 
 
 def read_live(
-    connection: Connection[Any], name: str, read: Callable[[Cursor[TupleRow], int], Item]
+    connection: Connection[Any],
+    name: str,
+    read: Callable[[Cursor[TupleRow], int], Item],
+    account: str | None = None,
 ) -> Reading[Item]:
     """Return what `read` finds, given a cursor and the number of the version that is live.
 
-    The connection must not be in a transaction. Raises `ProjectionNotFound` if no such projection is
-    installed.
+    `account` is the stream of the one account that is asked for, if it is one. The connection must not be in a
+    transaction. Raises `ProjectionNotFound` if no such projection is installed.
     """
     for _ in range(_ATTEMPTS - 1):
         try:
-            return _read_once(connection, name, read)
+            return _read_once(connection, name, read, account)
         except errors.UndefinedTable:
             # A rebuild has switched, and the version that this snapshot calls live was dropped meanwhile.
             continue
-    return _read_once(connection, name, read)
+    return _read_once(connection, name, read, account)
 
 
 def _read_once(
-    connection: Connection[Any], name: str, read: Callable[[Cursor[TupleRow], int], Item]
+    connection: Connection[Any],
+    name: str,
+    read: Callable[[Cursor[TupleRow], int], Item],
+    account: str | None,
 ) -> Reading[Item]:
     with connection.transaction():
         cursor = connection.cursor(row_factory=tuple_row)
@@ -61,5 +88,13 @@ def _read_once(
         live = cursor.execute(_SQL["live"], {"name": name}, prepare=True).fetchone()
         if live is None:
             raise ProjectionNotFound
-        version, position, head = live
-        return Reading(read(cursor, version), position, head)
+        version, position, head, streams = live
+        lacking = _lacking(cursor, name, version, account) if streams else Lacking()
+        return Reading(read(cursor, version), position, head, lacking)
+
+
+def _lacking(cursor: Cursor[TupleRow], name: str, version: int, account: str | None) -> Lacking:
+    wanted = {"name": name, "version": version, "account": account}
+    row = cursor.execute(_SQL["lacking"], wanted).fetchone()
+    assert row is not None
+    return Lacking(*row)

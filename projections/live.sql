@@ -2,8 +2,17 @@
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
 
 -- name: live
-SELECT p.live_version, v.position, head.position
+SELECT p.live_version, v.position, head.position, v.held_streams
 FROM projections AS p
 JOIN projection_versions AS v ON v.name = p.name AND v.version = p.live_version
 CROSS JOIN head
 WHERE p.name = %(name)s;
+
+-- name: lacking
+-- A letter concerns an account if it is of the account's own stream, or if its event names it.
+WITH letters AS (
+    SELECT id, position, stream = %(account)s::text OR %(account)s::text = ANY(accounts) AS concerns FROM dead_letters
+    WHERE projection = %(name)s AND projection_version = %(version)s AND state = 'open'
+),
+held AS (SELECT id, position FROM letters WHERE concerns ORDER BY position LIMIT 1)
+SELECT count(*), min(position), (SELECT id FROM held), (SELECT position FROM held) FROM letters;

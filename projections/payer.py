@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import structlog
@@ -58,6 +59,11 @@ _log = structlog.get_logger(__name__)
 def provider_actor(name: str) -> str:
     """Return who acts when a provider says something."""
     return f"provider:{name}"
+
+
+def new_mark() -> str:
+    """Return what tells a request about a payout from all others."""
+    return uuid4().hex[:12]
 
 
 class Payer:
@@ -187,7 +193,9 @@ class Payer:
             return seen.position
         if not seen.is_to_be_submitted:
             return self._call(provider.ask, "inquiry", seen)
-        submission = self._ledger.perform(SubmitPayout(_context(seen), seen, provider.patience_seconds))
+        submission = self._ledger.perform(
+            SubmitPayout(_context(seen), seen, new_mark(), provider.patience_seconds)
+        )
         submitted: Payout = submission.state
         if not submission.recorded or submitted.state != "submitted":
             return submitted.position
@@ -201,10 +209,10 @@ class Payer:
             if not isinstance(error, NoAnswer):
                 _log.error("provider's adapter failed", provider=seen.provider, exc_info=error)
             words = str(error) if isinstance(error, NoAnswer) else f"{type(error).__name__} in the adapter"
-            command = RecordSilence(_context(seen), seen, source, words)
+            command = RecordSilence(_context(seen), seen, new_mark(), source, words)
         else:
             context = _context(seen)._replace(actor=provider_actor(seen.provider))
-            command = RecordReport(context, seen, source, report)
+            command = RecordReport(context, seen, new_mark(), source, report)
         payout: Payout = self._ledger.perform(command).state
         return payout.position
 

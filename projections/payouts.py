@@ -6,9 +6,9 @@ Rows are folded with the aggregate's own `evolve`, so that a payout reads the sa
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from msgspec import json
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow, tuple_row
-from pydantic import TypeAdapter
 
 from domain.addresses import ledger_of, name_of
 from domain.events import Recorded
@@ -18,7 +18,8 @@ from domain.times import Instant
 from projections.live import Page, Reading, read_live
 from projections.projection import Inconsistent, Projection, Queries, directed
 
-_FOLDED = TypeAdapter(Payout)
+_encode = json.Encoder().encode
+_decode = json.Decoder(Payout).decode
 
 
 class Filters(NamedTuple):
@@ -62,7 +63,7 @@ def list_payouts(
 
     def read(cursor: Cursor[TupleRow], version: int) -> list[Payout]:
         query = directed(PROJECTION.queries(version)["page"], descending=descending)
-        return [_payout(row[0]) for row in cursor.execute(query.encode(), wanted, prepare=False)]
+        return [_payout(row) for row in cursor.execute(query.encode(), wanted, prepare=False)]
 
     return Page(*read_live(connection, PROJECTION.name, read))
 
@@ -115,7 +116,7 @@ def _found(connection: Connection[Any], queries: Queries, streams: Sequence[str]
         "ids": [name_of(stream) for stream in streams],
     }
     rows = connection.cursor(row_factory=tuple_row).execute(queries["find"].encode(), wanted).fetchall()
-    payouts = [_payout(body) for (body,) in rows]
+    payouts = map(_payout, rows)
     return {f"{payout.ledger}/payouts/{payout.id}": payout for payout in payouts}
 
 
@@ -131,15 +132,18 @@ def _keep(connection: Connection[Any], queries: Queries, payouts: Iterable[Payou
         "due_at": [payout.due_at for payout in kept],
         "changed_at": [payout.changed_at for payout in kept],
         "positions": [payout.position for payout in kept],
-        "bodies": [_FOLDED.dump_json(payout).decode() for payout in kept],
+        "versions": [payout.version for payout in kept],
+        "bodies": [_encode(payout).decode() for payout in kept],
     }
     connection.execute(queries["keep"], columns)
     if any(payout.due_at for payout in kept):
         connection.execute(queries["announce"])
 
 
-def _payout(body: str) -> Payout:
-    return _FOLDED.validate_json(body)
+def _payout(row: TupleRow) -> Payout:
+    """Return the payout of a row, whose version counts the events that were discarded as well."""
+    body, version = row
+    return _decode(body)._replace(version=version)
 
 
 PROJECTION = Projection("payouts", EVENTS, ("payouts",), project)

@@ -11,6 +11,7 @@ CREATE TABLE payouts_v:version (
     due_at timestamptz,
     changed_at timestamptz NOT NULL,
     position bigint NOT NULL,
+    version bigint NOT NULL,
     body text NOT NULL,
     PRIMARY KEY (ledger, id)
 );
@@ -30,22 +31,27 @@ WHERE state NOT IN ('completed', 'failed', 'rejected');
 -- name: drop_tables
 DROP TABLE IF EXISTS payouts_v:version;
 
+-- name: skip
+-- An event that was discarded changes nothing but the version, after which the next one comes.
+UPDATE payouts_v:version SET version = %(version)s
+WHERE ledger = %(ledger)s AND id = %(name)s::uuid AND version = %(version)s - 1;
+
 -- name: find
-SELECT p.body FROM payouts_v:version AS p
+SELECT p.body, p.version FROM payouts_v:version AS p
 JOIN unnest(%(ledgers)s::text[], %(ids)s::uuid[]) AS wanted(ledger, id) ON p.ledger = wanted.ledger AND p.id = wanted.id;
 
 -- name: keep
 INSERT INTO payouts_v:version (
-    ledger, id, made_position, state, account, provider, due_at, changed_at, position, body
+    ledger, id, made_position, state, account, provider, due_at, changed_at, position, version, body
 )
 SELECT * FROM unnest(
     %(ledgers)s::text[], %(ids)s::uuid[], %(made_positions)s::bigint[], %(states)s::text[], %(accounts)s::text[],
     %(providers)s::text[], %(due_at)s::timestamptz[], %(changed_at)s::timestamptz[], %(positions)s::bigint[],
-    %(bodies)s::text[]
+    %(versions)s::bigint[], %(bodies)s::text[]
 )
 ON CONFLICT (ledger, id) DO UPDATE SET
     state = excluded.state, due_at = excluded.due_at, changed_at = excluded.changed_at,
-    position = excluded.position, body = excluded.body;
+    position = excluded.position, version = excluded.version, body = excluded.body;
 
 -- name: announce
 -- Only who calls providers listens, and only then need it look.
@@ -53,7 +59,7 @@ SELECT pg_notify(current_schema() || '_payouts', '');
 
 -- name: page
 -- Planned anew each time with its values, so that filters that are null vanish and the rest chooses the index.
-SELECT body FROM payouts_v:version
+SELECT body, version FROM payouts_v:version
 WHERE ledger = %(ledger)s
 AND (%(after)s::bigint IS NULL OR made_position :beyond %(after)s)
 AND (%(state)s::text IS NULL OR state = %(state)s)

@@ -18,7 +18,12 @@ Queries = Mapping[str, str]
 """The SQL of one version of a projection, by name."""
 
 Project = Callable[[Connection[Any], Queries, Sequence[Recorded]], None]
-"""Writes what events change, given in the order of positions, within the caller's transaction."""
+"""Writes what events change, given in the order of positions, within the caller's transaction.
+
+Events of disjoint sets of streams may be written at once, by transactions that do nothing after it but commit: rows
+that they share are sums, changed last of all and in the order of their key. None waits for another but to commit, and
+never two for each other.
+"""
 
 
 class Inconsistent(Exception):
@@ -27,6 +32,9 @@ class Inconsistent(Exception):
 
 class Projection(NamedTuple):
     """A read model. The SQL file of its name has `create_tables`, `create_indexes` and `drop_tables`.
+
+    If its rows keep the version of their stream, it has `skip` as well, which lets a row pass over an event that an
+    operator has discarded.
 
     Of `continuing` it reads only those events that are not the first of their stream.
 

@@ -17,9 +17,10 @@ from psycopg.sql import SQL, Identifier
 
 from domain.journal.database import Database
 from domain.journal.queries import load
-from projections.batches import Batch, Claim, advance, halt, hold, read_batch, take_over
+from projections.batches import Batch, Claim, TooManyHeld, advance, halt, hold, read_batch, take_over
+from projections.isolation import describe
 from projections.positions import RATE_SECONDS, projections_channel
-from projections.projection import Inconsistent, Projection
+from projections.projection import Projection
 from projections.rates import Rate
 from projections.register import PROJECTIONS, drop_retired, install
 from projections.tail import Tail
@@ -40,9 +41,8 @@ BUSY_EVENTS_PER_SECOND = 3_000
 _SQL = load("projections", "projector.sql")
 _log = structlog.get_logger(__name__)
 
+# Connections lost, deadlocks, a full disk: what may pass is tried again for ever.
 _OUT_OF_REACH = (psycopg.OperationalError, psycopg.InterfaceError)
-# The rows of a batch do not fit the tables, and will not at the next attempt.
-_CONTRADICTIONS = (Inconsistent, psycopg.IntegrityError, psycopg.DataError)
 
 
 class Fenced(Exception):
@@ -113,7 +113,7 @@ class Runner:
             except Fenced:
                 _log.warning("projection was taken over by another runner", projection=name)
             except _OUT_OF_REACH as error:
-                _log.warning("database out of reach", projection=name, error=str(error))
+                _log.warning("projection interrupted", projection=name, error=describe(error))
             except Exception:  # noqa: BLE001 - nothing may end the projector
                 _log.exception("projection failed", projection=name)
             self._stop.wait(self._pause_seconds)
@@ -127,7 +127,7 @@ class Runner:
         connection.execute(SQL("LISTEN {}").format(Identifier(self._database.journal_channel)))
         try:
             self._follow(connection)
-        except (*_OUT_OF_REACH, Fenced):
+        except Fenced:
             raise
         except Exception as error:
             self._record(connection, error)
@@ -166,8 +166,8 @@ class Runner:
         rate = self._rate.measure(batch.upto - batch.after)
         try:
             advanced = advance(connection, claim, batch, rate, channel)
-        except _CONTRADICTIONS as error:
-            self._halt(connection, claim, batch, _describe(error))
+        except TooManyHeld as error:
+            _log.error("projection halted", projection=self.projection.name, reason=str(error))
             return
         if advanced:
             self._pause_seconds = FIRST_PAUSE_SECONDS
@@ -180,12 +180,8 @@ class Runner:
         halt(connection, claim, batch, reason)
 
     def _record(self, connection: Connection[Any], error: Exception) -> None:
-        wanted = {"name": self.projection.name, "runner": self._id, "error": _describe(error)}
+        wanted = {"name": self.projection.name, "runner": self._id, "error": describe(error)}
         try:
             connection.execute(_SQL["record_error"], wanted)
         except _OUT_OF_REACH:
             _log.warning("error could not be recorded", projection=self.projection.name)
-
-
-def _describe(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"

@@ -15,7 +15,7 @@ from psycopg.sql import SQL, Identifier
 
 from domain.journal.database import Database
 from domain.journal.queries import load
-from projections.batches import Claim, advance, hold, read_batch, take_over
+from projections.batches import Claim, TooManyHeld, advance, hold, read_batch, take_over
 from projections.positions import RATE_SECONDS
 from projections.projection import Projection
 from projections.rates import Rate
@@ -171,7 +171,11 @@ def _fill(connection: Connection[Any], claim: Claim, rate: Rate, report: Report)
             raise RebuildRefused(
                 f"{claim.projection.name} cannot be rebuilt beyond {position}: {batch.obstacle}"
             )
-        if not advance(connection, claim, batch, rate.measure(batch.upto - position), None):
+        try:
+            advanced = advance(connection, claim, batch, rate.measure(batch.upto - position), None)
+        except TooManyHeld as error:
+            raise RebuildRefused(f"{claim.projection.name} cannot be rebuilt: {error}") from None
+        if not advanced:
             raise RebuildRefused(
                 f"version {claim.version} of {claim.projection.name} was taken over or dropped"
             )

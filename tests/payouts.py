@@ -1,5 +1,6 @@
 """What tests of payouts ask for: payouts of Alice's through a provider, and what is said of them."""
 
+import itertools
 from typing import Any
 
 from domain.events import Context
@@ -41,6 +42,14 @@ def a_request(
     )
 
 
+_marks = itertools.count(1)
+
+
+def a_mark() -> str:
+    """What tells a request about a payout from all others."""
+    return f"mark-{next(_marks)}"
+
+
 def a_report(
     payout: Payout,
     verdict: Verdict,
@@ -52,4 +61,4 @@ def a_report(
 ) -> RecordReport:
     """What the provider says of a payout as it was seen."""
     report = Report(verdict, amount, asset, "words", "tx-1")
-    return RecordReport(TOLD, payout, source, report, message_id)
+    return RecordReport(TOLD, payout, a_mark(), source, report, message_id)

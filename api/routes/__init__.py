@@ -8,6 +8,7 @@ from api.routes import (
     accounts,
     balances,
     callbacks,
+    dead_letters,
     entries,
     health,
     keys,
@@ -37,6 +38,7 @@ ENDPOINTS = [
     *ledgers.ENDPOINTS,
     *keys.ENDPOINTS,
     *projections.ENDPOINTS,
+    *dead_letters.ENDPOINTS,
     *health.ENDPOINTS,
     *pages.ENDPOINTS,
 ]

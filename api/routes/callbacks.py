@@ -15,6 +15,7 @@ from domain.errors import InvalidRequest, LedgerNotFound, PayoutNotFound
 from domain.events import Context
 from domain.payout_reports import RecordReport
 from domain.payouts import Payout
+from projections.payer import new_mark
 from projections.providers.interface import Callback
 
 
@@ -30,7 +31,8 @@ async def receive_callback(asked: Asked[NoQuery, CallbackRequest]) -> Answer:
     context = Context(asked.caller.name, seen.correlation_id, _trace(seen, asked.context.traceparent))
     message_id = asked.headers[MESSAGE_ID].decode("latin-1")
     assert seen.provider == provider
-    await service.writer.perform(RecordReport(context, seen, "callback", callback.report, message_id))
+    report = RecordReport(context, seen, new_mark(), "callback", callback.report, message_id)
+    await service.writer.perform(report)
     return Answer(204)
 
 

@@ -1,7 +1,6 @@
 """Payouts: ask for one, look at one, and, for operators, resolve one."""
 
 from typing import Any
-from uuid import uuid4
 
 from api import examples
 from api.answers import POSITION, Answer, etag, is_unchanged, json_answer
@@ -9,7 +8,7 @@ from api.consistency import Consistency
 from api.declaration import CLIENT, OPERATOR, READER, Declaration, NoQuery, Returns
 from api.endpoint import Asked, Endpoint
 from api.payout_answers import payout_answer
-from api.schemas.payouts import PayoutBody, PayoutRequest, ReconcileRequest, ResolveRequest, payout_body
+from api.schemas.payouts import PayoutBody, PayoutRequest, Reconciling, Resolving, payout_body
 from api.schemas.transactions import TransactionQuery
 from api.transaction_commands import operation_of
 from domain.errors import (
@@ -29,6 +28,7 @@ from domain.errors import (
 from domain.payout_requests import RequestPayout
 from domain.payout_resolutions import CompletePayout, FailPayout, ReconcilePayout, Resolution
 from domain.transactions import Description
+from projections.payer import new_mark
 
 
 async def request_payout(asked: Asked[TransactionQuery, PayoutRequest]) -> Answer:
@@ -50,7 +50,7 @@ async def request_payout(asked: Asked[TransactionQuery, PayoutRequest]) -> Answe
         body.provider,
         body.destination,
         # With a part that is random: what another installation asks for under the same key is another payout.
-        f"{asked.ledger}.{operation.id}.{uuid4().hex[:12]}",
+        f"{asked.ledger}.{operation.id}.{new_mark()}",
         body.provider in asked.service.providers,
     )
     perform = writer.try_out if asked.query.dry_run else writer.perform
@@ -68,7 +68,7 @@ async def get_payout(asked: Asked[NoQuery, None]) -> Answer:
     return json_answer(200, payout_body(payout), headers)
 
 
-async def reconcile_payout(asked: Asked[NoQuery, ReconcileRequest]) -> Answer:
+async def reconcile_payout(asked: Asked[NoQuery, Reconciling]) -> Answer:
     """Have the provider asked now what became of a payout, whatever is known of it.
 
     An answer that contradicts what was recorded makes the payout stuck; one that agrees with the books resolves one
@@ -77,7 +77,7 @@ async def reconcile_payout(asked: Asked[NoQuery, ReconcileRequest]) -> Answer:
     return await _resolve(asked, ReconcilePayout)
 
 
-async def complete_payout(asked: Asked[NoQuery, ResolveRequest]) -> Answer:
+async def complete_payout(asked: Asked[NoQuery, Resolving]) -> Answer:
     """Say that the money of a payout has left. Its hold is settled or, had it been given back, the amount is posted.
 
     Completing a completed one records nothing.
@@ -85,7 +85,7 @@ async def complete_payout(asked: Asked[NoQuery, ResolveRequest]) -> Answer:
     return await _resolve(asked, CompletePayout)
 
 
-async def fail_payout(asked: Asked[NoQuery, ResolveRequest]) -> Answer:
+async def fail_payout(asked: Asked[NoQuery, Resolving]) -> Answer:
     """Say that the money of a payout has not left and will not. Its hold is voided or, had it been settled, reversed.
 
     Failing a failed one records nothing.
@@ -95,14 +95,14 @@ async def fail_payout(asked: Asked[NoQuery, ResolveRequest]) -> Answer:
 
 async def _resolve(asked: Asked[NoQuery, Any], command: type[Resolution]) -> Answer:
     seen, _ = await asked.service.read(asked.service.ledger.payout, asked.ledger, asked.names["id"])
-    outcome = await asked.service.writer.perform(command(asked.context, seen, asked.body.reason))
+    outcome = await asked.service.writer.perform(command(asked.context, seen, new_mark(), asked.body.reason))
     payout = outcome.state
     headers = {POSITION: str(outcome.position), "ETag": etag(payout.version)}
     return json_answer(200, payout_body(payout), headers)
 
 
 def _resolution(
-    verb: str, summary: str, body: type[ReconcileRequest | ResolveRequest], *problems: type[LedgerError]
+    verb: str, summary: str, body: type[Reconciling | Resolving], *problems: type[LedgerError]
 ) -> Declaration:
     return Declaration(
         "POST",
@@ -115,6 +115,7 @@ def _resolution(
         (Returns(200, "The payout.", PayoutBody, examples.PAYOUT, ("ETag",)),),
         body=body,
         body_example={"reason": "the provider's statement of 24 November shows it"},
+        is_body_optional=body is Reconciling,
         problems=(PayoutNotFound, PayoutEnded, *problems),
     )
 
@@ -165,16 +166,16 @@ ENDPOINTS = [
         ),
         get_payout,
     ),
-    Endpoint(_resolution("reconcile", "Ask the provider now", ReconcileRequest), reconcile_payout),
+    Endpoint(_resolution("reconcile", "Ask the provider now", Reconciling), reconcile_payout),
     Endpoint(
-        _resolution("complete", "Say that a payout was paid", ResolveRequest, *_RULES_OF_ACCOUNTS),
+        _resolution("complete", "Say that a payout was paid", Resolving, *_RULES_OF_ACCOUNTS),
         complete_payout,
     ),
     Endpoint(
         _resolution(
             "fail",
             "Say that a payout was not paid",
-            ResolveRequest,
+            Resolving,
             NotReversible,
             AmountExceedsReversible,
             *_RULES_OF_ACCOUNTS,

@@ -1,15 +1,17 @@
-"""Projections: how far each is."""
+"""Projections: how far each is, pausing them and letting them go on."""
 
 from functools import partial
+from typing import Any
 
 from api import examples
 from api.answers import Answer, json_answer
 from api.consistency import Consistency
-from api.declaration import OVERSEER, Declaration, NoQuery, Returns
+from api.declaration import OPERATOR, OVERSEER, Declaration, NoQuery, Returns
 from api.endpoint import Asked, Endpoint
 from api.schemas.common import Page
-from api.schemas.projections import ProjectionBody, projection_body
+from api.schemas.projections import Control, ProjectionBody, projection_body
 from domain.errors import ProjectionNotFound
+from projections.controls import pause, resume
 from projections.positions import all_progress, progress
 
 
@@ -23,6 +25,41 @@ async def get_projection(asked: Asked[NoQuery, None]) -> Answer:
     """Tell how far one projection is."""
     found = await asked.service.query(partial(progress, name=asked.names["name"]))
     return json_answer(200, projection_body(found))
+
+
+async def pause_projection(asked: Asked[NoQuery, Control]) -> Answer:
+    """Keep a projection where it is, also after a restart, until it is resumed. Again is as once.
+
+    Reads go on and state how far it is; who waits for a position waits, and gets it if it is resumed in time.
+    """
+    control = partial(pause, name=asked.names["name"], by=asked.context, reason=asked.body.reason)
+    return json_answer(200, projection_body(await asked.service.query(control)))
+
+
+async def resume_projection(asked: Asked[NoQuery, Control]) -> Answer:
+    """Let a projection go on that was paused or has halted. Again is as once.
+
+    What it halted at is met again: if it is not mended it halts again.
+    """
+    control = partial(resume, name=asked.names["name"], by=asked.context, reason=asked.body.reason)
+    return json_answer(200, projection_body(await asked.service.query(control)))
+
+
+def _control(verb: str, summary: str, example: dict[str, Any]) -> Declaration:
+    return Declaration(
+        "POST",
+        f"/v1/projections/{{name}}/{verb}",
+        f"{verb}_projection",
+        "Operating",
+        summary,
+        Consistency.PROCESS,
+        OPERATOR,
+        (Returns(200, "The projection.", ProjectionBody, example),),
+        body=Control,
+        body_example={"reason": "maintenance"},
+        is_body_optional=True,
+        problems=(ProjectionNotFound,),
+    )
 
 
 ENDPOINTS = [
@@ -53,4 +90,6 @@ ENDPOINTS = [
         ),
         get_projection,
     ),
+    Endpoint(_control("pause", "Pause a projection", examples.PAUSED_PROJECTION), pause_projection),
+    Endpoint(_control("resume", "Resume a projection", examples.PROJECTION), resume_projection),
 ]

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, JsonValue
 from pydantic_core import to_json
 from typing_extensions import TypedDict
 
-from api.schemas.common import Address, Amount, ListQuery, Metadata, ProjectedQuery, Request
+from api.schemas.common import Address, Amount, ListQuery, Metadata, ProjectedQuery, Reasoned, Request
 from api.schemas.transactions import RejectionBody
 from domain.addresses import ADDRESS_PATTERN, MAX_ADDRESS_LENGTH, PROVIDER_PATTERN
 from domain.money import MAX_AMOUNT
@@ -21,8 +21,8 @@ def _is_exact(destination: dict[str, Any]) -> dict[str, Any]:
     """Refuse what would not reach the provider as it was sent."""
     if len(to_json(destination)) > MAX_DESTINATION_BYTES:
         raise ValueError(f"must have at most {MAX_DESTINATION_BYTES} bytes as JSON")
-    if any(abs(number) > MAX_AMOUNT for number in _numbers(destination)):
-        raise ValueError("has a number that is not exact in every client; write it as text")
+    if not all(isinstance(number, int) and abs(number) <= MAX_AMOUNT for number in _numbers(destination)):
+        raise ValueError("numbers must be whole and exact in every client; write others as text")
     return destination
 
 
@@ -43,7 +43,6 @@ Destination = Annotated[
     AfterValidator(_is_exact),
     Field(description="where the money goes, as the provider understands it; at most 8 KiB"),
 ]
-Reason = Annotated[str, Field(max_length=500)]
 
 
 class PayoutRequest(Request):
@@ -57,16 +56,14 @@ class PayoutRequest(Request):
     metadata: Metadata = Field(default_factory=dict)
 
 
-class ReconcileRequest(Request):
-    """Why the provider is to be asked."""
-
-    reason: Reason = ""
+class Reconciling(Reasoned):
+    """Why the provider is to be asked, if that is to be kept."""
 
 
-class ResolveRequest(Request):
+class Resolving(Request):
     """Why an operator knows how it ended."""
 
-    reason: Annotated[Reason, Field(min_length=1)]
+    reason: Annotated[str, Field(pattern=r"\S", max_length=500, examples=["the statement shows it"])]
 
 
 class PayoutsQuery(ListQuery, ProjectedQuery):

@@ -4,16 +4,18 @@ The bytes are what the audit hashes, and a golden file pins them for every type 
 about a microsecond, since what all events of a command share is encoded once.
 """
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from pydantic import ValidationError
-from pydantic_core import from_json
+import msgspec
+from msgspec import MsgspecError, Raw, Struct
+from msgspec.json import Decoder
 
 from domain.aggregates import EVENT_TYPES
 from domain.events import Envelope, Event, Recorded
 
-_envelope_to_json = Envelope.__pydantic_serializer__.to_json
+_encode = msgspec.json.Encoder().encode
 
 
 class UnreadableEvent(Exception):
@@ -28,14 +30,28 @@ class NewerVersion(UnreadableEvent):
     reason = "newer_version"
 
 
+class _Form(Struct):
+    class_version: int
+
+
+class _Stored(Envelope, frozen=True, gc=False):
+    class_version: int
+    data: Raw
+
+
+_decode_form = Decoder(_Form).decode
+_decode_stored = Decoder(_Stored).decode
+_UNDECODABLE = (MsgspecError, ValueError, AttributeError, KeyError, TypeError, RecursionError)
+
+
 def encode_envelope(envelope: Envelope) -> bytes:
     """Return the part of the stored form that all events of one command share."""
-    return _envelope_to_json(envelope)[1:-1] + b',"data":'
+    return _encode(envelope)[1:-1] + b',"data":'
 
 
 def encode_event(event: Event, envelope: bytes) -> bytes:
     """Return the stored form of an event, given its encoded envelope."""
-    return _prefix(type(event)) + envelope + event.__pydantic_serializer__.to_json(event) + b"}"
+    return _prefix(type(event)) + envelope + _encode(event) + b"}"
 
 
 def decode(stream: str, version: int, topic: str, state: bytes, position: int) -> Recorded:
@@ -47,13 +63,39 @@ def decode(stream: str, version: int, topic: str, state: bytes, position: int) -
     if event_type is None:
         raise NewerVersion(f"event {position} has the unknown topic {topic}")
     try:
-        stored = from_json(state)
-        data, class_version = stored.pop("data"), stored.pop("class_version")
-        if class_version != event_type.class_version:
-            upcast(event_type, class_version, data)
-        return Recorded(stream, version, position, Envelope(**stored), event_type.model_validate(data))
-    except (ValueError, ValidationError, AttributeError, KeyError, TypeError) as error:
+        stored = _decode_stored(state)
+        return Recorded(stream, version, position, _envelope(stored), _event(event_type, stored))
+    except _UNDECODABLE as error:
+        if _is_newer(event_type, state):
+            raise NewerVersion(f"event {position} of topic {topic} is newer than this release") from error
         raise UnreadableEvent(f"event {position} of topic {topic} cannot be decoded") from error
+
+
+def _is_newer(event_type: type[Event], state: bytes) -> bool:
+    """Tell whether a version is stored that this release does not know, whatever else that one stores."""
+    try:
+        return _decode_form(state).class_version > event_type.class_version
+    except _UNDECODABLE:
+        return False
+
+
+def _envelope(stored: _Stored) -> Envelope:
+    return Envelope(
+        stored.recorded_at,
+        stored.actor,
+        stored.correlation_id,
+        stored.causation_id,
+        stored.idempotency_key,
+        stored.traceparent,
+    )
+
+
+def _event(event_type: type[Event], stored: _Stored) -> Event:
+    if stored.class_version == event_type.class_version:
+        return _decoder(event_type)(stored.data)
+    data = msgspec.json.decode(stored.data)
+    upcast(event_type, stored.class_version, data)
+    return msgspec.convert(data, event_type)
 
 
 def upcast(event_type: type[Event], class_version: int, data: dict[str, Any]) -> None:
@@ -65,6 +107,11 @@ def upcast(event_type: type[Event], class_version: int, data: dict[str, Any]) ->
         raise NewerVersion(f"version {class_version} of {event_type.TOPIC} is newer than this release")
     for older in range(class_version, event_type.class_version):
         getattr(event_type, f"upcast_v{older}_v{older + 1}")(data)
+
+
+@cache
+def _decoder(event_type: type[Event]) -> Callable[[Raw], Event]:
+    return Decoder(event_type).decode
 
 
 @cache

@@ -34,7 +34,7 @@ from scripts.simulator.callbacks import Callbacks
 from scripts.simulator.faults import WORST, Faults, Rates, Script
 from scripts.simulator.server import Simulator
 from tests.ledgers import folded, history, opening, outcomes, running, transfer
-from tests.payouts import CONTEXT, a_request
+from tests.payouts import CONTEXT, a_mark, a_request
 from tests.projecting import append, await_head, eventually, projecting
 
 pytestmark = pytest.mark.integration
@@ -264,7 +264,7 @@ def test_what_an_operator_asks_for_is_asked(database: Database, ledger: Ledger) 
     with simulated() as simulator, paying(database, ledger, simulator=reached(simulator)):
         ask(ledger, [asked])
         await_states(ledger, [asked], "completed")
-        ledger.perform(ReconcilePayout(CONTEXT, found(ledger, asked), "please"))
+        ledger.perform(ReconcilePayout(CONTEXT, found(ledger, asked), a_mark(), "please"))
         eventually(lambda: found(ledger, asked).due_at is None)
         assert found(ledger, asked).history[-1].source == "inquiry"
         assert simulator.books.shown()[0]["inquiries"] == 1
@@ -279,7 +279,7 @@ def test_a_lie_is_found_out_when_it_is_asked_about(database: Database, ledger: L
 
         def is_found_out() -> bool:
             if found(ledger, asked).due_at is None:
-                ledger.perform(ReconcilePayout(CONTEXT, found(ledger, asked), "is that so?"))
+                ledger.perform(ReconcilePayout(CONTEXT, found(ledger, asked), a_mark(), "is that so?"))
             return found(ledger, asked).state == "stuck"
 
         eventually(is_found_out)
@@ -303,9 +303,11 @@ def random_history(ledger: Ledger, chance: random.Random) -> None:
             if seen.state == "rejected":
                 continue
             verdict: Verdict = chance.choice(("processing", "completed", "failed"))
-            report = RecordReport(told, seen, "callback", Report(verdict), f"m{chance.randint(0, 200)}")
-            resolve = chance.choice((report, report, ReconcilePayout(CONTEXT, seen, "x")))
-            ledger.execute(resolve, CompletePayout(CONTEXT, seen, "x")).result()
+            report = RecordReport(
+                told, seen, a_mark(), "callback", Report(verdict), f"m{chance.randint(0, 200)}"
+            )
+            resolve = chance.choice((report, report, ReconcilePayout(CONTEXT, seen, a_mark(), "x")))
+            ledger.execute(resolve, CompletePayout(CONTEXT, seen, a_mark(), "x")).result()
 
 
 def rows(owner: Connection[Any], version: int) -> list[Any]:

@@ -246,17 +246,19 @@ def test_the_state_of_the_live_version_decides_that_of_the_new_one(
         assert progress(owner, "entries").state == after
 
 
-def test_a_rebuild_mends_what_halted(database: Database, owner: Connection[Any]) -> None:
+def test_a_rebuild_mends_what_was_damaged(database: Database, owner: Connection[Any]) -> None:
     with running(database) as ledger, projecting(database):
         open_accounts(ledger, *ADDRESSES)
         post(ledger, 20)
         await_head(owner)
         owner.execute("UPDATE balances_v1 SET version = 99, posted_debits = 1 WHERE address = 'account:1'")
         post(ledger, 20)
-        await_progress(owner, "balances", lambda seen: seen.state == "halted")
+        await_progress(owner, "balances", lambda seen: seen.dead_letters == 1)
+        await_head(owner)
         outcome = rebuild(database, "balances", accept_difference="it was damaged")
         assert not outcome.equal
         await_head(owner)
+        assert progress(owner, "balances").dead_letters == 0
     assert rebuild(database, "balances").equal
 
 

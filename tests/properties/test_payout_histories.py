@@ -28,7 +28,7 @@ from domain.payouts import Payout, Source, Verdict
 from domain.times import later
 from domain.transactions import Description, Transaction
 from tests.ledgers import opening, transfer
-from tests.payouts import CLEARING, CONTEXT, PATIENCE_SECONDS, TOLD, a_request
+from tests.payouts import CLEARING, CONTEXT, PATIENCE_SECONDS, TOLD, a_mark, a_request
 from tests.properties import invariants
 from tests.properties.profiles import in_memory
 from tests.unit.journal_in_memory import JournalInMemory
@@ -123,7 +123,7 @@ class PayoutMachine(RuleBasedStateMachine):
     )
     def submit(self, id: str, arrives: bool, answered: bool, dies: bool, outcome: Verdict) -> None:
         payout = self.payout(id)
-        submission = self.perform(SubmitPayout(CONTEXT, payout, PATIENCE_SECONDS))
+        submission = self.perform(SubmitPayout(CONTEXT, payout, a_mark(), PATIENCE_SECONDS))
         assert submission.recorded == payout.is_to_be_submitted
         submitted: Payout = submission.state
         if not submission.recorded or submitted.state == "failed":  # as its account is frozen
@@ -157,15 +157,15 @@ class PayoutMachine(RuleBasedStateMachine):
         if other is not None:
             self.resolve(id, other)
         if command is RecordReport:
-            self.perform(RecordReport(TOLD, seen, "inquiry", report))
+            self.perform(RecordReport(TOLD, seen, a_mark(), "inquiry", report))
         else:
-            self.perform(RecordSilence(CONTEXT, seen, "inquiry", "ReadTimeout"))
+            self.perform(RecordSilence(CONTEXT, seen, a_mark(), "inquiry", "ReadTimeout"))
 
     def answer(self, seen: Payout, source: Source, answered: bool) -> None:
         if answered:
-            self.perform(RecordReport(TOLD, seen, source, self.said(seen)))
+            self.perform(RecordReport(TOLD, seen, a_mark(), source, self.said(seen)))
         else:
-            self.perform(RecordSilence(CONTEXT, seen, source, "ReadTimeout"))
+            self.perform(RecordSilence(CONTEXT, seen, a_mark(), source, "ReadTimeout"))
 
     def said(self, payout: Payout) -> Report:
         truth = self.truth.get(payout.provider_key)
@@ -202,9 +202,9 @@ class PayoutMachine(RuleBasedStateMachine):
         if not payout.attempts:
             return  # a provider says nothing of what it was never given
         before = payout.version
-        self.perform(RecordReport(TOLD, payout, "callback", message.report, message.id))
+        self.perform(RecordReport(TOLD, payout, a_mark(), "callback", message.report, message.id))
         again = self.perform(
-            RecordReport(TOLD, self.payout(message.payout), "callback", message.report, message.id)
+            RecordReport(TOLD, self.payout(message.payout), a_mark(), "callback", message.report, message.id)
         )
         assert not again.recorded
         assert self.payout(message.payout).version <= before + 1
@@ -217,7 +217,7 @@ class PayoutMachine(RuleBasedStateMachine):
 
     def resolve(self, id: str, command: type[Any]) -> None:
         try:
-            recorded = self.perform(command(OPERATOR, self.payout(id), "because")).recorded
+            recorded = self.perform(command(OPERATOR, self.payout(id), a_mark(), "because")).recorded
         except RuleRefusal as refusal:
             event(f"{command.__name__}: {refusal.code}")
             return
@@ -290,7 +290,7 @@ class PayoutMachine(RuleBasedStateMachine):
             if payout.due_at is None:
                 return
             if payout.is_to_be_submitted:
-                payout = self.perform(SubmitPayout(CONTEXT, payout, PATIENCE_SECONDS)).state
+                payout = self.perform(SubmitPayout(CONTEXT, payout, a_mark(), PATIENCE_SECONDS)).state
                 self.truth.setdefault(payout.provider_key, Truth())
             truth = self.truth.get(payout.provider_key)
             if truth is not None and truth.outcome == "processing":

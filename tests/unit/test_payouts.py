@@ -25,7 +25,7 @@ from domain.errors import (
     PayoutNotFound,
     RuleRefusal,
 )
-from domain.money import MAX_AMOUNT
+from domain.money import MAX_AMOUNT, Direction
 from domain.operations import operation_id
 from domain.payout_attempts import FROZEN, RecordSilence, SubmitPayout
 from domain.payout_resolutions import CompletePayout, FailPayout, ReconcilePayout
@@ -48,7 +48,7 @@ from domain.payouts import (
 )
 from domain.times import Instant, later, moment
 from domain.transactions import Settled, SettlementPosted, TransactionHeld, Voided, VoidRecorded
-from tests.payouts import CLEARING, CONTEXT, PATIENCE_SECONDS, a_report, a_request
+from tests.payouts import CLEARING, CONTEXT, PATIENCE_SECONDS, a_mark, a_report, a_request
 from tests.unit.given_when_then import (
     NOW,
     Answer,
@@ -104,11 +104,11 @@ def payout(history: Given) -> Payout:
 
 
 def submission(history: Given) -> SubmitPayout:
-    return SubmitPayout(CONTEXT, payout(history), PATIENCE_SECONDS)
+    return SubmitPayout(CONTEXT, payout(history), a_mark(), PATIENCE_SECONDS)
 
 
 def silence(history: Given) -> RecordSilence:
-    return RecordSilence(CONTEXT, payout(history), "submission", "ReadTimeout")
+    return RecordSilence(CONTEXT, payout(history), a_mark(), "submission", "ReadTimeout")
 
 
 def report(
@@ -343,9 +343,9 @@ class TestSubmitting:
 
     def test_nothing_leaves_an_account_that_was_frozen_before(self) -> None:
         history = in_state("accepted").but(ALICE, status="frozen")
-        answer = history.when(submission(history))
-        void = operation_id("main", "payout/2")
-        answer.then(
+        command = submission(history)
+        void = command.operation.id
+        history.when(command).then(
             (ALICE, EntriesReleased(hold_id=ID, debits=40, credits=0)),
             (CLEARING_STREAM, EntriesReleased(hold_id=ID, debits=0, credits=40)),
             (HOLD_STREAM, Voided(voided_by=void)),
@@ -406,9 +406,9 @@ class TestSilence:
 class TestReports:
     def test_completed_settles_the_hold(self) -> None:
         history = in_state("submitted")
-        answer = report(history, "completed", "msg")
-        id = operation_id("main", "payout/3")
-        answer.then(
+        command = a_report(payout(history), "completed", "callback", "msg")
+        id = command.operation.id
+        history.when(command).then(
             (
                 ALICE,
                 EntriesSettled(
@@ -454,7 +454,8 @@ class TestReports:
         assert made.ended_at == NOW
         assert money(history) == PAID
         envelope = history.journal.recorded[-1].envelope
-        assert (envelope.idempotency_key, envelope.actor) == (None, "provider:simulator")
+        assert (envelope.idempotency_key, envelope.causation_id) == (f"payout/{command.mark}", id)
+        assert envelope.actor == "provider:simulator"
 
     def test_failed_voids_it(self) -> None:
         history = in_state("in_doubt")
@@ -512,7 +513,9 @@ class TestReports:
         assert recorded(report(history, "completed", "msg")) == ["payout.reported"]
         assert "frozen" in payout(history).history[-1].detail
         assert (payout(history).state, payout(history).due_at) == ("submitted", later(NOW, FIRST))
-        history.when(CompletePayout(OPERATOR, payout(history), "it left")).then_refused(AccountFrozen)
+        history.when(CompletePayout(OPERATOR, payout(history), a_mark(), "it left")).then_refused(
+            AccountFrozen
+        )
         assert recorded(report(history, "completed", asked=True)) == ["payout.reported"]
         assert (payout(history).due_at, money(history)) == (later(NOW, 2 * FIRST), HELD)
         history.but(of, status="open")
@@ -531,7 +534,7 @@ class TestReports:
         history = in_state("completed")
         report(history, "completed", "again")
         report(history, "failed", "otherwise")
-        history.when(FailPayout(OPERATOR, payout(history), "it came back"))
+        history.when(FailPayout(OPERATOR, payout(history), a_mark(), "it came back"))
         report(history, "completed", "again").then_nothing()
         assert payout(history).state == "failed"
 
@@ -584,27 +587,27 @@ class TestOperators:
     @pytest.mark.parametrize("state", ["accepted", "submitted", "in_doubt", "stuck"])
     def test_what_has_not_ended_is_completed(self, state: PayoutState) -> None:
         history = in_state(state)
-        answer = history.when(CompletePayout(OPERATOR, payout(history), "seen on the statement"))
+        answer = history.when(CompletePayout(OPERATOR, payout(history), a_mark(), "seen on the statement"))
         assert recorded(answer) == ["payout.completed"]
         step = payout(history).history[-1]
         assert (step.source, step.detail, step.actor) == ("operator", "seen on the statement", "operator")
         assert (payout(history).state, money(history)) == ("completed", PAID)
-        history.when(CompletePayout(OPERATOR, payout(history), "again")).then_nothing()
-        history.when(FailPayout(OPERATOR, payout(history), "no")).then_refused(PayoutEnded)
+        history.when(CompletePayout(OPERATOR, payout(history), a_mark(), "again")).then_nothing()
+        history.when(FailPayout(OPERATOR, payout(history), a_mark(), "no")).then_refused(PayoutEnded)
 
     @pytest.mark.parametrize("state", ["accepted", "submitted", "in_doubt"])
     def test_what_has_not_ended_is_failed(self, state: PayoutState) -> None:
         history = in_state(state)
-        answer = history.when(FailPayout(OPERATOR, payout(history), "never arrived"))
+        answer = history.when(FailPayout(OPERATOR, payout(history), a_mark(), "never arrived"))
         assert recorded(answer) == ["payout.failed"]
         assert (payout(history).state, money(history)) == ("failed", RELEASED)
-        history.when(FailPayout(OPERATOR, payout(history), "again")).then_nothing()
-        history.when(CompletePayout(OPERATOR, payout(history), "no")).then_refused(PayoutEnded)
+        history.when(FailPayout(OPERATOR, payout(history), a_mark(), "again")).then_nothing()
+        history.when(CompletePayout(OPERATOR, payout(history), a_mark(), "no")).then_refused(PayoutEnded)
 
     def test_what_was_paid_and_came_back_is_reversed_when_it_is_failed(self) -> None:
         history = in_state("stuck")
         paid = payout(history).booked_by
-        history.when(FailPayout(OPERATOR, payout(history), "it came back"))
+        history.when(FailPayout(OPERATOR, payout(history), a_mark(), "it came back"))
         assert money(history) == ((40, 140, 0, 0), (40, 40, 0, 0))
         assert history.journal.states[transaction_stream("main", paid)].reversible_amount == 0
         assert payout(history).booked_by != paid
@@ -613,28 +616,30 @@ class TestOperators:
         history = in_state("failed")
         report(history, "completed", "late")
         assert (payout(history).state, money(history)) == ("stuck", RELEASED)
-        history.when(CompletePayout(OPERATOR, payout(history), "it had left"))
+        history.when(CompletePayout(OPERATOR, payout(history), a_mark(), "it had left"))
         assert (payout(history).state, money(history)) == ("completed", PAID)
         report(history, "failed", "later still")
-        history.when(FailPayout(OPERATOR, payout(history), "it came back"))
+        history.when(FailPayout(OPERATOR, payout(history), a_mark(), "it came back"))
         report(history, "completed", "and later")
-        history.when(CompletePayout(OPERATOR, payout(history), "it left again"))
+        history.when(CompletePayout(OPERATOR, payout(history), a_mark(), "it left again"))
         assert money(history) == ((80, 140, 0, 0), (40, 80, 0, 0))
 
     def test_what_was_spent_meanwhile_cannot_be_posted_and_stays_stuck(self) -> None:
         history = in_state("failed")
         history.when(a_posting(debit("alice", 100), credit("cash", 100)))
         report(history, "completed", "late")
-        history.when(CompletePayout(OPERATOR, payout(history), "it left")).then_refused(InsufficientFunds)
+        history.when(CompletePayout(OPERATOR, payout(history), a_mark(), "it left")).then_refused(
+            InsufficientFunds
+        )
         assert payout(history).state == "stuck"
         history.when(a_posting(debit("cash", 40), credit("alice", 40), key="loss"))
-        history.when(CompletePayout(OPERATOR, payout(history), "it left"))
+        history.when(CompletePayout(OPERATOR, payout(history), a_mark(), "it left"))
         assert payout(history).state == "completed"
 
     def test_what_was_reversed_otherwise_cannot_be_reversed_again(self) -> None:
         history = in_state("stuck")
         history.when(replace(a_reversal(), named_id=payout(history).booked_by))
-        refusal = history.when(FailPayout(OPERATOR, payout(history), "it came back")).refusal
+        refusal = history.when(FailPayout(OPERATOR, payout(history), a_mark(), "it came back")).refusal
         assert refusal is not None
         assert refusal.code == "not_reversible"
         assert payout(history).state == "stuck"
@@ -642,13 +647,13 @@ class TestOperators:
     def test_what_was_rejected_is_no_matter_for_them(self) -> None:
         history = in_state("rejected")
         for command in (CompletePayout, FailPayout, ReconcilePayout):
-            history.when(command(OPERATOR, payout(history), "x")).then_refused(PayoutEnded)
+            history.when(command(OPERATOR, payout(history), a_mark(), "x")).then_refused(PayoutEnded)
 
     @pytest.mark.parametrize("state", ["submitted", "in_doubt", "completed", "failed", "stuck"])
     def test_reconciling_has_the_provider_asked_now(self, state: PayoutState) -> None:
         history = in_state(state)
         now: Instant = "2026-11-23T21:00:00.000000Z"
-        answer = history.when(ReconcilePayout(OPERATOR, payout(history), "please"), now)
+        answer = history.when(ReconcilePayout(OPERATOR, payout(history), a_mark(), "please"), now)
         answer.then((STREAM, PayoutReconciliationRequested(reason="please")))
         made = payout(history)
         assert (made.state, made.due_at, made.is_to_be_submitted) == (state, now, False)
@@ -658,7 +663,7 @@ class TestOperators:
 
     def test_what_is_not_sent_yet_need_not_be_asked_for(self) -> None:
         history = in_state("accepted")
-        history.when(ReconcilePayout(OPERATOR, payout(history), "please")).then_nothing()
+        history.when(ReconcilePayout(OPERATOR, payout(history), a_mark(), "please")).then_nothing()
 
     @pytest.mark.parametrize(
         ("said", "then"), [("completed", "completed"), ("failed", "stuck"), ("processing", "stuck")]
@@ -667,7 +672,7 @@ class TestOperators:
         self, said: Verdict, then: PayoutState
     ) -> None:
         history = in_state("stuck")
-        history.when(ReconcilePayout(OPERATOR, payout(history), "please"))
+        history.when(ReconcilePayout(OPERATOR, payout(history), a_mark(), "please"))
         report(history, said, asked=True)
         assert (payout(history).state, money(history)) == (then, PAID)
         assert payout(history).due_at is None
@@ -680,21 +685,21 @@ class TestOperators:
     ) -> None:
         history = in_state("submitted")
         report(history, "completed", "msg", amount=41)
-        history.when(ReconcilePayout(OPERATOR, payout(history), "please"))
+        history.when(ReconcilePayout(OPERATOR, payout(history), a_mark(), "please"))
         report(history, said, asked=True, amount=40)
         assert (payout(history).state, money(history)) == (then, left)
 
     def test_an_amount_that_still_differs_does_not(self) -> None:
         history = in_state("submitted")
         report(history, "completed", "msg", amount=41)
-        history.when(ReconcilePayout(OPERATOR, payout(history), "please"))
+        history.when(ReconcilePayout(OPERATOR, payout(history), a_mark(), "please"))
         report(history, "completed", asked=True, amount=41)
         assert (payout(history).state, money(history)) == ("stuck", HELD)
         assert isinstance(history.journal.recorded[-1].event, PayoutReported)
 
     def test_a_callback_leaves_the_inquiry_due(self) -> None:
         history = in_state("completed")
-        history.when(ReconcilePayout(OPERATOR, payout(history), "please"))
+        history.when(ReconcilePayout(OPERATOR, payout(history), a_mark(), "please"))
         report(history, "completed", "msg")
         assert payout(history).due_at == NOW
         report(history, "completed", asked=True)
@@ -703,18 +708,18 @@ class TestOperators:
     def test_a_payout_that_is_not_there_is_not_found(self) -> None:
         seen = payout(in_state("submitted"))
         for command in (CompletePayout, FailPayout, ReconcilePayout):
-            books().when(command(OPERATOR, seen, "x")).then_refused(PayoutNotFound)
+            books().when(command(OPERATOR, seen, a_mark(), "x")).then_refused(PayoutNotFound)
 
 
-def _posted(account: str, direction: str, normal_side: str, balance: int, debits: int) -> PostedEntry:
-    return PostedEntry.model_validate(
-        {
-            "account": account,
-            "direction": direction,
-            "amount": 40,
-            "asset": "USD/2",
-            "normal_side": normal_side,
-            "balance_after": balance,
-            "debits_after": debits,
-        }
+def _posted(
+    account: str, direction: Direction, normal_side: Direction, balance: int, debits: int
+) -> PostedEntry:
+    return PostedEntry(
+        account=account,
+        direction=direction,
+        amount=40,
+        asset="USD/2",
+        normal_side=normal_side,
+        balance_after=balance,
+        debits_after=debits,
     )

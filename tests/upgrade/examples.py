@@ -104,7 +104,7 @@ _PAYOUT: dict[str, Any] = {
     "asset": "USD/2",
     "amount": MAX_AMOUNT,
     "provider": "simulator",
-    "destination": {"iban": "NL91ABNA0417164300", "lines": [WORDS, 7, 0.5, True, None]},
+    "destination": {"iban": "NL91ABNA0417164300", "lines": [WORDS, MAX_AMOUNT, True, None]},
     "reference": "order-1",
     "metadata": {"till": "7"},
 }

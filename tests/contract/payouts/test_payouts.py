@@ -186,6 +186,7 @@ def test_its_hold_is_no_clients_to_end(bank: Book, nothing_paid: Journal) -> Non
         ({"destination": None}, "/destination"),
         ({"destination": {"x": "y" * 9000}}, "/destination"),
         ({"destination": {"x": [2**53]}}, "/destination"),
+        ({"destination": {"x": {"y": 0.5}}}, "/destination"),
         ({"reference": "x" * 256}, "/reference"),
         ({"metadata": {"k": 1}}, "/metadata/k"),
         ({"extra": 1}, "/extra"),
