@@ -335,10 +335,45 @@ def test_a_journal_is_judged_up_to_what_cannot_be_understood() -> None:
 
 
 def test_payouts_break_no_rule() -> None:
-    journal = JournalInMemory()
-    for command in a_payout_of_each_end(journal):
-        journal.perform(command, NOW)
-    events = stored(journal)
+    events = payouts()
     assert violations(events) == []
     for topic in ("payout.completed", "payout.failed", "payout.contradicted", "payout.rejected"):
         index(events, topic)
+
+
+def payouts() -> list[Stored]:
+    journal = JournalInMemory()
+    for command in a_payout_of_each_end(journal):
+        journal.perform(command, NOW)
+    return stored(journal)
+
+
+@pytest.mark.parametrize(
+    ("tamper", "code"),
+    [
+        (changed("payout.accepted", amount=6), "payout_unmatched"),
+        (changed("payout.accepted", account="cash"), "payout_unmatched"),
+        (changed("payout.completed", booked_by=None), "payout_unmatched"),
+        (changed("payout.completed", booked_by="nothing"), "payout_unmatched"),
+        (changed("payout.failed", booked_by=operation_id("main", "deposit")), "payout_unmatched"),
+        (enveloped("payout.completed", causation_id="x"), "payout_unmatched"),
+        (enveloped("payout.accepted", idempotency_key="x"), "key_mismatch"),
+        (enveloped("payout.rejected", idempotency_key="x"), "key_mismatch"),
+    ],
+)
+def test_payouts_that_are_tampered_with_break_the_rule_that_they_must(tamper: Tamper, code: str) -> None:
+    events = payouts()
+    tamper(events)
+    assert code in {found.code for found in violations(events)}
+
+
+def test_payouts_have_no_gaps_and_begin_once() -> None:
+    events = payouts()
+    place = index(events, "payout.submitted")
+    events[place] = events[place]._replace(version=3)
+    assert "version_gap" in {found.code for found in violations(events)}
+    events = payouts()
+    events[index(events, "payout.submitted")] = events[index(events, "payout.submitted")]._replace(
+        topic="payout.accepted"
+    )
+    assert "event_misplaced" in {found.code for found in violations(events)}
