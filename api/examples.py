@@ -189,6 +189,31 @@ PROJECTION: dict[str, Any] = {
     "oldest_dead_letter": None,
     "dead_letter_age_seconds": 0.0,
     "rebuild": None,
+    "unread_versions": [],
+}
+REBUILT_PROJECTION: dict[str, Any] = {
+    **PROJECTION,
+    "rebuild": {
+        "version": 2,
+        "state": "filling",
+        "position": 7,
+        "target": 21,
+        "rate_events_per_second": 30000.0,
+        "seconds_left": 0.0005,
+        "started_at": _TIME,
+        "requested_at": _TIME,
+        "requested_by": "oncall",
+        "reason": "an audit",
+        "accept_difference": None,
+        "accepted_by": None,
+        "controlled_by": None,
+        "control_reason": None,
+        "last_error": None,
+        "compared_position": None,
+        "difference_expected": None,
+        "comparison": None,
+    },
+    "unread_versions": [],
 }
 PAUSED_PROJECTION: dict[str, Any] = {**PROJECTION, "state": "paused"}
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 from domain.errors import (
-    DeadLetterClosed,
+    Conflict,
     IdempotencyKeyReused,
     Invalid,
     InvalidRequest,
@@ -141,7 +141,7 @@ _FAMILIES: tuple[tuple[type[LedgerError], int], ...] = (
     (NotFound, 404),
     (Invalid, 422),
     (VersionMismatch, 412),
-    (DeadLetterClosed, 409),
+    (Conflict, 409),
     (RuleRefusal, 409),
     (Unavailable, 503),
 )

@@ -103,11 +103,28 @@ class VersionMismatch(LedgerError):
     code = "version_mismatch"
 
 
-class DeadLetterClosed(LedgerError):
+class Conflict(LedgerError):
+    """The request does not fit the state that what it names is in now."""
+
+
+class DeadLetterClosed(Conflict):
     """The dead letter was closed in another way before: what was discarded cannot be retried, what was applied cannot
     be discarded, and of a version of a projection that was replaced there is nothing left to decide."""
 
     code = "dead_letter_closed"
+
+
+class RebuildNotUnderWay(Conflict):
+    """No rebuild of this projection is under way, so there is none to pause or to resume."""
+
+    code = "rebuild_not_under_way"
+
+
+class RebuildNeeded(Conflict):
+    """This release has no other version of the projection that it could read, so the rebuild of it cannot be cancelled.
+    It can be paused, or asked for anew."""
+
+    code = "rebuild_needed"
 
 
 class RuleRefusal(LedgerError):

@@ -59,7 +59,7 @@ def list_accounts(
     }
     reading = read_live(
         connection,
-        PROJECTION.name,
+        PROJECTION,
         lambda cursor, version: cursor.execute(
             directed(PROJECTION.queries(version)["list"], descending=descending), wanted, prepare=False
         ).fetchall(),
@@ -72,7 +72,7 @@ def read_account(connection: Connection[Any], ledger: str, address: str) -> Read
     wanted = {"ledgers": [ledger], "addresses": [address]}
     reading = read_live(
         connection,
-        PROJECTION.name,
+        PROJECTION,
         lambda cursor, version: cursor.execute(PROJECTION.queries(version)["find"], wanted).fetchone(),
         account_stream(ledger, address),
     )
@@ -92,15 +92,15 @@ def project(connection: Connection[Any], queries: Queries, events: Sequence[Reco
     first: dict[str, Recorded] = {}
     for recorded in events:
         stream = recorded.stream
-        if recorded.version == 1:
-            opened[stream] = evolve(None, recorded)
-        elif stream in opened:
-            opened[stream] = evolve(_before(opened[stream], recorded), recorded)
-        elif stream in changed:
-            changed[stream] = evolve(_before(changed[stream], recorded), recorded)
+        accounts = opened if recorded.version == 1 or stream in opened else changed
+        if stream in accounts:
+            account = evolve(_before(accounts[stream], recorded), recorded)
+        elif accounts is opened:
+            account = evolve(None, recorded)
         else:
             first[stream] = recorded
-            changed[stream] = evolve(_unknown(recorded), recorded)
+            account = evolve(_unknown(recorded), recorded)
+        accounts[stream] = account
     if opened:
         _add(connection, queries, opened.values())
     if changed:
@@ -159,4 +159,4 @@ def _account(row: TupleRow) -> Account:
     return Account._make(values)
 
 
-PROJECTION = Projection("balances", EVENTS, ("balances",), project)
+PROJECTION = Projection("balances", EVENTS, ("balances",), project, by_stream=True)

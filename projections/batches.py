@@ -9,7 +9,7 @@ taken for the fault of an event. In the last attempt the poison events become de
 
 from collections.abc import Collection, Sequence
 from time import sleep
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 import structlog
@@ -21,7 +21,7 @@ from domain.journal.queries import load
 from domain.journal.reader import Row
 from projections.dead_letters import MAX_HELD_STREAMS, held_streams, write_around, writer
 from projections.isolation import POISON, Full, describe
-from projections.projection import Projection
+from projections.projection import Projection, Queries
 
 PAUSES_SECONDS = (0.03, 0.1)
 ATTEMPTS = len(PAUSES_SECONDS) + 1
@@ -66,6 +66,7 @@ class Claim(NamedTuple):
         """Return the values that the queries of this module compare and set."""
         return {
             "name": self.projection.name,
+            "of_shape": self.projection.of_shape,
             "version": self.version,
             "runner": self.runner,
             "state": self.state,
@@ -182,38 +183,60 @@ def read_batch(connection: Connection[Any], projection: Projection, after: int, 
     return read_stretch(connection, (projection,), after, upto).batch(projection)
 
 
+class Place(Protocol):
+    """What has a position to be moved: a version as a whole, or a part of one, held by whoever moves it."""
+
+    @property
+    def projection(self) -> Projection:
+        """Whose version it is."""
+
+    @property
+    def version(self) -> int:
+        """The number of the version."""
+
+    def values(self, batch: Batch) -> dict[str, Any]:
+        """Return the values that are compared and set when a batch is written."""
+
+
 def advance(
     connection: Connection[Any],
-    claim: Claim,
+    claim: Place,
     batch: Batch,
     rate_events_per_second: float,
     channel: str | None,
+    sql: Queries = _SQL,
 ) -> bool:
     """Write a batch and move the position in one transaction; tell whether the claim still held.
 
     Poison events, if they are so at every attempt, become dead letters in the same transaction, and later events of
     their streams are left to these. The new position is announced on the channel, unless that is None. Raises
     `TooManyHeld`: then the position is before the event that is one too many, and a running version is halted there.
-    Raises what else the projection raises, and then nothing was written.
+    Raises what else the projection raises, and then nothing was written. `sql` has the queries `advance` and `stop`, by
+    which the position is moved.
     """
     values = {**claim.values(batch), "rate": rate_events_per_second, "channel": channel}
     # What cannot be decoded will not be at another attempt either.
     for pause_seconds in () if batch.unreadable else PAUSES_SECONDS:
         try:
-            return _advance(connection, claim, batch, values, None)
+            return _advance(connection, claim, batch, values, None, sql)
         except POISON as error:
             _log.warning("batch failed", projection=claim.projection.name, reason=describe(error))
             sleep(pause_seconds)
-    return _advance(connection, claim, batch, values, 1 if batch.unreadable else ATTEMPTS)
+    return _advance(connection, claim, batch, values, 1 if batch.unreadable else ATTEMPTS, sql)
 
 
 def _advance(
-    connection: Connection[Any], claim: Claim, batch: Batch, values: dict[str, Any], attempts: int | None
+    connection: Connection[Any],
+    claim: Place,
+    batch: Batch,
+    values: dict[str, Any],
+    attempts: int | None,
+    sql: Queries,
 ) -> bool:
     """Write a batch: as a whole, or, after so many attempts, around its poison events."""
     full = None
     with connection.transaction():
-        moved = connection.execute(_SQL["advance"], values, prepare=True).fetchone()
+        moved = connection.execute(sql["advance"], values, prepare=True).fetchone()
         if moved is None:
             return False
         held = held_streams(connection, claim.projection.name, claim.version) if moved[0] else set()
@@ -227,7 +250,7 @@ def _advance(
             writer(connection, claim.projection, claim.version)(events)
         if full:
             values = {**values, "upto": full.poison.position - 1, "reason": str(TooManyHeld(full))}
-            connection.execute(_SQL["stop"], values)
+            connection.execute(sql["stop"], values)
         if values["channel"] is not None:
             connection.execute(_SQL["announce"], values, prepare=True)
     if full:

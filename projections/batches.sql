@@ -37,7 +37,7 @@ UPDATE projection_versions SET
 WHERE name = %(name)s AND version = %(version)s;
 
 -- name: announce
-SELECT pg_notify(%(channel)s, %(name)s || ':' || %(upto)s::text);
+SELECT pg_notify(%(channel)s, %(of_shape)s || ':' || %(upto)s::text);
 
 -- name: halt
 UPDATE projection_versions SET state = 'halted', last_error = %(reason)s

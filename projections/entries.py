@@ -100,7 +100,7 @@ def list_entries(
         before = posted_before(cursor, queries, ledger, account, clock, first.place(clock))
         return _running(rows, before, descending=descending)
 
-    return Page(*read_live(connection, PROJECTION.name, read, account_stream(ledger, account)))
+    return Page(*read_live(connection, PROJECTION, read, account_stream(ledger, account)))
 
 
 class Sums(NamedTuple):
@@ -172,4 +172,4 @@ def _statement_entry(row: TupleRow) -> StatementEntry:
     )
 
 
-PROJECTION = Projection("entries", POSTINGS, ("entries", "turnovers"), project, shape=2)
+PROJECTION = Projection("entries", POSTINGS, ("entries", "turnovers"), project, shape=2, by_stream=True)

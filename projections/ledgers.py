@@ -40,7 +40,7 @@ def list_ledgers(
     }
     reading = read_live(
         connection,
-        PROJECTION.name,
+        PROJECTION,
         lambda cursor, version: cursor.execute(
             directed(PROJECTION.queries(version)["list"], descending=descending), wanted, prepare=False
         ).fetchall(),
@@ -79,4 +79,4 @@ def _ledger(row: TupleRow) -> Ledger:
     return Ledger(name, metadata, dict(map(split_asset, assets)), instant(opened_at), version, position)
 
 
-PROJECTION = Projection("ledgers", EVENTS, ("ledgers",), project)
+PROJECTION = Projection("ledgers", EVENTS, ("ledgers",), project, by_stream=True)

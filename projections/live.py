@@ -1,18 +1,21 @@
 """Reading the live version of a projection, together with the position that it reflects.
 
-Which version is live, its position, its dead letters, the head of the journal and the rows all come from one snapshot
-of the database, so what is stated with an answer is true of exactly that answer.
+One version of each shape of tables is live, and a release reads that of the shape which it knows. Which version that
+is, its position, its dead letters, the head of the journal and the rows all come from one snapshot of the database, so
+what is stated with an answer is true of exactly that answer.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 from psycopg import Connection, Cursor, errors
 from psycopg.rows import TupleRow, tuple_row
 
-from domain.errors import ProjectionNotFound
+from domain.errors import ProjectionBehind
 from domain.journal.queries import load
+from projections.projection import Projection
 
 _SQL = load("projections", "live.sql")
 _ATTEMPTS = 5
@@ -56,40 +59,50 @@ class Page(NamedTuple, Generic[Item]):
     lacking: Lacking
 
 
+@contextmanager
+def one_instant(connection: Connection[Any]) -> Iterator[None]:
+    """Let all that is read see the same state of the database."""
+    with connection.transaction():
+        connection.execute(_SQL["one_instant"])
+        yield
+
+
 def read_live(
     connection: Connection[Any],
-    name: str,
+    projection: Projection,
     read: Callable[[Cursor[TupleRow], int], Item],
     account: str | None = None,
 ) -> Reading[Item]:
     """Return what `read` finds, given a cursor and the number of the version that is live.
 
     `account` is the stream of the one account that is asked for, if it is one. The connection must not be in a
-    transaction. Raises `ProjectionNotFound` if no such projection is installed.
+    transaction. Raises `ProjectionBehind` while there is no version that this release can read: what is still being
+    filled would pass for a list without the rest.
     """
     for _ in range(_ATTEMPTS - 1):
         try:
-            return _read_once(connection, name, read, account)
+            return _read_once(connection, projection, read, account)
         except errors.UndefinedTable:
             # A rebuild has switched, and the version that this snapshot calls live was dropped meanwhile.
             continue
-    return _read_once(connection, name, read, account)
+    return _read_once(connection, projection, read, account)
 
 
 def _read_once(
     connection: Connection[Any],
-    name: str,
+    projection: Projection,
     read: Callable[[Cursor[TupleRow], int], Item],
     account: str | None,
 ) -> Reading[Item]:
-    with connection.transaction():
+    with one_instant(connection):
         cursor = connection.cursor(row_factory=tuple_row)
-        cursor.execute(_SQL["one_instant"])
-        live = cursor.execute(_SQL["live"], {"name": name}, prepare=True).fetchone()
-        if live is None:
-            raise ProjectionNotFound
-        version, position, head, streams = live
-        lacking = _lacking(cursor, name, version, account) if streams else Lacking()
+        wanted = {"name": projection.name, "shape": projection.shape}
+        row = cursor.execute(_SQL["live"], wanted, prepare=True).fetchone()
+        assert row is not None
+        version, position, state, head, streams = row
+        if version is None or state == "rebuilding":
+            raise ProjectionBehind(position or 0, head, "rebuilding")
+        lacking = _lacking(cursor, projection.name, version, account) if streams else Lacking()
         return Reading(read(cursor, version), position, head, lacking)
 
 

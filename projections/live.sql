@@ -2,11 +2,10 @@
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
 
 -- name: live
-SELECT p.live_version, v.position, head.position, v.held_streams
-FROM projections AS p
-JOIN projection_versions AS v ON v.name = p.name AND v.version = p.live_version
-CROSS JOIN head
-WHERE p.name = %(name)s;
+-- A row always: of a version that is not there, the head alone.
+SELECT v.version, v.position, v.state, head.position, v.held_streams
+FROM head
+LEFT JOIN projection_versions AS v ON v.name = %(name)s AND v.shape = %(shape)s AND v.live;
 
 -- name: lacking
 -- A letter concerns an account if it is of the account's own stream, or if its event names it.

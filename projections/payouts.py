@@ -65,7 +65,7 @@ def list_payouts(
         query = directed(PROJECTION.queries(version)["page"], descending=descending)
         return [_payout(row) for row in cursor.execute(query.encode(), wanted, prepare=False)]
 
-    return Page(*read_live(connection, PROJECTION.name, read))
+    return Page(*read_live(connection, PROJECTION, read))
 
 
 def list_due_payouts(
@@ -81,7 +81,7 @@ def list_due_payouts(
         rows = cursor.execute(PROJECTION.queries(version)["list_due"], wanted).fetchall()
         return [DuePayout(*row) for row in rows]
 
-    return read_live(connection, PROJECTION.name, read)
+    return read_live(connection, PROJECTION, read)
 
 
 def count_forgotten(connection: Connection[Any], now: Instant, known: Collection[str]) -> dict[str, int]:
@@ -91,7 +91,7 @@ def count_forgotten(connection: Connection[Any], now: Instant, known: Collection
     def read(cursor: Cursor[TupleRow], version: int) -> dict[str, int]:
         return dict(cursor.execute(PROJECTION.queries(version)["forgotten"], wanted).fetchall())
 
-    return read_live(connection, PROJECTION.name, read).found
+    return read_live(connection, PROJECTION, read).found
 
 
 def project(connection: Connection[Any], queries: Queries, events: Sequence[Recorded]) -> None:
@@ -146,4 +146,4 @@ def _payout(row: TupleRow) -> Payout:
     return _decode(body)._replace(version=version)
 
 
-PROJECTION = Projection("payouts", EVENTS, ("payouts",), project)
+PROJECTION = Projection("payouts", EVENTS, ("payouts",), project, by_stream=True)

@@ -28,9 +28,6 @@ WHERE due_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS payouts_v:version_unended ON payouts_v:version (changed_at)
 WHERE state NOT IN ('completed', 'failed', 'rejected');
 
--- name: drop_tables
-DROP TABLE IF EXISTS payouts_v:version;
-
 -- name: skip
 -- An event that was discarded changes nothing but the version, after which the next one comes.
 UPDATE payouts_v:version SET version = %(version)s

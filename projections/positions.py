@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import Enum
 from time import monotonic
 from typing import Any, NamedTuple
@@ -16,6 +16,8 @@ from psycopg.sql import SQL, Identifier
 from domain.errors import JournalUnavailable, ProjectionBehind, ProjectionNotFound
 from domain.journal.database import Database
 from domain.journal.queries import load
+from projections.projection import Projection
+from projections.register import PROJECTIONS
 
 POLL_SECONDS = 0.5
 RECONNECT_SECONDS = 0.5
@@ -28,19 +30,21 @@ _log = structlog.get_logger(__name__)
 
 
 def projections_channel(database: Database) -> str:
-    """Return the channel on which each advance of a live projection announces `name:position`.
+    """Return the channel on which each advance of a live version announces `name/shape:position`.
 
-    One that is paused or resumed is announced there as `name:`.
+    With the shape, since a release must not take the advance of another's version for that of its own. A projection
+    that is paused or resumed is announced there as `name:`.
     """
     return f"{database.schema}_projections"
 
 
 class Progress(NamedTuple):
-    """How far the live version of a projection is.
+    """How far the live version of a projection is that this release reads.
 
-    `head` is the newest position of the journal, `lag_seconds` the age of the oldest event not projected yet,
-    0 if there is none. `dead_letters` counts those that are open, `oldest_dead_letter` is the lowest position of them,
-    and `dead_letter_age_seconds` the time since the first of them failed.
+    `state` is `rebuilding` while that is the only version there is, and it cannot be read yet. `head` is the newest
+    position of the journal, `lag_seconds` the age of the oldest event not projected yet, 0 if there is none.
+    `dead_letters` counts those that are open, `oldest_dead_letter` is the lowest position of them, and
+    `dead_letter_age_seconds` the time since the first of them failed.
     """
 
     name: str
@@ -56,10 +60,14 @@ class Progress(NamedTuple):
     oldest_dead_letter: int | None
     dead_letter_age_seconds: float
 
+    def reflects(self, position: int) -> bool:
+        """Whether what is read reflects a position: not while the version is only being filled."""
+        return self.position >= position and self.state != "rebuilding"
+
 
 def progress(connection: Connection[Any], name: str) -> Progress:
     """Return how far a projection is; raise `ProjectionNotFound` if none of this name is installed."""
-    found = _progress(connection, name)
+    found = _progress(connection, [PROJECTIONS[name]] if name in PROJECTIONS else [])
     if not found:
         raise ProjectionNotFound
     return found[0]
@@ -67,12 +75,16 @@ def progress(connection: Connection[Any], name: str) -> Progress:
 
 def all_progress(connection: Connection[Any]) -> list[Progress]:
     """Return how far every installed projection is, by name."""
-    return _progress(connection, None)
+    return _progress(connection, PROJECTIONS.values())
 
 
-def _progress(connection: Connection[Any], name: str | None) -> list[Progress]:
+def _progress(connection: Connection[Any], projections: Collection[Projection]) -> list[Progress]:
     cursor = connection.cursor(row_factory=tuple_row)
-    wanted = {"name": name, "rate_seconds": RATE_SECONDS}
+    wanted = {
+        "names": [projection.name for projection in projections],
+        "shapes": [projection.shape for projection in projections],
+        "rate_seconds": RATE_SECONDS,
+    }
     return [Progress(*row) for row in cursor.execute(_SQL["progress"], wanted)]
 
 
@@ -185,13 +197,13 @@ class Waiter:
         seen = self._known.get(name)
         if seen is None and self._looked:
             raise ProjectionNotFound
-        return seen is not None and seen.position >= position
+        return seen is not None and seen.reflects(position)
 
     def _outcome(self, name: str, position: int, began: Progress | None) -> Wait:
         seen = self._known.get(name)
         if seen is None:
             return Wait(Outcome.UNREACHABLE, None, self.head)
-        if seen.position >= position:
+        if seen.reflects(position):
             was_told = began is None or max(began.position, self._announced.get(name, 0)) >= position
             outcome = Outcome.ARRIVED if was_told else Outcome.UNANNOUNCED
         elif not self._is_reachable:
@@ -236,12 +248,13 @@ class Waiter:
 
     def _note(self, channel: str, payload: str) -> None:
         with self._changed:
-            name, _, position = payload.rpartition(":")
+            announced, _, position = payload.rpartition(":")
             if not position.isdecimal():  # anyone with a login may notify
                 return
+            name, _, shape = announced.partition("/")
             if channel == self._database.journal_channel:
                 self.head = max(self.head, int(position))
-            elif seen := self._known.get(name):
+            elif (seen := self._known.get(name)) and shape == str(PROJECTIONS[name].shape):
                 self._announced[name] = int(position)
                 self._known[name] = self._advanced(seen, int(position))
                 self._wake()

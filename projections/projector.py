@@ -1,12 +1,13 @@
 """The projector: advances the live version of every projection, each in a thread and connection of its own.
 
-Any number of projectors may run. Of each projection one runner holds the place and the others stand by; the
-place is free as soon as the connection of its holder is gone. A runner is woken by notifications, which can
-be missed, so it looks by itself as well.
+It advances the live versions of the shapes that this release knows and no others: those are advanced by the projectors
+of the releases that know them. Any number of projectors may run. Of each projection and shape one runner holds the
+place and the others stand by; the place is free as soon as the connection of its holder is gone. A runner is woken by
+notifications, which can be missed, so it looks by itself as well.
 """
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
@@ -22,7 +23,8 @@ from projections.isolation import describe
 from projections.positions import RATE_SECONDS, projections_channel
 from projections.projection import Projection
 from projections.rates import Rate
-from projections.register import PROJECTIONS, drop_retired, install
+from projections.rebuild import Rebuilder
+from projections.register import PROJECTIONS, install
 from projections.tail import Tail
 
 MAX_BATCH_EVENTS = 5_000
@@ -62,27 +64,28 @@ class Standing(NamedTuple):
 def run_projector(
     database: Database, stop: threading.Event, projections: Iterable[Projection] = tuple(PROJECTIONS.values())
 ) -> None:
-    """Install and run projections until `stop` is set, whatever happens to the database meanwhile."""
-    _prepare(database, stop)
+    """Install projections, run them and carry out their rebuilds until `stop` is set, whatever happens meanwhile."""
+    projections = tuple(projections)
+    _prepare(database, stop, projections)
     tail = Tail()
     runners = [Runner(database, projection, stop, tail) for projection in projections]
     threads = [
         threading.Thread(target=runner.run, name=f"projection {runner.projection.name}", daemon=True)
         for runner in runners
     ]
+    rebuilder = Rebuilder(database, stop, projections)
+    threads.append(threading.Thread(target=rebuilder.run, name="rebuilds", daemon=True))
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
 
-def _prepare(database: Database, stop: threading.Event) -> None:
+def _prepare(database: Database, stop: threading.Event, projections: Collection[Projection]) -> None:
     pause_seconds = FIRST_PAUSE_SECONDS
     while not stop.is_set():
         try:
-            install(database)
-            with database.connect("tallystick projector") as connection:
-                drop_retired(connection)
+            install(database, projections)
             return
         except psycopg.Error as error:
             _log.warning("projections cannot be installed yet", error=str(error))
@@ -120,7 +123,7 @@ class Runner:
             self._pause_seconds = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS)
 
     def _serve(self, connection: Connection[Any]) -> None:
-        while not hold(connection, "projection", self.projection.name):
+        while not hold(connection, "projection", self.projection.of_shape):
             if self._stop.wait(STANDBY_SECONDS):
                 return
         connection.execute(_SQL["session"])
@@ -149,7 +152,8 @@ class Runner:
                     pass
 
     def _standing(self, connection: Connection[Any]) -> Standing:
-        row = connection.execute(_SQL["standing"], {"name": self.projection.name}, prepare=True).fetchone()
+        wanted = {"name": self.projection.name, "shape": self.projection.shape}
+        row = connection.execute(_SQL["standing"], wanted, prepare=True).fetchone()
         if row is None:
             raise LookupError(f"projection {self.projection.name} is not installed")
         return Standing(*row)
@@ -180,7 +184,13 @@ class Runner:
         halt(connection, claim, batch, reason)
 
     def _record(self, connection: Connection[Any], error: Exception) -> None:
-        wanted = {"name": self.projection.name, "runner": self._id, "error": describe(error)}
+        projection = self.projection
+        wanted = {
+            "name": projection.name,
+            "shape": projection.shape,
+            "runner": self._id,
+            "error": describe(error),
+        }
         try:
             connection.execute(_SQL["record_error"], wanted)
         except _OUT_OF_REACH:

@@ -192,4 +192,5 @@ PROJECTION = Projection(
     tuple(event_type for event_type in EVENTS if event_type is not TransactionAccepted),
     ("transactions", "transaction_accounts", "transaction_metadata"),
     project,
+    by_stream=True,
 )

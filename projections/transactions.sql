@@ -72,11 +72,6 @@ ON transactions_v:version (ledger, effective_at, made_position) WHERE dated;
 CREATE INDEX IF NOT EXISTS transactions_v:version_dated_order
 ON transactions_v:version (ledger, made_position) WHERE dated;
 
--- name: drop_tables
-DROP TABLE IF EXISTS transactions_v:version;
-DROP TABLE IF EXISTS transaction_accounts_v:version;
-DROP TABLE IF EXISTS transaction_metadata_v:version;
-
 -- name: skip
 -- An event that was discarded changes nothing but the version, after which the next one comes. Rows are found by way of
 -- the journal, as when they are changed.

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 import structlog
-from psycopg import Connection
+from psycopg import Connection, errors
 from psycopg.rows import tuple_row
 
 from domain.addresses import ledger_of, name_of
@@ -26,6 +26,7 @@ from projections.projection import Projection
 from projections.register import find_projection
 
 BATCH_EVENTS = 5_000
+PATIENCE_SECONDS = 5
 
 _SQL = load("projections", "verdicts.sql")
 _log = structlog.get_logger(__name__)
@@ -76,8 +77,8 @@ def retry(connection: Connection[Any], id: UUID, by: Context, reason: str = "") 
 
     If it fails again the letter stays open, with one more attempt and the new reason. If a later event fails, what came
     before that is applied, and a letter of its own holds the rest. A letter that is resolved is returned as it is.
-    Raises `DeadLetterNotFound`, `ProjectionBehind` while that version is being rebuilt, `JournalUnavailable` if another
-    release must do it, and `DeadLetterClosed`.
+    Raises `DeadLetterNotFound`, `ProjectionBehind` while that version is being rebuilt, `JournalUnavailable` if
+    another verdict is being carried out or another release must do it, and `DeadLetterClosed`.
     """
     return _decide(connection, id, "resolved", by, reason)
 
@@ -123,12 +124,17 @@ def _decide(
 def _hold_still(connection: Connection[Any], letter: DeadLetter) -> tuple[DeadLetter, int]:
     """Lock the version of a letter; return the letter as it is now, and where the version stands.
 
-    If the letter is open, raises `ProjectionBehind` while the version is being rebuilt, by several processes perhaps,
-    and `JournalUnavailable` if its tables are another release's.
+    Raises `JournalUnavailable` if another verdict is being carried out for longer than `PATIENCE_SECONDS`. If the
+    letter is open, raises `ProjectionBehind` while the version is being rebuilt, by several processes perhaps, and
+    `JournalUnavailable` if its tables are another release's.
     """
     wanted = {"projection": letter.projection, "version": letter.projection_version}
     cursor = connection.cursor(row_factory=tuple_row)
-    row = cursor.execute(_SQL["lock_version"], wanted).fetchone()
+    cursor.execute(_SQL["patience"], {"patience_seconds": str(PATIENCE_SECONDS)})
+    try:
+        row = cursor.execute(_SQL["lock_version"], wanted).fetchone()
+    except errors.LockNotAvailable:
+        raise JournalUnavailable("busy", "Another dead letter of this projection is being decided.") from None
     letter = find_letter(connection, letter.id)
     if row is None:  # dropped, and its letters were closed with it
         return letter, 0

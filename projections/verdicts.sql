@@ -1,3 +1,7 @@
+-- name: patience
+-- An advance takes a moment, another verdict may take long: whoever asks for one need not wait for that.
+SELECT set_config('lock_timeout', %(patience_seconds)s || 's', true);
+
 -- name: lock_version
 -- As every advance does first: nobody moves the version meanwhile, and where it stands the stream is handed back.
 SELECT v.position, v.shape, v.state, head.position FROM projection_versions AS v CROSS JOIN head

@@ -75,6 +75,30 @@ def retry(
 
 
 @dead_letters.command()
+def retry_all(
+    projection: Annotated[str | None, typer.Option(help="Those of one projection")] = None,
+    reason: Annotated[str, typer.Option(help="Why; kept with each.")] = "",
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
+    schema: Schema = None,
+) -> None:
+    """Retry every letter that is open, each by itself. Ends with 1 if any fails again or cannot be decided now."""
+    resolved, rest = 0, 0
+    with service_connection("dead-letters", database_url, data_dir, schema) as connection:
+        for letter in list_letters(connection, projection=projection, state="open"):
+            try:
+                state = retry_letter(connection, letter.id, operator(), reason).state
+            except LedgerError as refusal:
+                typer.echo(f"{letter.id}: {refusal.detail}", err=True)
+                state = letter.state
+            resolved += state == "resolved"
+            rest += state == "open"
+    typer.echo(f"{resolved} resolved, {rest} not.")
+    if rest:
+        raise typer.Exit(1)
+
+
+@dead_letters.command()
 def discard(
     id: Id,
     reason: Annotated[str, typer.Option(help="Why; kept with it.")],

@@ -67,7 +67,7 @@ def await_progress(connection: Connection[Any], name: str, condition: Callable[[
 def await_head(connection: Connection[Any], *names: str) -> int:
     """Wait until projections, all unless some are named, are at the head; return it."""
     for name in names or PROJECTIONS:
-        await_progress(connection, name, lambda seen: seen.position == seen.head)
+        await_progress(connection, name, lambda seen: seen.reflects(seen.head))
     return progress(connection, "ledgers").head
 
 
@@ -97,7 +97,7 @@ def holder(owner: Connection[Any], name: str) -> int | None:
         "SELECT pid FROM pg_locks, hashtextextended('projection ' || current_schema() || '/' || %s, 0) AS key"
         " WHERE locktype = 'advisory' AND granted AND objsubid = 1"
         " AND classid::bigint = (key >> 32) & 4294967295 AND objid::bigint = key & 4294967295",
-        (name,),
+        (PROJECTIONS[name].of_shape,),
     ).fetchone()
     return None if row is None else int(row[0])
 

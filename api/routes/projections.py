@@ -1,5 +1,6 @@
 """Projections: how far each is, pausing them and letting them go on."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -8,23 +9,23 @@ from api.answers import Answer, json_answer
 from api.consistency import Consistency
 from api.declaration import OPERATOR, OVERSEER, Declaration, NoQuery, Returns
 from api.endpoint import Asked, Endpoint
+from api.projection_answers import all_shown, shown, shown_after
 from api.schemas.common import Page
-from api.schemas.projections import Control, ProjectionBody, projection_body
+from api.schemas.projections import Control, ProjectionBody
 from domain.errors import ProjectionNotFound
 from projections.controls import pause, resume
-from projections.positions import all_progress, progress
+from projections.positions import Progress
 
 
 async def get_projections(asked: Asked[NoQuery, None]) -> Answer:
     """List all projections and how far each is. They are few, so there is one page."""
-    found = await asked.service.query(all_progress)
-    return json_answer(200, {"data": [projection_body(seen) for seen in found], "next_cursor": None})
+    found = await asked.service.query(all_shown)
+    return json_answer(200, {"data": found, "next_cursor": None})
 
 
 async def get_projection(asked: Asked[NoQuery, None]) -> Answer:
     """Tell how far one projection is."""
-    found = await asked.service.query(partial(progress, name=asked.names["name"]))
-    return json_answer(200, projection_body(found))
+    return json_answer(200, await asked.service.query(partial(shown, name=asked.names["name"])))
 
 
 async def pause_projection(asked: Asked[NoQuery, Control]) -> Answer:
@@ -32,8 +33,7 @@ async def pause_projection(asked: Asked[NoQuery, Control]) -> Answer:
 
     Reads go on and state how far it is; who waits for a position waits, and gets it if it is resumed in time.
     """
-    control = partial(pause, name=asked.names["name"], by=asked.context, reason=asked.body.reason)
-    return json_answer(200, projection_body(await asked.service.query(control)))
+    return await _controlled(asked, pause)
 
 
 async def resume_projection(asked: Asked[NoQuery, Control]) -> Answer:
@@ -41,8 +41,14 @@ async def resume_projection(asked: Asked[NoQuery, Control]) -> Answer:
 
     What it halted at is met again: if it is not mended it halts again.
     """
-    control = partial(resume, name=asked.names["name"], by=asked.context, reason=asked.body.reason)
-    return json_answer(200, projection_body(await asked.service.query(control)))
+    return await _controlled(asked, resume)
+
+
+async def _controlled(asked: Asked[NoQuery, Control], act: Callable[..., Progress]) -> Answer:
+    act = partial(act, by=asked.context, reason=asked.body.reason)
+    return json_answer(
+        200, await asked.service.query(partial(shown_after, name=asked.names["name"], act=act))
+    )
 
 
 def _control(verb: str, summary: str, example: dict[str, Any]) -> Declaration:

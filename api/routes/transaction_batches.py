@@ -81,14 +81,13 @@ def _path(ledger: str, item: Item) -> str:
 
 
 def _answer(asked: Asked[TransactionQuery, BatchRequest], results: Sequence[Result]) -> Answer:
-    outcomes = [result for result in results if isinstance(result, Outcome)]
     shown = [
         _result_body(asked, item, result)
         for item, result in zip(asked.body.transactions, results, strict=True)
     ]
     positions = (getattr(result, "position", None) for result in results)
     headers = {POSITION: str(max(filter(None, positions), default=asked.service.position()))}
-    if len(outcomes) == len(results) and all(outcome.replayed for outcome in outcomes):
+    if all(isinstance(result, Outcome) and result.replayed for result in results):
         headers[REPLAYED] = "true"
     return json_answer(200, {"results": shown}, headers)
 

@@ -51,7 +51,7 @@ def encode_envelope(envelope: Envelope) -> bytes:
 
 def encode_event(event: Event, envelope: bytes) -> bytes:
     """Return the stored form of an event, given its encoded envelope."""
-    return _prefix(type(event)) + envelope + _encode(event) + b"}"
+    return b"".join((_prefix(type(event)), envelope, _encode(event), b"}"))
 
 
 def decode(stream: str, version: int, topic: str, state: bytes, position: int) -> Recorded:

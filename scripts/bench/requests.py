@@ -77,9 +77,9 @@ def _batch(plan: Plan, items: Iterator[Transfer]) -> bytes:
 
 
 def own_write(plan: Plan, transfer: Transfer, position: int) -> bytes:
-    """Return the request for the last entry of an account's statement, once a transfer at a position is in it."""
+    """Return the request for the last entries of an account's statement, once that of a transfer is among them."""
     path = f"/v1/ledgers/{BOOK}/accounts/{transfer.credited}/entries"
-    return f"GET {path}?page_size=1&order=desc&min_position={position} {_head(plan)}\r\n".encode()
+    return f"GET {path}?page_size=10&order=desc&min_position={position} {_head(plan)}\r\n".encode()
 
 
 def _statement(plan: Plan, order: str) -> bytes:

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -63,20 +64,22 @@ def doctor(
     Each finding has a stable code, what was found, why it matters and what to do. Ends with 0 if nothing was found,
     with 1 if there are warnings only, with 3 if there are errors, and with 2 if the command was used wrongly.
     """
-    from scripts.connection import connected, existing
+    from scripts.embedded_postgres import EmbeddedPostgresError, attached
     from scripts.serve import settings_or_exit
 
     settings = settings_or_exit(database_url=database_url, data_dir=data_dir, schema_=schema)
-    if not settings.database_url:
-        existing(settings.data_dir)
+    if not settings.database_url and not settings.data_dir.is_dir():
+        raise typer.BadParameter(f"there is no data directory {settings.data_dir}", param_hint="--data-dir")
     scope = Scope(whole, sample_events, secrets.randbelow(2**31) if seed is None else seed)
     timeout = timeout_seconds or (DEFAULT_TIMEOUT_OF_ALL_SECONDS if whole else DEFAULT_TIMEOUT_SECONDS)
     facts: dict[str, Any] = {}
     try:
-        with connected(settings) as database:
+        with ExitStack() as stack:
+            url = settings.database_url or stack.enter_context(attached(settings.data_dir))
+            database = Database(url, settings.schema_)
             facts = facts_of(database)
             examined = list(examinations(database, scope, timeout))
-    except psycopg.OperationalError as error:
+    except (psycopg.OperationalError, EmbeddedPostgresError) as error:
         examined = [Examined("the database answers", [Finding("database_unreachable", str(error))], 0.0)]
     if json:
         typer.echo(as_json(examined, scope, facts))

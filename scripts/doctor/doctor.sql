@@ -68,15 +68,25 @@ SELECT extract(epoch FROM clock_timestamp())::double precision,
 FROM head;
 
 -- name: versions
--- The lag is the age of the oldest event that is not projected yet. A projector's sessions have the projection's name.
+-- The lag is the age of the oldest event that is not projected yet. Who advances or rebuilds a version holds an advisory
+-- lock by the name of its projection, or by that and its shape: held places are those keys.
+WITH held AS (
+    SELECT classid::bigint << 32 | objid::bigint AS key FROM pg_locks
+    WHERE locktype = 'advisory' AND granted AND objsubid = 1
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+)
 SELECT v.name, v.version, v.shape, v.state, v.position, head.position, v.last_error,
     CASE WHEN head.position > v.position THEN extract(
         epoch FROM clock_timestamp() - coalesce((decoded(next.state) ->> 'recorded_at')::timestamptz, v.advanced_at)
     ) ELSE 0 END::double precision,
-    EXISTS (
-        SELECT FROM pg_stat_activity AS a WHERE a.datname = current_database()
-        AND a.application_name LIKE 'tallystick projection ' || v.name || '%%'
-    )
+    EXISTS (SELECT FROM held WHERE key IN (
+        hashtextextended('projection ' || current_schema() || '/' || v.name, 0),
+        hashtextextended('projection ' || current_schema() || '/' || v.name || '/' || v.shape, 0)
+    )),
+    EXISTS (SELECT FROM held WHERE key IN (
+        hashtextextended('rebuild ' || current_schema() || '/' || v.name, 0),
+        hashtextextended('rebuild ' || current_schema() || '/' || v.name || '/' || v.shape, 0)
+    ))
 FROM projection_versions AS v
 CROSS JOIN head
 LEFT JOIN events AS next ON next.notification_id = v.position + 1
@@ -84,10 +94,6 @@ ORDER BY v.name, v.version;
 
 -- name: missing_tables
 SELECT name FROM unnest(%(names)s::text[]) AS name WHERE to_regclass(name) IS NULL;
-
--- name: rebuilding
-SELECT count(*) > 0 FROM pg_stat_activity
-WHERE datname = current_database() AND application_name ~ '^tallystick (rebuild|replay|filling)';
 
 -- name: refused_rebuilds
 SELECT name, version, concat_ws(': ', state, last_error, comparison) FROM rebuilds

@@ -23,6 +23,7 @@ class Standing(NamedTuple):
     last_error: str | None
     lag_seconds: float
     has_projector: bool
+    has_rebuilder: bool
 
     def __str__(self) -> str:
         return f"version {self.version} of {self.name}, at position {self.position} of {self.head}"
@@ -108,12 +109,12 @@ def _rebuilds(patient: Patient, found: list[Standing]) -> Iterator[Finding]:
     rebuilding = [version for version in found if version.state == "rebuilding"]
     refused = {(v.name, v.version): v.last_error for v in rebuilding if v.last_error}
     if patient.value("has_table", table="rebuilds"):
-        refused |= {(name, version): why for name, version, why in patient.rows("refused_rebuilds")}
-    for (name, version), why in refused.items():
-        yield Finding("rebuild_refused", f"version {version} of {name}", (why,))
-    waiting = [version for version in rebuilding if (version.name, version.version) not in refused]
-    if waiting and not patient.value("rebuilding"):
-        yield from (Finding("rebuild_unfinished", str(version)) for version in waiting)
+        refused |= {(name, number): why for name, number, why in patient.rows("refused_rebuilds")}
+    for (name, number), why in refused.items():
+        yield Finding("rebuild_refused", f"version {number} of {name}", (why,))
+    for version in rebuilding:
+        if (version.name, version.version) not in refused and not version.has_rebuilder:
+            yield Finding("rebuild_unfinished", str(version))
 
 
 def _behind(patient: Patient, found: list[Standing]) -> Iterator[Finding]:

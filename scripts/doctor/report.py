@@ -72,7 +72,7 @@ def show(examined: Sequence[Examined], scope: Scope, facts: dict[str, Any], cons
         table.add_row(f"[{colour}]{finding.kind.severity}[/]\n{finding.code}", _words(finding))
     console.print(table)
     errors = sum(finding.kind.severity == "error" for finding in found)
-    console.print(f"{len(examined)} checks, {errors} errors, {len(found) - errors} warnings.")
+    console.print(f"Checks: {len(examined)}, errors: {errors}, warnings: {len(found) - errors}.")
 
 
 def _words(finding: Finding) -> str:
@@ -85,4 +85,5 @@ def _words(finding: Finding) -> str:
 
 def _printable(text: str) -> str:
     """Return text that a terminal does not obey: much of it was written by others."""
+    text = text.expandtabs()
     return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -4,6 +4,7 @@ A short round in every run; `TALLYSTICK_PAYOUTS=5000 TALLYSTICK_KILLS=30` makes 
 """
 
 import os
+import queue
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -66,18 +67,28 @@ def _asked_for_under_kills(service: Service) -> dict[str, int]:
     """Ask for payouts, while processes are killed; return the amounts by key."""
     chance = random.Random(0)
     amounts = {f"payout-{number}": chance.randint(1, 10_000) for number in range(PAYOUTS)}
+    waiting = queue.SimpleQueue[tuple[str, int] | None]()
+    for asked in (*amounts.items(), *[None] * CLIENTS):
+        waiting.put(asked)
     with ThreadPoolExecutor(CLIENTS) as clients:
-        asked = [clients.submit(_ask, service, key, amount) for key, amount in amounts.items()]
+        asking = [clients.submit(_ask_all, service, waiting) for _ in range(CLIENTS)]
         for number in range(KILLS):
-            _wait_for(lambda number=number: sum(of.done() for of in asked) >= PAYOUTS * number // (2 * KILLS))
+            left = PAYOUTS - PAYOUTS * number // (2 * KILLS)
+            _wait_for(lambda left=left: waiting.qsize() <= left)
             _wait_for(lambda: _killed(service))
             sleep(chance.uniform(0.1, 0.7))  # so that one dies in a call, another in a commit
-        for of in asked:
+        for of in asking:
             of.result()
     return amounts
 
 
-def _ask(service: Service, key: str, amount: int) -> None:
+def _ask_all(service: Service, waiting: "queue.SimpleQueue[tuple[str, int] | None]") -> None:
+    with service.client(5.0) as client:
+        while (asked := waiting.get()) is not None:
+            _ask(client, *asked)
+
+
+def _ask(client: httpx2.Client, key: str, amount: int) -> None:
     body = {
         "account": "users:alice",
         "amount": amount,
@@ -86,16 +97,15 @@ def _ask(service: Service, key: str, amount: int) -> None:
         "reference": key,
     }
     give_up_at = monotonic() + PATIENCE_SECONDS
-    with service.client(5.0) as client:
-        while monotonic() < give_up_at:
-            try:
-                answer = client.post("/v1/ledgers/main/payouts", json=body, headers={"Idempotency-Key": key})
-            except httpx2.TransportError:
-                sleep(0.05)
-                continue
-            if answer.status_code != 503:
-                assert answer.status_code == 202, answer.text
-                return
+    while monotonic() < give_up_at:
+        try:
+            answer = client.post("/v1/ledgers/main/payouts", json=body, headers={"Idempotency-Key": key})
+        except httpx2.TransportError:
+            sleep(0.05)
+            continue
+        if answer.status_code != 503:
+            assert answer.status_code == 202, answer.text
+            return
     raise AssertionError(f"{key} was never answered")
 
 

@@ -115,6 +115,8 @@ STATUSES = {
     "operation_unknown": 404,
     "payout_not_found": 404,
     "projection_not_found": 404,
+    "dead_letter_not_found": 404,
+    "dead_letter_closed": 409,
     "version_mismatch": 412,
     "unbalanced_transaction": 422,
     "ledger_exists": 409,

@@ -31,8 +31,9 @@ from projections.dead_letters import MAX_HELD_STREAMS, DeadLetter, find_letter, 
 from projections.entries import list_entries
 from projections.positions import progress
 from projections.projection import Projection
-from projections.rebuild import RebuildRefused, rebuild
-from projections.register import PROJECTIONS, drop_retired
+from projections.rebuild import rebuild
+from projections.register import PROJECTIONS
+from projections.retirement import drop_retired
 from projections.verdicts import discard, retry
 from tests.integration.test_projector import assert_equal_to_fold, fill
 from tests.ledgers import CONTEXT, open_accounts, outcomes, running, transfer
@@ -44,6 +45,12 @@ pytestmark = pytest.mark.integration
 BY = Context("oncall", "conversation-9")
 A, B = account_stream("main", "a"), account_stream("main", "b")
 UNREADABLE = b'{"class_version":1,"correlation_id":"c-7","actor":"shop","data":{"odd":true}}'
+
+
+@pytest.fixture(autouse=True)
+def installed(database: Database) -> None:
+    """Projections that follow the journal from its beginning."""
+    projections.install(database)
 
 
 def sole_letter(connection: Connection[Any], **filters: Any) -> DeadLetter:
@@ -449,7 +456,7 @@ def test_a_rebuilt_version_has_letters_of_its_own_and_those_of_the_replaced_are_
             letter = sole_letter(owner)
             assert rebuild(database, "balances").switched  # equal: both lack the same
             await_progress(owner, "balances", lambda seen: seen.version == 2)
-            drop_retired(owner)
+            drop_retired(owner, "balances", PROJECTIONS["balances"].shape)
             superseded = find_letter(owner, letter.id)
             assert superseded.state == "superseded"
             assert superseded.closing is not None
@@ -480,6 +487,26 @@ def test_a_version_that_is_being_rebuilt_is_left_to_its_rebuild(
         assert sole_letter(owner) == letter
 
 
+def test_who_decides_while_another_decides_is_told_so_in_time(
+    database: Database, owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("projections.verdicts.PATIENCE_SECONDS", 0.05)
+    with poisoned("balances") as failing, running(database) as ledger:
+        open_accounts(ledger, "a", "b")
+        failing.streams.add(A)
+        with projecting(database, tuple(PROJECTIONS.values())):
+            await_head(owner)
+        letter = sole_letter(owner)
+        failing.streams.clear()
+        with database.connect("other") as other, other.transaction():
+            other.execute("SELECT FROM projection_versions WHERE name = 'balances' FOR UPDATE")
+            with pytest.raises(JournalUnavailable) as unavailable:
+                retry(owner, letter.id, BY)
+        assert unavailable.value.reason == "busy"
+        assert sole_letter(owner) == letter
+        assert retry(owner, letter.id, BY).state == "resolved"
+
+
 def retry_is_refused(connection: Connection[Any], id: UUID) -> bool:
     with pytest.raises(DeadLetterClosed):
         retry(connection, id, BY)
@@ -495,8 +522,10 @@ def test_a_rebuild_that_would_hold_too_many_is_refused(
         monkeypatch.setattr("projections.dead_letters.MAX_HELD_STREAMS", 1)
         with poisoned("balances") as failing:
             failing.streams |= {A, B}
-            with pytest.raises(RebuildRefused, match="would be one more"):
-                rebuild(database, "balances")
+            failed = rebuild(database, "balances")
+            assert failed.state == "failed"
+            assert failed.last_error is not None
+            assert "would be one more" in failed.last_error
         assert rebuild(database, "balances").switched
         assert_equal_to_fold(database, owner)
 

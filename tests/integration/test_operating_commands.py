@@ -75,6 +75,17 @@ def test_a_letter_is_retried_until_it_passes(database: Database, failing: Poison
     assert "closed in another way before" in refused.stderr
 
 
+def test_all_letters_are_retried(database: Database, failing: Poisoned) -> None:
+    again = run(dead_letters, database, "retry-all")
+    assert (again.exit_code, again.stdout) == (1, "0 resolved, 1 not.\n")
+    failing.streams.clear()
+    none = run(dead_letters, database, "retry-all", "--projection", "entries")
+    assert (none.exit_code, none.stdout) == (0, "0 resolved, 0 not.\n")
+    done = run(dead_letters, database, "retry-all", "--projection", "balances", "--reason", "mended")
+    assert (done.exit_code, done.stdout) == (0, "1 resolved, 0 not.\n")
+    assert letters(database, "--state", "open") == []
+
+
 def test_a_letter_is_discarded_for_a_reason(
     database: Database, owner: Connection[Any], failing: Poisoned
 ) -> None:

@@ -146,10 +146,10 @@ def test_a_version_that_goes_live_meanwhile_is_told_of(database: Database, owner
         waited = pool.submit(run, waiter.reached("entries", head, 4.0))
         eventually(lambda: bool(waiter._callbacks))
         owner.execute(
-            "INSERT INTO projection_versions (name, version, shape)"
-            " SELECT name, 2, shape FROM projection_versions WHERE name = 'entries'"
+            "WITH former AS (UPDATE projection_versions SET live = false WHERE name = 'entries' RETURNING *)"
+            " INSERT INTO projection_versions (name, version, shape) SELECT name, 2, shape FROM former"
         )
-        owner.execute("UPDATE projections SET live_version = 2 WHERE name = 'entries'")
+        owner.execute("UPDATE projection_versions SET live = true WHERE version = 2")
         seen = waited.result()
         assert seen.outcome is Outcome.SWITCHED
         with pytest.raises(ProjectionBehind):
