@@ -30,6 +30,8 @@ RULES_OF_THE_CONTRACT = [
     "asset_scale_conflict",
     "hold_expired",
     "hold_not_pending",
+    "hold_reserved",
+    "payout_ended",
     "not_reversible",
     "account_closed",
     "account_frozen",
