@@ -4,8 +4,7 @@ A batch is read and folded in memory, and written in the transaction that moves 
 compare-and-set. A runner whose version was paused, replaced or taken over meanwhile changes nothing.
 """
 
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -14,6 +13,7 @@ from psycopg import Connection
 from domain.events import Recorded
 from domain.journal.encoding import UnreadableEvent, decode
 from domain.journal.queries import load
+from domain.journal.reader import Row
 from projections.projection import Projection
 
 _SQL = load("projections", "batches.sql")
@@ -66,45 +66,93 @@ def take_over(connection: Connection[Any], claim: Claim) -> None:
     connection.execute(_SQL["take_over"], wanted)
 
 
-def read_batch(connection: Connection[Any], projection: Projection, after: int, upto: int) -> Batch:
-    """Return the batch of a range of committed positions.
+class Part(NamedTuple):
+    """One of the parts that streams are divided into, by a hash of their ids: each stream is in one of them whole."""
 
-    It ends before a position that is missing from the journal and before an event that cannot be read.
+    number: int
+    parts: int
+
+
+WHOLE = Part(0, 1)
+
+
+class Stored:
+    """An event as it is stored, decoded when it is first asked for."""
+
+    __slots__ = ("_recorded", "row")
+
+    def __init__(self, row: Row) -> None:
+        self.row = row
+        self._recorded: Recorded | None = None
+
+    def recorded(self) -> Recorded:
+        """Return the event; raise `UnreadableEvent`. Two threads at once decode it twice, to the same."""
+        if self._recorded is None:
+            self._recorded = decode(*self.row)
+        return self._recorded
+
+
+class Stretch(NamedTuple):
+    """The events of the positions after `after` up to `upto`, for several projections: each is decoded once at most.
+
+    `obstacle` says why it ends at `upto` and not later, if it could not.
+    """
+
+    after: int
+    upto: int
+    events: Sequence[Stored]
+    obstacle: str | None = None
+
+    def batch(self, projection: Projection) -> Batch:
+        """Return what a projection reads of it; the batch ends before an event that the projection cannot read."""
+        topics, continuing = set(projection.topics), set(projection.continuing_topics)
+        events = []
+        for event in self.events:
+            _, version, topic, _, position = event.row
+            if topic in topics or (version > 1 and topic in continuing):
+                try:
+                    events.append(event.recorded())
+                except UnreadableEvent as error:
+                    return Batch(self.after, position - 1, events, f"{error.reason}: {error}")
+        return Batch(self.after, self.upto, events, self.obstacle)
+
+
+def read_stretch(
+    connection: Connection[Any],
+    projections: Collection[Projection],
+    after: int,
+    upto: int,
+    part: Part = WHOLE,
+) -> Stretch:
+    """Return what projections read of a range of committed positions, and of that only the streams of a part.
+
+    It ends before a position that is missing from the journal, whatever the part.
     """
     wanted = {
         "after": after,
         "upto": upto,
-        "topics": projection.topics,
-        "continuing": projection.continuing_topics,
+        "topics": sorted({topic for projection in projections for topic in projection.topics}),
+        "continuing": sorted({topic for projection in projections for topic in projection.continuing_topics}),
+        **part._asdict(),
     }
     with connection.pipeline():
         counting = connection.execute(_SQL["count"], wanted, prepare=True)
         reading = connection.execute(_SQL["events"], wanted, prepare=True, binary=True)
         (count,) = counting.fetchone() or (0,)
         rows = reading.fetchall()
-    obstacle = None
-    if count != upto - after:
-        (missing,) = connection.execute(_SQL["first_gap"], wanted).fetchone() or (after + 1,)
-        obstacle = f"the journal has a gap: event {missing} is missing"
-        rows = [row for row in rows if row[4] < missing]
-        upto = missing - 1
-    return batch_of(after, upto, ((row[4], partial(decode, *row)) for row in rows), obstacle)
+    if count == upto - after:
+        return Stretch(after, upto, list(map(Stored, rows)))
+    (missing,) = connection.execute(_SQL["first_gap"], wanted).fetchone() or (after + 1,)
+    before = [Stored(row) for row in rows if row[4] < missing]
+    return Stretch(after, missing - 1, before, f"the journal has a gap: event {missing} is missing")
 
 
-def batch_of(
-    after: int,
-    upto: int,
-    stored: Iterable[tuple[int, Callable[[], Recorded]]],
-    obstacle: str | None = None,
-) -> Batch:
-    """Return the batch of events that are given by their positions and how to decode each."""
-    events = []
-    for position, recorded in stored:
-        try:
-            events.append(recorded())
-        except UnreadableEvent as error:
-            return Batch(after, position - 1, events, f"{error.reason}: {error}")
-    return Batch(after, upto, events, obstacle)
+def read_batch(connection: Connection[Any], projection: Projection, after: int, upto: int) -> Batch:
+    """Return the batch of a range of committed positions.
+
+    It ends before a position that is missing from the journal and before an event that cannot be read.
+    """
+    return read_stretch(connection, (projection,), after, upto).batch(projection)
 
 
 def advance(

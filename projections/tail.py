@@ -5,37 +5,17 @@ what keeping up costs. One that lags behind what is kept here reads for itself.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from psycopg import Connection
 
-from domain.events import Recorded
-from domain.journal.encoding import decode
 from domain.journal.queries import load
-from domain.journal.reader import Row
-from projections.batches import Batch, batch_of
+from projections.batches import Batch, Stored, Stretch
 from projections.projection import Projection
 
 MAX_EVENTS = 20_000
 
 _SQL = load("domain.journal", "journal.sql")
-
-
-class Stored:
-    """An event as it is stored, decoded when it is first asked for."""
-
-    __slots__ = ("_recorded", "row")
-
-    def __init__(self, row: Row) -> None:
-        self.row = row
-        self._recorded: Recorded | None = None
-
-    def recorded(self) -> Recorded:
-        """Return the event; raise `UnreadableEvent`. Two threads at once decode it twice, to the same."""
-        if self._recorded is None:
-            self._recorded = decode(*self.row)
-        return self._recorded
 
 
 class Tail:
@@ -61,7 +41,7 @@ class Tail:
             if not self._extend(connection, upto) or after < self._after:
                 return None
             events = self._events[after - self._after : upto - self._after]
-        return batch_of(after, upto, _read_by(projection, events))
+        return Stretch(after, upto, events).batch(projection)
 
     def _extend(self, connection: Connection[Any], upto: int) -> bool:
         """Read on until a position; tell whether every event until there is here."""
@@ -75,13 +55,3 @@ class Tail:
             del self._events[:excess]
             self._after += excess
         return True
-
-
-def _read_by(
-    projection: Projection, events: Sequence[Stored]
-) -> Iterator[tuple[int, Callable[[], Recorded]]]:
-    topics, continuing = set(projection.topics), set(projection.continuing_topics)
-    for event in events:
-        _, version, topic, _, position = event.row
-        if topic in topics or (version > 1 and topic in continuing):
-            yield position, event.recorded

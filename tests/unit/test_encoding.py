@@ -119,6 +119,20 @@ def test_an_envelope_may_have_members_that_a_newer_release_added() -> None:
     assert read(changed(tenant="t1")).envelope == HISTORY
 
 
+def test_text_that_looks_like_what_follows_the_envelope_is_no_end_of_it() -> None:
+    envelope = HISTORY.model_copy(update={"actor": '","data":{"code":"EUR","scale":2}}'})
+    event = LedgerOpened(metadata={',"data":': ',"data":'})
+    assert read(encode_event(event, encode_envelope(envelope)), event.TOPIC)[3:] == (envelope, event)
+
+
+def test_events_mean_the_same_however_their_json_is_arranged() -> None:
+    stored = json.loads(STORED)
+    arranged = json.dumps(dict(reversed(stored.items())), indent=2).encode()
+    assert read(arranged) == read(STORED)
+    more = STORED.removesuffix(b"}") + b',"data":{"code":"EUR","scale":2}}'
+    assert read(more).event == AssetRegistered(code="EUR", scale=2)
+
+
 class AddressMoved(Event):
     """A type whose third version splits what the second renamed."""
 
