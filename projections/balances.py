@@ -52,7 +52,7 @@ def list_accounts(
     }
     reading = read_live(
         connection,
-        PROJECTION.name,
+        PROJECTION,
         lambda cursor, version: cursor.execute(
             directed(PROJECTION.queries(version)["list"], descending=descending), wanted, prepare=False
         ).fetchall(),
@@ -65,7 +65,7 @@ def read_account(connection: Connection[Any], ledger: str, address: str) -> Read
     wanted = {"ledgers": [ledger], "addresses": [address]}
     reading = read_live(
         connection,
-        PROJECTION.name,
+        PROJECTION,
         lambda cursor, version: cursor.execute(PROJECTION.queries(version)["find"], wanted).fetchone(),
     )
     account = None if reading.found is None else _account(reading.found)

@@ -24,9 +24,6 @@ CREATE TABLE balances_v:version (
 CREATE INDEX IF NOT EXISTS balances_v:version_asset ON balances_v:version (ledger, asset, address);
 CREATE INDEX IF NOT EXISTS balances_v:version_metadata ON balances_v:version USING gin (metadata jsonb_path_ops);
 
--- name: drop_tables
-DROP TABLE IF EXISTS balances_v:version;
-
 -- name: find
 -- LATERAL with a LIMIT, which forces one descent of the index for each: a plain join against unnest may be planned as
 -- a scan of the whole table until its first ANALYZE.

@@ -49,7 +49,7 @@ def posted_at(
         place = Place(time, _LAST_POSITION, 0)
         return PostedAt(time, posted_before(cursor, queries, ledger, account, clock, place))
 
-    return read_live(connection, PROJECTION.name, read)
+    return read_live(connection, PROJECTION, read)
 
 
 def trial_balance(
@@ -65,7 +65,7 @@ def trial_balance(
         wanted = {"ledger": ledger, "clock": clock, "at": _instant(cursor, queries, at)}
         return [AssetTotals(*row) for row in cursor.execute(queries["trial_balance"], wanted, prepare=False)]
 
-    return read_live(connection, PROJECTION.name, read)
+    return read_live(connection, PROJECTION, read)
 
 
 def _instant(cursor: Cursor[TupleRow], queries: Queries, at: Instant | None) -> Instant:

@@ -43,6 +43,7 @@ class Claim(NamedTuple):
         """Return the values that the queries of this module compare and set."""
         return {
             "name": self.projection.name,
+            "of_shape": self.projection.of_shape,
             "version": self.version,
             "runner": self.runner,
             "state": self.state,

@@ -28,7 +28,7 @@ WHERE name = %(name)s AND version = %(version)s
 AND position = %(after)s AND runner = %(runner)s AND state = %(state)s;
 
 -- name: announce
-SELECT pg_notify(%(channel)s, %(name)s || ':' || %(upto)s::text);
+SELECT pg_notify(%(channel)s, %(of_shape)s || ':' || %(upto)s::text);
 
 -- name: halt
 UPDATE projection_versions SET state = 'halted', last_error = %(reason)s

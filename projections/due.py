@@ -46,7 +46,7 @@ def list_due(
         rows = cursor.execute(PROJECTION.queries(version)["list"], wanted).fetchall()
         return [Due(ledger, str(id), instant(due_at), position) for ledger, id, due_at, position in rows]
 
-    return read_live(connection, PROJECTION.name, read)
+    return read_live(connection, PROJECTION, read)
 
 
 def project(connection: Connection[Any], queries: Queries, events: Sequence[Recorded]) -> None:

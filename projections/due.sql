@@ -10,9 +10,6 @@ CREATE TABLE due_v:version (
 -- name: create_indexes
 CREATE INDEX IF NOT EXISTS due_v:version_due ON due_v:version (due_at, position);
 
--- name: drop_tables
-DROP TABLE IF EXISTS due_v:version;
-
 -- name: remove
 DELETE FROM due_v:version AS d USING unnest(%(ledgers)s::text[], %(ids)s::uuid[]) AS done(ledger, id)
 WHERE d.ledger = done.ledger AND d.id = done.id;

@@ -100,7 +100,7 @@ def list_entries(
         before = posted_before(cursor, queries, ledger, account, clock, first.place(clock))
         return _running(rows, before, descending=descending)
 
-    return Page(*read_live(connection, PROJECTION.name, read))
+    return Page(*read_live(connection, PROJECTION, read))
 
 
 class Sums(NamedTuple):

@@ -54,10 +54,6 @@ ON entries_v:version USING brin (recorded_at) WITH (pages_per_range = 32, autosu
 CREATE INDEX IF NOT EXISTS entries_v:version_dated_moment
 ON entries_v:version (ledger, effective_at) WHERE effective_at <> recorded_at;
 
--- name: drop_tables
-DROP TABLE IF EXISTS entries_v:version;
-DROP TABLE IF EXISTS turnovers_v:version;
-
 -- name: add
 COPY entries_v:version (
     ledger, account, recorded_at, position, entry, transaction_id, kind, asset, direction, change, balance_after,

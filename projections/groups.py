@@ -66,7 +66,7 @@ def list_groups(
     }
     reading = read_live(
         connection,
-        PROJECTION.name,
+        PROJECTION,
         lambda cursor, version: cursor.execute(
             directed(versioned("groups.sql", version)["groups"], descending=descending), wanted, prepare=False
         ).fetchall(),

@@ -40,7 +40,7 @@ def list_ledgers(
     }
     reading = read_live(
         connection,
-        PROJECTION.name,
+        PROJECTION,
         lambda cursor, version: cursor.execute(
             directed(PROJECTION.queries(version)["list"], descending=descending), wanted, prepare=False
         ).fetchall(),

@@ -11,9 +11,6 @@ CREATE TABLE ledgers_v:version (
 -- name: create_indexes
 CREATE UNIQUE INDEX IF NOT EXISTS ledgers_v:version_opened ON ledgers_v:version (opened_at, name);
 
--- name: drop_tables
-DROP TABLE IF EXISTS ledgers_v:version;
-
 -- name: find
 SELECT name, metadata, assets, opened_at, version, position FROM ledgers_v:version WHERE name = ANY(%(names)s);
 

@@ -2,8 +2,7 @@
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
 
 -- name: live
-SELECT p.live_version, v.position, head.position
-FROM projections AS p
-JOIN projection_versions AS v ON v.name = p.name AND v.version = p.live_version
-CROSS JOIN head
-WHERE p.name = %(name)s;
+-- A row always: of a version that is not there, the head alone.
+SELECT v.version, v.position, v.state, head.position
+FROM head
+LEFT JOIN projection_versions AS v ON v.name = %(name)s AND v.shape = %(shape)s AND v.live;

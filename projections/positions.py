@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -15,6 +15,8 @@ from psycopg.sql import SQL, Identifier
 from domain.errors import JournalUnavailable, ProjectionBehind, ProjectionNotFound
 from domain.journal.database import Database
 from domain.journal.queries import load
+from projections.projection import Projection
+from projections.register import PROJECTIONS
 
 POLL_SECONDS = 0.5
 RECONNECT_SECONDS = 0.5
@@ -27,15 +29,18 @@ _log = structlog.get_logger(__name__)
 
 
 def projections_channel(database: Database) -> str:
-    """Return the channel on which each advance of a live projection announces `name:position`."""
+    """Return the channel on which each advance of a live version announces `name/shape:position`.
+
+    With the shape, since a release must not take the advance of another's version for that of its own.
+    """
     return f"{database.schema}_projections"
 
 
 class Progress(NamedTuple):
-    """How far the live version of a projection is.
+    """How far the live version of a projection is that this release reads.
 
-    `head` is the newest position of the journal, `lag_seconds` the age of the oldest event not projected yet,
-    0 if there is none.
+    `state` is `rebuilding` while that is the only version there is, and it cannot be read yet. `head` is the newest
+    position of the journal, `lag_seconds` the age of the oldest event not projected yet, 0 if there is none.
     """
 
     name: str
@@ -52,7 +57,7 @@ class Progress(NamedTuple):
 
 def progress(connection: Connection[Any], name: str) -> Progress:
     """Return how far a projection is; raise `ProjectionNotFound` if none of this name is installed."""
-    found = _progress(connection, name)
+    found = _progress(connection, [PROJECTIONS[name]] if name in PROJECTIONS else [])
     if not found:
         raise ProjectionNotFound
     return found[0]
@@ -60,12 +65,16 @@ def progress(connection: Connection[Any], name: str) -> Progress:
 
 def all_progress(connection: Connection[Any]) -> list[Progress]:
     """Return how far every installed projection is, by name."""
-    return _progress(connection, None)
+    return _progress(connection, PROJECTIONS.values())
 
 
-def _progress(connection: Connection[Any], name: str | None) -> list[Progress]:
+def _progress(connection: Connection[Any], projections: Collection[Projection]) -> list[Progress]:
     cursor = connection.cursor(row_factory=tuple_row)
-    wanted = {"name": name, "rate_seconds": RATE_SECONDS}
+    wanted = {
+        "names": [projection.name for projection in projections],
+        "shapes": [projection.shape for projection in projections],
+        "rate_seconds": RATE_SECONDS,
+    }
     return [Progress(*row) for row in cursor.execute(_SQL["progress"], wanted)]
 
 
@@ -143,7 +152,7 @@ class Waiter:
             if self._looked:
                 raise ProjectionNotFound
             return None
-        return seen if seen.position >= position else None
+        return seen if seen.position >= position and seen.state != "rebuilding" else None
 
     def _behind(self, name: str) -> Exception:
         seen = self._known.get(name)
@@ -182,12 +191,13 @@ class Waiter:
 
     def _note(self, channel: str, payload: str) -> None:
         with self._changed:
-            name, _, position = payload.rpartition(":")
+            announced, _, position = payload.rpartition(":")
             if not position.isdecimal():  # anyone with a login may notify
                 return
+            name, _, shape = announced.partition("/")
             if channel == self._database.journal_channel:
                 self.head = max(self.head, int(position))
-            elif seen := self._known.get(name):
+            elif (seen := self._known.get(name)) and shape == str(PROJECTIONS[name].shape):
                 self._known[name] = self._advanced(seen, int(position))
                 self._wake()
 

@@ -1,7 +1,7 @@
 -- name: progress
--- The lag is the age of the oldest event that is not projected yet; of one that is missing or cannot be read, the time
+-- Of each projection the live version of the shape that is asked for, also while it is only being filled. The lag is the age of the oldest event that is not projected yet; of one that is missing or cannot be read, the time
 -- since the projection came to stand before it. The rate fades while nothing is advanced.
-SELECT p.name, v.version, v.position, head.position, v.state,
+SELECT v.name, v.version, v.position, head.position, v.state,
     greatest(head.position - v.position, 0),
     CASE WHEN head.position > v.position THEN greatest(0, extract(
         epoch FROM clock_timestamp() - coalesce((decoded(next.state) ->> 'recorded_at')::timestamptz, v.advanced_at)
@@ -10,9 +10,8 @@ SELECT p.name, v.version, v.position, head.position, v.state,
         -least(greatest(extract(epoch FROM now() - v.advanced_at), 0), 100) / %(rate_seconds)s
     )::double precision,
     0, v.last_error
-FROM projections AS p
-JOIN projection_versions AS v ON v.name = p.name AND v.version = p.live_version
+FROM unnest(%(names)s::text[], %(shapes)s::int[]) AS known(name, shape)
+JOIN projection_versions AS v ON v.name = known.name AND v.shape = known.shape AND v.live
 CROSS JOIN head
 LEFT JOIN events AS next ON next.notification_id = v.position + 1
-WHERE %(name)s::text IS NULL OR p.name = %(name)s
-ORDER BY p.name;
+ORDER BY v.name;

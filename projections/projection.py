@@ -26,12 +26,13 @@ class Inconsistent(Exception):
 
 
 class Projection(NamedTuple):
-    """A read model. The SQL file of its name has `create_tables`, `create_indexes` and `drop_tables`.
+    """A read model. The SQL file of its name has `create_tables` and `create_indexes`.
 
     Of `continuing` it reads only those events that are not the first of their stream.
 
     `shape` counts what its tables have looked like over the releases: whoever changes them, or what is written into
-    them for the same events, raises it, and they are made anew.
+    them for the same events, raises it. Each shape has a live version of its own, which releases that know this shape
+    read and advance, and no others: so two releases run side by side, and a new shape is filled beside the old one.
     """
 
     name: str
@@ -40,6 +41,11 @@ class Projection(NamedTuple):
     project: Project
     continuing: tuple[type[Event], ...] = ()
     shape: int = 1
+
+    @property
+    def of_shape(self) -> str:
+        """The name of what releases with this shape have in common: one live version, one runner, one rebuild."""
+        return f"{self.name}/{self.shape}"
 
     @property
     def topics(self) -> list[str]:

@@ -1,8 +1,9 @@
 """The projector: advances the live version of every projection, each in a thread and connection of its own.
 
-Any number of projectors may run. Of each projection one runner holds the place and the others stand by; the
-place is free as soon as the connection of its holder is gone. A runner is woken by notifications, which can
-be missed, so it looks by itself as well.
+It advances the live versions of the shapes that this release knows and no others: those are advanced by the projectors
+of the releases that know them. Any number of projectors may run. Of each projection and shape one runner holds the
+place and the others stand by; the place is free as soon as the connection of its holder is gone. A runner is woken by
+notifications, which can be missed, so it looks by itself as well.
 """
 
 import threading
@@ -21,7 +22,7 @@ from projections.batches import Batch, Claim, advance, halt, hold, read_batch, t
 from projections.positions import RATE_SECONDS, projections_channel
 from projections.projection import Inconsistent, Projection
 from projections.rates import Rate
-from projections.register import PROJECTIONS, drop_retired, install
+from projections.register import PROJECTIONS, install
 from projections.tail import Tail
 
 MAX_BATCH_EVENTS = 5_000
@@ -81,8 +82,6 @@ def _prepare(database: Database, stop: threading.Event) -> None:
     while not stop.is_set():
         try:
             install(database)
-            with database.connect("tallystick projector") as connection:
-                drop_retired(connection)
             return
         except psycopg.Error as error:
             _log.warning("projections cannot be installed yet", error=str(error))
@@ -120,7 +119,7 @@ class Runner:
             self._pause_seconds = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS)
 
     def _serve(self, connection: Connection[Any]) -> None:
-        while not hold(connection, "projection", self.projection.name):
+        while not hold(connection, "projection", self.projection.of_shape):
             if self._stop.wait(STANDBY_SECONDS):
                 return
         connection.execute(_SQL["session"])
@@ -149,7 +148,8 @@ class Runner:
                     pass
 
     def _standing(self, connection: Connection[Any]) -> Standing:
-        row = connection.execute(_SQL["standing"], {"name": self.projection.name}, prepare=True).fetchone()
+        wanted = {"name": self.projection.name, "shape": self.projection.shape}
+        row = connection.execute(_SQL["standing"], wanted, prepare=True).fetchone()
         if row is None:
             raise LookupError(f"projection {self.projection.name} is not installed")
         return Standing(*row)
@@ -180,7 +180,13 @@ class Runner:
         halt(connection, claim, batch, reason)
 
     def _record(self, connection: Connection[Any], error: Exception) -> None:
-        wanted = {"name": self.projection.name, "runner": self._id, "error": _describe(error)}
+        projection = self.projection
+        wanted = {
+            "name": projection.name,
+            "shape": projection.shape,
+            "runner": self._id,
+            "error": _describe(error),
+        }
         try:
             connection.execute(_SQL["record_error"], wanted)
         except _OUT_OF_REACH:

@@ -1,14 +1,11 @@
 -- name: standing
-SELECT p.live_version, v.position, v.state, v.runner, head.position
-FROM projections AS p
-JOIN projection_versions AS v ON v.name = p.name AND v.version = p.live_version
-CROSS JOIN head
-WHERE p.name = %(name)s;
+SELECT v.version, v.position, v.state, v.runner, head.position
+FROM projection_versions AS v CROSS JOIN head
+WHERE v.name = %(name)s AND v.shape = %(shape)s AND v.live;
 
 -- name: record_error
-UPDATE projection_versions AS v SET last_error = %(error)s
-FROM projections AS p
-WHERE p.name = %(name)s AND v.name = p.name AND v.version = p.live_version AND v.runner = %(runner)s;
+UPDATE projection_versions SET last_error = %(error)s
+WHERE name = %(name)s AND shape = %(shape)s AND live AND runner = %(runner)s;
 
 -- name: session
 -- Losing the last moments of a projection in a crash loses nothing: its position is lost with them, and the journal

@@ -106,10 +106,10 @@ def rebuild(
     """
     projection = find_projection(name)
     with database.connect("tallystick rebuild") as connection:
-        if not hold(connection, "rebuild", name):
+        if not hold(connection, "rebuild", projection.of_shape):
             raise RebuildRefused(f"another rebuild of {name} is under way")
         connection.execute(_SQL["session"])
-        drop_retired(connection)
+        drop_retired(connection, name, projection.shape)
         claim = _begin(connection, projection, restart=restart, accept=accept_difference is not None)
         rate = Rate(RATE_SECONDS)
         _fill(connection, claim, rate, report)
@@ -118,7 +118,7 @@ def rebuild(
             connection.execute(SQL("ANALYZE {}").format(Identifier(table)))
         _fill(connection, claim, rate, report)
         outcome = _switch(connection, claim, accept_difference)
-        drop_retired(connection)
+        drop_retired(connection, name, projection.shape)
         return outcome
 
 
@@ -129,11 +129,11 @@ def discard(database: Database, name: str) -> int:
     """
     projection = find_projection(name)
     with database.connect("tallystick rebuild") as connection:
-        if not hold(connection, "rebuild", name):
+        if not hold(connection, "rebuild", projection.of_shape):
             raise RebuildRefused(f"a rebuild of {name} is under way")
-        unfinished = connection.execute(_SQL["unfinished"], {"name": name}).fetchall()
+        unfinished = connection.execute(_SQL["unfinished"], _of_shape(projection)).fetchall()
         for version, _, _ in unfinished:
-            drop_version(connection, projection, version)
+            drop_version(connection, projection.name, version)
         return len(unfinished)
 
 
@@ -141,16 +141,16 @@ def _begin(connection: Connection[Any], projection: Projection, *, restart: bool
     """Return the claim on an unfinished version if it can be used, else on a new one."""
     resumed: int | None = None
     for version, position, last_error in connection.execute(
-        _SQL["unfinished"], {"name": projection.name}
+        _SQL["unfinished"], _of_shape(projection)
     ).fetchall():
         if resumed is None and not restart and (last_error is None or accept):
             resumed = version
             _log.info("rebuild resumed", projection=projection.name, version=version, position=position)
         else:
-            drop_version(connection, projection, version)
+            drop_version(connection, projection.name, version)
     if resumed is None:
         with connection.transaction():
-            resumed = next_version(connection, projection)
+            resumed = next_version(connection, projection.name)
             add_version(connection, projection, resumed, "rebuilding")
     claim = Claim(projection, resumed, uuid4(), "rebuilding")
     take_over(connection, claim)
@@ -201,7 +201,7 @@ def _switch(connection: Connection[Any], claim: Claim, reason: str | None) -> Ou
             "reason": None if equal else reason,
         }
         switched = equal or reason is not None
-        for step in ("switch", "retire", "promote", "record_switch") if switched else ("refuse",):
+        for step in ("retire", "promote", "switch_older", "record_switch") if switched else ("refuse",):
             connection.execute(_SQL[step], values)
     return Outcome(projection.name, claim.version, replaced, position, switched, tuple(comparisons))
 
@@ -228,8 +228,12 @@ def _compare_tables(connection: Connection[Any], live: str, rebuilt: str) -> Com
 
 
 def _live(connection: Connection[Any], projection: Projection) -> tuple[int, int, str]:
-    version, position, state = _fetch_one(connection, _SQL["live"], {"name": projection.name})
+    version, position, state = _fetch_one(connection, _SQL["live"], _of_shape(projection))
     return version, position, state
+
+
+def _of_shape(projection: Projection) -> dict[str, Any]:
+    return {"name": projection.name, "shape": projection.shape}
 
 
 def _position(connection: Connection[Any], claim: Claim) -> int:

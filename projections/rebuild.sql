@@ -7,13 +7,11 @@ SET LOCAL synchronous_commit = on;
 
 -- name: unfinished
 SELECT version, position, last_error FROM projection_versions
-WHERE name = %(name)s AND state = 'rebuilding' ORDER BY version;
+WHERE name = %(name)s AND shape = %(shape)s AND state = 'rebuilding' AND NOT live ORDER BY version;
 
 -- name: live
-SELECT p.live_version, v.position, v.state
-FROM projections AS p
-JOIN projection_versions AS v ON v.name = p.name AND v.version = p.live_version
-WHERE p.name = %(name)s;
+SELECT version, position, state FROM projection_versions
+WHERE name = %(name)s AND shape = %(shape)s AND live;
 
 -- name: position
 SELECT position FROM projection_versions WHERE name = %(name)s AND version = %(version)s;
@@ -42,15 +40,16 @@ UNION ALL
 -- name: refuse
 UPDATE projection_versions SET last_error = %(comparison)s WHERE name = %(name)s AND version = %(version)s;
 
--- name: switch
-UPDATE projections SET live_version = %(version)s WHERE name = %(name)s;
-
 -- name: retire
-UPDATE projection_versions SET state = 'retired' WHERE name = %(name)s AND version = %(replaced)s;
+UPDATE projection_versions SET state = 'retired', live = false WHERE name = %(name)s AND version = %(replaced)s;
 
 -- name: promote
-UPDATE projection_versions SET state = %(state)s, runner = NULL, last_error = NULL
+UPDATE projection_versions SET state = %(state)s, live = true, runner = NULL, last_error = NULL
 WHERE name = %(name)s AND version = %(version)s;
+
+-- name: switch_older
+-- For releases that know of one live version only.
+UPDATE projections SET live_version = %(version)s WHERE name = %(name)s AND live_version = %(replaced)s;
 
 -- name: record_switch
 INSERT INTO projection_switches (name, version, replaced_version, position, comparison, reason)

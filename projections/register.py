@@ -1,10 +1,12 @@
 """The register of projections: which there are, and making and dropping the tables of their versions."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import psycopg
 import structlog
 from psycopg import Connection
+from psycopg.sql import SQL, Identifier
 
 from domain.errors import ProjectionNotFound
 from domain.journal.database import Database
@@ -27,50 +29,26 @@ _SQL = load("projections", "register.sql")
 _log = structlog.get_logger(__name__)
 
 
-class NewerShape(Exception):
-    """A projection's tables were made by a newer release, and this one cannot read them."""
+def install(database: Database, projections: Iterable[Projection] = tuple(PROJECTIONS.values())) -> None:
+    """Register projections and see that each has a live version of the shape that this release knows.
 
-    def __init__(self, name: str, found: int, known: int) -> None:
-        super().__init__(
-            f"the tables of projection {name} are of a newer release: shape {found}, and this one reads {known}"
-        )
-
-
-def install(database: Database) -> None:
-    """Register every projection and make the tables of its first version, where that was not done before.
-
-    A version whose tables an older release made in another shape is replaced by a new one, which begins at position
-    0 and is live at once. Safe when many processes do so at once. Raises `psycopg.OperationalError` if the database is
-    out of reach, `psycopg.errors.UndefinedTable` if it was not migrated, and `NewerShape`.
+    Versions of other shapes are left to the releases that know them. Safe when many processes do so at once. Raises
+    `psycopg.OperationalError` if the database is out of reach, `psycopg.errors.UndefinedTable` or `UndefinedColumn` if
+    it was not migrated.
     """
     with database.connect("tallystick install") as connection, connection.transaction():
         connection.execute(_SQL["lock_installation"])
-        for projection in PROJECTIONS.values():
-            if connection.execute(_SQL["register"], {"name": projection.name}).rowcount:
-                _make(connection, projection, 1)
-            else:
-                _reshape(connection, projection)
+        for projection in projections:
+            connection.execute(_SQL["register"], {"name": projection.name})
+            wanted = {"name": projection.name, "shape": projection.shape}
+            if connection.execute(_SQL["live"], wanted).fetchone() is None:
+                _make_live(connection, projection)
 
 
-def _make(connection: Connection[Any], projection: Projection, version: int) -> None:
-    add_version(connection, projection, version, "running")
+def _make_live(connection: Connection[Any], projection: Projection) -> None:
+    version = next_version(connection, projection.name)
+    add_version(connection, projection, version, "running", live=True)
     create_indexes(connection, projection, version)
-
-
-def _reshape(connection: Connection[Any], projection: Projection) -> None:
-    """Make a new version, if the live one has not the shape that this release reads, and put it in its place."""
-    row = connection.execute(_SQL["live_shape"], {"name": projection.name}).fetchone()
-    assert row is not None
-    (shape,) = row
-    if shape > projection.shape:
-        raise NewerShape(projection.name, shape, projection.shape)
-    if shape < projection.shape:
-        version = next_version(connection, projection)
-        # Unfinished rebuilds have the old shape as well.
-        connection.execute(_SQL["retire_all"], {"name": projection.name})
-        _make(connection, projection, version)
-        connection.execute(_SQL["switch"], {"name": projection.name, "version": version})
-        _log.warning("projection is made anew in another shape", projection=projection.name, version=version)
 
 
 def find_projection(name: str) -> Projection:
@@ -81,17 +59,26 @@ def find_projection(name: str) -> Projection:
         raise ProjectionNotFound from None
 
 
-def next_version(connection: Connection[Any], projection: Projection) -> int:
-    """Return the number that the next version of a registered projection gets."""
-    row = connection.execute(_SQL["next_version"], {"name": projection.name}).fetchone()
+def next_version(connection: Connection[Any], name: str) -> int:
+    """Return the number that the next version of a projection gets, which none had before."""
+    row = connection.execute(_SQL["next_version"], {"name": name}).fetchone()
     assert row is not None
     return int(row[0])
 
 
-def add_version(connection: Connection[Any], projection: Projection, version: int, state: str) -> None:
+def add_version(
+    connection: Connection[Any], projection: Projection, version: int, state: str, *, live: bool = False
+) -> None:
     """Make the tables of a version, without the indexes that filling it does not need, at position 0."""
     connection.execute(projection.queries(version)["create_tables"])
-    wanted = {"name": projection.name, "version": version, "state": state, "shape": projection.shape}
+    wanted = {
+        "name": projection.name,
+        "version": version,
+        "state": state,
+        "shape": projection.shape,
+        "live": live,
+        "tables": projection.table_names(version),
+    }
     connection.execute(_SQL["add_version"], wanted)
 
 
@@ -100,19 +87,24 @@ def create_indexes(connection: Connection[Any], projection: Projection, version:
     connection.execute(projection.queries(version)["create_indexes"])
 
 
-def drop_version(connection: Connection[Any], projection: Projection, version: int) -> None:
+def drop_version(connection: Connection[Any], name: str, version: int) -> None:
     """Drop a version's tables and forget it; raise `psycopg.errors.LockNotAvailable` if it is still read."""
     with connection.transaction():
         connection.execute(_SQL["patience"])
-        connection.execute(projection.queries(version)["drop_tables"])
-        connection.execute(_SQL["remove_version"], {"name": projection.name, "version": version})
+        wanted = {"name": name, "version": version}
+        (tables,) = connection.execute(_SQL["tables"], wanted).fetchone() or ((),)
+        for table in tables:
+            connection.execute(SQL("DROP TABLE IF EXISTS {}").format(Identifier(table)))
+        connection.execute(_SQL["remove_version"], wanted)
 
 
-def drop_retired(connection: Connection[Any]) -> None:
-    """Drop all versions that were replaced; what is still being read is left for the next time."""
-    for name, version in connection.execute(_SQL["retired"]).fetchall():
+def drop_retired(connection: Connection[Any], name: str, shape: int | None = None) -> list[int]:
+    """Drop versions that were replaced, of one shape or all; return which. What is still read is left for next time."""
+    dropped = []
+    for (version,) in connection.execute(_SQL["retired"], {"name": name, "shape": shape}).fetchall():
         try:
-            if name in PROJECTIONS:
-                drop_version(connection, PROJECTIONS[name], version)
+            drop_version(connection, name, version)
+            dropped.append(version)
         except psycopg.errors.LockNotAvailable:
             _log.warning("retired version is still read", projection=name, version=version)
+    return dropped

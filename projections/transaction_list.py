@@ -71,7 +71,7 @@ def list_transactions(
     """Return up to `limit` transactions by when they were recorded, that come after the `made_position` `after`."""
     reading = read_live(
         connection,
-        PROJECTION.name,
+        PROJECTION,
         lambda cursor, version: _Search(
             cursor, PROJECTION.queries(version), ledger, filters, limit, descending
         ).found(after),

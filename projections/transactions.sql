@@ -72,11 +72,6 @@ ON transactions_v:version (ledger, effective_at, made_position) WHERE dated;
 CREATE INDEX IF NOT EXISTS transactions_v:version_dated_order
 ON transactions_v:version (ledger, made_position) WHERE dated;
 
--- name: drop_tables
-DROP TABLE IF EXISTS transactions_v:version;
-DROP TABLE IF EXISTS transaction_accounts_v:version;
-DROP TABLE IF EXISTS transaction_metadata_v:version;
-
 -- name: columns
 -- As they are read, in the order of those that are added.
 t.ledger, t.id::text, t.kind, t.status, t.entries, t.reference, t.description, t.metadata, t.effective_at,

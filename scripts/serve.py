@@ -105,7 +105,7 @@ def prepare(settings: "Settings", database: "Database") -> str | None:
 
     from api.security import ensure_bootstrap_key
     from domain.journal.migrations import migrate
-    from projections.register import NewerShape, install
+    from projections.register import install
 
     deadline = monotonic() + DATABASE_TIMEOUT_SECONDS
     while True:
@@ -113,8 +113,6 @@ def prepare(settings: "Settings", database: "Database") -> str | None:
             migrate(database)
             install(database)
             return ensure_bootstrap_key(database, settings.bootstrap_key)
-        except NewerShape as error:
-            fail(str(error))
         except psycopg.OperationalError as error:
             if monotonic() > deadline:
                 fail(f"the database is out of reach: {error}")

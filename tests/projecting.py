@@ -97,7 +97,7 @@ def holder(owner: Connection[Any], name: str) -> int | None:
         "SELECT pid FROM pg_locks, hashtextextended('projection ' || current_schema() || '/' || %s, 0) AS key"
         " WHERE locktype = 'advisory' AND granted AND objsubid = 1"
         " AND classid::bigint = (key >> 32) & 4294967295 AND objid::bigint = key & 4294967295",
-        (name,),
+        (PROJECTIONS[name].of_shape,),
     ).fetchone()
     return None if row is None else int(row[0])
 

@@ -346,7 +346,7 @@ def test_what_is_due_is_the_same_in_steps_of_any_size_and_rebuilt(
             position = upto
         rows = owner.execute(f"TABLE due_v{version}").fetchall()
         assert {str(id): (instant(due_at), at) for _, id, due_at, at in rows} == expected
-        owner.execute(queries["drop_tables"])
+        owner.execute(f"DROP TABLE due_v{version}")
 
     outcome = rebuild(database, "due")
     assert outcome.switched

@@ -21,11 +21,10 @@ ALL = pytest.mark.parametrize("projection", PROJECTIONS.values(), ids=list(PROJE
 def test_each_version_has_tables_of_its_own(projection: Projection) -> None:
     for version in (1, 12):
         queries = projection.queries(version)
-        assert {"create_tables", "create_indexes", "drop_tables"} <= queries.keys()
-        for table in projection.table_names(version):
-            assert table.endswith(f"_v{version}")
-            assert f"CREATE TABLE {table} " in queries["create_tables"]
-            assert f"DROP TABLE IF EXISTS {table}" in queries["drop_tables"]
+        assert {"create_tables", "create_indexes"} <= queries.keys()
+        made = re.findall(r"CREATE TABLE (\S+) ", queries["create_tables"])
+        assert made == projection.table_names(version)
+        assert all(table.endswith(f"_v{version}") for table in made)
         for text in queries.values():
             assert ":version" not in text
             assert set(re.findall(r"_v(\d+)", text)) <= {str(version)}
