@@ -28,6 +28,9 @@ from projections.worker import Worker
 
 VERSION = "0.1.0"
 
+# Long answers leave most connections, and the interpreter, to short ones.
+STREAMS_AT_ONCE = 2
+
 _DESCRIPTION = """A double-entry ledger. Amounts are whole minor units; every POST that moves money needs an
 `Idempotency-Key`, and the same request with the same key is answered the same for ever."""
 
@@ -88,6 +91,7 @@ def _start(database: Database, document: Callable[[], bytes]) -> Service:
     metrics = Metrics()
     ledger = Ledger(database, observe=metrics.batch)
     reading = ThreadPoolExecutor(POOL_SIZE, "read")
+    streaming = ThreadPoolExecutor(STREAMS_AT_ONCE, "stream")
     writer = Writer(ledger, asyncio.get_running_loop(), metrics)
     metrics.watch_queue(lambda: writer.waiting_commands)
     waiter = Waiter(database)
@@ -95,7 +99,9 @@ def _start(database: Database, document: Callable[[], bytes]) -> Service:
     ledger.start()
     waiter.start()
     worker.start()
-    return Service(ledger, writer, KeyRing(ledger, reading), waiter, worker, metrics, reading, document)
+    return Service(
+        ledger, writer, KeyRing(ledger, reading), waiter, worker, metrics, reading, streaming, document
+    )
 
 
 def _stop(service: Service) -> None:
@@ -103,4 +109,5 @@ def _stop(service: Service) -> None:
     service.worker.stop()
     service.waiter.stop()
     service.reading.shutdown()
+    service.streaming.shutdown()
     service.ledger.close()

@@ -78,5 +78,5 @@ class Declaration(NamedTuple):
 
     @property
     def projected(self) -> bool:
-        """Whether it can read a projection."""
-        return self.consistency in (Consistency.PROJECTION, Consistency.CHOSEN)
+        """Whether what it shows may be behind the head."""
+        return self.consistency in (Consistency.PROJECTION, Consistency.CHOSEN, Consistency.JOURNAL)

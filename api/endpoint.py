@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.types import Receive, Scope, Send
 
-from api.answers import Answer
+from api.answers import Answer, Streamed
 from api.body import parse_json, read_body, require_json, require_storable
 from api.consistency import Prefer, preferences
 from api.cursors import decode_cursor, encode_cursor, list_identity
@@ -67,7 +67,7 @@ class Asked(NamedTuple, Generic[QueryT, BodyT]):
         return encode_cursor(self.listed, place)
 
 
-Serve = Callable[[Asked[Any, Any]], Awaitable[Answer]]
+Serve = Callable[[Asked[Any, Any]], Awaitable[Answer | Streamed]]
 
 
 class Endpoint(APIRoute):
@@ -88,7 +88,10 @@ class Endpoint(APIRoute):
         """Answer a request that matches path and method."""
         asked = await self._judge(scope, receive)
         answer = await self._serve(asked)
-        await answer.send(send)
+        if isinstance(answer, Streamed):
+            await answer.send_while_wanted(receive, send)
+        else:
+            await answer.send(send)
 
     async def _judge(self, scope: Scope, receive: Receive) -> Asked[Any, Any]:
         """Return the request, or raise the first refusal of it in the contract's order."""

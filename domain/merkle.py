@@ -1,7 +1,7 @@
 """The Merkle tree of RFC 9162 §2.1 (that of RFC 6962 too): roots, and proofs of inclusion and of consistency.
 
 A tree is known by its complete subtrees: `Nodes` returns the hash of the one that has 2^level leaves and is the
-index-th of its level, from 0. Nothing here needs a database, so who verifies an export offline uses this module as well.
+index-th of its level, from 0. Nothing here needs a database, so who verifies an export offline uses this too.
 """
 
 import hashlib

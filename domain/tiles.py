@@ -1,8 +1,8 @@
 """The Merkle tree cut into tiles, as C2SP tlog-tiles has them: what is kept of it, and how it grows.
 
-A tile has the hashes of up to 256 neighbouring nodes of one level in eight: of tile (level, index) they are the complete
-subtrees of 256^level leaves from 256·index on. The tiles at the right edge are partial; they only ever grow, so that
-every earlier tree can be read from the tiles of a later one.
+A tile has the hashes of up to 256 neighbouring nodes of one level in eight: those of tile (level, number) are complete
+subtrees of 256^level leaves each, from the 256·number-th on. The tiles at the right edge are partial; they only ever
+grow, so that every earlier tree can be read from the tiles of a later one.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,10 +15,10 @@ WIDTH = 1 << HEIGHT
 
 
 class Place(NamedTuple):
-    """Which tile: its level, and its index in the level, both from 0."""
+    """Which tile: its level, and its number in the level, both from 0."""
 
     level: int
-    index: int
+    number: int
 
 
 Tiles = Mapping[Place, bytes]
@@ -40,7 +40,7 @@ def edge(size: int) -> list[Place]:
 def append(size: int, partial: Tiles, leaves: Sequence[bytes]) -> dict[Place, bytes]:
     """Return every tile that hashes of leaves change, appended to a tree of `size` leaves whose `edge` is given.
 
-    Raises `KeyError` if a tile of the edge is missing, and `ValueError` if one has not the length that the size asks for.
+    Raises `KeyError` if a tile of the edge is missing, `ValueError` if one has not the length that the size asks for.
     """
     changed: dict[Place, bytes] = {}
     level = 0
@@ -49,7 +49,7 @@ def append(size: int, partial: Tiles, leaves: Sequence[bytes]) -> dict[Place, by
         begun = size % WIDTH
         known = partial[Place(level, size // WIDTH)] if begun else b""
         if len(known) != begun * HASH_BYTES:
-            raise ValueError(f"the tile at level {level}, index {size // WIDTH} has not {begun} hashes")
+            raise ValueError(f"the tile at level {level}, number {size // WIDTH} has not {begun} hashes")
         hashes = _fill(Place(level, size // WIDTH), known, hashes, changed)
         size //= WIDTH
         level += 1
@@ -84,12 +84,12 @@ def nodes_of(tile_at: Callable[[Place], bytes]) -> Nodes:
         start = first % WIDTH * HASH_BYTES
         part = tile_at(place)[start : start + (HASH_BYTES << height)]
         if len(part) != HASH_BYTES << height:
-            raise LookupError(f"the tile at level {place.level}, index {place.index} is too short")
+            raise LookupError(f"the tile at level {place.level}, number {place.number} is too short")
         return folded(hashes_of(part))
 
     return node
 
 
 def spread(tiles: Iterable[tuple[int, int, bytes]]) -> dict[Place, bytes]:
-    """Return tiles by their place, given as rows of level, index and hashes."""
-    return {Place(level, index): bytes(hashes) for level, index, hashes in tiles}
+    """Return tiles by their place, given as rows of level, number and hashes."""
+    return {Place(level, number): bytes(hashes) for level, number, hashes in tiles}

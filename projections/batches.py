@@ -20,14 +20,14 @@ _SQL = load("projections", "batches.sql")
 
 
 class Batch(NamedTuple):
-    """The events that a projection reads of the positions after `after` up to `upto`.
+    """The events that a projection reads of the positions after `after` up to `upto`, as `Project` takes them.
 
     `obstacle` says why the batch ends at `upto` and not later, if it could not.
     """
 
     after: int
     upto: int
-    events: list[Recorded]
+    events: list[Any]
     obstacle: str | None = None
 
 
@@ -106,6 +106,8 @@ class Stretch(NamedTuple):
 
     def batch(self, projection: Projection) -> Batch:
         """Return what a projection reads of it; the batch ends before an event that the projection cannot read."""
+        if projection.whole:
+            return Batch(self.after, self.upto, [event.row for event in self.events], self.obstacle)
         topics, continuing = set(projection.topics), set(projection.continuing_topics)
         events = []
         for event in self.events:
@@ -127,12 +129,14 @@ def read_stretch(
 ) -> Stretch:
     """Return what projections read of a range of committed positions, and of that only the streams of a part.
 
-    It ends before a position that is missing from the journal, whatever the part.
+    It ends before a position that is missing from the journal, whatever the part. Where one of them is `whole`, that is
+    all events.
     """
+    topics = sorted({topic for projection in projections for topic in projection.topics})
     wanted = {
         "after": after,
         "upto": upto,
-        "topics": sorted({topic for projection in projections for topic in projection.topics}),
+        "topics": None if any(projection.whole for projection in projections) else topics,
         "continuing": sorted({topic for projection in projections for topic in projection.continuing_topics}),
         **part._asdict(),
     }

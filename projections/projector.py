@@ -7,7 +7,7 @@ notifications, which can be missed, so it looks by itself as well.
 """
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
@@ -18,11 +18,13 @@ from psycopg.sql import SQL, Identifier
 
 from domain.journal.database import Database
 from domain.journal.queries import load
+from projections import seals
 from projections.batches import Batch, Claim, advance, halt, hold, read_batch, take_over
 from projections.positions import RATE_SECONDS, projections_channel
 from projections.projection import Inconsistent, Projection
 from projections.rates import Rate
 from projections.register import PROJECTIONS, install
+from projections.sealer import Sealer
 from projections.tail import Tail
 
 MAX_BATCH_EVENTS = 5_000
@@ -61,9 +63,15 @@ class Standing(NamedTuple):
 
 
 def run_projector(
-    database: Database, stop: threading.Event, projections: Iterable[Projection] = tuple(PROJECTIONS.values())
+    database: Database,
+    stop: threading.Event,
+    projections: Iterable[Projection] = tuple(PROJECTIONS.values()),
+    signing_seeds: Sequence[bytes] = (),
 ) -> None:
-    """Install and run projections until `stop` is set, whatever happens to the database meanwhile."""
+    """Install and run projections until `stop` is set, whatever happens to the database meanwhile.
+
+    Where the seals are among them, checkpoints are signed, with the keys of `signing_seeds` if any are given.
+    """
     _prepare(database, stop)
     tail = Tail()
     runners = [Runner(database, projection, stop, tail) for projection in projections]
@@ -71,6 +79,9 @@ def run_projector(
         threading.Thread(target=runner.run, name=f"projection {runner.projection.name}", daemon=True)
         for runner in runners
     ]
+    if any(runner.projection is seals.PROJECTION for runner in runners):
+        sealer = Sealer(database, signing_seeds, stop)
+        threads.append(threading.Thread(target=sealer.run, name="sealer", daemon=True))
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -173,7 +184,8 @@ class Runner:
             self._pause_seconds = FIRST_PAUSE_SECONDS
             if batch.upto == standing.head:
                 is_busy = rate > BUSY_EVENTS_PER_SECOND
-                self._stop.wait(LINGER_WHEN_BUSY_SECONDS if is_busy else LINGER_SECONDS)
+                linger_seconds = LINGER_WHEN_BUSY_SECONDS if is_busy else LINGER_SECONDS
+                self._stop.wait(max(linger_seconds, self.projection.linger_seconds))
 
     def _halt(self, connection: Connection[Any], claim: Claim, batch: Batch, reason: str) -> None:
         _log.error("projection halted", projection=self.projection.name, position=batch.after, reason=reason)

@@ -110,8 +110,9 @@ class Checked:
                 assert name in answer.headers, f"{name} is documented and missing"
         if answer.status_code >= 400:
             assert answer.json()["code"] in documented["content"]["application/problem+json"]["examples"]
-        elif (content := documented.get("content", {}).get("application/json")) and "schema" in content:
-            self._validate(answer.json(), content["schema"])
+        elif content := documented.get("content", {}).get(answer.headers.get("content-type"), {}):
+            if "schema" in content:
+                self._validate(answer.json(), content["schema"])
 
     def _validate(self, instance: Any, schema: dict[str, Any]) -> None:
         jsonschema_rs.validate({**schema, "components": self._document["components"]}, instance)
