@@ -78,10 +78,12 @@ class Endpoint(APIRoute):
         self.declared = declared
         self._serve = serve
         self._place = TypeAdapter(declared.place) if declared.place is not None else None
-        self._no_query = declared.query()
+        fields = declared.query.model_fields
+        asks = any(field.is_required() for field in fields.values())
+        self._no_query = None if asks else declared.query()
         self._defaults = {
             field.alias or name: "" if field.default is None else str(field.default)
-            for name, field in declared.query.model_fields.items()
+            for name, field in fields.items()
         }
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -111,7 +113,7 @@ class Endpoint(APIRoute):
         key = idempotency_key(visit.headers.get(b"idempotency-key")) if declared.is_keyed else ""
         given = _given(scope["query_string"]) if declared.roles or declared.query is not NoQuery else {}
         listed, place = self._page(scope["path"], given) if self._place else ("", None)
-        query = self._query(given) if given else self._no_query
+        query = self._query(given) if given or self._no_query is None else self._no_query
         body = _shaped(declared.body, sent, bytes_sent) if declared.body else None
         context = Context(caller.name, *visit.conversation)
         path, headers = scope["path"], visit.headers

@@ -9,7 +9,7 @@ CREATE TABLE seals_v:version (
 );
 ALTER TABLE seals_v:version ALTER COLUMN hashes SET STORAGE EXTERNAL;
 
--- name: create_numbers
+-- name: create_indexes
 -- The key is all that is needed.
 SELECT;
 
