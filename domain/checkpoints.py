@@ -3,14 +3,13 @@
 The origin is `tallystick/` and the id of the installation; its keys have the same name.
 """
 
-import binascii
 import re
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from domain.merkle import HASH_BYTES
-from domain.signed_notes import InvalidNote, Signer, Verifier, sign, verified
+from domain.signed_notes import InvalidNote, Signer, Verifier, from_base64, sign, verified
 
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 
@@ -42,10 +41,7 @@ def open_checkpoint(note: str, verifiers: Sequence[Verifier]) -> Checkpoint:
     lines = verified(note, verifiers).split("\n")
     if len(lines) < 4 or not _SIZE.fullmatch(lines[1]):
         raise InvalidNote("this note is no checkpoint")
-    try:
-        root = b64decode(lines[2], validate=True)
-    except (binascii.Error, ValueError):
-        raise InvalidNote("the root of this checkpoint is malformed") from None
+    root = from_base64(lines[2])
     if not lines[0] or len(root) != HASH_BYTES:
         raise InvalidNote("this note is no checkpoint")
     return Checkpoint(lines[0], int(lines[1]), root)

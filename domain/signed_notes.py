@@ -45,7 +45,7 @@ class Verifier(NamedTuple):
         """Return the verifier of a line of text; raise `InvalidNote`."""
         name, _, rest = vkey.strip().partition("+")
         key_id, _, encoded = rest.partition("+")
-        key = _decoded(encoded)
+        key = from_base64(encoded)
         verifier = cls(name, key[1:])
         if not is_name(name) or key[:1] != _ED25519 or len(key) != 33 or key_id != verifier.key_id.hex():
             raise InvalidNote("this is no verifier of an Ed25519 key")
@@ -122,14 +122,18 @@ def _parts(note: str) -> tuple[str, list[str]]:
 
 def _signature(line: str) -> tuple[str, bytes]:
     name, _, encoded = line.removeprefix(_DASH).partition(" ")
-    signature = _decoded(encoded)
+    signature = from_base64(encoded)
     if not line.startswith(_DASH) or not is_name(name) or len(signature) <= _ID_BYTES:
         raise InvalidNote("a signature line is malformed")
     return name, signature
 
 
-def _decoded(encoded: str) -> bytes:
+def from_base64(encoded: str) -> bytes:
+    """Return the bytes of a text, of which there is no other in base64; raise `InvalidNote`."""
     try:
-        return b64decode(encoded, validate=True)
+        found = b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
-        raise InvalidNote("base64 is malformed") from None
+        found = b""
+    if b64encode(found).decode() != encoded:
+        raise InvalidNote("base64 is malformed")
+    return found
