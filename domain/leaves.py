@@ -26,8 +26,10 @@ _ENVELOPE = ("recorded_at", "actor", "correlation_id", "causation_id", "idempote
 
 def leaf_bytes(position: int, stream: str, version: int, topic: str, state: bytes) -> bytes:
     """Return the bytes of the leaf of a stored event."""
-    place = {"position": position, "stream": stream, "version": version, "type": topic}
-    return _canonical(place)[:-1].encode() + b',"event":' + state + b"}"
+    place = (
+        f'"position":{position},"stream":{_canonical(stream)},"version":{version},"type":{_canonical(topic)}'
+    )
+    return b"{" + place.encode() + b',"event":' + state + b"}"
 
 
 def hash_of(position: int, stream: str, version: int, topic: str, state: bytes) -> bytes:

@@ -5,7 +5,8 @@ event_index.sql. A hash stands for a key, so that what is found here are candida
 up and sees whether it is what was asked for, and reads what is not indexed yet in the journal itself.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence, Set
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
@@ -13,8 +14,19 @@ from typing import Any
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
+from domain.addresses import ledger_of
 from domain.journal.reader import Row
-from projections.event_keys import Key, content_of, keys_of
+from projections.event_keys import (
+    Key,
+    content_of,
+    envelope_of,
+    keys_of,
+    keys_of_place,
+    parts_of,
+    possible_accounts,
+    possible_ids,
+    shared_keys,
+)
 from projections.projection import Projection, Queries
 
 LINGER_SECONDS = 0.5
@@ -48,15 +60,45 @@ def project(connection: Connection[Any], queries: Queries, rows: Sequence[Row]) 
 
 def _slots(rows: Iterable[Row]) -> dict[int, bytearray]:
     """Return the offsets of events among their neighbours, by the slots of their keys."""
-    found: dict[int, bytearray] = {}
+    found: defaultdict[int, bytearray] = defaultdict(bytearray)
     for row in rows:
         at = row[4] - 1
-        place = _place(at)
-        offset = at % NEIGHBOURS
-        for key in set(keys_of(row, content_of(row[3]))):
-            offsets = found.setdefault(place + key_hash(key), bytearray())
-            offsets.append(offset)
+        place, offset = _place(at), at % NEIGHBOURS
+        for hashed in _hashes(row):
+            found[place + hashed].append(offset)
     return found
+
+
+def _hashes(row: Row) -> Set[int]:
+    """Return the hashes of an event's keys, perhaps with some of keys that it only seems to have.
+
+    What all events of a command have is looked up once, and where it can be seen without what a payload may mention, the
+    payload is not read: this is most of what the index costs.
+    """
+    stream, _, topic, state, _ = row
+    ledger, parts = ledger_of(stream), parts_of(state)
+    shared = None if parts is None or b"\\" in parts[1] else _shared_hashes(ledger, parts[0])
+    if parts is None or shared is None:
+        return {key_hash(*key) for key in keys_of(row, content_of(state))}
+    hashes = shared | _hashes_of_place(stream, topic)
+    for address in possible_accounts(parts[1]):
+        hashes.add(key_hash(ledger, "account", address))
+    for id in possible_ids(parts[1]):
+        hashes.add(key_hash(ledger, "transaction_id", id))
+    return hashes
+
+
+@lru_cache(64)
+def _shared_hashes(ledger: str, envelope: bytes) -> set[int] | None:
+    try:
+        return {key_hash(*key) for key in shared_keys(ledger, envelope_of(envelope))}
+    except ValueError:
+        return None
+
+
+@lru_cache(10_000)
+def _hashes_of_place(stream: str, topic: str) -> frozenset[int]:
+    return frozenset(key_hash(*key) for key in keys_of_place(stream, topic))
 
 
 def _place(at: int) -> int:
@@ -70,9 +112,9 @@ def _neighbours(slot: int) -> int:
 
 
 @lru_cache(100_000)
-def key_hash(key: Key) -> int:
+def key_hash(ledger: str, field: str, value: str) -> int:
     """Return what a slot has of a key."""
-    digest = blake2b("/".join(key).encode(), digest_size=5).digest()
+    digest = blake2b(f"{ledger}/{field}/{value}".encode(), digest_size=5).digest()
     return int.from_bytes(digest) >> (40 - _HASH_BITS) << _NEIGHBOURS_SHIFT
 
 
@@ -92,7 +134,7 @@ def candidates(
     in few steps.
     """
     query = _query(PROJECTION.queries(version), len(keys))
-    hashes = {f"key_{number}": key_hash(key) for number, key in enumerate(keys)}
+    hashes = {f"key_{number}": key_hash(*key) for number, key in enumerate(keys)}
     for first, last in _stretches(low - 1, high - 2, descending=descending):
         found = cursor.execute(query, {"first": first, "last": last, **hashes}, prepare=False).fetchall()
         for slot, *offsets in sorted(found, reverse=descending):

@@ -72,13 +72,12 @@ def event_body(event: JournalEvent) -> EventBody:
     """Return an event as it is shown."""
     stream, version, topic, _, position = event.row
     content = event.content
-    schema_version = content.envelope.get("class_version")
     return {
         "position": position,
         "stream": stream,
         "version": version,
         "type": topic,
-        "schema_version": schema_version if isinstance(schema_version, int) else None,
+        "schema_version": content.schema_version,
         "recorded_at": content.text("recorded_at"),
         "actor": content.text("actor"),
         "correlation_id": content.text("correlation_id"),
