@@ -72,8 +72,8 @@ def _slots(rows: Iterable[Row]) -> dict[int, bytearray]:
 def _hashes(row: Row) -> Set[int]:
     """Return the hashes of an event's keys, perhaps with some of keys that it only seems to have.
 
-    What all events of a command have is looked up once, and where it can be seen without what a payload may mention, the
-    payload is not read: this is most of what the index costs.
+    What all events of a command have is looked up once, and a payload is not read where what it may mention can be seen
+    without: this is most of what the index costs.
     """
     stream, _, topic, state, _ = row
     ledger, parts = ledger_of(stream), parts_of(state)
