@@ -37,7 +37,7 @@ def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -
 
 @schemathesis.hook
 def filter_failure(context: HookContext, failure: Any, case: Case[Any], response: Response) -> bool:
-    """Tell whether a failure is one: 503 is the contract's answer to who names a position that is yet to come, or a size
+    """Tell whether a failure is one: 503 is the answer to who names a position that is yet to come, or a size
     that is yet to be sealed."""
     if response.status_code != 503:
         return True
