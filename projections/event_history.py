@@ -73,7 +73,7 @@ def list_events(
         ((head,),) = cursor.execute(_HEAD).fetchall()
         known = indexed(cursor, version)
         upto = head if max_tail_events is None else min(head, known + max_tail_events)
-        search = _Search(cursor, version, ledger, filters, descending)
+        search = _Search(cursor, version, ledger, filters, min(limit, CHUNK_EVENTS), descending)
         span = search.span(low, min(upto + 1, high or upto + 1))
         return list(islice(search.found(*span, known), limit)), upto
 
@@ -86,12 +86,13 @@ _HEAD = load("domain.journal", "journal.sql")["head"]
 
 
 class _Search(NamedTuple):
-    """Events that are looked for, within one snapshot of the database."""
+    """Events that are looked for, within one snapshot of the database; `chunk` is how many are looked up at once."""
 
     cursor: Cursor[TupleRow]
     version: int
     ledger: str
     filters: Filters
+    chunk: int
     descending: bool
 
     def span(self, low: int, high: int) -> tuple[int, int]:
@@ -114,7 +115,7 @@ class _Search(NamedTuple):
             return
         keys = wanted_keys(self.ledger, self.filters)
         found = candidates(self.cursor, self.version, keys, low, high, descending=self.descending)
-        while positions := list(islice(found, CHUNK_EVENTS)):
+        while positions := list(islice(found, self.chunk)):
             rows = self.cursor.execute(_SQL["at_positions"], {"positions": positions}, prepare=False)
             yield from self._passing(rows.fetchall())
 
