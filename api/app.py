@@ -23,10 +23,9 @@ from api.settings import Settings
 from api.writer import Writer
 from domain.journal.database import Database
 from domain.ledger import Ledger
+from domain.release import RELEASE
 from projections.positions import Waiter
 from projections.worker import Worker
-
-VERSION = "0.1.0"
 
 # Long answers leave most connections, and the interpreter, to short ones.
 STREAMS_AT_ONCE = 2
@@ -74,7 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = Application(
         title="Tallystick",
-        version=VERSION,
+        version=RELEASE,
         description=_DESCRIPTION,
         openapi_url=None,
         docs_url=None,

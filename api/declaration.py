@@ -38,9 +38,9 @@ class Declaration(NamedTuple):
     """A route.
 
     `roles` are those that may call, of which a caller needs one; none at all is a route for anybody. `every_ledger`
-    asks for a key that was granted all of them. `is_deferrable` is what `Prefer: respond-async` can be asked of.
-    `place` is the type of what cursors of a list hold. `problems` are the refusals of its own, beside those that follow
-    from the rest.
+    asks for a key that was granted all of them. Where `is_body_optional`, no body is as good as `{}`. `is_deferrable`
+    is what `Prefer: respond-async` can be asked of. `place` is the type of what cursors of a list hold. `problems` are
+    the refusals of its own, beside those that follow from the rest.
     """
 
     method: str
@@ -54,6 +54,7 @@ class Declaration(NamedTuple):
     query: type[BaseModel] = NoQuery
     body: type[BaseModel] | None = None
     body_example: Any = None
+    is_body_optional: bool = False
     is_keyed: bool = False
     is_deferrable: bool = False
     if_match: bool = False
@@ -78,5 +79,10 @@ class Declaration(NamedTuple):
 
     @property
     def projected(self) -> bool:
+        """Whether it can read a projection."""
+        return self.consistency in (Consistency.PROJECTION, Consistency.CHOSEN)
+
+    @property
+    def may_lag(self) -> bool:
         """Whether what it shows may be behind the head."""
-        return self.consistency in (Consistency.PROJECTION, Consistency.CHOSEN, Consistency.JOURNAL)
+        return self.projected or self.consistency is Consistency.JOURNAL

@@ -109,7 +109,8 @@ class Endpoint(APIRoute):
         if declared.writes:
             service.writer.require_room()
         bytes_sent = await read_body(receive, visit.headers) if declared.body else b""
-        sent = _parsed(bytes_sent, visit) if declared.body else None
+        is_empty = declared.is_body_optional and not bytes_sent
+        sent = {} if is_empty else _parsed(bytes_sent, visit) if declared.body else None
         key = idempotency_key(visit.headers.get(b"idempotency-key")) if declared.is_keyed else ""
         given = _given(scope["query_string"]) if declared.roles or declared.query is not NoQuery else {}
         listed, place = self._page(scope["path"], given) if self._place else ("", None)

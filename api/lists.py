@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from api.answers import HEAD, POSITION, Answer, json_answer
+from api.answers import DEAD_LETTERS, HEAD, POSITION, Answer, json_answer
 from api.endpoint import Asked
+from projections.live import Page, Reading
 
 Row = TypeVar("Row")
 
@@ -29,5 +30,12 @@ def projected_page(
     asked: Asked[Any, Any], found: Any, show: Callable[[Row], Any], place: Callable[[Row], Any]
 ) -> Answer:
     """Return the answer with a page of a projection, and the positions that it reflects."""
-    body = page(asked, found.rows, show, place)
-    return json_answer(200, body, {POSITION: str(found.position), HEAD: str(found.head)})
+    return json_answer(200, page(asked, found.rows, show, place), reflected(found))
+
+
+def reflected(found: Reading[Any] | Page[Any]) -> dict[str, str]:
+    """Return the headers that say what an answer from a projection reflects, and what it lacks."""
+    headers = {POSITION: str(found.position), HEAD: str(found.head)}
+    if found.lacking.streams:
+        headers[DEAD_LETTERS] = f"{found.lacking.streams}; oldest={found.lacking.oldest}"
+    return headers

@@ -112,6 +112,12 @@ class _Positions(Collector):
                 value: Any = getattr(seen, field)
                 family.add_metric([seen.name], float(value))
             yield family
+        states = GaugeMetricFamily(
+            "tallystick_projection_state", "1 of the state it is in", labels=["projection", "state"]
+        )
+        for seen in self._progress:
+            states.add_metric([seen.name, seen.state], 1.0)
+        yield states
 
 
 _OF_PROJECTION = {
@@ -119,5 +125,6 @@ _OF_PROJECTION = {
     "lag_events": "Events not projected yet",
     "lag_seconds": "Age of the oldest event not projected yet",
     "rate_events_per_second": "Events projected per second lately",
-    "dead_letters": "Events set aside",
+    "dead_letters": "Dead letters that are open",
+    "dead_letter_age_seconds": "Time since the first of the open dead letters failed, 0 if there is none",
 }

@@ -71,6 +71,12 @@ HEADERS: dict[str, dict[str, Any]] = {
         "description": "The newest position of the journal: less Ledger-Position, it is how stale the answer is.",
         "schema": {"type": "integer", "minimum": 0},
     },
+    "Ledger-Dead-Letters": {
+        "description": "Of a read of a projection, when events that it could not apply are set aside: `N; oldest=P`."
+        " N streams are held, each behind a dead letter, and the answer reflects them up to that only, whatever"
+        " Ledger-Position says; P is the lowest position of such a letter. Left out when there are none.",
+        "schema": {"type": "string", "pattern": "^[1-9][0-9]*; oldest=[1-9][0-9]*$"},
+    },
     "ETag": {"description": "The version of what is shown, strong.", "schema": {"type": "string"}},
     "Retry-After": {
         "description": "After how many seconds asking again can make sense.",
@@ -128,7 +134,7 @@ def refusals(declared: Declaration) -> Iterator[type[LedgerError]]:
     if declared.names_ledger:
         yield LedgerNotFound
     yield from declared.problems
-    if declared.projected:
+    if declared.may_lag:
         yield ProjectionBehind
     if not declared.is_public:
         yield JournalUnavailable
@@ -175,7 +181,10 @@ def _signature(declared: Declaration) -> Callable[..., Any]:
         for name in _NAME.findall(declared.path)
     ]
     if declared.body:
-        parameters.append(inspect.Parameter("body", keyword, annotation=Annotated[declared.body, Body()]))
+        default = None if declared.is_body_optional else inspect.Parameter.empty
+        parameters.append(
+            inspect.Parameter("body", keyword, annotation=Annotated[declared.body, Body()], default=default)
+        )
     documented.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return documented
 
@@ -246,7 +255,7 @@ def _common_headers(declared: Declaration) -> list[str]:
     names = ["Correlation-Id", "traceparent"]
     if declared.path.startswith("/v1/ledgers"):
         names.append("Ledger-Position")
-        if declared.projected:
+        if declared.may_lag:
             names.append("Ledger-Head")
     return names
 
@@ -264,6 +273,8 @@ def _answer(declared: Declaration, returned: Returns) -> dict[str, Any]:
     names = [*_common_headers(declared), *returned.headers]
     if declared.is_keyed:
         names.append("Idempotent-Replayed")
+    if declared.projected:
+        names.append("Ledger-Dead-Letters")
     answer: dict[str, Any] = {"description": returned.meaning, "headers": _header_links(names)}
     if returned.model is not None:
         answer["model"] = returned.model
@@ -348,6 +359,10 @@ _PROBLEM_SCHEMA: dict[str, Any] = {
         "position": {"type": "integer", "description": "With `projection_behind`."},
         "head": {"type": "integer", "description": "With `projection_behind`."},
         "state": {"type": "string", "description": "With `projection_behind`."},
+        "dead_letter": {
+            "type": "string",
+            "description": "With `projection_behind`: the dead letter behind which what was asked for is held.",
+        },
         "retry": {"type": "string", "description": "With `operation_unknown`: `safe`."},
     },
 }

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 from domain.errors import (
+    Conflict,
     IdempotencyKeyReused,
     Invalid,
     InvalidRequest,
@@ -140,6 +141,7 @@ _FAMILIES: tuple[tuple[type[LedgerError], int], ...] = (
     (NotFound, 404),
     (Invalid, 422),
     (VersionMismatch, 412),
+    (Conflict, 409),
     (RuleRefusal, 409),
     (Unavailable, 503),
 )
@@ -207,6 +209,8 @@ def headers_of(error: LedgerError) -> dict[str, str]:
     """Return the headers that belong to a refusal."""
     if isinstance(error, HttpRefusal):
         return error.headers
+    if isinstance(error, ProjectionBehind) and (error.dead_letter or error.state != "running"):
+        return {"Retry-After": "5"}  # somebody has to do something first
     if isinstance(error, ProjectionBehind | Overloaded | JournalUnavailable):
         return {"Retry-After": "1"}
     return {}
@@ -221,7 +225,8 @@ def _members(error: LedgerError) -> dict[str, Any]:
         case IdempotencyKeyReused():
             return {"errors": [{"pointer": "Idempotency-Key", "detail": error.detail}]}
         case ProjectionBehind():
-            return {"position": error.position, "head": error.head, "state": error.state}
+            where = {"position": error.position, "head": error.head, "state": error.state}
+            return {**where, "dead_letter": error.dead_letter} if error.dead_letter else where
         case JournalUnavailable():
             return {"reason": error.reason}
         case OperationUnknown():

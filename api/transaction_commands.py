@@ -1,15 +1,18 @@
 """From requests to commands: what is asked for of transactions, alone or in a batch."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from api.schemas.transactions import (
     DescribedRequest,
+    EntryRequest,
     ReverseRequest,
     SettleRequest,
     TransactionRequest,
     VoidRequest,
 )
 from domain.commands import Command
+from domain.entries import Entry
 from domain.events import Context
 from domain.holds import SettleHold, VoidHold
 from domain.operations import Operation, fingerprint, operation_id
@@ -38,7 +41,7 @@ def post(
         ledger,
         operation,
         description_of(body),
-        tuple(body.entries),
+        entries_of(body.entries),
         body.effective_at,
         body.pending,
         body.expires_at,
@@ -56,12 +59,19 @@ def on_transaction(
     keyed = (context, ledger, operation, description_of(body), named_id)
     match body:
         case SettleRequest(amount=amount, entries=entries):
-            return SettleHold(*keyed, amount, None if entries is None else tuple(entries))
+            return SettleHold(*keyed, amount, None if entries is None else entries_of(entries))
         case ReverseRequest(amount=amount, effective_at=effective_at):
             return ReverseTransaction(*keyed, amount, effective_at)
     return VoidHold(*keyed)
 
 
+def entries_of(asked: Sequence[EntryRequest]) -> tuple[Entry, ...]:
+    """Return the entries that are asked for."""
+    return tuple(
+        [Entry(account=entry.account, direction=entry.direction, amount=entry.amount) for entry in asked]
+    )
+
+
 def description_of(body: DescribedRequest) -> Description:
     """Return what a request says of the transaction."""
-    return Description(reference=body.reference, description=body.description, metadata=body.metadata)
+    return Description(body.reference, body.description, body.metadata)

@@ -17,13 +17,24 @@ async def read_projection(
 ) -> Found:
     """Return what a projection says once it reflects the `min_position` that the request names, if it names one.
 
-    Raises `ProjectionBehind` if it does not in time: what is stale is never passed off as what was asked for.
+    Raises `ProjectionBehind` if it does not in time, and also if what is asked of one account is known to be held
+    behind a dead letter at that position or before it: what is stale is never passed off as what was asked for. What of
+    a list is held is stated with the answer. Raises `JournalUnavailable` if it is not known how far the projection is.
     """
     position = asked.query.min_position
     if position is None:
         return await asked.service.query(read)
-    seen = await asked.service.waiter.reached(name, position, asked.prefer.wait_seconds)
+    seen = (await asked.service.waiter.reached(name, position, asked.prefer.wait_seconds)).arrived()
     found = await asked.service.query(read)
-    if found.position < position:
+    if found.position < position:  # another version is live since
         raise ProjectionBehind(found.position, found.head, seen.state)
+    if found.lacking.held_from is not None and found.lacking.held_from <= position:
+        raise held_back(found, seen.state)
     return found
+
+
+def held_back(found: Reading[Any] | Page[Any], state: str = "running") -> ProjectionBehind:
+    """Return the refusal of a read of what is held behind a dead letter."""
+    held_from = found.lacking.held_from
+    assert held_from is not None
+    return ProjectionBehind(held_from - 1, found.head, state, str(found.lacking.held))

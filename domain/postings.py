@@ -38,7 +38,7 @@ class PostTransaction(Keyed):
 
     def streams(self) -> Sequence[str]:
         """Return the streams of the ledger and of the accounts."""
-        accounts = {account_stream(self.ledger, entry.account) for entry in self.entries}
+        accounts = [account_stream(self.ledger, entry.account) for entry in self.entries]
         return [ledger_stream(self.ledger), *accounts]
 
     def decide_new(self, read: Read, now: Instant) -> Decision:

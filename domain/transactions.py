@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from pydantic import Field
-
 from domain.addresses import ledger_of, ledger_stream, name_of, transaction_stream
 from domain.commands import Decision, Read
 from domain.entries import Entry, PostedEntry, as_asked, debited
@@ -26,15 +24,23 @@ Kind = Literal["posting", "hold", "settlement", "void", "reversal"]
 Status = Literal["posted", "pending", "settled", "voided", "expired", "rejected"]
 
 
-class Description(Event):
-    """What a transaction says of itself: the caller's reference, words and metadata."""
+class Description(NamedTuple):
+    """What a request says of the transaction: the caller's reference, words and metadata."""
 
     reference: str = ""
     description: str = ""
-    metadata: dict[str, str] = Field(default_factory=dict)
+    metadata: dict[str, str] = {}  # noqa: RUF012  nobody changes it
 
 
-class Made(Description):
+class Described(Event):
+    """What a transaction says of itself."""
+
+    reference: str
+    description: str
+    metadata: dict[str, str]
+
+
+class Made(Described):
     """The first answer to a keyed request; `fingerprint` is that of the request."""
 
     fingerprint: str
@@ -114,7 +120,7 @@ class TransactionRejected(Made):
         data["expires_at"] = data["related_id"] = None
 
 
-class TransactionAccepted(Description):
+class TransactionAccepted(Described):
     """A request for a posting or hold was accepted, to be carried out later; the rules are judged then."""
 
     TOPIC: ClassVar[str] = "transaction.accepted"
@@ -323,10 +329,11 @@ def _made(event: Made, recorded: Recorded, acceptance: Acceptance | None) -> Tra
             kind, expires_at = event.kind, event.expires_at
             rejection = Rejection(event.code, event.detail)
             related = _relation(kind, event.related_id)
+    ledger, _, id = stream.split("/", 2)
     # By position, which takes half the time, since every command makes one.
     return Transaction(
-        ledger_of(stream),
-        name_of(stream),
+        ledger,
+        id,
         kind,
         _first_status(kind, rejection),
         event.entries,

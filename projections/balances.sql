@@ -36,33 +36,42 @@ CROSS JOIN LATERAL (
 ) AS b;
 
 -- name: add
-INSERT INTO balances_v:version (
+COPY balances_v:version (
     ledger, address, asset, normal_side, status, min_balance, max_balance, metadata, posted_debits, posted_credits,
     pending_debits, pending_credits, opened_at, opening, version, position
-)
-SELECT * FROM unnest(
-    %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::bigint[], %b::bigint[], %s::jsonb[], %b::bigint[],
-    %b::bigint[], %b::bigint[], %b::bigint[], %s::timestamptz[], %s::jsonb[], %b::bigint[], %b::bigint[]
-);
+) FROM STDIN;
 
 -- name: change
--- Rows are found as above, and for the same reason, then changed where they lie.
+-- Rows are found as above, and for the same reason, then changed where they lie. What is null is left as it is, limits
+-- unless they were changed; amounts are added. A row at another version than expected is not among those returned.
 UPDATE balances_v:version AS b SET
-    status = c.status, min_balance = c.min_balance, max_balance = c.max_balance, metadata = c.metadata,
-    posted_debits = c.posted_debits, posted_credits = c.posted_credits,
-    pending_debits = c.pending_debits, pending_credits = c.pending_credits,
+    status = coalesce(c.status, b.status),
+    min_balance = CASE WHEN c.limited THEN c.min_balance ELSE b.min_balance END,
+    max_balance = CASE WHEN c.limited THEN c.max_balance ELSE b.max_balance END,
+    metadata = coalesce(c.metadata::jsonb, b.metadata),
+    posted_debits = b.posted_debits + c.posted_debits, posted_credits = b.posted_credits + c.posted_credits,
+    pending_debits = b.pending_debits + c.pending_debits, pending_credits = b.pending_credits + c.pending_credits,
     version = c.version, position = c.position
 FROM unnest(
-    %b::text[], %b::text[], %b::text[], %b::bigint[], %b::bigint[], %s::jsonb[], %b::bigint[], %b::bigint[],
-    %b::bigint[], %b::bigint[], %b::bigint[], %b::bigint[]
-) AS c(
-    ledger, address, status, min_balance, max_balance, metadata, posted_debits, posted_credits,
-    pending_debits, pending_credits, version, position
+    %(ledger)b::text[], %(address)b::text[], %(status)b::text[], %(limited)b::boolean[], %(min_balance)b::bigint[],
+    %(max_balance)b::bigint[], %(metadata)b::text[], %(posted_debits)b::bigint[], %(posted_credits)b::bigint[],
+    %(pending_debits)b::bigint[], %(pending_credits)b::bigint[], %(version)b::bigint[], %(position)b::bigint[],
+    %(expected)b::bigint[]
+) WITH ORDINALITY AS c(
+    ledger, address, status, limited, min_balance, max_balance, metadata, posted_debits, posted_credits,
+    pending_debits, pending_credits, version, position, expected, number
 )
 CROSS JOIN LATERAL (
-    SELECT ctid AS place FROM balances_v:version WHERE ledger = c.ledger AND address = c.address LIMIT 1
+    SELECT ctid AS place FROM balances_v:version
+    WHERE ledger = c.ledger AND address = c.address AND version = c.expected LIMIT 1
 ) AS found
-WHERE b.ctid = found.place;
+WHERE b.ctid = found.place
+RETURNING c.number;
+
+-- name: skip
+-- An event that was discarded changes nothing but the version, after which the next one comes.
+UPDATE balances_v:version SET version = %(version)s
+WHERE ledger = %(ledger)s AND address = %(name)s AND version = %(version)s - 1;
 
 -- name: list
 -- Planned anew each time with its values, so that filters that are null vanish and a prefix is a range of the key:

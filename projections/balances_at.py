@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
+from domain.addresses import account_stream
 from domain.times import Instant, instant
 from projections.entries import PROJECTION, Clock, Place, Sums, posted_before
 from projections.live import Reading, read_live
@@ -49,7 +50,7 @@ def posted_at(
         place = Place(time, _LAST_POSITION, 0)
         return PostedAt(time, posted_before(cursor, queries, ledger, account, clock, place))
 
-    return read_live(connection, PROJECTION, read)
+    return read_live(connection, PROJECTION, read, account_stream(ledger, account))
 
 
 def trial_balance(

@@ -2,33 +2,60 @@
 
 A batch is read and folded in memory, and written in the transaction that moves the position, by
 compare-and-set. A runner whose version was paused, replaced or taken over meanwhile changes nothing.
+
+A batch that cannot be written is tried `ATTEMPTS` times within about an eighth of a second, so that what passes is not
+taken for the fault of an event. In the last attempt the poison events become dead letters and all others are written.
 """
 
 from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple
+from time import sleep
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
+import structlog
 from psycopg import Connection
 
 from domain.events import Recorded
-from domain.journal.encoding import UnreadableEvent, decode
+from domain.journal.encoding import NewerVersion, UnreadableEvent, decode
 from domain.journal.queries import load
 from domain.journal.reader import Row
-from projections.projection import Projection
+from projections.dead_letters import MAX_HELD_STREAMS, held_streams, write_around, writer
+from projections.isolation import POISON, Full, describe
+from projections.projection import Projection, Queries
+
+PAUSES_SECONDS = (0.03, 0.1)
+ATTEMPTS = len(PAUSES_SECONDS) + 1
+"""How often an event is tried before it is set aside."""
 
 _SQL = load("projections", "batches.sql")
+_log = structlog.get_logger(__name__)
+
+
+class TooManyHeld(Exception):
+    """One more stream would be held behind a dead letter than may be, so the projection goes no further."""
+
+    def __init__(self, full: Full) -> None:
+        super().__init__(
+            f"{MAX_HELD_STREAMS} streams are held behind dead letters, and {full} would be one more"
+        )
+
+
+class Contradicted(Exception):
+    """A `whole` projection, which can do without no event, cannot take one, so it goes no further."""
 
 
 class Batch(NamedTuple):
     """The events that a projection reads of the positions after `after` up to `upto`, as `Project` takes them.
 
-    `obstacle` says why the batch ends at `upto` and not later, if it could not.
+    `obstacle` says why the batch ends at `upto` and not later, if it could not. `unreadable` are the positions of
+    events that cannot be decoded, and why.
     """
 
     after: int
     upto: int
     events: list[Any]
     obstacle: str | None = None
+    unreadable: tuple[tuple[int, UnreadableEvent], ...] = ()
 
 
 class Claim(NamedTuple):
@@ -105,19 +132,23 @@ class Stretch(NamedTuple):
     obstacle: str | None = None
 
     def batch(self, projection: Projection) -> Batch:
-        """Return what a projection reads of it; the batch ends before an event that the projection cannot read."""
+        """Return what a projection reads of it; the batch ends before an event of a newer release."""
         if projection.whole:
             return Batch(self.after, self.upto, [event.row for event in self.events], self.obstacle)
         topics, continuing = set(projection.topics), set(projection.continuing_topics)
-        events = []
+        events: list[Recorded] = []
+        unreadable: list[tuple[int, UnreadableEvent]] = []
         for event in self.events:
             _, version, topic, _, position = event.row
             if topic in topics or (version > 1 and topic in continuing):
                 try:
                     events.append(event.recorded())
+                except NewerVersion as error:  # it will be read when that release has come
+                    obstacle = f"{error.reason}: {error}"
+                    return Batch(self.after, position - 1, events, obstacle, tuple(unreadable))
                 except UnreadableEvent as error:
-                    return Batch(self.after, position - 1, events, f"{error.reason}: {error}")
-        return Batch(self.after, self.upto, events, self.obstacle)
+                    unreadable.append((position, error))
+        return Batch(self.after, self.upto, events, self.obstacle, tuple(unreadable))
 
 
 def read_stretch(
@@ -155,31 +186,88 @@ def read_stretch(
 def read_batch(connection: Connection[Any], projection: Projection, after: int, upto: int) -> Batch:
     """Return the batch of a range of committed positions.
 
-    It ends before a position that is missing from the journal and before an event that cannot be read.
+    It ends before a position that is missing from the journal, and before an event of a newer release.
     """
     return read_stretch(connection, (projection,), after, upto).batch(projection)
 
 
+class Place(Protocol):
+    """What has a position to be moved: a version as a whole, or a part of one, held by whoever moves it."""
+
+    @property
+    def projection(self) -> Projection:
+        """Whose version it is."""
+
+    @property
+    def version(self) -> int:
+        """The number of the version."""
+
+    def values(self, batch: Batch) -> dict[str, Any]:
+        """Return the values that are compared and set when a batch is written."""
+
+
 def advance(
     connection: Connection[Any],
-    claim: Claim,
+    claim: Place,
     batch: Batch,
     rate_events_per_second: float,
     channel: str | None,
+    sql: Queries = _SQL,
 ) -> bool:
     """Write a batch and move the position in one transaction; tell whether the claim still held.
 
-    The new position is announced on the channel, unless that is None. Raises what the projection raises, and
-    then nothing was written.
+    Poison events, if they are so at every attempt, become dead letters in the same transaction, and later events of
+    their streams are left to these. The new position is announced on the channel, unless that is None. Raises
+    `TooManyHeld`: then the position is before the event that is one too many, and a running version is halted there.
+    Raises what else the projection raises, and then nothing was written; `Contradicted` if it is a `whole` one, which
+    sets nothing aside. `sql` has the queries `advance` and `stop`, by which the position is moved.
     """
     values = {**claim.values(batch), "rate": rate_events_per_second, "channel": channel}
+    # What cannot be decoded will not be at another attempt either.
+    for pause_seconds in () if batch.unreadable else PAUSES_SECONDS:
+        try:
+            return _advance(connection, claim, batch, values, None, sql)
+        except POISON as error:
+            _log.warning("batch failed", projection=claim.projection.name, reason=describe(error))
+            sleep(pause_seconds)
+    if claim.projection.whole:
+        try:
+            return _advance(connection, claim, batch, values, None, sql)
+        except POISON as error:
+            raise Contradicted(describe(error)) from error
+    return _advance(connection, claim, batch, values, 1 if batch.unreadable else ATTEMPTS, sql)
+
+
+def _advance(
+    connection: Connection[Any],
+    claim: Place,
+    batch: Batch,
+    values: dict[str, Any],
+    attempts: int | None,
+    sql: Queries,
+) -> bool:
+    """Write a batch: as a whole, or, after so many attempts, around its poison events."""
+    full = None
     with connection.transaction():
-        if not connection.execute(_SQL["advance"], values, prepare=True).rowcount:
+        moved = connection.execute(sql["advance"], values, prepare=True).fetchone()
+        if moved is None:
             return False
-        if batch.events:
-            claim.projection.project(connection, claim.projection.queries(claim.version), batch.events)
-        if channel is not None:
+        held = held_streams(connection, claim.projection.name, claim.version) if moved[0] else set()
+        if attempts:
+            full = write_around(
+                connection, claim.projection, claim.version, batch.events, batch.unreadable, held, attempts
+            )
+        elif (
+            events := [event for event in batch.events if event.stream not in held] if held else batch.events
+        ):
+            writer(connection, claim.projection, claim.version)(events)
+        if full:
+            values = {**values, "upto": full.poison.position - 1, "reason": str(TooManyHeld(full))}
+            connection.execute(sql["stop"], values)
+        if values["channel"] is not None:
             connection.execute(_SQL["announce"], values, prepare=True)
+    if full:
+        raise TooManyHeld(full)
     return True
 
 

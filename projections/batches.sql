@@ -25,7 +25,16 @@ WHERE NOT EXISTS (SELECT FROM events WHERE notification_id = position);
 UPDATE projection_versions SET
     position = %(upto)s, rate_events_per_second = %(rate)s, last_error = NULL, advanced_at = now()
 WHERE name = %(name)s AND version = %(version)s
-AND position = %(after)s AND runner = %(runner)s AND state = %(state)s;
+AND position = %(after)s AND runner = %(runner)s AND state = %(state)s
+RETURNING held_streams;
+
+-- name: stop
+-- In the transaction that has moved the position too far. A version that is being rebuilt stays so, and the next rebuild
+-- begins anew since there is an error.
+UPDATE projection_versions SET
+    position = %(upto)s, state = CASE state WHEN 'running' THEN 'halted' ELSE state END,
+    last_error = %(reason)s
+WHERE name = %(name)s AND version = %(version)s;
 
 -- name: announce
 SELECT pg_notify(%(channel)s, %(of_shape)s || ':' || %(upto)s::text);

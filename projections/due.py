@@ -89,4 +89,5 @@ PROJECTION = Projection(
     project,
     # What was accepted before is carried out or refused by an event that is not the first of its stream.
     continuing=(TransactionPosted, TransactionRejected),
+    by_stream=True,
 )

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
-from domain.addresses import ledger_of, name_of
+from domain.addresses import account_stream, ledger_of, name_of
 from domain.events import Event, Recorded
 from domain.money import Direction
 from domain.times import Instant, instant
@@ -100,7 +100,7 @@ def list_entries(
         before = posted_before(cursor, queries, ledger, account, clock, first.place(clock))
         return _running(rows, before, descending=descending)
 
-    return Page(*read_live(connection, PROJECTION, read))
+    return Page(*read_live(connection, PROJECTION, read, account_stream(ledger, account)))
 
 
 class Sums(NamedTuple):
@@ -172,4 +172,4 @@ def _statement_entry(row: TupleRow) -> StatementEntry:
     )
 
 
-PROJECTION = Projection("entries", POSTINGS, ("entries", "turnovers"), project, shape=2)
+PROJECTION = Projection("entries", POSTINGS, ("entries", "turnovers"), project, shape=2, by_stream=True)

@@ -64,7 +64,8 @@ COPY entries_v:version (
 -- Given sums by the minute, as minutes begin; what was timed on the minute belongs to the one that it ends. A span that
 -- ends together with a longer one is never read, so it is not kept: entries dated at midnight, which can be many, then
 -- change one row of the ledger. Spans are counted off from a midnight before all times, which takes a tenth of the time
--- that date_trunc takes.
+-- that date_trunc takes. In the order of the key, so that of several batches that are written at once each waits for
+-- the one before, and none for each other.
 INSERT INTO turnovers_v:version AS t (ledger, account, clock, span, until, asset, debits, credits)
 SELECT n.ledger, n.account, n.clock, s.span, s.until, n.asset, sum(n.debits), sum(n.credits)
 FROM unnest(
@@ -82,6 +83,7 @@ CROSS JOIN LATERAL (VALUES
 ) AS s(span, longer, until)
 WHERE s.span = 'day' OR n.account = '' AND s.until <> date_bin(s.longer, s.until, m.origin)
 GROUP BY n.ledger, n.account, n.clock, s.span, s.until, n.asset
+ORDER BY n.ledger, n.account, n.clock, s.span, s.until, n.asset
 ON CONFLICT (ledger, account, clock, span, until, asset) DO UPDATE SET
     debits = t.debits + excluded.debits, credits = t.credits + excluded.credits;
 

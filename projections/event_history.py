@@ -79,7 +79,7 @@ def list_events(
 
     reading = read_live(connection, PROJECTION, read)
     rows, upto = reading.found
-    return Page(rows, upto, reading.head)
+    return Page(rows, upto, reading.head, reading.lacking)
 
 
 _HEAD = load("domain.journal", "journal.sql")["head"]

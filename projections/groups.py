@@ -71,4 +71,4 @@ def list_groups(
             directed(versioned("groups.sql", version)["groups"], descending=descending), wanted, prepare=False
         ).fetchall(),
     )
-    return Page([Group(*row) for row in reading.found], reading.position, reading.head)
+    return Page([Group(*row) for row in reading.found], *reading[1:])

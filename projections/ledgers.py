@@ -45,7 +45,7 @@ def list_ledgers(
             directed(PROJECTION.queries(version)["list"], descending=descending), wanted, prepare=False
         ).fetchall(),
     )
-    return Page([_ledger(row) for row in reading.found], reading.position, reading.head)
+    return Page([_ledger(row) for row in reading.found], *reading[1:])
 
 
 def project(connection: Connection[Any], queries: Queries, events: Sequence[Recorded]) -> None:
@@ -79,4 +79,4 @@ def _ledger(row: TupleRow) -> Ledger:
     return Ledger(name, metadata, dict(map(split_asset, assets)), instant(opened_at), version, position)
 
 
-PROJECTION = Projection("ledgers", EVENTS, ("ledgers",), project)
+PROJECTION = Projection("ledgers", EVENTS, ("ledgers",), project, by_stream=True)

@@ -20,6 +20,10 @@ VALUES (%(name)s, %(metadata)s, %(assets)s, %(opened_at)s, %(version)s, %(positi
 ON CONFLICT (name) DO UPDATE SET
     assets = excluded.assets, version = excluded.version, position = excluded.position;
 
+-- name: skip
+-- An event that was discarded changes nothing but the version, after which the next one comes.
+UPDATE ledgers_v:version SET version = %(version)s WHERE name = %(ledger)s AND version = %(version)s - 1;
+
 -- name: list
 SELECT name, metadata, assets, opened_at, version, position FROM ledgers_v:version
 WHERE (%(after_time)s::timestamptz IS NULL OR (opened_at, name) :beyond (%(after_time)s, %(after_name)s))

@@ -1,12 +1,14 @@
 """Reading the live version of a projection, together with the position that it reflects.
 
 One version of each shape of tables is live, and a release reads that of the shape which it knows. Which version that
-is, its position, the head of the journal and the rows all come from one snapshot of the database, so a position that
-is stated with an answer is true of exactly that answer.
+is, its position, its dead letters, the head of the journal and the rows all come from one snapshot of the database, so
+what is stated with an answer is true of exactly that answer.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Generic, NamedTuple, TypeVar
+from uuid import UUID
 
 from psycopg import Connection, Cursor, errors
 from psycopg.rows import TupleRow, tuple_row
@@ -21,49 +23,91 @@ _ATTEMPTS = 5
 Item = TypeVar("Item")
 
 
+class Lacking(NamedTuple):
+    """What an answer lacks: how many streams are held behind dead letters, and the position of the oldest of these.
+
+    `held` is the oldest letter that is known to concern the one account that was asked for, `held_from` its position.
+    """
+
+    streams: int = 0
+    oldest: int | None = None
+    held: UUID | None = None
+    held_from: int | None = None
+
+
 class Reading(NamedTuple, Generic[Item]):
-    """What a projection says, the position that it reflects, and the newest position of the journal then."""
+    """What a projection says, the position that it reflects, and the newest position of the journal then.
+
+    Of the streams that it is `lacking` the position is not true: these are reflected up to their dead letters only.
+    """
 
     found: Item
     position: int
     head: int
+    lacking: Lacking
 
 
 class Page(NamedTuple, Generic[Item]):
-    """Some rows of a list, the position that they reflect, and the newest position of the journal then."""
+    """Some rows of a list, the position that they reflect, and the newest position of the journal then.
+
+    Of the streams that it is `lacking` the position is not true: these are reflected up to their dead letters only.
+    """
 
     rows: list[Item]
     position: int
     head: int
+    lacking: Lacking
+
+
+@contextmanager
+def one_instant(connection: Connection[Any]) -> Iterator[None]:
+    """Let all that is read see the same state of the database."""
+    with connection.transaction():
+        connection.execute(_SQL["one_instant"])
+        yield
 
 
 def read_live(
-    connection: Connection[Any], projection: Projection, read: Callable[[Cursor[TupleRow], int], Item]
+    connection: Connection[Any],
+    projection: Projection,
+    read: Callable[[Cursor[TupleRow], int], Item],
+    account: str | None = None,
 ) -> Reading[Item]:
     """Return what `read` finds, given a cursor and the number of the version that is live.
 
-    The connection must not be in a transaction. Raises `ProjectionBehind` while there is no version that this release
-    can read: what is still being filled would pass for a list without the rest.
+    `account` is the stream of the one account that is asked for, if it is one. The connection must not be in a
+    transaction. Raises `ProjectionBehind` while there is no version that this release can read: what is still being
+    filled would pass for a list without the rest.
     """
     for _ in range(_ATTEMPTS - 1):
         try:
-            return _read_once(connection, projection, read)
+            return _read_once(connection, projection, read, account)
         except errors.UndefinedTable:
             # A rebuild has switched, and the version that this snapshot calls live was dropped meanwhile.
             continue
-    return _read_once(connection, projection, read)
+    return _read_once(connection, projection, read, account)
 
 
 def _read_once(
-    connection: Connection[Any], projection: Projection, read: Callable[[Cursor[TupleRow], int], Item]
+    connection: Connection[Any],
+    projection: Projection,
+    read: Callable[[Cursor[TupleRow], int], Item],
+    account: str | None,
 ) -> Reading[Item]:
-    with connection.transaction():
+    with one_instant(connection):
         cursor = connection.cursor(row_factory=tuple_row)
-        cursor.execute(_SQL["one_instant"])
         wanted = {"name": projection.name, "shape": projection.shape}
         row = cursor.execute(_SQL["live"], wanted, prepare=True).fetchone()
         assert row is not None
-        version, position, state, head = row
+        version, position, state, head, streams = row
         if version is None or state == "rebuilding":
             raise ProjectionBehind(position or 0, head, "rebuilding")
-        return Reading(read(cursor, version), position, head)
+        lacking = _lacking(cursor, projection.name, version, account) if streams else Lacking()
+        return Reading(read(cursor, version), position, head, lacking)
+
+
+def _lacking(cursor: Cursor[TupleRow], name: str, version: int, account: str | None) -> Lacking:
+    wanted = {"name": name, "version": version, "account": account}
+    row = cursor.execute(_SQL["lacking"], wanted).fetchone()
+    assert row is not None
+    return Lacking(*row)

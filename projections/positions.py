@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Collection
+from enum import Enum
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -31,7 +32,8 @@ _log = structlog.get_logger(__name__)
 def projections_channel(database: Database) -> str:
     """Return the channel on which each advance of a live version announces `name/shape:position`.
 
-    With the shape, since a release must not take the advance of another's version for that of its own.
+    With the shape, since a release must not take the advance of another's version for that of its own. A projection
+    that is paused or resumed is announced there as `name:`.
     """
     return f"{database.schema}_projections"
 
@@ -41,6 +43,8 @@ class Progress(NamedTuple):
 
     `state` is `rebuilding` while that is the only version there is, and it cannot be read yet. `head` is the newest
     position of the journal, `lag_seconds` the age of the oldest event not projected yet, 0 if there is none.
+    `dead_letters` counts those that are open, `oldest_dead_letter` is the lowest position of them, and
+    `dead_letter_age_seconds` the time since the first of them failed.
     """
 
     name: str
@@ -53,6 +57,12 @@ class Progress(NamedTuple):
     rate_events_per_second: float
     dead_letters: int
     last_error: str | None
+    oldest_dead_letter: int | None
+    dead_letter_age_seconds: float
+
+    def reflects(self, position: int) -> bool:
+        """Whether what is read reflects a position: not while the version is only being filled."""
+        return self.position >= position and self.state != "rebuilding"
 
 
 def progress(connection: Connection[Any], name: str) -> Progress:
@@ -78,6 +88,38 @@ def _progress(connection: Connection[Any], projections: Collection[Projection]) 
     return [Progress(*row) for row in cursor.execute(_SQL["progress"], wanted)]
 
 
+class Outcome(Enum):
+    """What became of waiting for a position; the value is that in words."""
+
+    ARRIVED = "the projection has reached the position"
+    UNANNOUNCED = "it has reached it, as was found by looking: the notification of it was missed"
+    LATE = "it runs, but has not reached it in time"
+    PAUSED = "it is paused, and was not resumed in time"
+    HALTED = "it has halted, and was not resumed in time"
+    REBUILDING = "it is being made anew, and was not as far in time"
+    SWITCHED = "another version of it went live meanwhile, and has not reached it in time"
+    UNREACHABLE = "the journal is out of reach, so that it is not known where it is"
+
+
+_OF_STATE = {"paused": Outcome.PAUSED, "halted": Outcome.HALTED, "rebuilding": Outcome.REBUILDING}
+
+
+class Wait(NamedTuple):
+    """What became of waiting, the projection as last seen (None if it never was), and the head of the journal."""
+
+    outcome: Outcome
+    seen: Progress | None
+    head: int
+
+    def arrived(self) -> Progress:
+        """Return how far the projection is; raise `ProjectionBehind`, or `JournalUnavailable` if it is out of reach."""
+        if self.seen is None or self.outcome is Outcome.UNREACHABLE:
+            raise JournalUnavailable("unreachable")
+        if self.outcome not in (Outcome.ARRIVED, Outcome.UNANNOUNCED):
+            raise ProjectionBehind(self.seen.position, self.head, self.seen.state)
+        return self.seen
+
+
 class Waiter:
     """Knows how far every projection is, and wakes those who wait for one: one thread for the whole process.
 
@@ -88,7 +130,9 @@ class Waiter:
         self._database = database
         self._poll_seconds = poll_seconds
         self._known: dict[str, Progress] = {}
+        self._announced: dict[str, int] = {}
         self._looked = False
+        self._is_reachable = False
         self._stopping = threading.Event()
         self._changed = threading.Condition()
         self._callbacks: set[Callable[[], None]] = set()
@@ -105,22 +149,23 @@ class Waiter:
         self._stopping.set()
         self._thread.join()
 
-    def wait_for(self, name: str, position: int, timeout_seconds: float) -> Progress:
-        """Block until a projection has reached a position; return how far it is, as last seen.
+    def wait_for(self, name: str, position: int, timeout_seconds: float) -> Wait:
+        """Block until a projection has reached a position, or the time is over; return what became of it.
 
-        Raises `ProjectionNotFound`; `ProjectionBehind` if it is not there in time, also when the journal
-        itself does not have the position; and `JournalUnavailable` if the database was never reached.
+        What is paused or has halted is waited for as well: it may be resumed in time. So is a position that the journal
+        itself does not have yet. Raises `ProjectionNotFound`.
         """
         give_up_at = monotonic() + timeout_seconds
         with self._changed:
-            while (seen := self._reached(name, position)) is None:
+            began = self._known.get(name)
+            while not self._is_there(name, position):
                 remaining_seconds = give_up_at - monotonic()
                 if remaining_seconds <= 0:
-                    raise self._behind(name)
+                    break
                 self._changed.wait(remaining_seconds)
-        return seen
+            return self._outcome(name, position, began)
 
-    async def reached(self, name: str, position: int, timeout_seconds: float) -> Progress:
+    async def reached(self, name: str, position: int, timeout_seconds: float) -> Wait:
         """Do as `wait_for` does, without blocking the event loop."""
         loop = asyncio.get_running_loop()
         changed = asyncio.Event()
@@ -129,36 +174,45 @@ class Waiter:
             loop.call_soon_threadsafe(changed.set)
 
         with self._changed:
+            began = self._known.get(name)
             self._callbacks.add(wake)
         try:
             async with asyncio.timeout(timeout_seconds):
-                while True:
-                    changed.clear()
-                    with self._changed:
-                        seen = self._reached(name, position)
-                    if seen is not None:
-                        return seen
+                while not self._is_there_now(name, position):
                     await changed.wait()
+                    changed.clear()
         except TimeoutError:
-            with self._changed:
-                raise self._behind(name) from None
+            pass
         finally:
             with self._changed:
                 self._callbacks.discard(wake)
+        with self._changed:
+            return self._outcome(name, position, began)
 
-    def _reached(self, name: str, position: int) -> Progress | None:
+    def _is_there_now(self, name: str, position: int) -> bool:
+        with self._changed:
+            return self._is_there(name, position)
+
+    def _is_there(self, name: str, position: int) -> bool:
+        seen = self._known.get(name)
+        if seen is None and self._looked:
+            raise ProjectionNotFound
+        return seen is not None and seen.reflects(position)
+
+    def _outcome(self, name: str, position: int, began: Progress | None) -> Wait:
         seen = self._known.get(name)
         if seen is None:
-            if self._looked:
-                raise ProjectionNotFound
-            return None
-        return seen if seen.position >= position and seen.state != "rebuilding" else None
-
-    def _behind(self, name: str) -> Exception:
-        seen = self._known.get(name)
-        if seen is None:
-            return JournalUnavailable("unreachable")
-        return ProjectionBehind(seen.position, self.head, seen.state)
+            return Wait(Outcome.UNREACHABLE, None, self.head)
+        if seen.reflects(position):
+            was_told = began is None or max(began.position, self._announced.get(name, 0)) >= position
+            outcome = Outcome.ARRIVED if was_told else Outcome.UNANNOUNCED
+        elif not self._is_reachable:
+            outcome = Outcome.UNREACHABLE
+        elif began and began.version != seen.version:
+            outcome = Outcome.SWITCHED
+        else:
+            outcome = _OF_STATE.get(seen.state, Outcome.LATE)
+        return Wait(outcome, seen, self.head)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -166,6 +220,7 @@ class Waiter:
                 with self._database.connect("tallystick positions") as connection:
                     self._follow(connection)
             except psycopg.Error as error:
+                self._is_reachable = False
                 _log.warning("positions of projections are out of reach", error=str(error))
                 self._stopping.wait(RECONNECT_SECONDS)
 
@@ -179,12 +234,14 @@ class Waiter:
             while (remaining_seconds := look_again_at - monotonic()) > 0 and not self._stopping.is_set():
                 for notification in connection.notifies(timeout=remaining_seconds, stop_after=1):
                     self._note(notification.channel, notification.payload)
+                    if notification.payload.endswith(":"):  # one was paused or resumed
+                        look_again_at = monotonic()
 
     def _look(self, connection: Connection[Any]) -> None:
         seen = all_progress(connection)
         with self._changed:
             self._known = {found.name: found for found in seen}
-            self._looked = True
+            self._looked = self._is_reachable = True
             if seen:
                 self.head = seen[0].head
             self._wake()
@@ -198,6 +255,7 @@ class Waiter:
             if channel == self._database.journal_channel:
                 self.head = max(self.head, int(position))
             elif (seen := self._known.get(name)) and shape == str(PROJECTIONS[name].shape):
+                self._announced[name] = int(position)
                 self._known[name] = self._advanced(seen, int(position))
                 self._wake()
 

@@ -1,6 +1,8 @@
 -- name: progress
--- Of each projection the live version of the shape that is asked for, also while it is only being filled. The lag is the age of the oldest event that is not projected yet; of one that is missing or cannot be read, the time
--- since the projection came to stand before it. The rate fades while nothing is advanced.
+-- Of each projection the live version of the shape that is asked for, also while it is only being filled. The lag is the
+-- age of the oldest event that is not projected yet; of one that is missing or cannot be read, the time since the
+-- projection came to stand before it. The rate fades while nothing is advanced. The age of a dead letter is that of its
+-- first failure.
 SELECT v.name, v.version, v.position, head.position, v.state,
     greatest(head.position - v.position, 0),
     CASE WHEN head.position > v.position THEN greatest(0, extract(
@@ -9,9 +11,15 @@ SELECT v.name, v.version, v.position, head.position, v.state,
     v.rate_events_per_second * exp(
         -least(greatest(extract(epoch FROM now() - v.advanced_at), 0), 100) / %(rate_seconds)s
     )::double precision,
-    0, v.last_error
+    v.held_streams, v.last_error, letters.oldest, letters.age_seconds
 FROM unnest(%(names)s::text[], %(shapes)s::int[]) AS known(name, shape)
 JOIN projection_versions AS v ON v.name = known.name AND v.shape = known.shape AND v.live
 CROSS JOIN head
+CROSS JOIN LATERAL (
+    SELECT min(position) AS oldest, coalesce(
+        extract(epoch FROM clock_timestamp() - min(first_failed_at)), 0
+    )::double precision AS age_seconds
+    FROM dead_letters WHERE projection = v.name AND projection_version = v.version AND state = 'open'
+) AS letters
 LEFT JOIN events AS next ON next.notification_id = v.position + 1
 ORDER BY v.name;

@@ -21,6 +21,10 @@ Project = Callable[[Connection[Any], Queries, Sequence[Any]], None]
 """Writes what events change, given in the order of positions, within the caller's transaction.
 
 They come as `Recorded`, those of a `whole` projection as rows of the journal.
+
+Events of disjoint sets of streams may be written at once, by transactions that do nothing after it but commit: rows
+that they share are sums, changed last of all and in the order of their key. None waits for another but to commit, and
+never two for each other.
 """
 
 
@@ -31,7 +35,13 @@ class Inconsistent(Exception):
 class Projection(NamedTuple):
     """A read model. The SQL file of its name has `create_tables` and `create_indexes`.
 
+    If its rows keep the version of their stream, it has `skip` as well, which lets a row pass over an event that an
+    operator has discarded.
+
     Of `continuing` it reads only those events that are not the first of their stream.
+
+    `by_stream` says that what an event changes does not depend on events of other streams, so that streams can be
+    projected apart and at once. Without it a rebuild takes all events in their order, in one process.
 
     `shape` counts what its tables have looked like over the releases: whoever changes them, or what is written into
     them for the same events, raises it. Each shape has a live version of its own, which releases that know this shape
@@ -48,6 +58,7 @@ class Projection(NamedTuple):
     project: Project
     continuing: tuple[type[Event], ...] = ()
     shape: int = 1
+    by_stream: bool = False
     whole: bool = False
     linger_seconds: float = 0.0
 

@@ -7,7 +7,7 @@ notifications, which can be missed, so it looks by itself as well.
 """
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
@@ -19,10 +19,22 @@ from psycopg.sql import SQL, Identifier
 from domain.journal.database import Database
 from domain.journal.queries import load
 from projections import seals
-from projections.batches import Batch, Claim, advance, halt, hold, read_batch, take_over
+from projections.batches import (
+    Batch,
+    Claim,
+    Contradicted,
+    TooManyHeld,
+    advance,
+    halt,
+    hold,
+    read_batch,
+    take_over,
+)
+from projections.isolation import describe
 from projections.positions import RATE_SECONDS, projections_channel
-from projections.projection import Inconsistent, Projection
+from projections.projection import Projection
 from projections.rates import Rate
+from projections.rebuild import Rebuilder
 from projections.register import PROJECTIONS, install
 from projections.sealer import Sealer
 from projections.tail import Tail
@@ -43,9 +55,8 @@ BUSY_EVENTS_PER_SECOND = 3_000
 _SQL = load("projections", "projector.sql")
 _log = structlog.get_logger(__name__)
 
+# Connections lost, deadlocks, a full disk: what may pass is tried again for ever.
 _OUT_OF_REACH = (psycopg.OperationalError, psycopg.InterfaceError)
-# The rows of a batch do not fit the tables, and will not at the next attempt.
-_CONTRADICTIONS = (Inconsistent, psycopg.IntegrityError, psycopg.DataError)
 
 
 class Fenced(Exception):
@@ -68,18 +79,21 @@ def run_projector(
     projections: Iterable[Projection] = tuple(PROJECTIONS.values()),
     signing_seeds: Sequence[bytes] = (),
 ) -> None:
-    """Install and run projections until `stop` is set, whatever happens to the database meanwhile.
+    """Install projections, run them and carry out their rebuilds until `stop` is set, whatever happens meanwhile.
 
     Where the seals are among them, checkpoints are signed, with the keys of `signing_seeds` if any are given.
     """
-    _prepare(database, stop)
+    projections = tuple(projections)
+    _prepare(database, stop, projections)
     tail = Tail()
     runners = [Runner(database, projection, stop, tail) for projection in projections]
     threads = [
         threading.Thread(target=runner.run, name=f"projection {runner.projection.name}", daemon=True)
         for runner in runners
     ]
-    if any(runner.projection is seals.PROJECTION for runner in runners):
+    rebuilder = Rebuilder(database, stop, projections)
+    threads.append(threading.Thread(target=rebuilder.run, name="rebuilds", daemon=True))
+    if seals.PROJECTION in projections:
         sealer = Sealer(database, signing_seeds, stop)
         threads.append(threading.Thread(target=sealer.run, name="sealer", daemon=True))
     for thread in threads:
@@ -88,11 +102,11 @@ def run_projector(
         thread.join()
 
 
-def _prepare(database: Database, stop: threading.Event) -> None:
+def _prepare(database: Database, stop: threading.Event, projections: Collection[Projection]) -> None:
     pause_seconds = FIRST_PAUSE_SECONDS
     while not stop.is_set():
         try:
-            install(database)
+            install(database, projections)
             return
         except psycopg.Error as error:
             _log.warning("projections cannot be installed yet", error=str(error))
@@ -123,7 +137,7 @@ class Runner:
             except Fenced:
                 _log.warning("projection was taken over by another runner", projection=name)
             except _OUT_OF_REACH as error:
-                _log.warning("database out of reach", projection=name, error=str(error))
+                _log.warning("projection interrupted", projection=name, error=describe(error))
             except Exception:  # noqa: BLE001 - nothing may end the projector
                 _log.exception("projection failed", projection=name)
             self._stop.wait(self._pause_seconds)
@@ -137,7 +151,7 @@ class Runner:
         connection.execute(SQL("LISTEN {}").format(Identifier(self._database.journal_channel)))
         try:
             self._follow(connection)
-        except (*_OUT_OF_REACH, Fenced):
+        except Fenced:
             raise
         except Exception as error:
             self._record(connection, error)
@@ -177,8 +191,11 @@ class Runner:
         rate = self._rate.measure(batch.upto - batch.after)
         try:
             advanced = advance(connection, claim, batch, rate, channel)
-        except _CONTRADICTIONS as error:
-            self._halt(connection, claim, batch, _describe(error))
+        except Contradicted as error:
+            self._halt(connection, claim, batch, str(error))
+            return
+        except TooManyHeld as error:
+            _log.error("projection halted", projection=self.projection.name, reason=str(error))
             return
         if advanced:
             self._pause_seconds = FIRST_PAUSE_SECONDS
@@ -197,13 +214,9 @@ class Runner:
             "name": projection.name,
             "shape": projection.shape,
             "runner": self._id,
-            "error": _describe(error),
+            "error": describe(error),
         }
         try:
             connection.execute(_SQL["record_error"], wanted)
         except _OUT_OF_REACH:
             _log.warning("error could not be recorded", projection=self.projection.name)
-
-
-def _describe(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"

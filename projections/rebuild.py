@@ -1,250 +1,260 @@
-"""Rebuilding a projection: a new version is filled beside the live one, compared, and put in its place.
+"""Carrying out rebuilds: a new version is filled beside the live one, compared, and put in its place.
 
-The live version is read and advanced all the while. It stands still only for the comparison, which one
-transaction makes at exactly its position and which ends with the switch; reads go on even then. A rebuild
-that was interrupted, by whatever, is resumed by the next one.
+Any number of processes may be ready to. Of each rebuild one holds the place, which is free as soon as its connection is
+gone, however that came about, and whoever takes it goes on where the positions say. The live version is read and
+advanced all the while.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
-from uuid import uuid4
+import os
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from time import monotonic, sleep
+from typing import Any
 
+import psycopg
 import structlog
 from psycopg import Connection
-from psycopg.sql import SQL, Identifier
 
 from domain.journal.database import Database
 from domain.journal.queries import load
-from projections.batches import Claim, advance, hold, read_batch, take_over
-from projections.positions import RATE_SECONDS
+from projections.batches import hold
+from projections.crew import fill_together
+from projections.filling import open_session
 from projections.projection import Projection
-from projections.rates import Rate
-from projections.register import (
-    add_version,
-    create_indexes,
-    drop_retired,
-    drop_version,
-    find_projection,
-    next_version,
+from projections.rebuilds import (
+    UNDER_WAY,
+    Rebuild,
+    current_rebuilds,
+    drop_cancelled,
+    find_rebuild,
+    request_rebuild,
 )
+from projections.register import PROJECTIONS, find_projection, install, is_installed
+from projections.retirement import drop_retired
+from projections.switching import Interrupted, Switching
 
-BATCH_EVENTS = 20_000
+LOOK_SECONDS = 0.5
+REPORT_SECONDS = 0.1
+PAUSE_AFTER_FAULT_SECONDS = 1.0
 
 _SQL = load("projections", "rebuild.sql")
 _log = structlog.get_logger(__name__)
 
-Report = Callable[[int, int, float], None]
-"""Is told how a rebuild gets on: its position, that of the live version, events per second."""
+_OUT_OF_REACH = (psycopg.OperationalError, psycopg.InterfaceError)
 
 
-class RebuildRefused(Exception):
-    """The rebuild cannot be made or go on; the message says why."""
+Report = Callable[[Sequence[Rebuild]], None]
+"""Is told several times a second how rebuilds get on."""
 
 
-class Comparison(NamedTuple):
-    """A table of the live version beside the rebuilt one: rows, and a checksum over all columns."""
+class Rebuilder:
+    """Carries out the rebuilds of this release's shapes that it finds, until stopped."""
 
-    live_table: str
-    rebuilt_table: str
-    live_rows: int
-    rebuilt_rows: int
-    live_checksum: str
-    rebuilt_checksum: str
-    differing: tuple[str, ...] = ()
+    def __init__(
+        self,
+        database: Database,
+        stop: threading.Event,
+        projections: Collection[Projection] | None = None,
+        workers: int | None = None,
+        patience_seconds: float = 0.0,
+    ) -> None:
+        """All projections, unless some are given. `workers` is into how many parts long ones are divided, as many as
+        there are cores unless it is given. A rebuild is left to others for `patience_seconds` after the start.
+        """
+        self._database = database
+        self._stop = stop
+        chosen = PROJECTIONS.values() if projections is None else projections
+        self._known = {projection.name: projection for projection in chosen}
+        self._workers = workers or len(os.sched_getaffinity(0))
+        self._not_before = monotonic() + patience_seconds
 
-    @property
-    def equal(self) -> bool:
-        """Whether nothing differs."""
-        return (self.live_rows, self.live_checksum) == (self.rebuilt_rows, self.rebuilt_checksum)
+    def run(self) -> None:
+        """Run until stopped, whatever happens to the database meanwhile."""
+        while not self._stop.is_set():
+            groups: list[Group] = []
+            try:
+                with self._database.connect("tallystick rebuilds") as connection:
+                    self._serve(connection, groups)
+            except _OUT_OF_REACH as error:
+                _log.warning("rebuilds interrupted", error=str(error))
+            except Exception:  # noqa: BLE001 - nothing may end it
+                _log.exception("rebuilds interrupted")
+            # Their places are gone with the connection.
+            for group in groups:
+                group.end()
+            self._stop.wait(PAUSE_AFTER_FAULT_SECONDS)
 
-    def __str__(self) -> str:
-        if self.equal:
-            return (
-                f"{self.live_table} and {self.rebuilt_table} are equal: {self.live_rows} rows,"
-                f" and the checksum over all columns of all rows is {self.live_checksum} in both"
-            )
-        return "\n".join(
-            [
-                f"{self.live_table} and {self.rebuilt_table} differ:"
-                f" {self.live_rows} rows with checksum {self.live_checksum},"
-                f" against {self.rebuilt_rows} rows with checksum {self.rebuilt_checksum}",
-                *(f"  {row}" for row in self.differing),
-            ]
-        )
+    def _serve(self, connection: Connection[Any], groups: list["Group"]) -> None:
+        held: set[str] = set()
+        while not self._stop.is_set():
+            busy = {name for group in groups for name in group.names()}
+            for name in held - busy:
+                connection.execute(
+                    _SQL["release"], {"purpose": "rebuild", "name": self._known[name].of_shape}
+                )
+            held &= busy
+            groups[:] = [group for group in groups if group.names()]
+            if not is_installed(connection, self._known.values()):
+                install(self._database, self._known.values())
+            if monotonic() >= self._not_before and (taken := self._take(connection, held)):
+                held |= {rebuild.name for rebuild in taken}
+                groups.append(Group(self._database, self._known, taken, self._workers))
+            drop_cancelled(connection)
+            self._stop.wait(LOOK_SECONDS)
+
+    def _take(self, connection: Connection[Any], held: Collection[str]) -> list[Rebuild]:
+        """Take the places that are free of rebuilds that are to be carried out."""
+        return [
+            rebuild
+            for rebuild in current_rebuilds(connection, self._known.values())
+            if rebuild.state in UNDER_WAY
+            and rebuild.name not in held
+            and hold(connection, "rebuild", self._known[rebuild.name].of_shape)
+        ]
 
 
-class Outcome(NamedTuple):
-    """What became of a rebuild: whether it was put in place, and what was compared at which position."""
+class Group:
+    """Carries out rebuilds that were found at the same time, in threads of its own: they are filled together."""
 
-    name: str
-    version: int
-    replaced_version: int
-    position: int
-    switched: bool
-    comparisons: tuple[Comparison, ...]
+    def __init__(
+        self,
+        database: Database,
+        known: Mapping[str, Projection],
+        rebuilds: Sequence[Rebuild],
+        workers: int,
+    ) -> None:
+        self._database = database
+        self._known = known
+        self._workers = workers
+        self._ending = threading.Event()
+        self._connections: set[Connection[Any]] = set()
+        self._rebuilds = {rebuild.name: rebuild for rebuild in rebuilds}
+        self._thread = threading.Thread(target=self._run, name="rebuild", daemon=True)
+        self._thread.start()
 
-    @property
-    def equal(self) -> bool:
-        """Whether no table differs."""
-        return all(comparison.equal for comparison in self.comparisons)
+    def names(self) -> set[str]:
+        """The projections whose rebuilds it still carries out."""
+        return set(self._rebuilds)
+
+    def end(self) -> None:
+        """Leave what is under way as it is, also in the midst of a statement."""
+        self._ending.set()
+        while self._thread.is_alive():
+            for connection in tuple(self._connections):
+                with suppress(psycopg.Error):
+                    connection.cancel_safe(timeout=1.0)
+            self._thread.join(0.1)
+
+    def _go_on(self) -> bool:
+        return not self._ending.is_set()
+
+    def _run(self) -> None:
+        try:
+            with self._connect() as connection:
+                self._fill(connection)
+            with ThreadPoolExecutor(self._workers) as pool:
+                list(pool.map(self._finish, tuple(self._rebuilds.values())))
+        except Exception as error:  # noqa: BLE001 - it is tried again by whoever takes the place
+            self._note(error)
+        finally:
+            self._rebuilds.clear()
+
+    def _fill(self, connection: Connection[Any]) -> None:
+        for rebuild in tuple(self._rebuilds.values()):
+            drop_retired(connection, rebuild.name, rebuild.shape)
+            connection.execute(_SQL["begin"], {"name": rebuild.name, "version": rebuild.version})
+        self._leave(connection)
+
+        def look() -> bool:
+            self._leave(connection)
+            return self._go_on() and bool(self._rebuilds)
+
+        rebuilds = tuple(self._rebuilds.values())
+        fill_together(self._database, connection, self._known, rebuilds, self._workers, look)
+        self._leave(connection)
+
+    def _leave(self, connection: Connection[Any]) -> None:
+        """Leave those that were paused or cancelled or have failed."""
+        for rebuild in tuple(self._rebuilds.values()):
+            if find_rebuild(connection, rebuild.name, rebuild.version).state not in UNDER_WAY:
+                del self._rebuilds[rebuild.name]
+
+    def _finish(self, rebuild: Rebuild) -> None:
+        try:
+            with self._connect() as connection:
+                Switching(self._database, connection, self._known[rebuild.name], rebuild, self._go_on).run()
+        except Interrupted:
+            pass
+        except Exception as error:  # noqa: BLE001
+            self._note(error)
+        finally:
+            self._rebuilds.pop(rebuild.name, None)
+
+    def _note(self, error: Exception) -> None:
+        is_usual = isinstance(error, _OUT_OF_REACH)
+        _log.warning("rebuild interrupted", error=repr(error), exc_info=None if is_usual else error)
+        self._ending.wait(PAUSE_AFTER_FAULT_SECONDS)
+
+    @contextmanager
+    def _connect(self) -> Iterator[Connection[Any]]:
+        with self._database.connect("tallystick rebuild") as connection:
+            open_session(connection)
+            self._connections.add(connection)
+            try:
+                yield connection
+            finally:
+                self._connections.discard(connection)
 
 
-def rebuild(
+def rebuild_together(
     database: Database,
-    name: str,
+    names: Sequence[str],
     *,
-    report: Report = lambda position, target, rate: None,
+    requested_by: str = "tallystick",
+    reason: str | None = None,
     accept_difference: str | None = None,
-    restart: bool = False,
-) -> Outcome:
-    """Rebuild a projection and put the new version in the live one's place if they are equal.
+    report: Report = lambda rebuilds: None,
+    workers: int | None = None,
+    patience_seconds: float = 0.0,
+) -> list[Rebuild]:
+    """Ask for rebuilds and see them through; return them once each has ended or waits for an operator.
 
-    If they differ it is kept for inspection, and only `accept_difference`, the operator's reason, puts it in
-    place. An interrupted rebuild is resumed unless `restart`; one that was found to differ is begun anew
-    unless its difference is accepted. Raises `ProjectionNotFound`, then `RebuildRefused` if one is under way
-    elsewhere or if the journal cannot be read up to the live position.
+    They are carried out here unless another process takes them first, for which it has `patience_seconds`. Raises
+    `ProjectionNotFound`, and `psycopg.OperationalError` if the database is out of reach: what was asked for stays.
     """
-    projection = find_projection(name)
-    with database.connect("tallystick rebuild") as connection:
-        if not hold(connection, "rebuild", projection.of_shape):
-            raise RebuildRefused(f"another rebuild of {name} is under way")
-        connection.execute(_SQL["session"])
-        drop_retired(connection, name, projection.shape)
-        claim = _begin(connection, projection, restart=restart, accept=accept_difference is not None)
-        rate = Rate(RATE_SECONDS)
-        _fill(connection, claim, rate, report)
-        create_indexes(connection, projection, claim.version)
-        for table in projection.table_names(claim.version):
-            connection.execute(SQL("ANALYZE {}").format(Identifier(table)))
-        _fill(connection, claim, rate, report)
-        outcome = _switch(connection, claim, accept_difference)
-        drop_retired(connection, name, projection.shape)
-        return outcome
+    projections = [find_projection(name) for name in names]
+    with database.connect("tallystick replay") as connection:
+        asked = [request_rebuild(connection, name, requested_by, reason, accept_difference) for name in names]
+        with rebuilding(database, projections, workers, patience_seconds):
+            while True:
+                found = [find_rebuild(connection, rebuild.name, rebuild.version) for rebuild in asked]
+                report(found)
+                if all(rebuild.state not in UNDER_WAY for rebuild in found):
+                    return found
+                sleep(REPORT_SECONDS)
 
 
-def discard(database: Database, name: str) -> int:
-    """Drop what an interrupted or refused rebuild has left; return how many versions that were.
-
-    Raises `ProjectionNotFound`, then `RebuildRefused` if a rebuild is under way.
-    """
-    projection = find_projection(name)
-    with database.connect("tallystick rebuild") as connection:
-        if not hold(connection, "rebuild", projection.of_shape):
-            raise RebuildRefused(f"a rebuild of {name} is under way")
-        unfinished = connection.execute(_SQL["unfinished"], _of_shape(projection)).fetchall()
-        for version, _, _ in unfinished:
-            drop_version(connection, projection.name, version)
-        return len(unfinished)
+def rebuild(database: Database, name: str, **options: Any) -> Rebuild:
+    """Do as `rebuild_together` does with one projection."""
+    return rebuild_together(database, [name], **options)[0]
 
 
-def _begin(connection: Connection[Any], projection: Projection, *, restart: bool, accept: bool) -> Claim:
-    """Return the claim on an unfinished version if it can be used, else on a new one."""
-    resumed: int | None = None
-    for version, position, last_error in connection.execute(
-        _SQL["unfinished"], _of_shape(projection)
-    ).fetchall():
-        if resumed is None and not restart and (last_error is None or accept):
-            resumed = version
-            _log.info("rebuild resumed", projection=projection.name, version=version, position=position)
-        else:
-            drop_version(connection, projection.name, version)
-    if resumed is None:
-        with connection.transaction():
-            resumed = next_version(connection, projection.name)
-            add_version(connection, projection, resumed, "rebuilding")
-    claim = Claim(projection, resumed, uuid4(), "rebuilding")
-    take_over(connection, claim)
-    return claim
-
-
-def _fill(connection: Connection[Any], claim: Claim, rate: Rate, report: Report) -> None:
-    """Advance the version to where the live one is, and never beyond: there it will be compared."""
-    position = _position(connection, claim)
-    while True:
-        _, target, _ = _live(connection, claim.projection)
-        report(position, target, rate.events_per_second)
-        if position >= target:
-            return
-        upto = min(target, position + BATCH_EVENTS)
-        batch = read_batch(connection, claim.projection, position, upto)
-        if batch.upto == position:
-            raise RebuildRefused(
-                f"{claim.projection.name} cannot be rebuilt beyond {position}: {batch.obstacle}"
-            )
-        if not advance(connection, claim, batch, rate.measure(batch.upto - position), None):
-            raise RebuildRefused(
-                f"version {claim.version} of {claim.projection.name} was taken over or dropped"
-            )
-        position = batch.upto
-
-
-def _switch(connection: Connection[Any], claim: Claim, reason: str | None) -> Outcome:
-    """Compare with the live version at its position; replace it if nothing differs or that is accepted."""
-    projection = claim.projection
-    with connection.transaction():
-        connection.execute(_SQL["durable"])
-        replaced, _, _ = _live(connection, projection)
-        connection.execute(_SQL["lock_version"], {"name": projection.name, "version": replaced})
-        _, position, state = _live(connection, projection)
-        _fill(connection, claim, Rate(RATE_SECONDS), lambda position, target, rate: None)
-        comparisons = _compare(connection, projection, replaced, claim.version)
-        equal = all(comparison.equal for comparison in comparisons)
-        values = {
-            "name": projection.name,
-            "version": claim.version,
-            "replaced": replaced,
-            "position": position,
-            # An operator's pause outlasts a rebuild; what halted the live version is what a rebuild is to
-            # mend.
-            "state": "paused" if state == "paused" else "running",
-            "comparison": "\n".join(map(str, comparisons)),
-            "reason": None if equal else reason,
-        }
-        switched = equal or reason is not None
-        for step in ("retire", "promote", "switch_older", "record_switch") if switched else ("refuse",):
-            connection.execute(_SQL[step], values)
-    return Outcome(projection.name, claim.version, replaced, position, switched, tuple(comparisons))
-
-
-def _compare(
-    connection: Connection[Any], projection: Projection, live: int, rebuilt: int
-) -> list[Comparison]:
-    return [
-        _compare_tables(connection, *tables)
-        for tables in zip(projection.table_names(live), projection.table_names(rebuilt), strict=True)
-    ]
-
-
-def _compare_tables(connection: Connection[Any], live: str, rebuilt: str) -> Comparison:
-    (live_rows, live_checksum), (rebuilt_rows, rebuilt_checksum) = (
-        _fetch_one(connection, _SQL["checksum"].replace("{table}", table)) for table in (live, rebuilt)
-    )
-    compared = Comparison(live, rebuilt, live_rows, rebuilt_rows, live_checksum, rebuilt_checksum)
-    if compared.equal:
-        return compared
-    query = _SQL["differing"].replace("{live}", live).replace("{rebuilt}", rebuilt)
-    differing = connection.execute(query.encode()).fetchall()
-    return compared._replace(differing=tuple(f"{where}: {row}" for where, row in differing))
-
-
-def _live(connection: Connection[Any], projection: Projection) -> tuple[int, int, str]:
-    version, position, state = _fetch_one(connection, _SQL["live"], _of_shape(projection))
-    return version, position, state
-
-
-def _of_shape(projection: Projection) -> dict[str, Any]:
-    return {"name": projection.name, "shape": projection.shape}
-
-
-def _position(connection: Connection[Any], claim: Claim) -> int:
-    wanted = {"name": claim.projection.name, "version": claim.version}
-    return int(_fetch_one(connection, _SQL["position"], wanted)[0])
-
-
-def _fetch_one(
-    connection: Connection[Any], query: str, values: dict[str, Any] | None = None
-) -> tuple[Any, ...]:
-    row: tuple[Any, ...] | None = connection.execute(query.encode(), values).fetchone()
-    if row is None:
-        raise RebuildRefused("the projection is not installed in this database, or its version was dropped")
-    return row
+@contextmanager
+def rebuilding(
+    database: Database,
+    projections: Collection[Projection] | None = None,
+    workers: int | None = None,
+    patience_seconds: float = 0.0,
+) -> Iterator[None]:
+    """Carry out rebuilds, as they are asked for, for as long as this lasts."""
+    stop = threading.Event()
+    rebuilder = Rebuilder(database, stop, projections, workers, patience_seconds)
+    thread = threading.Thread(target=rebuilder.run, name="rebuilds", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

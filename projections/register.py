@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
-import psycopg
 import structlog
 from psycopg import Connection
+from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Identifier
 
 from domain.errors import ProjectionNotFound
@@ -31,26 +31,45 @@ _SQL = load("projections", "register.sql")
 _log = structlog.get_logger(__name__)
 
 
-def install(database: Database, projections: Iterable[Projection] = tuple(PROJECTIONS.values())) -> None:
-    """Register projections and see that each has a live version of the shape that this release knows.
+def install(database: Database, projections: Iterable[Projection] | None = None) -> None:
+    """Register projections, all unless some are given, and see that each has a live version of its shape.
 
-    Versions of other shapes are left to the releases that know them. Safe when many processes do so at once. Raises
+    Where there is none, one is made, and a rebuild asked for that fills it: until then it is not read. Versions of
+    other shapes are left to the releases that know them. Safe when many processes do so at once. Raises
     `psycopg.OperationalError` if the database is out of reach, `psycopg.errors.UndefinedTable` or `UndefinedColumn` if
     it was not migrated.
     """
     with database.connect("tallystick install") as connection, connection.transaction():
         connection.execute(_SQL["lock_installation"])
-        for projection in projections:
+        for projection in PROJECTIONS.values() if projections is None else projections:
             connection.execute(_SQL["register"], {"name": projection.name})
-            wanted = {"name": projection.name, "shape": projection.shape}
-            if connection.execute(_SQL["live"], wanted).fetchone() is None:
+            version = live_version(connection, projection)
+            if version is None:
                 _make_live(connection, projection)
+            else:
+                # What failed for the release before may not for this one.
+                connection.execute(_SQL["try_again"], {"name": projection.name, "version": version})
+
+
+def is_installed(connection: Connection[Any], projections: Iterable[Projection]) -> bool:
+    """Tell whether each projection has a live version of its shape: one may have been dropped since."""
+    shapes = {projection.name: projection.shape for projection in projections}
+    wanted = {"names": list(shapes), "shapes": list(shapes.values())}
+    row = connection.execute(_SQL["are_live"], wanted).fetchone()
+    return row is not None and row[0] == len(shapes)
 
 
 def _make_live(connection: Connection[Any], projection: Projection) -> None:
     version = next_version(connection, projection.name)
-    add_version(connection, projection, version, "running", live=True)
-    create_indexes(connection, projection, version)
+    (head,) = connection.execute(_SQL["head"]).fetchone() or (0,)
+    if head:
+        add_version(connection, projection, version, "rebuilding", live=True)
+        reason = f"the first version of shape {projection.shape}"
+        add_rebuild(connection, projection, version, "tallystick", reason)
+    else:
+        add_version(connection, projection, version, "running", live=True)
+        create_indexes(connection, projection, version)
+    _log.info("projection installed", projection=projection.name, version=version, shape=projection.shape)
 
 
 def find_projection(name: str) -> Projection:
@@ -61,9 +80,16 @@ def find_projection(name: str) -> Projection:
         raise ProjectionNotFound from None
 
 
+def live_version(connection: Connection[Any], projection: Projection) -> int | None:
+    """Return the live version of a projection in its shape, None if there is none."""
+    wanted = {"name": projection.name, "shape": projection.shape}
+    row = connection.cursor(row_factory=tuple_row).execute(_SQL["live"], wanted).fetchone()
+    return None if row is None else int(row[0])
+
+
 def next_version(connection: Connection[Any], name: str) -> int:
     """Return the number that the next version of a projection gets, which none had before."""
-    row = connection.execute(_SQL["next_version"], {"name": name}).fetchone()
+    row = connection.cursor(row_factory=tuple_row).execute(_SQL["next_version"], {"name": name}).fetchone()
     assert row is not None
     return int(row[0])
 
@@ -84,6 +110,26 @@ def add_version(
     connection.execute(_SQL["add_version"], wanted)
 
 
+def add_rebuild(
+    connection: Connection[Any],
+    projection: Projection,
+    version: int,
+    actor: str,
+    reason: str | None,
+    accept_difference: str | None = None,
+) -> None:
+    """Ask for a version to be filled and, where another one of its shape is live, to replace that."""
+    wanted = {
+        "name": projection.name,
+        "version": version,
+        "shape": projection.shape,
+        "actor": actor,
+        "reason": reason,
+        "accept_difference": accept_difference,
+    }
+    connection.execute(_SQL["add_rebuild"], wanted)
+
+
 def create_indexes(connection: Connection[Any], projection: Projection, version: int) -> None:
     """Make those indexes of a version that are not there yet."""
     connection.execute(projection.queries(version)["create_indexes"])
@@ -98,15 +144,3 @@ def drop_version(connection: Connection[Any], name: str, version: int) -> None:
         for table in tables:
             connection.execute(SQL("DROP TABLE IF EXISTS {}").format(Identifier(table)))
         connection.execute(_SQL["remove_version"], wanted)
-
-
-def drop_retired(connection: Connection[Any], name: str, shape: int | None = None) -> list[int]:
-    """Drop versions that were replaced, of one shape or all; return which. What is still read is left for next time."""
-    dropped = []
-    for (version,) in connection.execute(_SQL["retired"], {"name": name, "shape": shape}).fetchall():
-        try:
-            drop_version(connection, name, version)
-            dropped.append(version)
-        except psycopg.errors.LockNotAvailable:
-            _log.warning("retired version is still read", projection=name, version=version)
-    return dropped

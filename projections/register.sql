@@ -7,7 +7,11 @@ SELECT pg_advisory_xact_lock(hashtextextended('tallystick install ' || current_s
 INSERT INTO projections (name, live_version) VALUES (%(name)s, 1) ON CONFLICT DO NOTHING;
 
 -- name: live
-SELECT version, state FROM projection_versions WHERE name = %(name)s AND shape = %(shape)s AND live;
+SELECT version FROM projection_versions WHERE name = %(name)s AND shape = %(shape)s AND live;
+
+-- name: are_live
+SELECT count(*) FROM projection_versions AS v
+JOIN unnest(%(names)s::text[], %(shapes)s::int[]) AS known(name, shape) USING (name, shape) WHERE v.live;
 
 -- name: head
 SELECT position FROM head;
@@ -24,15 +28,22 @@ SELECT 1 + greatest(
 INSERT INTO projection_versions (name, version, state, shape, live, tables)
 VALUES (%(name)s, %(version)s, %(state)s, %(shape)s, %(live)s, %(tables)s);
 
+-- name: add_rebuild
+INSERT INTO rebuilds (name, version, shape, requested_by, reason, accept_difference, accepted_by)
+VALUES (
+    %(name)s, %(version)s, %(shape)s, %(actor)s, %(reason)s, %(accept_difference)s,
+    CASE WHEN %(accept_difference)s::text IS NOT NULL THEN %(actor)s END
+);
+
+-- name: try_again
+UPDATE rebuilds SET state = 'requested', last_error = NULL
+WHERE name = %(name)s AND version = %(version)s AND state = 'failed';
+
 -- name: remove_version
 DELETE FROM projection_versions WHERE name = %(name)s AND version = %(version)s;
 
 -- name: tables
 SELECT tables FROM projection_versions WHERE name = %(name)s AND version = %(version)s;
-
--- name: retired
-SELECT version FROM projection_versions
-WHERE name = %(name)s AND state = 'retired' AND (%(shape)s::int IS NULL OR shape = %(shape)s) ORDER BY version;
 
 -- name: patience
 -- A table to be dropped is locked against new readers for as long as the oldest one still reads it.

@@ -1,7 +1,7 @@
 """The newest events of the journal, read and decoded once for all projections that run in a process.
 
-Projections that keep up read the same events within a moment of one another, and reading and decoding them is most of
-what keeping up costs. One that lags behind what is kept here reads for itself.
+Projections that keep up read the same events within a moment of one another, so none need be fetched or decoded twice.
+One that lags behind what is kept here reads for itself.
 """
 
 import threading

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple
 
+from msgspec import json
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
-from pydantic_core import to_json
 
+from domain.addresses import account_stream
 from domain.times import Instant
 from domain.transactions import Kind, Status, Transaction
 from projections.live import Page, read_live
@@ -75,8 +76,9 @@ def list_transactions(
         lambda cursor, version: _Search(
             cursor, PROJECTION.queries(version), ledger, filters, limit, descending
         ).found(after),
+        account_stream(ledger, filters.account) if filters.account else None,
     )
-    return Page(reading.found, reading.position, reading.head)
+    return Page(reading.found, *reading[1:])
 
 
 class _Search(NamedTuple):
@@ -160,7 +162,7 @@ class _Search(NamedTuple):
             **{name: value or None for name, value in filters._asdict().items() if name != "metadata"},
             **{f"key_{number}": key for number, (key, _) in enumerate(pairs)},
             **{f"value_{number}": value for number, (_, value) in enumerate(pairs)},
-            "more_metadata": to_json(more).decode() if more else None,
+            "more_metadata": json.encode(more).decode() if more else None,
             "ledger": self.ledger,
             "limit": self.limit,
         }

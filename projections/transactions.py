@@ -8,9 +8,9 @@ it was accepted, which is in an event that is not read here.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from msgspec import json
 from psycopg import Connection
 from psycopg.rows import TupleRow, tuple_row
-from pydantic_core import from_json, to_json
 
 from domain.addresses import ledger_of
 from domain.entries import Entry
@@ -110,10 +110,12 @@ def _row(transaction: Transaction) -> tuple[Any, ...]:
         transaction.id,
         transaction.kind,
         transaction.status,
-        to_json([(entry.account, entry.direction, entry.amount) for entry in transaction.entries]).decode(),
+        json.encode(
+            [(entry.account, entry.direction, entry.amount) for entry in transaction.entries]
+        ).decode(),
         transaction.reference,
         transaction.description,
-        to_json(transaction.metadata).decode() if transaction.metadata else "{}",
+        json.encode(transaction.metadata).decode() if transaction.metadata else "{}",
         transaction.effective_at,
         transaction.recorded_at,
         transaction.expires_at,
@@ -162,11 +164,11 @@ def transaction(row: TupleRow) -> Transaction:
         status=status,
         entries=tuple(
             Entry(account=account, direction=direction, amount=amount)
-            for account, direction, amount in from_json(entries)
+            for account, direction, amount in json.decode(entries)
         ),
         reference=reference,
         description=description,
-        metadata=from_json(metadata),
+        metadata=json.decode(metadata),
         effective_at=instant(effective_at),
         recorded_at=recorded,
         expires_at=None if expires_at is None else instant(expires_at),
@@ -190,4 +192,5 @@ PROJECTION = Projection(
     tuple(event_type for event_type in EVENTS if event_type is not TransactionAccepted),
     ("transactions", "transaction_accounts", "transaction_metadata"),
     project,
+    by_stream=True,
 )

@@ -72,6 +72,15 @@ ON transactions_v:version (ledger, effective_at, made_position) WHERE dated;
 CREATE INDEX IF NOT EXISTS transactions_v:version_dated_order
 ON transactions_v:version (ledger, made_position) WHERE dated;
 
+-- name: skip
+-- An event that was discarded changes nothing but the version, after which the next one comes. Rows are found by way of
+-- the journal, as when they are changed.
+UPDATE transactions_v:version AS t SET version = %(version)s
+FROM (
+    SELECT notification_id AS position FROM events WHERE originator_id = %(stream)s AND originator_version <= 2
+) AS made
+WHERE t.ledger = %(ledger)s AND t.made_position = made.position AND t.version = %(version)s - 1;
+
 -- name: columns
 -- As they are read, in the order of those that are added.
 t.ledger, t.id::text, t.kind, t.status, t.entries, t.reference, t.description, t.metadata, t.effective_at,

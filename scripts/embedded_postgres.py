@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic, sleep
@@ -243,11 +243,8 @@ def attached(data_dir: Path) -> Iterator[str]:
     """The URL of the PostgreSQL of a data directory: of the server that runs there, else of one started for this."""
     postgres = EmbeddedPostgres(data_dir)
     try:
-        postgres.start()
-    except AlreadyRunning:
-        yield postgres.url
-        return
-    try:
+        with suppress(AlreadyRunning):
+            postgres.start()
         yield postgres.url
     finally:
         postgres.stop()

@@ -4,30 +4,23 @@ Whoever reaches the database may do anything, so no key is asked for and none li
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
-import psycopg
 import typer
-from psycopg import Connection
 from pydantic import ValidationError
 
 from api import security
 from api.problems import BootstrapKeyFixed
 from api.schemas.keys import KeyBody, KeyRequest, key_body
-from scripts.connection import connected, existing
-from scripts.serve import fail, settings_or_exit
+from scripts.aligned import cell, print_aligned
+from scripts.installation import DatabaseUrl, DataDir, Schema, service_connection
+from scripts.serve import fail
 
 keys = typer.Typer(
     help="Make, list, rotate and revoke keys to the API, directly on the database.", no_args_is_help=True
 )
 
-DatabaseUrl = Annotated[str | None, typer.Option(help="The PostgreSQL of the installation")]
-DataDir = Annotated[Path | None, typer.Option(help="Where the embedded PostgreSQL lives [.tallystick]")]
-Schema = Annotated[str | None, typer.Option(help="The schema of this installation [tallystick]")]
 Id = Annotated[UUID, typer.Argument(help="The id of the key, as `tallystick keys list` shows it.")]
 
 _PARAMETERS = {"name": "NAME", "roles": "--role", "ledgers": "--ledger"}
@@ -51,7 +44,7 @@ def make(
         for wrong in error.errors(include_url=False, include_input=False):
             typer.echo(f"tallystick: {_PARAMETERS[str(wrong['loc'][0])]}: {wrong['msg']}", err=True)
         raise typer.Exit(2) from None
-    with _connection(database_url, data_dir, schema) as connection:
+    with service_connection("keys", database_url, data_dir, schema) as connection:
         made, key = security.add_key(connection, request.name, request.roles, request.ledgers)
     _show_once(made, key)
 
@@ -64,13 +57,13 @@ def list_valid(
     schema: Schema = None,
 ) -> None:
     """List the valid keys by when they were made, without the keys themselves."""
-    with _connection(database_url, data_dir, schema) as connection:
+    with service_connection("keys", database_url, data_dir, schema) as connection:
         valid = [key_body(key) for key in security.valid_keys(connection)]
     if as_json:
         typer.echo(json.dumps(valid, indent=2))
     else:
-        _print_aligned(
-            [[*KeyBody.__annotations__], *([_cell(value) for value in key.values()] for key in valid)]
+        print_aligned(
+            [[*KeyBody.__annotations__], *([cell(value) for value in key.values()] for key in valid)]
         )
 
 
@@ -91,7 +84,7 @@ def rotate(
 
     The old key ends when the overlap is over. Not for the bootstrap key: it is configured where the service is started.
     """
-    with _connection(database_url, data_dir, schema) as connection:
+    with service_connection("keys", database_url, data_dir, schema) as connection:
         try:
             rotated = security.rotate_key(connection, id, overlap_seconds)
         except BootstrapKeyFixed as refusal:
@@ -105,27 +98,11 @@ def rotate(
 @keys.command()
 def revoke(id: Id, database_url: DatabaseUrl = None, data_dir: DataDir = None, schema: Schema = None) -> None:
     """Revoke a key for ever; a running service believes it for one more second at most. Again is as once."""
-    with _connection(database_url, data_dir, schema) as connection:
+    with service_connection("keys", database_url, data_dir, schema) as connection:
         found = security.revoke_key(connection, id)
     if not found:
         fail(f"there is no key with the id {id}")
     typer.echo(f"The key {id} is valid no more.", err=True)
-
-
-@contextmanager
-def _connection(
-    database_url: str | None, data_dir: Path | None, schema: str | None
-) -> Iterator[Connection[Any]]:
-    settings = settings_or_exit(database_url=database_url, data_dir=data_dir, schema_=schema)
-    if not settings.database_url:
-        existing(settings.data_dir)
-    try:
-        with connected(settings) as database, database.connect("tallystick keys") as connection:
-            yield connection
-    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
-        fail(f"the schema {settings.schema_} was not migrated: run `tallystick migrate` first")
-    except psycopg.OperationalError as error:
-        fail(f"the database is out of reach: {error}")
 
 
 def _show_once(made: security.Key, key: str) -> None:
@@ -134,18 +111,3 @@ def _show_once(made: security.Key, key: str) -> None:
         f"Key {made.id} with roles {', '.join(made.roles)} on ledgers {granted}, shown this once:", err=True
     )
     typer.echo(key)
-
-
-def _cell(value: Any) -> str:
-    text = ",".join(value) if isinstance(value, list) else "-" if value is None else str(value)
-    # A name can hold what a terminal would obey.
-    return "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
-    )
-
-
-def _print_aligned(rows: list[list[str]]) -> None:
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    for row in rows:
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        typer.echo(line.rstrip())

@@ -1,72 +1,139 @@
-"""`tallystick replay`: rebuilds a projection beside the live one, and puts it in its place."""
+"""`tallystick replay`: asks for rebuilds and sees them through, and what else is done with rebuilt versions."""
 
 import gc
-from contextlib import ExitStack
+import getpass
+import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import psycopg
+import structlog
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from domain.errors import ProjectionNotFound
+from domain.errors import LedgerError
 from domain.journal.database import Database
 from projections import install
-from projections.rebuild import Outcome, RebuildRefused, discard, rebuild
+from projections.rebuild import rebuild_together
+from projections.rebuilds import Rebuild, cancel_rebuild, drop_cancelled, pause_rebuild, resume_rebuild
 from projections.register import PROJECTIONS
+from projections.retirement import UnreadVersion, drop_unread
 from scripts.connection import existing
 from scripts.embedded_postgres import EmbeddedPostgresError, attached
 from scripts.workers import COLLECT_AFTER_OBJECTS
+
+PATIENCE_SECONDS = 2.0
+"""For how long a rebuild is left to a projector, which looks twice a second, before it is carried out here."""
 
 _output = Console(highlight=False)
 _errors = Console(stderr=True, highlight=False)
 
 
 def replay(
-    name: Annotated[str, typer.Argument(help=f"The projection: {', '.join(PROJECTIONS)}.")],
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME…", help=f"Projections: {', '.join(PROJECTIONS)}.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every projection.")] = False,
+    reason: Annotated[str | None, typer.Option(help="Why; it is recorded.")] = None,
     accept_difference: Annotated[
         str | None,
         typer.Option(
             metavar="REASON", help="Switch although the new version differs; the reason is recorded."
         ),
     ] = None,
-    restart: Annotated[bool, typer.Option("--restart", help="Do not resume an interrupted replay.")] = False,
-    discard_unfinished: Annotated[
-        bool, typer.Option("--discard", help="Only drop what an interrupted or refused replay has left.")
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Begin anew: cancel what is under way before.")
     ] = False,
+    cancel: Annotated[
+        bool, typer.Option("--cancel", help="Only end what is under way or was stopped, and drop it.")
+    ] = False,
+    pause: Annotated[bool, typer.Option("--pause", help="Only keep what is under way where it is.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Let what was paused go on, and see to it.")
+    ] = False,
+    drop_retired: Annotated[
+        bool,
+        typer.Option(
+            "--drop-retired",
+            help="Only drop versions that were replaced, and those of releases that do not run.",
+        ),
+    ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, max=64, help="Processes to fill it with, if no projector does [one a core]."),
+    ] = None,
     database_url: Annotated[str | None, typer.Option(envvar="TALLYSTICK_DATABASE_URL")] = None,
     data_dir: Annotated[Path, typer.Option(envvar="TALLYSTICK_DATA_DIR")] = Path(".tallystick"),
     schema: Annotated[str, typer.Option(envvar="TALLYSTICK_SCHEMA")] = "tallystick",
 ) -> None:
-    """Rebuild a projection beside the live one, compare the two, and switch to the new one if they are equal.
+    """Rebuild projections beside the live ones, compare, and switch to what is equal.
 
-    The service may run all the while: reads never stop, and its projector follows the switch. Interrupted, it
-    resumes when it is run again. Ends with 1 if the versions differ or the replay cannot be made.
+    A running projector does it, and this shows how it gets on; where none runs it is done here. Either may end at any
+    time: whatever runs next goes on with it. Reads never stop. Ends with 1 unless all were switched to.
     """
-    if name not in PROJECTIONS:
-        raise typer.BadParameter(f"there is no projection {name}; there are {', '.join(PROJECTIONS)}")
-    if accept_difference is not None and not accept_difference.strip():
-        raise typer.BadParameter("a reason in words is wanted", param_hint="--accept-difference")
+    chosen = _chosen(names or [], every=every)
+    for option, words in (("--accept-difference", accept_difference), ("--reason", reason)):
+        if words is not None and not words.strip():
+            raise typer.BadParameter("a reason in words is wanted", param_hint=option)
+    if sum([restart, cancel, pause, resume, drop_retired]) > 1:
+        raise typer.BadParameter("one of --restart, --cancel, --pause, --resume, --drop-retired is wanted")
     gc.set_threshold(COLLECT_AFTER_OBJECTS)
-    with ExitStack() as stack:
+    with _warnings_alone(), ExitStack() as stack:
         try:
             url = database_url or stack.enter_context(attached(existing(data_dir)))
             database = Database(url, schema)
             install(database)
-            if discard_unfinished:
-                _output.print(f"Dropped {discard(database, name)} unfinished version(s) of {name}.")
+            if drop_retired:
+                _drop_retired(database, chosen)
                 return
-            outcome = _rebuild(database, name, accept_difference, restart)
-        except psycopg.errors.UndefinedTable:
+            if restart or cancel:
+                _control(database, chosen, cancel_rebuild, reason, "No rebuild of {} is under way.")
+            if pause:
+                _control(database, chosen, pause_rebuild, reason, "The rebuild of {} is paused.")
+            if resume:
+                _control(database, chosen, resume_rebuild, reason, "The rebuild of {} goes on.")
+            if cancel or pause:
+                return
+            outcomes = _rebuild(database, chosen, reason, accept_difference, workers)
+        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
             _fail("The database was not migrated: run `tallystick migrate` first.")
         except psycopg.OperationalError as error:
-            _fail(f"The database cannot be reached: {error}\nRun the replay again to resume it.")
-        except (RebuildRefused, ProjectionNotFound, EmbeddedPostgresError) as error:
+            _fail(f"The database cannot be reached: {error}\nRun the replay again to go on with it.")
+        except LedgerError as error:
+            _fail(error.detail)
+        except EmbeddedPostgresError as error:
             _fail(str(error))
-    _tell(outcome, accept_difference)
-    if not outcome.switched:
+    for outcome in outcomes:
+        _tell(outcome)
+    if not all(outcome.switched for outcome in outcomes):
         raise typer.Exit(1)
+
+
+@contextmanager
+def _warnings_alone() -> Iterator[None]:
+    """What goes as it should is told by what is printed."""
+    former = structlog.get_config()
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+    )
+    try:
+        yield
+    finally:
+        structlog.configure(**former)
+
+
+def _chosen(names: Sequence[str], *, every: bool) -> list[str]:
+    for name in names:
+        if name not in PROJECTIONS:
+            raise typer.BadParameter(f"there is no projection {name}; there are {', '.join(PROJECTIONS)}")
+    if every == bool(names):
+        raise typer.BadParameter(f"name projections ({', '.join(PROJECTIONS)}) or give --all")
+    return list(PROJECTIONS) if every else list(dict.fromkeys(names))
 
 
 def _fail(message: str) -> NoReturn:
@@ -74,35 +141,113 @@ def _fail(message: str) -> NoReturn:
     raise typer.Exit(1)
 
 
-def _rebuild(database: Database, name: str, accept_difference: str | None, restart: bool) -> Outcome:
+def _say(words: str) -> None:
+    _output.print(words, markup=False, soft_wrap=True)
+
+
+def _actor() -> str:
+    """Who is at the terminal, as the system knows it."""
+    try:
+        return f"terminal:{getpass.getuser()}"
+    except (KeyError, OSError):
+        return "terminal"
+
+
+def _control(
+    database: Database, names: Sequence[str], act: Callable[..., None], reason: str | None, words: str
+) -> None:
+    with database.connect("tallystick replay") as connection:
+        for name in names:
+            act(connection, name, _actor(), reason)
+            _say(words.format(name))
+        drop_cancelled(connection)
+
+
+def _drop_retired(database: Database, names: Sequence[str]) -> None:
+    for name in names:
+        dropped, kept = drop_unread(database, name, _actor())
+        for unread in dropped:
+            _say(f"Dropped {_named(unread)}.")
+        for unread in kept:
+            _say(f"Kept {_named(unread)}: it is in use.")
+        if not dropped and not kept:
+            _say(f"There is no version of {name} but the live one.")
+
+
+def _named(unread: UnreadVersion) -> str:
+    return f"version {unread.version} of {unread.name} (shape {unread.shape}, {unread.state})"
+
+
+def _rebuild(
+    database: Database,
+    names: Sequence[str],
+    reason: str | None,
+    accept_difference: str | None,
+    workers: int | None,
+) -> list[Rebuild]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]:,.0f} events/s"),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[state]}"),
     )
     with Progress(*columns, console=_output) as bar:
-        task = bar.add_task(f"replay {name}", total=None, rate=0.0)
+        tasks: dict[str, TaskID] = {
+            name: bar.add_task(f"replay {name}", total=None, rate=0.0, state="") for name in names
+        }
 
-        def report(position: int, target: int, rate: float) -> None:
-            bar.update(task, completed=position, total=target, rate=rate)
+        def report(rebuilds: Sequence[Rebuild]) -> None:
+            for rebuild in rebuilds:
+                bar.update(
+                    tasks[rebuild.name],
+                    completed=rebuild.position,
+                    total=rebuild.target,
+                    rate=rebuild.rate_events_per_second,
+                    state=rebuild.state,
+                )
 
-        return rebuild(database, name, report=report, accept_difference=accept_difference, restart=restart)
-
-
-def _tell(outcome: Outcome, reason: str | None) -> None:
-    say = _output.print
-    say(f"Compared at position {outcome.position}, where both versions stood:", markup=False, soft_wrap=True)
-    for comparison in outcome.comparisons:
-        say(f"- {comparison}", markup=False, soft_wrap=True)
-    if outcome.switched:
-        accepted = "" if outcome.equal else f" although it differs, because: {reason}"
-        words = f"Version {outcome.version} of {outcome.name} replaces {outcome.replaced_version}{accepted}."
-    else:
-        words = (
-            f"Not switched: version {outcome.replaced_version} of {outcome.name} stays live, and version"
-            f" {outcome.version} is kept for inspection. Replay again to rebuild it anew,"
-            " with --accept-difference REASON to switch to it all the same, or with --discard to drop it."
+        return rebuild_together(
+            database,
+            names,
+            requested_by=_actor(),
+            reason=reason,
+            accept_difference=accept_difference,
+            report=report,
+            workers=workers,
+            patience_seconds=PATIENCE_SECONDS,
         )
-    say(words, markup=False, soft_wrap=True)
+
+
+def _tell(outcome: Rebuild) -> None:
+    if outcome.comparisons:
+        _say(f"Compared at position {outcome.compared_position}, where both versions stood:")
+        for comparison in outcome.comparisons:
+            _say(f"- {comparison}")
+    if outcome.difference_expected:
+        _say(f"A difference can be expected: {outcome.difference_expected}.")
+    _say(_verdict(outcome))
+
+
+def _verdict(outcome: Rebuild) -> str:
+    name, version, replaced = outcome.name, outcome.version, outcome.replaced_version
+    match outcome.state:
+        case "switched" if replaced is None:
+            return (
+                f"Version {version} of {name} is the first of its shape: there was none to compare it with."
+            )
+        case "switched":
+            accepted = "" if outcome.equal else f" although it differs, because: {outcome.accept_difference}"
+            return f"Version {version} of {name} replaces {replaced}{accepted}."
+        case "differing":
+            return (
+                f"Not switched: version {replaced} of {name} stays live, and version {version} is kept for inspection."
+                " Replay again to rebuild it anew, with --accept-difference REASON to switch to it all the same,"
+                " or with --cancel to drop it."
+            )
+        case "failed":
+            return f"Not switched: version {version} of {name} has failed: {outcome.last_error}."
+        case "paused":
+            return f"The rebuild of {name} is paused at {outcome.position}: replay again with --resume."
+    return f"The rebuild of {name} was cancelled by {outcome.controlled_by}."

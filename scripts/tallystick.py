@@ -10,7 +10,10 @@ COMMANDS = {
     "project": "scripts.project:project",
     "migrate": "scripts.migrate:migrate",
     "replay": "scripts.replay:replay",
+    "projections": "scripts.projection_controls:projections",
+    "dead-letters": "scripts.dead_letters:dead_letters",
     "keys": "scripts.keys:keys",
+    "doctor": "scripts.doctor.command:doctor",
     "bench": "scripts.bench.command:bench",
 }
 

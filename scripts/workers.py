@@ -1,5 +1,6 @@
 """The processes that the supervisor keeps running: `python -m scripts.workers api FD` and `… projector`."""
 
+import ctypes
 import gc
 import logging
 import os
@@ -16,7 +17,10 @@ GRACE_SECONDS = 10
 # A batch makes some hundred thousand objects and frees them all at once, without cycles: the default threshold has the
 # collector search them again and again, for a third of the time.
 COLLECT_AFTER_OBJECTS = 1_000_000
-PROJECTOR_NICENESS = 5
+PROJECTOR_NICENESS = 10
+KEPT_BYTES = 64 * 1024 * 1024
+KEPT_PIECE_BYTES = 32 * 1024 * 1024
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 KEEP_ALIVE_SECONDS = 65
 BACKLOG = 2048
 
@@ -25,6 +29,7 @@ def main() -> None:
     """Run the process that the command line names."""
     configure_logging()
     hold_lifeline()
+    keep_freed_memory()
     if sys.argv[1] == "api":
         run_api(int(sys.argv[2]))
     else:
@@ -62,6 +67,18 @@ def hold_lifeline() -> None:
         os._exit(1)
 
     threading.Thread(target=wait_for_end, name="lifeline", daemon=True).start()
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep what is freed, up to a bound, for what is allocated next.
+
+    It gives large pieces back at once, and each batch, of megabytes, then takes its pages anew: an eighth of the time
+    that the API process spends on a batch of 1,000. Where the library is not glibc, nothing is changed.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, KEPT_PIECE_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, KEPT_BYTES)
 
 
 def run_api(listening: int) -> None:

@@ -77,7 +77,8 @@ def transferred(
             )
         )
     made, related = _NATURES[position % 3]
-    given: dict[str, Any] = {"fingerprint": "f", "entries": tuple(entries), "effective_at": effective_at}
+    given: dict[str, Any] = {"reference": "", "description": "", "metadata": {}, "fingerprint": "f"}
+    given |= {"entries": tuple(entries), "effective_at": effective_at}
     given |= related
     event: Posted = made(**given)
     envelope = Envelope(

@@ -67,7 +67,7 @@ def await_progress(connection: Connection[Any], name: str, condition: Callable[[
 def await_head(connection: Connection[Any], *names: str) -> int:
     """Wait until projections, all unless some are named, are at the head; return it."""
     for name in names or PROJECTIONS:
-        await_progress(connection, name, lambda seen: seen.position == seen.head)
+        await_progress(connection, name, lambda seen: seen.reflects(seen.head))
     return progress(connection, "ledgers").head
 
 

@@ -9,7 +9,7 @@ from api.answers import HEAD, POSITION, Answer, etag, is_unchanged, json_answer
 from api.consistency import Consistency
 from api.declaration import CLIENT, READER, Declaration, NoQuery, Returns
 from api.endpoint import Asked, Endpoint
-from api.lists import projected_page
+from api.lists import projected_page, reflected
 from api.schemas.accounts import (
     AccountBody,
     AccountChange,
@@ -19,7 +19,7 @@ from api.schemas.accounts import (
     account_body,
 )
 from api.schemas.common import Address, Page
-from api.waiting import read_projection
+from api.waiting import held_back, read_projection
 from domain.accounts import Account, AccountOpened, ChangeAccount, OpenAccount, require_order
 from domain.errors import (
     AccountClosed,
@@ -78,10 +78,12 @@ async def _get_projected_account(asked: Asked[AccountQuery, None], ledger: str, 
         asked, "balances", partial(read_account, ledger=ledger, address=address)
     )
     if found.found is None:
+        if found.lacking.held:  # its opening is what could not be applied
+            raise held_back(found)
         missing = AccountNotFound()
         missing.position = found.position
         raise missing
-    return _unless_unchanged(asked, found.found, {POSITION: str(found.position), HEAD: str(found.head)})
+    return _unless_unchanged(asked, found.found, reflected(found))
 
 
 async def change_account(asked: Asked[NoQuery, AccountChange]) -> Answer:

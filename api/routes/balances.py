@@ -6,11 +6,11 @@ from typing import Annotated
 from pydantic import Field
 
 from api import examples
-from api.answers import HEAD, POSITION, Answer, json_answer
+from api.answers import Answer, json_answer
 from api.consistency import Consistency
 from api.declaration import READER, Declaration, Returns
 from api.endpoint import Asked, Endpoint
-from api.lists import projected_page
+from api.lists import projected_page, reflected
 from api.schemas.balances import (
     AccountBalanceBody,
     AtQuery,
@@ -27,7 +27,6 @@ from domain.addresses import ADDRESS_PATTERN, MAX_ADDRESS_LENGTH
 from domain.errors import AccountNotFound
 from projections.balances_at import posted_at, trial_balance
 from projections.groups import Place, list_groups
-from projections.live import Reading
 
 _Place = tuple[
     Annotated[str, Field(pattern=f"^(?:{ADDRESS_PATTERN[1:-1]})?$", max_length=MAX_ADDRESS_LENGTH)], Asset
@@ -43,7 +42,7 @@ async def get_balance(asked: Asked[AtQuery, None]) -> Answer:
     account, _ = await asked.service.read(asked.service.ledger.account, asked.ledger, address)
     read = partial(posted_at, ledger=asked.ledger, account=address, clock=query.clock, at=query.at)
     found = await read_projection(asked, "entries", read)
-    return json_answer(200, account_balance_body(account, query.clock, found), _reflected(found))
+    return json_answer(200, account_balance_body(account, query.clock, found), reflected(found))
 
 
 async def get_trial_balance(asked: Asked[AtQuery, None]) -> Answer:
@@ -55,7 +54,7 @@ async def get_trial_balance(asked: Asked[AtQuery, None]) -> Answer:
     await asked.service.read(asked.service.ledger.book, asked.ledger)
     read = partial(trial_balance, ledger=asked.ledger, clock=query.clock, at=query.at)
     found = await read_projection(asked, "entries", read)
-    return json_answer(200, trial_balance_body(found), _reflected(found))
+    return json_answer(200, trial_balance_body(found), reflected(found))
 
 
 async def get_balances(asked: Asked[GroupsQuery, None]) -> Answer:
@@ -78,10 +77,6 @@ async def get_balances(asked: Asked[GroupsQuery, None]) -> Answer:
     )
     found = await read_projection(asked, "balances", read)
     return projected_page(asked, found, group_balance_body, lambda group: group.place)
-
-
-def _reflected(found: Reading[object]) -> dict[str, str]:
-    return {POSITION: str(found.position), HEAD: str(found.head)}
 
 
 ENDPOINTS = [

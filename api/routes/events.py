@@ -97,7 +97,8 @@ async def _reached(
     found = await query(read)
     if position is None or found.position >= position:
         return found
-    seen = await asked.service.waiter.reached(PROJECTION.name, position, asked.prefer.wait_seconds)
+    waited = await asked.service.waiter.reached(PROJECTION.name, position, asked.prefer.wait_seconds)
+    seen = waited.arrived()
     found = await query(read)
     if found.position < position:
         raise ProjectionBehind(found.position, found.head, seen.state)

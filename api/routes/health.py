@@ -9,9 +9,9 @@ from api.consistency import Consistency
 from api.declaration import ANYBODY, Declaration, NoQuery, Returns
 from api.endpoint import Asked, Endpoint
 from api.metrics import MEDIA_TYPE
+from api.projection_answers import all_shown
 from api.readiness import PATIENCE_SECONDS, check, require
 from api.schemas.common import Query
-from api.schemas.projections import projection_body
 from domain.errors import JournalUnavailable
 from projections.positions import Progress, all_progress
 
@@ -37,7 +37,7 @@ async def get_readiness(asked: Asked[ReadinessQuery, None]) -> Answer:
     if asked.query.verbose is None:
         return json_answer(200, {"status": "ready"})
     checks = {name: failure or "ok" for name, failure in readiness._asdict().items()}
-    projections = [projection_body(seen) for seen in await asked.service.query(all_progress)]
+    projections = await asked.service.query(all_shown)
     return json_answer(200, {"status": "ready", "checks": checks, "projections": projections})
 
 

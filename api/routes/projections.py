@@ -1,28 +1,71 @@
-"""Projections: how far each is."""
+"""Projections: how far each is, pausing them and letting them go on."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from api import examples
 from api.answers import Answer, json_answer
 from api.consistency import Consistency
-from api.declaration import OVERSEER, Declaration, NoQuery, Returns
+from api.declaration import OPERATOR, OVERSEER, Declaration, NoQuery, Returns
 from api.endpoint import Asked, Endpoint
+from api.projection_answers import all_shown, shown, shown_after
 from api.schemas.common import Page
-from api.schemas.projections import ProjectionBody, projection_body
+from api.schemas.projections import Control, ProjectionBody
 from domain.errors import ProjectionNotFound
-from projections.positions import all_progress, progress
+from projections.controls import pause, resume
+from projections.positions import Progress
 
 
 async def get_projections(asked: Asked[NoQuery, None]) -> Answer:
     """List all projections and how far each is. They are few, so there is one page."""
-    found = await asked.service.query(all_progress)
-    return json_answer(200, {"data": [projection_body(seen) for seen in found], "next_cursor": None})
+    found = await asked.service.query(all_shown)
+    return json_answer(200, {"data": found, "next_cursor": None})
 
 
 async def get_projection(asked: Asked[NoQuery, None]) -> Answer:
     """Tell how far one projection is."""
-    found = await asked.service.query(partial(progress, name=asked.names["name"]))
-    return json_answer(200, projection_body(found))
+    return json_answer(200, await asked.service.query(partial(shown, name=asked.names["name"])))
+
+
+async def pause_projection(asked: Asked[NoQuery, Control]) -> Answer:
+    """Keep a projection where it is, also after a restart, until it is resumed. Again is as once.
+
+    Reads go on and state how far it is; who waits for a position waits, and gets it if it is resumed in time.
+    """
+    return await _controlled(asked, pause)
+
+
+async def resume_projection(asked: Asked[NoQuery, Control]) -> Answer:
+    """Let a projection go on that was paused or has halted. Again is as once.
+
+    What it halted at is met again: if it is not mended it halts again.
+    """
+    return await _controlled(asked, resume)
+
+
+async def _controlled(asked: Asked[NoQuery, Control], act: Callable[..., Progress]) -> Answer:
+    act = partial(act, by=asked.context, reason=asked.body.reason)
+    return json_answer(
+        200, await asked.service.query(partial(shown_after, name=asked.names["name"], act=act))
+    )
+
+
+def _control(verb: str, summary: str, example: dict[str, Any]) -> Declaration:
+    return Declaration(
+        "POST",
+        f"/v1/projections/{{name}}/{verb}",
+        f"{verb}_projection",
+        "Operating",
+        summary,
+        Consistency.PROCESS,
+        OPERATOR,
+        (Returns(200, "The projection.", ProjectionBody, example),),
+        body=Control,
+        body_example={"reason": "maintenance"},
+        is_body_optional=True,
+        problems=(ProjectionNotFound,),
+    )
 
 
 ENDPOINTS = [
@@ -53,4 +96,6 @@ ENDPOINTS = [
         ),
         get_projection,
     ),
+    Endpoint(_control("pause", "Pause a projection", examples.PAUSED_PROJECTION), pause_projection),
+    Endpoint(_control("resume", "Resume a projection", examples.PROJECTION), resume_projection),
 ]

@@ -66,39 +66,28 @@ def _commands(asked: Asked[TransactionQuery, BatchRequest]) -> list[Command]:
 
 def _command(asked: Asked[Any, Any], item: Item, sent: dict[str, Any]) -> Command:
     """Return the command of an item: of the request that would have been sent to the item's own path."""
-    verb = _verb(item)
-    alone = {name: value for name, value in sent.items() if name not in ("idempotency_key", verb)}
+    alone = {**sent}
+    del alone["idempotency_key"]
+    alone.pop(item.verb, None)
     operation = operation_of(asked.ledger, item.idempotency_key, _path(asked.ledger, item), alone)
     if isinstance(item, PostItem):
         return post(asked.context, asked.ledger, operation, item)
-    return on_transaction(asked.context, asked.ledger, operation, getattr(item, verb), item)
-
-
-def _verb(item: Item) -> str:
-    match item:
-        case SettleItem():
-            return "settle"
-        case VoidItem():
-            return "void"
-        case ReverseItem():
-            return "reverse"
-    return ""
+    return on_transaction(asked.context, asked.ledger, operation, getattr(item, item.verb), item)
 
 
 def _path(ledger: str, item: Item) -> str:
-    path, verb = transactions_path(ledger), _verb(item)
+    path, verb = transactions_path(ledger), item.verb
     return f"{path}/{getattr(item, verb)}/{verb}" if verb else path
 
 
 def _answer(asked: Asked[TransactionQuery, BatchRequest], results: Sequence[Result]) -> Answer:
-    outcomes = [result for result in results if isinstance(result, Outcome)]
     shown = [
         _result_body(asked, item, result)
         for item, result in zip(asked.body.transactions, results, strict=True)
     ]
     positions = (getattr(result, "position", None) for result in results)
     headers = {POSITION: str(max(filter(None, positions), default=asked.service.position()))}
-    if len(outcomes) == len(results) and all(outcome.replayed for outcome in outcomes):
+    if all(isinstance(result, Outcome) and result.replayed for result in results):
         headers[REPLAYED] = "true"
     return json_answer(200, {"results": shown}, headers)
 

@@ -83,6 +83,12 @@ class Request(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
+class Reasoned(Request):
+    """What an operator asks for, and why: text that is kept with it."""
+
+    reason: Annotated[str, Field(max_length=500, examples=["maintenance"])] = ""
+
+
 class Query(BaseModel):
     """The parameters of a query. Unknown ones are refused: to ignore `dry_run` would be to move money."""
 

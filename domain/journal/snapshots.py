@@ -8,10 +8,10 @@ import queue
 import threading
 from typing import Any
 
+import msgspec
 import psycopg
 import structlog
 from psycopg import Connection
-from pydantic_core import from_json, to_json
 
 from domain.accounts import Account, AccountOpened
 from domain.events import State
@@ -30,13 +30,13 @@ _log = structlog.get_logger(__name__)
 
 def encode_snapshot(account: Account) -> bytes:
     """Return the stored form of an account's state."""
-    return to_json(account._asdict())
+    return msgspec.json.encode(account._asdict())
 
 
 def decode_snapshot(state: bytes) -> Account:
     """Return the account of a stored snapshot."""
-    fields: dict[str, Any] = from_json(state)
-    return Account(**{**fields, "opening": AccountOpened(**fields["opening"])})
+    fields: dict[str, Any] = msgspec.json.decode(state)
+    return Account(**{**fields, "opening": msgspec.convert(fields["opening"], AccountOpened)})
 
 
 class Snapshotter:

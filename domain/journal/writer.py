@@ -3,11 +3,12 @@
 Whoever holds the head's lock gives out the positions; see `domain/group_commit.py` for who decides and when.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from psycopg import Connection
 
+from domain.journal.arrays import bigint_array, bytea_array, take_arrays, text_array
 from domain.journal.database import Database
 from domain.journal.queries import load
 from domain.journal.reader import LOAD, Row
@@ -34,6 +35,16 @@ class Rows(NamedTuple):
         """The position of the last of them; `after` where there are none."""
         return self.after + len(self.streams)
 
+    def values(self) -> dict[str, Any]:
+        """Return the values of the query `append`."""
+        return {
+            "after": self.after,
+            "streams": text_array(self.streams),
+            "versions": bigint_array(self.versions),
+            "topics": text_array(self.topics),
+            "states": bytea_array(self.states),
+        }
+
 
 class Head(NamedTuple):
     """The newest position of the journal, and the time at which it was recorded."""
@@ -50,7 +61,7 @@ class JournalWriter:
         self._application_name = application_name
         self._connection: Connection[Any] | None = None
 
-    def lock(self, streams: Sequence[str]) -> tuple[Head, list[Row]]:
+    def lock(self, streams: Collection[str]) -> tuple[Head, list[Row]]:
         """Begin a transaction, take the head's lock, and load streams; one round trip."""
         connection = self._connected()
         with connection.pipeline():
@@ -60,7 +71,7 @@ class JournalWriter:
             head = Head(*(locking.fetchone() or (0, "")))
             return head, loading.fetchall()
 
-    def load(self, streams: Sequence[str]) -> list[Row]:
+    def load(self, streams: Collection[str]) -> list[Row]:
         """Return the newest snapshot and the events after it of each stream."""
         rows: list[Row] = self._load(self._connected(), streams).fetchall()
         return rows
@@ -82,7 +93,7 @@ class JournalWriter:
             "channel": self._database.journal_channel,
         }
         with connection.pipeline():
-            connection.execute(_SQL["append"], rows._asdict(), prepare=True)
+            connection.execute(_SQL["append"], rows.values(), prepare=True)
             connection.execute(_SQL["move_head"], moved, prepare=True)
             connection.execute("COMMIT")
 
@@ -105,7 +116,7 @@ class JournalWriter:
         if connection is not None:
             connection.close()
 
-    def _load(self, connection: Connection[Any], streams: Sequence[str]) -> Any:
+    def _load(self, connection: Connection[Any], streams: Collection[str]) -> Any:
         wanted = {"streams": list(streams), "snapshot_topics": TOPICS}
         return connection.execute(LOAD, wanted, prepare=True, binary=True)
 
@@ -113,4 +124,5 @@ class JournalWriter:
         if self._connection is None:
             self._connection = self._database.connect(self._application_name)
             self._connection.execute(_SESSION)
+            take_arrays(self._connection)
         return self._connection

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from scripts.bench.books import Books
 from scripts.bench.figures import COMPARISONS, BenchFailed, Comparison, Figures, names_of
+from scripts.bench.following import following
 from scripts.bench.in_process import in_process
 from scripts.bench.machine import describe_database, describe_machine, describe_versions
 from scripts.bench.over_http import over_http
@@ -148,6 +149,7 @@ def _measure(url: str, size: Size, comparisons: Sequence[Comparison]) -> Found:
     begin = {
         "in-process": lambda: in_process(url, size.accounts),
         "http": lambda: over_http(url, size.accounts),
+        "following": lambda: following(url, size.accounts),
         "statement": lambda: statements(url, size.statement_entries),
         "replay": lambda: replaying(url, size.accounts, size.replayed_transfers),
     }

@@ -88,9 +88,12 @@ COMPARISONS = (
     Comparison("http", "http", "bare-route", 0.4),
     Comparison("http", "batches", "http", 5),
     Comparison("http", "batch-of-10000", None, None),
+    Comparison("following", "own-write", None, None),
+    Comparison("following", "lag", None, None),
     # A page of 100 of a long statement takes three times as long as one of a short statement at most.
     Comparison("statement", "statement", "short-statement", 1 / 3),
-    Comparison("replay", "replay", None, 20_000),
+    Comparison("replay", "replay", "projection-runner", 50),
+    Comparison("replay", "replay", None, 30_000),
 )
 """Every comparison of the present stage."""
 
@@ -107,7 +110,12 @@ class Limit(NamedTuple):
         return max(reading.details[self.detail] for reading in figures[self.workload].readings)
 
 
-LIMITS = (Limit("batch-of-10000", "peak_resident_megabytes", 500),)
+LIMITS = (
+    Limit("batch-of-10000", "peak_resident_megabytes", 500),
+    Limit("own-write", "wait_p50_milliseconds", 30),
+    Limit("own-write", "wait_p99_milliseconds", 250),
+    Limit("lag", "lag_p99_milliseconds", 250),
+)
 """Every limit of the present stage."""
 
 

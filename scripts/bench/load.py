@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any, cast
 
 from scripts.bench.figures import BenchFailed, Reading
@@ -59,13 +59,13 @@ def main() -> None:
 
     plan = Plan(**json.load(sys.stdin))
     try:
-        seconds, latencies = uvloop.run(asyncio.wait_for(_drive(plan), TIMEOUT_SECONDS))
+        run = uvloop.run(asyncio.wait_for(_drive(plan), TIMEOUT_SECONDS))
     except TimeoutError:
         measured: dict[str, Any] = {"error": f"not done after {TIMEOUT_SECONDS:g} seconds"}
     except (UnexpectedAnswer, OSError) as error:
         measured = {"error": str(error)}
     else:
-        measured = {"seconds": seconds, **percentiles(latencies)}
+        measured = run.measured()
     json.dump(measured, sys.stdout)
 
 
@@ -76,21 +76,21 @@ def percentiles(latencies_seconds: Sequence[float]) -> dict[str, float]:
     return {f"p{share}_milliseconds": ordered[last * share // 100] * 1000 for share in (50, 95, 99, 100)}
 
 
-async def _drive(plan: Plan) -> tuple[float, list[float]]:
+async def _drive(plan: Plan) -> "Run":
     loop = asyncio.get_running_loop()
     run = Run(list(islice(requests(plan), plan.requests)), expected(plan), loop.create_future())
     clients = [
         (await loop.create_connection(lambda: Client(run), "127.0.0.1", plan.port))[1]
         for _ in range(min(plan.connections, plan.requests))
     ]
-    started = perf_counter()
+    run.begin()
     for client in clients:
         client.send()
     await run.done
-    seconds = perf_counter() - started
+    run.end()
     for client in clients:
         client.close()
-    return seconds, run.latencies
+    return run
 
 
 class Run:
@@ -103,6 +103,25 @@ class Run:
         self.wanted = wanted
         self.latencies: list[float] = []
         self.done = done
+        self._seconds = 0.0
+        self._processor_seconds = 0.0
+
+    def begin(self) -> None:
+        """Start the clocks."""
+        self._seconds, self._processor_seconds = -perf_counter(), -process_time()
+
+    def end(self) -> None:
+        """Stop the clocks."""
+        self._seconds += perf_counter()
+        self._processor_seconds += process_time()
+
+    def measured(self) -> dict[str, float]:
+        """Return how long all of it took, how much of a processor the client itself, and the latencies."""
+        return {
+            "seconds": self._seconds,
+            "client_processor_seconds": self._processor_seconds,
+            **percentiles(self.latencies),
+        }
 
     def answered(self, latency_seconds: float) -> None:
         """Count an answer."""

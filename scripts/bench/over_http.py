@@ -7,6 +7,7 @@ from secrets import token_urlsafe
 
 from domain.ledger import Ledger
 from scripts.bench.books import balanced_books
+from scripts.bench.catching_up import seconds_to_catch_up
 from scripts.bench.figures import Contestant, Reading
 from scripts.bench.installation import installation
 from scripts.bench.load import run_load
@@ -39,7 +40,7 @@ def over_http(url: str, accounts: int) -> Iterator[Stage]:
             alone = Plan(served.port, key, CONNECTIONS, 0, accounts, 0)
             batches = alone._replace(connections=BATCH_CONNECTIONS, kind="batch", size=BATCH_TRANSFERS)
             largest = batches._replace(connections=1, size=LARGEST_BATCH_TRANSFERS)
-            load = HttpLoad()
+            load = HttpLoad(lambda: seconds_to_catch_up(database))
 
             def run_largest(_: int) -> Reading:
                 reading = load.run(largest, LARGEST_BATCH_TRANSFERS)
@@ -68,9 +69,14 @@ def over_http(url: str, accounts: int) -> Iterator[Stage]:
 
 
 class HttpLoad:
-    """The load on one server; no two runs send the same request."""
+    """The load on one server; no two runs send the same request.
 
-    def __init__(self) -> None:
+    The projections catch up after each run, and how long that takes is told beside it: no run pays for what another
+    left behind.
+    """
+
+    def __init__(self, catch_up: Callable[[], float] = lambda: 0.0) -> None:
+        self._catch_up = catch_up
         self._seeds = count(1)
         self.acknowledged = 0
         """How many transfers were acknowledged so far."""
@@ -84,4 +90,4 @@ class HttpLoad:
         requests = max(1, round(units / plan.units))
         reading = run_load(plan._replace(requests=requests, seed=next(self._seeds)))
         self.acknowledged += reading.units
-        return reading
+        return reading._replace(details={**reading.details, "catch_up_seconds": self._catch_up()})

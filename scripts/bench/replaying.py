@@ -1,6 +1,7 @@
-"""Replay: the projection `entries` built anew from the journal, as `tallystick replay` does it.
+"""Replay: every projection built anew from the journal, as `tallystick replay` does it, beside the library's runner.
 
-Everything counts: filling, indexes, the comparison with the live version, the switch.
+Everything counts: filling, indexes, the comparison with the live version, the switch. The runner has one projection to
+advance, and that the most trivial one.
 """
 
 from collections.abc import Iterator
@@ -12,21 +13,23 @@ from time import perf_counter
 from domain.journal.database import Database
 from domain.ledger import Ledger
 from projections.rebuild import rebuild
-from projections.register import find_projection
+from projections.register import PROJECTIONS
 from scripts.bench.books import balanced_books
 from scripts.bench.catching_up import catch_up
 from scripts.bench.figures import BenchFailed, Contestant, Reading
 from scripts.bench.installation import installation
 from scripts.bench.stages import Stage
+from scripts.bench.stock_projection import stock_projection
 from scripts.bench.transfers import open_accounts, record, transfers
 
-PROJECTION = "entries"
+RUNNER_WARM_UP_EVENTS = 50
+RUNNER_MOST_EVENTS = 5_000
 
 
 @contextmanager
 def replaying(url: str, accounts: int, transfers_recorded: int) -> Iterator[Stage]:
     """The stage of replay, on a journal with so many transfers."""
-    with installation(url) as database:
+    with installation(url) as database, stock_projection(url) as run_library:
         random = Random(3)
         ledger = Ledger(database)
         ledger.start()
@@ -35,16 +38,23 @@ def replaying(url: str, accounts: int, transfers_recorded: int) -> Iterator[Stag
             record(ledger, islice(transfers(accounts, random), transfers_recorded), random)
         finally:
             ledger.close()
-        # The live version is what a replay is compared with.
-        head = catch_up(database, [find_projection(PROJECTION)])
-        replay = Contestant("replay", "events/s", lambda _: _replay(database, head), head, head)
-        yield Stage((replay,), lambda: balanced_books(database, transfers_recorded))
+        # The live versions are what a replay is compared with.
+        head = catch_up(database, list(PROJECTIONS.values()))
+        contestants = (
+            Contestant("replay", "events/s", lambda _: _replay(database, head), head, head),
+            Contestant(
+                "projection-runner", "events/s", run_library, RUNNER_WARM_UP_EVENTS, RUNNER_MOST_EVENTS
+            ),
+        )
+        yield Stage(contestants, lambda: balanced_books(database, transfers_recorded))
 
 
 def _replay(database: Database, head: int) -> Reading:
+    """Rebuild every projection; what counts are the events of the journal, each of which all of them are given."""
     started = perf_counter()
-    outcome = rebuild(database, PROJECTION)
+    outcomes = [rebuild(database, name) for name in PROJECTIONS]
     seconds = perf_counter() - started
-    if not outcome.switched or outcome.position != head:
-        raise BenchFailed(f"the replay was not put in place: {outcome}")
+    for outcome in outcomes:
+        if not outcome.switched or outcome.position != head:
+            raise BenchFailed(f"the replay was not put in place: {outcome}")
     return Reading(head, seconds)

@@ -60,19 +60,26 @@ def requests(plan: Plan) -> Iterator[bytes]:
     source = transfers(plan.accounts, Random(plan.seed))
     match plan.kind:
         case "transfer":
-            return (_transfer(plan, transfer) for transfer in source)
+            return (transfer_request(plan, transfer) for transfer in source)
         case "batch":
             return iter(lambda: _batch(plan, islice(source, plan.size)), b"")
     return (_statement(plan, order) for order in cycle(("asc", "desc")))
 
 
-def _transfer(plan: Plan, transfer: Transfer) -> bytes:
+def transfer_request(plan: Plan, transfer: Transfer) -> bytes:
+    """Return the request for a transfer."""
     return _post(plan, PATH, transfer.body(), f"Idempotency-Key: {transfer.key}\r\n")
 
 
 def _batch(plan: Plan, items: Iterator[Transfer]) -> bytes:
     bodies = [{"idempotency_key": item.key, **item.body()} for item in items]
     return _post(plan, f"{PATH}/batch", {"mode": "independent", "transactions": bodies})
+
+
+def own_write(plan: Plan, transfer: Transfer, position: int) -> bytes:
+    """Return the request for the last entries of an account's statement, once that of a transfer is among them."""
+    path = f"/v1/ledgers/{BOOK}/accounts/{transfer.credited}/entries"
+    return f"GET {path}?page_size=10&order=desc&min_position={position} {_head(plan)}\r\n".encode()
 
 
 def _statement(plan: Plan, order: str) -> bytes:

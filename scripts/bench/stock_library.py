@@ -64,7 +64,7 @@ def stock_library(url: str, accounts: int) -> Iterator[Callable[[int], Reading]]
     with schema(url) as database:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(SQL("CREATE SCHEMA {}").format(Identifier(database.schema)))
-        application = Accounts(_environment(database))
+        application = Accounts(environment_of(database))
         try:
             yield _transferring(application, accounts)
         finally:
@@ -88,7 +88,7 @@ def _transferring(application: Accounts, accounts: int) -> Callable[[int], Readi
     return run
 
 
-def _environment(database: Database) -> dict[str, str]:
+def environment_of(database: Database) -> dict[str, str]:
     """Return what the library needs to know to connect where the rest of the benchmark does."""
     with psycopg.connect(database.url) as connection:
         return {

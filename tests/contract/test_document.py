@@ -111,6 +111,8 @@ STATUSES = {
     "transaction_not_found": 404,
     "operation_unknown": 404,
     "projection_not_found": 404,
+    "dead_letter_not_found": 404,
+    "dead_letter_closed": 409,
     "version_mismatch": 412,
     "unbalanced_transaction": 422,
     "ledger_exists": 409,

@@ -12,7 +12,8 @@ import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.contract.conftest import KEY, Book, serving
+from tests.contract.conftest import KEY, Book, Served, serving
+from tests.projecting import append, eventually
 
 ROOT = Path(__file__).parent.parent.parent
 CONFIGURATION = Path(__file__).parent / "schemathesis.toml"
@@ -25,7 +26,7 @@ def test_every_answer_to_generated_requests_is_documented(postgres_url: str, tmp
     # A service of its own: what is asked for here, no other test could live with.
     with serving(postgres_url) as served:
         with served.client() as client:
-            spare_key_id = prepare(client)
+            named = {"TALLYSTICK_SPARE_KEY_ID": prepare(client), **poison(served, client)}
         done = subprocess.run(
             [
                 *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIGURATION)),
@@ -33,12 +34,7 @@ def test_every_answer_to_generated_requests_is_documented(postgres_url: str, tmp
                 *("--max-examples", GENERATED, "--seed", SEED, "--no-color"),
             ],
             cwd=tmp_path,
-            env={
-                **os.environ,
-                "PYTHONPATH": str(ROOT),
-                "TALLYSTICK_KEY": KEY,
-                "TALLYSTICK_SPARE_KEY_ID": spare_key_id,
-            },
+            env={**os.environ, "PYTHONPATH": str(ROOT), "TALLYSTICK_KEY": KEY, **named},
             capture_output=True,
             text=True,
         )
@@ -67,6 +63,20 @@ def prepare(client: httpx2.Client) -> str:
     made = client.post("/v1/keys", json={"name": "spare", "roles": ["client"], "ledgers": ["main"]})
     spare_key_id: str = made.json()["id"]
     return spare_key_id
+
+
+def poison(served: Served, client: httpx2.Client) -> dict[str, str]:
+    """Make dead letters, and return the ids of one that may be retried and of one that may be discarded."""
+    with served.database.connect_as_owner("test owner") as owner:
+        for number in range(2):
+            append(owner, f"main/transactions/poison-{number}", 1, "transaction.posted", b"{}")
+
+    def ids() -> list[str]:
+        letters = client.get("/v1/dead-letters?projection=entries").json()["data"]
+        return [letter["id"] for letter in letters]
+
+    eventually(lambda: len(ids()) == 2)
+    return dict(zip(("TALLYSTICK_RETRIED_ID", "TALLYSTICK_DISCARDED_ID"), ids(), strict=True))
 
 
 def answered_well(client: httpx2.Client) -> set[tuple[str, str]]:

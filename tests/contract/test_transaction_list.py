@@ -92,7 +92,7 @@ class Mixture:
 
 def entries(debited: str, credited: str) -> tuple[Entry, ...]:
     """The entries of a transfer of ten."""
-    return tuple(Entry.model_validate(entry) for entry in transfer_body(debited, credited)["entries"])
+    return tuple(Entry(**entry) for entry in transfer_body(debited, credited)["entries"])
 
 
 @pytest.fixture

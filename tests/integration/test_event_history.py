@@ -21,7 +21,7 @@ from projections.event_history import JournalEvent, list_events
 from projections.event_index import PROJECTION
 from projections.event_keys import Filters
 from projections.rebuild import rebuild
-from tests.integration.test_transactions_projection import ADDRESSES, BOOKS, Author, Clock
+from tests.author import ADDRESSES, BOOKS, Author, Clock
 from tests.ledgers import open_accounts, outcomes, running, transfer
 from tests.projecting import append, await_head, delete_event, projecting
 
@@ -280,6 +280,7 @@ STRANGE = [
 
 
 def test_events_of_other_programs_are_shown_and_found(database: Database, owner: Connection[Any]) -> None:
+    install(database)
     id = "11111111-1111-4111-8111-111111111111"
     written = []
     for number, state in enumerate(STRANGE):
@@ -292,7 +293,6 @@ def test_events_of_other_programs_are_shown_and_found(database: Database, owner:
         with database.connect("test") as connection:
             return positions(list_events(connection, "strange", Filters(**filters), limit=99).rows)
 
-    install(database)
     for upto in (0, 4, 10):
         index(database, upto, 3)
         assert found() == [*written, 9, 10]
@@ -306,10 +306,10 @@ def test_events_of_other_programs_are_shown_and_found(database: Database, owner:
 
 
 def test_what_was_deleted_is_not_made_up(database: Database, owner: Connection[Any]) -> None:
+    install(database)
     with running(database) as ledger:
         open_accounts(ledger, "a", "b")
         outcomes(ledger.execute(transfer("a", "b", 1)).result())
-    install(database)
     index(database, head_of(database))
     delete_event(owner, 4)
     with database.connect("test") as connection:

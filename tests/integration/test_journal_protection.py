@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 from psycopg import errors
@@ -184,7 +185,7 @@ def test_the_view_shows_what_the_service_decodes(journal: Database, service: psy
             recorded.version,
             recorded.position,
             recorded.event.TOPIC,
-            recorded.event.model_dump(mode="json"),
+            msgspec.json.decode(msgspec.json.encode(recorded.event)),
             recorded.envelope.correlation_id,
             recorded.envelope.recorded_at,
         )

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import pytest
-from psycopg import Connection
+from psycopg import Connection, OperationalError
 from psycopg.rows import dict_row
 
 import projections
 from domain.errors import JournalUnavailable, ProjectionBehind, ProjectionNotFound
 from domain.journal.database import Database
-from projections.positions import Progress, Waiter, all_progress, progress, projections_channel
+from projections.positions import Outcome, Wait, Waiter, all_progress, progress, projections_channel
 from projections.register import PROJECTIONS
 from tests.ledgers import open_accounts, outcomes, running, transfer
 from tests.projecting import (
@@ -41,7 +41,7 @@ def waiting(database: Database, poll_seconds: float = 0.5) -> Iterator[Waiter]:
         waiter.stop()
 
 
-def run(coroutine: Coroutine[Any, Any, Progress]) -> Progress:
+def run(coroutine: Coroutine[Any, Any, Wait]) -> Wait:
     return asyncio.run(coroutine)
 
 
@@ -89,12 +89,12 @@ def test_who_waits_is_woken_when_the_position_is_reached(database: Database, own
             blocking = pool.submit(waiter.wait_for, "entries", head + 1, PATIENCE_SECONDS)
             awaiting = pool.submit(run, waiter.reached("entries", head + 1, PATIENCE_SECONDS))
             position = ledger.perform(transfer("a", "b", 5)).position
-            assert waiter.wait_for("balances", position, PATIENCE_SECONDS).position >= position
+            assert waiter.wait_for("balances", position, PATIENCE_SECONDS).arrived().position >= position
             assert not blocking.done()
             assert not awaiting.done()
             set_state(owner, "entries", "running")
-            assert blocking.result().position >= head + 1
-            assert awaiting.result().position >= head + 1
+            assert blocking.result().arrived().position >= head + 1
+            assert awaiting.result().arrived().position >= head + 1
         eventually(lambda: waiter.head == position)
 
 
@@ -113,16 +113,90 @@ def test_who_waits_in_vain_is_told_the_position_the_head_and_the_state(
         eventually(lambda: behind(waiter, head).state == state)
         for seen in (behind(waiter, head), behind(waiter, head, asynchronous=True)):
             assert (seen.position, seen.head, seen.state) == (stopped_at, head, state)
-        assert waiter.wait_for("entries", stopped_at, 0.0).position == stopped_at
-        assert run(waiter.reached("entries", stopped_at, 0.0)).position == stopped_at
+        assert waiter.wait_for("entries", stopped_at, 0.0).arrived().position == stopped_at
+        assert run(waiter.reached("entries", stopped_at, 0.0)).arrived().position == stopped_at
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_what_became_of_waiting_is_told(
+    database: Database, owner: Connection[Any], asynchronous: bool
+) -> None:
+    def outcome(waiter: Waiter, position: int, seconds: float = 0.05) -> Outcome:
+        if asynchronous:
+            return run(waiter.reached("entries", position, seconds)).outcome
+        return waiter.wait_for("entries", position, seconds).outcome
+
+    with running(database) as ledger, projecting(database), waiting(database, poll_seconds=0.05) as waiter:
+        open_accounts(ledger, "a", "b")
+        head = await_head(owner)
+        assert outcome(waiter, head, PATIENCE_SECONDS) is Outcome.ARRIVED
+        assert outcome(waiter, head + 1) is Outcome.LATE
+        for state in ("paused", "halted", "rebuilding"):
+            set_state(owner, "entries", state)
+            eventually(lambda: outcome(waiter, head + 1) is Outcome[state.upper()])  # noqa: B023
+        set_state(owner, "entries", "running")
+        eventually(lambda: outcome(waiter, head + 1) is Outcome.LATE)
+
+
+def test_a_version_that_goes_live_meanwhile_is_told_of(database: Database, owner: Connection[Any]) -> None:
+    projections.install(database)
+    head = append(owner, "main/future", 1, "future.event", b"{}")
+    with waiting(database, poll_seconds=0.05) as waiter, ThreadPoolExecutor(1) as pool:
+        waiter.wait_for("entries", 0, PATIENCE_SECONDS)
+        waited = pool.submit(run, waiter.reached("entries", head, 4.0))
+        eventually(lambda: bool(waiter._callbacks))
+        owner.execute(
+            "WITH former AS (UPDATE projection_versions SET live = false WHERE name = 'entries' RETURNING *)"
+            " INSERT INTO projection_versions (name, version, shape) SELECT name, 2, shape FROM former"
+        )
+        owner.execute("UPDATE projection_versions SET live = true WHERE version = 2")
+        seen = waited.result()
+        assert seen.outcome is Outcome.SWITCHED
+        with pytest.raises(ProjectionBehind):
+            seen.arrived()
+        # What goes live may as well have reached the position.
+        owner.execute("UPDATE projection_versions SET position = %s WHERE version = 2", (head,))
+        assert waiter.wait_for("entries", head, PATIENCE_SECONDS).arrived().version == 2
+
+
+class Fleeting(Database):
+    """A database that is out of reach while it is said to be."""
+
+    is_gone: ClassVar[bool] = False
+    sessions: ClassVar[list[int]] = []
+
+    def connect(self, application_name: str, *, autocommit: bool = True) -> Connection[tuple[Any, ...]]:
+        if self.is_gone:
+            raise OperationalError("it is gone")
+        connection = super().connect(application_name, autocommit=autocommit)
+        self.sessions.append(connection.info.backend_pid)
+        return connection
+
+
+def test_a_journal_that_goes_out_of_reach_is_told_of_and_is_waited_for(
+    database: Database, owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    projections.install(database)
+    head = append(owner, "main/future", 1, "future.event", b"{}")
+    with waiting(Fleeting(*database), poll_seconds=0.05) as waiter, ThreadPoolExecutor(1) as pool:
+        waiter.wait_for("entries", 0, PATIENCE_SECONDS)
+        monkeypatch.setattr(Fleeting, "is_gone", True)
+        owner.execute("SELECT pg_terminate_backend(%s, 10000)", (Fleeting.sessions.pop(),))
+        eventually(lambda: waiter.wait_for("entries", head, 0.05).outcome is Outcome.UNREACHABLE)
+        with pytest.raises(JournalUnavailable):
+            waiter.wait_for("entries", head, 0.05).arrived()
+        waited = pool.submit(waiter.wait_for, "entries", head, PATIENCE_SECONDS)
+        owner.execute("UPDATE projection_versions SET position = %s", (head,))
+        monkeypatch.setattr(Fleeting, "is_gone", False)
+        assert waited.result().arrived().position == head
 
 
 def behind(waiter: Waiter, position: int, *, asynchronous: bool = False) -> ProjectionBehind:
     try:
         if asynchronous:
-            run(waiter.reached("entries", position, 0.05))
+            run(waiter.reached("entries", position, 0.05)).arrived()
         else:
-            waiter.wait_for("entries", position, 0.05)
+            waiter.wait_for("entries", position, 0.05).arrived()
     except ProjectionBehind as behind:
         return behind
     pytest.fail("it was not behind")
@@ -140,7 +214,7 @@ def test_a_position_beyond_the_head_is_waited_for_and_then_behind(
         with ThreadPoolExecutor(1) as pool:
             waited = pool.submit(waiter.wait_for, "entries", head + 3, PATIENCE_SECONDS)
             outcomes(ledger.execute(transfer("a", "b", 5)).result())
-            assert waited.result().position >= head + 3
+            assert waited.result().arrived().position >= head + 3
 
 
 def test_a_projection_that_does_not_exist_is_not_waited_for(database: Database) -> None:
@@ -155,9 +229,9 @@ def test_a_projection_that_does_not_exist_is_not_waited_for(database: Database) 
 def test_a_database_that_was_never_reached_is_said_to_be(empty_database: Database) -> None:
     with waiting(Database("postgresql://postgres@127.0.0.1:1/nowhere")) as waiter:
         with pytest.raises(JournalUnavailable):
-            waiter.wait_for("entries", 1, 0.05)
+            waiter.wait_for("entries", 1, 0.05).arrived()
         with pytest.raises(JournalUnavailable):
-            run(waiter.reached("entries", 1, 0.05))
+            run(waiter.reached("entries", 1, 0.05)).arrived()
 
 
 def test_a_missed_notification_is_made_up_by_looking(database: Database, owner: Connection[Any]) -> None:
@@ -166,8 +240,12 @@ def test_a_missed_notification_is_made_up_by_looking(database: Database, owner: 
         waiter.wait_for("entries", 0, PATIENCE_SECONDS)
         # Without the projector, and so without its notification.
         append(owner, "main/future", 1, "future.event", b"{}")
-        owner.execute("UPDATE projection_versions SET position = 1 WHERE name = 'entries'")
-        assert waiter.wait_for("entries", 1, PATIENCE_SECONDS).position == 1
+        with ThreadPoolExecutor(1) as pool:
+            waited = pool.submit(run, waiter.reached("entries", 1, PATIENCE_SECONDS))
+            eventually(lambda: bool(waiter._callbacks))
+            owner.execute("UPDATE projection_versions SET position = 1 WHERE name = 'entries'")
+            seen = waited.result()
+        assert (seen.outcome, seen.arrived().position) == (Outcome.UNANNOUNCED, 1)
         eventually(lambda: waiter.head == 1)
 
 
@@ -195,7 +273,7 @@ def test_a_waiter_survives_its_connection_and_what_others_notify(
         (first,) = Watched.sessions
         assert owner.execute("SELECT pg_terminate_backend(%s, 10000)", (first,)).fetchone() == (True,)
         position = ledger.perform(transfer("a", "b", 5)).position
-        assert waiter.wait_for("entries", position, PATIENCE_SECONDS).position >= position
+        assert waiter.wait_for("entries", position, PATIENCE_SECONDS).arrived().position >= position
         assert len(Watched.sessions) > 1
 
 
@@ -212,6 +290,6 @@ def test_who_waits_on_an_event_loop_that_was_closed_harms_nobody(
         loop.close()
         for _ in range(2):
             position = ledger.perform(transfer("a", "b", 5)).position
-            assert waiter.wait_for("entries", position, PATIENCE_SECONDS).position >= position
+            assert waiter.wait_for("entries", position, PATIENCE_SECONDS).arrived().position >= position
         assert not task.done()
         task._log_destroy_pending = False  # type: ignore[attr-defined]

@@ -1,7 +1,5 @@
 """Rebuilding beside the live version: reads go on, what differs is refused, what was interrupted is resumed."""
 
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,23 +8,36 @@ from typing import Any
 
 import pytest
 import typer
-from psycopg import Connection, Cursor, errors
+from psycopg import Connection, Cursor
 from typer.testing import CliRunner
 
 import projections
-from domain.errors import ProjectionNotFound
+from domain.errors import ProjectionNotFound, RebuildNotUnderWay
 from domain.journal.database import Database
 from domain.ledger import Ledger
-from projections import rebuild as rebuilding
+from projections import comparison, crew, filling, switching
 from projections.balances import list_accounts, read_account
+from projections.batches import hold, read_stretch
+from projections.comparison import Comparison
 from projections.entries import list_entries
 from projections.live import read_live
 from projections.positions import progress
-from projections.rebuild import Comparison, RebuildRefused, discard, rebuild
+from projections.rebuild import rebuild, rebuild_together, rebuilding
+from projections.rebuilds import (
+    Rebuild,
+    cancel_rebuild,
+    current_rebuild,
+    current_rebuilds,
+    find_rebuild,
+    pause_rebuild,
+    request_rebuild,
+    resume_rebuild,
+)
 from projections.register import PROJECTIONS
+from projections.retirement import drop_unread, unread_versions
 from scripts.replay import replay
 from tests.ledgers import open_accounts, outcomes, running, transfer
-from tests.projecting import append, await_head, await_progress, eventually, holder, projecting, set_state
+from tests.projecting import append, await_head, await_progress, eventually, projecting, set_state
 
 pytestmark = pytest.mark.integration
 
@@ -37,7 +48,14 @@ REPOSITORY = Path(__file__).parents[2]
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rebuild in many steps, so that much can happen in between."""
-    monkeypatch.setattr("projections.rebuild.BATCH_EVENTS", 50)
+    monkeypatch.setattr("projections.filling.BATCH_EVENTS", 50)
+
+
+@pytest.fixture
+def service(database: Database) -> Iterator[Connection[Any]]:
+    """A connection with the rights of the service, which owns the tables of projections."""
+    with database.connect("test service") as connection:
+        yield connection
 
 
 def post(ledger: Ledger, count: int) -> None:
@@ -67,7 +85,7 @@ def versions(owner: Connection[Any], name: str) -> list[tuple[int, str]]:
 
 
 def tables(owner: Connection[Any], name: str) -> list[str]:
-    """Every table and index of a projection: nothing else may be left of other versions."""
+    """The tables of all versions of a projection."""
     rows = owner.execute(
         "SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'"
         " AND relname ~ ('^' || %s || '_v[0-9]+$') ORDER BY relname",
@@ -108,27 +126,50 @@ def reading(database: Database, failures: list[Exception], counts: list[int]) ->
         thread.join()
 
 
+class Gate:
+    """Lets batches of a rebuild of `entries` through until a position is reached, and no more until it is opened."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, position: int) -> None:
+        self._position = position
+        self._opened = threading.Event()
+        self.reached = threading.Event()
+        self.seen: list[int] = []
+        monkeypatch.setattr(filling, "read_stretch", self._read)
+
+    def _read(self, connection: Connection[Any], projections: Any, after: int, upto: int, part: Any) -> Any:
+        if PROJECTIONS["entries"] in projections:
+            self.seen.append(after)
+            if after >= self._position:
+                self.reached.set()
+                assert self._opened.wait(60)
+        return read_stretch(connection, projections, after, upto, part)
+
+    def open(self) -> None:
+        """Let everything through from now on."""
+        self._opened.set()
+
+
+def await_state(connection: Connection[Any], rebuild: Rebuild, *states: str) -> Rebuild:
+    """Wait until a rebuild is in one of these states, and return it."""
+    eventually(lambda: find_rebuild(connection, rebuild.name, rebuild.version).state in states)
+    return find_rebuild(connection, rebuild.name, rebuild.version)
+
+
 @pytest.mark.usefixtures("small_batches")
-def test_reads_and_the_projector_go_on_while_a_projection_is_rebuilt(
+def test_reads_and_the_projector_go_on_while_projections_are_rebuilt(
     database: Database, owner: Connection[Any]
 ) -> None:
     fill(database, owner)
     failures: list[Exception] = []
     positions: list[int] = []
     with running(database) as ledger, projecting(database), reading(database, failures, positions):
-        eventually(lambda: holder(owner, "entries") is not None)
-        for name in ("entries", "balances", "ledgers", "entries"):
-            seen: list[int] = []
-
-            def report(position: int, target: int, rate: float, seen: list[int] = seen) -> None:
-                if position not in seen:
-                    seen.append(position)
-                    post(ledger, 5)
-
-            outcome = rebuild(database, name, report=report)
-            assert outcome.switched
-            assert outcome.equal
-            assert len(seen) > 5
+        for names in (["entries"], ["balances", "ledgers"], list(PROJECTIONS)):
+            found = rebuild_together(
+                database, names, requested_by="tester", report=lambda rebuilds: post(ledger, 5)
+            )
+            assert [(one.name, one.state, one.equal) for one in found] == [
+                (name, "switched", True) for name in names
+            ]
             post(ledger, 5)
             await_head(owner)
         eventually(
@@ -136,29 +177,29 @@ def test_reads_and_the_projector_go_on_while_a_projection_is_rebuilt(
         )
     assert failures == []
     assert positions == sorted(positions)
-    assert versions(owner, "entries") == [(3, "running")]
-    assert tables(owner, "entries") == ["entries_v3"]
-    assert versions(owner, "balances") == [(2, "running")]
-    assert tables(owner, "balances") == ["balances_v2"]
+    # The version that was replaced is kept until the next rebuild begins.
+    assert versions(owner, "entries") == [(2, "retired"), (3, "running")]
+    assert tables(owner, "entries") == ["entries_v2", "entries_v3"]
     # What was switched to last equals what is made anew from the whole journal.
-    for name in PROJECTIONS:
-        assert rebuild(database, name).equal
+    assert all(found.equal for found in rebuild_together(database, list(PROJECTIONS)))
 
 
-def test_a_rebuild_says_what_was_compared_and_is_recorded(database: Database, owner: Connection[Any]) -> None:
+def test_a_rebuild_says_what_was_compared_and_is_recorded(
+    database: Database, owner: Connection[Any], service: Connection[Any]
+) -> None:
     head = fill(database, owner)
-    outcome = rebuild(database, "entries")
-    assert (outcome.version, outcome.replaced_version, outcome.position) == (2, 1, head)
+    outcome = rebuild(database, "entries", requested_by="tester", reason="an audit")
+    assert (outcome.version, outcome.replaced_version, outcome.compared_position) == (2, 1, head)
     compared, turnovers = outcome.comparisons
     assert (compared.live_table, compared.rebuilt_table) == ("entries_v1", "entries_v2")
     assert compared.live_rows == compared.rebuilt_rows == 400
     assert compared.live_checksum == compared.rebuilt_checksum != "0"
-    recorded = owner.execute(
-        "SELECT version, replaced_version, position, comparison, reason FROM projection_switches"
-    ).fetchall()
     assert (turnovers.live_table, turnovers.rebuilt_table) == ("turnovers_v1", "turnovers_v2")
     assert turnovers.equal
-    assert recorded == [(2, 1, head, f"{compared}\n{turnovers}", None)]
+    assert current_rebuild(service, "entries") is None
+    assert find_rebuild(service, "entries", 2).state == "switched"
+    assert (outcome.requested_by, outcome.reason, outcome.last_error) == ("tester", "an audit", None)
+    assert outcome.started_at and outcome.ended_at and outcome.requested_at < outcome.started_at
     assert owner.execute(
         "SELECT indexname FROM pg_indexes WHERE tablename = 'entries_v2' ORDER BY 1"
     ).fetchall() == [
@@ -190,7 +231,7 @@ def replayed(database: Database, *arguments: str) -> tuple[int, str]:
     ],
 )
 def test_a_difference_is_refused_and_shown_until_it_is_accepted_with_a_reason(
-    database: Database, owner: Connection[Any], tampering: str
+    database: Database, owner: Connection[Any], service: Connection[Any], tampering: str
 ) -> None:
     fill(database, owner, 20)
     assert owner.execute(tampering).rowcount >= 1
@@ -203,30 +244,44 @@ def test_a_difference_is_refused_and_shown_until_it_is_accepted_with_a_reason(
 
     # Without a reason it is made anew, and refused again.
     code, words = replayed(database, "entries")
-    assert (code, tables(owner, "entries")) == (1, ["entries_v1", "entries_v2"])
+    assert (code, tables(owner, "entries")) == (1, ["entries_v1", "entries_v3"])
+    stopped = current_rebuild(service, "entries")
+    assert stopped is not None
+    assert (stopped.version, stopped.state, stopped.equal) == (3, "differing", False)
+    assert any(compared.differing for compared in stopped.comparisons)
 
     code, words = replayed(database, "entries", "--accept-difference", "the disk was bad")
     assert code == 0
     assert "because: the disk was bad" in words
-    assert (versions(owner, "entries"), tables(owner, "entries")) == ([(2, "running")], ["entries_v2"])
-    assert owner.execute("SELECT reason FROM projection_switches").fetchall() == [("the disk was bad",)]
+    assert versions(owner, "entries") == [(1, "retired"), (3, "running")]
+    accepted = find_rebuild(service, "entries", 3)
+    assert (accepted.state, accepted.accept_difference) == ("switched", "the disk was bad")
+    assert accepted.accepted_by is not None and accepted.accepted_by.startswith("terminal")
+    assert find_rebuild(service, "entries", 2).state == "cancelled"
     code, words = replayed(database, "entries")
     assert (code, "are equal" in words) == (0, True)
 
 
-def test_a_refused_rebuild_can_be_discarded(database: Database, owner: Connection[Any]) -> None:
+def test_a_refused_rebuild_can_be_dropped(database: Database, owner: Connection[Any]) -> None:
     fill(database, owner, 20)
     owner.execute("UPDATE balances_v1 SET posted_debits = posted_debits + 1 WHERE address = 'account:1'")
     assert replayed(database, "balances")[0] == 1
-    code, words = replayed(database, "balances", "--discard")
-    assert (code, words) == (0, "Dropped 1 unfinished version(s) of balances.")
+    for _ in range(2):
+        assert replayed(database, "balances", "--cancel") == (0, "No rebuild of balances is under way.")
     assert (versions(owner, "balances"), tables(owner, "balances")) == ([(1, "running")], ["balances_v1"])
-    assert discard(database, "balances") == 0
 
 
 def test_what_the_command_is_given_is_checked(database: Database, tmp_path: Path) -> None:
-    assert replayed(database, "nothing")[0] == 2
-    assert replayed(database, "entries", "--accept-difference", " ")[0] == 2
+    for arguments in (
+        ("nothing",),
+        (),
+        ("entries", "--all"),
+        ("entries", "--accept-difference", " "),
+        ("entries", "--reason", ""),
+        ("entries", "--pause", "--cancel"),
+        ("entries", "--workers", "0"),
+    ):
+        assert replayed(database, *arguments)[0] == 2, arguments
     app = typer.Typer()
     app.command()(replay)
     result = CliRunner().invoke(app, ["entries", "--data-dir", str(tmp_path / "absent")])
@@ -234,6 +289,17 @@ def test_what_the_command_is_given_is_checked(database: Database, tmp_path: Path
     assert not (tmp_path / "absent").exists()
     with pytest.raises(ProjectionNotFound):
         rebuild(database, "nothing")
+
+
+def test_all_projections_are_replayed_at_once(
+    database: Database, owner: Connection[Any], service: Connection[Any]
+) -> None:
+    fill(database, owner, 20)
+    code, words = replayed(database, "--all", "--reason", "an audit")
+    assert code == 0
+    for name in PROJECTIONS:
+        assert f"Version 2 of {name} replaces 1." in words
+        assert find_rebuild(service, name, 2).reason == "an audit"
 
 
 def test_the_state_of_the_live_version_decides_that_of_the_new_one(
@@ -246,17 +312,22 @@ def test_the_state_of_the_live_version_decides_that_of_the_new_one(
         assert progress(owner, "entries").state == after
 
 
-def test_a_rebuild_mends_what_halted(database: Database, owner: Connection[Any]) -> None:
+def test_a_rebuild_mends_what_dead_letters_lack(database: Database, owner: Connection[Any]) -> None:
     with running(database) as ledger, projecting(database):
         open_accounts(ledger, *ADDRESSES)
         post(ledger, 20)
         await_head(owner)
         owner.execute("UPDATE balances_v1 SET version = 99, posted_debits = 1 WHERE address = 'account:1'")
         post(ledger, 20)
-        await_progress(owner, "balances", lambda seen: seen.state == "halted")
-        outcome = rebuild(database, "balances", accept_difference="it was damaged")
-        assert not outcome.equal
+        await_progress(owner, "balances", lambda seen: seen.dead_letters == 1)
+        outcome = rebuild(database, "balances")
+        assert (outcome.state, outcome.difference_expected) == (
+            "differing",
+            "version 1 lacks what 1 dead letters hold",
+        )
+        assert rebuild(database, "balances", accept_difference="it was damaged").switched
         await_head(owner)
+        assert progress(owner, "balances").dead_letters == 0
     assert rebuild(database, "balances").equal
 
 
@@ -266,125 +337,183 @@ def test_a_rebuild_goes_no_further_than_the_live_version(database: Database, own
     with running(database) as ledger:
         post(ledger, 20)
     outcome = rebuild(database, "entries")
-    assert (outcome.equal, outcome.position) == (True, head)
+    assert (outcome.equal, outcome.compared_position, progress(owner, "entries").position) == (
+        True,
+        head,
+        head,
+    )
 
 
-def test_the_live_version_stands_still_while_it_is_compared_and_nothing_else_does(
+def test_nothing_stands_still_while_versions_are_compared(
     database: Database, owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(database, owner, 20)
-    compare = rebuilding._compare
     reached: list[int] = []
 
     def compare_while_money_moves(*given: Any) -> list[Comparison]:
         post(ledger, 20)
-        live = "SELECT FROM projection_versions WHERE name = 'entries' AND version = 1 FOR UPDATE NOWAIT"
-        with pytest.raises(errors.LockNotAvailable):
-            owner.execute(live)
-        reached.append(await_head(owner, "balances"))
-        assert list_entries(owner, "main", ADDRESSES[0], limit=1).rows
-        return compare(*given)
+        reached.append(await_head(owner))
+        assert list_entries(owner, "main", ADDRESSES[0], limit=1).position == reached[-1]
+        return comparison.compare(*given)
 
-    monkeypatch.setattr(rebuilding, "_compare", compare_while_money_moves)
+    monkeypatch.setattr(switching, "compare", compare_while_money_moves)
     with running(database) as ledger, projecting(database):
-        eventually(lambda: holder(owner, "entries") is not None)
         outcome = rebuild(database, "entries")
         assert outcome.equal
-        assert [outcome.position] < reached
+        assert outcome.compared_position is not None
+        assert [outcome.compared_position] < reached
         await_head(owner)
     monkeypatch.undo()
     assert rebuild(database, "entries").equal
 
 
-def test_one_rebuild_at_a_time(database: Database, owner: Connection[Any]) -> None:
+def test_who_is_overtaken_by_a_difference_sees_the_version_that_was_live(
+    database: Database, owner: Connection[Any]
+) -> None:
+    head = fill(database, owner, 20)
+    owner.execute("UPDATE entries_v1 SET change = 0")
+    assert rebuild(database, "entries").state == "differing"
+    found = list_entries(owner, "main", ADDRESSES[0], limit=1)
+    assert (found.rows[0].amount, found.position) == (0, head)
+
+
+def test_what_is_under_way_is_asked_for_once(
+    database: Database, owner: Connection[Any], service: Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(database, owner)
+    gate = Gate(monkeypatch, 0)
+    with rebuilding(database):
+        first = request_rebuild(service, "entries", "one", "first")
+        assert gate.reached.wait(60)
+        again = request_rebuild(service, "entries", "two", "second")
+        assert (again.version, again.requested_by, again.reason) == (first.version, "one", "first")
+        assert again.state == "filling"
+        told = request_rebuild(service, "entries", "two", accept_difference="as agreed")
+        assert (told.version, told.accept_difference, told.accepted_by) == (first.version, "as agreed", "two")
+        gate.open()
+        assert await_state(service, first, "switched").equal
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_a_rebuild_that_is_cancelled_leaves_nothing(
+    database: Database, owner: Connection[Any], service: Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(database, owner)
+    gate = Gate(monkeypatch, 100)
+    with rebuilding(database):
+        asked = request_rebuild(service, "entries", "tester")
+        assert gate.reached.wait(60)
+        cancel_rebuild(service, "entries", "another")
+        cancel_rebuild(service, "entries", "a third")
+        gate.open()
+        eventually(lambda: tables(owner, "entries") == ["entries_v1"])
+        ended = find_rebuild(service, "entries", asked.version)
+        assert (ended.state, ended.controlled_by, current_rebuild(service, "entries")) == (
+            "cancelled",
+            "another",
+            None,
+        )
+        # Its number is not given again.
+        assert rebuild(database, "entries").version == asked.version + 1
+    assert owner.execute("SELECT count(*) FROM rebuild_parts").fetchone() == (0,)
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_a_rebuild_that_is_paused_goes_on_from_where_it_is_though_nothing_of_it_lived_on(
+    database: Database, owner: Connection[Any], service: Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(database, owner)
+    gate = Gate(monkeypatch, 100)
+    for act in (pause_rebuild, resume_rebuild):
+        with pytest.raises(RebuildNotUnderWay):
+            act(service, "entries", "tester")
+    with rebuilding(database):
+        asked = request_rebuild(service, "entries", "tester")
+        assert gate.reached.wait(60)
+        for _ in range(2):
+            pause_rebuild(service, "entries", "tester")
+        gate.open()
+    paused = find_rebuild(service, "entries", asked.version)
+    assert (paused.state, paused.position, paused.seconds_left) == ("paused", 100, None)
+    with rebuilding(database):
+        rebuild(database, "balances")  # another is not held up
+        assert find_rebuild(service, "entries", asked.version).position == 100
+        assert replayed(database, "entries")[0] == 1
+        gate.seen.clear()
+        code, words = replayed(database, "entries", "--resume")
+        assert code == 0, words
+    assert gate.seen[0] == 100
+    assert find_rebuild(service, "entries", asked.version).equal
+
+
+def test_one_process_carries_out_a_rebuild(
+    database: Database, owner: Connection[Any], service: Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     fill(database, owner, 20)
-    refused: list[str] = []
-
-    def report(position: int, target: int, rate: float) -> None:
-        if not refused:
-            for another in (rebuild, discard):
-                with pytest.raises(RebuildRefused) as caught:
-                    another(database, "entries")
-                refused.append(str(caught.value))
+    gate = Gate(monkeypatch, 0)
+    with rebuilding(database):
+        asked = request_rebuild(service, "entries", "tester")
+        assert gate.reached.wait(60)
+        assert not hold(owner, "rebuild", PROJECTIONS["entries"].of_shape)
+        with rebuilding(database):
             assert rebuild(database, "ledgers").equal
-
-    assert rebuild(database, "entries", report=report).equal
-    assert len(refused) == 2
+        assert gate.seen == [0]
+        gate.open()
+        assert await_state(service, asked, "switched").equal
 
 
 def test_a_journal_that_cannot_be_read_is_not_rebuilt_from(
-    database: Database, owner: Connection[Any]
+    database: Database, owner: Connection[Any], service: Connection[Any]
 ) -> None:
     fill(database, owner, 20)
     bad = append(owner, "main/transactions/x", 1, "transaction.posted", b'{"class_version":99,"data":{}}')
     owner.execute("UPDATE projection_versions SET position = %s WHERE name = 'entries'", (bad,))
-    with pytest.raises(RebuildRefused, match=f"cannot be rebuilt beyond {bad - 1}: newer_version"):
-        rebuild(database, "entries")
+    failed, balances = rebuild_together(database, ["entries", "balances"])
+    assert failed.state == "failed"
+    assert failed.last_error is not None
+    assert failed.last_error.startswith(f"it cannot be rebuilt beyond {bad - 1}: newer_version")
+    assert balances.equal
+    # Asked for again it is begun anew.
+    assert request_rebuild(service, "entries", "tester").version == failed.version + 1
+    code, words = replayed(database, "entries")
+    assert (code, "has failed: it cannot be rebuilt beyond" in words) == (1, True)
 
 
-INTERRUPTED = """
-import sys, time
-from domain.journal.database import Database
-from projections import rebuild
-rebuild.BATCH_EVENTS = 50
-def report(position, target, rate):
-    print(position, flush=True)
-    if position >= 150:
-        time.sleep(600)
-rebuild.rebuild(Database(sys.argv[1], sys.argv[2]), "entries", report=report)
-"""
-
-
-def kill_midway(database: Database) -> None:
-    """Run a rebuild in a process of its own and kill it when it has come to position 150."""
-    command = [sys.executable, "-c", INTERRUPTED, database.url, database.schema]
-    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            assert [int(line) for line in iter(process.stdout.readline, "150\n")] == [0, 50, 100]
-        finally:
-            process.kill()
-
-
-def await_free(owner: Connection[Any], database: Database) -> None:
-    """Wait until the server has noticed that the killed process is gone."""
-    query = (
-        "SELECT count(*) FROM pg_locks, hashtextextended('rebuild ' || current_schema() || '/entries', 0) AS key"
-        " WHERE locktype = 'advisory' AND objid::bigint = key & 4294967295"
-    )
-    eventually(lambda: owner.execute(query).fetchone() == (0,))
-
-
-def test_what_kill_9_interrupted_is_resumed(database: Database, owner: Connection[Any]) -> None:
+@pytest.mark.usefixtures("small_batches")
+def test_parts_that_are_filled_by_several_processes_are_the_whole(
+    database: Database, owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     fill(database, owner)
-    kill_midway(database)
-    await_free(owner, database)
-    assert versions(owner, "entries") == [(1, "running"), (2, "rebuilding")]
-    assert list_entries(owner, "main", ADDRESSES[0], limit=1).rows
-    seen: list[int] = []
-    outcome = rebuild(database, "entries", report=lambda position, target, rate: seen.append(position))
-    assert seen[0] == 150
-    assert (outcome.version, outcome.equal) == (2, True)
-    assert (versions(owner, "entries"), tables(owner, "entries")) == ([(2, "running")], ["entries_v2"])
+    monkeypatch.setattr(crew, "SHORT_EVENTS", 0)
+    seen: set[str] = set()
+
+    def report(rebuilds: Any) -> None:
+        rows = owner.execute("SELECT name, number, parts FROM rebuild_parts").fetchall()
+        seen.update(f"{name} {number} of {parts}" for name, number, parts in rows)
+
+    found = rebuild_together(database, list(PROJECTIONS), report=report, workers=3)
+    assert [(one.name, one.state, one.equal) for one in found] == [
+        (name, "switched", True) for name in PROJECTIONS
+    ]
+    assert seen == {f"{name} {number} of 3" for name in PROJECTIONS for number in range(3)}
 
 
-def test_what_kill_9_interrupted_can_be_begun_anew(database: Database, owner: Connection[Any]) -> None:
-    fill(database, owner)
-    kill_midway(database)
-    await_free(owner, database)
-    owner.execute(
-        "DELETE FROM entries_v2 WHERE entry = 1"
-    )  # as a fault of an older release might have left it
-    seen: list[int] = []
-    outcome = rebuild(
-        database, "entries", restart=True, report=lambda position, target, rate: seen.append(position)
-    )
-    assert seen[0] == 0
-    assert outcome.equal
-    assert (len(versions(owner, "entries")), len(tables(owner, "entries"))) == (1, 1)
+def test_what_depends_on_the_order_of_streams_is_filled_by_one_process(
+    database: Database, owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(database, owner, 20)
+    monkeypatch.setattr(crew, "SHORT_EVENTS", 0)
+    monkeypatch.setitem(PROJECTIONS, "entries", PROJECTIONS["entries"]._replace(by_stream=False))
+    parts: set[int] = set()
+
+    def report(rebuilds: Any) -> None:
+        parts.update(count for (count,) in owner.execute("SELECT parts FROM rebuild_parts").fetchall())
+
+    assert rebuild(database, "entries", report=report, workers=3).equal
+    assert parts == {1}
 
 
-def test_a_reader_overtaken_by_a_switch_reads_the_new_version(
+def test_a_reader_overtaken_by_a_switch_and_a_drop_reads_the_new_version(
     database: Database, owner: Connection[Any]
 ) -> None:
     fill(database, owner, 20)
@@ -393,6 +522,7 @@ def test_a_reader_overtaken_by_a_switch_reads_the_new_version(
     def read(cursor: Cursor[Any], version: int) -> int:
         if not seen:
             rebuild(database, "entries")
+            drop_unread(database, "entries", "tester")
         seen.append(version)
         row = cursor.execute(f"SELECT count(*) FROM entries_v{version:d}").fetchone()
         return int(row[0]) if row else 0
@@ -401,21 +531,26 @@ def test_a_reader_overtaken_by_a_switch_reads_the_new_version(
     assert seen == [1, 2]
 
 
-def test_a_table_that_is_still_read_is_dropped_the_next_time(
-    database: Database, owner: Connection[Any]
-) -> None:
+def test_what_was_replaced_is_kept_until_it_is_dropped(database: Database, owner: Connection[Any]) -> None:
     fill(database, owner, 20)
     with database.connect("test reader") as reader, reader.transaction():
         reader.execute("SELECT count(*) FROM entries_v1")
         assert rebuild(database, "entries").switched
+        assert [unread.version for unread in unread_versions(owner, "entries")] == [1]
+        code, words = replayed(database, "entries", "--drop-retired")
+        assert (code, words) == (0, "Kept version 1 of entries (shape 2, retired): it is in use.")
         assert tables(owner, "entries") == ["entries_v1", "entries_v2"]
-        assert versions(owner, "entries") == [(1, "retired"), (2, "running")]
-    assert rebuild(database, "entries").switched
-    assert tables(owner, "entries") == ["entries_v3"]
-    assert versions(owner, "entries") == [(3, "running")]
+    code, words = replayed(database, "entries", "--drop-retired")
+    assert (code, words) == (0, "Dropped version 1 of entries (shape 2, retired).")
+    assert (versions(owner, "entries"), tables(owner, "entries")) == ([(2, "running")], ["entries_v2"])
+    code, words = replayed(database, "entries", "--drop-retired")
+    assert (code, words) == (0, "There is no version of entries but the live one.")
 
 
-def test_a_projection_is_installed_where_it_was_not(database: Database, owner: Connection[Any]) -> None:
+def test_a_projection_is_installed_where_it_was_not(
+    database: Database, owner: Connection[Any], service: Connection[Any]
+) -> None:
     assert replayed(database, "entries")[0] == 0
     projections.install(database)
-    assert versions(owner, "entries") == [(2, "running")]
+    assert versions(owner, "entries") == [(1, "retired"), (2, "running")]
+    assert current_rebuilds(service) == []

@@ -22,10 +22,9 @@ from domain.leaves import hash_of
 from domain.merkle import Accumulator, verify_consistency, verify_inclusion
 from domain.signed_notes import Signer, Verifier
 from projections import install
-from projections.batches import Claim, advance, read_batch, take_over
+from projections.batches import Claim, Contradicted, advance, read_batch, take_over
 from projections.checkpoints import keep, read_newest, read_verifiers, take_keys
 from projections.positions import progress
-from projections.projection import Inconsistent
 from projections.projector import run_projector
 from projections.proofs import prove_growth, prove_inclusion
 from projections.rebuild import rebuild
@@ -95,16 +94,16 @@ def count(connection: Connection[Any]) -> int:
 @pytest.fixture
 def sealed(database: Database) -> Database:
     """A journal of some hundred events, and its tree, not signed yet."""
-    write(database, 200)
     install(database)
+    write(database, 200)
     project_all(database, iter(lambda: 300, None))
     return database
 
 
 @pytest.mark.parametrize("sizes", [[1], [255, 1], [256], [257, 3], [5000]])
 def test_the_tree_is_that_of_the_journal_in_batches_of_any_size(database: Database, sizes: list[int]) -> None:
-    write(database, 200)
     install(database)
+    write(database, 200)
     chance = random.Random(len(sizes))
     project_all(database, iter(lambda: chance.choice(sizes), None))
     stored = leaves(database)
@@ -309,7 +308,7 @@ def test_a_tree_that_is_not_as_large_as_its_position_says_halts(
     with sealed.connect("test") as connection:
         size = len(leaves(sealed))
         batch = read_batch(connection, PROJECTION, size - 1, size)
-        with pytest.raises(Inconsistent):
+        with pytest.raises(Contradicted):
             advance(connection, Claim(PROJECTION, 1, take(connection), "running"), batch, 0.0, None)
     with projecting(sealed, SEALS):
         eventually(lambda: progress(owner, "seals").state == "halted")

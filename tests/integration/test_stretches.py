@@ -59,8 +59,8 @@ def test_every_part_ends_before_a_gap(owner: Connection[Any], head: int) -> None
         assert all(event.row[4] < head - 3 for event in stretch.events)
 
 
-def test_what_cannot_be_read_stops_only_who_reads_it(owner: Connection[Any], head: int) -> None:
-    position = append(owner, "main/transactions/x", 1, "transaction.posted", b"no event")
+def test_what_is_newer_stops_only_who_reads_it(owner: Connection[Any], head: int) -> None:
+    position = append(owner, "main/transactions/x", 1, "transaction.posted", b'{"class_version":99}')
     stretch = read_stretch(owner, ALL, 0, position)
     stopped = stretch.batch(PROJECTIONS["entries"])
     assert (stopped.upto, len(stopped.events)) == (position - 1, 19) and stopped.obstacle is not None

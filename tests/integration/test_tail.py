@@ -66,13 +66,16 @@ def test_a_gap_is_left_to_who_can_name_it(database: Database, owner: Connection[
     assert tail.batch(owner, projection, head - 10, head - 4) is not None
 
 
-def test_what_cannot_be_read_stops_only_who_reads_it(
+def test_what_cannot_be_read_is_told_of_and_what_is_newer_stops_who_reads_it(
     database: Database, owner: Connection[Any], head: int
 ) -> None:
     append(owner, "main/transactions/x", 1, "transaction.posted", b"no event")
     append(owner, "main/transactions/y", 1, "transaction.unheard_of", b"no event")
+    append(owner, "main/transactions/z", 1, "transaction.posted", b'{"class_version":99,"data":{}}')
     tail = Tail()
-    stopped = tail.batch(owner, PROJECTIONS["entries"], 0, head + 2)
-    assert stopped is not None and stopped.upto == head and stopped.obstacle is not None
-    passing = tail.batch(owner, PROJECTIONS["balances"], 0, head + 2)
-    assert passing is not None and passing.upto == head + 2 and passing.obstacle is None
+    stopped = tail.batch(owner, PROJECTIONS["entries"], 0, head + 3)
+    assert stopped is not None and stopped.upto == head + 2 and stopped.obstacle is not None
+    assert [position for position, _ in stopped.unreadable] == [head + 1]
+    passing = tail.batch(owner, PROJECTIONS["balances"], 0, head + 3)
+    assert passing is not None and passing.upto == head + 3
+    assert (passing.obstacle, passing.unreadable) == (None, ())

@@ -1,9 +1,7 @@
 """The list of transactions: equal to a fold of the journal however it was advanced, and read by indexes alone."""
 
 import random
-from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
-from itertools import count
+from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -12,158 +10,20 @@ import pytest
 from psycopg import Connection, Cursor
 from psycopg.sql import SQL, Identifier
 
-from domain.accounts import OpenAccount
-from domain.commands import Command, Outcome
 from domain.entries import Entry
-from domain.errors import LedgerError
-from domain.events import Context
-from domain.holds import ExpireHold, SettleHold, VoidHold
 from domain.journal.database import Database
 from domain.journal.migrations import migrate
-from domain.ledger import Ledger
-from domain.ledgers import OpenLedger
-from domain.operations import Operation, operation_id
-from domain.postings import AcceptTransaction, CompleteTransaction, PostTransaction
-from domain.reversals import ReverseTransaction
-from domain.times import Instant, instant
-from domain.transactions import Acceptance, Description, Transaction
+from domain.transactions import Transaction
 from projections import install
 from projections.batches import Claim, advance, read_batch, take_over
 from projections.projection import Inconsistent
 from projections.rebuild import rebuild
 from projections.transaction_list import Filters, list_transactions
 from projections.transactions import PROJECTION
-from tests.ledgers import folded, history, opening
+from tests.author import ADDRESSES, BOOKS, Author, Clock
+from tests.ledgers import folded, history
 
 pytestmark = pytest.mark.integration
-
-ADDRESSES = [*(f"users:{number}:wallet" for number in range(6)), "users", "users_x", "bank"]
-BOOKS = ("main", "other")
-BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-class Clock:
-    """A clock that the test moves."""
-
-    def __init__(self) -> None:
-        self.seconds = 0
-
-    def __call__(self) -> Instant:
-        return self.at(self.seconds)
-
-    def at(self, seconds: int) -> Instant:
-        """An instant that the clock comes to, or has come to."""
-        return instant(BEGINNING + timedelta(seconds=seconds))
-
-
-class Author:
-    """Writes a journal with everything that can become of transactions, at random."""
-
-    def __init__(self, database: Database, seed: int) -> None:
-        self.chance = random.Random(seed)
-        self.clock = Clock()
-        self.ledger = Ledger(database, self.clock)
-        self.numbers = count()
-        self.made: list[tuple[str, str]] = []
-        self.accepted: list[Acceptance] = []
-
-    def write(self, rounds: int = 12, commands: int = 40) -> None:
-        """Write so many commits, each of so many commands, which may be about each other."""
-        self.ledger.start()
-        try:
-            for book in BOOKS:
-                self.ledger.perform(OpenLedger(self.context(), book, {}))
-                for address in ADDRESSES:
-                    minimum = -2000 if address == "users" else None
-                    self.ledger.perform(OpenAccount(self.context(), book, address, opening(minimum)))
-            for _ in range(rounds):
-                self.clock.seconds += self.chance.randint(1, 5000)
-                self.execute([self.command() for _ in range(commands)])
-            self.execute([CompleteTransaction(acceptance) for acceptance in self.accepted[::2]])
-        finally:
-            self.ledger.close()
-
-    def execute(self, commands: Sequence[Command]) -> None:
-        for result in self.ledger.execute(*commands).result():
-            if isinstance(result, Outcome):
-                if isinstance(result.state, Acceptance):
-                    self.accepted.append(result.state)
-            else:
-                assert isinstance(result, LedgerError), result
-
-    def context(self) -> Context:
-        return Context(
-            self.chance.choice(("shop", "bank")), f"conversation-{self.chance.randrange(40)}", None
-        )
-
-    def command(self) -> Command:
-        """A command, at times about what a command before it in the same commit makes."""
-        choice = self.chance.random()
-        if choice < 0.5 or not self.made:
-            return self.transaction()
-        book, named = self.chance.choice(self.made[-60:])
-        if choice < 0.6:
-            return ExpireHold(self.context(), book, named)
-        if choice < 0.7 and self.accepted:
-            return CompleteTransaction(self.chance.choice(self.accepted))
-        common = (self.context(), book, self.operation(book), self.description(), named)
-        amount = self.chance.choice((None, None, 1, 7, 400))
-        if choice < 0.8:
-            self.made.append((book, common[2].id))
-            return SettleHold(*common, amount)
-        if choice < 0.88:
-            return VoidHold(*common)
-        return ReverseTransaction(*common, amount, self.chance.choice((None, None, self.elsewhen())))
-
-    def transaction(self) -> Command:
-        book = self.chance.choice(("main", "main", "other"))
-        amount = self.chance.randint(2, 900)
-        debited, credited, third = self.chance.sample(ADDRESSES, 3)
-        sides = [(debited, "debit", amount), (credited, "credit", amount)]
-        if self.chance.random() < 0.2:
-            sides = [(debited, "debit", amount), (credited, "credit", 1), (third, "credit", amount - 1)]
-        if self.chance.random() < 0.2:
-            sides += [(debited, "credit", 5), (debited, "debit", 5)]
-        pending = self.chance.random() < 0.5
-        expires_at = (
-            self.clock.at(self.clock.seconds + self.chance.randint(1, 4000))
-            if pending and self.chance.random() < 0.5
-            else None
-        )
-        operation = self.operation(book)
-        self.made.append((book, operation.id))
-        make = AcceptTransaction if self.chance.random() < 0.2 else PostTransaction
-        return make(
-            self.context(),
-            book,
-            operation,
-            self.description(),
-            tuple(
-                Entry.model_validate(dict(zip(("account", "direction", "amount"), side, strict=True)))
-                for side in sides
-            ),
-            self.elsewhen() if self.chance.random() < 0.4 else None,
-            pending,
-            expires_at,
-        )
-
-    def operation(self, book: str) -> Operation:
-        key = f"key-{next(self.numbers)}"
-        return Operation(key, operation_id(book, key), "f")
-
-    def description(self) -> Description:
-        metadata = {
-            key: self.chance.choice(("", "a", "\\N\t", "é"))
-            for key in ("one", "two")
-            if self.chance.random() < 0.4
-        }
-        reference = self.chance.choice(("", "", "order-1", "order-2", "tab\t\\N\nline"))
-        return Description(
-            reference=reference, description=self.chance.choice(("", "wörds\n")), metadata=metadata
-        )
-
-    def elsewhen(self) -> Instant:
-        return self.clock.at(self.chance.randrange(90_000))
 
 
 def expected(database: Database, book: str = "main") -> list[Transaction]:

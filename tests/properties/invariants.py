@@ -7,6 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from msgspec import to_builtins
+
 from domain.accounts import Account
 from domain.addresses import ledger_of
 from domain.events import Recorded, State
@@ -96,7 +98,7 @@ class Audit:
         assert (position, version) == (self.position, self.versions[stream]), "a gap"
         assert envelope.recorded_at >= self.recorded_at
         self.recorded_at = envelope.recorded_at
-        topic, data = event.TOPIC, event.model_dump()
+        topic, data = event.TOPIC, to_builtins(event)
         if topic.startswith("account."):
             self._account(stream, topic, data)
         elif topic.startswith("transaction."):
@@ -146,7 +148,7 @@ class Audit:
         if topic == "transaction.settlement_posted":
             held = self.made[f"{ledger}/transactions/{data['settles']}"]
             assert held.event.TOPIC == "transaction.held"
-            assert _sums(data["entries"]) <= _sums(held.event.model_dump()["entries"])
+            assert _sums(data["entries"]) <= _sums(to_builtins(held.event)["entries"])
         if topic == "transaction.reversal_posted":
             self._reversal(f"{ledger}/transactions/{data['reverses']}", data)
 
@@ -154,13 +156,13 @@ class Audit:
         original = self.made[original_stream].event
         assert original.TOPIC in POSTED - {"transaction.reversal_posted"}
         self.reversed[original_stream] += _sums(data["entries"])
-        assert self.reversed[original_stream] <= _mirror(_sums(original.model_dump()["entries"]))
+        assert self.reversed[original_stream] <= _mirror(_sums(to_builtins(original)["entries"]))
 
     def _ending(self, recorded: Recorded) -> None:
         held = self.made[recorded.stream].event
         assert held.TOPIC == "transaction.held" and recorded.stream not in self.ended, "ended twice"
         self.ended.add(recorded.stream)
-        expires_at = held.model_dump()["expires_at"]
+        expires_at = to_builtins(held)["expires_at"]
         if recorded.event.TOPIC == "transaction.hold_expired":
             assert expires_at <= self.recorded_at
         else:

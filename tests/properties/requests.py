@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from msgspec import convert
+
 from domain.accounts import AccountOpened, ChangeAccount, ChangeStatus, OpenAccount
 from domain.commands import Command, Outcome
 from domain.deciding import Result
@@ -133,7 +135,7 @@ def at(time: int) -> Instant:
 
 def entries_of(legs: Sequence[Leg]) -> tuple[Entry, ...]:
     return tuple(
-        Entry.model_validate({"account": address, "direction": direction, "amount": amount})
+        convert({"account": address, "direction": direction, "amount": amount}, Entry)
         for address, direction, amount in legs
     )
 
@@ -164,14 +166,15 @@ def command_of(request: Request, context: Context, acceptances: Acceptances) -> 
         case OpenBook():
             return OpenLedger(context, request.book, request.notes)
         case Open():
-            opening = AccountOpened.model_validate(
+            opening = convert(
                 {
                     "asset": request.asset,
                     "normal_side": request.side,
                     "min_balance": request.floor,
                     "max_balance": request.ceiling,
                     "metadata": request.notes,
-                }
+                },
+                AccountOpened,
             )
             return OpenAccount(context, request.book, request.address, opening)
         case Change():

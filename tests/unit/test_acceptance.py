@@ -1,6 +1,7 @@
 """Requests that are accepted now and carried out later (the contract, Operations)."""
 
 import pytest
+from msgspec.structs import replace
 
 from domain.addresses import account_stream
 from domain.commands import envelope_of
@@ -78,7 +79,7 @@ class TestAccepting:
             pending=request_.pending,
             expires_at=request_.expires_at,
             effective_at=request_.effective_at,
-            **request_.description.model_dump(),
+            **request_.description._asdict(),
         )
         answer.then((STREAM, event))
         assert history.account("alice").version == 1
@@ -137,7 +138,7 @@ class TestCompleting:
     def test_it_is_done_in_the_name_of_who_asked(self) -> None:
         history, completion = accepting(POSTING)
         asked, done = envelope_of(accepted(POSTING), NOW), envelope_of(completion, LATER)
-        assert done == asked.model_copy(update={"recorded_at": LATER})
+        assert done == replace(asked, recorded_at=LATER)
         transaction = history.when(completion, now=LATER).state
         assert (transaction.actor, transaction.correlation_id) == (CONTEXT.actor, CONTEXT.correlation_id)
         assert transaction.idempotency_key == "key-1"

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from itertools import combinations
 
 import pytest
+from msgspec.structs import asdict
 
 from domain.accounts import EntriesHeld, EntriesPosted, EntriesReleased, EntriesSettled
 from domain.addresses import account_stream, transaction_stream
@@ -112,7 +113,11 @@ class TestHolding:
             (
                 HOLD_STREAM,
                 TransactionHeld(
-                    fingerprint="fingerprint-1", entries=HUNDRED, effective_at=NOW, expires_at=EXPIRY
+                    fingerprint="fingerprint-1",
+                    entries=HUNDRED,
+                    effective_at=NOW,
+                    expires_at=EXPIRY,
+                    **Description()._asdict(),
                 ),
             ),
         )
@@ -317,7 +322,7 @@ class TestSettling:
 
         def entry(entry: Entry, balance: int, debits: int) -> PostedEntry:
             return PostedEntry(
-                **entry.model_dump(),
+                **asdict(entry),
                 asset="USD/2",
                 normal_side="credit",
                 balance_after=balance,

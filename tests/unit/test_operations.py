@@ -1,6 +1,7 @@
 """Idempotency: derived ids and fingerprints."""
 
 import json
+from hashlib import sha256
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -8,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from domain.money import MAX_AMOUNT
 from domain.operations import fingerprint, is_key, operation_id
 
-TEXT = st.text(max_size=8)
+TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | TEXT,
+    st.none() | st.booleans() | st.integers(-MAX_AMOUNT, MAX_AMOUNT) | TEXT,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
     max_leaves=12,
 )
@@ -88,7 +90,6 @@ def test_order_of_members_white_space_and_escapes_do_not_count(one: str, same: s
         ('{"a": 0}', '{"a": null}'),
         ('{"a": "ü"}', '{"a": "u\u0308"}'),  # not normalised: other bytes are another text
         ('{"a": 9007199254740991}', '{"a": 9007199254740992}'),
-        (r'{"a": "\ud800"}', r'{"a": "\udc00"}'),
         ('{"a": "b\\",\\"c\\":\\"d"}', '{"a": "b", "c": "d"}'),
     ],
 )
@@ -105,6 +106,13 @@ def test_it_is_the_same_for_ever() -> None:
     """What was recorded by an older release is compared with what a newer one computes."""
     known = "7eed1162339d6dafd4762cc2981706e9a26f02535450c43dc00c4ff41d835700"
     assert fingerprint("POST", "/v1/ledgers/main/transactions", {"b": [1, None], "a": "ü"}) == known
+
+
+@settings(deadline=None)
+@given(JSON)
+def test_the_canonical_body_is_that_of_the_standard_library(body: Any) -> None:
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert fingerprint("POST", "/a", body) == sha256(f"POST /a\n{canonical}".encode()).hexdigest()
 
 
 @settings(deadline=None)

@@ -7,10 +7,10 @@ import pytest
 from domain import accounts, ledgers, transactions
 from domain.aggregates import EVENT_TYPES
 from domain.transactions import TransactionAccepted
+from projections.comparison import Comparison
 from projections.entries import Place, StatementEntry
 from projections.projection import Projection, directed, versioned
 from projections.rates import Rate
-from projections.rebuild import Comparison
 from projections.register import PROJECTIONS
 from projections.transaction_list import Span
 

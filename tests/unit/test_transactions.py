@@ -5,6 +5,7 @@ from itertools import combinations
 from uuid import NAMESPACE_URL, uuid5
 
 import pytest
+from msgspec.structs import asdict
 
 from domain.accounts import EntriesPosted
 from domain.addresses import account_stream
@@ -63,7 +64,7 @@ def posted_to(address: str, debits: int, credits: int) -> tuple[str, EntriesPost
 
 def posted_entry(entry: Entry, balance_after: int, debits_after: int) -> PostedEntry:
     return PostedEntry(
-        **entry.model_dump(),
+        **asdict(entry),
         asset="USD/2",
         normal_side="credit",
         balance_after=balance_after,
@@ -86,6 +87,7 @@ class TestPosting:
                         posted_entry(credit("bob", 1050), 1050, 0),
                     ),
                     effective_at=NOW,
+                    **Description()._asdict(),
                 ),
             ),
         )

@@ -35,33 +35,39 @@ CREATE TABLE rebuilds (
     -- why the new version is wanted though it differs, and who says so
     accept_difference text,
     accepted_by text,
+    -- who last paused, resumed or cancelled it, and why
+    controlled_by text,
+    control_reason text,
     started_at timestamptz,
     rate_events_per_second double precision NOT NULL DEFAULT 0,
+    measured_at timestamptz NOT NULL DEFAULT now(),
     last_error text,
     -- where both versions stood when they were compared, and what was found; null where there was nothing to compare with
     compared_version int,
     compared_position bigint,
     comparison jsonb,
+    -- why they can be expected to differ, if they can
+    difference_expected text,
     ended_at timestamptz,
-    ended_by text,
     PRIMARY KEY (name, version)
 ) WITH (fillfactor = 50);  -- updated about twice a second while it is under way
 
 CREATE UNIQUE INDEX rebuilds_not_ended ON rebuilds (name, shape) WHERE ended_at IS NULL;
 
--- The parts of a version that is filled by several processes at once: of the streams whose hash leaves the remainder
--- `partition`, all events up to `position`; it is done at `upto`.
-CREATE TABLE rebuild_partitions (
+-- The parts of a version that is filled by several processes at once: of the streams that belong to the part by the hash
+-- of their ids, all events up to `position` are in it; it is done at `upto`.
+CREATE TABLE rebuild_parts (
     name text NOT NULL,
     version int NOT NULL,
-    partition int NOT NULL,
-    partitions int NOT NULL CHECK (partition >= 0 AND partition < partitions),
+    number int NOT NULL,
+    parts int NOT NULL CHECK (number >= 0 AND number < parts),
     position bigint NOT NULL DEFAULT 0 CHECK (position >= 0 AND position <= upto),
     upto bigint NOT NULL,
+    -- who fills it: a process fences any other by changing this
     runner uuid,
-    PRIMARY KEY (name, version, partition),
+    PRIMARY KEY (name, version, number),
     FOREIGN KEY (name, version) REFERENCES projection_versions ON DELETE CASCADE
 ) WITH (fillfactor = 20);  -- updated with every batch: room for HOT updates
 
 GRANT SELECT, INSERT, UPDATE ON rebuilds TO :service;
-GRANT SELECT, INSERT, UPDATE, DELETE ON rebuild_partitions TO :service;
+GRANT SELECT, INSERT, UPDATE, DELETE ON rebuild_parts TO :service;

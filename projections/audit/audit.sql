@@ -1,0 +1,135 @@
+-- name: one_instant
+-- Positions, rows and events of one state of the database: whatever runs meanwhile, they belong together.
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
+
+-- name: whole_cursors
+-- All rows of every cursor are read, so plans that are quick to the first rows and slow to the last are no good.
+SET LOCAL cursor_tuple_fraction = 1;
+
+-- name: versions
+-- Those that are read. What is being rebuilt is compared with the live version before it is read itself, and until then
+-- its tables may be ahead of its position.
+SELECT name, version, position, state FROM projection_versions
+WHERE state NOT IN ('rebuilding', 'retired')
+AND (name, shape) IN (SELECT * FROM unnest(%(names)s::text[], %(shapes)s::int[]))
+ORDER BY name, version;
+
+-- name: has_dead_letters
+SELECT to_regclass('dead_letters') IS NOT NULL;
+
+-- name: held
+-- The events of streams that wait behind an open dead letter, its own among them.
+SELECT e.notification_id FROM dead_letters AS l
+JOIN events AS e ON e.originator_id = l.stream AND e.originator_version >= l.stream_version
+WHERE l.projection = %(name)s AND l.projection_version = %(version)s AND l.state = 'open';
+
+-- name: discarded
+SELECT position FROM dead_letters
+WHERE projection = %(name)s AND projection_version = %(version)s AND state = 'discarded';
+
+-- name: whole
+SELECT originator_id, originator_version, topic, state, notification_id FROM events
+WHERE notification_id <= %(upto)s AND (%(topics)s::text[] IS NULL OR topic = ANY(%(topics)s))
+ORDER BY notification_id;
+
+-- name: accounts
+-- By stream, so that one account after another can be folded, in constant memory.
+SELECT originator_id, originator_version, topic, state, notification_id FROM events
+WHERE notification_id <= %(upto)s AND originator_id LIKE '%%/accounts/%%'
+ORDER BY originator_id, originator_version;
+
+-- name: streams
+-- LATERAL forces one descent of the index for each, statistics or not; OFFSET 0 keeps the planner from that of positions,
+-- which it would otherwise go through from the beginning for every stream.
+SELECT e.* FROM unnest(%(streams)s::text[]) AS s(stream)
+CROSS JOIN LATERAL (
+    SELECT originator_id, originator_version, topic, state, notification_id FROM events
+    WHERE originator_id = s.stream AND originator_version > 0
+    ORDER BY originator_version OFFSET 0
+) AS e
+WHERE e.notification_id <= %(upto)s
+ORDER BY e.originator_id, e.originator_version;
+
+-- name: made
+-- Each event that made a transaction, in the order of positions, once for every later event of its stream or once if
+-- there is none. Rows come in the order of the projection's key so, and none has to be kept until it is changed.
+SELECT e.originator_id, e.originator_version, e.topic, e.state, e.notification_id,
+    later.originator_version, later.topic, later.state, later.notification_id
+FROM events AS e
+LEFT JOIN LATERAL (
+    SELECT originator_version, topic, state, notification_id FROM events
+    WHERE originator_id = e.originator_id AND originator_version > e.originator_version
+    AND notification_id <= %(upto)s
+    ORDER BY originator_version
+) AS later ON true
+WHERE e.notification_id <= %(upto)s AND e.topic = ANY(%(topics)s)
+ORDER BY e.notification_id, later.originator_version;
+
+-- name: ledgers
+SELECT name, metadata, assets, opened_at, version, position FROM ledgers_v:version AS t
+WHERE :sampled
+ORDER BY name;
+
+-- name: balances
+-- In the order of streams, which is another than that of the key: `a-b/accounts` comes before `a/accounts`.
+SELECT ledger || '/accounts/' || address AS stream, asset, normal_side, status, min_balance, max_balance, metadata,
+    posted_debits, posted_credits, pending_debits, pending_credits, opened_at, opening, version, position
+FROM balances_v:version AS t
+WHERE :sampled
+ORDER BY ledger || '/accounts/' || address COLLATE "C";
+
+-- name: entries
+SELECT position, entry, ledger, account, recorded_at, transaction_id::text, kind, asset, direction, change,
+    balance_after, debits_after, effective_at, reference
+FROM entries_v:version AS t
+WHERE :sampled
+ORDER BY position, entry, ledger, account;
+
+-- name: turnovers
+-- The end of a span as text: that of the last day there is lies in the year 10000, for which Python has no datetime.
+SELECT ledger, account, clock, span, to_char(until AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS until,
+    asset, debits, credits
+FROM turnovers_v:version AS t
+WHERE :sampled
+ORDER BY ledger, account, clock, span,
+    to_char(until AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') COLLATE "C", asset;
+
+-- name: transactions
+-- Metadata that are no JSON any more show as null.
+SELECT made_position, ledger, id::text, kind, status, entries, reference, description,
+    CASE WHEN metadata = '{}' THEN '{}' ELSE decoded(convert_to(metadata, 'UTF8')) END AS metadata,
+    effective_at, recorded_at, expires_at, idempotency_key, correlation_id, actor, settles::text, voids::text,
+    reverses::text, settled_by::text, voided_by::text, reversed_by::text[], rejection_code, rejection_detail,
+    made_version, reversed_amount, version, position
+FROM transactions_v:version AS t
+WHERE :sampled
+ORDER BY made_position, ledger;
+
+-- name: transaction_accounts
+SELECT made_position, ledger, account FROM transaction_accounts_v:version AS t
+WHERE :sampled
+ORDER BY made_position, ledger, account;
+
+-- name: transaction_metadata
+SELECT made_position, ledger, key, value FROM transaction_metadata_v:version AS t
+WHERE :sampled
+ORDER BY made_position, ledger, key, value;
+
+-- name: due
+SELECT ledger, id::text, due_at, position FROM due_v:version AS t
+WHERE :sampled
+ORDER BY ledger, id;
+
+-- name: streams_at
+-- With the length of each: versions have no gaps.
+SELECT s.stream, (SELECT max(originator_version) FROM events WHERE originator_id = s.stream)
+FROM (SELECT DISTINCT originator_id FROM events WHERE notification_id = ANY(%(positions)s)) AS s(stream);
+
+-- name: head
+SELECT position FROM head;
+
+-- name: snapshots
+-- The newest of each account: the one that is loaded.
+SELECT DISTINCT ON (originator_id) originator_id, originator_version, state FROM snapshots
+WHERE topic = 'account.snapshot.1' AND (%(streams)s::text[] IS NULL OR originator_id = ANY(%(streams)s))
+ORDER BY originator_id, originator_version DESC;

@@ -1,0 +1,301 @@
+"""Comparing the tables of a projection, row by row, with what the journal says that they must hold."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any, Literal, NamedTuple
+from uuid import UUID
+
+from psycopg import Connection
+from psycopg.rows import tuple_row
+
+from domain.journal.queries import load
+from projections.audit import accounts, entries, transactions
+from projections.audit.stored import Journal, Row, Sample, Unfoldable, rows_of
+
+Nature = Literal["missing", "extra", "unequal"]
+
+MAX_SHOWN = 10
+"""How many differences of a table are kept to be shown; all are counted."""
+
+_TYPES = {"made_position": "bigint", "id": "uuid"}
+
+_SQL = load("projections.audit", "audit.sql")
+
+
+class Table(NamedTuple):
+    """A table of a projection: the rows that it must hold, in the order of its first `key` columns.
+
+    `sampled_by` are the columns by which the rows of a sample are found, and `sampled` what they are compared with:
+    ledgers, accounts or transactions of the sample, or the expected rows themselves.
+    """
+
+    projection: str
+    key: tuple[str, ...]
+    expected: Callable[[Journal], Iterator[Row]]
+    sampled_by: tuple[str, ...]
+    sampled: Literal["ledgers", "accounts", "transactions", "rows"]
+
+
+TABLES: Mapping[str, Table] = {
+    "ledgers": Table("ledgers", ("name",), accounts.ledgers, ("name",), "ledgers"),
+    "balances": Table("balances", ("stream",), accounts.balances, ("ledger", "address"), "accounts"),
+    "entries": Table(
+        "entries",
+        ("position", "entry", "ledger", "account"),
+        entries.entries,
+        ("ledger", "account"),
+        "accounts",
+    ),
+    "turnovers": Table(
+        "entries",
+        ("ledger", "account", "clock", "span", "until", "asset"),
+        entries.turnovers,
+        ("ledger", "account"),
+        "accounts",
+    ),
+    "transactions": Table(
+        "transactions",
+        ("made_position", "ledger"),
+        transactions.transactions,
+        ("made_position", "ledger"),
+        "rows",
+    ),
+    "transaction_accounts": Table(
+        "transactions",
+        ("made_position", "ledger", "account"),
+        transactions.transaction_accounts,
+        ("made_position", "ledger", "account"),
+        "rows",
+    ),
+    "transaction_metadata": Table(
+        "transactions",
+        ("made_position", "ledger", "key", "value"),
+        transactions.transaction_metadata,
+        ("made_position", "ledger", "key", "value"),
+        "rows",
+    ),
+    "due": Table("due", ("ledger", "id"), transactions.due, ("ledger", "id"), "transactions"),
+}
+"""All tables of all projections, without the number of their version."""
+
+
+SHAPES: Mapping[str, int] = {"ledgers": 1, "balances": 1, "entries": 2, "transactions": 1, "due": 1}
+"""The shape of the tables of each projection that is known here; those of another release may have others."""
+
+
+class Version(NamedTuple):
+    """A version of a projection that is read: where it stands, and in which state."""
+
+    name: str
+    version: int
+    position: int
+    state: str
+
+
+class Difference(NamedTuple):
+    """A row that is missing, that is there and must not be, or whose columns are unequal: (expected, actual) each."""
+
+    table: str
+    nature: Nature
+    key: Mapping[str, Any]
+    columns: Mapping[str, tuple[Any, Any]]
+
+    def __str__(self) -> str:
+        key = ", ".join(f"{name} {value}" for name, value in self.key.items())
+        unequal = "".join(
+            f"; {name} is {actual}, must be {expected}" for name, (expected, actual) in self.columns.items()
+        )
+        return f"{self.table}: {self.nature} row: {key}{unequal}"
+
+
+class Comparison(NamedTuple):
+    """A table compared at a position: how many rows it must hold, how many differ, and the first of those."""
+
+    table: str
+    position: int
+    rows: int
+    differing: int
+    differences: Sequence[Difference]
+
+    @property
+    def equal(self) -> bool:
+        """Whether the table holds exactly what it must."""
+        return not self.differing
+
+
+@contextmanager
+def one_instant(connection: Connection[Any]) -> Iterator[None]:
+    """One state of the database to read in, for as long as this lasts; the connection must not be in a transaction."""
+    with connection.transaction():
+        connection.execute(_SQL["one_instant"])
+        connection.execute(_SQL["whole_cursors"])
+        yield
+
+
+def versions(connection: Connection[Any], name: str | None = None) -> list[Version]:
+    """Return the versions of a projection that are read, of all if none is named, if their shape is one of `SHAPES`."""
+    shapes = {known: shape for known, shape in SHAPES.items() if name in (None, known)}
+    wanted = {"names": list(shapes), "shapes": list(shapes.values())}
+    cursor = connection.cursor(row_factory=tuple_row)
+    return [Version(*row) for row in cursor.execute(_SQL["versions"], wanted)]
+
+
+def compare(
+    connection: Connection[Any], version: Version, *, sample: Sample | None = None
+) -> list[Comparison]:
+    """Compare every table of a version with the journal up to where the version stands.
+
+    What waits behind dead letters, and what an operator has discarded, must not be in the tables. To be called within
+    `one_instant`, in which the version was found. Raises `Unfoldable`.
+    """
+    held, discarded = _left_out(connection, version)
+    journal = Journal(connection, version.position, held, discarded, sample)
+    return [
+        _compare(journal, name, table, version)
+        for name, table in TABLES.items()
+        if table.projection == version.name
+    ]
+
+
+def differences(connection: Connection[Any], name: str | None = None) -> list[Difference]:
+    """Compare the whole of a projection, of all if none is named, in all its versions; return the first differences.
+
+    The connection must not be in a transaction. An empty list is: equal in every row and column. Raises `Unfoldable`.
+    """
+    with one_instant(connection):
+        return [
+            difference
+            for version in versions(connection, name)
+            for comparison in compare(connection, version)
+            for difference in comparison.differences
+        ]
+
+
+def expected_rows(connection: Connection[Any], table: str, upto: int) -> Iterator[Mapping[str, Any]]:
+    """Return the rows that a table must hold at a position, in the order of its key, each with its columns by name.
+
+    To be called within `one_instant`. Raises `KeyError` for a table that is none of `TABLES`, and `Unfoldable`.
+    """
+    (version, *_) = versions(connection, TABLES[table].projection)
+    columns = _columns(connection, _query(table, version.version, "false"), {})
+    for row in _foldable(TABLES[table].expected(Journal(connection, upto))):
+        yield dict(zip(columns, row, strict=True))
+
+
+def _left_out(connection: Connection[Any], version: Version) -> tuple[set[int], set[int]]:
+    """Return the positions of events that are held behind dead letters, and of those that were discarded."""
+    cursor = connection.cursor(row_factory=tuple_row)
+    if cursor.execute(_SQL["has_dead_letters"]).fetchone() != (True,):
+        return set(), set()
+    wanted = version._asdict()
+    held, discarded = (
+        {position for (position,) in cursor.execute(_SQL[query], wanted)} for query in ("held", "discarded")
+    )
+    return held, discarded
+
+
+def _compare(journal: Journal, name: str, table: Table, version: Version) -> Comparison:
+    expected = _foldable(table.expected(journal))
+    condition, values = "true", dict[str, Any]()
+    if journal.sample is not None:
+        rows = list(expected)
+        condition, values = _sampled(table, journal.sample, rows)
+        expected = iter(rows)
+    query = _query(name, version.version, condition)
+    counted = _Counted(expected)
+    actual = rows_of(journal.connection, query, values)
+    merge = _Merge(
+        f"{name}_v{version.version:d}", _columns(journal.connection, query, values), len(table.key)
+    )
+    found = merge.differences(counted, actual)
+    shown = list(islice(found, MAX_SHOWN))
+    more = sum(1 for _ in found)
+    return Comparison(merge.table, version.position, counted.rows, len(shown) + more, shown)
+
+
+def _query(table: str, version: int, condition: str) -> str:
+    return _SQL[table].replace(":version", f"{version:d}").replace(":sampled", condition)
+
+
+def _columns(connection: Connection[Any], query: str, values: Mapping[str, Any]) -> list[str]:
+    cursor = connection.execute(f"SELECT * FROM ({query}) AS t LIMIT 0".encode(), values)
+    return [column.name for column in cursor.description or ()]
+
+
+def _sampled(table: Table, sample: Sample, rows: Sequence[Row]) -> tuple[str, dict[str, Any]]:
+    """Return the condition that a row of the table belongs to a sample, and its values."""
+    if table.sampled == "rows":
+        keys: list[Row] = [row[: len(table.key)] for row in rows]
+    elif table.sampled == "ledgers":
+        keys = [(ledger,) for ledger in sample.ledgers]
+    else:
+        keys = [tuple(stream.split(f"/{table.sampled}/", 1)) for stream in getattr(sample, table.sampled)]
+        # Streams of transactions are named by ids; one that another program named otherwise is in no table.
+        keys = [key for key in keys if table.sampled == "accounts" or _is_id(key[1])]
+    columns = zip(*keys, strict=True) if keys else [() for _ in table.sampled_by]
+    arrays = ", ".join(f"%({name})s::{_TYPES.get(name, 'text')}[]" for name in table.sampled_by)
+    condition = f"({', '.join(table.sampled_by)}) IN (SELECT * FROM unnest({arrays}))"
+    return condition, dict(zip(table.sampled_by, map(list, columns), strict=True))
+
+
+def _is_id(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False
+
+
+def _foldable(rows: Iterator[Row]) -> Iterator[Row]:
+    """Return the rows; raise `Unfoldable` for a journal that lacks what every release has written."""
+    last: Row | None = None
+    try:
+        for last in rows:
+            yield last
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise Unfoldable(0, f"cannot be folded: {error!r}, after the row {last}") from error
+
+
+class _Counted:
+    """Rows, counted as they pass."""
+
+    def __init__(self, rows: Iterator[Row]) -> None:
+        self._rows = rows
+        self.rows = 0
+
+    def __iter__(self) -> Iterator[Row]:
+        for row in self._rows:
+            self.rows += 1
+            yield row
+
+
+class _Merge(NamedTuple):
+    """A table: its name, the names of its columns, and how many of them, the first, are what rows are sorted by."""
+
+    table: str
+    columns: Sequence[str]
+    key: int
+
+    def differences(self, expected: Iterable[Row], actual: Iterable[Row]) -> Iterator[Difference]:
+        """Return what differs between two lists of rows, both sorted by key, holding one row of each."""
+        key, expected, actual = self.key, iter(expected), iter(actual)
+        wanted, found = next(expected, None), next(actual, None)
+        while wanted is not None or found is not None:
+            if wanted == found:
+                wanted, found = next(expected, None), next(actual, None)
+            elif found is None or (wanted is not None and wanted[:key] < found[:key]):
+                assert wanted is not None
+                yield self._difference("missing", wanted, wanted)
+                wanted = next(expected, None)
+            elif wanted is None or found[:key] < wanted[:key]:
+                yield self._difference("extra", found, found)
+                found = next(actual, None)
+            else:
+                yield self._difference("unequal", wanted, found)
+                wanted, found = next(expected, None), next(actual, None)
+
+    def _difference(self, nature: Nature, expected: Row, actual: Row) -> Difference:
+        pairs = zip(self.columns, expected, actual, strict=True)
+        columns = {name: (wanted, found) for name, wanted, found in pairs if wanted != found}
+        key = dict(zip(self.columns, expected[: self.key], strict=False))
+        return Difference(self.table, nature, key, columns)

@@ -1,0 +1,177 @@
+"""The rules of the journal as a whole: no gaps, nothing out of place, debits = credits in each asset."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from psycopg import Connection
+
+from projections.audit.account_rules import MOVING, AccountFold
+from projections.audit.stored import BEYOND, Journal, Sample, Stored, Unfoldable
+from projections.audit.transaction_rules import Command, History, TransactionRules
+from projections.audit.violation import Violation, violation
+
+
+class Rules:
+    """Reads a journal from its beginning and judges every event. Keeps its accounts, so memory grows with those."""
+
+    def __init__(self, history: History) -> None:
+        self._accounts: dict[str, AccountFold] = {}
+        self._ledgers: dict[str, int] = {}
+        self._scales: dict[tuple[str, str], int] = {}
+        self._transactions = TransactionRules(self._accounts, history)
+        self._command = Command()
+        self._position = 0
+        self._recorded_at = ""
+
+    def read(self, event: Stored) -> Iterator[Violation]:
+        """Take in the next event; return the rules that it breaks."""
+        if event.position != self._position + 1:
+            yield violation("position_gap", event, f"position {event.position} follows {self._position}")
+        recorded_at = event.envelope["recorded_at"]
+        if recorded_at < self._recorded_at:
+            yield violation("time_reversed", event, f"{recorded_at} follows {self._recorded_at}")
+        self._position, self._recorded_at = event.position, recorded_at
+        if event.topic in MOVING:
+            self._command.moves.append(event)
+            yield from self._of_account(event)
+        elif event.topic.startswith("transaction."):
+            yield from self._of_transaction(event)
+        else:
+            yield from self._ended()
+            yield from (
+                self._of_account(event) if event.topic.startswith("account.") else self._of_ledger(event)
+            )
+
+    def close(self) -> Iterator[Violation]:
+        """Return the rules that the journal breaks as it stands after its last event."""
+        yield from self._ended()
+        sums: defaultdict[tuple[str, str, str], int] = defaultdict(int)
+        for stream, account in self._accounts.items():
+            ledger = stream.partition("/")[0]
+            sums[ledger, account.asset, "posted"] += account.posted_debits - account.posted_credits
+            sums[ledger, account.asset, "pending"] += account.pending_debits - account.pending_credits
+        for (ledger, asset, what), difference in sums.items():
+            if difference:
+                words = f"{what} debits − credits in {asset} come to {difference}"
+                yield Violation("totals_unbalanced", self._position, f"{ledger}/ledger", words)
+
+    def _of_account(self, event: Stored) -> Iterator[Violation]:
+        account = self._accounts.get(event.stream)
+        if account is not None:
+            yield from account.read(event)
+        elif event.topic == "account.opened":
+            if event.version != 1:
+                yield violation("version_gap", event, f"opened by version {event.version}")
+            code, _, scale = event.data["asset"].partition("/")
+            if self._scales.get((event.ledger, code)) != int(scale):
+                yield violation(
+                    "asset_conflict", event, f"{event.data['asset']} is not what the ledger registered"
+                )
+            self._accounts[event.stream] = AccountFold(event)
+        else:
+            yield violation("event_misplaced", event, f"{event.topic} before the account was opened")
+
+    def _of_ledger(self, event: Stored) -> Iterator[Violation]:
+        version = self._ledgers.get(event.stream, 0)
+        if event.version != version + 1:
+            yield violation("version_gap", event, f"version {event.version} follows {version}")
+        if (event.topic == "ledger.opened") != (version == 0):
+            yield violation("event_misplaced", event, f"{event.topic} after {version} events")
+        self._ledgers[event.stream] = event.version
+        if event.topic == "ledger.asset_registered":
+            asset = event.ledger, event.data["code"]
+            if asset in self._scales:
+                yield violation("asset_conflict", event, f"{event.data['code']} was registered before")
+            self._scales[asset] = event.data["scale"]
+
+    def _of_transaction(self, event: Stored) -> Iterator[Violation]:
+        yield from self._transactions.judge(event, self._command)
+        if event.topic in ("transaction.hold_settled", "transaction.hold_voided", "transaction.reversed"):
+            if self._command.change is not None:
+                yield violation("entries_unmatched", event, "follows another that belongs to no transaction")
+            self._command.change = event
+        else:
+            if self._command.change is not None and not _has_change(event):
+                yield violation(
+                    "entries_unmatched", event, f"{self._command.change.topic} belongs to nothing"
+                )
+            self._command = Command()
+
+    def _ended(self) -> Iterator[Violation]:
+        """Judge that no command is left half done where another begins."""
+        command = self._command
+        if command.moves or command.change:
+            first = command.moves[0] if command.moves else command.change
+            assert first is not None
+            yield violation("entries_unmatched", first, f"{first.topic} belongs to no transaction")
+            self._command = Command()
+
+
+def violations(connection: Connection[Any], sample: Sample | None = None) -> Iterator[Violation]:
+    """Return the rules that the journal breaks; with a sample, those that its accounts break, each by itself.
+
+    To be called within `one_instant`. At an event that cannot be understood it ends, with `event_unreadable`.
+    """
+    journal = Journal(connection, BEYOND, sample=sample)
+    if sample is None:
+        return broken(journal.of_topics(), _History(journal))
+    return _broken_by_accounts(journal)
+
+
+def broken(events: Iterable[Stored], history: History) -> Iterator[Violation]:
+    """Return the rules that a journal breaks, given from its first event on."""
+    rules = Rules(history)
+    try:
+        for event in events:
+            yield from _understood(event, rules.read)
+        yield from rules.close()
+    except Unfoldable as error:
+        yield Violation("event_unreadable", error.position, "", f"{error}; nothing after it was judged")
+
+
+def _broken_by_accounts(journal: Journal) -> Iterator[Violation]:
+    try:
+        for _, events in journal.accounts():
+            yield from _of_one_account(events)
+    except Unfoldable as error:
+        yield Violation("event_unreadable", error.position, "", str(error))
+
+
+def _understood(event: Stored, read: Callable[[Stored], Iterator[Violation]]) -> Iterator[Violation]:
+    try:
+        yield from read(event)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Unfoldable(event.position, f"is not one that any release wrote: {error!r}") from error
+
+
+class _History:
+    """Looks streams up in the database; a command asks for the same one several times in a row."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._stream = ""
+        self._events: Sequence[Stored] = ()
+
+    def __call__(self, stream: str) -> Sequence[Stored]:
+        if stream != self._stream:
+            self._stream, self._events = stream, self._journal.of_stream(stream)
+        return self._events
+
+
+def _of_one_account(events: Iterable[Stored]) -> Iterator[Violation]:
+    opening, *others = events
+    if (opening.topic, opening.version) != ("account.opened", 1):
+        yield violation("event_misplaced", opening, f"begins with version {opening.version}, {opening.topic}")
+        return
+    account = AccountFold(opening)
+    for event in others:
+        yield from _understood(event, account.read)
+
+
+def _has_change(event: Stored) -> bool:
+    return event.topic in (
+        "transaction.settlement_posted",
+        "transaction.void_recorded",
+        "transaction.reversal_posted",
+    )

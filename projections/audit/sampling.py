@@ -1,0 +1,43 @@
+"""Choosing a sample: the streams of the newest events, and of events drawn from the whole journal by a seed."""
+
+import random
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from psycopg import Connection
+from psycopg.rows import tuple_row
+
+from domain.journal.queries import load
+from projections.audit.stored import Sample
+
+MAX_ACCOUNT_EVENTS = 50_000
+"""How many events the accounts of a sample have together at most: a sample must end soon, however long they are."""
+
+_SQL = load("projections.audit", "audit.sql")
+
+
+def choose(connection: Connection[Any], events: int, seed: int) -> Sample:
+    """Return the streams of as many of the newest events, and of as many drawn at random.
+
+    Positions have no gaps, so every event is as likely as every other. To be called within `one_instant`.
+    """
+    cursor = connection.cursor(row_factory=tuple_row)
+    ((head,),) = cursor.execute(_SQL["head"]).fetchall()
+    newest, chance = range(max(1, head - events + 1), head + 1), random.Random(seed)
+    drawn = chance.sample(range(1, head + 1), min(events, head))
+    rows = cursor.execute(_SQL["streams_at"], {"positions": [*newest, *drawn]}).fetchall()
+    accounts = sorted(row for row in rows if "/accounts/" in row[0])
+    chance.shuffle(accounts)
+    return Sample(
+        frozenset(_short_enough(accounts)),
+        frozenset(stream for stream, _ in rows if "/transactions/" in stream),
+    )
+
+
+def _short_enough(accounts: Iterable[tuple[str, int]]) -> Iterator[str]:
+    """Return the accounts that can be taken, each with its length, until they have too many events."""
+    total = 0
+    for stream, length in accounts:
+        if total + length <= MAX_ACCOUNT_EVENTS:
+            total += length
+            yield stream

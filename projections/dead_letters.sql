@@ -1,0 +1,45 @@
+-- name: held
+SELECT stream FROM dead_letters
+WHERE projection = %(projection)s AND projection_version = %(version)s AND state = 'open';
+
+-- name: streams
+SELECT notification_id, originator_id FROM events WHERE notification_id = ANY(%(positions)s);
+
+-- name: add
+-- What is known of the event is read from its stored bytes here, where nothing of it need make sense.
+INSERT INTO dead_letters (
+    id, projection, projection_version, shape, stream, stream_version, position, topic, event_version, correlation_id,
+    actor, accounts, exception, message, release, attempts, first_failed_at, last_failed_at
+)
+SELECT %(id)s, %(projection)s, %(version)s, %(shape)s, e.originator_id, e.originator_version, e.notification_id,
+    e.topic,
+    CASE WHEN d.event ->> 'class_version' ~ '^[0-9]{1,9}$' THEN (d.event ->> 'class_version')::int END,
+    d.event ->> 'correlation_id', d.event ->> 'actor',
+    ARRAY(
+        SELECT DISTINCT split_part(e.originator_id, '/', 1) || '/accounts/' || (entry ->> 'account')
+        FROM jsonb_path_query(d.event, '$.data.entries[*]') AS entry WHERE entry ->> 'account' IS NOT NULL
+    ),
+    %(exception)s, %(message)s, %(release)s, %(attempts)s, clock_timestamp(), clock_timestamp()
+FROM events AS e
+CROSS JOIN LATERAL (SELECT decoded(e.state) AS event OFFSET 0) AS d
+WHERE e.notification_id = %(position)s;
+
+-- name: columns
+-- Versions of a stream are gapless, so that what follows an event is counted without looking at it.
+l.id, l.projection, l.projection_version, l.shape, l.state, l.stream, l.stream_version, l.position, l.topic,
+l.event_version, l.correlation_id, l.actor, l.exception, l.message, l.release, l.attempts, l.first_failed_at,
+l.last_failed_at,
+CASE WHEN l.state = 'open'
+    THEN (SELECT max(originator_version) FROM events WHERE originator_id = l.stream) - l.stream_version ELSE 0
+END,
+l.closed_at, l.closed_by, l.reason, l.closing_correlation_id, l.followed_by;
+
+-- name: find
+SELECT :columns FROM dead_letters AS l WHERE l.id = %(id)s;
+
+-- name: list
+SELECT :columns FROM dead_letters AS l
+WHERE (%(projection)s::text IS NULL OR l.projection = %(projection)s)
+AND (%(state)s::text IS NULL OR l.state = %(state)s)
+AND (%(after_time)s::timestamptz IS NULL OR (l.first_failed_at, l.id) :beyond (%(after_time)s, %(after_id)s::uuid))
+ORDER BY l.first_failed_at :order, l.id :order LIMIT %(limit)s;

@@ -1,0 +1,56 @@
+-- name: lock
+-- Requests on one projection come one after another.
+SELECT FROM projections WHERE name = %(name)s FOR NO KEY UPDATE;
+
+-- name: columns
+-- Progress is that of the parts together while there are any. The target is where the live version stands; of a version
+-- that is live itself, since there is no other of its shape, the head of the journal. The rate fades when nothing is
+-- advanced, as that of a projection does.
+r.name, r.version, r.shape, r.state, r.reason, r.requested_by, r.requested_at, r.accept_difference, r.accepted_by,
+r.controlled_by, r.control_reason, r.started_at, coalesce(parts.position, v.position, 0), coalesce(live.position, head.position),
+r.rate_events_per_second * exp(
+    -least(greatest(extract(epoch FROM now() - r.measured_at), 0), 100) / %(rate_seconds)s
+)::double precision,
+r.last_error, r.compared_version, r.compared_position, r.difference_expected, r.comparison::text, r.ended_at;
+
+-- name: of_versions
+-- The rebuilds that are not ended of the shapes asked for; with a version, that one alone, ended or not, of any shape.
+SELECT :columns
+FROM rebuilds AS r
+JOIN unnest(%(names)s::text[], %(shapes)s::int[]) AS known(name, shape) ON known.name = r.name
+CROSS JOIN head
+LEFT JOIN projection_versions AS v ON v.name = r.name AND v.version = r.version
+LEFT JOIN projection_versions AS live
+ON live.name = r.name AND live.shape = r.shape AND live.live AND live.version <> r.version
+CROSS JOIN LATERAL (
+    SELECT floor(avg(position))::bigint AS position FROM rebuild_parts WHERE name = r.name AND version = r.version
+) AS parts
+WHERE CASE WHEN %(version)s::int IS NULL THEN r.shape = known.shape AND r.ended_at IS NULL
+    ELSE r.version = %(version)s END
+ORDER BY r.name;
+
+-- name: accept
+-- Begins again with the comparison, since the live version has gone on.
+UPDATE rebuilds SET
+    accept_difference = %(accept_difference)s, accepted_by = %(actor)s,
+    state = CASE state WHEN 'differing' THEN 'requested' ELSE state END
+WHERE name = %(name)s AND version = %(version)s;
+
+-- name: set_state
+UPDATE rebuilds SET
+    state = %(state)s, last_error = NULL, controlled_by = %(actor)s, control_reason = %(reason)s
+WHERE name = %(name)s AND version = %(version)s AND state = ANY(%(from)s);
+
+-- name: end
+UPDATE rebuilds SET
+    state = 'cancelled', ended_at = now(), controlled_by = %(actor)s, control_reason = %(reason)s
+WHERE name = %(name)s AND version = %(version)s AND ended_at IS NULL;
+
+-- name: retire
+-- Fences whoever fills it.
+WITH parts AS (DELETE FROM rebuild_parts WHERE name = %(name)s AND version = %(version)s)
+UPDATE projection_versions SET state = 'retired', live = false WHERE name = %(name)s AND version = %(version)s;
+
+-- name: cancelled
+SELECT v.name, v.version FROM projection_versions AS v
+JOIN rebuilds AS r ON r.name = v.name AND r.version = v.version AND r.state = 'cancelled';

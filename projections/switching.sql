@@ -1,0 +1,52 @@
+-- name: durable
+SET LOCAL synchronous_commit = on;
+
+-- name: live
+SELECT version, position, state FROM projection_versions
+WHERE name = %(name)s AND shape = %(shape)s AND live;
+
+-- name: position
+-- None while parts of it are not filled yet.
+SELECT position FROM projection_versions AS v
+WHERE name = %(name)s AND version = %(version)s AND NOT EXISTS (
+    SELECT FROM rebuild_parts WHERE name = v.name AND version = v.version
+);
+
+-- name: head
+SELECT position FROM head;
+
+-- name: set_comparing
+UPDATE rebuilds SET state = 'comparing'
+WHERE name = %(name)s AND version = %(version)s AND state IN ('filling', 'comparing');
+
+-- name: lock_version
+-- The live version cannot be advanced while this is held; it can be read.
+SELECT FROM projection_versions WHERE name = %(name)s AND version = %(version)s FOR UPDATE;
+
+-- name: compared
+UPDATE rebuilds SET
+    compared_version = %(replaced)s, compared_position = %(position)s, comparison = %(comparison)s::jsonb,
+    difference_expected = %(expected)s,
+    state = CASE WHEN %(is_refused)s THEN 'differing' ELSE state END
+WHERE name = %(name)s AND version = %(version)s AND state = 'comparing';
+
+-- name: letters
+-- What the versions lack, each by its own dead letters: events that were discarded, and streams that are held.
+SELECT projection_version, count(*) FROM dead_letters
+WHERE projection = %(name)s AND projection_version IN (%(live)s, %(version)s) AND state IN ('open', 'discarded')
+GROUP BY projection_version ORDER BY projection_version;
+
+-- name: switched
+UPDATE rebuilds SET state = 'switched', ended_at = now()
+WHERE name = %(name)s AND version = %(version)s AND state = 'comparing';
+
+-- name: retire
+UPDATE projection_versions SET state = 'retired', live = false WHERE name = %(name)s AND version = %(replaced)s;
+
+-- name: promote
+UPDATE projection_versions SET state = %(state)s, live = true, runner = NULL, last_error = NULL
+WHERE name = %(name)s AND version = %(version)s;
+
+-- name: switch_older
+-- For releases that know of one live version only.
+UPDATE projections SET live_version = %(version)s WHERE name = %(name)s AND live_version = %(replaced)s;

@@ -1,0 +1,25 @@
+-- name: patience
+-- An advance takes a moment, another verdict may take long: whoever asks for one need not wait for that.
+SELECT set_config('lock_timeout', %(patience_seconds)s || 's', true);
+
+-- name: lock_version
+-- As every advance does first: nobody moves the version meanwhile, and where it stands the stream is handed back.
+SELECT v.position, v.shape, v.state, head.position FROM projection_versions AS v CROSS JOIN head
+WHERE v.name = %(projection)s AND v.version = %(version)s FOR UPDATE OF v;
+
+-- name: held_events
+-- By the key of the journal, a part of the stream at a time: the events that the projection reads and has passed by.
+SELECT originator_id, originator_version, topic, state, notification_id FROM events
+WHERE originator_id = %(stream)s AND originator_version > %(after)s AND notification_id <= %(upto)s
+AND (topic = ANY(%(topics)s) OR originator_version > 1 AND topic = ANY(%(continuing)s))
+ORDER BY originator_version LIMIT %(limit)s;
+
+-- name: fail_again
+UPDATE dead_letters SET attempts = attempts + 1, last_failed_at = clock_timestamp(), shape = %(shape)s,
+    exception = %(exception)s, message = %(message)s, release = %(release)s
+WHERE id = %(id)s;
+
+-- name: close
+UPDATE dead_letters SET state = %(state)s, closed_at = clock_timestamp(), closed_by = %(actor)s,
+    reason = %(reason)s, closing_correlation_id = %(correlation_id)s, followed_by = %(followed_by)s
+WHERE id = %(id)s;

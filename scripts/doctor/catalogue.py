@@ -1,0 +1,250 @@
+"""The catalogue of findings: each code with its severity, why it matters and what to do. Codes never change."""
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+Severity = Literal["error", "warning"]
+"""An error endangers money, history or answers, now; a warning will become one, or needs an operator's eye."""
+
+
+class Kind(NamedTuple):
+    """What all findings of a code have in common."""
+
+    severity: Severity
+    why: str
+    remedy: str
+
+
+_REPLAY = "Run `tallystick replay NAME`; what differs is shown before anything is replaced."
+_TAMPERED = (
+    "No release writes this: somebody with more rights than the service has changed the journal, or the disk has. Stop"
+    " writing, keep the database as it is, and compare it with a backup and with exported copies."
+)
+
+CATALOGUE: Mapping[str, Kind] = {
+    # The examination itself.
+    "database_unreachable": Kind(
+        "error", "Nothing can be written or read.", "See that PostgreSQL runs and that the URL is right."
+    ),
+    "check_failed": Kind(
+        "warning",
+        "What it would have found is not known.",
+        "See the error; run `tallystick migrate` if it is behind.",
+    ),
+    "check_unfinished": Kind(
+        "warning", "What it would have found is not known.", "Give it more time with --timeout-seconds."
+    ),
+    # The installation.
+    "schema_missing": Kind(
+        "error",
+        "There is no installation in this schema.",
+        "Run `tallystick migrate`, or name another --schema.",
+    ),
+    "migrations_pending": Kind(
+        "error", "This release needs them, and does not serve without.", "Run `tallystick migrate`."
+    ),
+    "migrations_newer": Kind(
+        "warning",
+        "A newer release has been here; what it wrote this one may refuse to touch.",
+        "Finish the deployment of the newer release, or its rollback.",
+    ),
+    "postgres_unsupported": Kind(
+        "error", "It is neither tested nor known to work.", "Use PostgreSQL 16 or newer."
+    ),
+    "index_invalid": Kind(
+        "error",
+        "Uniqueness or speed that is relied on is not there.",
+        "Run REINDEX on the index, as its owner.",
+    ),
+    # The journal's protection.
+    "journal_unprotected": Kind(
+        "error",
+        "History could be rewritten, or the head moved back, without an error.",
+        "Find out who did this, then ALTER TABLE … ENABLE TRIGGER, or make the trigger again as its migration does.",
+    ),
+    "service_may_rewrite": Kind(
+        "error",
+        "A fault or an intruder in the service could rewrite history.",
+        "REVOKE these rights from the service's role, and see that it is no superuser and owns no table.",
+    ),
+    "service_has_login_rights": Kind(
+        "warning",
+        "The service works with the rights of the login that migrated: only triggers protect the journal from it.",
+        "Let a login that may create roles run `tallystick migrate`, so that tallystick_service is made.",
+    ),
+    # The server.
+    "fsync_off": Kind("error", "A power failure loses what was acknowledged.", "Set fsync = on."),
+    "full_page_writes_off": Kind(
+        "error",
+        "A power failure can leave torn pages, and with them wrong data.",
+        "Set full_page_writes = on.",
+    ),
+    "synchronous_commit_off": Kind(
+        "error",
+        "A crash loses the last commits, which were acknowledged.",
+        "Set synchronous_commit = on for the server, the database, the role and the connection.",
+    ),
+    "autovacuum_off": Kind("warning", "Plans go stale and transaction ids run out.", "Set autovacuum = on."),
+    "disk_full_soon": Kind(
+        "error", "A full disk stops all writing.", "Make room or add some: the journal only grows."
+    ),
+    "connections_exhausted_soon": Kind(
+        "warning",
+        "Beyond the limit the service cannot reconnect.",
+        "Raise max_connections, or find who holds so many: each API process needs about 15.",
+    ),
+    "session_idle_in_transaction": Kind(
+        "warning",
+        "It keeps vacuum from removing old rows, and may hold locks.",
+        "Find its owner and end it: SELECT pg_terminate_backend(pid).",
+    ),
+    "transaction_long_running": Kind(
+        "warning",
+        "It keeps vacuum from removing old rows, and may hold locks.",
+        "Find out what it does; if nothing needs it: SELECT pg_cancel_backend(pid).",
+    ),
+    "transaction_prepared": Kind(
+        "warning",
+        "Nobody ends it by itself; it holds its locks and keeps vacuum from removing old rows.",
+        "COMMIT PREPARED or ROLLBACK PREPARED it. Tallystick prepares none.",
+    ),
+    "slot_inactive": Kind(
+        "warning",
+        "It keeps the write-ahead log for ever, until the disk is full.",
+        "Reconnect its reader, or drop it.",
+    ),
+    "wraparound_near": Kind(
+        "error",
+        "When transaction ids run out, PostgreSQL refuses all writes.",
+        "Find what holds vacuum back (the warnings about sessions and slots), then run VACUUM FREEZE.",
+    ),
+    "table_never_analysed": Kind(
+        "warning",
+        "Queries are planned as if it were empty.",
+        "Run ANALYZE on it, and see that autovacuum runs.",
+    ),
+    # Clocks.
+    "clock_skewed": Kind(
+        "warning",
+        "Expiries and recorded times follow the machines' clocks.",
+        "Let NTP set the clocks of this machine and of the database's.",
+    ),
+    "recorded_in_future": Kind(
+        "error",
+        "Recorded time never runs back: until the clocks have caught up, all that is recorded gets this time, and holds"
+        " expire early.",
+        "Set the clock of the machine that wrote it. What is recorded stays.",
+    ),
+    # Projections.
+    "projection_missing": Kind(
+        "error", "Its lists cannot be read.", "Start `tallystick serve` or `project`, which install it."
+    ),
+    "projection_tables_missing": Kind("error", "Its lists cannot be read, nor advanced.", _REPLAY),
+    "projection_beyond_head": Kind(
+        "error",
+        "It has read events that the journal does not have: the journal lost some, or another was put in its place.",
+        "Find out whether the database was restored from an older backup. If the journal is right, replay it.",
+    ),
+    "projection_halted": Kind(
+        "error", "Its lists stand still, and say so.", f"See the error, mend what caused it. {_REPLAY}"
+    ),
+    "projection_paused": Kind(
+        "warning",
+        "Its lists stand still until it is resumed.",
+        "Resume it when what it was paused for is done.",
+    ),
+    "projection_stuck": Kind(
+        "error",
+        "A projector is connected and its lists fall behind.",
+        "See its log, and whether a session blocks it.",
+    ),
+    "projector_absent": Kind(
+        "error",
+        "Nobody advances it, and its lists fall behind.",
+        "Start `tallystick serve`, or `tallystick project`.",
+    ),
+    "projection_lagging": Kind(
+        "warning",
+        "Its lists are late, and catch up.",
+        "Wait; if it happens often, see the load of the machine.",
+    ),
+    "projection_of_another_release": Kind(
+        "warning", "This release neither reads nor compares it.", "Finish the deployment or the rollback."
+    ),
+    "projection_retired_left": Kind(
+        "warning",
+        "Its tables take up room.",
+        "Restart the projector, which drops them once nobody reads them.",
+    ),
+    "projection_differs": Kind("error", "Its lists show what the journal does not say.", _REPLAY),
+    "projection_unbalanced": Kind("error", "Its sums show what the journal does not say.", _REPLAY),
+    "rebuild_unfinished": Kind(
+        "warning",
+        "Nobody works on it, and its tables take up room.",
+        "Run the replay again, or with --discard.",
+    ),
+    "rebuild_refused": Kind(
+        "warning",
+        "What was rebuilt differs from what is read: one of the two is wrong.",
+        "See the comparison; replay again, accept the difference with a reason, or --discard.",
+    ),
+    "dead_letters_open": Kind(
+        "error",
+        "The lists lack these events, and all later ones of their streams.",
+        "See GET /v1/dead-letters; retry them once the cause is mended, or discard them with a reason.",
+    ),
+    # What the ledger has to do by itself.
+    "hold_not_released": Kind(
+        "error",
+        "Its amounts stay pending although its time is over.",
+        "See that an API process runs, whose worker releases it, and that the projection `due` keeps up.",
+    ),
+    "request_not_carried_out": Kind(
+        "error",
+        "It was accepted, and who asked waits for it.",
+        "See that an API process runs, whose worker carries it out, and that the projection `due` keeps up.",
+    ),
+    "snapshot_differs": Kind(
+        "error",
+        "Accounts are loaded from it: decisions and answers may be wrong.",
+        "DELETE it from `snapshots` and restart the API processes; events alone are the truth.",
+    ),
+    # The journal.
+    "journal_head_wrong": Kind("error", "The next position would leave a gap, or be taken.", _TAMPERED),
+    "journal_position_gap": Kind("error", "Events are missing; projections halt there.", _TAMPERED),
+    "journal_version_gap": Kind("error", "Events of a stream are missing.", _TAMPERED),
+    "journal_time_reversed": Kind("error", "Recorded time must never run against positions.", _TAMPERED),
+    "journal_event_unreadable": Kind(
+        "error",
+        "Neither aggregates nor projections can go on from it.",
+        f"A newer release may read it. {_TAMPERED}",
+    ),
+    "journal_event_misplaced": Kind("error", "No history can go so.", _TAMPERED),
+    "journal_account_not_open": Kind("error", "An account took part in what it must not.", _TAMPERED),
+    "journal_amount_out_of_range": Kind("error", "A total left its range.", _TAMPERED),
+    "journal_limit_broken": Kind("error", "An account went beyond its limits.", _TAMPERED),
+    "journal_totals_unbalanced": Kind("error", "Money came from nowhere, or went there.", _TAMPERED),
+    "journal_transaction_unbalanced": Kind("error", "Money came from nowhere, or went there.", _TAMPERED),
+    "journal_entries_unmatched": Kind(
+        "error", "What accounts and transactions say of each other must match, as two halves.", _TAMPERED
+    ),
+    "journal_balance_after_wrong": Kind("error", "A statement would show a wrong balance.", _TAMPERED),
+    "journal_key_mismatch": Kind("error", "A request could be carried out twice.", _TAMPERED),
+    "journal_hold_misused": Kind("error", "A hold ended as it must not.", _TAMPERED),
+    "journal_settlement_exceeds_hold": Kind("error", "More was settled than held.", _TAMPERED),
+    "journal_reversal_exceeds_original": Kind("error", "More was reversed than posted.", _TAMPERED),
+    "journal_asset_conflict": Kind("error", "Amounts of different scales would be added up.", _TAMPERED),
+}
+
+
+class Finding(NamedTuple):
+    """Something that is wrong: its code, what was found, and examples, of which there may be more."""
+
+    code: str
+    found: str
+    examples: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> Kind:
+        """Its severity, why it matters, what to do."""
+        return CATALOGUE[self.code]

@@ -1,0 +1,142 @@
+-- name: session
+-- Nothing is changed by who only looks, whatever the rights of the login. No compilation: each query runs once.
+SET default_transaction_read_only = on; SET jit = off;
+
+-- name: has_table
+SELECT to_regclass(%(table)s) IS NOT NULL;
+
+-- name: migrations
+SELECT name FROM migrations ORDER BY name;
+
+-- name: settings
+SELECT name, setting FROM pg_settings WHERE name = ANY(%(names)s);
+
+-- name: invalid_indexes
+SELECT indexrelid::regclass::text FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
+WHERE c.relnamespace = current_schema()::regnamespace AND NOT (indisvalid AND indisready);
+
+-- name: triggers
+SELECT tgname, tgenabled, prosrc FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
+WHERE tgrelid IN (to_regclass('events'), to_regclass('head')) AND NOT tgisinternal;
+
+-- name: rights
+-- A superuser and an owner have them all.
+SELECT table_name, privilege FROM unnest(%(tables)s::text[], %(privileges)s::text[]) AS r(table_name, privilege)
+WHERE has_table_privilege(%(role)s, to_regclass(table_name), privilege);
+
+-- name: facts
+SELECT current_setting('server_version'), pg_database_size(current_database()),
+    (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend');
+
+-- name: head
+SELECT position FROM head;
+
+-- name: data_directory
+-- Null where it lies on another machine, or may not be seen.
+SELECT CASE WHEN inet_server_addr() IS NULL OR inet_server_addr() <<= '127.0.0.0/8' OR inet_server_addr() = '::1'
+    THEN (SELECT setting FROM pg_settings WHERE name = 'data_directory') END;
+
+-- name: transactions
+SELECT pid, coalesce(application_name, ''), coalesce(usename, ''), state = 'idle in transaction' AS idle,
+    extract(epoch FROM clock_timestamp() - xact_start)::double precision,
+    extract(epoch FROM clock_timestamp() - state_change)::double precision
+FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+AND xact_start IS NOT NULL AND state IS NOT NULL
+ORDER BY xact_start;
+
+-- name: prepared
+SELECT gid, owner, extract(epoch FROM clock_timestamp() - prepared)::double precision FROM pg_prepared_xacts
+WHERE database = current_database() AND prepared < clock_timestamp() - %(seconds)s * interval '1 s';
+
+-- name: inactive_slots
+SELECT slot_name, pg_size_pretty(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)) FROM pg_replication_slots
+WHERE NOT active AND restart_lsn IS NOT NULL;
+
+-- name: transaction_age
+SELECT greatest(age(datfrozenxid), mxid_age(datminmxid)) FROM pg_database WHERE datname = current_database();
+
+-- name: never_analysed
+SELECT relname, n_live_tup FROM pg_stat_user_tables
+WHERE schemaname = current_schema() AND n_live_tup >= %(rows)s AND last_analyze IS NULL AND last_autoanalyze IS NULL
+ORDER BY n_live_tup DESC;
+
+-- name: clocks
+SELECT extract(epoch FROM clock_timestamp())::double precision,
+    CASE WHEN position > 0 THEN extract(epoch FROM recorded_at::timestamptz - clock_timestamp())::double precision
+    ELSE 0 END
+FROM head;
+
+-- name: versions
+-- The lag is the age of the oldest event that is not projected yet. Who advances or rebuilds a version holds an advisory
+-- lock by the name of its projection, or by that and its shape: held places are those keys.
+WITH held AS (
+    SELECT classid::bigint << 32 | objid::bigint AS key FROM pg_locks
+    WHERE locktype = 'advisory' AND granted AND objsubid = 1
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+)
+SELECT v.name, v.version, v.shape, v.state, v.position, head.position, v.last_error,
+    CASE WHEN head.position > v.position THEN extract(
+        epoch FROM clock_timestamp() - coalesce((decoded(next.state) ->> 'recorded_at')::timestamptz, v.advanced_at)
+    ) ELSE 0 END::double precision,
+    EXISTS (SELECT FROM held WHERE key IN (
+        hashtextextended('projection ' || current_schema() || '/' || v.name, 0),
+        hashtextextended('projection ' || current_schema() || '/' || v.name || '/' || v.shape, 0)
+    )),
+    EXISTS (SELECT FROM held WHERE key IN (
+        hashtextextended('rebuild ' || current_schema() || '/' || v.name, 0),
+        hashtextextended('rebuild ' || current_schema() || '/' || v.name || '/' || v.shape, 0)
+    ))
+FROM projection_versions AS v
+CROSS JOIN head
+LEFT JOIN events AS next ON next.notification_id = v.position + 1
+ORDER BY v.name, v.version;
+
+-- name: missing_tables
+SELECT name FROM unnest(%(names)s::text[]) AS name WHERE to_regclass(name) IS NULL;
+
+-- name: refused_rebuilds
+SELECT name, version, concat_ws(': ', state, last_error, comparison) FROM rebuilds
+WHERE state IN ('differing', 'failed') AND ended_at IS NULL ORDER BY name;
+
+-- name: open_letters
+SELECT projection, stream, position, exception, message FROM dead_letters WHERE state = 'open'
+ORDER BY first_failed_at LIMIT 1000;
+
+-- name: unbalanced_accounts
+SELECT ledger, asset, sum(posted_debits - posted_credits), sum(pending_debits - pending_credits)
+FROM balances_v:version GROUP BY ledger, asset
+HAVING sum(posted_debits - posted_credits) <> 0 OR sum(pending_debits - pending_credits) <> 0;
+
+-- name: unbalanced_turnovers
+SELECT ledger, asset, clock, sum(debits - credits) FROM turnovers_v:version
+WHERE account = '' AND span = 'day' GROUP BY ledger, asset, clock HAVING sum(debits - credits) <> 0;
+
+-- name: extent
+-- By the index alone.
+SELECT head.position, e.events, e.last FROM head
+CROSS JOIN (SELECT count(*) AS events, coalesce(max(notification_id), 0) AS last FROM events) AS e;
+
+-- name: position_gaps
+SELECT before + 1, position - 1 FROM (
+    SELECT notification_id AS position, lag(notification_id, 1, 0::bigint) OVER (ORDER BY notification_id) AS before
+    FROM events
+) AS pairs WHERE position > before + 1 ORDER BY position LIMIT 100;
+
+-- name: version_gaps
+-- By the primary key alone, in whose order streams come: versions begin at 1, and none occurs twice.
+SELECT originator_id, count(*), max(originator_version) FROM events
+GROUP BY originator_id HAVING max(originator_version) <> count(*) LIMIT 100;
+
+-- name: overdue
+-- With the event that says what is due: the last of its stream, so far as that is still to be done.
+SELECT d.ledger || '/transactions/' || d.id, last.topic,
+    extract(epoch FROM clock_timestamp() - d.due_at)::double precision
+FROM due_v:version AS d
+CROSS JOIN LATERAL (
+    SELECT topic FROM events WHERE originator_id = d.ledger || '/transactions/' || d.id
+    ORDER BY originator_version DESC LIMIT 1
+) AS last
+WHERE d.due_at < clock_timestamp() - %(seconds)s * interval '1 s'
+AND last.topic IN ('transaction.accepted', 'transaction.held')
+ORDER BY d.due_at LIMIT 1000;

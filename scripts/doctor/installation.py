@@ -1,0 +1,70 @@
+"""The installation: its migrations, its indexes, and the protection of its journal."""
+
+from collections.abc import Iterator
+
+from domain.journal import migrations
+from domain.journal.database import SERVICE_ROLE
+from scripts.doctor.catalogue import Finding
+from scripts.doctor.examination import Patient, examples
+
+OLDEST_POSTGRES = 160_000
+
+TRIGGERS = (
+    "events_are_never_changed",
+    "events_are_never_truncated",
+    "head_never_moves_back",
+    "head_is_never_truncated",
+)
+FORBIDDEN = (
+    ("events", "UPDATE"),
+    ("events", "DELETE"),
+    ("events", "TRUNCATE"),
+    ("events", "TRIGGER"),
+    ("head", "DELETE"),
+    ("head", "TRUNCATE"),
+    ("head", "TRIGGER"),
+    ("migrations", "UPDATE"),
+)
+"""Rights that the service must not have."""
+
+
+def schema(patient: Patient) -> Iterator[Finding]:
+    """Compare the migrations applied with those of this release; look at the server's version and at the indexes."""
+    ((_, version),) = patient.rows("settings", names=["server_version_num"])
+    if int(version) < OLDEST_POSTGRES:
+        yield Finding("postgres_unsupported", f"the server's version is {version}")
+    if not patient.value("has_table", table="migrations"):
+        yield Finding("schema_missing", f"the schema {patient.database.schema} has no installation")
+        return
+    applied = {name for (name,) in patient.rows("migrations")}
+    known = set(migrations.names())
+    if pending := sorted(known - applied):
+        yield Finding("migrations_pending", f"{len(pending)} are not applied", examples(pending))
+    if newer := sorted(applied - known):
+        yield Finding("migrations_newer", f"{len(newer)} are unknown to this release", examples(newer))
+    if invalid := [index for (index,) in patient.rows("invalid_indexes")]:
+        yield Finding("index_invalid", f"{len(invalid)} cannot be used", examples(invalid))
+
+
+def protection(patient: Patient) -> Iterator[Finding]:
+    """Look at what keeps the journal from being rewritten: triggers, and the rights of the service."""
+    found = {name: (enabled, source) for name, enabled, source in patient.rows("triggers")}
+    broken = [f"{name} {how}" for name in TRIGGERS if (how := _failing(*found.get(name, ("", ""))))]
+    if broken:
+        yield Finding("journal_unprotected", f"{len(broken)} triggers do not protect it", examples(broken))
+    with patient.database.connect("tallystick doctor") as service:
+        ((role,),) = service.execute("SELECT current_user").fetchall()
+    tables, privileges = zip(*FORBIDDEN, strict=True)
+    rights = patient.rows("rights", role=role, tables=list(tables), privileges=list(privileges))
+    if rights:
+        code = "service_may_rewrite" if role == SERVICE_ROLE else "service_has_login_rights"
+        yield Finding(code, f"{role} has forbidden rights", examples([f"{p} on {t}" for t, p in rights]))
+
+
+def _failing(enabled: str, source: str) -> str:
+    """Return in words why a trigger does not protect, nothing if it does."""
+    if not enabled:
+        return "is not there"
+    if enabled not in ("O", "A"):
+        return "is disabled"
+    return "" if "RAISE EXCEPTION" in source else "refuses nothing"

@@ -1,0 +1,52 @@
+"""The journal: its rules, its snapshots, and what the ledger has to do by itself."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from projections.audit import Violation, snapshot_differences, versions, violations
+from scripts.doctor.catalogue import Finding
+from scripts.doctor.examination import SQL, Patient, examples
+
+
+def extent(patient: Patient) -> Iterator[Finding]:
+    """Count: positions from 1 to the head and versions of every stream from 1, all without gaps."""
+    ((head, events, last),) = patient.rows("extent")
+    if head != last:
+        yield Finding("journal_head_wrong", f"the head is {head}, the newest event at {last}")
+    if events != last:
+        gaps = [f"{first} to {until}" for first, until in patient.rows("position_gaps")]
+        yield Finding("journal_position_gap", f"{last - events} positions are missing", examples(gaps))
+    if streams := patient.rows("version_gaps"):
+        words = [f"{stream}: {count} events up to version {newest}" for stream, count, newest in streams]
+        yield Finding("journal_version_gap", f"{len(streams)} streams or more have gaps", examples(words))
+
+
+def rules(patient: Patient) -> Iterator[Finding]:
+    """Judge the journal, or the accounts of the sample, by the rules of a ledger."""
+    found: defaultdict[str, list[Violation]] = defaultdict(list)
+    with patient.sampled() as sample:
+        for violation in violations(patient.connection, sample):
+            found[violation.code].append(violation)
+    for code, broken in found.items():
+        words = f"{len(broken)} times, first at position {broken[0].position}"
+        yield Finding(f"journal_{code}", words, examples(broken))
+
+
+def snapshots(patient: Patient) -> Iterator[Finding]:
+    """Compare snapshots with the events that they stand for."""
+    with patient.sampled() as sample:
+        if differing := list(snapshot_differences(patient.connection, sample)):
+            yield Finding("snapshot_differs", f"{len(differing)} say something else", examples(differing))
+
+
+def overdue(patient: Patient) -> Iterator[Finding]:
+    """Look for holds whose time is over and requests that were accepted, and nothing has become of them."""
+    for version in versions(patient.connection, "due"):
+        query = SQL["overdue"].replace(":version", f"{version.version:d}")
+        wanted = {"seconds": patient.limits.overdue_seconds}
+        found: defaultdict[str, list[str]] = defaultdict(list)
+        for stream, topic, seconds in patient.connection.execute(query.encode(), wanted):
+            code = "hold_not_released" if topic == "transaction.held" else "request_not_carried_out"
+            found[code].append(f"{stream}, {seconds:.0f} s late")
+        for code, late in found.items():
+            yield Finding(code, f"{len(late)} are late", examples(late))

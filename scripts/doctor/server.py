@@ -1,0 +1,78 @@
+"""The server: durability, room, sessions that hold others up, and its clock."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from time import time
+
+from scripts.doctor.catalogue import Finding
+from scripts.doctor.examination import Patient, examples
+
+_ESSENTIAL = ("fsync", "full_page_writes", "autovacuum")
+
+
+def durability(patient: Patient) -> Iterator[Finding]:
+    """Look at the settings without which a crash loses what was acknowledged, or makes it wrong."""
+    for name, setting in sorted(patient.rows("settings", names=list(_ESSENTIAL))):
+        if setting == "off":
+            yield Finding(f"{name}_off", f"{name} is off")
+    # As the writer gets it: the database, the role or the URL may set it.
+    with patient.database.connect("tallystick doctor") as service:
+        ((setting,),) = service.execute("SHOW synchronous_commit").fetchall()
+    if setting == "off":
+        yield Finding("synchronous_commit_off", "it is off in the sessions of the service")
+
+
+def room(patient: Patient) -> Iterator[Finding]:
+    """Look at the disk, if it is this machine's, and at connections."""
+    directory = patient.value("data_directory")
+    if directory and Path(directory).exists():
+        usage = shutil.disk_usage(directory)
+        if usage.free < patient.limits.free_disk_share * usage.total:
+            yield Finding(
+                "disk_full_soon",
+                f"{usage.free / 1e9:.1f} of {usage.total / 1e9:.1f} GB are free in {directory}",
+            )
+    _, _, used = patient.rows("facts")[0]
+    settings = dict(patient.rows("settings", names=["max_connections", "superuser_reserved_connections"]))
+    most = int(settings["max_connections"]) - int(settings["superuser_reserved_connections"])
+    if used >= patient.limits.connections_share * most:
+        yield Finding("connections_exhausted_soon", f"{used} of {most} connections are in use")
+
+
+def sessions(patient: Patient) -> Iterator[Finding]:
+    """Look for what holds vacuum back: old transactions, prepared ones, and replication slots without a reader."""
+    limits = patient.limits
+    for pid, application, user, is_idle, seconds, idle_seconds in patient.rows("transactions"):
+        who = f"process {pid} ({application or 'unnamed'}, user {user})"
+        if is_idle and idle_seconds > limits.idle_in_transaction_seconds:
+            yield Finding("session_idle_in_transaction", f"{who} has been idle for {idle_seconds:.0f} s")
+        elif not is_idle and seconds > limits.transaction_seconds:
+            yield Finding("transaction_long_running", f"{who} is in one since {seconds:.0f} s")
+    for gid, owner, seconds in patient.rows("prepared", seconds=limits.prepared_seconds):
+        yield Finding("transaction_prepared", f"{gid} of {owner} waits since {seconds:.0f} s")
+    for slot, retained in patient.rows("inactive_slots"):
+        yield Finding("slot_inactive", f"slot {slot} retains {retained}")
+
+
+def vacuum(patient: Patient) -> Iterator[Finding]:
+    """Look at the age of transaction ids, and for tables that the planner knows nothing of."""
+    age = patient.value("transaction_age")
+    if age > patient.limits.transaction_age:
+        yield Finding(
+            "wraparound_near", f"the oldest transaction id is {age:,} old, of at most 2,147,483,648"
+        )
+    if tables := patient.rows("never_analysed", rows=patient.limits.rows_to_analyse):
+        words = [f"{name}, about {rows:,} rows" for name, rows in tables]
+        yield Finding("table_never_analysed", f"{len(tables)} tables never were", examples(words))
+
+
+def clocks(patient: Patient) -> Iterator[Finding]:
+    """Compare the clocks of this machine, of the database, and of whoever recorded the newest event."""
+    before = time()
+    ((database, ahead),) = patient.rows("clocks")
+    skew = max(before - database, database - time(), 0.0)
+    if skew > patient.limits.skew_seconds:
+        yield Finding("clock_skewed", f"this machine's and the database's clock differ by {skew:.1f} s")
+    if ahead > patient.limits.skew_seconds:
+        yield Finding("recorded_in_future", f"the newest event was recorded {ahead:.1f} s from now")

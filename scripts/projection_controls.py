@@ -1,0 +1,73 @@
+"""`tallystick projections`: how far each is; pause one, or let it go on. On the database itself, served or not."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from domain.errors import LedgerError
+from projections.controls import pause as pause_projection
+from projections.controls import resume as resume_projection
+from projections.positions import all_progress
+from scripts.aligned import cell, print_aligned
+from scripts.installation import DatabaseUrl, DataDir, Schema, operator, service_connection
+from scripts.serve import fail
+
+projections = typer.Typer(
+    help="List projections, pause one or let it go on, directly on the database.", no_args_is_help=True
+)
+
+Name = Annotated[str, typer.Argument(help="The projection, as `tallystick projections list` shows it.")]
+Reason = Annotated[str, typer.Option(help="Why; kept with it.")]
+
+_COLUMNS = ("name", "version", "state", "position", "head", "lag_events", "dead_letters", "last_error")
+
+
+@projections.command("list")
+def list_all(
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array, for programs")] = False,
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
+    schema: Schema = None,
+) -> None:
+    """List the projections and how far each is."""
+    with service_connection("projections", database_url, data_dir, schema) as connection:
+        found = [seen._asdict() for seen in all_progress(connection)]
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        print_aligned([_COLUMNS, *([cell(seen[name]) for name in _COLUMNS] for seen in found)])
+
+
+@projections.command()
+def pause(
+    name: Name,
+    reason: Reason = "",
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
+    schema: Schema = None,
+) -> None:
+    """Keep a projection where it is, also after a restart, until it is resumed. Again is as once."""
+    with service_connection("projections", database_url, data_dir, schema) as connection:
+        try:
+            seen = pause_projection(connection, name, operator(), reason)
+        except LedgerError as refusal:
+            fail(refusal.detail)
+    typer.echo(f"{name} is {seen.state} at {seen.position} of {seen.head}.")
+
+
+@projections.command()
+def resume(
+    name: Name,
+    reason: Reason = "",
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
+    schema: Schema = None,
+) -> None:
+    """Let a projection go on that was paused or has halted. Again is as once."""
+    with service_connection("projections", database_url, data_dir, schema) as connection:
+        try:
+            seen = resume_projection(connection, name, operator(), reason)
+        except LedgerError as refusal:
+            fail(refusal.detail)
+    typer.echo(f"{name} is {seen.state} at {seen.position} of {seen.head}.")

@@ -1,0 +1,40 @@
+"""Projections that a test makes fail for chosen events, as a fault in the code would, and mends again."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from psycopg import Connection
+
+from domain.events import Recorded
+from projections.projection import Projection, Queries
+from projections.register import PROJECTIONS
+
+
+class Poisoned:
+    """A projection that raises for events at some positions, and of some streams, until they are taken out again."""
+
+    def __init__(self, original: Projection) -> None:
+        self._original = original
+        self.positions: set[int] = set()
+        self.streams: set[str] = set()
+        self.projection = original._replace(project=self._project)
+
+    def _project(self, connection: Connection[Any], queries: Queries, events: Sequence[Recorded]) -> None:
+        self._original.project(connection, queries, events)
+        # After it, so that what it wrote has to be undone.
+        for event in events:
+            if event.position in self.positions or event.stream in self.streams:
+                raise ValueError(f"poison at {event.position}")
+
+
+@contextmanager
+def poisoned(name: str) -> Iterator[Poisoned]:
+    """A projection that fails where it is told to, in the place of the one registered under its name."""
+    original = PROJECTIONS[name]
+    failing = Poisoned(original)
+    PROJECTIONS[name] = failing.projection
+    try:
+        yield failing
+    finally:
+        PROJECTIONS[name] = original
