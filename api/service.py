@@ -22,7 +22,10 @@ Read = TypeVar("Read")
 
 
 class Service(NamedTuple):
-    """What answers requests. `reading` is where reads block, `document` returns the OpenAPI document."""
+    """What answers requests. `document` returns the OpenAPI document.
+
+    `reading` is where reads block; `streaming` where those do of which one request makes very many.
+    """
 
     ledger: Ledger
     writer: Writer
@@ -34,6 +37,7 @@ class Service(NamedTuple):
     signatures: Signatures
     metrics: Metrics
     reading: ThreadPoolExecutor
+    streaming: ThreadPoolExecutor
     document: Callable[[], bytes]
 
     def position(self) -> int:
@@ -47,6 +51,10 @@ class Service(NamedTuple):
     async def query(self, function: Callable[[Connection[Any]], Read]) -> Read:
         """Return what a function finds, given a connection; raise `JournalUnavailable` if there is none."""
         return await self.read(self._query, function)
+
+    async def query_for_stream(self, function: Callable[[Connection[Any]], Read]) -> Read:
+        """Return what a function finds for one part of a long answer: few of these go on at once, however many ask."""
+        return await asyncio.get_running_loop().run_in_executor(self.streaming, self._query, function)
 
     def _query(self, function: Callable[[Connection[Any]], Read]) -> Read:
         with connected(self.ledger) as connection:

@@ -3,6 +3,8 @@
 The table of options is in the contract, Running it.
 """
 
+import binascii
+from base64 import b64decode
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from domain.addresses import PROVIDER_PATTERN
 from domain.journal.database import Database
+from domain.signed_notes import SEED_BYTES
 from projections.providers.settings import ProviderSettings
 
 MIN_BOOTSTRAP_KEY_LENGTH = 24
@@ -36,6 +39,7 @@ class Settings(BaseSettings):
     providers: dict[Annotated[str, Field(pattern=PROVIDER_PATTERN)], ProviderSettings] = Field(
         default_factory=dict
     )
+    signing_key: SecretStr | None = None
 
     @field_validator("bootstrap_key")
     @classmethod
@@ -49,9 +53,30 @@ class Settings(BaseSettings):
             raise ValueError("must consist of visible ASCII characters, since it is sent in a header")
         return key
 
+    @field_validator("signing_key")
+    @classmethod
+    def _has_seeds(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and not all(len(seed) == SEED_BYTES for seed in _seeds(key)):
+            raise ValueError(
+                f"must be {SEED_BYTES} bytes in base64, or several such, with commas between them"
+            )
+        return key
+
+    @property
+    def signing_seeds(self) -> list[bytes]:
+        """The seeds of the keys to sign checkpoints with, the present one first; none if one is to be made."""
+        return _seeds(self.signing_key) if self.signing_key else []
+
     @property
     def database(self) -> Database:
         """The database that the service uses; raises `ValueError` while no URL is known."""
         if self.database_url is None:
             raise ValueError("TALLYSTICK_DATABASE_URL is not set")
         return Database(self.database_url, self.schema_)
+
+
+def _seeds(key: SecretStr) -> list[bytes]:
+    try:
+        return [b64decode(part, validate=True) for part in key.get_secret_value().split(",")]
+    except binascii.Error:
+        raise ValueError("is not base64") from None

@@ -135,11 +135,13 @@ def _run(
     address = f"http://{settings.host}:{listening.getsockname()[1]}"
     with _environment(settings, database) as environment:
         api = [sys.executable, "-m", "scripts.workers", "api", str(listening.fileno())]
+        # Who answers requests does not sign.
+        unsigned = {name: value for name, value in environment.items() if name != "TALLYSTICK_SIGNING_KEY"}
         children = [
             Child(
                 f"api {n + 1}",
                 api,
-                environment,
+                unsigned,
                 [listening.fileno()],
                 stop_timeout_seconds=API_STOP_TIMEOUT_SECONDS,
                 group="api",

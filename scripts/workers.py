@@ -118,7 +118,8 @@ def run_projector() -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    run(Settings().database, stop)
+    settings = Settings()
+    run(settings.database, stop, signing_seeds=settings.signing_seeds)
 
 
 if __name__ == "__main__":
