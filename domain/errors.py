@@ -47,6 +47,12 @@ class TransactionNotFound(NotFound):
     code = "transaction_not_found"
 
 
+class PayoutNotFound(NotFound):
+    """There is no payout with this id in the ledger."""
+
+    code = "payout_not_found"
+
+
 class OperationUnknown(NotFound):
     """No request with this idempotency key was recorded. Sending it, or sending it again, is safe."""
 
@@ -167,6 +173,19 @@ class HoldNotPending(RuleRefusal):
     code = "hold_not_pending"
 
 
+class HoldReserved(RuleRefusal):
+    """The hold is that of a payout, which alone settles or voids it, once its outcome is known."""
+
+    code = "hold_reserved"
+
+
+class PayoutEnded(RuleRefusal):
+    """The payout has ended otherwise. If the provider now says something else, reconcile it: what contradicts its end
+    is recorded, and can be resolved."""
+
+    code = "payout_ended"
+
+
 class NotReversible(RuleRefusal):
     """Only what a posting or a settlement has posted, and only what was not reversed before, can be reversed."""
 
@@ -275,6 +294,8 @@ RULE_PRECEDENCE: tuple[type[RuleRefusal], ...] = (
     AssetScaleConflict,
     HoldExpired,
     HoldNotPending,
+    HoldReserved,
+    PayoutEnded,
     NotReversible,
     AccountClosed,
     AccountFrozen,

@@ -120,7 +120,8 @@ def run_projector() -> None:
     from api.settings import Settings
     from projections.projector import run_projector as run
 
-    run(Settings().database, _stopped_by_signal())
+    settings = Settings()
+    run(settings.database, _stopped_by_signal(), signing_seeds=settings.signing_seeds)
 
 
 def run_publisher() -> None:

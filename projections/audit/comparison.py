@@ -10,7 +10,7 @@ from psycopg import Connection
 from psycopg.rows import tuple_row
 
 from domain.journal.queries import load
-from projections.audit import accounts, entries, outbox, transactions
+from projections.audit import accounts, entries, outbox, payouts, transactions
 from projections.audit.stored import Journal, Row, Sample, Unfoldable, rows_of
 
 Nature = Literal["missing", "extra", "unequal"]
@@ -76,6 +76,7 @@ TABLES: Mapping[str, Table] = {
         "rows",
     ),
     "due": Table("due", ("ledger", "id"), transactions.due, ("ledger", "id"), "transactions"),
+    "payouts": Table("payouts", ("ledger", "id"), payouts.payouts, ("ledger", "id"), "transactions"),
     "outbox": Table("outbox", ("webhook_id",), outbox.outbox, ("webhook_id",), "rows"),
 }
 """All tables of all projections, without the number of their version."""
@@ -87,6 +88,7 @@ SHAPES: Mapping[str, int] = {
     "entries": 2,
     "transactions": 1,
     "due": 1,
+    "payouts": 1,
     "outbox": 1,
 }
 """The shape of the tables of each projection that is known here; those of another release may have others."""

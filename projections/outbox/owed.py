@@ -2,19 +2,23 @@
 
 A delivery is made once, by the version that first finds it owed, and its row is never deleted. A rebuild finds them all
 made: it sends nothing, and counts what it did not send in `outbox_suppressions`.
+
+Events are taken as they are stored, those of types that this release does not know among them: who subscribes to all is
+told of all, and a consumer may know what we do not.
 """
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from msgspec import MsgspecError, Struct
+from msgspec.json import Decoder
 from psycopg import Connection
 from psycopg.rows import tuple_row
 
 from domain.addresses import ledger_of
-from domain.aggregates import EVENT_TYPES
-from domain.events import Recorded
 from domain.journal.database import Database
+from domain.journal.reader import Row
 from projections.projection import Projection, Queries
 
 EVERY = "*"
@@ -53,32 +57,53 @@ def partition_key(stream: str) -> str:
     return stream
 
 
-def project(connection: Connection[Any], queries: Queries, events: Sequence[Recorded]) -> None:
+def project(connection: Connection[Any], queries: Queries, rows: Sequence[Row]) -> None:
     """Count what is owed by events, and make the deliveries that are not made yet."""
     connection.execute(queries["lock"])
     cursor = connection.cursor(row_factory=tuple_row)
-    rows = cursor.execute(queries["subscribers"], {"first": events[0].position}).fetchall()
+    found = cursor.execute(queries["subscribers"], {"first": rows[0][4]}).fetchall()
     subscribers = [
         Subscriber(id, frozenset(ledgers), frozenset(types), after, upto)
-        for id, ledgers, types, after, upto in rows
+        for id, ledgers, types, after, upto in found
     ]
-    owed = list(_owed(subscribers, events))
+    owed = list(_owed(subscribers, rows))
     if owed:
         columns = {
             "webhooks": [id for id, _ in owed],
-            "positions": [recorded.position for _, recorded in owed],
-            "keys": [partition_key(recorded.stream) for _, recorded in owed],
-            "correlation_ids": [recorded.envelope.correlation_id for _, recorded in owed],
+            "positions": [position for _, (*_, position) in owed],
+            "keys": [partition_key(stream) for _, (stream, *_) in owed],
+            "correlation_ids": [correlation_id_of(state) for _, (_, _, _, state, _) in owed],
         }
         connection.execute(queries["by_keys"])
         connection.execute(queries["owe"], columns)
 
 
-def _owed(subscribers: Sequence[Subscriber], events: Sequence[Recorded]) -> Iterator[tuple[UUID, Recorded]]:
-    for recorded in events:
+def _owed(subscribers: Sequence[Subscriber], rows: Sequence[Row]) -> Iterator[tuple[UUID, Row]]:
+    for row in rows:
+        stream, _, topic, _, position = row
         for subscriber in subscribers:
-            if subscriber.is_owed(recorded.position, ledger_of(recorded.stream), recorded.event.TOPIC):
-                yield subscriber.id, recorded
+            if subscriber.is_owed(position, ledger_of(stream), topic):
+                yield subscriber.id, row
 
 
-PROJECTION = Projection("outbox", tuple(EVENT_TYPES.values()), ("outbox",), project, every_topic=True)
+class _Conversation(Struct):
+    """Of a stored event the one member that is kept with its deliveries."""
+
+    correlation_id: str
+
+
+_decoder = Decoder(_Conversation)
+
+
+def correlation_id_of(state: bytes) -> str:
+    """Return the correlation id of a stored event, of whatever release; "" if it has none that can be read.
+
+    Such an event is owed all the same. Telling it will fail, which is on record for each webhook.
+    """
+    try:
+        return _decoder.decode(state).correlation_id.replace("\0", "")
+    except (MsgspecError, UnicodeDecodeError):
+        return ""
+
+
+PROJECTION = Projection("outbox", (), ("outbox",), project, whole=True)

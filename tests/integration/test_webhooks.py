@@ -27,7 +27,7 @@ from projections.rebuild import rebuild
 from projections.register import add_version
 from tests.ledgers import CONTEXT, history, open_accounts, outcomes, running, transfer
 from tests.outboxes import ANYWHERE, QUICK, await_acknowledged, await_states, deliveries, publishing, register
-from tests.projecting import append, await_head, await_progress, eventually, projecting, set_state
+from tests.projecting import append, await_head, eventually, projecting, set_state
 from tests.receiver import Received, Receiver, Reply, receiving
 
 pytestmark = pytest.mark.integration
@@ -462,7 +462,7 @@ def test_the_version_that_first_finds_an_event_owed_makes_the_delivery(
     assert webhook(connection, hook.id).suppressed == 3
 
 
-def test_what_this_release_does_not_know_is_waited_for_and_not_passed_over(
+def test_an_event_of_a_newer_release_is_told_as_it_is(
     database: Database,
     ledger: Ledger,
     receiver: Receiver,
@@ -470,13 +470,32 @@ def test_what_this_release_does_not_know_is_waited_for_and_not_passed_over(
     owner: Connection[Any],
 ) -> None:
     hook = register(connection, receiver.url)
-    head = move(ledger)
-    append(owner, "other/ledger", 1, "ledger.renamed", b'{"class_version":1,"data":{}}')
-    move(ledger)
+    stored = encode_envelope(history(database)[-1].envelope) + b'{"name":"new"}}'
+    position = append(owner, "other/ledger", 1, "ledger.renamed", b'{"class_version":7,' + stored)
     with publishing(database):
-        seen = await_progress(connection, "outbox", lambda seen: seen.state == "halted")
-        await_acknowledged(connection, hook.id, 3)
-    assert seen.position == head and "newer_version" in (seen.last_error or "")
+        await_acknowledged(connection, hook.id, 1)
+    (told,) = receiver.received
+    assert told.event().get_type() == "ledger.renamed" and told.position == position
+    assert told.verified(hook.secret)["data"]["payload"] == {"name": "new"}
+    assert told.verified(hook.secret)["data"]["schema_version"] == 7
+
+
+def test_an_event_that_cannot_be_told_is_on_record_and_holds_up_no_other_key(
+    database: Database,
+    ledger: Ledger,
+    receiver: Receiver,
+    connection: Connection[Any],
+    owner: Connection[Any],
+) -> None:
+    hook = register(connection, receiver.url)
+    bad = append(owner, "other/ledger", 1, "ledger.opened", b"no JSON")
+    behind = append(owner, "other/ledger", 2, "ledger.opened", b"no JSON")
+    move(ledger)
+    with publishing(database, Publishing(ANYWHERE, first_wait_seconds=1e-6)):
+        await_states(connection, hook.id, "acknowledged", "failed", "pending", count=5)
+        eventually(lambda: state(connection, hook.id, bad).state == "failed")
+    assert "cannot be told" in state(connection, hook.id, bad).reason
+    assert state(connection, hook.id, behind).attempts == () and len(receiver.received) == 3
 
 
 def test_a_conversation_leads_to_its_deliveries(
