@@ -1,6 +1,7 @@
 """`tallystick trace`: what happened to a request, and what is safe to do. On the database itself, served or not."""
 
 import json
+import sys
 from collections.abc import Iterator
 from typing import Annotated, Any
 from uuid import UUID
@@ -24,7 +25,7 @@ from scripts.serve import fail
 
 MAX_LEDGERS = 1_000
 
-_COLUMNS = ("time", "position", "kind", "subject", "actor", "words")
+WIDTH_WHERE_NO_TERMINAL_IS = 160
 
 
 def trace(
@@ -90,12 +91,15 @@ def _ids(name: str) -> list[str]:
 
 
 def _print(body: dict[str, Any]) -> None:
-    console = Console(highlight=False, soft_wrap=not Console().is_terminal)
+    width = None if sys.stdout.isatty() else WIDTH_WHERE_NO_TERMINAL_IS
+    console = Console(highlight=False, width=width)
     table = Table(box=None, pad_edge=False)
-    for column in _COLUMNS:
-        table.add_column(column, overflow="fold")
+    table.add_column("time", no_wrap=True)
+    table.add_column("position", no_wrap=True, justify="right")
+    table.add_column("kind", no_wrap=True)
+    table.add_column("what", overflow="fold")
     for moment in body["timeline"]:
-        table.add_row(*(Text(cell(moment[name])) for name in _COLUMNS))
+        table.add_row(*(Text(text) for text in _row(moment)))
     console.print(table)
     for operation in body["operations"] if len(body["operations"]) > 1 else ():
         verdict = operation["verdict"]
@@ -112,6 +116,14 @@ def _print(body: dict[str, Any]) -> None:
     _say(
         console, "As of position", f"{body['position']} of {body['head']}. Replays are counted with a delay."
     )
+
+
+def _row(moment: dict[str, Any]) -> tuple[str, str, str, str]:
+    """Return the cells of a moment; the time to the millisecond, which is enough to read by."""
+    time = "-" if moment["time"] is None else moment["time"].replace("T", " ")[:-4]
+    actor = f", by {moment['actor']}" if moment["actor"] else ""
+    what = f"{moment['subject']}: {moment['words']}{actor}"
+    return time, cell(moment["position"]), moment["kind"], cell(what)
 
 
 def _say(console: Console, label: str, words: str) -> None:

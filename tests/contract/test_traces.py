@@ -7,7 +7,7 @@ import httpx2
 import pytest
 
 from scripts.simulator.server import Simulator
-from tests.contract.conftest import Book, Journal, Keys, Served, code_of, soon
+from tests.contract.conftest import Book, Journal, Keys, code_of, soon, transfer_body
 from tests.projecting import eventually
 
 
@@ -89,8 +89,7 @@ def test_a_refusal_is_final(book: Book) -> None:
 
 
 def test_replays_are_counted_and_mismatches_beside_them(book: Book, keys: Keys) -> None:
-    body = {"entries": [{"account": "a", "direction": "debit", "amount": 1}] + [
-        {"account": "b", "direction": "credit", "amount": 1}]}  # fmt: skip
+    body = transfer_body(amount=1)
     other = Book(keys.client("client", ledgers=[book.name]), book.name)
     for asking in (book, book, book, other):
         assert asking.post(body, "order-1").status_code == 201
@@ -112,10 +111,8 @@ def test_replays_are_counted_and_mismatches_beside_them(book: Book, keys: Keys) 
 
 def test_a_conversation_is_found_by_the_correlation_id_of_a_retry(book: Book) -> None:
     book.transfer("a", "b", 10, "order-1")
-    body = {"entries": [{"account": "a", "direction": "debit", "amount": 10},
-                        {"account": "b", "direction": "credit", "amount": 10}]}  # fmt: skip
     retry = f"retry-{uuid4().hex}"
-    assert book.post(body, "order-1", **{"Correlation-Id": retry}).status_code == 201
+    assert book.post(transfer_body(), "order-1", **{"Correlation-Id": retry}).status_code == 201
     eventually(lambda: bool(conversation(book, params={"correlation_id": retry})["operations"]))
     shown = conversation(book, params={"correlation_id": retry})
     assert [operation["idempotency_key"] for operation in shown["operations"]] == ["order-1"]
@@ -128,9 +125,7 @@ def test_all_of_a_conversation_is_found_with_one_call(book: Book) -> None:
     body = {"address": "c", "asset": "USD/2", "normal_side": "credit"}
     assert book.client.post(f"{book.path}/accounts", json=body, headers=talk).status_code == 201
     for key, debited in (("one", "a"), ("two", "poor"), ("three", "a")):
-        entries = [{"account": debited, "direction": "debit", "amount": 1},
-                   {"account": "b", "direction": "credit", "amount": 1}]  # fmt: skip
-        book.post({"entries": entries, "pending": key == "three"}, key, **talk)
+        book.post({**transfer_body(debited), "pending": key == "three"}, key, **talk)
     shown = conversation(book, params={"correlation_id": talk["Correlation-Id"]})
     assert conversation(book, headers=talk)["operations"] == shown["operations"]
     codes = {operation["idempotency_key"]: operation["verdict"]["code"] for operation in shown["operations"]}
@@ -156,9 +151,7 @@ def test_what_is_said_of_another_ledger_is_not_shown(book: Book, client: httpx2.
 
 
 def test_an_accepted_request_waits_and_is_carried_out(book: Book, nothing_due: Journal) -> None:
-    entries = [{"account": "a", "direction": "debit", "amount": 1},
-               {"account": "b", "direction": "credit", "amount": 1}]  # fmt: skip
-    accepted = book.post({"entries": entries}, "order-1", Prefer="respond-async")
+    accepted = book.post(transfer_body(), "order-1", Prefer="respond-async")
     assert accepted.status_code == 202
     body = trace(book, "order-1")
     assert (body["verdict"]["code"], body["verdict"]["remedy"]) == ("request_waiting", "wait")
@@ -206,12 +199,11 @@ def test_a_payout_is_traced_with_what_its_provider_said(book: Book, simulator: S
     book.open("alice", min_balance=0)
     book.transfer("a", "alice", 100)
     payout = book.pay_out(40, "payout").json()
-    book.await_payout(payout["id"], "completed")
+    history = [step["position"] for step in book.await_payout(payout["id"], "completed")["history"]]
     body = trace(book, "payout")
     assert (body["verdict"]["code"], body["verdict"]["remedy"]) == ("payout_completed", "nothing")
     assert "provider_called" in kinds(body)
     assert {"provider_answered", "provider_called_back"} & set(kinds(body))
-    history = [step["position"] for step in book.payout(payout["id"])["history"]]
     recorded = {moment["position"] for moment in of_kind(body, "event_recorded")}
     assert set(history) <= recorded
     (decided,) = of_kind(body, "request_decided")
@@ -219,7 +211,8 @@ def test_a_payout_is_traced_with_what_its_provider_said(book: Book, simulator: S
 
 
 def test_deliveries_are_traced(book: Book) -> None:
-    registration = {"url": "https://93.184.216.34/x", "ledgers": [book.name], "types": ["transaction.posted"]}
+    url = "https://93.184.216.34/x"
+    registration = {"url": url, "ledgers": [book.name], "types": ["transaction.posted"]}
     hook = book.client.post("/v1/webhooks", json=registration).json()["id"]
     made = book.transfer("a", "b", 10, "order-1")
     eventually(lambda: "delivery_waiting" in kinds(trace(book, "order-1")))
@@ -228,14 +221,14 @@ def test_deliveries_are_traced(book: Book) -> None:
     assert (waiting["subject"], waiting["position"]) == (f"webhooks/{hook}", made.json()["position"])
     assert "delivery_waiting" in [concern["code"] for concern in body["verdict"]["concerns"]]
     # A client sees that somebody is told, and not who.
-    assert registration["url"] not in str(body)
+    assert url not in str(body)
     book.client.delete(f"/v1/webhooks/{hook}")
     eventually(lambda: "delivery_suppressed" in kinds(trace(book, "order-1")))
     assert "delivery_waiting" not in kinds(trace(book, "order-1"))
 
 
 @pytest.mark.parametrize("role", ["client", "auditor", "operator"])
-def test_whoever_has_the_ledger_may_trace(book: Book, keys: Keys, served: Served, role: str) -> None:
+def test_whoever_has_the_ledger_may_trace(book: Book, keys: Keys, role: str) -> None:
     book.transfer("a", "b", 10, "order-1")
     client = keys.client(role, ledgers=[book.name])
     assert client.get(f"{book.path}/operations/order-1/trace").status_code == 200
