@@ -49,6 +49,7 @@ def bench_url(postgres_url: str) -> Iterator[str]:
 
 
 @pytest.mark.integration
+@pytest.mark.timeout(300)
 def test_every_workload_and_yardstick_is_measured_and_the_books_balance(
     bench_url: str, tmp_path: Path
 ) -> None:
@@ -58,7 +59,7 @@ def test_every_workload_and_yardstick_is_measured_and_the_books_balance(
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=280,
     )
     assert done.returncode == 0, done.stderr
     report: dict[str, Any] = json.loads(file.read_text())
