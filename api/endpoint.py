@@ -109,10 +109,14 @@ class Endpoint(APIRoute):
         if declared.writes:
             service.writer.require_room()
         bytes_sent = await read_body(receive, visit.headers) if declared.body else b""
+        if declared.is_signed:
+            caller = service.signatures.signatory(names["provider"], visit.headers, bytes_sent)
+            scope["caller"] = caller
         is_empty = declared.is_body_optional and not bytes_sent
         sent = {} if is_empty else _parsed(bytes_sent, visit) if declared.body else None
         key = idempotency_key(visit.headers.get(b"idempotency-key")) if declared.is_keyed else ""
-        given = _given(scope["query_string"]) if declared.roles or declared.query is not NoQuery else {}
+        takes_query = not declared.is_public or declared.query is not NoQuery
+        given = _given(scope["query_string"]) if takes_query else {}
         listed, place = self._page(scope["path"], given) if self._place else ("", None)
         query = self._query(given) if given or self._no_query is None else self._no_query
         body = _shaped(declared.body, sent, bytes_sent) if declared.body else None

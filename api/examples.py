@@ -128,6 +128,47 @@ OPERATION: dict[str, Any] = {
 
 ACCEPTED_OPERATION: dict[str, Any] = {**OPERATION, "state": "accepted", "completed_at": None}
 
+PAYOUT_REQUEST: dict[str, Any] = {
+    "account": "users:alice:wallet",
+    "amount": 5000,
+    "provider": "simulator",
+    "destination": {"iban": "NL91ABNA0417164300", "name": "Alice"},
+    "reference": "withdrawal-1",
+    "metadata": {},
+}
+PAYOUT: dict[str, Any] = {
+    "id": TRANSACTION_ID,
+    "ledger": "main",
+    **PAYOUT_REQUEST,
+    "asset": "USD/2",
+    "state": "accepted",
+    "provider_key": f"main.{TRANSACTION_ID}.5f70bf18a086",
+    "provider_reference": "",
+    "hold_id": TRANSACTION_ID,
+    "transaction_id": None,
+    "attempts": 0,
+    "due_at": _TIME,
+    "accepted_at": _TIME,
+    "ended_at": None,
+    "history": [
+        {
+            "state": "accepted",
+            "event": "accepted",
+            "source": None,
+            "detail": "",
+            "actor": "shop",
+            "time": _TIME,
+            "position": 24,
+        }
+    ],
+    "rejection": None,
+    "idempotency_key": "withdrawal-1",
+    "correlation_id": CORRELATION_ID,
+    "actor": "shop",
+    "version": 1,
+    "position": 24,
+}
+
 KEY_REQUEST: dict[str, Any] = {"name": "shop", "roles": ["client"], "ledgers": ["main"]}
 KEY_ID = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff"
 NEW_KEY: dict[str, Any] = {"id": KEY_ID, **KEY_REQUEST, "key": "tk_…"}

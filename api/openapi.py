@@ -51,6 +51,7 @@ _EXAMPLE_NAMES = {
     "name": "balances",
     "code": "insufficient_funds",
     "asset": "swagger-ui.css",
+    "provider": "simulator",
 }
 
 HEADERS: dict[str, dict[str, Any]] = {
@@ -96,7 +97,7 @@ def documentation(declared: Declaration, serve: Callable[..., Any]) -> dict[str,
     extra: dict[str, Any] = {
         "x-consistency": declared.consistency.described,
         "parameters": list(_parameters(declared)),
-        "security": [] if declared.is_public else [{"key": []}],
+        "security": _security(declared),
         # Those that may call; one of them is enough.
         "x-roles": sorted(declared.roles),
     }
@@ -120,7 +121,9 @@ def documentation(declared: Declaration, serve: Callable[..., Any]) -> dict[str,
 def refusals(declared: Declaration) -> Iterator[type[LedgerError]]:
     """Yield every refusal with which a route can answer, in the order in which they are judged."""
     if not declared.is_public:
-        yield from (Unauthenticated, Forbidden)
+        yield Unauthenticated
+    if declared.roles:
+        yield Forbidden
     if declared.body:
         yield from (RequestTimeout, BodyTooLarge, UnsupportedMediaType, MalformedJson)
     if declared.writes:
@@ -145,7 +148,13 @@ def complete(document: dict[str, Any], declarations: Iterable[Declaration]) -> d
     """Add to FastAPI's document what concerns all operations and the examples; take out what is not so here."""
     components = document.setdefault("components", {})
     components["securitySchemes"] = {
-        "key": {"type": "http", "scheme": "bearer", "description": "A key: `Authorization: Bearer tk_…`"}
+        "key": {"type": "http", "scheme": "bearer", "description": "A key: `Authorization: Bearer tk_…`"},
+        "signature": {
+            "type": "apiKey",
+            "in": "header",
+            "name": "webhook-signature",
+            "description": "The provider's signature of the body, as Standard Webhooks has it.",
+        },
     }
     components["headers"] = HEADERS
     schemas = components.setdefault("schemas", {})
@@ -163,6 +172,12 @@ def complete(document: dict[str, Any], declarations: Iterable[Declaration]) -> d
             if "422" in operation["responses"] and not answer:
                 del operation["responses"]["422"]
     return document
+
+
+def _security(declared: Declaration) -> list[dict[str, list[str]]]:
+    if declared.is_public:
+        return []
+    return [{"signature": []}] if declared.is_signed else [{"key": []}]
 
 
 def _signature(declared: Declaration) -> Callable[..., Any]:
@@ -218,6 +233,14 @@ def _parameters(declared: Declaration) -> Iterator[dict[str, Any]]:
         )
     if declared.if_match:
         yield _header("If-Match", "The ETag that the account must still have.", example='"3"')
+    if declared.is_signed:
+        yield _header("webhook-id", "Names the message: the same one counts once.", required=True)
+        yield _header(
+            "webhook-timestamp",
+            "When it was signed, in seconds of Unix time.",
+            required=True,
+            pattern=r"^\d+$",
+        )
     if declared.is_deferrable:
         words = "`respond-async`: accept the request durably, answer 202, and carry it out later."
         yield _header("Prefer", words, example="respond-async")

@@ -1,7 +1,7 @@
 """The parts of one running process of the API, and reading from the database without blocking its event loop."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
@@ -10,9 +10,12 @@ from psycopg import Connection
 from api.connections import connected
 from api.key_ring import KeyRing
 from api.metrics import Metrics
+from api.signatures import Signatures
 from api.writer import Writer
 from domain.ledger import Ledger
+from projections.payer import Payer
 from projections.positions import Waiter
+from projections.providers.interface import Provider
 from projections.worker import Worker
 
 Read = TypeVar("Read")
@@ -29,6 +32,9 @@ class Service(NamedTuple):
     keys: KeyRing
     waiter: Waiter
     worker: Worker
+    payer: Payer
+    providers: Mapping[str, Provider]
+    signatures: Signatures
     metrics: Metrics
     reading: ThreadPoolExecutor
     streaming: ThreadPoolExecutor

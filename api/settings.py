@@ -6,12 +6,15 @@ The table of options is in the contract, Running it.
 import binascii
 from base64 import b64decode
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from domain.addresses import PROVIDER_PATTERN
 from domain.journal.database import Database
 from domain.signed_notes import SEED_BYTES
+from projections.providers.settings import ProviderSettings
 
 MIN_BOOTSTRAP_KEY_LENGTH = 24
 
@@ -32,6 +35,10 @@ class Settings(BaseSettings):
     # `schema` itself is a method of pydantic's models.
     schema_: str = Field("tallystick", pattern=_SCHEMA_PATTERN, validation_alias="TALLYSTICK_SCHEMA")
     bootstrap_key: SecretStr | None = None
+    # JSON, by name: {"simulator": {"url": "http://127.0.0.1:8100", "secret": "whsec_…"}}
+    providers: dict[Annotated[str, Field(pattern=PROVIDER_PATTERN)], ProviderSettings] = Field(
+        default_factory=dict
+    )
     signing_key: SecretStr | None = None
 
     @field_validator("bootstrap_key")

@@ -2,16 +2,16 @@
 
 from collections.abc import Iterable
 
-from domain import accounts, ledgers, transactions
+from domain import accounts, ledgers, payouts, transactions
 from domain.events import Event, Recorded, State
 
+_NOUNS = (ledgers, accounts, transactions, payouts)
+
 EVENT_TYPES: dict[str, type[Event]] = {
-    event_type.TOPIC: event_type for noun in (ledgers, accounts, transactions) for event_type in noun.EVENTS
+    event_type.TOPIC: event_type for noun in _NOUNS for event_type in noun.EVENTS
 }
 
-_EVOLVE = {
-    event_type: noun.evolve for noun in (ledgers, accounts, transactions) for event_type in noun.EVENTS
-}
+_EVOLVE = {event_type: noun.evolve for noun in _NOUNS for event_type in noun.EVENTS}
 
 
 def evolve(state: State, recorded: Recorded) -> State:

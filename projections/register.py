@@ -11,7 +11,7 @@ from psycopg.sql import SQL, Identifier
 from domain.errors import ProjectionNotFound
 from domain.journal.database import Database
 from domain.journal.queries import load
-from projections import balances, due, entries, event_index, ledgers, seals, transactions
+from projections import balances, due, entries, event_index, ledgers, payouts, seals, transactions
 from projections.projection import Projection
 
 PROJECTIONS: dict[str, Projection] = {
@@ -22,6 +22,7 @@ PROJECTIONS: dict[str, Projection] = {
         entries.PROJECTION,
         transactions.PROJECTION,
         due.PROJECTION,
+        payouts.PROJECTION,
         event_index.PROJECTION,
         seals.PROJECTION,
     )

@@ -75,6 +75,7 @@ def settings_or_exit(**options: Any) -> "Settings":
     from psycopg import ProgrammingError
     from psycopg.conninfo import conninfo_to_dict
     from pydantic import ValidationError
+    from pydantic_settings import SettingsError
 
     from api.settings import Settings
 
@@ -85,6 +86,10 @@ def settings_or_exit(**options: Any) -> "Settings":
     except ProgrammingError:
         # Not what psycopg says of it: that would show the password.
         typer.echo("tallystick: TALLYSTICK_DATABASE_URL: is not a PostgreSQL URL", err=True)
+        raise typer.Exit(2) from None
+    except SettingsError:
+        # Not what pydantic says of it: that would show the secrets.
+        typer.echo("tallystick: TALLYSTICK_PROVIDERS: is not JSON", err=True)
         raise typer.Exit(2) from None
     except ValidationError as error:
         for problem in error.errors(include_input=False, include_url=False):

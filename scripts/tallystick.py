@@ -13,6 +13,7 @@ COMMANDS = {
     "projections": "scripts.projection_controls:projections",
     "dead-letters": "scripts.dead_letters:dead_letters",
     "keys": "scripts.keys:keys",
+    "simulate-provider": "scripts.simulate_provider:simulate_provider",
     "doctor": "scripts.doctor.command:doctor",
     "bench": "scripts.bench.command:bench",
 }

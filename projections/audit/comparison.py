@@ -10,7 +10,7 @@ from psycopg import Connection
 from psycopg.rows import tuple_row
 
 from domain.journal.queries import load
-from projections.audit import accounts, entries, transactions
+from projections.audit import accounts, entries, payouts, transactions
 from projections.audit.stored import Journal, Row, Sample, Unfoldable, rows_of
 
 Nature = Literal["missing", "extra", "unequal"]
@@ -76,11 +76,19 @@ TABLES: Mapping[str, Table] = {
         "rows",
     ),
     "due": Table("due", ("ledger", "id"), transactions.due, ("ledger", "id"), "transactions"),
+    "payouts": Table("payouts", ("ledger", "id"), payouts.payouts, ("ledger", "id"), "transactions"),
 }
 """All tables of all projections, without the number of their version."""
 
 
-SHAPES: Mapping[str, int] = {"ledgers": 1, "balances": 1, "entries": 2, "transactions": 1, "due": 1}
+SHAPES: Mapping[str, int] = {
+    "ledgers": 1,
+    "balances": 1,
+    "entries": 2,
+    "transactions": 1,
+    "due": 1,
+    "payouts": 1,
+}
 """The shape of the tables of each projection that is known here; those of another release may have others."""
 
 

@@ -40,6 +40,7 @@ def write(database: Database) -> None:
     author = Author(database, seed=4)
     author.write(rounds=8)
     author.write_of_accounts()
+    author.write_of_payouts()
 
 
 def test_every_event_and_every_table_is_known_to_the_audit() -> None:
@@ -111,6 +112,13 @@ TAMPERINGS = {
     "due": "DELETE FROM due_v1 WHERE id = (SELECT id FROM due_v1 LIMIT 1)",
     "due still": "INSERT INTO due_v1 SELECT ledger, id, recorded_at, position FROM transactions_v1"
     " WHERE status = 'posted' LIMIT 1",
+    "payouts": "UPDATE payouts_v1 SET state = 'completed' WHERE id ="
+    " (SELECT id FROM payouts_v1 WHERE state = 'stuck' LIMIT 1)",
+    "payouts said": "UPDATE payouts_v1 SET body = replace(body, 'w\u00f6rds', 'words') WHERE id ="
+    " (SELECT id FROM payouts_v1 WHERE body LIKE '%%w\u00f6rds%%' LIMIT 1)",
+    "payouts forgotten": "UPDATE payouts_v1 SET due_at = NULL WHERE id ="
+    " (SELECT id FROM payouts_v1 WHERE due_at IS NOT NULL LIMIT 1)",
+    "payouts gone": "DELETE FROM payouts_v1 WHERE id = (SELECT id FROM payouts_v1 LIMIT 1)",
     "due later": "UPDATE due_v1 SET due_at = due_at + interval '1 s' WHERE id = (SELECT id FROM due_v1 LIMIT 1)",
 }
 
@@ -195,6 +203,7 @@ def test_a_sample_finds_what_was_done_to_its_streams_and_nothing_else(
         TAMPERINGS["transaction_accounts"],
         TAMPERINGS["transaction_metadata"],
         TAMPERINGS["due"],
+        TAMPERINGS["payouts"],
         TAMPERINGS["ledgers"].replace("main", "main-2"),
     ):
         owner.execute(tampering.encode())
