@@ -30,6 +30,9 @@ from projections.positions import Waiter
 from projections.providers.settings import make_providers
 from projections.worker import Worker
 
+# Long answers leave most connections, and the interpreter, to short ones.
+STREAMS_AT_ONCE = 2
+
 _DESCRIPTION = """A double-entry ledger. Amounts are whole minor units; every POST that moves money needs an
 `Idempotency-Key`, and the same request with the same key is answered the same for ever."""
 
@@ -90,6 +93,7 @@ def _start(settings: Settings, database: Database, document: Callable[[], bytes]
     metrics = Metrics()
     ledger = Ledger(database, observe=metrics.batch)
     reading = ThreadPoolExecutor(POOL_SIZE, "read")
+    streaming = ThreadPoolExecutor(STREAMS_AT_ONCE, "stream")
     writer = Writer(ledger, asyncio.get_running_loop(), metrics)
     metrics.watch_queue(lambda: writer.waiting_commands)
     waiter = Waiter(database)
@@ -108,7 +112,9 @@ def _start(settings: Settings, database: Database, document: Callable[[], bytes]
         providers,
         Signatures(settings.providers),
         metrics,
+        settings.publishing.policy,
         reading,
+        streaming,
         document,
     )
 
@@ -119,6 +125,7 @@ def _stop(service: Service) -> None:
     service.worker.stop()
     service.waiter.stop()
     service.reading.shutdown()
+    service.streaming.shutdown()
     service.ledger.close()
     for provider in service.providers.values():
         provider.close()

@@ -83,3 +83,8 @@ class Declaration(NamedTuple):
     def projected(self) -> bool:
         """Whether it can read a projection."""
         return self.consistency in (Consistency.PROJECTION, Consistency.CHOSEN)
+
+    @property
+    def may_lag(self) -> bool:
+        """Whether what it shows may be behind the head."""
+        return self.projected or self.consistency is Consistency.JOURNAL

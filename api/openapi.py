@@ -49,6 +49,7 @@ _EXAMPLE_NAMES = {
     "id": "0b2f7c1e-8d3a-5b6f-9c0d-1e2f3a4b5c6d",
     "key": "order-1",
     "name": "balances",
+    "delivery": "21",
     "code": "insufficient_funds",
     "asset": "swagger-ui.css",
     "provider": "simulator",
@@ -137,7 +138,7 @@ def refusals(declared: Declaration) -> Iterator[type[LedgerError]]:
     if declared.names_ledger:
         yield LedgerNotFound
     yield from declared.problems
-    if declared.projected:
+    if declared.may_lag:
         yield ProjectionBehind
     if not declared.is_public:
         yield JournalUnavailable
@@ -218,8 +219,9 @@ def _response_class(of_type: str) -> type[Response]:
 
 
 def _parameters(declared: Declaration) -> Iterator[dict[str, Any]]:
-    for name, schema in declared.query.model_json_schema().get("properties", {}).items():
-        yield _query_parameter(name, schema)
+    query = declared.query.model_json_schema()
+    for name, schema in query.get("properties", {}).items():
+        yield _query_parameter(name, schema, required=name in query.get("required", ()))
     yield _header("Correlation-Id", "Ties this request to others; one is made if it is missing or invalid.")
     yield _header("traceparent", "The W3C trace context; one is made if it is missing or invalid.")
     if declared.is_keyed:
@@ -243,13 +245,13 @@ def _parameters(declared: Declaration) -> Iterator[dict[str, Any]]:
     if declared.is_deferrable:
         words = "`respond-async`: accept the request durably, answer 202, and carry it out later."
         yield _header("Prefer", words, example="respond-async")
-    if declared.projected:
+    if "min_position" in declared.query.model_fields:
         yield _header(
             "Prefer", "`wait=S`: how long to wait for min_position, 0 to 30 seconds.", example="wait=5"
         )
 
 
-def _query_parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+def _query_parameter(name: str, schema: dict[str, Any], *, required: bool) -> dict[str, Any]:
     described = {"description": schema["description"]} if "description" in schema else {}
     if schema.get("type") == "object":
         name, schema = f"{name}.KEY", {"type": "string", "maxLength": 512}
@@ -257,7 +259,7 @@ def _query_parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     forms = [form for form in schema.get("anyOf", ()) if form["type"] != "null"]
     shape = forms[0] if len(forms) == 1 else schema
     kept = {key: value for key, value in shape.items() if key not in ("description", "title")}
-    return {"name": name, "in": "query", "required": False, "schema": kept, **described}
+    return {"name": name, "in": "query", "required": required, "schema": kept, **described}
 
 
 def _header(name: str, words: str, *, required: bool = False, **more: str) -> dict[str, Any]:
@@ -277,8 +279,8 @@ def _common_headers(declared: Declaration) -> list[str]:
     names = ["Correlation-Id", "traceparent"]
     if declared.path.startswith("/v1/ledgers"):
         names.append("Ledger-Position")
-    if declared.projected:
-        names.append("Ledger-Head")
+        if declared.may_lag:
+            names.append("Ledger-Head")
     return names
 
 
@@ -287,7 +289,8 @@ def _header_links(names: Iterable[str]) -> dict[str, Any]:
 
 
 def _answers(declared: Declaration) -> dict[int | str, dict[str, Any]]:
-    return {returned.status: _answer(declared, returned) for returned in declared.returns}
+    # Of several media types the first has the schema; the others have examples.
+    return {returned.status: _answer(declared, returned) for returned in reversed(declared.returns)}
 
 
 def _answer(declared: Declaration, returned: Returns) -> dict[str, Any]:

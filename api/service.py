@@ -13,6 +13,7 @@ from api.metrics import Metrics
 from api.signatures import Signatures
 from api.writer import Writer
 from domain.ledger import Ledger
+from projections.outbox.destinations import Policy
 from projections.payer import Payer
 from projections.positions import Waiter
 from projections.providers.interface import Provider
@@ -22,7 +23,11 @@ Read = TypeVar("Read")
 
 
 class Service(NamedTuple):
-    """What answers requests. `reading` is where reads block, `document` returns the OpenAPI document."""
+    """What answers requests. `document` returns the OpenAPI document.
+
+    `destinations` says where webhooks may go. `reading` is where reads block; `streaming` where those do of which one
+    request makes very many.
+    """
 
     ledger: Ledger
     writer: Writer
@@ -33,7 +38,9 @@ class Service(NamedTuple):
     providers: Mapping[str, Provider]
     signatures: Signatures
     metrics: Metrics
+    destinations: Policy
     reading: ThreadPoolExecutor
+    streaming: ThreadPoolExecutor
     document: Callable[[], bytes]
 
     def position(self) -> int:
@@ -47,6 +54,10 @@ class Service(NamedTuple):
     async def query(self, function: Callable[[Connection[Any]], Read]) -> Read:
         """Return what a function finds, given a connection; raise `JournalUnavailable` if there is none."""
         return await self.read(self._query, function)
+
+    async def query_for_stream(self, function: Callable[[Connection[Any]], Read]) -> Read:
+        """Return what a function finds for one part of a long answer: few of these go on at once, however many ask."""
+        return await asyncio.get_running_loop().run_in_executor(self.streaming, self._query, function)
 
     def _query(self, function: Callable[[Connection[Any]], Read]) -> Read:
         with connected(self.ledger) as connection:

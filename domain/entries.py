@@ -64,12 +64,12 @@ def require_balance(totals: Totals) -> None:
 
 def posted_entries(entries: Sequence[Entry], totals: Totals) -> tuple[PostedEntry, ...]:
     """Return the entries with what their account has posted after each of them."""
-    after = {address: (account.balance, account.posted_debits) for address, (account, _, _) in totals.items()}
+    after: dict[str, tuple[int, int]] = {}
     posted = []
     for entry in entries:
         address, direction, amount = entry.account, entry.direction, entry.amount
         account = totals[address][0]
-        balance, debits = after[address]
+        balance, debits = after.get(address) or (account.balance, account.posted_debits)
         balance += amount if direction == account.normal_side else -amount
         if direction == "debit":
             debits += amount

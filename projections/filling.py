@@ -25,7 +25,7 @@ from projections.isolation import describe
 from projections.projection import Projection
 from projections.register import find_projection
 
-BATCH_EVENTS = 10_000
+BATCH_EVENTS = 25_000
 """Of how many events of the journal a part takes its own at once, for each part that there is."""
 
 # A batch makes some hundred thousand objects and frees them all at once, without cycles: the default threshold has the

@@ -22,6 +22,7 @@ from domain.journal.queries import load
 from projections.batches import hold
 from projections.crew import fill_together
 from projections.filling import open_session
+from projections.isolation import describe
 from projections.projection import Projection
 from projections.rebuilds import (
     UNDER_WAY,
@@ -157,7 +158,7 @@ class Group:
             with ThreadPoolExecutor(self._workers) as pool:
                 list(pool.map(self._finish, tuple(self._rebuilds.values())))
         except Exception as error:  # noqa: BLE001 - it is tried again by whoever takes the place
-            self._note(error)
+            self._note(error, tuple(self._rebuilds.values()))
         finally:
             self._rebuilds.clear()
 
@@ -188,13 +189,17 @@ class Group:
         except Interrupted:
             pass
         except Exception as error:  # noqa: BLE001
-            self._note(error)
+            self._note(error, [rebuild])
         finally:
             self._rebuilds.pop(rebuild.name, None)
 
-    def _note(self, error: Exception) -> None:
+    def _note(self, error: Exception, rebuilds: Sequence[Rebuild]) -> None:
         is_usual = isinstance(error, _OUT_OF_REACH)
         _log.warning("rebuild interrupted", error=repr(error), exc_info=None if is_usual else error)
+        with suppress(*_OUT_OF_REACH), self._database.connect("tallystick rebuild") as connection:
+            for rebuild in rebuilds if self._go_on() else ():
+                noted = {"name": rebuild.name, "version": rebuild.version, "error": describe(error)}
+                connection.execute(_SQL["note"], noted)
         self._ending.wait(PAUSE_AFTER_FAULT_SECONDS)
 
     @contextmanager

@@ -11,7 +11,8 @@ from psycopg.sql import SQL, Identifier
 from domain.errors import ProjectionNotFound
 from domain.journal.database import Database
 from domain.journal.queries import load
-from projections import balances, due, entries, ledgers, payouts, transactions
+from projections import balances, due, entries, event_index, ledgers, payouts, seals, transactions
+from projections.outbox import owed
 from projections.projection import Projection
 
 PROJECTIONS: dict[str, Projection] = {
@@ -23,6 +24,9 @@ PROJECTIONS: dict[str, Projection] = {
         transactions.PROJECTION,
         due.PROJECTION,
         payouts.PROJECTION,
+        event_index.PROJECTION,
+        seals.PROJECTION,
+        owed.PROJECTION,
     )
 }
 

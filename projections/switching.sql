@@ -37,7 +37,7 @@ WHERE projection = %(name)s AND projection_version IN (%(live)s, %(version)s) AN
 GROUP BY projection_version ORDER BY projection_version;
 
 -- name: switched
-UPDATE rebuilds SET state = 'switched', ended_at = now()
+UPDATE rebuilds SET state = 'switched', ended_at = now(), last_error = NULL
 WHERE name = %(name)s AND version = %(version)s AND state = 'comparing';
 
 -- name: retire

@@ -6,10 +6,13 @@ Only that `…/transactions/batch` comes before `…/transactions/{id}`, which w
 from api.routes import (
     account_status,
     accounts,
+    audit,
     balances,
     callbacks,
     dead_letters,
+    deliveries,
     entries,
+    events,
     health,
     keys,
     ledgers,
@@ -22,6 +25,7 @@ from api.routes import (
     transaction_batches,
     transaction_list,
     transactions,
+    webhooks,
 )
 
 ENDPOINTS = [
@@ -35,12 +39,16 @@ ENDPOINTS = [
     *payouts.ENDPOINTS,
     *payout_list.ENDPOINTS,
     *callbacks.ENDPOINTS,
+    *events.ENDPOINTS,
     *operations.ENDPOINTS,
     *ledgers.ENDPOINTS,
+    *audit.ENDPOINTS,
     *keys.ENDPOINTS,
     *projections.ENDPOINTS,
     *projection_rebuilds.ENDPOINTS,
     *dead_letters.ENDPOINTS,
+    *webhooks.ENDPOINTS,
+    *deliveries.ENDPOINTS,
     *health.ENDPOINTS,
     *pages.ENDPOINTS,
 ]

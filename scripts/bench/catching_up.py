@@ -41,7 +41,7 @@ def _caught_up(database: Database, name: str) -> int:
     with database.connect("tallystick bench") as connection:
         while monotonic() < moved_at + STALL_TIMEOUT_SECONDS:
             reached = progress(connection, name)
-            if reached.position == reached.head:
+            if reached.position == reached.head and reached.state == "running":
                 return reached.head
             if reached.position != position:
                 position, moved_at = reached.position, monotonic()

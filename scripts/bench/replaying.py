@@ -12,7 +12,7 @@ from time import perf_counter
 
 from domain.journal.database import Database
 from domain.ledger import Ledger
-from projections.rebuild import rebuild
+from projections.rebuild import rebuild_together
 from projections.register import PROJECTIONS
 from scripts.bench.books import balanced_books
 from scripts.bench.catching_up import catch_up
@@ -52,9 +52,9 @@ def replaying(url: str, accounts: int, transfers_recorded: int) -> Iterator[Stag
 def _replay(database: Database, head: int) -> Reading:
     """Rebuild every projection; what counts are the events of the journal, each of which all of them are given."""
     started = perf_counter()
-    outcomes = [rebuild(database, name) for name in PROJECTIONS]
+    rebuilds = rebuild_together(database, list(PROJECTIONS))
     seconds = perf_counter() - started
-    for outcome in outcomes:
-        if not outcome.switched or outcome.position != head:
-            raise BenchFailed(f"the replay was not put in place: {outcome}")
+    for rebuild in rebuilds:
+        if not rebuild.switched or rebuild.compared_position != head:
+            raise BenchFailed(f"the replay was not put in place: {rebuild}")
     return Reading(head, seconds)

@@ -35,6 +35,7 @@ from scripts.bench.report import document
 from scripts.bench.requests import Kind, Plan
 
 ROOT = Path(__file__).parent.parent.parent
+PATIENCE_SECONDS = 500
 COMMAND = [sys.executable, "-m", "scripts.tallystick", "bench", "--quick"]
 
 
@@ -49,6 +50,7 @@ def bench_url(postgres_url: str) -> Iterator[str]:
 
 
 @pytest.mark.integration
+@pytest.mark.timeout(PATIENCE_SECONDS + 10)
 def test_every_workload_and_yardstick_is_measured_and_the_books_balance(
     bench_url: str, tmp_path: Path
 ) -> None:
@@ -58,7 +60,7 @@ def test_every_workload_and_yardstick_is_measured_and_the_books_balance(
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=PATIENCE_SECONDS,
     )
     assert done.returncode == 0, done.stderr
     report: dict[str, Any] = json.loads(file.read_text())

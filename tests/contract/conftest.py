@@ -120,7 +120,11 @@ class Checked:
                 assert name in answer.headers, f"{name} is documented and missing"
         if answer.status_code >= 400:
             assert answer.json()["code"] in documented["content"]["application/problem+json"]["examples"]
-        elif (content := documented.get("content", {}).get("application/json")) and "schema" in content:
+        elif answer.headers.get("content-type") == "application/json":
+            self._check_content(answer, documented["content"]["application/json"])
+
+    def _check_content(self, answer: httpx2.Response, content: dict[str, Any]) -> None:
+        if "schema" in content:
             self._validate(answer.json(), content["schema"])
 
     def _validate(self, instance: Any, schema: dict[str, Any]) -> None:

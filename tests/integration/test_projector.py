@@ -481,12 +481,14 @@ def test_a_fault_is_recorded_and_tried_again_while_others_go_on(
 
 
 def test_a_projector_waits_for_a_database_that_is_not_migrated_yet(empty_database: Database) -> None:
-    with started(empty_database, [entries.PROJECTION]):
+    with started(empty_database, tuple(PROJECTIONS.values())):
         migrate(empty_database)
         with running(empty_database) as ledger, empty_database.connect("test") as connection:
             open_accounts(ledger, "a", "b")
             eventually(
-                lambda: connection.execute("SELECT name FROM projections").fetchall() == [("entries",)]
+                lambda: (
+                    connection.execute("SELECT count(*) FROM projections").fetchone() == (len(PROJECTIONS),)
+                )
             )
             await_head(connection, "entries")
 

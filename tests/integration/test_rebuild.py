@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 import typer
-from psycopg import Connection, Cursor
+from psycopg import Connection, Cursor, errors
 from typer.testing import CliRunner
 
 import projections
 from domain.errors import ProjectionNotFound, RebuildNotUnderWay
 from domain.journal.database import Database
 from domain.ledger import Ledger
-from projections import comparison, crew, filling, switching
+from projections import comparison, crew, filling, register, switching
 from projections.balances import list_accounts, read_account
 from projections.batches import hold, read_stretch
 from projections.comparison import Comparison
@@ -495,7 +495,8 @@ def test_parts_that_are_filled_by_several_processes_are_the_whole(
     assert [(one.name, one.state, one.equal) for one in found] == [
         (name, "switched", True) for name in PROJECTIONS
     ]
-    assert seen == {f"{name} {number} of 3" for name in PROJECTIONS for number in range(3)}
+    parts = {name: 3 if projection.by_stream else 1 for name, projection in PROJECTIONS.items()}
+    assert seen == {f"{name} {number} of {of}" for name, of in parts.items() for number in range(of)}
 
 
 def test_what_depends_on_the_order_of_streams_is_filled_by_one_process(
@@ -511,6 +512,28 @@ def test_what_depends_on_the_order_of_streams_is_filled_by_one_process(
 
     assert rebuild(database, "entries", report=report, workers=3).equal
     assert parts == {1}
+
+
+def test_a_fault_that_passes_is_shown_until_it_has_passed(
+    database: Database, service: Connection[Any], owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(database, owner, 20)
+    mended = threading.Event()
+
+    def create_indexes(*given: Any) -> None:
+        if not mended.is_set():
+            raise errors.DiskFull("could not extend file")
+        register.create_indexes(*given)
+
+    monkeypatch.setattr(switching, "create_indexes", create_indexes)
+    with rebuilding(database):
+        asked = request_rebuild(service, "entries", "tester")
+        eventually(lambda: find_rebuild(service, "entries", asked.version).last_error is not None)
+        seen = find_rebuild(service, "entries", asked.version)
+        assert (seen.state, seen.last_error) == ("filling", "DiskFull: could not extend file")
+        mended.set()
+        ended = await_state(service, asked, "switched")
+    assert (ended.equal, ended.last_error) == (True, None)
 
 
 def test_a_reader_overtaken_by_a_switch_and_a_drop_reads_the_new_version(

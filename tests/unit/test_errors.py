@@ -17,7 +17,7 @@ from domain.errors import (
     first_of,
 )
 
-FAMILIES = {"LedgerError", "NotFound", "Invalid", "RuleRefusal", "Unavailable"}
+FAMILIES = {"LedgerError", "NotFound", "Invalid", "Conflict", "RuleRefusal", "Unavailable"}
 CLASSES = [
     error for _, error in inspect.getmembers(errors, inspect.isclass) if issubclass(error, LedgerError)
 ]
