@@ -1,6 +1,7 @@
 """Which noun folds which event: the one table of all event types of the journal."""
 
 from collections.abc import Iterable
+from hashlib import sha256
 
 from domain import accounts, ledgers, transactions
 from domain.events import Event, Recorded, State
@@ -8,6 +9,11 @@ from domain.events import Event, Recorded, State
 EVENT_TYPES: dict[str, type[Event]] = {
     event_type.TOPIC: event_type for noun in (ledgers, accounts, transactions) for event_type in noun.EVENTS
 }
+
+_FORMS = sorted((topic, event_type.class_version) for topic, event_type in EVENT_TYPES.items())
+
+KNOWLEDGE = sha256(repr(_FORMS).encode()).hexdigest()[:16]
+"""Names the events that this release can read: the same for all releases that can read the same."""
 
 _EVOLVE = {
     event_type: noun.evolve for noun in (ledgers, accounts, transactions) for event_type in noun.EVENTS
