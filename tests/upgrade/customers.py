@@ -15,6 +15,9 @@ from tests.service import KEY, Service, transfer_body
 BOOK = "/v1/ledgers/main"
 ADDRESSES = ["users:1", "users:2", "users:3", "users:4"]
 CUSTOMERS = 3
+OF_CUSTOMERS = "customer-"
+"""How the keys of their requests begin."""
+
 PAUSE_SECONDS = 0.05
 PATIENCE_SECONDS = 120.0
 # Why a service that is being stopped refuses: the customer asks another.
@@ -95,7 +98,7 @@ class Customers:
             while not self.faults and not self._stop.wait(PAUSE_SECONDS):
                 count += 1
                 try:
-                    self._move(client, chance, f"{number}-{count}")
+                    self._move(client, chance, f"{OF_CUSTOMERS}{number}-{count}")
                 except Exception as fault:  # noqa: BLE001  whatever it is, it must be seen
                     self.faults.append(repr(fault))
 
