@@ -3,14 +3,17 @@
 Building and sending one of these costs a few microseconds; the models that describe them are for the document only.
 """
 
-from collections.abc import Mapping, Sequence
+import asyncio
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-from starlette.types import Send
+from starlette.types import Receive, Send
 
 JSON = "application/json"
 HTML = "text/html; charset=utf-8"
+NDJSON = "application/x-ndjson"
 TEXT = "text/plain; charset=utf-8"
 
 POSITION = "Ledger-Position"
@@ -40,6 +43,61 @@ class Answer(NamedTuple):
             del headers[0]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self.body})
+
+
+class Streamed(NamedTuple):
+    """An answer that is made while it is sent, part by part, as fast as the client takes it."""
+
+    status: int
+    parts: AsyncIterator[bytes]
+    headers: Mapping[str, str]
+    media_type: str
+
+    async def send_while_wanted(self, receive: Receive, send: Send) -> None:
+        """Send the answer through ASGI, until its end or until the client is gone.
+
+        What the parts raise after the first ends the connection, so that a client sees that the answer is incomplete.
+        """
+        headers = [(b"content-type", self.media_type.encode())]
+        headers += [(name.lower().encode(), value.encode("latin-1")) for name, value in self.headers.items()]
+        gone = asyncio.ensure_future(_disconnected(receive))
+        try:
+            await send({"type": "http.response.start", "status": self.status, "headers": headers})
+            async for part in self.parts:
+                if gone.done():
+                    return
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            gone.cancel()
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+_QUALITY = re.compile(r"\s*;\s*q=([01](?:\.\d{0,3})?)\s*")
+
+
+def prefers(accept: str, media_type: str, to: str) -> bool:
+    """Tell whether an Accept header asks for a media type, by its name, rather than for another (RFC 9110 §12.5.1)."""
+    qualities: dict[str, float] = {}
+    for part in accept.lower().split(","):
+        name, _, parameters = part.partition(";")
+        found = _QUALITY.search(f";{parameters}")
+        qualities.setdefault(name.strip(), float(found[1]) if found else 1.0)
+    wanted = qualities.get(media_type, 0.0)
+    return wanted > 0 and (wanted, -_place(qualities, media_type)) > (
+        qualities.get(to, 0.0),
+        -_place(qualities, to),
+    )
+
+
+def _place(qualities: Mapping[str, float], media_type: str) -> int:
+    """Return where a media type is named among others, which decides between equals; behind all if it is not."""
+    names = list(qualities)
+    return names.index(media_type) if media_type in qualities else len(names)
 
 
 def json_answer(status: int, body: Any, headers: Mapping[str, str] | None = None) -> Answer:

@@ -20,12 +20,18 @@ from api.openapi import complete
 from api.routes import ENDPOINTS
 from api.service import Service
 from api.settings import Settings
+from api.signatures import Signatures
 from api.writer import Writer
 from domain.journal.database import Database
 from domain.ledger import Ledger
 from domain.release import RELEASE
+from projections.payer import Payer
 from projections.positions import Waiter
+from projections.providers.settings import make_providers
 from projections.worker import Worker
+
+# Long answers leave most connections, and the interpreter, to short ones.
+STREAMS_AT_ONCE = 2
 
 _DESCRIPTION = """A double-entry ledger. Amounts are whole minor units; every POST that moves money needs an
 `Idempotency-Key`, and the same request with the same key is answered the same for ever."""
@@ -62,7 +68,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        service = _start(database, cache(lambda: to_json(app.openapi())))
+        service = _start(settings, database, cache(lambda: to_json(app.openapi())))
         try:
             yield {"service": service}
         finally:
@@ -83,23 +89,43 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def _start(database: Database, document: Callable[[], bytes]) -> Service:
+def _start(settings: Settings, database: Database, document: Callable[[], bytes]) -> Service:
     metrics = Metrics()
     ledger = Ledger(database, observe=metrics.batch)
     reading = ThreadPoolExecutor(POOL_SIZE, "read")
+    streaming = ThreadPoolExecutor(STREAMS_AT_ONCE, "stream")
     writer = Writer(ledger, asyncio.get_running_loop(), metrics)
     metrics.watch_queue(lambda: writer.waiting_commands)
     waiter = Waiter(database)
     worker = Worker(database, ledger)
-    ledger.start()
-    waiter.start()
-    worker.start()
-    return Service(ledger, writer, KeyRing(ledger, reading), waiter, worker, metrics, reading, document)
+    providers = make_providers(settings.providers)
+    payer = Payer(database, ledger, providers)
+    for part in (ledger, waiter, worker, payer):
+        part.start()
+    return Service(
+        ledger,
+        writer,
+        KeyRing(ledger, reading),
+        waiter,
+        worker,
+        payer,
+        providers,
+        Signatures(settings.providers),
+        metrics,
+        settings.publishing.policy,
+        reading,
+        streaming,
+        document,
+    )
 
 
 def _stop(service: Service) -> None:
     """Commit what waits, then let go of everything."""
+    service.payer.stop()
     service.worker.stop()
     service.waiter.stop()
     service.reading.shutdown()
+    service.streaming.shutdown()
     service.ledger.close()
+    for provider in service.providers.values():
+        provider.close()

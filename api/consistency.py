@@ -18,6 +18,7 @@ class Consistency(Enum):
     PROJECTION = (
         "reads a projection: at least min_position if that is given, else whatever Ledger-Position states"
     )
+    JOURNAL = "reads the journal in the order of its positions: complete up to what the answer states"
     CHOSEN = "linearizable, unless consistency=eventual asks for the projection"
     PROCESS = "tells of the service itself, not of a ledger"
 

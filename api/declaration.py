@@ -37,10 +37,11 @@ class Returns(NamedTuple):
 class Declaration(NamedTuple):
     """A route.
 
-    `roles` are those that may call, of which a caller needs one; none at all is a route for anybody. `every_ledger`
-    asks for a key that was granted all of them. Where `is_body_optional`, no body is as good as `{}`. `is_deferrable`
-    is what `Prefer: respond-async` can be asked of. `place` is the type of what cursors of a list hold. `problems` are
-    the refusals of its own, beside those that follow from the rest.
+    `roles` are those that may call, of which a caller needs one; none at all is a route for anybody, but for one that
+    `is_signed`: who calls it is known by the signature of the body. `every_ledger` asks for a key that was granted all
+    of them. Where `is_body_optional`, no body is as good as `{}`. `is_deferrable` is what `Prefer: respond-async` can
+    be asked of. `place` is the type of what cursors of a list hold. `problems` are the refusals of its own, beside
+    those that follow from the rest.
     """
 
     method: str
@@ -59,13 +60,14 @@ class Declaration(NamedTuple):
     is_deferrable: bool = False
     if_match: bool = False
     every_ledger: bool = False
+    is_signed: bool = False
     place: Any = None
     problems: tuple[type[LedgerError], ...] = ()
 
     @property
     def is_public(self) -> bool:
         """Whether anybody may call, without a key."""
-        return not self.roles
+        return not self.roles and not self.is_signed
 
     @property
     def names_ledger(self) -> bool:
@@ -81,3 +83,8 @@ class Declaration(NamedTuple):
     def projected(self) -> bool:
         """Whether it can read a projection."""
         return self.consistency in (Consistency.PROJECTION, Consistency.CHOSEN)
+
+    @property
+    def may_lag(self) -> bool:
+        """Whether what it shows may be behind the head."""
+        return self.projected or self.consistency is Consistency.JOURNAL

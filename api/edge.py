@@ -114,7 +114,7 @@ def _positions(error: LedgerError, scope: Scope) -> dict[str, str]:
     seen = None if isinstance(error, ProjectionBehind) else error.position
     positions = {POSITION: str(head if seen is None else seen)}
     route = scope.get("route")
-    if isinstance(route, Endpoint) and route.declared.projected:
+    if isinstance(route, Endpoint) and route.declared.may_lag:
         positions[HEAD] = str(max(head, seen or 0))  # another process may have recorded what was seen
     return positions
 

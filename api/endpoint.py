@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.types import Receive, Scope, Send
 
-from api.answers import Answer
+from api.answers import Answer, Streamed
 from api.body import parse_json, read_body, require_json, require_storable
 from api.consistency import Prefer, preferences
 from api.cursors import decode_cursor, encode_cursor, list_identity
@@ -67,7 +67,7 @@ class Asked(NamedTuple, Generic[QueryT, BodyT]):
         return encode_cursor(self.listed, place)
 
 
-Serve = Callable[[Asked[Any, Any]], Awaitable[Answer]]
+Serve = Callable[[Asked[Any, Any]], Awaitable[Answer | Streamed]]
 
 
 class Endpoint(APIRoute):
@@ -78,17 +78,22 @@ class Endpoint(APIRoute):
         self.declared = declared
         self._serve = serve
         self._place = TypeAdapter(declared.place) if declared.place is not None else None
-        self._no_query = declared.query()
+        fields = declared.query.model_fields
+        asks = any(field.is_required() for field in fields.values())
+        self._no_query = None if asks else declared.query()
         self._defaults = {
             field.alias or name: "" if field.default is None else str(field.default)
-            for name, field in declared.query.model_fields.items()
+            for name, field in fields.items()
         }
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request that matches path and method."""
         asked = await self._judge(scope, receive)
         answer = await self._serve(asked)
-        await answer.send(send)
+        if isinstance(answer, Streamed):
+            await answer.send_while_wanted(receive, send)
+        else:
+            await answer.send(send)
 
     async def _judge(self, scope: Scope, receive: Receive) -> Asked[Any, Any]:
         """Return the request, or raise the first refusal of it in the contract's order."""
@@ -104,12 +109,16 @@ class Endpoint(APIRoute):
         if declared.writes:
             service.writer.require_room()
         bytes_sent = await read_body(receive, visit.headers) if declared.body else b""
+        if declared.is_signed:
+            caller = service.signatures.signatory(names["provider"], visit.headers, bytes_sent)
+            scope["caller"] = caller
         is_empty = declared.is_body_optional and not bytes_sent
         sent = {} if is_empty else _parsed(bytes_sent, visit) if declared.body else None
         key = idempotency_key(visit.headers.get(b"idempotency-key")) if declared.is_keyed else ""
-        given = _given(scope["query_string"]) if declared.roles or declared.query is not NoQuery else {}
+        takes_query = not declared.is_public or declared.query is not NoQuery
+        given = _given(scope["query_string"]) if takes_query else {}
         listed, place = self._page(scope["path"], given) if self._place else ("", None)
-        query = self._query(given) if given else self._no_query
+        query = self._query(given) if given or self._no_query is None else self._no_query
         body = _shaped(declared.body, sent, bytes_sent) if declared.body else None
         context = Context(caller.name, *visit.conversation)
         path, headers = scope["path"], visit.headers

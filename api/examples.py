@@ -128,11 +128,122 @@ OPERATION: dict[str, Any] = {
 
 ACCEPTED_OPERATION: dict[str, Any] = {**OPERATION, "state": "accepted", "completed_at": None}
 
+PAYOUT_REQUEST: dict[str, Any] = {
+    "account": "users:alice:wallet",
+    "amount": 5000,
+    "provider": "simulator",
+    "destination": {"iban": "NL91ABNA0417164300", "name": "Alice"},
+    "reference": "withdrawal-1",
+    "metadata": {},
+}
+PAYOUT: dict[str, Any] = {
+    "id": TRANSACTION_ID,
+    "ledger": "main",
+    **PAYOUT_REQUEST,
+    "asset": "USD/2",
+    "state": "accepted",
+    "provider_key": f"main.{TRANSACTION_ID}.5f70bf18a086",
+    "provider_reference": "",
+    "hold_id": TRANSACTION_ID,
+    "transaction_id": None,
+    "attempts": 0,
+    "due_at": _TIME,
+    "accepted_at": _TIME,
+    "ended_at": None,
+    "history": [
+        {
+            "state": "accepted",
+            "event": "accepted",
+            "source": None,
+            "detail": "",
+            "actor": "shop",
+            "time": _TIME,
+            "position": 24,
+        }
+    ],
+    "rejection": None,
+    "idempotency_key": "withdrawal-1",
+    "correlation_id": CORRELATION_ID,
+    "actor": "shop",
+    "version": 1,
+    "position": 24,
+}
+
 KEY_REQUEST: dict[str, Any] = {"name": "shop", "roles": ["client"], "ledgers": ["main"]}
 KEY_ID = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff"
 NEW_KEY: dict[str, Any] = {"id": KEY_ID, **KEY_REQUEST, "key": "tk_…"}
 ROTATION: dict[str, Any] = {"overlap_seconds": 3600}
 KEY: dict[str, Any] = {"id": KEY_ID, **KEY_REQUEST, "created_at": _TIME, "valid_until": None}
+
+EVENT: dict[str, Any] = {
+    "position": 21,
+    "stream": f"main/transactions/{TRANSACTION_ID}",
+    "version": 1,
+    "type": "transaction.posted",
+    "schema_version": 2,
+    "recorded_at": _TIME,
+    "actor": "shop",
+    "correlation_id": CORRELATION_ID,
+    "causation_id": TRANSACTION_ID,
+    "idempotency_key": "order-1",
+    "payload": {
+        "reference": "order-1",
+        "description": "",
+        "metadata": {},
+        "fingerprint": "5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef",
+        "entries": [
+            {
+                **ENTRIES[0],
+                "asset": "USD/2",
+                "normal_side": "credit",
+                "balance_after": 3950,
+                "debits_after": 1050,
+            },
+            {
+                **ENTRIES[1],
+                "asset": "USD/2",
+                "normal_side": "credit",
+                "balance_after": 1050,
+                "debits_after": 0,
+            },
+        ],
+        "effective_at": _TIME,
+    },
+    "leaf_hash": "b990d7441009172c6d30040606454584d003fbaf07e6601e8b3544d1f7268187",
+    "ledger": "main",
+    "traceparent": None,
+}
+
+_ORIGIN = "tallystick/6f9619ff-8b86-4d01-b42d-00cf4fc964ff"
+CHECKPOINT = (
+    f"{_ORIGIN}\n21\nZnwC4PmoyX3lmTt7wulrKGqdXLGoCXEPdxOijcSQPE4=\n\n"
+    f"— {_ORIGIN} kEaEOocMPV9y3J0n5Mjfy/7vJRhh57dgVUzDObtIAH0oSVyLLPtt8/FTGg20w7EgPTVw15ZGEvdfJD0Dirhsip2flQs=\n"
+)
+VERIFIER_KEY = f"{_ORIGIN}+9046843a+AQOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4\n"
+INCLUSION: dict[str, Any] = {
+    "position": 21,
+    "leaf_index": 20,
+    "size": 21,
+    "leaf_hash": "b990d7441009172c6d30040606454584d003fbaf07e6601e8b3544d1f7268187",
+    "root_hash": "667c02e0f9a8c97de5993b7bc2e96b286a9d5cb1a809710f7713a28dc4903c4e",
+    "path": [
+        "107a0fe76da76bf5a244e692194cce4e7b7c320c54106a0399788832d757d9fb",
+        "acfca191dcca991f54c07c54700b28ac8625e74614b2dadb96e7ae94694bedc8",
+    ],
+}
+GROWTH: dict[str, Any] = {
+    "from": 17,
+    "to": 21,
+    "from_root": "1b2243bde9d95f307eb27d826ab93d1d95354d98f78633815a0189158c3a3c95",
+    "to_root": "667c02e0f9a8c97de5993b7bc2e96b286a9d5cb1a809710f7713a28dc4903c4e",
+    "path": [
+        "554900f2e67e72a30cd45d87f72c8f9b64259ebb3dd1bd85d62ad3bcf8359aea",
+        "01773bb06ef091b0564657c23495344aeb7da7895c37a8943e3313b923aab190",
+        "4b10e4add1d088caceb119679708ff4f98a02b7a0582150d106c24e4f73420c8",
+        "b990d7441009172c6d30040606454584d003fbaf07e6601e8b3544d1f7268187",
+        "acfca191dcca991f54c07c54700b28ac8625e74614b2dadb96e7ae94694bedc8",
+    ],
+}
 
 PROJECTION: dict[str, Any] = {
     "name": "balances",
@@ -209,6 +320,51 @@ CLOSED_DEAD_LETTER: dict[str, Any] = {
         "correlation_id": CORRELATION_ID,
         "followed_by": None,
     },
+}
+
+WEBHOOK_REQUEST: dict[str, Any] = {
+    "url": "https://example.com/ledger",
+    "ledgers": ["main"],
+    "types": ["account.entries_posted", "transaction.posted"],
+    "description": "balances of the shop",
+}
+WEBHOOK: dict[str, Any] = {
+    "id": "0b2f7c1e-8d3a-4b6f-9c0d-1e2f3a4b5c6d",
+    **WEBHOOK_REQUEST,
+    "state": "enabled",
+    "disabled_reason": None,
+    "failing_since": None,
+    "position": 20,
+    "suppressed": 0,
+    "created_by": "operator",
+    "created_at": _TIME,
+}
+NEW_WEBHOOK: dict[str, Any] = {**WEBHOOK, "secret": "whsec_…"}
+NEW_SECRET: dict[str, Any] = {"id": WEBHOOK["id"], "secret": "whsec_…"}
+REASON: dict[str, Any] = {"reason": "the receiver is being moved"}
+DELIVERY: dict[str, Any] = {
+    "id": "21",
+    "webhook_id": WEBHOOK["id"],
+    "position": 21,
+    "event_id": "main/21",
+    "type": "transaction.posted",
+    "partition_key": f"main/transactions/{TRANSACTION_ID}",
+    "correlation_id": CORRELATION_ID,
+    "state": "acknowledged",
+    "reason": None,
+    "next_attempt_at": None,
+    "attempts": [
+        {
+            "number": 1,
+            "outcome": "acknowledged",
+            "duplicated": False,
+            "sent_at": _TIME,
+            "ended_at": _TIME,
+            "duration_seconds": 0.042,
+            "status_code": 204,
+            "reason": None,
+        }
+    ],
 }
 
 ACCOUNT_BALANCE: dict[str, Any] = {

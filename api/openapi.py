@@ -49,8 +49,10 @@ _EXAMPLE_NAMES = {
     "id": "0b2f7c1e-8d3a-5b6f-9c0d-1e2f3a4b5c6d",
     "key": "order-1",
     "name": "balances",
+    "delivery": "21",
     "code": "insufficient_funds",
     "asset": "swagger-ui.css",
+    "provider": "simulator",
 }
 
 HEADERS: dict[str, dict[str, Any]] = {
@@ -96,7 +98,7 @@ def documentation(declared: Declaration, serve: Callable[..., Any]) -> dict[str,
     extra: dict[str, Any] = {
         "x-consistency": declared.consistency.described,
         "parameters": list(_parameters(declared)),
-        "security": [] if declared.is_public else [{"key": []}],
+        "security": _security(declared),
         # Those that may call; one of them is enough.
         "x-roles": sorted(declared.roles),
     }
@@ -120,7 +122,9 @@ def documentation(declared: Declaration, serve: Callable[..., Any]) -> dict[str,
 def refusals(declared: Declaration) -> Iterator[type[LedgerError]]:
     """Yield every refusal with which a route can answer, in the order in which they are judged."""
     if not declared.is_public:
-        yield from (Unauthenticated, Forbidden)
+        yield Unauthenticated
+    if declared.roles:
+        yield Forbidden
     if declared.body:
         yield from (RequestTimeout, BodyTooLarge, UnsupportedMediaType, MalformedJson)
     if declared.writes:
@@ -134,7 +138,7 @@ def refusals(declared: Declaration) -> Iterator[type[LedgerError]]:
     if declared.names_ledger:
         yield LedgerNotFound
     yield from declared.problems
-    if declared.projected:
+    if declared.may_lag:
         yield ProjectionBehind
     if not declared.is_public:
         yield JournalUnavailable
@@ -145,7 +149,13 @@ def complete(document: dict[str, Any], declarations: Iterable[Declaration]) -> d
     """Add to FastAPI's document what concerns all operations and the examples; take out what is not so here."""
     components = document.setdefault("components", {})
     components["securitySchemes"] = {
-        "key": {"type": "http", "scheme": "bearer", "description": "A key: `Authorization: Bearer tk_…`"}
+        "key": {"type": "http", "scheme": "bearer", "description": "A key: `Authorization: Bearer tk_…`"},
+        "signature": {
+            "type": "apiKey",
+            "in": "header",
+            "name": "webhook-signature",
+            "description": "The provider's signature of the body, as Standard Webhooks has it.",
+        },
     }
     components["headers"] = HEADERS
     schemas = components.setdefault("schemas", {})
@@ -163,6 +173,12 @@ def complete(document: dict[str, Any], declarations: Iterable[Declaration]) -> d
             if "422" in operation["responses"] and not answer:
                 del operation["responses"]["422"]
     return document
+
+
+def _security(declared: Declaration) -> list[dict[str, list[str]]]:
+    if declared.is_public:
+        return []
+    return [{"signature": []}] if declared.is_signed else [{"key": []}]
 
 
 def _signature(declared: Declaration) -> Callable[..., Any]:
@@ -203,8 +219,9 @@ def _response_class(of_type: str) -> type[Response]:
 
 
 def _parameters(declared: Declaration) -> Iterator[dict[str, Any]]:
-    for name, schema in declared.query.model_json_schema().get("properties", {}).items():
-        yield _query_parameter(name, schema)
+    query = declared.query.model_json_schema()
+    for name, schema in query.get("properties", {}).items():
+        yield _query_parameter(name, schema, required=name in query.get("required", ()))
     yield _header("Correlation-Id", "Ties this request to others; one is made if it is missing or invalid.")
     yield _header("traceparent", "The W3C trace context; one is made if it is missing or invalid.")
     if declared.is_keyed:
@@ -217,16 +234,24 @@ def _parameters(declared: Declaration) -> Iterator[dict[str, Any]]:
         )
     if declared.if_match:
         yield _header("If-Match", "The ETag that the account must still have.", example='"3"')
+    if declared.is_signed:
+        yield _header("webhook-id", "Names the message: the same one counts once.", required=True)
+        yield _header(
+            "webhook-timestamp",
+            "When it was signed, in seconds of Unix time.",
+            required=True,
+            pattern=r"^\d+$",
+        )
     if declared.is_deferrable:
         words = "`respond-async`: accept the request durably, answer 202, and carry it out later."
         yield _header("Prefer", words, example="respond-async")
-    if declared.projected:
+    if "min_position" in declared.query.model_fields:
         yield _header(
             "Prefer", "`wait=S`: how long to wait for min_position, 0 to 30 seconds.", example="wait=5"
         )
 
 
-def _query_parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+def _query_parameter(name: str, schema: dict[str, Any], *, required: bool) -> dict[str, Any]:
     described = {"description": schema["description"]} if "description" in schema else {}
     if schema.get("type") == "object":
         name, schema = f"{name}.KEY", {"type": "string", "maxLength": 512}
@@ -234,7 +259,7 @@ def _query_parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     forms = [form for form in schema.get("anyOf", ()) if form["type"] != "null"]
     shape = forms[0] if len(forms) == 1 else schema
     kept = {key: value for key, value in shape.items() if key not in ("description", "title")}
-    return {"name": name, "in": "query", "required": False, "schema": kept, **described}
+    return {"name": name, "in": "query", "required": required, "schema": kept, **described}
 
 
 def _header(name: str, words: str, *, required: bool = False, **more: str) -> dict[str, Any]:
@@ -254,8 +279,8 @@ def _common_headers(declared: Declaration) -> list[str]:
     names = ["Correlation-Id", "traceparent"]
     if declared.path.startswith("/v1/ledgers"):
         names.append("Ledger-Position")
-    if declared.projected:
-        names.append("Ledger-Head")
+        if declared.may_lag:
+            names.append("Ledger-Head")
     return names
 
 
@@ -264,7 +289,8 @@ def _header_links(names: Iterable[str]) -> dict[str, Any]:
 
 
 def _answers(declared: Declaration) -> dict[int | str, dict[str, Any]]:
-    return {returned.status: _answer(declared, returned) for returned in declared.returns}
+    # Of several media types the first has the schema; the others have examples.
+    return {returned.status: _answer(declared, returned) for returned in reversed(declared.returns)}
 
 
 def _answer(declared: Declaration, returned: Returns) -> dict[str, Any]:

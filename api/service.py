@@ -1,7 +1,7 @@
 """The parts of one running process of the API, and reading from the database without blocking its event loop."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
@@ -10,24 +10,37 @@ from psycopg import Connection
 from api.connections import connected
 from api.key_ring import KeyRing
 from api.metrics import Metrics
+from api.signatures import Signatures
 from api.writer import Writer
 from domain.ledger import Ledger
+from projections.outbox.destinations import Policy
+from projections.payer import Payer
 from projections.positions import Waiter
+from projections.providers.interface import Provider
 from projections.worker import Worker
 
 Read = TypeVar("Read")
 
 
 class Service(NamedTuple):
-    """What answers requests. `reading` is where reads block, `document` returns the OpenAPI document."""
+    """What answers requests. `document` returns the OpenAPI document.
+
+    `destinations` says where webhooks may go. `reading` is where reads block; `streaming` where those do of which one
+    request makes very many.
+    """
 
     ledger: Ledger
     writer: Writer
     keys: KeyRing
     waiter: Waiter
     worker: Worker
+    payer: Payer
+    providers: Mapping[str, Provider]
+    signatures: Signatures
     metrics: Metrics
+    destinations: Policy
     reading: ThreadPoolExecutor
+    streaming: ThreadPoolExecutor
     document: Callable[[], bytes]
 
     def position(self) -> int:
@@ -41,6 +54,10 @@ class Service(NamedTuple):
     async def query(self, function: Callable[[Connection[Any]], Read]) -> Read:
         """Return what a function finds, given a connection; raise `JournalUnavailable` if there is none."""
         return await self.read(self._query, function)
+
+    async def query_for_stream(self, function: Callable[[Connection[Any]], Read]) -> Read:
+        """Return what a function finds for one part of a long answer: few of these go on at once, however many ask."""
+        return await asyncio.get_running_loop().run_in_executor(self.streaming, self._query, function)
 
     def _query(self, function: Callable[[Connection[Any]], Read]) -> Read:
         with connected(self.ledger) as connection:

@@ -3,12 +3,28 @@
 The table of options is in the contract, Running it.
 """
 
+import binascii
+from base64 import b64decode
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from domain.addresses import PROVIDER_PATTERN
 from domain.journal.database import Database
+from domain.signed_notes import SEED_BYTES
+from projections.outbox.destinations import Policy
+from projections.outbox.publishing import (
+    DEFAULT_STREAM,
+    DEFAULT_SUBJECT,
+    DISABLE_AFTER_SECONDS,
+    TIMEOUT_SECONDS,
+    Publishing,
+    Streaming,
+)
+from projections.outbox.schedule import FIRST_WAIT_SECONDS
+from projections.providers.settings import ProviderSettings
 
 MIN_BOOTSTRAP_KEY_LENGTH = 24
 
@@ -29,6 +45,24 @@ class Settings(BaseSettings):
     # `schema` itself is a method of pydantic's models.
     schema_: str = Field("tallystick", pattern=_SCHEMA_PATTERN, validation_alias="TALLYSTICK_SCHEMA")
     bootstrap_key: SecretStr | None = None
+    # JSON, by name: {"simulator": {"url": "http://127.0.0.1:8100", "secret": "whsec_…"}}
+    providers: dict[Annotated[str, Field(pattern=PROVIDER_PATTERN)], ProviderSettings] = Field(
+        default_factory=dict
+    )
+    signing_key: SecretStr | None = None
+
+    # Where the service is reached from outside, for the `source` of the events that it tells others of.
+    public_url: str = Field("", pattern=r"^(?:https?://[!-~]+[^/])?$")
+    # A broker of NATS; without one nothing is published there.
+    nats_url: SecretStr | None = None
+    nats_stream: str = Field(DEFAULT_STREAM, pattern=r"^[A-Za-z0-9_-]{1,128}$")
+    nats_subject: str = Field(DEFAULT_SUBJECT, pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")
+    webhook_allow_private: bool = False
+    webhook_allow_http: bool = False
+    webhook_timeout_seconds: float = Field(TIMEOUT_SECONDS, gt=0, le=60)
+    # Between the first attempt and the second; those after it grow with it.
+    webhook_first_wait_seconds: float = Field(FIRST_WAIT_SECONDS, gt=0, le=60)
+    webhook_disable_after_seconds: float = Field(DISABLE_AFTER_SECONDS, gt=0)
 
     @field_validator("bootstrap_key")
     @classmethod
@@ -42,9 +76,49 @@ class Settings(BaseSettings):
             raise ValueError("must consist of visible ASCII characters, since it is sent in a header")
         return key
 
+    @field_validator("signing_key")
+    @classmethod
+    def _has_seeds(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and not all(len(seed) == SEED_BYTES for seed in _seeds(key)):
+            raise ValueError(
+                f"must be {SEED_BYTES} bytes in base64, or several such, with commas between them"
+            )
+        return key
+
+    @property
+    def signing_seeds(self) -> list[bytes]:
+        """The seeds of the keys to sign checkpoints with, the present one first; none if one is to be made."""
+        return _seeds(self.signing_key) if self.signing_key else []
+
     @property
     def database(self) -> Database:
         """The database that the service uses; raises `ValueError` while no URL is known."""
         if self.database_url is None:
             raise ValueError("TALLYSTICK_DATABASE_URL is not set")
         return Database(self.database_url, self.schema_)
+
+    @property
+    def publishing(self) -> Publishing:
+        """What webhooks may do, and when they are tried again."""
+        return Publishing(
+            Policy(allow_private=self.webhook_allow_private, allow_http=self.webhook_allow_http),
+            self.webhook_timeout_seconds,
+            self.webhook_first_wait_seconds,
+            self.webhook_disable_after_seconds,
+            self.public_url,
+        )
+
+    @property
+    def streaming(self) -> Streaming | None:
+        """The stream of NATS to publish to, None if no broker is configured."""
+        if self.nats_url is None:
+            return None
+        url = self.nats_url.get_secret_value()
+        return Streaming(url, self.nats_stream, self.nats_subject, self.public_url)
+
+
+def _seeds(key: SecretStr) -> list[bytes]:
+    try:
+        return [b64decode(part, validate=True) for part in key.get_secret_value().split(",")]
+    except binascii.Error:
+        raise ValueError("is not base64") from None

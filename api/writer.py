@@ -116,6 +116,6 @@ def _word(outcome: Result) -> str:
         return outcome.code if isinstance(outcome, LedgerError) else "error"
     if outcome.replayed:
         return "replayed"
-    if getattr(outcome.state, "status", None) == "rejected":
+    if outcome.is_refused:
         return "rejected"
     return "recorded" if outcome.recorded else "unchanged"

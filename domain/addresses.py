@@ -7,6 +7,7 @@ import re
 
 LEDGER_PATTERN = r"^[a-z][a-z0-9-]{0,62}$"
 ADDRESS_PATTERN = r"^[A-Za-z0-9_-]{1,64}(?::[A-Za-z0-9_-]{1,64}){0,9}$"
+PROVIDER_PATTERN = r"^[a-z][a-z0-9-]{0,31}$"
 MAX_ADDRESS_LENGTH = 255
 
 _LEDGER = re.compile(LEDGER_PATTERN[1:-1])
@@ -36,6 +37,11 @@ def account_stream(ledger: str, address: str) -> str:
 def transaction_stream(ledger: str, transaction_id: str) -> str:
     """Return the id of the stream of a transaction's events."""
     return f"{ledger}/transactions/{transaction_id}"
+
+
+def payout_stream(ledger: str, payout_id: str) -> str:
+    """Return the id of the stream of a payout's events; its hold is the transaction with the same id."""
+    return f"{ledger}/payouts/{payout_id}"
 
 
 def is_transaction_stream(stream: str) -> bool:

@@ -3,11 +3,13 @@
 from collections.abc import Iterable
 from hashlib import sha256
 
-from domain import accounts, ledgers, transactions
+from domain import accounts, ledgers, payouts, transactions
 from domain.events import Event, Recorded, State
 
+_NOUNS = (ledgers, accounts, transactions, payouts)
+
 EVENT_TYPES: dict[str, type[Event]] = {
-    event_type.TOPIC: event_type for noun in (ledgers, accounts, transactions) for event_type in noun.EVENTS
+    event_type.TOPIC: event_type for noun in _NOUNS for event_type in noun.EVENTS
 }
 
 _FORMS = sorted((topic, event_type.class_version) for topic, event_type in EVENT_TYPES.items())
@@ -15,9 +17,7 @@ _FORMS = sorted((topic, event_type.class_version) for topic, event_type in EVENT
 KNOWLEDGE = sha256(repr(_FORMS).encode()).hexdigest()[:16]
 """Names the events that this release can read: the same for all releases that can read the same."""
 
-_EVOLVE = {
-    event_type: noun.evolve for noun in (ledgers, accounts, transactions) for event_type in noun.EVENTS
-}
+_EVOLVE = {event_type: noun.evolve for noun in _NOUNS for event_type in noun.EVENTS}
 
 
 def evolve(state: State, recorded: Recorded) -> State:

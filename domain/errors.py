@@ -47,6 +47,12 @@ class TransactionNotFound(NotFound):
     code = "transaction_not_found"
 
 
+class PayoutNotFound(NotFound):
+    """There is no payout with this id in the ledger."""
+
+    code = "payout_not_found"
+
+
 class OperationUnknown(NotFound):
     """No request with this idempotency key was recorded. Sending it, or sending it again, is safe."""
 
@@ -57,6 +63,18 @@ class ProjectionNotFound(NotFound):
     """There is no projection of this name."""
 
     code = "projection_not_found"
+
+
+class WebhookNotFound(NotFound):
+    """There is no webhook with this id, or it was deleted."""
+
+    code = "webhook_not_found"
+
+
+class DeliveryNotFound(NotFound):
+    """There is no delivery with this id to this webhook."""
+
+    code = "delivery_not_found"
 
 
 class DeadLetterNotFound(NotFound):
@@ -153,6 +171,19 @@ class HoldNotPending(RuleRefusal):
     """The transaction is no hold that is pending: it was settled or voided before, or never was a hold."""
 
     code = "hold_not_pending"
+
+
+class HoldReserved(RuleRefusal):
+    """The hold is that of a payout, which alone settles or voids it, once its outcome is known."""
+
+    code = "hold_reserved"
+
+
+class PayoutEnded(RuleRefusal):
+    """The payout has ended otherwise. If the provider now says something else, reconcile it: what contradicts its end
+    is recorded, and can be resolved."""
+
+    code = "payout_ended"
 
 
 class NotReversible(RuleRefusal):
@@ -263,6 +294,8 @@ RULE_PRECEDENCE: tuple[type[RuleRefusal], ...] = (
     AssetScaleConflict,
     HoldExpired,
     HoldNotPending,
+    HoldReserved,
+    PayoutEnded,
     NotReversible,
     AccountClosed,
     AccountFrozen,

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from domain.accounts import EntriesReleased, EntriesSettled, status_refusal
-from domain.addresses import account_stream, ledger_stream, transaction_stream
+from domain.addresses import account_stream, ledger_stream, payout_stream, transaction_stream
 from domain.commands import Decision, Read
 from domain.entries import Entry, Totals, entry_totals, posted_entries, require_balance, scaled
 from domain.errors import (
     AmountExceedsHold,
     HoldExpired,
     HoldNotPending,
+    HoldReserved,
     InvalidRequest,
     RuleRefusal,
     first_of,
@@ -56,7 +57,24 @@ class OnTransaction(Keyed):
 
 
 @dataclass(frozen=True, slots=True)
-class SettleHold(OnTransaction):
+class OnHold(OnTransaction):
+    """A keyed request that names a hold. One that a payout has taken is refused: it is not the client's to end."""
+
+    def streams(self) -> Sequence[str]:
+        """Return the streams of the ledger, of the hold, and of the payout that the hold may be taken by."""
+        return (ledger_stream(self.ledger), self.named_stream, payout_stream(self.ledger, self.named_id))
+
+    def refusal(self, hold: Transaction, read: Read, now: Instant) -> type[RuleRefusal] | None:
+        """Return why the transaction cannot be settled or voided as a hold, None if it can."""
+        if hold.has_expired(now):
+            return HoldExpired
+        if hold.status != "pending":
+            return HoldNotPending
+        return None if read(payout_stream(self.ledger, self.named_id)) is None else HoldReserved
+
+
+@dataclass(frozen=True, slots=True)
+class SettleHold(OnHold):
     """Post a hold once: all of it, an `amount` of one that has two entries, or parts, `entries`; release the rest."""
 
     amount: int | None = None
@@ -73,9 +91,23 @@ class SettleHold(OnTransaction):
         held, settled = entry_totals(self.ledger, hold.entries, read), entry_totals(self.ledger, parts, read)
         require_balance(settled)
         of_accounts = [status_refusal(account) for account, _, _ in held.values()]
-        refusal = first_of([hold_refusal(hold, now), *of_accounts, _excess(parts, hold.entries)])
+        refusal = first_of([self.refusal(hold, read, now), *of_accounts, _excess(parts, hold.entries)])
         if refusal is not None:
             return self.rejected("settlement", refusal, parts, now, related_id=hold.id)
+        return self._settle(hold, parts, held, settled, now)
+
+    def settle_whole(self, read: Read, now: Instant) -> Decision:
+        """Post all of a hold that is pending, or record the refusal of its accounts."""
+        hold = existing_transaction(read(self.named_stream))
+        held = entry_totals(self.ledger, hold.entries, read)
+        refusal = first_of([status_refusal(account) for account, _, _ in held.values()])
+        if refusal is not None:
+            return self.rejected("settlement", refusal, hold.entries, now, related_id=hold.id)
+        return self._settle(hold, hold.entries, held, held, now)
+
+    def _settle(
+        self, hold: Transaction, parts: tuple[Entry, ...], held: Totals, settled: Totals, now: Instant
+    ) -> Decision:
         own = SettlementPosted(
             settles=hold.id, entries=posted_entries(parts, settled), effective_at=now, **self.described()
         )
@@ -119,14 +151,19 @@ class SettleHold(OnTransaction):
 
 
 @dataclass(frozen=True, slots=True)
-class VoidHold(OnTransaction):
+class VoidHold(OnHold):
     """Release a hold; the void's own transaction shows the entries released."""
 
     def decide_new(self, read: Read, now: Instant) -> Decision:
         """Release the hold, or record the refusal; raise `TransactionNotFound`."""
         hold = existing_transaction(read(self.named_stream))
-        if (refusal := hold_refusal(hold, now)) is not None:
+        if (refusal := self.refusal(hold, read, now)) is not None:
             return self.rejected("void", refusal, hold.entries, now, related_id=hold.id)
+        return self.release(read, now)
+
+    def release(self, read: Read, now: Instant) -> Decision:
+        """Release a hold that is pending."""
+        hold = existing_transaction(read(self.named_stream))
         own = VoidRecorded(voids=hold.id, entries=hold.entries, effective_at=now, **self.described())
         voided = (self.named_stream, Voided(voided_by=self.operation.id))
         return Decision([*_releases(hold, read), voided, (self.own_stream, own)], self.own_stream)
@@ -165,13 +202,6 @@ def account_streams(state: State) -> Sequence[str]:
     if not isinstance(state, Transaction):
         return ()
     return [account_stream(state.ledger, entry.account) for entry in state.entries]
-
-
-def hold_refusal(hold: Transaction, now: Instant) -> type[RuleRefusal] | None:
-    """Return why a transaction cannot be settled or voided as a hold, None if it can."""
-    if hold.has_expired(now):
-        return HoldExpired
-    return None if hold.status == "pending" else HoldNotPending
 
 
 def with_amount(entries: Sequence[Entry], amount: int) -> tuple[Entry, ...]:

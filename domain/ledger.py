@@ -14,7 +14,7 @@ from eventsourcing.persistence import InterfaceError, OperationalError
 from psycopg import Connection
 
 from domain.accounts import Account, existing_account
-from domain.addresses import account_stream, ledger_stream, transaction_stream
+from domain.addresses import account_stream, ledger_stream, payout_stream, transaction_stream
 from domain.commands import Command, Outcome
 from domain.deciding import Reply, Result
 from domain.errors import AccountNotFound, InvalidRequest, JournalUnavailable, OperationUnknown
@@ -26,6 +26,7 @@ from domain.journal.reader import Unreadable, read_aggregates, read_past
 from domain.ledgers import Ledger as Book
 from domain.ledgers import existing_ledger
 from domain.operations import operation_id
+from domain.payouts import Payout, existing_payout
 from domain.times import Instant, instant
 from domain.transactions import Acceptance, Transaction, existing_transaction
 
@@ -143,19 +144,27 @@ class Ledger(Application[str]):
         existing_ledger(states[0])
         return existing_transaction(states[1]), head
 
-    def operation(self, ledger: str, key: str) -> tuple[Transaction | Acceptance, int]:
-        """Return what a keyed request made, or its acceptance, and the head.
+    def payout(self, ledger: str, payout_id: str) -> tuple[Payout, int]:
+        """Return a payout and the head; raise, in this order, `LedgerNotFound` and `PayoutNotFound`."""
+        states, head = self._read(ledger_stream(ledger), payout_stream(ledger, payout_id))
+        existing_ledger(states[0])
+        return existing_payout(states[1]), head
+
+    def operation(self, ledger: str, key: str) -> tuple[Transaction | Acceptance | Payout, int]:
+        """Return what a keyed request made, or its acceptance, and the head; a payout rather than its hold.
 
         Raises, in this order, `LedgerNotFound` and `OperationUnknown`.
         """
+        id = operation_id(ledger, key)
         states, head = self._read(
-            ledger_stream(ledger), transaction_stream(ledger, operation_id(ledger, key))
+            ledger_stream(ledger), transaction_stream(ledger, id), payout_stream(ledger, id)
         )
         existing_ledger(states[0])
-        if states[1] is None:
+        made = states[1] if states[2] is None else states[2]
+        if made is None:
             raise OperationUnknown
-        assert isinstance(states[1], Transaction | Acceptance)
-        return states[1], head
+        assert isinstance(made, Transaction | Acceptance | Payout)
+        return made, head
 
     def _read(self, *streams: str) -> Reading:
         """Fold streams from the journal on the primary: every write acknowledged before now is seen."""

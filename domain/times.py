@@ -4,7 +4,7 @@ In this one form text order is time order, so decisions compare instants without
 what is shown. Clocks are read at the edge and passed in.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 Instant = str
 
@@ -21,3 +21,8 @@ def instant(moment: datetime) -> Instant:
 def moment(instant: Instant) -> datetime:
     """Return the aware datetime of an instant."""
     return datetime.fromisoformat(instant)
+
+
+def later(since: Instant, seconds: float) -> Instant:
+    """Return the instant that comes some seconds after another."""
+    return instant(moment(since) + timedelta(seconds=seconds))

@@ -425,7 +425,11 @@ class Keyed(ABC):
             return self.decide_new(read, now)
         if existing.fingerprint != self.operation.fingerprint:
             raise IdempotencyKeyReused
-        return Decision((), stream, first_answer=existing.as_first_answered())
+        return Decision((), stream, first_answer=self.first_answer(existing, read))
+
+    def first_answer(self, existing: "Transaction | Acceptance", read: Read) -> State:
+        """Return what the first answer to the request showed, given what begins the transaction's stream."""
+        return existing.as_first_answered()
 
     @abstractmethod
     def decide_new(self, read: Read, now: Instant) -> Decision:

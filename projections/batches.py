@@ -40,8 +40,12 @@ class TooManyHeld(Exception):
         )
 
 
+class Contradicted(Exception):
+    """A `whole` projection, which can do without no event, cannot take one, so it goes no further."""
+
+
 class Batch(NamedTuple):
-    """The events that a projection reads of the positions after `after` up to `upto`.
+    """The events that a projection reads of the positions after `after` up to `upto`, as `Project` takes them.
 
     `obstacle` says why the batch ends at `upto` and not later, if it could not, and `needs_newer_release` that it is an
     event that a newer release can read. `unreadable` are the positions of events that cannot be decoded, and why.
@@ -49,7 +53,7 @@ class Batch(NamedTuple):
 
     after: int
     upto: int
-    events: list[Recorded]
+    events: list[Any]
     obstacle: str | None = None
     unreadable: tuple[tuple[int, UnreadableEvent], ...] = ()
     needs_newer_release: bool = False
@@ -130,6 +134,8 @@ class Stretch(NamedTuple):
 
     def batch(self, projection: Projection) -> Batch:
         """Return what a projection reads of it; the batch ends before an event of a newer release."""
+        if projection.whole:
+            return Batch(self.after, self.upto, [event.row for event in self.events], self.obstacle)
         topics, continuing = set(projection.topics), set(projection.continuing_topics)
         events: list[Recorded] = []
         unreadable: list[tuple[int, UnreadableEvent]] = []
@@ -162,12 +168,14 @@ def read_stretch(
 ) -> Stretch:
     """Return what projections read of a range of committed positions, and of that only the streams of a part.
 
-    It ends before a position that is missing from the journal, whatever the part.
+    It ends before a position that is missing from the journal, whatever the part. Where one of them is `whole`, that is
+    all events.
     """
+    topics = sorted({topic for projection in projections for topic in projection.topics})
     wanted = {
         "after": after,
         "upto": upto,
-        "topics": sorted({topic for projection in projections for topic in projection.topics}),
+        "topics": None if any(projection.whole for projection in projections) else topics,
         "continuing": sorted({topic for projection in projections for topic in projection.continuing_topics}),
         **part._asdict(),
     }
@@ -219,8 +227,8 @@ def advance(
     Poison events, if they are so at every attempt, become dead letters in the same transaction, and later events of
     their streams are left to these. The new position is announced on the channel, unless that is None. Raises
     `TooManyHeld`: then the position is before the event that is one too many, and a running version is halted there.
-    Raises what else the projection raises, and then nothing was written. `sql` has the queries `advance` and `stop`, by
-    which the position is moved.
+    Raises what else the projection raises, and then nothing was written; `Contradicted` if it is a `whole` one, which
+    sets nothing aside. `sql` has the queries `advance` and `stop`, by which the position is moved.
     """
     values = {**claim.values(batch), "rate": rate_events_per_second, "channel": channel}
     # What cannot be decoded will not be at another attempt either.
@@ -230,6 +238,11 @@ def advance(
         except POISON as error:
             _log.warning("batch failed", projection=claim.projection.name, reason=describe(error))
             sleep(pause_seconds)
+    if claim.projection.whole:
+        try:
+            return _advance(connection, claim, batch, values, None, sql)
+        except POISON as error:
+            raise Contradicted(describe(error)) from error
     return _advance(connection, claim, batch, values, 1 if batch.unreadable else ATTEMPTS, sql)
 
 

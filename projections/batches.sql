@@ -12,7 +12,7 @@ SELECT count(*) FROM events WHERE notification_id > %(after)s AND notification_i
 -- name: events
 SELECT originator_id, originator_version, topic, state, notification_id FROM events
 WHERE notification_id > %(after)s AND notification_id <= %(upto)s
-AND (topic = ANY(%(topics)s) OR originator_version > 1 AND topic = ANY(%(continuing)s))
+AND (%(topics)s::text[] IS NULL OR topic = ANY(%(topics)s) OR originator_version > 1 AND topic = ANY(%(continuing)s))
 AND (%(parts)s::bigint = 1 OR (hashtextextended(originator_id, 0) & 9223372036854775807) %% %(parts)s = %(number)s::bigint)
 ORDER BY notification_id;
 

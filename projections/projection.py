@@ -11,14 +11,16 @@ from typing import Any, NamedTuple
 
 from psycopg import Connection
 
-from domain.events import Event, Recorded
+from domain.events import Event
 from domain.journal.queries import load
 
 Queries = Mapping[str, str]
 """The SQL of one version of a projection, by name."""
 
-Project = Callable[[Connection[Any], Queries, Sequence[Recorded]], None]
+Project = Callable[[Connection[Any], Queries, Sequence[Any]], None]
 """Writes what events change, given in the order of positions, within the caller's transaction.
+
+They come as `Recorded`, those of a `whole` projection as rows of the journal.
 
 Events of disjoint sets of streams may be written at once, by transactions that do nothing after it but commit: rows
 that they share are sums, changed last of all and in the order of their key. None waits for another but to commit, and
@@ -44,6 +46,10 @@ class Projection(NamedTuple):
     `shape` counts what its tables have looked like over the releases: whoever changes them, or what is written into
     them for the same events, raises it. Each shape has a live version of its own, which releases that know this shape
     read and advance, and no others: so two releases run side by side, and a new shape is filled beside the old one.
+
+    A `whole` projection reads every event, whatever its topic and as it is stored, and can do without none: it is not
+    divided into parts, and no event of it can be set aside. `linger_seconds` is how long it lets events collect before
+    it goes on, where that is longer than others do: who reads it does not wait for it.
     """
 
     name: str
@@ -53,6 +59,8 @@ class Projection(NamedTuple):
     continuing: tuple[type[Event], ...] = ()
     shape: int = 1
     by_stream: bool = False
+    whole: bool = False
+    linger_seconds: float = 0.0
 
     @property
     def of_shape(self) -> str:

@@ -11,7 +11,7 @@ halted so, and can, lets it go on.
 """
 
 import threading
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
@@ -23,9 +23,11 @@ from psycopg.sql import SQL, Identifier
 from domain.journal.database import Database
 from domain.journal.encoding import NewerVersion
 from domain.journal.queries import load
+from projections import seals
 from projections.batches import (
     Batch,
     Claim,
+    Contradicted,
     TooManyHeld,
     advance,
     go_on,
@@ -40,6 +42,7 @@ from projections.projection import Projection
 from projections.rates import Rate
 from projections.rebuild import Rebuilder
 from projections.register import PROJECTIONS, install
+from projections.sealer import Sealer
 from projections.tail import Tail
 
 MAX_BATCH_EVENTS = 5_000
@@ -87,9 +90,15 @@ class Standing(NamedTuple):
 
 
 def run_projector(
-    database: Database, stop: threading.Event, projections: Iterable[Projection] = tuple(PROJECTIONS.values())
+    database: Database,
+    stop: threading.Event,
+    projections: Iterable[Projection] = tuple(PROJECTIONS.values()),
+    signing_seeds: Sequence[bytes] = (),
 ) -> None:
-    """Install projections, run them and carry out their rebuilds until `stop` is set, whatever happens meanwhile."""
+    """Install projections, run them and carry out their rebuilds until `stop` is set, whatever happens meanwhile.
+
+    Where the seals are among them, checkpoints are signed, with the keys of `signing_seeds` if any are given.
+    """
     projections = tuple(projections)
     _prepare(database, stop, projections)
     tail = Tail()
@@ -100,6 +109,9 @@ def run_projector(
     ]
     rebuilder = Rebuilder(database, stop, projections)
     threads.append(threading.Thread(target=rebuilder.run, name="rebuilds", daemon=True))
+    if seals.PROJECTION in projections:
+        sealer = Sealer(database, signing_seeds, stop)
+        threads.append(threading.Thread(target=sealer.run, name="sealer", daemon=True))
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -217,6 +229,9 @@ class Runner:
         rate = self._rate.measure(batch.upto - batch.after)
         try:
             advanced = advance(connection, claim, batch, rate, channel)
+        except Contradicted as error:
+            self._halt(connection, claim, batch, str(error))
+            return
         except TooManyHeld as error:
             _log.error("projection halted", projection=self.projection.name, reason=str(error))
             return
@@ -224,7 +239,8 @@ class Runner:
             self._pause_seconds = FIRST_PAUSE_SECONDS
             if batch.upto == standing.head:
                 is_busy = rate > BUSY_EVENTS_PER_SECOND
-                self._stop.wait(LINGER_WHEN_BUSY_SECONDS if is_busy else LINGER_SECONDS)
+                linger_seconds = LINGER_WHEN_BUSY_SECONDS if is_busy else LINGER_SECONDS
+                self._stop.wait(max(linger_seconds, self.projection.linger_seconds))
 
     def _halt(self, connection: Connection[Any], claim: Claim, batch: Batch, reason: str) -> None:
         _log.error("projection halted", projection=self.projection.name, position=batch.after, reason=reason)

@@ -11,7 +11,8 @@ from psycopg.sql import SQL, Identifier
 from domain.errors import ProjectionNotFound
 from domain.journal.database import Database
 from domain.journal.queries import load
-from projections import balances, due, entries, ledgers, transactions
+from projections import balances, due, entries, event_index, ledgers, payouts, seals, transactions
+from projections.outbox import owed
 from projections.projection import Projection
 
 PROJECTIONS: dict[str, Projection] = {
@@ -22,6 +23,10 @@ PROJECTIONS: dict[str, Projection] = {
         entries.PROJECTION,
         transactions.PROJECTION,
         due.PROJECTION,
+        payouts.PROJECTION,
+        event_index.PROJECTION,
+        seals.PROJECTION,
+        owed.PROJECTION,
     )
 }
 

@@ -39,7 +39,9 @@ def serve(
     ] = None,
     workers: Annotated[int | None, typer.Option(help="How many API processes to run [1]")] = None,
     schema: Annotated[str | None, typer.Option(help="The schema of this installation [tallystick]")] = None,
-    projector: Annotated[bool, typer.Option(help="Run the projector too, in a process of its own")] = True,
+    projector: Annotated[
+        bool, typer.Option(help="Run the projector and the publisher too, in processes of their own")
+    ] = True,
 ) -> None:
     """Serve the ledger until it is stopped; each option has an environment variable, TALLYSTICK_PORT and so on."""
     from scripts.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
@@ -75,6 +77,7 @@ def settings_or_exit(**options: Any) -> "Settings":
     from psycopg import ProgrammingError
     from psycopg.conninfo import conninfo_to_dict
     from pydantic import ValidationError
+    from pydantic_settings import SettingsError
 
     from api.settings import Settings
 
@@ -85,6 +88,10 @@ def settings_or_exit(**options: Any) -> "Settings":
     except ProgrammingError:
         # Not what psycopg says of it: that would show the password.
         typer.echo("tallystick: TALLYSTICK_DATABASE_URL: is not a PostgreSQL URL", err=True)
+        raise typer.Exit(2) from None
+    except SettingsError:
+        # Not what pydantic says of it: that would show the secrets.
+        typer.echo("tallystick: TALLYSTICK_PROVIDERS: is not JSON", err=True)
         raise typer.Exit(2) from None
     except ValidationError as error:
         for problem in error.errors(include_input=False, include_url=False):
@@ -130,11 +137,13 @@ def _run(
     address = f"http://{settings.host}:{listening.getsockname()[1]}"
     with _environment(settings, database) as environment:
         api = [sys.executable, "-m", "scripts.workers", "api", str(listening.fileno())]
+        # Who answers requests does not sign.
+        unsigned = {name: value for name, value in environment.items() if name != "TALLYSTICK_SIGNING_KEY"}
         children = [
             Child(
                 f"api {n + 1}",
                 api,
-                environment,
+                unsigned,
                 [listening.fileno()],
                 stop_timeout_seconds=API_STOP_TIMEOUT_SECONDS,
                 group="api",
@@ -142,10 +151,16 @@ def _run(
             for n in range(settings.workers)
         ]
         if projector:
-            command = [sys.executable, "-m", "scripts.workers", "projector"]
-            children.append(
-                Child("projector", command, environment, stop_timeout_seconds=PROJECTOR_STOP_TIMEOUT_SECONDS)
-            )
+            children += [
+                Child(
+                    name,
+                    [sys.executable, "-m", "scripts.workers", name],
+                    environment,
+                    stop_timeout_seconds=PROJECTOR_STOP_TIMEOUT_SECONDS,
+                    group="projector",
+                )
+                for name in ("projector", "publisher")
+            ]
 
         def is_ready() -> bool:
             return _answers(settings.host, listening.getsockname()[1])

@@ -8,11 +8,13 @@ import typer
 COMMANDS = {
     "serve": "scripts.serve:serve",
     "project": "scripts.project:project",
+    "publish": "scripts.project:publish",
     "migrate": "scripts.migrate:migrate",
     "replay": "scripts.replay:replay",
     "projections": "scripts.projection_controls:projections",
     "dead-letters": "scripts.dead_letters:dead_letters",
     "keys": "scripts.keys:keys",
+    "simulate-provider": "scripts.simulate_provider:simulate_provider",
     "doctor": "scripts.doctor.command:doctor",
     "bench": "scripts.bench.command:bench",
 }

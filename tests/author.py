@@ -1,4 +1,4 @@
-"""An author of journals: everything that can become of ledgers, accounts and transactions, at random by a seed."""
+"""An author of journals: everything that can become of ledgers, accounts, transactions and payouts, by a seed."""
 
 import random
 from collections.abc import Sequence
@@ -18,11 +18,16 @@ from domain.ledger import Ledger
 from domain.ledgers import OpenLedger
 from domain.money import Direction
 from domain.operations import Operation, operation_id
+from domain.payout_attempts import RecordSilence, SubmitPayout
+from domain.payout_reports import RecordReport, Report
+from domain.payout_resolutions import CompletePayout, FailPayout, ReconcilePayout
+from domain.payouts import Payout, Verdict
 from domain.postings import AcceptTransaction, CompleteTransaction, PostTransaction
 from domain.reversals import ReverseTransaction
 from domain.times import Instant, instant
 from domain.transactions import Acceptance, Description
 from tests.ledgers import CONTEXT, opening
+from tests.payouts import a_mark, a_request
 
 ADDRESSES = [*(f"users:{number}:wallet" for number in range(6)), "users", "users_x", "bank"]
 BOOKS = ("main", "other")
@@ -105,6 +110,45 @@ class Author:
             self.execute([ExpireHold(CONTEXT, "main-2", expiring.operation.id)])
         finally:
             self.ledger.close()
+
+    def write_of_payouts(self, payouts: int = 30) -> None:
+        """Write what becomes of payouts, each told different things in a different order."""
+        self.ledger = Ledger(self.database, self.clock)
+        self.ledger.start()
+        try:
+            asked = [
+                a_request(
+                    f"payout-{n}", self.chance.choice((1, 50, 10**9)), self.chance.choice(("users", "bank"))
+                )
+                for n in range(payouts)
+            ]
+            self.execute(asked)
+            for _ in range(6):
+                self.clock.seconds += 60
+                for request in asked:
+                    payout, _ = self.ledger.payout("main", request.operation.id)
+                    if payout.state != "rejected":
+                        self.execute([self.of_payout(payout)])
+        finally:
+            self.ledger.close()
+
+    def of_payout(self, payout: Payout) -> Command:
+        """Something that can become of a payout: it is sent, or something is said of it, or nothing."""
+        if payout.is_to_be_submitted:
+            return SubmitPayout(CONTEXT, payout, a_mark(), 20.0)
+        about = (CONTEXT, payout, a_mark())
+        verdict: Verdict = self.chance.choice(("processing", "completed", "failed", "unknown"))
+        said = Report(verdict, self.chance.choice((None, None, payout.amount, 7)), None, "wörds", "tx-1")
+        resolve = self.chance.choice((ReconcilePayout, CompletePayout, FailPayout))
+        return self.chance.choice(
+            (
+                RecordSilence(*about, "inquiry", "ReadTimeout"),
+                RecordReport(*about, "inquiry", said),
+                RecordReport(*about, "callback", said, f"message-{next(self.numbers)}"),
+                RecordReport(*about, "callback", said, f"message-{next(self.numbers)}"),
+                resolve(*about, "because"),
+            )
+        )
 
     def exchange(
         self, amount: int, *, pending: bool = False, expires_at: Instant | None = None

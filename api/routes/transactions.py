@@ -30,6 +30,7 @@ from domain.errors import (
     BalanceLimitExceeded,
     HoldExpired,
     HoldNotPending,
+    HoldReserved,
     InsufficientFunds,
     LedgerError,
     NotReversible,
@@ -192,6 +193,7 @@ ENDPOINTS = [
                 UnbalancedTransaction,
                 HoldExpired,
                 HoldNotPending,
+                HoldReserved,
                 AccountFrozen,
                 AccountClosed,
                 AmountExceedsHold,
@@ -201,7 +203,13 @@ ENDPOINTS = [
     ),
     Endpoint(
         _on_transaction(
-            "void", "void_hold", "Void a hold", VoidRequest, examples.VOID, {}, (HoldExpired, HoldNotPending)
+            "void",
+            "void_hold",
+            "Void a hold",
+            VoidRequest,
+            examples.VOID,
+            {},
+            (HoldExpired, HoldNotPending, HoldReserved),
         ),
         void_hold,
     ),

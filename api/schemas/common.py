@@ -68,6 +68,7 @@ Time = Annotated[
 ]
 # Bounds come before the validator: it is for what the number is written as, they are for the document as well.
 Position = Annotated[int, Field(ge=0, le=MAX_POSITION), BeforeValidator(_number)]
+Counted = Annotated[int, Field(ge=1, le=MAX_POSITION), BeforeValidator(_number)]
 PageSize = Annotated[
     int,
     Field(ge=1, description=f"1 … {MAX_PAGE_SIZE}; more is taken for {MAX_PAGE_SIZE}"),

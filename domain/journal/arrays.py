@@ -1,6 +1,6 @@
 """Arrays in PostgreSQL's binary form, each encoded as a whole.
 
-psycopg encodes a list element by element, in Python: for the rows of a transfer that takes 3.7 µs, and this 1.
+psycopg encodes a list element by element, in Python: for the rows of a transfer that takes 3.7 µs, and this 2.3.
 """
 
 import struct

@@ -120,6 +120,22 @@ SELECT ledger, id::text, due_at, position FROM due_v:version AS t
 WHERE :sampled
 ORDER BY ledger, id;
 
+-- name: payouts
+-- A body that is no JSON any more shows as null.
+SELECT ledger, id::text, made_position, state, account, provider, due_at, changed_at, position, version,
+    decoded(convert_to(body, 'UTF8')) AS body
+FROM payouts_v:version AS t
+WHERE :sampled
+ORDER BY ledger, id;
+
+-- name: outbox
+SELECT webhook_id, events, last_position FROM outbox_v:version AS t
+WHERE :sampled
+ORDER BY webhook_id;
+
+-- name: webhooks
+SELECT id, ledgers, types, after, coalesce(upto, 9223372036854775807) FROM webhooks;
+
 -- name: streams_at
 -- With the length of each: versions have no gaps.
 SELECT s.stream, (SELECT max(originator_version) FROM events WHERE originator_id = s.stream)

@@ -10,7 +10,7 @@ from psycopg import Connection
 from psycopg.rows import tuple_row
 
 from domain.journal.queries import load
-from projections.audit import accounts, entries, transactions
+from projections.audit import accounts, entries, outbox, payouts, transactions
 from projections.audit.stored import Journal, Row, Sample, Unfoldable, rows_of
 
 Nature = Literal["missing", "extra", "unequal"]
@@ -18,7 +18,7 @@ Nature = Literal["missing", "extra", "unequal"]
 MAX_SHOWN = 10
 """How many differences of a table are kept to be shown; all are counted."""
 
-_TYPES = {"made_position": "bigint", "id": "uuid"}
+_TYPES = {"made_position": "bigint", "id": "uuid", "webhook_id": "uuid"}
 
 _SQL = load("projections.audit", "audit.sql")
 
@@ -76,11 +76,21 @@ TABLES: Mapping[str, Table] = {
         "rows",
     ),
     "due": Table("due", ("ledger", "id"), transactions.due, ("ledger", "id"), "transactions"),
+    "payouts": Table("payouts", ("ledger", "id"), payouts.payouts, ("ledger", "id"), "transactions"),
+    "outbox": Table("outbox", ("webhook_id",), outbox.outbox, ("webhook_id",), "rows"),
 }
 """All tables of all projections, without the number of their version."""
 
 
-SHAPES: Mapping[str, int] = {"ledgers": 1, "balances": 1, "entries": 2, "transactions": 1, "due": 1}
+SHAPES: Mapping[str, int] = {
+    "ledgers": 1,
+    "balances": 1,
+    "entries": 2,
+    "transactions": 1,
+    "due": 1,
+    "payouts": 1,
+    "outbox": 1,
+}
 """The shape of the tables of each projection that is known here; those of another release may have others."""
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from psycopg import Connection
 
 from projections.audit.account_rules import MOVING, AccountFold
+from projections.audit.payout_rules import PayoutRules
 from projections.audit.stored import BEYOND, Journal, Sample, Stored, Unfoldable
 from projections.audit.transaction_rules import Command, History, TransactionRules
 from projections.audit.violation import Violation, violation
@@ -20,6 +21,7 @@ class Rules:
         self._ledgers: dict[str, int] = {}
         self._scales: dict[tuple[str, str], int] = {}
         self._transactions = TransactionRules(self._accounts, history)
+        self._payouts = PayoutRules(history)
         self._command = Command()
         self._position = 0
         self._recorded_at = ""
@@ -39,9 +41,12 @@ class Rules:
             yield from self._of_transaction(event)
         else:
             yield from self._ended()
-            yield from (
-                self._of_account(event) if event.topic.startswith("account.") else self._of_ledger(event)
-            )
+            if event.topic.startswith("account."):
+                yield from self._of_account(event)
+            elif event.topic.startswith("payout."):
+                yield from self._payouts.judge(event)
+            else:
+                yield from self._of_ledger(event)
 
     def close(self) -> Iterator[Violation]:
         """Return the rules that the journal breaks as it stands after its last event."""

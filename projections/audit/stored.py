@@ -41,11 +41,21 @@ CLASS_VERSIONS: Mapping[str, int] = {
     "transaction.hold_voided": 1,
     "transaction.hold_expired": 1,
     "transaction.reversed": 1,
+    "payout.accepted": 1,
+    "payout.rejected": 1,
+    "payout.submitted": 1,
+    "payout.unanswered": 1,
+    "payout.reported": 1,
+    "payout.completed": 1,
+    "payout.failed": 1,
+    "payout.contradicted": 1,
+    "payout.reconciliation_requested": 1,
 }
 """The topics that are understood here, each with the newest version of its form."""
 
 POSTED = ("transaction.posted", "transaction.settlement_posted", "transaction.reversal_posted")
 MADE = (*POSTED, "transaction.held", "transaction.void_recorded", "transaction.rejected")
+PAYOUTS = tuple(topic for topic in CLASS_VERSIONS if topic.startswith("payout."))
 DISCARDED = "discarded"
 ENDED = ("transaction.hold_settled", "transaction.hold_voided", "transaction.hold_expired")
 

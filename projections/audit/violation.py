@@ -10,7 +10,8 @@ class Violation(NamedTuple):
 
     The codes: `position_gap version_gap time_reversed event_unreadable event_misplaced account_not_open
     amount_out_of_range limit_broken totals_unbalanced transaction_unbalanced entries_unmatched balance_after_wrong
-    key_mismatch hold_misused settlement_exceeds_hold reversal_exceeds_original asset_conflict`.
+    key_mismatch hold_misused settlement_exceeds_hold reversal_exceeds_original asset_conflict
+    payout_unmatched`.
     """
 
     code: str

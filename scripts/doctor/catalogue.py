@@ -234,6 +234,9 @@ CATALOGUE: Mapping[str, Kind] = {
     "journal_balance_after_wrong": Kind("error", "A statement would show a wrong balance.", _TAMPERED),
     "journal_key_mismatch": Kind("error", "A request could be carried out twice.", _TAMPERED),
     "journal_hold_misused": Kind("error", "A hold ended as it must not.", _TAMPERED),
+    "journal_payout_unmatched": Kind(
+        "error", "What a payout says of its money is not what a transaction has booked.", _TAMPERED
+    ),
     "journal_settlement_exceeds_hold": Kind("error", "More was settled than held.", _TAMPERED),
     "journal_reversal_exceeds_original": Kind("error", "More was reversed than posted.", _TAMPERED),
     "journal_asset_conflict": Kind("error", "Amounts of different scales would be added up.", _TAMPERED),

@@ -6,6 +6,7 @@ Whatever a test asks, each answer is held against the OpenAPI document and again
 import re
 import socket
 import threading
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -29,7 +30,11 @@ from api.settings import Settings
 from domain.journal.database import Database
 from domain.journal.migrations import migrate
 from projections.projector import run_projector
+from projections.providers.settings import ProviderSettings
 from projections.register import PROJECTIONS, install
+from scripts.simulator.callbacks import Callbacks
+from scripts.simulator.faults import Faults, Rates
+from scripts.simulator.server import Simulator
 from tests.projecting import eventually, set_state
 
 KEY = "tk_the_key_of_the_tests_of_the_contract"
@@ -43,12 +48,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.contract)
 
 
+SECRET = "whsec_" + b64encode(b"the secret of the tests of the contract").decode()
+"""What providers sign their callbacks with."""
+
+
 class Served(NamedTuple):
-    """A service under test: its database, its address, and its own OpenAPI document."""
+    """A service under test: its database, its address, its own OpenAPI document, and the provider that it knows."""
 
     database: Database
     url: str
     document: dict[str, Any]
+    simulator: Simulator
 
     def client(self, key: str | None = KEY) -> httpx2.Client:
         """A client whose every answer is checked; without a key it sends none."""
@@ -110,7 +120,11 @@ class Checked:
                 assert name in answer.headers, f"{name} is documented and missing"
         if answer.status_code >= 400:
             assert answer.json()["code"] in documented["content"]["application/problem+json"]["examples"]
-        elif (content := documented.get("content", {}).get("application/json")) and "schema" in content:
+        elif answer.headers.get("content-type") == "application/json":
+            self._check_content(answer, documented["content"]["application/json"])
+
+    def _check_content(self, answer: httpx2.Response, content: dict[str, Any]) -> None:
+        if "schema" in content:
             self._validate(answer.json(), content["schema"])
 
     def _validate(self, instance: Any, schema: dict[str, Any]) -> None:
@@ -130,14 +144,25 @@ def serving(postgres_url: str) -> Iterator[Served]:
     database = Database(postgres_url, f"contract_{uuid4().hex[:12]}")
     migrate(database)
     install(database)
-    settings = Settings(database_url=database.url, schema_=database.schema, bootstrap_key=SecretStr(KEY))
+    bound = listening()
+    url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+    simulator = Simulator(0, Faults(0, Rates()), Callbacks(f"{url}/v1/providers/simulator/callbacks", SECRET))
+    simulator.start()
+    provider = {"url": simulator.url, "secret": SECRET, "timeout_seconds": 1.0}
+    settings = Settings(
+        database_url=database.url,
+        schema_=database.schema,
+        bootstrap_key=SecretStr(KEY),
+        providers={"simulator": ProviderSettings.model_validate(provider)},
+    )
     ensure_bootstrap_key(database, settings.bootstrap_key)
     stop = threading.Event()
     projector = threading.Thread(target=run_projector, args=(database, stop, tuple(PROJECTIONS.values())))
     projector.start()
     app = create_app(settings)
-    with listening() as bound, running_server(app, bound) as url:
-        yield Served(database, url, app.openapi())
+    with bound, running_server(app, bound):
+        yield Served(database, url, app.openapi(), simulator)
+    simulator.stop()
     stop.set()
     projector.join()
     with psycopg.connect(postgres_url, autocommit=True) as connection:
@@ -249,6 +274,29 @@ class Book:
         path = f"{self.path}/accounts/{address}/{verb}"
         return self.client.post(path, json={"reason": reason}, headers=headers)
 
+    def pay_out(
+        self, amount: int = 40, key: str | None = None, account: str = "alice", **more: Any
+    ) -> httpx2.Response:
+        """Ask for a payout, to a destination of its own unless one is given."""
+        body = {"account": account, "amount": amount, "provider": "simulator", **more}
+        body.setdefault("destination", {"iban": uuid4().hex})
+        headers = {"Idempotency-Key": key or uuid4().hex}
+        return self.client.post(f"{self.path}/payouts", json=body, headers=headers)
+
+    def payout(self, id: str) -> dict[str, Any]:
+        """Look at a payout."""
+        shown: dict[str, Any] = self.client.get(f"{self.path}/payouts/{id}").json()
+        return shown
+
+    def await_payout(self, id: str, *states: str) -> dict[str, Any]:
+        """Wait until a payout is in one of these states, and return it."""
+        eventually(lambda: self.payout(id)["state"] in states)
+        return self.payout(id)
+
+    def resolve(self, verb: str, id: str, reason: str = "because") -> httpx2.Response:
+        """Reconcile, complete or fail a payout."""
+        return self.client.post(f"{self.path}/payouts/{id}/{verb}", json={"reason": reason})
+
     def transaction(self, id: str) -> httpx2.Response:
         """Look at a transaction."""
         return self.client.get(f"{self.path}/transactions/{id}")
@@ -328,6 +376,20 @@ def nothing_due(journal: Journal) -> Iterator[Journal]:
     journal.pause("due")
     yield journal
     journal.resume("due")
+
+
+@pytest.fixture
+def nothing_paid(journal: Journal) -> Iterator[Journal]:
+    """No payout is found to be due, and no provider called, until `payouts` is resumed."""
+    journal.pause("payouts")
+    yield journal
+    journal.resume("payouts")
+
+
+@pytest.fixture
+def simulator(served: Served) -> Simulator:
+    """The provider that the service knows."""
+    return served.simulator
 
 
 def soon(seconds: float = 3.0) -> str:

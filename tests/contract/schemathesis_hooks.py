@@ -37,11 +37,13 @@ def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -
 
 @schemathesis.hook
 def filter_failure(context: HookContext, failure: Any, case: Case[Any], response: Response) -> bool:
-    """Tell whether a failure is one: 503 is the contract's answer to who names a position that is yet to come."""
+    """Tell whether a failure is one: 503 is the answer to who names a position that is yet to come, or a size
+    that is yet to be sealed."""
     if response.status_code != 503:
         return True
-    problem, named = response.json(), case.query.get("min_position", 0)
-    return not (problem["code"] == "projection_behind" and problem["head"] < int(named))
+    problem, asked = response.json(), case.query
+    named = max(int(asked.get(name, 0)) for name in ("min_position", "position", "size", "from", "to"))
+    return not (problem["code"] == "projection_behind" and problem["position"] < named)
 
 
 def _transactions(body: Any) -> list[dict[str, Any]]:

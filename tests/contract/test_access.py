@@ -43,7 +43,7 @@ OPERATIONS = [
     )
     for path, operations in DOCUMENT["paths"].items()
     for method, operation in operations.items()
-    if operation["security"]
+    if {"key": []} in operation["security"]
 ]
 OF_A_LEDGER = [operation for operation in OPERATIONS if "{ledger}" in operation.path]
 
@@ -54,7 +54,7 @@ def each(operations: list[Operation]) -> pytest.MarkDecorator:
 
 def test_what_the_tests_go_by_is_in_the_document() -> None:
     assert {operation.path for operation in OPERATIONS} == {
-        path for path in DOCUMENT["paths"] if path.startswith("/v1/")
+        path for path in DOCUMENT["paths"] if path.startswith("/v1/") and not path.endswith("/callbacks")
     }
     assert {operation.path for operation in OF_A_LEDGER} == {
         path for path in DOCUMENT["paths"] if path.startswith("/v1/ledgers/")
@@ -179,7 +179,7 @@ def test_who_is_not_known_is_logged(keys: Keys, operation: Operation, key: str |
     assert denials(operation.ask, keys.client_with(key)) == [("unauthenticated", None)]
 
 
-@each(OPERATIONS)
+@each([operation for operation in OPERATIONS if operation.roles != set(ROLES)])
 def test_who_lacks_the_role_is_logged_by_name(keys: Keys, operation: Operation) -> None:
     lacking = sorted(set(ROLES) - operation.roles)
     client = keys.client(*lacking, ledgers=["*"])

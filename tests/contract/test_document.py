@@ -40,7 +40,8 @@ def test_every_operation_is_described(path: str, operation: dict[str, Any]) -> N
     assert operation["operationId"] and operation["summary"] and operation["description"]
     assert operation["x-consistency"]["class"].upper() in Consistency.__members__
     assert operation["x-consistency"]["guarantee"]
-    assert operation["security"] == ([{"key": []}] if path.startswith("/v1/") else [])
+    scheme = "signature" if path.endswith("/callbacks") else "key"
+    assert operation["security"] == ([{scheme: []}] if path.startswith("/v1/") else [])
 
 
 @pytest.mark.parametrize(("path", "operation"), OPERATIONS)
@@ -73,7 +74,9 @@ def test_every_operation_names_its_problems(path: str, operation: dict[str, Any]
     }
     expected = {"internal_error"}
     if path.startswith("/v1/"):
-        expected |= {"unauthenticated", "forbidden", "invalid_request", "journal_unavailable"}
+        expected |= {"unauthenticated", "invalid_request", "journal_unavailable"}
+    if {"key": []} in operation["security"]:
+        expected.add("forbidden")
     if "{ledger}" in path:
         expected.add("ledger_not_found")
     if "requestBody" in operation:
@@ -110,9 +113,12 @@ STATUSES = {
     "account_not_found": 404,
     "transaction_not_found": 404,
     "operation_unknown": 404,
+    "payout_not_found": 404,
     "projection_not_found": 404,
     "dead_letter_not_found": 404,
     "dead_letter_closed": 409,
+    "webhook_not_found": 404,
+    "delivery_not_found": 404,
     "version_mismatch": 412,
     "unbalanced_transaction": 422,
     "ledger_exists": 409,
@@ -122,7 +128,11 @@ STATUSES = {
     "account_frozen": 409,
     "amount_overflow": 409,
     "bootstrap_key_fixed": 409,
+    "rebuild_not_under_way": 409,
+    "rebuild_needed": 409,
+    "hold_reserved": 409,
     "insufficient_funds": 409,
+    "payout_ended": 409,
     "balance_limit_exceeded": 409,
     "projection_behind": 503,
     "journal_unavailable": 503,

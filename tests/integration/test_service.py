@@ -127,6 +127,9 @@ def test_the_first_start_makes_a_key_and_shows_it_once(tmp_path: Path) -> None:
         ("WORKERS", "0"),
         ("BOOTSTRAP_KEY", "too-short"),
         ("SCHEMA", "no; schema"),
+        ("PROVIDERS", "whsec_no_json"),
+        ("PROVIDERS", '{"simulator": {"url": "http://127.0.0.1:1", "secret": "whsec_too_short"}}'),
+        ("PROVIDERS", '{"No One": {}}'),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_named(tmp_path: Path, name: str, value: str) -> None:

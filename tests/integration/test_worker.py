@@ -312,7 +312,7 @@ def random_history(ledger: Ledger, clock: Clock, chance: random.Random) -> None:
             state, _ = ledger.operation("main", of.operation.key)
             if isinstance(state, Acceptance):
                 outcomes(ledger.execute(CompleteTransaction(state)).result())
-            elif state.kind == "hold":
+            elif isinstance(state, Transaction) and state.kind == "hold":
                 kind = chance.choice([SettleHold, VoidHold, None])
                 expiry = ExpireHold(Context("x", "y"), "main", state.id)
                 outcomes(ledger.execute(on_hold(kind, of) if kind else expiry).result())

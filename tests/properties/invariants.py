@@ -108,6 +108,8 @@ class Audit:
                 self._outcome(recorded, topic, data)
             elif topic in ENDINGS:
                 self._ending(recorded)
+        elif topic in ("payout.completed", "payout.failed") and data["booked_by"]:
+            assert self.made[f"{ledger_of(stream)}/transactions/{data['booked_by']}"].position < position
 
     def _account(self, stream: str, topic: str, data: dict[str, Any]) -> None:
         if topic == "account.opened":

@@ -1,6 +1,6 @@
 """The audit of a journal: what the ledger decides breaks no rule; whatever is tampered with breaks the one it must."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -11,11 +11,15 @@ from domain.holds import ExpireHold
 from domain.journal.encoding import encode_envelope, encode_event
 from domain.ledgers import OpenLedger
 from domain.operations import operation_id
+from domain.payout_attempts import SubmitPayout
+from domain.payout_resolutions import CompletePayout, FailPayout
+from domain.payouts import Verdict
 from domain.postings import CompleteTransaction
 from domain.times import Instant
 from projections.audit.rules import broken
 from projections.audit.stored import Stored, parsed
 from projections.audit.violation import Violation
+from tests.payouts import a_mark, a_report, a_request
 from tests.unit.given_when_then import (
     CONTEXT,
     a_hold,
@@ -38,6 +42,26 @@ Tamper = Callable[[list[Stored]], None]
 
 def opening_of(address: str, *more: Any) -> OpenAccount:
     return OpenAccount(CONTEXT, "main", address, an_opening(*more))
+
+
+def a_payout_of_each_end(journal: JournalInMemory) -> Iterator[Command]:
+    """Payouts that complete, are found to have left after all, come back after all, and are refused."""
+    yield OpenLedger(CONTEXT, "main", {})
+    yield opening_of("cash", "USD/2", "debit")
+    yield opening_of("alice", "USD/2", "credit", 0)
+    yield a_posting(debit("cash", 1000), credit("alice", 1000), key="deposit")
+    ends: tuple[tuple[Verdict, ...], ...] = (("completed",), ("failed", "completed"), ("completed", "failed"))
+    for number, verdicts in enumerate(ends):
+        request = a_request(f"payout {number}", 5)
+        yield request
+        seen = journal.states[request.payout_stream]
+        yield SubmitPayout(CONTEXT, seen, a_mark(), 1.0)
+        for verdict in verdicts:
+            yield a_report(seen, verdict)
+        if len(verdicts) > 1:
+            end = CompletePayout if verdicts[1] == "completed" else FailPayout
+            yield end(CONTEXT, seen, a_mark(), "as the statement shows")
+    yield a_request("payout too large", 5000)
 
 
 def a_journal() -> list[Stored]:
@@ -81,6 +105,10 @@ def a_journal() -> list[Stored]:
         opening_of("empty"),
         ChangeStatus(CONTEXT, "main", "empty", "closed"),
     )
+    return stored(journal)
+
+
+def stored(journal: JournalInMemory) -> list[Stored]:
     return [
         parsed(
             r.stream, r.version, r.event.TOPIC, encode_event(r.event, encode_envelope(r.envelope)), r.position
@@ -304,3 +332,48 @@ def test_a_journal_is_judged_up_to_what_cannot_be_understood() -> None:
     (found,) = violations(events)
     assert (found.code, found.position) == ("event_unreadable", place + 1)
     assert found.words.endswith("nothing after it was judged")
+
+
+def test_payouts_break_no_rule() -> None:
+    events = payouts()
+    assert violations(events) == []
+    for topic in ("payout.completed", "payout.failed", "payout.contradicted", "payout.rejected"):
+        index(events, topic)
+
+
+def payouts() -> list[Stored]:
+    journal = JournalInMemory()
+    for command in a_payout_of_each_end(journal):
+        journal.perform(command, NOW)
+    return stored(journal)
+
+
+@pytest.mark.parametrize(
+    ("tamper", "code"),
+    [
+        (changed("payout.accepted", amount=6), "payout_unmatched"),
+        (changed("payout.accepted", account="cash"), "payout_unmatched"),
+        (changed("payout.completed", booked_by=None), "payout_unmatched"),
+        (changed("payout.completed", booked_by="nothing"), "payout_unmatched"),
+        (changed("payout.failed", booked_by=operation_id("main", "deposit")), "payout_unmatched"),
+        (enveloped("payout.completed", causation_id="x"), "payout_unmatched"),
+        (enveloped("payout.accepted", idempotency_key="x"), "key_mismatch"),
+        (enveloped("payout.rejected", idempotency_key="x"), "key_mismatch"),
+    ],
+)
+def test_payouts_that_are_tampered_with_break_the_rule_that_they_must(tamper: Tamper, code: str) -> None:
+    events = payouts()
+    tamper(events)
+    assert code in {found.code for found in violations(events)}
+
+
+def test_payouts_have_no_gaps_and_begin_once() -> None:
+    events = payouts()
+    place = index(events, "payout.submitted")
+    events[place] = events[place]._replace(version=3)
+    assert "version_gap" in {found.code for found in violations(events)}
+    events = payouts()
+    events[index(events, "payout.submitted")] = events[index(events, "payout.submitted")]._replace(
+        topic="payout.accepted"
+    )
+    assert "event_misplaced" in {found.code for found in violations(events)}

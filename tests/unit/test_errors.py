@@ -17,7 +17,7 @@ from domain.errors import (
     first_of,
 )
 
-FAMILIES = {"LedgerError", "NotFound", "Invalid", "RuleRefusal", "Unavailable"}
+FAMILIES = {"LedgerError", "NotFound", "Invalid", "Conflict", "RuleRefusal", "Unavailable"}
 CLASSES = [
     error for _, error in inspect.getmembers(errors, inspect.isclass) if issubclass(error, LedgerError)
 ]
@@ -30,6 +30,8 @@ RULES_OF_THE_CONTRACT = [
     "asset_scale_conflict",
     "hold_expired",
     "hold_not_pending",
+    "hold_reserved",
+    "payout_ended",
     "not_reversible",
     "account_closed",
     "account_frozen",

@@ -24,6 +24,17 @@ from domain.events import Envelope, Event
 from domain.journal.snapshots import ACCOUNT_TOPIC
 from domain.ledgers import AssetRegistered, LedgerOpened
 from domain.money import MAX_AMOUNT
+from domain.payouts import (
+    PayoutAccepted,
+    PayoutCompleted,
+    PayoutContradicted,
+    PayoutFailed,
+    PayoutReconciliationRequested,
+    PayoutRejected,
+    PayoutReported,
+    PayoutSubmitted,
+    PayoutUnanswered,
+)
 from domain.transactions import (
     Expired,
     ReversalPosted,
@@ -87,6 +98,23 @@ _POSTED_ENTRIES = (
     ),
 )
 
+_PAYOUT: dict[str, Any] = {
+    "fingerprint": _ASKED["fingerprint"],
+    "account": "users:alice:wallet",
+    "asset": "USD/2",
+    "amount": MAX_AMOUNT,
+    "provider": "simulator",
+    "destination": {"iban": "NL91ABNA0417164300", "lines": [WORDS, MAX_AMOUNT, True, None]},
+    "reference": "order-1",
+    "metadata": {"till": "7"},
+}
+_TOLD: dict[str, Any] = {
+    "source": "callback",
+    "detail": WORDS,
+    "provider_reference": "tx-1",
+    "message_id": "msg_1",
+}
+
 EVENTS: tuple[Event, ...] = (
     LedgerOpened(metadata={"note": WORDS}),
     AssetRegistered(code="USD", scale=2),
@@ -122,6 +150,15 @@ EVENTS: tuple[Event, ...] = (
     Voided(voided_by=_ID),
     Expired(),
     Reversed(reversed_by=_ID, amount=MAX_AMOUNT),
+    PayoutAccepted(provider_key=f"main.{_ID}.5f70bf18a086", **_PAYOUT),
+    PayoutRejected(code="insufficient_funds", detail=WORDS, **_PAYOUT),
+    PayoutSubmitted(attempt=1, ask_at=_LATER),
+    PayoutUnanswered(source="submission", detail=WORDS, ask_at=_LATER),
+    PayoutReported(verdict="processing", ask_at=_LATER, **_TOLD),
+    PayoutCompleted(booked_by=_ID, **_TOLD),
+    PayoutFailed(booked_by=_ID, **_TOLD),
+    PayoutContradicted(verdict="failed", amount=MAX_AMOUNT, asset="USD/2", **_TOLD),
+    PayoutReconciliationRequested(reason=WORDS),
 )
 
 SNAPSHOTS: dict[str, Account] = {

@@ -216,15 +216,20 @@ def the_older_has_halted(deploy: Deploy, older: Service, newer_at: int) -> None:
     seen = until(lambda: halted(deploy, older))
     assert seen["position"] == newer_at - 1
     assert seen["last_error"].startswith("newer_version: ")
-    behind = deploy.get(older, f"{BOOK}/transactions", 0, min_position=newer_at)
-    assert behind.status_code == 503, behind.text
-    assert (behind.json()["code"], behind.json()["state"]) == ("projection_behind", "halted")
+    until(lambda: says_that_it_halted(deploy.get(older, f"{BOOK}/transactions", 0, min_position=newer_at)))
     for path in ("accounts", "accounts/users:1/entries", "balances"):
         read = deploy.get(older, f"{BOOK}/{path}", min_position=newer_at)
         assert read.status_code == 200, (path, read.text)
     # What was paid and refused before is answered as ever, but for what only the newer release can read.
     deploy.send(older, refused("refused-by-the-older"), 409)
     is_not_readable(deploy.send(older, refused("refused-by-the-newer"), 503))
+
+
+def says_that_it_halted(answer: httpx2.Response) -> bool:
+    """Assert that nothing stale is answered, and tell whether it is known already why there is nothing to answer."""
+    assert answer.status_code == 503, answer.text
+    assert answer.json()["code"] == "projection_behind"
+    return bool(answer.json()["state"] == "halted")
 
 
 def halted(deploy: Deploy, service: Service) -> dict[str, Any] | None:

@@ -1,0 +1,132 @@
+"""Proof that nobody rewrote the journal: signed checkpoints of its Merkle tree, and paths through it."""
+
+import asyncio
+from functools import partial
+from time import monotonic
+
+from api import examples
+from api.answers import TEXT, Answer, json_answer
+from api.consistency import Consistency
+from api.declaration import OVERSEER, Declaration, NoQuery, Returns
+from api.endpoint import Asked, Endpoint
+from api.schemas.audit import (
+    CheckpointQuery,
+    GrowthBody,
+    GrowthQuery,
+    InclusionBody,
+    InclusionQuery,
+    growth_body,
+    inclusion_body,
+)
+from domain.errors import ProjectionBehind
+from projections.checkpoints import Signed, read_newest, read_verifiers
+from projections.positions import progress
+from projections.proofs import prove_growth, prove_inclusion
+from projections.seals import PROJECTION
+
+POLL_SECONDS = 0.1
+
+
+async def get_checkpoint(asked: Asked[CheckpointQuery, None]) -> Answer:
+    """Get the newest checkpoint: a signed note of C2SP with the size of the journal and the root of its tree.
+
+    It is signed about a second after what it covers was recorded, at most. `min_position` waits for one that covers a
+    position. Keep it: every later journal can be proved to have grown out of this one.
+    """
+    wanted = asked.query.min_position or 0
+    signed = await asked.service.query(read_newest)
+    give_up_at = monotonic() + (asked.prefer.wait_seconds if asked.query.min_position is not None else 0)
+    while signed is None or signed.size < wanted:
+        if monotonic() >= give_up_at:
+            raise await _behind(asked, signed)
+        await asyncio.sleep(POLL_SECONDS)
+        signed = await asked.service.query(read_newest)
+    return Answer(200, signed.note.encode(), media_type=TEXT)
+
+
+async def _behind(asked: Asked[CheckpointQuery, None], signed: Signed | None) -> ProjectionBehind:
+    seen = await asked.service.query(partial(progress, name=PROJECTION.name))
+    return ProjectionBehind(signed.size if signed else 0, seen.head, seen.state)
+
+
+async def get_inclusion(asked: Asked[InclusionQuery, None]) -> Answer:
+    """Prove that an event is in the journal that a checkpoint is of, at its position."""
+    query = asked.query
+    proof = await asked.service.query(partial(prove_inclusion, position=query.position, size=query.size))
+    return json_answer(200, inclusion_body(proof))
+
+
+async def get_consistency(asked: Asked[GrowthQuery, None]) -> Answer:
+    """Prove that the journal of a later checkpoint begins with all that the journal of an earlier one had."""
+    query = asked.query
+    proof = await asked.service.query(partial(prove_growth, first=query.first, second=query.second))
+    return json_answer(200, growth_body(proof))
+
+
+async def get_verifier_key(asked: Asked[NoQuery, None]) -> Answer:
+    """Get the keys that checkpoints are verified with, as C2SP signed notes have them (vkeys), one on each line.
+
+    The first is the one that came last; those that signed before it stay. Keep them: whoever could replace them here
+    could have signed anything.
+    """
+    verifiers = await asked.service.query(read_verifiers)
+    return Answer(200, "".join(f"{verifier}\n" for verifier in verifiers).encode(), media_type=TEXT)
+
+
+ENDPOINTS = [
+    Endpoint(
+        Declaration(
+            "GET",
+            "/v1/audit/checkpoint",
+            "get_checkpoint",
+            "Audit",
+            "Get the newest checkpoint",
+            Consistency.JOURNAL,
+            OVERSEER,
+            (Returns(200, "The signed note.", None, examples.CHECKPOINT, media_type="text/plain"),),
+            query=CheckpointQuery,
+        ),
+        get_checkpoint,
+    ),
+    Endpoint(
+        Declaration(
+            "GET",
+            "/v1/audit/proofs/inclusion",
+            "prove_inclusion",
+            "Audit",
+            "Prove that an event is in the journal",
+            Consistency.JOURNAL,
+            OVERSEER,
+            (Returns(200, "The proof.", InclusionBody, examples.INCLUSION),),
+            query=InclusionQuery,
+        ),
+        get_inclusion,
+    ),
+    Endpoint(
+        Declaration(
+            "GET",
+            "/v1/audit/proofs/consistency",
+            "prove_consistency",
+            "Audit",
+            "Prove that the journal has only grown",
+            Consistency.JOURNAL,
+            OVERSEER,
+            (Returns(200, "The proof.", GrowthBody, examples.GROWTH),),
+            query=GrowthQuery,
+        ),
+        get_consistency,
+    ),
+    Endpoint(
+        Declaration(
+            "GET",
+            "/v1/audit/verifier-key",
+            "get_verifier_key",
+            "Audit",
+            "Get the keys to verify checkpoints with",
+            Consistency.PROCESS,
+            OVERSEER,
+            (Returns(200, "The keys.", None, examples.VERIFIER_KEY, media_type="text/plain"),),
+        ),
+        get_verifier_key,
+    ),
+]

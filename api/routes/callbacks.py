@@ -1,0 +1,97 @@
+"""Callbacks: what payment providers say by themselves."""
+
+from pydantic import ValidationError
+
+from api.answers import Answer
+from api.consistency import Consistency
+from api.declaration import ANYBODY, Declaration, NoQuery, Returns
+from api.endpoint import Asked, Endpoint
+from api.problems import InvalidShape, PathNotFound
+from api.schemas.callbacks import CallbackRequest
+from api.schemas.common import body_errors
+from api.signatures import MESSAGE_ID
+from domain.addresses import is_ledger_name
+from domain.errors import InvalidRequest, LedgerNotFound, PayoutNotFound
+from domain.events import Context
+from domain.payout_reports import RecordReport
+from domain.payouts import Payout
+from projections.payer import new_mark
+from projections.providers.interface import Callback
+
+
+async def receive_callback(asked: Asked[NoQuery, CallbackRequest]) -> Answer:
+    """Take what a provider says of a payout, signed as Standard Webhooks has it. The same message counts once.
+
+    What is late, repeated or out of order changes nothing twice; what contradicts what was recorded makes the payout
+    stuck. It is answered once it is durable.
+    """
+    provider, service = asked.names["provider"], asked.service
+    callback = _read(asked)
+    seen = await _payout(asked, callback.key)
+    context = Context(asked.caller.name, seen.correlation_id, _trace(seen, asked.context.traceparent))
+    message_id = asked.headers[MESSAGE_ID].decode("latin-1")
+    assert seen.provider == provider
+    report = RecordReport(context, seen, new_mark(), "callback", callback.report, message_id)
+    await service.writer.perform(report)
+    return Answer(204)
+
+
+def _read(asked: Asked[NoQuery, CallbackRequest]) -> Callback:
+    try:
+        return asked.service.providers[asked.names["provider"]].read_callback(asked.sent)
+    except ValidationError as error:
+        raise InvalidShape((f"/data{pointer}", words) for pointer, words in body_errors(error)) from None
+    except ValueError as error:
+        raise InvalidRequest("/data", str(error)) from None
+
+
+async def _payout(asked: Asked[NoQuery, CallbackRequest], provider_key: str) -> Payout:
+    """Return the payout that the provider knows by a key; raise `PayoutNotFound` if it was never given that key."""
+    ledger, _, rest = provider_key.partition(".")
+    payout_id = rest.partition(".")[0]
+    if not is_ledger_name(ledger):
+        raise PayoutNotFound
+    try:
+        payout, _ = await asked.service.read(asked.service.ledger.payout, ledger, payout_id)
+    except LedgerNotFound:
+        raise PayoutNotFound from None
+    if (payout.provider, payout.provider_key) != (asked.names["provider"], provider_key):
+        raise PayoutNotFound
+    return payout
+
+
+def _trace(payout: Payout, given: str | None) -> str | None:
+    """Return the trace context of a callback if it continues the payout's own trace, which it was sent, else that."""
+    if given and payout.traceparent and given.split("-")[1] == payout.traceparent.split("-")[1]:
+        return given
+    return payout.traceparent
+
+
+ENDPOINTS = [
+    Endpoint(
+        Declaration(
+            "POST",
+            "/v1/providers/{provider}/callbacks",
+            "receive_callback",
+            "Payouts",
+            "Callback of a provider",
+            Consistency.LINEARIZABLE,
+            ANYBODY,
+            (Returns(204, "It is taken note of."),),
+            body=CallbackRequest,
+            body_example={
+                "type": "payout.completed",
+                "timestamp": "2026-11-23T20:00:00.000000Z",
+                "data": {
+                    "key": "main.9d0a2b9f-54a1-5a0c-9a3f-6b1f5e1c7d42.5f70bf18a086",
+                    "state": "completed",
+                    "amount": 5000,
+                    "asset": "USD/2",
+                },
+            },
+            is_signed=True,
+            problems=(PathNotFound, PayoutNotFound),
+        ),
+        receive_callback,
+    ),
+]

@@ -1,0 +1,90 @@
+"""The history of events, as it is asked for and shown."""
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+from typing_extensions import TypedDict
+
+from api.correlation import MAX_CORRELATION_ID_LENGTH
+from api.schemas.common import ListQuery, Position, ProjectedQuery
+from api.schemas.transaction_list import Bound
+from domain.addresses import ADDRESS_PATTERN, MAX_ADDRESS_LENGTH
+from domain.times import Instant
+from projections.event_history import JournalEvent
+
+MAX_ACTOR_LENGTH = 255
+MAX_TYPE_LENGTH = 100
+
+_UUID_PATTERN = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+
+
+class EventsQuery(ListQuery, ProjectedQuery):
+    """The events of a ledger, in the order of positions; an empty filter filters nothing."""
+
+    after: Position | None = Field(None, description="those at later positions only, whatever the order")
+    account: Annotated[
+        str, Field(pattern=f"^(?:{ADDRESS_PATTERN[1:-1]})?$", max_length=MAX_ADDRESS_LENGTH)
+    ] = Field("", description="that mention this account: those of its own, and those whose entries name it")
+    transaction_id: Annotated[
+        str, Field(pattern=f"^(?:{_UUID_PATTERN})?$"), BeforeValidator(lambda text: text.lower())
+    ] = Field(
+        "",
+        description="that mention this transaction: those of its own, what it caused, and what names its id",
+    )
+    correlation_id: Annotated[str, Field(pattern=rf"^[!-~]{{0,{MAX_CORRELATION_ID_LENGTH}}}$")] = ""
+    actor: Annotated[str, Field(pattern=rf"^[^\x00]{{0,{MAX_ACTOR_LENGTH}}}$")] = Field(
+        "", description="the name of the key that asked for it"
+    )
+    type: Annotated[str, Field(pattern=rf"^[a-z0-9_.]{{0,{MAX_TYPE_LENGTH}}}$")] = Field(
+        "", examples=["transaction.posted"]
+    )
+    since: Bound = Field(None, alias="from", description="recorded from then on, inclusive")
+    until: Bound = Field(None, alias="to", description="recorded before then, exclusive")
+
+
+class EventBody(TypedDict):
+    """An event as it is stored; what cannot be read of it is null.
+
+    `leaf_hash` is the hash of its leaf, number position − 1, in the Merkle tree over the whole journal (RFC 9162): the
+    SHA-256 of a zero byte and the leaf. The leaf is JSON without blanks, `{"position":…,"stream":…,"version":…,
+    "type":…,"event":{"class_version":…,"recorded_at":…,"actor":…,"correlation_id":…,"causation_id":…,
+    "idempotency_key":…,"traceparent":…,"data":…}}`, where `class_version` is `schema_version`, and `data` is `payload`
+    with its members in the order in which they are shown.
+    """
+
+    position: int
+    stream: str
+    version: int
+    type: str
+    schema_version: int | None
+    recorded_at: Instant | None
+    actor: str | None
+    correlation_id: str | None
+    causation_id: str | None
+    idempotency_key: str | None
+    payload: Any
+    leaf_hash: str
+    ledger: str
+    traceparent: str | None
+
+
+def event_body(event: JournalEvent) -> EventBody:
+    """Return an event as it is shown."""
+    stream, version, topic, _, position = event.row
+    content = event.content
+    return {
+        "position": position,
+        "stream": stream,
+        "version": version,
+        "type": topic,
+        "schema_version": content.schema_version,
+        "recorded_at": content.text("recorded_at"),
+        "actor": content.text("actor"),
+        "correlation_id": content.text("correlation_id"),
+        "causation_id": content.text("causation_id"),
+        "idempotency_key": content.text("idempotency_key"),
+        "payload": content.payload,
+        "leaf_hash": event.leaf_hash.hex(),
+        "ledger": event.ledger,
+        "traceparent": content.text("traceparent"),
+    }

@@ -1,0 +1,77 @@
+"""The rules of payouts: each holds its amount once, and what is said of its money is what a transaction has booked."""
+
+from collections.abc import Callable, Iterator, Sequence
+from uuid import NAMESPACE_URL, uuid5
+
+from projections.audit.stored import Stored
+from projections.audit.violation import Violation, violation
+
+History = Callable[[str], Sequence[Stored]]
+"""Returns all events of a stream, by version."""
+
+_BEGINNINGS = {"payout.accepted": "transaction.held", "payout.rejected": "transaction.rejected"}
+"""What the transaction of its id records with the beginning of a payout."""
+
+_BOOKINGS = {
+    "payout.completed": ("transaction.settlement_posted", "transaction.posted"),
+    "payout.failed": ("transaction.void_recorded", "transaction.reversal_posted"),
+}
+"""What books an end: of a hold, and of what was booked before."""
+
+
+class PayoutRules:
+    """Judges the events of payouts, one after another; keeps of each its version and how its money was last booked."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._versions: dict[str, int] = {}
+        self._booked: dict[str, str] = {}
+
+    def judge(self, event: Stored) -> Iterator[Violation]:
+        """Return the rules that an event of a payout breaks."""
+        version = self._versions.get(event.stream, 0)
+        if event.version != version + 1:
+            yield violation("version_gap", event, f"version {event.version} follows {version}")
+        self._versions[event.stream] = event.version
+        if (event.topic in _BEGINNINGS) != (version == 0):
+            yield violation("event_misplaced", event, f"{event.topic} after {version} events")
+        elif event.topic in _BEGINNINGS:
+            yield from self._begun(event)
+        elif event.topic in _BOOKINGS:
+            yield from self._ended(event)
+
+    def _begun(self, event: Stored) -> Iterator[Violation]:
+        key = event.envelope["idempotency_key"]
+        id = str(uuid5(NAMESPACE_URL, f"tallystick:{event.ledger}/{key}"))
+        if event.name != id:
+            yield violation("key_mismatch", event, f"the key {key!r} makes the id {id}")
+        yield from self._moved(event, event.name, (_BEGINNINGS[event.topic],), "debit")
+
+    def _ended(self, event: Stored) -> Iterator[Violation]:
+        booked_by, before = event.data["booked_by"], self._booked.get(event.stream)
+        if booked_by is None:
+            if before != event.topic:
+                yield violation("payout_unmatched", event, f"no transaction booked it, after {before}")
+            return
+        of_hold, anew = _BOOKINGS[event.topic]
+        back = event.topic == "payout.failed" and before is not None
+        yield from self._moved(
+            event, booked_by, (of_hold if before is None else anew,), "credit" if back else "debit"
+        )
+        self._booked[event.stream] = event.topic
+
+    def _moved(self, event: Stored, id: str, topics: Sequence[str], direction: str) -> Iterator[Violation]:
+        """Judge the transaction that the same command has made: which it is, and what it moves."""
+        made = next(iter(self._history(f"{event.ledger}/transactions/{id}")), None)
+        if made is None or made.topic not in topics:
+            yield violation("payout_unmatched", event, f"transaction {id} is no {' or '.join(topics)}")
+            return
+        if made.envelope["causation_id"] != event.envelope["causation_id"] or made.position >= event.position:
+            yield violation("payout_unmatched", event, f"transaction {id} was made by another command")
+        first, begun = made.data["entries"][0], self._history(event.stream)[0].data
+        if (first["account"], first["direction"], first["amount"]) != (
+            begun["account"],
+            direction,
+            begun["amount"],
+        ):
+            yield violation("payout_unmatched", event, f"transaction {id} moves another amount")

@@ -1,0 +1,88 @@
+"""The checkpoints that were signed, and the keys that signed them.
+
+They stand apart from the tree (`projections/seals.py`), since they do not follow from the journal: a checkpoint is what
+was once said to the outside. None is ever changed or deleted, as 0009_audit.sql sees to.
+"""
+
+import secrets
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from psycopg import Connection, Cursor
+from psycopg.rows import TupleRow, tuple_row
+
+from domain.checkpoints import Checkpoint, origin_of
+from domain.journal.queries import load
+from domain.signed_notes import SEED_BYTES, Signer, Verifier
+
+_SQL = load("projections", "checkpoints.sql")
+
+
+class Signed(NamedTuple):
+    """A checkpoint as it was signed: its note, and the size that it is of."""
+
+    size: int
+    note: str
+
+
+class Keys(NamedTuple):
+    """Who signs now, and everybody who ever signed, the newest first."""
+
+    signers: tuple[Signer, ...]
+    verifiers: tuple[Verifier, ...]
+
+
+def newest(cursor: Cursor[TupleRow]) -> Signed | None:
+    """Return the checkpoint that was signed last, None before the first."""
+    row = cursor.execute(_SQL["newest"], prepare=True).fetchone()
+    return None if row is None else Signed(*row)
+
+
+def read_newest(connection: Connection[Any]) -> Signed | None:
+    """Return the checkpoint that was signed last, None before the first."""
+    return newest(connection.cursor(row_factory=tuple_row))
+
+
+def read_verifiers(connection: Connection[Any]) -> list[Verifier]:
+    """Return the verifiers of all keys that ever signed, the newest first."""
+    cursor = connection.cursor(row_factory=tuple_row)
+    origin = read_origin(cursor)
+    return [Verifier(origin, bytes(public_key)) for public_key, _ in cursor.execute(_SQL["keys"])]
+
+
+def read_origin(cursor: Cursor[TupleRow]) -> str:
+    """Return the name under which this installation signs."""
+    row = cursor.execute(_SQL["installation"]).fetchone()
+    assert row is not None
+    return origin_of(row[0])
+
+
+def take_keys(connection: Connection[Any], seeds: Sequence[bytes]) -> Keys:
+    """Return the keys to sign with: those of the seeds given, else the newest that was made here, else a new one.
+
+    They are listed from now on among those that ever signed.
+    """
+    cursor = connection.cursor(row_factory=tuple_row)
+    origin = read_origin(cursor)
+    if seeds:
+        for seed in reversed(seeds):
+            _add_key(cursor, Signer(origin, seed), None)
+    else:
+        made = [bytes(seed) for _, seed in cursor.execute(_SQL["keys"]) if seed]
+        seeds = made[:1] or [secrets.token_bytes(SEED_BYTES)]
+        _add_key(cursor, Signer(origin, seeds[0]), seeds[0])
+    return Keys(tuple(Signer(origin, seed) for seed in seeds), tuple(read_verifiers(connection)))
+
+
+def _add_key(cursor: Cursor[TupleRow], signer: Signer, seed: bytes | None) -> None:
+    cursor.execute(_SQL["add_key"], {"public_key": signer.verifier.public_key, "seed": seed})
+
+
+def keep(connection: Connection[Any], checkpoint: Checkpoint, note: str) -> None:
+    """Keep a checkpoint that was signed; raise `psycopg.errors.RestrictViolation` if it contradicts the one before."""
+    connection.execute(_SQL["keep"], {"size": checkpoint.size, "root": checkpoint.root, "note": note})
+
+
+def halt(connection: Connection[Any], version: int, reason: str) -> None:
+    """Stop a version of the tree where it is, until an operator resumes it, and say why."""
+    connection.execute(_SQL["halt"], {"version": version, "reason": reason})

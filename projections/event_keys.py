@@ -1,0 +1,179 @@
+"""What an event of the journal can be found by: its ledger, type and actor, its conversation, and what it mentions.
+
+An event mentions the account of whose stream it is, and those that its payload names. It mentions the transaction of
+whose stream it is, the one whose request caused it, and those whose ids its payload has; what callers say in their own
+words (references, reasons, metadata) mentions nothing. Payloads are looked at as they are stored, so that this holds
+for events of other releases too.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from pydantic_core import from_json
+
+from domain.addresses import ledger_of
+from domain.journal.reader import Row
+from domain.times import Instant
+
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_POSSIBLE_ID = re.compile(rb'"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"')
+_POSSIBLE_ACCOUNT = re.compile(rb'"account"\s*:\s*"([^"]*)"')
+_ACCOUNT = b'"account"'
+_OF_STREAM = {"accounts": "account", "transactions": "transaction_id"}
+_VERSION = b'{"class_version":'
+_BEFORE_DATA = b',"data":'
+_OWN_WORDS = frozenset({"reference", "description", "reason", "detail"})
+
+Key = tuple[str, str, str]
+"""A ledger, a field of `Filters`, and a value of it; with an empty field, the ledger alone."""
+
+
+class Filters(NamedTuple):
+    """What an event must be to be found; what is null or empty filters nothing. Times: from inclusive, to exclusive."""
+
+    account: str | None = None
+    transaction_id: str | None = None
+    correlation_id: str | None = None
+    actor: str | None = None
+    type: str | None = None
+    recorded_from: Instant | None = None
+    recorded_to: Instant | None = None
+
+
+# Those that lead to the fewest events come first.
+_BY_RARITY = ("transaction_id", "correlation_id", "account", "type", "actor")
+
+
+class Content(NamedTuple):
+    """What is stored of an event beside its place, as far as it can be read; events of one command share `envelope`."""
+
+    schema_version: int | None
+    envelope: Mapping[str, Any]
+    payload: Any
+
+    def text(self, name: str) -> str | None:
+        """Return a member of the envelope that is text."""
+        value = self.envelope.get(name)
+        return value if isinstance(value, str) else None
+
+
+UNREADABLE = Content(None, {}, None)
+
+
+def content_of(state: bytes) -> Content:
+    """Return what is stored of an event; of bytes that are no JSON object, nothing."""
+    parts = parts_of(state)
+    try:
+        if parts is not None:
+            version = int(state[len(_VERSION) : state.index(b",")])
+            return Content(version, envelope_of(parts[0]), from_json(parts[1]))
+    except ValueError:
+        pass
+    return _by_meaning(state)
+
+
+def parts_of(state: bytes) -> tuple[bytes, bytes] | None:
+    """Return envelope and payload of what has the form in which this project writes, as far as that can be seen.
+
+    No text within the envelope can be taken for its end: quotes in text are escaped.
+    """
+    begin, end = state.find(b","), state.find(_BEFORE_DATA)
+    if begin < end and state.startswith(_VERSION) and state.endswith(b"}"):
+        return state[begin:end], state[end + len(_BEFORE_DATA) : -1]
+    return None
+
+
+@lru_cache(maxsize=64)
+def envelope_of(encoded: bytes) -> Mapping[str, Any]:
+    """Return the envelope that a part is of, the same for all events of a command; raise `ValueError`."""
+    envelope: dict[str, Any] = from_json(b"{" + encoded[1:] + b"}")
+    return envelope
+
+
+def _by_meaning(state: bytes) -> Content:
+    try:
+        stored = from_json(state)
+    except ValueError:
+        return UNREADABLE
+    if not isinstance(stored, dict):
+        return UNREADABLE
+    version, payload = stored.pop("class_version", None), stored.pop("data", None)
+    return Content(version if isinstance(version, int) else None, stored, payload)
+
+
+def keys_of(row: Row, content: Content) -> Iterator[Key]:
+    """Yield everything that an event can be found by; some perhaps more than once."""
+    ledger = ledger_of(row[0])
+    yield from shared_keys(ledger, content.envelope)
+    yield from keys_of_place(row[0], row[2])
+    for address in _accounts(content.payload):
+        yield ledger, "account", address
+    for id in _ids(content.payload):
+        yield ledger, "transaction_id", id
+
+
+def shared_keys(ledger: str, envelope: Mapping[str, Any]) -> Iterator[Key]:
+    """Yield those keys that all events of one command have, of which nothing but the ledger is sure to be there."""
+    yield ledger, "", ""
+    for field in ("actor", "correlation_id"):
+        if isinstance(value := envelope.get(field), str):
+            yield ledger, field, value
+    cause = envelope.get("causation_id")
+    if isinstance(cause, str) and _UUID.fullmatch(cause):
+        yield ledger, "transaction_id", cause
+
+
+def possible_accounts(payload: bytes) -> Iterable[str]:
+    """Return all accounts that a payload without backslashes mentions, perhaps with others; quicker than reading it."""
+    return map(bytes.decode, _POSSIBLE_ACCOUNT.findall(payload)) if _ACCOUNT in payload else ()
+
+
+def possible_ids(payload: bytes) -> Iterable[str]:
+    """Return all ids that a payload without backslashes mentions, perhaps with others; quicker than reading it."""
+    return map(bytes.decode, _POSSIBLE_ID.findall(payload))
+
+
+def keys_of_place(stream: str, topic: str) -> Iterator[Key]:
+    """Yield those keys that follow from the type of an event and from what it is an event of."""
+    ledger, _, rest = stream.partition("/")
+    kind, _, name = rest.partition("/")
+    yield ledger, "type", topic
+    if kind in _OF_STREAM:
+        yield ledger, _OF_STREAM[kind], name
+
+
+def _accounts(payload: Any) -> Iterator[str]:
+    if not isinstance(payload, dict):
+        return
+    if isinstance(address := payload.get("account"), str):
+        yield address
+    entries = payload.get("entries")
+    for entry in entries if isinstance(entries, list) else ():
+        if isinstance(entry, dict) and isinstance(address := entry.get("account"), str):
+            yield address
+
+
+def _ids(payload: Any) -> Iterator[str]:
+    if not isinstance(payload, dict):
+        return
+    for name, value in payload.items():
+        if isinstance(value, str) and len(value) == 36 and name not in _OWN_WORDS and _UUID.fullmatch(value):
+            yield value
+
+
+def wanted_keys(ledger: str, filters: Filters) -> list[Key]:
+    """Return the keys that an event has all of if it passes the filters but for those of time, the rarest first."""
+    wanted = [(ledger, field, value) for field in _BY_RARITY if (value := getattr(filters, field))]
+    return wanted or [(ledger, "", "")]
+
+
+def passes(row: Row, content: Content, wanted: frozenset[Key], filters: Filters) -> bool:
+    """Tell whether an event has all keys that are wanted, and was recorded at the time."""
+    recorded_at = content.text("recorded_at") or ""
+    if filters.recorded_from and recorded_at < filters.recorded_from:
+        return False
+    if filters.recorded_to and recorded_at >= filters.recorded_to:
+        return False
+    return wanted <= frozenset(keys_of(row, content))

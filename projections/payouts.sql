@@ -1,0 +1,81 @@
+-- name: create_tables
+-- `body` is the payout as it was folded, as JSON; the columns beside it are what is filtered and sorted by, and what
+-- operators look for: `state` and `changed_at` tell what is older than it should be.
+CREATE TABLE payouts_v:version (
+    ledger text COLLATE "C" NOT NULL,
+    id uuid NOT NULL,
+    made_position bigint NOT NULL,
+    state text COLLATE "C" NOT NULL,
+    account text COLLATE "C" NOT NULL,
+    provider text COLLATE "C" NOT NULL,
+    due_at timestamptz,
+    changed_at timestamptz NOT NULL,
+    position bigint NOT NULL,
+    version bigint NOT NULL,
+    body text NOT NULL,
+    PRIMARY KEY (ledger, id)
+);
+
+-- name: create_indexes
+CREATE UNIQUE INDEX IF NOT EXISTS payouts_v:version_order ON payouts_v:version (ledger, made_position);
+-- Every filter has an index that ends with the order of the list, so that a page costs the same however much there is.
+CREATE INDEX IF NOT EXISTS payouts_v:version_state ON payouts_v:version (ledger, state, made_position);
+CREATE INDEX IF NOT EXISTS payouts_v:version_account ON payouts_v:version (ledger, account, made_position);
+CREATE INDEX IF NOT EXISTS payouts_v:version_provider ON payouts_v:version (ledger, provider, made_position);
+CREATE INDEX IF NOT EXISTS payouts_v:version_due ON payouts_v:version (provider, due_at, position)
+WHERE due_at IS NOT NULL;
+-- What has not ended, by how long nothing was heard of it.
+CREATE INDEX IF NOT EXISTS payouts_v:version_unended ON payouts_v:version (changed_at)
+WHERE state NOT IN ('completed', 'failed', 'rejected');
+
+-- name: skip
+-- An event that was discarded changes nothing but the version, after which the next one comes.
+UPDATE payouts_v:version SET version = %(version)s
+WHERE ledger = %(ledger)s AND id = %(name)s::uuid AND version = %(version)s - 1;
+
+-- name: find
+SELECT p.body, p.version FROM payouts_v:version AS p
+JOIN unnest(%(ledgers)s::text[], %(ids)s::uuid[]) AS wanted(ledger, id) ON p.ledger = wanted.ledger AND p.id = wanted.id;
+
+-- name: keep
+INSERT INTO payouts_v:version (
+    ledger, id, made_position, state, account, provider, due_at, changed_at, position, version, body
+)
+SELECT * FROM unnest(
+    %(ledgers)s::text[], %(ids)s::uuid[], %(made_positions)s::bigint[], %(states)s::text[], %(accounts)s::text[],
+    %(providers)s::text[], %(due_at)s::timestamptz[], %(changed_at)s::timestamptz[], %(positions)s::bigint[],
+    %(versions)s::bigint[], %(bodies)s::text[]
+)
+ON CONFLICT (ledger, id) DO UPDATE SET
+    state = excluded.state, due_at = excluded.due_at, changed_at = excluded.changed_at,
+    position = excluded.position, version = excluded.version, body = excluded.body;
+
+-- name: announce
+-- Only who calls providers listens, and only then need it look.
+SELECT pg_notify(current_schema() || '_payouts', '');
+
+-- name: page
+-- Planned anew each time with its values, so that filters that are null vanish and the rest chooses the index.
+SELECT body, version FROM payouts_v:version
+WHERE ledger = %(ledger)s
+AND (%(after)s::bigint IS NULL OR made_position :beyond %(after)s)
+AND (%(state)s::text IS NULL OR state = %(state)s)
+AND (%(account)s::text IS NULL OR account = %(account)s)
+AND (%(provider)s::text IS NULL OR provider = %(provider)s)
+ORDER BY made_position :order LIMIT %(limit)s;
+
+-- name: list_due
+-- LATERAL, so that each provider gets its own share, by one descent of the index.
+SELECT due.ledger, due.id::text, due.provider, due.position
+FROM unnest(%(providers)s::text[], %(limits)s::int[]) AS free(provider, places)
+CROSS JOIN LATERAL (
+    SELECT p.ledger, p.id, p.provider, p.position, p.due_at FROM payouts_v:version AS p
+    WHERE p.provider = free.provider AND p.due_at <= %(now)s AND p.id <> ALL(%(but)s::uuid[])
+    ORDER BY p.due_at, p.position LIMIT free.places
+) AS due
+ORDER BY due.due_at, due.position;
+
+-- name: forgotten
+SELECT provider, count(*) FROM payouts_v:version
+WHERE due_at <= %(now)s AND provider <> ALL(%(known)s::text[])
+GROUP BY provider;

@@ -1,0 +1,86 @@
+"""`tallystick simulate-provider`: a payment provider for trials, demos and tests, that misbehaves as it is told."""
+
+import base64
+import json
+import secrets
+import signal
+import threading
+from typing import Annotated
+
+import typer
+
+from scripts.simulator.callbacks import Callbacks
+from scripts.simulator.faults import WORST, Faults, Rates
+from scripts.simulator.server import Simulator
+
+Rate = Annotated[float, typer.Option(min=0.0, max=1.0)]
+
+
+def simulate_provider(
+    port: Annotated[int, typer.Option(help="The port of loopback to listen on; 0 for any")] = 8100,
+    callback_url: Annotated[
+        str | None,
+        typer.Option(
+            help="Where callbacks go, such as http://127.0.0.1:8000/v1/providers/simulator/callbacks [nowhere]"
+        ),
+    ] = None,
+    secret: Annotated[
+        str | None,
+        typer.Option(envvar="TALLYSTICK_SIMULATOR_SECRET", help="What callbacks are signed with [a new one]"),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="What chance follows from")] = 0,
+    worst: Annotated[bool, typer.Option("--worst", help="Misbehave in every way, often")] = False,
+    drop_before: Rate = 0.0,
+    error_before: Rate = 0.0,
+    drop_after: Rate = 0.0,
+    error_after: Rate = 0.0,
+    stall: Rate = 0.0,
+    ask_error: Rate = 0.0,
+    fail: Rate = 0.0,
+    lie: Rate = 0.0,
+    lose: Rate = 0.0,
+    duplicate: Rate = 0.0,
+    reorder: Rate = 0.0,
+    wrong_amount: Rate = 0.0,
+    delay_seconds: Annotated[float, typer.Option(min=0.0, help="How long a payout takes at most")] = 0.0,
+    stall_seconds: Annotated[float, typer.Option(min=0.0, help="How late an answer is that stalls")] = 30.0,
+) -> None:
+    """Be a payment provider that pays nobody, until stopped.
+
+    Rates are chances from 0 to 1. Of submissions: dropped or answered with an error, before or after being acted on; or
+    answered too late (stall). Of payouts: fail; lie, that is said to have failed and then to be completed. Of
+    callbacks: lost, duplicated, reordered. POST /script decides for a destination or an amount; GET /books shows what
+    was done.
+    """
+    rates = (
+        WORST
+        if worst
+        else Rates(
+            drop_before,
+            error_before,
+            drop_after,
+            error_after,
+            stall,
+            ask_error,
+            fail,
+            lie,
+            lose,
+            duplicate,
+            reorder,
+            wrong_amount,
+            delay_seconds,
+            stall_seconds,
+        )
+    )
+    key = secret or "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    simulator = Simulator(port, Faults(seed, rates), Callbacks(callback_url, key))
+    simulator.start()
+    if secret is None:
+        settings = json.dumps({"simulator": {"url": simulator.url, "secret": key}})
+        typer.echo(f"The service knows this provider by\nTALLYSTICK_PROVIDERS='{settings}'")
+    typer.echo(f"The simulator is ready on {simulator.url}")
+    stopped.wait()
+    simulator.stop()

@@ -1,0 +1,27 @@
+"""A service of their own for what goes on by itself after a test: payers and callbacks would disturb other tests."""
+
+from collections.abc import Iterator
+
+import httpx2
+import pytest
+
+from scripts.simulator.faults import Script
+from tests.contract.conftest import Served, serving
+
+QUIET = {"name": "quiet"}
+"""A destination of whose payouts the provider says nothing by itself."""
+
+
+@pytest.fixture(scope="session")
+def served(postgres_url: str) -> Iterator[Served]:
+    """The running service that the tests of this folder share."""
+    with serving(postgres_url) as running:
+        running.simulator.faults.follow(Script(destination=QUIET, lose=True))
+        yield running
+
+
+@pytest.fixture(scope="session")
+def session_client(served: Served) -> Iterator[httpx2.Client]:
+    """A client with every role on every ledger."""
+    with served.client() as client:
+        yield client

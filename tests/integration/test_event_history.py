@@ -1,0 +1,441 @@
+"""The history of events: whatever is asked, the journal's own answer, and read by indexes alone."""
+
+import json
+from collections.abc import Iterator, Sequence
+from random import Random
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import Connection, Cursor
+from psycopg.sql import SQL, Identifier
+
+from domain.errors import JournalUnavailable
+from domain.journal.database import Database
+from domain.journal.migrations import migrate
+from domain.leaves import hash_of_item
+from projections import install
+from projections.batches import Claim, advance, read_batch, take_over
+from projections.event_history import JournalEvent, list_events
+from projections.event_index import PROJECTION
+from projections.event_keys import Filters
+from projections.rebuild import rebuild
+from tests.author import ADDRESSES, BOOKS, Author, Clock
+from tests.ledgers import open_accounts, outcomes, running, transfer
+from tests.projecting import append, await_head, delete_event, projecting
+
+pytestmark = pytest.mark.integration
+
+SEED = 3
+CLOCK = Clock()
+
+
+@pytest.fixture(scope="module")
+def written(postgres_url: str) -> Iterator[Database]:
+    """A journal with everything that can happen in it, in two ledgers, not indexed yet."""
+    database = Database(postgres_url, f"test_{uuid4().hex[:12]}")
+    migrate(database)
+    install(database)
+    author = Author(database, SEED)
+    author.write()
+    CLOCK.seconds = author.clock.seconds
+    yield database
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(SQL("DROP SCHEMA {} CASCADE").format(Identifier(database.schema)))
+
+
+@pytest.fixture(scope="module")
+def items(written: Database) -> list[dict[str, Any]]:
+    """The journal, as the view for auditors who bring psql has it."""
+    with written.connect("test") as connection:
+        rows = connection.execute(
+            "SELECT originator_id, originator_version, topic, convert_from(state, 'UTF8'), notification_id"
+            " FROM events ORDER BY notification_id"
+        ).fetchall()
+    return [naive_item(*row) for row in rows]
+
+
+def naive_item(stream: str, version: int, topic: str, state: str, position: int) -> dict[str, Any]:
+    stored = json.loads(state)
+    payload = {**stored["data"], "metadata": {}, "reference": "", "description": ""}
+    said = json.dumps({**stored, "data": payload})
+    return {"position": position, "stream": stream, "version": version, "type": topic, "said": said, **stored}
+
+
+def index(database: Database, upto: int, size: int = 300) -> None:
+    """Bring the index to a position, in batches of a size."""
+    with database.connect("test") as connection:
+        query = "SELECT version, position FROM projection_versions WHERE name = 'event_index' AND live"
+        version, position = connection.execute(query).fetchone() or (0, 0)
+        claim = Claim(PROJECTION, version, uuid4(), "running")
+        take_over(connection, claim)
+        while position < upto:
+            batch = read_batch(connection, PROJECTION, position, min(upto, position + size))
+            assert advance(connection, claim, batch, 0.0, None)
+            position = batch.upto
+
+
+def head_of(database: Database) -> int:
+    with database.connect("test") as connection:
+        (head,) = connection.execute("SELECT position FROM head").fetchone() or (0,)
+    return int(head)
+
+
+def mentions_account(item: dict[str, Any], address: str) -> bool:
+    entries = item["data"].get("entries", ())
+    own = item["stream"].split("/")[1:] == ["accounts", address]
+    return own or any(entry["account"] == address for entry in entries)
+
+
+def mentions_transaction(item: dict[str, Any], id: str) -> bool:
+    """Whether an id is anywhere in an event but in the caller's own words."""
+    return f'"{id}"' in item["said"] or item["stream"].endswith(f"/transactions/{id}")
+
+
+def naive(items: Sequence[dict[str, Any]], book: str, filters: Filters) -> list[int]:
+    """The positions of what a filter of the whole journal finds."""
+    return [
+        item["position"]
+        for item in items
+        if item["stream"].startswith(f"{book}/")
+        and (not filters.account or mentions_account(item, filters.account))
+        and (not filters.transaction_id or mentions_transaction(item, filters.transaction_id))
+        and (not filters.correlation_id or item["correlation_id"] == filters.correlation_id)
+        and (not filters.actor or item["actor"] == filters.actor)
+        and (not filters.type or item["type"] == filters.type)
+        and (not filters.recorded_from or item["recorded_at"] >= filters.recorded_from)
+        and (not filters.recorded_to or item["recorded_at"] < filters.recorded_to)
+    ]
+
+
+def pages(
+    database: Database, book: str, filters: Filters, size: int, *, descending: bool
+) -> list[JournalEvent]:
+    """All pages of a list, one after the other."""
+    found: list[JournalEvent] = []
+    low, high = 1, None
+    with database.connect("test") as connection:
+        while True:
+            page = list_events(
+                connection, book, filters, low=low, high=high, limit=size, descending=descending
+            )
+            assert page.position == page.head
+            found += page.rows
+            if len(page.rows) < size:
+                return found
+            last = page.rows[-1].position
+            low, high = (1, last) if descending else (last + 1, None)
+
+
+def positions(events: Sequence[JournalEvent]) -> list[int]:
+    return [event.position for event in events]
+
+
+def assert_found(
+    database: Database, items: Sequence[dict[str, Any]], book: str, filters: Filters, size: int
+) -> None:
+    expected = naive(items, book, filters)
+    assert positions(pages(database, book, filters, size, descending=False)) == expected
+    assert positions(pages(database, book, filters, size, descending=True)) == expected[::-1]
+
+
+# Run first of this module, these find the index at positions that grow, and so what is read by it and what beyond it.
+PARTS = [0.0, 0.3, 0.99, 1.0]
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_filter_finds_what_a_filter_of_the_whole_journal_finds(
+    written: Database, items: list[dict[str, Any]], part: float
+) -> None:
+    index(written, int(part * len(items)))
+    ids = [item["stream"].split("/")[-1] for item in items if "/transactions/" in item["stream"]]
+    some = items[len(items) // 2]
+    filters = [
+        Filters(),
+        *(Filters(account=address) for address in [*ADDRESSES, "nobody"]),
+        *(Filters(transaction_id=id) for id in [*ids[::200], str(uuid4())]),
+        *(Filters(correlation_id=f"conversation-{number}") for number in (0, 7, 99)),
+        *(Filters(actor=actor) for actor in ("shop", "bank", "nobody")),
+        *(Filters(type=topic) for topic in sorted({item["type"] for item in items})),
+        Filters(recorded_from=some["recorded_at"]),
+        Filters(recorded_to=some["recorded_at"]),
+        Filters(recorded_from=some["recorded_at"], recorded_to=CLOCK.at(CLOCK.seconds - 1)),
+        Filters(recorded_from=CLOCK.at(0), recorded_to=CLOCK.at(0)),
+        Filters(recorded_to="0001-01-01T00:00:00.000000Z"),
+        Filters(recorded_from="9999-12-31T23:59:59.999999Z"),
+    ]
+    assert {item["type"] for item in items} >= {
+        "transaction.held",
+        "transaction.rejected",
+        "transaction.accepted",
+    }
+    for wanted in filters:
+        for book in BOOKS if part == 0.99 else BOOKS[:1]:
+            assert_found(written, items, book, wanted, 700)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_filters_are_combined(written: Database, items: list[dict[str, Any]], seed: int) -> None:
+    index(written, len(items) - 50)
+    chance = Random(seed)
+    about = chance.choice(items)
+    entries = about["data"].get("entries") or [{"account": about["stream"].split("/")[-1]}]
+
+    def perhaps(*choices: Any) -> Any:
+        return chance.choice([None, *choices])
+
+    filters = Filters(
+        account=perhaps(entries[0]["account"], entries[-1]["account"]),
+        transaction_id=perhaps(about["causation_id"], about["data"].get("hold_id")),
+        correlation_id=perhaps(about["correlation_id"]),
+        actor=perhaps(about["actor"], "bank"),
+        type=perhaps(about["type"], "account.entries_posted"),
+        recorded_from=perhaps(about["recorded_at"], CLOCK.at(20_000)),
+        recorded_to=perhaps(CLOCK.at(CLOCK.seconds), CLOCK.at(40_000)),
+    )
+    assert_found(written, items, about["stream"].split("/")[0], filters, chance.randint(20, 300))
+
+
+def test_batches_of_any_size_make_the_same_index(written: Database, owner_of: Connection[Any]) -> None:
+    index(written, head_of(written))
+    for size in (1, 7, 1000):
+        again = rebuilt_in(written, size)
+        assert again == content(written)
+
+
+@pytest.fixture
+def owner_of(written: Database) -> Iterator[Connection[Any]]:
+    with written.connect_as_owner("test") as connection:
+        yield connection
+
+
+def content(database: Database) -> list[tuple[int, list[int]]]:
+    """What is in the live index."""
+    with database.connect("test") as connection:
+        query = "SELECT version FROM projection_versions WHERE name = 'event_index' AND live"
+        (version,) = connection.execute(query).fetchone() or (0,)
+        table = SQL("SELECT slot, offsets FROM {} ORDER BY slot").format(
+            Identifier(f"event_index_v{version}")
+        )
+        return [(slot, sorted(offsets)) for slot, offsets in connection.execute(table)]
+
+
+def rebuilt_in(database: Database, size: int) -> list[tuple[int, list[int]]]:
+    """What an index has that is filled in batches of a size."""
+    made = SQL("CREATE TEMPORARY TABLE event_index_v9 (slot bigint PRIMARY KEY, offsets bytea NOT NULL)")
+    with database.connect("test") as connection:
+        connection.execute(made)
+        position, head = 0, head_of(database)
+        while position < head:
+            batch = read_batch(connection, PROJECTION, position, min(head, position + size))
+            PROJECTION.project(connection, PROJECTION.queries(9), batch.events)
+            position = batch.upto
+        rows = connection.execute("SELECT slot, offsets FROM event_index_v9 ORDER BY slot").fetchall()
+        return [(slot, sorted(offsets)) for slot, offsets in rows]
+
+
+def test_a_rebuild_is_equal(database: Database, owner: Connection[Any]) -> None:
+    with running(database) as ledger:
+        open_accounts(ledger, "a", "b")
+        outcomes(ledger.execute(*(transfer("a", "b", 1) for _ in range(200))).result())
+    with projecting(database):
+        await_head(owner, "event_index")
+        assert rebuild(database, "event_index").equal
+
+
+def test_far_behind_it_is_complete_up_to_a_position_before_the_head(
+    written: Database, items: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database(written.url, written.schema)
+    index(database, head_of(database))
+    monkeypatch.setattr("projections.event_history.indexed", lambda cursor, version: 100)
+    with database.connect("test") as connection:
+        for descending in (False, True):
+            page = list_events(
+                connection,
+                "main",
+                Filters(actor="shop"),
+                limit=9999,
+                descending=descending,
+                max_tail_events=30,
+            )
+            expected = [
+                position for position in naive(items, "main", Filters(actor="shop")) if position <= 130
+            ]
+            assert positions(page.rows) == (expected[::-1] if descending else expected)
+            assert (page.position, page.head) == (130, len(items))
+
+
+STRANGE = [
+    b"no JSON at all \xff",
+    b"[1, 2]",
+    b'"text"',
+    b'{"class_version":9,"recorded_at":"2026-11-23T20:00:00.000000Z","actor":5,"data":["x"]}',
+    b'{"class_version":1,"data":{"a":1,"data":{}}}',
+    b'{ "data" : { "entries" : [ {"account" : "users:a"}, 7 ] , "related" : "%s" } }',
+    b'{"class_version":1,"actor":"zo\\u00eb","data":{"account":"users:\\u0061","x":"\\u0031%r"}}',
+    b'{"class_version":1,"actor":"x","data":{"entries":[{"account":"users:a"}],"id":"%s"}}',
+]
+
+
+def test_events_of_other_programs_are_shown_and_found(database: Database, owner: Connection[Any]) -> None:
+    install(database)
+    id = "11111111-1111-4111-8111-111111111111"
+    written = []
+    for number, state in enumerate(STRANGE):
+        completed = state.replace(b"%r", id[1:].encode()).replace(b"%s", id.encode())
+        written.append(append(owner, f"strange/things/{number}", 1, "thing.happened", completed))
+    append(owner, "strange/accounts/users:a", 1, "thing.happened", b"")
+    append(owner, f"strange/transactions/{id}", 1, "thing.changed", b"null")
+
+    def found(**filters: str) -> list[int]:
+        with database.connect("test") as connection:
+            return positions(list_events(connection, "strange", Filters(**filters), limit=99).rows)
+
+    for upto in (0, 4, 10):
+        index(database, upto, 3)
+        assert found() == [*written, 9, 10]
+        assert found(account="users:a") == [6, 7, 8, 9]
+        assert found(transaction_id=id) == [6, 7, 8, 10]
+        assert found(type="thing.changed") == [10]
+        assert found(actor="zoë") == [7]
+        assert found(actor="5") == []
+        with pytest.raises(JournalUnavailable):
+            found(recorded_from="2026-11-23T20:00:00.000000Z")
+
+
+def test_what_was_deleted_is_not_made_up(database: Database, owner: Connection[Any]) -> None:
+    install(database)
+    with running(database) as ledger:
+        open_accounts(ledger, "a", "b")
+        outcomes(ledger.execute(transfer("a", "b", 1)).result())
+    index(database, head_of(database))
+    delete_event(owner, 4)
+    with database.connect("test") as connection:
+        assert 4 not in positions(list_events(connection, "main", limit=99).rows)
+
+
+def test_events_can_be_hashed_from_what_is_shown(written: Database, items: list[dict[str, Any]]) -> None:
+    with written.connect("test") as connection:
+        found = list_events(connection, "main", limit=9999).rows
+    by_position = {item["position"]: item for item in items}
+    for event in found:
+        item = by_position[event.position]
+        shown = {**item, "schema_version": item["class_version"], "payload": item["data"]}
+        assert hash_of_item(shown) == event.leaf_hash
+
+
+# A journal that is large enough for a plan to matter: transfers among many accounts, and little else.
+TRANSFERS = 30_000
+GENERATE = """
+INSERT INTO events (originator_id, originator_version, topic, state, notification_id)
+SELECT ledger || CASE part WHEN 3 THEN '/transactions/' || id ELSE '/accounts/' || account END,
+    number + 1, CASE WHEN number %% 5000 = 7 THEN 'account.frozen' WHEN part = 3 THEN 'transaction.posted'
+        ELSE 'account.entries_posted' END,
+    convert_to(concat(
+        '{"class_version":1,"recorded_at":"',
+        to_char(timestamptz '2026-01-01Z' + number * interval '1 s', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        '","actor":"', CASE WHEN number %% 3000 = 11 THEN 'clerk' ELSE 'shop' END,
+        '","correlation_id":"conversation-', number / 4, '","causation_id":"', id,
+        '","idempotency_key":null,"traceparent":null,"data":{"entries":[{"account":"bank"},{"account":"users:',
+        number %% 6000, '"}]}}'
+    ), 'UTF8'),
+    3 * number + part
+FROM (
+    SELECT number, part, md5(number::text)::uuid::text AS id,
+        CASE WHEN number %% 1000 = 3 THEN 'small' ELSE 'main' END AS ledger,
+        CASE part WHEN 1 THEN 'bank' ELSE 'users:' || number %% 6000 END AS account
+    FROM generate_series(0, %(count)s::bigint - 1) AS number CROSS JOIN generate_series(1, 3) AS part
+) AS event
+"""
+
+
+@pytest.fixture(scope="module")
+def large(postgres_url: str) -> Iterator[Database]:
+    """A large journal, indexed but for its last events."""
+    database = Database(postgres_url, f"test_{uuid4().hex[:12]}")
+    migrate(database)
+    install(database)
+    with database.connect_as_owner("test") as connection:
+        connection.execute(GENERATE.encode(), {"count": TRANSFERS})
+        connection.execute("UPDATE head SET position = %s", (3 * TRANSFERS,))
+        connection.execute("VACUUM ANALYZE events")
+        index(database, 3 * TRANSFERS - 300, 5000)
+        yield database
+        connection.execute(SQL("DROP SCHEMA {} CASCADE").format(Identifier(database.schema)))
+
+
+class Explained(Cursor[Any]):
+    """A cursor that explains each query of events and index, with the very values, before it runs it."""
+
+    plans: list[dict[str, Any]]
+
+    def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
+        text = query.decode() if isinstance(query, bytes) else query
+        if isinstance(text, str) and ("event_index_v" in text or "FROM events" in text):
+            super().execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {text}".encode(), params, **options)
+            self.plans.append(self.fetchall()[0][0][0]["Plan"])
+        return super().execute(query, params, **options)
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from nodes(below)
+
+
+def effort(plan: dict[str, Any]) -> int:
+    """How many rows the scans of a plan have looked at, those included that a filter then removed."""
+    return sum(
+        int((node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"])
+        for node in nodes(plan)
+        if "Relation Name" in node
+    )
+
+
+PAGE = 100
+AT = "2026-01-01T04:00:00.000000Z"
+# The book, the filters, how many events have what they ask for (at least), how many rows may be looked at for a page.
+LARGE: list[Any] = [
+    pytest.param("main", Filters(), 3 * TRANSFERS - 90, 1100, id="none"),
+    pytest.param("small", Filters(), 90, 700, id="of a small ledger"),
+    pytest.param("main", Filters(account="bank"), 2 * TRANSFERS, 1100, id="account of all"),
+    pytest.param("main", Filters(account="users:77"), 15, 320, id="account of few"),
+    pytest.param("main", Filters(account="nobody"), 0, 305, id="account of none"),
+    pytest.param("main", Filters(correlation_id="conversation-500"), 9, 330, id="correlation id"),
+    pytest.param("main", Filters(type="transaction.posted"), TRANSFERS - 40, 1100, id="type of many"),
+    pytest.param("main", Filters(type="account.frozen"), 18, 340, id="type of few"),
+    pytest.param("main", Filters(actor="shop"), 2 * TRANSFERS, 1100, id="actor of all"),
+    pytest.param("main", Filters(actor="clerk"), 30, 360, id="actor of few"),
+    pytest.param("main", Filters(actor="clerk", account="bank"), 20, 750, id="few of many"),
+    pytest.param("main", Filters(account="bank", type="account.frozen"), 6, 750, id="many of few"),
+    pytest.param("main", Filters(recorded_from=AT), PAGE, 1150, id="recorded from"),
+    pytest.param("main", Filters(recorded_to=AT), PAGE, 1150, id="recorded to"),
+    pytest.param(
+        "main", Filters(recorded_from=AT, recorded_to="2026-01-01T04:00:09.000000Z"), 27, 700, id="recorded"
+    ),
+]
+
+
+@pytest.mark.parametrize("descending", [False, True], ids=["asc", "desc"])
+@pytest.mark.parametrize(("book", "filters", "count", "most_rows"), LARGE)
+def test_every_filter_is_read_by_an_index(
+    large: Database, book: str, filters: Filters, count: int, most_rows: int, descending: bool
+) -> None:
+    for middle in (None, 3 * TRANSFERS // 2):
+        Explained.plans = []
+        with large.connect("test") as connection:
+            connection.cursor_factory = Explained
+            bounds = {} if middle is None else {"high": middle} if descending else {"low": middle}
+            found = list_events(connection, book, filters, limit=PAGE, descending=descending, **bounds).rows
+        if middle is None:
+            assert len(found) >= min(PAGE, count)
+        assert Explained.plans
+        for plan in Explained.plans:
+            for node in nodes(plan):
+                # The head is one row.
+                assert not (
+                    node["Node Type"] == "Seq Scan" and node.get("Relation Name", "head") != "head"
+                ), plan
+        assert sum(map(effort, Explained.plans)) <= most_rows, Explained.plans

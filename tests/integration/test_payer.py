@@ -1,0 +1,370 @@
+"""The payer on a real journal, with a real simulator: each payout is pursued to its end, once, whatever breaks."""
+
+import base64
+import random
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+from psycopg import Connection
+from structlog.testing import capture_logs
+
+from domain.accounts import Account, OpenAccount
+from domain.events import Context
+from domain.journal.database import Database
+from domain.ledger import Ledger, system_clock
+from domain.ledgers import OpenLedger
+from domain.payout_reports import RecordReport, Report
+from domain.payout_requests import RequestPayout
+from domain.payout_resolutions import CompletePayout, ReconcilePayout
+from domain.payouts import Payout, PayoutState, Verdict
+from projections import payer as payers
+from projections import payouts
+from projections.batches import read_batch
+from projections.payer import Payer
+from projections.payouts import Filters, list_due_payouts, list_payouts
+from projections.providers.http import HttpProvider
+from projections.providers.interface import Callback, NoAnswer, Order, Provider
+from projections.providers.settings import ProviderSettings
+from projections.rebuild import rebuild
+from projections.register import PROJECTIONS
+from scripts.simulator.callbacks import Callbacks
+from scripts.simulator.faults import WORST, Faults, Rates, Script
+from scripts.simulator.server import Simulator
+from tests.ledgers import folded, history, opening, outcomes, running, transfer
+from tests.payouts import CONTEXT, a_mark, a_request
+from tests.projecting import append, await_head, eventually, projecting
+
+pytestmark = pytest.mark.integration
+
+SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
+NEWER = b'{"class_version": 99, "data": {}}'
+DEPOSIT = 1_000_000
+
+
+@pytest.fixture
+def ledger(database: Database) -> Iterator[Ledger]:
+    """A ledger in which Alice has a lot, while payouts are projected."""
+    with projecting(database, [PROJECTIONS["payouts"]]), running(database) as ledger:
+        ledger.perform(OpenLedger(CONTEXT, "main", {}))
+        ledger.perform(OpenAccount(CONTEXT, "main", "alice", opening(0)))
+        ledger.perform(OpenAccount(CONTEXT, "main", "cash", opening(normal_side="debit")))
+        ledger.perform(transfer("cash", "alice", DEPOSIT))
+        yield ledger
+
+
+@contextmanager
+def simulated(rates: Rates = Rates()) -> Iterator[Simulator]:  # noqa: B008 - it cannot be changed
+    """A provider that makes no callbacks, so that all has to be asked for."""
+    simulator = Simulator(0, Faults(1, rates), Callbacks(None, SECRET))
+    simulator.start()
+    try:
+        yield simulator
+    finally:
+        simulator.stop()
+
+
+def reached(simulator: Simulator, **more: Any) -> HttpProvider:
+    settings = {"url": simulator.url, "secret": SECRET, "timeout_seconds": 0.5, **more}
+    return HttpProvider(ProviderSettings.model_validate(settings))
+
+
+@contextmanager
+def paying(database: Database, ledger: Ledger, **providers: Provider) -> Iterator[Payer]:
+    payer = Payer(database, ledger, providers)
+    payer.start()
+    try:
+        yield payer
+    finally:
+        payer.stop()
+        for provider in providers.values():
+            provider.close()
+
+
+def requests(count: int, provider: str = "simulator", prefix: str = "p") -> list[RequestPayout]:
+    return [
+        a_request(f"{prefix}{n}", n + 1, provider=provider, destination={"iban": f"{prefix}{n}"})
+        for n in range(count)
+    ]
+
+
+def ask(ledger: Ledger, asked: Sequence[RequestPayout]) -> None:
+    outcomes(ledger.execute(*asked).result())
+
+
+def found(ledger: Ledger, asked: RequestPayout) -> Payout:
+    return ledger.payout("main", asked.operation.id)[0]
+
+
+def await_states(ledger: Ledger, asked: Sequence[RequestPayout], *states: PayoutState) -> None:
+    for of in asked:
+        eventually(lambda of=of: found(ledger, of).state in states)  # type: ignore[misc]
+
+
+def test_all_are_paid_once_by_a_provider_at_its_worst(database: Database, ledger: Ledger) -> None:
+    asked = requests(40)
+    with simulated(WORST._replace(lie=0.0, stall_seconds=1.0)) as simulator:
+        ask(ledger, asked)
+        with paying(database, ledger, simulator=reached(simulator)):
+            await_states(ledger, asked, "completed", "failed")
+        books = {line["key"]: line for line in simulator.books.shown()}
+    states = folded(history(database))
+    for of in asked:
+        payout = found(ledger, of)
+        line = books.pop(payout.provider_key)
+        assert (payout.state, payout.amount) == (line["outcome"], line["amount"])
+        assert payout.attempts >= line["submissions"] >= 1
+    assert not books
+    paid = sum(found(ledger, of).amount for of in asked if found(ledger, of).state == "completed")
+    alice = states["main/accounts/alice"]
+    assert isinstance(alice, Account)
+    assert (alice.balance, alice.pending_debits) == (DEPOSIT - paid, 0)
+
+
+def test_two_payers_at_once_submit_each_once(
+    database: Database, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even if both hold the place, as when a connection is lost and its owner does not know it yet."""
+    monkeypatch.setattr(payers, "hold", lambda *_: True)
+    asked = requests(60)
+    with simulated() as simulator, ExitStack() as stack:
+        for _ in range(2):
+            stack.enter_context(paying(database, ledger, simulator=reached(simulator)))
+        ask(ledger, asked)
+        await_states(ledger, asked, "completed")
+        books = simulator.books.shown()
+    assert [line["submissions"] for line in books] == [1] * 60
+    assert {found(ledger, of).attempts for of in asked} == {1}
+
+
+def test_one_holds_the_place_and_another_takes_it_over(database: Database, ledger: Ledger) -> None:
+    first, second = requests(5, prefix="a"), requests(5, prefix="b")
+    with simulated() as simulator, paying(database, ledger, simulator=reached(simulator)):
+        with paying(database, ledger, simulator=reached(simulator)):
+            ask(ledger, first)
+            await_states(ledger, first, "completed")
+        ask(ledger, second)
+        await_states(ledger, second, "completed")
+        assert [line["submissions"] for line in simulator.books.shown()] == [1] * 10
+
+
+def test_it_survives_the_loss_of_its_connection(
+    database: Database, ledger: Ledger, owner: Connection[Any]
+) -> None:
+    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'tallystick payer'"
+    asked: list[RequestPayout] = []
+    with simulated() as simulator, paying(database, ledger, simulator=reached(simulator)):
+        for round in range(4):
+            more = requests(10, prefix=f"r{round}-")
+            ask(ledger, more)
+            owner.execute(cut)
+            asked += more
+        await_states(ledger, asked, "completed")
+        assert {line["submissions"] for line in simulator.books.shown()} == {1}
+
+
+class Stubborn:
+    """A provider of a test's own: it does what a function says with each call."""
+
+    patience_seconds = 1.0
+
+    def __init__(self, answer: Any, max_calls: int = 2) -> None:
+        self.max_calls = max_calls
+        self.orders: list[Order] = []
+        self._answer = answer
+        self._lock = threading.Lock()
+
+    def submit(self, order: Order) -> Report:
+        return self._call(order)
+
+    def ask(self, order: Order) -> Report:
+        return self._call(order)
+
+    def _call(self, order: Order) -> Report:
+        with self._lock:
+            self.orders.append(order)
+        report: Report = self._answer(order)
+        return report
+
+    def read_callback(self, payload: Any) -> Callback:
+        raise ValueError
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+
+def test_one_that_hangs_keeps_nobody_else_waiting(database: Database, ledger: Ledger) -> None:
+    hanging = threading.Event()
+
+    def hang(order: Order) -> Report:
+        hanging.wait(60)
+        raise NoAnswer("at last")
+
+    slow = Stubborn(hang)
+    waiting, quick = requests(50, "slow", "s"), requests(20, "simulator", "q")
+    with simulated() as simulator, paying(database, ledger, slow=slow, simulator=reached(simulator)):
+        ask(ledger, waiting)
+        eventually(lambda: len(slow.orders) == slow.max_calls)
+        ask(ledger, quick)
+        await_states(ledger, quick, "completed")
+        assert len(slow.orders) == slow.max_calls, "its calls are bounded"
+        hanging.set()
+
+
+def test_an_adapter_that_fails_leaves_payouts_in_doubt_and_is_logged(
+    database: Database, ledger: Ledger
+) -> None:
+    (asked,) = requests(1, "broken")
+    with (
+        capture_logs() as logs,
+        paying(database, ledger, broken=Stubborn(lambda order: order.nonsense)),
+    ):
+        ask(ledger, [asked])
+        await_states(ledger, [asked], "in_doubt")
+    assert any(line["event"] == "provider's adapter failed" for line in logs)
+    step = next(step for step in found(ledger, asked).history if step.event == "unanswered")
+    assert step.detail == "AttributeError in the adapter"
+
+
+def test_what_waits_for_a_provider_that_is_not_configured_is_said(database: Database, ledger: Ledger) -> None:
+    ask(ledger, requests(3, "gone", "g"))
+    other = requests(1)
+    with simulated() as simulator:
+        ask(ledger, other)
+        with capture_logs() as logs, paying(database, ledger, simulator=reached(simulator)):
+            await_states(ledger, other, "completed")
+            eventually(lambda: any("not configured" in line["event"] for line in logs))
+    (line,) = [line for line in logs if "not configured" in line["event"]]
+    assert (line["provider"], line["count"]) == ("gone", 3)
+
+
+def test_what_this_release_cannot_read_is_set_aside_and_the_rest_goes_on(
+    database: Database, ledger: Ledger, owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(payers, "SET_ASIDE_SECONDS", 3600.0)
+    asked = requests(10)
+    ask(ledger, asked)
+    await_head(owner, "payouts")
+    # The payout's own stream would halt the projection, the account's does not concern it.
+    version = ledger.account("main", "alice")[0].version
+    append(owner, "main/accounts/alice", version + 1, "account.frozen", NEWER)
+    with (
+        simulated() as simulator,
+        capture_logs() as logs,
+        paying(database, ledger, simulator=reached(simulator)),
+    ):
+        eventually(lambda: sum(line["event"] == "payout was not pursued" for line in logs) == 10)
+        assert simulator.books.shown() == []
+
+
+def test_what_an_operator_asks_for_is_asked(database: Database, ledger: Ledger) -> None:
+    (asked,) = requests(1)
+    with simulated() as simulator, paying(database, ledger, simulator=reached(simulator)):
+        ask(ledger, [asked])
+        await_states(ledger, [asked], "completed")
+        ledger.perform(ReconcilePayout(CONTEXT, found(ledger, asked), a_mark(), "please"))
+        eventually(lambda: found(ledger, asked).due_at is None)
+        assert found(ledger, asked).history[-1].source == "inquiry"
+        assert simulator.books.shown()[0]["inquiries"] == 1
+
+
+def test_a_lie_is_found_out_when_it_is_asked_about(database: Database, ledger: Ledger) -> None:
+    (asked,) = requests(1)
+    with simulated() as simulator, paying(database, ledger, simulator=reached(simulator)):
+        simulator.faults.follow(Script(amount=1, lie=True))
+        ask(ledger, [asked])
+        await_states(ledger, [asked], "failed")
+
+        def is_found_out() -> bool:
+            if found(ledger, asked).due_at is None:
+                ledger.perform(ReconcilePayout(CONTEXT, found(ledger, asked), a_mark(), "is that so?"))
+            return found(ledger, asked).state == "stuck"
+
+        eventually(is_found_out)
+
+
+# The read model.
+
+
+def random_history(ledger: Ledger, chance: random.Random) -> None:
+    """Payouts of two providers, from two accounts, brought to all kinds of states."""
+    ledger.perform(OpenAccount(CONTEXT, "main", "bob", opening()))
+    told = Context("provider:simulator", "conversation-1")
+    asked: list[RequestPayout] = []
+    for n in range(60):
+        account, provider = chance.choice(("alice", "bob")), chance.choice(("simulator", "other"))
+        amount = chance.choice((1, 2 * DEPOSIT))
+        asked.append(a_request(f"k{n}", amount, account, provider=provider))
+        ask(ledger, asked[-1:])
+        for of in chance.sample(asked, min(3, len(asked))):
+            seen = found(ledger, of)
+            if seen.state == "rejected":
+                continue
+            verdict: Verdict = chance.choice(("processing", "completed", "failed"))
+            report = RecordReport(
+                told, seen, a_mark(), "callback", Report(verdict), f"m{chance.randint(0, 200)}"
+            )
+            resolve = chance.choice((report, report, ReconcilePayout(CONTEXT, seen, a_mark(), "x")))
+            ledger.execute(resolve, CompletePayout(CONTEXT, seen, a_mark(), "x")).result()
+
+
+def rows(owner: Connection[Any], version: int) -> list[Any]:
+    return owner.execute(f"SELECT * FROM payouts_v{version} ORDER BY made_position").fetchall()
+
+
+def test_it_is_the_same_in_steps_of_any_size_and_rebuilt(
+    database: Database, ledger: Ledger, owner: Connection[Any]
+) -> None:
+    chance = random.Random(5)
+    random_history(ledger, chance)
+    head = await_head(owner, "payouts")
+    expected = [state for state in folded(history(database)).values() if isinstance(state, Payout)]
+    assert len(expected) == 60
+    listed = list_payouts(owner, "main", limit=100)
+    assert listed.rows == sorted(expected, key=lambda payout: payout.made_position)
+    for version, largest in ((101, 1), (102, 7), (103, 50), (104, head)):
+        queries = payouts.PROJECTION.queries(version)
+        owner.execute(queries["create_tables"])
+        position = 0
+        while position < head:
+            upto = min(head, position + chance.randint(1, largest))
+            payouts.project(owner, queries, read_batch(owner, payouts.PROJECTION, position, upto).events)
+            position = upto
+        assert rows(owner, version) == rows(owner, 1)
+        owner.execute(f"DROP TABLE payouts_v{version}")
+    outcome = rebuild(database, "payouts")
+    assert outcome.switched
+    assert outcome.equal
+
+
+def test_filters_and_what_is_due_are_those_of_the_payouts(
+    database: Database, ledger: Ledger, owner: Connection[Any]
+) -> None:
+    random_history(ledger, random.Random(6))
+    await_head(owner, "payouts")
+    everything = list_payouts(owner, "main", limit=100).rows
+    for state in {payout.state for payout in everything}:
+        for account in ("alice", "bob", None):
+            for provider in ("simulator", None):
+                filters = Filters(state, account, provider)
+                wanted = [
+                    payout
+                    for payout in everything
+                    if payout.state == state
+                    and account in (None, payout.account)
+                    and provider in (None, payout.provider)
+                ]
+                assert list_payouts(owner, "main", filters, limit=100).rows == wanted
+                descending = list_payouts(owner, "main", filters, limit=2, descending=True).rows
+                assert descending == wanted[::-1][:2]
+    now = system_clock()
+    due = [payout for payout in everything if payout.due_at and payout.due_at <= now]
+    listed = list_due_payouts(owner, now, {"simulator": 100, "other": 100}).found
+    assert {of.id for of in listed} == {payout.id for payout in due}
+    assert {of.position for of in listed} == {payout.position for payout in due}
+    few = list_due_payouts(owner, now, {"simulator": 1, "other": 0}).found
+    assert [of.provider for of in few] == ["simulator"]
+    but = list_due_payouts(owner, now, {"simulator": 100}, [of.id for of in few]).found
+    assert few[0].id not in {of.id for of in but}

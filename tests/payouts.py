@@ -1,0 +1,64 @@
+"""What tests of payouts ask for: payouts of Alice's through a provider, and what is said of them."""
+
+import itertools
+from typing import Any
+
+from domain.events import Context
+from domain.operations import Operation, operation_id
+from domain.payout_reports import RecordReport, Report
+from domain.payout_requests import RequestPayout
+from domain.payouts import Payout, Source, Verdict
+from domain.transactions import Description
+
+CONTEXT = Context("alice", "conversation-1", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+TOLD = Context("provider:simulator", "conversation-1")
+CLEARING = "providers:simulator:USD"
+PATIENCE_SECONDS = 20.0
+
+
+def a_request(
+    key: str = "payout",
+    amount: int = 40,
+    account: str = "alice",
+    *,
+    fingerprint: str = "fingerprint-1",
+    provider: str = "simulator",
+    is_provider_known: bool = True,
+    destination: dict[str, Any] | None = None,
+) -> RequestPayout:
+    """A keyed request to pay out."""
+    operation = Operation(key, operation_id("main", key), fingerprint)
+    return RequestPayout(
+        CONTEXT,
+        "main",
+        operation,
+        Description(reference="withdrawal", metadata={"till": "7"}),
+        account,
+        amount,
+        provider,
+        {"iban": "1"} if destination is None else destination,
+        f"main.{operation.id}.nonce",
+        is_provider_known,
+    )
+
+
+_marks = itertools.count(1)
+
+
+def a_mark() -> str:
+    """What tells a request about a payout from all others."""
+    return f"mark-{next(_marks)}"
+
+
+def a_report(
+    payout: Payout,
+    verdict: Verdict,
+    source: Source = "callback",
+    message_id: str | None = None,
+    *,
+    amount: int | None = None,
+    asset: str | None = None,
+) -> RecordReport:
+    """What the provider says of a payout as it was seen."""
+    report = Report(verdict, amount, asset, "words", "tx-1")
+    return RecordReport(TOLD, payout, a_mark(), source, report, message_id)

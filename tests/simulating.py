@@ -1,0 +1,50 @@
+"""The provider simulator as a user runs it: `tallystick simulate-provider` in a process of its own."""
+
+import base64
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.service import ROOT
+
+SECRET = "whsec_" + base64.b64encode(b"the secret of the simulator of the tests").decode()
+STOP_SECONDS = 30.0
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on now."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        port: int = bound.getsockname()[1]
+        return port
+
+
+def settings_of(port: int, **more: float) -> str:
+    """The setting by which a service knows the simulator at a port."""
+    provider = {"url": f"http://127.0.0.1:{port}", "secret": SECRET, **more}
+    return json.dumps({"simulator": provider})
+
+
+@contextmanager
+def simulating(port: int, service_url: str, *options: str) -> Iterator[str]:
+    """A simulator that sends its callbacks to a service; yields its address once it answers."""
+    callbacks = f"{service_url}/v1/providers/simulator/callbacks"
+    command = [sys.executable, "-m", "scripts.tallystick", "simulate-provider", "--port", str(port)]
+    process = subprocess.Popen(
+        [*command, "--callback-url", callbacks, "--secret", SECRET, *options],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        assert "ready on" in line, line
+        yield line.rsplit(" ", 1)[1].strip()
+    finally:
+        process.terminate()
+        assert process.wait(STOP_SECONDS) == 0
+        process.stdout.close()
