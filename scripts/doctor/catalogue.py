@@ -146,7 +146,10 @@ CATALOGUE: Mapping[str, Kind] = {
         "Find out whether the database was restored from an older backup. If the journal is right, replay it.",
     ),
     "projection_halted": Kind(
-        "error", "Its lists stand still, and say so.", f"See the error, mend what caused it. {_REPLAY}"
+        "error",
+        "Its lists stand still, and say so.",
+        "See the error. If it needs a newer release, start that, and it goes on; else mend what caused it. "
+        + _REPLAY,
     ),
     "projection_paused": Kind(
         "warning",
