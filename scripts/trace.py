@@ -103,18 +103,20 @@ def _print(body: dict[str, Any]) -> None:
     console.print(table)
     for operation in body["operations"] if len(body["operations"]) > 1 else ():
         verdict = operation["verdict"]
-        _say(console, f"{operation['idempotency_key']}: {verdict['code']}", verdict["what_happened"])
+        _say(console, f"{operation['idempotency_key']} ({verdict['code']})", verdict["what_happened"])
     verdict = body["verdict"]
     console.print()
-    _say(console, f"Verdict: {verdict['code']}", verdict["what_happened"])
-    _say(console, f"Safe to do: {verdict['remedy']}", verdict["safe_to_do"])
+    _say(console, f"Verdict ({verdict['code']})", verdict["what_happened"])
+    _say(console, f"Safe to do ({verdict['remedy']})", verdict["safe_to_do"])
     _say(console, "Why", verdict["why"])
     for concern in verdict["concerns"]:
-        _say(console, f"Concern: {concern['code']}", concern["words"])
-        _say(console, f"  Safe to do: {concern['remedy']}", concern["safe_to_do"])
+        _say(console, f"Concern ({concern['code']})", concern["words"])
+        _say(console, f"  Safe to do ({concern['remedy']})", concern["safe_to_do"])
     console.print()
     _say(
-        console, "As of position", f"{body['position']} of {body['head']}. Replays are counted with a delay."
+        console,
+        "As of position",
+        f"{body['position']} of {body['head']}; replays are counted a moment later.",
     )
 
 
@@ -127,4 +129,4 @@ def _row(moment: dict[str, Any]) -> tuple[str, str, str, str]:
 
 
 def _say(console: Console, label: str, words: str) -> None:
-    console.print(Text(f"{cell(label)}. {cell(words)}"))
+    console.print(Text(f"{cell(label)}: {cell(words)}"))

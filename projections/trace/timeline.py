@@ -58,13 +58,14 @@ class Moment(NamedTuple):
 
 def timeline(story: Story) -> list[Moment]:
     """Return the moments of a story by time, those without one last; what is of one time by position."""
+    made = {of.id: of for of in story.operations}
     begun: dict[str, int] = {}
     for event in story.events:
         begun.setdefault(event.row[0], event.position)
     moments = [
-        *(moment for made in story.operations for moment in _of_operation(made, begun)),
+        *(moment for of in story.operations for moment in _of_operation(of, begun)),
         *map(_of_event, story.events),
-        *map(_of_replays, story.replays),
+        *(_of_replays(replays, made[replays.operation_id]) for replays in story.replays),
         *(moment for standing in story.standings for moment in _of_standing(standing)),
         *(moment for delivery in story.deliveries for moment in _of_delivery(delivery)),
         *(moment for suppression in story.suppressions for moment in _of_suppression(suppression)),
@@ -154,14 +155,15 @@ def _of_event(event: JournalEvent) -> Moment:
     )
 
 
-def _of_replays(replays: Replays) -> Moment:
+def _of_replays(replays: Replays, made: Made) -> Moment:
     times = "once" if replays.times == 1 else f"{replays.times} times since {replays.first_at}"
     if replays.kind == "mismatched":
         words = f"another request came under this key, {times}, and was refused; nothing was recorded of it"
     else:
         words = f"the same request came again, {times}, and was answered as before"
     kind: MomentKind = "key_mismatched" if replays.kind == "mismatched" else "request_replayed"
-    return Moment(replays.last_at, None, kind, replays.operation_id, replays.actor, words)
+    position = made.as_first_answered().position
+    return Moment(replays.last_at, position, kind, made.idempotency_key, replays.actor, words)
 
 
 def _of_standing(standing: Standing) -> Iterator[Moment]:

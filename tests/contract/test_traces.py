@@ -105,7 +105,8 @@ def test_replays_are_counted_and_mismatches_beside_them(book: Book, keys: Keys) 
     assert "3 times since" in replayed["bootstrap"]
     assert "once" in replayed["client"]
     (mismatched,) = of_kind(shown, "key_mismatched")
-    assert mismatched["actor"] == "bootstrap"
+    assert (mismatched["actor"], mismatched["subject"]) == ("bootstrap", "order-1")
+    assert mismatched["position"] == shown["operations"][0]["position"]
     assert shown["verdict"]["concerns"][0]["code"] == "key_mismatched"
 
 

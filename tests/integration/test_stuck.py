@@ -239,7 +239,7 @@ def test_the_command_traces_by_key_by_id_and_by_conversation(
     assert (talk["idempotency_key"], talk["correlation_id"]) == (None, CONTEXT.correlation_id)
     table = run(trace, database, "order-1")
     assert table.exit_code == 0
-    for words in ("event_recorded", "projection_reached", "Verdict: posted", "Safe to do: nothing"):
+    for words in ("event_recorded", "projection_reached", "Verdict (posted)", "Safe to do (nothing)"):
         assert words in table.stdout
 
 
