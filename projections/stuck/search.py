@@ -1,7 +1,7 @@
 """Finding what is stuck: in read models, confirmed by the journal where it is about money."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow, tuple_row
@@ -20,8 +20,6 @@ from projections.stuck.catalogue import Stuck, StuckKind, Thresholds
 
 MAX_FOUND = 1_000
 """How much of each kind is found, the oldest first."""
-
-Found = TypeVar("Found")
 
 _SQL = load("projections.stuck", "stuck.sql")
 _OF_PAYOUT: dict[str, StuckKind] = {
@@ -130,9 +128,15 @@ class _Search:
     def _behind(self, progress: Progress) -> Iterator[Stuck]:
         kind = _kind_of(progress, self._thresholds.projection_seconds)
         if kind is not None:
-            since = later(self._now, -progress.lag_seconds)
+            since = self._oldest_lacking(progress)
             detail = f"It stands at {progress.position} of {progress.head}."
             yield Stuck(kind, since, None, f"/v1/projections/{progress.name}", progress.position, detail)
+
+    def _oldest_lacking(self, progress: Progress) -> Instant:
+        """Return when the oldest event was recorded that a projection lacks, or about so if it cannot be read."""
+        cursor = self._connection.cursor(row_factory=tuple_row)
+        row = cursor.execute(_SQL["recorded_at"], {"position": progress.position + 1}).fetchone()
+        return instant(row[0]) if row and row[0] else later(self._now, -progress.lag_seconds)
 
 
 def _kind_of(progress: Progress, seconds: int) -> StuckKind | None:

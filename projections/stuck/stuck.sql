@@ -31,3 +31,7 @@ CROSS JOIN LATERAL (
 ) AS recorded
 WHERE %(granted)s::text[] IS NULL OR w.ledgers <@ %(granted)s::text[]
 ORDER BY d.position, w.id LIMIT %(limit)s;
+
+-- name: recorded_at
+-- Not the lag, which is measured anew each time: what is listed by its age must not move while pages are turned.
+SELECT (decoded(state) ->> 'recorded_at')::timestamptz FROM events WHERE notification_id = %(position)s;

@@ -260,10 +260,12 @@ def _overdue(made: Made, now: Instant) -> Iterator[Concern]:
     if isinstance(made, Acceptance) and later(made.accepted_at, REQUEST_OVERDUE_SECONDS) <= now:
         words = f"The request waits since {made.accepted_at}: no worker has carried it out."
         yield _concern("request_overdue", "start_worker", words)
-    is_under_way = isinstance(made, Payout) and made.state in ("accepted", "submitted")
-    if is_under_way and later(made.accepted_at, PAYOUT_OVERDUE_SECONDS) <= now:
+    if isinstance(made, Payout) and later(made.accepted_at, PAYOUT_OVERDUE_SECONDS) <= now:
         words = f"The payout was asked for at {made.accepted_at}, and has not ended."
-        yield _concern("payout_overdue", "ask_provider", words)
+        if made.state == "accepted":
+            yield _concern("payout_overdue", "start_worker", words)
+        elif made.state == "submitted":
+            yield _concern("payout_overdue", "ask_provider", words)
 
 
 def _of_standing(standing: Standing) -> Iterator[Concern]:

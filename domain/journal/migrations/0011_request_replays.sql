@@ -19,4 +19,7 @@ CREATE TABLE request_replays (
 -- A retry may be a conversation of its own: whoever knows only that finds by it what was asked again.
 CREATE INDEX request_replays_correlation_id ON request_replays (last_correlation_id);
 
+-- What a conversation has led to is found by the positions of its events, which are exact where its id is many ledgers'.
+DROP INDEX deliveries_correlation_id;
+
 GRANT SELECT, INSERT, UPDATE ON request_replays TO :service;
