@@ -13,12 +13,10 @@ SELECT pg_advisory_xact_lock(hashtextextended('outbox ' || current_schema(), 0))
 -- name: interrupted
 -- What another publisher has begun and did not live to see the end of. It may have arrived, so it is made again at once.
 WITH found AS (
-    UPDATE deliveries SET state = 'pending', due_at = clock_timestamp(), is_in_doubt = true
-    WHERE state = 'sent'
-    RETURNING webhook_id, position, attempts
+    UPDATE deliveries SET state = 'pending', due_at = clock_timestamp(), is_in_doubt = true WHERE state = 'sent'
 )
-UPDATE delivery_attempts AS a SET outcome = 'failed', ended_at = clock_timestamp(), reason = %(reason)s
-FROM found WHERE a.webhook_id = found.webhook_id AND a.position = found.position AND a.number = found.attempts;
+UPDATE delivery_attempts SET outcome = 'failed', ended_at = clock_timestamp(), reason = %(reason)s
+WHERE outcome = 'sent';
 
 -- name: claim
 -- Of each webhook no more at once than it has room for, and of what can be claimed at all the first of each, then the
@@ -63,7 +61,8 @@ JOIN events AS e ON e.notification_id = c.position
 ORDER BY c.position;
 
 -- name: ended
--- An acknowledgement is kept in any case, also if the delivery was given up meanwhile; a failure of one that was, is not.
+-- An acknowledgement counts in any case, also if the delivery was given up meanwhile; a failure does not if it was, nor if
+-- an operator has had it sent again since.
 WITH ended AS (
     SELECT * FROM unnest(
         %(webhooks)s::uuid[], %(positions)s::bigint[], %(numbers)s::int[], %(outcomes)s::text[], %(statuses)s::int[],
@@ -87,7 +86,8 @@ UPDATE deliveries AS d SET
     is_in_doubt = d.is_in_doubt OR e.is_in_doubt,
     reason = e.reason
 FROM ended AS e
-WHERE d.webhook_id = e.webhook_id AND d.position = e.position AND (d.state = 'sent' OR e.outcome = 'acknowledged');
+WHERE d.webhook_id = e.webhook_id AND d.position = e.position
+AND (e.outcome = 'acknowledged' OR d.state = 'sent' AND d.attempts = e.number);
 
 -- name: promote
 -- The first unfinished delivery of each key that had one done, unless it is under way or waits for its time already.

@@ -181,6 +181,22 @@ CATALOGUE: Mapping[str, Kind] = {
     ),
     "projection_differs": Kind("error", "Its lists show what the journal does not say.", _REPLAY),
     "projection_unbalanced": Kind("error", "Its sums show what the journal does not say.", _REPLAY),
+    "webhook_disabled": Kind(
+        "warning",
+        "It is told nothing; what is owed to it waits.",
+        "Mend its receiver, then POST /v1/webhooks/{id}/enable; delete it if nobody wants it.",
+    ),
+    "deliveries_failed": Kind(
+        "warning",
+        "What comes after them on the same account or transaction waits behind them.",
+        "See GET /v1/webhooks/{id}/deliveries?state=failed; then retry or discard each.",
+    ),
+    "deliveries_late": Kind(
+        "warning", "Receivers are told late.", "See the publisher's log, and how long receivers take."
+    ),
+    "publisher_absent": Kind(
+        "error", "Nobody delivers webhooks.", "Start `tallystick serve`, or `tallystick publish`."
+    ),
     "rebuild_unfinished": Kind(
         "warning",
         "Nobody works on it, and its tables take up room.",

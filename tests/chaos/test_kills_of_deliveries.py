@@ -16,7 +16,7 @@ import psutil
 import psycopg
 import pytest
 
-from tests.chaos.test_kills import Load, a_backend_of_a_writer, the_postmaster, the_projector
+from tests.chaos.test_kills import Load, the_postmaster, the_projector
 from tests.receiver import Received, Receiver, Reply, receiving
 from tests.service import Service, post_account, post_ledger, serving
 
@@ -33,7 +33,7 @@ def the_publisher(service: Service) -> psutil.Process | None:
 
 @pytest.mark.parametrize(
     "victim",
-    [the_publisher, the_projector, a_backend_of_a_writer, the_postmaster],
+    [the_publisher, the_projector, the_postmaster],
     ids=lambda victim: victim.__name__,
 )
 def test_every_event_arrives_in_order_and_every_attempt_is_on_record(

@@ -12,6 +12,7 @@ import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from scripts.simulator.faults import Script
 from tests.contract.conftest import KEY, Book, Served, serving
 from tests.projecting import append, eventually
 
@@ -26,7 +27,9 @@ def test_every_answer_to_generated_requests_is_documented(postgres_url: str, tmp
     # A service of its own: what is asked for here, no other test could live with.
     with serving(postgres_url) as served:
         with served.client() as client:
-            named = {"TALLYSTICK_SPARE_KEY_ID": prepare(client), **poison(served, client)}
+            spare_key_id = prepare(client)
+            pay_out(served, client)
+            named = {"TALLYSTICK_SPARE_KEY_ID": spare_key_id, **poison(served, client)}
         done = subprocess.run(
             [
                 *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIGURATION)),
@@ -63,6 +66,15 @@ def prepare(client: httpx2.Client) -> str:
     made = client.post("/v1/keys", json={"name": "spare", "roles": ["client"], "ledgers": ["main"]})
     spare_key_id: str = made.json()["id"]
     return spare_key_id
+
+
+def pay_out(served: Served, client: httpx2.Client) -> None:
+    """Make the payouts that `schemathesis.toml` names."""
+    served.simulator.faults.follow(Script(amount=7, wrong_amount=True))
+    book = Book(client, "main")
+    for key, amount, state in (("payout-1", 5, "completed"), ("payout-2", 7, "stuck")):
+        made = book.pay_out(amount, key, "users:alice:wallet")
+        book.await_payout(made.json()["id"], state)
 
 
 def poison(served: Served, client: httpx2.Client) -> dict[str, str]:

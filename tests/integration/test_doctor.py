@@ -22,12 +22,14 @@ from domain.times import instant
 from domain.transactions import Description
 from projections import install
 from projections.batches import hold
+from projections.outbox.webhooks import disable_webhook
 from projections.register import PROJECTIONS
-from scripts.doctor import installation, journal, projections, server
+from scripts.doctor import installation, journal, outbox, projections, server
 from scripts.doctor.catalogue import CATALOGUE
 from scripts.doctor.command import OF_THE_INSTALLATION, OF_THE_SERVER, doctor, examinations
 from scripts.doctor.examination import Check, Limits, Patient, Scope, examine
 from tests.ledgers import CONTEXT, open_accounts, outcomes, running, transfer
+from tests.outboxes import register
 from tests.projecting import append, await_head, eventually, projecting, set_state
 
 pytestmark = pytest.mark.integration
@@ -265,6 +267,27 @@ def test_who_falls_behind_is_told_from_who_catches_up(
         "projection_lagging",
         "projection_paused",
         *["projector_absent"] * (len(PROJECTIONS) - 2),
+    ]
+
+
+def test_webhooks_that_get_nothing_or_not_all(filled: Database, owner: Connection[Any]) -> None:
+    assert codes(filled, outbox.deliveries) == []
+    with running(filled) as ledger, projecting(filled), filled.connect("test webhooks") as connection:
+        first, second = (register(connection, f"https://example.com/{n}") for n in range(2))
+        outcomes(ledger.execute(transfer("alice", "bob", 1)).result())
+        await_head(owner, "outbox")
+        assert codes(filled, outbox.deliveries) == []
+        assert codes(filled, outbox.deliveries, Limits(lag_seconds=0)) == ["publisher_absent"]
+        with filled.connect("test publisher") as publisher:
+            assert hold(publisher, "publish", "outbox")
+            assert codes(filled, outbox.deliveries, Limits(lag_seconds=0)) == ["deliveries_late"]
+        disable_webhook(connection, first.id, "being moved")
+        owner.execute(
+            "UPDATE deliveries SET state = 'failed', due_at = NULL WHERE webhook_id = %s", (second.id,)
+        )
+    assert codes(filled, outbox.deliveries, Limits(lag_seconds=0)) == [
+        "webhook_disabled",
+        "deliveries_failed",
     ]
 
 

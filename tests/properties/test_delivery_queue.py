@@ -127,6 +127,13 @@ class Queue(RuleBasedStateMachine):
         for position, state, is_due in self.connection.execute(FIRST_OF_EACH_KEY):
             assert is_due == (state == "pending"), (position, state, is_due)
 
+    @invariant()
+    def each_attempt_under_way_is_on_record(self) -> None:
+        rows = self.connection.execute(
+            "SELECT webhook_id, position, number FROM delivery_attempts WHERE outcome = 'sent'"
+        )
+        assert sorted(rows) == sorted((due.webhook_id, due.position, due.number) for due in self.under_way)
+
     def teardown(self) -> None:
         """Once receivers are well and operators have had their say, everything is done."""
         while self.position < self.head:
@@ -142,6 +149,7 @@ class Queue(RuleBasedStateMachine):
         found = deliveries(self.connection, first.id)
         assert len(found) == self.head
         assert {of.state for of in found} <= {"acknowledged", "suppressed"}
+        assert all(attempt.ended_at for of in found for attempt in of.attempts)
 
     def _project(self, after: int, upto: int) -> None:
         batch = read_batch(self.connection, PROJECTION, after, upto)

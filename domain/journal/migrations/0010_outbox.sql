@@ -74,6 +74,9 @@ CREATE TABLE delivery_attempts (
     PRIMARY KEY (webhook_id, position, number)
 );
 
+-- Those that have no end yet: a publisher that takes over ends them.
+CREATE INDEX delivery_attempts_sent ON delivery_attempts (webhook_id, position) WHERE outcome = 'sent';
+
 -- How many deliveries a version of the projection found made already, since it read the journal again.
 CREATE TABLE outbox_suppressions (
     webhook_id uuid NOT NULL REFERENCES webhooks,
