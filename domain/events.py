@@ -10,7 +10,7 @@ Whoever changes an event
   optional member is no exception. An older release that read the event without it would decide about money on a part
   of what happened; so no release reads an event of which it does not know every member.
 - adds an event type: chooses a topic that was never used before. A type that is recorded no more stays, to be read.
-- of accounts: raises the form of their snapshots too (domain/journal/snapshots.py).
+- does either to an event of accounts: raises the form of their snapshots too (domain/journal/snapshots.py).
 - makes a projection read another topic, or write something else for the same event: raises its shape
   (projections/projection.py). One that reads an event in a new version and writes the same keeps it.
 - adds to the envelope: makes the member optional, and leaves it out of what is stored where it says nothing. The

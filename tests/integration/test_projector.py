@@ -438,10 +438,9 @@ def test_a_newer_release_goes_on_where_an_older_one_has_halted(
     with projecting(database), running(database) as ledger:
         open_accounts(ledger, "a", "b")
         posted = ledger.perform(transfer("a", "b", 5)).position
-        (state,) = (
-            owner.execute("SELECT state FROM events WHERE notification_id = %s", (posted,)).fetchone() or ()
-        )
-        raised = state.replace(b'"class_version":%d' % present, b'"class_version":%d' % (present + 1))
+        stored = owner.execute("SELECT state FROM events WHERE notification_id = %s", (posted,)).fetchone()
+        assert stored is not None
+        raised = stored[0].replace(b'"class_version":%d' % present, b'"class_version":%d' % (present + 1))
         newer = append(owner, f"main/transactions/{uuid4()}", 1, TransactionPosted.TOPIC, raised)
         await_progress(owner, "entries", lambda seen: seen.state == "halted")
         monkeypatch.setattr(TransactionPosted, "class_version", present + 1)
