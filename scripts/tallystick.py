@@ -13,6 +13,8 @@ COMMANDS = {
     "replay": "scripts.replay:replay",
     "projections": "scripts.projection_controls:projections",
     "dead-letters": "scripts.dead_letters:dead_letters",
+    "trace": "scripts.trace:trace",
+    "stuck": "scripts.stuck:stuck",
     "keys": "scripts.keys:keys",
     "simulate-provider": "scripts.simulate_provider:simulate_provider",
     "doctor": "scripts.doctor.command:doctor",
