@@ -47,9 +47,13 @@ UPDATE rebuilds SET
 WHERE name = %(name)s AND version = %(version)s AND ended_at IS NULL;
 
 -- name: retire
--- Fences whoever fills it.
-WITH parts AS (DELETE FROM rebuild_parts WHERE name = %(name)s AND version = %(version)s)
-UPDATE projection_versions SET state = 'retired', live = false WHERE name = %(name)s AND version = %(version)s;
+-- Fences whoever fills it. The parts are locked before the version, as whoever advances or unites them does: the version
+-- is looked for only once they are counted.
+WITH parts AS (
+    DELETE FROM rebuild_parts WHERE name = %(name)s AND version = %(version)s RETURNING number
+)
+UPDATE projection_versions SET state = 'retired', live = false
+WHERE name = %(name)s AND version = %(version)s AND (SELECT count(*) FROM parts) >= 0;
 
 -- name: cancelled
 SELECT v.name, v.version FROM projection_versions AS v
