@@ -1,12 +1,14 @@
 """`tallystick export`: writes the journal to a file, with what was signed of it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
 import typer
 from psycopg import Connection
 
+from domain.exports import read_begin
 from projections.checkpoints import read_newest
 from projections.exporting import BeyondHead, export_lines, head_of
 from scripts.exported import STANDARD, written
@@ -14,6 +16,8 @@ from scripts.installation import DatabaseUrl, DataDir, Schema, service_connectio
 from scripts.serve import fail
 
 LOOK_AGAIN_SECONDS = 0.1
+
+_LINES_AFTER_EVENTS = 2
 
 
 def export(
@@ -36,10 +40,23 @@ def export(
         _await_seal(connection, until, wait_seconds)
         try:
             with written(path) as file:
-                for line in export_lines(connection, since, until):
-                    file.write(line)
+                missing = _write(export_lines(connection, since, until), file)
         except BeyondHead as error:
             fail(str(error))
+    if missing:
+        fail(f"{missing} positions have no event: the export has all that is there; see `tallystick verify`")
+
+
+def _write(lines: Iterator[bytes], file: BinaryIO) -> int:
+    """Write lines; return how many events fewer there are than positions."""
+    first = next(lines)
+    file.write(first)
+    begin = read_begin(first)
+    missing = begin.until - begin.since + 1 + _LINES_AFTER_EVENTS
+    for line in lines:
+        file.write(line)
+        missing -= 1
+    return missing
 
 
 def _await_seal(connection: Connection[Any], until: int | None, wait_seconds: float) -> None:

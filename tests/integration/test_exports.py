@@ -1,7 +1,7 @@
 """Exports: the journal in a file, verified without a database, restored into another, tampered with and found out."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
