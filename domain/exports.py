@@ -110,17 +110,24 @@ def read_event(line: bytes) -> tuple[Exported, bytes]:
     try:
         read = _decode_line(line)
         state = bytes(read.event) or b64decode(read.event_base64, validate=True)
-        exported = Exported(
-            read.position, read.stream, read.version, read.type, state, bytes.fromhex(read.leaf_hash)
-        )
+        sealed = bytes.fromhex(read.leaf_hash)
     except (msgspec.MsgspecError, ValueError) as error:
         raise Malformed(f"this is no event: {error}") from error
-    leaf = exported.leaf
+    exported = Exported(read.position, read.stream, read.version, read.type, state, sealed)
     # There is one way to write an event, or a line could be verified as one thing and be read as another.
-    is_leaf = line[:-_SUFFIX_BYTES] == leaf[:-1] or line == event_line(exported).removesuffix(b"\n")
-    if not is_leaf or line[-66:-2] != exported.sealed.hex().encode():
+    if _is_plain(line, read, state, sealed):
+        return exported, leaf_hash(line[:-_SUFFIX_BYTES] + b"}")
+    if line != event_line(exported)[:-1]:
         raise Malformed("this is no event as it is exported")
-    return exported, leaf_hash(leaf)
+    return exported, leaf_hash(exported.leaf)
+
+
+def _is_plain(line: bytes, read: _Line, state: bytes, sealed: bytes) -> bool:
+    """Tell whether a line is the one of its event, and nothing in it had to be escaped: a tenth of writing it anew."""
+    place = (
+        f'{{"position":{read.position},"stream":"{read.stream}","version":{read.version},"type":"{read.type}"'
+    )
+    return line == b'%b,"event":%b,"leaf_hash":"%b"}' % (place.encode(), state, sealed.hex().encode())
 
 
 def read_begin(line: bytes) -> Begin:

@@ -1,8 +1,8 @@
 """The rules of payouts: each holds its amount once, and what is said of its money is what a transaction has booked."""
 
 from collections.abc import Callable, Iterator, Sequence
-from uuid import NAMESPACE_URL, uuid5
 
+from projections.audit.keys import id_of
 from projections.audit.stored import Stored
 from projections.audit.violation import Violation, violation
 
@@ -42,7 +42,7 @@ class PayoutRules:
 
     def _begun(self, event: Stored) -> Iterator[Violation]:
         key = event.envelope["idempotency_key"]
-        id = str(uuid5(NAMESPACE_URL, f"tallystick:{event.ledger}/{key}"))
+        id = id_of(event.ledger, key)
         if event.name != id:
             yield violation("key_mismatch", event, f"the key {key!r} makes the id {id}")
         yield from self._moved(event, event.name, (_BEGINNINGS[event.topic],), "debit")
