@@ -3,7 +3,7 @@
 import mmap
 from collections.abc import Iterator
 from itertools import chain
-from typing import BinaryIO
+from typing import IO
 
 from domain.exports import Begin, End, Exported, Malformed, Seal, read_begin, read_end, read_event, read_seal
 from projections.audit.stored import Stored, parsed
@@ -15,7 +15,7 @@ class ExportFile:
     Raises `Malformed` where its first or one of its last two lines is none of an export, and where there is none.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         try:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except ValueError as error:

@@ -20,3 +20,9 @@ SELECT number, hashes FROM seals_v:version WHERE level = 0 AND number >= %(first
 
 -- name: checkpoint_within
 SELECT size, note FROM checkpoints WHERE size <= %(size)s ORDER BY number DESC LIMIT 1;
+
+-- name: of_topics
+SELECT originator_id, originator_version, topic, state, notification_id FROM events
+WHERE notification_id <= %(until)s AND topic = ANY(%(topics)s)
+AND (%(ledger)s::text IS NULL OR split_part(originator_id, '/', 1) = %(ledger)s)
+ORDER BY notification_id;

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from domain.exports import Malformed
 from projections.export_files import ExportFile
@@ -18,7 +18,7 @@ STANDARD = Path("-")
 
 
 @contextmanager
-def written(path: Path) -> Iterator[BinaryIO]:
+def written(path: Path) -> Iterator[IO[bytes]]:
     """A file to write, in place of what was there only once all of it is on the disk; standard output for `-`."""
     if path == STANDARD:
         yield sys.stdout.buffer
@@ -30,7 +30,7 @@ def written(path: Path) -> Iterator[BinaryIO]:
         fail(f"{path} cannot be written: {error.strerror}")
     try:
         with file:
-            yield file.file  # type: ignore[misc]
+            yield file.file
             file.flush()
             os.fsync(file.fileno())
         os.replace(file.name, path)
@@ -55,7 +55,7 @@ def opened(path: Path) -> Iterator[ExportFile]:
 
 
 @contextmanager
-def _seekable(path: Path) -> Iterator[BinaryIO]:
+def _seekable(path: Path) -> Iterator[IO[bytes]]:
     if path != STANDARD:
         with path.open("rb") as file:
             yield file
@@ -63,4 +63,4 @@ def _seekable(path: Path) -> Iterator[BinaryIO]:
     with tempfile.TemporaryFile() as spooled:
         shutil.copyfileobj(sys.stdin.buffer, spooled)
         spooled.flush()
-        yield spooled  # type: ignore[misc]
+        yield spooled

@@ -75,7 +75,7 @@ def _verify_live(
     with tempfile.TemporaryFile() as file:
         file.writelines(export_lines(connection))
         file.flush()
-        verified = verify_file(ExportFile(file), verifiers, saved)  # type: ignore[arg-type]
+        verified = verify_file(ExportFile(file), verifiers, saved)
     with one_instant(connection):
         return verified, list(differing(connection))
 
