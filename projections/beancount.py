@@ -1,12 +1,13 @@
-"""Books for Beancount: accounts that are credit-normal are liabilities, the others assets.
+"""Books for Beancount 3: accounts that are credit-normal are liabilities, the others assets.
 
 Names are made to be ones of Beancount: components begin with a capital, `_` becomes `-`; of two that become the same
-the later gets a number. An account's `address` is kept beside it. Balances are asserted on the morning after each day
-on which an account was moved, without tolerance.
+the later gets a number. What Beancount asserts of an account is said of all below it as well, so that one which has
+others below it is called `Self` among them. An account's `address` is kept beside it. Balances are asserted, without
+tolerance, on the morning after each day on which an account was moved.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from datetime import date
 
 from domain.accounts import AccountOpened
@@ -25,18 +26,18 @@ class Beancount:
 
     def __init__(self) -> None:
         self._names: dict[tuple[str, str], str] = {}
-        self._taken: set[str] = set()
         self._balances: dict[str, str] = {}
         self._closing: list[str] = []
 
-    def begin(self, title: str) -> Iterator[str]:
+    def begin(self, title: str, openings: Iterable[Recorded]) -> Iterator[str]:
         """Return the title, and that nothing is tolerated."""
         yield f'option "title" {_quoted(title)}'
-        yield 'option "inferred_tolerance_multiplier" "0"'
+        yield 'option "tolerance_multiplier" "0"'
+        self._names = _names(openings)
 
     def opened(self, recorded: Recorded, opening: AccountOpened) -> Iterator[str]:
         """Return the directive that opens an account for its one currency."""
-        name = self._name(recorded.stream, opening)
+        name = self._names[ledger_of(recorded.stream), name_of(recorded.stream)]
         yield f"{_day(recorded)} open {name} {_currency(opening.asset)}"
         yield f"  address: {_quoted(name_of(recorded.stream))}"
 
@@ -64,17 +65,34 @@ class Beancount:
         self._balances.clear()
         self._closing.clear()
 
-    def _name(self, stream: str, opening: AccountOpened) -> str:
-        ledger, address = ledger_of(stream), name_of(stream)
-        root = "Liabilities" if opening.normal_side == "credit" else "Assets"
-        plain = ":".join([root, *map(_component, (ledger, *address.split(":")))])
-        name, number = plain, 1
-        while name in self._taken:
-            number += 1
-            name = f"{plain}-{number}"
-        self._taken.add(name)
-        self._names[ledger, address] = name
-        return name
+
+def _names(openings: Iterable[Recorded]) -> dict[tuple[str, str], str]:
+    """Return the name of each account, by ledger and address."""
+    names: dict[tuple[str, str], str] = {}
+    taken: set[str] = set()
+    for recorded in openings:
+        assert isinstance(recorded.event, AccountOpened)
+        ledger, address = ledger_of(recorded.stream), name_of(recorded.stream)
+        root = "Liabilities" if recorded.event.normal_side == "credit" else "Assets"
+        name = _free(":".join([root, *map(_component, (ledger, *address.split(":")))]), taken)
+        names[ledger, address] = name
+        taken.add(name)
+    above = {
+        ":".join(parts[:n]) for parts in (name.split(":") for name in taken) for n in range(1, len(parts))
+    }
+    reserved = taken | above
+    for account, name in names.items():
+        if name in above:
+            names[account] = _free(f"{name}:Self", reserved)
+    return names
+
+
+def _free(plain: str, taken: Container[str]) -> str:
+    name, number = plain, 1
+    while name in taken:
+        number += 1
+        name = f"{plain}-{number}"
+    return name
 
 
 def _component(segment: str) -> str:

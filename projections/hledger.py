@@ -1,6 +1,6 @@
 """Books for hledger: each posting asserts the balance after it; the time of effect is the secondary date."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date
 
 from domain.accounts import AccountOpened
@@ -15,9 +15,11 @@ from projections.plain_text import balance_of, change_of, decimal, printable
 class Hledger:
     """Writes the books of one journal."""
 
-    def begin(self, title: str) -> Iterator[str]:
-        """Return the title, as a comment."""
+    def begin(self, title: str, openings: Iterable[Recorded]) -> Iterator[str]:
+        """Return the title, as a comment, and which commodities there are; their decimals follow from the amounts."""
         yield f"; {title}"
+        codes = {split_asset(r.event.asset)[0] for r in openings if isinstance(r.event, AccountOpened)}
+        yield from (f'commodity "{code}"' for code in sorted(codes))
 
     def opened(self, recorded: Recorded, opening: AccountOpened) -> Iterator[str]:
         """Return the directive that declares an account."""

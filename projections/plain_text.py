@@ -1,11 +1,11 @@
 """The books as plain-text accounting has them: what was posted, with the balances that the ledger says it led to.
 
-Written from the journal in the order of recorded time, in memory that grows with the accounts of a day. Amounts come
+Written from the journal in the order of recorded time, in memory that grows with the accounts alone. Amounts come
 from entries and balances from what the ledger kept after them, so that a program which adds the ones up and arrives at
 the others has audited the books. Holds are not in them until they are settled.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
 from typing import Any, Protocol
 from uuid import uuid4
@@ -33,8 +33,8 @@ _SQL = load("projections", "exporting.sql")
 class Dialect(Protocol):
     """How a program wants books to be written; every method returns lines, without their ends."""
 
-    def begin(self, title: str) -> Iterator[str]:
-        """Return what comes first."""
+    def begin(self, title: str, openings: Iterable[Recorded]) -> Iterator[str]:
+        """Return what comes first; `openings` are those of all accounts that follow."""
 
     def opened(self, recorded: Recorded, opening: AccountOpened) -> Iterator[str]:
         """Return that an account was opened."""
@@ -61,9 +61,10 @@ def accounting_lines(
         if until is not None and not 0 <= until <= head:
             raise BeyondHead(f"there is no position {until}: the newest is {head}")
         until = head if until is None else until
-        yield from dialect.begin(f"{ledger or 'All ledgers'} at position {until}, by recorded time")
+        title = f"{ledger or 'All ledgers'} at position {until}, by recorded time"
+        yield from dialect.begin(title, _events(connection, ledger, until, [AccountOpened.TOPIC]))
         today: date | None = None
-        for recorded in _events(connection, ledger, until):
+        for recorded in _events(connection, ledger, until, _TOPICS):
             day = date.fromisoformat(recorded.envelope.recorded_at[:10])
             if today is not None and today != day:
                 yield from dialect.morning(today + timedelta(days=1))
@@ -83,11 +84,13 @@ def _written(dialect: Dialect, recorded: Recorded) -> Iterator[str]:
             return dialect.closed(recorded)
 
 
-def _events(connection: Connection[Any], ledger: str | None, until: int) -> Iterator[Recorded]:
+def _events(
+    connection: Connection[Any], ledger: str | None, until: int, topics: list[str]
+) -> Iterator[Recorded]:
     connection.execute(_SQL["whole_cursors"])
     with connection.cursor(f"books_{uuid4().hex}", row_factory=tuple_row) as cursor:
         cursor.itersize = ROWS_AT_ONCE
-        wanted = {"ledger": ledger, "until": until, "topics": _TOPICS}
+        wanted = {"ledger": ledger, "until": until, "topics": topics}
         cursor.execute(_SQL["of_topics"], wanted, binary=True)
         for row in cursor:
             yield decode(*row)
