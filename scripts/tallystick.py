@@ -16,6 +16,7 @@ COMMANDS = {
     "export": "scripts.export:export",
     "verify": "scripts.verify:verify",
     "import": "scripts.restore:restore",
+    "report": "scripts.report:report",
     "keys": "scripts.keys:keys",
     "simulate-provider": "scripts.simulate_provider:simulate_provider",
     "doctor": "scripts.doctor.command:doctor",
