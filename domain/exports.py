@@ -4,13 +4,14 @@
     {"position":1,"stream":"main/ledger","version":1,"type":"ledger.opened","event":{…},"leaf_hash":"…"}
     …
     {"end":26,"root":"…"}
-    {"checkpoint":"…","path":[],"verifiers":["…"]}
+    {"checkpoint":"…","path":[],"verifiers":["…"],"head":26}
 
 The line of an event is its leaf in the tree of the journal (`domain/leaves.py`), byte for byte, with the hash under
 which it was sealed put before the last brace: whoever takes that away again and hashes the rest has verified the event.
 `peaks` are those of the tree of all events before `from`, so that the root follows from a part of the journal as well.
 All lines but the last follow from the journal alone; the last has what was signed, and the path that leads there if the
-checkpoint is of a larger tree than the one of `to` events.
+checkpoint is of a larger tree than the one of `to` events; if `head`, the newest position there was, is beyond `to`,
+the export may end in the midst of what one command recorded.
 
 Stored bytes that are not one value of JSON in one line, which no release writes, are exported under `event_base64`.
 """
@@ -54,11 +55,12 @@ class End(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Seal(Struct, frozen=True, forbid_unknown_fields=True):
-    """The last line: the newest signed checkpoint, the path in hex to its tree from the export's, and keys."""
+    """The last line: the newest checkpoint, the path in hex to its tree from the export's, the keys, the head."""
 
     checkpoint: str | None
     path: list[str]
     verifiers: list[str]
+    head: int
 
 
 class Exported(NamedTuple):

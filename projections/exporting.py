@@ -57,7 +57,9 @@ def export_lines(connection: Connection[Any], since: int = 1, until: int | None 
         until = head if until is None else until
         if not 1 <= since <= until + 1 <= head + 1:
             raise BeyondHead(f"there are no positions {since} to {until}: the newest is {head}")
-        yield from _lines(connection, since, until, _tree(connection))
+        tree = _tree(connection)
+        yield from _lines(connection, since, until, tree)
+        yield part_line(_seal(connection, until, head, tree))
 
 
 def _lines(connection: Connection[Any], since: int, until: int, tree: _Tree | None) -> Iterator[bytes]:
@@ -73,7 +75,6 @@ def _lines(connection: Connection[Any], since: int, until: int, tree: _Tree | No
         yield event_line(Exported(*row, known if at == position and known else leaf))
         accumulator.append(leaf)
     yield part_line(End(end=until, root=accumulator.root.hex()))
-    yield part_line(_seal(connection, until, tree))
 
 
 def _before(connection: Connection[Any], size: int) -> Accumulator:
@@ -105,20 +106,20 @@ def _sealed(connection: Connection[Any], since: int, tree: _Tree | None) -> Iter
             yield from enumerate(hashes_of(bytes(tile)), start=number * WIDTH + 1)
 
 
-def _seal(connection: Connection[Any], until: int, tree: _Tree | None) -> Seal:
+def _seal(connection: Connection[Any], until: int, head: int, tree: _Tree | None) -> Seal:
     """Return the newest checkpoint, with the path to its tree; one within the export if there is no such path."""
     cursor = connection.cursor(row_factory=tuple_row)
     verifiers = read_verifiers(connection)
-    seal = Seal(checkpoint=None, path=[], verifiers=[str(verifier) for verifier in verifiers])
+    keys = [str(verifier) for verifier in verifiers]
     signed = newest(cursor)
     if signed is not None and signed.size > until:
         try:
             size = open_checkpoint(signed.note, verifiers).size
             if tree is not None and tree.size >= size:
                 path = consistency_path(until, size, tree.node)
-                return Seal(signed.note, [node.hex() for node in path], seal.verifiers)
+                return Seal(signed.note, [node.hex() for node in path], keys, head)
         except (InvalidNote, Inconsistent):
             pass  # verify says what is wrong with what is signed
         row = cursor.execute(_SQL["checkpoint_within"], {"size": until}).fetchone()
         signed = None if row is None else Signed(*row)
-    return seal if signed is None else Seal(signed.note, [], seal.verifiers)
+    return Seal(None if signed is None else signed.note, [], keys, head)

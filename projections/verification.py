@@ -105,8 +105,9 @@ class _Verification:
         """Read every event: hash it, and hold it against the rules, all of them if the file has the beginning."""
         rows = self._events()
         if self._file.begin.since == 1:
+            is_whole = self._file.seal.head <= self._file.begin.until
             stored = (parsed(*_row(event)) for event in rows)
-            for violation in broken(stored, self._file.history):
+            for violation in broken(stored, self._file.history, is_whole=is_whole):
                 self.find(f"journal_{violation.code}", str(violation))
         else:
             self.find("beginning_absent", f"the file begins at position {self._file.begin.since}")

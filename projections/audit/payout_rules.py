@@ -26,6 +26,7 @@ class PayoutRules:
         self._history = history
         self._versions: dict[str, int] = {}
         self._booked: dict[str, str] = {}
+        self._states: dict[str, str] = {}
 
     def judge(self, event: Stored) -> Iterator[Violation]:
         """Return the rules that an event of a payout breaks."""
@@ -36,7 +37,10 @@ class PayoutRules:
         if (event.topic in _BEGINNINGS) != (version == 0):
             yield violation("event_misplaced", event, f"{event.topic} after {version} events")
         elif event.topic in _BEGINNINGS:
+            self._states[event.stream] = event.topic
             yield from self._begun(event)
+        elif (state := self._states.get(event.stream)) not in _FOLLOWS.get(event.topic, (state,)):
+            yield violation("event_misplaced", event, f"{event.topic} after {state}")
         elif event.topic in _BOOKINGS:
             yield from self._ended(event)
 

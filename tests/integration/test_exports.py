@@ -12,8 +12,10 @@ from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 from typer.testing import CliRunner, Result
 
-from domain.exports import read_event, read_seal
+from domain.checkpoints import Checkpoint
+from domain.exports import Seal, event_line, part_line, read_event, read_seal
 from domain.journal.database import Database
+from domain.journal.migrations import migrate
 from domain.leaves import hash_of
 from domain.merkle import Accumulator
 from domain.signed_notes import Signer
@@ -21,8 +23,8 @@ from domain.tiles import append as append_leaves
 from projections.checkpoints import read_newest, read_verifiers
 from scripts.tallystick import application
 from tests.author import Author
-from tests.ledgers import open_accounts, running
-from tests.projecting import await_head, eventually, projecting
+from tests.ledgers import open_accounts, outcomes, running, transfer
+from tests.projecting import append, await_head, eventually, projecting
 
 pytestmark = pytest.mark.integration
 
@@ -240,3 +242,184 @@ def test_whatever_is_tampered_with_is_named(
     assert live.exit_code == 3
     assert found.keys() <= {finding["code"] for finding in json.loads(live.stdout)["findings"]}
     assert run("import", file, database=written).exit_code == 1
+
+
+@pytest.fixture
+def small(database: Database, owner: Connection[Any]) -> Database:
+    """A journal of some twenty events, sealed."""
+    with running(database) as ledger:
+        open_accounts(ledger, "a", "b")
+        outcomes(ledger.execute(*(transfer("a", "b", 1, f"key-{n}") for n in range(6))).result())
+    seal_all(database, owner)
+    return database
+
+
+def test_a_part_of_the_journal_is_verified_by_what_was_signed(
+    small: Database, owner: Connection[Any], tmp_path: Path
+) -> None:
+    file, note = tmp_path / "part.ndjson", tmp_path / "checkpoint"
+    newest = read_newest(owner)
+    assert newest is not None
+    note.write_text(newest.note)
+    for since, until in ((1, 5), (6, 9), (10, newest.size), (newest.size + 1, newest.size), (1, 0)):
+        file.write_bytes(exported(small, "--from", since, "--to", until))
+        code, found = verified(file)
+        assert found.keys() <= {"beginning_absent"}, found
+        assert code == (since > 1)
+        line = file.read_bytes().splitlines()
+        if until > since:
+            file.write_bytes(b"\n".join([line[0], *line[2:]]) + b"\n")
+            assert "export_incomplete" in verified(file)[1]
+            assert "checkpoint_mismatch" in verified(file)[1]
+    file.write_bytes(exported(small, "--to", 5))
+    write_more(small)
+    seal_all(small, owner)
+    longer = tmp_path / "longer.ndjson"
+    longer.write_bytes(exported(small, "--to", 5))
+    assert verified(longer, "--checkpoint", note)[1].keys() == {"checkpoint_incomparable"}
+    longer.write_bytes(exported(small, "--from", newest.size + 1))
+    assert verified(longer, "--checkpoint", note)[1].keys() == {"beginning_absent"}
+    longer.write_bytes(exported(small, "--from", newest.size + 2))
+    assert verified(longer, "--checkpoint", note)[1].keys() == {"beginning_absent", "checkpoint_incomparable"}
+
+
+def write_more(database: Database) -> None:
+    with running(database) as ledger:
+        outcomes(ledger.execute(transfer("a", "b", 1), transfer("a", "b", 1)).result())
+
+
+def test_a_journal_that_lost_its_end_is_found_by_a_checkpoint_of_before(
+    small: Database, owner: Connection[Any], tmp_path: Path
+) -> None:
+    file, note = tmp_path / "journal.ndjson", tmp_path / "checkpoint"
+    file.write_bytes(exported(small))
+    write_more(small)
+    seal_all(small, owner)
+    note.write_text(getattr(read_newest(owner), "note", ""))
+    assert verified(file) == (0, {})
+    assert verified(file, "--checkpoint", note)[1].keys() == {"history_rewritten"}
+
+
+def test_what_is_not_signed_by_who_must_have_signed_it(small: Database, tmp_path: Path) -> None:
+    file = tmp_path / "journal.ndjson"
+    file.write_bytes(exported(small))
+    assert verified(file, "--verifier-key", KEY.verifier)[1].keys() == {"signature_invalid"}
+    *lines, last = file.read_bytes().splitlines()
+    seal = read_seal(last)
+    root = bytes.fromhex(json.loads(lines[-1])["root"])
+    forged = Checkpoint(KEY.name, len(lines) - 2, root).signed([KEY])
+    keys = [*seal.verifiers, str(KEY.verifier)]
+    file.write_bytes(b"\n".join(lines) + b"\n" + part_line(Seal(forged, [], keys, seal.head)))
+    assert verified(file) == (0, {})  # whoever makes the file names the key as well
+    assert verified(file, "--verifier-key", seal.verifiers[0])[1].keys() == {"signature_invalid"}
+    file.write_bytes(b"\n".join(lines) + b"\n" + part_line(Seal(None, [], keys, seal.head)))
+    assert verified(file)[1].keys() == {"checkpoint_missing"}
+
+
+def test_a_file_that_is_no_whole_export(small: Database, other: Database, tmp_path: Path) -> None:
+    file, whole = tmp_path / "journal.ndjson", exported(small)
+    for text in (
+        b"",
+        b"\n",
+        whole[:-1],
+        whole[: len(whole) // 2],
+        b"{}\n{}\n{}\n",
+        whole[1:],
+        whole.splitlines()[0],
+    ):
+        file.write_bytes(text)
+        for command in ("verify", "import"):
+            result = run(command, file, database=other if command == "import" else None)
+            assert (result.exit_code, result.stdout) == (3, "")
+            assert "export_malformed" in result.stderr
+    lines = whole.splitlines()
+    for text in (b"nothing", b"{}", lines[3].replace(b"main", b"mein")):
+        file.write_bytes(b"\n".join([*lines[:3], text, *lines[4:]]) + b"\n")
+        code, found = verified(file)
+        assert code == 3
+        assert {"export_malformed", "event_altered"} & found.keys()
+        refused = run("import", file, database=other)
+        assert (refused.exit_code, refused.stdout) == (1, "")
+        assert "was not imported" in refused.stderr
+
+
+def test_an_event_that_is_there_twice_is_a_key_used_twice(small: Database, tmp_path: Path) -> None:
+    file, lines = tmp_path / "journal.ndjson", exported(small).splitlines()
+    (posting,) = (
+        line for line in lines[1:-2] if b'"idempotency_key":"key-0"' in line and b"transaction.posted" in line
+    )
+    again = read_event(posting)[0]._replace(position=len(lines) - 2)
+    added = event_line(again._replace(sealed=hash_of(*again[:5])))[:-1]
+    file.write_bytes(b"\n".join([*lines[:-2], added, *lines[-2:]]) + b"\n")
+    assert {"journal_key_reused", "export_incomplete"} <= verified(file)[1].keys()
+
+
+def test_projections_are_verified_with_the_journal(small: Database, owner: Connection[Any]) -> None:
+    assert run("verify", "--live", database=small).exit_code == 0
+    owner.execute("UPDATE balances_v1 SET posted_debits = posted_debits + 1 WHERE address = 'a'")
+    result = run("verify", "--live", "--json", database=small)
+    assert result.exit_code == 3
+    (found,) = json.loads(result.stdout)["findings"]
+    assert found["code"] == "projection_differs" and "posted_debits" in found["examples"][0]
+
+
+def test_bytes_that_no_release_writes_are_exported_and_named(
+    small: Database, owner: Connection[Any], tmp_path: Path
+) -> None:
+    for version, state in enumerate((b"\n{}", b"\xff", b"{}"), start=1):
+        append(owner, "main/transactions/odd", version, "transaction.posted", state)
+    file = tmp_path / "journal.ndjson"
+    file.write_bytes(exported(small))
+    code, found = verified(file)
+    assert code == 3
+    assert found.keys() == {"journal_event_unreadable", "events_unsealed"}
+
+
+def test_an_empty_journal(database: Database, other: Database, tmp_path: Path) -> None:
+    file = tmp_path / "journal.ndjson"
+    file.write_bytes(exported(database))
+    assert verified(file)[1].keys() == {"checkpoint_missing"}
+    assert run("import", file, database=other).stdout == "0 events were imported.\n"
+
+
+def test_commands_used_wrongly(small: Database, other: Database, tmp_path: Path) -> None:
+    file = tmp_path / "journal.ndjson"
+    wrong: Sequence[tuple[tuple[str | Path, ...], str]] = (
+        (("verify",), "FILE"),
+        (("verify", file, "--live"), "FILE"),
+        (("verify", "--live", "--verifier-key", "none"), "--verifier-key"),
+        (("verify", "--live", "--checkpoint", tmp_path / "none"), "--checkpoint"),
+        (("export", "--ledger", "main"), "--ledger"),
+        (("export", "--format", "hledger", "--from", "2"), "--from"),
+        (("export", "--from", "0"), "--from"),
+    )
+    for (command, *arguments), words in wrong:
+        result = run(str(command), *arguments, database=small)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert words in result.stderr
+    impossible: Sequence[tuple[tuple[str | Path, ...], str]] = (
+        (("export", "--to", "999", "--wait-seconds", "0"), "the newest is"),
+        (("export", "--format", "beancount", "--to", "999"), "the newest is"),
+        (("export", tmp_path / "nowhere" / "file", "--wait-seconds", "0"), "cannot be written"),
+        (("import", file), "cannot be read"),
+    )
+    for (command, *arguments), words in impossible:
+        result = run(str(command), *arguments, database=small)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert words in result.stderr
+    file.write_bytes(exported(small, "--from", 3))
+    refused = run("import", file, database=other)
+    assert (refused.exit_code, "begins at position 3" in refused.stderr) == (1, True)
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_service_goes_on_from_what_was_imported(small: Database, other: Database, tmp_path: Path) -> None:
+    file = tmp_path / "journal.ndjson"
+    file.write_bytes(exported(small))
+    migrate(other)
+    with running(other) as ledger:  # it runs already, and knows the journal as empty
+        assert run("import", file, database=other).exit_code == 0
+        (replayed,) = outcomes(ledger.execute(transfer("a", "b", 1, "key-3")).result())
+        assert replayed.replayed
+        (made,) = outcomes(ledger.execute(transfer("a", "b", 1, "key-after")).result())
+        assert not made.replayed

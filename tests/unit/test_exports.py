@@ -89,7 +89,7 @@ def test_there_is_one_way_to_write_an_event(line: bytes) -> None:
 
 def test_the_other_lines() -> None:
     begin = Begin(export="tallystick/1", since=5, until=4, peaks=["00"])
-    seal = Seal(checkpoint=None, path=[], verifiers=["a"])
+    seal = Seal(checkpoint=None, path=[], verifiers=["a"], head=4)
     assert read_begin(part_line(begin)) == begin
     assert read_end(part_line(End(end=3, root="00"))) == End(end=3, root="00")
     assert read_seal(part_line(seal)) == seal
