@@ -26,7 +26,7 @@ class PayoutRules:
         self._history = history
         self._versions: dict[str, int] = {}
         self._booked: dict[str, str] = {}
-        self._states: dict[str, str] = {}
+        self._states: dict[str, str] = {}  # the last beginning or end
 
     def judge(self, event: Stored) -> Iterator[Violation]:
         """Return the rules that an event of a payout breaks."""
@@ -39,9 +39,10 @@ class PayoutRules:
         elif event.topic in _BEGINNINGS:
             self._states[event.stream] = event.topic
             yield from self._begun(event)
-        elif (state := self._states.get(event.stream)) not in _FOLLOWS.get(event.topic, (state,)):
-            yield violation("event_misplaced", event, f"{event.topic} after {state}")
+        elif self._states.get(event.stream) in ("payout.rejected", *_unfollowed(event)):
+            yield violation("event_misplaced", event, f"{event.topic} after {self._states[event.stream]}")
         elif event.topic in _BOOKINGS:
+            self._states[event.stream] = event.topic
             yield from self._ended(event)
 
     def _begun(self, event: Stored) -> Iterator[Violation]:
@@ -79,3 +80,8 @@ class PayoutRules:
             begun["amount"],
         ):
             yield violation("payout_unmatched", event, f"transaction {id} moves another amount")
+
+
+def _unfollowed(event: Stored) -> Sequence[str]:
+    """Return the ends after which an event is out of place: what has ended is not sent to the provider again."""
+    return tuple(_BOOKINGS) if event.topic == "payout.submitted" else ()
