@@ -112,6 +112,7 @@ def _start(settings: Settings, database: Database, document: Callable[[], bytes]
         providers,
         Signatures(settings.providers),
         metrics,
+        settings.publishing.policy,
         reading,
         streaming,
         document,

@@ -49,6 +49,7 @@ _EXAMPLE_NAMES = {
     "id": "0b2f7c1e-8d3a-5b6f-9c0d-1e2f3a4b5c6d",
     "key": "order-1",
     "name": "balances",
+    "delivery": "21",
     "code": "insufficient_funds",
     "asset": "swagger-ui.css",
     "provider": "simulator",

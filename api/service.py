@@ -13,6 +13,7 @@ from api.metrics import Metrics
 from api.signatures import Signatures
 from api.writer import Writer
 from domain.ledger import Ledger
+from projections.outbox.destinations import Policy
 from projections.payer import Payer
 from projections.positions import Waiter
 from projections.providers.interface import Provider
@@ -24,7 +25,8 @@ Read = TypeVar("Read")
 class Service(NamedTuple):
     """What answers requests. `document` returns the OpenAPI document.
 
-    `reading` is where reads block; `streaming` where those do of which one request makes very many.
+    `destinations` says where webhooks may go. `reading` is where reads block; `streaming` where those do of which one
+    request makes very many.
     """
 
     ledger: Ledger
@@ -36,6 +38,7 @@ class Service(NamedTuple):
     providers: Mapping[str, Provider]
     signatures: Signatures
     metrics: Metrics
+    destinations: Policy
     reading: ThreadPoolExecutor
     streaming: ThreadPoolExecutor
     document: Callable[[], bytes]

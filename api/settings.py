@@ -14,6 +14,16 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from domain.addresses import PROVIDER_PATTERN
 from domain.journal.database import Database
 from domain.signed_notes import SEED_BYTES
+from projections.outbox.destinations import Policy
+from projections.outbox.publishing import (
+    DEFAULT_STREAM,
+    DEFAULT_SUBJECT,
+    DISABLE_AFTER_SECONDS,
+    TIMEOUT_SECONDS,
+    Publishing,
+    Streaming,
+)
+from projections.outbox.schedule import FIRST_WAIT_SECONDS
 from projections.providers.settings import ProviderSettings
 
 MIN_BOOTSTRAP_KEY_LENGTH = 24
@@ -40,6 +50,19 @@ class Settings(BaseSettings):
         default_factory=dict
     )
     signing_key: SecretStr | None = None
+
+    # Where the service is reached from outside, for the `source` of the events that it tells others of.
+    public_url: str = Field("", pattern=r"^(?:https?://[!-~]+[^/])?$")
+    # A broker of NATS; without one nothing is published there.
+    nats_url: SecretStr | None = None
+    nats_stream: str = Field(DEFAULT_STREAM, pattern=r"^[A-Za-z0-9_-]{1,128}$")
+    nats_subject: str = Field(DEFAULT_SUBJECT, pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")
+    webhook_allow_private: bool = False
+    webhook_allow_http: bool = False
+    webhook_timeout_seconds: float = Field(TIMEOUT_SECONDS, gt=0, le=60)
+    # Between the first attempt and the second; those after it grow with it.
+    webhook_first_wait_seconds: float = Field(FIRST_WAIT_SECONDS, gt=0, le=60)
+    webhook_disable_after_seconds: float = Field(DISABLE_AFTER_SECONDS, gt=0)
 
     @field_validator("bootstrap_key")
     @classmethod
@@ -73,6 +96,25 @@ class Settings(BaseSettings):
         if self.database_url is None:
             raise ValueError("TALLYSTICK_DATABASE_URL is not set")
         return Database(self.database_url, self.schema_)
+
+    @property
+    def publishing(self) -> Publishing:
+        """What webhooks may do, and when they are tried again."""
+        return Publishing(
+            Policy(allow_private=self.webhook_allow_private, allow_http=self.webhook_allow_http),
+            self.webhook_timeout_seconds,
+            self.webhook_first_wait_seconds,
+            self.webhook_disable_after_seconds,
+            self.public_url,
+        )
+
+    @property
+    def streaming(self) -> Streaming | None:
+        """The stream of NATS to publish to, None if no broker is configured."""
+        if self.nats_url is None:
+            return None
+        url = self.nats_url.get_secret_value()
+        return Streaming(url, self.nats_stream, self.nats_subject, self.public_url)
 
 
 def _seeds(key: SecretStr) -> list[bytes]:

@@ -1,6 +1,7 @@
 """Which noun folds which event: the one table of all event types of the journal."""
 
 from collections.abc import Iterable
+from hashlib import sha256
 
 from domain import accounts, ledgers, payouts, transactions
 from domain.events import Event, Recorded, State
@@ -10,6 +11,11 @@ _NOUNS = (ledgers, accounts, transactions, payouts)
 EVENT_TYPES: dict[str, type[Event]] = {
     event_type.TOPIC: event_type for noun in _NOUNS for event_type in noun.EVENTS
 }
+
+_FORMS = sorted((topic, event_type.class_version) for topic, event_type in EVENT_TYPES.items())
+
+KNOWLEDGE = sha256(repr(_FORMS).encode()).hexdigest()[:16]
+"""Names the events that this release can read: the same for all releases that can read the same."""
 
 _EVOLVE = {event_type: noun.evolve for noun in _NOUNS for event_type in noun.EVENTS}
 

@@ -65,6 +65,18 @@ class ProjectionNotFound(NotFound):
     code = "projection_not_found"
 
 
+class WebhookNotFound(NotFound):
+    """There is no webhook with this id, or it was deleted."""
+
+    code = "webhook_not_found"
+
+
+class DeliveryNotFound(NotFound):
+    """There is no delivery with this id to this webhook."""
+
+    code = "delivery_not_found"
+
+
 class DeadLetterNotFound(NotFound):
     """There is no dead letter with this id."""
 

@@ -2,6 +2,29 @@
 
 An event type has an explicit topic and version, never a module path, so that code can move while history stays
 readable (DESIGN.md, The journal). The envelope says when, by whom, because of what and under which key.
+
+Releases run side by side on one journal and are rolled back, so each may meet what another one recorded.
+
+Whoever changes an event
+- adds, removes, renames or gives another meaning to a member of it: raises `class_version` and adds an upcast. An
+  optional member is no exception. An older release that read the event without it would decide about money on a part
+  of what happened; so no release reads an event of which it does not know every member.
+- adds an event type: chooses a topic that was never used before. A type that is recorded no more stays, to be read.
+- does either to an event of accounts: raises the form of their snapshots too (domain/journal/snapshots.py).
+- makes a projection read another topic, or write something else for the same event: raises its shape
+  (projections/projection.py). One that reads an event in a new version and writes the same keeps it.
+- adds to the envelope: makes the member optional, and leaves it out of what is stored where it says nothing. The
+  envelope says how an event came about and never what happened, so that what is unknown of it is passed over.
+
+Whoever reads an event
+- of a topic or version that this release does not know: `newer_version`. An aggregate of which it is a part is neither
+  written nor shown (503 `journal_unavailable`), every other one is. A projection passes over topics that it does not
+  read; before a version of those that it reads it halts, and a newer release that shares it goes on.
+- of a version that is known, with a member that is not, or without one that must be there: `unreadable`. No release of
+  this project has recorded that. The aggregate is neither written nor shown; in a projection the event becomes a dead
+  letter, which holds its stream and no other.
+- outside of Tallystick, from webhooks, the broker or the history: goes by type and `schema_version`, ignores members
+  that it does not know, and keeps what it cannot read instead of passing over it.
 """
 
 from typing import Any, ClassVar, NamedTuple, dataclass_transform

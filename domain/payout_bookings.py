@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
-from domain.addresses import account_stream, ledger_stream, payout_stream, transaction_stream
+from domain.addresses import account_stream, payout_stream, transaction_stream
 from domain.commands import Decision, Read
 from domain.entries import Entry
 from domain.errors import RULE_PRECEDENCE
@@ -58,11 +58,10 @@ class OnPayout:
         return payout_stream(self.seen.ledger, self.seen.id)
 
     def streams(self) -> Sequence[str]:
-        """Return the streams of the payout, of its ledger, of its accounts and of its hold."""
+        """Return the streams of the payout, of its accounts and of its hold."""
         seen = self.seen
         return [
             self.stream,
-            ledger_stream(seen.ledger),
             account_stream(seen.ledger, seen.account),
             account_stream(seen.ledger, seen.clearing_account),
             transaction_stream(seen.ledger, seen.id),

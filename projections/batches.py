@@ -47,8 +47,8 @@ class Contradicted(Exception):
 class Batch(NamedTuple):
     """The events that a projection reads of the positions after `after` up to `upto`, as `Project` takes them.
 
-    `obstacle` says why the batch ends at `upto` and not later, if it could not. `unreadable` are the positions of
-    events that cannot be decoded, and why.
+    `obstacle` says why the batch ends at `upto` and not later, if it could not, and `needs_newer_release` that it is an
+    event that a newer release can read. `unreadable` are the positions of events that cannot be decoded, and why.
     """
 
     after: int
@@ -56,6 +56,7 @@ class Batch(NamedTuple):
     events: list[Any]
     obstacle: str | None = None
     unreadable: tuple[tuple[int, UnreadableEvent], ...] = ()
+    needs_newer_release: bool = False
 
 
 class Claim(NamedTuple):
@@ -145,7 +146,14 @@ class Stretch(NamedTuple):
                     events.append(event.recorded())
                 except NewerVersion as error:  # it will be read when that release has come
                     obstacle = f"{error.reason}: {error}"
-                    return Batch(self.after, position - 1, events, obstacle, tuple(unreadable))
+                    return Batch(
+                        self.after,
+                        position - 1,
+                        events,
+                        obstacle,
+                        tuple(unreadable),
+                        needs_newer_release=True,
+                    )
                 except UnreadableEvent as error:
                     unreadable.append((position, error))
         return Batch(self.after, self.upto, events, self.obstacle, tuple(unreadable))
@@ -274,3 +282,8 @@ def _advance(
 def halt(connection: Connection[Any], claim: Claim, batch: Batch, reason: str) -> None:
     """Stop the version where it is, until an operator resumes it, and say why."""
     connection.execute(_SQL["halt"], {**claim.values(batch), "reason": reason})
+
+
+def go_on(connection: Connection[Any], claim: Claim, batch: Batch) -> None:
+    """Let the version that was halted before a batch go on with it."""
+    connection.execute(_SQL["go_on"], claim.values(batch))

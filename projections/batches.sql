@@ -43,3 +43,8 @@ SELECT pg_notify(%(channel)s, %(of_shape)s || ':' || %(upto)s::text);
 UPDATE projection_versions SET state = 'halted', last_error = %(reason)s
 WHERE name = %(name)s AND version = %(version)s
 AND position = %(after)s AND runner = %(runner)s AND state = 'running';
+
+-- name: go_on
+UPDATE projection_versions SET state = 'running', last_error = NULL
+WHERE name = %(name)s AND version = %(version)s
+AND position = %(after)s AND runner = %(runner)s AND state = 'halted';

@@ -6,7 +6,7 @@ up and sees whether it is what was asked for, and reads what is not indexed yet 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
@@ -23,8 +23,7 @@ from projections.event_keys import (
     keys_of,
     keys_of_place,
     parts_of,
-    possible_accounts,
-    possible_ids,
+    possible_mentions,
     shared_keys,
 )
 from projections.projection import Projection, Queries
@@ -69,7 +68,7 @@ def _slots(rows: Iterable[Row]) -> dict[int, bytearray]:
     return found
 
 
-def _hashes(row: Row) -> Set[int]:
+def _hashes(row: Row) -> Iterable[int]:
     """Return the hashes of an event's keys, perhaps with some of keys that it only seems to have.
 
     What all events of a command have is looked up once, and a payload is not read where what it may mention can be seen
@@ -77,23 +76,24 @@ def _hashes(row: Row) -> Set[int]:
     """
     stream, _, topic, state, _ = row
     ledger, parts = ledger_of(stream), parts_of(state)
-    shared = None if parts is None or b"\\" in parts[1] else _shared_hashes(ledger, parts[0])
-    if parts is None or shared is None:
+    if parts is None:
         return {key_hash(*key) for key in keys_of(row, content_of(state))}
-    hashes = shared | _hashes_of_place(stream, topic)
-    for address in possible_accounts(parts[1]):
+    try:
+        shared = _shared_hashes(ledger, parts[0])
+        accounts, ids = possible_mentions(parts[1])
+    except ValueError:
+        return {key_hash(*key) for key in keys_of(row, content_of(state))}
+    hashes = set(shared | _hashes_of_place(stream, topic))
+    for address in accounts:
         hashes.add(key_hash(ledger, "account", address))
-    for id in possible_ids(parts[1]):
+    for id in ids:
         hashes.add(key_hash(ledger, "transaction_id", id))
     return hashes
 
 
 @lru_cache(64)
-def _shared_hashes(ledger: str, envelope: bytes) -> set[int] | None:
-    try:
-        return {key_hash(*key) for key in shared_keys(ledger, envelope_of(envelope))}
-    except ValueError:
-        return None
+def _shared_hashes(ledger: str, envelope: bytes) -> frozenset[int]:
+    return frozenset(key_hash(*key) for key in shared_keys(ledger, envelope_of(envelope)))
 
 
 @lru_cache(10_000)

@@ -125,14 +125,34 @@ def shared_keys(ledger: str, envelope: Mapping[str, Any]) -> Iterator[Key]:
         yield ledger, "transaction_id", cause
 
 
-def possible_accounts(payload: bytes) -> Iterable[str]:
-    """Return all accounts that a payload without backslashes mentions, perhaps with others; quicker than reading it."""
-    return map(bytes.decode, _POSSIBLE_ACCOUNT.findall(payload)) if _ACCOUNT in payload else ()
+def possible_mentions(payload: bytes) -> tuple[Iterable[str], Iterable[str]]:
+    """Return all accounts and all ids that a payload can mention: any member `account`, any text that is an id.
+
+    Quicker than reading it, for who looks again. Without a backslash in it, every text of a payload stands there as it
+    is. Raises `ValueError` for what is no JSON.
+    """
+    if b"\\" in payload:
+        accounts: list[str] = []
+        ids: list[str] = []
+        _gather(from_json(payload), accounts, ids)
+        return accounts, ids
+    found = _POSSIBLE_ACCOUNT.findall(payload) if _ACCOUNT in payload else ()
+    return map(bytes.decode, found), map(bytes.decode, _POSSIBLE_ID.findall(payload))
 
 
-def possible_ids(payload: bytes) -> Iterable[str]:
-    """Return all ids that a payload without backslashes mentions, perhaps with others; quicker than reading it."""
-    return map(bytes.decode, _POSSIBLE_ID.findall(payload))
+def _gather(value: Any, accounts: list[str], ids: list[str]) -> None:
+    match value:
+        case str() if _UUID.fullmatch(value):
+            ids.append(value)
+        case list():
+            for item in value:
+                _gather(item, accounts, ids)
+        case dict():
+            for name, item in value.items():
+                if name == "account" and isinstance(item, str):
+                    accounts.append(item)
+                _gather(name, accounts, ids)
+                _gather(item, accounts, ids)
 
 
 def keys_of_place(stream: str, topic: str) -> Iterator[Key]:

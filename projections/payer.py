@@ -3,7 +3,8 @@
 It finds what is due in a read model, and looks each one up in the journal before it acts. That it is about to call is
 recorded before the call, by a command that only one can win; so whoever dies in between leaves a payout of which it is
 known that it may have been sent, and which is asked for, never sent anew under another key. One payer holds the place,
-so that they do not all ask, and the others stand by; should two work at once, they do no harm.
+so that they do not all ask, and the others stand by; should two work at once, they do no harm. Releases that can read
+other events have a place of their own, since one may not be able to pursue what the other has accepted.
 
 Each provider has threads of its own, as many as it has connections, so that a slow one keeps nobody else waiting.
 """
@@ -20,6 +21,7 @@ import structlog
 from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
+from domain.aggregates import KNOWLEDGE
 from domain.commands import Command
 from domain.errors import LedgerError
 from domain.events import Context
@@ -125,7 +127,7 @@ class Payer:
                 self._stopping.wait(RECONNECT_SECONDS)
 
     def _serve(self, connection: Connection[Any]) -> None:
-        while not hold(connection, "pay", PROJECTION.name):
+        while not hold(connection, "pay", f"{PROJECTION.name}/{KNOWLEDGE}"):
             if self._stopping.wait(STANDBY_SECONDS):
                 return
         connection.execute(SQL("LISTEN {}").format(Identifier(payouts_channel(self._database))))

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from enum import Enum
 from time import monotonic
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from psycopg.sql import SQL, Identifier
 from domain.errors import JournalUnavailable, ProjectionBehind, ProjectionNotFound
 from domain.journal.database import Database
 from domain.journal.queries import load
-from projections.projection import Projection
+from projections.outbox.publishing import NATS
 from projections.register import PROJECTIONS
 
 POLL_SECONDS = 0.5
@@ -67,7 +67,7 @@ class Progress(NamedTuple):
 
 def progress(connection: Connection[Any], name: str) -> Progress:
     """Return how far a projection is; raise `ProjectionNotFound` if none of this name is installed."""
-    found = _progress(connection, [PROJECTIONS[name]] if name in PROJECTIONS else [])
+    found = _progress(connection, {of: shape for of, shape in _shapes().items() if of == name})
     if not found:
         raise ProjectionNotFound
     return found[0]
@@ -75,16 +75,17 @@ def progress(connection: Connection[Any], name: str) -> Progress:
 
 def all_progress(connection: Connection[Any]) -> list[Progress]:
     """Return how far every installed projection is, by name."""
-    return _progress(connection, PROJECTIONS.values())
+    return _progress(connection, _shapes())
 
 
-def _progress(connection: Connection[Any], projections: Collection[Projection]) -> list[Progress]:
+def _shapes() -> dict[str, int]:
+    """Return the names that are known, with the shape of each: also of NATS, which has a position and no tables."""
+    return {NATS: 1, **{projection.name: projection.shape for projection in PROJECTIONS.values()}}
+
+
+def _progress(connection: Connection[Any], shapes: Mapping[str, int]) -> list[Progress]:
     cursor = connection.cursor(row_factory=tuple_row)
-    wanted = {
-        "names": [projection.name for projection in projections],
-        "shapes": [projection.shape for projection in projections],
-        "rate_seconds": RATE_SECONDS,
-    }
+    wanted = {"names": list(shapes), "shapes": list(shapes.values()), "rate_seconds": RATE_SECONDS}
     return [Progress(*row) for row in cursor.execute(_SQL["progress"], wanted)]
 
 

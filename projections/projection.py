@@ -43,9 +43,11 @@ class Projection(NamedTuple):
     `by_stream` says that what an event changes does not depend on events of other streams, so that streams can be
     projected apart and at once. Without it a rebuild takes all events in their order, in one process.
 
-    `shape` counts what its tables have looked like over the releases: whoever changes them, or what is written into
-    them for the same events, raises it. Each shape has a live version of its own, which releases that know this shape
-    read and advance, and no others: so two releases run side by side, and a new shape is filled beside the old one.
+    `shape` counts what its tables have looked like over the releases: whoever changes them, or the topics that are
+    read, or what is written into them for the same events, raises it. Each shape has a live version of its own, which
+    releases that know this shape read and advance, and no others: so two releases run side by side, and a new shape is
+    filled beside the old one. Reading an event in a new version and writing the same for it keeps the shape: then the
+    version is shared, and a release that cannot read the event leaves it to one that can.
 
     A `whole` projection reads every event, whatever its topic and as it is stored, and can do without none: it is not
     divided into parts, and no event of it can be set aside. `linger_seconds` is how long it lets events collect before

@@ -4,6 +4,10 @@ It advances the live versions of the shapes that this release knows and no other
 of the releases that know them. Any number of projectors may run. Of each projection and shape one runner holds the
 place and the others stand by; the place is free as soon as the connection of its holder is gone. A runner is woken by
 notifications, which can be missed, so it looks by itself as well.
+
+Releases that know the same shape share a version of it, and any of them may hold its place. One that meets an event of
+a newer release halts the version, says so, and leaves the place to whoever can read on: a runner that finds a version
+halted so, and can, lets it go on.
 """
 
 import threading
@@ -17,6 +21,7 @@ from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
 from domain.journal.database import Database
+from domain.journal.encoding import NewerVersion
 from domain.journal.queries import load
 from projections import seals
 from projections.batches import (
@@ -25,6 +30,7 @@ from projections.batches import (
     Contradicted,
     TooManyHeld,
     advance,
+    go_on,
     halt,
     hold,
     read_batch,
@@ -63,6 +69,10 @@ class Fenced(Exception):
     """Another runner has taken over, although this one holds the place."""
 
 
+class NewerReleaseNeeded(Exception):
+    """The next event of the version cannot be read by this release."""
+
+
 class Standing(NamedTuple):
     """Where the live version of a projection stands, and the head of the journal."""
 
@@ -70,7 +80,13 @@ class Standing(NamedTuple):
     position: int
     state: str
     runner: UUID | None
+    last_error: str | None
     head: int
+
+    @property
+    def needs_newer_release(self) -> bool:
+        """Whether it was halted by a release that could not read the next event."""
+        return self.state == "halted" and (self.last_error or "").startswith(f"{NewerVersion.reason}:")
 
 
 def run_projector(
@@ -126,6 +142,7 @@ class Runner:
         self._id = uuid4()
         self._pause_seconds = FIRST_PAUSE_SECONDS
         self._rate = Rate(RATE_SECONDS)
+        self._unreadable_after: int | None = None
 
     def run(self) -> None:
         """Run until stopped; after a failure begin anew, after a pause that grows while it fails."""
@@ -136,6 +153,8 @@ class Runner:
                     self._serve(connection)
             except Fenced:
                 _log.warning("projection was taken over by another runner", projection=name)
+            except NewerReleaseNeeded:
+                _log.warning("projection is left to a newer release", projection=name)
             except _OUT_OF_REACH as error:
                 _log.warning("projection interrupted", projection=name, error=describe(error))
             except Exception:  # noqa: BLE001 - nothing may end the projector
@@ -144,14 +163,16 @@ class Runner:
             self._pause_seconds = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS)
 
     def _serve(self, connection: Connection[Any]) -> None:
-        while not hold(connection, "projection", self.projection.of_shape):
+        while self._is_left_to_others(connection) or not hold(
+            connection, "projection", self.projection.of_shape
+        ):
             if self._stop.wait(STANDBY_SECONDS):
                 return
         connection.execute(_SQL["session"])
         connection.execute(SQL("LISTEN {}").format(Identifier(self._database.journal_channel)))
         try:
             self._follow(connection)
-        except Fenced:
+        except (Fenced, NewerReleaseNeeded):
             raise
         except Exception as error:
             self._record(connection, error)
@@ -166,6 +187,8 @@ class Runner:
                 take_over(connection, claim)
             elif standing.runner != self._id:
                 raise Fenced
+            elif standing.needs_newer_release:
+                self._read_on(connection, claim, standing)
             elif standing.state == "running" and standing.head > standing.position:
                 self._advance(connection, claim, standing)
             else:
@@ -178,6 +201,21 @@ class Runner:
         if row is None:
             raise LookupError(f"projection {self.projection.name} is not installed")
         return Standing(*row)
+
+    def _is_left_to_others(self, connection: Connection[Any]) -> bool:
+        """Tell whether the version still stands where this release could not read on."""
+        if self._unreadable_after is None:
+            return False
+        standing = self._standing(connection)
+        return standing.needs_newer_release and standing.position == self._unreadable_after
+
+    def _read_on(self, connection: Connection[Any], claim: Claim, standing: Standing) -> None:
+        """Let a version go on that another release could not, if this one can; else raise `NewerReleaseNeeded`."""
+        batch = read_batch(connection, self.projection, standing.position, standing.position + 1)
+        if batch.needs_newer_release:
+            self._unreadable_after = standing.position
+            raise NewerReleaseNeeded
+        go_on(connection, claim, batch)
 
     def _advance(self, connection: Connection[Any], claim: Claim, standing: Standing) -> None:
         upto = min(standing.head, standing.position + MAX_BATCH_EVENTS)

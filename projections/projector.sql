@@ -1,5 +1,5 @@
 -- name: standing
-SELECT v.version, v.position, v.state, v.runner, head.position
+SELECT v.version, v.position, v.state, v.runner, v.last_error, head.position
 FROM projection_versions AS v CROSS JOIN head
 WHERE v.name = %(name)s AND v.shape = %(shape)s AND v.live;
 

@@ -12,6 +12,7 @@ from domain.errors import ProjectionNotFound
 from domain.journal.database import Database
 from domain.journal.queries import load
 from projections import balances, due, entries, event_index, ledgers, payouts, seals, transactions
+from projections.outbox import owed
 from projections.projection import Projection
 
 PROJECTIONS: dict[str, Projection] = {
@@ -25,6 +26,7 @@ PROJECTIONS: dict[str, Projection] = {
         payouts.PROJECTION,
         event_index.PROJECTION,
         seals.PROJECTION,
+        owed.PROJECTION,
     )
 }
 

@@ -2,7 +2,8 @@
 
 It finds what is due in a read model and asks the ledger for it, as anybody would; that it is done once, whoever asks
 how often, is decided there. So any number of workers may run, and one that dies leaves nothing half done. One holds the
-place, so that they do not all ask, and the others stand by.
+place, so that they do not all ask, and the others stand by; releases that can read other events have a place of their
+own, since one may not be able to do what the other has accepted.
 """
 
 import threading
@@ -17,6 +18,7 @@ from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
 from domain.addresses import transaction_stream
+from domain.aggregates import KNOWLEDGE
 from domain.commands import Command, Outcome
 from domain.errors import JournalUnavailable, LedgerError
 from domain.events import Context, State
@@ -78,7 +80,7 @@ class Worker:
                 self._stopping.wait(RECONNECT_SECONDS)
 
     def _serve(self, connection: Connection[Any]) -> None:
-        while not hold(connection, "work", PROJECTION.name):
+        while not hold(connection, "work", f"{PROJECTION.name}/{KNOWLEDGE}"):
             if self._stopping.wait(STANDBY_SECONDS):
                 return
         connection.execute(SQL("LISTEN {}").format(Identifier(due_channel(self._database))))

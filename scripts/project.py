@@ -1,4 +1,4 @@
-"""`tallystick project`: the projector alone, where `serve` does not run it."""
+"""`tallystick project` and `tallystick publish`: what follows the journal, where `serve` does not run it."""
 
 import os
 from typing import Annotated
@@ -11,16 +11,39 @@ def project(
     schema: Annotated[str | None, typer.Option(help="The schema of this installation [tallystick]")] = None,
 ) -> None:
     """Advance every projection until stopped; a second projector waits until the first one ends."""
+    from scripts.workers import run_projector
+
+    set_up(database_url, schema)
+    run_projector()
+
+
+def publish(
+    database_url: Annotated[str | None, typer.Option(help="The PostgreSQL of the journal")] = None,
+    schema: Annotated[str | None, typer.Option(help="The schema of this installation [tallystick]")] = None,
+) -> None:
+    """Deliver webhooks, and publish to NATS if TALLYSTICK_NATS_URL is set, until stopped.
+
+    A second publisher waits until the first one ends.
+    """
+    from scripts.workers import run_publisher
+
+    set_up(database_url, schema)
+    run_publisher()
+
+
+def set_up(database_url: str | None, schema: str | None) -> None:
+    """Bring the database up to date, and leave it where a process of the service looks for it."""
     from scripts.serve import fail, prepare, settings_or_exit
-    from scripts.workers import configure_logging, run_projector
+    from scripts.workers import configure_logging
 
     configure_logging()
     settings = settings_or_exit(database_url=database_url, schema_=schema)
     if not settings.database_url:
-        fail("the projector of an embedded database runs with `tallystick serve`; give a --database-url")
+        fail(
+            "what follows the journal of an embedded database runs with `tallystick serve`; give a --database-url"
+        )
     from domain.journal.database import Database
 
     prepare(settings, Database(settings.database_url, settings.schema_))
     os.environ["TALLYSTICK_DATABASE_URL"] = settings.database_url
     os.environ["TALLYSTICK_SCHEMA"] = settings.schema_
-    run_projector()

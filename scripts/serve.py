@@ -39,7 +39,9 @@ def serve(
     ] = None,
     workers: Annotated[int | None, typer.Option(help="How many API processes to run [1]")] = None,
     schema: Annotated[str | None, typer.Option(help="The schema of this installation [tallystick]")] = None,
-    projector: Annotated[bool, typer.Option(help="Run the projector too, in a process of its own")] = True,
+    projector: Annotated[
+        bool, typer.Option(help="Run the projector and the publisher too, in processes of their own")
+    ] = True,
 ) -> None:
     """Serve the ledger until it is stopped; each option has an environment variable, TALLYSTICK_PORT and so on."""
     from scripts.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
@@ -149,10 +151,16 @@ def _run(
             for n in range(settings.workers)
         ]
         if projector:
-            command = [sys.executable, "-m", "scripts.workers", "projector"]
-            children.append(
-                Child("projector", command, environment, stop_timeout_seconds=PROJECTOR_STOP_TIMEOUT_SECONDS)
-            )
+            children += [
+                Child(
+                    name,
+                    [sys.executable, "-m", "scripts.workers", name],
+                    environment,
+                    stop_timeout_seconds=PROJECTOR_STOP_TIMEOUT_SECONDS,
+                    group="projector",
+                )
+                for name in ("projector", "publisher")
+            ]
 
         def is_ready() -> bool:
             return _answers(settings.host, listening.getsockname()[1])

@@ -9,6 +9,7 @@ import typer
 COMMANDS = {
     "serve": "scripts.serve:serve",
     "project": "scripts.project:project",
+    "publish": "scripts.project:publish",
     "migrate": "scripts.migrate:migrate",
     "replay": "scripts.replay:replay",
     "projections": "scripts.projection_controls:projections",

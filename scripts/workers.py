@@ -1,4 +1,4 @@
-"""The processes that the supervisor keeps running: `python -m scripts.workers api FD` and `… projector`."""
+"""The processes that the supervisor keeps running: `python -m scripts.workers api FD`, `… projector`, `… publisher`."""
 
 import ctypes
 import gc
@@ -30,10 +30,15 @@ def main() -> None:
     configure_logging()
     hold_lifeline()
     keep_freed_memory()
-    if sys.argv[1] == "api":
-        run_api(int(sys.argv[2]))
-    else:
-        run_projector()
+    match sys.argv[1:]:
+        case ["api", listening]:
+            run_api(int(listening))
+        case ["projector"]:
+            run_projector()
+        case ["publisher"]:
+            run_publisher()
+        case unknown:
+            raise ValueError(f"no process is called {unknown}")
 
 
 def configure_logging() -> None:
@@ -115,11 +120,29 @@ def run_projector() -> None:
     from api.settings import Settings
     from projections.projector import run_projector as run
 
+    settings = Settings()
+    run(settings.database, _stopped_by_signal(), signing_seeds=settings.signing_seeds)
+
+
+def run_publisher() -> None:
+    """Deliver webhooks, and publish to NATS if a broker is configured, until SIGTERM."""
+    os.nice(PROJECTOR_NICENESS)
+    from api.settings import Settings
+    from projections.outbox.jetstream import run_jetstream
+    from projections.outbox.publisher import run_publisher as run
+
+    settings, stop = Settings(), _stopped_by_signal()
+    if settings.streaming is not None:
+        arguments = (settings.database, stop, settings.streaming)
+        threading.Thread(target=run_jetstream, args=arguments, name="nats").start()
+    run(settings.database, stop, settings.publishing)
+
+
+def _stopped_by_signal() -> threading.Event:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    settings = Settings()
-    run(settings.database, stop, signing_seeds=settings.signing_seeds)
+    return stop
 
 
 if __name__ == "__main__":

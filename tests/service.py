@@ -60,9 +60,12 @@ class Service:
 
 
 @contextmanager
-def serving(data_dir: Path, *options: str, key: str | None = KEY) -> Iterator[Service]:
-    """The service, ready, on a data directory; killed at the end if it has not been stopped."""
-    service = start(data_dir, *options, key=key)
+def serving(data_dir: Path, *options: str, key: str | None = KEY, root: Path = ROOT) -> Iterator[Service]:
+    """The service, ready, on a data directory; stopped at the end if it has not been before.
+
+    `root` is the folder of the release that is started.
+    """
+    service = start(data_dir, *options, key=key, root=root)
     try:
         yield service
     finally:
@@ -70,7 +73,7 @@ def serving(data_dir: Path, *options: str, key: str | None = KEY) -> Iterator[Se
             service.stop()
 
 
-def start(data_dir: Path, *options: str, key: str | None = KEY) -> Service:
+def start(data_dir: Path, *options: str, key: str | None = KEY, root: Path = ROOT) -> Service:
     """Start the service and return once it says that it is ready; without a key it makes one."""
     command = [
         sys.executable,
@@ -84,8 +87,8 @@ def start(data_dir: Path, *options: str, key: str | None = KEY) -> Service:
     ]
     process = subprocess.Popen(
         [*command, *options],
-        cwd=ROOT,
-        env={**os.environ, **({"TALLYSTICK_BOOTSTRAP_KEY": key} if key else {})},
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root), **({"TALLYSTICK_BOOTSTRAP_KEY": key} if key else {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -94,10 +97,12 @@ def start(data_dir: Path, *options: str, key: str | None = KEY) -> Service:
     ready = threading.Event()
     reading = threading.Thread(target=_read, args=(process, output, ready), daemon=True)
     reading.start()
-    if not ready.wait(READY_TIMEOUT_SECONDS) or process.poll() is not None:
+    ready.wait(READY_TIMEOUT_SECONDS)
+    found = next((match for line in output if (match := re.search(r"ready on (http://\S+)", line))), None)
+    if found is None or process.poll() is not None:
         process.kill()
+        process.wait()
         raise AssertionError("the service does not become ready:\n" + "".join(output))
-    found = next(match for line in output if (match := re.search(r"ready on (http://\S+)", line)))
     return Service(process, found[1], output, reading)
 
 

@@ -10,6 +10,7 @@ from api.routes import (
     balances,
     callbacks,
     dead_letters,
+    deliveries,
     entries,
     events,
     health,
@@ -24,6 +25,7 @@ from api.routes import (
     transaction_batches,
     transaction_list,
     transactions,
+    webhooks,
 )
 
 ENDPOINTS = [
@@ -45,6 +47,8 @@ ENDPOINTS = [
     *projections.ENDPOINTS,
     *projection_rebuilds.ENDPOINTS,
     *dead_letters.ENDPOINTS,
+    *webhooks.ENDPOINTS,
+    *deliveries.ENDPOINTS,
     *health.ENDPOINTS,
     *pages.ENDPOINTS,
 ]

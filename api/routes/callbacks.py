@@ -25,14 +25,12 @@ async def receive_callback(asked: Asked[NoQuery, CallbackRequest]) -> Answer:
     What is late, repeated or out of order changes nothing twice; what contradicts what was recorded makes the payout
     stuck. It is answered once it is durable.
     """
-    provider, service = asked.names["provider"], asked.service
     callback = _read(asked)
     seen = await _payout(asked, callback.key)
     context = Context(asked.caller.name, seen.correlation_id, _trace(seen, asked.context.traceparent))
     message_id = asked.headers[MESSAGE_ID].decode("latin-1")
-    assert seen.provider == provider
     report = RecordReport(context, seen, new_mark(), "callback", callback.report, message_id)
-    await service.writer.perform(report)
+    await asked.service.writer.perform(report)
     return Answer(204)
 
 

@@ -52,7 +52,7 @@ def fold_rows(rows: Iterable[Row]) -> dict[str, State]:
             continue
         try:
             if topic in TOPICS:
-                states[stream] = decode_snapshot(state)
+                states[stream] = decode_snapshot(state, topic)
             else:
                 states[stream] = evolve(known, decode(stream, version, topic, state, position))
         except UnreadableEvent as error:

@@ -1,11 +1,18 @@
 """Snapshots: folded aggregates, so that a long stream loads in milliseconds.
 
 Taken out of band, by a thread of their own and never in a request's transaction. They are no truth: losing all of them
-costs time only. The version of their form is part of their topic, so two releases side by side each find their own.
+costs time only.
+
+The version of their form is part of their topic. Two releases side by side read what each of them can: older forms by
+way of upcasts, as events; newer ones are passed over, and what they stand for is folded from an older snapshot or from
+the first event. `ACCOUNT_FORM` is raised, and an upcast added, whenever the members of `Account` change, and also
+whenever an event of accounts is added or its version raised. A snapshot hides the events before it, and a release that
+does not know one of these must meet it, so that it refuses to write (domain/events.py).
 """
 
 import queue
 import threading
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -21,11 +28,34 @@ from domain.journal.queries import load
 SNAPSHOT_EVERY = 100
 """Versions between two snapshots of a stream: loading folds fewer than about this many events."""
 
-ACCOUNT_TOPIC = "account.snapshot.1"
-TOPICS = [ACCOUNT_TOPIC]
+Upcast = Callable[[dict[str, Any]], None]
+"""Changes stored members of one form, in place, into those of the next."""
+
+ACCOUNT_FORM = 1
+UPCASTS: Mapping[int, Upcast | str] = {}
+"""How a snapshot of each older form becomes one of the next; or why none does, so that events are folded instead."""
 
 _SQL = load("domain.journal", "journal.sql")
 _log = structlog.get_logger(__name__)
+
+
+def topic_of(form: int) -> str:
+    """Return the topic of snapshots of a form."""
+    return f"account.snapshot.{form}"
+
+
+def readable_forms(present: int, upcasts: Mapping[int, Upcast | str]) -> list[int]:
+    """Return the forms, newest first, from which upcasts lead to the present one, that included."""
+    forms = [present]
+    while callable(upcasts.get(forms[-1] - 1)):
+        forms.append(forms[-1] - 1)
+    return forms
+
+
+ACCOUNT_TOPIC = topic_of(ACCOUNT_FORM)
+FORMS = {topic_of(form): form for form in readable_forms(ACCOUNT_FORM, UPCASTS)}
+TOPICS = list(FORMS)
+"""The topics of the snapshots that this release reads; all others it passes over."""
 
 
 def encode_snapshot(account: Account) -> bytes:
@@ -33,9 +63,13 @@ def encode_snapshot(account: Account) -> bytes:
     return msgspec.json.encode(account._asdict())
 
 
-def decode_snapshot(state: bytes) -> Account:
-    """Return the account of a stored snapshot."""
+def decode_snapshot(state: bytes, topic: str = ACCOUNT_TOPIC) -> Account:
+    """Return the account of a stored snapshot, whose topic is one of `TOPICS`."""
     fields: dict[str, Any] = msgspec.json.decode(state)
+    for form in range(FORMS[topic], ACCOUNT_FORM):
+        upcast = UPCASTS[form]
+        assert callable(upcast)
+        upcast(fields)
     return Account(**{**fields, "opening": msgspec.convert(fields["opening"], AccountOpened)})
 
 

@@ -120,6 +120,16 @@ SELECT ledger, id::text, due_at, position FROM due_v:version AS t
 WHERE :sampled
 ORDER BY ledger, id;
 
+-- name: event_index
+SELECT slot, offsets FROM event_index_v:version AS t
+WHERE :sampled
+ORDER BY slot;
+
+-- name: seals
+SELECT level, number, hashes FROM seals_v:version AS t
+WHERE :sampled
+ORDER BY level, number;
+
 -- name: payouts
 -- A body that is no JSON any more shows as null.
 SELECT ledger, id::text, made_position, state, account, provider, due_at, changed_at, position, version,
@@ -127,6 +137,14 @@ SELECT ledger, id::text, made_position, state, account, provider, due_at, change
 FROM payouts_v:version AS t
 WHERE :sampled
 ORDER BY ledger, id;
+
+-- name: outbox
+SELECT webhook_id, events, last_position FROM outbox_v:version AS t
+WHERE :sampled
+ORDER BY webhook_id;
+
+-- name: webhooks
+SELECT id, ledgers, types, after, coalesce(upto, 9223372036854775807) FROM webhooks;
 
 -- name: streams_at
 -- With the length of each: versions have no gaps.

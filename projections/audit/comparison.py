@@ -10,7 +10,7 @@ from psycopg import Connection
 from psycopg.rows import tuple_row
 
 from domain.journal.queries import load
-from projections.audit import accounts, entries, payouts, transactions
+from projections.audit import accounts, entries, outbox, payouts, seals, transactions
 from projections.audit.stored import Journal, Row, Sample, Unfoldable, rows_of
 
 Nature = Literal["missing", "extra", "unequal"]
@@ -18,7 +18,14 @@ Nature = Literal["missing", "extra", "unequal"]
 MAX_SHOWN = 10
 """How many differences of a table are kept to be shown; all are counted."""
 
-_TYPES = {"made_position": "bigint", "id": "uuid"}
+_TYPES = {
+    "made_position": "bigint",
+    "id": "uuid",
+    "webhook_id": "uuid",
+    "slot": "bigint",
+    "level": "smallint",
+    "number": "bigint",
+}
 
 _SQL = load("projections.audit", "audit.sql")
 
@@ -77,6 +84,9 @@ TABLES: Mapping[str, Table] = {
     ),
     "due": Table("due", ("ledger", "id"), transactions.due, ("ledger", "id"), "transactions"),
     "payouts": Table("payouts", ("ledger", "id"), payouts.payouts, ("ledger", "id"), "transactions"),
+    "outbox": Table("outbox", ("webhook_id",), outbox.outbox, ("webhook_id",), "rows"),
+    "event_index": Table("event_index", ("slot",), seals.index, ("slot",), "rows"),
+    "seals": Table("seals", ("level", "number"), seals.tiles, ("level", "number"), "rows"),
 }
 """All tables of all projections, without the number of their version."""
 
@@ -88,6 +98,9 @@ SHAPES: Mapping[str, int] = {
     "transactions": 1,
     "due": 1,
     "payouts": 1,
+    "outbox": 1,
+    "event_index": 1,
+    "seals": 1,
 }
 """The shape of the tables of each projection that is known here; those of another release may have others."""
 

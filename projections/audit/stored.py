@@ -181,6 +181,10 @@ class Journal(NamedTuple):
             if later:
                 yield later[0], later[1:]
 
+    def as_stored(self) -> Iterator[Row]:
+        """Return all events as they are stored, in the order of positions: stream, version, topic, bytes, position."""
+        return self._rows("whole", topics=None)
+
     def _read(self, query: str, **values: Any) -> Iterator[Stored]:
         return self._parsed(self._rows(query, **values))
 

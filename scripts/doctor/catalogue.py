@@ -146,7 +146,10 @@ CATALOGUE: Mapping[str, Kind] = {
         "Find out whether the database was restored from an older backup. If the journal is right, replay it.",
     ),
     "projection_halted": Kind(
-        "error", "Its lists stand still, and say so.", f"See the error, mend what caused it. {_REPLAY}"
+        "error",
+        "Its lists stand still, and say so.",
+        "See the error. If it needs a newer release, start that, and it goes on; else mend what caused it. "
+        + _REPLAY,
     ),
     "projection_paused": Kind(
         "warning",
@@ -178,6 +181,22 @@ CATALOGUE: Mapping[str, Kind] = {
     ),
     "projection_differs": Kind("error", "Its lists show what the journal does not say.", _REPLAY),
     "projection_unbalanced": Kind("error", "Its sums show what the journal does not say.", _REPLAY),
+    "webhook_disabled": Kind(
+        "warning",
+        "It is told nothing; what is owed to it waits.",
+        "Mend its receiver, then POST /v1/webhooks/{id}/enable; delete it if nobody wants it.",
+    ),
+    "deliveries_failed": Kind(
+        "warning",
+        "What comes after them on the same account or transaction waits behind them.",
+        "See GET /v1/webhooks/{id}/deliveries?state=failed; then retry or discard each.",
+    ),
+    "deliveries_late": Kind(
+        "warning", "Receivers are told late.", "See the publisher's log, and how long receivers take."
+    ),
+    "publisher_absent": Kind(
+        "error", "Nobody delivers webhooks.", "Start `tallystick serve`, or `tallystick publish`."
+    ),
     "rebuild_unfinished": Kind(
         "warning",
         "Nobody works on it, and its tables take up room.",

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from domain.journal.database import Database
-from scripts.doctor import installation, journal, projections, server
+from scripts.doctor import installation, journal, outbox, projections, server
 from scripts.doctor.catalogue import Finding
 from scripts.doctor.examination import SQL, Check, Examined, Scope, examine, read_only
 from scripts.doctor.report import as_json, exit_code, show
@@ -29,6 +29,7 @@ OF_THE_INSTALLATION = (
     Check("projections advance", projections.standing),
     Check("no event is a dead letter", projections.letters),
     Check("debits = credits in projections", projections.sums),
+    Check("what is owed to webhooks is delivered", outbox.deliveries),
     Check("what is due is done", journal.overdue),
     Check("positions and versions have no gaps", journal.extent),
     Check("the journal keeps its rules", journal.rules),

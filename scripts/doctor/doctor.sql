@@ -140,3 +140,27 @@ CROSS JOIN LATERAL (
 WHERE d.due_at < clock_timestamp() - %(seconds)s * interval '1 s'
 AND last.topic IN ('transaction.accepted', 'transaction.held')
 ORDER BY d.due_at LIMIT 1000;
+
+-- name: disabled_webhooks
+SELECT id, url, disabled_reason FROM webhooks WHERE state = 'disabled' ORDER BY created_at;
+
+-- name: failed_deliveries
+SELECT webhook_id, count(*), min(position), min(reason) FROM deliveries WHERE state = 'failed'
+GROUP BY webhook_id ORDER BY webhook_id;
+
+-- name: late_deliveries
+-- Of each webhook what is due longest, by its index.
+SELECT w.id, extract(epoch FROM clock_timestamp() - next.due_at)::double precision
+FROM webhooks AS w CROSS JOIN LATERAL (
+    SELECT due_at FROM deliveries WHERE webhook_id = w.id AND due_at IS NOT NULL ORDER BY due_at LIMIT 1
+) AS next
+WHERE w.state = 'enabled' AND next.due_at < clock_timestamp() - make_interval(secs => %(lag_seconds)s)
+ORDER BY next.due_at;
+
+-- name: has_publisher
+-- Whether a session holds the publisher's place.
+SELECT EXISTS (
+    SELECT FROM pg_locks, hashtextextended('publish ' || current_schema() || '/outbox', 0) AS key
+    WHERE locktype = 'advisory' AND granted AND objsubid = 1
+    AND classid::bigint = (key >> 32) & 4294967295 AND objid::bigint = key & 4294967295
+);

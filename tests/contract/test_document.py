@@ -117,6 +117,8 @@ STATUSES = {
     "projection_not_found": 404,
     "dead_letter_not_found": 404,
     "dead_letter_closed": 409,
+    "webhook_not_found": 404,
+    "delivery_not_found": 404,
     "version_mismatch": 412,
     "unbalanced_transaction": 422,
     "ledger_exists": 409,

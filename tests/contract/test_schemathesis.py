@@ -12,6 +12,7 @@ import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from scripts.simulator.faults import Script
 from tests.contract.conftest import KEY, Book, Served, serving
 from tests.projecting import append, eventually
 
@@ -26,7 +27,9 @@ def test_every_answer_to_generated_requests_is_documented(postgres_url: str, tmp
     # A service of its own: what is asked for here, no other test could live with.
     with serving(postgres_url) as served:
         with served.client() as client:
-            named = {"TALLYSTICK_SPARE_KEY_ID": prepare(client), **poison(served, client)}
+            spare_key_id = prepare(client)
+            pay_out(served, client)
+            named = {"TALLYSTICK_SPARE_KEY_ID": spare_key_id, **poison(served, client)}
         done = subprocess.run(
             [
                 *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIGURATION)),
@@ -65,11 +68,23 @@ def prepare(client: httpx2.Client) -> str:
     return spare_key_id
 
 
+def pay_out(served: Served, client: httpx2.Client) -> None:
+    """Make the payouts that `schemathesis.toml` names."""
+    served.simulator.faults.follow(Script(amount=7, wrong_amount=True))
+    book = Book(client, "main")
+    for key, amount, state in (("payout-1", 5, "completed"), ("payout-2", 7, "stuck")):
+        made = book.pay_out(amount, key, "users:alice:wallet")
+        book.await_payout(made.json()["id"], state)
+
+
 def poison(served: Served, client: httpx2.Client) -> dict[str, str]:
     """Make dead letters, and return the ids of one that may be retried and of one that may be discarded."""
     with served.database.connect_as_owner("test owner") as owner:
+        (recorded_at,) = owner.execute("SELECT recorded_at FROM head").fetchone() or ("",)
+        # Its time can be read, since accounts are looked up by it.
+        state = f'{{"class_version":2,"recorded_at":"{recorded_at}","data":{{}}}}'.encode()
         for number in range(2):
-            append(owner, f"main/transactions/poison-{number}", 1, "transaction.posted", b"{}")
+            append(owner, f"main/transactions/poison-{number}", 1, "transaction.posted", state)
 
     def ids() -> list[str]:
         letters = client.get("/v1/dead-letters?projection=entries").json()["data"]

@@ -22,6 +22,7 @@ from projections.audit.comparison import MAX_SHOWN, SHAPES
 from projections.audit.stored import CLASS_VERSIONS
 from projections.register import PROJECTIONS
 from tests.author import Author
+from tests.outboxes import register
 from tests.projecting import append, await_head, delete_event, projecting
 
 pytestmark = pytest.mark.integration
@@ -36,7 +37,14 @@ def written(database: Database, owner: Connection[Any]) -> Database:
     return database
 
 
+HASHED = {"event_index", "seals"}
+"""What holds hashes of the journal and no reading of it: their own tests compare them with it."""
+
+
 def write(database: Database) -> None:
+    with database.connect("test webhooks") as connection:
+        for ledgers, types in ((["*"], ["*"]), (["main"], ["*"]), (["*"], ["transaction.posted"])):
+            register(connection, "https://example.com/", ledgers, types)
     author = Author(database, seed=4)
     author.write(rounds=8)
     author.write_of_accounts()
@@ -46,8 +54,9 @@ def write(database: Database) -> None:
 def test_every_event_and_every_table_is_known_to_the_audit() -> None:
     assert {topic: event.class_version for topic, event in EVENT_TYPES.items()} == CLASS_VERSIONS
     tables = {(table.projection, name) for name, table in TABLES.items()}
-    assert tables == {(name, table) for name in PROJECTIONS for table in PROJECTIONS[name].tables}
-    assert {name: projection.shape for name, projection in PROJECTIONS.items()} == SHAPES
+    folded = {name: projection for name, projection in PROJECTIONS.items() if name not in HASHED}
+    assert tables == {(name, table) for name in folded for table in folded[name].tables}
+    assert {name: projection.shape for name, projection in folded.items()} == SHAPES
 
 
 def test_projections_hold_what_the_journal_says(written: Database, owner: Connection[Any]) -> None:
@@ -76,6 +85,12 @@ TAMPERINGS = {
     "balances metadata": "UPDATE balances_v1 SET metadata = '{}' WHERE address = 'cash'",
     "balances opening": "UPDATE balances_v1 SET opening = opening - 'asset' WHERE address = 'euros'",
     "balances gone": "DELETE FROM balances_v1 WHERE address = 'euros'",
+    "seals": "UPDATE seals_v1 SET hashes = set_byte(hashes, 40, 255 - get_byte(hashes, 40))"
+    " WHERE level = 0 AND number = 1",
+    "seals gone": "DELETE FROM seals_v1 WHERE level = 1",
+    "event_index": "UPDATE event_index_v1 SET offsets = '\\xff00'"
+    " WHERE slot = (SELECT min(slot) FROM event_index_v1)",
+    "event_index gone": "DELETE FROM event_index_v1 WHERE slot = (SELECT max(slot) FROM event_index_v1)",
     "entries": "UPDATE entries_v1 SET change = change + 1"
     " WHERE (position, entry) = (SELECT min(position), 1 FROM entries_v1)",
     "entries gone": "DELETE FROM entries_v1"
@@ -109,6 +124,8 @@ TAMPERINGS = {
     " FROM transaction_accounts_v1 LIMIT 1",
     "transaction_metadata": "UPDATE transaction_metadata_v1 SET value = 'b' WHERE (made_position, key) = ("
     " SELECT made_position, key FROM transaction_metadata_v1 LIMIT 1)",
+    "outbox": "UPDATE outbox_v1 SET events = events + 1 WHERE events = (SELECT max(events) FROM outbox_v1)",
+    "outbox gone": "DELETE FROM outbox_v1 WHERE events = (SELECT min(events) FROM outbox_v1)",
     "due": "DELETE FROM due_v1 WHERE id = (SELECT id FROM due_v1 LIMIT 1)",
     "due still": "INSERT INTO due_v1 SELECT ledger, id, recorded_at, position FROM transactions_v1"
     " WHERE status = 'posted' LIMIT 1",
@@ -207,7 +224,9 @@ def test_a_sample_finds_what_was_done_to_its_streams_and_nothing_else(
         TAMPERINGS["ledgers"].replace("main", "main-2"),
     ):
         owner.execute(tampering.encode())
-    assert differing(ones) == {f"{table}_v1" for table in TABLES}
+    # Of what is owed, and of what is of all events, no sample has all.
+    whole = {"outbox", "event_index", "seals"}
+    assert differing(ones) == {f"{table}_v1" for table in TABLES if table not in whole}
     assert differing(others) == {"ledgers_v1"}
 
 

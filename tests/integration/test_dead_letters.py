@@ -44,6 +44,7 @@ pytestmark = pytest.mark.integration
 
 BY = Context("oncall", "conversation-9")
 A, B = account_stream("main", "a"), account_stream("main", "b")
+TWO = [PROJECTIONS["balances"], PROJECTIONS["entries"]]
 UNREADABLE = b'{"class_version":1,"correlation_id":"c-7","actor":"shop","data":{"odd":true}}'
 
 
@@ -69,13 +70,13 @@ def change(ledger: Ledger, address: str, mark: str) -> int:
 def test_a_poison_event_leaves_every_other_stream_current_and_says_why(
     database: Database, owner: Connection[Any]
 ) -> None:
-    with projecting(database), running(database) as ledger:
+    with projecting(database, TWO), running(database) as ledger:
         open_accounts(ledger, "a", "b", "c")
-        before = await_head(owner)
+        before = await_head(owner, "balances", "entries")
         # Written past the ledger, so that it goes on with the account at the version before.
         position = append(owner, "main/accounts/a", 2, "account.limits_changed", UNREADABLE)
         ledger.perform(transfer("b", "c", 5))
-        head = await_head(owner)
+        head = await_head(owner, "balances", "entries")
         assert versions(owner) == {"a": 1, "b": 2, "c": 2}
         letter = sole_letter(owner)
         seen = progress(owner, "balances")
@@ -598,11 +599,12 @@ def test_what_is_paused_and_resumed_is_recorded_once_with_who_and_why(
 
 
 def test_letters_are_listed_page_by_page_and_filtered(database: Database, owner: Connection[Any]) -> None:
-    with projecting(database), running(database) as ledger:
+    names = ("entries", "transactions")
+    with projecting(database, [PROJECTIONS[name] for name in names]), running(database) as ledger:
         open_accounts(ledger, "a")
         for number in range(3):
             append(owner, f"main/transactions/x{number}", 1, "transaction.posted", UNREADABLE)
-        await_head(owner)
+        await_head(owner, *names)
     everything = list_letters(owner)
     assert len(everything) == 6
     for descending in (False, True):

@@ -22,11 +22,14 @@ from domain.times import instant
 from domain.transactions import Description
 from projections import install
 from projections.batches import hold
-from scripts.doctor import installation, journal, projections, server
+from projections.outbox.webhooks import disable_webhook
+from projections.register import PROJECTIONS
+from scripts.doctor import installation, journal, outbox, projections, server
 from scripts.doctor.catalogue import CATALOGUE
 from scripts.doctor.command import OF_THE_INSTALLATION, OF_THE_SERVER, doctor, examinations
 from scripts.doctor.examination import Check, Limits, Patient, Scope, examine
 from tests.ledgers import CONTEXT, open_accounts, outcomes, running, transfer
+from tests.outboxes import register
 from tests.projecting import append, await_head, eventually, projecting, set_state
 
 pytestmark = pytest.mark.integration
@@ -243,20 +246,49 @@ def test_who_falls_behind_is_told_from_who_catches_up(
     limits = Limits(lag_seconds=0, look_again_seconds=0.2)
     with running(filled) as ledger:
         outcomes(ledger.execute(*(transfer("alice", "bob", 1) for _ in range(50))).result())
-    assert codes(filled, projections.standing, limits) == ["projector_absent"] * 5
+    assert codes(filled, projections.standing, limits) == ["projector_absent"] * len(PROJECTIONS)
     assert codes(filled, projections.standing) == []
     set_state(owner, "due", "paused")
     with filled.connect("test projector") as projector:
         assert hold(projector, "projection", "entries") and hold(projector, "projection", "balances/1")
         found = codes(filled, projections.standing, limits)
-    assert sorted(found) == ["projection_paused", *["projection_stuck"] * 2, *["projector_absent"] * 2]
+    assert sorted(found) == [
+        "projection_paused",
+        *["projection_stuck"] * 2,
+        *["projector_absent"] * (len(PROJECTIONS) - 3),
+    ]
 
     def advance_meanwhile(_: float) -> None:
         owner.execute("UPDATE projection_versions SET position = position + 1 WHERE name = 'entries'")
 
     monkeypatch.setattr(projections, "sleep", advance_meanwhile)
     found = codes(filled, projections.standing, limits)
-    assert sorted(found) == ["projection_lagging", "projection_paused", *["projector_absent"] * 3]
+    assert sorted(found) == [
+        "projection_lagging",
+        "projection_paused",
+        *["projector_absent"] * (len(PROJECTIONS) - 2),
+    ]
+
+
+def test_webhooks_that_get_nothing_or_not_all(filled: Database, owner: Connection[Any]) -> None:
+    assert codes(filled, outbox.deliveries) == []
+    with running(filled) as ledger, projecting(filled), filled.connect("test webhooks") as connection:
+        first, second = (register(connection, f"https://example.com/{n}") for n in range(2))
+        outcomes(ledger.execute(transfer("alice", "bob", 1)).result())
+        await_head(owner, "outbox")
+        assert codes(filled, outbox.deliveries) == []
+        assert codes(filled, outbox.deliveries, Limits(lag_seconds=0)) == ["publisher_absent"]
+        with filled.connect("test publisher") as publisher:
+            assert hold(publisher, "publish", "outbox")
+            assert codes(filled, outbox.deliveries, Limits(lag_seconds=0)) == ["deliveries_late"]
+        disable_webhook(connection, first.id, "being moved")
+        owner.execute(
+            "UPDATE deliveries SET state = 'failed', due_at = NULL WHERE webhook_id = %s", (second.id,)
+        )
+    assert codes(filled, outbox.deliveries, Limits(lag_seconds=0)) == [
+        "webhook_disabled",
+        "deliveries_failed",
+    ]
 
 
 def test_a_rebuild_that_nobody_works_on_and_one_that_was_refused(

@@ -10,17 +10,20 @@ import pytest
 from psycopg import errors
 from psycopg.rows import dict_row
 
+from domain.accounts import Frozen
 from domain.addresses import account_stream, ledger_stream
 from domain.errors import JournalUnavailable
 from domain.events import Context
 from domain.holds import SettleHold, VoidHold
 from domain.journal.database import SERVICE_ROLE, Database
+from domain.journal.encoding import encode_envelope, encode_event
 from domain.journal.factory import JournalFactory, UnsafeSetting
 from domain.ledger import Ledger
 from domain.operations import Operation, operation_id
 from domain.reversals import ReverseTransaction
 from domain.transactions import POSTINGS, Description
 from tests.ledgers import CONTEXT, history, open_accounts, outcomes, running, transfer
+from tests.unit.given_when_then import HISTORY
 
 pytestmark = pytest.mark.integration
 
@@ -249,10 +252,14 @@ def test_database_functions_of_the_library_are_refused(
         Ledger(database)
 
 
+FROZEN_UNTIL = encode_event(Frozen(reason=""), encode_envelope(HISTORY)).replace(
+    b'"reason":""', b'"reason":"","until":null'
+)
 NEWER = [
     pytest.param("account.exploded", b'{"class_version":1}', "newer_version", id="an unknown topic"),
     pytest.param("account.opened", b'{"class_version":2,"data":{}}', "newer_version", id="a newer version"),
     pytest.param("account.opened", b"\xff", "unreadable", id="corrupted bytes"),
+    pytest.param("account.frozen", FROZEN_UNTIL, "unreadable", id="a member too many"),
 ]
 
 

@@ -21,7 +21,7 @@ from tests.ledgers import folded, history
 
 pytestmark = pytest.mark.integration
 
-ALL = tuple(PROJECTIONS.values())
+ALL = tuple(projection for projection in PROJECTIONS.values() if projection.by_stream)
 PARTS = 3
 AT_ONCE = 10**9
 
@@ -93,7 +93,7 @@ def test_batches_of_any_size_come_to_the_same(
         fill(database, version, head, sizes)
     for projection in ALL:
         rows = contents(owner, projection, 1)
-        assert any(rows), projection.name
+        assert any(rows) or projection.name == "payouts", projection.name  # the bookkeeper makes none
         assert contents(owner, projection, 2) == rows, projection.name
 
 

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 from psycopg import Connection
+from structlog.testing import capture_logs
 
 import projections
 from domain.accounts import Account, ChangeAccount, OpenAccount
@@ -26,7 +27,7 @@ from domain.money import Direction
 from domain.operations import Operation, operation_id
 from domain.postings import PostTransaction
 from domain.reversals import ReverseTransaction
-from domain.transactions import Description, Transaction
+from domain.transactions import Description, Transaction, TransactionPosted
 from projections import balances, entries, ledgers, transactions
 from projections.balances import list_accounts, read_account
 from projections.batches import Batch, Claim, advance, read_batch
@@ -34,6 +35,7 @@ from projections.dead_letters import list_letters
 from projections.entries import Clock, Place, StatementEntry, list_entries
 from projections.ledgers import Place as LedgerPlace
 from projections.ledgers import list_ledgers
+from projections.positions import progress
 from projections.projection import Projection, Queries
 from projections.projector import Runner
 from projections.register import PROJECTIONS
@@ -422,9 +424,47 @@ def test_an_event_of_a_newer_release_halts_what_reads_it(database: Database, own
         assert seen.lag_seconds >= 0
         assert seen.dead_letters == 0
         assert len(list_entries(owner, "main", "a", limit=9).rows) == 1
+        # The place is free for a release that can read on.
+        eventually(lambda: holder(owner, "entries") is None)
         # Resumed, it meets the same event again: nothing is ever skipped.
         set_state(owner, "entries", "running")
         assert await_progress(owner, "entries", lambda seen: seen.state == "halted").position == newer - 1
+
+
+def test_a_newer_release_goes_on_where_an_older_one_has_halted(
+    database: Database, owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    present = TransactionPosted.class_version
+    with projecting(database), running(database) as ledger:
+        open_accounts(ledger, "a", "b")
+        posted = ledger.perform(transfer("a", "b", 5)).position
+        stored = owner.execute("SELECT state FROM events WHERE notification_id = %s", (posted,)).fetchone()
+        assert stored is not None
+        raised = stored[0].replace(b'"class_version":%d' % present, b'"class_version":%d' % (present + 1))
+        newer = append(owner, f"main/transactions/{uuid4()}", 1, TransactionPosted.TOPIC, raised)
+        await_progress(owner, "entries", lambda seen: seen.state == "halted")
+        monkeypatch.setattr(TransactionPosted, "class_version", present + 1)
+        # The older release leaves it at that, and a newer one that comes needs no operator.
+        with started(database, [entries.PROJECTION]):
+            seen = await_progress(owner, "entries", lambda seen: seen.position >= newer)
+        assert (seen.state, seen.last_error) == ("running", None)
+        assert len(list_entries(owner, "main", "a", limit=9).rows) == 2
+
+
+def test_who_comes_and_cannot_read_on_either_leaves_it_halted(
+    database: Database, owner: Connection[Any]
+) -> None:
+    with projecting(database, [entries.PROJECTION]), running(database) as ledger:
+        open_accounts(ledger, "a", "b")
+        newer = append(owner, "main/transactions/x", 1, "transaction.posted", b'{"class_version":99}')
+        await_progress(owner, "entries", lambda seen: seen.state == "halted")
+        eventually(lambda: holder(owner, "entries") is None)
+    left = {"event": "projection is left to a newer release", "projection": "entries"}
+    with capture_logs() as logs, started(database, [entries.PROJECTION]):
+        eventually(lambda: any(left.items() <= log.items() for log in logs))
+        seen = progress(owner, "entries")
+        assert (seen.state, seen.position) == ("halted", newer - 1)
+        assert seen.last_error is not None and seen.last_error.startswith("newer_version: ")
 
 
 def test_tables_that_contradict_the_journal_hold_what_contradicts_it(

@@ -22,6 +22,7 @@ from domain.leaves import hash_of
 from domain.merkle import Accumulator, verify_consistency, verify_inclusion
 from domain.signed_notes import Signer, Verifier
 from projections import install
+from projections.audit import differences
 from projections.batches import Claim, Contradicted, advance, read_batch, take_over
 from projections.checkpoints import keep, read_newest, read_verifiers, take_keys
 from projections.positions import progress
@@ -269,8 +270,11 @@ def test_a_tree_made_anew_from_a_journal_that_was_changed_is_never_signed(
     with sealed.connect("test") as connection:
         seal(connection, take_keys(connection, []))
     before = signed(owner)
+    assert differences(owner, "seals") == []
     changed = "convert_to(replace(convert_from(state, 'UTF8'), 'tester', 'nobody'), 'UTF8')"
     tamper(owner, f"UPDATE events SET state = {changed} WHERE notification_id = 7")
+    tiles = [difference.key for difference in differences(owner, "seals")]
+    assert tiles == [{"level": 0, "number": 0}, {"level": 1, "number": 0}]
     with projecting(sealed, SEALS):
         await_head(owner, "seals")
         outcome = rebuild(sealed, "seals")

@@ -264,6 +264,14 @@ class PayoutMachine(RuleBasedStateMachine):
                 between = [step.event for step in steps[earlier:after]]
                 assert "reported" in between, between
 
+    @invariant()
+    def an_end_is_changed_by_nothing_but_what_resolves_a_contradiction(self) -> None:
+        for id in self.ids:
+            told = [step.event for step in self.payout(id).history]
+            ends = [number for number, name in enumerate(told) if name in ("completed", "failed")]
+            for earlier, after in pairwise(ends):
+                assert "contradicted" in told[earlier:after], told
+
     def teardown(self) -> None:
         """All is heard at last: each payout has ended as the provider says, or is stuck."""
         if not self.ids:

@@ -351,8 +351,7 @@ def payouts() -> list[Stored]:
 def after_rejection(events: list[Stored]) -> None:
     """What was refused is sent to the provider all the same."""
     rejected, sent = (events[index(events, f"payout.{topic}")] for topic in ("rejected", "submitted"))
-    place = {"stream": rejected.stream, "version": 2, "position": len(events) + 1}
-    events.append(sent._replace(**place))
+    events.append(sent._replace(stream=rejected.stream, version=2, position=len(events) + 1))
 
 
 @pytest.mark.parametrize(

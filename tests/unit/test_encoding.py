@@ -101,6 +101,9 @@ def test_a_version_above_the_one_that_this_release_knows_is_newer() -> None:
         pytest.param(changed(data=None), id="data of null"),
         pytest.param(changed(data={"code": "USD"}), id="a member missing"),
         pytest.param(changed(data={"code": "USD", "scale": 2, "more": 1}), id="a member too many"),
+        pytest.param(
+            changed(data={"code": "USD", "scale": 2, "more": None}), id="a member too many, of null"
+        ),
         pytest.param(changed(data={"code": "USD", "scale": "two"}), id="a member of another type"),
         pytest.param(b'{"data":' + b"[" * 5000 + b"]" * 5000 + b"}", id="too deep"),
     ],

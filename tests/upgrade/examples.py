@@ -1,7 +1,7 @@
 """One example of every event type, with a fixed envelope, and of every snapshot: what the golden file pins.
 
 When `class_version` of a type is raised, change its example to the new form; the line of the old version stays in the
-golden file. When the form of a snapshot changes, its topic does.
+golden file. When the form of a snapshot changes, or what it folds, its topic does.
 """
 
 from typing import Any

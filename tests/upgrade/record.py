@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from domain import accounts
 from domain.journal.encoding import encode_envelope, encode_event
 from domain.journal.snapshots import encode_snapshot
 from tests.upgrade.examples import ENVELOPE, EVENTS, SNAPSHOTS
@@ -25,6 +26,11 @@ class Form(NamedTuple):
     class_version: int | None
 
 
+def folded(topic: str) -> Form:
+    """Return the form that pins which events, in which versions, snapshots of a topic may stand for."""
+    return Form(f"{topic}: folded", None)
+
+
 class Mismatch(Exception):
     """The stored form of a topic and version changed; raise its `class_version`, or its snapshot topic, instead."""
 
@@ -33,7 +39,10 @@ def present() -> dict[Form, bytes]:
     """Return the bytes of each example as this release stores them."""
     envelope = encode_envelope(ENVELOPE)
     events = {Form(event.TOPIC, event.class_version): encode_event(event, envelope) for event in EVENTS}
-    return events | {Form(topic, None): encode_snapshot(state) for topic, state in SNAPSHOTS.items()}
+    states = {Form(topic, None): encode_snapshot(state) for topic, state in SNAPSHOTS.items()}
+    versions = {event_type.TOPIC: event_type.class_version for event_type in accounts.EVENTS}
+    folds = {folded(topic): json.dumps(versions, sort_keys=True).encode() for topic in SNAPSHOTS}
+    return events | states | folds
 
 
 def golden(file: Path = GOLDEN_FILE) -> dict[Form, bytes]:

@@ -11,7 +11,7 @@ from msgspec.structs import fields
 
 from domain.aggregates import EVENT_TYPES
 from domain.events import Envelope, Event
-from domain.journal.encoding import decode
+from domain.journal.encoding import UnreadableEvent, decode
 from domain.journal.snapshots import TOPICS, decode_snapshot
 from tests.upgrade.examples import ENVELOPE, EVENTS, SNAPSHOTS
 from tests.upgrade.record import GOLDEN_FILE, Form, Mismatch, golden, present, record
@@ -42,6 +42,17 @@ def test_what_was_stored_then_can_be_read_today(form: Form) -> None:
     recorded = decode("main/a/b", 1, form.topic, GOLDEN[form], 1)
     assert type(recorded.event) is EVENT_TYPES[form.topic]
     assert recorded.envelope == ENVELOPE
+
+
+@pytest.mark.parametrize("form", EVENTS_OF_ALL_TIMES, ids=str)
+def test_an_optional_member_is_not_added_in_the_same_version(form: Form) -> None:
+    stored = json.loads(GOLDEN[form])
+    for place in (stored["data"], *stored["data"].get("entries", ())):
+        place["added"] = None
+        with pytest.raises(UnreadableEvent) as raised:
+            decode("main/a/b", 1, form.topic, json.dumps(stored).encode(), 1)
+        assert raised.value.reason == "unreadable"
+        del place["added"]
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.TOPIC)

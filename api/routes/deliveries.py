@@ -1,0 +1,122 @@
+"""Deliveries to a webhook: what became of each event, another attempt, and giving one up."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from psycopg import Connection
+
+from api import examples
+from api.answers import Answer, json_answer
+from api.consistency import Consistency
+from api.declaration import OPERATOR, OVERSEER, Declaration, NoQuery, Returns
+from api.endpoint import Asked, Endpoint
+from api.lists import page
+from api.routes.webhooks import allowed_webhook
+from api.schemas.common import MAX_POSITION, Page
+from api.schemas.webhooks import DeliveriesQuery, DeliveryBody, ReasonRequest, delivery_body
+from domain.errors import DeliveryNotFound, WebhookNotFound
+from projections.outbox import deliveries
+from projections.outbox.deliveries import Delivery
+
+
+async def get_deliveries(asked: Asked[DeliveriesQuery, None]) -> Answer:
+    """List what became of the events owed to a webhook, by position, with every attempt. Attempts are not paged."""
+    query, webhook = asked.query, await allowed_webhook(asked)
+    read = partial(
+        deliveries.list_deliveries,
+        webhook_id=webhook.id,
+        state=query.state,
+        after=asked.place,
+        limit=query.page_size + 1,
+        descending=query.descending,
+    )
+    rows = await asked.service.query(read)
+    return json_answer(200, page(asked, rows, delivery_body, lambda delivery: delivery.position))
+
+
+async def retry_delivery(asked: Asked[NoQuery, None]) -> Answer:
+    """Make another attempt at once, with all those of the schedule before it again.
+
+    One that was acknowledged or suppressed is sent again. One that is under way, or waits behind another of its key,
+    stays as it is.
+    """
+    return await _change(asked, deliveries.retry_delivery)
+
+
+async def discard_delivery(asked: Asked[NoQuery, ReasonRequest]) -> Answer:
+    """Give a delivery up, so that those behind it of its key go on. One that is done stays as it is.
+
+    Who does it and why is kept with it.
+    """
+    reason = f"{asked.body.reason} ({asked.caller.name})"
+    return await _change(asked, partial(deliveries.discard_delivery, reason=reason))
+
+
+async def _change(asked: Asked[Any, Any], change: Callable[..., Delivery | None]) -> Answer:
+    webhook = await allowed_webhook(asked)
+    position = _position(asked.names["delivery"])
+
+    def on_connection(connection: Connection[Any]) -> Delivery | None:
+        return change(connection, webhook_id=webhook.id, position=position)
+
+    delivery = await asked.service.query(on_connection)
+    if delivery is None:
+        raise DeliveryNotFound
+    return json_answer(200, delivery_body(delivery))
+
+
+def _position(id: str) -> int:
+    if not (id.isascii() and id.isdecimal() and len(id) <= 19 and int(id) <= MAX_POSITION):
+        raise DeliveryNotFound
+    return int(id)
+
+
+ENDPOINTS = [
+    Endpoint(
+        Declaration(
+            "GET",
+            "/v1/webhooks/{id}/deliveries",
+            "list_deliveries",
+            "Webhooks",
+            "List the deliveries to a webhook",
+            Consistency.PROCESS,
+            OVERSEER,
+            (Returns(200, "A page of deliveries.", Page[DeliveryBody], examples.page(examples.DELIVERY)),),
+            query=DeliveriesQuery,
+            place=int,
+            problems=(WebhookNotFound,),
+        ),
+        get_deliveries,
+    ),
+    Endpoint(
+        Declaration(
+            "POST",
+            "/v1/webhooks/{id}/deliveries/{delivery}/retry",
+            "retry_delivery",
+            "Webhooks",
+            "Make another attempt at a delivery",
+            Consistency.PROCESS,
+            OPERATOR,
+            (Returns(200, "The delivery.", DeliveryBody, examples.DELIVERY),),
+            problems=(WebhookNotFound, DeliveryNotFound),
+        ),
+        retry_delivery,
+    ),
+    Endpoint(
+        Declaration(
+            "POST",
+            "/v1/webhooks/{id}/deliveries/{delivery}/discard",
+            "discard_delivery",
+            "Webhooks",
+            "Give a delivery up",
+            Consistency.PROCESS,
+            OPERATOR,
+            (Returns(200, "The delivery.", DeliveryBody, examples.DELIVERY),),
+            body=ReasonRequest,
+            body_example=examples.REASON,
+            problems=(WebhookNotFound, DeliveryNotFound),
+        ),
+        discard_delivery,
+    ),
+]

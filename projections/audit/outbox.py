@@ -1,0 +1,30 @@
+"""What the table of `outbox` must hold: for each webhook how many events were owed to it, and the last of them."""
+
+from collections.abc import Iterator
+from uuid import UUID
+
+from psycopg.rows import tuple_row
+
+from domain.journal.queries import load
+from projections.audit.stored import DISCARDED, Journal, Row
+
+_SQL = load("projections.audit", "audit.sql")
+
+
+def outbox(journal: Journal) -> Iterator[Row]:
+    """Return webhook, number of events and position of the last, of those that were owed any, by webhook.
+
+    Of a sample nothing is returned: no sample of streams has all events that are owed.
+    """
+    if journal.sample is not None:
+        return
+    webhooks = journal.connection.cursor(row_factory=tuple_row).execute(_SQL["webhooks"]).fetchall()
+    owed: dict[UUID, tuple[int, int]] = {}
+    for event in journal.of_topics():
+        for id, ledgers, types, after, upto in webhooks:
+            concerned = event.ledger in ledgers or "*" in ledgers
+            wanted = (event.topic in types or "*" in types) and event.topic != DISCARDED
+            if concerned and wanted and after < event.position <= upto:
+                count, _ = owed.get(id, (0, 0))
+                owed[id] = (count + 1, event.position)
+    yield from ((id, *owed[id]) for id in sorted(owed))

@@ -1,0 +1,111 @@
+"""What the tables of the audit's own projections must hold: the tiles of the tree over all events, and their index."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from projections.audit.stored import Journal, Row
+
+_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_WIDTH = 256
+_STRETCH = 65_536
+
+
+def tiles(journal: Journal) -> Iterator[Row]:
+    """Return the tiles of the tree, level by level. No sample has them: every event is in all that is above it."""
+    if journal.sample is not None:
+        return
+    level, hashes = 0, _leaves(journal)
+    above: list[bytes] = []
+    while True:
+        for number, tile in enumerate(_tiles_of(hashes)):
+            yield level, number, b"".join(tile)
+            if len(tile) == _WIDTH:
+                above.append(_root(tile))
+        if not above:
+            return
+        level, hashes, above = level + 1, iter(above), []
+
+
+def index(journal: Journal) -> Iterator[Row]:
+    """Return the rows of the index, stretch by stretch; none of a sample."""
+    if journal.sample is not None:
+        return
+    stretch = 0
+    slots: dict[int, bytearray] = {}
+    for stream, _, topic, state, position in journal.as_stored():
+        if (position - 1) // _STRETCH > stretch:
+            yield from ((slot, bytes(slots[slot])) for slot in sorted(slots))
+            stretch, slots = (position - 1) // _STRETCH, {}
+        neighbours = (position - 1) // _WIDTH % _WIDTH
+        for key in _keys(stream, topic, bytes(state)):
+            hashed = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=5).digest(), "big") >> 4
+            slot = stretch << 44 | hashed << 8 | neighbours
+            slots.setdefault(slot, bytearray()).append((position - 1) % _WIDTH)
+    yield from ((slot, bytes(slots[slot])) for slot in sorted(slots))
+
+
+def _leaves(journal: Journal) -> Iterator[bytes]:
+    for stream, version, topic, state, position in journal.as_stored():
+        place = json.dumps(
+            {"position": position, "stream": stream, "version": version, "type": topic},
+            separators=(",", ":"),
+            ensure_ascii=False,
+        )
+        leaf = b"\x00" + place.encode()[:-1] + b',"event":' + bytes(state) + b"}"
+        yield hashlib.sha256(leaf).digest()
+
+
+def _tiles_of(hashes: Iterator[bytes]) -> Iterator[list[bytes]]:
+    tile: list[bytes] = []
+    for hashed in hashes:
+        tile.append(hashed)
+        if len(tile) == _WIDTH:
+            yield tile
+            tile = []
+    if tile:
+        yield tile
+
+
+def _root(tile: Sequence[bytes]) -> bytes:
+    if len(tile) == 1:
+        return tile[0]
+    half = len(tile) // 2
+    return hashlib.sha256(b"\x01" + _root(tile[:half]) + _root(tile[half:])).digest()
+
+
+def _keys(stream: str, topic: str, state: bytes) -> set[str]:
+    """Return what an event can be found by: what it says, and everything that it might mention."""
+    event = json.loads(state)
+    ledger, kind, *name = stream.split("/", 2)
+    found = {
+        ("", ""),
+        ("type", topic),
+        ("actor", event["actor"]),
+        ("correlation_id", event["correlation_id"]),
+    }
+    if kind in ("accounts", "transactions"):
+        found.add(("account" if kind == "accounts" else "transaction_id", name[0]))
+    if _UUID.fullmatch(event["causation_id"]):
+        found.add(("transaction_id", event["causation_id"]))
+    for member, text in _texts("", event["data"]):
+        if member == "account":
+            found.add(("account", text))
+        if _UUID.fullmatch(text):
+            found.add(("transaction_id", text))
+    return {f"{ledger}/{field}/{value}" for field, value in found}
+
+
+def _texts(member: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Return every text within a value, with the name of the member that it is; names are texts of no member."""
+    if isinstance(value, str):
+        yield member, value
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts("", item)
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield "", name
+            yield from _texts(name, item)

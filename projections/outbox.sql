@@ -1,0 +1,69 @@
+-- name: create_tables
+-- How many events were owed to each webhook: what a rebuild is compared by. What became of them is in `deliveries`.
+CREATE TABLE outbox_v:version (
+    webhook_id uuid PRIMARY KEY,
+    events bigint NOT NULL,
+    last_position bigint NOT NULL
+);
+
+-- name: create_indexes
+-- There are none, but every projection names some.
+SELECT;
+
+-- name: lock
+-- Held by whoever decides which delivery is the next of its key, or which events are owed: a registration that commits
+-- between our reading of the webhooks and our commit would otherwise miss the events of this batch.
+SELECT pg_advisory_xact_lock(hashtextextended('outbox ' || current_schema(), 0));
+
+-- name: subscribers
+SELECT id, ledgers, types, after, upto FROM webhooks WHERE upto IS NULL OR upto >= %(first)s;
+
+-- name: by_keys
+-- For what is asked next, which is rows by their keys; see `session` in outbox/queue.sql. Until the transaction ends.
+SELECT set_config(name, 'off', true) FROM unnest(ARRAY['enable_seqscan', 'enable_hashjoin', 'enable_mergejoin']) AS name;
+
+-- name: owe
+-- A delivery is made by whichever version of the projection first finds it owed; any other finds it made. So whatever reads
+-- the journal again, a rebuild or tables of another shape, sends nothing again, and says how much it did not send. The
+-- first of its key is due at once, unless an older one is not done. What is owed to a webhook that was deleted meanwhile is
+-- not sent any more.
+WITH given AS (
+    SELECT * FROM unnest(
+        %(webhooks)s::uuid[], %(positions)s::bigint[], %(keys)s::text[], %(correlation_ids)s::text[]
+    ) AS owed (webhook_id, position, partition_key, correlation_id)
+), counted AS (
+    INSERT INTO outbox_v:version AS o (webhook_id, events, last_position)
+    SELECT webhook_id, count(*), max(position) FROM given GROUP BY webhook_id ORDER BY webhook_id
+    ON CONFLICT (webhook_id) DO UPDATE SET
+        events = o.events + excluded.events, last_position = greatest(o.last_position, excluded.last_position)
+), fresh AS (
+    SELECT given.*, row_number() OVER (PARTITION BY webhook_id, partition_key ORDER BY position) AS nth
+    FROM given
+    WHERE NOT EXISTS (
+        SELECT FROM deliveries AS made WHERE made.webhook_id = given.webhook_id AND made.position = given.position
+    )
+), made AS (
+    INSERT INTO deliveries (webhook_id, position, partition_key, correlation_id, state, reason, due_at)
+    SELECT
+        f.webhook_id, f.position, f.partition_key, f.correlation_id,
+        CASE WHEN w.state = 'deleted' THEN 'suppressed' ELSE 'pending' END,
+        CASE WHEN w.state = 'deleted' THEN 'the webhook was deleted' END,
+        CASE WHEN w.state <> 'deleted' AND f.nth = 1 AND NOT EXISTS (
+            SELECT FROM deliveries AS older
+            WHERE older.webhook_id = f.webhook_id AND older.partition_key = f.partition_key
+            AND older.state IN ('pending', 'sent', 'failed')
+        ) THEN clock_timestamp() END
+    FROM fresh AS f JOIN webhooks AS w ON w.id = f.webhook_id
+    RETURNING webhook_id, position
+), suppressed AS (
+    INSERT INTO outbox_suppressions AS s (webhook_id, version, deliveries, first_position, last_position)
+    SELECT webhook_id, :version, count(*), min(position), max(position) FROM given
+    WHERE (webhook_id, position) NOT IN (SELECT webhook_id, position FROM made)
+    GROUP BY webhook_id ORDER BY webhook_id
+    ON CONFLICT (webhook_id, version) DO UPDATE SET
+        deliveries = s.deliveries + excluded.deliveries,
+        first_position = least(s.first_position, excluded.first_position),
+        last_position = greatest(s.last_position, excluded.last_position),
+        last_at = now()
+)
+SELECT pg_notify(current_schema() || '_outbox', '') WHERE EXISTS (SELECT FROM made);

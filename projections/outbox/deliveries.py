@@ -1,0 +1,148 @@
+"""Deliveries: what became of each event for each webhook it was owed to, and what an operator can do about it.
+
+The functions work on a connection that is in no transaction.
+"""
+
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+from uuid import UUID
+
+from psycopg import Connection
+from psycopg.rows import tuple_row
+
+from domain.journal.queries import load
+from domain.times import Instant, instant
+from projections.outbox.messages import event_id
+from projections.outbox.owed import partition_key
+from projections.outbox.queue import promote
+from projections.projection import directed
+
+State = Literal["pending", "sent", "acknowledged", "failed", "suppressed"]
+
+_SQL = load("projections.outbox", "deliveries.sql")
+
+
+class Attempt(NamedTuple):
+    """One attempt to tell a receiver of an event, or the decision not to.
+
+    `duplicated` tells that the receiver may have had it before; `status_code` is None where no answer came.
+    """
+
+    number: int
+    outcome: Literal["sent", "acknowledged", "failed", "suppressed"]
+    duplicated: bool
+    sent_at: Instant
+    ended_at: Instant | None
+    duration_seconds: float | None
+    status_code: int | None
+    reason: str | None
+
+
+class Delivery(NamedTuple):
+    """An event that is owed to a webhook; `next_attempt_at` is None while it is behind another of its key, or done."""
+
+    webhook_id: UUID
+    position: int
+    event_id: str
+    type: str
+    partition_key: str
+    correlation_id: str
+    state: State
+    reason: str | None
+    next_attempt_at: Instant | None
+    attempts: tuple[Attempt, ...]
+
+
+def find_delivery(connection: Connection[Any], webhook_id: UUID, position: int) -> Delivery | None:
+    """Return what became of the event at a position for a webhook, None if it is not owed to it."""
+    wanted = {"webhook_id": webhook_id, "position": position}
+    return next(iter(_deliveries(connection, _SQL["find"], wanted)), None)
+
+
+def list_deliveries(
+    connection: Connection[Any],
+    webhook_id: UUID,
+    state: State | None,
+    after: int | None,
+    limit: int,
+    *,
+    descending: bool,
+) -> list[Delivery]:
+    """Return up to `limit` deliveries of a webhook after the one at a position, in the order of positions."""
+    query = _SQL["list"] if state is None else _SQL["list_in_state"].replace(":state", f"'{state}'")
+    wanted = {"webhook_id": webhook_id, "after": after, "limit": limit}
+    return _deliveries(connection, directed(query, descending=descending), wanted)
+
+
+def deliveries_of(connection: Connection[Any], correlation_id: str, limit: int) -> list[Delivery]:
+    """Return up to `limit` deliveries, to any webhook, that a conversation has led to, in the order of positions."""
+    return _deliveries(connection, _SQL["of_correlation"], {"correlation_id": correlation_id, "limit": limit})
+
+
+def retry_delivery(connection: Connection[Any], webhook_id: UUID, position: int) -> Delivery | None:
+    """Make another attempt at once, with all those of the schedule before it again; None if it is not owed.
+
+    One that is under way, or waits behind another of its key, stays as it is. One that was acknowledged is sent again,
+    and then its key's order holds no more for it.
+    """
+    wanted = {"webhook_id": webhook_id, "position": position}
+    with connection.transaction():
+        connection.execute(_SQL["lock"])
+        connection.execute(_SQL["retry"], wanted)
+        connection.execute(_SQL["announce"])
+        return find_delivery(connection, webhook_id, position)
+
+
+def discard_delivery(
+    connection: Connection[Any], webhook_id: UUID, position: int, reason: str
+) -> Delivery | None:
+    """Give a delivery up for good, so that what is behind it goes on; None if it is not owed. Again is as once.
+
+    If an attempt is under way and is acknowledged after all, that is what is kept.
+    """
+    wanted = {"webhook_id": webhook_id, "position": position, "reason": reason}
+    with connection.transaction():
+        connection.execute(_SQL["lock"])
+        connection.execute(_SQL["discard"], wanted)
+        promote(connection, [webhook_id], [position])
+        connection.execute(_SQL["announce"])
+        return find_delivery(connection, webhook_id, position)
+
+
+def _deliveries(connection: Connection[Any], query: str, wanted: dict[str, Any]) -> list[Delivery]:
+    cursor = connection.cursor(row_factory=tuple_row)
+    rows = cursor.execute(query.replace(":columns", _SQL["columns"]), wanted).fetchall()
+    return [_delivery(*row) for row in rows]
+
+
+def _delivery(
+    webhook_id: UUID,
+    position: int,
+    stream: str,
+    topic: str,
+    correlation_id: str,
+    state: State,
+    reason: str | None,
+    due_at: datetime | None,
+    attempts: list[dict[str, Any]],
+) -> Delivery:
+    return Delivery(
+        webhook_id,
+        position,
+        event_id(stream, position),
+        topic,
+        partition_key(stream),
+        correlation_id,
+        state,
+        reason,
+        None if due_at is None else instant(due_at),
+        tuple(_attempt(attempt) for attempt in attempts),
+    )
+
+
+def _attempt(found: dict[str, Any]) -> Attempt:
+    times = {
+        name: None if found[name] is None else instant(datetime.fromisoformat(found[name]))
+        for name in ("sent_at", "ended_at")
+    }
+    return Attempt(**{**found, **times})

@@ -1,0 +1,96 @@
+"""Where webhooks may go: never into the network of the service itself, unless its operator allows that.
+
+A URL is judged when it is registered. A name can point elsewhere a moment later, so each address is judged again when
+it is connected to, which is what protects (`sending.py`).
+"""
+
+import ipaddress
+import re
+import socket
+from typing import NamedTuple
+from urllib.parse import SplitResult, urlsplit
+
+MAX_URL_LENGTH = 2048
+
+_VISIBLE = re.compile(r"[!-~]+")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+class Policy(NamedTuple):
+    """What an operator allows beyond https to public addresses."""
+
+    allow_private: bool = False
+    allow_http: bool = False
+
+    def refusal(self, url: str) -> str | None:
+        """Return what is wrong with a URL, None if it may be registered, whatever its host's name stands for."""
+        if len(url) > MAX_URL_LENGTH or not _VISIBLE.fullmatch(url):
+            return f"must be a URL of visible ASCII characters, at most {MAX_URL_LENGTH}"
+        parts = _split(url)
+        if parts is None or not parts.hostname or parts.fragment:
+            return "must be an absolute URL with a host and without a fragment"
+        if parts.username is not None or parts.password is not None:
+            return "must not carry credentials: deliveries are signed"
+        if parts.scheme != "https" and not (parts.scheme == "http" and self.allow_http):
+            return "must begin with https://" + (" or http://" if self.allow_http else "")
+        return self.refusal_of_addresses([parts.hostname]) if _is_address(parts.hostname) else None
+
+    def refusal_of_addresses(self, addresses: list[str]) -> str | None:
+        """Return what is wrong with what a host's name stands for, None if each address may be connected to."""
+        if all(self.admits(address) for address in addresses):
+            return None
+        return "must not lead into a private network"
+
+    def admits(self, address: str) -> bool:
+        """Tell whether an IP address may be connected to."""
+        return self.allow_private or is_public(address)
+
+
+def host_of(url: str) -> tuple[str, int]:
+    """Return host and port of a URL that may be registered."""
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def addresses_of(host: str, port: int) -> list[str]:
+    """Return what a host's name stands for now, each address once; raise `OSError` if it cannot be found.
+
+    Blocks for as long as the system's resolver takes.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError as error:
+        raise OSError(f"{host} is no name of a host") from error
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+def is_public(address: str) -> bool:
+    """Tell whether an address is one of the public Internet, also one that wraps another of IPv4."""
+    try:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    wrapped = _wrapped(ip) if isinstance(ip, ipaddress.IPv6Address) else None
+    return ip.is_global and not ip.is_multicast if wrapped is None else is_public(str(wrapped))
+
+
+def _wrapped(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    if ip in _NAT64:
+        return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+    return ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        return parts if parts.port != 0 else None
+    except ValueError:
+        return None
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

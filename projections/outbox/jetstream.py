@@ -1,0 +1,250 @@
+"""NATS JetStream: every event of the journal in a stream, in the order of positions, each once.
+
+The stream itself says where to go on: its last message names its event, and each message is published on the condition
+that it follows the one before it. So no crash, of ours or the broker's, leaves out or doubles an event, however long it
+lasts; the broker's own window of duplicates need not be trusted. The stream therefore has to be ours alone.
+"""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import nats
+import nats.errors
+import psycopg
+import structlog
+from nats.js import JetStreamContext
+from nats.js.api import PubAck
+from nats.js.errors import NotFoundError
+from psycopg import Connection
+from psycopg.sql import SQL, Identifier
+
+from domain.journal.database import Database
+from domain.journal.queries import load
+from domain.journal.reader import Row
+from projections.batches import hold
+from projections.outbox.messages import MEDIA_TYPE, Message, message_of
+from projections.outbox.publishing import NATS, Streaming
+from projections.positions import RATE_SECONDS
+from projections.rates import Rate
+
+WINDOW_EVENTS = 500
+POLL_SECONDS = 0.25
+STANDBY_SECONDS = 0.5
+FIRST_PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 5.0
+CONNECT_TIMEOUT_SECONDS = 3
+ACKNOWLEDGE_TIMEOUT_SECONDS = 5.0
+
+_SQL = load("projections.outbox", "jetstream.sql")
+_JOURNAL = load("domain.journal", "journal.sql")
+_log = structlog.get_logger(__name__)
+
+
+class NotOurs(Exception):
+    """The stream does not end with an event of this journal, so nothing can be added to it in order."""
+
+
+class End(NamedTuple):
+    """Where a stream ends: the position of its last event, and the sequence number of the last message."""
+
+    position: int
+    sequence: int
+
+
+def run_jetstream(database: Database, stop: threading.Event, streaming: Streaming) -> None:
+    """Publish until `stop` is set, whatever happens to the database and the broker meanwhile."""
+    pause_seconds = FIRST_PAUSE_SECONDS
+    while not stop.is_set():
+        try:
+            with database.connect(f"tallystick projection {NATS}") as connection:
+                _serve(database, connection, stop, streaming)
+        except psycopg.Error as error:
+            _log.warning("database out of reach", publisher=NATS, error=str(error))
+        except Exception:  # noqa: BLE001 - nothing may end the publisher
+            _log.exception("publisher failed", publisher=NATS)
+        stop.wait(pause_seconds)
+        pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
+
+
+def _serve(
+    database: Database, connection: Connection[Any], stop: threading.Event, streaming: Streaming
+) -> None:
+    while not hold(connection, "publish", NATS):
+        if stop.wait(STANDBY_SECONDS):
+            return
+    connection.execute(_SQL["register"])
+    connection.execute(SQL("LISTEN {}").format(Identifier(database.journal_channel)))
+    pause_seconds = FIRST_PAUSE_SECONDS
+    while not stop.is_set():
+        follower = Follower(connection, stop, streaming)
+        try:
+            asyncio.run(follower.run())
+        except (nats.errors.Error, OSError, TimeoutError, NotOurs) as error:
+            reason = f"{type(error).__name__}: {error}"
+            _log.warning("publishing interrupted", publisher=NATS, error=reason)
+            connection.execute(_SQL["record_error"], {"reason": reason})
+        pause_seconds = FIRST_PAUSE_SECONDS if follower.has_published else pause_seconds
+        stop.wait(pause_seconds)
+        pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
+
+
+class Follower:
+    """Follows the journal over one connection to the broker."""
+
+    def __init__(self, connection: Connection[Any], stop: threading.Event, streaming: Streaming) -> None:
+        """The connection to the database holds the place; it is used by nobody else meanwhile."""
+        self._connection = connection
+        self._stop = stop
+        self._streaming = streaming
+        self._rate = Rate(RATE_SECONDS)
+        self._failure: Exception | None = None
+        self._acknowledgements: list[asyncio.Future[PubAck]] = []
+        self.has_published = False
+
+    async def run(self) -> None:
+        """Publish until stopped; raises what the broker or the database does, and `NotOurs`."""
+        client = await nats.connect(
+            self._streaming.url,
+            name="tallystick",
+            # A connection anew begins with a look at the stream anew, so it is not for the client to make.
+            allow_reconnect=False,
+            max_reconnect_attempts=1,
+            connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            error_cb=self._note_failure,
+            disconnected_cb=self._note_disconnection,
+        )
+        try:
+            await self._follow(client.jetstream(publish_async_max_pending=WINDOW_EVENTS))
+        finally:
+            await client.close()
+
+    async def _follow(self, stream: JetStreamContext) -> None:
+        end = await self._find_end(stream)
+        while not self._stop.is_set() and self._failure is None:
+            _, state, head = self._standing()
+            if state == "running" and head > end.position:
+                end = await self._publish(stream, end, min(head, end.position + WINDOW_EVENTS))
+            else:
+                await asyncio.to_thread(self._sleep)
+        if self._failure is not None:
+            raise self._failure
+
+    def _standing(self) -> tuple[int, str, int]:
+        row = self._connection.execute(_SQL["standing"], prepare=True).fetchone()
+        assert row is not None
+        position, state, head = row
+        return position, state, head
+
+    def _sleep(self) -> None:
+        for _ in self._connection.notifies(timeout=POLL_SECONDS, stop_after=1):
+            pass
+
+    async def _find_end(self, stream: JetStreamContext) -> End:
+        """Return where the stream ends, made if there is none; raise `NotOurs`."""
+        name, subjects = self._streaming.stream, [f"{self._streaming.subject}.>"]
+        try:
+            info = await stream.stream_info(name)
+        except NotFoundError:
+            info = await stream.add_stream(name=name, subjects=subjects)
+            _log.info("stream made", stream=name)
+        acknowledged, *_ = self._standing()
+        sequence = info.state.last_seq
+        position = await self._last_position(stream, sequence, acknowledged) if sequence else 0
+        if position != acknowledged:
+            # Further, if we died before we noted it; less far, if the stream was lost, or is a new one.
+            _log.warning("the stream says where to go on", position=position, noted=acknowledged)
+            self._move(position, 0)
+        return End(position, sequence)
+
+    async def _last_position(self, stream: JetStreamContext, sequence: int, acknowledged: int) -> int:
+        try:
+            message = await stream.get_msg(self._streaming.stream, sequence)
+        except NotFoundError:
+            # What it held is purged or expired, and is not to be told again.
+            return acknowledged
+        position = (message.headers or {}).get("Nats-Msg-Id", "").rpartition("/")[2]
+        if not (position.isascii() and position.isdecimal()):
+            raise NotOurs(f"the stream {self._streaming.stream} ends with a message of someone else")
+        return int(position)
+
+    async def _publish(self, stream: JetStreamContext, end: End, upto: int) -> End:
+        """Publish the events after the end of the stream; return where it ends then."""
+        rows = self._connection.execute(
+            _JOURNAL["range"], (end.position, upto), prepare=True, binary=True
+        ).fetchall()
+        messages, obstacle = self._messages(end.position, upto, rows)
+        position = end.position + len(messages)
+        if messages:
+            await self._send(stream, end, messages)
+            await self._await_acknowledgements()
+            self.has_published = True
+            self._move(position, len(messages))
+        if obstacle is not None:
+            _log.error("publisher halted", publisher=NATS, position=position, reason=obstacle)
+            self._connection.execute(_SQL["halt"], {"reason": obstacle})
+        return End(position, end.sequence + len(messages))
+
+    async def _send(self, stream: JetStreamContext, end: End, messages: Sequence[Message]) -> None:
+        """Send messages in order, each on the condition that it follows the one before it."""
+        self._acknowledgements, previous = [], None
+        for sequence, message in enumerate(messages, start=end.sequence):
+            headers = self._headers(message, sequence)
+            if previous is not None:
+                # Beside the number: a message of someone else, in the place of one of ours, fits the numbers again.
+                # Not with the first: the broker knows the id of its last message only for its window of duplicates.
+                headers["Nats-Expected-Last-Msg-Id"] = previous
+            subject = f"{self._streaming.subject}.{message.ledger}.{message.type}"
+            self._acknowledgements.append(await stream.publish_async(subject, message.body, headers=headers))
+            previous = message.id
+
+    async def _await_acknowledgements(self) -> None:
+        """Return when all are there; raise what the broker says, or `TimeoutError`."""
+        if self._failure is not None:
+            raise self._failure
+        try:
+            async with asyncio.timeout(ACKNOWLEDGE_TIMEOUT_SECONDS):
+                for acknowledgement in self._acknowledgements:
+                    await acknowledgement
+        except TimeoutError:
+            raise TimeoutError(f"no acknowledgement within {ACKNOWLEDGE_TIMEOUT_SECONDS:g} s") from None
+
+    async def _note_failure(self, error: Exception) -> None:
+        """Let a failure end the session: the client leaves the acknowledgement of what was refused pending."""
+        if self._failure is not None:
+            return
+        self._failure = error
+        for acknowledgement in self._acknowledgements:
+            if not acknowledgement.done():
+                acknowledgement.set_exception(error)
+                return
+
+    async def _note_disconnection(self) -> None:
+        await self._note_failure(ConnectionError("the connection to the broker was lost"))
+
+    def _messages(self, after: int, upto: int, rows: Sequence[Row]) -> tuple[list[Message], str | None]:
+        """Return the messages of a range, until one that cannot be told, and why it cannot."""
+        messages: list[Message] = []
+        for position in range(after + 1, upto + 1):
+            number = len(messages)
+            if number == len(rows) or rows[number][4] != position:
+                return messages, f"the journal has a gap: event {position} is missing"
+            try:
+                messages.append(message_of(rows[number], self._streaming.public_url))
+            except ValueError as error:
+                return messages, f"event {position} cannot be told: {error}"
+        return messages, None
+
+    def _headers(self, message: Message, sequence: int) -> dict[str, str]:
+        return {
+            "Nats-Msg-Id": message.id,
+            "Nats-Expected-Stream": self._streaming.stream,
+            "Nats-Expected-Last-Sequence": str(sequence),
+            "Content-Type": MEDIA_TYPE,
+            **message.headers,
+        }
+
+    def _move(self, position: int, events: int) -> None:
+        rate = self._rate.measure(events)
+        self._connection.execute(_SQL["move"], {"position": position, "rate": rate}, prepare=True)

@@ -1,0 +1,24 @@
+-- name: register
+-- Shown beside the projections, since it follows the journal as they do; it has no tables, so nothing can be rebuilt.
+WITH registered AS (
+    INSERT INTO projections (name, live_version) VALUES ('nats', 1) ON CONFLICT DO NOTHING
+)
+INSERT INTO projection_versions (name, version, live) SELECT 'nats', 1, true
+WHERE NOT EXISTS (SELECT FROM projection_versions WHERE name = 'nats');
+
+-- name: standing
+SELECT v.position, v.state, head.position FROM projection_versions AS v CROSS JOIN head
+WHERE v.name = 'nats' AND v.version = 1;
+
+-- name: move
+-- Only shown: where to go on is read from the stream itself (jetstream.py).
+UPDATE projection_versions
+SET position = %(position)s, rate_events_per_second = %(rate)s, last_error = NULL, advanced_at = now()
+WHERE name = 'nats' AND version = 1;
+
+-- name: halt
+UPDATE projection_versions SET state = 'halted', last_error = %(reason)s
+WHERE name = 'nats' AND version = 1 AND state = 'running';
+
+-- name: record_error
+UPDATE projection_versions SET last_error = %(reason)s WHERE name = 'nats' AND version = 1;

@@ -1,0 +1,162 @@
+"""The publisher of webhooks: makes the attempts that are due, many at once, and has each recorded before and after.
+
+Any number may run; one holds the place and the others stand by, until its connection is gone. It runs in a process of
+its own beside the projector: making requests takes the processor from whatever shares its interpreter, and neither
+answers nor projections may wait for a receiver.
+"""
+
+import asyncio
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, TypeVar
+from uuid import UUID
+
+import psycopg
+import structlog
+from psycopg import Connection
+from psycopg.sql import SQL, Identifier
+
+from domain.journal.database import Database
+from projections.batches import hold
+from projections.outbox.messages import MEDIA_TYPE, message_of
+from projections.outbox.owed import PROJECTION, outbox_channel
+from projections.outbox.publishing import Publishing
+from projections.outbox.queue import MAX_UNDER_WAY, Due, Ended, hand_over, take_over, take_turn
+from projections.outbox.schedule import Answer, Schedule
+from projections.outbox.sending import Sender
+from projections.outbox.signatures import signature_headers
+
+POLL_SECONDS = 0.2
+STANDBY_SECONDS = 0.5
+RECONNECT_SECONDS = 0.5
+# What ends at about the same time is recorded together.
+LINGER_SECONDS = 0.003
+# Of a publisher that is told to stop: for as long it waits for answers, the rest is made again by the next one.
+GRACE_SECONDS = 2.0
+
+Found = TypeVar("Found")
+_log = structlog.get_logger(__name__)
+
+
+def run_publisher(database: Database, stop: threading.Event, publishing: Publishing) -> None:
+    """Deliver until `stop` is set, whatever happens to the database meanwhile."""
+    while not stop.is_set():
+        try:
+            with database.connect("tallystick publisher") as connection:
+                _serve(database, connection, stop, publishing)
+        except Exception as error:  # noqa: BLE001 - nothing may end the publisher
+            is_usual = isinstance(error, psycopg.Error)
+            _log.warning("publisher interrupted", error=repr(error), exc_info=None if is_usual else error)
+            stop.wait(RECONNECT_SECONDS)
+
+
+def _serve(
+    database: Database, connection: Connection[Any], stop: threading.Event, publishing: Publishing
+) -> None:
+    while not hold(connection, "publish", PROJECTION.name):
+        if stop.wait(STANDBY_SECONDS):
+            return
+    connection.execute(SQL("LISTEN {}").format(Identifier(outbox_channel(database))))
+    asyncio.run(Rounds(connection, stop, publishing).run())
+
+
+class Rounds:
+    """Round after round: record which attempts have ended, begin those that are due, wait for either."""
+
+    def __init__(self, connection: Connection[Any], stop: threading.Event, publishing: Publishing) -> None:
+        """The connection holds the place; nobody else uses it meanwhile."""
+        self._connection = connection
+        self._stop = stop
+        self._publishing = publishing
+        self._schedule = Schedule(publishing.first_wait_seconds)
+        self._chance = random.Random()
+        self._thread = ThreadPoolExecutor(1, "outbox")
+        self._awake = asyncio.Event()
+        self._under_way: dict[asyncio.Task[None], UUID] = {}
+        self._ended: list[Ended] = []
+
+    async def run(self) -> None:
+        """Deliver until stopped; raises `psycopg.Error` once the connection is lost, what is under way called off."""
+        publishing = self._publishing
+        try:
+            async with Sender(publishing.policy, publishing.timeout_seconds, MAX_UNDER_WAY) as sender:
+                await self._on_connection(partial(take_over, self._connection))
+                try:
+                    while not self._stop.is_set():
+                        await self._round(sender)
+                    await self._finish()
+                finally:
+                    await self._call_off()
+        finally:
+            self._thread.shutdown()
+
+    async def _round(self, sender: Sender) -> None:
+        self._awake.clear()
+        ended, self._ended = self._ended, []
+        busy = Counter(self._under_way.values())
+        seconds = self._publishing.disable_after_seconds
+        for due in await self._on_connection(partial(take_turn, self._connection, ended, busy, seconds)):
+            task = asyncio.create_task(self._attempt(sender, due))
+            self._under_way[task] = due.webhook_id
+            task.add_done_callback(self._under_way.pop)
+        if not self._ended:
+            await self._sleep()
+        await asyncio.sleep(LINGER_SECONDS)
+
+    async def _sleep(self) -> None:
+        """Wait until an attempt has ended or deliveries are announced; look again in any case after a moment."""
+        loop = asyncio.get_running_loop()
+        # Whatever arrives while nothing is asked of the connection is a notification, or its end.
+        loop.add_reader(self._connection.fileno(), self._awake.set)
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self._awake.wait()
+        finally:
+            loop.remove_reader(self._connection.fileno())
+        for _ in self._connection.notifies(timeout=0):
+            pass
+
+    async def _attempt(self, sender: Sender, due: Due) -> None:
+        try:
+            answer = await self._post(sender, due)
+        except Exception as error:  # noqa: BLE001 - an attempt has an end, whatever happens in it
+            _log.exception("attempt failed", webhook_id=str(due.webhook_id), position=due.position)
+            answer = Answer(None, repr(error), is_in_doubt=True)
+        wait_seconds = None
+        if not answer.is_acknowledged:
+            wait_seconds = self._schedule.wait_seconds(due.failures + 1, answer, self._chance)
+        self._ended.append(Ended(due, answer, wait_seconds))
+        self._awake.set()
+
+    async def _post(self, sender: Sender, due: Due) -> Answer:
+        try:
+            message = message_of(due.event, self._publishing.public_url)
+        except ValueError as error:
+            return Answer(None, f"the event cannot be told: {error}")
+        headers = {"Content-Type": MEDIA_TYPE, "User-Agent": "Tallystick", **message.headers}
+        headers |= signature_headers(due.secrets, message.id, datetime.now(UTC), message.body)
+        return await sender.post(due.url, headers, message.body)
+
+    async def _finish(self) -> None:
+        """Give what is under way a moment, then record what has ended; the rest is left to who comes next."""
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=GRACE_SECONDS)
+        await self._call_off()
+        seconds = self._publishing.disable_after_seconds
+        await self._on_connection(partial(hand_over, self._connection, self._ended, seconds))
+
+    async def _call_off(self) -> None:
+        tasks = list(self._under_way)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _on_connection(self, function: Callable[[], Found]) -> Found:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function)

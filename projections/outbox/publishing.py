@@ -1,0 +1,42 @@
+"""What an operator decides about telling others of events."""
+
+from typing import NamedTuple
+
+from projections.outbox.destinations import Policy
+from projections.outbox.schedule import FIRST_WAIT_SECONDS
+
+TIMEOUT_SECONDS = 15.0
+# Shorter than the schedule of one delivery: a receiver that is away as a whole is disabled, and nothing given up.
+DISABLE_AFTER_SECONDS = 3 * 24 * 60 * 60.0
+
+NATS = "nats"
+"""The name under which it is seen, beside the projections, how far the stream is."""
+
+DEFAULT_STREAM = "TALLYSTICK"
+DEFAULT_SUBJECT = "tallystick"
+
+
+class Publishing(NamedTuple):
+    """What an operator decides about webhooks.
+
+    `timeout_seconds` is for one attempt. A webhook that acknowledges nothing for `disable_after_seconds` is disabled.
+    `public_url` is where the service is reached, for the `source` of its events.
+    """
+
+    policy: Policy = Policy()
+    timeout_seconds: float = TIMEOUT_SECONDS
+    first_wait_seconds: float = FIRST_WAIT_SECONDS
+    disable_after_seconds: float = DISABLE_AFTER_SECONDS
+    public_url: str = ""
+
+
+class Streaming(NamedTuple):
+    """Where to publish: the broker's URL, the stream, and what subjects begin with.
+
+    `public_url` is where the service is reached, for the `source` of its events.
+    """
+
+    url: str
+    stream: str = DEFAULT_STREAM
+    subject: str = DEFAULT_SUBJECT
+    public_url: str = ""

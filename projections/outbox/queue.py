@@ -1,0 +1,153 @@
+"""The queue of deliveries: which attempts are due, and what is recorded of them before and after they are made.
+
+One publisher at a time works on it, on the connection that holds the publisher's place. An attempt is on record,
+durably, before its request goes out; whatever dies, the next publisher finds which attempts have no end.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import structlog
+from psycopg import Connection
+
+from domain.journal.queries import load
+from domain.journal.reader import Row
+from projections.outbox.schedule import Answer
+
+MAX_UNDER_WAY = 256
+MAX_UNDER_WAY_OF_ONE = 16
+# A receiver that fails keeps few places, so that many that hang leave the rest room.
+MAX_UNDER_WAY_OF_ONE_THAT_FAILS = 2
+# A receiver that was away for longer gets all that waits as soon as it is back.
+LONG_OUTAGE_SECONDS = 60.0
+
+INTERRUPTED = "the publisher ended before an answer was recorded"
+GONE = "the receiver answered 410 Gone"
+
+_SQL = load("projections.outbox", "queue.sql")
+_log = structlog.get_logger(__name__)
+
+
+class Due(NamedTuple):
+    """An attempt that is to be made now: the n-th, after so many failures in a row; `event` is as it is stored."""
+
+    webhook_id: UUID
+    number: int
+    failures: int
+    url: str
+    secrets: list[str]
+    event: Row
+
+    @property
+    def position(self) -> int:
+        """The position of the event."""
+        return self.event[4]
+
+
+class Ended(NamedTuple):
+    """An attempt and what became of it; after a failure `wait_seconds` is until the next, None if it was the last."""
+
+    due: Due
+    answer: Answer
+    wait_seconds: float | None
+
+
+def take_over(connection: Connection[Any]) -> None:
+    """Begin on a connection: end the attempts that a publisher before has left without an end, to be made again."""
+    connection.execute(_SQL["session"])
+    with connection.transaction():
+        connection.execute(_SQL["interrupted"], {"reason": INTERRUPTED})
+
+
+def take_turn(
+    connection: Connection[Any],
+    ended: Sequence[Ended],
+    under_way: Mapping[UUID, int],
+    disable_after_seconds: float,
+) -> list[Due]:
+    """Record what became of attempts, and begin those that are due and that there is room for, in one transaction.
+
+    `under_way` counts the attempts of each webhook that go on meanwhile.
+    """
+    # A key goes on no faster than turns are taken, so a turn is one round trip to the database, or two.
+    with connection.pipeline(), connection.transaction():
+        if ended:
+            connection.execute(_SQL["lock"])
+            _record(connection, ended, disable_after_seconds)
+        return _claim(connection, under_way)
+
+
+def hand_over(connection: Connection[Any], ended: Sequence[Ended], disable_after_seconds: float) -> None:
+    """Record what became of attempts and end those that have no end yet: for a publisher that stops."""
+    with connection.transaction():
+        connection.execute(_SQL["lock"])
+        if ended:
+            _record(connection, ended, disable_after_seconds)
+        connection.execute(_SQL["interrupted"], {"reason": INTERRUPTED})
+
+
+def promote(connection: Connection[Any], webhooks: Sequence[UUID], positions: Sequence[int]) -> None:
+    """Let what is behind deliveries that are done be next of its key; the lock must be held."""
+    wanted = {"webhooks": list(webhooks), "positions": list(positions)}
+    connection.execute(_SQL["promote"], wanted, prepare=True)
+
+
+def _claim(connection: Connection[Any], under_way: Mapping[UUID, int]) -> list[Due]:
+    wanted = {
+        "busy": list(under_way),
+        "counts": list(under_way.values()),
+        "room": MAX_UNDER_WAY_OF_ONE,
+        "failing_room": MAX_UNDER_WAY_OF_ONE_THAT_FAILS,
+        "limit": MAX_UNDER_WAY - sum(under_way.values()),
+    }
+    rows = connection.execute(_SQL["claim"], wanted, prepare=True).fetchall()
+    return [
+        Due(id, number, failures, url, secrets or [], (stream, version, topic, bytes(state), position))
+        for id, position, number, failures, url, secrets, stream, version, topic, state in rows
+    ]
+
+
+def _record(connection: Connection[Any], ended: Sequence[Ended], disable_after_seconds: float) -> None:
+    columns: dict[str, list[Any]] = {
+        "webhooks": [of.due.webhook_id for of in ended],
+        "positions": [of.due.position for of in ended],
+        "numbers": [of.due.number for of in ended],
+        "outcomes": ["acknowledged" if of.answer.is_acknowledged else "failed" for of in ended],
+        "statuses": [of.answer.status for of in ended],
+        "reasons": [of.answer.reason for of in ended],
+        "doubts": [of.answer.is_in_doubt for of in ended],
+        "waits": [of.wait_seconds for of in ended],
+    }
+    connection.execute(_SQL["ended"], columns, prepare=True)
+    promote(connection, columns["webhooks"], columns["positions"])
+    _judge_receivers(connection, ended, disable_after_seconds)
+
+
+def _judge_receivers(
+    connection: Connection[Any], ended: Sequence[Ended], disable_after_seconds: float
+) -> None:
+    """Note which receivers fail and which are well again; disable those that are gone or have failed for too long."""
+    well = {of.due.webhook_id for of in ended if of.answer.is_acknowledged}
+    connection.execute(
+        _SQL["well"], {"webhooks": list(well), "long_seconds": LONG_OUTAGE_SECONDS}, prepare=True
+    )
+    failing = {of.due.webhook_id for of in ended} - well
+    if failing:
+        connection.execute(_SQL["failing"], {"webhooks": list(failing)})
+        words = f"nothing was acknowledged for {disable_after_seconds / 3600:g} hours"
+        wanted = {
+            "webhooks": list(failing),
+            "reason": words,
+            "disable_after_seconds": disable_after_seconds,
+        }
+        _tell_disabled(connection.execute(_SQL["given_up"], wanted).fetchall(), words)
+    gone = {of.due.webhook_id for of in ended if of.answer.is_gone}
+    if gone:
+        rows = connection.execute(_SQL["gone"], {"webhooks": list(gone), "reason": GONE}).fetchall()
+        _tell_disabled(rows, GONE)
+
+
+def _tell_disabled(rows: Sequence[tuple[UUID]], reason: str) -> None:
+    for (id,) in rows:
+        _log.error("webhook disabled", webhook_id=str(id), reason=reason)

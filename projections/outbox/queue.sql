@@ -1,0 +1,137 @@
+-- name: session
+-- All that is asked here is a few rows by their keys, of tables that grow fast. A plan that was made while they were small
+-- would read all of them, until they are analyzed.
+SET enable_seqscan = off;
+SET enable_hashjoin = off;
+SET enable_mergejoin = off;
+
+-- name: lock
+-- Which delivery is the next of its key is decided by one at a time: by the projection, which adds some, and here, where
+-- some are done (outbox.sql).
+SELECT pg_advisory_xact_lock(hashtextextended('outbox ' || current_schema(), 0));
+
+-- name: interrupted
+-- What another publisher has begun and did not live to see the end of. It may have arrived, so it is made again at once.
+WITH found AS (
+    UPDATE deliveries SET state = 'pending', due_at = clock_timestamp(), is_in_doubt = true WHERE state = 'sent'
+)
+UPDATE delivery_attempts SET outcome = 'failed', ended_at = clock_timestamp(), reason = %(reason)s
+WHERE outcome = 'sent';
+
+-- name: claim
+-- Of each webhook no more at once than it has room for, and of what can be claimed at all the first of each, then the
+-- second of each, and so on: so many webhooks do not starve one another. LATERAL, to read of each only that many.
+-- Who asks holds the place of the publisher, so nobody else claims.
+WITH receivers AS (
+    SELECT w.id, w.url, greatest(
+        0, CASE WHEN w.failing_since IS NULL THEN %(room)s ELSE %(failing_room)s END - coalesce(busy.count, 0)
+    ) AS room
+    FROM webhooks AS w
+    LEFT JOIN unnest(%(busy)s::uuid[], %(counts)s::int[]) AS busy (id, count) ON busy.id = w.id
+    WHERE w.state = 'enabled' AND NOT EXISTS (
+        SELECT FROM projection_versions WHERE name = 'outbox' AND state = 'paused'
+    )
+), due AS (
+    SELECT found.* FROM receivers AS r CROSS JOIN LATERAL (
+        SELECT d.webhook_id, d.position, row_number() OVER (ORDER BY d.due_at, d.position) AS nth
+        FROM deliveries AS d WHERE d.webhook_id = r.id AND d.due_at <= clock_timestamp()
+        ORDER BY d.due_at, d.position LIMIT r.room
+    ) AS found
+    ORDER BY nth, position LIMIT %(limit)s
+), claimed AS (
+    UPDATE deliveries AS d SET state = 'sent', due_at = NULL, attempts = d.attempts + 1
+    FROM due WHERE d.webhook_id = due.webhook_id AND d.position = due.position
+    -- said again of the row itself, since an operator may have given it up since it was found
+    AND d.state = 'pending' AND d.due_at IS NOT NULL
+    RETURNING d.webhook_id, d.position, d.attempts, d.failures, d.is_in_doubt
+), begun AS (
+    INSERT INTO delivery_attempts (webhook_id, position, number, outcome, is_duplicate)
+    SELECT webhook_id, position, attempts, 'sent', is_in_doubt FROM claimed
+)
+SELECT
+    c.webhook_id, c.position, c.attempts, c.failures, r.url,
+    (
+        SELECT array_agg(s.secret ORDER BY s.created_at DESC) FROM webhook_secrets AS s
+        WHERE s.webhook_id = c.webhook_id AND (s.valid_until IS NULL OR s.valid_until > clock_timestamp())
+    ),
+    e.originator_id, e.originator_version, e.topic, e.state
+FROM claimed AS c
+JOIN receivers AS r ON r.id = c.webhook_id
+JOIN events AS e ON e.notification_id = c.position
+ORDER BY c.position;
+
+-- name: ended
+-- An acknowledgement counts in any case, also if the delivery was given up meanwhile; a failure does not if it was, nor if
+-- an operator has had it sent again since.
+WITH ended AS (
+    SELECT * FROM unnest(
+        %(webhooks)s::uuid[], %(positions)s::bigint[], %(numbers)s::int[], %(outcomes)s::text[], %(statuses)s::int[],
+        %(reasons)s::text[], %(doubts)s::boolean[], %(waits)s::double precision[]
+    ) AS e (webhook_id, position, number, outcome, status_code, reason, is_in_doubt, wait_seconds)
+), attempted AS (
+    UPDATE delivery_attempts AS a
+    SET outcome = e.outcome, ended_at = clock_timestamp(), status_code = e.status_code, reason = e.reason
+    FROM ended AS e WHERE a.webhook_id = e.webhook_id AND a.position = e.position AND a.number = e.number
+)
+UPDATE deliveries AS d SET
+    state = CASE
+        WHEN e.outcome = 'acknowledged' THEN 'acknowledged'
+        WHEN e.wait_seconds IS NULL THEN 'failed'
+        ELSE 'pending'
+    END,
+    due_at = CASE
+        WHEN e.outcome <> 'acknowledged' THEN clock_timestamp() + make_interval(secs => e.wait_seconds)
+    END,
+    failures = CASE WHEN e.outcome = 'acknowledged' THEN d.failures ELSE d.failures + 1 END,
+    is_in_doubt = d.is_in_doubt OR e.is_in_doubt,
+    reason = e.reason
+FROM ended AS e
+WHERE d.webhook_id = e.webhook_id AND d.position = e.position
+AND (e.outcome = 'acknowledged' OR d.state = 'sent' AND d.attempts = e.number);
+
+-- name: promote
+-- The first unfinished delivery of each key that had one done, unless it is under way or waits for its time already.
+-- MATERIALIZED, lest all that wait of the webhook be joined with it (measured: a second for 16 keys, 9,000 waiting).
+WITH key AS (
+    SELECT DISTINCT done.webhook_id, done.partition_key
+    FROM unnest(%(webhooks)s::uuid[], %(positions)s::bigint[]) AS e (webhook_id, position)
+    JOIN deliveries AS done ON done.webhook_id = e.webhook_id AND done.position = e.position
+    WHERE done.state NOT IN ('pending', 'sent', 'failed')
+), next AS MATERIALIZED (
+    SELECT k.webhook_id, first.* FROM key AS k CROSS JOIN LATERAL (
+        SELECT position, state, due_at FROM deliveries
+        WHERE webhook_id = k.webhook_id AND partition_key = k.partition_key AND state IN ('pending', 'sent', 'failed')
+        ORDER BY position LIMIT 1
+    ) AS first
+)
+UPDATE deliveries AS d SET due_at = clock_timestamp()
+FROM next
+WHERE d.webhook_id = next.webhook_id AND d.position = next.position AND next.state = 'pending' AND next.due_at IS NULL;
+
+-- name: well
+-- A receiver that is back after a long time gets at once what has waited for it. Only after a long time: else what one
+-- event's failure puts off, the next event's success would bring back.
+WITH well AS (
+    SELECT id, failing_since FROM webhooks WHERE id = ANY(%(webhooks)s) AND failing_since IS NOT NULL
+    ORDER BY id FOR NO KEY UPDATE
+), updated AS (
+    UPDATE webhooks AS w SET failing_since = NULL FROM well WHERE w.id = well.id
+)
+UPDATE deliveries AS d SET due_at = clock_timestamp()
+FROM well
+WHERE well.failing_since < clock_timestamp() - make_interval(secs => %(long_seconds)s)
+AND d.webhook_id = well.id AND d.due_at > clock_timestamp();
+
+-- name: failing
+UPDATE webhooks SET failing_since = clock_timestamp() WHERE id = ANY(%(webhooks)s) AND failing_since IS NULL;
+
+-- name: gone
+UPDATE webhooks SET state = 'disabled', disabled_reason = %(reason)s
+WHERE id = ANY(%(webhooks)s) AND state = 'enabled'
+RETURNING id;
+
+-- name: given_up
+UPDATE webhooks SET state = 'disabled', disabled_reason = %(reason)s
+WHERE id = ANY(%(webhooks)s) AND state = 'enabled'
+AND failing_since < clock_timestamp() - make_interval(secs => %(disable_after_seconds)s)
+RETURNING id;

@@ -1,0 +1,178 @@
+"""One attempt: a request to a receiver that may be slow, broken or hostile.
+
+Redirects are not followed, answers are read up to a bound, everything has to be over in time, and connections are made
+to no address but one that was judged, whatever its name meant before or means now.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from types import TracebackType
+from typing import Any
+
+import httpcore2
+
+from projections.outbox.destinations import Policy, addresses_of
+from projections.outbox.schedule import Answer
+
+MAX_ANSWER_BYTES = 65_536
+CONNECT_TIMEOUT_SECONDS = 5.0
+KEEP_ALIVE_SECONDS = 30.0
+MAX_IDLE_CONNECTIONS = 64
+MAX_LOOKUPS = 32
+
+# The request was not sent: there was no connection to send it on.
+_NOT_SENT = (httpcore2.ConnectError, httpcore2.ConnectTimeout, httpcore2.PoolTimeout)
+_FAULTS = (
+    httpcore2.NetworkError,
+    httpcore2.TimeoutException,
+    httpcore2.ProtocolError,
+    httpcore2.UnsupportedProtocol,
+)
+
+
+class AddressRefused(httpcore2.ConnectError):
+    """The receiver's name stands for no address that may be connected to."""
+
+
+class Sender:
+    """Makes requests, at most so many at once; to be used as an asynchronous context."""
+
+    def __init__(self, policy: Policy, timeout_seconds: float, max_connections: int) -> None:
+        """`timeout_seconds` is for a whole attempt, from looking up the name to the end of the answer."""
+        self._timeout_seconds = timeout_seconds
+        self._network = JudgedNetwork(policy)
+        self._pool = httpcore2.AsyncConnectionPool(
+            max_connections=max_connections,
+            max_keepalive_connections=MAX_IDLE_CONNECTIONS,
+            keepalive_expiry=KEEP_ALIVE_SECONDS,
+            network_backend=self._network,
+        )
+
+    async def __aenter__(self) -> "Sender":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._pool.aclose()
+        self._network.close()
+
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Return what became of one request; raises nothing but cancellation."""
+        timeouts = {"connect": CONNECT_TIMEOUT_SECONDS, "pool": self._timeout_seconds}
+        sent: list[tuple[bytes | str, bytes | str]] = list(headers.items())
+        try:
+            async with (
+                asyncio.timeout(self._timeout_seconds),
+                self._pool.stream(
+                    "POST", url, headers=sent, content=body, extensions={"timeout": timeouts}
+                ) as response,
+            ):
+                answer = _answer(response)
+                await _read_some(response)
+                return answer
+        except TimeoutError:
+            return Answer(None, f"no answer within {self._timeout_seconds:g} s", is_in_doubt=True)
+        except _FAULTS as error:
+            return Answer(None, _describe(error), is_in_doubt=not isinstance(error, _NOT_SENT))
+
+
+class JudgedNetwork(httpcore2.AsyncNetworkBackend):
+    """Connects to those addresses of a name that the policy admits, one after the other until one answers."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._network = httpcore2.AnyIOBackend()
+        # Of its own, since looking up a name can hang for long and cannot be called off.
+        self._threads = ThreadPoolExecutor(MAX_LOOKUPS, "look up")
+        self._lookups: dict[tuple[str, int], asyncio.Future[list[str]]] = {}
+
+    def close(self) -> None:
+        """Let go of the threads, also of those that hang."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        """Return a connection; raise `AddressRefused`, or `ConnectError` or `ConnectTimeout` for the last failure."""
+        try:
+            async with asyncio.timeout(timeout):
+                addresses = await self._look_up(host, port)
+                admitted = [address for address in addresses if self._policy.admits(address)]
+                if not admitted:
+                    raise AddressRefused(f"{host} leads into a private network")
+                return await self._connect(admitted, port, socket_options)
+        except TimeoutError:
+            raise httpcore2.ConnectTimeout(f"no connection within {timeout:g} s") from None
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(seconds)
+
+    async def _connect(
+        self, addresses: list[str], port: int, socket_options: Iterable[Any] | None
+    ) -> httpcore2.AsyncNetworkStream:
+        *others, last = addresses
+        for address in others:
+            try:
+                return await self._network.connect_tcp(address, port, socket_options=socket_options)
+            except httpcore2.ConnectError:
+                continue
+        return await self._network.connect_tcp(last, port, socket_options=socket_options)
+
+    async def _look_up(self, host: str, port: int) -> list[str]:
+        """Return the addresses of a host: one look-up at a time for each, so that one that hangs keeps one thread."""
+        place = (host, port)
+        looking = self._lookups.get(place)
+        if looking is None:
+            loop = asyncio.get_running_loop()
+            looking = self._lookups[place] = loop.run_in_executor(self._threads, addresses_of, host, port)
+            looking.add_done_callback(lambda _: self._lookups.pop(place, None))
+        try:
+            return await asyncio.shield(looking)
+        except OSError as error:
+            raise httpcore2.ConnectError(f"{host} cannot be found: {error.strerror or error}") from error
+
+
+def _answer(response: httpcore2.Response) -> Answer:
+    status = response.status
+    if 200 <= status < 300:
+        return Answer(status)
+    reason = "redirects are not followed" if 300 <= status < 400 else f"answered {status}"
+    wanted = next((value for name, value in response.headers if name.lower() == b"retry-after"), None)
+    return Answer(status, reason, retry_after_seconds=None if wanted is None else retry_after(wanted))
+
+
+async def _read_some(response: httpcore2.Response) -> None:
+    """Read the answer to its end, so that the connection can be used again, unless it is too long for that."""
+    length = 0
+    async for chunk in response.aiter_stream():
+        length += len(chunk)
+        if length > MAX_ANSWER_BYTES:
+            return
+
+
+def retry_after(value: bytes) -> float | None:
+    """Return how many seconds a Retry-After header asks for, None if it makes no sense."""
+    text = value.decode("latin-1").strip()
+    if text.isdecimal() and text.isascii():
+        return float(text[:9])
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError):
+        return None
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, (aware - datetime.now(UTC)).total_seconds())
+
+
+def _describe(error: Exception) -> str:
+    words = str(error) or type(error).__name__
+    return words[:500]

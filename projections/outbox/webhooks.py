@@ -1,0 +1,161 @@
+"""Webhooks: the addresses that are told of events, what each has subscribed to, and the secrets that sign for it.
+
+The functions work on a connection that is in no transaction. A webhook that was deleted is not found any more; what
+became of its deliveries stays on record.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID, uuid4
+
+from psycopg import Connection
+from psycopg.rows import tuple_row
+
+from domain.journal.queries import load
+from domain.times import Instant, instant
+from projections.outbox.signatures import new_secret
+from projections.projection import directed
+
+MAX_OVERLAP_SECONDS = 30 * 24 * 60 * 60
+DEFAULT_OVERLAP_SECONDS = 24 * 60 * 60
+
+_SQL = load("projections.outbox", "webhooks.sql")
+
+
+class Webhook(NamedTuple):
+    """A webhook, without its secrets; it is told of the events after `position`.
+
+    `suppressed` counts the deliveries that rebuilds would have made again.
+    """
+
+    id: UUID
+    url: str
+    ledgers: tuple[str, ...]
+    types: tuple[str, ...]
+    description: str
+    state: str
+    disabled_reason: str | None
+    failing_since: Instant | None
+    position: int
+    created_by: str
+    created_at: Instant
+    suppressed: int
+
+
+class Registration(NamedTuple):
+    """What is asked of a new webhook, and who asks."""
+
+    url: str
+    ledgers: Sequence[str]
+    types: Sequence[str]
+    description: str
+    created_by: str
+
+
+def register_webhook(connection: Connection[Any], registration: Registration) -> tuple[Webhook, str]:
+    """Make a webhook that is told of every event from now on; return it and its secret, to be shown once."""
+    id, secret = uuid4(), new_secret()
+    row = {
+        **registration._asdict(),
+        "ledgers": list(registration.ledgers),
+        "types": list(registration.types),
+        "id": id,
+    }
+    with connection.transaction():
+        connection.execute(_SQL["lock"])
+        connection.execute(_SQL["add"], row)
+        connection.execute(_SQL["add_secret"], {"id": id, "secret": secret})
+        (made,) = _webhooks(connection, _SQL["find"], {"id": id})
+    return made, secret
+
+
+def find_webhook(connection: Connection[Any], id: UUID) -> Webhook | None:
+    """Return the webhook with this id, None if there is none."""
+    return next(iter(_webhooks(connection, _SQL["find"], {"id": id})), None)
+
+
+def list_webhooks(
+    connection: Connection[Any], after: tuple[Instant, str] | None, limit: int, *, descending: bool
+) -> list[Webhook]:
+    """Return up to `limit` webhooks registered after the one with this time and id, oldest first."""
+    time, id = after or (None, None)
+    query = directed(_SQL["list"], descending=descending)
+    return _webhooks(connection, query, {"after_time": time, "after_id": id, "limit": limit})
+
+
+def rotate_secret(connection: Connection[Any], id: UUID, overlap_seconds: int) -> str | None:
+    """Make a new secret, and let the others sign until the overlap is over; None if there is no such webhook."""
+    secret = new_secret()
+    with connection.transaction():
+        connection.execute(_SQL["lock"])
+        if find_webhook(connection, id) is None:
+            return None
+        connection.execute(_SQL["end_secrets"], {"id": id, "overlap_seconds": overlap_seconds})
+        connection.execute(_SQL["remove_ended_secrets"], {"id": id})
+        connection.execute(_SQL["add_secret"], {"id": id, "secret": secret})
+    return secret
+
+
+def disable_webhook(connection: Connection[Any], id: UUID, reason: str) -> Webhook | None:
+    """Send nothing more until it is enabled; what is owed to it waits. None if there is no such webhook."""
+    connection.execute(_SQL["disable"], {"id": id, "reason": reason})
+    return find_webhook(connection, id)
+
+
+def enable_webhook(connection: Connection[Any], id: UUID) -> Webhook | None:
+    """Go on where it was disabled, beginning the schedule of attempts anew; None if there is no such webhook."""
+    with connection.transaction():
+        connection.execute(_SQL["lock"])
+        if connection.execute(_SQL["enable"], {"id": id}).rowcount:
+            connection.execute(_SQL["begin_anew"], {"id": id})
+            connection.execute(_SQL["announce"])
+        return find_webhook(connection, id)
+
+
+def delete_webhook(connection: Connection[Any], id: UUID, actor: str) -> bool:
+    """Send nothing more, for ever, and forget the secrets; tell whether there is such a webhook. Again is as once."""
+    with connection.transaction():
+        connection.execute(_SQL["lock"])
+        if not connection.execute(_SQL["delete"], {"id": id}).rowcount:
+            return connection.execute(_SQL["was_deleted"], {"id": id}).rowcount > 0
+        connection.execute(_SQL["suppress"], {"id": id, "reason": f"the webhook was deleted by {actor}"})
+        connection.execute(_SQL["end_secrets"], {"id": id, "overlap_seconds": 0})
+        connection.execute(_SQL["remove_ended_secrets"], {"id": id})
+    return True
+
+
+def _webhooks(connection: Connection[Any], query: str, wanted: dict[str, Any]) -> list[Webhook]:
+    cursor = connection.cursor(row_factory=tuple_row)
+    rows = cursor.execute(query.replace(":columns", _SQL["columns"]), wanted).fetchall()
+    return [_webhook(*row) for row in rows]
+
+
+def _webhook(
+    id: UUID,
+    url: str,
+    ledgers: list[str],
+    types: list[str],
+    description: str,
+    state: str,
+    disabled_reason: str | None,
+    failing_since: datetime | None,
+    position: int,
+    created_by: str,
+    created_at: datetime,
+    suppressed: int,
+) -> Webhook:
+    return Webhook(
+        id,
+        url,
+        tuple(ledgers),
+        tuple(types),
+        description,
+        state,
+        disabled_reason,
+        None if failing_since is None else instant(failing_since),
+        position,
+        created_by,
+        instant(created_at),
+        suppressed,
+    )

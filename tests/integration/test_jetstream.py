@@ -1,0 +1,275 @@
+"""The journal in a stream of a real NATS server: each event once, in order, whatever is killed meanwhile."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import sleep
+from typing import Any, NamedTuple
+
+import nats
+import pytest
+from nats.js import JetStreamContext
+from nats.js.errors import NotFoundError
+from psycopg import Connection
+
+from domain.journal.database import Database
+from domain.ledger import Ledger
+from projections.outbox.jetstream import run_jetstream
+from projections.outbox.publishing import Streaming
+from projections.positions import Progress, progress
+from tests.ledgers import history, open_accounts, outcomes, running, transfer
+from tests.nats_server import NatsServer, serving_nats
+from tests.projecting import PATIENCE_SECONDS, append, delete_event, eventually, set_state
+
+pytestmark = pytest.mark.integration
+
+
+class Told(NamedTuple):
+    """A message of the stream."""
+
+    subject: str
+    sequence: int
+    headers: dict[str, str]
+    body: dict[str, Any]
+
+    @property
+    def position(self) -> int:
+        return int(self.headers["Nats-Msg-Id"].rpartition("/")[2])
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[NatsServer]:
+    with serving_nats(tmp_path) as broker:
+        yield broker
+
+
+@pytest.fixture
+def ledger(database: Database) -> Iterator[Ledger]:
+    with running(database) as ledger:
+        open_accounts(ledger, "a", "b")
+        yield ledger
+
+
+@contextmanager
+def publishing(database: Database, broker: NatsServer) -> Iterator[None]:
+    """A publisher that runs meanwhile, as a process of the service would run it."""
+    stop = threading.Event()
+    thread = threading.Thread(target=run_jetstream, args=(database, stop, Streaming(broker.url)))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(PATIENCE_SECONDS)
+        assert not thread.is_alive()
+
+
+def move(ledger: Ledger, count: int = 1) -> int:
+    """Move money so many times; return the newest position."""
+    results = ledger.execute(*(transfer("a", "b", 1) for _ in range(count))).result()
+    return max(outcome.position for outcome in outcomes(results))
+
+
+def await_position(owner: Connection[Any], position: int) -> Progress:
+    def is_there() -> bool:
+        rows = owner.execute("SELECT position FROM projection_versions WHERE name = 'nats'").fetchall()
+        return rows == [(position,)]
+
+    eventually(is_there)
+    return progress(owner, "nats")
+
+
+def on_broker(broker: NatsServer, ask: Callable[[JetStreamContext], Any]) -> Any:
+    """What the broker answers."""
+
+    async def asked() -> Any:
+        client = await nats.connect(broker.url)
+        try:
+            return await ask(client.jetstream())
+        finally:
+            await client.close()
+
+    return asyncio.run(asked())
+
+
+def told(broker: NatsServer, first: int = 1) -> list[Told]:
+    """All messages of the stream, from one on."""
+
+    async def read(stream: JetStreamContext) -> list[Told]:
+        state = (await stream.stream_info("TALLYSTICK")).state
+        found = []
+        for sequence in range(first, state.last_seq + 1):
+            message = await stream.get_msg("TALLYSTICK", sequence)
+            assert message.data is not None and message.headers and message.subject
+            found.append(Told(message.subject, sequence, message.headers, json.loads(message.data)))
+        return found
+
+    found: list[Told] = on_broker(broker, read)
+    return found
+
+
+def length(broker: NatsServer) -> int:
+    """The number of messages in the stream, 0 while there is none."""
+
+    async def count(stream: JetStreamContext) -> int:
+        try:
+            return (await stream.stream_info("TALLYSTICK")).state.messages
+        except NotFoundError:
+            return 0
+
+    found: int = on_broker(broker, count)
+    return found
+
+
+def assert_each_once(database: Database, broker: NatsServer) -> None:
+    events = history(database)
+    messages = told(broker)
+    assert [message.position for message in messages] == [event.position for event in events]
+    for message, event in zip(messages, events, strict=True):
+        assert message.body["data"]["stream"] == event.stream
+        assert message.subject == f"tallystick.main.{event.event.TOPIC}"
+
+
+def test_every_event_is_published_in_order_under_its_subject(
+    database: Database, ledger: Ledger, broker: NatsServer, owner: Connection[Any]
+) -> None:
+    head = move(ledger, 400)
+    with publishing(database, broker):
+        await_position(owner, head)
+        head = move(ledger)
+        seen = await_position(owner, head)
+    assert seen.lag_events == 0 and seen.state == "running" and seen.last_error is None
+    assert_each_once(database, broker)
+    last = told(broker, head)[0]
+    assert last.headers["Correlation-Id"] == last.body["correlationid"] == "correlation-1"
+    assert last.headers["traceparent"] == last.body["traceparent"]
+    assert last.body["id"] == f"main/{head}"
+
+
+def test_a_broker_that_is_killed_again_and_again_has_each_event_once(
+    database: Database, ledger: Ledger, broker: NatsServer, owner: Connection[Any]
+) -> None:
+    stop = threading.Event()
+
+    def keep_moving() -> None:
+        while not stop.is_set():
+            move(ledger, 50)
+
+    moving = threading.Thread(target=keep_moving)
+    moving.start()
+    with publishing(database, broker):
+        for _ in range(4):
+            sleep(0.7)  # into the midst of it, wherever that is
+            broker.kill()
+            broker.start()
+        stop.set()
+        moving.join()
+        await_position(owner, ledger.head())
+    assert_each_once(database, broker)
+
+
+def test_a_publisher_that_dies_leaves_out_and_doubles_nothing(
+    database: Database, ledger: Ledger, broker: NatsServer, owner: Connection[Any]
+) -> None:
+    """Also if it died before it noted what the broker had acknowledged."""
+    query = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE application_name = 'tallystick projection nats'"
+    )
+    with publishing(database, broker), publishing(database, broker):
+        for _ in range(3):
+            move(ledger, 300)
+            eventually(lambda: owner.execute(query).rowcount > 0)
+        head = move(ledger, 10)
+        await_position(owner, head)
+    for noted in (0, head - 5):
+        owner.execute("UPDATE projection_versions SET position = %s WHERE name = 'nats'", (noted,))
+        with publishing(database, broker):
+            await_position(owner, head)
+    assert_each_once(database, broker)
+
+
+def test_a_stream_that_was_lost_is_filled_again_and_one_that_was_purged_is_not(
+    database: Database, ledger: Ledger, broker: NatsServer, owner: Connection[Any]
+) -> None:
+    head = move(ledger, 10)
+    with publishing(database, broker):
+        await_position(owner, head)
+    on_broker(broker, lambda stream: stream.delete_stream("TALLYSTICK"))
+    with publishing(database, broker):
+        eventually(lambda: length(broker) == head)
+    assert_each_once(database, broker)
+    on_broker(broker, lambda stream: stream.purge_stream("TALLYSTICK"))
+    with publishing(database, broker):
+        last = move(ledger)
+        await_position(owner, last)
+    assert [message.position for message in told(broker, head + 1)] == list(range(head + 1, last + 1))
+
+
+def test_a_message_of_someone_else_is_noticed_and_nothing_added_to_it(
+    database: Database, ledger: Ledger, broker: NatsServer, owner: Connection[Any]
+) -> None:
+    head = move(ledger)
+    with publishing(database, broker):
+        await_position(owner, head)
+        on_broker(broker, lambda stream: stream.publish("tallystick.intruder", b"{}"))
+        move(ledger)
+        eventually(lambda: "someone else" in (progress(owner, "nats").last_error or ""))
+    assert length(broker) == head + 1
+
+
+def test_while_it_is_paused_nothing_is_published(
+    database: Database, ledger: Ledger, broker: NatsServer, owner: Connection[Any]
+) -> None:
+    head = move(ledger)
+    with publishing(database, broker):
+        await_position(owner, head)
+        set_state(owner, "nats", "paused")
+        move(ledger)
+    with publishing(database, broker):
+        eventually(lambda: progress(owner, "nats").lag_events == 3)
+        set_state(owner, "nats", "running")
+        await_position(owner, head + 3)
+    assert_each_once(database, broker)
+
+
+@pytest.mark.parametrize("fault", ["gap", "unreadable"])
+def test_it_halts_before_what_it_cannot_tell(
+    database: Database, ledger: Ledger, broker: NatsServer, owner: Connection[Any], fault: str
+) -> None:
+    head = move(ledger, 2)
+    if fault == "gap":
+        delete_event(owner, head)
+        bad = head
+    else:
+        bad = append(owner, "other/ledger", 1, "ledger.opened", b"no JSON")
+    move(ledger)
+    with publishing(database, broker):
+        eventually(lambda: has_halted(owner))
+    seen = progress(owner, "nats")
+    assert seen.position == bad - 1 and f"event {bad}" in (seen.last_error or "")
+    assert told(broker)[-1].position == bad - 1
+
+
+def has_halted(owner: Connection[Any]) -> bool:
+    rows = owner.execute("SELECT state FROM projection_versions WHERE name = 'nats'").fetchall()
+    return rows == [("halted",)]
+
+
+def test_a_broker_that_is_not_there_is_said_so(
+    database: Database, ledger: Ledger, broker: NatsServer, owner: Connection[Any]
+) -> None:
+    broker.kill()
+    head = move(ledger)
+
+    def is_said() -> bool:
+        rows = owner.execute("SELECT last_error FROM projection_versions WHERE name = 'nats'").fetchall()
+        return bool(rows and rows[0][0])
+
+    with publishing(database, broker):
+        eventually(is_said)
+        broker.start()
+        assert await_position(owner, head).last_error is None
