@@ -17,6 +17,7 @@ from api.edge import Edge
 from api.key_ring import KeyRing
 from api.metrics import Metrics
 from api.openapi import complete
+from api.replay_log import ReplayLog
 from api.routes import ENDPOINTS
 from api.service import Service
 from api.settings import Settings
@@ -94,17 +95,19 @@ def _start(settings: Settings, database: Database, document: Callable[[], bytes]
     ledger = Ledger(database, observe=metrics.batch)
     reading = ThreadPoolExecutor(POOL_SIZE, "read")
     streaming = ThreadPoolExecutor(STREAMS_AT_ONCE, "stream")
-    writer = Writer(ledger, asyncio.get_running_loop(), metrics)
+    replays = ReplayLog(ledger)
+    writer = Writer(ledger, asyncio.get_running_loop(), metrics, replays)
     metrics.watch_queue(lambda: writer.waiting_commands)
     waiter = Waiter(database)
     worker = Worker(database, ledger)
     providers = make_providers(settings.providers)
     payer = Payer(database, ledger, providers)
-    for part in (ledger, waiter, worker, payer):
+    for part in (ledger, replays, waiter, worker, payer):
         part.start()
     return Service(
         ledger,
         writer,
+        replays,
         KeyRing(ledger, reading),
         waiter,
         worker,
@@ -124,6 +127,7 @@ def _stop(service: Service) -> None:
     service.payer.stop()
     service.worker.stop()
     service.waiter.stop()
+    service.replays.stop()
     service.reading.shutdown()
     service.streaming.shutdown()
     service.ledger.close()

@@ -1,7 +1,8 @@
-"""What is measured, for Prometheus: requests, commands, batches, and how far each projection is.
+"""What is measured, for Prometheus: requests, commands, batches, how far each projection is, and what is stuck.
 
 With several processes (`PROMETHEUS_MULTIPROC_DIR`) each keeps its figures in that folder, and any of them answers for
-all. How far projections are is no figure of a process: it is read from the database when it is asked for.
+all. How far projections are, and what is stuck, are no figures of a process: they are read from the database when they
+are asked for.
 """
 
 import os
@@ -14,6 +15,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from projections.positions import Progress
+from projections.stuck.catalogue import Total
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -83,16 +85,17 @@ class Metrics:
         """Name the function that tells how many commands wait."""
         self._queue = waiting_commands
 
-    def page(self, progress: Iterable[Progress]) -> bytes:
-        """Return all figures, and those of the projections."""
+    def page(self, progress: Iterable[Progress], stuck: Iterable[Total]) -> bytes:
+        """Return all figures, those of the projections, and how much is stuck."""
         self._waiting.set(self._queue())
         registry = self._registry
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        positions = CollectorRegistry()
-        positions.register(_Positions(list(progress)))
-        return generate_latest(registry) + generate_latest(positions)
+        found = CollectorRegistry()
+        found.register(_Positions(list(progress)))
+        found.register(_Stuck(list(stuck)))
+        return generate_latest(registry) + generate_latest(found)
 
 
 class _Positions(Collector):
@@ -118,6 +121,25 @@ class _Positions(Collector):
         for seen in self._progress:
             states.add_metric([seen.name, seen.state], 1.0)
         yield states
+
+
+class _Stuck(Collector):
+    def __init__(self, totals: list[Total]) -> None:
+        self._totals = totals
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield how much of each kind is stuck, and how old the oldest is; nothing where it was not asked."""
+        counts = GaugeMetricFamily(
+            "tallystick_stuck", "What is older than it should be, 1000 at most", labels=["kind"]
+        )
+        ages = GaugeMetricFamily(
+            "tallystick_stuck_oldest_age_seconds", "Age of the oldest of it, 0 if none is", labels=["kind"]
+        )
+        for total in self._totals:
+            counts.add_metric([total.kind], total.number)
+            ages.add_metric([total.kind], total.oldest_age_seconds)
+        yield counts
+        yield ages
 
 
 _OF_PROJECTION = {

@@ -10,6 +10,7 @@ from psycopg import Connection
 from api.connections import connected
 from api.key_ring import KeyRing
 from api.metrics import Metrics
+from api.replay_log import ReplayLog
 from api.signatures import Signatures
 from api.writer import Writer
 from domain.ledger import Ledger
@@ -31,6 +32,7 @@ class Service(NamedTuple):
 
     ledger: Ledger
     writer: Writer
+    replays: ReplayLog
     keys: KeyRing
     waiter: Waiter
     worker: Worker

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from api.metrics import Metrics
+from api.replay_log import ReplayLog
 from domain.commands import Command, Outcome
 from domain.deciding import Result
 from domain.errors import LedgerError, Overloaded
@@ -23,10 +24,13 @@ class Writer:
     queued, it is decided and recorded whoever still listens.
     """
 
-    def __init__(self, ledger: Ledger, loop: asyncio.AbstractEventLoop, metrics: Metrics) -> None:
+    def __init__(
+        self, ledger: Ledger, loop: asyncio.AbstractEventLoop, metrics: Metrics, replays: ReplayLog
+    ) -> None:
         self._ledger = ledger
         self._loop = loop
         self._metrics = metrics
+        self._replays = replays
         self._asked: list[tuple[Command, Waiting]] = []
 
     @property
@@ -54,8 +58,10 @@ class Writer:
         try:
             outcome = await waiting
         except Exception as error:
+            self._replays.note(command, error)
             self._metrics.command(name, _word(error))
             raise
+        self._replays.note(command, outcome)
         self._metrics.command(name, _word(outcome))
         return outcome
 
@@ -75,6 +81,9 @@ class Writer:
             commands, partial(self._reply_together, together), all_or_none=all_or_none, dry_run=dry_run
         )
         results = await together
+        if not dry_run:
+            for command, result in zip(commands, results, strict=True):
+                self._replays.note(command, result)
         words = (
             (type(command).__name__, _word(result)) for command, result in zip(commands, results, strict=True)
         )

@@ -173,6 +173,13 @@ def list_letters(
     return _letters(connection, directed(_SQL["list"], descending=descending), wanted)
 
 
+def letters_about(
+    connection: Connection[Any], streams: Sequence[str], positions: Sequence[int]
+) -> list[DeadLetter]:
+    """Return the letters of the events at these positions, and those open that hold one of these streams."""
+    return _letters(connection, _SQL["about"], {"streams": list(streams), "positions": list(positions)})
+
+
 def _letters(connection: Connection[Any], query: str, wanted: dict[str, Any]) -> list[DeadLetter]:
     cursor = connection.cursor(row_factory=tuple_row)
     query = query.replace(":columns", _SQL["columns"])

@@ -43,3 +43,8 @@ WHERE (%(projection)s::text IS NULL OR l.projection = %(projection)s)
 AND (%(state)s::text IS NULL OR l.state = %(state)s)
 AND (%(after_time)s::timestamptz IS NULL OR (l.first_failed_at, l.id) :beyond (%(after_time)s, %(after_id)s::uuid))
 ORDER BY l.first_failed_at :order, l.id :order LIMIT %(limit)s;
+
+-- name: about
+SELECT :columns FROM dead_letters AS l
+WHERE l.position = ANY(%(positions)s::bigint[]) OR l.state = 'open' AND l.stream = ANY(%(streams)s::text[])
+ORDER BY l.first_failed_at, l.id;

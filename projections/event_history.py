@@ -52,6 +52,12 @@ class JournalEvent(NamedTuple):
         return ledger_of(self.row[0])
 
 
+def journal_event(row: Row) -> JournalEvent:
+    """Return a stored event as it is read but not interpreted."""
+    stream, version, topic, state, position = row
+    return JournalEvent(row, content_of(state), hash_of(position, stream, version, topic, state))
+
+
 def list_events(
     connection: Connection[Any],
     ledger: str,

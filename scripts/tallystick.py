@@ -18,6 +18,8 @@ COMMANDS = {
     "verify": "scripts.verify:verify",
     "import": "scripts.restore:restore",
     "report": "scripts.report:report",
+    "trace": "scripts.trace:trace",
+    "stuck": "scripts.stuck:stuck",
     "keys": "scripts.keys:keys",
     "simulate-provider": "scripts.simulate_provider:simulate_provider",
     "doctor": "scripts.doctor.command:doctor",

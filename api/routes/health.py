@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from api.answers import Answer, json_answer
@@ -13,7 +14,10 @@ from api.projection_answers import all_shown
 from api.readiness import PATIENCE_SECONDS, check, require
 from api.schemas.common import Query
 from domain.errors import JournalUnavailable
+from domain.ledger import system_clock
 from projections.positions import Progress, all_progress
+from projections.stuck.catalogue import Total, totals
+from projections.stuck.search import find_stuck
 
 
 class ReadinessQuery(Query):
@@ -44,11 +48,14 @@ async def get_readiness(asked: Asked[ReadinessQuery, None]) -> Answer:
 async def get_metrics(asked: Asked[NoQuery, None]) -> Answer:
     """Show what is measured, in the text format of Prometheus."""
     progress: list[Progress] = []
+    stuck: list[Total] = []
     # Without the database, the figures of the processes are all the more wanted.
     with suppress(JournalUnavailable, TimeoutError):
         async with asyncio.timeout(PATIENCE_SECONDS):
             progress = await asked.service.query(all_progress)
-    page = await asked.service.read(asked.service.metrics.page, progress)
+            now = system_clock()
+            stuck = totals(await asked.service.query(partial(find_stuck, now=now)), now)
+    page = await asked.service.read(asked.service.metrics.page, progress, stuck)
     return Answer(200, page, media_type=MEDIA_TYPE)
 
 

@@ -5,11 +5,9 @@ from api.answers import POSITION, Answer, json_answer
 from api.consistency import Consistency
 from api.declaration import READER, Declaration, NoQuery, Returns
 from api.endpoint import Asked, Endpoint
-from api.payout_answers import payout_operation_body
 from api.schemas.operations import OperationBody
-from api.transaction_answers import operation_body
+from api.trace_answers import any_operation_body
 from domain.errors import OperationUnknown
-from domain.payouts import Payout
 
 
 async def get_operation(asked: Asked[NoQuery, None]) -> Answer:
@@ -19,8 +17,7 @@ async def get_operation(asked: Asked[NoQuery, None]) -> Answer:
     """
     ledger = asked.service.ledger
     made, head = await asked.service.read(ledger.operation, asked.ledger, asked.names["key"])
-    body = payout_operation_body(made) if isinstance(made, Payout) else operation_body(made)
-    return json_answer(200, body, {POSITION: str(head)})
+    return json_answer(200, any_operation_body(made), {POSITION: str(head)})
 
 
 ENDPOINTS = [

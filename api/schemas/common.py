@@ -43,7 +43,8 @@ def _instant(text: str) -> str:
         raise ValueError("is no time that exists in the years 1 to 9999") from None
 
 
-def _number(text: object) -> int:
+def whole_number(text: object) -> int:
+    """Return the whole number that a parameter is written as; raise `ValueError`."""
     if not isinstance(text, str) or not _DIGITS.fullmatch(text):
         raise ValueError("must be a whole number")
     return int(text)
@@ -67,12 +68,12 @@ Time = Annotated[
     Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-23T20:00:00.000000Z"]),
 ]
 # Bounds come before the validator: it is for what the number is written as, they are for the document as well.
-Position = Annotated[int, Field(ge=0, le=MAX_POSITION), BeforeValidator(_number)]
-Counted = Annotated[int, Field(ge=1, le=MAX_POSITION), BeforeValidator(_number)]
+Position = Annotated[int, Field(ge=0, le=MAX_POSITION), BeforeValidator(whole_number)]
+Counted = Annotated[int, Field(ge=1, le=MAX_POSITION), BeforeValidator(whole_number)]
 PageSize = Annotated[
     int,
     Field(ge=1, description=f"1 … {MAX_PAGE_SIZE}; more is taken for {MAX_PAGE_SIZE}"),
-    BeforeValidator(_number),
+    BeforeValidator(whole_number),
     AfterValidator(lambda size: min(size, MAX_PAGE_SIZE)),
 ]
 

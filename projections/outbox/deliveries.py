@@ -3,6 +3,7 @@
 The functions work on a connection that is in no transaction.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
@@ -74,9 +75,9 @@ def list_deliveries(
     return _deliveries(connection, directed(query, descending=descending), wanted)
 
 
-def deliveries_of(connection: Connection[Any], correlation_id: str, limit: int) -> list[Delivery]:
-    """Return up to `limit` deliveries, to any webhook, that a conversation has led to, in the order of positions."""
-    return _deliveries(connection, _SQL["of_correlation"], {"correlation_id": correlation_id, "limit": limit})
+def deliveries_at(connection: Connection[Any], positions: Sequence[int]) -> list[Delivery]:
+    """Return the deliveries, to any webhook, of the events at these positions, in the order of positions."""
+    return _deliveries(connection, _SQL["at_positions"], {"positions": list(positions)})
 
 
 def retry_delivery(connection: Connection[Any], webhook_id: UUID, position: int) -> Delivery | None:

@@ -29,9 +29,16 @@ WHERE d.webhook_id = %(webhook_id)s AND d.state = :state
 AND (%(after)s::bigint IS NULL OR d.position :beyond %(after)s::bigint)
 ORDER BY d.position :order LIMIT %(limit)s;
 
--- name: of_correlation
-SELECT :columns FROM deliveries AS d JOIN events AS e ON e.notification_id = d.position
-WHERE d.correlation_id = %(correlation_id)s ORDER BY d.position, d.webhook_id LIMIT %(limit)s;
+-- name: at_positions
+-- Webhooks are few: each with each position is a look-up by the primary key. LATERAL, lest all that was ever
+-- delivered be read for it.
+SELECT :columns FROM (
+    SELECT found.* FROM unnest(%(positions)s::bigint[]) AS wanted (position) CROSS JOIN webhooks AS w
+    CROSS JOIN LATERAL (
+        SELECT * FROM deliveries WHERE webhook_id = w.id AND position = wanted.position LIMIT 1
+    ) AS found
+) AS d JOIN events AS e ON e.notification_id = d.position
+ORDER BY d.position, d.webhook_id;
 
 -- name: retry
 -- Not what is under way, and not what waits behind another of its key: that would be out of order.

@@ -29,6 +29,7 @@ def test_every_answer_to_generated_requests_is_documented(postgres_url: str, tmp
         with served.client() as client:
             spare_key_id = prepare(client)
             pay_out(served, client)
+            pause_rebuilds(client)
             named = {"TALLYSTICK_SPARE_KEY_ID": spare_key_id, **poison(served, client)}
         done = subprocess.run(
             [
@@ -66,6 +67,19 @@ def prepare(client: httpx2.Client) -> str:
     made = client.post("/v1/keys", json={"name": "spare", "roles": ["client"], "ledgers": ["main"]})
     spare_key_id: str = made.json()["id"]
     return spare_key_id
+
+
+def pause_rebuilds(client: httpx2.Client) -> None:
+    """Leave a rebuild that can be paused again, and one that can be resumed, each of a projection of its own."""
+    for name in ("payouts", "outbox"):
+        path = f"/v1/projections/{name}/rebuild"
+
+        def is_paused(path: str = path) -> bool:
+            """Whether it was paused before it had ended, which takes a moment at least."""
+            assert client.post(path, json={}).status_code == 202
+            return client.post(f"{path}/pause", json={}).status_code == 200
+
+        eventually(is_paused)
 
 
 def pay_out(served: Served, client: httpx2.Client) -> None:

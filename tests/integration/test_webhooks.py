@@ -13,7 +13,7 @@ from domain.journal.encoding import encode_envelope, encode_event
 from domain.ledger import Ledger
 from projections.batches import read_batch
 from projections.outbox import queue
-from projections.outbox.deliveries import deliveries_of, discard_delivery, retry_delivery
+from projections.outbox.deliveries import deliveries_at, discard_delivery, retry_delivery
 from projections.outbox.owed import PROJECTION
 from projections.outbox.publishing import Publishing
 from projections.outbox.webhooks import (
@@ -498,7 +498,7 @@ def test_an_event_that_cannot_be_told_is_on_record_and_holds_up_no_other_key(
     assert state(connection, hook.id, behind).attempts == () and len(receiver.received) == 3
 
 
-def test_a_conversation_leads_to_its_deliveries(
+def test_an_event_leads_to_its_deliveries(
     database: Database, ledger: Ledger, receiver: Receiver, connection: Connection[Any]
 ) -> None:
     hooks = [register(connection, receiver.url, types=["transaction.posted"]) for _ in range(2)]
@@ -506,9 +506,10 @@ def test_a_conversation_leads_to_its_deliveries(
     with publishing(database):
         for hook in hooks:
             await_acknowledged(connection, hook.id, 1)
-    found = deliveries_of(connection, CONTEXT.correlation_id, 100)
+    found = deliveries_at(connection, range(1, ledger.head() + 1))
     assert {of.webhook_id for of in found} == {hook.id for hook in hooks}
-    assert deliveries_of(connection, "another", 100) == []
+    assert {of.position for of in found} == {ledger.head()}
+    assert deliveries_at(connection, [ledger.head() - 1]) == []
 
 
 def test_a_receiver_is_obeyed_that_asks_for_time(

@@ -1,0 +1,66 @@
+"""What is stuck: business states older than they should be."""
+
+from functools import partial
+
+from api import examples
+from api.answers import Answer, json_answer
+from api.consistency import Consistency
+from api.declaration import OVERSEER, Declaration, Returns
+from api.endpoint import Asked, Endpoint
+from api.lists import page
+from api.schemas.common import Time
+from api.schemas.stuck import StuckPage, StuckQuery, stuck_body, total_body
+from domain.ledger import system_clock
+from projections.stuck.catalogue import totals
+from projections.stuck.search import find_stuck
+
+
+async def get_stuck(asked: Asked[StuckQuery, None]) -> Answer:
+    """List what is stuck, the oldest first: how old, why, and what is safe to do, each with a stable code.
+
+    Requests that were accepted and not carried out, holds past their end, payouts without one, deliveries, streams held
+    behind dead letters, projections. What somebody has to decide is stuck at once, the rest from the ages on that are
+    given. An empty list says that nothing is.
+    """
+    now, query = system_clock(), asked.query
+    find = partial(find_stuck, now=now, thresholds=query.thresholds, granted=asked.caller.granted)
+    found = await asked.service.query(find)
+    if query.descending:
+        found.reverse()
+    after = asked.place
+    following = [
+        stuck
+        for stuck in found
+        if after is None or (stuck.place < after if query.descending else stuck.place > after)
+    ]
+    body = page(asked, following, partial(stuck_body, now=now), lambda stuck: stuck.place)
+    return json_answer(200, {**body, "totals": [total_body(total) for total in totals(found, now)]})
+
+
+ENDPOINTS = [
+    Endpoint(
+        Declaration(
+            "GET",
+            "/v1/stuck",
+            "list_stuck",
+            "Operating",
+            "List what is stuck",
+            Consistency.PROCESS,
+            OVERSEER,
+            (
+                Returns(
+                    200,
+                    "A page of what is stuck.",
+                    StuckPage,
+                    {
+                        **examples.page(examples.STUCK),
+                        "totals": [{"kind": "payout_in_doubt", "count": 1, "oldest_age_seconds": 3600.0}],
+                    },
+                ),
+            ),
+            query=StuckQuery,
+            place=tuple[Time, str, str],
+        ),
+        get_stuck,
+    ),
+]

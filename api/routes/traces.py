@@ -1,0 +1,77 @@
+"""Traces: what happened to an operation or in a conversation, and what is safe to do."""
+
+from functools import partial
+
+from api import examples
+from api.answers import HEAD, POSITION, Answer, json_answer
+from api.consistency import Consistency
+from api.declaration import OPERATOR, READER, Declaration, NoQuery, Returns
+from api.endpoint import Asked, Endpoint
+from api.schemas.traces import ConversationQuery, TraceBody
+from api.trace_answers import trace_body
+from domain.errors import OperationUnknown
+from domain.ledger import system_clock
+from domain.operations import operation_id
+from projections.trace.story import story_of_conversation, story_of_operation
+
+TRACER = READER | OPERATOR
+"""Those who trace: whoever reads the ledger, and whoever repairs what a trace shows to be broken."""
+
+
+async def trace_operation(asked: Asked[NoQuery, None]) -> Answer:
+    """Tell the whole story of a keyed request in the order of time, and what is safe to do now.
+
+    Its request, what it recorded, replays, how far projections are, deliveries, calls of providers, dead letters. 404
+    `operation_unknown` with `"retry": "safe"` says that nothing of it was recorded.
+    """
+    ledger, key = asked.ledger, asked.names["key"]
+    read = partial(story_of_operation, ledger=ledger, id=operation_id(ledger, key))
+    story = await asked.service.query(read)
+    body = trace_body(story, ledger, system_clock(), key=key)
+    return json_answer(200, body, {POSITION: str(story.position)})
+
+
+async def trace_conversation(asked: Asked[ConversationQuery, None]) -> Answer:
+    """Tell the whole story of a correlation id: every event, operation, projection and delivery that it is on.
+
+    Operations that were asked for in other conversations, and sent again in this one, are among them. One of which
+    nothing is recorded has an empty timeline and the verdict `nothing_recorded`.
+    """
+    ledger = asked.ledger
+    correlation_id = asked.query.correlation_id or asked.context.correlation_id
+    read = partial(story_of_conversation, ledger=ledger, correlation_id=correlation_id)
+    story = await asked.service.query(read)
+    body = trace_body(story, ledger, system_clock(), correlation_id=correlation_id)
+    return json_answer(200, body, {POSITION: str(story.position), HEAD: str(story.head)})
+
+
+ENDPOINTS = [
+    Endpoint(
+        Declaration(
+            "GET",
+            "/v1/ledgers/{ledger}/operations/{key}/trace",
+            "trace_operation",
+            "Operations",
+            "Trace a request",
+            Consistency.LINEARIZABLE,
+            TRACER,
+            (Returns(200, "Its story.", TraceBody, examples.TRACE),),
+            problems=(OperationUnknown,),
+        ),
+        trace_operation,
+    ),
+    Endpoint(
+        Declaration(
+            "GET",
+            "/v1/ledgers/{ledger}/trace",
+            "trace_conversation",
+            "Operations",
+            "Trace a correlation id",
+            Consistency.JOURNAL,
+            TRACER,
+            (Returns(200, "Its story.", TraceBody, examples.TRACE),),
+            query=ConversationQuery,
+        ),
+        trace_conversation,
+    ),
+]

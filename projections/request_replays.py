@@ -1,0 +1,60 @@
+"""Replays: how often a keyed request came again, from whom, and how often its key came with another request.
+
+They are best-effort: whoever counts them writes them a moment later (`api/replay_log.py`).
+"""
+
+from collections.abc import Collection
+from typing import Any, Literal, NamedTuple
+
+from psycopg import Connection
+from psycopg.rows import tuple_row
+
+from domain.journal.queries import load
+from domain.times import Instant, instant
+
+ReplayKind = Literal["replayed", "mismatched"]
+"""The same request, answered as before; or another request under the same key, which was refused."""
+
+_SQL = load("projections", "request_replays.sql")
+
+
+class Replays(NamedTuple):
+    """How often one caller sent a key again, when first and last, and in which conversation last."""
+
+    ledger: str
+    operation_id: str
+    actor: str
+    kind: ReplayKind
+    times: int
+    first_at: Instant
+    last_at: Instant
+    last_correlation_id: str
+
+
+def add_replays(connection: Connection[Any], seen: Collection[Replays]) -> None:
+    """Add to what was counted before. Each key, actor and kind is there at most once."""
+    columns = {
+        "ledgers": [replays.ledger for replays in seen],
+        "operation_ids": [replays.operation_id for replays in seen],
+        "actors": [replays.actor for replays in seen],
+        "kinds": [replays.kind for replays in seen],
+        "counts": [replays.times for replays in seen],
+        "first_at": [replays.first_at for replays in seen],
+        "last_at": [replays.last_at for replays in seen],
+        "correlation_ids": [replays.last_correlation_id for replays in seen],
+    }
+    connection.execute(_SQL["add"], columns)
+
+
+def replays_of(connection: Connection[Any], ledger: str, operation_ids: Collection[str]) -> list[Replays]:
+    """Return what was counted of some operations of a ledger, those first that came again first."""
+    wanted = {"ledger": ledger, "operation_ids": list(operation_ids)}
+    rows = connection.cursor(row_factory=tuple_row).execute(_SQL["of_operations"], wanted)
+    return [Replays._make([*row[:5], instant(row[5]), instant(row[6]), row[7]]) for row in rows]
+
+
+def replayed_in(connection: Connection[Any], ledger: str, correlation_id: str, limit: int) -> list[str]:
+    """Return the ids of up to `limit` operations that came again, the last time in a conversation."""
+    wanted = {"ledger": ledger, "correlation_id": correlation_id, "limit": limit}
+    rows = connection.cursor(row_factory=tuple_row).execute(_SQL["in_conversation"], wanted)
+    return [id for (id,) in rows]

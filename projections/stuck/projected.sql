@@ -1,0 +1,28 @@
+-- name: due
+-- Only what the journal confirms: a row that the projection has not removed yet is nothing that is stuck.
+SELECT d.due_at, d.ledger, d.id::text, d.position FROM due_v:version AS d
+CROSS JOIN LATERAL (
+    SELECT notification_id, topic FROM events WHERE originator_id = d.ledger || '/transactions/' || d.id
+    ORDER BY originator_version DESC LIMIT 1
+) AS last
+WHERE d.due_at <= %(before)s AND last.notification_id = d.position AND last.topic = %(topic)s
+AND (%(granted)s::text[] IS NULL OR d.ledger = ANY(%(granted)s::text[]))
+ORDER BY d.due_at, d.position LIMIT %(limit)s;
+
+-- name: payouts
+-- Since they were asked for, however often their providers were asked since. Those that the journal has moved on are none.
+SELECT p.state, CASE WHEN p.state = 'stuck' THEN p.changed_at ELSE made.recorded_at END AS since, p.ledger, p.id::text,
+    p.position, p.provider
+FROM payouts_v:version AS p
+CROSS JOIN LATERAL (
+    SELECT (decoded(state) ->> 'recorded_at')::timestamptz AS recorded_at FROM events
+    WHERE notification_id = p.made_position LIMIT 1
+) AS made
+CROSS JOIN LATERAL (
+    SELECT notification_id FROM events WHERE originator_id = p.ledger || '/payouts/' || p.id
+    ORDER BY originator_version DESC LIMIT 1
+) AS last
+WHERE p.state NOT IN ('completed', 'failed', 'rejected') AND last.notification_id = p.position
+AND (p.state = 'stuck') = %(is_stuck)s AND (p.state = 'stuck' OR made.recorded_at <= %(before)s)
+AND (%(granted)s::text[] IS NULL OR p.ledger = ANY(%(granted)s::text[]))
+ORDER BY since, p.position LIMIT %(limit)s;

@@ -1,0 +1,37 @@
+-- name: waiting
+-- Of each webhook the oldest delivery that is not made: the index by state leads to it, however many wait behind it.
+SELECT w.id::text, w.state, recorded.at, oldest.position, w.disabled_reason
+FROM webhooks AS w
+CROSS JOIN LATERAL (
+    SELECT min(first.position) AS position FROM unnest(ARRAY['pending', 'sent']) AS wanted (state)
+    CROSS JOIN LATERAL (
+        SELECT position FROM deliveries WHERE state = wanted.state AND webhook_id = w.id
+        AND state <> 'acknowledged' ORDER BY position LIMIT 1
+    ) AS first
+) AS oldest
+CROSS JOIN LATERAL (
+    SELECT coalesce((decoded(state) ->> 'recorded_at')::timestamptz, w.created_at) AS at FROM events
+    WHERE notification_id = oldest.position LIMIT 1
+) AS recorded
+WHERE w.state <> 'deleted' AND recorded.at <= %(before)s
+AND (%(granted)s::text[] IS NULL OR w.ledgers <@ %(granted)s::text[])
+ORDER BY recorded.at, w.id LIMIT %(limit)s;
+
+-- name: failed
+-- Given up, and holding back what is behind it of its key until somebody decides.
+SELECT d.webhook_id::text, recorded.at, split_part(recorded.stream, '/', 1), d.position, d.reason
+FROM webhooks AS w
+CROSS JOIN LATERAL (
+    SELECT * FROM deliveries WHERE state = 'failed' AND webhook_id = w.id AND state <> 'acknowledged'
+    ORDER BY position LIMIT %(limit)s
+) AS d
+CROSS JOIN LATERAL (
+    SELECT originator_id AS stream, coalesce((decoded(state) ->> 'recorded_at')::timestamptz, w.created_at) AS at
+    FROM events WHERE notification_id = d.position LIMIT 1
+) AS recorded
+WHERE %(granted)s::text[] IS NULL OR w.ledgers <@ %(granted)s::text[]
+ORDER BY d.position, w.id LIMIT %(limit)s;
+
+-- name: recorded_at
+-- Not the lag, which is measured anew each time: what is listed by its age must not move while pages are turned.
+SELECT (decoded(state) ->> 'recorded_at')::timestamptz FROM events WHERE notification_id = %(position)s;

@@ -1,0 +1,79 @@
+"""What is stuck, over HTTP: the oldest first, page by page, for those who may see it, and in the metrics."""
+
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.contract.conftest import Book, Keys, code_of, pointers_of, transfer_body
+from tests.projecting import eventually
+
+EAGER = {"request_seconds": "0", "hold_seconds": "0", "delivery_seconds": "0"}
+
+
+def stuck(client: httpx2.Client, **query: Any) -> dict[str, Any]:
+    answer = client.get("/v1/stuck", params={**EAGER, **query})
+    assert answer.status_code == 200, answer.text
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+def of_book(body: dict[str, Any], book: Book) -> list[dict[str, Any]]:
+    return [found for found in body["data"] if found["ledger"] == book.name]
+
+
+def test_nothing_is_stuck_that_is_carried_out(book: Book) -> None:
+    assert book.post(transfer_body(), "one", Prefer="respond-async").status_code == 202
+    eventually(lambda: book.operation("one").json()["state"] == "completed")
+    eventually(lambda: not of_book(stuck(book.client), book))
+
+
+def test_it_is_paged_by_age(book: Book, keys: Keys) -> None:
+    hooks = []
+    for number in range(3):
+        body = {"url": f"https://93.184.216.34/{number}", "ledgers": [book.name], "types": ["*"]}
+        hooks.append(book.client.post("/v1/webhooks", json=body).json()["id"])
+    book.transfer("a", "b", 1)
+    operator = keys.client("operator", ledgers=[book.name])
+
+    def waiting(**query: Any) -> list[str]:
+        data = stuck(operator, projection_seconds=3600, **query)["data"]
+        return [each["resource"] for each in data if each["kind"] == "delivery_waiting"]
+
+    expected = {f"/v1/webhooks/{hook}" for hook in hooks}
+    eventually(lambda: set(waiting()) == expected)
+    for order in ("asc", "desc"):
+        paged: list[str] = []
+        cursor: dict[str, str] = {}
+        while True:
+            page = stuck(operator, projection_seconds=3600, page_size=1, order=order, **cursor)
+            assert len(page["data"]) <= 1
+            paged += [each["resource"] for each in page["data"] if each["kind"] == "delivery_waiting"]
+            if page["next_cursor"] is None:
+                break
+            cursor = {"cursor": page["next_cursor"]}
+        assert paged == waiting(order=order)
+    totals = {total["kind"]: total for total in stuck(operator)["totals"]}
+    assert totals["delivery_waiting"]["count"] == 3
+    assert totals["delivery_waiting"]["oldest_age_seconds"] > 0
+    metrics = operator.get("/metrics").text
+    assert 'tallystick_stuck{kind="delivery_waiting"}' in metrics
+    assert 'tallystick_stuck_oldest_age_seconds{kind="projection_halted"}' in metrics
+    # Who was not granted every ledger that a webhook is for does not see it.
+    other = keys.client("operator", ledgers=["another"])
+    assert not [each for each in stuck(other)["data"] if each["kind"] == "delivery_waiting"]
+    for hook in hooks:
+        book.client.delete(f"/v1/webhooks/{hook}")
+
+
+@pytest.mark.parametrize(
+    "name", ["request_seconds", "hold_seconds", "payout_seconds", "delivery_seconds", "projection_seconds"]
+)
+@pytest.mark.parametrize("value", ["-1", "1.5", "x", "", "999999999999"])
+def test_ages_are_whole_seconds(client: httpx2.Client, name: str, value: str) -> None:
+    assert pointers_of(client.get("/v1/stuck", params={name: value})) == [f"?{name}"]
+
+
+def test_a_cursor_belongs_to_its_ages(client: httpx2.Client) -> None:
+    answer = client.get("/v1/stuck", params={"cursor": "x"})
+    assert (answer.status_code, code_of(answer)) == (400, "cursor_invalid")
