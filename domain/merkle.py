@@ -161,6 +161,20 @@ class Accumulator:
         for leaf in leaves:
             self.append(leaf)
 
+    @classmethod
+    def resumed(cls, size: int, peaks: Sequence[bytes]) -> "Accumulator":
+        """Return the tree of the first `size` leaves, given its `peaks`; raise `ValueError` if they are not as many."""
+        if len(peaks) != size.bit_count():
+            raise ValueError(f"a tree of {size} leaves has not {len(peaks)} peaks")
+        tree = cls()
+        tree.size, tree._peaks = size, list(peaks)
+        return tree
+
+    @property
+    def peaks(self) -> list[bytes]:
+        """The hashes of the complete subtrees that the tree is made of, from left to right, each as large as can be."""
+        return list(self._peaks)
+
     def append(self, leaf: bytes) -> None:
         """Add the hash of the next leaf."""
         found, carried = leaf, self.size

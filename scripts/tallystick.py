@@ -1,6 +1,7 @@
 """The `tallystick` command. One module per command; a command's module is imported when it is called."""
 
 import sys
+from collections.abc import Iterable
 from importlib import import_module
 
 import typer
@@ -13,6 +14,10 @@ COMMANDS = {
     "replay": "scripts.replay:replay",
     "projections": "scripts.projection_controls:projections",
     "dead-letters": "scripts.dead_letters:dead_letters",
+    "export": "scripts.export:export",
+    "verify": "scripts.verify:verify",
+    "import": "scripts.restore:restore",
+    "report": "scripts.report:report",
     "trace": "scripts.trace:trace",
     "stuck": "scripts.stuck:stuck",
     "keys": "scripts.keys:keys",
@@ -24,19 +29,24 @@ COMMANDS = {
 
 def main() -> None:
     """Run the command that the command line names."""
+    called = [name for name in sys.argv[1:2] if name in COMMANDS]
+    application(called or COMMANDS)()
+
+
+def application(names: Iterable[str] = COMMANDS) -> typer.Typer:
+    """Return the command with some of its subcommands."""
     app = typer.Typer(
         no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
     )
     app.callback()(tallystick)
-    called = [name for name in sys.argv[1:2] if name in COMMANDS]
-    for name in called or COMMANDS:
+    for name in names:
         module, attribute = COMMANDS[name].split(":")
         command = getattr(import_module(module), attribute)
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
         else:
             app.command(name)(command)
-    app()
+    return app
 
 
 def tallystick() -> None:

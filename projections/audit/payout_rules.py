@@ -1,8 +1,8 @@
 """The rules of payouts: each holds its amount once, and what is said of its money is what a transaction has booked."""
 
 from collections.abc import Callable, Iterator, Sequence
-from uuid import NAMESPACE_URL, uuid5
 
+from projections.audit.keys import id_of
 from projections.audit.stored import Stored
 from projections.audit.violation import Violation, violation
 
@@ -26,6 +26,7 @@ class PayoutRules:
         self._history = history
         self._versions: dict[str, int] = {}
         self._booked: dict[str, str] = {}
+        self._states: dict[str, str] = {}  # the last beginning or end
 
     def judge(self, event: Stored) -> Iterator[Violation]:
         """Return the rules that an event of a payout breaks."""
@@ -36,13 +37,17 @@ class PayoutRules:
         if (event.topic in _BEGINNINGS) != (version == 0):
             yield violation("event_misplaced", event, f"{event.topic} after {version} events")
         elif event.topic in _BEGINNINGS:
+            self._states[event.stream] = event.topic
             yield from self._begun(event)
+        elif self._states.get(event.stream) in ("payout.rejected", *_unfollowed(event)):
+            yield violation("event_misplaced", event, f"{event.topic} after {self._states[event.stream]}")
         elif event.topic in _BOOKINGS:
+            self._states[event.stream] = event.topic
             yield from self._ended(event)
 
     def _begun(self, event: Stored) -> Iterator[Violation]:
         key = event.envelope["idempotency_key"]
-        id = str(uuid5(NAMESPACE_URL, f"tallystick:{event.ledger}/{key}"))
+        id = id_of(event.ledger, key)
         if event.name != id:
             yield violation("key_mismatch", event, f"the key {key!r} makes the id {id}")
         yield from self._moved(event, event.name, (_BEGINNINGS[event.topic],), "debit")
@@ -75,3 +80,8 @@ class PayoutRules:
             begun["amount"],
         ):
             yield violation("payout_unmatched", event, f"transaction {id} moves another amount")
+
+
+def _unfollowed(event: Stored) -> Sequence[str]:
+    """Return the ends after which an event is out of place: what has ended is not sent to the provider again."""
+    return tuple(_BOOKINGS) if event.topic == "payout.submitted" else ()

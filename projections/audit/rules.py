@@ -124,13 +124,14 @@ def violations(connection: Connection[Any], sample: Sample | None = None) -> Ite
     return _broken_by_accounts(journal)
 
 
-def broken(events: Iterable[Stored], history: History) -> Iterator[Violation]:
-    """Return the rules that a journal breaks, given from its first event on."""
+def broken(events: Iterable[Stored], history: History, *, is_whole: bool = True) -> Iterator[Violation]:
+    """Return the rules that a journal breaks, given from its first event on: those of its end only if all is given."""
     rules = Rules(history)
     try:
         for event in events:
             yield from _understood(event, rules.read)
-        yield from rules.close()
+        if is_whole:
+            yield from rules.close()
     except Unfoldable as error:
         yield Violation("event_unreadable", error.position, "", f"{error}; nothing after it was judged")
 

@@ -61,6 +61,10 @@ ENDED = ("transaction.hold_settled", "transaction.hold_voided", "transaction.hol
 
 _SQL = load("projections.audit", "audit.sql")
 
+_decode = (
+    json.JSONDecoder().decode
+)  # `json.loads` looks first for which encoding bytes have: a quarter of its time
+
 
 class Unfoldable(Exception):
     """An event cannot be understood, or not where it stands; nothing can be said of what comes after it."""
@@ -94,7 +98,7 @@ class Stored(NamedTuple):
 def parsed(stream: str, version: int, topic: str, state: bytes, position: int) -> Stored:
     """Return an event of its row; raise `Unfoldable` if it is no JSON, of a newer release, or of an unknown topic."""
     try:
-        envelope = json.loads(state)
+        envelope = _decode(state.decode())
         data, class_version = envelope["data"], envelope["class_version"]
         known = class_version <= CLASS_VERSIONS.get(topic, 0)
     except (ValueError, KeyError, TypeError) as error:

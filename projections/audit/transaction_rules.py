@@ -6,9 +6,9 @@ that it settles, voids or reverses, then its own.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
-from uuid import NAMESPACE_URL, uuid5
 
 from projections.audit.account_rules import AccountFold
+from projections.audit.keys import id_of
 from projections.audit.stored import ENDED, MADE, POSTED, Stored
 from projections.audit.violation import Violation, violation
 
@@ -63,7 +63,7 @@ class TransactionRules:
 
     def _made(self, event: Stored) -> Iterator[Violation]:
         key = event.envelope["idempotency_key"]
-        id = str(uuid5(NAMESPACE_URL, f"tallystick:{event.ledger}/{key}"))
+        id = id_of(event.ledger, key)
         if not key or event.name != id:
             yield violation("key_mismatch", event, f"the key {key!r} makes the id {id}")
         topics = [earlier.topic for earlier in self._before(event)] if event.version > 1 else []
@@ -96,10 +96,8 @@ class TransactionRules:
 
     def _matched(self, event: Stored, command: Command) -> Iterator[Violation]:
         """Judge whether the accounts recorded what the transaction did, and no more."""
-        entries = {
-            "held": _sums(event.data.get("entries", ())),
-            "moved": _sums(event.data.get("entries", ())),
-        }
+        sums = _sums(event.data.get("entries", ()))
+        entries = {"held": sums, "moved": sums}
         named = self._named(event)
         if event.topic in _CHANGES:
             yield from _unlike(event, command, named)

@@ -256,6 +256,43 @@ CATALOGUE: Mapping[str, Kind] = {
     "journal_settlement_exceeds_hold": Kind("error", "More was settled than held.", _TAMPERED),
     "journal_reversal_exceeds_original": Kind("error", "More was reversed than posted.", _TAMPERED),
     "journal_asset_conflict": Kind("error", "Amounts of different scales would be added up.", _TAMPERED),
+    "journal_key_reused": Kind("error", "A request was carried out twice.", _TAMPERED),
+    # An export, and what was signed of the journal.
+    "export_malformed": Kind(
+        "error", "The line says nothing that can be relied on.", f"Export again; if it persists: {_TAMPERED}"
+    ),
+    "export_incomplete": Kind("error", "Events are missing.", f"Export again; if it persists: {_TAMPERED}"),
+    "event_altered": Kind("error", "The event is not the one that was sealed at its position.", _TAMPERED),
+    "root_mismatch": Kind(
+        "error", "The events are not those that the file was made of.", "The file was changed: export again."
+    ),
+    "checkpoint_mismatch": Kind("error", "The events are not those that were signed.", _TAMPERED),
+    "history_rewritten": Kind("error", "The journal says something else than it once did.", _TAMPERED),
+    "signature_invalid": Kind(
+        "error",
+        "Nobody who is known has signed this.",
+        "Give the right key with --verifier-key; if it is the right one, what was signed was changed.",
+    ),
+    "checkpoint_missing": Kind(
+        "warning",
+        "Nothing shows that these are the events that were recorded.",
+        "Let a projector run, which seals the journal, and export again.",
+    ),
+    "checkpoint_incomparable": Kind(
+        "warning",
+        "Whether the events go on from it is not known.",
+        "Export from the first position, up to the newest.",
+    ),
+    "events_unsealed": Kind(
+        "warning",
+        "Of these, nothing shows that they are the events that were recorded.",
+        "Export again when they are sealed: within a second where a projector runs.",
+    ),
+    "beginning_absent": Kind(
+        "warning",
+        "Without the beginning the rules of a ledger cannot be judged; signatures and gaps were.",
+        "Export from the first position.",
+    ),
 }
 
 

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from functools import partial
 from time import sleep
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from projections.audit import Unfoldable, compare, versions
+from psycopg import Connection
+
+from projections.audit import Sample, Unfoldable, compare, versions
 from projections.outbox.publishing import NATS
 from projections.register import PROJECTIONS
 from scripts.doctor.catalogue import Finding
@@ -75,14 +77,21 @@ def comparisons() -> list[Check]:
 
 def _compared(name: str, patient: Patient) -> Iterator[Finding]:
     with patient.sampled() as sample:
-        for version in versions(patient.connection, name):
-            try:
-                for compared in compare(patient.connection, version, sample=sample):
-                    if not compared.equal:
-                        words = f"{compared.differing} rows of {compared.table}, at {compared.position}"
-                        yield Finding("projection_differs", words, examples(compared.differences))
-            except Unfoldable as error:
-                yield Finding("journal_event_unreadable", str(error))
+        yield from differing(patient.connection, sample, name)
+
+
+def differing(
+    connection: Connection[Any], sample: Sample | None = None, name: str | None = None
+) -> Iterator[Finding]:
+    """Compare a projection with the journal, every one if none is named. To be called within `one_instant`."""
+    for version in versions(connection, name):
+        try:
+            for compared in compare(connection, version, sample=sample):
+                if not compared.equal:
+                    words = f"{compared.differing} rows of {compared.table}, at {compared.position}"
+                    yield Finding("projection_differs", words, examples(compared.differences))
+        except Unfoldable as error:
+            yield Finding("journal_event_unreadable", str(error))
 
 
 def _standings(patient: Patient) -> list[Standing]:

@@ -17,7 +17,12 @@ _COLOURS = {"error": "bold red", "warning": "yellow"}
 
 def exit_code(examined: Sequence[Examined]) -> int:
     """Return 0 if nothing was found, 1 for warnings only, 3 for errors; 2 is the wrong use of a command."""
-    severities = {finding.kind.severity for finding in findings(examined)}
+    return code_of(findings(examined))
+
+
+def code_of(found: Sequence[Finding]) -> int:
+    """Return the exit code of findings, as `exit_code` has it."""
+    severities = {finding.kind.severity for finding in found}
     return EXIT_ERRORS if "error" in severities else EXIT_WARNINGS if severities else EXIT_HEALTHY
 
 
@@ -34,17 +39,7 @@ def as_json(examined: Sequence[Examined], scope: Scope, facts: dict[str, Any]) -
             "healthy": not findings(examined),
             "facts": facts,
             "scope": scope._asdict(),
-            "findings": [
-                {
-                    "code": finding.code,
-                    "severity": finding.kind.severity,
-                    "found": finding.found,
-                    "examples": finding.examples,
-                    "why": finding.kind.why,
-                    "remedy": finding.kind.remedy,
-                }
-                for finding in findings(examined)
-            ],
+            "findings": [members_of(finding) for finding in findings(examined)],
             "checks": [{"name": check.name, "seconds": round(check.seconds, 3)} for check in examined],
         },
         indent=2,
@@ -66,13 +61,30 @@ def show(examined: Sequence[Examined], scope: Scope, facts: dict[str, Any], cons
     if not found:
         console.print(f"{len(examined)} checks, nothing found.", style="green")
         return
+    console.print(table_of(found))
+    errors = sum(finding.kind.severity == "error" for finding in found)
+    console.print(f"Checks: {len(examined)}, errors: {errors}, warnings: {len(found) - errors}.")
+
+
+def table_of(found: Sequence[Finding]) -> Table:
+    """Return findings as a table for people."""
     table = Table("finding", "what was found, why it matters, what to do", show_lines=True, expand=True)
     for finding in found:
         colour = _COLOURS[finding.kind.severity]
         table.add_row(f"[{colour}]{finding.kind.severity}[/]\n{finding.code}", _words(finding))
-    console.print(table)
-    errors = sum(finding.kind.severity == "error" for finding in found)
-    console.print(f"Checks: {len(examined)}, errors: {errors}, warnings: {len(found) - errors}.")
+    return table
+
+
+def members_of(finding: Finding) -> dict[str, Any]:
+    """Return a finding as members of JSON."""
+    return {
+        "code": finding.code,
+        "severity": finding.kind.severity,
+        "found": finding.found,
+        "examples": finding.examples,
+        "why": finding.kind.why,
+        "remedy": finding.kind.remedy,
+    }
 
 
 def _words(finding: Finding) -> str:

@@ -348,6 +348,12 @@ def payouts() -> list[Stored]:
     return stored(journal)
 
 
+def after_rejection(events: list[Stored]) -> None:
+    """What was refused is sent to the provider all the same."""
+    rejected, sent = (events[index(events, f"payout.{topic}")] for topic in ("rejected", "submitted"))
+    events.append(sent._replace(stream=rejected.stream, version=2, position=len(events) + 1))
+
+
 @pytest.mark.parametrize(
     ("tamper", "code"),
     [
@@ -359,6 +365,8 @@ def payouts() -> list[Stored]:
         (enveloped("payout.completed", causation_id="x"), "payout_unmatched"),
         (enveloped("payout.accepted", idempotency_key="x"), "key_mismatch"),
         (enveloped("payout.rejected", idempotency_key="x"), "key_mismatch"),
+        (repeated("payout.submitted"), "event_misplaced"),
+        (after_rejection, "event_misplaced"),
     ],
 )
 def test_payouts_that_are_tampered_with_break_the_rule_that_they_must(tamper: Tamper, code: str) -> None:

@@ -1,0 +1,69 @@
+"""Files of exports: read from the first line to the last, and looked up in between, without a database."""
+
+import mmap
+from collections.abc import Iterator
+from itertools import chain
+from typing import IO
+
+from domain.exports import Begin, End, Exported, Malformed, Seal, read_begin, read_end, read_event, read_seal
+from projections.audit.stored import Stored, parsed
+
+
+class ExportFile:
+    """An export, mapped into memory. What is kept of it are places of transactions and payouts, about 300 bytes each.
+
+    Raises `Malformed` where its first or one of its last two lines is none of an export, and where there is none.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        try:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except ValueError as error:
+            raise Malformed("the file is empty") from error
+        self._first: dict[str, int] = {}
+        self._later: dict[str, list[int]] = {}
+        self.begin: Begin = read_begin(self._line(0))
+        seal_at = self._before(len(self._map))
+        self._end_at = self._before(seal_at)
+        self.end: End = read_end(self._line(self._end_at))
+        self.seal: Seal = read_seal(self._line(seal_at))
+
+    def lines(self) -> Iterator[tuple[int, bytes]]:
+        """Yield the lines between the first and the last two, each with its place in the file."""
+        self._map.seek(0)
+        place = len(self._map.readline())
+        while place < self._end_at:
+            line = self._map.readline()
+            yield place, line[:-1]
+            place += len(line)
+
+    def remember(self, event: Exported, place: int) -> bool:
+        """Keep the place of an event that may be looked up; return whether its stream may be new."""
+        stream = event.stream
+        if "/accounts/" in stream:
+            return True
+        if stream not in self._first:
+            self._first[stream] = place
+            return True
+        self._later.setdefault(stream, []).append(place)
+        return False
+
+    def history(self, stream: str) -> list[Stored]:
+        """Return the events of the stream of a transaction or payout as far as they are remembered, by version."""
+        if stream not in self._first:
+            return []
+        found = []
+        for place in chain([self._first[stream]], self._later.get(stream, ())):
+            event, _ = read_event(self._line(place))
+            found.append(parsed(event.stream, event.version, event.topic, event.state, event.position))
+        return sorted(found, key=lambda stored: stored.version)
+
+    def _line(self, place: int) -> bytes:
+        end = self._map.find(b"\n", place)
+        if end < 0:
+            raise Malformed("the last line has no end: the file was cut off")
+        return self._map[place:end]
+
+    def _before(self, end: int) -> int:
+        """Return where the line begins that ends at a place."""
+        return self._map.rfind(b"\n", 0, max(end - 1, 0)) + 1

@@ -1,0 +1,98 @@
+"""`tallystick export`: writes the journal to a file, with what was signed of it."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic, sleep
+from typing import IO, Annotated, Any, Literal
+
+import typer
+from psycopg import Connection
+
+from domain.exports import read_begin
+from domain.journal.encoding import UnreadableEvent
+from projections.beancount import Beancount
+from projections.checkpoints import read_newest
+from projections.exporting import BeyondHead, export_lines, head_of
+from projections.hledger import Hledger
+from projections.plain_text import Dialect, accounting_lines
+from scripts.exported import STANDARD, written
+from scripts.installation import DatabaseUrl, DataDir, Schema, service_connection
+from scripts.serve import fail
+
+Format = Literal["ndjson", "beancount", "hledger"]
+DIALECTS: Mapping[str, Callable[[], Dialect]] = {"beancount": Beancount, "hledger": Hledger}
+
+LOOK_AGAIN_SECONDS = 0.1
+
+_LINES_AFTER_EVENTS = 2
+
+
+def export(
+    path: Annotated[Path, typer.Argument(metavar="[FILE]", help="- for standard output")] = STANDARD,
+    since: Annotated[int, typer.Option("--from", min=1, help="The first position")] = 1,
+    until: Annotated[int | None, typer.Option("--to", min=0, help="The last position [the newest]")] = None,
+    form: Annotated[
+        Format,
+        typer.Option("--format", help="ndjson for verify and import, or books for Beancount or hledger"),
+    ] = "ndjson",
+    ledger: Annotated[str | None, typer.Option(help="The ledger whose books are written [all]")] = None,
+    wait_seconds: Annotated[
+        float, typer.Option(min=0, help="For how long to wait until the newest position is sealed")
+    ] = 3.0,
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
+    schema: Schema = None,
+) -> None:
+    """Export the journal as lines of JSON, of one state of the database; the service may run meanwhile.
+
+    `tallystick verify FILE` verifies them without a database, `tallystick import FILE` restores them into an empty one.
+    Books are what was posted, in plain text, in the order of recorded time, each balance asserted. A file is put in
+    place once it is complete.
+    """
+    if form == "ndjson" and ledger is not None:
+        raise typer.BadParameter("lines of JSON are those of all ledgers", param_hint="--ledger")
+    if form != "ndjson" and since != 1:
+        raise typer.BadParameter("books begin with the first position", param_hint="--from")
+    with service_connection("export", database_url, data_dir, schema) as connection, _explained():
+        if form == "ndjson":
+            _await_seal(connection, until, wait_seconds)
+        with written(path) as file:
+            if form == "ndjson":
+                missing = _write(export_lines(connection, since, until), file)
+            else:
+                missing = 0
+                lines = accounting_lines(connection, DIALECTS[form](), ledger, until)
+                file.writelines(f"{line}\n".encode() for line in lines)
+    if missing:
+        fail(f"{missing} positions have no event: the export has all that is there; see `tallystick verify`")
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except (BeyondHead, UnreadableEvent) as error:
+        fail(str(error))
+
+
+def _write(lines: Iterator[bytes], file: IO[bytes]) -> int:
+    """Write lines; return how many events fewer there are than positions."""
+    first = next(lines)
+    file.write(first)
+    begin = read_begin(first)
+    missing = begin.until - begin.since + 1 + _LINES_AFTER_EVENTS
+    for line in lines:
+        file.write(line)
+        missing -= 1
+    return missing
+
+
+def _await_seal(connection: Connection[Any], until: int | None, wait_seconds: float) -> None:
+    wanted, give_up_at = head_of(connection) if until is None else until, monotonic() + wait_seconds
+    while monotonic() < give_up_at:
+        signed = read_newest(connection)
+        if signed is not None and signed.size >= wanted:
+            return
+        sleep(LOOK_AGAIN_SECONDS)
+    typer.echo(f"tallystick: position {wanted} is not sealed: does a projector run?", err=True)

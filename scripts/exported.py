@@ -1,0 +1,66 @@
+"""Exports as files: where a command writes one, and how it opens one."""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from domain.exports import Malformed
+from projections.export_files import ExportFile
+from scripts.serve import fail
+
+STANDARD = Path("-")
+"""Stands for standard input and output."""
+
+
+@contextmanager
+def written(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write, in place of what was there only once all of it is on the disk; standard output for `-`."""
+    if path == STANDARD:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    try:
+        file = tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False)  # noqa: SIM115
+    except OSError as error:
+        fail(f"{path} cannot be written: {error.strerror}")
+    try:
+        with file:
+            yield file.file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(file.name, path)
+    except BaseException:
+        os.unlink(file.name)
+        raise
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[ExportFile]:
+    """An export to read, from standard input for `-`; where it is none, says so and exits 3, as for other errors."""
+    import typer
+
+    try:
+        with _seekable(path) as file:
+            yield ExportFile(file)
+    except OSError as error:
+        fail(f"{path} cannot be read: {error.strerror}")
+    except Malformed as error:
+        typer.echo(f"export_malformed: {path} is no whole export: {error}", err=True)
+        raise typer.Exit(3) from None
+
+
+@contextmanager
+def _seekable(path: Path) -> Iterator[IO[bytes]]:
+    if path != STANDARD:
+        with path.open("rb") as file:
+            yield file
+        return
+    with tempfile.TemporaryFile() as spooled:
+        shutil.copyfileobj(sys.stdin.buffer, spooled)
+        spooled.flush()
+        yield spooled

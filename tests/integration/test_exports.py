@@ -1,0 +1,425 @@
+"""Exports: the journal in a file, verified without a database, restored into another, tampered with and found out."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import Connection
+from psycopg.sql import SQL, Identifier
+from typer.testing import CliRunner, Result
+
+from domain.checkpoints import Checkpoint
+from domain.exports import Seal, event_line, part_line, read_event, read_seal
+from domain.journal.database import Database
+from domain.journal.migrations import migrate
+from domain.leaves import hash_of
+from domain.merkle import Accumulator
+from domain.signed_notes import Signer
+from domain.tiles import append as append_leaves
+from projections.checkpoints import read_newest, read_verifiers
+from scripts.tallystick import application
+from tests.author import Author
+from tests.ledgers import open_accounts, outcomes, running, transfer
+from tests.projecting import append, await_head, eventually, projecting
+
+pytestmark = pytest.mark.integration
+
+KEY = Signer("tallystick/elsewhere", bytes(32))
+
+
+def run(
+    command: str, *arguments: object, database: Database | None = None, given: bytes | None = None
+) -> Result:
+    """Run the command as from a terminal."""
+    options = ["--database-url", database.url, "--schema", database.schema] if database else []
+    return CliRunner().invoke(application([command]), [command, *map(str, arguments), *options], input=given)
+
+
+def exported(database: Database, *options: object) -> bytes:
+    result = run("export", *options, "--wait-seconds", 0, database=database)
+    assert result.exit_code == 0, result.output
+    return result.stdout_bytes
+
+
+def verified(file: Path, *options: object) -> tuple[int, dict[str, Any]]:
+    """The exit code and the findings by code, each with its examples in one text."""
+    result = run("verify", file, "--json", *options)
+    said = json.loads(result.stdout)
+    assert said["sound"] == (not said["findings"]) == (result.exit_code == 0)
+    return result.exit_code, {found["code"]: " ".join(found["examples"]) for found in said["findings"]}
+
+
+def seal_all(database: Database, owner: Connection[Any]) -> None:
+    """Project and seal what there is."""
+
+    def is_sealed(head: int) -> bool:
+        newest = read_newest(owner)
+        return newest is not None and newest.size == head
+
+    with projecting(database):
+        head = await_head(owner)
+        eventually(lambda: is_sealed(head))
+
+
+@pytest.fixture
+def written(database: Database, owner: Connection[Any]) -> Database:
+    """A journal with everything that there is, projected and sealed."""
+    author = Author(database, seed=4)
+    author.write(rounds=6)
+    author.write_of_accounts()
+    author.write_of_payouts(8)
+    seal_all(database, owner)
+    return database
+
+
+@pytest.fixture
+def other(postgres_url: str) -> Iterator[Database]:
+    """Another schema, empty."""
+    database = Database(postgres_url, f"test_{uuid4().hex[:12]}")
+    yield database
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(database.schema)))
+
+
+def test_the_journal_is_exported_and_verified(
+    written: Database, owner: Connection[Any], tmp_path: Path
+) -> None:
+    file = tmp_path / "journal.ndjson"
+    assert run("export", file, database=written).exit_code == 0
+    assert file.read_bytes() == exported(written)
+    assert [path.name for path in tmp_path.iterdir()] == ["journal.ndjson"]
+    lines = file.read_bytes().splitlines()
+    rows = owner.execute(
+        "SELECT notification_id, originator_id, originator_version, topic, state FROM events"
+        " ORDER BY notification_id"
+    ).fetchall()
+    assert [tuple(read_event(line)[0])[:5] for line in lines[1:-2]] == rows
+    assert json.loads(lines[-2])["root"] == Accumulator(hash_of(*row) for row in rows).root.hex()
+    keys = [str(verifier) for verifier in read_verifiers(owner)]
+    assert verified(file) == verified(file, "--verifier-key", keys[0]) == (0, {})
+    words = run("verify", file)
+    assert words.exit_code == 0
+    assert f"positions 1 to {len(rows)}" in words.stdout and "nothing" in words.stdout.lower()
+    assert run("verify", "-", given=file.read_bytes()).exit_code == 0
+
+
+def test_what_is_imported_is_exported_to_the_same_bytes(
+    written: Database, owner: Connection[Any], other: Database, tmp_path: Path
+) -> None:
+    file, note, after = tmp_path / "journal.ndjson", tmp_path / "checkpoint", tmp_path / "after.ndjson"
+    file.write_bytes(exported(written))
+    lines = file.read_bytes().splitlines()
+    size = len(lines) - 3
+    note.write_text(read_seal(lines[-1]).checkpoint or "")
+    restored = run("import", file, database=other)
+    assert (restored.exit_code, restored.stdout) == (0, f"{size} events were imported.\n")
+    with other.connect_as_owner("test") as connection:
+        seal_all(other, connection)
+        trusted = [
+            ("--verifier-key", key) for source in (owner, connection) for key in read_verifiers(source)
+        ]
+    options = [option for pair in trusted for option in pair]
+    assert run("verify", "--live", *options, "--checkpoint", note, database=other).exit_code == 0
+    after.write_bytes(exported(other))
+    assert after.read_bytes().splitlines()[:-1] == lines[:-1]
+    with running(other) as ledger:  # it goes on from there
+        open_accounts(ledger, "after", "afterwards")
+    after.write_bytes(exported(other))
+    assert verified(after, "--checkpoint", note, *options)[1].keys() == {"events_unsealed"}
+    refused = run("import", file, database=other)
+    assert refused.exit_code == 1
+    assert "has events" in refused.stderr
+
+
+def rewrite(owner: Connection[Any], *statements: str) -> None:
+    """Do what only a superuser with ill intent can: the triggers are dropped, then everything is allowed."""
+    owner.execute("DROP TRIGGER IF EXISTS events_are_never_changed ON events")
+    owner.execute("DROP TRIGGER IF EXISTS head_never_moves_back ON head")
+    with owner.transaction():
+        for statement in statements:
+            assert owner.execute(statement.encode()).rowcount
+
+
+def replaced(what: str, by: str, where: str) -> str:
+    """The statement that changes the text of events."""
+    text = f"convert_to(replace(convert_from(state, 'UTF8'), '{what}', '{by}'), 'UTF8')"
+    return f"UPDATE events SET state = {text} WHERE {where}"
+
+
+FIRST_POSTING = (
+    "notification_id = (SELECT min(notification_id) FROM events WHERE topic = 'transaction.posted')"
+)
+
+
+def amount_changed(owner: Connection[Any]) -> None:
+    rewrite(owner, replaced('"amount":', '"amount":1', FIRST_POSTING))
+
+
+def event_deleted(owner: Connection[Any]) -> None:
+    rewrite(owner, f"DELETE FROM events WHERE {FIRST_POSTING}")
+
+
+def events_swapped(owner: Connection[Any]) -> None:
+    swapped = "UPDATE events SET notification_id = CASE notification_id WHEN 30 THEN 31 WHEN 31 THEN 30 ELSE"
+    rewrite(
+        owner,
+        f"DROP INDEX events_notification_id; {swapped} notification_id END WHERE notification_id IN (30, 31)",
+    )
+
+
+def appended_in_the_past(owner: Connection[Any]) -> None:
+    """A command that was recorded before, at the end, its times as they were."""
+    rewrite(
+        owner,
+        "INSERT INTO events SELECT 'main/accounts/new', 1, topic, state, (SELECT position + 1 FROM head)"
+        " FROM events WHERE topic = 'account.opened' ORDER BY notification_id LIMIT 1",
+        "UPDATE head SET position = position + 1",
+    )
+
+
+def put_in_between(owner: Connection[Any]) -> None:
+    """An event that nothing but its place betrays: all later positions are moved."""
+    rewrite(
+        owner,
+        "DROP INDEX events_notification_id; UPDATE events SET notification_id = notification_id + 1"
+        " WHERE notification_id > 40",
+        "INSERT INTO events SELECT 'between/ledger', 1, 'ledger.opened', state, 41 FROM events"
+        " WHERE topic = 'ledger.opened' ORDER BY notification_id LIMIT 1",
+        "UPDATE head SET position = position + 1",
+    )
+
+
+def stream_rewritten(owner: Connection[Any]) -> None:
+    """Who did something, in every event of a stream, with the hashes of the tree made anew."""
+    stream = "main/accounts/users:1:wallet"
+    rewrite(owner, replaced('"actor":"shop"', '"actor":"none"', f"originator_id = '{stream}'"))
+    rows = owner.execute(
+        "SELECT notification_id, originator_id, originator_version, topic, state FROM events"
+        " ORDER BY notification_id"
+    ).fetchall()
+    tiles = append_leaves(0, {}, [hash_of(*row) for row in rows])
+    for (level, number), hashes in tiles.items():
+        owner.execute(
+            "UPDATE seals_v1 SET hashes = %s WHERE level = %s AND number = %s", (hashes, level, number)
+        )
+
+
+TAMPERINGS: Sequence[tuple[Callable[[Connection[Any]], None], set[str], str]] = (
+    (amount_changed, {"event_altered", "journal_entries_unmatched", "checkpoint_mismatch"}, "posted"),
+    (event_deleted, {"journal_position_gap", "journal_entries_unmatched", "export_incomplete"}, "follows"),
+    (events_swapped, {"event_altered", "checkpoint_mismatch"}, "position 30"),
+    (appended_in_the_past, {"journal_time_reversed", "events_unsealed"}, "accounts/new"),
+    (put_in_between, {"event_altered", "checkpoint_mismatch"}, "position 41, between/ledger"),
+    (stream_rewritten, {"checkpoint_mismatch", "history_rewritten"}, "saved checkpoint"),
+)
+
+
+@pytest.mark.parametrize(("tamper", "codes", "words"), TAMPERINGS)
+def test_whatever_is_tampered_with_is_named(
+    written: Database,
+    owner: Connection[Any],
+    tmp_path: Path,
+    tamper: Callable[[Connection[Any]], None],
+    codes: set[str],
+    words: str,
+) -> None:
+    file, note = tmp_path / "journal.ndjson", tmp_path / "checkpoint"
+    newest = read_newest(owner)
+    assert newest is not None
+    note.write_text(newest.note)
+    tamper(owner)
+    result = run("export", file, "--wait-seconds", 0, database=written)
+    code, found = verified(file, "--checkpoint", note)
+    assert code == 3
+    assert codes <= found.keys(), found
+    assert words in " ".join(found.values())
+    assert result.exit_code == ("journal_position_gap" in found)
+    live = run("verify", "--live", "--json", "--checkpoint", note, database=written)
+    assert live.exit_code == 3
+    assert found.keys() <= {finding["code"] for finding in json.loads(live.stdout)["findings"]}
+    assert run("import", file, database=written).exit_code == 1
+
+
+@pytest.fixture
+def small(database: Database, owner: Connection[Any]) -> Database:
+    """A journal of some twenty events, sealed."""
+    with running(database) as ledger:
+        open_accounts(ledger, "a", "b")
+        outcomes(ledger.execute(*(transfer("a", "b", 1, f"key-{n}") for n in range(6))).result())
+    seal_all(database, owner)
+    return database
+
+
+def test_a_part_of_the_journal_is_verified_by_what_was_signed(
+    small: Database, owner: Connection[Any], tmp_path: Path
+) -> None:
+    file, note = tmp_path / "part.ndjson", tmp_path / "checkpoint"
+    newest = read_newest(owner)
+    assert newest is not None
+    note.write_text(newest.note)
+    for since, until in ((1, 5), (6, 9), (10, newest.size), (newest.size + 1, newest.size), (1, 0)):
+        file.write_bytes(exported(small, "--from", since, "--to", until))
+        code, found = verified(file)
+        assert found.keys() <= {"beginning_absent"}, found
+        assert code == (since > 1)
+        line = file.read_bytes().splitlines()
+        if until > since:
+            file.write_bytes(b"\n".join([line[0], *line[2:]]) + b"\n")
+            assert "export_incomplete" in verified(file)[1]
+            assert "checkpoint_mismatch" in verified(file)[1]
+    file.write_bytes(exported(small, "--to", 5))
+    write_more(small)
+    seal_all(small, owner)
+    longer = tmp_path / "longer.ndjson"
+    longer.write_bytes(exported(small, "--to", 5))
+    assert verified(longer, "--checkpoint", note)[1].keys() == {"checkpoint_incomparable"}
+    longer.write_bytes(exported(small, "--from", newest.size + 1))
+    assert verified(longer, "--checkpoint", note)[1].keys() == {"beginning_absent"}
+    longer.write_bytes(exported(small, "--from", newest.size + 2))
+    assert verified(longer, "--checkpoint", note)[1].keys() == {"beginning_absent", "checkpoint_incomparable"}
+
+
+def write_more(database: Database) -> None:
+    with running(database) as ledger:
+        outcomes(ledger.execute(transfer("a", "b", 1), transfer("a", "b", 1)).result())
+
+
+def test_a_journal_that_lost_its_end_is_found_by_a_checkpoint_of_before(
+    small: Database, owner: Connection[Any], tmp_path: Path
+) -> None:
+    file, note = tmp_path / "journal.ndjson", tmp_path / "checkpoint"
+    file.write_bytes(exported(small))
+    write_more(small)
+    seal_all(small, owner)
+    note.write_text(getattr(read_newest(owner), "note", ""))
+    assert verified(file) == (0, {})
+    assert verified(file, "--checkpoint", note)[1].keys() == {"history_rewritten"}
+
+
+def test_what_is_not_signed_by_who_must_have_signed_it(small: Database, tmp_path: Path) -> None:
+    file = tmp_path / "journal.ndjson"
+    file.write_bytes(exported(small))
+    assert verified(file, "--verifier-key", KEY.verifier)[1].keys() == {"signature_invalid"}
+    *lines, last = file.read_bytes().splitlines()
+    seal = read_seal(last)
+    root = bytes.fromhex(json.loads(lines[-1])["root"])
+    forged = Checkpoint(KEY.name, len(lines) - 2, root).signed([KEY])
+    keys = [*seal.verifiers, str(KEY.verifier)]
+    file.write_bytes(b"\n".join(lines) + b"\n" + part_line(Seal(forged, [], keys, seal.head)))
+    assert verified(file) == (0, {})  # whoever makes the file names the key as well
+    assert verified(file, "--verifier-key", seal.verifiers[0])[1].keys() == {"signature_invalid"}
+    file.write_bytes(b"\n".join(lines) + b"\n" + part_line(Seal(None, [], keys, seal.head)))
+    assert verified(file)[1].keys() == {"checkpoint_missing"}
+
+
+def test_a_file_that_is_no_whole_export(small: Database, other: Database, tmp_path: Path) -> None:
+    file, whole = tmp_path / "journal.ndjson", exported(small)
+    for text in (
+        b"",
+        b"\n",
+        whole[:-1],
+        whole[: len(whole) // 2],
+        b"{}\n{}\n{}\n",
+        whole[1:],
+        whole.splitlines()[0],
+    ):
+        file.write_bytes(text)
+        for command in ("verify", "import"):
+            result = run(command, file, database=other if command == "import" else None)
+            assert (result.exit_code, result.stdout) == (3, "")
+            assert "export_malformed" in result.stderr
+    lines = whole.splitlines()
+    for text in (b"nothing", b"{}", lines[3].replace(b"main", b"mein")):
+        file.write_bytes(b"\n".join([*lines[:3], text, *lines[4:]]) + b"\n")
+        code, found = verified(file)
+        assert code == 3
+        assert {"export_malformed", "event_altered"} & found.keys()
+        refused = run("import", file, database=other)
+        assert (refused.exit_code, refused.stdout) == (1, "")
+        assert "was not imported" in refused.stderr
+
+
+def test_an_event_that_is_there_twice_is_a_key_used_twice(small: Database, tmp_path: Path) -> None:
+    file, lines = tmp_path / "journal.ndjson", exported(small).splitlines()
+    (posting,) = (
+        line for line in lines[1:-2] if b'"idempotency_key":"key-0"' in line and b"transaction.posted" in line
+    )
+    again = read_event(posting)[0]._replace(position=len(lines) - 2)
+    added = event_line(again._replace(sealed=hash_of(*again[:5])))[:-1]
+    file.write_bytes(b"\n".join([*lines[:-2], added, *lines[-2:]]) + b"\n")
+    assert {"journal_key_reused", "export_incomplete"} <= verified(file)[1].keys()
+
+
+def test_projections_are_verified_with_the_journal(small: Database, owner: Connection[Any]) -> None:
+    assert run("verify", "--live", database=small).exit_code == 0
+    owner.execute("UPDATE balances_v1 SET posted_debits = posted_debits + 1 WHERE address = 'a'")
+    result = run("verify", "--live", "--json", database=small)
+    assert result.exit_code == 3
+    (found,) = json.loads(result.stdout)["findings"]
+    assert found["code"] == "projection_differs" and "posted_debits" in found["examples"][0]
+
+
+def test_bytes_that_no_release_writes_are_exported_and_named(
+    small: Database, owner: Connection[Any], tmp_path: Path
+) -> None:
+    for version, state in enumerate((b"\n{}", b"\xff", b"{}"), start=1):
+        append(owner, "main/transactions/odd", version, "transaction.posted", state)
+    file = tmp_path / "journal.ndjson"
+    file.write_bytes(exported(small))
+    code, found = verified(file)
+    assert code == 3
+    assert found.keys() == {"journal_event_unreadable", "events_unsealed"}
+
+
+def test_an_empty_journal(database: Database, other: Database, tmp_path: Path) -> None:
+    file = tmp_path / "journal.ndjson"
+    file.write_bytes(exported(database))
+    assert verified(file)[1].keys() == {"checkpoint_missing"}
+    assert run("import", file, database=other).stdout == "0 events were imported.\n"
+
+
+def test_commands_used_wrongly(small: Database, other: Database, tmp_path: Path) -> None:
+    file = tmp_path / "journal.ndjson"
+    wrong: Sequence[tuple[tuple[str | Path, ...], str]] = (
+        (("verify",), "FILE"),
+        (("verify", file, "--live"), "FILE"),
+        (("verify", "--live", "--verifier-key", "none"), "--verifier-key"),
+        (("verify", "--live", "--checkpoint", tmp_path / "none"), "--checkpoint"),
+        (("export", "--ledger", "main"), "--ledger"),
+        (("export", "--format", "hledger", "--from", "2"), "--from"),
+        (("export", "--from", "0"), "--from"),
+    )
+    for (command, *arguments), words in wrong:
+        result = run(str(command), *arguments, database=small)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert words in result.stderr
+    impossible: Sequence[tuple[tuple[str | Path, ...], str]] = (
+        (("export", "--to", "999", "--wait-seconds", "0"), "the newest is"),
+        (("export", "--format", "beancount", "--to", "999"), "the newest is"),
+        (("export", tmp_path / "nowhere" / "file", "--wait-seconds", "0"), "cannot be written"),
+        (("import", file), "cannot be read"),
+    )
+    for (command, *arguments), words in impossible:
+        result = run(str(command), *arguments, database=small)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert words in result.stderr
+    file.write_bytes(exported(small, "--from", 3))
+    refused = run("import", file, database=other)
+    assert (refused.exit_code, "begins at position 3" in refused.stderr) == (1, True)
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_service_goes_on_from_what_was_imported(small: Database, other: Database, tmp_path: Path) -> None:
+    file = tmp_path / "journal.ndjson"
+    file.write_bytes(exported(small))
+    migrate(other)
+    with running(other) as ledger:  # it runs already, and knows the journal as empty
+        assert run("import", file, database=other).exit_code == 0
+        (replayed,) = outcomes(ledger.execute(transfer("a", "b", 1, "key-3")).result())
+        assert replayed.replayed
+        (made,) = outcomes(ledger.execute(transfer("a", "b", 1, "key-after")).result())
+        assert not made.replayed

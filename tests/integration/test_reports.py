@@ -1,0 +1,132 @@
+"""Reports: each equal to what the journal says, by either clock, in every form."""
+
+import csv
+import io
+import json
+from typing import Any
+
+import pytest
+from msgspec import to_builtins
+from psycopg import Connection
+
+from domain.addresses import ledger_of
+from domain.journal.database import Database
+from domain.transactions import Posted
+from tests.author import Author
+from tests.integration.test_exports import run
+from tests.ledgers import history
+from tests.projecting import await_head, projecting
+
+pytestmark = pytest.mark.integration
+
+NOON = "2026-01-01T12:00:00.000000Z"
+Entry = dict[str, Any]
+
+
+@pytest.fixture
+def written(database: Database, owner: Connection[Any]) -> Database:
+    author = Author(database, seed=5)
+    author.write(rounds=8)
+    author.write_of_accounts()
+    with projecting(database):
+        await_head(owner)
+    return database
+
+
+def reported(database: Database, kind: str, *options: object) -> dict[str, Any]:
+    result = run("report", kind, *options, "--format", "json", database=database)
+    assert result.exit_code == 0, result.output
+    said: dict[str, Any] = json.loads(result.stdout)
+    assert said["position"] == said["head"] == len(history(database))
+    return said
+
+
+def entries(database: Database, ledger: str, clock: str) -> list[Entry]:
+    """Every entry that was posted in a ledger, in the order of a clock."""
+    found = []
+    for recorded in history(database):
+        if isinstance(recorded.event, Posted) and ledger_of(recorded.stream) == ledger:
+            times = {"recorded": recorded.envelope.recorded_at, "effective": recorded.event.effective_at}
+            for entry in to_builtins(recorded.event)["entries"]:
+                sign = 1 if entry["direction"] == "credit" else -1
+                change = sign * entry["amount"]
+                found.append({**entry, "time": times[clock], "change": change, "of": recorded.stream})
+    return sorted(found, key=lambda entry: entry["time"])
+
+
+@pytest.mark.parametrize("clock", ["recorded", "effective"])
+@pytest.mark.parametrize("ledger", ["main", "main-2"])
+def test_reports_say_what_the_journal_says(written: Database, clock: str, ledger: str) -> None:
+    journal = entries(written, ledger, clock)
+    within = [entry for entry in journal if entry["time"] >= NOON]
+    options = ("--ledger", ledger, "--clock", clock)
+    balance = reported(written, "trial-balance", *options, "--from", "2026-01-01T12:00")
+    assert [row["account"] for row in balance["data"]] == sorted({entry["account"] for entry in journal})
+    for row in balance["data"]:
+        of_it = [entry for entry in journal if entry["account"] == row["account"]]
+        assert int(row["closing"]) == sum(entry["change"] for entry in of_it)
+        assert int(row["closing"]) - int(row["opening"]) == int(row["credits"]) - int(row["debits"])
+        debits = sum(e["amount"] for e in within if e in of_it and e["direction"] == "debit")
+        assert int(row["debits"]) == debits
+    for total in balance["totals"]:
+        assert total["debits"] == total["credits"]
+        assert total["opening"] == total["closing"] == "0"
+    activity = reported(written, "activity", *options, "--from", NOON)["data"]
+    assert sum(int(row["entries"]) for row in activity) == len(within)
+    moved = sum(entry["amount"] for entry in within if entry["direction"] == "debit")
+    assert sum(int(row["amount"]) for row in activity) == moved
+    assert {row["day"] for row in activity} == {entry["time"][:10] for entry in within}
+
+
+@pytest.mark.parametrize("clock", ["recorded", "effective"])
+def test_a_statement_counts_on_from_before(written: Database, clock: str) -> None:
+    account = "users:1:wallet"
+    journal = [entry for entry in entries(written, "main", clock) if entry["account"] == account]
+    options = ("--ledger", "main", "--account", account, "--clock", clock)
+    rows = reported(written, "statement", *options)["data"]
+    assert [(row["time"], int(row["amount"]), row["direction"]) for row in rows] == [
+        (entry["time"], entry["amount"], entry["direction"]) for entry in journal
+    ]
+    balance = 0
+    for row, entry in zip(rows, journal, strict=True):
+        balance += entry["change"]  # the account is credit-normal
+        assert int(row["balance"]) == balance
+    since, until = journal[3]["time"], journal[-3]["time"]
+    part = reported(written, "statement", *options, "--from", since, "--to", until)["data"]
+    assert part == [row for row in rows if since <= row["time"] < until] != []
+
+
+def test_forms_of_a_report(written: Database) -> None:
+    options = ("--ledger", "main-2")
+    data = reported(written, "trial-balance", *options)
+    table = run("report", "trial-balance", *options, database=written)
+    assert table.stdout.splitlines()[-1] == f"position {data['position']} of {data['head']}"
+    result = run("report", "trial-balance", *options, "--format", "csv", database=written)
+    assert result.stderr.splitlines() == [f"position {data['position']} of {data['head']}"]
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert len(rows) == len(data["data"]) + len(data["totals"])
+    for row, member in zip(rows, [*data["data"], *data["totals"]], strict=True):
+        units = 2 if row["asset"] == "EUR/2" else 0
+        assert round(float(row["debits"]) * 10**units) == int(member["debits"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("trial-balance", "--ledger", "nowhere"), 1, "ledger_not_found"),
+        (("statement", "--ledger", "main", "--account", "nobody"), 1, "account_not_found"),
+        (("statement", "--ledger", "main"), 2, "--account"),
+        (("activity", "--ledger", "main", "--account", "users"), 2, "--account"),
+        (("activity", "--ledger", "Main"), 2, "--ledger"),
+        (("statement", "--ledger", "main", "--account", "a b"), 2, "--account"),
+        (("activity", "--ledger", "main", "--from", "soon"), 2, "--from"),
+        (("profits", "--ledger", "main"), 2, "profits"),
+        (("activity", "--ledger", "main", "--min-position", "1000000"), 1, "projection_behind"),
+    ],
+)
+def test_what_cannot_be_reported(
+    written: Database, arguments: tuple[str, ...], code: int, words: str
+) -> None:
+    result = run("report", *arguments, database=written)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert words in result.stderr
