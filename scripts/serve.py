@@ -130,15 +130,24 @@ def _run(
     settings: "Settings", listening: socket.socket, postgres: "EmbeddedPostgres | None", *, projector: bool
 ) -> None:
     from domain.journal.database import Database
+    from scripts.simulator.beside import PROVIDERS, simulator_beside
     from scripts.supervisor import Child, Supervisor
 
     database = Database(postgres.url if postgres else str(settings.database_url), settings.schema_)
     made_key = prepare(settings, database)
-    address = f"http://{settings.host}:{listening.getsockname()[1]}"
-    with _environment(settings, database) as environment:
+    address = f"http://{_bracketed(settings.host)}:{listening.getsockname()[1]}"
+    local_address = f"http://{_bracketed(_local(settings.host))}:{listening.getsockname()[1]}"
+    with contextlib.ExitStack() as stack:
+        environment = stack.enter_context(_environment(settings, database))
         api = [sys.executable, "-m", "scripts.workers", "api", str(listening.fileno())]
         # Who answers requests does not sign.
         unsigned = {name: value for name, value in environment.items() if name != "TALLYSTICK_SIGNING_KEY"}
+        simulators = []
+        if postgres and not settings.providers:
+            # For trials: what is kept in a database of one's own is never said to be paid by a simulator.
+            simulator, simulated, unsigned[PROVIDERS] = simulator_beside(local_address, environment)
+            stack.enter_context(simulated)
+            simulators.append(simulator)
         children = [
             Child(
                 f"api {n + 1}",
@@ -165,7 +174,7 @@ def _run(
         def is_ready() -> bool:
             return _answers(settings.host, listening.getsockname()[1])
 
-        Supervisor(children, postgres, is_ready, lambda: _announce(address, made_key)).run()
+        Supervisor([*children, *simulators], postgres, is_ready, lambda: _announce(address, made_key)).run()
 
 
 @contextlib.contextmanager
@@ -199,9 +208,17 @@ def _listen(host: str, port: int) -> socket.socket:
             sleep(0.1)
 
 
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _local(host: str) -> str:
+    """Return where this machine reaches what listens on a host."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+
+
 def _answers(host: str, port: int) -> bool:
-    local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    connection = http.client.HTTPConnection(local, port, timeout=0.5)
+    connection = http.client.HTTPConnection(_local(host), port, timeout=0.5)
     try:
         connection.request("GET", "/readyz")
         return connection.getresponse().status == 200

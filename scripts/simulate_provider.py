@@ -1,14 +1,12 @@
 """`tallystick simulate-provider`: a payment provider for trials, demos and tests, that misbehaves as it is told."""
 
-import base64
-import json
-import secrets
 import signal
 import threading
 from typing import Annotated
 
 import typer
 
+from scripts.simulator.beside import listen, make_secret, providers_setting
 from scripts.simulator.callbacks import Callbacks
 from scripts.simulator.faults import WORST, Faults, Rates
 from scripts.simulator.server import Simulator
@@ -72,15 +70,17 @@ def simulate_provider(
             stall_seconds,
         )
     )
-    key = secret or "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+    key = secret or make_secret()
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
-    simulator = Simulator(port, Faults(seed, rates), Callbacks(callback_url, key))
+    simulator = Simulator(listen(port), Faults(seed, rates), Callbacks(callback_url, key))
     simulator.start()
     if secret is None:
-        settings = json.dumps({"simulator": {"url": simulator.url, "secret": key}})
-        typer.echo(f"The service knows this provider by\nTALLYSTICK_PROVIDERS='{settings}'")
+        typer.echo(
+            "The service knows this provider by\n"
+            f"TALLYSTICK_PROVIDERS='{providers_setting(simulator.url, key)}'"
+        )
     typer.echo(f"The simulator is ready on {simulator.url}")
     stopped.wait()
     simulator.stop()

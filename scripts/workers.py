@@ -37,6 +37,8 @@ def main() -> None:
             run_projector()
         case ["publisher"]:
             run_publisher()
+        case ["simulator", listening, callback_url]:
+            run_simulator(int(listening), callback_url)
         case unknown:
             raise ValueError(f"no process is called {unknown}")
 
@@ -109,6 +111,17 @@ def run_api(listening: int) -> None:
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     uvicorn.Server(config).run(sockets=[socket.socket(fileno=listening)])
+
+
+def run_simulator(listening: int, callback_url: str) -> None:
+    """Be the provider of a service that knows no other, on a socket that the parent listens on, until SIGTERM."""
+    from scripts.simulator.beside import simulator
+
+    stopped = _stopped_by_signal()
+    running = simulator(listening, callback_url)
+    running.start()
+    stopped.wait()
+    running.stop()
 
 
 def run_projector() -> None:

@@ -24,12 +24,11 @@ IDLE_SECONDS = 30
 class Simulator:
     """A provider on a port of loopback, in threads of its own."""
 
-    def __init__(self, port: int, faults: Faults, callbacks: Callbacks) -> None:
+    def __init__(self, listening: socket.socket, faults: Faults, callbacks: Callbacks) -> None:
         self.books = Books()
         self.faults = faults
         self.callbacks = callbacks
-        self._server = _Server(("127.0.0.1", port), _Handler)
-        self._server.simulator = self
+        self._server = _Server(listening, self)
         self._thread = threading.Thread(target=self._server.serve_forever, name="simulator", daemon=True)
 
     @property
@@ -61,8 +60,12 @@ class Simulator:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    request_queue_size = 256
-    simulator: Simulator
+
+    def __init__(self, listening: socket.socket, simulator: Simulator) -> None:
+        super().__init__(listening.getsockname(), _Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listening
+        self.simulator = simulator
 
 
 class _Handler(BaseHTTPRequestHandler):

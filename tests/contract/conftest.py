@@ -32,6 +32,7 @@ from domain.journal.migrations import migrate
 from projections.projector import run_projector
 from projections.providers.settings import ProviderSettings
 from projections.register import PROJECTIONS, install
+from scripts.simulator.beside import listen
 from scripts.simulator.callbacks import Callbacks
 from scripts.simulator.faults import Faults, Rates
 from scripts.simulator.server import Simulator
@@ -146,7 +147,9 @@ def serving(postgres_url: str) -> Iterator[Served]:
     install(database)
     bound = listening()
     url = f"http://127.0.0.1:{bound.getsockname()[1]}"
-    simulator = Simulator(0, Faults(0, Rates()), Callbacks(f"{url}/v1/providers/simulator/callbacks", SECRET))
+    simulator = Simulator(
+        listen(0), Faults(0, Rates()), Callbacks(f"{url}/v1/providers/simulator/callbacks", SECRET)
+    )
     simulator.start()
     provider = {"url": simulator.url, "secret": SECRET, "timeout_seconds": 1.0}
     settings = Settings(

@@ -1,26 +1,20 @@
 """What waits behind a dead letter must not be in a projection yet, what was discarded must never be: both audited."""
 
-from importlib import import_module
 from typing import Any
 
 import pytest
 from psycopg import Connection
 
 from domain.events import Context
-from domain.journal import migrations
 from domain.journal.database import Database
 from projections.audit import differences
+from projections.verdicts import discard
 from scripts.doctor import projections
 from scripts.doctor.examination import Check, Scope, examine
 from tests.ledgers import open_accounts, outcomes, running, transfer
 from tests.projecting import append, await_head, eventually, projecting
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.skipif(
-        "0008_dead_letters" not in migrations.names(), reason="no dead letters in this release"
-    ),
-]
+pytestmark = pytest.mark.integration
 
 STREAM = "main/accounts/alice"
 ENVELOPE = (
@@ -48,8 +42,7 @@ def test_a_projection_with_dead_letters_is_compared_without_what_it_lacks(
         ]
 
         ((id,),) = owner.execute(letters).fetchall()
-        verdicts = import_module("projections.verdicts")
-        verdicts.discard(owner, id, Context("operator", "correlation-1"), "no reason can be a number")
+        discard(owner, id, Context("operator", "correlation-1"), "no reason can be a number")
         row = owner.execute(
             "SELECT version, metadata, status FROM balances_v1 WHERE address = 'alice'"
         ).fetchone()

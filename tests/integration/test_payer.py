@@ -30,6 +30,7 @@ from projections.providers.interface import Callback, NoAnswer, Order, Provider
 from projections.providers.settings import ProviderSettings
 from projections.rebuild import rebuild
 from projections.register import PROJECTIONS
+from scripts.simulator.beside import listen
 from scripts.simulator.callbacks import Callbacks
 from scripts.simulator.faults import WORST, Faults, Rates, Script
 from scripts.simulator.server import Simulator
@@ -58,7 +59,7 @@ def ledger(database: Database) -> Iterator[Ledger]:
 @contextmanager
 def simulated(rates: Rates = Rates()) -> Iterator[Simulator]:  # noqa: B008 - it cannot be changed
     """A provider that makes no callbacks, so that all has to be asked for."""
-    simulator = Simulator(0, Faults(1, rates), Callbacks(None, SECRET))
+    simulator = Simulator(listen(0), Faults(1, rates), Callbacks(None, SECRET))
     simulator.start()
     try:
         yield simulator
