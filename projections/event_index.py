@@ -28,8 +28,8 @@ from projections.event_keys import (
 )
 from projections.projection import Projection, Queries
 
-LINGER_SECONDS = 0.5
-"""Small batches write the rows of common keys again and again. Nobody waits for the index."""
+LINGER_SECONDS = 0.1
+"""Small batches write the rows of common keys again and again, and few wait for the index."""
 
 NEIGHBOURS = 256
 STRETCH_POSITIONS = 256 * NEIGHBOURS

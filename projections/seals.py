@@ -20,7 +20,7 @@ from domain.merkle import Nodes
 from domain.tiles import Place, append, edge, nodes_of, spread
 from projections.projection import Inconsistent, Projection, Queries
 
-LINGER_SECONDS = 0.5
+LINGER_SECONDS = 0.1
 """Each batch writes the tiles at the edge of the tree anew, so that fewer and larger ones are cheaper."""
 
 
