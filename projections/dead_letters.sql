@@ -6,7 +6,8 @@ WHERE projection = %(projection)s AND projection_version = %(version)s AND state
 SELECT notification_id, originator_id FROM events WHERE notification_id = ANY(%(positions)s);
 
 -- name: add
--- What is known of the event is read from its stored bytes here, where nothing of it need make sense.
+-- What is known of the event is read from its stored bytes here, where nothing of it need make sense. The clock is read
+-- once: the first failure is the last as well.
 INSERT INTO dead_letters (
     id, projection, projection_version, shape, stream, stream_version, position, topic, event_version, correlation_id,
     actor, accounts, exception, message, release, attempts, first_failed_at, last_failed_at
@@ -19,8 +20,9 @@ SELECT %(id)s, %(projection)s, %(version)s, %(shape)s, e.originator_id, e.origin
         SELECT DISTINCT split_part(e.originator_id, '/', 1) || '/accounts/' || (entry ->> 'account')
         FROM jsonb_path_query(d.event, '$.data.entries[*]') AS entry WHERE entry ->> 'account' IS NOT NULL
     ),
-    %(exception)s, %(message)s, %(release)s, %(attempts)s, clock_timestamp(), clock_timestamp()
+    %(exception)s, %(message)s, %(release)s, %(attempts)s, failed.at, failed.at
 FROM events AS e
+CROSS JOIN (SELECT clock_timestamp() AS at OFFSET 0) AS failed
 CROSS JOIN LATERAL (SELECT decoded(e.state) AS event OFFSET 0) AS d
 WHERE e.notification_id = %(position)s;
 
