@@ -1,14 +1,17 @@
 """`tallystick projections`: how far each is; pause one, or let it go on. On the database itself, served or not."""
 
 import json
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
+from psycopg import Connection
 
 from domain.errors import LedgerError
+from domain.events import Context
 from projections.controls import pause as pause_projection
 from projections.controls import resume as resume_projection
-from projections.positions import all_progress
+from projections.positions import Progress, all_progress
 from scripts.aligned import cell, print_aligned
 from scripts.installation import DatabaseUrl, DataDir, Schema, operator, service_connection
 from scripts.serve import fail
@@ -49,11 +52,7 @@ def pause(
 ) -> None:
     """Keep a projection where it is, also after a restart, until it is resumed. Again is as once."""
     with service_connection("projections", database_url, data_dir, schema) as connection:
-        try:
-            seen = pause_projection(connection, name, operator(), reason)
-        except LedgerError as refusal:
-            fail(refusal.detail)
-    typer.echo(f"{name} is {seen.state} at {seen.position} of {seen.head}.")
+        _control(pause_projection, connection, name, reason)
 
 
 @projections.command()
@@ -66,8 +65,17 @@ def resume(
 ) -> None:
     """Let a projection go on that was paused or has halted. Again is as once."""
     with service_connection("projections", database_url, data_dir, schema) as connection:
-        try:
-            seen = resume_projection(connection, name, operator(), reason)
-        except LedgerError as refusal:
-            fail(refusal.detail)
+        _control(resume_projection, connection, name, reason)
+
+
+def _control(
+    control: Callable[[Connection[Any], str, Context, str], Progress],
+    connection: Connection[Any],
+    name: str,
+    reason: str,
+) -> None:
+    try:
+        seen = control(connection, name, operator(), reason)
+    except LedgerError as refusal:
+        fail(refusal.detail)
     typer.echo(f"{name} is {seen.state} at {seen.position} of {seen.head}.")
