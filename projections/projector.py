@@ -53,9 +53,10 @@ LONGEST_PAUSE_SECONDS = 5.0
 
 # Small batches cost more for an event than large ones, so events are collected for a moment. For longer when many come:
 # then a projector that goes after each of them takes as much of the machine as those who write (measured at 4,000
-# transfers/s: a fifth less for projector and database together), and yet lags by no more than this.
+# transfers/s: a fifth less for projector and database together), and yet lags by no more than this. So does one to which
+# none of the last events said anything.
 LINGER_SECONDS = 0.01
-LINGER_WHEN_BUSY_SECONDS = 0.1
+LONG_LINGER_SECONDS = 0.1
 BUSY_EVENTS_PER_SECOND = 3_000
 
 _SQL = load("projections", "projector.sql")
@@ -246,8 +247,8 @@ class Runner:
         if advanced:
             self._pause_seconds = FIRST_PAUSE_SECONDS
             if batch.upto == standing.head:
-                is_busy = rate > BUSY_EVENTS_PER_SECOND
-                linger_seconds = LINGER_WHEN_BUSY_SECONDS if is_busy else LINGER_SECONDS
+                may_linger = rate > BUSY_EVENTS_PER_SECOND or not batch.events
+                linger_seconds = LONG_LINGER_SECONDS if may_linger else LINGER_SECONDS
                 self._stop.wait(max(linger_seconds, self.projection.linger_seconds))
 
     def _halt(self, connection: Connection[Any], claim: Claim, batch: Batch, reason: str) -> None:
