@@ -53,8 +53,8 @@ LONGEST_PAUSE_SECONDS = 5.0
 
 # Small batches cost more for an event than large ones, so events are collected for a moment. For longer when many come:
 # then a projector that goes after each of them takes as much of the machine as those who write (measured at 4,000
-# transfers/s: a fifth less for projector and database together), and yet lags by no more than this. So does one to which
-# none of the last events said anything.
+# transfers/s: a fifth less for projector and database together), and yet lags by no more than this. For as long as well
+# where none of the last events said anything to the projection.
 LINGER_SECONDS = 0.01
 LONG_LINGER_SECONDS = 0.1
 BUSY_EVENTS_PER_SECOND = 3_000
