@@ -9,7 +9,6 @@ from typing import Any
 from psycopg import Connection
 
 from domain.journal.database import Database
-from projections import install
 from projections.positions import Progress, progress
 from projections.projection import Projection
 from projections.projector import run_projector
@@ -30,15 +29,7 @@ class Deaf(Database):
 def projecting(
     database: Database, projections: Sequence[Projection] = tuple(PROJECTIONS.values())
 ) -> Iterator[None]:
-    """A projector that runs meanwhile on installed projections, as a process of the service would run it."""
-    install(database)
-    with started(database, projections):
-        yield
-
-
-@contextmanager
-def started(database: Database, projections: Sequence[Projection]) -> Iterator[None]:
-    """A projector that runs meanwhile, whatever state the database is in."""
+    """A projector that runs meanwhile, as a process of the service would run it."""
     stop = threading.Event()
     thread = threading.Thread(target=run_projector, args=(database, stop, projections))
     thread.start()

@@ -21,21 +21,20 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 from psycopg.rows import dict_row
-from psycopg.sql import SQL, Identifier
 from pydantic import SecretStr
 
 from api.app import create_app
 from api.security import ensure_bootstrap_key
 from api.settings import Settings
 from domain.journal.database import Database
-from domain.journal.migrations import migrate
 from projections.projector import run_projector
 from projections.providers.settings import ProviderSettings
-from projections.register import PROJECTIONS, install
+from projections.register import PROJECTIONS
 from scripts.simulator.beside import listen
 from scripts.simulator.callbacks import Callbacks
 from scripts.simulator.faults import Faults, Rates
 from scripts.simulator.server import Simulator
+from tests.databases import Databases
 from tests.projecting import eventually, set_state
 
 KEY = "tk_the_key_of_the_tests_of_the_contract"
@@ -133,18 +132,22 @@ class Checked:
 
 
 @pytest.fixture(scope="session")
-def served(postgres_url: str) -> Iterator[Served]:
+def served(databases: Databases) -> Iterator[Served]:
     """The running service that the tests of this folder share."""
-    with serving(postgres_url) as running:
+    with serving(databases) as running:
         yield running
 
 
 @contextmanager
-def serving(postgres_url: str) -> Iterator[Served]:
-    """A running service with a projector, on a schema of its own."""
-    database = Database(postgres_url, f"contract_{uuid4().hex[:12]}")
-    migrate(database)
-    install(database)
+def serving(databases: Databases) -> Iterator[Served]:
+    """A running service with a projector, on a database of its own."""
+    with databases.installed() as database, serving_on(database) as running:
+        yield running
+
+
+@contextmanager
+def serving_on(database: Database) -> Iterator[Served]:
+    """A running service with a projector on a database."""
     bound = listening()
     url = f"http://127.0.0.1:{bound.getsockname()[1]}"
     simulator = Simulator(
@@ -168,8 +171,6 @@ def serving(postgres_url: str) -> Iterator[Served]:
     simulator.stop()
     stop.set()
     projector.join()
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(SQL("DROP SCHEMA {} CASCADE").format(Identifier(database.schema)))
 
 
 def listening() -> socket.socket:

@@ -20,7 +20,6 @@ from domain.operations import Operation, operation_id
 from domain.postings import AcceptTransaction, PostTransaction
 from domain.times import instant
 from domain.transactions import Description
-from projections import install
 from projections.batches import hold
 from projections.outbox.webhooks import disable_webhook
 from projections.register import PROJECTIONS
@@ -76,7 +75,6 @@ def test_a_healthy_installation_has_no_findings(filled: Database, scope: Scope) 
 
 
 def test_an_empty_installation_has_no_findings(database: Database) -> None:
-    install(database)
     for scope in (ALL, SAMPLE):
         assert everything(database, scope) == {}
 
@@ -171,7 +169,6 @@ FAULTS_OF_A_FILLED = [
 def test_a_fault_of_any_installation_has_its_finding(
     database: Database, owner: Connection[Any], check: Any, tampering: str, expected: list[str]
 ) -> None:
-    install(database)
     assert codes(database, check) == []
     owner.execute(tampering.encode())
     assert codes(database, check) == expected

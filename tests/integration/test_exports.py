@@ -4,12 +4,9 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
-import psycopg
 import pytest
 from psycopg import Connection
-from psycopg.sql import SQL, Identifier
 from typer.testing import CliRunner, Result
 
 from domain.checkpoints import Checkpoint
@@ -23,6 +20,7 @@ from domain.tiles import append as append_leaves
 from projections.checkpoints import read_newest, read_verifiers
 from scripts.tallystick import application
 from tests.author import Author
+from tests.databases import Databases
 from tests.ledgers import open_accounts, outcomes, running, transfer
 from tests.projecting import append, await_head, eventually, projecting
 
@@ -77,12 +75,10 @@ def written(database: Database, owner: Connection[Any]) -> Database:
 
 
 @pytest.fixture
-def other(postgres_url: str) -> Iterator[Database]:
-    """Another schema, empty."""
-    database = Database(postgres_url, f"test_{uuid4().hex[:12]}")
-    yield database
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(database.schema)))
+def other(databases: Databases) -> Iterator[Database]:
+    """Another database, empty."""
+    with databases.empty() as database:
+        yield database
 
 
 def test_the_journal_is_exported_and_verified(
