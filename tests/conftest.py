@@ -110,9 +110,13 @@ def migrated_database(databases: Databases) -> Iterator[Database]:
 
 
 @pytest.fixture
-def database(databases: Databases) -> Iterator[Database]:
-    """A database of its own, migrated, with every projection installed."""
-    with databases.installed() as database:
+def database(databases: Databases, request: pytest.FixtureRequest) -> Iterator[Database]:
+    """A database of its own, migrated, with every projection installed.
+
+    What `@pytest.mark.prepared(by=prepare)` names has filled it.
+    """
+    marked = request.node.get_closest_marker("prepared")
+    with databases.installed(marked.kwargs["by"] if marked else None) as database:
         yield database
 
 

@@ -1,5 +1,6 @@
 """Fresh databases for tests: copies of one that was made once, at a tenth of what making each would take."""
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +13,9 @@ from psycopg.sql import SQL, Identifier
 from domain.journal.database import Database
 from domain.journal.migrations import migrate
 from projections import install
+
+Preparation = Callable[[Database], object]
+"""Fills a database, the same whenever it is called."""
 
 # Any number will do that is no other advisory lock of the server's own database.
 _LOCK = 1
@@ -38,13 +42,19 @@ class Databases:
     @contextmanager
     def migrated(self) -> Iterator[Database]:
         """A database with an empty journal, and no projection installed."""
-        with self._copy_of(self._template("migrated", migrate)) as database:
+        with self._copy_of(self._prepared(migrate)) as database:
             yield database
 
     @contextmanager
-    def installed(self) -> Iterator[Database]:
-        """A database as the service finds it once it has started: an empty journal, every projection installed."""
-        with self._copy_of(self._template("installed", _migrate_and_install)) as database:
+    def installed(self, prepare: Preparation | None = None) -> Iterator[Database]:
+        """A database as the service finds it once it has started: an empty journal, every projection installed.
+
+        `prepare` has filled what this is a copy of, once in a run.
+        """
+        template = self._prepared(_migrate_and_install)
+        if prepare is not None:
+            template = self._prepared(prepare, template)
+        with self._copy_of(template) as database:
             yield database
 
     def drop_templates(self) -> None:
@@ -62,22 +72,23 @@ class Databases:
         finally:
             self._drop(name)
 
-    def _template(self, name: str, prepare: Callable[[Database], object]) -> str:
+    def _prepared(self, prepare: Preparation, origin: str = "template1") -> str:
         """Return the name of a template, which whichever worker needs it first has made."""
+        name = hashlib.sha256(f"{prepare.__module__}.{prepare.__qualname__}".encode()).hexdigest()[:12]
         template = f"{self._run}_{name}"
         self._connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
         try:
             query = "SELECT 1 FROM pg_database WHERE datname = %s"
             if self._connection.execute(query, (template,)).fetchone() is None:
-                self._make(template, prepare)
+                self._make(template, prepare, origin)
         finally:
             self._connection.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
         return template
 
-    def _make(self, template: str, prepare: Callable[[Database], object]) -> None:
+    def _make(self, template: str, prepare: Preparation, origin: str) -> None:
         """Make a template. It gets its name at the end: one that could not be made whole is not taken for one."""
         unfinished = f"{template}_{uuid4().hex[:12]}"
-        self._create(unfinished, "template1")
+        self._create(unfinished, origin)
         prepare(self._named(unfinished))
         rename = SQL("ALTER DATABASE {} RENAME TO {}")
         self._connection.execute(rename.format(Identifier(unfinished), Identifier(template)))
