@@ -93,6 +93,15 @@ def holder(owner: Connection[Any], name: str) -> int | None:
     return None if row is None else int(row[0])
 
 
+def cut(owner: Connection[Any], application_name: str) -> int:
+    """Terminate what is connected to this database under a name, and say how many that were."""
+    return owner.execute(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND application_name = %s",
+        (application_name,),
+    ).rowcount
+
+
 def set_state(owner: Connection[Any], name: str, state: str) -> None:
     """Pause or resume a projection."""
     owner.execute("UPDATE projection_versions SET state = %s WHERE name = %s", (state, name))
