@@ -226,6 +226,17 @@ def test_a_full_queue_refuses_and_does_not_grow(database: Database, monkeypatch:
         ledger.execute(transfer("a", "b", 1))
 
 
+@pytest.mark.parametrize("all_or_none", [False, True])
+def test_no_commands_are_answered_at_once(database: Database, all_or_none: bool) -> None:
+    ledger = Ledger(database)  # not started: what is submitted waits
+    ledger.execute(transfer("a", "b", 1))
+    assert list(ledger.execute(all_or_none=all_or_none).result(timeout=0)) == []
+    ledger.start()
+    assert list(ledger.execute(all_or_none=all_or_none).result(timeout=0)) == []
+    ledger.close()
+    assert history(database) == []
+
+
 def test_stopping_commits_what_waits(database: Database) -> None:
     ledger = Ledger(database)
     ledger.start()
