@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from uuid import uuid4
 
 import psycopg
@@ -23,9 +24,13 @@ MEMORY_BYTES = 8 * 1024**3
 @contextmanager
 def server() -> Iterator[str]:
     """The PostgreSQL server of a test run, by its URL."""
-    from scripts.embedded_postgres import EmbeddedPostgres  # only the process that starts it needs it
+    # Only the process that starts it needs it.
+    from scripts.embedded_postgres import SETTINGS, EmbeddedPostgres
 
-    with tempfile.TemporaryDirectory(prefix="tallystick-test-", dir=_fast_folder()) as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="tallystick-test-", dir=_fast_folder()) as folder,
+        patch.dict(SETTINGS, max_connections="300"),  # each worker keeps several services running
+    ):
         postgres = EmbeddedPostgres(Path(folder) / "data")
         postgres.start()
         try:
@@ -73,6 +78,11 @@ def pytest_configure(config: pytest.Config) -> None:
     run = f"run_{uuid4().hex[:12]}"
     stack.enter_context(environment(RUN, run))
     stack.callback(_drop_templates, os.environ[URL], run)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long: at the end, one test would keep all workers but its own waiting."""
+    items.sort(key=lambda item: not any(item.get_closest_marker(name) for name in ("long", "chaos")))
 
 
 def _drop_templates(url: str, run: str) -> None:

@@ -44,6 +44,7 @@ def bench_url(empty_database: Database) -> str:
 
 
 @pytest.mark.integration
+@pytest.mark.long
 @pytest.mark.timeout(PATIENCE_SECONDS + 10)
 def test_every_workload_and_yardstick_is_measured_and_the_books_balance(
     bench_url: str, tmp_path: Path

@@ -23,6 +23,7 @@ GENERATED = os.environ.get("TALLYSTICK_GENERATED", "20")
 SEED = os.environ.get("TALLYSTICK_SEED", "1")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_every_answer_to_generated_requests_is_documented(databases: Databases, tmp_path: Path) -> None:
     # A service of its own: what is asked for here, no other test could live with.

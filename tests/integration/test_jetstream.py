@@ -149,6 +149,7 @@ def test_every_event_is_published_in_order_under_its_subject(
     assert last.body["id"] == f"main/{head}"
 
 
+@pytest.mark.long
 def test_a_broker_that_is_killed_again_and_again_has_each_event_once(
     database: Database, ledger: Ledger, broker: NatsServer, owner: Connection[Any]
 ) -> None:
