@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import typer
@@ -15,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from domain.entries import Entry
 from domain.journal.database import Database
+from domain.journal.migrations import migrate
 from domain.ledger import Ledger
 from domain.operations import Operation, operation_id
 from domain.postings import AcceptTransaction, PostTransaction
@@ -27,9 +29,10 @@ from scripts.doctor import installation, journal, outbox, projections, server
 from scripts.doctor.catalogue import CATALOGUE
 from scripts.doctor.command import OF_THE_INSTALLATION, OF_THE_SERVER, doctor, examinations
 from scripts.doctor.examination import Check, Limits, Patient, Scope, examine
+from scripts.embedded_postgres import SETTINGS, attached
 from tests.ledgers import CONTEXT, open_accounts, outcomes, running, transfer
 from tests.outboxes import register
-from tests.projecting import append, await_head, eventually, projecting, set_state
+from tests.projecting import append, await_head, eventually, holder, projecting, set_state
 
 pytestmark = pytest.mark.integration
 
@@ -267,6 +270,8 @@ def test_who_falls_behind_is_told_from_who_catches_up(
         owner.execute("UPDATE projection_versions SET position = position + 1 WHERE name = 'entries'")
 
     monkeypatch.setattr(projections, "sleep", advance_meanwhile)
+    # A place is free once the server has ended the session of its holder.
+    eventually(lambda: holder(owner, "balances") is None)
     found = codes(database, projections.standing, limits)
     assert sorted(found) == [
         "projection_lagging",
@@ -412,6 +417,22 @@ def test_a_slot_without_a_reader_is_found(database: Database, owner: Connection[
 def test_sessions_of_the_service_that_do_not_wait_for_the_disk_are_found(database: Database) -> None:
     careless = database._replace(url=f"{database.url}&options=-c%20synchronous_commit%3Doff")
     assert codes(careless, server.durability) == ["synchronous_commit_off"]
+
+
+def test_a_server_that_may_lose_what_was_acknowledged_is_found(tmp_path: Path) -> None:
+    off = dict.fromkeys(("fsync", "full_page_writes", "autovacuum"), "off")
+    with patch.dict(SETTINGS, off), attached(tmp_path) as url:
+        careless = Database(url)
+        migrate(careless)
+        found = ["autovacuum_off", "fsync_off", "full_page_writes_off"]
+        assert codes(careless, server.durability) == found
+    with attached(tmp_path):
+        assert codes(careless, server.durability) == []
+
+
+def test_a_server_that_is_too_old_is_found(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(installation, "OLDEST_POSTGRES", 10**6)
+    assert codes(database, installation.schema) == ["postgres_unsupported"]
 
 
 @pytest.mark.prepared(by=fill)
