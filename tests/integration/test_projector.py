@@ -29,6 +29,7 @@ from domain.postings import PostTransaction
 from domain.reversals import ReverseTransaction
 from domain.transactions import Description, Transaction, TransactionPosted
 from projections import balances, entries, ledgers, transactions
+from projections.arrivals import Arrivals
 from projections.balances import list_accounts, read_account
 from projections.batches import Batch, Claim, advance, read_batch
 from projections.dead_letters import list_letters
@@ -549,7 +550,9 @@ def test_a_runner_that_is_stopped_ends_though_another_holds_the_place(
     stop = threading.Event()
     with projecting(database):
         eventually(lambda: holder(owner, "entries") is not None)
-        standby = threading.Thread(target=Runner(database, entries.PROJECTION, stop, Tail()).run)
+        standby = threading.Thread(
+            target=Runner(database, entries.PROJECTION, stop, Tail(), Arrivals(database)).run
+        )
         standby.start()
         stop.set()
         standby.join(60)
