@@ -132,8 +132,12 @@ class GroupCommit:
         `reply` is called once, in the writer's thread and only after the commit, with an `Outcome` for each command
         or the exception that refused it. With `all_or_none`, the first command that is refused, by an exception or by
         a rule, undoes all of them, and each gets the same `BatchRejected`. A `dry_run` is decided as if it were to be
-        recorded, then undone. Raises `Overloaded` when too much waits, and `JournalUnavailable` once stopping.
+        recorded, then undone. Where there are no commands it is called at once, with no results. Raises `Overloaded`
+        when too much waits, and `JournalUnavailable` once stopping.
         """
+        if not commands:  # nothing would wake the writer
+            reply(())
+            return
         with self._changed:
             if self._stopping:
                 raise JournalUnavailable("stopping")

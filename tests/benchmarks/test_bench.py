@@ -12,14 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
-from uuid import uuid4
 
 import psutil
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
-from psycopg.sql import SQL, Identifier
 
+from domain.journal.database import Database
 from scripts.bench.figures import (
     COMPARISONS,
     LIMITS,
@@ -40,16 +38,13 @@ COMMAND = [sys.executable, "-m", "scripts.tallystick", "bench", "--quick"]
 
 
 @pytest.fixture
-def bench_url(postgres_url: str) -> Iterator[str]:
+def bench_url(empty_database: Database) -> str:
     """A database of its own, since a benchmark may be killed before it has dropped its schemas."""
-    name = f"bench_{uuid4().hex[:12]}"
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
-        yield make_conninfo(postgres_url, dbname=name)
-        connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+    return empty_database.url
 
 
 @pytest.mark.integration
+@pytest.mark.long
 @pytest.mark.timeout(PATIENCE_SECONDS + 10)
 def test_every_workload_and_yardstick_is_measured_and_the_books_balance(
     bench_url: str, tmp_path: Path

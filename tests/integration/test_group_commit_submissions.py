@@ -34,6 +34,7 @@ from domain.postings import PostTransaction
 from domain.times import Instant
 from domain.transactions import Expired, Settled, Voided
 from tests.ledgers import CONTEXT, folded, history, open_accounts, outcomes, running, transfer
+from tests.projecting import cut
 from tests.unit.given_when_then import a_hold, a_reversal, a_settlement, a_void, credit, debit
 
 pytestmark = pytest.mark.integration
@@ -497,14 +498,10 @@ def test_a_reader_cut_off_while_deciding_ahead_leaves_nothing_stale(
     following_streams = Decider.following_streams
     cuts = 0  # the connection is cut once, between what the commands name and what follows from it
 
-    def cut(self: Decider, commands: Sequence[Command]) -> set[str]:
+    def follow_and_be_cut(self: Decider, commands: Sequence[Command]) -> set[str]:
         nonlocal cuts
-        ahead = owner.execute(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-            " WHERE application_name = 'tallystick reader ahead' AND %s",
-            [cuts == 0],
-        ).fetchall()
-        cuts += len(ahead)
+        if cuts == 0:
+            cuts += cut(owner, "tallystick reader ahead")
         return following_streams(self, commands)
 
     with running(database) as one, running(database) as other:
@@ -514,7 +511,7 @@ def test_a_reader_cut_off_while_deciding_ahead_leaves_nothing_stale(
         one.perform(transfer("c", "c", 1))  # it knows where the journal is, and neither a nor b
         other.perform(transfer("a", "b", 5))
         monkeypatch.setattr(group_commit, "MIN_COMMANDS_AHEAD", 1)
-        monkeypatch.setattr(Decider, "following_streams", cut)
+        monkeypatch.setattr(Decider, "following_streams", follow_and_be_cut)
         # The first needs `a` at once, the second learns of `b` by the hold that it names.
         results = outcomes(one.execute(transfer("a", "c", 1), a_settlement()).result())
         assert cuts == 1
