@@ -4,7 +4,7 @@ Rows are folded with the aggregate's own `evolve`, so that an account reads the 
 read.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -15,6 +15,7 @@ from psycopg.rows import TupleRow
 from domain.accounts import EVENTS, Account, AccountOpened, Status, evolve
 from domain.addresses import account_stream
 from domain.events import Recorded
+from domain.journal.arrays import bigint_array, text_array
 from domain.times import instant
 from projections.live import Page, Reading, read_live
 from projections.projection import Inconsistent, Projection, Queries, directed
@@ -24,6 +25,9 @@ MAX_PLANNED_ONCE = 500
 _CONSTANT = {"asset", "normal_side", "opened_at", "opening"}
 _CHANGING = tuple(field for field in Account._fields if field not in _CONSTANT)
 _CHANGES = attrgetter(*_CHANGING)
+_NUMBERS = ("posted_debits", "posted_credits", "pending_debits", "pending_credits", "version", "position")
+_NUMBERS_OF = attrgetter(*_NUMBERS)
+_OTHERS_OF = attrgetter("status", "metadata", "min_balance")  # both limits are changed at once
 _UNCHANGED: Any = object()
 # An account that nothing is known of, from its asset to the event that opened it. What is null has not changed; limits
 # may be changed to null.
@@ -101,10 +105,13 @@ def project(connection: Connection[Any], queries: Queries, events: Sequence[Reco
             first[stream] = recorded
             account = evolve(_unknown(recorded), recorded)
         accounts[stream] = account
+    moved = {stream: account for stream, account in changed.items() if _is_moved(account)}
     if opened:
         _add(connection, queries, opened.values())
-    if changed:
-        _change(connection, queries, changed, first)
+    if moved:
+        _change(connection, queries["move"], _amounts(moved.values()), moved, first)
+    if altered := {stream: account for stream, account in changed.items() if stream not in moved}:
+        _change(connection, queries["alter"], _columns(altered.values()), altered, first)
 
 
 def _before(account: Account, recorded: Recorded) -> Account:
@@ -127,26 +134,48 @@ def _add(connection: Connection[Any], queries: Queries, opened: Iterable[Account
             copy.write_row(row)
 
 
-def _change(
-    connection: Connection[Any],
-    queries: Queries,
-    changed: Mapping[str, Account],
-    first: Mapping[str, Recorded],
-) -> None:
-    columns = dict(zip(_CHANGING, map(list, zip(*map(_CHANGES, changed.values()), strict=True)), strict=True))
+def _is_moved(account: Account) -> bool:
+    """Tell whether nothing of an account has changed but amounts."""
+    unchanged: bool = _OTHERS_OF(account) == (None, None, _UNCHANGED)
+    return unchanged
+
+
+def _amounts(accounts: Collection[Account]) -> dict[str, Any]:
+    """Return the columns of accounts of which nothing else has changed, which is of nearly all."""
+    numbers = zip(*map(_NUMBERS_OF, accounts), strict=True)
+    return {
+        "ledger": text_array(account.ledger for account in accounts),
+        "address": text_array(account.address for account in accounts),
+        **dict(zip(_NUMBERS, map(bigint_array, numbers), strict=True)),
+    }
+
+
+def _columns(accounts: Collection[Account]) -> dict[str, Any]:
+    columns = dict(zip(_CHANGING, map(list, zip(*map(_CHANGES, accounts), strict=True)), strict=True))
     columns["limited"] = [minimum is not _UNCHANGED for minimum in columns["min_balance"]]
     for limit in ("min_balance", "max_balance"):
         columns[limit] = [None if value is _UNCHANGED else value for value in columns[limit]]
     columns["metadata"] = [
         None if value is None else json.encode(value).decode() for value in columns["metadata"]
     ]
-    columns["expected"] = [recorded.version - 1 for recorded in first.values()]
+    return columns
+
+
+def _change(
+    connection: Connection[Any],
+    query: str,
+    columns: Mapping[str, Any],
+    changed: Mapping[str, Account],
+    first: Mapping[str, Recorded],
+) -> None:
+    events = [first[stream] for stream in changed]
+    wanted = {**columns, "expected": bigint_array([recorded.version - 1 for recorded in events])}
     # To plan is a third of what a few rows cost; for many it is done anew, with the size that the table has by then.
     is_planned_once = len(changed) <= MAX_PLANNED_ONCE
-    found = connection.execute(queries["change"], columns, prepare=is_planned_once).fetchall()
+    found = connection.execute(query, wanted, prepare=is_planned_once).fetchall()
     if len(found) < len(changed):
         numbers = {number for (number,) in found}
-        missed = next(event for number, event in enumerate(first.values(), start=1) if number not in numbers)
+        missed = next(event for number, event in enumerate(events, start=1) if number not in numbers)
         raise Inconsistent(f"{missed.stream} is not at the version before event {missed.position}")
 
 

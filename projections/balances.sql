@@ -41,9 +41,30 @@ COPY balances_v:version (
     pending_debits, pending_credits, opened_at, opening, version, position
 ) FROM STDIN;
 
--- name: change
--- Rows are found as above, and for the same reason, then changed where they lie. What is null is left as it is, limits
--- unless they were changed; amounts are added. A row at another version than expected is not among those returned.
+-- name: move
+-- Rows are found as above, and for the same reason, then changed where they lie; amounts are added. A row at another
+-- version than expected is not among those returned.
+UPDATE balances_v:version AS b SET
+    posted_debits = b.posted_debits + c.posted_debits, posted_credits = b.posted_credits + c.posted_credits,
+    pending_debits = b.pending_debits + c.pending_debits, pending_credits = b.pending_credits + c.pending_credits,
+    version = c.version, position = c.position
+FROM unnest(
+    %(ledger)b::text[], %(address)b::text[], %(posted_debits)b::bigint[], %(posted_credits)b::bigint[],
+    %(pending_debits)b::bigint[], %(pending_credits)b::bigint[], %(version)b::bigint[], %(position)b::bigint[],
+    %(expected)b::bigint[]
+) WITH ORDINALITY AS c(
+    ledger, address, posted_debits, posted_credits, pending_debits, pending_credits, version, position, expected,
+    number
+)
+CROSS JOIN LATERAL (
+    SELECT ctid AS place FROM balances_v:version
+    WHERE ledger = c.ledger AND address = c.address AND version = c.expected LIMIT 1
+) AS found
+WHERE b.ctid = found.place
+RETURNING c.number;
+
+-- name: alter
+-- As `move` does, what is seldom changed as well. What is null is left as it is, limits unless they were changed.
 UPDATE balances_v:version AS b SET
     status = coalesce(c.status, b.status),
     min_balance = CASE WHEN c.limited THEN c.min_balance ELSE b.min_balance END,

@@ -41,9 +41,13 @@ def text_array(elements: Iterable[str]) -> Array:
 
 
 def bigint_array(elements: Sequence[int]) -> Array:
-    """Return these numbers as a `bigint[]`."""
+    """Return these numbers as a `bigint[]`; raise `ValueError` if one is none of that type."""
     with_lengths = chain.from_iterable(zip(repeat(_BIGINT_BYTES), elements))
-    return _array("int8", len(elements), [struct.pack("!" + "iq" * len(elements), *with_lengths)])
+    try:
+        encoded = struct.pack("!" + "iq" * len(elements), *with_lengths)
+    except struct.error as error:
+        raise ValueError(f"a number is no bigint: {error}") from error
+    return _array("int8", len(elements), [encoded])
 
 
 def bytea_array(elements: Sequence[bytes]) -> Array:

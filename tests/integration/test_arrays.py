@@ -30,3 +30,9 @@ def test_what_is_sent_is_read(
     assert read_back(database, "text[]", text_array(texts)) == texts
     assert read_back(database, "bigint[]", bigint_array(numbers)) == numbers
     assert read_back(database, "bytea[]", bytea_array(pieces)) == pieces
+
+
+@pytest.mark.parametrize("number", [MAX_BIGINT + 1, -MAX_BIGINT - 2])
+def test_what_is_no_bigint_is_refused(number: int) -> None:
+    with pytest.raises(ValueError, match="no bigint"):
+        bigint_array([1, number])

@@ -114,6 +114,23 @@ def test_of_an_event_that_makes_no_sense_the_letter_tells_what_it_can(
     assert letter.exception == "UnreadableEvent"
 
 
+def test_an_amount_beyond_all_that_can_be_kept_is_poison(database: Database, owner: Connection[Any]) -> None:
+    with projecting(database, TWO), running(database) as ledger:
+        open_accounts(ledger, "a", "b", "c")
+        ledger.perform(transfer("a", "b", 5))
+        posted = owner.execute(
+            "SELECT state FROM events WHERE topic = 'account.entries_posted' AND originator_id = %s", (A,)
+        ).fetchone()
+        assert posted is not None
+        state = bytes(posted[0]).replace(b'"debits":5', b'"debits":%d' % 2**63)
+        position = append(owner, A, 3, "account.entries_posted", state)
+        ledger.perform(transfer("b", "c", 5))
+        await_head(owner, "balances", "entries")
+        assert versions(owner) == {"a": 2, "b": 3, "c": 2}
+    letter = sole_letter(owner)
+    assert (letter.position, letter.exception) == (position, "ValueError")
+
+
 @pytest.mark.parametrize("version", [1, 2])
 def test_after_the_fix_a_retry_applies_the_event_and_all_that_is_held_in_order(
     database: Database, owner: Connection[Any], version: int
