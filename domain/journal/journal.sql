@@ -110,7 +110,9 @@ FROM head
 LEFT JOIN (SELECT position, low FROM by_position WHERE low = high) AS place (position, version) ON true
 LEFT JOIN LATERAL (:load) AS found ON true;
 
--- name: keep_snapshot
+-- name: keep_snapshots
 -- Two processes may take the same one.
 INSERT INTO snapshots (originator_id, originator_version, topic, state)
-VALUES (%(stream)s, %(version)s, %(topic)s, %(state)s) ON CONFLICT DO NOTHING;
+SELECT stream, version, %(topic)s, state
+FROM unnest(%(streams)b::text[], %(versions)b::bigint[], %(states)b::bytea[]) AS s(stream, version, state)
+ON CONFLICT DO NOTHING;

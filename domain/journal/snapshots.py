@@ -12,7 +12,7 @@ does not know one of these must meet it, so that it refuses to write (domain/eve
 
 import queue
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -22,11 +22,18 @@ from psycopg import Connection
 
 from domain.accounts import Account, AccountOpened
 from domain.events import State
+from domain.journal.arrays import bigint_array, bytea_array, text_array
 from domain.journal.database import Database
 from domain.journal.queries import load
 
-SNAPSHOT_EVERY = 100
-"""Versions between two snapshots of a stream: loading folds fewer than about this many events."""
+SNAPSHOT_EVERY = 20
+"""Versions between two snapshots of a stream: loading folds fewer than about this many events.
+
+An event to fold costs whoever loads 4 µs in PostgreSQL and 4 µs here; a snapshot some 40 µs, once, and 550 bytes, which
+are 3% of the twenty events. Accounts are loaded by every confirmation read, and to be written once the cache is full.
+"""
+
+MOST_AT_ONCE = 200
 
 Upcast = Callable[[dict[str, Any]], None]
 """Changes stored members of one form, in place, into those of the next."""
@@ -98,25 +105,42 @@ class Snapshotter:
 
     def _run(self) -> None:
         connection: Connection[Any] | None = None
-        while (item := self._waiting.get()) is not None:
+        while items := self._gather():
             try:
-                connection = connection or self._database.connect("tallystick snapshots")
-                self._keep(connection, *item)
+                connection = connection or self._connect()
+                self._keep(connection, items)
             except psycopg.Error as error:
-                _log.warning("snapshot not kept", stream=item[0], error=type(error).__name__)
+                _log.warning("snapshots not kept", snapshots=len(items), error=type(error).__name__)
                 if connection:
                     connection.close()
                 connection = None
         if connection:
             connection.close()
 
-    def _keep(self, connection: Connection[Any], stream: str, account: Account) -> None:
+    def _gather(self) -> list[tuple[str, Account]]:
+        """Wait for a state and return it with others that wait; none when it is time to end."""
+        items: list[tuple[str, Account]] = []
+        while (item := self._waiting.get()) is not None:
+            items.append(item)
+            if self._waiting.empty() or len(items) == MOST_AT_ONCE:
+                return items
+        if items:
+            self._waiting.put(None)  # these first
+        return items
+
+    def _connect(self) -> Connection[Any]:
+        connection = self._database.connect("tallystick snapshots")
+        # A snapshot that a crash takes back is no loss, and the journal's commits do not wait for its way to the disk.
+        connection.execute("SET synchronous_commit = off")
+        return connection
+
+    def _keep(self, connection: Connection[Any], items: Sequence[tuple[str, Account]]) -> None:
         connection.execute(
-            _SQL["keep_snapshot"],
+            _SQL["keep_snapshots"],
             {
-                "stream": stream,
-                "version": account.version,
+                "streams": text_array([stream for stream, _ in items]),
+                "versions": bigint_array([account.version for _, account in items]),
                 "topic": ACCOUNT_TOPIC,
-                "state": encode_snapshot(account),
+                "states": bytea_array([encode_snapshot(account) for _, account in items]),
             },
         )

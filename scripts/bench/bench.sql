@@ -15,14 +15,26 @@ SELECT * FROM unnest(%b::text[], %b::bigint[], %b::text[], %b::bytea[], %b::bigi
 
 -- name: totals
 -- From the events of accounts, not those of transactions: what each account was told must sum up to what the
--- transactions moved.
+-- transactions moved. A hold that was ended leaves nothing pending.
 SELECT
-    count(*) FILTER (WHERE topic = 'transaction.posted') AS transactions,
-    coalesce(sum((decoded.event -> 'data' ->> 'debits')::numeric), 0) AS debits,
-    coalesce(sum((decoded.event -> 'data' ->> 'credits')::numeric), 0) AS credits
+    count(*) FILTER (
+        WHERE topic IN (
+            'transaction.posted', 'transaction.held', 'transaction.settlement_posted', 'transaction.void_recorded'
+        )
+    ) AS transactions,
+    count(*) FILTER (WHERE topic IN ('transaction.posted', 'transaction.settlement_posted')) AS movements,
+    coalesce(sum((data ->> 'debits')::bigint) FILTER (WHERE is_posted), 0) AS debits,
+    coalesce(sum((data ->> 'credits')::bigint) FILTER (WHERE is_posted), 0) AS credits,
+    coalesce(sum(CASE topic
+        WHEN 'account.entries_held' THEN (data ->> 'debits')::bigint + (data ->> 'credits')::bigint
+        WHEN 'account.entries_released' THEN -(data ->> 'debits')::bigint - (data ->> 'credits')::bigint
+        WHEN 'account.entries_settled' THEN -(data ->> 'held_debits')::bigint - (data ->> 'held_credits')::bigint
+    END), 0) AS pending
 FROM events
 CROSS JOIN LATERAL (
-    SELECT CASE WHEN topic = 'account.entries_posted' THEN convert_from(state, 'UTF8')::jsonb END AS event
+    SELECT
+        topic IN ('account.entries_posted', 'account.entries_settled') AS is_posted,
+        CASE WHEN topic LIKE 'account.entries%' THEN convert_from(state, 'UTF8')::jsonb -> 'data' END AS data
     OFFSET 0
 ) AS decoded;
 
@@ -35,3 +47,16 @@ WHERE name IN (
     'server_version'
 )
 ORDER BY name;
+
+-- name: transactions
+-- By position, so from one end of the journal; an index of positions is all there is to find them by.
+SELECT split_part(originator_id, '/', 3)
+FROM events WHERE topic = 'transaction.posted' ORDER BY notification_id :order LIMIT %(limit)s;
+
+-- name: sizes
+-- Of the journal's table with what belongs to it, and of the snapshots.
+SELECT c.relname, pg_relation_size(c.oid) FROM pg_class AS c
+WHERE c.oid = 'events'::regclass OR c.oid IN (SELECT indexrelid FROM pg_index WHERE indrelid = 'events'::regclass)
+OR c.oid = (SELECT reltoastrelid FROM pg_class WHERE oid = 'events'::regclass)
+UNION ALL
+SELECT 'snapshots', pg_total_relation_size('snapshots');

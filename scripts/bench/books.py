@@ -14,12 +14,15 @@ _SQL = load("scripts.bench", "bench.sql")
 
 
 class Books(NamedTuple):
-    """How many transfers were acknowledged, how many the journal holds, and the totals of all accounts."""
+    """How many transactions were acknowledged, how many the journal holds, how many of these moved anything, the totals
+    of all accounts, and what is still pending in them."""
 
     acknowledged: int
     recorded: int
+    movements: int
     debits: int
     credits: int
+    pending: int
 
 
 def balanced_books(database: Database, acknowledged: int) -> Books:
@@ -28,8 +31,8 @@ def balanced_books(database: Database, acknowledged: int) -> Books:
         row = connection.execute(_SQL["totals"]).fetchone()
     assert row is not None
     books = Books(acknowledged, *map(int, row))
-    if books.debits != books.credits:
+    if books.debits != books.credits or books.pending:
         raise BenchFailed(f"the books do not balance: {books}")
-    if (books.recorded, books.debits) != (acknowledged, acknowledged * AMOUNT):
+    if (books.recorded, books.debits) != (acknowledged, books.movements * AMOUNT):
         raise BenchFailed(f"the journal does not hold what was acknowledged: {books}")
     return books

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from time import monotonic
 from typing import Annotated, Any, NamedTuple
@@ -16,13 +17,28 @@ import typer
 from rich.console import Console
 
 from scripts.bench.books import Books
-from scripts.bench.figures import COMPARISONS, BenchFailed, Comparison, Figures, names_of
+from scripts.bench.comparisons import (
+    COMPARISONS,
+    CONCURRENCY,
+    GROWTH,
+    PUBLISHED,
+    STANDARD,
+    Comparison,
+    chosen,
+    names_of,
+)
+from scripts.bench.concurrency import concurrency
+from scripts.bench.figures import BenchFailed, Figures
 from scripts.bench.following import following
+from scripts.bench.growth import growth
 from scripts.bench.in_process import in_process
 from scripts.bench.machine import describe_database, describe_machine, describe_versions
 from scripts.bench.over_http import over_http
+from scripts.bench.peers import peers_table
+from scripts.bench.plot import plot
+from scripts.bench.published import published, published_http
 from scripts.bench.replaying import replaying
-from scripts.bench.report import document, limit_line, limits, table
+from scripts.bench.report import document, growth_table, limit_line, limits, table
 from scripts.bench.rounds import measure
 from scripts.bench.stages import Stage
 from scripts.bench.statements import statements
@@ -31,31 +47,42 @@ from scripts.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 BUSY_LOAD_PER_CORE = 0.25
 """Above this a workload that needs every core is measured with fewer of them than its yardstick, which needs one."""
 
-WORKLOADS = tuple(dict.fromkeys(comparison.workload for comparison in COMPARISONS))
+STAGES = tuple(dict.fromkeys(comparison.stage for comparison in COMPARISONS))
+ASKED_FOR_BY = {"--published": PUBLISHED, "--plot": CONCURRENCY, "--growth": GROWTH}
+"""What is measured only when it is asked for, by the option that does."""
 
-_output = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+_output = Console(highlight=False, width=None if sys.stdout.isatty() else 130)
 _errors = Console(stderr=True, highlight=False)
 
 
 class Size(NamedTuple):
-    """How much is measured: rounds, about how long each run lasts, how large the book is, the journal to replay, and
-    the statement to read."""
+    """How much is measured: rounds, about how long each run lasts, how large the book is, the journal to replay,
+    the statement to read, and the journal that has grown."""
 
     rounds: int
     seconds: float
     accounts: int
     replayed_transfers: int
     statement_entries: int
+    events: int
 
 
 class Found(NamedTuple):
-    """What all stages yielded: figures by contestant, and books by stage."""
+    """What all stages yielded: figures by contestant, books by stage, and what was seen of a journal as it grew."""
 
     figures: dict[str, Figures]
     books: dict[str, Books]
+    milestones: list[Mapping[str, Any]]
 
 
-QUICK = Size(rounds=2, seconds=0.25, accounts=1_000, replayed_transfers=5_000, statement_entries=5_000)
+QUICK = Size(
+    rounds=2,
+    seconds=0.25,
+    accounts=1_000,
+    replayed_transfers=5_000,
+    statement_entries=5_000,
+    events=60_000,
+)
 
 
 def bench(
@@ -64,12 +91,32 @@ def bench(
     statement_entries: Annotated[
         int, typer.Option(min=1_000, max=10_000_000, help="How many entries the long statement has.")
     ] = 100_000,
+    events: Annotated[
+        int, typer.Option(min=50_001, max=100_000_000, help="How large the journal grows, with --growth.")
+    ] = 5_000_000,
     quick: Annotated[bool, typer.Option("--quick", help="As little as shows that it works.")] = False,
+    of_peers: Annotated[
+        bool, typer.Option("--published", help="Measure the workloads that other ledgers publish.")
+    ] = False,
+    plot_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot", help="Measure what more connections do, and draw it there as SVG.", dir_okay=False
+        ),
+    ] = None,
+    of_growth: Annotated[
+        bool, typer.Option("--growth", help="Measure a journal of --events beside one of 50,000; minutes.")
+    ] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Measure everything.")] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Where to write every figure.", dir_okay=False)
     ] = None,
     only: Annotated[
-        list[str] | None, typer.Option(metavar="WORKLOAD", help=f"One of {', '.join(WORKLOADS)}; repeatable.")
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help=f"Measure a workload, or all of a stage: {', '.join(STAGES)}; repeatable.",
+        ),
     ] = None,
     database_url: Annotated[
         str | None, typer.Option(help="A PostgreSQL to use [one of its own, removed afterwards]")
@@ -77,12 +124,16 @@ def bench(
 ) -> None:
     """Measure each workload beside its yardstick, in the same run, in turns.
 
+    Without --published, --plot, --growth, --only or --all the standard ones: about five minutes.
     Ends with 1 if a workload did not do what it was asked, never because of a figure: a bar that was missed is said.
     """
-    comparisons = _chosen(only or [])
-    if json_file and not json_file.absolute().parent.is_dir():
-        raise typer.BadParameter(f"there is no folder {json_file.parent}", param_hint="--json")
-    size = QUICK if quick else Size(rounds, seconds, 10_000, 50_000, statement_entries)
+    asked = {"--published": of_peers, "--plot": plot_file is not None, "--growth": of_growth}
+    comparisons = (
+        COMPARISONS if everything else _asked_for([name for name, yes in asked.items() if yes], only or [])
+    )
+    _require_folder(json_file, "--json")
+    _require_folder(plot_file, "--plot")
+    size = QUICK if quick else Size(rounds, seconds, 10_000, 50_000, statement_entries, events)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything started is ended
     began = monotonic()
     circumstances: dict[str, Any] = {
@@ -99,34 +150,62 @@ def bench(
         _errors.print(f"tallystick: {error}", markup=False)
         raise typer.Exit(1) from error
     _tell(comparisons, found, circumstances)
+    if plot_file:
+        plot_file.write_text(plot(found.figures, _where_and_when(circumstances)), encoding="utf-8")
     if json_file:
         report = {**circumstances, "seconds": monotonic() - began, **document(comparisons, *found)}
         json_file.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _tell(comparisons: Sequence[Comparison], found: Found, circumstances: Mapping[str, Any]) -> None:
-    machine, database = circumstances["machine"], circumstances["database"]
     _output.print(table(comparisons, found.figures))
     for limit in limits(found.figures):
         _output.print(limit_line(limit, found.figures))
+    if found.milestones:
+        _output.print(growth_table(found.milestones))
+    if set(comparisons) & set(PUBLISHED):
+        _output.print(peers_table())
+    database = circumstances["database"]
     _output.print(
-        f"{machine['cores']} cores, Python {circumstances['versions']['python']},"
-        f" PostgreSQL {database['server_version']}, fsync {database['fsync']},"
-        f" synchronous_commit {database['synchronous_commit']}."
+        f"{_where_and_when(circumstances)}, fsync {database['fsync']}, synchronous_commit"
+        f" {database['synchronous_commit']}."
     )
+    if left_out := [name for name, theirs in ASKED_FOR_BY.items() if not set(theirs) & set(comparisons)]:
+        _output.print(f"Left out, and measured with {', '.join(left_out)} or --all.")
+    machine = circumstances["machine"]
     load, cores = machine["load_average_before"][0], machine["cores"]
     if load > BUSY_LOAD_PER_CORE * cores:
         _output.print(
             f"The machine was busy with other things (load {load:.1f}): measure again when it is not."
         )
     for stage, books in found.books.items():
-        _output.print(f"Books of {stage}: {books.recorded:,} transfers, debits = credits = {books.debits:,}.")
+        _output.print(
+            f"Books of {stage}: {books.recorded:,} transactions, debits = credits = {books.debits:,}."
+        )
 
 
-def _chosen(only: Sequence[str]) -> list[Comparison]:
-    if unknown := [name for name in only if name not in WORKLOADS]:
-        raise typer.BadParameter(f"there is no workload {unknown[0]}", param_hint="--only")
-    return [comparison for comparison in COMPARISONS if not only or comparison.workload in only]
+def _where_and_when(circumstances: Mapping[str, Any]) -> str:
+    machine, database = circumstances["machine"], circumstances["database"]
+    return (
+        f"{machine['processor']}, {machine['cores']} cores, Python {circumstances['versions']['python']},"
+        f" PostgreSQL {database['server_version']}, {circumstances['started_at'][:10]}"
+    )
+
+
+def _asked_for(options: Sequence[str], only: Sequence[str]) -> Sequence[Comparison]:
+    if not (options or only):
+        return STANDARD
+    try:
+        named = chosen(only)
+    except LookupError as error:
+        raise typer.BadParameter(f"there is no workload {error}", param_hint="--only") from error
+    wanted = {*named, *chain.from_iterable(ASKED_FOR_BY[option] for option in options)}
+    return [comparison for comparison in COMPARISONS if comparison in wanted]
+
+
+def _require_folder(file: Path | None, option: str) -> None:
+    if file and not file.absolute().parent.is_dir():
+        raise typer.BadParameter(f"there is no folder {file.parent}", param_hint=option)
 
 
 @contextmanager
@@ -152,8 +231,12 @@ def _measure(url: str, size: Size, comparisons: Sequence[Comparison]) -> Found:
         "following": lambda: following(url, size.accounts),
         "statement": lambda: statements(url, size.statement_entries),
         "replay": lambda: replaying(url, size.accounts, size.replayed_transfers),
+        "published": lambda: published(url, size.accounts),
+        "published-http": lambda: published_http(url, size.accounts),
+        "concurrency": lambda: concurrency(url, size.accounts),
+        "growth": lambda: growth(url, size.accounts, size.events),
     }
-    found = Found({}, {})
+    found = Found({}, {}, [])
     with _errors.status("…") as status:
         for name in dict.fromkeys(comparison.stage for comparison in comparisons):
             status.update(f"{name}: preparing")
@@ -170,3 +253,4 @@ def _run(
         found.figures[figures.name] = figures
     tell(f"{name}: checking the books")
     found.books[name] = stage.books()
+    found.milestones.extend(stage.milestones)

@@ -7,17 +7,16 @@ from itertools import count
 from secrets import token_urlsafe
 
 from domain.journal.database import Database
-from domain.ledger import Ledger
 from projections.positions import all_progress
 from scripts.bench.books import balanced_books
 from scripts.bench.figures import Contestant, Reading
-from scripts.bench.installation import installation
+from scripts.bench.installation import installation, running
 from scripts.bench.load import percentiles
+from scripts.bench.recording import open_accounts
 from scripts.bench.requests import Plan
 from scripts.bench.servers import service
 from scripts.bench.stages import Stage
 from scripts.bench.steady_load import Transferring, run_steadily, transferred, waited_for
-from scripts.bench.transfers import open_accounts
 
 WAITED_FOR_PER_SECOND = 200
 LAGGING_PER_SECOND = 500
@@ -29,12 +28,8 @@ SAMPLE_SECONDS = 0.02
 def following(url: str, accounts: int) -> Iterator[Stage]:
     """The stage of following: the service as it is, with transfers that come evenly."""
     with installation(url) as database:
-        ledger = Ledger(database)
-        ledger.start()
-        try:
+        with running(database) as ledger:
             open_accounts(ledger, accounts)
-        finally:
-            ledger.close()
         key = "tk_" + token_urlsafe(32)
         with service(database, key) as served:
             load = SteadyLoad(Plan(served.port, key, 0, 0, accounts, 0))

@@ -8,33 +8,31 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from itertools import islice
 from random import Random
 from time import perf_counter
 
 from domain.commands import Command
 from domain.deciding import Result
-from domain.journal.database import Database
 from domain.ledger import Ledger
 from scripts.bench.books import balanced_books
 from scripts.bench.figures import Contestant, Reading
-from scripts.bench.installation import installation
+from scripts.bench.installation import installation, running
 from scripts.bench.raw_append import RawAppend, Written
+from scripts.bench.recording import OUTSTANDING_BATCHES, command, open_accounts, require_recorded
 from scripts.bench.stages import Stage
 from scripts.bench.stock_library import stock_library
-from scripts.bench.transfers import Transfer, open_accounts, require_recorded, transfers
+from scripts.bench.transfers import transfers
 
 UNIT = "transfers/s"
 BATCH_COMMANDS = 1_000
-OUTSTANDING_BATCHES = 3
-"""How many batches are submitted and not answered: the writer is kept busy."""
-
 MOST_TRANSFERS = 200_000
 
 
 @contextmanager
 def in_process(url: str, accounts: int) -> Iterator[Stage]:
     """The stage of the workloads in process, with the yardsticks of the busiest of them."""
-    with installation(url) as database, _running(database) as ledger:
+    with installation(url) as database, running(database) as ledger:
         open_accounts(ledger, accounts)
         workloads = InProcess(ledger, accounts)
         with RawAppend(database) as raw, stock_library(url, accounts) as library:
@@ -47,7 +45,7 @@ def in_process(url: str, accounts: int) -> Iterator[Stage]:
                     BATCH_COMMANDS,
                     MOST_TRANSFERS,
                 ),
-                workloads.contestant("hot-account", hot=True),
+                workloads.contestant("hot-account", shape="hot"),
                 Contestant("library", UNIT, library, 100, MOST_TRANSFERS),
                 *(
                     workloads.contestant(f"batches-of-{size}", size, outstanding=1)
@@ -55,16 +53,6 @@ def in_process(url: str, accounts: int) -> Iterator[Stage]:
                 ),
             )
             yield Stage(contestants, lambda: balanced_books(database, workloads.acknowledged))
-
-
-@contextmanager
-def _running(database: Database) -> Iterator[Ledger]:
-    ledger = Ledger(database)
-    ledger.start()
-    try:
-        yield ledger
-    finally:
-        ledger.close()
 
 
 class InProcess:
@@ -85,10 +73,18 @@ class InProcess:
         batch_commands: int = BATCH_COMMANDS,
         *,
         outstanding: int = OUTSTANDING_BATCHES,
-        hot: bool = False,
+        shape: str = "uniform",
+        accounts: int | None = None,
     ) -> Contestant:
-        """Return the workload of batches of a size, of which so many are outstanding at a time."""
-        source = transfers(self._accounts, self._random, hot=hot)
+        """Return the workload of batches of a size, of which so many are outstanding at a time.
+
+        Its transfers have a shape, among the first so many accounts, or all that are not limited.
+        """
+        source = (
+            command(request, self._random)
+            for transfer in transfers(accounts or self._accounts, self._random, shape)
+            for request in transfer.requests()
+        )
         warm_up = max(200, 5 * batch_commands)
         return Contestant(
             name,
@@ -98,11 +94,8 @@ class InProcess:
             MOST_TRANSFERS,
         )
 
-    def _run(self, source: Iterator[Transfer], count: int, batch_commands: int, outstanding: int) -> Reading:
-        batches = [
-            [next(source).command(self._random) for _ in range(batch_commands)]
-            for _ in range(max(1, count // batch_commands))
-        ]
+    def _run(self, source: Iterator[Command], count: int, batch_commands: int, outstanding: int) -> Reading:
+        batches = [list(islice(source, batch_commands)) for _ in range(max(1, count // batch_commands))]
         after = self._ledger.group_commit.position
         started = perf_counter()
         results = self._execute(batches, outstanding)

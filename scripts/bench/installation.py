@@ -9,6 +9,7 @@ from psycopg.sql import SQL, Identifier
 
 from domain.journal.database import Database
 from domain.journal.migrations import migrate
+from domain.ledger import Ledger
 
 
 @contextmanager
@@ -28,3 +29,14 @@ def installation(url: str) -> Iterator[Database]:
     with schema(url) as database:
         migrate(database)
         yield database
+
+
+@contextmanager
+def running(database: Database) -> Iterator[Ledger]:
+    """A ledger that takes commands."""
+    ledger = Ledger(database)
+    ledger.start()
+    try:
+        yield ledger
+    finally:
+        ledger.close()

@@ -50,7 +50,7 @@ def run_load(plan: Plan) -> Reading:
     measured: dict[str, Any] = json.loads(answer)
     if "error" in measured:
         raise BenchFailed(f"the HTTP load failed: {measured['error']}")
-    return Reading(plan.requests * plan.units, measured.pop("seconds"), measured)
+    return Reading(measured.pop("answers") * plan.units, measured.pop("seconds"), measured)
 
 
 def main() -> None:
@@ -97,9 +97,11 @@ class Run:
     """What all connections share: the requests still to send, what is wanted of each answer, the latencies so far, the
     end."""
 
-    def __init__(self, asked: Sequence[bytes], wanted: Expected, done: "asyncio.Future[None]") -> None:
-        self.requests: Iterator[bytes] = iter(asked)
-        self.count = len(asked)
+    def __init__(
+        self, asked: Sequence[Sequence[bytes]], wanted: Expected, done: "asyncio.Future[None]"
+    ) -> None:
+        self.requests = iter(asked)
+        self.count = sum(map(len, asked))
         self.wanted = wanted
         self.latencies: list[float] = []
         self.done = done
@@ -116,8 +118,10 @@ class Run:
         self._processor_seconds += process_time()
 
     def measured(self) -> dict[str, float]:
-        """Return how long all of it took, how much of a processor the client itself, and the latencies."""
+        """Return how many answers came, how long all of it took, how much of a processor the client itself, and the
+        latencies."""
         return {
+            "answers": self.count,
             "seconds": self._seconds,
             "client_processor_seconds": self._processor_seconds,
             **percentiles(self.latencies),
@@ -140,6 +144,7 @@ class Client(asyncio.Protocol):
 
     def __init__(self, run: Run) -> None:
         self._run = run
+        self._together: Iterator[bytes] = iter(())
         self._received = b""
         self._sent_at = 0.0
         self._transport: asyncio.Transport
@@ -151,7 +156,10 @@ class Client(asyncio.Protocol):
 
     def send(self) -> None:
         """Send the next request, if there is one."""
-        following = next(self._run.requests, None)
+        following = next(self._together, None)
+        if following is None:
+            self._together = iter(next(self._run.requests, ()))
+            following = next(self._together, None)
         if following is not None:
             self._sent_at = perf_counter()
             self._transport.write(following)

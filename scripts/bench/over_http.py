@@ -5,16 +5,15 @@ from contextlib import contextmanager
 from itertools import count
 from secrets import token_urlsafe
 
-from domain.ledger import Ledger
 from scripts.bench.books import balanced_books
 from scripts.bench.catching_up import seconds_to_catch_up
 from scripts.bench.figures import Contestant, Reading
-from scripts.bench.installation import installation
+from scripts.bench.installation import installation, running
 from scripts.bench.load import run_load
+from scripts.bench.recording import open_accounts
 from scripts.bench.requests import Plan
 from scripts.bench.servers import bare_route, service
 from scripts.bench.stages import Stage
-from scripts.bench.transfers import open_accounts
 
 CONNECTIONS = 64
 WARM_UP_REQUESTS = 2_000
@@ -29,12 +28,8 @@ LARGEST_BATCH_TRANSFERS = 10_000
 def over_http(url: str, accounts: int) -> Iterator[Stage]:
     """The stage of HTTP: both servers run all the while, and one at a time has something to do."""
     with installation(url) as database:
-        ledger = Ledger(database)
-        ledger.start()
-        try:
+        with running(database) as ledger:
             open_accounts(ledger, accounts)
-        finally:
-            ledger.close()
         key = "tk_" + token_urlsafe(32)
         with service(database, key) as served, bare_route() as bare_port:
             alone = Plan(served.port, key, CONNECTIONS, 0, accounts, 0)
@@ -48,7 +43,16 @@ def over_http(url: str, accounts: int) -> Iterator[Stage]:
                 return reading._replace(details={**reading.details, "peak_resident_megabytes": peak})
 
             contestants = (
-                Contestant("http", "transfers/s", load.runs(alone), WARM_UP_REQUESTS, MOST_TRANSFERS),
+                *(
+                    Contestant(
+                        name,
+                        "transfers/s",
+                        load.runs(alone._replace(shape=shape)),
+                        WARM_UP_REQUESTS,
+                        MOST_TRANSFERS,
+                    )
+                    for name, shape in (("http", "uniform"), ("http-hot", "hot"))
+                ),
                 Contestant(
                     "bare-route",
                     "requests/s",

@@ -11,16 +11,16 @@ from random import Random
 from time import perf_counter
 
 from domain.journal.database import Database
-from domain.ledger import Ledger
 from projections.rebuild import rebuild_together
 from projections.register import PROJECTIONS
 from scripts.bench.books import balanced_books
 from scripts.bench.catching_up import catch_up
 from scripts.bench.figures import BenchFailed, Contestant, Reading
-from scripts.bench.installation import installation
+from scripts.bench.installation import installation, running
+from scripts.bench.recording import open_accounts, record
 from scripts.bench.stages import Stage
 from scripts.bench.stock_projection import stock_projection
-from scripts.bench.transfers import open_accounts, record, transfers
+from scripts.bench.transfers import transfers
 
 RUNNER_WARM_UP_EVENTS = 50
 RUNNER_MOST_EVENTS = 5_000
@@ -31,13 +31,9 @@ def replaying(url: str, accounts: int, transfers_recorded: int) -> Iterator[Stag
     """The stage of replay, on a journal with so many transfers."""
     with installation(url) as database, stock_projection(url) as run_library:
         random = Random(3)
-        ledger = Ledger(database)
-        ledger.start()
-        try:
+        with running(database) as ledger:
             open_accounts(ledger, accounts)
             record(ledger, islice(transfers(accounts, random), transfers_recorded), random)
-        finally:
-            ledger.close()
         # The live versions are what a replay is compared with.
         head = catch_up(database, list(PROJECTIONS.values()))
         contestants = (

@@ -7,13 +7,21 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from scripts.bench.books import Books
-from scripts.bench.figures import LIMITS, Comparison, Figures, Limit
+from scripts.bench.comparisons import LIMITS, Comparison, Limit
+from scripts.bench.figures import Figures
+
+_GROWING = (
+    ("events_per_second", " since the size before"),
+    ("account_milliseconds", ", the long stream"),
+    ("old_transaction_milliseconds", ""),
+    ("new_transaction_milliseconds", ""),
+)
 
 
 def table(comparisons: Sequence[Comparison], figures: Mapping[str, Figures]) -> Table:
     """Return the comparisons: medians of all rounds, their spread, the ratio of the medians, the bar."""
     shown = Table(title="Medians of all rounds (lowest–highest)", box=SIMPLE)
-    for column in ("workload", "rate", "yardstick", "rate", "ratio", "to reach", ""):
+    for column in ("workload", "rate", "p50\np99 ms", "yardstick", "rate", "ratio", "to reach", ""):
         shown.add_column(column, no_wrap=True)
     for comparison in comparisons:
         shown.add_row(*_row(comparison, figures))
@@ -27,9 +35,10 @@ def _row(comparison: Comparison, figures: Mapping[str, Figures]) -> tuple[str, .
     reached = "" if bar is None else "reached" if score >= bar else "[bold red]missed[/]"
     wanted = "–" if bar is None else f"≥ {round(bar, 2):,g}"
     return (
-        workload,
+        _name(figures[workload]),
         _rate(figures[workload]),
-        yardstick or "–",
+        _latency(figures[workload]),
+        _name(against) if against else "–",
         _rate(against) if against else "–",
         f"{score:.2f}" if against else "–",
         wanted,
@@ -37,8 +46,31 @@ def _row(comparison: Comparison, figures: Mapping[str, Figures]) -> tuple[str, .
     )
 
 
+def _name(figures: Figures) -> str:
+    return f"{figures.name}\n{figures.unit}"
+
+
 def _rate(figures: Figures) -> str:
-    return f"{figures.median:,.0f} {figures.unit}\n({min(figures.rates):,.0f}–{max(figures.rates):,.0f})"
+    return f"{figures.median:,.0f}\n({min(figures.rates):,.0f}–{max(figures.rates):,.0f})"
+
+
+def _latency(figures: Figures) -> str:
+    half, most = (figures.detail(f"p{share}_milliseconds") for share in (50, 99))
+    return "–" if half is None or most is None else f"{half:.3g}\n{most:.3g}"
+
+
+def growth_table(milestones: Sequence[Mapping[str, Any]]) -> Table:
+    """Return what was seen of a journal as it grew."""
+    shown = Table(title="A journal that grows", box=SIMPLE)
+    shown.add_column("")
+    for milestone in milestones:
+        shown.add_column(f"{milestone['events']:,} events", justify="right")
+    for name, unit in _GROWING:
+        shown.add_row(f"{name.replace('_', ' ')}{unit}", *(f"{one[name]:,.3g}" for one in milestones))
+    for relation in milestones[-1]["bytes_per_event"]:
+        of_each = (one["bytes_per_event"].get(relation, 0.0) for one in milestones)
+        shown.add_row(f"bytes per event in {relation}", *(f"{size:,.1f}" for size in of_each))
+    return shown
 
 
 def limits(figures: Mapping[str, Figures]) -> list[Limit]:
@@ -54,7 +86,10 @@ def limit_line(limit: Limit, figures: Mapping[str, Figures]) -> str:
 
 
 def document(
-    comparisons: Sequence[Comparison], figures: Mapping[str, Figures], books: Mapping[str, Books]
+    comparisons: Sequence[Comparison],
+    figures: Mapping[str, Figures],
+    books: Mapping[str, Books],
+    milestones: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Return the same as JSON has it, with every reading of every round."""
     return {
@@ -62,6 +97,7 @@ def document(
         "limits": [_limit(limit, figures) for limit in limits(figures)],
         "figures": {name: _figures(found) for name, found in figures.items()},
         "books": {stage: found._asdict() for stage, found in books.items()},
+        "growth": list(milestones),
     }
 
 

@@ -1,8 +1,8 @@
 """What the HTTP load asks for, as bytes, and how an answer is known to be the one that was asked for."""
 
 import json
-from collections.abc import Iterator
-from itertools import cycle, islice
+from collections.abc import Iterator, Sequence
+from itertools import count, cycle, islice
 from random import Random
 from typing import Any, Literal, NamedTuple
 
@@ -14,7 +14,8 @@ Kind = Literal["transfer", "batch", "statement"]
 class Plan(NamedTuple):
     """So many requests of a kind on so many connections to a server on the loopback interface.
 
-    `size` is how many transfers are in a batch, or entries on a page of a statement, which is that of `account`.
+    `size` is how many transfers are in a batch, or entries on a page of a statement, which is that of `account`;
+    `shape` is the name of that of the transfers. A transfer in two phases counts as one in `requests`.
     """
 
     port: int
@@ -26,10 +27,11 @@ class Plan(NamedTuple):
     kind: Kind = "transfer"
     size: int = 1
     account: int = 0
+    shape: str = "uniform"
 
     @property
     def units(self) -> int:
-        """What a request counts for: its transfers, or one page."""
+        """What an answer counts for: its transfers, or one page."""
         return 1 if self.kind == "statement" else self.size
 
 
@@ -55,20 +57,23 @@ def expected(plan: Plan) -> Expected:
     return Expected(b"201", b"", 0)
 
 
-def requests(plan: Plan) -> Iterator[bytes]:
-    """Yield requests without end."""
-    source = transfers(plan.accounts, Random(plan.seed))
+def requests(plan: Plan) -> Iterator[Sequence[bytes]]:
+    """Yield requests without end; of those that come together, each is sent once the one before has been answered."""
+    source = transfers(plan.accounts, Random(plan.seed), plan.shape)
     match plan.kind:
         case "transfer":
-            return (transfer_request(plan, transfer) for transfer in source)
+            return (transfer_requests(plan, transfer) for transfer in source)
         case "batch":
-            return iter(lambda: _batch(plan, islice(source, plan.size)), b"")
-    return (_statement(plan, order) for order in cycle(("asc", "desc")))
+            return ([_batch(plan, islice(source, plan.size))] for _ in count())
+    return ([_statement(plan, order)] for order in cycle(("asc", "desc")))
 
 
-def transfer_request(plan: Plan, transfer: Transfer) -> bytes:
-    """Return the request for a transfer."""
-    return _post(plan, PATH, transfer.body(), f"Idempotency-Key: {transfer.key}\r\n")
+def transfer_requests(plan: Plan, transfer: Transfer) -> list[bytes]:
+    """Return the requests that a transfer takes."""
+    return [
+        _post(plan, request.path, request.body, f"Idempotency-Key: {request.key}\r\n")
+        for request in transfer.requests()
+    ]
 
 
 def _batch(plan: Plan, items: Iterator[Transfer]) -> bytes:

@@ -1,14 +1,16 @@
 """What a stage is: contestants that are measured in turn, and the check of what they have done."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from scripts.bench.books import Books
 from scripts.bench.figures import Contestant
 
 
 class Stage(NamedTuple):
-    """Contestants in the order in which they run, and the check of their books, after the last of them."""
+    """Contestants in the order in which they run, the check of their books, after the last of them, and what was seen
+    of a journal as it grew."""
 
     contestants: tuple[Contestant, ...]
     books: Callable[[], Books]
+    milestones: Sequence[Mapping[str, Any]] = ()

@@ -6,17 +6,17 @@ from random import Random
 from secrets import token_urlsafe
 
 from domain.journal.database import Database
-from domain.ledger import Ledger
 from projections.register import PROJECTIONS
 from scripts.bench.books import balanced_books
 from scripts.bench.catching_up import catch_up
 from scripts.bench.figures import Contestant
-from scripts.bench.installation import installation
+from scripts.bench.installation import installation, running
 from scripts.bench.over_http import HttpLoad
+from scripts.bench.recording import open_accounts, record
 from scripts.bench.requests import Plan
 from scripts.bench.servers import service
 from scripts.bench.stages import Stage
-from scripts.bench.transfers import Transfer, address, open_accounts, random_uuid, record
+from scripts.bench.transfers import Transfer, address, random_uuid
 
 LONG, SHORT = 0, 1
 SHORT_ENTRIES = 1_000
@@ -47,14 +47,10 @@ def statements(url: str, entries: int) -> Iterator[Stage]:
 
 def _fill(database: Database, entries: int) -> None:
     random = Random(4)
-    ledger = Ledger(database)
-    ledger.start()
-    try:
+    with running(database) as ledger:
         open_accounts(ledger, ACCOUNTS)
         for account, wanted in ((LONG, entries), (SHORT, SHORT_ENTRIES)):
             record(ledger, _debits(account, wanted, random), random)
-    finally:
-        ledger.close()
 
 
 def _debits(account: int, wanted: int, random: Random) -> Iterator[Transfer]:

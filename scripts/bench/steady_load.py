@@ -13,7 +13,7 @@ from typing import Any
 
 from scripts.bench.figures import BenchFailed
 from scripts.bench.load import UnexpectedAnswer, answer_size
-from scripts.bench.requests import Plan, own_write, transfer_request
+from scripts.bench.requests import Plan, own_write, transfer_requests
 from scripts.bench.transfers import Transfer, transfers
 
 TIMEOUT_SECONDS = 60.0
@@ -57,7 +57,8 @@ class Connections:
 async def transferred(connections: Connections, transfer: Transfer) -> float:
     """Make a transfer; return how long it took."""
     began = perf_counter()
-    await connections.ask(transfer_request(connections.plan, transfer), b"201")
+    for request in transfer_requests(connections.plan, transfer):
+        await connections.ask(request, b"201")
     return perf_counter() - began
 
 
@@ -67,7 +68,8 @@ async def waited_for(connections: Connections, transfer: Transfer) -> float:
     Raises `UnexpectedAnswer` unless it is there.
     """
     plan = connections.plan
-    head, _ = await connections.ask(transfer_request(plan, transfer), b"201")
+    (request,) = transfer_requests(plan, transfer)
+    head, _ = await connections.ask(request, b"201")
     found = _POSITION.search(head)
     if found is None:
         raise UnexpectedAnswer("an answer to a transfer does not say its position")

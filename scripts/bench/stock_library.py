@@ -18,7 +18,8 @@ from psycopg.sql import SQL, Identifier
 from domain.journal.database import Database
 from scripts.bench.figures import Reading
 from scripts.bench.installation import schema
-from scripts.bench.transfers import AMOUNT, OPENED_AT_ONCE, address, random_uuid
+from scripts.bench.recording import AT_ONCE
+from scripts.bench.transfers import AMOUNT, address, random_uuid
 
 
 class Account(Aggregate):
@@ -74,8 +75,8 @@ def stock_library(url: str, accounts: int) -> Iterator[Callable[[int], Reading]]
 def _transferring(application: Accounts, accounts: int) -> Callable[[int], Reading]:
     random = Random(2)
     ids: list[UUID] = []
-    for first in range(0, accounts, OPENED_AT_ONCE):
-        numbers = range(first, min(first + OPENED_AT_ONCE, accounts))
+    for first in range(0, accounts, AT_ONCE):
+        numbers = range(first, min(first + AT_ONCE, accounts))
         ids += application.open([address(number) for number in numbers])
 
     def run(count: int) -> Reading:

@@ -18,8 +18,9 @@ from psycopg.sql import SQL, Identifier
 
 from scripts.bench.figures import BenchFailed, Reading
 from scripts.bench.installation import schema
+from scripts.bench.recording import AT_ONCE
 from scripts.bench.stock_library import Accounts, environment_of
-from scripts.bench.transfers import OPENED_AT_ONCE, address
+from scripts.bench.transfers import address
 
 TIMEOUT_SECONDS = 120.0
 
@@ -60,10 +61,8 @@ def stock_projection(url: str) -> Iterator[Callable[[int], Reading]]:
 
 def _project(recording: Accounts, events: int) -> Reading:
     ids: list[UUID] = []
-    for first in range(0, events, OPENED_AT_ONCE):
-        ids += recording.open(
-            [address(number) for number in range(first, min(first + OPENED_AT_ONCE, events))]
-        )
+    for first in range(0, events, AT_ONCE):
+        ids += recording.open([address(number) for number in range(first, min(first + AT_ONCE, events))])
     last = recording.recorder.max_notification_id()
     assert last is not None
     runner: ProjectionRunner[Accounts, PostgresTrackingRecorder] = ProjectionRunner(

@@ -1,76 +1,75 @@
-"""The load: transfers between accounts without limits, as bodies of requests and as commands."""
+"""The load: transfers between accounts, as the requests that make them.
+
+As commands they are in recording.py: the client of HTTP needs none of what those need.
+"""
 
 from collections.abc import Iterator
-from itertools import count, islice
+from itertools import count, cycle
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
-from domain.accounts import AccountOpened, OpenAccount
-from domain.commands import Command, Outcome
-from domain.deciding import Result
-from domain.entries import Entry
-from domain.events import Context
-from domain.ledger import Ledger
-from domain.ledgers import OpenLedger
-from domain.operations import Operation, fingerprint, operation_id
-from domain.postings import PostTransaction
-from domain.transactions import Description
-from scripts.bench.figures import BenchFailed
+from domain.operations import operation_id
+from scripts.bench.shapes import SHAPES
 
 BOOK = "main"
 PATH = f"/v1/ledgers/{BOOK}/transactions"
 AMOUNT = 5
 """What each transfer moves, in minor units: so the totals of the books are known beforehand."""
 
-OPENED_AT_ONCE = 1_000
-RECORDED_AT_ONCE = 1_000
+Ending = Literal["settle", "void"]
+
+
+class Request(NamedTuple):
+    """A keyed request: where it is sent, what is asked for, and the transaction that it names, if any."""
+
+    key: str
+    path: str
+    body: dict[str, Any]
+    named_id: str | None = None
 
 
 class Transfer(NamedTuple):
-    """A transfer as a caller has it in mind: its key, the account debited, the account credited."""
+    """A transfer as a caller has it in mind: its key, the account debited, the account credited.
+
+    With an `ending` it is made in two phases: a hold, and then what becomes of it.
+    """
 
     key: str
     debited: str
     credited: str
+    ending: Ending | None = None
 
     def body(self) -> dict[str, Any]:
-        """Return the body of the request."""
+        """Return the body of the first request."""
         return {
             "entries": [
                 {"account": self.debited, "direction": "debit", "amount": AMOUNT},
                 {"account": self.credited, "direction": "credit", "amount": AMOUNT},
             ],
             "reference": f"order-{self.key[-8:]}",
+            **({"pending": True} if self.ending else {}),
         }
 
-    def command(self, random: Random) -> Command:
-        """Return the command that the service makes of the request."""
-        body = self.body()
-        return PostTransaction(
-            Context(
-                "bench",
-                random_uuid(random),
-                f"00-{random.randbytes(16).hex()}-{random.randbytes(8).hex()}-01",
-            ),
-            BOOK,
-            Operation(self.key, operation_id(BOOK, self.key), fingerprint("POST", PATH, body)),
-            Description(reference=body["reference"]),
-            tuple(Entry(**entry) for entry in body["entries"]),
-        )
+    def requests(self) -> list[Request]:
+        """Return the requests that it takes, each to be sent when the one before has been answered."""
+        first = Request(self.key, PATH, self.body())
+        if self.ending is None:
+            return [first]
+        hold = operation_id(BOOK, self.key)
+        return [first, Request(f"{self.key}-{self.ending}", f"{PATH}/{hold}/{self.ending}", {}, hold)]
 
 
-def transfers(accounts: int, random: Random, *, hot: bool = False) -> Iterator[Transfer]:
-    """Yield transfers without end, each between two accounts chosen evenly.
-
-    With `hot` the first account is debited in each of them.
-    """
+def transfers(accounts: int, random: Random, shape: str = "uniform") -> Iterator[Transfer]:
+    """Yield transfers without end, each between two of so many accounts, as the shape of that name chooses them."""
+    pick, two_phase_percent = SHAPES[shape]
+    endings: Iterator[Ending] = cycle(("settle", "void"))
     name = random_uuid(random)
     for number in count():
-        debited, credited = (
-            random.sample(range(accounts), 2) if not hot else (0, random.randrange(1, accounts))
-        )
-        yield Transfer(f"{name}-{number:08}", address(debited), address(credited))
+        debited, credited = pick(random, accounts)
+        is_held = two_phase_percent > 0 and random.randrange(100) < two_phase_percent
+        key = f"{name}-{number:08}"
+        yield Transfer(key, address(debited), address(credited), next(endings) if is_held else None)
 
 
 def address(number: int) -> str:
@@ -81,32 +80,3 @@ def address(number: int) -> str:
 def random_uuid(random: Random) -> str:
     """Return a random UUID as text."""
     return str(UUID(int=random.getrandbits(128), version=4))
-
-
-def open_accounts(ledger: Ledger, accounts: int) -> None:
-    """Open the book and its accounts, some of them at a time."""
-    context = Context("bench", "bench", None)
-    opening = AccountOpened(
-        asset="USD/2", normal_side="credit", min_balance=None, max_balance=None, metadata={}
-    )
-    ledger.perform(OpenLedger(context, BOOK, {}))
-    for first in range(0, accounts, OPENED_AT_ONCE):
-        numbers = range(first, min(first + OPENED_AT_ONCE, accounts))
-        commands = (OpenAccount(context, BOOK, address(number), opening) for number in numbers)
-        for result in ledger.execute(*commands).result():
-            require_recorded(result)
-
-
-def record(ledger: Ledger, source: Iterator[Transfer], random: Random) -> None:
-    """Record transfers, many at a time."""
-    while batch := [transfer.command(random) for transfer in islice(source, RECORDED_AT_ONCE)]:
-        for result in ledger.execute(*batch).result():
-            require_recorded(result)
-
-
-def require_recorded(result: Result) -> None:
-    """Raise `BenchFailed` unless a command recorded something now, and that not a refusal."""
-    if not isinstance(result, Outcome):
-        raise BenchFailed(f"a command was refused: {result!r}") from result
-    if not result.recorded or result.state.status not in ("open", "posted"):
-        raise BenchFailed(f"a command did not do what was asked: {result}")

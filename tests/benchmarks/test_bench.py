@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import signal
 import socketserver
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -18,19 +20,20 @@ import psycopg
 import pytest
 
 from domain.journal.database import Database
-from scripts.bench.figures import (
-    COMPARISONS,
+from scripts.bench.comparisons import (
+    CONCURRENCY,
+    GROWTH,
     LIMITS,
-    BenchFailed,
+    PUBLISHED,
+    STANDARD,
     Comparison,
-    Figures,
     Limit,
-    Reading,
     names_of,
 )
+from scripts.bench.figures import BenchFailed, Figures, Reading
 from scripts.bench.load import UnexpectedAnswer, answer_size, percentiles, run_load
 from scripts.bench.report import document
-from scripts.bench.requests import Kind, Plan
+from scripts.bench.requests import Kind, Plan, requests
 
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE_SECONDS = 500
@@ -46,31 +49,47 @@ def bench_url(empty_database: Database) -> str:
 @pytest.mark.integration
 @pytest.mark.long
 @pytest.mark.timeout(PATIENCE_SECONDS + 10)
+@pytest.mark.parametrize(
+    ("options", "comparisons"),
+    [
+        ([], STANDARD),
+        (["--published"], PUBLISHED),
+        (["--growth", "--plot", "plot.svg"], CONCURRENCY + GROWTH),
+    ],
+    ids=["standard", "published", "growth and plot"],
+)
 def test_every_workload_and_yardstick_is_measured_and_the_books_balance(
-    bench_url: str, tmp_path: Path
+    bench_url: str, tmp_path: Path, options: list[str], comparisons: tuple[Comparison, ...]
 ) -> None:
     file = tmp_path / "bench.json"
     done = subprocess.run(
-        [*COMMAND, "--json", str(file), "--database-url", bench_url],
-        cwd=ROOT,
+        [*COMMAND, *options, "--json", str(file), "--database-url", bench_url],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=PATIENCE_SECONDS,
     )
     assert done.returncode == 0, done.stderr
     report: dict[str, Any] = json.loads(file.read_text())
-    assert report["figures"].keys() == names_of(COMPARISONS)
+    names = names_of(comparisons)
+    assert report["figures"].keys() == names
     for figures in report["figures"].values():
         assert len(figures["rounds"]) == report["size"]["rounds"]
         assert all(reading["units"] > 0 and reading["seconds"] > 0 for reading in figures["rounds"])
-    assert len(report["comparisons"]) == len(COMPARISONS)
+    assert len(report["comparisons"]) == len(comparisons)
     assert all(comparison["value"] > 0 for comparison in report["comparisons"])
-    assert [limit["value"] > 0 for limit in report["limits"]] == [True] * len(LIMITS)
-    assert report["books"].keys() == {comparison.stage for comparison in COMPARISONS}
+    assert [limit["value"] > 0 for limit in report["limits"]] == [True] * sum(
+        limit.workload in names for limit in LIMITS
+    )
+    assert report["books"].keys() == {comparison.stage for comparison in comparisons}
     for books in report["books"].values():
         assert books["debits"] == books["credits"] > 0
         assert books["recorded"] == books["acknowledged"] > 0
+        assert books["pending"] == 0
     assert report["database"]["fsync"] in ("on", "off")
+    assert [milestone["events"] > 0 for milestone in report["growth"]] == [True, True] * ("growth" in names)
+    assert (tmp_path / "plot.svg").exists() == ("--plot" in options)
     assert left_behind(bench_url) == []
 
 
@@ -140,6 +159,14 @@ def test_an_unknown_workload_is_refused() -> None:
     assert "there is no workload sleeping" in done.stderr
 
 
+def test_a_file_in_no_folder_is_refused(tmp_path: Path) -> None:
+    for option in ("--json", "--plot"):
+        command = [*COMMAND, option, str(tmp_path / "nowhere" / "file")]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 2
+        assert "there is no folder" in done.stderr
+
+
 def test_a_database_out_of_reach_is_said() -> None:
     done = subprocess.run(
         [*COMMAND, "--database-url", "postgresql://127.0.0.1:1/none"],
@@ -182,6 +209,14 @@ def test_the_load_counts_answers_and_takes_their_times() -> None:
     assert reading.units == 20
     assert reading.seconds > 0
     assert 0 < reading.details["p50_milliseconds"] <= reading.details["p100_milliseconds"]
+
+
+def test_what_a_transfer_takes_is_sent_on_one_connection_one_request_after_the_other() -> None:
+    two_phase = plan(0)._replace(shape="two-phase", requests=50)
+    sent = list(islice(requests(two_phase), two_phase.requests))
+    with server_that_answers(b"HTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\n{}") as port:
+        reading = run_load(two_phase._replace(port=port))
+    assert reading.units == sum(map(len, sent)) > two_phase.requests
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,14 @@ import psutil
 import psycopg
 import pytest
 
-from scripts.embedded_postgres import AlreadyRunning, EmbeddedPostgres, EmbeddedPostgresError, attached
+from scripts.embedded_postgres import (
+    MEGABYTE,
+    AlreadyRunning,
+    EmbeddedPostgres,
+    EmbeddedPostgresError,
+    attached,
+    shared_buffers,
+)
 from tests.service import ROOT
 
 pytestmark = pytest.mark.integration
@@ -35,13 +42,35 @@ def test_it_is_durable_and_keeps_what_it_was_told(postgres: EmbeddedPostgres) ->
     postgres.start()
     assert execute(postgres, "SHOW server_version").startswith("18")
     assert [
-        execute(postgres, f"SHOW {name}") for name in ("fsync", "synchronous_commit", "data_checksums")
-    ] == ["on"] * 3
+        execute(postgres, f"SHOW {name}")
+        for name in ("fsync", "synchronous_commit", "full_page_writes", "data_checksums")
+    ] == ["on"] * 4
     execute(postgres, "CREATE TABLE kept AS SELECT 42 AS answer")
     postgres.stop()
     assert not postgres.is_running
     postgres.start()
     assert execute(postgres, "SELECT answer FROM kept") == "42"
+
+
+@pytest.mark.parametrize(
+    ("memory_megabytes", "megabytes"), [(256, 128), (1_024, 256), (2_048, 512), (65_536, 1_024)]
+)
+def test_it_takes_a_quarter_of_the_memory_within_bounds(memory_megabytes: int, megabytes: int) -> None:
+    assert shared_buffers(memory_megabytes * MEGABYTE) == megabytes * MEGABYTE
+
+
+def test_it_keeps_to_the_limit_of_its_container(
+    postgres: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = tmp_path / "memory.max"
+    monkeypatch.setattr("scripts.embedded_postgres._CONTAINER_LIMIT", limit)
+    for written, used in ((f"{800 * MEGABYTE}\n", "200MB"), ("max\n", None)):
+        limit.write_text(written)
+        postgres.start()
+        whole = shared_buffers(psutil.virtual_memory().total)
+        expected = used or f"{whole // MEGABYTE}MB"
+        assert execute(postgres, "SHOW shared_buffers").replace("1GB", "1024MB") == expected
+        postgres.stop()
 
 
 def test_it_listens_where_only_its_user_can_connect(postgres: EmbeddedPostgres) -> None:

@@ -1,0 +1,132 @@
+"""What of the benchmark needs neither a server nor a clock: shapes of load, what is chosen, the plot."""
+
+from collections import Counter
+from itertools import islice
+from random import Random
+from xml.etree import ElementTree
+
+import pytest
+
+from domain.operations import operation_id
+from scripts.bench.comparisons import (
+    COMPARISONS,
+    CONCURRENCY,
+    LIMITS,
+    SWEPT_CONNECTIONS,
+    chosen,
+    names_of,
+)
+from scripts.bench.figures import Figures, Reading
+from scripts.bench.plot import charts, plot
+from scripts.bench.shapes import BANK, HOT_ACCOUNTS, SHAPES, WORLD
+from scripts.bench.transfers import BOOK, PATH, Transfer, transfers
+
+ACCOUNTS = 200
+
+
+def drawn(shape: str, count: int = 2_000) -> list[tuple[int, int]]:
+    random = Random(7)
+    return [SHAPES[shape].pick(random, ACCOUNTS) for _ in range(count)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_no_account_pays_itself_and_all_are_among_those_opened(shape: str) -> None:
+    first = ACCOUNTS if shape == "bounded" else 0
+    for pair in drawn(shape):
+        assert len(set(pair)) == 2
+        assert all(first <= account < first + ACCOUNTS for account in pair)
+
+
+@pytest.mark.parametrize("shape", ["uniform", "zipfian", "hot-set"])
+def test_two_accounts_are_enough_for_every_shape_of_many(shape: str) -> None:
+    random = Random(7)
+    assert {frozenset(SHAPES[shape].pick(random, 2)) for _ in range(50)} == {frozenset((0, 1))}
+
+
+def test_hot_accounts_are_debited_in_every_transfer() -> None:
+    assert {debited for debited, _ in drawn("hot")} == {0}
+    assert {debited for debited, _ in drawn("hot-set")} == set(range(HOT_ACCOUNTS))
+    assert all(credited >= HOT_ACCOUNTS for _, credited in drawn("hot-set"))
+
+
+def test_a_few_accounts_are_in_most_transfers_of_the_zipfian_shape() -> None:
+    popular = Counter(account for pair in drawn("zipfian") for account in pair).most_common(20)
+    assert sum(times for _, times in popular) > 2_000
+    assert sorted(account for account, _ in popular) != list(range(20))
+
+
+def test_the_world_and_the_bank_stand_on_their_sides() -> None:
+    assert set(drawn("world-to-bank")) == {(WORLD, BANK)}
+    assert {debited for debited, _ in drawn("world-to-any")} == {WORLD}
+    assert {credited for _, credited in drawn("any-to-bank")} == {BANK}
+
+
+def test_three_in_ten_transfers_are_held_first_and_settled_or_voided_in_turn() -> None:
+    made = list(islice(transfers(ACCOUNTS, Random(7), "two-phase"), 2_000))
+    endings = Counter(transfer.ending for transfer in made)
+    assert 500 < endings["settle"] + endings["void"] < 700
+    assert endings["settle"] - endings["void"] in (0, 1)
+
+
+def test_a_transfer_in_two_phases_names_its_hold() -> None:
+    hold, ending = Transfer("k-00000001", "a", "b", "settle").requests()
+    assert hold.body["pending"] is True
+    assert ending.path == f"{PATH}/{operation_id(BOOK, 'k-00000001')}/settle"
+    assert ending.key != hold.key
+    (posting,) = Transfer("k-00000001", "a", "b").requests()
+    assert "pending" not in posting.body
+
+
+def test_a_workload_is_chosen_by_its_name_or_with_all_of_its_stage() -> None:
+    assert {comparison.workload for comparison in chosen(["hot-account"])} == {"hot-account"}
+    assert chosen(["concurrency"]) == list(CONCURRENCY)
+    assert {comparison.workload for comparison in chosen(["http"])} == {"http"}
+    with pytest.raises(LookupError):
+        chosen(["sleeping"])
+
+
+def test_no_contestant_is_in_two_stages_and_every_limit_is_of_one() -> None:
+    stages: dict[str, set[str]] = {}
+    for comparison in COMPARISONS:
+        for name in names_of([comparison]):
+            stages.setdefault(name, set()).add(comparison.stage)
+    assert [name for name, theirs in stages.items() if len(theirs) > 1] == []
+    assert all(limit.workload in stages for limit in LIMITS)
+
+
+def figures() -> dict[str, Figures]:
+    """Figures of the sweep, no two of which are equal."""
+    found = {}
+    for number, name in enumerate(sorted(names_of(CONCURRENCY))):
+        details = {"p50_milliseconds": 1.5 + number, "p99_milliseconds": 130.0 + number}
+        found[name] = Figures(name, "requests/s", [Reading(1_000 + 37 * number, 1.0, details)])
+    return found
+
+
+def test_every_figure_is_in_the_plot_with_axes_units_machine_and_date() -> None:
+    svg = ElementTree.fromstring(plot(figures(), "AMD EPYC, 2 cores, 2026-11-26"))
+    texts = [element.text for element in svg.iter("{http://www.w3.org/2000/svg}text")]
+    for chart in charts(figures()):
+        for line in chart.lines:
+            assert list(line.values) == list(SWEPT_CONNECTIONS)
+            for value in line.values.values():
+                assert (f"{value:,.0f}" if value >= 100 else f"{value:.3g}") in texts
+    wanted = {"requests per second", "milliseconds (logarithmic)", "connections", "p99 uniform"}
+    assert wanted | {"AMD EPYC, 2 cores, 2026-11-26"} <= set(texts)
+
+
+def test_a_higher_rate_is_higher_in_the_plot_and_more_connections_are_to_the_right() -> None:
+    svg = ElementTree.fromstring(plot(figures(), ""))
+    for line in svg.iter("{http://www.w3.org/2000/svg}polyline"):
+        places = [tuple(map(float, place.split(","))) for place in line.attrib["points"].split()]
+        assert [x for x, _ in places] == sorted(x for x, _ in places)
+        assert all(0 < x < 760 and 0 < y < 400 for x, y in places)
+    throughput = charts(figures())[0].lines[0].values
+    lowest, highest = min(throughput, key=throughput.__getitem__), max(throughput, key=throughput.__getitem__)
+    points = {
+        point.findtext("{http://www.w3.org/2000/svg}title", "").split(" connections")[0]: float(
+            point.attrib["cy"]
+        )
+        for point in svg.iter("{http://www.w3.org/2000/svg}circle")
+    }
+    assert points[f"uniform, {highest}"] < points[f"uniform, {lowest}"]
