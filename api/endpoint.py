@@ -29,7 +29,10 @@ from domain.events import Context
 QueryT = TypeVar("QueryT", bound=BaseModel)
 BodyT = TypeVar("BodyT")
 
+Judged = TypeVar("Judged")
+
 MAX_QUERY_PARAMETERS = 100
+LARGE_BODY_BYTES = 64 * 1024
 
 
 class Asked(NamedTuple, Generic[QueryT, BodyT]):
@@ -113,13 +116,17 @@ class Endpoint(APIRoute):
             caller = service.signatures.signatory(names["provider"], visit.headers, bytes_sent)
             scope["caller"] = caller
         is_empty = declared.is_body_optional and not bytes_sent
-        sent = {} if is_empty else _parsed(bytes_sent, visit) if declared.body else None
+        sent = None
+        if declared.body:
+            sent = {} if is_empty else await _aside(service, bytes_sent, _parsed, bytes_sent, visit)
         key = idempotency_key(visit.headers.get(b"idempotency-key")) if declared.is_keyed else ""
         takes_query = not declared.is_public or declared.query is not NoQuery
         given = _given(scope["query_string"]) if takes_query else {}
         listed, place = self._page(scope["path"], given) if self._place else ("", None)
         query = self._query(given) if given or self._no_query is None else self._no_query
-        body = _shaped(declared.body, sent, bytes_sent) if declared.body else None
+        body = None
+        if declared.body:
+            body = await _aside(service, bytes_sent, _shaped, declared.body, sent, bytes_sent)
         context = Context(caller.name, *visit.conversation)
         path, headers = scope["path"], visit.headers
         return Asked(service, caller, context, path, names, headers, query, body, sent, key, place, listed)
@@ -154,6 +161,13 @@ async def _caller(service: Service, visit: Visit) -> Key:
         challenge = 'Bearer realm="tallystick", error="invalid_token"'
         raise Unauthenticated("This key is not valid.", headers={"WWW-Authenticate": challenge})
     return caller
+
+
+async def _aside(service: Service, body: bytes, function: Callable[..., Judged], *arguments: Any) -> Judged:
+    """Return what a function makes of a body; of a large one in another thread, since everybody else would wait."""
+    if len(body) > LARGE_BODY_BYTES:
+        return await service.read(function, *arguments)
+    return function(*arguments)
 
 
 def _parsed(body: bytes, visit: Visit) -> Any:

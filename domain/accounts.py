@@ -191,7 +191,7 @@ class Account(NamedTuple):
 
 def evolve(account: Account | None, recorded: Recorded) -> Account:
     """Return the account after an event of its stream."""
-    _, version, position, _, event = recorded
+    version, position, event = recorded.version, recorded.position, recorded.event
     if account is None:
         assert isinstance(event, AccountOpened)
         return _opened(event, recorded)

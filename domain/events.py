@@ -70,7 +70,7 @@ class Context(NamedTuple):
     traceparent: str | None = None
 
 
-class Recorded(NamedTuple):
+class Recorded(Struct, frozen=True, gc=False):
     """An event at its place in the journal.
 
     `version` counts the events of the stream from 1, `position` those of the whole journal from 1, both without gaps.

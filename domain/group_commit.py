@@ -40,6 +40,7 @@ from domain.events import State
 from domain.journal.database import Database
 from domain.journal.snapshots import Snapshotter
 from domain.journal.writer import JournalWriter
+from domain.processions import Procession
 from domain.times import Instant
 
 MAX_BATCH_COMMANDS = 1_000
@@ -85,6 +86,7 @@ class GroupCommit:
         self._not_ahead = 0
         self._waiting: deque[Submission] = deque()
         self._waiting_commands = 0
+        self._later_commands = 0
         self._changed = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="group commit", daemon=True)
@@ -93,8 +95,8 @@ class GroupCommit:
 
     @property
     def waiting_commands(self) -> int:
-        """How many commands wait for the next batch."""
-        return self._waiting_commands
+        """How many commands wait for the next batches."""
+        return self._waiting_commands + self._later_commands
 
     def start(self) -> None:
         """Begin to commit, and set two things of the whole process for it.
@@ -124,21 +126,43 @@ class GroupCommit:
     def submit(
         self, commands: Sequence[Command], reply: Reply, *, all_or_none: bool = False, dry_run: bool = False
     ) -> None:
-        """Queue commands to be decided in order in one transaction.
+        """Queue commands to be decided in order, in one transaction.
 
+        More than `MAX_BATCH_COMMANDS` of which each may fail by itself are several, and others come between them.
         `reply` is called once, in the writer's thread and only after the commit, with an `Outcome` for each command
         or the exception that refused it. With `all_or_none`, the first command that is refused, by an exception or by
         a rule, undoes all of them, and each gets the same `BatchRejected`. A `dry_run` is decided as if it were to be
-        recorded, then undone. Raises `Overloaded` when too much waits, and `JournalUnavailable` once stopping.
+        recorded, then undone. Where there are no commands it is called at once, with no results. Raises `Overloaded`
+        when too much waits, and `JournalUnavailable` once stopping.
         """
+        if not commands:  # nothing would wake the writer
+            reply(())
+            return
         with self._changed:
             if self._stopping:
                 raise JournalUnavailable("stopping")
-            if self._waiting_commands and self._waiting_commands + len(commands) > MAX_WAITING_COMMANDS:
+            waiting = self._waiting_commands + self._later_commands
+            if waiting and waiting + len(commands) > MAX_WAITING_COMMANDS:
                 raise Overloaded
-            self._waiting.append(Submission(commands, reply, all_or_none, dry_run))
-            self._waiting_commands += len(commands)
-            self._changed.notify()
+            if len(commands) <= MAX_BATCH_COMMANDS or all_or_none or dry_run:
+                self._put(Submission(commands, reply, all_or_none, dry_run))
+            else:
+                self._later_commands += len(commands)
+                Procession(commands, reply, MAX_BATCH_COMMANDS, self._put_later, self._forget_later).begin()
+
+    def _put_later(self, submission: Submission) -> None:
+        with self._changed:
+            self._forget_later(len(submission.commands))
+            self._put(submission)
+
+    def _forget_later(self, commands: int) -> None:
+        with self._changed:
+            self._later_commands -= commands
+
+    def _put(self, submission: Submission) -> None:
+        self._waiting.append(submission)
+        self._waiting_commands += len(submission.commands)
+        self._changed.notify()
 
     def _run(self) -> None:
         under_way: UnderWay | None = None

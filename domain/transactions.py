@@ -309,7 +309,7 @@ def evolve(state: Transaction | Acceptance | None, recorded: Recorded) -> Transa
 
 
 def _made(event: Made, recorded: Recorded, acceptance: Acceptance | None) -> Transaction:
-    stream, version, position, envelope, _ = recorded
+    version, position, envelope = recorded.version, recorded.position, recorded.envelope
     kind: Kind = "posting"
     related = _UNRELATED
     rejection: Rejection | None = None
@@ -329,9 +329,8 @@ def _made(event: Made, recorded: Recorded, acceptance: Acceptance | None) -> Tra
             kind, expires_at = event.kind, event.expires_at
             rejection = Rejection(event.code, event.detail)
             related = _relation(kind, event.related_id)
-    ledger, _, id = stream.split("/", 2)
-    # By position, which takes half the time, since every command makes one.
-    return Transaction(
+    ledger, _, id = recorded.stream.split("/", 2)
+    made = (
         ledger,
         id,
         kind,
@@ -356,6 +355,8 @@ def _made(event: Made, recorded: Recorded, acceptance: Acceptance | None) -> Tra
         version,
         position,
     )
+    # From a tuple, which takes a third of the time, since every command makes one.
+    return tuple.__new__(Transaction, made)
 
 
 def _relation(kind: Kind, related_id: str | None) -> Related:

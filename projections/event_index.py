@@ -5,25 +5,31 @@ event_index.sql. A hash stands for a key, so that what is found here are candida
 up and sees whether it is what was asked for, and reads what is not indexed yet in the journal itself.
 """
 
+import struct
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
+from msgspec import MsgspecError
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
-from domain.addresses import ledger_of
+from domain.addresses import ledger_of, transaction_stream
+from domain.journal.arrays import bigint_array, bytea_array
 from domain.journal.reader import Row
 from projections.event_keys import (
+    BEFORE_DATA,
+    PASSING_FIELDS,
     Key,
     content_of,
-    envelope_of,
     keys_of,
-    keys_of_place,
+    keys_of_stream,
     parts_of,
-    possible_mentions,
+    possible_accounts,
+    possible_ids,
+    said_of,
     shared_keys,
 )
 from projections.projection import Projection, Queries
@@ -40,65 +46,131 @@ _HASH_BITS = 36
 _NEIGHBOURS_SHIFT = 8
 _STRETCH_BITS = STRETCH_POSITIONS.bit_length() - 1
 
+_COPY_HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_COPY_ROW = struct.Struct("!hiqi").pack
+_COPY_END = b"\xff\xff"
+
 
 def project(connection: Connection[Any], queries: Queries, rows: Sequence[Row]) -> None:
     """Add events to the index."""
-    found = _slots(rows)
-    # What begins in this batch is new; the neighbours of its first event may be known.
-    begun = (rows[0][4] - 1) >> _NEIGHBOURS_SHIFT
-    known = {slot: offsets for slot, offsets in found.items() if _neighbours(slot) == begun}
-    if known:
-        connection.execute(queries["extend"], {"slots": list(known), "offsets": list(known.values())})
-    new = sorted(found.keys() - known.keys())
-    if new:
+    # The neighbours of the first event may be known; all others begin in this batch.
+    begun = -(rows[0][4] - 1) % NEIGHBOURS
+    if known := _slots(rows[:begun]):
+        slots, offsets = zip(*known, strict=True)
+        connection.execute(
+            queries["extend"], {"slots": bigint_array(slots), "offsets": bytea_array(offsets)}, prepare=True
+        )
+    if new := _slots(rows[begun:]):
         with connection.cursor().copy(queries["add"]) as copy:
-            copy.set_types(["int8", "bytea"])
-            for slot in new:
-                copy.write_row((slot, found[slot]))
+            copy.write(_encoded(new))
 
 
-def _slots(rows: Iterable[Row]) -> dict[int, bytearray]:
-    """Return the offsets of events among their neighbours, by the slots of their keys."""
-    found: defaultdict[int, bytearray] = defaultdict(bytearray)
-    for row in rows:
-        at = row[4] - 1
-        place, offset = _place(at), at % NEIGHBOURS
-        for hashed in _hashes(row):
-            found[place + hashed].append(offset)
+def _encoded(slots: Iterable[tuple[int, bytearray]]) -> bytes:
+    """Return rows as COPY takes them in binary."""
+    pieces: list[bytes | bytearray] = [_COPY_HEAD]
+    for slot, offsets in slots:
+        pieces += (_COPY_ROW(2, 8, slot, len(offsets)), offsets)
+    pieces.append(_COPY_END)
+    return b"".join(pieces)
+
+
+def _slots(rows: Sequence[Row]) -> list[tuple[int, bytearray]]:
+    """Return the slots of the keys of events at successive positions, each with the events' offsets, in order."""
+    found: list[tuple[int, bytearray]] = []
+    begin = 0
+    while begin < len(rows):
+        at = rows[begin][4] - 1
+        end = begin + NEIGHBOURS - at % NEIGHBOURS
+        place = _place(at)
+        for hashed, offsets in _offsets(rows[begin:end]).items():
+            found.append((place + (hashed << _NEIGHBOURS_SHIFT), offsets))
+        begin = end
+    found.sort()
     return found
 
 
-def _hashes(row: Row) -> Iterable[int]:
-    """Return the hashes of an event's keys, perhaps with some of keys that it only seems to have.
+def _offsets(neighbours: Sequence[Row]) -> Mapping[int, bytearray]:
+    """Return the offsets of events among their neighbours, by the hashes of their keys.
 
-    What all events of a command have is looked up once, and a payload is not read where what it may mention can be seen
-    without: this is most of what the index costs.
+    Those of keys that an event only seems to have can be among them.
     """
-    stream, _, topic, state, _ = row
-    ledger, parts = ledger_of(stream), parts_of(state)
-    if parts is None:
-        return {key_hash(*key) for key in keys_of(row, content_of(state))}
-    try:
-        shared = _shared_hashes(ledger, parts[0])
-        accounts, ids = possible_mentions(parts[1])
-    except ValueError:
-        return {key_hash(*key) for key in keys_of(row, content_of(state))}
-    hashes = set(shared | _hashes_of_place(stream, topic))
-    for address in accounts:
-        hashes.add(key_hash(ledger, "account", address))
-    for id in ids:
-        hashes.add(key_hash(ledger, "transaction_id", id))
-    return hashes
+    found: defaultdict[int, bytearray] = defaultdict(bytearray)
+    command: _Command | None = None
+    for offset, row in enumerate(neighbours, start=(neighbours[0][4] - 1) % NEIGHBOURS):
+        if command is None or not command.has(row):
+            command = _Command.of(row)
+        for hashed in command.hashes_of(row) if command else _hashes_by_meaning(row):
+            found[hashed].append(offset)
+    return found
 
 
-@lru_cache(64)
-def _shared_hashes(ledger: str, envelope: bytes) -> frozenset[int]:
-    return frozenset(key_hash(*key) for key in shared_keys(ledger, envelope_of(envelope)))
+def _hashes_by_meaning(row: Row) -> Iterable[int]:
+    return {key_hash(*key) for key in keys_of(row, content_of(row[3]))}
 
 
-@lru_cache(10_000)
-def _hashes_of_place(stream: str, topic: str) -> frozenset[int]:
-    return frozenset(key_hash(*key) for key in keys_of_place(stream, topic))
+class _Command(NamedTuple):
+    """What the events of a command have in common, of which one comes after the other: it is read and hashed once.
+
+    `stem` is what the names of their streams begin with, `envelope` how it is stored, up to where the payload begins,
+    `own_stream` the transaction that caused them, `cause` its id. Payloads are not read where what they may mention can
+    be seen without. All this is most of what the index costs.
+    """
+
+    ledger: str
+    stem: str
+    envelope: bytes
+    cause: bytes
+    own_stream: str
+    hashes: frozenset[int]
+
+    @classmethod
+    def of(cls, row: Row) -> "_Command | None":
+        """Return the command of an event, None if that is not stored in the form in which this project writes."""
+        stream, _, _, state, _ = row
+        if (parts := parts_of(state)) is None:
+            return None
+        try:
+            said = said_of(parts[0])
+        except (MsgspecError, ValueError):
+            return None
+        ledger = ledger_of(stream)
+        hashes = frozenset([_hash(*key) for key in shared_keys(ledger, said)])
+        cause = said.cause or ""
+        return cls(
+            ledger,
+            f"{ledger}/",
+            parts[0] + BEFORE_DATA,
+            cause.encode(),
+            transaction_stream(ledger, cause),
+            hashes,
+        )
+
+    def has(self, row: Row) -> bool:
+        """Tell whether an event is of this command."""
+        stream, _, _, state, _ = row
+        return state.startswith(self.envelope, state.find(b",")) and stream.startswith(self.stem)
+
+    def hashes_of(self, row: Row) -> Iterable[int]:
+        """Return the hashes of the keys of an event of this command."""
+        stream, _, topic, state, _ = row
+        ledger = self.ledger
+        payload = state[state.find(b",") + len(self.envelope) : -1]
+        hashes = {*self.hashes, _known_hash(ledger, "type", topic)}
+        if stream != self.own_stream:
+            hashes.update(_hashes_of_stream(stream))
+        try:
+            for id in possible_ids(payload, self.cause):
+                hashes.add(_hash(ledger, "transaction_id", id))
+            for address in possible_accounts(payload):
+                hashes.add(_hash(ledger, "account", address))
+        except ValueError:
+            return _hashes_by_meaning(row)
+        return hashes
+
+
+@lru_cache(20_000)
+def _hashes_of_stream(stream: str) -> tuple[int, ...]:
+    return tuple([_hash(*key) for key in keys_of_stream(stream)])
 
 
 def _place(at: int) -> int:
@@ -111,11 +183,18 @@ def _neighbours(slot: int) -> int:
     return (slot >> _STRETCH_SHIFT << 8) + slot % 256
 
 
-@lru_cache(100_000)
 def key_hash(ledger: str, field: str, value: str) -> int:
-    """Return what a slot has of a key."""
+    """Return what stands for a key."""
     digest = blake2b(f"{ledger}/{field}/{value}".encode(), digest_size=5).digest()
-    return int.from_bytes(digest) >> (40 - _HASH_BITS) << _NEIGHBOURS_SHIFT
+    return int.from_bytes(digest) >> (40 - _HASH_BITS)
+
+
+_known_hash = lru_cache(20_000)(key_hash)
+
+
+def _hash(ledger: str, field: str, value: str) -> int:
+    # Ids come up in one command and hardly ever again: kept, they would drive the others out.
+    return key_hash(ledger, field, value) if field in PASSING_FIELDS else _known_hash(ledger, field, value)
 
 
 def indexed(cursor: Cursor[TupleRow], version: int) -> int:
@@ -134,7 +213,7 @@ def candidates(
     in few steps.
     """
     query = _query(PROJECTION.queries(version), len(keys))
-    hashes = {f"key_{number}": key_hash(*key) for number, key in enumerate(keys)}
+    hashes = {f"key_{number}": key_hash(*key) << _NEIGHBOURS_SHIFT for number, key in enumerate(keys)}
     for first, last in _stretches(low - 1, high - 2, descending=descending):
         found = cursor.execute(query, {"first": first, "last": last, **hashes}, prepare=False).fetchall()
         for slot, *offsets in sorted(found, reverse=descending):

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from msgspec import Struct
+from msgspec.json import Decoder
 from pydantic_core import from_json
 
 from domain.addresses import ledger_of
@@ -21,10 +23,17 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _POSSIBLE_ID = re.compile(rb'"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"')
 _POSSIBLE_ACCOUNT = re.compile(rb'"account"\s*:\s*"([^"]*)"')
 _ACCOUNT = b'"account"'
+_BEFORE_ADDRESS = b'"account":"'
+_HYPHENS_OF_ID = 4
 _OF_STREAM = {"accounts": "account", "transactions": "transaction_id"}
 _VERSION = b'{"class_version":'
-_BEFORE_DATA = b',"data":'
 _OWN_WORDS = frozenset({"reference", "description", "reason", "detail"})
+
+BEFORE_DATA = b',"data":'
+"""What stands between envelope and payload in the form in which this project writes."""
+
+PASSING_FIELDS = frozenset({"transaction_id", "correlation_id"})
+"""Those of which nearly every command has another value."""
 
 Key = tuple[str, str, str]
 """A ledger, a field of `Filters`, and a value of it; with an empty field, the ledger alone."""
@@ -79,9 +88,9 @@ def parts_of(state: bytes) -> tuple[bytes, bytes] | None:
 
     No text within the envelope can be taken for its end: quotes in text are escaped.
     """
-    begin, end = state.find(b","), state.find(_BEFORE_DATA)
+    begin, end = state.find(b","), state.find(BEFORE_DATA)
     if begin < end and state.startswith(_VERSION) and state.endswith(b"}"):
-        return state[begin:end], state[end + len(_BEFORE_DATA) : -1]
+        return state[begin:end], state[end + len(BEFORE_DATA) : -1]
     return None
 
 
@@ -106,60 +115,93 @@ def _by_meaning(state: bytes) -> Content:
 def keys_of(row: Row, content: Content) -> Iterator[Key]:
     """Yield everything that an event can be found by; some perhaps more than once."""
     ledger = ledger_of(row[0])
-    yield from shared_keys(ledger, content.envelope)
-    yield from keys_of_place(row[0], row[2])
+    yield from shared_keys(ledger, Said(*map(content.text, ("actor", "correlation_id", "causation_id"))))
+    yield ledger, "type", row[2]
+    yield from keys_of_stream(row[0])
     for address in _accounts(content.payload):
         yield ledger, "account", address
     for id in _ids(content.payload):
         yield ledger, "transaction_id", id
 
 
-def shared_keys(ledger: str, envelope: Mapping[str, Any]) -> Iterator[Key]:
-    """Yield those keys that all events of one command have, of which nothing but the ledger is sure to be there."""
-    yield ledger, "", ""
-    for field in ("actor", "correlation_id"):
-        if isinstance(value := envelope.get(field), str):
-            yield ledger, field, value
-    cause = envelope.get("causation_id")
-    if isinstance(cause, str) and _UUID.fullmatch(cause):
-        yield ledger, "transaction_id", cause
+class Said(Struct, gc=False):
+    """What leads to keys among what all events of a command say of how they came about."""
+
+    actor: str | None = None
+    correlation_id: str | None = None
+    causation_id: str | None = None
+
+    @property
+    def cause(self) -> str | None:
+        """The id of the transaction whose request this was, None where it was another."""
+        return self.causation_id if self.causation_id and _UUID.fullmatch(self.causation_id) else None
 
 
-def possible_mentions(payload: bytes) -> tuple[Iterable[str], Iterable[str]]:
-    """Return all accounts and all ids that a payload can mention: any member `account`, any text that is an id.
+_decode_said = Decoder(Said).decode
+
+
+def said_of(encoded: bytes) -> Said:
+    """Return what is said in the envelope that a part is of; raise `MsgspecError` if it is not of the usual form."""
+    return _decode_said(b"{" + encoded[1:] + b"}")
+
+
+def shared_keys(ledger: str, said: Said) -> list[Key]:
+    """Return those keys that all events of one command have, of which nothing but the ledger is sure to be there."""
+    keys = [(ledger, "", "")]
+    if said.actor is not None:
+        keys.append((ledger, "actor", said.actor))
+    if said.correlation_id is not None:
+        keys.append((ledger, "correlation_id", said.correlation_id))
+    if cause := said.cause:
+        keys.append((ledger, "transaction_id", cause))
+    return keys
+
+
+def possible_ids(payload: bytes, known: bytes = b"") -> Iterable[str]:
+    """Return all ids that a payload can mention, perhaps without one that is `known`: any text that is an id.
 
     Quicker than reading it, for who looks again. Without a backslash in it, every text of a payload stands there as it
     is. Raises `ValueError` for what is no JSON.
     """
     if b"\\" in payload:
-        accounts: list[str] = []
-        ids: list[str] = []
-        _gather(from_json(payload), accounts, ids)
-        return accounts, ids
-    found = _POSSIBLE_ACCOUNT.findall(payload) if _ACCOUNT in payload else ()
-    return map(bytes.decode, found), map(bytes.decode, _POSSIBLE_ID.findall(payload))
+        return [text for _, text in _texts(from_json(payload)) if _UUID.fullmatch(text)]
+    hyphens = payload.count(b"-") - (payload.count(known) * _HYPHENS_OF_ID if known else 0)
+    if hyphens < _HYPHENS_OF_ID:
+        return ()
+    return map(bytes.decode, _POSSIBLE_ID.findall(payload))
 
 
-def _gather(value: Any, accounts: list[str], ids: list[str]) -> None:
+def possible_accounts(payload: bytes) -> Iterable[str]:
+    """Return all accounts that a payload can mention, any text that is a member `account`, as `possible_ids` does."""
+    if b"\\" in payload:
+        return [text for member, text in _texts(from_json(payload)) if member == "account"]
+    mentions = payload.count(_ACCOUNT)
+    if not mentions:
+        return ()
+    _, *found = payload.split(_BEFORE_ADDRESS)
+    if len(found) < mentions:
+        return map(bytes.decode, _POSSIBLE_ACCOUNT.findall(payload))
+    return [piece[: piece.index(b'"')].decode() for piece in found]
+
+
+def _texts(value: Any, member: str = "") -> Iterator[tuple[str, str]]:
+    """Yield every text in a value, with the name of the member that it is of, if it is one; names are texts too."""
     match value:
-        case str() if _UUID.fullmatch(value):
-            ids.append(value)
+        case str():
+            yield member, value
         case list():
             for item in value:
-                _gather(item, accounts, ids)
+                yield from _texts(item)
         case dict():
             for name, item in value.items():
-                if name == "account" and isinstance(item, str):
-                    accounts.append(item)
-                _gather(name, accounts, ids)
-                _gather(item, accounts, ids)
+                yield "", name
+                yield from _texts(item, name)
 
 
-def keys_of_place(stream: str, topic: str) -> Iterator[Key]:
-    """Yield those keys that follow from the type of an event and from what it is an event of."""
+def keys_of_stream(stream: str) -> Iterator[Key]:
+    """Yield the key that follows from what an event is an event of, if that is an account or a transaction."""
     ledger, _, rest = stream.partition("/")
     kind, _, name = rest.partition("/")
-    yield ledger, "type", topic
     if kind in _OF_STREAM:
         yield ledger, _OF_STREAM[kind], name
 

@@ -231,12 +231,10 @@ class Waiter:
             connection.execute(SQL("LISTEN {}").format(Identifier(channel)))
         while not self._stopping.is_set():
             self._look(connection)
-            look_again_at = monotonic() + self._poll_seconds
-            while (remaining_seconds := look_again_at - monotonic()) > 0 and not self._stopping.is_set():
-                for notification in connection.notifies(timeout=remaining_seconds, stop_after=1):
-                    self._note(notification.channel, notification.payload)
-                    if notification.payload.endswith(":"):  # one was paused or resumed
-                        look_again_at = monotonic()
+            for notification in connection.notifies(timeout=self._poll_seconds):
+                self._note(notification.channel, notification.payload)
+                if notification.payload.endswith(":") or self._stopping.is_set():
+                    break  # one was paused or resumed: what else is announced will be seen as well
 
     def _look(self, connection: Connection[Any]) -> None:
         seen = all_progress(connection)

@@ -2,8 +2,8 @@
 
 It advances the live versions of the shapes that this release knows and no others: those are advanced by the projectors
 of the releases that know them. Any number of projectors may run. Of each projection and shape one runner holds the
-place and the others stand by; the place is free as soon as the connection of its holder is gone. A runner is woken by
-notifications, which can be missed, so it looks by itself as well.
+place and the others stand by; the place is free as soon as the connection of its holder is gone. A runner is woken
+when events arrive, of which the notification can be missed, so it looks by itself as well.
 
 Releases that know the same shape share a version of it, and any of them may hold its place. One that meets an event of
 a newer release halts the version, says so, and leaves the place to whoever can read on: a runner that finds a version
@@ -18,12 +18,12 @@ from uuid import UUID, uuid4
 import psycopg
 import structlog
 from psycopg import Connection
-from psycopg.sql import SQL, Identifier
 
 from domain.journal.database import Database
 from domain.journal.encoding import NewerVersion
 from domain.journal.queries import load
 from projections import seals
+from projections.arrivals import Arrivals
 from projections.batches import (
     Batch,
     Claim,
@@ -53,9 +53,10 @@ LONGEST_PAUSE_SECONDS = 5.0
 
 # Small batches cost more for an event than large ones, so events are collected for a moment. For longer when many come:
 # then a projector that goes after each of them takes as much of the machine as those who write (measured at 4,000
-# transfers/s: a fifth less for projector and database together), and yet lags by no more than this.
+# transfers/s: a fifth less for projector and database together), and yet lags by no more than this. For as long as well
+# where none of the last events said anything to the projection.
 LINGER_SECONDS = 0.01
-LINGER_WHEN_BUSY_SECONDS = 0.1
+LONG_LINGER_SECONDS = 0.1
 BUSY_EVENTS_PER_SECOND = 3_000
 
 _SQL = load("projections", "projector.sql")
@@ -101,12 +102,13 @@ def run_projector(
     """
     projections = tuple(projections)
     _prepare(database, stop, projections)
-    tail = Tail()
-    runners = [Runner(database, projection, stop, tail) for projection in projections]
+    tail, arrivals = Tail(), Arrivals(database)
+    runners = [Runner(database, projection, stop, tail, arrivals) for projection in projections]
     threads = [
         threading.Thread(target=runner.run, name=f"projection {runner.projection.name}", daemon=True)
         for runner in runners
     ]
+    threads.append(threading.Thread(target=arrivals.run, args=(stop,), name="arrivals", daemon=True))
     rebuilder = Rebuilder(database, stop, projections)
     threads.append(threading.Thread(target=rebuilder.run, name="rebuilds", daemon=True))
     if seals.PROJECTION in projections:
@@ -133,10 +135,18 @@ def _prepare(database: Database, stop: threading.Event, projections: Collection[
 class Runner:
     """Advances the live version of one projection for as long as it holds the place."""
 
-    def __init__(self, database: Database, projection: Projection, stop: threading.Event, tail: Tail) -> None:
-        """`tail` is shared by the runners of a process."""
+    def __init__(
+        self,
+        database: Database,
+        projection: Projection,
+        stop: threading.Event,
+        tail: Tail,
+        arrivals: Arrivals,
+    ) -> None:
+        """`tail` and `arrivals` are shared by the runners of a process."""
         self.projection = projection
         self._tail = tail
+        self._arrivals = arrivals
         self._database = database
         self._stop = stop
         self._id = uuid4()
@@ -169,7 +179,6 @@ class Runner:
             if self._stop.wait(STANDBY_SECONDS):
                 return
         connection.execute(_SQL["session"])
-        connection.execute(SQL("LISTEN {}").format(Identifier(self._database.journal_channel)))
         try:
             self._follow(connection)
         except (Fenced, NewerReleaseNeeded):
@@ -181,6 +190,7 @@ class Runner:
     def _follow(self, connection: Connection[Any]) -> None:
         claim: Claim | None = None
         while not self._stop.is_set():
+            known = self._arrivals.count
             standing = self._standing(connection)
             if claim is None or claim.version != standing.version:
                 claim = Claim(self.projection, standing.version, self._id, "running")
@@ -192,8 +202,7 @@ class Runner:
             elif standing.state == "running" and standing.head > standing.position:
                 self._advance(connection, claim, standing)
             else:
-                for _ in connection.notifies(timeout=POLL_SECONDS, stop_after=1):
-                    pass
+                self._arrivals.wait(known, POLL_SECONDS)
 
     def _standing(self, connection: Connection[Any]) -> Standing:
         wanted = {"name": self.projection.name, "shape": self.projection.shape}
@@ -238,8 +247,8 @@ class Runner:
         if advanced:
             self._pause_seconds = FIRST_PAUSE_SECONDS
             if batch.upto == standing.head:
-                is_busy = rate > BUSY_EVENTS_PER_SECOND
-                linger_seconds = LINGER_WHEN_BUSY_SECONDS if is_busy else LINGER_SECONDS
+                may_linger = rate > BUSY_EVENTS_PER_SECOND or not batch.events
+                linger_seconds = LONG_LINGER_SECONDS if may_linger else LINGER_SECONDS
                 self._stop.wait(max(linger_seconds, self.projection.linger_seconds))
 
     def _halt(self, connection: Connection[Any], claim: Claim, batch: Batch, reason: str) -> None:

@@ -1,48 +1,48 @@
-"""Every test that needs PostgreSQL gets a real one: one server for the whole run, a fresh schema for each test."""
+"""Every test that needs PostgreSQL gets a real one: one server for the whole run, a fresh database for each test."""
 
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from uuid import uuid4
 
 import psycopg
 import pytest
-from psycopg.sql import SQL, Identifier
 
 from domain.journal.database import Database
-from domain.journal.migrations import migrate
+from tests.databases import Databases
 
 URL = "TALLYSTICK_TEST_DATABASE_URL"
+RUN = "TALLYSTICK_TEST_RUN"
 MEMORY_BYTES = 8 * 1024**3
 
 
-class Server:
-    """The PostgreSQL server of a test run: started by the process that starts the workers, for all of them."""
+@contextmanager
+def server() -> Iterator[str]:
+    """The PostgreSQL server of a test run, by its URL."""
+    # Only the process that starts it needs it.
+    from scripts.embedded_postgres import SETTINGS, EmbeddedPostgres
 
-    def __init__(self) -> None:
-        from scripts.embedded_postgres import EmbeddedPostgres  # only the process that starts it needs it
-
-        self._folder = tempfile.TemporaryDirectory(prefix="tallystick-test-", dir=_fast_folder())
-        self._postgres = EmbeddedPostgres(Path(self._folder.name) / "data")
-
-    def start(self) -> str:
-        """Start it and return its URL."""
-        self._postgres.start()
-        return self._postgres.url
-
-    def stop(self) -> None:
-        """Stop it and remove its files."""
-        self._postgres.stop()
-        self._folder.cleanup()
+    with (
+        tempfile.TemporaryDirectory(prefix="tallystick-test-", dir=_fast_folder()) as folder,
+        patch.dict(SETTINGS, max_connections="300"),  # each worker keeps several services running
+    ):
+        postgres = EmbeddedPostgres(Path(folder) / "data")
+        postgres.start()
+        try:
+            yield postgres.url
+        finally:
+            postgres.stop()
 
 
 def _fast_folder() -> str | None:
     """Return a folder in memory with room for the server, None if there is none.
 
-    Thousands of fresh schemas are made and dropped, and waiting for the disk is half of what that takes. Nothing here
+    Thousands of fresh databases are made and dropped, and waiting for the disk is half of what that takes. Nothing here
     outlives the run; what is killed to see what the disk has kept has a server of its own.
     """
     memory = Path("/dev/shm")
@@ -50,23 +50,44 @@ def _fast_folder() -> str | None:
     return str(memory) if has_room else None
 
 
-_server = pytest.StashKey[Server]()
+@contextmanager
+def environment(name: str, value: str) -> Iterator[None]:
+    """A variable that the workers find as well."""
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        del os.environ[name]
+
+
+@contextmanager
+def connected(url: str, run: str) -> Iterator[Databases]:
+    """The databases of a run on a server."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        yield Databases(connection, url, run)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start the server, unless this is a worker or the caller names a server of its own."""
-    if hasattr(config, "workerinput") or URL in os.environ or config.option.collectonly:
+    """Start the server, unless the caller names one of its own; workers use that of the process that starts them."""
+    if hasattr(config, "workerinput") or config.option.collectonly:
         return
-    server = Server()
-    os.environ[URL] = server.start()
-    config.stash[_server] = server
+    stack = ExitStack()
+    config.add_cleanup(stack.close)
+    if URL not in os.environ:
+        stack.enter_context(environment(URL, stack.enter_context(server())))
+    run = f"run_{uuid4().hex[:12]}"
+    stack.enter_context(environment(RUN, run))
+    stack.callback(_drop_templates, os.environ[URL], run)
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """Stop the server that this process started."""
-    if server := config.stash.get(_server, None):
-        del os.environ[URL]
-        server.stop()
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long: at the end, one test would keep all workers but its own waiting."""
+    items.sort(key=lambda item: not any(item.get_closest_marker(name) for name in ("long", "chaos")))
+
+
+def _drop_templates(url: str, run: str) -> None:
+    with connected(url, run) as databases:
+        databases.drop_templates()
 
 
 @pytest.fixture
@@ -78,25 +99,35 @@ def tmp_path() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def postgres_url() -> str:
-    """The URL of a superuser of a real PostgreSQL."""
-    return os.environ[URL]
+def databases() -> Iterator[Databases]:
+    """Makes databases on a real PostgreSQL."""
+    with connected(os.environ[URL], os.environ[RUN]) as databases:
+        yield databases
 
 
 @pytest.fixture
-def empty_database(postgres_url: str) -> Iterator[Database]:
-    """A schema of its own, not migrated yet; dropped afterwards."""
-    database = Database(postgres_url, f"test_{uuid4().hex[:12]}")
-    yield database
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(database.schema)))
+def empty_database(databases: Databases) -> Iterator[Database]:
+    """A database of its own, not migrated yet."""
+    with databases.empty() as database:
+        yield database
 
 
 @pytest.fixture
-def database(empty_database: Database) -> Database:
-    """A migrated schema of its own."""
-    migrate(empty_database)
-    return empty_database
+def migrated_database(databases: Databases) -> Iterator[Database]:
+    """A migrated database of its own, in which no projection is installed yet."""
+    with databases.migrated() as database:
+        yield database
+
+
+@pytest.fixture
+def database(databases: Databases, request: pytest.FixtureRequest) -> Iterator[Database]:
+    """A database of its own, migrated, with every projection installed.
+
+    What `@pytest.mark.prepared(by=prepare)` names has filled it.
+    """
+    marked = request.node.get_closest_marker("prepared")
+    with databases.installed(marked.kwargs["by"] if marked else None) as database:
+        yield database
 
 
 @pytest.fixture

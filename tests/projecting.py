@@ -9,7 +9,6 @@ from typing import Any
 from psycopg import Connection
 
 from domain.journal.database import Database
-from projections import install
 from projections.positions import Progress, progress
 from projections.projection import Projection
 from projections.projector import run_projector
@@ -30,15 +29,7 @@ class Deaf(Database):
 def projecting(
     database: Database, projections: Sequence[Projection] = tuple(PROJECTIONS.values())
 ) -> Iterator[None]:
-    """A projector that runs meanwhile on installed projections, as a process of the service would run it."""
-    install(database)
-    with started(database, projections):
-        yield
-
-
-@contextmanager
-def started(database: Database, projections: Sequence[Projection]) -> Iterator[None]:
-    """A projector that runs meanwhile, whatever state the database is in."""
+    """A projector that runs meanwhile, as a process of the service would run it."""
     stop = threading.Event()
     thread = threading.Thread(target=run_projector, args=(database, stop, projections))
     thread.start()
@@ -100,6 +91,15 @@ def holder(owner: Connection[Any], name: str) -> int | None:
         (PROJECTIONS[name].of_shape,),
     ).fetchone()
     return None if row is None else int(row[0])
+
+
+def cut(owner: Connection[Any], application_name: str) -> int:
+    """Terminate what is connected to this database under a name, and say how many that were."""
+    return owner.execute(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND application_name = %s",
+        (application_name,),
+    ).rowcount
 
 
 def set_state(owner: Connection[Any], name: str, state: str) -> None:

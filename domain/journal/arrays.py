@@ -6,9 +6,10 @@ psycopg encodes a list element by element, in Python: for the rows of a transfer
 import struct
 from collections.abc import Iterable, Sequence
 from itertools import chain, repeat
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from psycopg import Connection, postgres
+import psycopg
+from psycopg import postgres
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
@@ -30,9 +31,7 @@ class _ArrayDumper(Dumper):
         return obj.encoded
 
 
-def take_arrays(connection: Connection[Any]) -> None:
-    """Let a connection send arrays."""
-    connection.adapters.register_dumper(Array, _ArrayDumper)
+psycopg.adapters.register_dumper(Array, _ArrayDumper)
 
 
 def text_array(elements: Iterable[str]) -> Array:

@@ -22,7 +22,7 @@ from psycopg import Connection
 
 from domain.accounts import Account, AccountOpened
 from domain.events import State
-from domain.journal.arrays import bigint_array, bytea_array, take_arrays, text_array
+from domain.journal.arrays import bigint_array, bytea_array, text_array
 from domain.journal.database import Database
 from domain.journal.queries import load
 
@@ -132,7 +132,6 @@ class Snapshotter:
         connection = self._database.connect("tallystick snapshots")
         # A snapshot that a crash takes back is no loss, and the journal's commits do not wait for its way to the disk.
         connection.execute("SET synchronous_commit = off")
-        take_arrays(connection)
         return connection
 
     def _keep(self, connection: Connection[Any], items: Sequence[tuple[str, Account]]) -> None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from psycopg import Connection
 
-from domain.journal.arrays import bigint_array, bytea_array, take_arrays, text_array
+from domain.journal.arrays import bigint_array, bytea_array, text_array
 from domain.journal.database import Database
 from domain.journal.queries import load
 from domain.journal.reader import LOAD, Row
@@ -124,5 +124,4 @@ class JournalWriter:
         if self._connection is None:
             self._connection = self._database.connect(self._application_name)
             self._connection.execute(_SESSION)
-            take_arrays(self._connection)
         return self._connection

@@ -14,14 +14,12 @@ from itertools import islice
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
-from uuid import uuid4
 
 import psutil
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
-from psycopg.sql import SQL, Identifier
 
+from domain.journal.database import Database
 from scripts.bench.comparisons import (
     CONCURRENCY,
     GROWTH,
@@ -43,16 +41,13 @@ COMMAND = [sys.executable, "-m", "scripts.tallystick", "bench", "--quick"]
 
 
 @pytest.fixture
-def bench_url(postgres_url: str) -> Iterator[str]:
+def bench_url(empty_database: Database) -> str:
     """A database of its own, since a benchmark may be killed before it has dropped its schemas."""
-    name = f"bench_{uuid4().hex[:12]}"
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
-        yield make_conninfo(postgres_url, dbname=name)
-        connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+    return empty_database.url
 
 
 @pytest.mark.integration
+@pytest.mark.long
 @pytest.mark.timeout(PATIENCE_SECONDS + 10)
 @pytest.mark.parametrize(
     ("options", "comparisons"),

@@ -1,4 +1,5 @@
-"""kill -9 of API processes while payouts are under way, with a provider at its worst: it and the ledger agree on each.
+"""kill -9 of the service's processes while payouts are asked for and pursued, with a provider at its worst: it and the
+ledger agree on each.
 
 A short round in every run; `TALLYSTICK_PAYOUTS=5000 TALLYSTICK_KILLS=30` makes it a long one.
 """
@@ -14,6 +15,7 @@ from time import monotonic, sleep
 from typing import Any
 
 import httpx2
+import psutil
 import pytest
 
 from domain.accounts import Account
@@ -21,7 +23,7 @@ from domain.journal.database import Database
 from domain.operations import operation_id
 from domain.payouts import Payout
 from scripts.embedded_postgres import EmbeddedPostgres
-from tests.chaos.test_kills import KILLS, an_api_process
+from tests.chaos.test_kills import KILLS, an_api_process, the_projector
 from tests.ledgers import folded, history
 from tests.properties import invariants
 from tests.service import Service, post_account, post_ledger, serving, transfer_body
@@ -31,8 +33,8 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(3600)]
 
 PAYOUTS = int(os.environ.get("TALLYSTICK_PAYOUTS", "100"))
 PATIENCE_SECONDS = 120 + PAYOUTS
+KILLS_WHILE_ASKED = KILLS - KILLS // 2
 CLIENTS = 8
-ENDED = ("completed", "failed", "stuck")
 
 
 def test_the_providers_books_and_the_ledgers_agree_on_each_payout(
@@ -51,8 +53,12 @@ def test_the_providers_books_and_the_ledgers_agree_on_each_payout(
         deposit = transfer_body("cash", "users:alice", 10**9)
         client.post("/v1/ledgers/main/transactions", json=deposit, headers={"Idempotency-Key": "deposit"})
         amounts = _asked_for_under_kills(service)
-        payouts = _awaited(client, amounts)
+        payouts = _pursued_under_kills(service, client, amounts)
         lies = [payout for payout in payouts.values() if payout["state"] == "stuck"]
+        stuck = client.get("/v1/stuck", params={"page_size": 1000}).json()["data"]
+        assert {f"/v1/ledgers/main/payouts/{payout['id']}" for payout in lies} == {
+            found["resource"] for found in stuck if found["kind"] == "payout_contradictory"
+        }
         for payout in lies:
             reconciled = {"reason": "its statement shows that it was paid after all"}
             path = f"/v1/ledgers/main/payouts/{payout['id']}/complete"
@@ -72,10 +78,10 @@ def _asked_for_under_kills(service: Service) -> dict[str, int]:
         waiting.put(asked)
     with ThreadPoolExecutor(CLIENTS) as clients:
         asking = [clients.submit(_ask_all, service, waiting) for _ in range(CLIENTS)]
-        for number in range(KILLS):
+        for number in range(KILLS_WHILE_ASKED):
             left = PAYOUTS - PAYOUTS * number // (2 * KILLS)
             _wait_for(lambda left=left: waiting.qsize() <= left)
-            _wait_for(lambda: _killed(service))
+            _wait_for(lambda: _killed(an_api_process(service)))
             sleep(chance.uniform(0.1, 0.7))  # so that one dies in a call, another in a commit
         for of in asking:
             of.result()
@@ -109,8 +115,7 @@ def _ask(client: httpx2.Client, key: str, amount: int) -> None:
     raise AssertionError(f"{key} was never answered")
 
 
-def _killed(service: Service) -> bool:
-    process = an_api_process(service)
+def _killed(process: psutil.Process | None) -> bool:
     if process is None:
         return False
     process.kill()
@@ -124,22 +129,26 @@ def _wait_for(condition: Any) -> None:
         sleep(0.02)
 
 
-def _awaited(client: httpx2.Client, amounts: dict[str, int]) -> dict[str, dict[str, Any]]:
-    """Wait until every payout has ended or is stuck, whoever lies has had the time to, and return them by key."""
-    _wait_for(
-        lambda: (
-            not any(True for state in ("accepted", "submitted", "in_doubt") for _ in _listed(client, state))
-        )
-    )
+def _pursued_under_kills(
+    service: Service, client: httpx2.Client, amounts: dict[str, int]
+) -> dict[str, dict[str, Any]]:
+    """Kill on, until each payout has ended or is stuck and whoever lies has had the time to; return them by key."""
+    chance = random.Random(1)
+    kills = KILLS - KILLS_WHILE_ASKED
+    for number in range(kills):
+        victim = the_projector if number % 3 == 2 else an_api_process
+        _wait_for(lambda victim=victim: _killed(victim(service)))
+        sleep(chance.uniform(0.5, 3.0))
+    _wait_for(lambda: not _under_way(client))
     sleep(3)
-    _wait_for(
-        lambda: (
-            not any(True for state in ("accepted", "submitted", "in_doubt") for _ in _listed(client, state))
-        )
-    )
+    _wait_for(lambda: not _under_way(client))
     payouts = {payout["idempotency_key"]: payout for payout in _listed(client)}
     assert payouts.keys() == amounts.keys()
     return payouts
+
+
+def _under_way(client: httpx2.Client) -> bool:
+    return any(True for state in ("accepted", "submitted", "in_doubt") for _ in _listed(client, state))
 
 
 def _listed(client: httpx2.Client, state: str = "") -> Iterator[dict[str, Any]]:

@@ -3,6 +3,7 @@
 Whatever a test asks, each answer is held against the OpenAPI document and against what every answer must carry.
 """
 
+import json
 import re
 import socket
 import threading
@@ -21,21 +22,20 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 from psycopg.rows import dict_row
-from psycopg.sql import SQL, Identifier
 from pydantic import SecretStr
 
 from api.app import create_app
 from api.security import ensure_bootstrap_key
 from api.settings import Settings
 from domain.journal.database import Database
-from domain.journal.migrations import migrate
 from projections.projector import run_projector
 from projections.providers.settings import ProviderSettings
-from projections.register import PROJECTIONS, install
+from projections.register import PROJECTIONS
 from scripts.simulator.beside import listen
 from scripts.simulator.callbacks import Callbacks
 from scripts.simulator.faults import Faults, Rates
 from scripts.simulator.server import Simulator
+from tests.databases import Databases
 from tests.projecting import eventually, set_state
 
 KEY = "tk_the_key_of_the_tests_of_the_contract"
@@ -54,11 +54,11 @@ SECRET = "whsec_" + b64encode(b"the secret of the tests of the contract").decode
 
 
 class Served(NamedTuple):
-    """A service under test: its database, its address, its own OpenAPI document, and the provider that it knows."""
+    """A service under test: its database, its address, what its answers are held against, the provider it knows."""
 
     database: Database
     url: str
-    document: dict[str, Any]
+    checked: "Checked"
     simulator: Simulator
 
     def client(self, key: str | None = KEY) -> httpx2.Client:
@@ -69,7 +69,8 @@ class Served(NamedTuple):
             headers=headers,
             timeout=30.0,
             trust_env=False,
-            event_hooks={"response": [Checked(self.document)]},
+            verify=False,  # it speaks no TLS, and reading the certificates of the system takes 20 ms a client
+            event_hooks={"response": [self.checked]},
         )
 
 
@@ -77,7 +78,8 @@ class Checked:
     """Holds answers against the document, and against what the contract says of all of them."""
 
     def __init__(self, document: dict[str, Any]) -> None:
-        self._document = document
+        self.document = document
+        self._validators: dict[str, jsonschema_rs.Validator] = {}
         # A path of words comes before one that has a name in its place (OpenAPI 3.1 §4.8.8.1).
         self._paths = [
             (re.compile(re.sub(r"{\w+}", "[^/]+", path)), operations)
@@ -129,22 +131,30 @@ class Checked:
             self._validate(answer.json(), content["schema"])
 
     def _validate(self, instance: Any, schema: dict[str, Any]) -> None:
-        jsonschema_rs.validate({**schema, "components": self._document["components"]}, instance)
+        written = json.dumps(schema)
+        if written not in self._validators:
+            whole = {**schema, "components": self.document["components"]}
+            self._validators[written] = jsonschema_rs.validator_for(whole)
+        self._validators[written].validate(instance)
 
 
 @pytest.fixture(scope="session")
-def served(postgres_url: str) -> Iterator[Served]:
+def served(databases: Databases) -> Iterator[Served]:
     """The running service that the tests of this folder share."""
-    with serving(postgres_url) as running:
+    with serving(databases) as running:
         yield running
 
 
 @contextmanager
-def serving(postgres_url: str) -> Iterator[Served]:
-    """A running service with a projector, on a schema of its own."""
-    database = Database(postgres_url, f"contract_{uuid4().hex[:12]}")
-    migrate(database)
-    install(database)
+def serving(databases: Databases) -> Iterator[Served]:
+    """A running service with a projector, on a database of its own."""
+    with databases.installed() as database, serving_on(database) as running:
+        yield running
+
+
+@contextmanager
+def serving_on(database: Database) -> Iterator[Served]:
+    """A running service with a projector on a database."""
     bound = listening()
     url = f"http://127.0.0.1:{bound.getsockname()[1]}"
     simulator = Simulator(
@@ -164,12 +174,10 @@ def serving(postgres_url: str) -> Iterator[Served]:
     projector.start()
     app = create_app(settings)
     with bound, running_server(app, bound):
-        yield Served(database, url, app.openapi(), simulator)
+        yield Served(database, url, Checked(app.openapi()), simulator)
     simulator.stop()
     stop.set()
     projector.join()
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(SQL("DROP SCHEMA {} CASCADE").format(Identifier(database.schema)))
 
 
 def listening() -> socket.socket:

@@ -10,6 +10,7 @@ import pytest
 from psycopg import Connection
 
 from tests.contract.conftest import Book, Journal, Keys, Served, code_of, pointers_of, serving
+from tests.databases import Databases
 from tests.poisoning import Poisoned, poisoned
 from tests.projecting import append, eventually
 
@@ -52,12 +53,12 @@ class Failing:
 
 
 @pytest.fixture(scope="module")
-def failing_service(postgres_url: str) -> Iterator[tuple[Served, httpx2.Client, dict[str, Poisoned]]]:
+def failing_service(databases: Databases) -> Iterator[tuple[Served, httpx2.Client, dict[str, Poisoned]]]:
     """A service of this module alone, which the projections that fail make no other test fail in."""
     with (
         poisoned("balances") as balances,
         poisoned("entries") as entries,
-        serving(postgres_url) as served,
+        serving(databases) as served,
         served.client() as client,
     ):
         yield served, client, {"balances": balances, "entries": entries}

@@ -8,15 +8,16 @@ import psycopg
 import pytest
 
 from tests.contract.conftest import Book, Keys, Served, code_of, pointers_of, serving
+from tests.databases import Databases
 from tests.projecting import eventually
 
 pytestmark = [pytest.mark.contract, pytest.mark.integration]
 
 
 @pytest.fixture(scope="module")
-def served(postgres_url: str) -> Iterator[Served]:
+def served(databases: Databases) -> Iterator[Served]:
     """A service of these tests alone, since they damage what it reads."""
-    with serving(postgres_url) as running:
+    with serving(databases) as running:
         yield running
 
 

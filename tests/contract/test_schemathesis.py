@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from scripts.simulator.faults import Script
 from tests.contract.conftest import KEY, Book, Served, serving
+from tests.databases import Databases
 from tests.projecting import append, eventually
 
 ROOT = Path(__file__).parent.parent.parent
@@ -22,10 +23,11 @@ GENERATED = os.environ.get("TALLYSTICK_GENERATED", "20")
 SEED = os.environ.get("TALLYSTICK_SEED", "1")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(3600)
-def test_every_answer_to_generated_requests_is_documented(postgres_url: str, tmp_path: Path) -> None:
+def test_every_answer_to_generated_requests_is_documented(databases: Databases, tmp_path: Path) -> None:
     # A service of its own: what is asked for here, no other test could live with.
-    with serving(postgres_url) as served:
+    with serving(databases) as served:
         with served.client() as client:
             spare_key_id = prepare(client)
             pay_out(served, client)
@@ -47,7 +49,7 @@ def test_every_answer_to_generated_requests_is_documented(postgres_url: str, tmp
     assert done.returncode == 0, done.stdout + done.stderr
     documented = {
         (method.upper(), path)
-        for path, operations in served.document["paths"].items()
+        for path, operations in served.checked.document["paths"].items()
         for method in operations
     }
     assert served_well == documented  # else it would prove little

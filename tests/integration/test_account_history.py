@@ -249,26 +249,28 @@ FROM generate_series(1, %s) AS n
 """
 
 
-@pytest.fixture
-def long_journal(database: Database, owner: psycopg.Connection[Any]) -> Database:
-    """A journal of many events, half of them of one account, with the snapshots that belong to it."""
-    owner.execute(GENERATE_EVENTS, (EVENTS,))
-    owner.execute("UPDATE head SET position = %s, recorded_at = '2026-01-02T00:00:00.000000Z'", (EVENTS,))
+def write_much(database: Database) -> None:
+    """Write a journal of many events, half of them of one account, with the snapshots that belong to it."""
+    with database.connect_as_owner("test") as owner:
+        # It stays without statistics until a test has them gathered.
+        owner.execute("ALTER TABLE events SET (autovacuum_enabled = false)")
+        owner.execute(GENERATE_EVENTS, (EVENTS,))
+        owner.execute("UPDATE head SET position = %s, recorded_at = '2026-01-02T00:00:00.000000Z'", (EVENTS,))
     with database.connect("test") as connection:
         for version in range(1000, EVENTS // 2, 1000):
             account: Account = read_past(connection, (), "main/accounts/hot", 2 * version).state
             wanted = (account.version, snapshots.ACCOUNT_TOPIC, snapshots.encode_snapshot(account))
             connection.execute("INSERT INTO snapshots VALUES ('main/accounts/hot', %s, %s, %s)", wanted)
-    return database
 
 
 @pytest.mark.parametrize("plans", ["auto", "force_generic_plan", "force_custom_plan"])
 @pytest.mark.parametrize("statistics", ["ANALYZE", "SELECT"])
+@pytest.mark.prepared(by=write_much)
 def test_a_read_of_the_past_looks_up_and_never_scans(
-    long_journal: Database, owner: psycopg.Connection[Any], statistics: str, plans: str
+    database: Database, owner: psycopg.Connection[Any], statistics: str, plans: str
 ) -> None:
     owner.execute(statistics)
-    with long_journal.connect("test", autocommit=False) as connection:
+    with database.connect("test", autocommit=False) as connection:
         connection.execute(f"SET plan_cache_mode = {plans}")
         for place in range(8):
             position = 2 * (17_150 + place)

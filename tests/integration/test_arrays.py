@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from domain.journal.arrays import Array, bigint_array, bytea_array, take_arrays, text_array
+from domain.journal.arrays import Array, bigint_array, bytea_array, text_array
 from domain.journal.database import Database
 
 pytestmark = pytest.mark.integration
@@ -17,7 +17,6 @@ NUMBERS = st.lists(st.integers(-MAX_BIGINT - 1, MAX_BIGINT))
 
 def read_back(database: Database, array_type: str, array: Array) -> object:
     with database.connect("tallystick test") as connection:
-        take_arrays(connection)
         cursor = connection.execute(f"SELECT %b::{array_type}", (array,), binary=True)
         (read,) = cursor.fetchone() or (None,)
     return read

@@ -28,13 +28,11 @@ from tests.projecting import append, await_head, delete_event, projecting
 pytestmark = pytest.mark.integration
 
 
-@pytest.fixture
-def written(database: Database, owner: Connection[Any]) -> Database:
-    """A journal with everything that there is, and its projections at the head of it."""
+def write_and_project(database: Database) -> None:
+    """Write a journal with everything that there is, and bring its projections to the head of it."""
     write(database)
-    with projecting(database):
-        await_head(owner)
-    return database
+    with projecting(database), database.connect("test") as connection:
+        await_head(connection)
 
 
 def write(database: Database) -> None:
@@ -54,7 +52,8 @@ def test_every_event_and_every_table_is_known_to_the_audit() -> None:
     assert {name: projection.shape for name, projection in PROJECTIONS.items()} == SHAPES
 
 
-def test_projections_hold_what_the_journal_says(written: Database, owner: Connection[Any]) -> None:
+@pytest.mark.prepared(by=write_and_project)
+def test_projections_hold_what_the_journal_says(database: Database, owner: Connection[Any]) -> None:
     assert differences(owner) == []
     topics = {topic for (topic,) in owner.execute("SELECT DISTINCT topic FROM events").fetchall()}
     assert topics == EVENT_TYPES.keys()
@@ -136,8 +135,9 @@ TAMPERINGS = {
 
 
 @pytest.mark.parametrize("tampering", TAMPERINGS)
+@pytest.mark.prepared(by=write_and_project)
 def test_whatever_is_tampered_with_is_found(
-    written: Database, owner: Connection[Any], tampering: str
+    database: Database, owner: Connection[Any], tampering: str
 ) -> None:
     assert owner.execute(TAMPERINGS[tampering].encode()).rowcount == 1
     found = differences(owner)
@@ -146,7 +146,8 @@ def test_whatever_is_tampered_with_is_found(
     assert str(found[0]).startswith(f"{found[0].table}: {found[0].nature} row: ")
 
 
-def test_a_difference_names_the_row_and_the_columns(written: Database, owner: Connection[Any]) -> None:
+@pytest.mark.prepared(by=write_and_project)
+def test_a_difference_names_the_row_and_the_columns(database: Database, owner: Connection[Any]) -> None:
     owner.execute("UPDATE balances_v1 SET posted_debits = 1 WHERE address = 'euros'")
     (difference,) = differences(owner)
     assert difference.nature == "unequal"
@@ -156,7 +157,8 @@ def test_a_difference_names_the_row_and_the_columns(written: Database, owner: Co
     assert str(difference) == words
 
 
-def test_all_differences_are_counted_and_the_first_kept(written: Database, owner: Connection[Any]) -> None:
+@pytest.mark.prepared(by=write_and_project)
+def test_all_differences_are_counted_and_the_first_kept(database: Database, owner: Connection[Any]) -> None:
     owner.execute("DELETE FROM entries_v1")
     with one_instant(owner):
         (version,) = versions(owner, "entries")
@@ -189,8 +191,9 @@ def test_projections_are_compared_while_they_are_advanced(database: Database, ow
         assert differences(owner) == []
 
 
+@pytest.mark.prepared(by=write_and_project)
 def test_a_sample_finds_what_was_done_to_its_streams_and_nothing_else(
-    written: Database, owner: Connection[Any]
+    database: Database, owner: Connection[Any]
 ) -> None:
     streams = [stream for (stream,) in owner.execute("SELECT DISTINCT originator_id FROM events").fetchall()]
     transactions = frozenset(stream for stream in streams if "/transactions/" in stream)
@@ -225,7 +228,8 @@ def test_a_sample_finds_what_was_done_to_its_streams_and_nothing_else(
     assert differing(others) == {"ledgers_v1"}
 
 
-def test_rows_can_be_had_without_a_comparison(written: Database, owner: Connection[Any]) -> None:
+@pytest.mark.prepared(by=write_and_project)
+def test_rows_can_be_had_without_a_comparison(database: Database, owner: Connection[Any]) -> None:
     with one_instant(owner):
         rows = list(expected_rows(owner, "ledgers", 10**9))
     assert [row["name"] for row in rows] == ["main", "main-2", "other"]
@@ -241,8 +245,9 @@ def test_rows_can_be_had_without_a_comparison(written: Database, owner: Connecti
         (b'{"class_version":2,"data":{}}', "cannot be folded"),
     ],
 )
+@pytest.mark.prepared(by=write_and_project)
 def test_an_event_that_cannot_be_understood_is_said_to_be_so(
-    written: Database, owner: Connection[Any], state: bytes, words: str
+    database: Database, owner: Connection[Any], state: bytes, words: str
 ) -> None:
     position = append(owner, "main/transactions/x", 1, "transaction.posted", state)
     owner.execute("UPDATE projection_versions SET position = %s", (position,))
@@ -250,7 +255,8 @@ def test_an_event_that_cannot_be_understood_is_said_to_be_so(
         differences(owner, "entries")
 
 
-def test_the_journal_keeps_its_rules(written: Database, owner: Connection[Any]) -> None:
+@pytest.mark.prepared(by=write_and_project)
+def test_the_journal_keeps_its_rules(database: Database, owner: Connection[Any]) -> None:
     accounts = owner.execute("SELECT originator_id FROM events WHERE topic = 'account.opened'").fetchall()
     sample = Sample(frozenset(stream for (stream,) in accounts), frozenset())
     with one_instant(owner):
@@ -268,7 +274,8 @@ def test_the_journal_keeps_its_rules(written: Database, owner: Connection[Any]) 
         ]
 
 
-def test_rules_are_judged_up_to_what_cannot_be_read(written: Database, owner: Connection[Any]) -> None:
+@pytest.mark.prepared(by=write_and_project)
+def test_rules_are_judged_up_to_what_cannot_be_read(database: Database, owner: Connection[Any]) -> None:
     position = append(owner, "main/accounts/x", 1, "account.opened", b"{")
     sample = Sample(frozenset({"main/accounts/x"}), frozenset())
     for judged in (None, sample):

@@ -10,7 +10,6 @@ import psycopg
 import pytest
 from psycopg import Connection
 
-import projections
 from domain.events import Recorded
 from domain.journal.database import Database
 from domain.journal.queries import load
@@ -42,7 +41,6 @@ def posted(
     database: Database, owner: Connection[Any], chance: random.Random, request: pytest.FixtureRequest
 ) -> list[Line]:
     """Some hundred postings, projected."""
-    projections.install(database)
     events = generated(chance, 400, older=request.param)
     project_in_batches(owner, events, sizes(chance))
     return list(lines(events))
@@ -122,7 +120,6 @@ def test_statements_run_in_the_order_of_either_clock(
 
 
 def test_now_is_no_earlier_than_what_is_recorded(database: Database, owner: Connection[Any]) -> None:
-    projections.install(database)
     ahead = "2999-01-01T00:00:00.000000Z"
     sides: Any = [("a", "debit", 5), ("b", "credit", 5)]
     project_in_batches(owner, [transferred(1, ahead, ahead, sides, {})], repeat(1))
@@ -134,7 +131,6 @@ def test_now_is_no_earlier_than_what_is_recorded(database: Database, owner: Conn
 
 
 def test_sums_beyond_64_bits(database: Database, owner: Connection[Any]) -> None:
-    projections.install(database)
     most = 2**53 - 1
     sides: Any = [("a", "debit", most), ("b", "credit", most)]
     time = "2026-03-01T10:00:30.000000Z"
@@ -147,7 +143,6 @@ def test_sums_beyond_64_bits(database: Database, owner: Connection[Any]) -> None
 def test_the_tables_are_the_same_whatever_the_batches(
     database: Database, owner: Connection[Any], chance: random.Random
 ) -> None:
-    projections.install(database)
     events = generated(chance, 300)
     project_in_batches(owner, events, sizes(chance))
     owner.execute("SET TimeZone = 'Europe/Berlin'")  # its days of 23 hours are none of the ledger's
@@ -167,7 +162,6 @@ def test_the_tables_are_the_same_whatever_the_batches(
 
 
 def test_a_span_that_ends_with_a_longer_one_is_not_kept(database: Database, owner: Connection[Any]) -> None:
-    projections.install(database)
     sides: Any = [("a", "debit", 5), ("b", "credit", 5)]
     midnight, hour, minute = (
         f"2026-03-{time}.000000Z" for time in ("02T00:00:00", "01T10:00:00", "01T10:01:00")
@@ -210,7 +204,6 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def test_nothing_is_read_by_scanning_a_table(database: Database, owner: Connection[Any]) -> None:
-    projections.install(database)
     project_in_batches(owner, many(60_000, 50), repeat(5_000))
     owner.execute("VACUUM ANALYZE entries_v1")
     owner.execute("ANALYZE turnovers_v1")
@@ -244,7 +237,6 @@ def test_nothing_is_read_by_scanning_a_table(database: Database, owner: Connecti
 
 
 def test_the_first_and_the_last_of_times(database: Database, owner: Connection[Any]) -> None:
-    projections.install(database)
     first, last = "0001-01-01T00:00:00.000000Z", "9999-12-31T23:59:59.999999Z"
     sides: Any = [("a", "debit", 5), ("b", "credit", 5)]
     recorded_at, after = "2026-03-01T10:00:30.000000Z", dict[str, tuple[int, int]]()

@@ -38,7 +38,7 @@ from projections.verdicts import discard, retry
 from tests.integration.test_projector import assert_equal_to_fold, fill
 from tests.ledgers import CONTEXT, open_accounts, outcomes, running, transfer
 from tests.poisoning import poisoned
-from tests.projecting import append, await_head, await_progress, eventually, projecting, set_state, started
+from tests.projecting import append, await_head, await_progress, eventually, projecting, set_state
 
 pytestmark = pytest.mark.integration
 
@@ -46,12 +46,6 @@ BY = Context("oncall", "conversation-9")
 A, B = account_stream("main", "a"), account_stream("main", "b")
 TWO = [PROJECTIONS["balances"], PROJECTIONS["entries"]]
 UNREADABLE = b'{"class_version":1,"correlation_id":"c-7","actor":"shop","data":{"odd":true}}'
-
-
-@pytest.fixture(autouse=True)
-def installed(database: Database) -> None:
-    """Projections that follow the journal from its beginning."""
-    projections.install(database)
 
 
 def sole_letter(connection: Connection[Any], **filters: Any) -> DeadLetter:
@@ -274,7 +268,6 @@ def test_transactions_ledgers_and_statements_leave_out_what_is_discarded(
 ) -> None:
     with running(database) as ledger:
         fill(ledger, count=40)
-        projections.install(database)
         for name, topic in SKIPPED.items():
             with poisoned(name) as failing:
                 rows = owner.execute(
@@ -544,8 +537,7 @@ def test_a_database_that_refuses_for_a_while_makes_no_dead_letter(
     with running(database) as ledger:
         open_accounts(ledger, "a", "b")
         ledger.perform(transfer("a", "b", 5))
-        projections.install(database)
-        with started(database, [entries.PROJECTION._replace(project=project)]):
+        with projecting(database, [entries.PROJECTION._replace(project=project)]):
             seen = await_progress(owner, "entries", lambda seen: seen.last_error is not None)
             assert (seen.state, seen.last_error) == ("running", "DiskFull: could not extend file")
             mended.set()
@@ -567,8 +559,7 @@ def test_what_passes_at_a_later_attempt_makes_no_dead_letter(
     with running(database) as ledger:
         open_accounts(ledger, "a", "b")
         ledger.perform(transfer("a", "b", 5))
-        projections.install(database)
-        with started(database, [entries.PROJECTION._replace(project=project)]):
+        with projecting(database, [entries.PROJECTION._replace(project=project)]):
             await_head(owner, "entries")
     assert list_letters(owner) == []
     assert len(list_entries(owner, "main", "a", limit=9).rows) == 1

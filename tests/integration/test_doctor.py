@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import typer
@@ -15,12 +16,12 @@ from typer.testing import CliRunner, Result
 
 from domain.entries import Entry
 from domain.journal.database import Database
+from domain.journal.migrations import migrate
 from domain.ledger import Ledger
 from domain.operations import Operation, operation_id
 from domain.postings import AcceptTransaction, PostTransaction
 from domain.times import instant
 from domain.transactions import Description
-from projections import install
 from projections.batches import hold
 from projections.outbox.webhooks import disable_webhook
 from projections.register import PROJECTIONS
@@ -28,9 +29,10 @@ from scripts.doctor import installation, journal, outbox, projections, server
 from scripts.doctor.catalogue import CATALOGUE
 from scripts.doctor.command import OF_THE_INSTALLATION, OF_THE_SERVER, doctor, examinations
 from scripts.doctor.examination import Check, Limits, Patient, Scope, examine
+from scripts.embedded_postgres import SETTINGS, attached
 from tests.ledgers import CONTEXT, open_accounts, outcomes, running, transfer
 from tests.outboxes import register
-from tests.projecting import append, await_head, eventually, projecting, set_state
+from tests.projecting import append, await_head, eventually, holder, projecting, set_state
 
 pytestmark = pytest.mark.integration
 
@@ -39,15 +41,13 @@ SAMPLE = Scope(whole=False, sample_events=500, seed=1)
 PATIENCE_SECONDS = 60.0
 
 
-@pytest.fixture
-def filled(database: Database, owner: Connection[Any]) -> Database:
-    """A journal and its projections at the head of it; no service runs."""
-    with running(database) as ledger, projecting(database):
+def fill(database: Database) -> None:
+    """Write a journal, and bring its projections to the head of it; no service runs."""
+    with running(database) as ledger, projecting(database), database.connect("test") as connection:
         open_accounts(ledger, "alice", "bob", minimum=-1000)
         outcomes(ledger.execute(*(transfer("alice", "bob", 1) for _ in range(120))).result())
-        eventually(lambda: owner.execute("SELECT count(*) FROM snapshots").fetchone() == (2,))
-        await_head(owner)
-    return database
+        eventually(lambda: connection.execute("SELECT count(*) FROM snapshots").fetchone() == (2,))
+        await_head(connection)
 
 
 def codes(database: Database, check: Any, limits: Limits | None = None, scope: Scope = ALL) -> list[str]:
@@ -71,21 +71,22 @@ def everything(database: Database, scope: Scope = ALL) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("scope", [ALL, SAMPLE])
-def test_a_healthy_installation_has_no_findings(filled: Database, scope: Scope) -> None:
-    assert everything(filled, scope) == {}
+@pytest.mark.prepared(by=fill)
+def test_a_healthy_installation_has_no_findings(database: Database, scope: Scope) -> None:
+    assert everything(database, scope) == {}
 
 
 def test_an_empty_installation_has_no_findings(database: Database) -> None:
-    install(database)
     for scope in (ALL, SAMPLE):
         assert everything(database, scope) == {}
 
 
-def test_an_installation_is_examined_under_load(filled: Database) -> None:
-    with running(filled) as ledger, projecting(filled):
+@pytest.mark.prepared(by=fill)
+def test_an_installation_is_examined_under_load(database: Database) -> None:
+    with running(database) as ledger, projecting(database):
         waiting = [ledger.execute(*(transfer("bob", "alice", 1) for _ in range(50))) for _ in range(20)]
         for scope in (ALL, SAMPLE):
-            assert everything(filled, scope) == {}
+            assert everything(database, scope) == {}
         for results in waiting:
             outcomes(results.result())
 
@@ -171,7 +172,6 @@ FAULTS_OF_A_FILLED = [
 def test_a_fault_of_any_installation_has_its_finding(
     database: Database, owner: Connection[Any], check: Any, tampering: str, expected: list[str]
 ) -> None:
-    install(database)
     assert codes(database, check) == []
     owner.execute(tampering.encode())
     assert codes(database, check) == expected
@@ -180,47 +180,54 @@ def test_a_fault_of_any_installation_has_its_finding(
 @pytest.mark.parametrize(
     ("check", "tampering", "expected"), FAULTS_OF_A_FILLED, ids=range(len(FAULTS_OF_A_FILLED))
 )
+@pytest.mark.prepared(by=fill)
 def test_a_fault_of_a_filled_installation_has_its_finding(
-    filled: Database, owner: Connection[Any], check: Any, tampering: str, expected: list[str]
+    database: Database, owner: Connection[Any], check: Any, tampering: str, expected: list[str]
 ) -> None:
-    assert codes(filled, check) == []
+    assert codes(database, check) == []
     owner.execute(tampering.encode())
-    assert codes(filled, check) == expected
+    assert codes(database, check) == expected
 
 
+@pytest.mark.prepared(by=fill)
 def test_gaps_in_the_journal_are_found_by_counting_and_by_its_rules(
-    filled: Database, owner: Connection[Any]
+    database: Database, owner: Connection[Any]
 ) -> None:
     owner.execute("SET session_replication_role = replica")
     owner.execute("DELETE FROM events WHERE originator_id = 'main/accounts/bob' AND originator_version = 9")
-    assert codes(filled, journal.extent) == ["journal_position_gap", "journal_version_gap"]
-    assert "journal_position_gap" in codes(filled, journal.rules)
-    assert "journal_version_gap" in codes(filled, journal.rules)
-    assert codes(filled, journal.rules, scope=SAMPLE) == ["journal_version_gap"]
+    assert codes(database, journal.extent) == ["journal_position_gap", "journal_version_gap"]
+    assert "journal_position_gap" in codes(database, journal.rules)
+    assert "journal_version_gap" in codes(database, journal.rules)
+    assert codes(database, journal.rules, scope=SAMPLE) == ["journal_version_gap"]
 
 
-def test_money_from_nowhere_is_found(filled: Database, owner: Connection[Any]) -> None:
+@pytest.mark.prepared(by=fill)
+def test_money_from_nowhere_is_found(database: Database, owner: Connection[Any]) -> None:
     owner.execute("SET session_replication_role = replica")
     owner.execute(
         "UPDATE events SET state = replace(convert_from(state, 'UTF8'), '\"debits\":1', '\"debits\":2')::bytea"
         " WHERE originator_id = 'main/accounts/alice' AND originator_version = 9"
     )
-    found = codes(filled, journal.rules)
+    found = codes(database, journal.rules)
     assert {"journal_totals_unbalanced", "journal_entries_unmatched"} <= set(found)
-    assert set(everything(filled)) >= {"projection_differs", "snapshot_differs"}
+    assert set(everything(database)) >= {"projection_differs", "snapshot_differs"}
 
 
-def test_an_event_that_cannot_be_read_is_found(filled: Database, owner: Connection[Any]) -> None:
+@pytest.mark.prepared(by=fill)
+def test_an_event_that_cannot_be_read_is_found(database: Database, owner: Connection[Any]) -> None:
     append(owner, "main/transactions/x", 1, "transaction.posted", b"{")
-    assert codes(filled, journal.rules) == ["journal_event_unreadable"]
+    assert codes(database, journal.rules) == ["journal_event_unreadable"]
     owner.execute("UPDATE projection_versions SET position = position + 1")
-    assert codes(filled, projections.comparisons()[-1].examine, scope=SAMPLE) == ["journal_event_unreadable"]
-    assert set(everything(filled, SAMPLE)) == {"journal_event_unreadable"}
+    assert codes(database, projections.comparisons()[-1].examine, scope=SAMPLE) == [
+        "journal_event_unreadable"
+    ]
+    assert set(everything(database, SAMPLE)) == {"journal_event_unreadable"}
 
 
 @pytest.mark.parametrize("scope", [ALL, SAMPLE])
+@pytest.mark.prepared(by=fill)
 def test_a_projection_that_differs_from_the_journal_is_found(
-    filled: Database, owner: Connection[Any], scope: Scope
+    database: Database, owner: Connection[Any], scope: Scope
 ) -> None:
     owner.execute(
         "UPDATE balances_v1 SET posted_debits = posted_debits + 1, posted_credits = posted_credits + 1"
@@ -230,7 +237,7 @@ def test_a_projection_that_differs_from_the_journal_is_found(
     )
     found = [
         (finding.code, finding.found, finding.examples)
-        for examined in examinations(filled, scope, PATIENCE_SECONDS)
+        for examined in examinations(database, scope, PATIENCE_SECONDS)
         for finding in examined.findings
     ]
     assert [code for code, _, _ in found] == ["projection_differs"] * 2
@@ -240,18 +247,19 @@ def test_a_projection_that_differs_from_the_journal_is_found(
     assert "posted_debits is 121, must be 120" in examples[0]
 
 
+@pytest.mark.prepared(by=fill)
 def test_who_falls_behind_is_told_from_who_catches_up(
-    filled: Database, owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
+    database: Database, owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limits = Limits(lag_seconds=0, look_again_seconds=0.2)
-    with running(filled) as ledger:
+    with running(database) as ledger:
         outcomes(ledger.execute(*(transfer("alice", "bob", 1) for _ in range(50))).result())
-    assert codes(filled, projections.standing, limits) == ["projector_absent"] * len(PROJECTIONS)
-    assert codes(filled, projections.standing) == []
+    assert codes(database, projections.standing, limits) == ["projector_absent"] * len(PROJECTIONS)
+    assert codes(database, projections.standing) == []
     set_state(owner, "due", "paused")
-    with filled.connect("test projector") as projector:
+    with database.connect("test projector") as projector:
         assert hold(projector, "projection", "entries") and hold(projector, "projection", "balances/1")
-        found = codes(filled, projections.standing, limits)
+        found = codes(database, projections.standing, limits)
     assert sorted(found) == [
         "projection_paused",
         *["projection_stuck"] * 2,
@@ -262,7 +270,9 @@ def test_who_falls_behind_is_told_from_who_catches_up(
         owner.execute("UPDATE projection_versions SET position = position + 1 WHERE name = 'entries'")
 
     monkeypatch.setattr(projections, "sleep", advance_meanwhile)
-    found = codes(filled, projections.standing, limits)
+    # A place is free once the server has ended the session of its holder.
+    eventually(lambda: holder(owner, "balances") is None)
+    found = codes(database, projections.standing, limits)
     assert sorted(found) == [
         "projection_lagging",
         "projection_paused",
@@ -270,48 +280,51 @@ def test_who_falls_behind_is_told_from_who_catches_up(
     ]
 
 
-def test_webhooks_that_get_nothing_or_not_all(filled: Database, owner: Connection[Any]) -> None:
-    assert codes(filled, outbox.deliveries) == []
-    with running(filled) as ledger, projecting(filled), filled.connect("test webhooks") as connection:
+@pytest.mark.prepared(by=fill)
+def test_webhooks_that_get_nothing_or_not_all(database: Database, owner: Connection[Any]) -> None:
+    assert codes(database, outbox.deliveries) == []
+    with running(database) as ledger, projecting(database), database.connect("test webhooks") as connection:
         first, second = (register(connection, f"https://example.com/{n}") for n in range(2))
         outcomes(ledger.execute(transfer("alice", "bob", 1)).result())
         await_head(owner, "outbox")
-        assert codes(filled, outbox.deliveries) == []
-        assert codes(filled, outbox.deliveries, Limits(lag_seconds=0)) == ["publisher_absent"]
-        with filled.connect("test publisher") as publisher:
+        assert codes(database, outbox.deliveries) == []
+        assert codes(database, outbox.deliveries, Limits(lag_seconds=0)) == ["publisher_absent"]
+        with database.connect("test publisher") as publisher:
             assert hold(publisher, "publish", "outbox")
-            assert codes(filled, outbox.deliveries, Limits(lag_seconds=0)) == ["deliveries_late"]
+            assert codes(database, outbox.deliveries, Limits(lag_seconds=0)) == ["deliveries_late"]
         disable_webhook(connection, first.id, "being moved")
         owner.execute(
             "UPDATE deliveries SET state = 'failed', due_at = NULL WHERE webhook_id = %s", (second.id,)
         )
-    assert codes(filled, outbox.deliveries, Limits(lag_seconds=0)) == [
+    assert codes(database, outbox.deliveries, Limits(lag_seconds=0)) == [
         "webhook_disabled",
         "deliveries_failed",
     ]
 
 
+@pytest.mark.prepared(by=fill)
 def test_a_rebuild_that_nobody_works_on_and_one_that_was_refused(
-    filled: Database, owner: Connection[Any]
+    database: Database, owner: Connection[Any]
 ) -> None:
     owner.execute("CREATE TABLE ledgers_v2 (LIKE ledgers_v1)")
     owner.execute(
         "INSERT INTO projection_versions (name, version, state) VALUES ('ledgers', 2, 'rebuilding')"
     )
-    assert codes(filled, projections.standing) == ["rebuild_unfinished"]
-    with filled.connect("test rebuild") as rebuilder:
+    assert codes(database, projections.standing) == ["rebuild_unfinished"]
+    with database.connect("test rebuild") as rebuilder:
         assert hold(rebuilder, "rebuild", "ledgers")
-        assert codes(filled, projections.standing) == []
+        assert codes(database, projections.standing) == []
     owner.execute("UPDATE projection_versions SET last_error = 'they differ' WHERE version = 2")
-    assert codes(filled, projections.standing) == ["rebuild_refused"]
+    assert codes(database, projections.standing) == ["rebuild_refused"]
 
 
 @pytest.mark.parametrize("make", [PostTransaction, AcceptTransaction])
+@pytest.mark.prepared(by=fill)
 def test_what_is_due_and_not_done_is_found(
-    filled: Database, owner: Connection[Any], make: type[PostTransaction]
+    database: Database, owner: Connection[Any], make: type[PostTransaction]
 ) -> None:
     past = datetime.now(UTC) - timedelta(seconds=30)
-    ledger = Ledger(filled, lambda: instant(past))
+    ledger = Ledger(database, lambda: instant(past))
     ledger.start()
     try:
         entries = (
@@ -324,23 +337,24 @@ def test_what_is_due_and_not_done_is_found(
         ledger.perform(hold)
     finally:
         ledger.close()
-    with projecting(filled):
+    with projecting(database):
         await_head(owner)
     expected = "hold_not_released" if make is PostTransaction else "request_not_carried_out"
     limits = Limits(overdue_seconds=0)
-    eventually(lambda: codes(filled, journal.overdue, limits) == [expected])
+    eventually(lambda: codes(database, journal.overdue, limits) == [expected])
     # What stands in `due` although it is done is no delay, but a difference.
     owner.execute("SET session_replication_role = replica")
     owner.execute("UPDATE events SET topic = 'transaction.rejected' WHERE originator_id = %s",
                   (f"main/transactions/{operation.id}",))  # fmt: skip
-    assert codes(filled, journal.overdue, limits) == []
+    assert codes(database, journal.overdue, limits) == []
 
 
-def test_sessions_that_hold_others_up_are_found(filled: Database) -> None:
+@pytest.mark.prepared(by=fill)
+def test_sessions_that_hold_others_up_are_found(database: Database) -> None:
     limits = Limits(idle_in_transaction_seconds=-1, transaction_seconds=-1)
-    with filled.connect("test sleeper", autocommit=False) as session:
+    with database.connect("test sleeper", autocommit=False) as session:
         session.execute("SELECT 1")
-        found = examine(filled, Check("it", server.sessions), ALL, PATIENCE_SECONDS, limits).findings
+        found = examine(database, Check("it", server.sessions), ALL, PATIENCE_SECONDS, limits).findings
         assert any(
             finding.code == "session_idle_in_transaction" and "test sleeper" in finding.found
             for finding in found
@@ -348,17 +362,18 @@ def test_sessions_that_hold_others_up_are_found(filled: Database) -> None:
         session.rollback()
 
 
-def test_a_long_transaction_is_found(filled: Database) -> None:
+@pytest.mark.prepared(by=fill)
+def test_a_long_transaction_is_found(database: Database) -> None:
     limits = Limits(transaction_seconds=0)
 
     def is_found() -> bool:
-        examined = examine(filled, Check("it", server.sessions), ALL, PATIENCE_SECONDS, limits)
+        examined = examine(database, Check("it", server.sessions), ALL, PATIENCE_SECONDS, limits)
         return any(
             finding.code == "transaction_long_running" and "test worker" in finding.found
             for finding in examined.findings
         )
 
-    with filled.connect("test worker") as session, ThreadPoolExecutor(1) as pool:
+    with database.connect("test worker") as session, ThreadPoolExecutor(1) as pool:
         sleeping = pool.submit(session.execute, "SELECT pg_sleep(60)")
         eventually(is_found)
         session.cancel_safe()
@@ -366,71 +381,96 @@ def test_a_long_transaction_is_found(filled: Database) -> None:
             sleeping.result()
 
 
-def test_room_and_age_are_judged_by_their_limits(filled: Database, owner: Connection[Any]) -> None:
-    assert codes(filled, server.room, Limits(free_disk_share=1.0)) == ["disk_full_soon"]
-    assert codes(filled, server.room, Limits(connections_share=0.0)) == ["connections_exhausted_soon"]
-    assert codes(filled, server.vacuum, Limits(transaction_age=1)) == ["wraparound_near"]
-    owner.execute("SELECT pg_stat_force_next_flush()")
+@pytest.mark.prepared(by=fill)
+def test_room_and_age_are_judged_by_their_limits(database: Database, owner: Connection[Any]) -> None:
+    assert codes(database, server.room, Limits(free_disk_share=1.0)) == ["disk_full_soon"]
+    assert codes(database, server.room, Limits(connections_share=0.0)) == ["connections_exhausted_soon"]
+    assert codes(database, server.vacuum, Limits(transaction_age=1)) == ["wraparound_near"]
+    # Statistics are not copied with a database.
+    with running(database) as ledger:
+        outcomes(ledger.execute(transfer("alice", "bob", 1)).result())
     limits = Limits(rows_to_analyse=1)
-    eventually(lambda: "table_never_analysed" in codes(filled, server.vacuum, limits))
+    eventually(lambda: "table_never_analysed" in codes(database, server.vacuum, limits))
     owner.execute("ANALYZE")
-    eventually(lambda: codes(filled, server.vacuum, limits) == [])
+    eventually(lambda: codes(database, server.vacuum, limits) == [])
 
 
-def test_a_clock_that_is_wrong_is_found(filled: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert codes(filled, server.clocks) == []
+@pytest.mark.prepared(by=fill)
+def test_a_clock_that_is_wrong_is_found(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert codes(database, server.clocks) == []
     monkeypatch.setattr(server, "time", lambda: datetime.now(UTC).timestamp() - 60)
-    assert codes(filled, server.clocks) == ["clock_skewed"]
+    assert codes(database, server.clocks) == ["clock_skewed"]
 
 
-def test_a_slot_without_a_reader_is_found(filled: Database, owner: Connection[Any]) -> None:
-    name = filled.schema
+@pytest.mark.prepared(by=fill)
+def test_a_slot_without_a_reader_is_found(database: Database, owner: Connection[Any]) -> None:
+    name = database.schema
     owner.execute("SELECT pg_create_physical_replication_slot(%s, true)", (name,))
     try:
-        found = examine(filled, Check("it", server.sessions), ALL, PATIENCE_SECONDS).findings
+        found = examine(database, Check("it", server.sessions), ALL, PATIENCE_SECONDS).findings
         assert any(finding.code == "slot_inactive" and name in finding.found for finding in found)
     finally:
         owner.execute("SELECT pg_drop_replication_slot(%s)", (name,))
 
 
-def test_sessions_of_the_service_that_do_not_wait_for_the_disk_are_found(filled: Database) -> None:
-    careless = filled._replace(url=f"{filled.url}&options=-c%20synchronous_commit%3Doff")
+@pytest.mark.prepared(by=fill)
+def test_sessions_of_the_service_that_do_not_wait_for_the_disk_are_found(database: Database) -> None:
+    careless = database._replace(url=f"{database.url}&options=-c%20synchronous_commit%3Doff")
     assert codes(careless, server.durability) == ["synchronous_commit_off"]
 
 
-def test_a_login_that_is_its_own_service_is_found(filled: Database, owner: Connection[Any]) -> None:
-    owner.execute(f"CREATE ROLE {filled.schema} LOGIN SUPERUSER")
+def test_a_server_that_may_lose_what_was_acknowledged_is_found(tmp_path: Path) -> None:
+    off = dict.fromkeys(("fsync", "full_page_writes", "autovacuum"), "off")
+    with patch.dict(SETTINGS, off), attached(tmp_path) as url:
+        careless = Database(url)
+        migrate(careless)
+        found = ["autovacuum_off", "fsync_off", "full_page_writes_off"]
+        assert codes(careless, server.durability) == found
+    with attached(tmp_path):
+        assert codes(careless, server.durability) == []
+
+
+def test_a_server_that_is_too_old_is_found(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(installation, "OLDEST_POSTGRES", 10**6)
+    assert codes(database, installation.schema) == ["postgres_unsupported"]
+
+
+@pytest.mark.prepared(by=fill)
+def test_a_login_that_is_its_own_service_is_found(database: Database, owner: Connection[Any]) -> None:
+    owner.execute(f"CREATE ROLE {database.schema} LOGIN SUPERUSER")
     try:
-        other = filled._replace(url=filled.url.replace("postgres@", f"{filled.schema}@"))
-        owner.execute(f"ALTER ROLE {filled.schema} NOSUPERUSER")
-        owner.execute(f"ALTER TABLE events OWNER TO {filled.schema}")
-        owner.execute(f"GRANT USAGE ON SCHEMA {filled.schema} TO {filled.schema}")
+        other = database._replace(url=database.url.replace("postgres@", f"{database.schema}@"))
+        owner.execute(f"ALTER ROLE {database.schema} NOSUPERUSER")
+        owner.execute(f"ALTER TABLE events OWNER TO {database.schema}")
+        owner.execute(f"GRANT USAGE ON SCHEMA {database.schema} TO {database.schema}")
         assert codes(other, installation.protection) == ["service_has_login_rights"]
     finally:
-        owner.execute(f"REASSIGN OWNED BY {filled.schema} TO postgres; DROP OWNED BY {filled.schema}")
-        owner.execute(f"DROP ROLE {filled.schema}")
+        owner.execute(f"REASSIGN OWNED BY {database.schema} TO postgres; DROP OWNED BY {database.schema}")
+        owner.execute(f"DROP ROLE {database.schema}")
 
 
+@pytest.mark.prepared(by=fill)
 def test_one_check_that_fails_or_does_not_end_hides_no_other(
-    filled: Database, owner: Connection[Any]
+    database: Database, owner: Connection[Any]
 ) -> None:
     owner.execute("DROP TABLE snapshots")
-    assert set(everything(filled)) == {"check_failed"}
+    assert set(everything(database)) == {"check_failed"}
 
     def endless(patient: Patient) -> Iterator[Any]:
         while True:
             patient.connection.execute("SELECT pg_sleep(0.01)")
             yield from ()
 
-    (finding,) = examine(filled, Check("it", endless), ALL, 0.1).findings
+    (finding,) = examine(database, Check("it", endless), ALL, 0.1).findings
     assert finding.code == "check_unfinished"
 
 
-def test_nothing_can_be_changed_by_a_check(filled: Database) -> None:
+@pytest.mark.prepared(by=fill)
+def test_nothing_can_be_changed_by_a_check(database: Database) -> None:
     def meddle(patient: Patient) -> Iterator[Any]:
         yield from patient.connection.execute("DELETE FROM snapshots RETURNING 1")
 
-    (finding,) = examine(filled, Check("it", meddle), ALL, PATIENCE_SECONDS).findings
+    (finding,) = examine(database, Check("it", meddle), ALL, PATIENCE_SECONDS).findings
     assert (finding.code, "read-only" in finding.found) == ("check_failed", True)
 
 
@@ -442,20 +482,21 @@ def called(database: Database, *arguments: str) -> Result:
     return CliRunner().invoke(app, [*arguments, *options])
 
 
+@pytest.mark.prepared(by=fill)
 def test_the_command_says_what_is_wrong_and_ends_accordingly(
-    filled: Database, owner: Connection[Any]
+    database: Database, owner: Connection[Any]
 ) -> None:
-    result = called(filled)
+    result = called(database)
     assert (result.exit_code, "nothing found" in result.output) == (0, True)
     assert re.search(r"--seed \d+; --all", result.output)
 
     set_state(owner, "due", "paused")
-    result = called(filled, "--all")
+    result = called(database, "--all")
     assert (result.exit_code, "errors: 0, warnings: 1" in result.output) == (1, True)
     assert "projection_paused" in result.output and "Resume it" in result.output
 
     owner.execute("UPDATE balances_v1 SET status = %s", ("\x1b[31m",))
-    result = called(filled, "--json", "--seed", "7")
+    result = called(database, "--json", "--seed", "7")
     assert result.exit_code == 3
     told = json.loads(result.stdout)
     assert told["scope"] == {"whole": False, "sample_events": 500, "seed": 7}
@@ -467,7 +508,7 @@ def test_the_command_says_what_is_wrong_and_ends_accordingly(
     assert all(f["found"] and f["why"] and f["remedy"] for f in told["findings"])
     assert told["facts"]["newest position"] > 100
     assert len(told["checks"]) == len(OF_THE_SERVER) + len(OF_THE_INSTALLATION)
-    assert "\x1b[31m" not in called(filled).output
+    assert "\x1b[31m" not in called(database).output
 
 
 def test_what_is_not_there_is_said_to_be_so(empty_database: Database) -> None:

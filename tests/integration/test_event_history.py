@@ -6,22 +6,20 @@ from random import Random
 from typing import Any
 from uuid import uuid4
 
-import psycopg
 import pytest
 from psycopg import Connection, Cursor
 from psycopg.sql import SQL, Identifier
 
 from domain.errors import JournalUnavailable
 from domain.journal.database import Database
-from domain.journal.migrations import migrate
 from domain.leaves import hash_of_item
-from projections import install
 from projections.batches import Claim, advance, read_batch, take_over
 from projections.event_history import JournalEvent, list_events
 from projections.event_index import PROJECTION
 from projections.event_keys import Filters
 from projections.rebuild import rebuild
 from tests.author import ADDRESSES, BOOKS, Author, Clock
+from tests.databases import Databases
 from tests.ledgers import open_accounts, outcomes, running, transfer
 from tests.projecting import append, await_head, delete_event, projecting
 
@@ -32,17 +30,13 @@ CLOCK = Clock()
 
 
 @pytest.fixture(scope="module")
-def written(postgres_url: str) -> Iterator[Database]:
+def written(databases: Databases) -> Iterator[Database]:
     """A journal with everything that can happen in it, in two ledgers, not indexed yet."""
-    database = Database(postgres_url, f"test_{uuid4().hex[:12]}")
-    migrate(database)
-    install(database)
-    author = Author(database, SEED)
-    author.write()
-    CLOCK.seconds = author.clock.seconds
-    yield database
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(SQL("DROP SCHEMA {} CASCADE").format(Identifier(database.schema)))
+    with databases.installed() as database:
+        author = Author(database, SEED)
+        author.write()
+        CLOCK.seconds = author.clock.seconds
+        yield database
 
 
 @pytest.fixture(scope="module")
@@ -280,7 +274,6 @@ STRANGE = [
 
 
 def test_events_of_other_programs_are_shown_and_found(database: Database, owner: Connection[Any]) -> None:
-    install(database)
     id = "11111111-1111-4111-8111-111111111111"
     written = []
     for number, state in enumerate(STRANGE):
@@ -306,7 +299,6 @@ def test_events_of_other_programs_are_shown_and_found(database: Database, owner:
 
 
 def test_what_was_deleted_is_not_made_up(database: Database, owner: Connection[Any]) -> None:
-    install(database)
     with running(database) as ledger:
         open_accounts(ledger, "a", "b")
         outcomes(ledger.execute(transfer("a", "b", 1)).result())
@@ -352,18 +344,14 @@ FROM (
 
 
 @pytest.fixture(scope="module")
-def large(postgres_url: str) -> Iterator[Database]:
+def large(databases: Databases) -> Iterator[Database]:
     """A large journal, indexed but for its last events."""
-    database = Database(postgres_url, f"test_{uuid4().hex[:12]}")
-    migrate(database)
-    install(database)
-    with database.connect_as_owner("test") as connection:
+    with databases.installed() as database, database.connect_as_owner("test") as connection:
         connection.execute(GENERATE.encode(), {"count": TRANSFERS})
         connection.execute("UPDATE head SET position = %s", (3 * TRANSFERS,))
         connection.execute("VACUUM ANALYZE events")
         index(database, 3 * TRANSFERS - 300, 5000)
         yield database
-        connection.execute(SQL("DROP SCHEMA {} CASCADE").format(Identifier(database.schema)))
 
 
 class Explained(Cursor[Any]):

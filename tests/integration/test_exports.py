@@ -4,12 +4,9 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
-import psycopg
 import pytest
 from psycopg import Connection
-from psycopg.sql import SQL, Identifier
 from typer.testing import CliRunner, Result
 
 from domain.checkpoints import Checkpoint
@@ -20,9 +17,11 @@ from domain.leaves import hash_of
 from domain.merkle import Accumulator
 from domain.signed_notes import Signer
 from domain.tiles import append as append_leaves
+from projections import install
 from projections.checkpoints import read_newest, read_verifiers
 from scripts.tallystick import application
 from tests.author import Author
+from tests.databases import Databases
 from tests.ledgers import open_accounts, outcomes, running, transfer
 from tests.projecting import append, await_head, eventually, projecting
 
@@ -53,44 +52,41 @@ def verified(file: Path, *options: object) -> tuple[int, dict[str, Any]]:
     return result.exit_code, {found["code"]: " ".join(found["examples"]) for found in said["findings"]}
 
 
-def seal_all(database: Database, owner: Connection[Any]) -> None:
+def seal_all(database: Database) -> None:
     """Project and seal what there is."""
 
     def is_sealed(head: int) -> bool:
-        newest = read_newest(owner)
+        newest = read_newest(connection)
         return newest is not None and newest.size == head
 
-    with projecting(database):
-        head = await_head(owner)
+    with projecting(database), database.connect("test of seals") as connection:
+        head = await_head(connection)
         eventually(lambda: is_sealed(head))
 
 
-@pytest.fixture
-def written(database: Database, owner: Connection[Any]) -> Database:
-    """A journal with everything that there is, projected and sealed."""
+def write(database: Database) -> None:
+    """Write a journal with everything that there is, projected and sealed."""
     author = Author(database, seed=4)
     author.write(rounds=6)
     author.write_of_accounts()
     author.write_of_payouts(8)
-    seal_all(database, owner)
-    return database
+    seal_all(database)
 
 
 @pytest.fixture
-def other(postgres_url: str) -> Iterator[Database]:
-    """Another schema, empty."""
-    database = Database(postgres_url, f"test_{uuid4().hex[:12]}")
-    yield database
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(database.schema)))
+def other(databases: Databases) -> Iterator[Database]:
+    """Another database, empty."""
+    with databases.empty() as database:
+        yield database
 
 
+@pytest.mark.prepared(by=write)
 def test_the_journal_is_exported_and_verified(
-    written: Database, owner: Connection[Any], tmp_path: Path
+    database: Database, owner: Connection[Any], tmp_path: Path
 ) -> None:
     file = tmp_path / "journal.ndjson"
-    assert run("export", file, database=written).exit_code == 0
-    assert file.read_bytes() == exported(written)
+    assert run("export", file, database=database).exit_code == 0
+    assert file.read_bytes() == exported(database)
     assert [path.name for path in tmp_path.iterdir()] == ["journal.ndjson"]
     lines = file.read_bytes().splitlines()
     rows = owner.execute(
@@ -107,18 +103,20 @@ def test_the_journal_is_exported_and_verified(
     assert run("verify", "-", given=file.read_bytes()).exit_code == 0
 
 
+@pytest.mark.prepared(by=write)
 def test_what_is_imported_is_exported_to_the_same_bytes(
-    written: Database, owner: Connection[Any], other: Database, tmp_path: Path
+    database: Database, owner: Connection[Any], other: Database, tmp_path: Path
 ) -> None:
     file, note, after = tmp_path / "journal.ndjson", tmp_path / "checkpoint", tmp_path / "after.ndjson"
-    file.write_bytes(exported(written))
+    file.write_bytes(exported(database))
     lines = file.read_bytes().splitlines()
     size = len(lines) - 3
     note.write_text(read_seal(lines[-1]).checkpoint or "")
     restored = run("import", file, database=other)
     assert (restored.exit_code, restored.stdout) == (0, f"{size} events were imported.\n")
+    install(other)
+    seal_all(other)
     with other.connect_as_owner("test") as connection:
-        seal_all(other, connection)
         trusted = [
             ("--verifier-key", key) for source in (owner, connection) for key in read_verifiers(source)
         ]
@@ -219,8 +217,9 @@ TAMPERINGS: Sequence[tuple[Callable[[Connection[Any]], None], set[str], str]] = 
 
 
 @pytest.mark.parametrize(("tamper", "codes", "words"), TAMPERINGS)
+@pytest.mark.prepared(by=write)
 def test_whatever_is_tampered_with_is_named(
-    written: Database,
+    database: Database,
     owner: Connection[Any],
     tmp_path: Path,
     tamper: Callable[[Connection[Any]], None],
@@ -232,37 +231,36 @@ def test_whatever_is_tampered_with_is_named(
     assert newest is not None
     note.write_text(newest.note)
     tamper(owner)
-    result = run("export", file, "--wait-seconds", 0, database=written)
+    result = run("export", file, "--wait-seconds", 0, database=database)
     code, found = verified(file, "--checkpoint", note)
     assert code == 3
     assert codes <= found.keys(), found
     assert words in " ".join(found.values())
     assert result.exit_code == ("journal_position_gap" in found)
-    live = run("verify", "--live", "--json", "--checkpoint", note, database=written)
+    live = run("verify", "--live", "--json", "--checkpoint", note, database=database)
     assert live.exit_code == 3
     assert found.keys() <= {finding["code"] for finding in json.loads(live.stdout)["findings"]}
-    assert run("import", file, database=written).exit_code == 1
+    assert run("import", file, database=database).exit_code == 1
 
 
-@pytest.fixture
-def small(database: Database, owner: Connection[Any]) -> Database:
-    """A journal of some twenty events, sealed."""
+def write_little(database: Database) -> None:
+    """Write a journal of some twenty events, sealed."""
     with running(database) as ledger:
         open_accounts(ledger, "a", "b")
         outcomes(ledger.execute(*(transfer("a", "b", 1, f"key-{n}") for n in range(6))).result())
-    seal_all(database, owner)
-    return database
+    seal_all(database)
 
 
+@pytest.mark.prepared(by=write_little)
 def test_a_part_of_the_journal_is_verified_by_what_was_signed(
-    small: Database, owner: Connection[Any], tmp_path: Path
+    database: Database, owner: Connection[Any], tmp_path: Path
 ) -> None:
     file, note = tmp_path / "part.ndjson", tmp_path / "checkpoint"
     newest = read_newest(owner)
     assert newest is not None
     note.write_text(newest.note)
     for since, until in ((1, 5), (6, 9), (10, newest.size), (newest.size + 1, newest.size), (1, 0)):
-        file.write_bytes(exported(small, "--from", since, "--to", until))
+        file.write_bytes(exported(database, "--from", since, "--to", until))
         code, found = verified(file)
         assert found.keys() <= {"beginning_absent"}, found
         assert code == (since > 1)
@@ -271,15 +269,15 @@ def test_a_part_of_the_journal_is_verified_by_what_was_signed(
             file.write_bytes(b"\n".join([line[0], *line[2:]]) + b"\n")
             assert "export_incomplete" in verified(file)[1]
             assert "checkpoint_mismatch" in verified(file)[1]
-    file.write_bytes(exported(small, "--to", 5))
-    write_more(small)
-    seal_all(small, owner)
+    file.write_bytes(exported(database, "--to", 5))
+    write_more(database)
+    seal_all(database)
     longer = tmp_path / "longer.ndjson"
-    longer.write_bytes(exported(small, "--to", 5))
+    longer.write_bytes(exported(database, "--to", 5))
     assert verified(longer, "--checkpoint", note)[1].keys() == {"checkpoint_incomparable"}
-    longer.write_bytes(exported(small, "--from", newest.size + 1))
+    longer.write_bytes(exported(database, "--from", newest.size + 1))
     assert verified(longer, "--checkpoint", note)[1].keys() == {"beginning_absent"}
-    longer.write_bytes(exported(small, "--from", newest.size + 2))
+    longer.write_bytes(exported(database, "--from", newest.size + 2))
     assert verified(longer, "--checkpoint", note)[1].keys() == {"beginning_absent", "checkpoint_incomparable"}
 
 
@@ -288,21 +286,23 @@ def write_more(database: Database) -> None:
         outcomes(ledger.execute(transfer("a", "b", 1), transfer("a", "b", 1)).result())
 
 
+@pytest.mark.prepared(by=write_little)
 def test_a_journal_that_lost_its_end_is_found_by_a_checkpoint_of_before(
-    small: Database, owner: Connection[Any], tmp_path: Path
+    database: Database, owner: Connection[Any], tmp_path: Path
 ) -> None:
     file, note = tmp_path / "journal.ndjson", tmp_path / "checkpoint"
-    file.write_bytes(exported(small))
-    write_more(small)
-    seal_all(small, owner)
+    file.write_bytes(exported(database))
+    write_more(database)
+    seal_all(database)
     note.write_text(getattr(read_newest(owner), "note", ""))
     assert verified(file) == (0, {})
     assert verified(file, "--checkpoint", note)[1].keys() == {"history_rewritten"}
 
 
-def test_what_is_not_signed_by_who_must_have_signed_it(small: Database, tmp_path: Path) -> None:
+@pytest.mark.prepared(by=write_little)
+def test_what_is_not_signed_by_who_must_have_signed_it(database: Database, tmp_path: Path) -> None:
     file = tmp_path / "journal.ndjson"
-    file.write_bytes(exported(small))
+    file.write_bytes(exported(database))
     assert verified(file, "--verifier-key", KEY.verifier)[1].keys() == {"signature_invalid"}
     *lines, last = file.read_bytes().splitlines()
     seal = read_seal(last)
@@ -316,8 +316,9 @@ def test_what_is_not_signed_by_who_must_have_signed_it(small: Database, tmp_path
     assert verified(file)[1].keys() == {"checkpoint_missing"}
 
 
-def test_a_file_that_is_no_whole_export(small: Database, other: Database, tmp_path: Path) -> None:
-    file, whole = tmp_path / "journal.ndjson", exported(small)
+@pytest.mark.prepared(by=write_little)
+def test_a_file_that_is_no_whole_export(database: Database, other: Database, tmp_path: Path) -> None:
+    file, whole = tmp_path / "journal.ndjson", exported(database)
     for text in (
         b"",
         b"\n",
@@ -343,8 +344,9 @@ def test_a_file_that_is_no_whole_export(small: Database, other: Database, tmp_pa
         assert "was not imported" in refused.stderr
 
 
-def test_an_event_that_is_there_twice_is_a_key_used_twice(small: Database, tmp_path: Path) -> None:
-    file, lines = tmp_path / "journal.ndjson", exported(small).splitlines()
+@pytest.mark.prepared(by=write_little)
+def test_an_event_that_is_there_twice_is_a_key_used_twice(database: Database, tmp_path: Path) -> None:
+    file, lines = tmp_path / "journal.ndjson", exported(database).splitlines()
     (posting,) = (
         line for line in lines[1:-2] if b'"idempotency_key":"key-0"' in line and b"transaction.posted" in line
     )
@@ -354,22 +356,24 @@ def test_an_event_that_is_there_twice_is_a_key_used_twice(small: Database, tmp_p
     assert {"journal_key_reused", "export_incomplete"} <= verified(file)[1].keys()
 
 
-def test_projections_are_verified_with_the_journal(small: Database, owner: Connection[Any]) -> None:
-    assert run("verify", "--live", database=small).exit_code == 0
+@pytest.mark.prepared(by=write_little)
+def test_projections_are_verified_with_the_journal(database: Database, owner: Connection[Any]) -> None:
+    assert run("verify", "--live", database=database).exit_code == 0
     owner.execute("UPDATE balances_v1 SET posted_debits = posted_debits + 1 WHERE address = 'a'")
-    result = run("verify", "--live", "--json", database=small)
+    result = run("verify", "--live", "--json", database=database)
     assert result.exit_code == 3
     (found,) = json.loads(result.stdout)["findings"]
     assert found["code"] == "projection_differs" and "posted_debits" in found["examples"][0]
 
 
+@pytest.mark.prepared(by=write_little)
 def test_bytes_that_no_release_writes_are_exported_and_named(
-    small: Database, owner: Connection[Any], tmp_path: Path
+    database: Database, owner: Connection[Any], tmp_path: Path
 ) -> None:
     for version, state in enumerate((b"\n{}", b"\xff", b"{}"), start=1):
         append(owner, "main/transactions/odd", version, "transaction.posted", state)
     file = tmp_path / "journal.ndjson"
-    file.write_bytes(exported(small))
+    file.write_bytes(exported(database))
     code, found = verified(file)
     assert code == 3
     assert found.keys() == {"journal_event_unreadable", "events_unsealed"}
@@ -382,7 +386,8 @@ def test_an_empty_journal(database: Database, other: Database, tmp_path: Path) -
     assert run("import", file, database=other).stdout == "0 events were imported.\n"
 
 
-def test_commands_used_wrongly(small: Database, other: Database, tmp_path: Path) -> None:
+@pytest.mark.prepared(by=write_little)
+def test_commands_used_wrongly(database: Database, other: Database, tmp_path: Path) -> None:
     file = tmp_path / "journal.ndjson"
     wrong: Sequence[tuple[tuple[str | Path, ...], str]] = (
         (("verify",), "FILE"),
@@ -394,7 +399,7 @@ def test_commands_used_wrongly(small: Database, other: Database, tmp_path: Path)
         (("export", "--from", "0"), "--from"),
     )
     for (command, *arguments), words in wrong:
-        result = run(str(command), *arguments, database=small)
+        result = run(str(command), *arguments, database=database)
         assert (result.exit_code, result.stdout) == (2, "")
         assert words in result.stderr
     impossible: Sequence[tuple[tuple[str | Path, ...], str]] = (
@@ -404,18 +409,21 @@ def test_commands_used_wrongly(small: Database, other: Database, tmp_path: Path)
         (("import", file), "cannot be read"),
     )
     for (command, *arguments), words in impossible:
-        result = run(str(command), *arguments, database=small)
+        result = run(str(command), *arguments, database=database)
         assert (result.exit_code, result.stdout) == (1, "")
         assert words in result.stderr
-    file.write_bytes(exported(small, "--from", 3))
+    file.write_bytes(exported(database, "--from", 3))
     refused = run("import", file, database=other)
     assert (refused.exit_code, "begins at position 3" in refused.stderr) == (1, True)
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_a_service_goes_on_from_what_was_imported(small: Database, other: Database, tmp_path: Path) -> None:
+@pytest.mark.prepared(by=write_little)
+def test_a_service_goes_on_from_what_was_imported(
+    database: Database, other: Database, tmp_path: Path
+) -> None:
     file = tmp_path / "journal.ndjson"
-    file.write_bytes(exported(small))
+    file.write_bytes(exported(database))
     migrate(other)
     with running(other) as ledger:  # it runs already, and knows the journal as empty
         assert run("import", file, database=other).exit_code == 0

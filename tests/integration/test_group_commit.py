@@ -27,6 +27,7 @@ from domain.journal.database import Database
 from domain.ledger import Ledger
 from domain.postings import PostTransaction
 from tests.ledgers import folded, history, open_accounts, outcomes, running, transfer
+from tests.projecting import cut
 
 pytestmark = pytest.mark.integration
 
@@ -186,12 +187,11 @@ def test_large_batches_are_decided_ahead_of_the_commit_and_still_agree(database:
 
 def test_the_connection_may_be_cut_at_any_moment(database: Database, owner: psycopg.Connection[Any]) -> None:
     """Backends of the writer are terminated again and again while two writers are at work."""
-    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'tallystick writer'"
     stop = threading.Event()
 
     def terminate() -> None:
         for _ in range(40):
-            owner.execute(cut)
+            cut(owner, "tallystick writer")
             if stop.wait(0.05):
                 return
 
@@ -226,6 +226,17 @@ def test_a_full_queue_refuses_and_does_not_grow(database: Database, monkeypatch:
         ledger.execute(transfer("a", "b", 1))
 
 
+@pytest.mark.parametrize("all_or_none", [False, True])
+def test_no_commands_are_answered_at_once(database: Database, all_or_none: bool) -> None:
+    ledger = Ledger(database)  # not started: what is submitted waits
+    ledger.execute(transfer("a", "b", 1))
+    assert list(ledger.execute(all_or_none=all_or_none).result(timeout=0)) == []
+    ledger.start()
+    assert list(ledger.execute(all_or_none=all_or_none).result(timeout=0)) == []
+    ledger.close()
+    assert history(database) == []
+
+
 def test_stopping_commits_what_waits(database: Database) -> None:
     ledger = Ledger(database)
     ledger.start()
@@ -250,7 +261,8 @@ def test_an_unreachable_journal_is_said_so_and_not_a_failure_of_the_request(
             while not future.done():
                 other.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                    " WHERE application_name = 'tallystick writer' AND wait_event_type = 'Lock'"
+                    " WHERE datname = current_database() AND application_name = 'tallystick writer'"
+                    " AND wait_event_type = 'Lock'"
                 )
         (result,) = future.result()
         assert isinstance(result, JournalUnavailable) and result.reason == "unreachable"

@@ -34,6 +34,7 @@ from domain.postings import PostTransaction
 from domain.times import Instant
 from domain.transactions import Expired, Settled, Voided
 from tests.ledgers import CONTEXT, folded, history, open_accounts, outcomes, running, transfer
+from tests.projecting import cut
 from tests.unit.given_when_then import a_hold, a_reversal, a_settlement, a_void, credit, debit
 
 pytestmark = pytest.mark.integration
@@ -447,6 +448,49 @@ class TestRaces:
             assert amounts(other, "a", "b") == [(0, 0), (0, 0)]
 
 
+class TestVeryMany:
+    def test_parts_are_decided_in_order_and_others_come_between(
+        self, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(group_commit, "MAX_BATCH_COMMANDS", 3)
+        with running(database) as ledger:
+            open_accounts(ledger, "a", "b")
+            items: list[Command] = [
+                hold(5),
+                *(transfer("a", "b", 1, key=f"k{n}") for n in range(40)),
+                a_settlement("hold"),
+            ]
+            together = ledger.execute(*items)
+            alone = ledger.execute(transfer("a", "b", 1, key="alone")).result()
+            results = outcomes(together.result())
+            assert [result.state.idempotency_key for result in results[:-1]] == [
+                "hold",
+                *(f"k{n}" for n in range(40)),
+            ]
+            assert results[-1].state.related.settles == operation_id("main", "hold")
+            positions = [result.position for result in results]
+            assert positions == sorted(positions)
+            assert outcomes(alone)[0].position < positions[-1]
+            assert ledger.group_commit.waiting_commands == 0
+            again = outcomes(ledger.execute(*items).result())
+            assert [result.position for result in again] == positions
+            assert all(result.replayed for result in again)
+            assert amounts(ledger, "a", "b") == [(-46, 0), (46, 0)]
+        folded(history(database))
+
+    def test_all_or_none_and_as_if_are_not_divided(
+        self, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(group_commit, "MAX_BATCH_COMMANDS", 3)
+        with running(database) as ledger:
+            open_accounts(ledger, "a", "b")
+            items = [*(transfer("a", "b", 1, key=f"k{n}") for n in range(9)), transfer("a", "nobody", 1)]
+            rejected(ledger.execute(*items, all_or_none=True).result(), 9, AccountNotFound)
+            results = ledger.execute(*items, dry_run=True).result()
+            assert [isinstance(result, Outcome) for result in results] == [True] * 9 + [False]
+            assert amounts(ledger, "a", "b") == [(0, 0), (0, 0)]
+
+
 def test_a_reader_cut_off_while_deciding_ahead_leaves_nothing_stale(
     database: Database, owner: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -454,14 +498,10 @@ def test_a_reader_cut_off_while_deciding_ahead_leaves_nothing_stale(
     following_streams = Decider.following_streams
     cuts = 0  # the connection is cut once, between what the commands name and what follows from it
 
-    def cut(self: Decider, commands: Sequence[Command]) -> set[str]:
+    def follow_and_be_cut(self: Decider, commands: Sequence[Command]) -> set[str]:
         nonlocal cuts
-        ahead = owner.execute(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-            " WHERE application_name = 'tallystick reader ahead' AND %s",
-            [cuts == 0],
-        ).fetchall()
-        cuts += len(ahead)
+        if cuts == 0:
+            cuts += cut(owner, "tallystick reader ahead")
         return following_streams(self, commands)
 
     with running(database) as one, running(database) as other:
@@ -471,7 +511,7 @@ def test_a_reader_cut_off_while_deciding_ahead_leaves_nothing_stale(
         one.perform(transfer("c", "c", 1))  # it knows where the journal is, and neither a nor b
         other.perform(transfer("a", "b", 5))
         monkeypatch.setattr(group_commit, "MIN_COMMANDS_AHEAD", 1)
-        monkeypatch.setattr(Decider, "following_streams", cut)
+        monkeypatch.setattr(Decider, "following_streams", follow_and_be_cut)
         # The first needs `a` at once, the second learns of `b` by the hold that it names.
         results = outcomes(one.execute(transfer("a", "c", 1), a_settlement()).result())
         assert cuts == 1

@@ -22,7 +22,7 @@ from projections.outbox.publishing import Streaming
 from projections.positions import Progress, progress
 from tests.ledgers import history, open_accounts, outcomes, running, transfer
 from tests.nats_server import NatsServer, serving_nats
-from tests.projecting import PATIENCE_SECONDS, append, delete_event, eventually, set_state
+from tests.projecting import PATIENCE_SECONDS, append, cut, delete_event, eventually, set_state
 
 pytestmark = pytest.mark.integration
 
@@ -149,6 +149,7 @@ def test_every_event_is_published_in_order_under_its_subject(
     assert last.body["id"] == f"main/{head}"
 
 
+@pytest.mark.long
 def test_a_broker_that_is_killed_again_and_again_has_each_event_once(
     database: Database, ledger: Ledger, broker: NatsServer, owner: Connection[Any]
 ) -> None:
@@ -175,14 +176,10 @@ def test_a_publisher_that_dies_leaves_out_and_doubles_nothing(
     database: Database, ledger: Ledger, broker: NatsServer, owner: Connection[Any]
 ) -> None:
     """Also if it died before it noted what the broker had acknowledged."""
-    query = (
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE application_name = 'tallystick projection nats'"
-    )
     with publishing(database, broker), publishing(database, broker):
         for _ in range(3):
             move(ledger, 300)
-            eventually(lambda: owner.execute(query).rowcount > 0)
+            eventually(lambda: cut(owner, "tallystick projection nats") > 0)
         head = move(ledger, 10)
         await_position(owner, head)
     for noted in (0, head - 5):

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.integration
 
 
 class OnAJournal:
-    """Gives a test case of unittest a fresh schema, and text for stream ids (ORIGINATOR_ID_TYPE=text)."""
+    """Gives a test case of unittest a fresh database, and text for stream ids (ORIGINATOR_ID_TYPE=text)."""
 
     datastore: JournalDatastore
 

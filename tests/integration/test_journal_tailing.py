@@ -93,6 +93,7 @@ def write_in_many_processes(database: Database) -> None:
         assert process.exitcode == 0
 
 
+@pytest.mark.long
 def test_a_tailing_reader_misses_nothing(database: Database) -> None:
     with running(database) as ledger:
         open_accounts(ledger, "a", "b")

@@ -70,8 +70,10 @@ def test_migrating_again_changes_nothing(database: Database, owner: psycopg.Conn
     assert (shape(owner, database.schema), applied(owner), history(database)) == before
 
 
-def test_an_older_database_is_brought_up_to_date(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    older = Database(database.url, f"test_{uuid4().hex[:12]}")
+def test_an_older_database_is_brought_up_to_date(
+    migrated_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = Database(migrated_database.url, f"test_{uuid4().hex[:12]}")
     known = migrations._known()
     try:
         monkeypatch.setattr(migrations, "_known", lambda: known[:1])
@@ -79,7 +81,7 @@ def test_an_older_database_is_brought_up_to_date(database: Database, monkeypatch
         monkeypatch.undo()
         assert migrate(older) == [name for name, _ in known[1:]]
         with older.connect_as_owner("tallystick test") as connection:
-            assert shape(connection, older.schema) == shape(connection, database.schema)
+            assert shape(connection, older.schema) == shape(connection, migrated_database.schema)
     finally:
         drop(older)
 
@@ -136,10 +138,10 @@ def test_the_role_may_be_there_already(database: Database, owner: psycopg.Connec
 
 
 @pytest.fixture
-def plain_login(postgres_url: str, empty_database: Database) -> Any:
+def plain_login(empty_database: Database) -> Any:
     """A database as a hosting company gives it: its login owns the schema, and may make no roles."""
     name = f"test_{uuid4().hex[:12]}"
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
+    with psycopg.connect(empty_database.url, autocommit=True) as connection:
         (database_name,) = connection.execute("SELECT current_database()").fetchall()[0]
         login, database = Identifier(name), Identifier(database_name)
         connection.execute(SQL("CREATE ROLE {} LOGIN").format(login))

@@ -10,7 +10,6 @@ from psycopg import Connection
 from typer import Typer
 from typer.testing import CliRunner, Result
 
-import projections as read_models
 from domain.journal.database import Database
 from projections.register import PROJECTIONS
 from scripts.dead_letters import dead_letters
@@ -103,7 +102,6 @@ def test_a_letter_is_discarded_for_a_reason(
 
 
 def test_what_does_not_exist(database: Database) -> None:
-    read_models.install(database)
     nobody = str(UUID(int=1))
     for result in (
         run(dead_letters, database, "show", nobody),
@@ -117,7 +115,6 @@ def test_what_does_not_exist(database: Database) -> None:
 
 
 def test_projections_are_listed_paused_and_resumed(database: Database, owner: Connection[Any]) -> None:
-    read_models.install(database)
     for _ in range(2):
         paused = run(projections, database, "pause", "entries", "--reason", "upgrade")
         assert (paused.exit_code, paused.stdout) == (0, "entries is paused at 0 of 0.\n")

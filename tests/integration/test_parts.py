@@ -48,6 +48,12 @@ class Bookkeeper(Author):
 
 
 @pytest.fixture
+def database(migrated_database: Database) -> Database:
+    """The tables of projections are made by the tests."""
+    return migrated_database
+
+
+@pytest.fixture
 def head(database: Database, owner: Connection[Any]) -> int:
     """A journal of everything that can become of accounts and transactions; the newest position."""
     Bookkeeper(database, 5).write()

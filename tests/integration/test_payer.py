@@ -36,7 +36,7 @@ from scripts.simulator.faults import WORST, Faults, Rates, Script
 from scripts.simulator.server import Simulator
 from tests.ledgers import folded, history, opening, outcomes, running, transfer
 from tests.payouts import CONTEXT, a_mark, a_request
-from tests.projecting import append, await_head, eventually, projecting
+from tests.projecting import append, await_head, cut, eventually, projecting
 
 pytestmark = pytest.mark.integration
 
@@ -154,13 +154,12 @@ def test_one_holds_the_place_and_another_takes_it_over(database: Database, ledge
 def test_it_survives_the_loss_of_its_connection(
     database: Database, ledger: Ledger, owner: Connection[Any]
 ) -> None:
-    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'tallystick payer'"
     asked: list[RequestPayout] = []
     with simulated() as simulator, paying(database, ledger, simulator=reached(simulator)):
         for round in range(4):
             more = requests(10, prefix=f"r{round}-")
             ask(ledger, more)
-            owner.execute(cut)
+            cut(owner, "tallystick payer")
             asked += more
         await_states(ledger, asked, "completed")
         assert {line["submissions"] for line in simulator.books.shown()} == {1}

@@ -11,7 +11,6 @@ import pytest
 from psycopg import Connection, OperationalError
 from psycopg.rows import dict_row
 
-import projections
 from domain.errors import JournalUnavailable, ProjectionBehind, ProjectionNotFound
 from domain.journal.database import Database
 from projections.positions import Outcome, Wait, Waiter, all_progress, progress, projections_channel
@@ -64,7 +63,6 @@ def test_progress_tells_where_each_projection_is(database: Database, owner: Conn
 def test_the_lag_is_the_age_of_the_oldest_event_not_projected(
     database: Database, owner: Connection[Any]
 ) -> None:
-    projections.install(database)
     assert [(seen.lag_events, seen.lag_seconds) for seen in all_progress(owner)] == [(0, 0)] * len(
         PROJECTIONS
     )
@@ -139,7 +137,6 @@ def test_what_became_of_waiting_is_told(
 
 
 def test_a_version_that_goes_live_meanwhile_is_told_of(database: Database, owner: Connection[Any]) -> None:
-    projections.install(database)
     head = append(owner, "main/future", 1, "future.event", b"{}")
     with waiting(database, poll_seconds=0.05) as waiter, ThreadPoolExecutor(1) as pool:
         waiter.wait_for("entries", 0, PATIENCE_SECONDS)
@@ -176,7 +173,6 @@ class Fleeting(Database):
 def test_a_journal_that_goes_out_of_reach_is_told_of_and_is_waited_for(
     database: Database, owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    projections.install(database)
     head = append(owner, "main/future", 1, "future.event", b"{}")
     with waiting(Fleeting(*database), poll_seconds=0.05) as waiter, ThreadPoolExecutor(1) as pool:
         waiter.wait_for("entries", 0, PATIENCE_SECONDS)
@@ -218,7 +214,6 @@ def test_a_position_beyond_the_head_is_waited_for_and_then_behind(
 
 
 def test_a_projection_that_does_not_exist_is_not_waited_for(database: Database) -> None:
-    projections.install(database)
     with waiting(database) as waiter:
         with pytest.raises(ProjectionNotFound):
             waiter.wait_for("nothing", 1, PATIENCE_SECONDS)
@@ -235,7 +230,6 @@ def test_a_database_that_was_never_reached_is_said_to_be(empty_database: Databas
 
 
 def test_a_missed_notification_is_made_up_by_looking(database: Database, owner: Connection[Any]) -> None:
-    projections.install(database)
     with waiting(Deaf(*database), poll_seconds=0.05) as waiter:
         waiter.wait_for("entries", 0, PATIENCE_SECONDS)
         # Without the projector, and so without its notification.

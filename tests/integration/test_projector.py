@@ -29,6 +29,7 @@ from domain.postings import PostTransaction
 from domain.reversals import ReverseTransaction
 from domain.transactions import Description, Transaction, TransactionPosted
 from projections import balances, entries, ledgers, transactions
+from projections.arrivals import Arrivals
 from projections.balances import list_accounts, read_account
 from projections.batches import Batch, Claim, advance, read_batch
 from projections.dead_letters import list_letters
@@ -52,7 +53,6 @@ from tests.projecting import (
     holder,
     projecting,
     set_state,
-    started,
 )
 
 pytestmark = pytest.mark.integration
@@ -298,7 +298,6 @@ def test_a_connection_lost_between_write_and_commit_changes_nothing_twice(
     originals = (entries.PROJECTION, balances.PROJECTION, transactions.PROJECTION)
     cuts = [Cut(original, owner) for original in originals]
     cut = [original._replace(project=cut.project) for original, cut in zip(originals, cuts, strict=True)]
-    projections.install(database)
     with running(database) as ledger:
         fill(ledger, count=80)
     with projecting(database, cut[:1]):
@@ -329,7 +328,6 @@ def test_two_projectors_count_nothing_twice_and_one_takes_over_from_the_other(
 
 
 def test_a_runner_that_was_taken_over_writes_nothing(database: Database, owner: Connection[Any]) -> None:
-    projections.install(database)
     with running(database) as ledger:
         open_accounts(ledger, "a", "b")
         head = outcomes(ledger.execute(transfer("a", "b", 5)).result())[0].position
@@ -368,7 +366,6 @@ def test_a_missed_notification_is_made_up_by_looking(database: Database, owner: 
 
 
 def test_a_gap_in_the_journal_halts_what_comes_to_it(database: Database, owner: Connection[Any]) -> None:
-    projections.install(database)
     with running(database) as ledger:
         open_accounts(ledger, "a", "b")
         outcome = ledger.perform(transfer("a", "b", 5))
@@ -389,7 +386,6 @@ def test_a_gap_in_the_journal_halts_what_comes_to_it(database: Database, owner: 
 
 
 def test_a_missing_last_event_is_a_gap(database: Database, owner: Connection[Any]) -> None:
-    projections.install(database)
     with running(database) as ledger:
         open_accounts(ledger, "a", "b")
     head = append(owner, "main/other", 1, "future.event", b"{}")
@@ -445,7 +441,7 @@ def test_a_newer_release_goes_on_where_an_older_one_has_halted(
         await_progress(owner, "entries", lambda seen: seen.state == "halted")
         monkeypatch.setattr(TransactionPosted, "class_version", present + 1)
         # The older release leaves it at that, and a newer one that comes needs no operator.
-        with started(database, [entries.PROJECTION]):
+        with projecting(database, [entries.PROJECTION]):
             seen = await_progress(owner, "entries", lambda seen: seen.position >= newer)
         assert (seen.state, seen.last_error) == ("running", None)
         assert len(list_entries(owner, "main", "a", limit=9).rows) == 2
@@ -460,7 +456,7 @@ def test_who_comes_and_cannot_read_on_either_leaves_it_halted(
         await_progress(owner, "entries", lambda seen: seen.state == "halted")
         eventually(lambda: holder(owner, "entries") is None)
     left = {"event": "projection is left to a newer release", "projection": "entries"}
-    with capture_logs() as logs, started(database, [entries.PROJECTION]):
+    with capture_logs() as logs, projecting(database, [entries.PROJECTION]):
         eventually(lambda: any(left.items() <= log.items() for log in logs))
         seen = progress(owner, "entries")
         assert (seen.state, seen.position) == ("halted", newer - 1)
@@ -521,7 +517,7 @@ def test_a_fault_is_recorded_and_tried_again_while_others_go_on(
 
 
 def test_a_projector_waits_for_a_database_that_is_not_migrated_yet(empty_database: Database) -> None:
-    with started(empty_database, tuple(PROJECTIONS.values())):
+    with projecting(empty_database, tuple(PROJECTIONS.values())):
         migrate(empty_database)
         with running(empty_database) as ledger, empty_database.connect("test") as connection:
             open_accounts(ledger, "a", "b")
@@ -533,13 +529,14 @@ def test_a_projector_waits_for_a_database_that_is_not_migrated_yet(empty_databas
             await_head(connection, "entries")
 
 
-def test_any_number_may_install_at_once(database: Database, owner: Connection[Any]) -> None:
+def test_any_number_may_install_at_once(migrated_database: Database) -> None:
     with ThreadPoolExecutor(8) as pool:
-        for done in [pool.submit(projections.install, database) for _ in range(8)]:
+        for done in [pool.submit(projections.install, migrated_database) for _ in range(8)]:
             done.result()
-    rows = owner.execute(
-        "SELECT name, version, position, state FROM projection_versions ORDER BY name"
-    ).fetchall()
+    with migrated_database.connect("test") as connection:
+        rows = connection.execute(
+            "SELECT name, version, position, state FROM projection_versions ORDER BY name"
+        ).fetchall()
     assert rows == [(name, 1, 0, "running") for name in sorted(PROJECTIONS)]
 
 
@@ -550,11 +547,12 @@ def test_an_empty_range_is_an_empty_batch(database: Database, owner: Connection[
 def test_a_runner_that_is_stopped_ends_though_another_holds_the_place(
     database: Database, owner: Connection[Any]
 ) -> None:
-    projections.install(database)
     stop = threading.Event()
     with projecting(database):
         eventually(lambda: holder(owner, "entries") is not None)
-        standby = threading.Thread(target=Runner(database, entries.PROJECTION, stop, Tail()).run)
+        standby = threading.Thread(
+            target=Runner(database, entries.PROJECTION, stop, Tail(), Arrivals(database)).run
+        )
         standby.start()
         stop.set()
         standby.join(60)

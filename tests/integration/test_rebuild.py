@@ -11,7 +11,6 @@ import typer
 from psycopg import Connection, Cursor, errors
 from typer.testing import CliRunner
 
-import projections
 from domain.errors import ProjectionNotFound, RebuildNotUnderWay
 from domain.journal.database import Database
 from domain.ledger import Ledger
@@ -570,10 +569,8 @@ def test_what_was_replaced_is_kept_until_it_is_dropped(database: Database, owner
     assert (code, words) == (0, "There is no version of entries but the live one.")
 
 
-def test_a_projection_is_installed_where_it_was_not(
-    database: Database, owner: Connection[Any], service: Connection[Any]
-) -> None:
-    assert replayed(database, "entries")[0] == 0
-    projections.install(database)
-    assert versions(owner, "entries") == [(1, "retired"), (2, "running")]
-    assert current_rebuilds(service) == []
+def test_a_projection_is_installed_where_it_was_not(migrated_database: Database) -> None:
+    assert replayed(migrated_database, "entries")[0] == 0
+    with migrated_database.connect("test service") as service:
+        assert versions(service, "entries") == [(1, "retired"), (2, "running")]
+        assert current_rebuilds(service) == []

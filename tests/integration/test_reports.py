@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from msgspec import to_builtins
-from psycopg import Connection
 
 from domain.addresses import ledger_of
 from domain.journal.database import Database
@@ -23,14 +22,12 @@ NOON = "2026-01-01T12:00:00.000000Z"
 Entry = dict[str, Any]
 
 
-@pytest.fixture
-def written(database: Database, owner: Connection[Any]) -> Database:
+def write(database: Database) -> None:
     author = Author(database, seed=5)
     author.write(rounds=8)
     author.write_of_accounts()
-    with projecting(database):
-        await_head(owner)
-    return database
+    with projecting(database), database.connect("test") as connection:
+        await_head(connection)
 
 
 def reported(database: Database, kind: str, *options: object) -> dict[str, Any]:
@@ -56,11 +53,12 @@ def entries(database: Database, ledger: str, clock: str) -> list[Entry]:
 
 @pytest.mark.parametrize("clock", ["recorded", "effective"])
 @pytest.mark.parametrize("ledger", ["main", "main-2"])
-def test_reports_say_what_the_journal_says(written: Database, clock: str, ledger: str) -> None:
-    journal = entries(written, ledger, clock)
+@pytest.mark.prepared(by=write)
+def test_reports_say_what_the_journal_says(database: Database, clock: str, ledger: str) -> None:
+    journal = entries(database, ledger, clock)
     within = [entry for entry in journal if entry["time"] >= NOON]
     options = ("--ledger", ledger, "--clock", clock)
-    balance = reported(written, "trial-balance", *options, "--from", "2026-01-01T12:00")
+    balance = reported(database, "trial-balance", *options, "--from", "2026-01-01T12:00")
     assert [row["account"] for row in balance["data"]] == sorted({entry["account"] for entry in journal})
     for row in balance["data"]:
         of_it = [entry for entry in journal if entry["account"] == row["account"]]
@@ -71,7 +69,7 @@ def test_reports_say_what_the_journal_says(written: Database, clock: str, ledger
     for total in balance["totals"]:
         assert total["debits"] == total["credits"]
         assert total["opening"] == total["closing"] == "0"
-    activity = reported(written, "activity", *options, "--from", NOON)["data"]
+    activity = reported(database, "activity", *options, "--from", NOON)["data"]
     assert sum(int(row["entries"]) for row in activity) == len(within)
     moved = sum(entry["amount"] for entry in within if entry["direction"] == "debit")
     assert sum(int(row["amount"]) for row in activity) == moved
@@ -79,11 +77,12 @@ def test_reports_say_what_the_journal_says(written: Database, clock: str, ledger
 
 
 @pytest.mark.parametrize("clock", ["recorded", "effective"])
-def test_a_statement_counts_on_from_before(written: Database, clock: str) -> None:
+@pytest.mark.prepared(by=write)
+def test_a_statement_counts_on_from_before(database: Database, clock: str) -> None:
     account = "users:1:wallet"
-    journal = [entry for entry in entries(written, "main", clock) if entry["account"] == account]
+    journal = [entry for entry in entries(database, "main", clock) if entry["account"] == account]
     options = ("--ledger", "main", "--account", account, "--clock", clock)
-    rows = reported(written, "statement", *options)["data"]
+    rows = reported(database, "statement", *options)["data"]
     assert [(row["time"], int(row["amount"]), row["direction"]) for row in rows] == [
         (entry["time"], entry["amount"], entry["direction"]) for entry in journal
     ]
@@ -92,16 +91,17 @@ def test_a_statement_counts_on_from_before(written: Database, clock: str) -> Non
         balance += entry["change"]  # the account is credit-normal
         assert int(row["balance"]) == balance
     since, until = journal[3]["time"], journal[-3]["time"]
-    part = reported(written, "statement", *options, "--from", since, "--to", until)["data"]
+    part = reported(database, "statement", *options, "--from", since, "--to", until)["data"]
     assert part == [row for row in rows if since <= row["time"] < until] != []
 
 
-def test_forms_of_a_report(written: Database) -> None:
+@pytest.mark.prepared(by=write)
+def test_forms_of_a_report(database: Database) -> None:
     options = ("--ledger", "main-2")
-    data = reported(written, "trial-balance", *options)
-    table = run("report", "trial-balance", *options, database=written)
+    data = reported(database, "trial-balance", *options)
+    table = run("report", "trial-balance", *options, database=database)
     assert table.stdout.splitlines()[-1] == f"position {data['position']} of {data['head']}"
-    result = run("report", "trial-balance", *options, "--format", "csv", database=written)
+    result = run("report", "trial-balance", *options, "--format", "csv", database=database)
     assert result.stderr.splitlines() == [f"position {data['position']} of {data['head']}"]
     rows = list(csv.DictReader(io.StringIO(result.stdout)))
     assert len(rows) == len(data["data"]) + len(data["totals"])
@@ -124,9 +124,10 @@ def test_forms_of_a_report(written: Database) -> None:
         (("activity", "--ledger", "main", "--min-position", "1000000"), 1, "projection_behind"),
     ],
 )
+@pytest.mark.prepared(by=write)
 def test_what_cannot_be_reported(
-    written: Database, arguments: tuple[str, ...], code: int, words: str
+    database: Database, arguments: tuple[str, ...], code: int, words: str
 ) -> None:
-    result = run("report", *arguments, database=written)
+    result = run("report", *arguments, database=database)
     assert (result.exit_code, result.stdout) == (code, "")
     assert words in result.stderr

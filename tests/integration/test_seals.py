@@ -21,7 +21,6 @@ from domain.journal.database import Database
 from domain.leaves import hash_of
 from domain.merkle import Accumulator, verify_consistency, verify_inclusion
 from domain.signed_notes import Signer, Verifier
-from projections import install
 from projections.audit import differences
 from projections.batches import Claim, Contradicted, advance, read_batch, take_over
 from projections.checkpoints import keep, read_newest, read_verifiers, take_keys
@@ -95,7 +94,6 @@ def count(connection: Connection[Any]) -> int:
 @pytest.fixture
 def sealed(database: Database) -> Database:
     """A journal of some hundred events, and its tree, not signed yet."""
-    install(database)
     write(database, 200)
     project_all(database, iter(lambda: 300, None))
     return database
@@ -103,7 +101,6 @@ def sealed(database: Database) -> Database:
 
 @pytest.mark.parametrize("sizes", [[1], [255, 1], [256], [257, 3], [5000]])
 def test_the_tree_is_that_of_the_journal_in_batches_of_any_size(database: Database, sizes: list[int]) -> None:
-    install(database)
     write(database, 200)
     chance = random.Random(len(sizes))
     project_all(database, iter(lambda: chance.choice(sizes), None))
@@ -197,7 +194,6 @@ def test_killed_in_the_midst_it_goes_on(
     database: Database, owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spawn = multiprocessing.get_context("spawn")
-    install(database)
     for _ in range(int(os.environ.get("TALLYSTICK_KILLS", "3"))):
         process = spawn.Process(target=run_and_be_killed, args=(database,), daemon=True)
         process.start()

@@ -7,7 +7,6 @@ import pytest
 from psycopg import Connection
 
 from domain.journal.database import Database
-from projections import install
 from projections.batches import read_batch
 from projections.register import PROJECTIONS
 from projections.tail import Tail
@@ -20,7 +19,6 @@ pytestmark = pytest.mark.integration
 @pytest.fixture
 def head(database: Database) -> int:
     """A journal of some 60 events; the newest position."""
-    install(database)
     with running(database) as ledger:
         open_accounts(ledger, "a", "b")
         outcomes(ledger.execute(*(transfer("a", "b", amount) for amount in range(1, 20))).result())

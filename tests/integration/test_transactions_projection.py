@@ -12,25 +12,17 @@ from psycopg.sql import SQL, Identifier
 
 from domain.entries import Entry
 from domain.journal.database import Database
-from domain.journal.migrations import migrate
 from domain.transactions import Transaction
-from projections import install
 from projections.batches import Claim, advance, read_batch, take_over
 from projections.projection import Inconsistent
 from projections.rebuild import rebuild
 from projections.transaction_list import Filters, list_transactions
 from projections.transactions import PROJECTION
 from tests.author import ADDRESSES, BOOKS, Author, Clock
+from tests.databases import Databases
 from tests.ledgers import folded, history
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-def database(database: Database) -> Database:
-    """Its projections are installed before anything is recorded, and so need not be filled first."""
-    install(database)
-    return database
 
 
 def expected(database: Database, book: str = "main") -> list[Transaction]:
@@ -208,7 +200,6 @@ def test_filters_find_what_they_mean_page_by_page_in_both_orders(
 
 
 def test_a_ledger_without_any(database: Database, owner: Connection[Any]) -> None:
-    install(database)
     for filters in (Filters(), Filters(recorded_from="2026-01-01T00:00:00.000000Z"), Filters(prefix="a")):
         assert list_transactions(owner, "nowhere", filters, limit=5).rows == []
 
@@ -243,19 +234,14 @@ AS m(key, value)
 
 
 @pytest.fixture(scope="module")
-def large(postgres_url: str) -> Iterator[Database]:
+def large(databases: Databases) -> Iterator[Database]:
     """A projection of more rows than anybody would read one by one, with statistics."""
-    database = Database(postgres_url, f"test_{uuid4().hex[:12]}")
-    migrate(database)
-    install(database)
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(SQL("SET search_path = {}").format(Identifier(database.schema)))
+    with databases.installed() as database, database.connect_as_owner("test") as connection:
         for statement in GENERATE.split(";"):
             connection.execute(statement.replace(":columns", COLUMNS).encode(), {"count": GENERATED})
         for table in PROJECTION.table_names(1):
             connection.execute(SQL("VACUUM ANALYZE {}").format(Identifier(table)))
         yield database
-        connection.execute(SQL("DROP SCHEMA {} CASCADE").format(Identifier(database.schema)))
 
 
 class Explained(Cursor[Any]):

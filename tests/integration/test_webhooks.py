@@ -27,7 +27,7 @@ from projections.rebuild import rebuild
 from projections.register import add_version
 from tests.ledgers import CONTEXT, history, open_accounts, outcomes, running, transfer
 from tests.outboxes import ANYWHERE, QUICK, await_acknowledged, await_states, deliveries, publishing, register
-from tests.projecting import append, await_head, eventually, projecting, set_state
+from tests.projecting import append, await_head, cut, eventually, projecting, set_state
 from tests.receiver import Received, Receiver, Reply, receiving
 
 pytestmark = pytest.mark.integration
@@ -546,10 +546,9 @@ def test_another_publisher_takes_over(
     owner: Connection[Any],
 ) -> None:
     hook = register(connection, receiver.url, types=["transaction.posted"])
-    query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'tallystick publisher'"
     with publishing(database), publishing(database):
         for count in range(1, 4):
             move(ledger)
             await_acknowledged(connection, hook.id, count)
-            owner.execute(query)
+            cut(owner, "tallystick publisher")
     assert len(set(receiver.ids())) == 3

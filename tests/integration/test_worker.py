@@ -32,7 +32,7 @@ from projections.register import PROJECTIONS
 from projections.worker import Worker
 from tests.integration.severing_proxy import SeveringProxy
 from tests.ledgers import CONTEXT, folded, history, open_accounts, outcomes
-from tests.projecting import append, await_head, eventually, projecting
+from tests.projecting import append, await_head, cut, eventually, projecting
 
 pytestmark = pytest.mark.integration
 
@@ -246,16 +246,13 @@ def test_what_was_set_aside_is_tried_again(
 def test_it_survives_the_loss_of_its_connection(
     database: Database, ledger: Ledger, clock: Clock, owner: Connection[Any]
 ) -> None:
-    cut = (
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'tallystick worker'"
-    )
     asked = []
     with working(database, ledger, clock):
         for _ in range(6):
             more = [*acceptances(20), *holds(20, clock.after(5))]
             outcomes(ledger.execute(*more).result())
             clock.move(10)
-            owner.execute(cut)
+            cut(owner, "tallystick worker")
             asked += more
         await_statuses(ledger, asked, "posted", "expired")
     assert_done_once(database, asked)

@@ -92,10 +92,10 @@ class Audit:
 
     def read(self, recorded: Recorded) -> None:
         """Take in the next event."""
-        stream, version, position, envelope, event = recorded
+        stream, envelope, event = recorded.stream, recorded.envelope, recorded.event
         self.position += 1
         self.versions[stream] += 1
-        assert (position, version) == (self.position, self.versions[stream]), "a gap"
+        assert (recorded.position, recorded.version) == (self.position, self.versions[stream]), "a gap"
         assert envelope.recorded_at >= self.recorded_at
         self.recorded_at = envelope.recorded_at
         topic, data = event.TOPIC, to_builtins(event)
@@ -109,7 +109,10 @@ class Audit:
             elif topic in ENDINGS:
                 self._ending(recorded)
         elif topic in ("payout.completed", "payout.failed") and data["booked_by"]:
-            assert self.made[f"{ledger_of(stream)}/transactions/{data['booked_by']}"].position < position
+            assert (
+                self.made[f"{ledger_of(stream)}/transactions/{data['booked_by']}"].position
+                < recorded.position
+            )
 
     def _account(self, stream: str, topic: str, data: dict[str, Any]) -> None:
         if topic == "account.opened":

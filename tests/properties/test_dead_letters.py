@@ -13,7 +13,6 @@ from domain.aggregates import evolve
 from domain.commands import Command
 from domain.events import Context, Recorded, State
 from domain.journal.database import Database
-from projections import install
 from projections.balances import PROJECTION, list_accounts
 from projections.batches import Claim, advance, read_batch, take_over
 from projections.dead_letters import list_letters
@@ -170,7 +169,6 @@ def test_any_interleaving_ends_as_the_fold_without_what_was_discarded(
     database: Database, owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("projections.batches.PAUSES_SECONDS", (0.0, 0.0))
-    install(database)
     with running(database) as ledger:
         open_accounts(ledger, *ADDRESSES)
         outcomes(ledger.execute(*changes(5)).result())

@@ -20,7 +20,6 @@ from hypothesis.stateful import (
 from psycopg import Connection
 
 from domain.journal.database import Database
-from projections import install
 from projections.batches import read_batch
 from projections.outbox.deliveries import discard_delivery, retry_delivery
 from projections.outbox.owed import PROJECTION
@@ -49,7 +48,6 @@ answers = st.lists(st.sampled_from(["acknowledged", "again", "given up", "in dou
 @pytest.fixture
 def journal(database: Database) -> Database:
     """A journal of some transfers among three accounts, of which nothing is projected."""
-    install(database)
     with running(database) as ledger:
         open_accounts(ledger, "a", "b", "c")
         chance = random.Random(1)

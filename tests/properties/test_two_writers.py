@@ -2,15 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import NamedTuple
-from uuid import uuid4
 
-import psycopg
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
-from psycopg.sql import SQL, Identifier
 
 from domain import deciding, group_commit
 from domain.addresses import name_of
@@ -20,13 +18,12 @@ from domain.deciding import Result, is_refused
 from domain.errors import BatchRejected, LedgerError
 from domain.events import Context, Recorded, State
 from domain.journal import snapshots
-from domain.journal.database import Database
-from domain.journal.migrations import migrate
 from domain.journal.snapshots import decode_snapshot
 from domain.ledger import Ledger
 from domain.postings import AcceptTransaction
 from domain.times import Instant
 from domain.transactions import TransactionAccepted
+from tests.databases import Databases
 from tests.ledgers import history
 from tests.properties import generated_requests as generated
 from tests.properties import invariants
@@ -59,12 +56,12 @@ Batch = tuple[int, list[Request], bool, bool]
 
 
 class TwoWriters(RuleBasedStateMachine):
-    """Asks two ledgers on one schema, each as one process of the service would have it."""
+    """Asks two ledgers on one database, each as one process of the service would have it."""
 
-    def __init__(self, postgres_url: str) -> None:
+    def __init__(self, databases: Databases) -> None:
         super().__init__()
-        self.database = Database(postgres_url, f"test_{uuid4().hex[:12]}")
-        migrate(self.database)
+        self._stack = ExitStack()
+        self.database = self._stack.enter_context(databases.migrated())
         self.now = CLOCK_BEHIND
         self.ledgers = [Ledger(self.database, clock) for clock in self.clocks()]
         for ledger in self.ledgers:
@@ -135,14 +132,8 @@ class TwoWriters(RuleBasedStateMachine):
         finally:
             for ledger in self.ledgers:
                 ledger.close()
-        try:
+        with self._stack:
             self.the_journal_explains_every_answer()
-        finally:
-            self.drop_schema()
-
-    def drop_schema(self) -> None:
-        with psycopg.connect(self.database.url, autocommit=True) as connection:
-            connection.execute(SQL("DROP SCHEMA {} CASCADE").format(Identifier(self.database.schema)))
 
     def ask_for_what_both_know(self) -> None:
         """Changes that change nothing are answered from each writer's cache; reads from the journal."""
@@ -285,7 +276,7 @@ def decided_in_order(
         yield Outcome(known[decision.stream], bool(decision.events), False, position)
 
 
-def test_the_journal_explains_every_answer(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_journal_explains_every_answer(databases: Databases, monkeypatch: pytest.MonkeyPatch) -> None:
     # Small, so that short histories meet what otherwise only long ones do.
     monkeypatch.setattr(group_commit, "MAX_BATCH_COMMANDS", 4)
     monkeypatch.setattr(group_commit, "MIN_COMMANDS_AHEAD", 2)
@@ -293,5 +284,5 @@ def test_the_journal_explains_every_answer(postgres_url: str, monkeypatch: pytes
     monkeypatch.setattr(group_commit, "MAX_CATCH_UP_EVENTS", 4)
     monkeypatch.setattr(deciding, "MAX_CACHED_AGGREGATES", 4)
     monkeypatch.setattr(snapshots, "SNAPSHOT_EVERY", 2)
-    machine = partial(TwoWriters, postgres_url)
+    machine = partial(TwoWriters, databases)
     run_state_machine_as_test(machine, settings=on_a_database())  # type: ignore[arg-type]  # any factory does

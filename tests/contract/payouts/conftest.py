@@ -7,15 +7,16 @@ import pytest
 
 from scripts.simulator.faults import Script
 from tests.contract.conftest import Served, serving
+from tests.databases import Databases
 
 QUIET = {"name": "quiet"}
 """A destination of whose payouts the provider says nothing by itself."""
 
 
 @pytest.fixture(scope="session")
-def served(postgres_url: str) -> Iterator[Served]:
+def served(databases: Databases) -> Iterator[Served]:
     """The running service that the tests of this folder share."""
-    with serving(postgres_url) as running:
+    with serving(databases) as running:
         running.simulator.faults.follow(Script(destination=QUIET, lose=True))
         yield running
 
