@@ -14,6 +14,8 @@ from scripts.bench.figures import Figures
 
 WIDTH, HEIGHT = 760, 400
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 130, 44, 52
+_INSET = 24
+_FIGURE_HEIGHT = 11
 _STYLE = """
 svg { color-scheme: light dark; --ink: #1f2328; --paper: #ffffff; --grid: #d1d9e0;
   --line-0: #0969da; --line-1: #bc4c00; --line-2: #6e7781; --line-3: #8250df }
@@ -26,6 +28,10 @@ text { font: 12px system-ui, sans-serif; fill: var(--ink) }
 .grid { stroke: var(--grid) }
 polyline { fill: none; stroke-width: 2 }
 """
+
+
+Scale = Callable[[float], float]
+"""Returns where a value lies."""
 
 
 class Line(NamedTuple):
@@ -91,9 +97,9 @@ def plot(figures: Mapping[str, Figures], circumstances: str) -> str:
 
 
 def _draw(group: Element, chart: Chart) -> None:
-    across = _scale(log2, min(SWEPT_CONNECTIONS), max(SWEPT_CONNECTIONS), _LEFT, WIDTH - _RIGHT)
+    across = _scale(log2, min(SWEPT_CONNECTIONS), max(SWEPT_CONNECTIONS), _LEFT + _INSET, WIDTH - _RIGHT)
     ticks = _ticks(chart)
-    axis: Callable[[float], float] = log10 if chart.logarithmic else float
+    axis: Scale = log10 if chart.logarithmic else float
     up = _scale(axis, ticks[0], ticks[-1], HEIGHT - _BOTTOM, _TOP)
     _write(group, chart.title, WIDTH / 2, 22, **{"class": "title"})
     _write(group, "connections", (_LEFT + WIDTH - _RIGHT) / 2, HEIGHT - 14)
@@ -106,12 +112,13 @@ def _draw(group: Element, chart: Chart) -> None:
         _write(group, str(connections), across(connections), HEIGHT - _BOTTOM + 18)
     for number, line in enumerate(chart.lines):
         _draw_line(group, line, number, across, up)
+    for connections in SWEPT_CONNECTIONS:
+        values = [line.values[connections] for line in chart.lines if connections in line.values]
+        _write_figures(group, across(connections), values, up)
     _name_lines(group, chart, up)
 
 
-def _draw_line(
-    group: Element, line: Line, number: int, across: Callable[[float], float], up: Callable[[float], float]
-) -> None:
+def _draw_line(group: Element, line: Line, number: int, across: Scale, up: Scale) -> None:
     colour = f"var(--line-{number})"
     places = [(across(count), up(value)) for count, value in line.values.items()]
     SubElement(
@@ -120,10 +127,18 @@ def _draw_line(
     for (x, y), (count, value) in zip(places, line.values.items(), strict=True):
         point = SubElement(group, "circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r="3", style=f"fill: {colour}")
         SubElement(point, "title").text = f"{line.name}, {count} connections: {_figure(value)}"
-        _write(group, _figure(value), x, y - 7, **{"class": "figure"})
 
 
-def _name_lines(group: Element, chart: Chart, up: Callable[[float], float]) -> None:
+def _write_figures(group: Element, x: float, values: Sequence[float], up: Scale) -> None:
+    """Write the values at one number of connections above their points, or below what would lie on another."""
+    last = float(-_FIGURE_HEIGHT)
+    for value in sorted(values, reverse=True):
+        above, below = up(value) - 7, max(up(value) + 14, last + _FIGURE_HEIGHT)
+        last = above if above >= last + _FIGURE_HEIGHT else below
+        _write(group, _figure(value), x, last, **{"class": "figure"})
+
+
+def _name_lines(group: Element, chart: Chart, up: Scale) -> None:
     """Write the name of each line at its end, those below one another that would lie on one another."""
     below = 0.0
     ends = sorted((up(line.values[max(line.values)]), number) for number, line in enumerate(chart.lines))
@@ -143,9 +158,7 @@ def _ticks(chart: Chart) -> list[float]:
     return [step * number for number in range(ceil(max(values) / step) + 1)]
 
 
-def _scale(
-    axis: Callable[[float], float], low: float, high: float, first: float, last: float
-) -> Callable[[float], float]:
+def _scale(axis: Scale, low: float, high: float, first: float, last: float) -> Scale:
     length = axis(high) - axis(low)
     return lambda value: first + (last - first) * (axis(value) - axis(low)) / length
 
