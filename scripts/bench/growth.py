@@ -35,6 +35,13 @@ SHORT_STREAM_EVENTS = 10
 MOST_TRANSFERS = 60_000
 """Of a run: as many events again as the small journal has are few beside it, and many beside a batch."""
 
+BYTES_PER_EVENT = 850
+"""What an event takes on the disk, with its entries in the indexes and its part of the snapshots."""
+
+LOGGED_BYTES_PER_EVENT = 2_600
+MOST_LOG_BYTES = 5 * 1024**3
+"""What the log of PostgreSQL keeps beside them (`max_wal_size`, and what comes while a checkpoint is under way)."""
+
 WARM_UP_READS = 50
 MOST_READS = 5_000
 SAMPLED_READS = 200
@@ -75,6 +82,11 @@ def growth(url: str, accounts: int, events: int) -> Iterator[Stage]:
             lambda: balanced_books(database, large.transfers + ours.acknowledged),
             [milestone._asdict() for milestone in milestones],
         )
+
+
+def bytes_needed(events: int) -> int:
+    """Return how much room on the disk a journal of so many events needs."""
+    return events * BYTES_PER_EVENT + min(MOST_LOG_BYTES, events * LOGGED_BYTES_PER_EVENT)
 
 
 def _sizes(events: int) -> Sequence[int]:
