@@ -8,6 +8,8 @@ taken for the fault of an event. In the last attempt the poison events become de
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from time import sleep
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
@@ -121,7 +123,8 @@ class Stored:
         return self._recorded
 
 
-class Stretch(NamedTuple):
+@dataclass(frozen=True)
+class Stretch:
     """The events of the positions after `after` up to `upto`, for several projections: each is decoded once at most.
 
     `obstacle` says why it ends at `upto` and not later, if it could not.
@@ -138,6 +141,8 @@ class Stretch(NamedTuple):
             return Batch(self.after, self.upto, [event.row for event in self.events], self.obstacle)
         topics, continuing = set(projection.topics), set(projection.continuing_topics)
         events: list[Recorded] = []
+        if self._topics.isdisjoint(topics | continuing):
+            return Batch(self.after, self.upto, events, self.obstacle)
         unreadable: list[tuple[int, UnreadableEvent]] = []
         for event in self.events:
             _, version, topic, _, position = event.row
@@ -157,6 +162,10 @@ class Stretch(NamedTuple):
                 except UnreadableEvent as error:
                     unreadable.append((position, error))
         return Batch(self.after, self.upto, events, self.obstacle, tuple(unreadable))
+
+    @cached_property
+    def _topics(self) -> frozenset[str]:
+        return frozenset(event.row[2] for event in self.events)
 
 
 def read_stretch(

@@ -1,6 +1,7 @@
 -- name: checksum
--- In no order: the sum of a hash of each row, all columns as text. Equal rows in two tables have equal sums.
-SELECT count(*), coalesce(sum(hashtextextended(t::text, 0)), 0)::text FROM {table} AS t;
+-- In no order: the sum of a hash of each row. Equal rows in two tables have equal sums. By the function with which the
+-- server itself hashes rows, column by column: to make text of them takes twice the time.
+SELECT count(*), coalesce(sum(hash_record_extended(t, 0)), 0)::text FROM {table} AS t;
 
 -- name: differing
 (

@@ -155,8 +155,9 @@ class Group:
         try:
             with self._connect() as connection:
                 self._fill(connection)
+                filled = self._largest_first(connection)
             with ThreadPoolExecutor(self._workers) as pool:
-                list(pool.map(self._finish, tuple(self._rebuilds.values())))
+                list(pool.map(self._finish, filled))
         except Exception as error:  # noqa: BLE001 - it is tried again by whoever takes the place
             self._note(error, tuple(self._rebuilds.values()))
         finally:
@@ -181,6 +182,12 @@ class Group:
         for rebuild in tuple(self._rebuilds.values()):
             if find_rebuild(connection, rebuild.name, rebuild.version).state not in UNDER_WAY:
                 del self._rebuilds[rebuild.name]
+
+    def _largest_first(self, connection: Connection[Any]) -> list[Rebuild]:
+        """Return what was filled, what takes longest before what is soon done, so that nothing long is left at last."""
+        versions = [rebuild.version for rebuild in self._rebuilds.values()]
+        wanted = {"names": list(self._rebuilds), "versions": versions}
+        return [self._rebuilds[name] for (name,) in connection.execute(_SQL["largest_first"], wanted)]
 
     def _finish(self, rebuild: Rebuild) -> None:
         try:

@@ -11,3 +11,9 @@ WHERE name = %(name)s AND version = %(version)s AND state IN ('requested', 'fill
 UPDATE rebuilds SET
     state = CASE state WHEN 'requested' THEN 'filling' ELSE state END, started_at = coalesce(started_at, now())
 WHERE name = %(name)s AND version = %(version)s AND state IN ('requested', 'filling', 'comparing');
+
+-- name: largest_first
+-- By what is in their tables, of which the indexes are still to be made, and which are to be read through.
+SELECT v.name FROM projection_versions AS v
+JOIN unnest(%(names)s::text[], %(versions)s::int[]) AS filled(name, version) USING (name, version)
+ORDER BY (SELECT sum(pg_relation_size(to_regclass(t))) FROM unnest(v.tables) AS t) DESC NULLS LAST, v.name;

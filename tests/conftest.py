@@ -80,9 +80,27 @@ def pytest_configure(config: pytest.Config) -> None:
     stack.callback(_drop_templates, os.environ[URL], run)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes long: at the end, one test would keep all workers but its own waiting."""
-    items.sort(key=lambda item: not any(item.get_closest_marker(name) for name in ("long", "chaos")))
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let each worker begin with its share of what takes long, which at the end would keep the others waiting.
+
+    Each is given an equal stretch of the order, and steals from the ends of others' (`pytest --dist worksteal`).
+    """
+    workers: int = getattr(config, "workerinput", {}).get("workercount", 1)
+    long = [item for item in items if _takes_long(item)]
+    others = [item for item in items if not _takes_long(item)]
+    ordered: list[pytest.Item] = []
+    for number in range(workers):
+        stretch = (len(items) - len(ordered)) // (workers - number)
+        share = long[number::workers]
+        ordered += share
+        room = max(0, stretch - len(share))
+        ordered += others[:room]
+        del others[:room]
+    items[:] = ordered
+
+
+def _takes_long(item: pytest.Item) -> bool:
+    return any(item.get_closest_marker(name) for name in ("long", "chaos"))
 
 
 def _drop_templates(url: str, run: str) -> None:

@@ -1,4 +1,4 @@
-"""Fresh databases for tests: copies of one that was made once, at a tenth of what making each would take."""
+"""Fresh databases for tests: copies of one that was made once, at a fifth of what making each would take."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -94,7 +94,7 @@ class Databases:
         self._connection.execute(rename.format(Identifier(unfinished), Identifier(template)))
 
     def _create(self, name: str, template: str) -> None:
-        # The other strategy, the default, writes all pages to the log: eight times the work for a small database.
+        # The other strategy, the default, writes all pages to the log, which is twice the work.
         create = SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY")
         self._connection.execute(create.format(Identifier(name), Identifier(template)))
 

@@ -87,6 +87,7 @@ def holder(owner: Connection[Any], name: str) -> int | None:
     row = owner.execute(
         "SELECT pid FROM pg_locks, hashtextextended('projection ' || current_schema() || '/' || %s, 0) AS key"
         " WHERE locktype = 'advisory' AND granted AND objsubid = 1"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
         " AND classid::bigint = (key >> 32) & 4294967295 AND objid::bigint = key & 4294967295",
         (PROJECTIONS[name].of_shape,),
     ).fetchone()

@@ -158,9 +158,10 @@ WHERE w.state = 'enabled' AND next.due_at < clock_timestamp() - make_interval(se
 ORDER BY next.due_at;
 
 -- name: has_publisher
--- Whether a session holds the publisher's place.
+-- Whether a session holds the publisher's place: one of this database, since others may have a schema of the same name.
 SELECT EXISTS (
     SELECT FROM pg_locks, hashtextextended('publish ' || current_schema() || '/outbox', 0) AS key
     WHERE locktype = 'advisory' AND granted AND objsubid = 1
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
     AND classid::bigint = (key >> 32) & 4294967295 AND objid::bigint = key & 4294967295
 );

@@ -93,7 +93,16 @@ def test_every_workload_and_yardstick_is_measured_and_the_books_balance(
     assert left_behind(bench_url) == []
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """What is started can be interrupted, also if the tests run in the background of a shell, which ignores that."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
+
+
 @pytest.mark.integration
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_ends_what_it_started(bench_url: str, number: signal.Signals) -> None:
     with subprocess.Popen(

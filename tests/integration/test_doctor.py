@@ -30,6 +30,7 @@ from scripts.doctor.catalogue import CATALOGUE
 from scripts.doctor.command import OF_THE_INSTALLATION, OF_THE_SERVER, doctor, examinations
 from scripts.doctor.examination import Check, Limits, Patient, Scope, examine
 from scripts.embedded_postgres import SETTINGS, attached
+from tests.databases import Databases
 from tests.ledgers import CONTEXT, open_accounts, outcomes, running, transfer
 from tests.outboxes import register
 from tests.projecting import append, await_head, eventually, holder, projecting, set_state
@@ -281,14 +282,18 @@ def test_who_falls_behind_is_told_from_who_catches_up(
 
 
 @pytest.mark.prepared(by=fill)
-def test_webhooks_that_get_nothing_or_not_all(database: Database, owner: Connection[Any]) -> None:
+def test_webhooks_that_get_nothing_or_not_all(
+    database: Database, owner: Connection[Any], databases: Databases
+) -> None:
     assert codes(database, outbox.deliveries) == []
     with running(database) as ledger, projecting(database), database.connect("test webhooks") as connection:
         first, second = (register(connection, f"https://example.com/{n}") for n in range(2))
         outcomes(ledger.execute(transfer("alice", "bob", 1)).result())
         await_head(owner, "outbox")
         assert codes(database, outbox.deliveries) == []
-        assert codes(database, outbox.deliveries, Limits(lag_seconds=0)) == ["publisher_absent"]
+        with databases.installed() as elsewhere, elsewhere.connect("test publisher") as publisher:
+            assert hold(publisher, "publish", "outbox")
+            assert codes(database, outbox.deliveries, Limits(lag_seconds=0)) == ["publisher_absent"]
         with database.connect("test publisher") as publisher:
             assert hold(publisher, "publish", "outbox")
             assert codes(database, outbox.deliveries, Limits(lag_seconds=0)) == ["deliveries_late"]
