@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
+from shutil import disk_usage
 from time import monotonic
 from typing import Annotated, Any, NamedTuple
 
@@ -30,7 +31,7 @@ from scripts.bench.comparisons import (
 from scripts.bench.concurrency import concurrency
 from scripts.bench.figures import BenchFailed, Figures
 from scripts.bench.following import following
-from scripts.bench.growth import growth
+from scripts.bench.growth import bytes_needed, growth
 from scripts.bench.in_process import in_process
 from scripts.bench.machine import describe_database, describe_machine, describe_versions
 from scripts.bench.over_http import over_http
@@ -124,7 +125,7 @@ def bench(
 ) -> None:
     """Measure each workload beside its yardstick, in the same run, in turns.
 
-    Without --published, --plot, --growth, --only or --all the standard ones: about five minutes.
+    Without --published, --plot, --growth, --only or --all the standard ones: some minutes.
     Ends with 1 if a workload did not do what it was asked, never because of a figure: a bar that was missed is said.
     """
     asked = {"--published": of_peers, "--plot": plot_file is not None, "--growth": of_growth}
@@ -134,6 +135,8 @@ def bench(
     _require_folder(json_file, "--json")
     _require_folder(plot_file, "--plot")
     size = QUICK if quick else Size(rounds, seconds, 10_000, 50_000, statement_entries, events)
+    if set(GROWTH) & set(comparisons) and not database_url:
+        require_room(size.events)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything started is ended
     began = monotonic()
     circumstances: dict[str, Any] = {
@@ -206,6 +209,16 @@ def _asked_for(options: Sequence[str], only: Sequence[str]) -> Sequence[Comparis
 def _require_folder(file: Path | None, option: str) -> None:
     if file and not file.absolute().parent.is_dir():
         raise typer.BadParameter(f"there is no folder {file.parent}", param_hint=option)
+
+
+def require_room(events: int) -> None:
+    """Refuse to fill a journal of so many events where the disk would be full before."""
+    needed, free = bytes_needed(events), disk_usage(tempfile.gettempdir()).free
+    if needed > free:
+        raise typer.BadParameter(
+            f"it takes {needed / 1e9:,.0f} GB, and {tempfile.gettempdir()} has {free / 1e9:,.0f}",
+            param_hint="--events",
+        )
 
 
 @contextmanager

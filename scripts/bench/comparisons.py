@@ -81,6 +81,7 @@ CONCURRENCY = tuple(
 
 GROWTH = (
     Comparison("growth", "growth", "small-journal", 0.9),
+    Comparison("growth", "growth-after-checkpoint", "small-journal", None),
     Comparison("growth", "confirmation", "short-confirmation", 0.5),
     Comparison("growth", "old-transaction", "new-transaction", None),
 )

@@ -64,3 +64,8 @@ class Figures(NamedTuple):
         """Return the median of something else that was measured, None where it was not."""
         found = [reading.details[name] for reading in self.readings if name in reading.details]
         return median(found) if found else None
+
+
+def in_digits(value: float) -> str:
+    """Return a figure as people read it: whole from 100 on, else in three digits."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

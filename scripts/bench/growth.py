@@ -14,11 +14,13 @@ from statistics import median
 from time import perf_counter
 from typing import Any, NamedTuple
 
+from psycopg.errors import InsufficientPrivilege
+
 from domain.journal.database import Database
 from domain.journal.queries import load
 from domain.ledger import Ledger
 from scripts.bench.books import balanced_books
-from scripts.bench.figures import Contestant, Reading
+from scripts.bench.figures import BenchFailed, Contestant, Reading
 from scripts.bench.in_process import UNIT, InProcess
 from scripts.bench.installation import installation, running
 from scripts.bench.recording import open_accounts, record
@@ -34,6 +36,18 @@ LONG = 0
 SHORT_STREAM_EVENTS = 10
 MOST_TRANSFERS = 60_000
 """Of a run: as many events again as the small journal has are few beside it, and many beside a batch."""
+
+BYTES_PER_EVENT = 850
+"""What an event takes on the disk, with its entries in the indexes and its part of the snapshots."""
+
+LOGGED_BYTES_PER_EVENT = 2_600
+MOST_LOG_BYTES = 5 * 1024**3
+"""What the log of PostgreSQL keeps beside them (`max_wal_size`, and what comes while a checkpoint is under way)."""
+
+TRANSFERS_AFTER_CHECKPOINT = 60_000
+"""How many it takes until most pages of the index of streams, at 5 million events, have been logged whole since the
+last checkpoint. A checkpoint comes every million transfers, so what comes between two of them is what appending costs;
+what the first transfers cost is measured beside it."""
 
 WARM_UP_READS = 50
 MOST_READS = 5_000
@@ -60,8 +74,19 @@ def growth(url: str, accounts: int, events: int) -> Iterator[Stage]:
         large = GrowingJournal(database, ledger, accounts)
         milestones = [large.grow(size) for size in _sizes(events)]
         ours = InProcess(ledger, accounts)
+        appending = ours.contestant("growth")._replace(most=MOST_TRANSFERS)
+
+        def after_checkpoint(count: int) -> Reading:
+            checkpoint(database)
+            return appending.run(count)
+
+        def between_checkpoints(count: int) -> Reading:
+            large.append(min(TRANSFERS_AFTER_CHECKPOINT, events // EVENTS_A_TRANSFER))
+            return appending.run(count)
+
         contestants = (
-            ours.contestant("growth")._replace(most=MOST_TRANSFERS),
+            appending._replace(name="growth-after-checkpoint", run=after_checkpoint),
+            appending._replace(run=between_checkpoints),
             Contestant(
                 "small-journal", UNIT, lambda count: _small(url, accounts, count), 5_000, MOST_TRANSFERS
             ),
@@ -75,6 +100,20 @@ def growth(url: str, accounts: int, events: int) -> Iterator[Stage]:
             lambda: balanced_books(database, large.transfers + ours.acknowledged),
             [milestone._asdict() for milestone in milestones],
         )
+
+
+def checkpoint(database: Database) -> None:
+    """Write to the disk what waits for it; raise `BenchFailed` where the login may not ask for that."""
+    try:
+        with database.connect_as_owner("tallystick bench") as connection:
+            connection.execute("CHECKPOINT")
+    except InsufficientPrivilege as error:
+        raise BenchFailed("the login needs the role pg_checkpoint") from error
+
+
+def bytes_needed(events: int) -> int:
+    """Return how much room on the disk a journal of so many events needs."""
+    return events * BYTES_PER_EVENT + min(MOST_LOG_BYTES, events * LOGGED_BYTES_PER_EVENT)
 
 
 def _sizes(events: int) -> Sequence[int]:
@@ -115,7 +154,7 @@ class GrowingJournal:
         of_long_stream = min(missing // 5 // EVENTS_A_TRANSFER, LONG_STREAM_EVENTS - self._long_stream)
         began = perf_counter()
         self._record(self._with_long_stream(of_long_stream))
-        self._record(islice(self._uniform, missing // EVENTS_A_TRANSFER - of_long_stream))
+        self.append(missing // EVENTS_A_TRANSFER - of_long_stream)
         seconds = perf_counter() - began
         self.new = self._transactions("DESC")
         return Milestone(
@@ -126,6 +165,10 @@ class GrowingJournal:
             self._median_milliseconds(self._ledger.transaction, self.old),
             self._median_milliseconds(self._ledger.transaction, self.new),
         )
+
+    def append(self, count: int) -> None:
+        """Append so many transfers."""
+        self._record(islice(self._uniform, count))
 
     def reading(
         self, name: str, wanted: Iterator[str], read: Callable[[str, str], tuple[Any, int]]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from scripts.bench.comparisons import SWEPT_CONNECTIONS
-from scripts.bench.figures import Figures
+from scripts.bench.figures import Figures, in_digits
 
 WIDTH, HEIGHT = 760, 400
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 130, 44, 52
@@ -126,7 +126,7 @@ def _draw_line(group: Element, line: Line, number: int, across: Scale, up: Scale
     )
     for (x, y), (count, value) in zip(places, line.values.items(), strict=True):
         point = SubElement(group, "circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r="3", style=f"fill: {colour}")
-        SubElement(point, "title").text = f"{line.name}, {count} connections: {_figure(value)}"
+        SubElement(point, "title").text = f"{line.name}, {count} connections: {in_digits(value)}"
 
 
 def _write_figures(group: Element, x: float, values: Sequence[float], up: Scale) -> None:
@@ -135,7 +135,7 @@ def _write_figures(group: Element, x: float, values: Sequence[float], up: Scale)
     for value in sorted(values, reverse=True):
         above, below = up(value) - 7, max(up(value) + 14, last + _FIGURE_HEIGHT)
         last = above if above >= last + _FIGURE_HEIGHT else below
-        _write(group, _figure(value), x, last, **{"class": "figure"})
+        _write(group, in_digits(value), x, last, **{"class": "figure"})
 
 
 def _name_lines(group: Element, chart: Chart, up: Scale) -> None:
@@ -166,7 +166,3 @@ def _scale(axis: Scale, low: float, high: float, first: float, last: float) -> S
 def _write(parent: Element, text: str, x: float, y: float, **attributes: str) -> None:
     place = {"x": f"{x:.1f}", "y": f"{y:.1f}", "text-anchor": "middle", **attributes}
     SubElement(parent, "text", place).text = text
-
-
-def _figure(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from scripts.bench.books import Books
 from scripts.bench.comparisons import LIMITS, Comparison, Limit
-from scripts.bench.figures import Figures
+from scripts.bench.figures import Figures, in_digits
 
 _GROWING = (
     ("events_per_second", " since the size before"),
@@ -56,7 +56,7 @@ def _rate(figures: Figures) -> str:
 
 def _latency(figures: Figures) -> str:
     half, most = (figures.detail(f"p{share}_milliseconds") for share in (50, 99))
-    return "–" if half is None or most is None else f"{half:.3g}\n{most:.3g}"
+    return "–" if half is None or most is None else f"{in_digits(half)}\n{in_digits(most)}"
 
 
 def growth_table(milestones: Sequence[Mapping[str, Any]]) -> Table:
@@ -66,7 +66,7 @@ def growth_table(milestones: Sequence[Mapping[str, Any]]) -> Table:
     for milestone in milestones:
         shown.add_column(f"{milestone['events']:,} events", justify="right")
     for name, unit in _GROWING:
-        shown.add_row(f"{name.replace('_', ' ')}{unit}", *(f"{one[name]:,.3g}" for one in milestones))
+        shown.add_row(f"{name.replace('_', ' ')}{unit}", *(in_digits(one[name]) for one in milestones))
     for relation in milestones[-1]["bytes_per_event"]:
         of_each = (one["bytes_per_event"].get(relation, 0.0) for one in milestones)
         shown.add_row(f"bytes per event in {relation}", *(f"{size:,.1f}" for size in of_each))

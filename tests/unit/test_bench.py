@@ -3,11 +3,14 @@
 from collections import Counter
 from itertools import islice
 from random import Random
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 import pytest
+import typer
 
 from domain.operations import operation_id
+from scripts.bench import command
 from scripts.bench.comparisons import (
     COMPARISONS,
     CONCURRENCY,
@@ -16,7 +19,8 @@ from scripts.bench.comparisons import (
     chosen,
     names_of,
 )
-from scripts.bench.figures import Figures, Reading
+from scripts.bench.figures import Figures, Reading, in_digits
+from scripts.bench.growth import bytes_needed
 from scripts.bench.plot import charts, plot
 from scripts.bench.shapes import BANK, HOT_ACCOUNTS, SHAPES, WORLD
 from scripts.bench.transfers import BOOK, PATH, Transfer, transfers
@@ -94,6 +98,27 @@ def test_no_contestant_is_in_two_stages_and_every_limit_is_of_one() -> None:
     assert all(limit.workload in stages for limit in LIMITS)
 
 
+def test_a_journal_that_the_disk_has_no_room_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = bytes_needed(5_000_000)
+    monkeypatch.setattr(command, "disk_usage", lambda _: Disk(0, 0, free))
+    command.require_room(5_000_000)
+    with pytest.raises(typer.BadParameter, match=r"it takes 10 GB, and .* has 10"):
+        command.require_room(5_000_001)
+
+
+class Disk(NamedTuple):
+    total: int
+    used: int
+    free: int
+
+
+@pytest.mark.parametrize(
+    ("value", "digits"), [(0.0123, "0.0123"), (9.876, "9.88"), (99.94, "99.9"), (12345.6, "12,346")]
+)
+def test_figures_are_as_long_as_people_read_them(value: float, digits: str) -> None:
+    assert in_digits(value) == digits
+
+
 def figures() -> dict[str, Figures]:
     """Figures of the sweep, no two of which are equal."""
     found = {}
@@ -110,7 +135,7 @@ def test_every_figure_is_in_the_plot_with_axes_units_machine_and_date() -> None:
         for line in chart.lines:
             assert list(line.values) == list(SWEPT_CONNECTIONS)
             for value in line.values.values():
-                assert (f"{value:,.0f}" if value >= 100 else f"{value:.3g}") in texts
+                assert in_digits(value) in texts
     wanted = {"requests per second", "milliseconds (logarithmic)", "connections", "p99 uniform"}
     assert wanted | {"AMD EPYC, 2 cores, 2026-11-26"} <= set(texts)
 

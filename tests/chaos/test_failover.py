@@ -1,0 +1,155 @@
+"""The primary dies under load and its standby is promoted: nothing acknowledged is lost, and nobody restarts anything.
+
+Before that the standby answers whoever only reads.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Thread
+from urllib.parse import quote
+
+import psycopg
+import pytest
+
+from scripts.embedded_postgres import EmbeddedPostgres, binaries
+from tests.client import Client
+from tests.service import KEY, ROOT, serving
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
+
+PAYERS = 4
+PATIENCE_SECONDS = 120
+ACKNOWLEDGED_BEFORE = 50
+ACKNOWLEDGED_AFTER = 50
+ENTRIES = [
+    {"account": "alice", "direction": "debit", "amount": 1},
+    {"account": "bob", "direction": "credit", "amount": 1},
+]
+
+
+def home(data_dir: Path) -> Path:
+    """Where a server has its socket and its files."""
+    return data_dir / "postgres"
+
+
+def base_backup(primary: Path, standby: Path) -> None:
+    """Copy a running server as its standby, with the rights of the user that it runs as."""
+    owner = home(primary).stat()
+    standby.mkdir()
+    home(standby).mkdir(mode=0o700)
+    os.chown(home(standby), owner.st_uid, owner.st_gid)
+    subprocess.run(
+        [
+            str(binaries() / "pg_basebackup"),
+            *(
+                "--host",
+                str(home(primary)),
+                "--username",
+                "postgres",
+                "--pgdata",
+                str(home(standby) / "data"),
+            ),
+            *("--write-recovery-conf", "--checkpoint", "fast"),
+        ],
+        user=owner.st_uid,
+        group=owner.st_gid,
+        cwd="/",
+        check=True,
+        capture_output=True,
+    )
+
+
+@pytest.fixture
+def primary(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+    server = EmbeddedPostgres(tmp_path / "a")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def standby(primary: EmbeddedPostgres, tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+    """A standby that has every commit before it is acknowledged."""
+    base_backup(tmp_path / "a", tmp_path / "b")
+    server = EmbeddedPostgres(tmp_path / "b")
+    server.start()
+    with psycopg.connect(primary.url, autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        connection.execute("SELECT pg_reload_conf()")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def both(primary: EmbeddedPostgres, standby: EmbeddedPostgres, tmp_path: Path) -> str:
+    """The URL of whichever is the primary."""
+    hosts = ",".join(quote(str(home(tmp_path / name)), safe="") for name in "ab")
+    return f"postgresql://postgres@/postgres?host={hosts}&target_session_attrs=primary"
+
+
+def pay(url: str, acknowledged: list[str], enough: int) -> None:
+    with Client(url, KEY, deadline_seconds=PATIENCE_SECONDS) as client:
+        while len(acknowledged) < enough:
+            acknowledged.append(client.post(ENTRIES)["id"])
+
+
+def paid(url: str, enough: int, acknowledged: list[str]) -> list[Thread]:
+    """Start paying until so many payments in all are acknowledged."""
+    payers = [Thread(target=pay, args=(url, acknowledged, enough)) for _ in range(PAYERS)]
+    for payer in payers:
+        payer.start()
+    return payers
+
+
+def only_reads(both: str, standby: EmbeddedPostgres, *command: str) -> str:
+    """Run a command on the standby and return what it says."""
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.tallystick", *command, "--database-url", standby.url],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_a_standby_that_is_promoted_goes_on_with_all_that_was_acknowledged(
+    both: str, primary: EmbeddedPostgres, standby: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    acknowledged: list[str] = []
+    with serving(tmp_path / "service", "--database-url", both) as service:
+        with Client(service.url, KEY) as client:
+            client.open_ledger()
+            for address in ("alice", "bob"):
+                client.open_account(address, "USD/2", "credit")
+        for payer in paid(service.url, ACKNOWLEDGED_BEFORE, acknowledged):
+            payer.join()
+        assert "Nothing is stuck" in only_reads(both, standby, "stuck")
+        only_reads(both, standby, "verify", "--live")
+        only_reads(both, standby, "export", str(tmp_path / "exported.jsonl"))
+
+        payers = paid(service.url, len(acknowledged) + ACKNOWLEDGED_AFTER, acknowledged)
+        assert primary.pid is not None
+        os.kill(primary.pid, signal.SIGKILL)
+        with psycopg.connect(standby.url, autocommit=True) as connection:
+            connection.execute("SELECT pg_promote()")
+        for payer in payers:
+            payer.join()
+        assert service.process.poll() is None
+
+        with Client(service.url, KEY) as client:
+            assert client.account("bob")["balance"] == len(acknowledged)
+        assert service.stop() == 0
+    recorded = transactions(standby)
+    assert len(recorded) == len(acknowledged)
+    assert recorded == set(acknowledged)
+
+
+def transactions(server: EmbeddedPostgres) -> set[str]:
+    with psycopg.connect(server.url) as connection:
+        query = "SELECT split_part(originator_id, '/', 3) FROM tallystick.events WHERE topic = 'transaction.posted'"
+        return {id for (id,) in connection.execute(query)}
