@@ -35,9 +35,9 @@ Item = PostItem | SettleItem | VoidItem | ReverseItem
 async def post_batch(asked: Asked[TransactionQuery, BatchRequest]) -> Answer:
     """Carry out keyed requests in order, later ones seeing earlier ones; each is the same request as its single form.
 
-    `independent`: each succeeds or is refused by itself; between a thousand and the next, requests of others are carried
-    out. `atomic`: all succeed, or nothing is recorded, the keys stay free, and the answer is 409 `batch_rejected` with the
-    index and the problem of the first item that failed.
+    `independent`: each succeeds or is refused by itself; between a thousand and the next, requests of others may be
+    carried out. `atomic`: all succeed, or nothing is recorded, the keys stay free, and the answer is 409
+    `batch_rejected` with the index and the problem of the first item that failed.
     """
     service, body = asked.service, asked.body
     commands = await service.read(_commands, asked)

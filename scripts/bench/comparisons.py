@@ -25,13 +25,13 @@ class Comparison(NamedTuple):
 
 
 STANDARD = (
-    Comparison("in-process", "in-process", "raw-append", 0.5),
+    Comparison("in-process", "in-process", "raw-append", 0.7),
     Comparison("in-process", "in-process", "library", 20),
     Comparison("in-process", "hot-account", "in-process", 0.9),
     Comparison("in-process", "batches-of-10", "batches-of-1", None),
     Comparison("in-process", "batches-of-100", "batches-of-1", None),
     Comparison("in-process", "batches-of-1000", "batches-of-1", None),
-    Comparison("http", "http", "bare-route", 0.4),
+    Comparison("http", "http", "bare-route", 0.6),
     Comparison("http", "http-hot", "http", 0.9),
     Comparison("http", "batches", "http", 5),
     Comparison("http", "batch-of-10000", None, None),
