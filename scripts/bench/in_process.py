@@ -5,7 +5,7 @@ has stopped.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from itertools import islice
@@ -80,22 +80,21 @@ class InProcess:
 
         Its transfers have a shape, among the first so many accounts, or all that are not limited.
         """
-        source = (
-            command(request, self._random)
-            for transfer in transfers(accounts or self._accounts, self._random, shape)
-            for request in transfer.requests()
+        source = transfers(accounts or self._accounts, self._random, shape)
+        commands = (
+            [command(request, self._random) for request in transfer.requests()] for transfer in source
         )
+        batches = whole_batches(commands, batch_commands)
         warm_up = max(200, 5 * batch_commands)
         return Contestant(
             name,
             UNIT,
-            lambda count: self._run(source, count, batch_commands, outstanding),
+            lambda count: self._run(list(islice(batches, max(1, count // batch_commands))), outstanding),
             warm_up,
             MOST_TRANSFERS,
         )
 
-    def _run(self, source: Iterator[Command], count: int, batch_commands: int, outstanding: int) -> Reading:
-        batches = [list(islice(source, batch_commands)) for _ in range(max(1, count // batch_commands))]
+    def _run(self, batches: Sequence[Sequence[Command]], outstanding: int) -> Reading:
         after = self._ledger.group_commit.position
         started = perf_counter()
         results = self._execute(batches, outstanding)
@@ -116,3 +115,16 @@ class InProcess:
         for future in waiting:
             results += future.result()
         return results
+
+
+def whole_batches(source: Iterable[Sequence[Command]], commands: int) -> Iterator[Sequence[Command]]:
+    """Yield batches of up to so many commands, those that belong together in one: no hold is left without its end."""
+    batch: list[Command] = []
+    for together in source:
+        if batch and len(batch) + len(together) > commands:
+            yield batch
+            batch = []
+        batch += together
+        if len(batch) >= commands:
+            yield batch
+            batch = []

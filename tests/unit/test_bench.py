@@ -1,7 +1,7 @@
 """What of the benchmark needs neither a server nor a clock: shapes of load, what is chosen, the plot."""
 
 from collections import Counter
-from itertools import islice
+from itertools import cycle, islice
 from random import Random
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -21,9 +21,11 @@ from scripts.bench.comparisons import (
 )
 from scripts.bench.figures import Figures, Reading, in_digits
 from scripts.bench.growth import bytes_needed
+from scripts.bench.in_process import whole_batches
 from scripts.bench.plot import charts, plot
 from scripts.bench.shapes import BANK, HOT_ACCOUNTS, SHAPES, WORLD
 from scripts.bench.transfers import BOOK, PATH, Transfer, transfers
+from tests.unit.given_when_then import a_hold, a_posting, a_void, credit, debit
 
 ACCOUNTS = 200
 
@@ -155,3 +157,13 @@ def test_a_higher_rate_is_higher_in_the_plot_and_more_connections_are_to_the_rig
         for point in svg.iter("{http://www.w3.org/2000/svg}circle")
     }
     assert points[f"uniform, {highest}"] < points[f"uniform, {lowest}"]
+
+
+def test_what_belongs_together_is_in_one_batch() -> None:
+    alone, held = (
+        [a_posting(debit("a", 1), credit("b", 1))],
+        [a_hold(debit("a", 1), credit("b", 1)), a_void("k")],
+    )
+    batches = whole_batches(cycle([alone, alone, held]), 3)
+    assert list(islice(batches, 3)) == [[*alone, *alone], [*held, *alone], [*alone, *held]]
+    assert next(whole_batches(cycle([held]), 1)) == held
