@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import pytest
 import typer
 
+from domain.commands import Command
 from domain.operations import operation_id
 from scripts.bench import command
 from scripts.bench.comparisons import (
@@ -160,10 +161,8 @@ def test_a_higher_rate_is_higher_in_the_plot_and_more_connections_are_to_the_rig
 
 
 def test_what_belongs_together_is_in_one_batch() -> None:
-    alone, held = (
-        [a_posting(debit("a", 1), credit("b", 1))],
-        [a_hold(debit("a", 1), credit("b", 1)), a_void("k")],
-    )
+    alone: list[Command] = [a_posting(debit("a", 1), credit("b", 1))]
+    held: list[Command] = [a_hold(debit("a", 1), credit("b", 1)), a_void("k")]
     batches = whole_batches(cycle([alone, alone, held]), 3)
     assert list(islice(batches, 3)) == [[*alone, *alone], [*held, *alone], [*alone, *held]]
     assert next(whole_batches(cycle([held]), 1)) == held
