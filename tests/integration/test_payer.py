@@ -228,8 +228,11 @@ def test_an_adapter_that_fails_leaves_payouts_in_doubt_and_is_logged(
     assert step.detail == "AttributeError in the adapter"
 
 
-def test_what_waits_for_a_provider_that_is_not_configured_is_said(database: Database, ledger: Ledger) -> None:
+def test_what_waits_for_a_provider_that_is_not_configured_is_said(
+    database: Database, ledger: Ledger, owner: Connection[Any]
+) -> None:
     ask(ledger, requests(3, "gone", "g"))
+    await_head(owner, "payouts")  # it is said at the start, and then once a minute
     other = requests(1)
     with simulated() as simulator:
         ask(ledger, other)
