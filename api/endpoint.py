@@ -28,7 +28,6 @@ from domain.events import Context
 
 QueryT = TypeVar("QueryT", bound=BaseModel)
 BodyT = TypeVar("BodyT")
-
 Judged = TypeVar("Judged")
 
 MAX_QUERY_PARAMETERS = 100

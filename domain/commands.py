@@ -7,8 +7,6 @@ the events to record, or raises the refusal that leaves nothing behind (domain/e
 from collections.abc import Callable, Sequence
 from typing import ClassVar, NamedTuple, Protocol
 
-from msgspec import Struct
-
 from domain.events import Context, Envelope, Event, State
 from domain.operations import Operation
 from domain.times import Instant
@@ -17,7 +15,7 @@ Read = Callable[[str], State]
 """Returns the state of a stream that the command named, `None` where it has no events."""
 
 
-class Decision(Struct, frozen=True, gc=False):
+class Decision(NamedTuple):
     """What a command leads to.
 
     `events` are (stream, event) in the order in which they are recorded, the command's own last. `stream` is the

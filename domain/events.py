@@ -70,6 +70,7 @@ class Context(NamedTuple):
     traceparent: str | None = None
 
 
+# A struct too: made in a quarter of the time of a named tuple, for each event that is recorded or read.
 class Recorded(Struct, frozen=True, gc=False):
     """An event at its place in the journal.
 

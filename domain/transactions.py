@@ -330,7 +330,8 @@ def _made(event: Made, recorded: Recorded, acceptance: Acceptance | None) -> Tra
             rejection = Rejection(event.code, event.detail)
             related = _relation(kind, event.related_id)
     ledger, _, id = recorded.stream.split("/", 2)
-    made = (
+    # By position, which takes half the time, since every command makes one.
+    return Transaction(
         ledger,
         id,
         kind,
@@ -355,8 +356,6 @@ def _made(event: Made, recorded: Recorded, acceptance: Acceptance | None) -> Tra
         version,
         position,
     )
-    # From a tuple, which takes a third of the time, since every command makes one.
-    return tuple.__new__(Transaction, made)
 
 
 def _relation(kind: Kind, related_id: str | None) -> Related:

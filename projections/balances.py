@@ -22,9 +22,6 @@ from projections.projection import Inconsistent, Projection, Queries, directed
 
 MAX_PLANNED_ONCE = 500
 
-_CONSTANT = {"asset", "normal_side", "opened_at", "opening"}
-_CHANGING = tuple(field for field in Account._fields if field not in _CONSTANT)
-_CHANGES = attrgetter(*_CHANGING)
 _NUMBERS = ("posted_debits", "posted_credits", "pending_debits", "pending_credits", "version", "position")
 _NUMBERS_OF = attrgetter(*_NUMBERS)
 _OTHERS_OF = attrgetter("status", "metadata", "min_balance")  # both limits are changed at once
@@ -105,13 +102,12 @@ def project(connection: Connection[Any], queries: Queries, events: Sequence[Reco
             first[stream] = recorded
             account = evolve(_unknown(recorded), recorded)
         accounts[stream] = account
-    moved = {stream: account for stream, account in changed.items() if _is_moved(account)}
     if opened:
         _add(connection, queries, opened.values())
-    if moved:
-        _change(connection, queries["move"], _amounts(moved.values()), moved, first)
-    if altered := {stream: account for stream, account in changed.items() if stream not in moved}:
-        _change(connection, queries["alter"], _columns(altered.values()), altered, first)
+    if changed:
+        _move(connection, queries, changed.values(), first.values())
+    if altered := [account for account in changed.values() if _is_altered(account)]:
+        connection.cursor().executemany(queries["alter"], map(_alteration, altered))
 
 
 def _before(account: Account, recorded: Recorded) -> Account:
@@ -134,49 +130,47 @@ def _add(connection: Connection[Any], queries: Queries, opened: Iterable[Account
             copy.write_row(row)
 
 
-def _is_moved(account: Account) -> bool:
-    """Tell whether nothing of an account has changed but amounts."""
-    unchanged: bool = _OTHERS_OF(account) == (None, None, _UNCHANGED)
-    return unchanged
-
-
-def _amounts(accounts: Collection[Account]) -> dict[str, Any]:
-    """Return the columns of accounts of which nothing else has changed, which is of nearly all."""
+def _move(
+    connection: Connection[Any],
+    queries: Queries,
+    accounts: Collection[Account],
+    first: Collection[Recorded],
+) -> None:
+    """Add amounts to the rows of accounts, given the first event of each; raise `Inconsistent` at the wrong version."""
     numbers = zip(*map(_NUMBERS_OF, accounts), strict=True)
-    return {
+    columns = {
         "ledger": text_array(account.ledger for account in accounts),
         "address": text_array(account.address for account in accounts),
         **dict(zip(_NUMBERS, map(bigint_array, numbers), strict=True)),
+        "expected": bigint_array([recorded.version - 1 for recorded in first]),
     }
-
-
-def _columns(accounts: Collection[Account]) -> dict[str, Any]:
-    columns = dict(zip(_CHANGING, map(list, zip(*map(_CHANGES, accounts), strict=True)), strict=True))
-    columns["limited"] = [minimum is not _UNCHANGED for minimum in columns["min_balance"]]
-    for limit in ("min_balance", "max_balance"):
-        columns[limit] = [None if value is _UNCHANGED else value for value in columns[limit]]
-    columns["metadata"] = [
-        None if value is None else json.encode(value).decode() for value in columns["metadata"]
-    ]
-    return columns
-
-
-def _change(
-    connection: Connection[Any],
-    query: str,
-    columns: Mapping[str, Any],
-    changed: Mapping[str, Account],
-    first: Mapping[str, Recorded],
-) -> None:
-    events = [first[stream] for stream in changed]
-    wanted = {**columns, "expected": bigint_array([recorded.version - 1 for recorded in events])}
     # To plan is a third of what a few rows cost; for many it is done anew, with the size that the table has by then.
-    is_planned_once = len(changed) <= MAX_PLANNED_ONCE
-    found = connection.execute(query, wanted, prepare=is_planned_once).fetchall()
-    if len(found) < len(changed):
-        numbers = {number for (number,) in found}
-        missed = next(event for number, event in enumerate(events, start=1) if number not in numbers)
+    is_planned_once = len(accounts) <= MAX_PLANNED_ONCE
+    found = connection.execute(queries["move"], columns, prepare=is_planned_once).fetchall()
+    if len(found) < len(accounts):
+        numbers_found = {number for (number,) in found}
+        missed = next(event for number, event in enumerate(first, start=1) if number not in numbers_found)
         raise Inconsistent(f"{missed.stream} is not at the version before event {missed.position}")
+
+
+def _is_altered(account: Account) -> bool:
+    """Tell whether more of an account has changed than amounts."""
+    altered: bool = _OTHERS_OF(account) != (None, None, _UNCHANGED)
+    return altered
+
+
+def _alteration(account: Account) -> dict[str, Any]:
+    status, metadata, minimum = _OTHERS_OF(account)
+    limited = minimum is not _UNCHANGED
+    return {
+        "ledger": account.ledger,
+        "address": account.address,
+        "status": status,
+        "limited": limited,
+        "min_balance": minimum if limited else None,
+        "max_balance": account.max_balance if limited else None,
+        "metadata": None if metadata is None else json.encode(metadata).decode(),
+    }
 
 
 def _account(row: TupleRow) -> Account:

@@ -64,30 +64,13 @@ WHERE b.ctid = found.place
 RETURNING c.number;
 
 -- name: alter
--- As `move` does, what is seldom changed as well. What is null is left as it is, limits unless they were changed.
-UPDATE balances_v:version AS b SET
-    status = coalesce(c.status, b.status),
-    min_balance = CASE WHEN c.limited THEN c.min_balance ELSE b.min_balance END,
-    max_balance = CASE WHEN c.limited THEN c.max_balance ELSE b.max_balance END,
-    metadata = coalesce(c.metadata::jsonb, b.metadata),
-    posted_debits = b.posted_debits + c.posted_debits, posted_credits = b.posted_credits + c.posted_credits,
-    pending_debits = b.pending_debits + c.pending_debits, pending_credits = b.pending_credits + c.pending_credits,
-    version = c.version, position = c.position
-FROM unnest(
-    %(ledger)b::text[], %(address)b::text[], %(status)b::text[], %(limited)b::boolean[], %(min_balance)b::bigint[],
-    %(max_balance)b::bigint[], %(metadata)b::text[], %(posted_debits)b::bigint[], %(posted_credits)b::bigint[],
-    %(pending_debits)b::bigint[], %(pending_credits)b::bigint[], %(version)b::bigint[], %(position)b::bigint[],
-    %(expected)b::bigint[]
-) WITH ORDINALITY AS c(
-    ledger, address, status, limited, min_balance, max_balance, metadata, posted_debits, posted_credits,
-    pending_debits, pending_credits, version, position, expected, number
-)
-CROSS JOIN LATERAL (
-    SELECT ctid AS place FROM balances_v:version
-    WHERE ledger = c.ledger AND address = c.address AND version = c.expected LIMIT 1
-) AS found
-WHERE b.ctid = found.place
-RETURNING c.number;
+-- What is seldom changed, of a row that `move` has found. What is null is left as it is, limits unless they were changed.
+UPDATE balances_v:version SET
+    status = coalesce(%(status)s, status),
+    min_balance = CASE WHEN %(limited)s THEN %(min_balance)s::bigint ELSE min_balance END,
+    max_balance = CASE WHEN %(limited)s THEN %(max_balance)s::bigint ELSE max_balance END,
+    metadata = coalesce(%(metadata)s::jsonb, metadata)
+WHERE ledger = %(ledger)s AND address = %(address)s;
 
 -- name: skip
 -- An event that was discarded changes nothing but the version, after which the next one comes.

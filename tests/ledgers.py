@@ -26,12 +26,9 @@ CONTEXT = Context("tester", "correlation-1", "00-4bf92f3577b34da6a3ce929d0e0e473
 @contextmanager
 def running(database: Database) -> Iterator[Ledger]:
     """A ledger that takes commands, as one process of the service would run it."""
-    ledger = Ledger(database)
-    ledger.start()
-    try:
+    with Ledger(database) as ledger:
+        ledger.start()
         yield ledger
-    finally:
-        ledger.close()
 
 
 def opening(

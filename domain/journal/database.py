@@ -11,6 +11,8 @@ from psycopg import Connection
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.sql import SQL, Identifier
 
+import domain.journal.arrays  # noqa: F401  a connection sends those only that are known before it is made
+
 SERVICE_ROLE = "tallystick_service"
 CONNECT_TIMEOUT_SECONDS = 5
 

@@ -34,6 +34,7 @@ are 3% of the twenty events. Accounts are loaded by every confirmation read, and
 """
 
 MOST_AT_ONCE = 200
+"""How many snapshots are kept by one statement at most."""
 
 Upcast = Callable[[dict[str, Any]], None]
 """Changes stored members of one form, in place, into those of the next."""

@@ -34,9 +34,6 @@ def installation(url: str) -> Iterator[Database]:
 @contextmanager
 def running(database: Database) -> Iterator[Ledger]:
     """A ledger that takes commands."""
-    ledger = Ledger(database)
-    ledger.start()
-    try:
+    with Ledger(database) as ledger:
+        ledger.start()
         yield ledger
-    finally:
-        ledger.close()

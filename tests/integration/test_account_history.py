@@ -46,12 +46,9 @@ def clock() -> Clock:
 
 @contextmanager
 def running(database: Database, clock: Clock) -> Iterator[Ledger]:
-    ledger = Ledger(database, clock)
-    ledger.start()
-    try:
+    with Ledger(database, clock) as ledger:
+        ledger.start()
         yield ledger
-    finally:
-        ledger.close()
 
 
 @pytest.fixture

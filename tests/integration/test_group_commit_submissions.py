@@ -455,13 +455,16 @@ class TestVeryMany:
         monkeypatch.setattr(group_commit, "MAX_BATCH_COMMANDS", 3)
         with running(database) as ledger:
             open_accounts(ledger, "a", "b")
+        with Ledger(database) as ledger:  # not started: what is submitted waits
             items: list[Command] = [
                 hold(5),
                 *(transfer("a", "b", 1, key=f"k{n}") for n in range(40)),
                 a_settlement("hold"),
             ]
             together = ledger.execute(*items)
-            alone = ledger.execute(transfer("a", "b", 1, key="alone")).result()
+            alone = ledger.execute(transfer("a", "b", 1, key="alone"))
+            assert ledger.group_commit.waiting_commands == len(items) + 1
+            ledger.start()
             results = outcomes(together.result())
             assert [result.state.idempotency_key for result in results[:-1]] == [
                 "hold",
@@ -470,7 +473,7 @@ class TestVeryMany:
             assert results[-1].state.related.settles == operation_id("main", "hold")
             positions = [result.position for result in results]
             assert positions == sorted(positions)
-            assert outcomes(alone)[0].position < positions[-1]
+            assert positions[5] < outcomes(alone.result())[0].position < positions[6]
             assert ledger.group_commit.waiting_commands == 0
             again = outcomes(ledger.execute(*items).result())
             assert [result.position for result in again] == positions

@@ -60,12 +60,9 @@ class Clock:
 
 @contextmanager
 def running(database: Database, clock: Clock) -> Iterator[Ledger]:
-    ledger = Ledger(database, clock)
-    ledger.start()
-    try:
+    with Ledger(database, clock) as ledger:
+        ledger.start()
         yield ledger
-    finally:
-        ledger.close()
 
 
 @contextmanager
