@@ -39,7 +39,7 @@ from domain.errors import JournalUnavailable, Overloaded
 from domain.events import State
 from domain.journal.database import Database
 from domain.journal.snapshots import Snapshotter
-from domain.journal.writer import JournalWriter
+from domain.journal.writer import Encoded, JournalWriter
 from domain.processions import Procession
 from domain.times import Instant
 
@@ -55,15 +55,22 @@ BATCHES_NOT_AHEAD_AFTER_A_MISS = 50
 _log = structlog.get_logger(__name__)
 
 
-class HeadMoved(Exception):
-    """Another writer has appended since the batch was decided ahead."""
+class MissedGuess(Exception):
+    """Another writer has appended since the batch was decided ahead, or a key that was taken to be new is not."""
+
+
+class Ahead(NamedTuple):
+    """A batch that was decided ahead of the lock, and its rows as they will be sent."""
+
+    submissions: Sequence[Submission]
+    batch: Batch
+    encoded: Encoded
 
 
 class UnderWay(NamedTuple):
     """A batch that the other thread commits now."""
 
-    submissions: list[Submission]
-    batch: Batch
+    ahead: Ahead
     committed: "Future[None]"
 
 
@@ -168,14 +175,15 @@ class GroupCommit:
         under_way: UnderWay | None = None
         while (submissions := self._collect(under_way)) or under_way:
             ahead = self._decide_ahead(submissions) if self._is_worth_deciding_ahead(submissions) else None
-            if under_way and not self._finish(under_way, ahead):
+            done = under_way.ahead if under_way and self._is_committed(under_way, ahead) else None
+            if under_way and not done:
                 ahead = None
-            under_way = None
-            if ahead:
-                committed = self._committer.submit(self._commit_ahead, ahead)
-                committed.add_done_callback(self._wake)
-                under_way = UnderWay(submissions, ahead, committed)
-            elif submissions:
+            # The next commit begins before the last is answered: the database would have nothing to do meanwhile.
+            under_way = self._begin_commit(ahead) if ahead else None
+            if done:
+                self._committed(done.batch, ahead.batch.before if ahead else {})
+                _reply(done.submissions, done.batch.results)
+            if submissions and not ahead:
                 _reply(submissions, self._commit(submissions))
 
     def _collect(self, under_way: UnderWay | None) -> list[Submission]:
@@ -274,7 +282,7 @@ class GroupCommit:
 
     def _append(self, batch: Batch) -> None:
         if batch.rows.streams:
-            self._writer.append(batch.rows, batch.recorded_at)
+            self._writer.append(batch.rows.encoded(batch.recorded_at), locked=True)
         else:
             self._writer.release()
 
@@ -294,8 +302,7 @@ class GroupCommit:
         """Take note of a commit and offer snapshots; `since` as `Decider.settled` has it."""
         self.position = batch.rows.last
         self._observe(len(batch.results), len(batch.rows.streams), monotonic() - batch.decided_at_seconds)
-        for stream, before, after in self._decider.settled(batch, since):
-            self._snapshotter.consider(stream, before, after)
+        self._snapshotter.consider(self._decider.settled(batch, since))
 
     # Ahead of the lock.
 
@@ -308,7 +315,7 @@ class GroupCommit:
             and not any(submission.dry_run for submission in submissions)
         )
 
-    def _decide_ahead(self, submissions: Sequence[Submission]) -> Batch | None:
+    def _decide_ahead(self, submissions: Sequence[Submission]) -> Ahead | None:
         """Decide on the states that the batch under way leaves; None if that cannot be done now.
 
         What keyed requests begin is taken to be new without looking: if it is not, its append will fail on the
@@ -332,34 +339,42 @@ class GroupCommit:
         if any(isinstance(result, Exception) for result in batch.results):
             self._decider.undo(batch)
             return None
-        return batch
+        return Ahead(submissions, batch, batch.rows.encoded(batch.recorded_at))
 
-    def _commit_ahead(self, batch: Batch) -> None:
-        """Commit in the other thread what was decided ahead; raise `HeadMoved` if the guess was wrong."""
-        head, _ = self._writer.lock(())
-        if head.position != batch.rows.after:
+    def _begin_commit(self, ahead: Ahead) -> UnderWay:
+        """Have the other thread commit what was decided ahead."""
+        committed = self._committer.submit(self._commit_ahead, ahead)
+        committed.add_done_callback(self._wake)
+        return UnderWay(ahead, committed)
+
+    def _commit_ahead(self, ahead: Ahead) -> None:
+        """Commit in the other thread what was decided ahead; raise `MissedGuess` if the guess was wrong."""
+        if ahead.batch.rows.streams:
+            try:
+                self._writer.append(ahead.encoded, locked=False)
+            except psycopg.IntegrityError as error:
+                raise MissedGuess from error
+        else:
+            head, _ = self._writer.lock(())
             self._writer.release()
-            raise HeadMoved
-        self._append(batch)
+            if head.position != ahead.batch.rows.after:
+                raise MissedGuess
 
-    def _finish(self, under_way: UnderWay, ahead: Batch | None) -> bool:
-        """Wait for the batch under way and answer it; False if what was decided after it must be forgotten."""
-        submissions, batch, committed = under_way
+    def _is_committed(self, under_way: UnderWay, ahead: Ahead | None) -> bool:
+        """Wait for the batch under way. If it was not committed, do that and answer it, forgetting what came after."""
+        submissions, batch, _ = under_way.ahead
         try:
-            committed.result()
+            under_way.committed.result()
         except Exception as error:  # noqa: BLE001  under the lock, where it is tried again, it will be judged
-            _log.info("deciding ahead missed", error=type(error).__name__)
+            _log.info("deciding ahead missed", error=repr(error.__cause__ or error))
             self._not_ahead = BATCHES_NOT_AHEAD_AFTER_A_MISS
             if ahead:
-                self._decider.undo(ahead)
+                self._decider.undo(ahead.batch)
             self._decider.undo(batch)
-            in_doubt = None if isinstance(error, HeadMoved) else batch
-            if in_doubt:
-                self._writer.disconnect()
+            self._writer.disconnect()
+            in_doubt = None if isinstance(error, MissedGuess) else batch
             _reply(submissions, self._commit(submissions, in_doubt))
             return False
-        self._committed(batch, ahead.before if ahead else {})
-        _reply(submissions, batch.results)
         return True
 
 

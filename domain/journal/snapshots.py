@@ -12,7 +12,7 @@ does not know one of these must meet it, so that it refuses to write (domain/eve
 
 import queue
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -33,8 +33,8 @@ An event to fold costs whoever loads 4 µs in PostgreSQL and 4 µs here; a snaps
 are 3% of the twenty events. Accounts are loaded by every confirmation read, and to be written once the cache is full.
 """
 
-MOST_AT_ONCE = 200
-"""How many snapshots are kept by one statement at most."""
+ENOUGH_AT_ONCE = 200
+"""How many snapshots one statement is worth; no more than a commit changes accounts are added to them."""
 
 Upcast = Callable[[dict[str, Any]], None]
 """Changes stored members of one form, in place, into those of the next."""
@@ -84,9 +84,10 @@ def decode_snapshot(state: bytes, topic: str = ACCOUNT_TOPIC) -> Account:
 class Snapshotter:
     """Writes snapshots of the states given to it, as time permits; what it has no room for it leaves out."""
 
-    def __init__(self, database: Database, backlog: int = 1000) -> None:
+    def __init__(self, database: Database, backlog: int = 100) -> None:
+        """`backlog` is of how many commits states may wait."""
         self._database = database
-        self._waiting: queue.Queue[tuple[str, Account] | None] = queue.Queue(backlog)
+        self._waiting: queue.Queue[Sequence[tuple[str, Account]] | None] = queue.Queue(backlog)
         self._thread = threading.Thread(target=self._run, name="snapshots", daemon=True)
 
     def start(self) -> None:
@@ -98,11 +99,18 @@ class Snapshotter:
         self._waiting.put(None)
         self._thread.join(timeout_seconds)
 
-    def consider(self, stream: str, before: State, after: Account) -> None:
-        """Take a snapshot if an account's committed state has passed a multiple of `SNAPSHOT_EVERY`."""
-        passed = after.version // SNAPSHOT_EVERY != (before.version if before else 0) // SNAPSHOT_EVERY
+    def consider(self, changed: Iterable[tuple[str, State, Account]]) -> None:
+        """Take snapshots of accounts whose committed state has passed a multiple of `SNAPSHOT_EVERY`.
+
+        Given are stream, state before and state after of each that a commit has changed.
+        """
+        passed = [
+            (stream, after)
+            for stream, before, after in changed
+            if after.version // SNAPSHOT_EVERY != (before.version if before else 0) // SNAPSHOT_EVERY
+        ]
         if passed and not self._waiting.full():
-            self._waiting.put_nowait((stream, after))
+            self._waiting.put_nowait(passed)
 
     def _run(self) -> None:
         connection: Connection[Any] | None = None
@@ -119,11 +127,11 @@ class Snapshotter:
             connection.close()
 
     def _gather(self) -> list[tuple[str, Account]]:
-        """Wait for a state and return it with others that wait; none when it is time to end."""
+        """Wait for states and return them with others that wait; none when it is time to end."""
         items: list[tuple[str, Account]] = []
-        while (item := self._waiting.get()) is not None:
-            items.append(item)
-            if self._waiting.empty() or len(items) == MOST_AT_ONCE:
+        while (passed := self._waiting.get()) is not None:
+            items += passed
+            if self._waiting.empty() or len(items) >= ENOUGH_AT_ONCE:
                 return items
         if items:
             self._waiting.put(None)  # these first

@@ -3,7 +3,7 @@
 Whoever holds the head's lock gives out the positions; see `domain/group_commit.py` for who decides and when.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from psycopg import Connection
@@ -35,15 +35,25 @@ class Rows(NamedTuple):
         """The position of the last of them; `after` where there are none."""
         return self.after + len(self.streams)
 
-    def values(self) -> dict[str, Any]:
-        """Return the values of the query `append`."""
-        return {
-            "after": self.after,
-            "streams": text_array(self.streams),
-            "versions": bigint_array(self.versions),
-            "topics": text_array(self.topics),
-            "states": bytea_array(self.states),
-        }
+    def encoded(self, recorded_at: Instant) -> "Encoded":
+        """Return them as they are sent, to be recorded at a time."""
+        return Encoded(
+            {
+                "after": self.after,
+                "streams": text_array(self.streams),
+                "versions": bigint_array(self.versions),
+                "topics": text_array(self.topics),
+                "states": bytea_array(self.states),
+            },
+            {"position": self.last, "recorded_at": recorded_at},
+        )
+
+
+class Encoded(NamedTuple):
+    """Rows as they are sent, and where the head stands after them: values of the queries `append` and `move_head`."""
+
+    rows: Mapping[str, Any]
+    moved: Mapping[str, Any]
 
 
 class Head(NamedTuple):
@@ -81,19 +91,20 @@ class JournalWriter:
         cursor = self._connected().execute(_SQL["range"], (after, until), prepare=True, binary=True)
         return cursor.fetchall()
 
-    def append(self, rows: Rows, recorded_at: Instant) -> None:
+    def append(self, encoded: Encoded, *, locked: bool) -> None:
         """Append rows, move the head to the last of them, notify, and ask for the commit; one round trip.
 
-        An error may come after the commit took place; `holds` then tells.
+        If the head is not `locked` yet it is, first of all. Should it have moved on from where the rows begin, their
+        positions are taken: that is an `IntegrityError`, and then nothing was recorded. Another error may come after
+        the commit took place; `holds` then tells.
         """
         connection = self._connected()
-        moved = {
-            "position": rows.last,
-            "recorded_at": recorded_at,
-            "channel": self._database.journal_channel,
-        }
         with connection.pipeline():
-            connection.execute(_SQL["append"], rows.values(), prepare=True)
+            if not locked:
+                connection.execute("BEGIN")
+                connection.execute(_SQL["lock_head"], prepare=True)
+            connection.execute(_SQL["append"], encoded.rows, prepare=True)
+            moved = {**encoded.moved, "channel": self._database.journal_channel}
             connection.execute(_SQL["move_head"], moved, prepare=True)
             connection.execute("COMMIT")
 

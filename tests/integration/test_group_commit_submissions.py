@@ -12,7 +12,7 @@ import pytest
 from domain import group_commit
 from domain.accounts import ChangeStatus
 from domain.commands import Command, Outcome
-from domain.deciding import Batch, Decider, Result
+from domain.deciding import Decider, Result
 from domain.entries import Entry
 from domain.errors import (
     AccountNotFound,
@@ -25,7 +25,7 @@ from domain.errors import (
     UnbalancedTransaction,
 )
 from domain.events import Event
-from domain.group_commit import GroupCommit
+from domain.group_commit import Ahead, GroupCommit
 from domain.holds import ExpireHold
 from domain.journal.database import Database
 from domain.ledger import Ledger
@@ -320,9 +320,9 @@ class TestWhatWasMadeJustBefore:
         batches_ahead = 0
         commit_ahead = GroupCommit._commit_ahead
 
-        def counting(self: GroupCommit, batch: Batch) -> None:
+        def counting(self: GroupCommit, ahead: Ahead) -> None:
             nonlocal batches_ahead
-            commit_ahead(self, batch)
+            commit_ahead(self, ahead)
             batches_ahead += 1
 
         monkeypatch.setattr(GroupCommit, "_commit_ahead", counting)
