@@ -55,7 +55,8 @@ def nodes_over(leaves: Sequence[bytes]) -> Nodes:
 
 def random_leaves(size: int) -> list[bytes]:
     chance = Random(size)
-    return [leaf_hash(chance.randbytes(chance.randrange(40))) for _ in range(size)]
+    # Each is another, or a proof of one would be one of its equal.
+    return [leaf_hash(number.to_bytes(2) + chance.randbytes(chance.randrange(40))) for number in range(size)]
 
 
 def merkle_tree_hash(leaves: Sequence[bytes]) -> bytes:
