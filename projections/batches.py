@@ -30,6 +30,7 @@ ATTEMPTS = len(PAUSES_SECONDS) + 1
 """How often an event is tried before it is set aside."""
 
 _SQL = load("projections", "batches.sql")
+_PASS_OVER = _SQL["pass_over"].replace(":advance", _SQL["advance"])
 _log = structlog.get_logger(__name__)
 
 
@@ -240,6 +241,10 @@ def advance(
     sets nothing aside. `sql` has the queries `advance` and `stop`, by which the position is moved.
     """
     values = {**claim.values(batch), "rate": rate_events_per_second, "channel": channel}
+    if channel is not None and not batch.events and not batch.unreadable:
+        # So it is for most projections most of the time. A transaction of four statements takes 0.5 ms of the machine,
+        # this 0.2, many times a second.
+        return connection.execute(_PASS_OVER, values, prepare=True).fetchone() is not None
     # What cannot be decoded will not be at another attempt either.
     for pause_seconds in () if batch.unreadable else PAUSES_SECONDS:
         try:

@@ -39,6 +39,11 @@ WHERE name = %(name)s AND version = %(version)s;
 -- name: announce
 SELECT pg_notify(%(channel)s, %(of_shape)s || ':' || %(upto)s::text);
 
+-- name: pass_over
+-- Both at once, where nothing else is written.
+WITH moved AS (:advance)
+SELECT pg_notify(%(channel)s, %(of_shape)s || ':' || %(upto)s::text) FROM moved;
+
 -- name: halt
 UPDATE projection_versions SET state = 'halted', last_error = %(reason)s
 WHERE name = %(name)s AND version = %(version)s
