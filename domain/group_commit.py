@@ -5,10 +5,11 @@ process. As the decision is made under the head's lock there are no conflicts to
 as a thousand cold ones. Any number of processes may do so at once: the lock serialises their batches, and a writer that
 finds the head moved first reads what the others appended (DESIGN.md, The write path).
 
-When much waits, the next batch is decided while the database still commits the last one, on the states that the last
-one leaves. That is a guess, and it is checked: the head, once locked, must be where the guess began, and keys that were
-taken to be new must be. If they are not, or if the last batch failed, what was decided ahead is forgotten and decided
-again under the lock.
+Where nobody else writes, the lock tells a writer nothing new. So a batch is decided ahead of it, on the states that the
+last batch left, and lock, append and commit go to the database at once; when much waits, it is decided while the last
+one is still being committed. That is a guess, and it is checked: the head, once locked, must be where the guess began,
+and keys that were taken to be new must be. If they are not, or if the last batch failed, what was decided ahead is
+forgotten and decided again under the lock.
 """
 
 import gc
@@ -19,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
 from time import monotonic, sleep
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psycopg
 import structlog
@@ -39,7 +40,7 @@ from domain.errors import JournalUnavailable, Overloaded
 from domain.events import State
 from domain.journal.database import Database
 from domain.journal.snapshots import Snapshotter
-from domain.journal.writer import Encoded, JournalWriter
+from domain.journal.writer import JournalWriter
 from domain.processions import Procession
 from domain.times import Instant
 
@@ -48,9 +49,16 @@ MAX_WAITING_COMMANDS = 20_000
 MAX_CATCH_UP_EVENTS = 5_000
 PATIENCE_SECONDS = 15.0
 RECONNECT_SECONDS = 0.1
-# Below this, waiting for the commit gathers a larger batch, and that saves more than deciding ahead does.
-MIN_COMMANDS_AHEAD = 200
+# Below this, waiting for the commit gathers a larger batch, and that saves more than deciding meanwhile does.
+MIN_COMMANDS_MEANWHILE = 200
+# Who has just been answered tends to ask again at once, and one commit of many costs much less than two of few. With 64
+# callers, each of which waits for its answer, this raises what a saturated machine does by a tenth and more, and they
+# wait for a shorter time.
+LINGER_SECONDS = 0.004
+MIN_COMMANDS_TO_LINGER_FOR = 8
+# Who guesses wrong once will do so again: other writers are at work, or requests are repeated.
 BATCHES_NOT_AHEAD_AFTER_A_MISS = 50
+BATCHES_NOT_AHEAD_AFTER_A_REFUSAL = 10
 
 _log = structlog.get_logger(__name__)
 
@@ -64,7 +72,7 @@ class Ahead(NamedTuple):
 
     submissions: Sequence[Submission]
     batch: Batch
-    encoded: Encoded
+    values: Mapping[str, Any]
 
 
 class UnderWay(NamedTuple):
@@ -86,6 +94,7 @@ class GroupCommit:
         """`observe` is told of each batch: commands, events, seconds from its decision to its commit."""
         self._observe = observe
         self._snapshotter = Snapshotter(database)
+        self._channel = database.journal_channel
         self._writer = JournalWriter(database, "tallystick writer")
         self._reader_ahead = JournalWriter(database, "tallystick reader ahead")
         self._committer = ThreadPoolExecutor(1, "commit")
@@ -94,6 +103,8 @@ class GroupCommit:
         self._waiting: deque[Submission] = deque()
         self._waiting_commands = 0
         self._later_commands = 0
+        self._last_commands = 0
+        self._awaited = 1
         self._changed = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="group commit", daemon=True)
@@ -169,12 +180,14 @@ class GroupCommit:
     def _put(self, submission: Submission) -> None:
         self._waiting.append(submission)
         self._waiting_commands += len(submission.commands)
-        self._changed.notify()
+        if self._waiting_commands >= self._awaited:
+            self._changed.notify()
 
     def _run(self) -> None:
         under_way: UnderWay | None = None
         while (submissions := self._collect(under_way)) or under_way:
-            ahead = self._decide_ahead(submissions) if self._is_worth_deciding_ahead(submissions) else None
+            is_much = _count(submissions) >= MIN_COMMANDS_MEANWHILE
+            ahead = self._decide_ahead(submissions) if is_much else None
             done = under_way.ahead if under_way and self._is_committed(under_way, ahead) else None
             if under_way and not done:
                 ahead = None
@@ -184,27 +197,37 @@ class GroupCommit:
                 self._committed(done.batch, ahead.batch.before if ahead else {})
                 _reply(done.submissions, done.batch.results)
             if submissions and not ahead:
-                _reply(submissions, self._commit(submissions))
+                _reply(submissions, self._commit(submissions) if is_much else self._commit_few(submissions))
 
     def _collect(self, under_way: UnderWay | None) -> list[Submission]:
         """Return what waits. With a batch under way: many commands, or nothing once it is committed."""
         submissions: list[Submission] = []
         commands = 0
         with self._changed:
+            self._awaited = MIN_COMMANDS_MEANWHILE if under_way else 1
             while not self._enough_waits(under_way):
                 self._changed.wait()
-            if under_way and self._waiting_commands < MIN_COMMANDS_AHEAD:
+            if under_way and self._waiting_commands < MIN_COMMANDS_MEANWHILE:
                 return submissions
+            if not under_way:
+                self._linger()
             while self._waiting and commands < MAX_BATCH_COMMANDS:
                 submissions.append(self._waiting.popleft())
                 commands += len(submissions[-1].commands)
             self._waiting_commands -= commands
+            self._last_commands = commands
         return submissions
 
     def _enough_waits(self, under_way: UnderWay | None) -> bool:
         if under_way:
-            return self._waiting_commands >= MIN_COMMANDS_AHEAD or under_way.committed.done()
-        return self._waiting_commands > 0 or self._stopping
+            return self._waiting_commands >= self._awaited or under_way.committed.done()
+        return self._waiting_commands >= self._awaited or self._stopping
+
+    def _linger(self) -> None:
+        """Wait a moment until nearly as many commands wait as were in the last batch, if those were several."""
+        if self._last_commands >= MIN_COMMANDS_TO_LINGER_FOR:
+            self._awaited = self._last_commands * 7 // 8
+            self._changed.wait_for(lambda: self._enough_waits(None), LINGER_SECONDS)
 
     def _wake(self, _: "Future[None]") -> None:
         with self._changed:
@@ -282,9 +305,12 @@ class GroupCommit:
 
     def _append(self, batch: Batch) -> None:
         if batch.rows.streams:
-            self._writer.append(batch.rows.encoded(batch.recorded_at), locked=True)
+            self._writer.append_locked(self._values(batch))
         else:
             self._writer.release()
+
+    def _values(self, batch: Batch) -> Mapping[str, Any]:
+        return batch.rows.values(batch.recorded_at, self._channel)
 
     def _catch_up(self, head: int) -> None:
         """Apply to the cached aggregates what others appended since this writer last held the lock."""
@@ -306,21 +332,27 @@ class GroupCommit:
 
     # Ahead of the lock.
 
-    def _is_worth_deciding_ahead(self, submissions: Sequence[Submission]) -> bool:
-        self._not_ahead = max(0, self._not_ahead - 1)
-        return (
-            sum(len(submission.commands) for submission in submissions) >= MIN_COMMANDS_AHEAD
-            and self.position > 0
-            and not self._not_ahead
-            and not any(submission.dry_run for submission in submissions)
-        )
+    def _commit_few(self, submissions: Sequence[Submission]) -> Sequence[Result]:
+        """Return a result for each command, whatever happens, if it can be in one round trip."""
+        ahead = self._decide_ahead(submissions)
+        if ahead is None:
+            return self._commit(submissions)
+        try:
+            self._commit_ahead(ahead)
+        except Exception as error:  # noqa: BLE001  under the lock, where it is tried again, it will be judged
+            return self._commit_after_all(ahead, error)
+        self._committed(ahead.batch, {})
+        return ahead.batch.results
 
     def _decide_ahead(self, submissions: Sequence[Submission]) -> Ahead | None:
-        """Decide on the states that the batch under way leaves; None if that cannot be done now.
+        """Decide on the states that the batch under way, or the last one, leaves; None if that cannot be done now.
 
         What keyed requests begin is taken to be new without looking: if it is not, its append will fail on the
         journal's own uniqueness. What records nothing would go unchecked so, and is decided under the lock instead.
         """
+        self._not_ahead = max(0, self._not_ahead - 1)
+        if self._not_ahead or not self.position or any(submission.dry_run for submission in submissions):
+            return None
         commands = commands_of(submissions)
         needed, own = streams_of(commands), own_streams_of(commands)
         try:
@@ -337,9 +369,10 @@ class GroupCommit:
             self._reader_ahead.disconnect()
             return None
         if any(isinstance(result, Exception) for result in batch.results):
+            self._not_ahead = BATCHES_NOT_AHEAD_AFTER_A_REFUSAL
             self._decider.undo(batch)
             return None
-        return Ahead(submissions, batch, batch.rows.encoded(batch.recorded_at))
+        return Ahead(submissions, batch, self._values(batch))
 
     def _begin_commit(self, ahead: Ahead) -> UnderWay:
         """Have the other thread commit what was decided ahead."""
@@ -348,34 +381,39 @@ class GroupCommit:
         return UnderWay(ahead, committed)
 
     def _commit_ahead(self, ahead: Ahead) -> None:
-        """Commit in the other thread what was decided ahead; raise `MissedGuess` if the guess was wrong."""
+        """Commit what was decided ahead; raise `MissedGuess` if the guess was wrong."""
         if ahead.batch.rows.streams:
             try:
-                self._writer.append(ahead.encoded, locked=False)
+                is_right = self._writer.append(ahead.values)
             except psycopg.IntegrityError as error:
                 raise MissedGuess from error
         else:
             head, _ = self._writer.lock(())
             self._writer.release()
-            if head.position != ahead.batch.rows.after:
-                raise MissedGuess
+            is_right = head.position == ahead.batch.rows.after
+        if not is_right:
+            raise MissedGuess
 
-    def _is_committed(self, under_way: UnderWay, ahead: Ahead | None) -> bool:
-        """Wait for the batch under way. If it was not committed, do that and answer it, forgetting what came after."""
-        submissions, batch, _ = under_way.ahead
+    def _is_committed(self, under_way: UnderWay, after: Ahead | None) -> bool:
+        """Wait for the batch under way; if it was not committed, do that, answer it, and forget what came `after`."""
         try:
             under_way.committed.result()
         except Exception as error:  # noqa: BLE001  under the lock, where it is tried again, it will be judged
-            _log.info("deciding ahead missed", error=repr(error.__cause__ or error))
-            self._not_ahead = BATCHES_NOT_AHEAD_AFTER_A_MISS
-            if ahead:
-                self._decider.undo(ahead.batch)
-            self._decider.undo(batch)
-            self._writer.disconnect()
-            in_doubt = None if isinstance(error, MissedGuess) else batch
-            _reply(submissions, self._commit(submissions, in_doubt))
+            if after:
+                self._decider.undo(after.batch)
+            _reply(under_way.ahead.submissions, self._commit_after_all(under_way.ahead, error))
             return False
         return True
+
+    def _commit_after_all(self, ahead: Ahead, error: Exception) -> Sequence[Result]:
+        """Return a result for each command, whatever happens, given why it could not be committed ahead."""
+        _log.info("deciding ahead missed", error=repr(error.__cause__ or error))
+        self._not_ahead = BATCHES_NOT_AHEAD_AFTER_A_MISS
+        self._decider.undo(ahead.batch)
+        if isinstance(error, MissedGuess):
+            return self._commit(ahead.submissions)
+        self._writer.disconnect()
+        return self._commit(ahead.submissions, ahead.batch)
 
 
 def _is_out_of_reach(error: Exception) -> bool:
@@ -385,6 +423,10 @@ def _is_out_of_reach(error: Exception) -> bool:
     return isinstance(
         error, psycopg.OperationalError | psycopg.InterfaceError | psycopg.errors.ReadOnlySqlTransaction
     )
+
+
+def _count(submissions: Sequence[Submission]) -> int:
+    return sum(len(submission.commands) for submission in submissions)
 
 
 def _apart(submission: Submission) -> Sequence[Submission]:

@@ -89,9 +89,8 @@ class JournalRecorder(PostgresApplicationRecorder):
                 [event.topic for event in stored_events],
                 [event.state for event in stored_events],
             )
-            cursor.execute(_SQL["append"], rows._asdict(), prepare=True)
-            moved = {"position": rows.last, "recorded_at": head["recorded_at"], "channel": self.channel_name}
-            cursor.execute(_SQL["move_head"], moved, prepare=True)
+            values = rows.values(head["recorded_at"], self.channel_name)
+            cursor.execute(_SQL["append"], values, prepare=True)
             return list(range(rows.after + 1, rows.last + 1))
 
     def _already_recorded(self, stored_events: Sequence[StoredEvent]) -> Sequence[int]:

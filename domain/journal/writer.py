@@ -35,25 +35,18 @@ class Rows(NamedTuple):
         """The position of the last of them; `after` where there are none."""
         return self.after + len(self.streams)
 
-    def encoded(self, recorded_at: Instant) -> "Encoded":
-        """Return them as they are sent, to be recorded at a time."""
-        return Encoded(
-            {
-                "after": self.after,
-                "streams": text_array(self.streams),
-                "versions": bigint_array(self.versions),
-                "topics": text_array(self.topics),
-                "states": bytea_array(self.states),
-            },
-            {"position": self.last, "recorded_at": recorded_at},
-        )
-
-
-class Encoded(NamedTuple):
-    """Rows as they are sent, and where the head stands after them: values of the queries `append` and `move_head`."""
-
-    rows: Mapping[str, Any]
-    moved: Mapping[str, Any]
+    def values(self, recorded_at: Instant, channel: str) -> Mapping[str, Any]:
+        """Return the values of the query `append`, which records them at a time and announces that on a channel."""
+        return {
+            "after": self.after,
+            "last": self.last,
+            "recorded_at": recorded_at,
+            "channel": channel,
+            "streams": text_array(self.streams),
+            "versions": bigint_array(self.versions),
+            "topics": text_array(self.topics),
+            "states": bytea_array(self.states),
+        }
 
 
 class Head(NamedTuple):
@@ -91,22 +84,25 @@ class JournalWriter:
         cursor = self._connected().execute(_SQL["range"], (after, until), prepare=True, binary=True)
         return cursor.fetchall()
 
-    def append(self, encoded: Encoded, *, locked: bool) -> None:
-        """Append rows, move the head to the last of them, notify, and ask for the commit; one round trip.
+    def append(self, values: Mapping[str, Any]) -> bool:
+        """Append rows, given the values of the query `append`, in a transaction of their own; one round trip.
 
-        If the head is not `locked` yet it is, first of all. Should it have moved on from where the rows begin, their
-        positions are taken: that is an `IntegrityError`, and then nothing was recorded. Another error may come after
-        the commit took place; `holds` then tells.
+        Tell whether the head was where they begin: if not, nothing was recorded. An error may come after the commit
+        took place; `holds` then tells, but after an `IntegrityError` nothing was recorded either.
+        """
+        return self._connected().execute(_SQL["append"], values, prepare=True).fetchone() is not None
+
+    def append_locked(self, values: Mapping[str, Any]) -> None:
+        """Append rows in the transaction that `lock` began, and ask for its commit; one round trip.
+
+        An error may come after the commit took place; `holds` then tells.
         """
         connection = self._connected()
         with connection.pipeline():
-            if not locked:
-                connection.execute("BEGIN")
-                connection.execute(_SQL["lock_head"], prepare=True)
-            connection.execute(_SQL["append"], encoded.rows, prepare=True)
-            moved = {**encoded.moved, "channel": self._database.journal_channel}
-            connection.execute(_SQL["move_head"], moved, prepare=True)
+            appending = connection.execute(_SQL["append"], values, prepare=True)
             connection.execute("COMMIT")
+        if appending.fetchone() is None:
+            raise AssertionError("rows do not begin at the head that was locked")
 
     def holds(self, rows: Rows) -> bool:
         """Tell whether the journal holds these rows, given its head's lock so that nothing is in flight.

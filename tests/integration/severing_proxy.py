@@ -1,7 +1,8 @@
 """A proxy before PostgreSQL that loses the answer to a COMMIT: the one failure that leaves the asker in doubt.
 
 It forwards bytes on loopback and understands just enough of PostgreSQL's protocol to see the server say that a
-transaction is committed (PostgreSQL documentation, Message Formats: CommandComplete).
+transaction is committed (PostgreSQL documentation, Message Formats: CommandComplete). A statement that notifies, and is
+a transaction by itself, is committed when the server is ready for the next one (ReadyForQuery).
 """
 
 import selectors
@@ -16,6 +17,8 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 _COMMITTED = b"C\x00\x00\x00\x0bCOMMIT\x00"
+_READY = b"Z\x00\x00\x00\x05I"
+_NOTIFYING = b"pg_notify\x00"
 _BUFFER_BYTES = 1 << 16
 
 
@@ -119,6 +122,7 @@ class _Forwarding(BaseRequestHandler):
 
     def _forward(self, database: socket.socket, ready: selectors.BaseSelector) -> None:
         waiting = b""
+        held: list[bytes] = []
         while True:
             for key, _ in ready.select():
                 source: Any = key.fileobj
@@ -129,11 +133,26 @@ class _Forwarding(BaseRequestHandler):
                     database.sendall(data)
                     continue
                 messages, waiting = _whole_messages(waiting + data)
-                if _COMMITTED in messages and self.server.takes_turn():
-                    self.request.sendall(b"".join(messages[: messages.index(_COMMITTED)]))
-                    self.server.severed.set()
-                    return
-                self.request.sendall(b"".join(messages))
+                passing: list[bytes] = []
+                for message in messages:
+                    if held or _describes_notification(message):
+                        held.append(message)
+                        if message[:1] != b"Z":
+                            continue
+                        answer, held = held, []
+                        committed = message == _READY and not any(part[:1] == b"E" for part in answer)
+                    else:
+                        answer, committed = [message], message == _COMMITTED
+                    if committed and self.server.takes_turn():
+                        self.request.sendall(b"".join(passing))
+                        self.server.severed.set()
+                        return
+                    passing += answer
+                self.request.sendall(b"".join(passing))
+
+
+def _describes_notification(message: bytes) -> bool:
+    return message[:1] == b"T" and _NOTIFYING in message
 
 
 def _whole_messages(data: bytes) -> tuple[list[bytes], bytes]:

@@ -1,6 +1,7 @@
 """The write path on a real journal: nothing lost, nothing twice, a failure is its own."""
 
 import threading
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from typing import Any
@@ -24,6 +25,7 @@ from domain.errors import (
 )
 from domain.events import State
 from domain.journal.database import Database
+from domain.journal.writer import JournalWriter
 from domain.ledger import Ledger
 from domain.postings import PostTransaction
 from tests.ledgers import folded, history, open_accounts, outcomes, running, transfer
@@ -300,17 +302,49 @@ def test_a_damaged_snapshot_refuses_its_account_and_no_other(
         assert isinstance(results[1], Outcome)
 
 
-def test_a_known_key_in_a_large_batch_is_judged_before_what_the_request_names(database: Database) -> None:
+@pytest.mark.parametrize("size", [3, 300], ids=["few", "many"])
+def test_a_known_key_decided_ahead_is_judged_before_what_the_request_names(
+    database: Database, size: int
+) -> None:
     """Batches decided ahead take keys to be new: what that gets wrong must not be answered."""
     with running(database) as ledger:
         open_accounts(ledger, "a", "b")
         first = ledger.perform(transfer("a", "b", 5, key="known"))
-        batches = [[transfer("a", "b", 1) for _ in range(300)] for _ in range(3)]
-        batches[1][150] = transfer("a", "nobody", 5, key="known", fingerprint="another")
-        batches[2][150] = transfer("a", "b", 5, key="known")
+        batches = [[transfer("a", "b", 1) for _ in range(size)] for _ in range(3)]
+        batches[1][size // 2] = transfer("a", "nobody", 5, key="known", fingerprint="another")
+        batches[2][size // 2] = transfer("a", "b", 5, key="known")
         pending = [ledger.execute(*batch) for batch in batches]
         results = [future.result(30) for future in pending]
-        assert isinstance(results[1][150], IdempotencyKeyReused)
-        assert results[2][150] == first._replace(recorded=False, replayed=True)
-        assert balances(ledger, "a", "b") == [-(5 + 898), 5 + 898]
+        assert isinstance(results[1][size // 2], IdempotencyKeyReused)
+        assert results[2][size // 2] == first._replace(recorded=False, replayed=True)
+        assert balances(ledger, "a", "b") == [-(5 + 3 * size - 2), 5 + 3 * size - 2]
+    folded(history(database))
+
+
+def test_few_commands_are_committed_in_one_round_trip_where_nobody_else_writes(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked = 0
+    lock = JournalWriter.lock
+
+    def counting(self: JournalWriter, streams: Collection[str]) -> Any:
+        nonlocal locked
+        locked += 1
+        return lock(self, streams)
+
+    monkeypatch.setattr(JournalWriter, "lock", counting)
+    with running(database) as one, running(database) as other:
+        open_accounts(one, "a", "b")
+        open_accounts(other, "c")
+        one.perform(transfer("a", "b", 1))  # finds that the head has moved
+        before = locked
+        for _ in range(group_commit.BATCHES_NOT_AHEAD_AFTER_A_MISS + 5):
+            one.perform(transfer("a", "b", 1))
+        assert 0 < locked - before < group_commit.BATCHES_NOT_AHEAD_AFTER_A_MISS
+        before = locked
+        with pytest.raises(AccountNotFound):
+            one.perform(transfer("a", "nobody", 1))
+        other.perform(transfer("b", "c", 1))
+        one.perform(transfer("a", "b", 1))
+        assert locked > before
     folded(history(database))

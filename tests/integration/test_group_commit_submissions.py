@@ -314,7 +314,7 @@ class TestWhatWasMadeJustBefore:
         self, database: Database, monkeypatch: pytest.MonkeyPatch, size: int
     ) -> None:
         monkeypatch.setattr(group_commit, "MAX_BATCH_COMMANDS", size)
-        monkeypatch.setattr(group_commit, "MIN_COMMANDS_AHEAD", 1)
+        monkeypatch.setattr(group_commit, "MIN_COMMANDS_MEANWHILE", 1)
         with running(database) as ledger:
             open_accounts(ledger, "a", "b")
         batches_ahead = 0
@@ -346,7 +346,7 @@ class TestWhatWasMadeJustBefore:
         self, database: Database, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(group_commit, "MAX_BATCH_COMMANDS", 2)
-        monkeypatch.setattr(group_commit, "MIN_COMMANDS_AHEAD", 1)
+        monkeypatch.setattr(group_commit, "MIN_COMMANDS_MEANWHILE", 1)
         with running(database) as ledger:
             open_accounts(ledger, "a", "b")
         ledger = Ledger(database)
@@ -513,7 +513,7 @@ def test_a_reader_cut_off_while_deciding_ahead_leaves_nothing_stale(
     with running(database) as one, running(database) as other:
         one.perform(transfer("c", "c", 1))  # it knows where the journal is, and neither a nor b
         other.perform(transfer("a", "b", 5))
-        monkeypatch.setattr(group_commit, "MIN_COMMANDS_AHEAD", 1)
+        monkeypatch.setattr(group_commit, "MIN_COMMANDS_MEANWHILE", 1)
         monkeypatch.setattr(Decider, "following_streams", follow_and_be_cut)
         # The first needs `a` at once, the second learns of `b` by the hold that it names.
         results = outcomes(one.execute(transfer("a", "c", 1), a_settlement()).result())

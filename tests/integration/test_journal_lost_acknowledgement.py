@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from eventsourcing.persistence import IntegrityError, StoredEvent, Tracking
 
+from domain.group_commit import GroupCommit
 from domain.journal.database import Database
 from domain.journal.factory import JournalDatastore
 from domain.journal.recorder import JournalProcessRecorder, JournalRecorder
@@ -145,9 +146,17 @@ def test_a_conflict_is_told_at_once_and_not_taken_for_a_lost_connection(
 
 
 @pytest.mark.parametrize("commands", [1, 300], ids=["one", "a batch"])
+@pytest.mark.parametrize("is_ahead", [True, False], ids=["ahead of the lock", "under the lock"])
 def test_the_group_commit_answers_what_it_had_recorded(
-    commands: int, database: Database, proxied: Database, proxy: SeveringProxy
+    commands: int,
+    is_ahead: bool,
+    database: Database,
+    proxied: Database,
+    proxy: SeveringProxy,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if not is_ahead:
+        monkeypatch.setattr(GroupCommit, "_decide_ahead", lambda *_: None)
     with running(proxied) as ledger:
         open_accounts(ledger, "alice", "bob")
         proxy.sever_next_commit()

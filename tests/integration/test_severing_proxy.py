@@ -80,6 +80,36 @@ def test_a_commit_in_a_pipeline_is_severed_too(database: Database, proxy: Severi
     assert tracked(database) == ["a"]
 
 
+def notify(connection: psycopg.Connection[tuple[object, ...]], name: str, more: str = "") -> None:
+    connection.execute(
+        "WITH tracked AS (INSERT INTO tracking VALUES (%s, 1) RETURNING application_name)"
+        f" SELECT pg_notify('heard', application_name){more} FROM tracked",
+        (name,),
+    )
+
+
+def test_a_statement_that_notifies_is_severed_once_it_is_committed(
+    database: Database, proxy: SeveringProxy
+) -> None:
+    with connect(database, proxy) as one, connect(database, proxy) as other:
+        notify(one, "a")
+        with one.transaction():
+            notify(one, "b")
+        proxy.sever_next_commit()
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            notify(one, "c", ", 1 / (SELECT count(*) - count(*) FROM tracking)")
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            notify(one, "a")
+        with one.transaction(force_rollback=True):
+            notify(one, "d")
+        assert not proxy.severed.is_set()
+        with pytest.raises(psycopg.OperationalError):
+            notify(one, "e")
+        assert proxy.severed.is_set() and one.closed
+        notify(other, "f")
+    assert tracked(database) == ["a", "b", "e", "f"]
+
+
 def test_it_cuts_and_restores(database: Database, proxy: SeveringProxy) -> None:
     connection = connect(database, proxy)
     proxy.cut()

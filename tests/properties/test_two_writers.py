@@ -279,8 +279,11 @@ def decided_in_order(
 def test_the_journal_explains_every_answer(databases: Databases, monkeypatch: pytest.MonkeyPatch) -> None:
     # Small, so that short histories meet what otherwise only long ones do.
     monkeypatch.setattr(group_commit, "MAX_BATCH_COMMANDS", 4)
-    monkeypatch.setattr(group_commit, "MIN_COMMANDS_AHEAD", 2)
+    monkeypatch.setattr(group_commit, "MIN_COMMANDS_MEANWHILE", 2)
     monkeypatch.setattr(group_commit, "BATCHES_NOT_AHEAD_AFTER_A_MISS", 1)
+    monkeypatch.setattr(group_commit, "BATCHES_NOT_AHEAD_AFTER_A_REFUSAL", 1)
+    monkeypatch.setattr(group_commit, "MIN_COMMANDS_TO_LINGER_FOR", 2)
+    monkeypatch.setattr(group_commit, "LINGER_SECONDS", 0.001)
     monkeypatch.setattr(group_commit, "MAX_CATCH_UP_EVENTS", 4)
     monkeypatch.setattr(deciding, "MAX_CACHED_AGGREGATES", 4)
     monkeypatch.setattr(snapshots, "SNAPSHOT_EVERY", 2)
