@@ -6,7 +6,8 @@ UTF-8.
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Generator, Iterator, Mapping
+from types import coroutine
 from typing import Any, NoReturn
 
 from starlette.requests import ClientDisconnect
@@ -32,11 +33,30 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes]) -> bytes:
     announced = headers.get(b"content-length", b"0")
     if not announced.isdigit() or int(announced) > MAX_BODY_BYTES:
         raise BodyTooLarge(headers=_CLOSE)
+    reading = _read(receive)
+    try:
+        # Nearly every body has come with its head, and is read without waiting. A clock would cost 6 µs, a thirtieth of
+        # what the API does for a transfer.
+        waits_for = reading.send(None)
+    except StopIteration as read:
+        whole: bytes = read.value
+        return whole
     try:
         async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
-            return await _read(receive)
+            return await _rest(reading, waits_for)
     except TimeoutError:
         raise RequestTimeout(headers=_CLOSE) from None
+
+
+@coroutine
+def _rest(reading: Coroutine[Any, Any, bytes], waits_for: Any) -> Generator[Any, Any, bytes]:
+    """Await a coroutine that was begun by hand, given what it waits for."""
+    try:
+        yield waits_for
+    except BaseException as error:
+        reading.throw(error)
+        raise
+    return (yield from reading.__await__())
 
 
 async def _read(receive: Receive) -> bytes:
