@@ -50,13 +50,18 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes]) -> bytes:
 
 @coroutine
 def _rest(reading: Coroutine[Any, Any, bytes], waits_for: Any) -> Generator[Any, Any, bytes]:
-    """Await a coroutine that was begun by hand, given what it waits for."""
-    try:
-        yield waits_for
-    except BaseException as error:
-        reading.throw(error)
-        raise
-    return (yield from reading.__await__())
+    """Await a coroutine that was begun by hand, given what it waits for: `yield from` can do so only from the start."""
+    while True:
+        try:
+            try:
+                sent = yield waits_for
+            except BaseException as error:  # noqa: BLE001  it is cancelled, as when the time is over: it has to see that
+                waits_for = reading.throw(error)
+            else:
+                waits_for = reading.send(sent)
+        except StopIteration as read:
+            whole: bytes = read.value
+            return whole
 
 
 async def _read(receive: Receive) -> bytes:

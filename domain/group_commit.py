@@ -56,7 +56,7 @@ MIN_COMMANDS_MEANWHILE = 200
 # wait for a shorter time.
 LINGER_SECONDS = 0.004
 MIN_COMMANDS_TO_LINGER_FOR = 8
-# Who guesses wrong once will do so again: other writers are at work, or requests are repeated.
+# Who guesses wrong once will do so again: other writers are at work, or requests are repeated, or refused.
 BATCHES_NOT_AHEAD_AFTER_A_MISS = 50
 BATCHES_NOT_AHEAD_AFTER_A_REFUSAL = 10
 
@@ -94,7 +94,6 @@ class GroupCommit:
         """`observe` is told of each batch: commands, events, seconds from its decision to its commit."""
         self._observe = observe
         self._snapshotter = Snapshotter(database)
-        self._channel = database.journal_channel
         self._writer = JournalWriter(database, "tallystick writer")
         self._reader_ahead = JournalWriter(database, "tallystick reader ahead")
         self._committer = ThreadPoolExecutor(1, "commit")
@@ -219,9 +218,8 @@ class GroupCommit:
         return submissions
 
     def _enough_waits(self, under_way: UnderWay | None) -> bool:
-        if under_way:
-            return self._waiting_commands >= self._awaited or under_way.committed.done()
-        return self._waiting_commands >= self._awaited or self._stopping
+        is_over = under_way.committed.done() if under_way else self._stopping
+        return is_over or self._waiting_commands >= self._awaited
 
     def _linger(self) -> None:
         """Wait a moment until nearly as many commands wait as were in the last batch, if those were several."""
@@ -305,12 +303,9 @@ class GroupCommit:
 
     def _append(self, batch: Batch) -> None:
         if batch.rows.streams:
-            self._writer.append_locked(self._values(batch))
+            self._writer.append_locked(batch.rows.values(batch.recorded_at))
         else:
             self._writer.release()
-
-    def _values(self, batch: Batch) -> Mapping[str, Any]:
-        return batch.rows.values(batch.recorded_at, self._channel)
 
     def _catch_up(self, head: int) -> None:
         """Apply to the cached aggregates what others appended since this writer last held the lock."""
@@ -339,9 +334,9 @@ class GroupCommit:
             return self._commit(submissions)
         try:
             self._commit_ahead(ahead)
+            self._committed(ahead.batch, {})
         except Exception as error:  # noqa: BLE001  under the lock, where it is tried again, it will be judged
             return self._commit_after_all(ahead, error)
-        self._committed(ahead.batch, {})
         return ahead.batch.results
 
     def _decide_ahead(self, submissions: Sequence[Submission]) -> Ahead | None:
@@ -372,7 +367,7 @@ class GroupCommit:
             self._not_ahead = BATCHES_NOT_AHEAD_AFTER_A_REFUSAL
             self._decider.undo(batch)
             return None
-        return Ahead(submissions, batch, self._values(batch))
+        return Ahead(submissions, batch, batch.rows.values(batch.recorded_at))
 
     def _begin_commit(self, ahead: Ahead) -> UnderWay:
         """Have the other thread commit what was decided ahead."""

@@ -5,7 +5,7 @@ SELECT position, recorded_at FROM head FOR UPDATE;
 -- name: append
 -- Append rows after the head, move it to the last of them, and notify; a row tells that this was done. None does where
 -- the head is at another position than the rows begin after: then nothing was done. One statement, so that a writer who
--- guessed where the head is needs no transaction around it, and each commit is one round trip.
+-- guesses where the head is needs no transaction around it, and the commit is one round trip.
 -- Both changes read from `locked`, so that the lock is taken before either: an insertion without it could wait for a
 -- writer who waits for us. The notification is sent by the commit, so a follower that it wakes finds the events.
 -- Typed arrays and not rows of placeholders: one statement to prepare for any number of events, its parameters binary.

@@ -89,8 +89,8 @@ class JournalRecorder(PostgresApplicationRecorder):
                 [event.topic for event in stored_events],
                 [event.state for event in stored_events],
             )
-            values = rows.values(head["recorded_at"], self.channel_name)
-            cursor.execute(_SQL["append"], values, prepare=True)
+            values = {**rows.values(head["recorded_at"]), "channel": self.channel_name}
+            assert cursor.execute(_SQL["append"], values, prepare=True).fetchone() is not None
             return list(range(rows.after + 1, rows.last + 1))
 
     def _already_recorded(self, stored_events: Sequence[StoredEvent]) -> Sequence[int]:

@@ -6,7 +6,8 @@ Whoever holds the head's lock gives out the positions; see `domain/group_commit.
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from psycopg import Connection
+from psycopg import Connection, Cursor
+from psycopg.pq import TransactionStatus
 
 from domain.journal.arrays import bigint_array, bytea_array, text_array
 from domain.journal.database import Database
@@ -35,13 +36,12 @@ class Rows(NamedTuple):
         """The position of the last of them; `after` where there are none."""
         return self.after + len(self.streams)
 
-    def values(self, recorded_at: Instant, channel: str) -> Mapping[str, Any]:
-        """Return the values of the query `append`, which records them at a time and announces that on a channel."""
+    def values(self, recorded_at: Instant) -> Mapping[str, Any]:
+        """Return the values of the query `append`, which records them at a time, but for the channel."""
         return {
             "after": self.after,
             "last": self.last,
             "recorded_at": recorded_at,
-            "channel": channel,
             "streams": text_array(self.streams),
             "versions": bigint_array(self.versions),
             "topics": text_array(self.topics),
@@ -85,12 +85,15 @@ class JournalWriter:
         return cursor.fetchall()
 
     def append(self, values: Mapping[str, Any]) -> bool:
-        """Append rows, given the values of the query `append`, in a transaction of their own; one round trip.
+        """Append rows, given their `values`, in a transaction of their own; one round trip.
 
         Tell whether the head was where they begin: if not, nothing was recorded. An error may come after the commit
         took place; `holds` then tells, but after an `IntegrityError` nothing was recorded either.
         """
-        return self._connected().execute(_SQL["append"], values, prepare=True).fetchone() is not None
+        connection = self._connected()
+        if connection.info.transaction_status != TransactionStatus.IDLE:
+            raise AssertionError("what is appended within another transaction is not committed by itself")
+        return self._append(connection, values).fetchone() is not None
 
     def append_locked(self, values: Mapping[str, Any]) -> None:
         """Append rows in the transaction that `lock` began, and ask for its commit; one round trip.
@@ -99,7 +102,7 @@ class JournalWriter:
         """
         connection = self._connected()
         with connection.pipeline():
-            appending = connection.execute(_SQL["append"], values, prepare=True)
+            appending = self._append(connection, values)
             connection.execute("COMMIT")
         if appending.fetchone() is None:
             raise AssertionError("rows do not begin at the head that was locked")
@@ -122,6 +125,10 @@ class JournalWriter:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+    def _append(self, connection: Connection[Any], values: Mapping[str, Any]) -> Cursor[Any]:
+        wanted = {**values, "channel": self._database.journal_channel}
+        return connection.execute(_SQL["append"], wanted, prepare=True)
 
     def _load(self, connection: Connection[Any], streams: Collection[str]) -> Any:
         wanted = {"streams": list(streams), "snapshot_topics": TOPICS}

@@ -144,7 +144,8 @@ class _Forwarding(BaseRequestHandler):
                     else:
                         answer, committed = [message], message == _COMMITTED
                     if committed and self.server.takes_turn():
-                        self.request.sendall(b"".join(passing))
+                        # All but the message that says so: rows that a statement returns come before its commit.
+                        self.request.sendall(b"".join([*passing, *answer[:-1]]))
                         self.server.severed.set()
                         return
                     passing += answer

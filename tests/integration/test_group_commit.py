@@ -25,7 +25,7 @@ from domain.errors import (
 )
 from domain.events import State
 from domain.journal.database import Database
-from domain.journal.writer import JournalWriter
+from domain.journal.writer import JournalWriter, Rows
 from domain.ledger import Ledger
 from domain.postings import PostTransaction
 from tests.ledgers import folded, history, open_accounts, outcomes, running, transfer
@@ -319,6 +319,22 @@ def test_a_known_key_decided_ahead_is_judged_before_what_the_request_names(
         assert results[2][size // 2] == first._replace(recorded=False, replayed=True)
         assert balances(ledger, "a", "b") == [-(5 + 3 * size - 2), 5 + 3 * size - 2]
     folded(history(database))
+
+
+def test_what_would_not_be_committed_by_itself_is_not_appended(database: Database) -> None:
+    writer = JournalWriter(database, "tallystick test")
+    rows = Rows(0, ["main/accounts/a"], [1], ["test.event"], [b"{}"])
+    values = rows.values("2026-01-01T00:00:00.000000Z")
+    writer.lock(())
+    with pytest.raises(AssertionError):
+        writer.append(values)
+    writer.release()
+    assert writer.append(values)
+    assert not writer.append(values)  # the head has moved on
+    writer.disconnect()
+    with database.connect("tallystick test") as connection:
+        stored = connection.execute("SELECT originator_id, notification_id FROM events").fetchall()
+    assert stored == [("main/accounts/a", 1)]
 
 
 def test_few_commands_are_committed_in_one_round_trip_where_nobody_else_writes(
