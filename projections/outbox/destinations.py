@@ -13,7 +13,26 @@ from urllib.parse import SplitResult, urlsplit
 MAX_URL_LENGTH = 2048
 
 _VISIBLE = re.compile(r"[!-~]+")
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+# Addresses that name one host of the public Internet are all in here (RFC 4291 §2.4, IANA's IPv6 address space). What
+# lies outside either leads to no host or carries an address of IPv4 that a gateway takes out again: ::/96,
+# ::ffff:0:0/96, ::ffff:0:0:0/96, 64:ff9b::/96, 64:ff9b:1::/48. Where the network of the service has such a gateway,
+# its private addresses can be reached by these, so none is admitted, whatever it carries.
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+_SPECIAL = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            "192.0.0.0/24",  # of protocols, not of hosts
+            "192.88.99.0/24",  # relays of 6to4
+            "2001::/23",  # of protocols; Teredo, which carries an address of IPv4, among them
+            "2002::/16",  # 6to4, which carries one too
+            "3fff::/20",  # examples in documents
+        ),
+    )
+)
+# The last eight bytes of an address of ISATAP begin with these (RFC 5214 §6.1) and end with an address of IPv4.
+_ISATAP = frozenset((0x00005EFE, 0x02005EFE))
 
 
 class Policy(NamedTuple):
@@ -39,7 +58,7 @@ class Policy(NamedTuple):
         """Return what is wrong with what a host's name stands for, None if each address may be connected to."""
         if all(self.admits(address) for address in addresses):
             return None
-        return "must not lead into a private network"
+        return "must lead to public addresses, not into a private network"
 
     def admits(self, address: str) -> bool:
         """Tell whether an IP address may be connected to."""
@@ -65,19 +84,16 @@ def addresses_of(host: str, port: int) -> list[str]:
 
 
 def is_public(address: str) -> bool:
-    """Tell whether an address is one of the public Internet, also one that wraps another of IPv4."""
+    """Tell whether an address names one host of the public Internet by itself, wrapping no other address."""
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return False
-    wrapped = _wrapped(ip) if isinstance(ip, ipaddress.IPv6Address) else None
-    return ip.is_global and not ip.is_multicast if wrapped is None else is_public(str(wrapped))
-
-
-def _wrapped(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    if ip in _NAT64:
-        return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-    return ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+    if not ip.is_global or ip.is_multicast or any(ip in network for network in _SPECIAL):
+        return False
+    if isinstance(ip, ipaddress.IPv4Address):
+        return True
+    return ip in _GLOBAL_UNICAST and int(ip) >> 32 & 0xFFFFFFFF not in _ISATAP
 
 
 def _split(url: str) -> SplitResult | None:

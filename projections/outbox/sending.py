@@ -1,10 +1,13 @@
 """One attempt: a request to a receiver that may be slow, broken or hostile.
 
 Redirects are not followed, answers are read up to a bound, everything has to be over in time, and connections are made
-to no address but one that was judged, whatever its name meant before or means now.
+to no address but one that was judged, whatever its name meant before or means now. The status line and the headers are
+the receiver's answer. Its body says nothing and is read only so that the connection can be used again, so nothing that
+goes wrong with the body changes the answer.
 """
 
 import asyncio
+import ssl
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -14,10 +17,14 @@ from typing import Any
 
 import httpcore2
 
+from projections.exact_answers import AnswerBytes
 from projections.outbox.destinations import Policy, addresses_of
 from projections.outbox.schedule import Answer
 
 MAX_ANSWER_BYTES = 65_536
+MAX_REASON_LENGTH = 500
+MAX_DATE_LENGTH = 64
+BODY_TIMEOUT_SECONDS = 2.0
 CONNECT_TIMEOUT_SECONDS = 5.0
 KEEP_ALIVE_SECONDS = 30.0
 MAX_IDLE_CONNECTIONS = 64
@@ -25,12 +32,6 @@ MAX_LOOKUPS = 32
 
 # The request was not sent: there was no connection to send it on.
 _NOT_SENT = (httpcore2.ConnectError, httpcore2.ConnectTimeout, httpcore2.PoolTimeout)
-_FAULTS = (
-    httpcore2.NetworkError,
-    httpcore2.TimeoutException,
-    httpcore2.ProtocolError,
-    httpcore2.UnsupportedProtocol,
-)
 
 
 class AddressRefused(httpcore2.ConnectError):
@@ -64,6 +65,7 @@ class Sender:
         """Return what became of one request; raises nothing but cancellation."""
         timeouts = {"connect": CONNECT_TIMEOUT_SECONDS, "pool": self._timeout_seconds}
         sent: list[tuple[bytes | str, bytes | str]] = list(headers.items())
+        answer = None
         try:
             async with (
                 asyncio.timeout(self._timeout_seconds),
@@ -72,12 +74,13 @@ class Sender:
                 ) as response,
             ):
                 answer = _answer(response)
-                await _read_some(response)
-                return answer
+                async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
+                    await _read_some(response)
         except TimeoutError:
-            return Answer(None, f"no answer within {self._timeout_seconds:g} s", is_in_doubt=True)
-        except _FAULTS as error:
-            return Answer(None, _describe(error), is_in_doubt=not isinstance(error, _NOT_SENT))
+            return answer or Answer(None, f"no answer within {self._timeout_seconds:g} s", is_in_doubt=True)
+        except Exception as error:  # noqa: BLE001  whatever a receiver brought about, the attempt has an end
+            return answer or Answer(None, _describe(error), is_in_doubt=not isinstance(error, _NOT_SENT))
+        return answer
 
 
 class JudgedNetwork(httpcore2.AsyncNetworkBackend):
@@ -108,8 +111,8 @@ class JudgedNetwork(httpcore2.AsyncNetworkBackend):
                 addresses = await self._look_up(host, port)
                 admitted = [address for address in addresses if self._policy.admits(address)]
                 if not admitted:
-                    raise AddressRefused(f"{host} leads into a private network")
-                return await self._connect(admitted, port, socket_options)
+                    raise AddressRefused(f"{host} leads into a private network, or to no public address")
+                return CountingStream(await self._connect(admitted, port, socket_options))
         except TimeoutError:
             raise httpcore2.ConnectTimeout(f"no connection within {timeout:g} s") from None
 
@@ -142,6 +145,41 @@ class JudgedNetwork(httpcore2.AsyncNetworkBackend):
             raise httpcore2.ConnectError(f"{host} cannot be found: {error.strerror or error}") from error
 
 
+class CountingStream(httpcore2.AsyncNetworkStream):
+    """A connection that is given up after an answer that did not end where it said (`projections/exact_answers.py`)."""
+
+    def __init__(self, stream: httpcore2.AsyncNetworkStream) -> None:
+        self._stream = stream
+        self._answer = AnswerBytes()
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """Return bytes of an answer, none at its end."""
+        data = await self._stream.read(max_bytes, timeout)
+        self._answer.received(data)
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Send bytes of a request."""
+        self._answer.request_sent()
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self._stream.aclose()
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore2.AsyncNetworkStream:
+        """Return the connection, encrypted."""
+        return CountingStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str) -> Any:
+        """Return what is known of the connection."""
+        if info == "is_readable" and not self._answer.is_exact:
+            return True
+        return self._stream.get_extra_info(info)
+
+
 def _answer(response: httpcore2.Response) -> Answer:
     status = response.status
     if 200 <= status < 300:
@@ -166,13 +204,14 @@ def retry_after(value: bytes) -> float | None:
     if text.isdecimal() and text.isascii():
         return float(text[:9])
     try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError):
+        moment = parsedate_to_datetime(text[:MAX_DATE_LENGTH])
+        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return max(0.0, (aware - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError, OverflowError, LookupError):
         return None
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (aware - datetime.now(UTC)).total_seconds())
 
 
 def _describe(error: Exception) -> str:
+    """Return an error in words that can be stored: PostgreSQL's text holds neither U+0000 nor lone surrogates."""
     words = str(error) or type(error).__name__
-    return words[:500]
+    return words.replace("\0", "").encode("utf-8", "replace").decode()[:MAX_REASON_LENGTH]

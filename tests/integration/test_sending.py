@@ -1,9 +1,11 @@
 """One attempt, over a real network: what may be connected to, how long it may take, what is read."""
 
 import asyncio
+import itertools
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -123,46 +125,154 @@ def test_what_takes_too_long_is_in_doubt(receiver: Receiver) -> None:
     assert answer.status is None and answer.is_in_doubt and "0.3 s" in (answer.reason or "")
 
 
-def test_an_answer_that_drips_ends_in_time() -> None:
-    """Each byte comes soon after the one before it, and there is no end of them."""
+def whole_request(connection: socket.socket) -> bytes:
+    """The next request, whose body is `{}`; nothing once the sender has hung up."""
+    request = b""
+    while not request.endswith(b"\r\n\r\n{}"):
+        if not (part := connection.recv(65_536)):
+            return b""
+        request += part
+    return request
+
+
+@contextmanager
+def saying(*answers: bytes, drip: bytes = b"") -> Iterator[tuple[str, list[bytes]]]:
+    """A receiver that says these bytes, whole, to one request after the other, and then drips for ever or hangs up.
+
+    Yields its URL, and the requests as they come, each marked with the number of its connection.
+    """
+    received: list[bytes] = []
+    left = list(answers)
+    stop = threading.Event()
+
+    def serve(number: int, connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            connection.settimeout(10)
+            while left and (request := whole_request(connection)):
+                received.append(b"%d " % number + request)
+                connection.sendall(left.pop(0))
+                while drip and not stop.wait(0.02):
+                    connection.sendall(drip)
+
+    def accept() -> None:
+        for number in itertools.count():
+            try:
+                connection, _ = listening.accept()
+            except OSError:
+                return
+            threading.Thread(target=serve, args=(number, connection), daemon=True).start()
+
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        stop = threading.Event()
-
-        def drip() -> None:
-            connection, _ = listening.accept()
-            with connection:
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
-                while not stop.wait(0.05):
-                    try:
-                        connection.sendall(b"x")
-                    except OSError:
-                        return
-
-        dripping = threading.Thread(target=drip)
-        dripping.start()
-        (answer,) = post(f"http://127.0.0.1:{listening.getsockname()[1]}/", timeout_seconds=0.5)
-        stop.set()
-        dripping.join()
-    assert answer.status is None and answer.is_in_doubt
+        accepting = threading.Thread(target=accept, daemon=True)
+        accepting.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}/", received
+        finally:
+            stop.set()
+            listening.shutdown(socket.SHUT_RDWR)
+    accepting.join(10)
 
 
 @pytest.mark.parametrize(
-    "sent", [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nx"]
+    ("said", "drip"),
+    [
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\n", b"A: b\r\n"),
+        (b"HTTP/1.1 200", b"\0"),
+        (b"", b"\r\n"),
+        (b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n", b"HTTP/1.1 102 Processing\r\n\r\n"),
+    ],
 )
-def test_an_answer_that_is_none_is_in_doubt(sent: bytes) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-
-        def answer_so() -> None:
-            connection, _ = listening.accept()
-            with connection:
-                connection.recv(65_536)
-                connection.sendall(sent)
-
-        answering = threading.Thread(target=answer_so)
-        answering.start()
-        (answer,) = post(f"http://127.0.0.1:{listening.getsockname()[1]}/")
-        answering.join()
+def test_a_head_without_end_is_in_doubt_and_ends_in_time(said: bytes, drip: bytes) -> None:
+    with saying(said, drip=drip) as (url, _):
+        (answer,) = post(url, timeout_seconds=1.0)
     assert answer.status is None and answer.is_in_doubt and answer.reason
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        b"nonsense\r\n\r\n",
+        b"HTTP/1.1 20 OK\r\n\r\n",
+        b"HTTP/1.1 099 Odd\r\n\r\n",
+        b"HTTP/1.1 -200 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: ten\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 100_000,
+        b"HTTP/1.1 200 OK\r\nA: " + b"b" * 1_000_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA\0: b\r\n\r\n",
+        b"HTTP/2 200\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+        b"\x16\x03\x01\x02\0",
+    ],
+)
+def test_an_answer_that_is_none_is_in_doubt(said: bytes) -> None:
+    with saying(said) as (url, _):
+        (answer,) = post(url)
+    assert answer.status is None and answer.is_in_doubt and answer.reason
+    assert "\0" not in answer.reason and len(answer.reason) <= 500
+
+
+FAR_FUTURE = b"Retry-After: Fri, 31 Dec 9999 23:59:59 -2359\r\n"
+
+
+@pytest.mark.parametrize("status", [200, 204, 299, 304, 307, 404, 410, 429, 503, 600, 999])
+@pytest.mark.parametrize(
+    ("rest", "drip"),
+    [
+        (b"Content-Length: 10\r\n\r\nx", b""),
+        (b"Content-Length: 1000000\r\n\r\n", b"x"),
+        (b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+        (b"Transfer-Encoding: chunked\r\n\r\nnonsense\r\n", b""),
+        (b"Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nnope", b""),
+        (b"Content-Length: 0\r\n\r\nmore than it said", b""),
+        (FAR_FUTURE + b"Content-Length: 0\r\n\r\n", b""),
+        (b"Retry-After: Wed, 21 Oct 2015 07:28:00 +99999999999999\r\n\r\n", b""),
+        (b"Retry-After: " + b"9" * 5000 + b"\r\n\r\n", b""),
+    ],
+)
+def test_a_status_counts_whatever_comes_with_it(status: int, rest: bytes, drip: bytes) -> None:
+    """Above all 2xx, which is not to be sent again, and 410, after which nothing more is sent."""
+    with saying(b"HTTP/1.1 %d Status\r\n" % status + rest, drip=drip) as (url, _):
+        (answer,) = post(url, timeout_seconds=5.0)
+    assert answer.status == status and not answer.is_in_doubt
+    assert answer.is_acknowledged == (200 <= status < 300) and answer.is_gone == (status == 410)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        b"x",
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+        b"HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n",
+    ],
+)
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"HTTP/1.1 500 Fault\r\nContent-Length: 5\r\n\r\nfault",
+        b"HTTP/1.1 500 Fault\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfault\r\n0\r\n\r\n",
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+    ],
+)
+def test_what_is_too_much_of_one_answer_is_not_taken_for_the_next(first: bytes, more: bytes) -> None:
+    with saying(first + more, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as (url, received):
+        answers = post(url, times=2)
+    assert [answer.status for answer in answers] == [int(first[9:12]), 200]
+    assert [request[:2] for request in received] == [b"0 ", b"1 "]
+
+
+def test_an_answer_of_the_length_that_it_says_lets_the_connection_be_used_again() -> None:
+    answers = (
+        b"HTTP/1.1 200 OK\r\ncontent-length:2\r\n\r\nok",
+        b"HTTP/1.1 204 No Content\r\nServer: x\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0 \r\n\r\n",
+    )
+    with saying(*answers) as (url, received):
+        assert [answer.status for answer in post(url, times=3)] == [200, 204, 200]
+    assert [request[:2] for request in received] == [b"0 "] * 3
 
 
 def test_what_was_never_sent_is_not_in_doubt(receiver: Receiver) -> None:

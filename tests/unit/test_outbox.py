@@ -8,6 +8,8 @@ from uuid import UUID
 
 import pytest
 from cloudevents.core.bindings.http import HTTPMessage, from_http_event
+from hypothesis import given
+from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from projections.outbox.destinations import Policy, host_of, is_public
@@ -59,8 +61,20 @@ def test_what_a_retry_after_header_can_say() -> None:
     assert 80 < (retry_after(format_datetime(soon, usegmt=True).encode()) or 0) <= 90
     assert retry_after(b"Wed, 21 Oct 2015 07:28:00 GMT") == 0
     assert retry_after(b"9" * 400) == 999_999_999
-    for nonsense in (b"", b"-1", b"1.5", b"soon", b"\xb2", b"Wed, 99 Oct 2015 07:28:00 GMT"):
-        assert retry_after(nonsense) is None
+    for nonsense in (
+        b"", b"-1", b"1.5", b"soon", b"\xb2", b"Wed, 99 Oct 2015 07:28:00 GMT", b"Wed, 21 Oct 99999 07:28:00 GMT",
+        b"Wed, 21 Oct 2015 07:28:00 +99999999999999", b"Fri, 31 Dec 9999 23:59:59 -9999999", b"1 Jan", b",", b"\0",
+        b"Mon, 01 Jan 0000 00:00:00 GMT", b"1" * 5000 + b" Jan 2030 00:00:00", b"inf", b"nan",
+    ):  # fmt: skip
+        assert retry_after(nonsense) in (None, 0.0), nonsense
+    for far in (b"Fri, 31 Dec 9999 23:59:59 -2359", b"Mon, 01 Jan 0001 00:00:00 +2359"):
+        assert (retry_after(far) or 0.0) >= 0.0
+
+
+@given(st.binary(max_size=80) | st.text(alphabet="0123456789:+- ,GMTJanWed", max_size=60).map(str.encode))
+def test_no_retry_after_header_is_a_fault(value: bytes) -> None:
+    seconds = retry_after(value)
+    assert seconds is None or 0.0 <= seconds < float("inf")
 
 
 def test_success_alone_acknowledges() -> None:
@@ -78,6 +92,10 @@ def test_success_alone_acknowledges() -> None:
         "::", "::1", "fe80::1", "fe80::1%eth0", "fc00::1", "fd12:3456::1", "ff02::1", "2001:db8::1",
         "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::",
         "2002:a00:1::1", "2001:0:4136:e378:8000:63bf:3fff:fdd2", "localhost", "", "1",
+        "::ffff:8.8.8.8", "64:ff9b::808:808", "64:ff9b:1::808:808", "64:ff9b:1:ffff::1", "::8.8.8.8",
+        "::ffff:0:808:808", "2002:808:808::1", "fec0::1", "feff::1", "2606:4700::5efe:808:808",
+        "2606:4700::200:5efe:a00:1", "2001:0:0808:0808::1", "2001:20::1", "3fff::1", "5f00::1", "100::1",
+        "4000::1", "192.88.99.1", "192.0.0.9", "192.0.0.170", "8.8.8.8.8", "08.8.8.8", "fe80::5efe:10.0.0.1",
     ],
 )  # fmt: skip
 def test_what_is_not_of_the_public_internet_is_refused(address: str) -> None:
@@ -87,8 +105,8 @@ def test_what_is_not_of_the_public_internet_is_refused(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["8.8.8.8", "93.184.216.34", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::1"]
-)  # fmt: skip
+    "address", ["8.8.8.8", "93.184.216.34", "2606:4700::1111", "2a00:1450:4001:80b::200e", "2001:4860:4860::8888"]
+)
 def test_what_is_of_the_public_internet_is_admitted(address: str) -> None:
     assert is_public(address) and Policy().admits(address)
 
@@ -118,6 +136,8 @@ def test_what_is_of_the_public_internet_is_admitted(address: str) -> None:
         ("https://127.0.0.1/", "private"),
         ("https://[::1]/", "private"),
         ("https://[::ffff:10.0.0.1]:8443/", "private"),
+        ("https://[64:ff9b::808:808]/", "public"),
+        ("https://[::ffff:8.8.8.8]/", "public"),
         ("https://169.254.169.254/latest/meta-data", "private"),
     ],
 )
