@@ -6,27 +6,40 @@ or `unknown`; a callback has that as its `data`. Only such an answer says anythi
 from whatever stands between, and a 5xx means that the provider itself does not know.
 """
 
+import base64
+import json
 from collections.abc import Mapping
-from time import monotonic
 from typing import Annotated, Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
-import httpx2
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+import httpcore2
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from domain.money import MAX_AMOUNT
 from domain.payout_reports import Report
 from domain.payouts import Verdict
+from projections.providers.connections import TimedNetwork
 from projections.providers.interface import Callback, NoAnswer, Order
 from projections.providers.settings import ProviderSettings
 
 CONNECT_TIMEOUT_SECONDS = 3.0
 MAX_ANSWER_BYTES = 64 * 1024
 MAX_WORDS_LENGTH = 500
+KEEP_ALIVE_SECONDS = 5.0
+
+_FAULTS = (
+    httpcore2.NetworkError,
+    httpcore2.TimeoutException,
+    httpcore2.ProtocolError,
+    httpcore2.UnsupportedProtocol,
+)
 
 
 def _words(text: object) -> object:
-    """Cut what others say to what is kept of it; U+0000 cannot be."""
-    return text.replace("\0", "")[:MAX_WORDS_LENGTH] if isinstance(text, str) else text
+    """Cut what others say to what is kept of it; U+0000 and lone surrogates cannot be."""
+    if not isinstance(text, str):
+        return text
+    return text.replace("\0", "").encode("utf-8", "replace").decode()[:MAX_WORDS_LENGTH]
 
 
 Words = Annotated[str, BeforeValidator(_words)]
@@ -39,7 +52,7 @@ class Answer(BaseModel):
 
     key: Annotated[str, Field(max_length=255)]
     state: Verdict
-    amount: int | None = None
+    amount: Annotated[int, Field(ge=-MAX_AMOUNT, le=MAX_AMOUNT)] | None = None
     asset: Annotated[str, Field(max_length=64, pattern=r"^[^\x00]*$")] | None = None
     reference: Words = ""
     detail: Words = ""
@@ -55,19 +68,16 @@ class HttpProvider:
 
     def __init__(self, settings: ProviderSettings) -> None:
         self._url = str(settings.url).rstrip("/")
+        self._headers = {"Accept": "application/json", "User-Agent": "Tallystick", **_credentials(settings)}
         self._timeout_seconds = settings.timeout_seconds
         self.max_calls = settings.max_connections
         self.patience_seconds = 2 * settings.timeout_seconds
-        key = settings.api_key
-        self._client = httpx2.Client(
-            headers={"Authorization": f"Bearer {key.get_secret_value()}"} if key else {},
-            timeout=httpx2.Timeout(
-                settings.timeout_seconds, connect=min(CONNECT_TIMEOUT_SECONDS, settings.timeout_seconds)
-            ),
-            limits=httpx2.Limits(
-                max_connections=settings.max_connections, max_keepalive_connections=settings.max_connections
-            ),
-            trust_env=False,  # where money goes is said in the settings, and nowhere else
+        self._network = TimedNetwork()
+        self._pool = httpcore2.ConnectionPool(
+            max_connections=settings.max_connections,
+            max_keepalive_connections=settings.max_connections,
+            keepalive_expiry=KEEP_ALIVE_SECONDS,
+            network_backend=self._network,
         )
 
     def submit(self, order: Order) -> Report:
@@ -79,8 +89,8 @@ class HttpProvider:
             "destination": order.destination,
             "reference": order.reference,
         }
-        headers = {"Idempotency-Key": order.key, **_conversation(order)}
-        report = self._call(order, "POST", f"{self._url}/payouts", headers=headers, json=body)
+        headers = {"Idempotency-Key": order.key, "Content-Type": "application/json"}
+        report = self._call(order, "POST", f"{self._url}/payouts", headers, json.dumps(body).encode())
         if report.verdict == "unknown":
             raise NoAnswer("the provider does not know what was just submitted")
         return report
@@ -88,7 +98,7 @@ class HttpProvider:
     def ask(self, order: Order) -> Report:
         """Return what became of an order; raise `NoAnswer`."""
         path = f"{self._url}/payouts/{quote(order.key, safe='')}"
-        return self._call(order, "GET", path, headers=_conversation(order))
+        return self._call(order, "GET", path)
 
     def read_callback(self, payload: Mapping[str, Any]) -> Callback:
         """Return what a callback says; raise `ValueError`."""
@@ -99,16 +109,37 @@ class HttpProvider:
 
     def close(self) -> None:
         """Let go of the connections."""
-        self._client.close()
+        self._pool.close()
 
-    def _call(self, order: Order, method: str, url: str, **request: Any) -> Report:
-        give_up_at = monotonic() + self._timeout_seconds
+    def _call(
+        self, order: Order, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes = b""
+    ) -> Report:
+        sent = {**self._headers, **_conversation(order), **(headers or {})}
+        timeouts = {
+            "connect": min(CONNECT_TIMEOUT_SECONDS, self._timeout_seconds),
+            "pool": self._timeout_seconds,
+        }
         try:
-            with self._client.stream(method, url, **request) as response:
-                body = _read(response, give_up_at)
-        except httpx2.HTTPError as error:
+            with (
+                self._network.call(self._timeout_seconds),
+                self._pool.stream(
+                    method, url, headers=list(sent.items()), content=body, extensions={"timeout": timeouts}
+                ) as response,
+            ):
+                return _understood(order, response.status, _read(response))
+        except _FAULTS as error:
             raise NoAnswer(f"{type(error).__name__} before an answer") from error
-        return _understood(order, response.status_code, body)
+
+
+def _credentials(settings: ProviderSettings) -> dict[str, str]:
+    """Return the header that says who calls: the API key, else the user and password of the URL."""
+    url = settings.url
+    if settings.api_key:
+        return {"Authorization": f"Bearer {settings.api_key.get_secret_value()}"}
+    if url.username:
+        pair = f"{unquote(url.username)}:{unquote(url.password or '')}"
+        return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
+    return {}
 
 
 def _conversation(order: Order) -> dict[str, str]:
@@ -116,12 +147,12 @@ def _conversation(order: Order) -> dict[str, str]:
     return headers if order.traceparent is None else {**headers, "traceparent": order.traceparent}
 
 
-def _read(response: httpx2.Response, give_up_at: float) -> bytes:
-    """Return the body; raise `NoAnswer` if it is too long, or comes too slowly although it never stops."""
+def _read(response: httpcore2.Response) -> bytes:
+    """Return the body; raise `NoAnswer` if it is too long."""
     body = bytearray()
-    for part in response.iter_raw():
+    for part in response.iter_stream():
         body += part
-        if len(body) > MAX_ANSWER_BYTES or monotonic() > give_up_at:
+        if len(body) > MAX_ANSWER_BYTES:
             raise NoAnswer("an answer without end")
     return bytes(body)
 
@@ -130,9 +161,17 @@ def _understood(order: Order, status: int, body: bytes) -> Report:
     if status >= 500 or status in (408, 429):
         raise NoAnswer(f"the provider answered {status}")
     try:
-        answer = Answer.model_validate_json(body)
-    except ValidationError:
+        answer = Answer.model_validate(json.loads(body.decode(), object_pairs_hook=_unique))
+    except (ValueError, RecursionError):  # pydantic's ValidationError is a ValueError
         raise NoAnswer(f"the provider answered {status} with what is no answer") from None
     if answer.key != order.key:
         raise NoAnswer("the provider answered of another payout")
     return answer.report
+
+
+def _unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the members of an object; raise `ValueError` where one appears twice, since it could mean either."""
+    value = dict(members)
+    if len(value) != len(members):
+        raise ValueError("a member appears twice")
+    return value

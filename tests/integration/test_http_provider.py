@@ -1,17 +1,19 @@
 """The HTTP adapter against a server that answers anything: only the provider's own words say what it did."""
 
 import base64
+import gzip
 import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any
 
 import pytest
 
 from domain.payout_reports import Report
-from projections.providers.http import MAX_ANSWER_BYTES, MAX_WORDS_LENGTH, HttpProvider
+from projections.providers.http import MAX_ANSWER_BYTES, MAX_WORDS_LENGTH, HttpProvider, _credentials
 from projections.providers.interface import NoAnswer, Order
 from projections.providers.settings import ProviderSettings, make_providers
 from tests.simulating import free_port
@@ -137,6 +139,15 @@ def test_it_says_itself_that_it_never_heard_of_it() -> None:
         (200, {**COMPLETED, "amount": "40"}),
         (200, {**COMPLETED, "amount": 40.5}),
         (200, {**COMPLETED, "detail": "x" * MAX_ANSWER_BYTES}),
+        (200, {**COMPLETED, "amount": 2**53}),
+        (200, {**COMPLETED, "amount": -(10**400)}),
+        (200, b'{"key": "main.id.nonce", "state": "failed", "state": "completed"}'),
+        (200, b'{"key": "main.id.nonce", "state": "completed", "amount": ' + b"9" * 5000 + b"}"),
+        (200, b'{"key": "main.id.nonce", "state": "completed", "amount": NaN}'),
+        (200, b'{"key": "main.id.nonce", "state": "completed", "asset": "\\ud800"}'),
+        (200, b"[" * 60_000),
+        (200, json.dumps(COMPLETED).encode("utf-16")),
+        (200, gzip.compress(json.dumps(COMPLETED).encode())),
         (302, b""),
     ],
 )
@@ -172,17 +183,73 @@ def talking_without_end(connection: socket.socket, request: bytes) -> None:
             continue
 
 
+def dripping(said: bytes, drip: bytes) -> Conversation:
+    """Say something, and go on a little at a time, each soon after the one before."""
+
+    def converse(connection: socket.socket, request: bytes) -> None:
+        connection.settimeout(0.05)
+        connection.sendall(said)
+        while True:
+            connection.sendall(drip)
+            try:
+                if connection.recv(1) == b"":
+                    return
+            except TimeoutError:
+                continue
+
+    return converse
+
+
 def speaking_another_language(connection: socket.socket, request: bytes) -> None:
     connection.sendall(b"220 mail.example.org ESMTP\r\n")
 
 
 @pytest.mark.parametrize(
     "converse",
-    [hanging_up, hanging_up_in_the_middle, saying_nothing, talking_without_end, speaking_another_language],
+    [
+        hanging_up,
+        hanging_up_in_the_middle,
+        saying_nothing,
+        talking_without_end,
+        speaking_another_language,
+        dripping(b"HTTP/1.1 200 OK\r\n", b"A: b\r\n"),
+        dripping(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        dripping(b"HTTP/1.1 200", b"0"),
+        dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n", b" "),
+        dripping(b"HTTP/1.1 200 OK\r\n\r\n" + json.dumps(COMPLETED).encode(), b" "),
+    ],
 )
 def test_a_connection_that_breaks_or_never_ends_says_nothing(converse: Conversation) -> None:
-    with answering(converse) as (provider, _), pytest.raises(NoAnswer):
-        provider.submit(ORDER)
+    """And it says so in time: the call has half a second, in all."""
+    with answering(converse) as (provider, _):
+        began = monotonic()
+        with pytest.raises(NoAnswer):
+            provider.submit(ORDER)
+        assert monotonic() - began < 5
+
+
+def test_what_is_too_much_of_one_answer_is_not_taken_for_the_next() -> None:
+    """Above all not where what is too much looks like an answer of the same payout."""
+    processing, failed = (
+        json.dumps({**COMPLETED, "state": state}).encode() for state in ("processing", "failed")
+    )
+    stale = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(failed) + failed
+    said = [
+        b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(processing) + processing + more
+        for more in (stale, b"x", b"")
+    ]
+
+    def converse(connection: socket.socket, request: bytes) -> None:
+        connection.sendall(said.pop(0))
+        connection.recv(1)  # keeps the connection until the other side gives it up
+
+    with answering(converse) as (provider, _):
+        assert [provider.ask(ORDER).verdict for _ in range(3)] == ["processing"] * 3
+
+
+def test_the_user_of_a_url_is_who_calls() -> None:
+    settings = ProviderSettings.model_validate({"url": "http://user:p%40ss@127.0.0.1:9/", "secret": SECRET})
+    assert _credentials(settings) == {"Authorization": "Basic " + base64.b64encode(b"user:p@ss").decode()}
 
 
 def test_nobody_there_says_nothing() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from projections.outbox import sending
 from projections.outbox.destinations import Policy
 from projections.outbox.schedule import Answer
 from projections.outbox.sending import Sender
@@ -233,8 +234,11 @@ FAR_FUTURE = b"Retry-After: Fri, 31 Dec 9999 23:59:59 -2359\r\n"
         (b"Retry-After: " + b"9" * 5000 + b"\r\n\r\n", b""),
     ],
 )
-def test_a_status_counts_whatever_comes_with_it(status: int, rest: bytes, drip: bytes) -> None:
+def test_a_status_counts_whatever_comes_with_it(
+    status: int, rest: bytes, drip: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Above all 2xx, which is not to be sent again, and 410, after which nothing more is sent."""
+    monkeypatch.setattr(sending, "BODY_TIMEOUT_SECONDS", 0.2)
     with saying(b"HTTP/1.1 %d Status\r\n" % status + rest, drip=drip) as (url, _):
         (answer,) = post(url, timeout_seconds=5.0)
     assert answer.status == status and not answer.is_in_doubt

@@ -105,7 +105,8 @@ def test_what_is_not_of_the_public_internet_is_refused(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["8.8.8.8", "93.184.216.34", "2606:4700::1111", "2a00:1450:4001:80b::200e", "2001:4860:4860::8888"]
+    "address",
+    ["8.8.8.8", "93.184.216.34", "2606:4700::1111", "2a00:1450:4001:80b::200e", "2001:4860:4860::8888"],
 )
 def test_what_is_of_the_public_internet_is_admitted(address: str) -> None:
     assert is_public(address) and Policy().admits(address)
