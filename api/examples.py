@@ -123,6 +123,7 @@ OPERATION: dict[str, Any] = {
     "completed_at": _TIME,
     "correlation_id": CORRELATION_ID,
     "position": 21,
+    "outcome": None,
     "problem": None,
 }
 

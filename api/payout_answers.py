@@ -49,7 +49,7 @@ def payout_rejection(payout: Payout) -> Any:
 
 
 def payout_operation_body(payout: Payout) -> OperationBody:
-    """Return what became of the request for a payout: completed is also what failed, since nothing more will come."""
+    """Return what became of the request for a payout: `outcome` tells whether the money left."""
     return {
         "idempotency_key": payout.idempotency_key,
         "state": _STATES[payout.state],
@@ -60,6 +60,7 @@ def payout_operation_body(payout: Payout) -> OperationBody:
         "completed_at": payout.ended_at,
         "correlation_id": payout.correlation_id,
         "position": payout.position,
+        "outcome": payout.state if payout.state in ("completed", "failed") else None,
         "problem": payout_rejection(payout) if payout.rejection else None,
     }
 

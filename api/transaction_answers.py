@@ -61,6 +61,7 @@ def operation_body(of: Transaction | Acceptance) -> OperationBody:
         "completed_at": completed_at,
         "correlation_id": made.correlation_id,
         "position": made.position,
+        "outcome": None,
         "problem": refusal,
     }
 

@@ -22,7 +22,7 @@ from domain.events import State
 from domain.group_commit import GroupCommit
 from domain.journal.database import Database
 from domain.journal.factory import DATABASE_URL, SCHEMA, JournalFactory
-from domain.journal.reader import Unreadable, read_aggregates, read_past
+from domain.journal.reader import Unreadable, read_aggregates, read_beginnings, read_past
 from domain.ledgers import Ledger as Book
 from domain.ledgers import existing_ledger
 from domain.operations import operation_id
@@ -147,6 +147,17 @@ class Ledger(Application[str]):
     def payout(self, ledger: str, payout_id: str) -> tuple[Payout, int]:
         """Return a payout and the head; raise, in this order, `LedgerNotFound` and `PayoutNotFound`."""
         states, head = self._read(ledger_stream(ledger), payout_stream(ledger, payout_id))
+        existing_ledger(states[0])
+        return existing_payout(states[1]), head
+
+    def payout_as_accepted(self, ledger: str, payout_id: str) -> tuple[Payout, int]:
+        """Return a payout as its request was recorded, and the head: what never changes of it, however much followed.
+
+        Raises, in this order, `LedgerNotFound` and `PayoutNotFound`.
+        """
+        streams = ledger_stream(ledger), payout_stream(ledger, payout_id)
+        states, head = self._on_primary(lambda connection: read_beginnings(connection, streams))
+        _require_readable(*states)
         existing_ledger(states[0])
         return existing_payout(states[1]), head
 

@@ -58,6 +58,6 @@ class RecordSilence(OnPayout):
         payout = existing_payout(read(self.stream))
         if payout.version != self.seen.version:
             return Decision((), self.stream)
-        ask_at = payout.next_inquiry(now)
+        ask_at = payout.next_inquiry(now, is_answered=False)
         unanswered = PayoutUnanswered(source=self.source, detail=self.detail, ask_at=ask_at)
         return Decision([(self.stream, unanswered)], self.stream)

@@ -22,6 +22,10 @@ from domain.payouts import (
 )
 from domain.times import Instant
 
+MAX_NOTED_CALLBACKS = 100
+"""How many callbacks of one payout are recorded. Whatever number a provider sends, the payout's history stays short; a
+callback that ends the payout, or contradicts what is known, is always recorded."""
+
 
 class Report(NamedTuple):
     """What a provider says of a payout: its verdict, of which amount and asset if it says so, and its own words."""
@@ -109,7 +113,7 @@ class RecordReport(OnPayout):
         """
         payout = existing_payout(read(self.stream))
         follows = consequence(payout, self.report, self.source)
-        if self.message_id in payout.messages or self._is_outdated(payout, follows):
+        if self._is_noted(payout, follows) or self._is_outdated(payout, follows):
             return Decision((), self.stream)
         match follows:
             case "completes":
@@ -130,6 +134,11 @@ class RecordReport(OnPayout):
                 Booking(), self._note(payout, now, f"it is not booked yet: {refusal.detail}")
             )
         return self._recorded(booking, PayoutCompleted(booked_by=booking.transaction_id, **self._told()))
+
+    def _is_noted(self, payout: Payout, follows: Consequence) -> bool:
+        """Tell whether this callback was recorded, or ends nothing when enough that end nothing were."""
+        has_enough = len(payout.messages) >= MAX_NOTED_CALLBACKS and follows == "tells"
+        return self.message_id in payout.messages or (self.source == "callback" and has_enough)
 
     def _is_outdated(self, payout: Payout, follows: Consequence) -> bool:
         """Tell whether this is an answer that ends nothing to a question about what has changed meanwhile."""
@@ -163,5 +172,5 @@ class RecordReport(OnPayout):
     def _ask_at(self, payout: Payout, now: Instant) -> Instant | None:
         """Return when the ledger has to act next: at once if the provider never heard of a payout."""
         if payout.state in ("submitted", "in_doubt"):
-            return now if self.report.verdict == "unknown" else payout.next_inquiry(now)
+            return now if self.report.verdict == "unknown" else payout.next_inquiry(now, is_answered=True)
         return payout.due_at if self.source == "callback" else None

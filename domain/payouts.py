@@ -29,6 +29,10 @@ Money = Literal["held", "paid", "released"]
 
 FIRST_INQUIRY_SECONDS = 0.5
 LONGEST_INQUIRY_SECONDS = 300.0
+# After so many waits of one kind in a row the longest is reached.
+MAX_DOUBLINGS = 10
+# How many steps of a history are looked at for them: a long history makes a decision no slower.
+MAX_STEPS_LOOKED_AT = 64
 
 
 class Told(Event):
@@ -227,9 +231,29 @@ class Payout(NamedTuple):
         """Whether the provider is to be called: it never was, or says that it never was."""
         return self.state == "accepted" or (self.state == "in_doubt" and self.is_unknown)
 
-    def next_inquiry(self, now: Instant) -> Instant:
-        """Return when to ask next, having waited in vain: later each time."""
-        return later(now, min(FIRST_INQUIRY_SECONDS * 2.0 ** min(self.waits, 30), LONGEST_INQUIRY_SECONDS))
+    def next_inquiry(self, now: Instant, *, is_answered: bool) -> Instant:
+        """Return when to ask the provider next, now that it has answered or not, and its answer settles nothing.
+
+        Each wait is twice the one before it. The waits begin anew when a provider that did not answer answers again,
+        and when one that answered stops: what it will do next has nothing to do with how long it was away.
+        """
+        doublings = self._waits_in_a_row(is_answered=is_answered)
+        return later(now, min(FIRST_INQUIRY_SECONDS * 2.0**doublings, LONGEST_INQUIRY_SECONDS))
+
+    def _waits_in_a_row(self, *, is_answered: bool) -> int:
+        """Return how many waits of one kind the history ends with: for an end, or for an answer.
+
+        That the provider never heard of a payout counts as no answer, since the payout is submitted anew at once.
+        """
+        waits = 0
+        for step in reversed(self.history[-MAX_STEPS_LOOKED_AT:]):
+            if step.event == "submitted" or (step.source == "callback" and is_answered):
+                continue
+            was_answered = step.event == "reported" and step.state == "submitted"
+            if step.event not in ("reported", "unanswered") or was_answered != is_answered:
+                break
+            waits += 1
+        return min(waits, MAX_DOUBLINGS)
 
     def as_first_answered(self) -> "Payout":
         """Return the payout as the first answer to its request showed it."""

@@ -13,7 +13,7 @@ import queue
 import threading
 from collections.abc import Callable, Mapping
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import psycopg
@@ -39,6 +39,7 @@ from projections.payouts import (
     list_due_payouts,
     payouts_channel,
 )
+from projections.provider_health import ProviderHealth
 from projections.providers.interface import NoAnswer, Order, Provider, order_of
 
 ACTOR = "tallystick"
@@ -68,6 +69,13 @@ def new_mark() -> str:
     return uuid4().hex[:12]
 
 
+class InHand(NamedTuple):
+    """A payout that was taken in hand; `well_since` is when its provider answered again, if that is why it is due."""
+
+    due: DuePayout
+    well_since: Instant | None
+
+
 class Payer:
     """Pursues the payouts that are due, in threads of its own."""
 
@@ -83,7 +91,7 @@ class Payer:
         self._providers = providers
         self._clock = clock
         self._stopping = threading.Event()
-        self._queues: dict[str, queue.SimpleQueue[DuePayout | None]] = {
+        self._queues: dict[str, queue.SimpleQueue[InHand | None]] = {
             name: queue.SimpleQueue() for name in providers
         }
         self._lock = threading.Lock()
@@ -92,6 +100,7 @@ class Payer:
         self._reached: dict[str, int] = {}
         self._set_aside: dict[str, float] = {}
         self._remind_at = 0.0
+        self._health = {name: ProviderHealth(name, clock) for name in providers}
         self._threads = [threading.Thread(target=self._run, name="payer", daemon=True)]
         for name, provider in providers.items():
             self._threads += [
@@ -146,29 +155,37 @@ class Payer:
             name: provider.max_calls * IN_HAND_FOR_EACH_CALL - busy.count(name)
             for name, provider in self._providers.items()
         }
-        due = list_due_payouts(connection, self._clock(), free, but)
+        well_since = {name: since for name, health in self._health.items() if (since := health.well_since)}
+        due = list_due_payouts(connection, self._clock(), free, but, well_since)
+        for name, since in well_since.items():
+            if sum(payout.provider == name for payout in due.found) < free[name]:
+                self._health[name].caught_up(since)
         with self._lock:
             # What the projection has not reached yet was listed as it was before.
             self._reached = {id: at for id, at in self._reached.items() if at > due.position}
             self._set_aside = {id: until for id, until in self._set_aside.items() if until > monotonic()}
             self._in_hand |= {payout.id: payout.provider for payout in due.found}
         for payout in due.found:
-            self._queues[payout.provider].put(payout)
+            self._queues[payout.provider].put(InHand(payout, well_since.get(payout.provider)))
 
     def _remind(self, connection: Connection[Any]) -> None:
         """Say, now and then, that payouts wait for a provider that is not configured."""
         if monotonic() < self._remind_at:
             return
         self._remind_at = monotonic() + REMIND_SECONDS
+        for health in self._health.values():
+            health.remind()
         for provider, count in count_forgotten(connection, self._clock(), tuple(self._providers)).items():
             _log.error("payouts wait for a provider that is not configured", provider=provider, count=count)
 
     # In the threads of a provider.
 
     def _pursue_all(self, name: str) -> None:
-        while (due := self._queues[name].get()) is not None and not self._stopping.is_set():
+        while (in_hand := self._queues[name].get()) is not None and not self._stopping.is_set():
+            due = in_hand.due
             try:
-                position = self._pursue(self._providers[name], self._ledger.payout(due.ledger, due.id)[0])
+                seen, _ = self._ledger.payout(due.ledger, due.id)
+                position = self._pursue(self._providers[name], seen, in_hand.well_since)
             except Exception as error:  # noqa: BLE001  what is wrong with one payout must not keep others waiting
                 is_usual = isinstance(error, LedgerError)
                 _log.error(
@@ -189,9 +206,9 @@ class Payer:
             else:
                 self._reached[id] = position
 
-    def _pursue(self, provider: Provider, seen: Payout) -> int:
+    def _pursue(self, provider: Provider, seen: Payout, well_since: Instant | None) -> int:
         """Do what is due about a payout; return the position of its last event."""
-        if seen.due_at is None or seen.due_at > self._clock():
+        if not _is_due(seen, self._clock(), well_since):
             return seen.position
         if not seen.is_to_be_submitted:
             return self._call(provider.ask, "inquiry", seen)
@@ -205,18 +222,27 @@ class Payer:
 
     def _call(self, call: Callable[[Order], Any], source: Source, seen: Payout) -> int:
         command: Command
+        health = self._health[seen.provider]
         try:
             report = call(order_of(seen))
         except Exception as error:  # noqa: BLE001  whatever it is, it says nothing of what the provider did
             if not isinstance(error, NoAnswer):
                 _log.error("provider's adapter failed", provider=seen.provider, exc_info=error)
             words = str(error) if isinstance(error, NoAnswer) else f"{type(error).__name__} in the adapter"
+            health.did_not_answer(words)
             command = RecordSilence(_context(seen), seen, new_mark(), source, words)
         else:
+            health.answered()
             context = _context(seen)._replace(actor=provider_actor(seen.provider))
             command = RecordReport(context, seen, new_mark(), source, report)
         payout: Payout = self._ledger.perform(command).state
         return payout.position
+
+
+def _is_due(payout: Payout, now: Instant, well_since: Instant | None) -> bool:
+    """Tell whether something is to be done about a payout, as the query `list_due` has it."""
+    is_asked_early = payout.state == "in_doubt" and well_since is not None and payout.changed_at < well_since
+    return payout.due_at is not None and (payout.due_at <= now or is_asked_early)
 
 
 def _context(payout: Payout) -> Context:

@@ -69,13 +69,24 @@ def list_payouts(
 
 
 def list_due_payouts(
-    connection: Connection[Any], now: Instant, free: Mapping[str, int], but: Collection[str] = ()
+    connection: Connection[Any],
+    now: Instant,
+    free: Mapping[str, int],
+    but: Collection[str] = (),
+    well_since: Mapping[str, Instant] | None = None,
 ) -> Reading[list[DuePayout]]:
     """Return the payouts that are due by now, longest due first, but for those with the ids `but`.
 
-    Of each provider there are as many as it is `free` for, so that what waits for one does not hide another's.
+    Of each provider there are as many as it is `free` for, so that what waits for one does not hide another's. Of a
+    provider that is `well_since` an instant, what is in doubt since before that is due as well.
     """
-    wanted = {"now": now, "providers": list(free), "limits": list(free.values()), "but": list(but)}
+    wanted = {
+        "now": now,
+        "providers": list(free),
+        "limits": list(free.values()),
+        "but": list(but),
+        "well_since": [(well_since or {}).get(name) for name in free],
+    }
 
     def read(cursor: Cursor[TupleRow], version: int) -> list[DuePayout]:
         rows = cursor.execute(PROJECTION.queries(version)["list_due"], wanted).fetchall()

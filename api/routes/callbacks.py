@@ -44,13 +44,16 @@ def _read(asked: Asked[NoQuery, CallbackRequest]) -> Callback:
 
 
 async def _payout(asked: Asked[NoQuery, CallbackRequest], provider_key: str) -> Payout:
-    """Return the payout that the provider knows by a key; raise `PayoutNotFound` if it was never given that key."""
+    """Return the payout that the provider knows by a key, as it was accepted, however many callbacks it had since.
+
+    Raises `PayoutNotFound` if the provider was never given that key.
+    """
     ledger, _, rest = provider_key.partition(".")
     payout_id = rest.partition(".")[0]
     if not is_ledger_name(ledger):
         raise PayoutNotFound
     try:
-        payout, _ = await asked.service.read(asked.service.ledger.payout, ledger, payout_id)
+        payout, _ = await asked.service.read(asked.service.ledger.payout_as_accepted, ledger, payout_id)
     except LedgerNotFound:
         raise PayoutNotFound from None
     if (payout.provider, payout.provider_key) != (asked.names["provider"], provider_key):

@@ -46,6 +46,10 @@ WHERE notification_id > %b AND notification_id <= %b ORDER BY notification_id;
 -- What to load, where it is streams as they are now: `load` ends at a version, and none is as high as this.
 SELECT stream, 9223372036854775807 FROM unnest(%(streams)b::text[]) AS stream;
 
+-- name: beginnings
+-- What to load, where only the first event of each stream is wanted: it costs the same however long the stream is.
+SELECT stream, 1::bigint FROM unnest(%(streams)b::text[]) AS stream;
+
 -- name: load
 -- Whole batches of cold streams: for each, the newest snapshot that this release can read, then the events after it,
 -- none of them beyond the version until which the stream is wanted.

@@ -17,6 +17,7 @@ _SQL = load("domain.journal", "journal.sql")
 _PAST = _SQL["past"].replace(":present", _SQL["present"])
 LOAD = _SQL["load"].replace(":wanted", _SQL["present"])
 _READ = _SQL["read"].replace(":load", LOAD)
+_READ_BEGINNINGS = _SQL["read"].replace(":load", _SQL["load"].replace(":wanted", _SQL["beginnings"]))
 _READ_PAST = _SQL["read_past"].replace(":load", _SQL["load"].replace(":wanted", _PAST))
 
 Row = tuple[str, int, str, bytes, int]
@@ -68,8 +69,20 @@ def read_aggregates(connection: Connection[Any], streams: Sequence[str]) -> tupl
 
     Linearizable: on the primary, in one statement and so of one instant, nothing cached (DESIGN.md, Consistency).
     """
+    return _read(connection, _READ, streams)
+
+
+def read_beginnings(connection: Connection[Any], streams: Sequence[str]) -> tuple[tuple[State, ...], int]:
+    """Return the state of each stream after its first event, None if it has no events, and the head of the journal.
+
+    It costs the same however long a stream is. Linearizable, as `read_aggregates` is.
+    """
+    return _read(connection, _READ_BEGINNINGS, streams)
+
+
+def _read(connection: Connection[Any], query: str, streams: Sequence[str]) -> tuple[tuple[State, ...], int]:
     wanted = {"streams": list(streams), "snapshot_topics": TOPICS}
-    rows = connection.cursor(row_factory=tuple_row).execute(_READ, wanted, prepare=True).fetchall()
+    rows = connection.cursor(row_factory=tuple_row).execute(query, wanted, prepare=True).fetchall()
     states = fold_rows(row[1:] for row in rows if row[1] is not None)
     return tuple(states.get(stream) for stream in streams), rows[0][0]
 

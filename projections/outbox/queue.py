@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import structlog
-from psycopg import Connection
+from psycopg import Connection, Cursor
 
 from domain.journal.queries import load
 from domain.journal.reader import Row
@@ -53,6 +53,14 @@ class Ended(NamedTuple):
     wait_seconds: float | None
 
 
+class ReceiverChanges(NamedTuple):
+    """The queries that changed what is known of receivers: well again, failing from now on, disabled and why."""
+
+    well: Cursor[Any]
+    failing: Cursor[Any] | None
+    disabled: Sequence[tuple[str, Cursor[Any]]]
+
+
 def take_over(connection: Connection[Any]) -> None:
     """Begin on a connection: end the attempts that a publisher before has left without an end, to be made again."""
     connection.execute(_SQL["session"])
@@ -70,21 +78,27 @@ def take_turn(
 
     `under_way` counts the attempts of each webhook that go on meanwhile.
     """
-    # A key goes on no faster than turns are taken, so a turn is one round trip to the database, or two.
+    # A key goes on no faster than turns are taken, so a turn is one round trip to the database, or two: the changes of
+    # receivers are fetched only when the claim has been.
     with connection.pipeline(), connection.transaction():
+        changes = None
         if ended:
             connection.execute(_SQL["lock"])
-            _record(connection, ended, disable_after_seconds)
-        return _claim(connection, under_way)
+            changes = _record(connection, ended, disable_after_seconds)
+        claimed = _claim(connection, under_way)
+    if changes:
+        _tell(changes, ended)
+    return claimed
 
 
 def hand_over(connection: Connection[Any], ended: Sequence[Ended], disable_after_seconds: float) -> None:
     """Record what became of attempts and end those that have no end yet: for a publisher that stops."""
     with connection.transaction():
         connection.execute(_SQL["lock"])
-        if ended:
-            _record(connection, ended, disable_after_seconds)
+        changes = _record(connection, ended, disable_after_seconds) if ended else None
         connection.execute(_SQL["interrupted"], {"reason": INTERRUPTED})
+    if changes:
+        _tell(changes, ended)
 
 
 def promote(connection: Connection[Any], webhooks: Sequence[UUID], positions: Sequence[int]) -> None:
@@ -108,7 +122,9 @@ def _claim(connection: Connection[Any], under_way: Mapping[UUID, int]) -> list[D
     ]
 
 
-def _record(connection: Connection[Any], ended: Sequence[Ended], disable_after_seconds: float) -> None:
+def _record(
+    connection: Connection[Any], ended: Sequence[Ended], disable_after_seconds: float
+) -> ReceiverChanges:
     columns: dict[str, list[Any]] = {
         "webhooks": [of.due.webhook_id for of in ended],
         "positions": [of.due.position for of in ended],
@@ -121,33 +137,44 @@ def _record(connection: Connection[Any], ended: Sequence[Ended], disable_after_s
     }
     connection.execute(_SQL["ended"], columns, prepare=True)
     promote(connection, columns["webhooks"], columns["positions"])
-    _judge_receivers(connection, ended, disable_after_seconds)
+    return _judge_receivers(connection, ended, disable_after_seconds)
 
 
 def _judge_receivers(
     connection: Connection[Any], ended: Sequence[Ended], disable_after_seconds: float
-) -> None:
-    """Note which receivers fail and which are well again; disable those that are gone or have failed for too long."""
-    well = {of.due.webhook_id for of in ended if of.answer.is_acknowledged}
-    connection.execute(
-        _SQL["well"], {"webhooks": list(well), "long_seconds": LONG_OUTAGE_SECONDS}, prepare=True
-    )
-    failing = {of.due.webhook_id for of in ended} - well
+) -> ReceiverChanges:
+    """Note which receivers fail and which are well again; disable those that are gone or have failed for too long.
+
+    What the queries return is to be fetched later: in a pipeline, fetching waits for the database.
+    """
+    acknowledged = {of.due.webhook_id for of in ended if of.answer.is_acknowledged}
+    wanted = {"webhooks": list(acknowledged), "long_seconds": LONG_OUTAGE_SECONDS}
+    well = connection.execute(_SQL["well"], wanted, prepare=True)
+    disabled = []
+    failing = {of.due.webhook_id for of in ended} - acknowledged
+    begun = connection.execute(_SQL["failing"], {"webhooks": list(failing)}) if failing else None
     if failing:
-        connection.execute(_SQL["failing"], {"webhooks": list(failing)})
         words = f"nothing was acknowledged for {disable_after_seconds / 3600:g} hours"
         wanted = {
             "webhooks": list(failing),
             "reason": words,
             "disable_after_seconds": disable_after_seconds,
         }
-        _tell_disabled(connection.execute(_SQL["given_up"], wanted).fetchall(), words)
+        disabled.append((words, connection.execute(_SQL["given_up"], wanted)))
     gone = {of.due.webhook_id for of in ended if of.answer.is_gone}
     if gone:
-        rows = connection.execute(_SQL["gone"], {"webhooks": list(gone), "reason": GONE}).fetchall()
-        _tell_disabled(rows, GONE)
+        wanted = {"webhooks": list(gone), "reason": GONE}
+        disabled.append((GONE, connection.execute(_SQL["gone"], wanted)))
+    return ReceiverChanges(well, begun, disabled)
 
 
-def _tell_disabled(rows: Sequence[tuple[UUID]], reason: str) -> None:
-    for (id,) in rows:
-        _log.error("webhook disabled", webhook_id=str(id), reason=reason)
+def _tell(changes: ReceiverChanges, ended: Sequence[Ended]) -> None:
+    """Log which receivers began to fail, are well again, or are told nothing more."""
+    reasons = {of.due.webhook_id: of.answer.reason for of in ended if not of.answer.is_acknowledged}
+    for (id,) in changes.failing.fetchall() if changes.failing else ():
+        _log.warning("webhook is failing", webhook_id=str(id), reason=reasons.get(id))
+    for id, seconds in changes.well.fetchall():
+        _log.info("webhook is well again", webhook_id=str(id), failing_seconds=round(seconds, 1))
+    for reason, disabled in changes.disabled:
+        for (id,) in disabled.fetchall():
+            _log.error("webhook disabled", webhook_id=str(id), reason=reason)

@@ -116,14 +116,17 @@ WITH well AS (
     ORDER BY id FOR NO KEY UPDATE
 ), updated AS (
     UPDATE webhooks AS w SET failing_since = NULL FROM well WHERE w.id = well.id
+), put_forward AS (
+    UPDATE deliveries AS d SET due_at = clock_timestamp()
+    FROM well
+    WHERE well.failing_since < clock_timestamp() - make_interval(secs => %(long_seconds)s)
+    AND d.webhook_id = well.id AND d.due_at > clock_timestamp()
 )
-UPDATE deliveries AS d SET due_at = clock_timestamp()
-FROM well
-WHERE well.failing_since < clock_timestamp() - make_interval(secs => %(long_seconds)s)
-AND d.webhook_id = well.id AND d.due_at > clock_timestamp();
+SELECT id, extract(epoch FROM clock_timestamp() - failing_since)::double precision FROM well;
 
 -- name: failing
-UPDATE webhooks SET failing_since = clock_timestamp() WHERE id = ANY(%(webhooks)s) AND failing_since IS NULL;
+UPDATE webhooks SET failing_since = clock_timestamp() WHERE id = ANY(%(webhooks)s) AND failing_since IS NULL
+RETURNING id;
 
 -- name: gone
 UPDATE webhooks SET state = 'disabled', disabled_reason = %(reason)s

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
+import structlog
 from psycopg import Connection
 from psycopg.rows import tuple_row
 
@@ -21,6 +22,7 @@ MAX_OVERLAP_SECONDS = 30 * 24 * 60 * 60
 DEFAULT_OVERLAP_SECONDS = 24 * 60 * 60
 
 _SQL = load("projections.outbox", "webhooks.sql")
+_log = structlog.get_logger(__name__)
 
 
 class Webhook(NamedTuple):
@@ -99,7 +101,8 @@ def rotate_secret(connection: Connection[Any], id: UUID, overlap_seconds: int) -
 
 def disable_webhook(connection: Connection[Any], id: UUID, reason: str) -> Webhook | None:
     """Send nothing more until it is enabled; what is owed to it waits. None if there is no such webhook."""
-    connection.execute(_SQL["disable"], {"id": id, "reason": reason})
+    if connection.execute(_SQL["disable"], {"id": id, "reason": reason}).rowcount:
+        _log.info("webhook disabled", webhook_id=str(id), reason=reason)
     return find_webhook(connection, id)
 
 
@@ -107,10 +110,14 @@ def enable_webhook(connection: Connection[Any], id: UUID) -> Webhook | None:
     """Go on where it was disabled, beginning the schedule of attempts anew; None if there is no such webhook."""
     with connection.transaction():
         connection.execute(_SQL["lock"])
-        if connection.execute(_SQL["enable"], {"id": id}).rowcount:
+        is_changed = connection.execute(_SQL["enable"], {"id": id}).rowcount > 0
+        if is_changed:
             connection.execute(_SQL["begin_anew"], {"id": id})
             connection.execute(_SQL["announce"])
-        return find_webhook(connection, id)
+        found = find_webhook(connection, id)
+    if is_changed:
+        _log.info("webhook enabled", webhook_id=str(id))
+    return found
 
 
 def delete_webhook(connection: Connection[Any], id: UUID, actor: str) -> bool:
@@ -122,6 +129,7 @@ def delete_webhook(connection: Connection[Any], id: UUID, actor: str) -> bool:
         connection.execute(_SQL["suppress"], {"id": id, "reason": f"the webhook was deleted by {actor}"})
         connection.execute(_SQL["end_secrets"], {"id": id, "overlap_seconds": 0})
         connection.execute(_SQL["remove_ended_secrets"], {"id": id})
+    _log.info("webhook deleted", webhook_id=str(id), actor=actor)
     return True
 
 

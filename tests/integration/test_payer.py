@@ -5,12 +5,14 @@ import random
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from time import monotonic
 from typing import Any
 
 import pytest
 from psycopg import Connection
 from structlog.testing import capture_logs
 
+import domain.payouts
 from domain.accounts import Account, OpenAccount
 from domain.events import Context
 from domain.journal.database import Database
@@ -21,7 +23,7 @@ from domain.payout_requests import RequestPayout
 from domain.payout_resolutions import CompletePayout, ReconcilePayout
 from domain.payouts import Payout, PayoutState, Verdict
 from projections import payer as payers
-from projections import payouts
+from projections import payouts, provider_health
 from projections.batches import read_batch
 from projections.payer import Payer
 from projections.payouts import Filters, list_due_payouts, list_payouts
@@ -211,6 +213,39 @@ def test_one_that_hangs_keeps_nobody_else_waiting(database: Database, ledger: Le
         await_states(ledger, quick, "completed")
         assert len(slow.orders) == slow.max_calls, "its calls are bounded"
         hanging.set()
+
+
+def test_a_silence_and_its_end_are_said_once_and_all_in_doubt_is_asked_at_its_end(
+    database: Database, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those who were asked in vain for long would be asked again after minutes: nobody waits so long."""
+    monkeypatch.setattr(provider_health, "SILENT_AFTER_SECONDS", 0.3)
+    monkeypatch.setattr(domain.payouts, "FIRST_INQUIRY_SECONDS", 120.0)  # of the second inquiry: four minutes
+    is_away = threading.Event()
+    is_away.set()
+
+    def answer(order: Order) -> Report:
+        if is_away.is_set():
+            raise NoAnswer("nobody is there")
+        return Report("completed")
+
+    provider = Stubborn(answer, max_calls=3)
+    early, late = requests(30, prefix="early"), requests(1, prefix="late")
+    with capture_logs() as logs, paying(database, ledger, simulator=provider):
+        ask(ledger, early)
+        await_states(ledger, early, "in_doubt")
+        silent_until = monotonic() + 0.4
+        eventually(lambda: monotonic() > silent_until)
+        more = requests(1, prefix="more")
+        ask(ledger, more)
+        await_states(ledger, more, "in_doubt")
+        is_away.clear()
+        ask(ledger, late)
+        await_states(ledger, [*early, *more, *late], "completed")
+    said = [line["event"] for line in logs if line["event"].startswith("provider ")]
+    assert said == ["provider is silent", "provider answers again"]
+    (silent,) = [line for line in logs if line["event"] == "provider is silent"]
+    assert (silent["provider"], silent["reason"]) == ("simulator", "nobody is there")
 
 
 def test_an_adapter_that_fails_leaves_payouts_in_doubt_and_is_logged(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from psycopg import Connection
+from structlog.testing import capture_logs
 
 from domain.journal.database import Database
 from domain.journal.encoding import encode_envelope, encode_event
@@ -290,6 +291,46 @@ def test_a_receiver_that_fails_for_too_long_is_disabled(
         eventually(lambda: webhook(connection, hook.id).state == "disabled")
     found = webhook(connection, hook.id)
     assert found.failing_since is not None and "nothing was acknowledged" in found.disabled_reason
+
+
+def test_what_becomes_of_a_receiver_is_said_once_each(
+    database: Database, ledger: Ledger, receiver: Receiver, connection: Connection[Any]
+) -> None:
+    broken = threading.Event()
+    broken.set()
+    receiver.behave = lambda received, count: Reply(500 if broken.is_set() else 200)
+    hook = register(connection, receiver.url, types=["transaction.posted"])
+    move(ledger, 5)
+    with capture_logs() as logs, publishing(database):
+        eventually(lambda: len(receiver.received) >= 10)
+        broken.clear()
+        await_acknowledged(connection, hook.id, 5)
+        disable_webhook(connection, hook.id, "for a while")
+        enable_webhook(connection, hook.id)
+        enable_webhook(connection, hook.id)
+        delete_webhook(connection, hook.id, "tester")
+    said = [line for line in logs if line["event"].startswith("webhook")]
+    assert [line["event"] for line in said] == [
+        "webhook is failing",
+        "webhook is well again",
+        "webhook disabled",
+        "webhook enabled",
+        "webhook deleted",
+    ]
+    assert {line["webhook_id"] for line in said} == {str(hook.id)}
+    assert said[0]["reason"] == "answered 500"
+
+
+def test_a_receiver_that_is_gone_is_disabled_whatever_else_it_says(
+    database: Database, ledger: Ledger, receiver: Receiver, connection: Connection[Any]
+) -> None:
+    receiver.behave = lambda received, count: Reply(410, {"Retry-After": "Fri, 31 Dec 9999 23:59:59 -2359"})
+    hook = register(connection, receiver.url, types=["transaction.posted"])
+    move(ledger)
+    with publishing(database):
+        eventually(lambda: webhook(connection, hook.id).state == "disabled")
+    (delivery,) = deliveries(connection, hook.id)
+    assert [attempt.status_code for attempt in delivery.attempts] == [410]
 
 
 def test_what_is_given_up_holds_its_key_until_an_operator_decides(

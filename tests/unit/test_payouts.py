@@ -28,6 +28,7 @@ from domain.errors import (
 from domain.money import MAX_AMOUNT, Direction
 from domain.operations import operation_id
 from domain.payout_attempts import FROZEN, RecordSilence, SubmitPayout
+from domain.payout_reports import MAX_NOTED_CALLBACKS
 from domain.payout_resolutions import CompletePayout, FailPayout, ReconcilePayout
 from domain.payouts import (
     FIRST_INQUIRY_SECONDS,
@@ -396,6 +397,41 @@ class TestSilence:
         assert waits == sorted(waits)
         assert waits[-1] == LONGEST_INQUIRY_SECONDS
 
+    def test_the_waits_begin_anew_once_the_provider_answers_again(self) -> None:
+        history = in_state("submitted")
+
+        def waited() -> float:
+            return (moment(payout(history).due_at or "") - moment(NOW)).total_seconds()
+
+        for _ in range(8):
+            history.when(silence(history))
+        assert waited() == 128 * FIRST
+        waits = []
+        for _ in range(3):
+            report(history, "processing", asked=True)
+            waits.append(waited())
+        history.when(silence(history))
+        waits.append(waited())
+        assert waits == [FIRST, 2 * FIRST, 4 * FIRST, FIRST]
+
+    def test_what_is_never_taken_is_submitted_ever_more_rarely(self) -> None:
+        """A provider that answers inquiries and takes no submission is not asked twice a second for ever."""
+        history = in_state("submitted")
+        waits = []
+        for _ in range(12):
+            history.when(silence(history))
+            waits.append((moment(payout(history).due_at or "") - moment(NOW)).total_seconds())
+            report(history, "unknown", asked=True)
+            history.when(submission(history))
+        assert waits == sorted(waits) and waits[-1] == LONGEST_INQUIRY_SECONDS
+
+    def test_a_long_history_makes_no_inquiry_slower_or_later(self) -> None:
+        history = in_state("submitted")
+        for n in range(80):
+            history.when(a_report(payout(history), "processing", "callback", f"msg-{n}"))
+        report(history, "processing", asked=True)
+        assert payout(history).due_at == later(NOW, FIRST)
+
     def test_what_was_recorded_meanwhile_knows_more(self) -> None:
         history = in_state("submitted")
         late = silence(history)
@@ -404,6 +440,19 @@ class TestSilence:
 
 
 class TestReports:
+    def test_callbacks_that_end_nothing_are_recorded_up_to_a_number(self) -> None:
+        history = in_state("submitted")
+        for n in range(MAX_NOTED_CALLBACKS):
+            told = history.when(a_report(payout(history), "processing", "callback", f"msg-{n}"))
+            assert recorded(told) == ["payout.reported"]
+        for id in ("msg-0", "another"):
+            history.when(a_report(payout(history), "processing", "callback", id)).then_nothing()
+        ended = history.when(a_report(payout(history), "completed", "callback", "end"))
+        assert recorded(ended) == ["payout.completed"]
+        history.when(a_report(payout(history), "completed", "callback", "again")).then_nothing()
+        told = history.when(a_report(payout(history), "failed", "callback", "contradiction"))
+        assert recorded(told) == ["payout.contradicted"]
+
     def test_completed_settles_the_hold(self) -> None:
         history = in_state("submitted")
         command = a_report(payout(history), "completed", "callback", "msg")
@@ -467,7 +516,7 @@ class TestReports:
     def test_processing_ends_the_doubt_and_is_asked_for_later(self) -> None:
         history = in_state("in_doubt")
         assert recorded(report(history, "processing", "msg")) == ["payout.reported"]
-        assert (payout(history).state, payout(history).due_at) == ("submitted", later(NOW, 2 * FIRST))
+        assert (payout(history).state, payout(history).due_at) == ("submitted", later(NOW, FIRST))
         assert payout(history).is_acknowledged
 
     @pytest.mark.parametrize(
@@ -517,7 +566,7 @@ class TestReports:
             AccountFrozen
         )
         assert recorded(report(history, "completed", asked=True)) == ["payout.reported"]
-        assert (payout(history).due_at, money(history)) == (later(NOW, 2 * FIRST), HELD)
+        assert (payout(history).due_at, money(history)) == (later(NOW, FIRST), HELD)
         history.but(of, status="open")
         assert recorded(report(history, "completed", asked=True)) == ["payout.completed"]
         assert money(history) == PAID

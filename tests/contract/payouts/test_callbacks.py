@@ -10,6 +10,7 @@ import httpx2
 import pytest
 from standardwebhooks import Webhook
 
+from domain.payout_reports import MAX_NOTED_CALLBACKS
 from tests.contract.conftest import SECRET, Book, Journal, Served, code_of, pointers_of
 from tests.contract.payouts.conftest import QUIET
 
@@ -90,6 +91,16 @@ def test_what_is_late_or_out_of_order_moves_nothing(book: Book, say: Say) -> Non
     shown = book.payout(made["id"])
     assert (shown["state"], shown["ended_at"]) == ("completed", made["ended_at"])
     assert book.amounts("bob") == (40, 0, 0, 0)
+
+
+def test_however_many_come_each_costs_the_same(book: Book, say: Say, journal: Journal) -> None:
+    made = submitted(book)
+    before = len(events_of(journal, made))
+    for n in range(MAX_NOTED_CALLBACKS + 40):
+        assert say(of(made, "processing", detail=f"step {n}")).status_code == 204
+    assert len(events_of(journal, made)) == before + MAX_NOTED_CALLBACKS
+    assert say(of(made, "failed", detail="returned")).status_code == 204
+    assert book.payout(made["id"])["state"] == "stuck"
 
 
 def test_a_contradiction_is_stuck_and_says_so(book: Book, say: Say) -> None:

@@ -137,7 +137,8 @@ def test_what_fails_gives_the_funds_back(bank: Book, simulator: Simulator) -> No
     assert bank.transaction(made["id"]).json()["status"] == "voided"
     assert bank.transaction(done["transaction_id"]).json()["kind"] == "void"
     assert bank.amounts("alice") == (0, 100, 0, 0)
-    assert bank.operation(made["idempotency_key"]).json()["state"] == "completed"
+    shown = bank.operation(made["idempotency_key"]).json()
+    assert (shown["state"], shown["outcome"]) == ("completed", "failed")
 
 
 def test_a_rule_refuses_it_and_that_is_the_answer_for_ever(bank: Book) -> None:
