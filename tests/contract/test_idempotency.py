@@ -161,6 +161,7 @@ def test_what_became_of_a_request(book: Book) -> None:
         "completed_at": posted["recorded_at"],
         "correlation_id": posted["correlation_id"],
         "position": posted["position"],
+        "outcome": None,
         "problem": None,
     }
 

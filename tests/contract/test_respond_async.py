@@ -37,6 +37,7 @@ def test_it_is_accepted_then_carried_out_as_if_it_had_been_at_once(book: Book, n
         "completed_at": None,
         "correlation_id": "c",
         "position": int(answer.headers["ledger-position"]),
+        "outcome": None,
         "problem": None,
     }
     assert shown["position"] == nothing_due.head() == before + 1
