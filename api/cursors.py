@@ -5,13 +5,14 @@ Opaque to clients: base64url of JSON. It is a position in a list and no secret, 
 
 import hashlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
 from api.problems import CursorInvalid, CursorMismatch
+from api.schemas.common import BY_METADATA
 
 # These choose a part of the list, or when to answer, not which list it is.
 _NOT_FILTERS = frozenset({"cursor", "page_size", "min_position"})
@@ -22,9 +23,14 @@ def list_identity(path: str, query: Mapping[str, str], defaults: Mapping[str, st
     filters = {
         name: value
         for name, value in query.items()
-        if name not in _NOT_FILTERS and value != defaults.get(name)
+        if name not in _NOT_FILTERS and value != defaults.get(name) and _is_filter(name, defaults)
     }
     return hashlib.sha256(to_json([path, sorted(filters.items())])).hexdigest()[:16]
+
+
+def _is_filter(name: str, known: Container[str]) -> bool:
+    """Tell whether a parameter may choose a list: one that is unknown does not, and is refused by its name."""
+    return name in known or (name.startswith("metadata.") and BY_METADATA in known)
 
 
 def encode_cursor(identity: str, place: Any) -> str:
