@@ -41,7 +41,7 @@ def browser(open_service: Served) -> Iterator[httpx2.Client]:
 
 
 @pytest.mark.parametrize("origin", [ORIGIN, OTHER])
-@pytest.mark.parametrize("path", sorted({endpoint.path for endpoint in ENDPOINTS}) + ["/nothing"])
+@pytest.mark.parametrize("path", [*sorted({endpoint.path for endpoint in ENDPOINTS}), "/nothing"])
 def test_a_browser_may_ask_first(browser: httpx2.Client, origin: str, path: str) -> None:
     wanted = {"Access-Control-Request-Headers": ", ".join(REQUEST_HEADERS).lower()}
     answer = browser.options(path, headers={"Origin": origin, **PREFLIGHT, **wanted})
