@@ -136,8 +136,8 @@ def _observe(scope: Scope, talk: Conversation, status: int, seconds: float) -> N
     route = scope.get("route")
     service: Service = scope["state"]["service"]
     path = route.path if route else "unmatched"
-    # What is unmatched could be anything, and figures are kept for ever.
-    method = scope["method"] if route else "any"
+    # What is unmatched, path or method, could be anything, and figures are kept for ever.
+    method = scope["method"] if route and status != 405 else "any"
     service.metrics.request(method, path, status, seconds)
     if status >= 500 or seconds > SLOW_SECONDS:
         _log.warning(
