@@ -20,6 +20,7 @@ POSITION = "Ledger-Position"
 HEAD = "Ledger-Head"
 DEAD_LETTERS = "Ledger-Dead-Letters"
 REPLAYED = "Idempotent-Replayed"
+DRY_RUN = "Dry-Run"
 
 # A third of the time that pydantic takes for a transaction.
 _encode = msgspec.json.Encoder().encode
@@ -58,11 +59,9 @@ class Streamed(NamedTuple):
 
         What the parts raise after the first ends the connection, so that a client sees that the answer is incomplete.
         """
-        headers = [(b"content-type", self.media_type.encode())]
-        headers += [(name.lower().encode(), value.encode("latin-1")) for name, value in self.headers.items()]
         gone = asyncio.ensure_future(_disconnected(receive))
         try:
-            await send({"type": "http.response.start", "status": self.status, "headers": headers})
+            await self._send_head(send)
             async for part in self.parts:
                 if gone.done():
                     return
@@ -70,6 +69,16 @@ class Streamed(NamedTuple):
             await send({"type": "http.response.body", "body": b""})
         finally:
             gone.cancel()
+
+    async def send_without_parts(self, send: Send) -> None:
+        """Send through ASGI what HEAD asks for: how the answer begins, of which no part is made."""
+        await self._send_head(send)
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _send_head(self, send: Send) -> None:
+        headers = [(b"content-type", self.media_type.encode())]
+        headers += [(name.lower().encode(), value.encode("latin-1")) for name, value in self.headers.items()]
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
 
 
 async def _disconnected(receive: Receive) -> None:
@@ -81,17 +90,19 @@ _QUALITY = re.compile(r"\s*;\s*q=([01](?:\.\d{0,3})?)\s*")
 
 
 def prefers(accept: str, media_type: str, to: str) -> bool:
-    """Tell whether an Accept header asks for a media type, by its name, rather than for another (RFC 9110 §12.5.1)."""
+    """Tell whether an Accept header asks for a media type, by its name, rather than for another (RFC 9110 §12.5.1).
+
+    The other may also be asked for by `application/*` or `*/*`.
+    """
     qualities: dict[str, float] = {}
     for part in accept.lower().split(","):
         name, _, parameters = part.partition(";")
         found = _QUALITY.search(f";{parameters}")
         qualities.setdefault(name.strip(), float(found[1]) if found else 1.0)
     wanted = qualities.get(media_type, 0.0)
-    return wanted > 0 and (wanted, -_place(qualities, media_type)) > (
-        qualities.get(to, 0.0),
-        -_place(qualities, to),
-    )
+    ranges = (to, f"{to.partition('/')[0]}/*", "*/*")
+    other = next((qualities[name] for name in ranges if name in qualities), 0.0)
+    return wanted > 0 and (wanted, -_place(qualities, media_type)) > (other, -_place(qualities, to))
 
 
 def _place(qualities: Mapping[str, float], media_type: str) -> int:

@@ -1,7 +1,7 @@
 """The application: the parts put together, started and stopped."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import cache
@@ -9,9 +9,10 @@ from typing import Any
 
 from fastapi import FastAPI
 from pydantic_core import to_json
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.connections import POOL_SIZE
+from api.cross_origin import CrossOrigin
 from api.dispatch import Dispatch
 from api.edge import Edge
 from api.key_ring import KeyRing
@@ -35,15 +36,17 @@ from projections.worker import Worker
 STREAMS_AT_ONCE = 2
 
 _DESCRIPTION = """A double-entry ledger. Amounts are whole minor units; every POST that moves money needs an
-`Idempotency-Key`, and the same request with the same key is answered the same for ever."""
+`Idempotency-Key`, and the same request with the same key is answered the same for ever. HEAD is answered on every path
+that GET is, the same without the body."""
 
 
 class Application(FastAPI):
     """FastAPI with a way of our own to the endpoints: its layers cost as much as judging and answering a request."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, cors_origins: Sequence[str], **options: Any) -> None:
         super().__init__(**options)
-        self._edge = Edge(Dispatch(ENDPOINTS, otherwise=self.router))
+        edge: ASGIApp = Edge(Dispatch(ENDPOINTS, otherwise=self.router))
+        self._edge = CrossOrigin(edge, cors_origins) if cors_origins else edge
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; leave what is none to FastAPI."""
@@ -76,6 +79,7 @@ def create_app(settings: Settings) -> FastAPI:
             await asyncio.get_running_loop().run_in_executor(None, _stop, service)
 
     app = Application(
+        cors_origins=settings.allowed_origins,
         title="Tallystick",
         version=RELEASE,
         description=_DESCRIPTION,
@@ -119,6 +123,7 @@ def _start(settings: Settings, database: Database, document: Callable[[], bytes]
         reading,
         streaming,
         document,
+        settings.public_metrics,
     )
 
 

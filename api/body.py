@@ -21,6 +21,8 @@ MAX_POINTER_LENGTH = 255
 MAX_DIGITS = 100
 BEYOND_EVERY_BOUND = 10**MAX_DIGITS
 
+IDENTITY = "identity"
+
 _CLOSE = {"Connection": "close"}
 
 
@@ -78,6 +80,16 @@ async def _read(receive: Receive) -> bytes:
             return bytes(parts)
         message = await receive()
     raise ClientDisconnect
+
+
+def require_uncoded(content_encoding: str) -> None:
+    """Raise `UnsupportedMediaType`, with the one coding that is taken, unless a body is as it is: not compressed."""
+    codings = {coding.strip().lower() for coding in content_encoding.split(",")}
+    if not codings <= {"", IDENTITY}:
+        detail = (
+            "Bodies are taken as they are, and not compressed: the one Content-Encoding taken is identity."
+        )
+        raise UnsupportedMediaType(detail, headers={"Accept-Encoding": IDENTITY})  # RFC 9110 §15.5.16
 
 
 def require_json(content_type: str | None) -> None:

@@ -4,14 +4,18 @@ Opaque to clients: base64url of JSON. It is a position in a list and no secret, 
 """
 
 import hashlib
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from pydantic_core import from_json, to_json
 
 from api.problems import CursorInvalid, CursorMismatch
+from api.schemas.common import BY_METADATA
+
+_BASE64 = re.compile("[A-Za-z0-9_-]+={0,2}")
 
 # These choose a part of the list, or when to answer, not which list it is.
 _NOT_FILTERS = frozenset({"cursor", "page_size", "min_position"})
@@ -22,9 +26,14 @@ def list_identity(path: str, query: Mapping[str, str], defaults: Mapping[str, st
     filters = {
         name: value
         for name, value in query.items()
-        if name not in _NOT_FILTERS and value != defaults.get(name)
+        if name not in _NOT_FILTERS and value != defaults.get(name) and _is_filter(name, defaults)
     }
     return hashlib.sha256(to_json([path, sorted(filters.items())])).hexdigest()[:16]
+
+
+def _is_filter(name: str, known: Container[str]) -> bool:
+    """Tell whether a parameter may choose a list: one that is unknown does not, and is refused by its name."""
+    return name in known or (name.startswith("metadata.") and BY_METADATA in known)
 
 
 def encode_cursor(identity: str, place: Any) -> str:
@@ -34,14 +43,16 @@ def encode_cursor(identity: str, place: Any) -> str:
 
 def decode_cursor(cursor: str, identity: str, place: TypeAdapter[Any]) -> Any:
     """Return the place that a cursor stands for; raise `CursorInvalid` or `CursorMismatch`."""
-    try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        given, where = from_json(urlsafe_b64decode(padded.encode("ascii")))
-        found = place.validate_python(where)
-    except (ValueError, TypeError, ValidationError):
-        raise CursorInvalid from None
-    if not isinstance(given, str):
+    if not _BASE64.fullmatch(cursor):  # Python's own passes over what is none
         raise CursorInvalid
+    try:
+        match from_json(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))):
+            case [str(given), where]:
+                found = place.validate_python(where)
+            case _:
+                raise CursorInvalid
+    except ValueError:  # no base64, no JSON, no place in this list
+        raise CursorInvalid from None
     if given != identity:
         raise CursorMismatch
     return found

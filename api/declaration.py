@@ -39,9 +39,9 @@ class Declaration(NamedTuple):
 
     `roles` are those that may call, of which a caller needs one; none at all is a route for anybody, but for one that
     `is_signed`: who calls it is known by the signature of the body. `every_ledger` asks for a key that was granted all
-    of them. Where `is_body_optional`, no body is as good as `{}`. `is_deferrable` is what `Prefer: respond-async` can
-    be asked of. `place` is the type of what cursors of a list hold. `problems` are the refusals of its own, beside
-    those that follow from the rest.
+    of them. What `may_be_public` is for anybody where the settings say so. Where `is_body_optional`, no body is as good
+    as `{}`. `is_deferrable` is what `Prefer: respond-async` can be asked of. `place` is the type of what cursors of a
+    list hold. `problems` are the refusals of its own, beside those that follow from the rest.
     """
 
     method: str
@@ -58,6 +58,7 @@ class Declaration(NamedTuple):
     is_body_optional: bool = False
     is_keyed: bool = False
     is_deferrable: bool = False
+    may_be_public: bool = False
     if_match: bool = False
     every_ledger: bool = False
     is_signed: bool = False

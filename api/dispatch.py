@@ -1,15 +1,17 @@
-"""Which endpoint answers a request: by path, then by method.
+"""Which endpoint answers a request: by path, then by method. HEAD is answered wherever GET is (RFC 9110 §9.3.2).
 
 A table of its own, because Allow has to name all methods of a path, and because FastAPI's router, which is left what
 no endpoint is for, makes a request cost a tenth more.
 """
 
 from collections.abc import Sequence
+from re import Match
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.endpoint import Endpoint
 from api.problems import MethodNotAllowed
+from domain.ids import canonical_id
 
 
 class Dispatch:
@@ -19,7 +21,10 @@ class Dispatch:
         """`otherwise` gets the paths that no endpoint is for."""
         by_path: dict[str, dict[str, Endpoint]] = {}
         for endpoint in endpoints:
-            by_path.setdefault(endpoint.path, {})[endpoint.declared.method] = endpoint
+            by_method = by_path.setdefault(endpoint.path, {})
+            by_method[endpoint.declared.method] = endpoint
+            if endpoint.declared.method == "GET":
+                by_method["HEAD"] = endpoint
         self._paths = [
             (next(iter(by_method.values())).path_regex.fullmatch, by_method) for by_method in by_path.values()
         ]
@@ -34,7 +39,20 @@ class Dispatch:
                 if endpoint is None:
                     scope["route"] = next(iter(by_method.values()))
                     raise MethodNotAllowed(headers={"Allow": ", ".join(sorted(by_method))})
-                scope["route"], scope["path_params"] = endpoint, found.groupdict()
+                scope["route"] = endpoint
+                scope["path"], scope["path_params"] = _named(found)
                 await endpoint.handle(scope, receive, send)
                 return
         await self._otherwise(scope, receive, send)
+
+
+def _named(found: Match[str]) -> tuple[str, dict[str, str]]:
+    """Return the path and the names in it, an id in the one way in which it is written here.
+
+    So whatever is told apart by path (keyed requests, lists) is the same for an id in capitals.
+    """
+    path, names = found.string, found.groupdict()
+    if (given := names.get("id")) is not None and (id := canonical_id(given)) != given:
+        start, end = found.span("id")
+        path, names["id"] = path[:start] + id + path[end:], id
+    return path, names

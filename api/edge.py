@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.answers import HEAD, POSITION, Answer
+from api.answers import DRY_RUN, HEAD, POSITION, Answer
 from api.correlation import Conversation, conversation
 from api.endpoint import Endpoint
 from api.problems import (
@@ -55,6 +55,7 @@ class Edge:
         visit = _visit(scope)
         talk = visit.conversation
         status = 0
+        is_head = scope["method"] == "HEAD"
 
         async def send_with_conversation(message: Message) -> None:
             nonlocal status
@@ -65,6 +66,8 @@ class Edge:
                     (b"correlation-id", talk.correlation_id.encode()),
                     (b"traceparent", talk.traceparent.encode()),
                 ]
+            elif is_head:
+                message = {**message, "body": b""}
             await send(message)
 
         try:
@@ -99,14 +102,19 @@ def _refusal(error: Exception, scope: Scope, talk: Conversation) -> Answer:
     status = status_of(type(error))
     if status in (401, 403):
         _log.warning("denied", code=error.code, path=instance, method=scope["method"], **_ids(scope, talk))
-    headers = {**headers_of(error), **_positions(error, scope)}
+    headers = {**headers_of(error), **_positions(error, status, scope)}
+    if scope.get("is_dry_run"):
+        headers[DRY_RUN] = "true"
     body = to_json(problem_of(error, instance, talk.correlation_id))
     return Answer(status, body, headers, MEDIA_TYPE)
 
 
-def _positions(error: LedgerError, scope: Scope) -> dict[str, str]:
-    """Return the position that a refusal reflects: that of the read that it came from, else the newest known."""
-    if not scope["path"].startswith(LEDGERS):
+def _positions(error: LedgerError, status: int, scope: Scope) -> dict[str, str]:
+    """Return the position that a refusal reflects: that of the read that it came from, else the newest known.
+
+    Nothing of the books is told to who was not let in, or was not asked for a key: where no path or no method is found.
+    """
+    if status in (401, 403) or "caller" not in scope or not scope["path"].startswith(LEDGERS):
         return {}
     service: Service = scope["state"]["service"]
     head = service.position()
@@ -128,8 +136,8 @@ def _observe(scope: Scope, talk: Conversation, status: int, seconds: float) -> N
     route = scope.get("route")
     service: Service = scope["state"]["service"]
     path = route.path if route else "unmatched"
-    # What is unmatched could be anything, and figures are kept for ever.
-    method = scope["method"] if route else "any"
+    # What is unmatched, path or method, could be anything, and figures are kept for ever.
+    method = scope["method"] if route and status != 405 else "any"
     service.metrics.request(method, path, status, seconds)
     if status >= 500 or seconds > SLOW_SECONDS:
         _log.warning(

@@ -4,7 +4,8 @@ Caller, load, message, shape: the same for every route, from one declaration tha
 well. What comes after (ledger, key, what is named, version, rules) is judged by the domain.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
@@ -12,18 +13,19 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.types import Receive, Scope, Send
 
-from api.answers import Answer, Streamed
-from api.body import parse_json, read_body, require_json, require_storable
+from api.answers import DRY_RUN, JSON, Answer, Streamed
+from api.body import escaped, parse_json, read_body, require_json, require_storable, require_uncoded
 from api.consistency import Prefer, preferences
 from api.cursors import decode_cursor, encode_cursor, list_identity
-from api.declaration import Declaration, NoQuery
+from api.declaration import OVERSEER, Declaration
 from api.idempotency import idempotency_key
 from api.openapi import documentation
-from api.problems import Forbidden, InvalidShape, Unauthenticated
+from api.problems import Forbidden, InvalidShape, Unauthenticated, UnsupportedMediaType
 from api.schemas.common import body_errors, query_errors
 from api.security import NOBODY, Key
 from api.service import Service
 from api.visit import Visit
+from domain.errors import JournalUnavailable
 from domain.events import Context
 
 QueryT = TypeVar("QueryT", bound=BaseModel)
@@ -91,11 +93,17 @@ class Endpoint(APIRoute):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request that matches path and method."""
         asked = await self._judge(scope, receive)
+        is_dry_run = getattr(asked.query, "dry_run", False)
+        if is_dry_run:
+            scope["is_dry_run"] = True  # for what refuses it
         answer = await self._serve(asked)
         if isinstance(answer, Streamed):
-            await answer.send_while_wanted(receive, send)
-        else:
-            await answer.send(send)
+            if scope["method"] == "HEAD":
+                await answer.send_without_parts(send)
+            else:
+                await answer.send_while_wanted(receive, send)
+            return
+        await (_tried_out(answer) if is_dry_run else answer).send(send)
 
     async def _judge(self, scope: Scope, receive: Receive) -> Asked[Any, Any]:
         """Return the request, or raise the first refusal of it in the contract's order."""
@@ -104,9 +112,9 @@ class Endpoint(APIRoute):
         service: Service = scope["state"]["service"]
         names: dict[str, str] = scope["path_params"]
         caller = NOBODY
-        if declared.roles:
+        if declared.roles and not (declared.may_be_public and service.metrics_are_public):
             # Known before it is allowed: a denial is logged with its actor.
-            scope["caller"] = caller = await _caller(service, visit)
+            scope["caller"] = caller = await _caller(service, visit.headers)
             self._allow(caller, names)
         if declared.writes:
             service.writer.require_room()
@@ -117,10 +125,9 @@ class Endpoint(APIRoute):
         is_empty = declared.is_body_optional and not bytes_sent
         sent = None
         if declared.body:
-            sent = {} if is_empty else await _aside(service, bytes_sent, _parsed, bytes_sent, visit)
+            sent = {} if is_empty else await _aside(service, bytes_sent, self._parsed, bytes_sent, visit)
         key = idempotency_key(visit.headers.get(b"idempotency-key")) if declared.is_keyed else ""
-        takes_query = not declared.is_public or declared.query is not NoQuery
-        given = _given(scope["query_string"]) if takes_query else {}
+        given = _given(scope["query_string"])
         listed, place = self._page(scope["path"], given) if self._place else ("", None)
         query = self._query(given) if given or self._no_query is None else self._no_query
         body = None
@@ -148,11 +155,30 @@ class Endpoint(APIRoute):
         try:
             return self.declared.query.model_validate(given)
         except ValidationError as error:
-            raise InvalidShape(query_errors(error)) from None
+            raise InvalidShape(query_errors(error, self.declared.query)) from None
+
+    def _parsed(self, body: bytes, visit: Visit) -> Any:
+        require_uncoded(visit.headers.get(b"content-encoding", b"").decode("latin-1"))
+        content_type = visit.headers.get(b"content-type")
+        try:
+            require_json(None if content_type is None else content_type.decode("latin-1"))
+        except UnsupportedMediaType as refusal:
+            refusal.headers |= {"Accept": JSON, f"Accept-{self.declared.method.capitalize()}": JSON}
+            raise
+        return parse_json(body)
 
 
-async def _caller(service: Service, visit: Visit) -> Key:
-    scheme, _, key = visit.headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+async def overseer(asked: Asked[Any, Any]) -> Key | None:
+    """Return who may see the whole installation and sent a request to a route that is for anybody, None if none did."""
+    try:
+        caller = await _caller(asked.service, asked.headers)
+    except (Unauthenticated, JournalUnavailable):
+        return None
+    return None if OVERSEER.isdisjoint(caller.roles) or caller.granted is not None else caller
+
+
+async def _caller(service: Service, headers: Mapping[bytes, bytes]) -> Key:
+    scheme, _, key = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
     if scheme.lower() != "bearer" or not key:
         raise Unauthenticated(headers={"WWW-Authenticate": 'Bearer realm="tallystick"'})
     caller = await service.keys.find(key.strip())
@@ -169,18 +195,12 @@ async def _aside(service: Service, body: bytes, function: Callable[..., Judged],
     return function(*arguments)
 
 
-def _parsed(body: bytes, visit: Visit) -> Any:
-    content_type = visit.headers.get(b"content-type")
-    require_json(None if content_type is None else content_type.decode("latin-1"))
-    return parse_json(body)
-
-
 def _shaped(model: type[BaseModel], sent: Any, body: bytes) -> BaseModel:
     require_storable(sent, body)
     try:
         return model.model_validate(sent)
     except ValidationError as error:
-        raise InvalidShape(body_errors(error)) from None
+        raise InvalidShape(body_errors(error, model)) from None
 
 
 def _given(query_string: bytes) -> dict[str, str]:
@@ -195,5 +215,17 @@ def _given(query_string: bytes) -> dict[str, str]:
         raise InvalidShape([("?", f"at most {MAX_QUERY_PARAMETERS} parameters are taken")]) from None
     given = dict(pairs)
     if len(given) != len(pairs):
-        raise InvalidShape([("?", "a parameter is given more than once")])
+        raise InvalidShape(_repeated(pairs))
     return given
+
+
+def _repeated(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    for name, times in Counter(name for name, _ in pairs).items():
+        if times > 1:
+            yield f"?{escaped(name)}", f"is given {times} times; a parameter is given once"
+
+
+def _tried_out(answer: Answer) -> Answer:
+    """Return the answer to a dry run: it says so, and names no place where nothing is."""
+    headers = {name: value for name, value in answer.headers.items() if name != "Location"}
+    return answer._replace(headers={**headers, DRY_RUN: "true"})

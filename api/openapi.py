@@ -13,7 +13,7 @@ from fastapi import Body, Path
 from starlette.responses import JSONResponse, Response
 
 from api.answers import JSON
-from api.declaration import Declaration, NoQuery, Returns
+from api.declaration import Declaration, Returns
 from api.problems import (
     MEDIA_TYPE,
     PROBLEM_TYPES,
@@ -86,6 +86,10 @@ HEADERS: dict[str, dict[str, Any]] = {
     },
     "Preference-Applied": {"description": "`respond-async`.", "schema": {"type": "string"}},
     "Location": {"description": "The path of what was made.", "schema": {"type": "string"}},
+    "Dry-Run": {
+        "description": "`true` of an answer to `dry_run=true`: nothing was recorded, and there is no Location.",
+        "schema": {"type": "string", "enum": ["true"]},
+    },
     "Idempotent-Replayed": {
         "description": "`true` when this is the first answer again.",
         "schema": {"type": "string", "enum": ["true"]},
@@ -133,8 +137,7 @@ def refusals(declared: Declaration) -> Iterator[type[LedgerError]]:
         yield from (IdempotencyKeyMissing, IdempotencyKeyInvalid, IdempotencyKeyReused)
     if declared.place is not None:
         yield from (CursorInvalid, CursorMismatch)
-    if not declared.is_public or declared.query is not NoQuery:
-        yield InvalidRequest
+    yield InvalidRequest
     if declared.names_ledger:
         yield LedgerNotFound
     yield from declared.problems
@@ -197,7 +200,8 @@ def _signature(declared: Declaration) -> Callable[..., Any]:
         for name in _NAME.findall(declared.path)
     ]
     if declared.body:
-        default = None if declared.is_body_optional else inspect.Parameter.empty
+        may_be_empty = not any(field.is_required() for field in declared.body.model_fields.values())
+        default = None if declared.is_body_optional and may_be_empty else inspect.Parameter.empty
         parameters.append(
             inspect.Parameter("body", keyword, annotation=Annotated[declared.body, Body()], default=default)
         )
@@ -254,7 +258,7 @@ def _parameters(declared: Declaration) -> Iterator[dict[str, Any]]:
 def _query_parameter(name: str, schema: dict[str, Any], *, required: bool) -> dict[str, Any]:
     described = {"description": schema["description"]} if "description" in schema else {}
     if schema.get("type") == "object":
-        name, schema = f"{name}.KEY", {"type": "string", "maxLength": 512}
+        schema = {"type": "string", "maxLength": 512}
     # What may be left out has null for its default, but cannot be given as null.
     forms = [form for form in schema.get("anyOf", ()) if form["type"] != "null"]
     shape = forms[0] if len(forms) == 1 else schema
@@ -275,9 +279,9 @@ def _header(name: str, words: str, *, required: bool = False, **more: str) -> di
     }
 
 
-def _common_headers(declared: Declaration) -> list[str]:
+def _common_headers(declared: Declaration, status: int) -> list[str]:
     names = ["Correlation-Id", "traceparent"]
-    if declared.path.startswith("/v1/ledgers"):
+    if declared.path.startswith("/v1/ledgers") and status not in (401, 403):
         names.append("Ledger-Position")
         if declared.may_lag:
             names.append("Ledger-Head")
@@ -294,9 +298,11 @@ def _answers(declared: Declaration) -> dict[int | str, dict[str, Any]]:
 
 
 def _answer(declared: Declaration, returned: Returns) -> dict[str, Any]:
-    names = [*_common_headers(declared), *returned.headers]
+    names = [*_common_headers(declared, returned.status), *returned.headers]
     if declared.is_keyed:
         names.append("Idempotent-Replayed")
+    if "dry_run" in declared.query.model_fields:
+        names.append("Dry-Run")
     if declared.projected:
         names.append("Ledger-Dead-Letters")
     answer: dict[str, Any] = {"description": returned.meaning, "headers": _header_links(names)}
@@ -323,14 +329,14 @@ def _problems(declared: Declaration) -> dict[int | str, dict[str, Any]]:
     by_status: dict[int, list[str]] = {}
     for error in refusals(declared):
         by_status.setdefault(status_of(error), []).append(error.code)
-    return {status: _problem_answer(declared, codes) for status, codes in sorted(by_status.items())}
+    return {status: _problem_answer(declared, status, codes) for status, codes in sorted(by_status.items())}
 
 
-def _problem_answer(declared: Declaration, codes: list[str]) -> dict[str, Any]:
+def _problem_answer(declared: Declaration, status: int, codes: list[str]) -> dict[str, Any]:
     instance = _NAME.sub(lambda found: _EXAMPLE_NAMES[found[1]], declared.path)
     return {
         "description": "; ".join(f"`{code}`" for code in codes),
-        "headers": _header_links(_common_headers(declared)),
+        "headers": _header_links(_common_headers(declared, status)),
         "content": {
             MEDIA_TYPE: {
                 "schema": {"$ref": "#/components/schemas/Problem"},

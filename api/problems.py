@@ -124,7 +124,7 @@ class BodyTooLarge(HttpRefusal):
 
 
 class UnsupportedMediaType(HttpRefusal):
-    """Bodies are JSON: Content-Type: application/json."""
+    """Bodies are JSON in UTF-8, and not compressed: Content-Type: application/json, and no Content-Encoding."""
 
     code = "unsupported_media_type"
     status = 415

@@ -27,7 +27,7 @@ class Service(NamedTuple):
     """What answers requests. `document` returns the OpenAPI document.
 
     `destinations` says where webhooks may go. `reading` is where reads block; `streaming` where those do of which one
-    request makes very many.
+    request makes very many. Where `metrics_are_public`, figures of the books are shown to who has no key.
     """
 
     ledger: Ledger
@@ -44,6 +44,7 @@ class Service(NamedTuple):
     reading: ThreadPoolExecutor
     streaming: ThreadPoolExecutor
     document: Callable[[], bytes]
+    metrics_are_public: bool
 
     def position(self) -> int:
         """Return the newest position of the journal that this process knows of."""

@@ -4,6 +4,7 @@ The table of options is in the contract, Running it.
 """
 
 import binascii
+import re
 from base64 import b64decode
 from pathlib import Path
 from typing import Annotated
@@ -31,6 +32,11 @@ MIN_BOOTSTRAP_KEY_LENGTH = 24
 # Unquoted in the search path, and the beginning of the names of channels, which have 63 bytes in all.
 _SCHEMA_PATTERN = r"^[a-z_][a-z0-9_]{0,39}$"
 
+# Scheme, host and port of a page (RFC 6454 §7), and no other form of them: a browser's is compared as it is.
+_ORIGIN = re.compile(
+    r"(?:http://(?!\S*:80$)|https://(?!\S*:443$))(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[1-9][0-9]{0,4})?"
+)
+
 
 class Settings(BaseSettings):
     """The options of one process; an invalid one raises `pydantic.ValidationError`."""
@@ -50,6 +56,10 @@ class Settings(BaseSettings):
         default_factory=dict
     )
     signing_key: SecretStr | None = None
+    # Whose pages may call from a browser: origins with commas between them, or * for all. None by default.
+    cors_origins: str = ""
+    # Figures of the books, in /metrics and /readyz?verbose, for who has no key.
+    public_metrics: bool = False
 
     # Where the service is reached from outside, for the `source` of the events that it tells others of.
     public_url: str = Field("", pattern=r"^(?:https?://[!-~]+[^/])?$")
@@ -76,6 +86,17 @@ class Settings(BaseSettings):
             raise ValueError("must consist of visible ASCII characters, since it is sent in a header")
         return key
 
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, origins: str) -> str:
+        listed = _listed(origins)
+        if listed != ["*"] and not all(_ORIGIN.fullmatch(origin) for origin in listed):
+            raise ValueError(
+                "must be origins as browsers send them, https://books.example.com, in lower case, without a path or"
+                " the usual port, with commas between them; or * alone"
+            )
+        return origins
+
     @field_validator("signing_key")
     @classmethod
     def _has_seeds(cls, key: SecretStr | None) -> SecretStr | None:
@@ -84,6 +105,11 @@ class Settings(BaseSettings):
                 f"must be {SEED_BYTES} bytes in base64, or several such, with commas between them"
             )
         return key
+
+    @property
+    def allowed_origins(self) -> list[str]:
+        """The origins whose pages may call from a browser, none by default; `*` for every one."""
+        return _listed(self.cors_origins)
 
     @property
     def signing_seeds(self) -> list[bytes]:
@@ -115,6 +141,10 @@ class Settings(BaseSettings):
             return None
         url = self.nats_url.get_secret_value()
         return Streaming(url, self.nats_stream, self.nats_subject, self.public_url)
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _seeds(key: SecretStr) -> list[bytes]:

@@ -46,6 +46,7 @@ def _declared(verb: str, summary: str, *problems: type[LedgerError]) -> Declarat
         (Returns(200, "The account.", AccountBody, examples.ACCOUNT, ("ETag",)),),
         body=StatusChange,
         body_example={"reason": "customer's request"},
+        is_body_optional=True,
         if_match=True,
         problems=(AccountNotFound, VersionMismatch, *problems),
     )

@@ -19,6 +19,7 @@ from api.schemas.dead_letters import (
     dead_letter_body,
 )
 from domain.errors import DeadLetterClosed, DeadLetterNotFound, ProjectionBehind
+from domain.ids import is_id
 from projections.dead_letters import find_letter, list_letters
 from projections.verdicts import discard, retry
 
@@ -66,10 +67,9 @@ async def discard_dead_letter(asked: Asked[NoQuery, Discarding]) -> Answer:
 
 
 def _id(asked: Asked[Any, Any]) -> UUID:
-    try:
-        return UUID(asked.names["id"])
-    except ValueError:
-        raise DeadLetterNotFound from None
+    if not is_id(asked.names["id"]):
+        raise DeadLetterNotFound
+    return UUID(asked.names["id"])
 
 
 def _verdict(verb: str, summary: str, **more: Any) -> Declaration:

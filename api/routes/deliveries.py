@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 from psycopg import Connection
+from pydantic import Field
 
 from api import examples
 from api.answers import Answer, json_answer
@@ -18,6 +19,8 @@ from api.schemas.webhooks import DeliveriesQuery, DeliveryBody, ReasonRequest, d
 from domain.errors import DeliveryNotFound, WebhookNotFound
 from projections.outbox import deliveries
 from projections.outbox.deliveries import Delivery
+
+_Place = Annotated[int, Field(strict=True, ge=1, le=MAX_POSITION)]
 
 
 async def get_deliveries(asked: Asked[DeliveriesQuery, None]) -> Answer:
@@ -84,7 +87,7 @@ ENDPOINTS = [
             OVERSEER,
             (Returns(200, "A page of deliveries.", Page[DeliveryBody], examples.page(examples.DELIVERY)),),
             query=DeliveriesQuery,
-            place=int,
+            place=_Place,
             problems=(WebhookNotFound,),
         ),
         get_deliveries,
@@ -115,6 +118,7 @@ ENDPOINTS = [
             (Returns(200, "The delivery.", DeliveryBody, examples.DELIVERY),),
             body=ReasonRequest,
             body_example=examples.REASON,
+            is_body_optional=True,
             problems=(WebhookNotFound, DeliveryNotFound),
         ),
         discard_delivery,

@@ -1,14 +1,16 @@
-"""The service itself: alive, ready, measured. Anybody may ask."""
+"""The service itself: alive, ready, measured. Anybody may ask for the first two; figures are of the books as well."""
 
 import asyncio
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from pydantic import Field
+
 from api.answers import Answer, json_answer
 from api.consistency import Consistency
-from api.declaration import ANYBODY, Declaration, NoQuery, Returns
-from api.endpoint import Asked, Endpoint
+from api.declaration import ANYBODY, OVERSEER, Declaration, NoQuery, Returns
+from api.endpoint import Asked, Endpoint, overseer
 from api.metrics import MEDIA_TYPE
 from api.projection_answers import all_shown
 from api.readiness import PATIENCE_SECONDS, check, require
@@ -20,25 +22,26 @@ from projections.stuck.catalogue import Total, totals
 from projections.stuck.search import find_stuck
 
 
-class ReadinessQuery(Query):
+class HealthQuery(Query):
     """How much to tell."""
 
-    verbose: str | None = None
+    verbose: str | None = Field(None, description="whatever it is: tell more, if there is more to tell")
 
 
-async def get_liveness(asked: Asked[NoQuery, None]) -> Answer:
+async def get_liveness(asked: Asked[HealthQuery, None]) -> Answer:
     """Say that the process answers at all."""
     return json_answer(200, {"status": "alive"})
 
 
-async def get_readiness(asked: Asked[ReadinessQuery, None]) -> Answer:
+async def get_readiness(asked: Asked[HealthQuery, None]) -> Answer:
     """Say whether requests can be served: database reachable, migrations current, writer writing.
 
-    With `verbose`, each check and how far each projection is. A projection that lags makes nothing unready.
+    With `verbose`, and the key of an auditor or operator with every ledger, each check and how far each projection is;
+    where `TALLYSTICK_PUBLIC_METRICS` is true, anybody is told. A projection that lags makes nothing unready.
     """
     readiness = await check(asked.service)
     require(readiness)
-    if asked.query.verbose is None:
+    if asked.query.verbose is None or not (asked.service.metrics_are_public or await overseer(asked)):
         return json_answer(200, {"status": "ready"})
     checks = {name: failure or "ok" for name, failure in readiness._asdict().items()}
     projections = await asked.service.query(all_shown)
@@ -46,7 +49,10 @@ async def get_readiness(asked: Asked[ReadinessQuery, None]) -> Answer:
 
 
 async def get_metrics(asked: Asked[NoQuery, None]) -> Answer:
-    """Show what is measured, in the text format of Prometheus."""
+    """Show what is measured, in the text format of Prometheus, to who was granted every ledger.
+
+    Where `TALLYSTICK_PUBLIC_METRICS` is true, anybody may ask, also while keys cannot be looked up.
+    """
     progress: list[Progress] = []
     stuck: list[Total] = []
     # Without the database, the figures of the processes are all the more wanted.
@@ -59,34 +65,44 @@ async def get_metrics(asked: Asked[NoQuery, None]) -> Answer:
     return Answer(200, page, media_type=MEDIA_TYPE)
 
 
-def _public(path: str, operation_id: str, summary: str, returns: Returns, **more: Any) -> Declaration:
+def _declared(path: str, operation_id: str, summary: str, returns: Returns, **more: Any) -> Declaration:
+    roles = more.pop("roles", ANYBODY)
     return Declaration(
-        "GET", path, operation_id, "Operating", summary, Consistency.PROCESS, ANYBODY, (returns,), **more
+        "GET", path, operation_id, "Operating", summary, Consistency.PROCESS, roles, (returns,), **more
     )
 
 
 ENDPOINTS = [
     Endpoint(
-        _public("/livez", "get_liveness", "Is it alive?", Returns(200, "It is.", Any, {"status": "alive"})),
+        _declared(
+            "/livez",
+            "get_liveness",
+            "Is it alive?",
+            Returns(200, "It is.", Any, {"status": "alive"}),
+            query=HealthQuery,
+        ),
         get_liveness,
     ),
     Endpoint(
-        _public(
+        _declared(
             "/readyz",
             "get_readiness",
             "Is it ready?",
             Returns(200, "It is.", Any, {"status": "ready"}),
-            query=ReadinessQuery,
+            query=HealthQuery,
             problems=(JournalUnavailable,),
         ),
         get_readiness,
     ),
     Endpoint(
-        _public(
+        _declared(
             "/metrics",
             "get_metrics",
             "What is measured",
             Returns(200, "The figures.", None, "tallystick_journal_head 21.0", media_type="text/plain"),
+            roles=OVERSEER,
+            every_ledger=True,
+            may_be_public=True,
         ),
         get_metrics,
     ),

@@ -13,6 +13,7 @@ from api.lists import page
 from api.problems import BootstrapKeyFixed, Forbidden, PathNotFound
 from api.schemas.common import Page, Time
 from api.schemas.keys import KeyBody, KeyRequest, KeysQuery, NewKeyBody, Rotation, key_body, new_key_body
+from domain.ids import is_id
 
 
 async def make_key(asked: Asked[NoQuery, KeyRequest]) -> Answer:
@@ -65,10 +66,9 @@ async def revoke_key(asked: Asked[NoQuery, None]) -> Answer:
 
 
 def _id(asked: Asked[Any, Any]) -> UUID:
-    try:
-        return UUID(asked.names["id"])
-    except ValueError:
-        raise _not_found() from None
+    if not is_id(asked.names["id"]):
+        raise _not_found()
+    return UUID(asked.names["id"])
 
 
 def _not_found() -> PathNotFound:
@@ -122,6 +122,7 @@ ENDPOINTS = [
             (Returns(201, "The new key, shown this once.", NewKeyBody, examples.NEW_KEY),),
             body=Rotation,
             body_example=examples.ROTATION,
+            is_body_optional=True,
             problems=(PathNotFound, BootstrapKeyFixed),
         ),
         rotate_key,

@@ -115,7 +115,7 @@ def _resolution(
         (Returns(200, "The payout.", PayoutBody, examples.PAYOUT, ("ETag",)),),
         body=body,
         body_example={"reason": "the provider's statement of 24 November shows it"},
-        is_body_optional=body is Reconciling,
+        is_body_optional=True,
         problems=(PayoutNotFound, PayoutEnded, *problems),
     )
 

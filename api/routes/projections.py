@@ -2,25 +2,42 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from api import examples
 from api.answers import Answer, json_answer
 from api.consistency import Consistency
 from api.declaration import OPERATOR, OVERSEER, Declaration, NoQuery, Returns
 from api.endpoint import Asked, Endpoint
+from api.lists import page
 from api.projection_answers import all_shown, shown, shown_after
 from api.schemas.common import Page
-from api.schemas.projections import Control, ProjectionBody
+from api.schemas.projections import Control, ProjectionBody, ProjectionsQuery
 from domain.errors import ProjectionNotFound
 from projections.controls import pause, resume
 from projections.positions import Progress
 
+_Place = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 
-async def get_projections(asked: Asked[NoQuery, None]) -> Answer:
-    """List all projections and how far each is. They are few, so there is one page."""
-    found = await asked.service.query(all_shown)
-    return json_answer(200, {"data": found, "next_cursor": None})
+
+async def get_projections(asked: Asked[ProjectionsQuery, None]) -> Answer:
+    """List all projections by name, and how far each is."""
+    found, query = await asked.service.query(all_shown), asked.query
+    found.sort(key=_name, reverse=query.descending)
+    after = asked.place
+    following = [
+        shown
+        for shown in found
+        if after is None or (_name(shown) < after if query.descending else _name(shown) > after)
+    ]
+    return json_answer(200, page(asked, following, dict, _name))
+
+
+def _name(shown: dict[str, Any]) -> str:
+    name: str = shown["name"]
+    return name
 
 
 async def get_projection(asked: Asked[NoQuery, None]) -> Answer:
@@ -78,7 +95,13 @@ ENDPOINTS = [
             "List projections",
             Consistency.PROCESS,
             OVERSEER,
-            (Returns(200, "All projections.", Page[ProjectionBody], examples.page(examples.PROJECTION)),),
+            (
+                Returns(
+                    200, "A page of projections.", Page[ProjectionBody], examples.page(examples.PROJECTION)
+                ),
+            ),
+            query=ProjectionsQuery,
+            place=_Place,
         ),
         get_projections,
     ),

@@ -1,6 +1,9 @@
 """What is stuck: business states older than they should be."""
 
 from functools import partial
+from typing import Annotated
+
+from pydantic import Field
 
 from api import examples
 from api.answers import Answer, json_answer
@@ -11,7 +14,7 @@ from api.lists import page
 from api.schemas.common import Time
 from api.schemas.stuck import StuckPage, StuckQuery, stuck_body, total_body
 from domain.ledger import system_clock
-from projections.stuck.catalogue import totals
+from projections.stuck.catalogue import StuckKind, totals
 from projections.stuck.search import find_stuck
 
 
@@ -59,7 +62,7 @@ ENDPOINTS = [
                 ),
             ),
             query=StuckQuery,
-            place=tuple[Time, str, str],
+            place=tuple[Time, StuckKind, Annotated[str, Field(pattern=r"^/[ -~]{0,2000}$")]],
         ),
         get_stuck,
     ),

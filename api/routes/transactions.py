@@ -124,6 +124,7 @@ def _on_transaction(
         query=TransactionQuery,
         body=body,
         body_example=request_example,
+        is_body_optional=True,
         is_keyed=True,
         problems=(TransactionNotFound, *problems),
     )

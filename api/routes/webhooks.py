@@ -24,6 +24,7 @@ from api.schemas.webhooks import (
     webhook_body,
 )
 from domain.errors import InvalidRequest, WebhookNotFound
+from domain.ids import is_id
 from projections.outbox import webhooks
 from projections.outbox.destinations import addresses_of, host_of
 from projections.outbox.webhooks import Registration, Webhook
@@ -120,10 +121,9 @@ async def allowed_webhook(asked: Asked[Any, Any]) -> Webhook:
 
 def id_of(asked: Asked[Any, Any]) -> UUID:
     """Return the id in the path; raise `WebhookNotFound` if it is none."""
-    try:
-        return UUID(asked.names["id"])
-    except ValueError:
-        raise WebhookNotFound from None
+    if not is_id(asked.names["id"]):
+        raise WebhookNotFound
+    return UUID(asked.names["id"])
 
 
 def _allow(asked: Asked[Any, Any], webhook: Webhook) -> None:
@@ -198,7 +198,7 @@ ENDPOINTS = [
             OVERSEER,
             (Returns(200, "A page of webhooks.", Page[WebhookBody], examples.page(examples.WEBHOOK)),),
             query=WebhooksQuery,
-            place=tuple[Time, str],
+            place=tuple[Time, UUID],
         ),
         get_webhooks,
     ),
@@ -228,6 +228,7 @@ ENDPOINTS = [
             (Returns(201, "The new secret, shown this once.", SecretBody, examples.NEW_SECRET),),
             body=SecretRotation,
             body_example=examples.ROTATION,
+            is_body_optional=True,
             problems=(WebhookNotFound,),
         ),
         rotate_secret,
@@ -244,6 +245,7 @@ ENDPOINTS = [
             (Returns(200, "The webhook.", WebhookBody, examples.WEBHOOK),),
             body=ReasonRequest,
             body_example=examples.REASON,
+            is_body_optional=True,
             problems=(WebhookNotFound,),
         ),
         disable_webhook,

@@ -5,9 +5,8 @@ from typing import Annotated
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from api.schemas.common import ListQuery, ProjectedQuery, Time
+from api.schemas.common import AddressPrefix, ListQuery, ProjectedQuery, Time
 from domain.accounts import Account
-from domain.addresses import MAX_ADDRESS_LENGTH
 from domain.money import ASSET_PATTERN, Direction
 from domain.times import Instant
 from projections.balances_at import AssetTotals, PostedAt
@@ -26,9 +25,7 @@ class AtQuery(ProjectedQuery):
 class GroupsQuery(ListQuery, ProjectedQuery):
     """Which accounts to sum, and by what to group them; an empty filter filters nothing."""
 
-    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_:-]*$", max_length=MAX_ADDRESS_LENGTH)] = Field(
-        "", description="what addresses begin with"
-    )
+    prefix: AddressPrefix = Field("", description="what addresses begin with")
     asset: Annotated[str, Field(pattern=f"^(?:{ASSET_PATTERN[1:-1]})?$")] = ""
     group_by: Annotated[str, Field(pattern=r"^(?:segment:(?:[1-9]|10))?$")] = Field(
         "", description="`segment:N`: the first N segments of the address, 1 … 10", examples=["segment:2"]

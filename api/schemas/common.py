@@ -6,7 +6,7 @@ Requests are strict: unknown members are refused, and numbers, texts and boolean
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -17,37 +17,61 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_core import ErrorDetails
 from typing_extensions import TypedDict
 
 from api.body import escaped
+from api.schemas.words import METADATA_KEY_PATTERN, PREFIX_PATTERN, words_of_member, words_of_parameter
 from domain.addresses import ADDRESS_PATTERN, LEDGER_PATTERN, MAX_ADDRESS_LENGTH
 from domain.money import ASSET_PATTERN, MAX_AMOUNT
 from domain.times import instant
 
 MAX_PAGE_SIZE = 1000
-MAX_POSITION = 2**63 - 1
-METADATA_KEY_PATTERN = r"^[A-Za-z0-9_.-]{1,64}$"
+BY_METADATA: Final = "metadata.KEY"
+"""How the parameters that filter by metadata are called together."""
 
-# RFC 3339 §5.6, with no finer fraction than is kept: cutting one off would change what was said.
-_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:[Zz]|[+-]\d\d:\d\d)")
-_DIGITS = re.compile(r"-?\d{1,400}")
+MAX_POSITION = 2**63 - 1
+MAX_DIGITS = 400
+
+# RFC 3339 §5.6. Hours end at 23 and minutes at 59 there, of an offset as well.
+_TIME = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}[Tt](?:[01][0-9]|2[0-3]):[0-5][0-9]:([0-9]{2}))(?:\.([0-9]+))?"
+    r"([Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
+)
+_NUMBER = re.compile(r"(-?)([0-9]+)")
+_FRACTION_DIGITS = 6
+_LEAP_SECOND = "60"
 
 
 def _instant(text: str) -> str:
-    if not _TIME.fullmatch(text):
-        raise ValueError("must be a time of RFC 3339, such as 2026-11-23T20:00:00.000000Z")
+    found = _TIME.fullmatch(text)
+    if found is None:
+        # In a query, where a + stands for a space: what is meant by most who have one before an offset.
+        hint = (
+            "; in a query, + is written %2B"
+            if " " in text and _TIME.fullmatch(text.replace(" ", "+"))
+            else ""
+        )
+        raise ValueError(f"must be a time of RFC 3339, such as 2026-11-23T20:00:00.000000Z{hint}")
+    whole, seconds, fraction, offset = found.groups("")
+    if seconds == _LEAP_SECOND:
+        raise ValueError("is a leap second, which no clock here has: name the second before it or after it")
+    if fraction[_FRACTION_DIGITS:].strip("0"):  # cutting it off would change what was said
+        raise ValueError("has a finer fraction than microseconds, the finest that is kept: six digits")
     try:
-        return instant(datetime.fromisoformat(text.upper()).astimezone(UTC))
+        exact = f"{whole}.{fraction[:_FRACTION_DIGITS] or '0'}{offset}"
+        return instant(datetime.fromisoformat(exact.upper()).astimezone(UTC))
     except (ValueError, OverflowError):
         raise ValueError("is no time that exists in the years 1 to 9999") from None
 
 
 def whole_number(text: object) -> int:
     """Return the whole number that a parameter is written as; raise `ValueError`."""
-    if not isinstance(text, str) or not _DIGITS.fullmatch(text):
+    found = _NUMBER.fullmatch(text) if isinstance(text, str) else None
+    if found is None:
         raise ValueError("must be a whole number")
-    return int(text)
+    sign, digits = found[1], found[2].lstrip("0") or "0"
+    # Whatever has so many digits is beyond every bound here; to read all of very many takes too long.
+    return int(sign + (digits if len(digits) <= MAX_DIGITS else "9" * MAX_DIGITS))
 
 
 LedgerName = Annotated[str, Field(pattern=LEDGER_PATTERN, examples=["main"])]
@@ -56,7 +80,7 @@ Address = Annotated[
 ]
 Asset = Annotated[str, Field(pattern=ASSET_PATTERN, examples=["USD/2"])]
 Amount = Annotated[int, Field(ge=1, le=MAX_AMOUNT, description="minor units", examples=[1050])]
-AddressPrefix = Annotated[str, Field(pattern=r"^[A-Za-z0-9_:-]*$", max_length=MAX_ADDRESS_LENGTH)]
+AddressPrefix = Annotated[str, Field(pattern=PREFIX_PATTERN, max_length=MAX_ADDRESS_LENGTH)]
 Limit = Annotated[int, Field(ge=-MAX_AMOUNT, le=MAX_AMOUNT)] | None
 Metadata = Annotated[
     dict[Annotated[str, Field(pattern=METADATA_KEY_PATTERN)], Annotated[str, Field(max_length=512)]],
@@ -120,7 +144,7 @@ class MetadataQuery(Query):
             Annotated[str, Field(pattern=r"^[^\x00]{0,512}$")],
         ],
         Field(description="`metadata.KEY=VALUE`, as often as wanted: those that have all of these"),
-    ] = Field(default_factory=dict)
+    ] = Field(default_factory=dict, alias="metadata.KEY")
 
     @model_validator(mode="before")
     @classmethod
@@ -129,7 +153,7 @@ class MetadataQuery(Query):
         for name, value in given.items():
             prefix, dot, key = name.partition(".")
             if prefix == "metadata" and dot:
-                gathered.setdefault("metadata", {})[key] = value
+                gathered.setdefault(BY_METADATA, {})[key] = value
             else:
                 gathered[name] = value
         return gathered
@@ -170,25 +194,24 @@ class Problem(TypedDict):
 _NOT_IN_BODY = frozenset({"[key]", "[post]", "[settle]", "[void]", "[reverse]"})
 
 
-def body_errors(error: ValidationError) -> Iterator[tuple[str, str]]:
-    """Yield a JSON pointer into the body, and what is wrong there, for each error."""
-    for found in error.errors(include_url=False, include_context=False, include_input=False):
+def body_errors(error: ValidationError, model: type[BaseModel] | None = None) -> Iterator[tuple[str, str]]:
+    """Yield a JSON pointer into the body, and what is wrong there, for each error.
+
+    `model` is what the body was held against, for the names of the members that there are.
+    """
+    for found in error.errors(include_url=False, include_input=False):
         yield (
             "".join(f"/{escaped(str(part))}" for part in found["loc"] if part not in _NOT_IN_BODY),
-            _words(found),
+            words_of_member(found, model),
         )
 
 
-def query_errors(error: ValidationError) -> Iterator[tuple[str, str]]:
+def query_errors(error: ValidationError, model: type[BaseModel]) -> Iterator[tuple[str, str]]:
     """Yield `?name`, and what is wrong with that parameter, for each error."""
     told = set()
-    for found in error.errors(include_url=False, include_context=False, include_input=False):
-        parts = found["loc"][:2] if found["loc"][:1] == ("metadata",) else found["loc"][:1]
-        name = ".".join(str(part) for part in parts)
+    for found in error.errors(include_url=False, include_input=False):
+        first, *rest = found["loc"]
+        name = f"metadata.{rest[0]}" if first == BY_METADATA and rest else str(first)
         if name not in told:  # of a choice, each alternative reports its own error
             told.add(name)
-            yield f"?{escaped(name)}", _words(found)
-
-
-def _words(error: ErrorDetails) -> str:
-    return error["msg"].removeprefix("Value error, ")
+            yield f"?{escaped(name)}", words_of_parameter(found, model)

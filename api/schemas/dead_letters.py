@@ -2,18 +2,28 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict
 
 from api.schemas.common import ListQuery, Reasoned, Request
+from api.schemas.words import one_of
 from domain.times import Instant
 from projections.dead_letters import DeadLetter, LetterState
+from projections.register import PROJECTIONS
+
+NAMES = ["", *sorted(PROJECTIONS)]
+
+
+def _is_name(name: str) -> str:
+    if name not in NAMES:
+        raise ValueError(one_of(NAMES))
+    return name
 
 
 class DeadLettersQuery(ListQuery):
     """The list of dead letters, by when they first failed; empty filters are none."""
 
-    projection: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]*$", max_length=63)] = ""
+    projection: Annotated[str, AfterValidator(_is_name), Field(json_schema_extra={"enum": [*NAMES]})] = ""
     state: Literal[LetterState, ""] = Field(
         "",
         description="`open`; `resolved` by a retry; `discarded`; `superseded`, since that version of the projection"

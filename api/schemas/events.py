@@ -2,20 +2,28 @@
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict
 
 from api.correlation import MAX_CORRELATION_ID_LENGTH
 from api.schemas.common import ListQuery, Position, ProjectedQuery
 from api.schemas.transaction_list import Bound
+from api.schemas.words import one_of
 from domain.addresses import ADDRESS_PATTERN, MAX_ADDRESS_LENGTH
+from domain.aggregates import EVENT_TYPES
+from domain.ids import UUID_PATTERN, canonical_id
 from domain.times import Instant
 from projections.event_history import JournalEvent
 
 MAX_ACTOR_LENGTH = 255
-MAX_TYPE_LENGTH = 100
 
-_UUID_PATTERN = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+TYPES = ["", *sorted(EVENT_TYPES)]
+
+
+def _is_type(name: str) -> str:
+    if name not in TYPES:
+        raise ValueError(one_of(TYPES))
+    return name
 
 
 class EventsQuery(ListQuery, ProjectedQuery):
@@ -26,7 +34,7 @@ class EventsQuery(ListQuery, ProjectedQuery):
         str, Field(pattern=f"^(?:{ADDRESS_PATTERN[1:-1]})?$", max_length=MAX_ADDRESS_LENGTH)
     ] = Field("", description="that mention this account: those of its own, and those whose entries name it")
     transaction_id: Annotated[
-        str, Field(pattern=f"^(?:{_UUID_PATTERN})?$"), BeforeValidator(lambda text: text.lower())
+        str, Field(pattern=f"^(?:{UUID_PATTERN[1:-1]})?$"), AfterValidator(canonical_id)
     ] = Field(
         "",
         description="that mention this transaction: those of its own, what it caused, and what names its id",
@@ -35,7 +43,7 @@ class EventsQuery(ListQuery, ProjectedQuery):
     actor: Annotated[str, Field(pattern=rf"^[^\x00]{{0,{MAX_ACTOR_LENGTH}}}$")] = Field(
         "", description="the name of the key that asked for it"
     )
-    type: Annotated[str, Field(pattern=rf"^[a-z0-9_.]{{0,{MAX_TYPE_LENGTH}}}$")] = Field(
+    type: Annotated[str, AfterValidator(_is_type), Field(json_schema_extra={"enum": [*TYPES]})] = Field(
         "", examples=["transaction.posted"]
     )
     since: Bound = Field(None, alias="from", description="recorded from then on, inclusive")

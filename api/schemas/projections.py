@@ -6,11 +6,15 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from api.schemas.common import Reasoned
+from api.schemas.common import ListQuery, Reasoned
 from domain.times import Instant, instant
 from projections.positions import Progress
 from projections.rebuilds import Rebuild
 from projections.retirement import UnreadVersion
+
+
+class ProjectionsQuery(ListQuery):
+    """The list of projections, by name."""
 
 
 class Control(Reasoned):

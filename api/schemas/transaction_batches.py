@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, ClassVar, Literal, NotRequired
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag
 from typing_extensions import TypedDict
 
 from api.schemas.common import Problem, Request
@@ -14,12 +14,15 @@ from api.schemas.transactions import (
     TransactionRequest,
     VoidRequest,
 )
+from domain.ids import canonical_id
 from domain.operations import KEY_PATTERN
 
 MAX_ITEMS = 10_000
 
 IdempotencyKey = Annotated[str, Field(pattern=KEY_PATTERN, examples=["order-1"])]
-TransactionId = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^/]*$")]
+TransactionId = Annotated[
+    str, Field(min_length=1, max_length=255, pattern=r"^[^/]*$"), AfterValidator(canonical_id)
+]
 
 
 class PostItem(TransactionRequest):

@@ -7,6 +7,7 @@ from typing_extensions import TypedDict
 
 from api.schemas.common import ListQuery, Request
 from api.schemas.keys import GrantedLedger
+from api.schemas.words import one_of
 from domain.aggregates import EVENT_TYPES
 from domain.times import Instant
 from projections.outbox.deliveries import Delivery, State
@@ -17,7 +18,7 @@ from projections.outbox.webhooks import DEFAULT_OVERLAP_SECONDS, MAX_OVERLAP_SEC
 
 def _known(name: str) -> str:
     if name != EVERY and name not in EVENT_TYPES:
-        raise ValueError(f"must be {EVERY} or a type of event: {', '.join(sorted(EVENT_TYPES))}")
+        raise ValueError(one_of([EVERY, *EVENT_TYPES]))
     return name
 
 

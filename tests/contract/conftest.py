@@ -93,13 +93,18 @@ class Checked:
         assert re.fullmatch(
             r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}.*", answer.headers["traceparent"]
         )
-        if answer.request.url.path.startswith("/v1/ledgers"):
-            assert int(answer.headers["ledger-position"]) >= 0
-        if answer.status_code >= 400:
+        # As it was sent: an escaped slash separates nothing.
+        path, method = answer.request.url.raw_path.decode().partition("?")[0], answer.request.method
+        is_head = method == "HEAD"
+        assert not (is_head and answer.content)
+        if answer.status_code >= 400 and not is_head:
             self._check_problem(answer)
-        path = answer.request.url.path
         operations: dict[str, Any] = next((shown for form, shown in self._paths if form.fullmatch(path)), {})
-        if operation := operations.get(answer.request.method.lower()):
+        operation = operations.get("get" if is_head else method.lower())
+        # To who was not let in, or asked for nothing that there is, nothing is told of the books.
+        is_let_in = bool(operation) and answer.status_code not in (401, 403)
+        assert ("ledger-position" in answer.headers) == (is_let_in and path.startswith("/v1/ledgers"))
+        if operation:
             self._check_documented(answer, operation["responses"])
         else:
             assert answer.status_code == (405 if operations else 404)
@@ -119,8 +124,11 @@ class Checked:
     def _check_documented(self, answer: httpx2.Response, responses: dict[str, Any]) -> None:
         documented = responses[str(answer.status_code)]
         for name in documented.get("headers", ()):
-            if name not in ("Idempotent-Replayed", "Ledger-Dead-Letters"):
+            is_made = name != "Location" or "dry-run" not in answer.headers
+            if is_made and name not in ("Idempotent-Replayed", "Ledger-Dead-Letters", "Dry-Run"):
                 assert name in answer.headers, f"{name} is documented and missing"
+        if answer.request.method == "HEAD":
+            return
         if answer.status_code >= 400:
             assert answer.json()["code"] in documented["content"]["application/problem+json"]["examples"]
         elif answer.headers.get("content-type") == "application/json":
@@ -146,14 +154,14 @@ def served(databases: Databases) -> Iterator[Served]:
 
 
 @contextmanager
-def serving(databases: Databases) -> Iterator[Served]:
-    """A running service with a projector, on a database of its own."""
-    with databases.installed() as database, serving_on(database) as running:
+def serving(databases: Databases, **settings: Any) -> Iterator[Served]:
+    """A running service with a projector, on a database of its own; `settings` are those that are not usual here."""
+    with databases.installed() as database, serving_on(database, **settings) as running:
         yield running
 
 
 @contextmanager
-def serving_on(database: Database) -> Iterator[Served]:
+def serving_on(database: Database, **more: Any) -> Iterator[Served]:
     """A running service with a projector on a database."""
     bound = listening()
     url = f"http://127.0.0.1:{bound.getsockname()[1]}"
@@ -167,6 +175,7 @@ def serving_on(database: Database) -> Iterator[Served]:
         schema_=database.schema,
         bootstrap_key=SecretStr(KEY),
         providers={"simulator": ProviderSettings.model_validate(provider)},
+        **more,
     )
     ensure_bootstrap_key(database, settings.bootstrap_key)
     stop = threading.Event()

@@ -1,6 +1,8 @@
 """Bodies: strict JSON in UTF-8, of a bounded size, complete in time."""
 
+import gzip
 import json
+import re
 import socket
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -9,6 +11,7 @@ import httpx2
 import pytest
 
 from api import body
+from api.routes import ENDPOINTS
 from tests.contract.conftest import KEY, Book, Served, code_of, pointers_of, transfer_body
 
 MIB = 1024 * 1024
@@ -106,12 +109,53 @@ def test_media_types_of_json(book: Book, media_type: str | None) -> None:
         "application/json; charset=latin-1",
         "application/json, application/json",
         "json",
+        "application/json; charset=utf-16",
+        "multipart/form-data; boundary=x",
         "",
     ],
 )
 def test_other_media_types(book: Book, media_type: str) -> None:
     answer = send(book, json.dumps(transfer_body()).encode(), media_type)
     assert (answer.status_code, code_of(answer)) == (415, "unsupported_media_type")
+    assert answer.headers["accept"] == answer.headers["accept-post"] == "application/json"
+    assert "application/json" in answer.json()["detail"]
+    changed = book.client.patch(
+        f"{book.path}/accounts/a", content=b"{}", headers={"Content-Type": media_type}
+    )
+    assert (changed.status_code, code_of(changed)) == (415, "unsupported_media_type")
+    assert changed.headers["accept-patch"] == "application/json"
+
+
+CODED = gzip.compress(json.dumps(transfer_body()).encode())
+
+
+@pytest.mark.parametrize(
+    "coding", ["gzip", "GZIP", "deflate", "br", "zstd", "x-gzip", "identity, gzip", "gzip, identity"]
+)
+@pytest.mark.parametrize("content", [CODED, json.dumps(transfer_body()).encode()], ids=["coded", "plain"])
+def test_a_body_that_is_said_to_be_coded(book: Book, coding: str, content: bytes) -> None:
+    headers = {"Idempotency-Key": "k", "Content-Type": "application/json", "Content-Encoding": coding}
+    answer = book.client.post(f"{book.path}/transactions", content=content, headers=headers)
+    assert (answer.status_code, code_of(answer)) == (415, "unsupported_media_type")
+    assert answer.headers["accept-encoding"] == "identity"
+    assert "identity" in answer.json()["detail"]
+    assert code_of(book.operation("k")) == "operation_unknown"
+
+
+@pytest.mark.parametrize("coding", ["identity", "Identity", "", "identity, identity"])
+def test_a_body_that_is_said_to_be_as_it_is(book: Book, coding: str) -> None:
+    headers = {"Idempotency-Key": "k", "Content-Encoding": coding}
+    answer = book.client.post(f"{book.path}/transactions", json=transfer_body(), headers=headers)
+    assert answer.status_code == 201
+
+
+def test_no_route_takes_a_coded_body(book: Book) -> None:
+    for endpoint in ENDPOINTS:
+        if endpoint.declared.body and not endpoint.declared.is_signed:
+            path = re.sub(r"{(\w+)}", lambda found: book.name if found[1] == "ledger" else "x", endpoint.path)
+            headers = {"Idempotency-Key": "k", "Content-Encoding": "gzip"}
+            answer = book.client.request(endpoint.declared.method, path, content=CODED, headers=headers)
+            assert (answer.status_code, code_of(answer)) == (415, "unsupported_media_type"), path
 
 
 def test_a_body_that_says_it_is_too_large(book: Book) -> None:

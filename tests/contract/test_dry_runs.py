@@ -72,10 +72,13 @@ def test_it_answers_as_it_would_and_records_nothing(
     assert book.transaction(book.id_of("k")).status_code == 404
     real = send(book, request, dry_run="false", **{"Correlation-Id": "c"})
     assert real.headers["ledger-position"] == str(journal.head())
+    assert "dry-run" not in real.headers
+    assert ("location" in real.headers) == (real.status_code == 201)
     for answer in tried:
         assert (answer.status_code, answer.headers["ledger-position"]) == (real.status_code, str(head))
         assert "idempotent-replayed" not in answer.headers
-        assert answer.headers.get("location") == real.headers.get("location")
+        assert answer.headers["dry-run"] == "true"
+        assert "location" not in answer.headers
         assert without_time(answer.json()) == without_time(real.json())
 
 
@@ -85,6 +88,8 @@ def test_a_known_key_is_answered_as_before(book: Book) -> None:
     assert (again.status_code, again.content) == (201, first.content)
     assert again.headers["idempotent-replayed"] == "true"
     assert again.headers["ledger-position"] == first.headers["ledger-position"]
+    assert again.headers["dry-run"] == "true"
+    assert "location" not in again.headers and "location" in first.headers
     assert code_of(send(book, ("", transfer_body("a", "b", 11)))) == "idempotency_key_reused"
 
 
@@ -108,6 +113,10 @@ def test_what_cannot_be_is_refused(
     head = journal.head()
     answer = send(book, request_, key)
     assert code_of(answer) == code
+    # What could not be understood was no dry run either.
+    assert ("dry-run" in answer.headers) == (
+        code in ("account_not_found", "transaction_not_found", "unbalanced_transaction")
+    )
     assert answer.headers["ledger-position"] == str(head) == str(journal.head())
 
 
@@ -133,6 +142,7 @@ def test_a_batch_is_tried_out(book: Book, journal: Journal, mode: str) -> None:
     assert tried.status_code == 200
     assert (journal.head(), book.account("a").json()) == (head, account)
     assert tried.headers["ledger-position"] == str(head)
+    assert tried.headers["dry-run"] == "true"
     assert "idempotent-replayed" not in tried.headers
     results = tried.json()["results"]
     assert [result["status"] for result in results] == [201] * 4
@@ -161,8 +171,24 @@ def test_a_batch_that_would_fail_in_part(book: Book, journal: Journal) -> None:
     refused = book.batch(*items, mode="atomic", params={"dry_run": "true"})
     assert (refused.status_code, code_of(refused), refused.json()["index"]) == (409, "batch_rejected", 1)
     assert refused.headers["ledger-position"] == str(head)
+    assert refused.headers["dry-run"] == "true"
     nothing = book.batch(*items[1:], params={"dry_run": "true"})
     assert nothing.headers["ledger-position"] == str(head) == str(journal.head())
+
+
+def test_a_payout_is_tried_out(book: Book, journal: Journal) -> None:
+    book.open("alice")
+    head = journal.head()
+    body = {"account": "alice", "amount": 4, "provider": "simulator", "destination": {}}
+    path, headers = f"{book.path}/payouts", {"Idempotency-Key": "k"}
+    tried = book.client.post(path, json=body, headers=headers, params={"dry_run": "true"})
+    assert (tried.status_code, tried.headers["dry-run"], journal.head()) == (202, "true", head)
+    assert "location" not in tried.headers
+    made = book.client.post(path, json=body, headers=headers)
+    assert made.headers["location"].endswith(tried.json()["id"]) and "dry-run" not in made.headers
+    again = book.client.post(path, json=body, headers=headers, params={"dry_run": "true"})
+    assert (again.headers["dry-run"], again.headers["idempotent-replayed"]) == ("true", "true")
+    assert "location" not in again.headers
 
 
 def test_asking_for_a_later_answer_makes_no_difference(book: Book, journal: Journal) -> None:

@@ -10,13 +10,57 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from api.app import create_app
 from api.settings import Settings
-from tests.contract.conftest import Book, Keys, code_of, listening, running_server
+from tests.contract.conftest import Book, Keys, code_of, listening, running_server, serving
+from tests.databases import Databases
 
 
 def test_anybody_may_ask(keys: Keys) -> None:
     client = keys.client_with(None)
-    for path in ("/livez", "/readyz", "/readyz?verbose", "/metrics", "/openapi.json", "/docs"):
+    for path in ("/livez", "/livez?verbose", "/readyz", "/readyz?verbose", "/openapi.json", "/docs"):
         assert client.get(path).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("key", "status"),
+    [
+        (None, 401),
+        ("tk_of_nobody", 401),
+        ({"roles": ["client"], "ledgers": ["*"]}, 403),
+        ({"roles": ["auditor"], "ledgers": ["main"]}, 403),
+        ({"roles": ["operator"], "ledgers": []}, 403),
+        ({"roles": ["auditor"], "ledgers": ["*"]}, 200),
+        ({"roles": ["operator"], "ledgers": ["*"]}, 200),
+    ],
+)
+def test_figures_of_the_books_are_for_who_oversees_all_of_them(keys: Keys, key: Any, status: int) -> None:
+    client = (
+        keys.client(*key["roles"], ledgers=key["ledgers"]) if isinstance(key, dict) else keys.client_with(key)
+    )
+    for method in ("GET", "HEAD"):
+        assert client.request(method, "/metrics").status_code == status
+    shown = client.get("/readyz?verbose")
+    assert shown.status_code == 200
+    assert ("projections" in shown.json()) == ("checks" in shown.json()) == (status == 200)
+
+
+def test_a_setting_shows_them_to_everybody(databases: Databases) -> None:
+    with serving(databases, public_metrics=True) as served, served.client(None) as client:
+        assert "tallystick_journal_head" in client.get("/metrics").text
+        assert "projections" in client.get("/readyz?verbose").json()
+        assert client.get("/v1/projections").status_code == 401
+
+
+@pytest.mark.parametrize("path", ["", "/accounts", "/accounts/a", "/transactions", "/events", "/nothing"])
+def test_nothing_of_the_books_is_told_to_who_is_not_let_in(book: Book, keys: Keys, path: str) -> None:
+    another = {
+        "another": keys.client("client", "auditor", ledgers=["another"]),
+        "none": keys.client_with(None),
+    }
+    for client in another.values():
+        for method in ("GET", "HEAD", "POST", "PUT", "OPTIONS"):
+            answer = client.request(method, book.path + path)
+            assert answer.status_code in (401, 403, 404, 405)
+            assert not [name for name in answer.headers if name.startswith("ledger-")]
 
 
 def test_readiness_tells_of_each_check(client: httpx2.Client) -> None:
@@ -79,9 +123,11 @@ def test_requests_are_measured_by_route(client: httpx2.Client, book: Book) -> No
 
 
 def test_what_is_unmatched_does_not_fill_the_page(client: httpx2.Client) -> None:
-    for path in ("/a", "/b"):
+    for path in ("/a", "/v1/ledgers", "/livez"):
         client.request("PURGE", path)
-    assert not any("PURGE" in dict(labels).values() for _, labels in figures(client))
+        client.request("M-SEARCH", path)
+    shown = {value for _, labels in figures(client) for value in dict(labels).values()}
+    assert not shown & {"PURGE", "M-SEARCH"}
 
 
 def test_the_journal_and_its_projections_are_measured(client: httpx2.Client, book: Book) -> None:
@@ -97,7 +143,8 @@ def test_the_journal_and_its_projections_are_measured(client: httpx2.Client, boo
 @pytest.fixture
 def unreachable(tmp_path: Path) -> Iterator[httpx2.Client]:
     """A client of a service whose database is not there."""
-    settings = Settings(database_url=f"postgresql:///nowhere?host={tmp_path}&connect_timeout=1")
+    url = f"postgresql:///nowhere?host={tmp_path}&connect_timeout=1"
+    settings = Settings(database_url=url, public_metrics=True)
     with (
         listening() as bound,
         running_server(create_app(settings), bound) as url,

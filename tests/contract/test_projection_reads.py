@@ -116,7 +116,7 @@ def test_filters(shelf: Shelf, filters: dict[str, str], addresses: list[str]) ->
         ("min_position=9223372036854775808", "?min_position"),
         ("since=2026-01-01T00:00:00Z", "?since"),
         ("unknown=1", "?unknown"),
-        ("asset=USD/2&asset=USD/2", "?"),
+        ("asset=USD/2&asset=USD/2", "?asset"),
         ("&".join(f"metadata.k{n}=" for n in range(101)), "?"),
     ],
 )

@@ -56,7 +56,7 @@ def test_it_is_paged_by_age(book: Book, keys: Keys) -> None:
     totals = {total["kind"]: total for total in stuck(operator)["totals"]}
     assert totals["delivery_waiting"]["count"] == 3
     assert totals["delivery_waiting"]["oldest_age_seconds"] > 0
-    metrics = operator.get("/metrics").text
+    metrics = book.client.get("/metrics").text
     assert 'tallystick_stuck{kind="delivery_waiting"}' in metrics
     assert 'tallystick_stuck_oldest_age_seconds{kind="projection_halted"}' in metrics
     # Who was not granted every ledger that a webhook is for does not see it.

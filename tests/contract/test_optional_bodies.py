@@ -1,0 +1,113 @@
+"""Bodies that may be missing: where nothing is required of one, none at all is `{}`, and the same request."""
+
+from typing import Any
+from uuid import uuid4
+
+import httpx2
+import pytest
+
+from api.routes import ENDPOINTS
+from tests.contract.conftest import Book, code_of, pointers_of
+
+POSTS = [endpoint.declared for endpoint in ENDPOINTS if endpoint.declared.method == "POST"]
+
+
+def requires(declared: Any) -> bool:
+    return any(field.is_required() for field in declared.body.model_fields.values())
+
+
+def test_every_body_of_which_nothing_is_required_may_be_missing() -> None:
+    may_be_missing = {declared.operation_id for declared in POSTS if declared.body and not requires(declared)}
+    assert may_be_missing >= {
+        *("settle_hold", "void_hold", "reverse_transaction"),
+        *("freeze_account", "unfreeze_account", "close_account"),
+        *("retry_dead_letter", "pause_projection", "resume_projection", "rebuild_projection"),
+        *("cancel_projection_rebuild", "pause_projection_rebuild", "resume_projection_rebuild"),
+        *("reconcile_payout", "rotate_key", "rotate_webhook_secret"),
+    }
+    declared_so = {declared.operation_id for declared in POSTS if declared.is_body_optional}
+    assert may_be_missing <= declared_so
+
+
+def ask(book: Book, path: str, key: str | None = None, **more: Any) -> httpx2.Response:
+    headers = {"Idempotency-Key": key} if key else {}
+    return book.client.post(book.path + path, headers=headers, **more)
+
+
+@pytest.mark.parametrize("verb", ["settle", "void", "reverse"])
+def test_what_is_done_to_a_transaction(book: Book, verb: str) -> None:
+    for first_sends, then_sends in (({}, {"json": {}}), ({"json": {}}, {}), ({"content": b""}, {"json": {}})):
+        made = book.transfer("a", "b", 5) if verb == "reverse" else book.hold("a", "b", 5)
+        path, key = f"/transactions/{made.json()['id']}/{verb}", uuid4().hex
+        first = ask(book, path, key, **first_sends)
+        assert first.status_code == 201, first.text
+        again = ask(book, path, key, **then_sends)
+        assert (again.status_code, again.content) == (201, first.content)
+        assert again.headers["idempotent-replayed"] == "true"
+        (batched,) = book.batch({"idempotency_key": key, verb: made.json()["id"]}).json()["results"]
+        assert (batched["status"], batched["replayed"]) == (201, True)
+        other = ask(book, path, key, json={"reference": "another"})
+        assert code_of(other) == "idempotency_key_reused"
+
+
+def test_a_dry_run_of_it(book: Book) -> None:
+    hold = book.hold("a", "b", 5).json()["id"]
+    answer = ask(book, f"/transactions/{hold}/settle?dry_run=true", "k")
+    assert (answer.status_code, answer.headers["dry-run"]) == (201, "true")
+
+
+@pytest.mark.parametrize("verb", ["freeze", "unfreeze", "close"])
+def test_what_is_done_to_an_account(book: Book, verb: str) -> None:
+    assert ask(book, f"/accounts/a/{verb}").status_code == 200
+
+
+def test_what_is_done_to_a_payout(book: Book) -> None:
+    book.open("alice")
+    id = book.pay_out(40).json()["id"]
+    book.await_payout(id, "completed")
+    assert ask(book, f"/payouts/{id}/reconcile").status_code == 200
+
+
+def test_what_is_done_to_a_projection(client: httpx2.Client) -> None:
+    for verb, status in (("pause", 200), ("resume", 200), ("rebuild", 202), ("rebuild/cancel", 200)):
+        assert client.post(f"/v1/projections/due/{verb}").status_code == status
+    for verb in ("pause", "resume"):
+        assert code_of(client.post(f"/v1/projections/due/rebuild/{verb}")) == "rebuild_not_under_way"
+
+
+@pytest.mark.parametrize("kind", ["keys", "webhooks"])
+def test_what_is_rotated(client: httpx2.Client, kind: str) -> None:
+    bodies: dict[str, dict[str, Any]] = {
+        "keys": {"name": uuid4().hex, "roles": ["client"], "ledgers": ["main"]},
+        "webhooks": {"url": "https://93.184.216.34/", "ledgers": ["nobody"], "types": ["*"]},
+    }
+    id = client.post(f"/v1/{kind}", json=bodies[kind]).json()["id"]
+    rotated = client.post(f"/v1/{kind}/{id}/rotate")
+    assert rotated.status_code == 201
+    client.delete(f"/v1/{kind}/{rotated.json()['id']}")
+
+
+def test_where_something_is_required_it_is_said_what(client: httpx2.Client, book: Book) -> None:
+    nothing = uuid4()
+    for path in (
+        f"{book.path}/payouts/{nothing}/complete",
+        f"{book.path}/payouts/{nothing}/fail",
+        f"/v1/dead-letters/{nothing}/discard",
+        f"/v1/webhooks/{nothing}/disable",
+        f"/v1/webhooks/{nothing}/deliveries/1/discard",
+    ):
+        assert "/reason" in pointers_of(client.post(path))
+
+
+@pytest.mark.parametrize("content", [b" ", b"\n", b"null", b"x"])
+def test_what_is_there_is_not_nothing(book: Book, content: bytes) -> None:
+    hold = book.hold("a", "b", 5).json()["id"]
+    answer = ask(book, f"/transactions/{hold}/void", "k", content=content)
+    assert (answer.status_code, code_of(answer)) in ((400, "malformed_json"), (422, "invalid_request"))
+    assert book.transaction(hold).json()["status"] == "pending"
+
+
+def test_what_makes_something_needs_a_body(book: Book) -> None:
+    answer = ask(book, "/transactions", "k")
+    assert (answer.status_code, code_of(answer)) == (400, "malformed_json")
+    assert code_of(book.client.patch(f"{book.path}/accounts/a")) == "malformed_json"
