@@ -92,7 +92,11 @@ def create_app(settings: Settings) -> FastAPI:
 
 def _start(settings: Settings, database: Database, document: Callable[[], bytes]) -> Service:
     metrics = Metrics()
-    ledger = Ledger(database, observe=metrics.batch)
+    ledger = Ledger(
+        database,
+        observe=metrics.batch,
+        max_clock_difference_seconds=settings.max_clock_difference_seconds,
+    )
     reading = ThreadPoolExecutor(POOL_SIZE, "read")
     streaming = ThreadPoolExecutor(STREAMS_AT_ONCE, "stream")
     replays = ReplayLog(ledger)

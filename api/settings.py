@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from domain.addresses import PROVIDER_PATTERN
 from domain.journal.database import Database
+from domain.ledger import MAX_CLOCK_DIFFERENCE_SECONDS
 from domain.signed_notes import SEED_BYTES
 from projections.outbox.destinations import Policy
 from projections.outbox.publishing import (
@@ -50,6 +51,8 @@ class Settings(BaseSettings):
         default_factory=dict
     )
     signing_key: SecretStr | None = None
+    # By how much this machine's clock and the database's may differ: beyond that, nothing is written here.
+    max_clock_difference_seconds: float = Field(MAX_CLOCK_DIFFERENCE_SECONDS, gt=0, allow_inf_nan=False)
 
     # Where the service is reached from outside, for the `source` of the events that it tells others of.
     public_url: str = Field("", pattern=r"^(?:https?://[!-~]+[^/])?$")

@@ -7,7 +7,7 @@ included. Nothing here waits or writes: who owns a `Decider` says what it knows 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from time import monotonic
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from domain.accounts import Account
 from domain.aggregates import evolve
@@ -27,22 +27,35 @@ Reply = Callable[[Sequence[Result]], None]
 
 
 class Submission(NamedTuple):
-    """Commands that were submitted together, to be decided in order; see `GroupCommit.submit`."""
+    """Commands that were submitted together, to be decided in order; see `GroupCommit.submit`.
+
+    `asked_at_seconds` is when, by the monotonic clock.
+    """
 
     commands: Sequence[Command]
     reply: Reply
     all_or_none: bool = False
     dry_run: bool = False
+    asked_at_seconds: float = 0.0
 
 
 class Batch(NamedTuple):
-    """Commands decided together: the states that they began from, what they append, what they will be answered."""
+    """Commands decided together: the states that they began from, what they append, what they will be answered.
+
+    `clock` is what the clock said at `decided_at_seconds`; `recorded_at` may be later, since it never runs back.
+    """
 
     before: dict[str, State]
     rows: Rows
     results: list[Result]
     recorded_at: Instant
     decided_at_seconds: float
+    clock: Instant
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """The values of its rows as they are sent."""
+        return self.rows.values(self.recorded_at, self.clock, self.decided_at_seconds)
 
 
 class Decider:
@@ -64,12 +77,13 @@ class Decider:
 
         Raises what a command raises that is no refusal, having forgotten what the batch touched.
         """
-        self.recorded_at = max(self._clock(), self.recorded_at)
+        clock, decided_at_seconds = self._clock(), monotonic()
+        self.recorded_at = max(clock, self.recorded_at)
         before = dict(zip(needed, map(self.states.__getitem__, needed), strict=True))
         is_readable = Unreadable not in map(type, before.values())
         self._read = self.states.__getitem__ if is_readable else self._read_readable
         rows = Rows(self.position, [], [], [], [])
-        batch = Batch(before, rows, [], self.recorded_at, monotonic())
+        batch = Batch(before, rows, [], self.recorded_at, decided_at_seconds, clock)
         try:
             for submission in submissions:
                 batch.results.extend(self._results(submission, batch))

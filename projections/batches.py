@@ -21,6 +21,7 @@ from domain.events import Recorded
 from domain.journal.encoding import NewerVersion, UnreadableEvent, decode
 from domain.journal.queries import load
 from domain.journal.reader import Row
+from domain.journal.silence import pipelined
 from projections.dead_letters import MAX_HELD_STREAMS, held_streams, write_around, writer
 from projections.isolation import POISON, Full, describe
 from projections.projection import Projection, Queries
@@ -81,15 +82,6 @@ class Claim(NamedTuple):
             "after": batch.after,
             "upto": batch.upto,
         }
-
-
-def hold(connection: Connection[Any], purpose: str, name: str) -> bool:
-    """Take the one place there is for a purpose on a projection; tell whether it was free.
-
-    It is held until the connection ends.
-    """
-    row = connection.execute(_SQL["hold"], {"purpose": purpose, "name": name}).fetchone()
-    return row is not None and bool(row[0])
 
 
 def take_over(connection: Connection[Any], claim: Claim) -> None:
@@ -189,7 +181,7 @@ def read_stretch(
         "continuing": sorted({topic for projection in projections for topic in projection.continuing_topics}),
         **part._asdict(),
     }
-    with connection.pipeline():
+    with pipelined(connection):
         counting = connection.execute(_SQL["count"], wanted, prepare=True)
         reading = connection.execute(_SQL["events"], wanted, prepare=True, binary=True)
         (count,) = counting.fetchone() or (0,)

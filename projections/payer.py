@@ -31,7 +31,7 @@ from domain.payout_attempts import RecordSilence, SubmitPayout
 from domain.payout_reports import RecordReport
 from domain.payouts import Payout, Source
 from domain.times import Instant
-from projections.batches import hold
+from projections.holders import Standby
 from projections.payouts import (
     PROJECTION,
     DuePayout,
@@ -127,9 +127,9 @@ class Payer:
                 self._stopping.wait(RECONNECT_SECONDS)
 
     def _serve(self, connection: Connection[Any]) -> None:
-        while not hold(connection, "pay", f"{PROJECTION.name}/{KNOWLEDGE}"):
-            if self._stopping.wait(STANDBY_SECONDS):
-                return
+        place = f"{PROJECTION.name}/{KNOWLEDGE}"
+        if not Standby().wait(connection, "pay", place, self._stopping, STANDBY_SECONDS):
+            return
         connection.execute(SQL("LISTEN {}").format(Identifier(payouts_channel(self._database))))
         while not self._stopping.is_set():
             self._take(connection)

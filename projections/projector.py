@@ -32,10 +32,10 @@ from projections.batches import (
     advance,
     go_on,
     halt,
-    hold,
     read_batch,
     take_over,
 )
+from projections.holders import Standby
 from projections.isolation import describe
 from projections.positions import RATE_SECONDS, projections_channel
 from projections.projection import Projection
@@ -153,6 +153,7 @@ class Runner:
         self._pause_seconds = FIRST_PAUSE_SECONDS
         self._rate = Rate(RATE_SECONDS)
         self._unreadable_after: int | None = None
+        self._max_events = MAX_BATCH_EVENTS
 
     def run(self) -> None:
         """Run until stopped; after a failure begin anew, after a pause that grows while it fails."""
@@ -173,7 +174,8 @@ class Runner:
             self._pause_seconds = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS)
 
     def _serve(self, connection: Connection[Any]) -> None:
-        while self._is_left_to_others(connection) or not hold(
+        standby = Standby()
+        while self._is_left_to_others(connection) or not standby.hold(
             connection, "projection", self.projection.of_shape
         ):
             if self._stop.wait(STANDBY_SECONDS):
@@ -227,7 +229,7 @@ class Runner:
         go_on(connection, claim, batch)
 
     def _advance(self, connection: Connection[Any], claim: Claim, standing: Standing) -> None:
-        upto = min(standing.head, standing.position + MAX_BATCH_EVENTS)
+        upto = min(standing.head, standing.position + self._max_events)
         batch = self._tail.batch(connection, self.projection, standing.position, upto) or read_batch(
             connection, self.projection, standing.position, upto
         )
@@ -236,6 +238,8 @@ class Runner:
             return
         channel = projections_channel(self._database)
         rate = self._rate.measure(batch.upto - batch.after)
+        # If it takes so long that the place is lost, the next one is smaller.
+        before, self._max_events = self._max_events, max(1, self._max_events // 2)
         try:
             advanced = advance(connection, claim, batch, rate, channel)
         except Contradicted as error:
@@ -245,6 +249,7 @@ class Runner:
             _log.error("projection halted", projection=self.projection.name, reason=str(error))
             return
         if advanced:
+            self._max_events = min(2 * before, MAX_BATCH_EVENTS)
             self._pause_seconds = FIRST_PAUSE_SECONDS
             if batch.upto == standing.head:
                 may_linger = rate > BUSY_EVENTS_PER_SECOND or not batch.events

@@ -29,8 +29,8 @@ from domain.ledger import Ledger, system_clock
 from domain.postings import CompleteTransaction
 from domain.times import Instant
 from domain.transactions import Acceptance, Transaction
-from projections.batches import hold
 from projections.due import PROJECTION, Due, due_channel, list_due
+from projections.holders import Standby, result_of
 
 ACTOR = "tallystick"
 """Who releases holds when their time is over."""
@@ -80,9 +80,9 @@ class Worker:
                 self._stopping.wait(RECONNECT_SECONDS)
 
     def _serve(self, connection: Connection[Any]) -> None:
-        while not hold(connection, "work", f"{PROJECTION.name}/{KNOWLEDGE}"):
-            if self._stopping.wait(STANDBY_SECONDS):
-                return
+        place = f"{PROJECTION.name}/{KNOWLEDGE}"
+        if not Standby().wait(connection, "work", place, self._stopping, STANDBY_SECONDS):
+            return
         connection.execute(SQL("LISTEN {}").format(Identifier(due_channel(self._database))))
         while not self._stopping.is_set():
             if not self._work(connection):
@@ -101,11 +101,12 @@ class Worker:
         asked = {id: command for id, command in commands.items() if command}
         for id in commands.keys() - asked.keys():
             self._put_aside(id, "cannot be read by this release")
-        results = self._ledger.execute(*asked.values()).result(ANSWER_TIMEOUT_SECONDS) if asked else ()
+        executed = self._ledger.execute(*asked.values())
+        results = result_of(connection, executed, ANSWER_TIMEOUT_SECONDS)
         for id, result in zip(asked, results, strict=True):
             if isinstance(result, Outcome):
                 self._done_at = max(self._done_at, result.position)
-            elif isinstance(result, JournalUnavailable) and result.reason == "unreachable":
+            elif isinstance(result, JournalUnavailable) and result.is_of_the_journal:
                 raise result  # which says nothing of what is due: it is done as soon as the journal is back
             else:
                 self._put_aside(id, repr(result))

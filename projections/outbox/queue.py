@@ -13,6 +13,7 @@ from psycopg import Connection
 
 from domain.journal.queries import load
 from domain.journal.reader import Row
+from domain.journal.silence import pipelined
 from projections.outbox.schedule import Answer
 
 MAX_UNDER_WAY = 256
@@ -71,7 +72,7 @@ def take_turn(
     `under_way` counts the attempts of each webhook that go on meanwhile.
     """
     # A key goes on no faster than turns are taken, so a turn is one round trip to the database, or two.
-    with connection.pipeline(), connection.transaction():
+    with pipelined(connection), connection.transaction():
         if ended:
             connection.execute(_SQL["lock"])
             _record(connection, ended, disable_after_seconds)
