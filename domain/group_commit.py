@@ -40,7 +40,7 @@ from domain.deciding import (
 from domain.errors import JournalUnavailable, Overloaded
 from domain.events import State
 from domain.journal.database import Database
-from domain.journal.silence import HOLDERS_OF_HEAD, Watch
+from domain.journal.silence import HOLDERS_OF_HEAD, LOST, Watch
 from domain.journal.snapshots import Snapshotter
 from domain.journal.writer import ClockDiffers, JournalWriter, Timekeeping
 from domain.patience import Answer, Patience
@@ -479,9 +479,7 @@ def _is_out_of_reach(error: Exception) -> bool:
     """Tell whether the same commands may succeed later, on another connection."""
     if isinstance(error, psycopg.errors.PipelineAborted):
         return False  # an OperationalError by its class, but what aborted the pipeline was a refusal
-    return isinstance(
-        error, psycopg.OperationalError | psycopg.InterfaceError | psycopg.errors.ReadOnlySqlTransaction
-    )
+    return isinstance(error, (*LOST, psycopg.errors.ReadOnlySqlTransaction))
 
 
 def reason_of(error: BaseException) -> str:

@@ -35,8 +35,8 @@ Found = TypeVar("Found")
 MAX_CLOCK_DIFFERENCE_SECONDS = 5.0
 """By how much a service's clock and the database's may differ unless it is told otherwise.
 
-Machines whose clocks are kept by NTP differ by milliseconds. Every instant that is recorded, and every `expires_at` that
-is judged, may be wrong by as much.
+Machines whose clocks are kept by NTP differ by milliseconds. Every instant that is recorded, and every `expires_at`
+that is judged, may be wrong by as much.
 """
 
 

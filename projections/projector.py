@@ -22,6 +22,7 @@ from psycopg import Connection
 from domain.journal.database import Database
 from domain.journal.encoding import NewerVersion
 from domain.journal.queries import load
+from domain.journal.silence import LOST
 from projections import seals
 from projections.arrivals import Arrivals
 from projections.batches import (
@@ -63,7 +64,7 @@ _SQL = load("projections", "projector.sql")
 _log = structlog.get_logger(__name__)
 
 # Connections lost, deadlocks, a full disk: what may pass is tried again for ever.
-_OUT_OF_REACH = (psycopg.OperationalError, psycopg.InterfaceError)
+_OUT_OF_REACH = LOST
 
 
 class Fenced(Exception):

@@ -19,6 +19,7 @@ from psycopg import Connection
 
 from domain.journal.database import Database
 from domain.journal.queries import load
+from domain.journal.silence import LOST
 from projections.crew import fill_together
 from projections.filling import open_session
 from projections.holders import Standby
@@ -43,7 +44,7 @@ PAUSE_AFTER_FAULT_SECONDS = 1.0
 _SQL = load("projections", "rebuild.sql")
 _log = structlog.get_logger(__name__)
 
-_OUT_OF_REACH = (psycopg.OperationalError, psycopg.InterfaceError)
+_OUT_OF_REACH = LOST
 
 
 Report = Callable[[Sequence[Rebuild]], None]

@@ -38,6 +38,15 @@ SESSION_SILENCE_SECONDS = 12
 WATCH_SECONDS = 2.5
 """For how long at least a session that has been silent for longer is seen to be so, before it is ended."""
 
+LOST = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    # Of the class "invalid transaction state", and so internal errors to psycopg: they are the loss of a connection.
+    psycopg.errors.IdleInTransactionSessionTimeout,
+    psycopg.errors.TransactionTimeout,
+)
+"""What is raised where the database is out of reach, or has ended the session: another may do better."""
+
 _SQL = load("domain.journal", "silence.sql")
 HOLDERS_OF_PLACE = _SQL["silent"].replace(":holders", _SQL["holders_of_place"])
 HOLDERS_OF_HEAD = _SQL["silent"].replace(":holders", _SQL["holders_of_head"])
