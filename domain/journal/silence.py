@@ -113,19 +113,19 @@ class Watch:
                 self._end(connection, session)
 
     def _find(self, connection: Connection[Any]) -> list[tuple[Any, ...]]:
-        with _as_login(connection):
+        with as_login(connection):
             return connection.cursor(row_factory=tuple_row).execute(self._silent, self._wanted).fetchall()
 
     def _end(self, connection: Connection[Any], session: tuple[Any, ...]) -> None:
         pid, application_name, since = session
         with suppress(psycopg.errors.InsufficientPrivilege):
-            with _as_login(connection):
+            with as_login(connection):
                 connection.execute(_SQL["end"], {"pid": pid})
             _log.warning("silent session ended", pid=pid, application_name=application_name, since=since)
 
 
 @contextmanager
-def _as_login(connection: Connection[Any]) -> Iterator[None]:
+def as_login(connection: Connection[Any]) -> Iterator[None]:
     """Have the login's own rights for a moment: the sessions to be seen and ended are logged in as it is."""
     with connection.transaction():
         connection.execute("SET LOCAL ROLE NONE")
