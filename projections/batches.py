@@ -53,6 +53,7 @@ class Batch(NamedTuple):
 
     `obstacle` says why the batch ends at `upto` and not later, if it could not, and `needs_newer_release` that it is an
     event that a newer release can read. `unreadable` are the positions of events that cannot be decoded, and why.
+    `stored_bytes` is how large the events are that it was taken from.
     """
 
     after: int
@@ -61,6 +62,7 @@ class Batch(NamedTuple):
     obstacle: str | None = None
     unreadable: tuple[tuple[int, UnreadableEvent], ...] = ()
     needs_newer_release: bool = False
+    stored_bytes: int = 0
 
 
 class Claim(NamedTuple):
@@ -154,7 +156,18 @@ class Stretch:
                     )
                 except UnreadableEvent as error:
                     unreadable.append((position, error))
-        return Batch(self.after, self.upto, events, self.obstacle, tuple(unreadable))
+        return Batch(
+            self.after,
+            self.upto,
+            events,
+            self.obstacle,
+            tuple(unreadable),
+            stored_bytes=self._stored_bytes,
+        )
+
+    @cached_property
+    def _stored_bytes(self) -> int:
+        return sum(len(event.row[3]) for event in self.events)
 
     @cached_property
     def _topics(self) -> frozenset[str]:

@@ -47,6 +47,9 @@ from projections.sealer import Sealer
 from projections.tail import Tail
 
 MAX_BATCH_EVENTS = 5_000
+FIRST_BATCH_EVENTS = 500
+MAX_BATCH_BYTES = 16 * 1024**2
+"""Of what a batch may be of events as they are stored, so far as the one before it foretells: batches begin small."""
 POLL_SECONDS = 0.25
 STANDBY_SECONDS = 0.5
 FIRST_PAUSE_SECONDS = 0.1
@@ -154,7 +157,7 @@ class Runner:
         self._pause_seconds = FIRST_PAUSE_SECONDS
         self._rate = Rate(RATE_SECONDS)
         self._unreadable_after: int | None = None
-        self._max_events = MAX_BATCH_EVENTS
+        self._max_events = FIRST_BATCH_EVENTS
 
     def run(self) -> None:
         """Run until stopped; after a failure begin anew, after a pause that grows while it fails."""
@@ -230,7 +233,7 @@ class Runner:
         go_on(connection, claim, batch)
 
     def _advance(self, connection: Connection[Any], claim: Claim, standing: Standing) -> None:
-        upto = min(standing.head, standing.position + self._max_events)
+        upto = min(standing.head, standing.position + min(self._max_events, MAX_BATCH_EVENTS))
         batch = self._tail.batch(connection, self.projection, standing.position, upto) or read_batch(
             connection, self.projection, standing.position, upto
         )
@@ -250,7 +253,8 @@ class Runner:
             _log.error("projection halted", projection=self.projection.name, reason=str(error))
             return
         if advanced:
-            self._max_events = min(2 * before, MAX_BATCH_EVENTS)
+            is_large = batch.stored_bytes > MAX_BATCH_BYTES
+            self._max_events = max(1, before // 2) if is_large else min(2 * before, MAX_BATCH_EVENTS)
             self._pause_seconds = FIRST_PAUSE_SECONDS
             if batch.upto == standing.head:
                 may_linger = rate > BUSY_EVENTS_PER_SECOND or not batch.events
