@@ -8,6 +8,7 @@ every `SAY_EVERY_SECONDS`, also while it waits for something else; what it compu
 """
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Late
 from time import monotonic
@@ -17,6 +18,7 @@ from psycopg import Connection
 
 from domain.journal.queries import load
 from domain.journal.silence import HOLDERS_OF_PLACE, Watch, bound_session
+from domain.times import Instant, moment
 
 SAY_EVERY_SECONDS = 2.0
 
@@ -62,6 +64,31 @@ class Standby:
             if stop.wait(seconds):
                 return False
         return True
+
+
+class ClockWrong(Exception):
+    """This machine's clock differs from the database's, so that others do better what follows a clock."""
+
+
+class Timekeeper:
+    """Compares a clock with the database's now and then, for those who act by it."""
+
+    def __init__(self, clock: Callable[[], Instant], max_difference_seconds: float | None) -> None:
+        """Nothing is compared where `max_difference_seconds` is None."""
+        self._clock = clock
+        self._max_difference_seconds = max_difference_seconds
+        self._compare_at = 0.0
+
+    def require_right(self, connection: Connection[Any]) -> None:
+        """Raise `ClockWrong` if the clock differs; asks the database every `SAY_EVERY_SECONDS` at most."""
+        if self._max_difference_seconds is None or monotonic() < self._compare_at:
+            return
+        before = moment(self._clock()).timestamp()
+        (database,) = connection.execute(_SQL["clock"]).fetchone() or (before,)
+        after = moment(self._clock()).timestamp()
+        if max(before - database, database - after) > self._max_difference_seconds:
+            raise ClockWrong(f"the clock differs from the database's by {before - database:.1f} s")
+        self._compare_at = monotonic() + SAY_EVERY_SECONDS
 
 
 def say_something(connection: Connection[Any]) -> None:

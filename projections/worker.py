@@ -30,7 +30,7 @@ from domain.postings import CompleteTransaction
 from domain.times import Instant
 from domain.transactions import Acceptance, Transaction
 from projections.due import PROJECTION, Due, due_channel, list_due
-from projections.holders import Standby, result_of
+from projections.holders import ClockWrong, Standby, Timekeeper, result_of
 
 ACTOR = "tallystick"
 """Who releases holds when their time is over."""
@@ -50,11 +50,17 @@ class Worker:
     """Does what is due, in a thread of its own."""
 
     def __init__(
-        self, database: Database, ledger: Ledger, clock: Callable[[], Instant] = system_clock
+        self,
+        database: Database,
+        ledger: Ledger,
+        clock: Callable[[], Instant] = system_clock,
+        max_clock_difference_seconds: float | None = None,
     ) -> None:
+        """The place is left to others while the clock differs from the database's by more than that."""
         self._database = database
         self._ledger = ledger
         self._clock = clock
+        self._timekeeper = Timekeeper(clock, max_clock_difference_seconds)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
         self._done_at = 0
@@ -75,16 +81,18 @@ class Worker:
                 with self._database.connect("tallystick worker") as connection:
                     self._serve(connection)
             except Exception as error:  # noqa: BLE001  nothing may end the worker
-                is_usual = isinstance(error, psycopg.Error | LedgerError | Late)
+                is_usual = isinstance(error, psycopg.Error | LedgerError | Late | ClockWrong)
                 _log.warning("worker interrupted", error=repr(error), exc_info=None if is_usual else error)
                 self._stopping.wait(RECONNECT_SECONDS)
 
     def _serve(self, connection: Connection[Any]) -> None:
+        self._timekeeper.require_right(connection)
         place = f"{PROJECTION.name}/{KNOWLEDGE}"
         if not Standby().wait(connection, "work", place, self._stopping, STANDBY_SECONDS):
             return
         connection.execute(SQL("LISTEN {}").format(Identifier(due_channel(self._database))))
         while not self._stopping.is_set():
+            self._timekeeper.require_right(connection)
             if not self._work(connection):
                 for _ in connection.notifies(timeout=POLL_SECONDS, stop_after=1):
                     pass

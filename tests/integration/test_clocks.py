@@ -18,7 +18,10 @@ from domain.journal.writer import ClockDiffers, JournalWriter, Rows, Timekeeping
 from domain.ledger import Ledger, system_clock
 from domain.operations import operation_id
 from domain.times import Instant, later
+from projections.payer import Payer
+from projections.worker import Worker
 from tests.ledgers import CONTEXT, folded, history, open_accounts, running, transfer
+from tests.projecting import eventually
 
 YEAR_SECONDS = 365 * 24 * 60 * 60.0
 LIMIT_SECONDS = 5.0
@@ -194,3 +197,41 @@ def test_the_refusal_says_what_is_wrong() -> None:
     refusal = JournalUnavailable("clock")
     assert "clocks" in refusal.detail and refusal.is_of_the_journal
     assert not JournalUnavailable("newer_version").is_of_the_journal
+
+
+def test_who_has_a_wrong_clock_leaves_the_place_to_others(
+    database: Database, owner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("projections.holders.SAY_EVERY_SECONDS", 0.1)
+
+    def holders() -> list[tuple[str, int]]:
+        query = (
+            "SELECT a.application_name, a.pid FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)"
+            " WHERE l.locktype = 'advisory' AND l.granted AND l.database = a.datid AND a.datname = current_database()"
+            " ORDER BY 1"
+        )
+        found: list[tuple[str, int]] = owner.execute(query).fetchall()
+        return found
+
+    clock = Shifted()
+    with (
+        Ledger(database, clock, max_clock_difference_seconds=LIMIT_SECONDS) as ledger,
+        Ledger(database) as other,
+    ):
+        ledger.start()
+        other.start()
+        parts: list[Worker | Payer] = [
+            Worker(database, ledger, clock, LIMIT_SECONDS),
+            Payer(database, ledger, {}, clock, LIMIT_SECONDS),
+        ]
+        for part in parts:
+            part.start()
+        eventually(lambda: len(holders()) == 2)
+        first = holders()
+        others: list[Worker | Payer] = [Worker(database, other), Payer(database, other, {})]
+        for part in others:
+            part.start()
+        clock.seconds = -YEAR_SECONDS  # to it nothing is ever due
+        eventually(lambda: len(holders()) == 2 and not set(first) & set(holders()))
+        for part in (*parts, *others):
+            part.stop()

@@ -218,7 +218,7 @@ def test_a_writer_that_hangs_where_no_timer_runs_is_ended_by_one_that_waits(
         with suppress(psycopg.OperationalError), connection.cursor().copy("COPY hung FROM STDIN") as copy:
             copy.write("1\n")
             sleep(5)
-            recorded = []
+            recorded: list[Any] = []
             give_up_at = monotonic() + PATIENCE_SECONDS
             while not recorded and monotonic() < give_up_at:
                 (result,) = ledger.execute(transfer("a", "b", 1, key="waiting")).result(PATIENCE_SECONDS)
