@@ -46,7 +46,6 @@ def stuck(
         request_seconds, hold_seconds, payout_seconds, delivery_seconds, projection_seconds, session_seconds
     )
     with service_connection("stuck", database_url, data_dir, schema) as connection:
-        connection.execute("SET lock_timeout = '2s'")  # who has locked a table is found without reading it
         now = system_clock()
         found = [stuck_body(each, now) for each in find_stuck(connection, now, thresholds)]
     if as_json:

@@ -1,6 +1,7 @@
 """Finding what is stuck: in read models, confirmed by the journal where it is about money."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -76,11 +77,23 @@ class _Search:
             self._held,
             self._all_behind,
         )
-        for search in searches:
-            try:
-                yield from search()
-            except errors.LockNotAvailable:  # by a session that is found above
-                _log.warning("not all could be searched: somebody has locked a table")
+        with self._impatient():
+            for search in searches:
+                try:
+                    yield from search()
+                except errors.LockNotAvailable:  # by a session that is found above
+                    _log.warning("not all could be searched: somebody has locked a table")
+
+    @contextmanager
+    def _impatient(self) -> Iterator[None]:
+        """Let no search wait for a lock for long: together they would take longer than anybody waits for them."""
+        cursor = self._connection.cursor(row_factory=tuple_row)
+        (usual,) = cursor.execute("SHOW lock_timeout").fetchone() or ("0",)
+        cursor.execute("SET lock_timeout = '500ms'")
+        try:
+            yield
+        finally:
+            cursor.execute("SELECT set_config('lock_timeout', %s, false)", (usual,))
 
     def _blocking(self, seconds: int) -> Iterator[Stuck]:
         for session in blocking_sessions(self._connection, seconds):

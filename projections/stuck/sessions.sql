@@ -26,4 +26,6 @@ SELECT pid, coalesce(application_name, ''), usename,
 FROM pg_stat_activity
 WHERE pid = ANY(%(pids)s) AND coalesce(xact_start <= clock_timestamp() - make_interval(secs => %(seconds)s), true)
 AND backend_type = 'client backend'
+-- who waits in the queue before others is not why they wait
+AND wait_event_type IS DISTINCT FROM 'Lock'
 ORDER BY xact_start, pid;

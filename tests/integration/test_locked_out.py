@@ -110,8 +110,11 @@ def test_who_has_locked_a_table_is_found_although_it_cannot_be_read(
     stranger.execute(f"BEGIN; LOCK TABLE {table}")
     sleep(5.5)
     with database.connect("tallystick test") as reader:
-        reader.execute("SET lock_timeout = '200ms'")
+        reader.execute("SET lock_timeout = '7s'")
+        began = monotonic()
         found = [of for of in find_stuck(reader, system_clock()) if of.kind == "session_blocking"]
+        assert reader.execute("SHOW lock_timeout").fetchone() == ("7s",)
+    assert monotonic() - began < ANSWERED_WITHIN_SECONDS
     assert len(found) == 1 and f"the table {table}" in found[0].why
     assert [of.code for of in examine(database, Check("it", server.blockers), ALL, 60).findings] == [
         "session_blocking"
