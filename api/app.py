@@ -96,16 +96,21 @@ def create_app(settings: Settings) -> FastAPI:
 
 def _start(settings: Settings, database: Database, document: Callable[[], bytes]) -> Service:
     metrics = Metrics()
-    ledger = Ledger(database, observe=metrics.batch)
+    ledger = Ledger(
+        database,
+        observe=metrics.batch,
+        max_clock_difference_seconds=settings.max_clock_difference_seconds,
+    )
     reading = ThreadPoolExecutor(POOL_SIZE, "read")
     streaming = ThreadPoolExecutor(STREAMS_AT_ONCE, "stream")
     replays = ReplayLog(ledger)
     writer = Writer(ledger, asyncio.get_running_loop(), metrics, replays)
     metrics.watch_queue(lambda: writer.waiting_commands)
     waiter = Waiter(database)
-    worker = Worker(database, ledger)
+    limit = settings.max_clock_difference_seconds
+    worker = Worker(database, ledger, max_clock_difference_seconds=limit)
     providers = make_providers(settings.providers)
-    payer = Payer(database, ledger, providers)
+    payer = Payer(database, ledger, providers, max_clock_difference_seconds=limit)
     for part in (ledger, replays, waiter, worker, payer):
         part.start()
     return Service(

@@ -8,6 +8,7 @@ from eventsourcing.persistence import InterfaceError, OperationalError
 from psycopg import Connection
 
 from domain.errors import JournalUnavailable
+from domain.group_commit import reason_of
 from domain.ledger import Ledger
 
 POOL_SIZE = 8
@@ -21,4 +22,4 @@ def connected(ledger: Ledger) -> Iterator[Connection[Any]]:
         with ledger.datastore.get_connection() as connection:
             yield connection
     except (OperationalError, InterfaceError) as error:
-        raise JournalUnavailable("unreachable") from error
+        raise JournalUnavailable(reason_of(error)) from error

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from domain.addresses import PROVIDER_PATTERN
 from domain.journal.database import Database
+from domain.ledger import MAX_CLOCK_DIFFERENCE_SECONDS
 from domain.signed_notes import SEED_BYTES
 from projections.outbox.destinations import Policy
 from projections.outbox.publishing import (
@@ -60,6 +61,8 @@ class Settings(BaseSettings):
     cors_origins: str = ""
     # Figures of the books, in /metrics and /readyz?verbose, for who has no key.
     public_metrics: bool = False
+    # By how much this machine's clock and the database's may differ: beyond that, nothing is written here.
+    max_clock_difference_seconds: float = Field(MAX_CLOCK_DIFFERENCE_SECONDS, gt=0, allow_inf_nan=False)
 
     # Where the service is reached from outside, for the `source` of the events that it tells others of.
     public_url: str = Field("", pattern=r"^(?:https?://[!-~]+[^/])?$")

@@ -7,9 +7,9 @@ included. Nothing here waits or writes: who owns a `Decider` says what it knows 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from time import monotonic
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from domain.accounts import Account
+from domain.accounts import Account, MetadataChanged
 from domain.aggregates import evolve
 from domain.commands import Command, Outcome, Read, envelope_of
 from domain.errors import BatchRejected, JournalUnavailable, LedgerError
@@ -17,32 +17,51 @@ from domain.events import Event, Recorded, State
 from domain.journal.encoding import decode, encode_envelope, encode_event
 from domain.journal.reader import Row, Unreadable, fold_rows
 from domain.journal.writer import Rows
-from domain.ledgers import Ledger
+from domain.ledgers import AssetRegistered, Ledger
 from domain.times import EARLIEST, Instant
+from domain.weights import weight_of
 
 MAX_CACHED_AGGREGATES = 200_000
+MAX_CACHED_BYTES = 96 * 1024**2
+"""Of what callers can make large in cached aggregates; all else in them is some 900 bytes each."""
+
+WEIGHING_TOPICS = frozenset({MetadataChanged.TOPIC, AssetRegistered.TOPIC})
+"""Events that change how much memory a state takes, beside the first of its stream."""
 
 Result = Outcome | Exception
 Reply = Callable[[Sequence[Result]], None]
 
 
 class Submission(NamedTuple):
-    """Commands that were submitted together, to be decided in order; see `GroupCommit.submit`."""
+    """Commands that were submitted together, to be decided in order; see `GroupCommit.submit`.
+
+    `asked_at_seconds` is when, by the monotonic clock.
+    """
 
     commands: Sequence[Command]
     reply: Reply
     all_or_none: bool = False
     dry_run: bool = False
+    asked_at_seconds: float = 0.0
 
 
 class Batch(NamedTuple):
-    """Commands decided together: the states that they began from, what they append, what they will be answered."""
+    """Commands decided together: the states that they began from, what they append, what they will be answered.
+
+    `clock` is what the clock said at `decided_at_seconds`; `recorded_at` may be later, since it never runs back.
+    """
 
     before: dict[str, State]
     rows: Rows
     results: list[Result]
     recorded_at: Instant
     decided_at_seconds: float
+    clock: Instant
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """The values of its rows as they are sent."""
+        return self.rows.values(self.recorded_at, self.clock, self.decided_at_seconds)
 
 
 class Decider:
@@ -52,6 +71,9 @@ class Decider:
         self._clock = clock
         self.states: dict[str, State] = {}
         """The aggregates that are known, by stream; None for a stream without events."""
+        self._weights: dict[str, tuple[object, int]] = {}
+        self.weight = 0
+        """How many bytes of the aggregates that are known callers have made, about; see `weight_of`."""
         self._changed_states: dict[str, State] | None = None
         self._read: Read = self._read_readable
         self.position = 0
@@ -64,12 +86,13 @@ class Decider:
 
         Raises what a command raises that is no refusal, having forgotten what the batch touched.
         """
-        self.recorded_at = max(self._clock(), self.recorded_at)
+        clock, decided_at_seconds = self._clock(), monotonic()
+        self.recorded_at = max(clock, self.recorded_at)
         before = dict(zip(needed, map(self.states.__getitem__, needed), strict=True))
         is_readable = Unreadable not in map(type, before.values())
         self._read = self.states.__getitem__ if is_readable else self._read_readable
         rows = Rows(self.position, [], [], [], [])
-        batch = Batch(before, rows, [], self.recorded_at, monotonic())
+        batch = Batch(before, rows, [], self.recorded_at, decided_at_seconds, clock)
         try:
             for submission in submissions:
                 batch.results.extend(self._results(submission, batch))
@@ -175,18 +198,24 @@ class Decider:
                     recorded = decode(stream, version, topic, state, at)
                     self.states[stream] = evolve(self.states[stream], recorded)
                 except Exception:  # noqa: BLE001  loading it anew, if need be, will tell what is wrong
-                    del self.states[stream]
+                    self.forget([stream])
+                if topic in WEIGHING_TOPICS:  # what is loaded anew is weighed then
+                    self.forget([stream])
         self.position = position
 
     def forget_all(self, position: int) -> None:
         """Forget every aggregate, and begin anew at a position."""
         self.states.clear()
+        self._weights.clear()
+        self.weight = 0
         self.position = position
 
     def forget(self, streams: Iterable[str]) -> None:
         """Forget aggregates: they are not known until they are learned again."""
         for stream in streams:
             self.states.pop(stream, None)
+            if stream in self._weights:
+                self.weight -= self._weights.pop(stream)[1]
 
     def undo(self, batch: Batch) -> None:
         """Take back what deciding a batch did to the cache: what it touched is loaded anew when needed."""
@@ -202,13 +231,40 @@ class Decider:
         for stream, before in batch.before.items():
             after = since[stream] if stream in since else self.states.get(stream)
             if isinstance(after, Account):
+                if after.metadata or after.opening.metadata:
+                    self._weigh(stream, after)
                 yield stream, before, after
-            elif stream not in since and not isinstance(after, Ledger):
+            elif isinstance(after, Ledger):
+                self._weigh(stream, after)
+            elif stream not in since:
                 # A transaction's outcome is final, and what is absent or unreadable is looked up anew each time.
                 self.states.pop(stream, None)
         excess = len(self.states) - MAX_CACHED_AGGREGATES
         if excess > 0:
             self.forget([stream for stream in islice(self.states, 2 * excess) if stream not in since])
+        if self.weight > MAX_CACHED_BYTES:
+            self._lighten(since)
+
+    def _weigh(self, stream: str, state: Account | Ledger) -> None:
+        """Take note of how much memory a state takes, unless that has not changed since it was weighed."""
+        content = state.metadata if isinstance(state, Account) else state.assets
+        known, known_weight = self._weights.get(stream, (None, 0))
+        if known is not content:
+            weight = weight_of(state)
+            self.weight += weight - known_weight
+            self._weights[stream] = content, weight
+
+    def _lighten(self, since: Mapping[str, State]) -> None:
+        """Forget those that were weighed first, until there is room for some time."""
+        excess = self.weight - MAX_CACHED_BYTES * 7 // 8
+        heavy: list[str] = []
+        for stream, (_, weight) in self._weights.items():
+            if excess <= 0:
+                break
+            if stream not in since:
+                heavy.append(stream)
+                excess -= weight
+        self.forget(heavy)
 
 
 def is_refused(result: Result) -> bool:

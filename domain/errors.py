@@ -4,7 +4,7 @@ The families say who must act. A `RuleRefusal` of a keyed request is recorded an
 refusal leaves nothing behind and its idempotency key stays free (the contract's table of problem codes).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 
@@ -266,10 +266,29 @@ class JournalUnavailable(Unavailable):
     """The journal cannot be written or read now. What became of the request is answered by its idempotency key."""
 
     code = "journal_unavailable"
+    OF_THE_JOURNAL: ClassVar[Mapping[str, str]] = {
+        "unreachable": "The database does not answer.",
+        "locked": (
+            "Another session of the database holds a lock that this needs: `tallystick stuck` and `tallystick doctor`"
+            " say who it is."
+        ),
+        "clock": (
+            "The clocks of this server and of the database differ by more than is allowed, so nothing was recorded:"
+            " `tallystick doctor` says by how much."
+        ),
+        "stopping": "This server is about to stop, and takes no more requests.",
+    }
+    """The reasons that concern all requests alike, in words; any other is about what the request names."""
 
     def __init__(self, reason: str, detail: str | None = None) -> None:
-        super().__init__(detail)
+        words = self.OF_THE_JOURNAL.get(reason)
+        super().__init__(detail or (f"{self.explanation()} {words}" if words else None))
         self.reason = reason
+
+    @property
+    def is_of_the_journal(self) -> bool:
+        """Whether every request would be refused so now, whatever it asks for."""
+        return self.reason in self.OF_THE_JOURNAL
 
 
 class ProjectionBehind(Unavailable):

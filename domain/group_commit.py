@@ -18,6 +18,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from itertools import chain
 from time import monotonic, sleep
 from typing import Any, NamedTuple
@@ -39,16 +40,20 @@ from domain.deciding import (
 from domain.errors import JournalUnavailable, Overloaded
 from domain.events import State
 from domain.journal.database import Database
+from domain.journal.silence import HOLDERS_OF_HEAD, LOST, Watch
 from domain.journal.snapshots import Snapshotter
-from domain.journal.writer import JournalWriter
+from domain.journal.writer import ClockDiffers, JournalWriter, Timekeeping
+from domain.patience import Answer, Patience
 from domain.processions import Procession
 from domain.times import Instant
 
 MAX_BATCH_COMMANDS = 1_000
 MAX_WAITING_COMMANDS = 20_000
 MAX_CATCH_UP_EVENTS = 5_000
-PATIENCE_SECONDS = 15.0
+# Every request is answered within 15 s of its arrival (API.md, Writer): the rest is for its way here and back.
+PATIENCE_SECONDS = 13.0
 RECONNECT_SECONDS = 0.1
+WARN_OF_CLOCK_EVERY_SECONDS = 60.0
 # Below this, waiting for the commit gathers a larger batch, and that saves more than deciding meanwhile does.
 MIN_COMMANDS_MEANWHILE = 200
 # Who has just been answered tends to ask again at once, and one commit of many costs much less than two of few. With 64
@@ -65,6 +70,10 @@ _log = structlog.get_logger(__name__)
 
 class MissedGuess(Exception):
     """Another writer has appended since the batch was decided ahead, or a key that was taken to be new is not."""
+
+
+class NobodyWaits(Exception):
+    """All who asked were told that the journal is unavailable, so what they asked for is left to their next attempt."""
 
 
 class Ahead(NamedTuple):
@@ -90,11 +99,18 @@ class GroupCommit:
         database: Database,
         clock: Callable[[], Instant],
         observe: Callable[[int, int, float], None] = lambda commands, events, seconds: None,
+        max_clock_difference_seconds: float | None = None,
     ) -> None:
-        """`observe` is told of each batch: commands, events, seconds from its decision to its commit."""
+        """`observe` is told of each batch: commands, events, seconds from its decision to its commit.
+
+        Nothing is recorded while the clock differs from the database's by more than `max_clock_difference_seconds`,
+        unless that is None.
+        """
         self._observe = observe
+        self._database = database
         self._snapshotter = Snapshotter(database)
-        self._writer = JournalWriter(database, "tallystick writer")
+        timekeeping = Timekeeping(clock, max_clock_difference_seconds)
+        self._writer = JournalWriter(database, "tallystick writer", timekeeping)
         self._reader_ahead = JournalWriter(database, "tallystick reader ahead")
         self._committer = ThreadPoolExecutor(1, "commit")
         self._decider = Decider(clock)
@@ -106,6 +122,10 @@ class GroupCommit:
         self._awaited = 1
         self._changed = threading.Condition()
         self._stopping = False
+        self._trouble: str | None = None
+        self._warn_of_clock_at = 0.0
+        self._watch = Watch(HOLDERS_OF_HEAD, {})
+        self._patience = Patience(self._reason, monotonic)
         self._thread = threading.Thread(target=self._run, name="group commit", daemon=True)
         self.position = 0
         """The newest position of the journal that this writer knows to be committed."""
@@ -126,6 +146,7 @@ class GroupCommit:
         gc.set_threshold(100_000, 50, 1000)
         sys.setswitchinterval(0.0005)
         self._snapshotter.start()
+        self._patience.start()
         self._thread.start()
 
     def stop(self) -> None:
@@ -135,6 +156,7 @@ class GroupCommit:
             self._changed.notify()
         if self._thread.is_alive():
             self._thread.join()
+            self._patience.stop()
             self._snapshotter.stop()
         self._committer.shutdown()
         self._writer.disconnect()
@@ -147,10 +169,12 @@ class GroupCommit:
 
         More than `MAX_BATCH_COMMANDS` of which each may fail by itself are several, and others come between them.
         `reply` is called once, in the writer's thread and only after the commit, with an `Outcome` for each command
-        or the exception that refused it. With `all_or_none`, the first command that is refused, by an exception or by
-        a rule, undoes all of them, and each gets the same `BatchRejected`. A `dry_run` is decided as if it were to be
-        recorded, then undone. Where there are no commands it is called at once, with no results. Raises `Overloaded`
-        when too much waits, and `JournalUnavailable` once stopping.
+        or the exception that refused it. If the journal is in trouble and `PATIENCE_SECONDS` are over, it is called in
+        another thread, with `JournalUnavailable` for each: what became of the commands is then not known. With
+        `all_or_none`, the first command that is refused, by an exception or by a rule, undoes all of them, and each
+        gets the same `BatchRejected`. A `dry_run` is decided as if it were to be recorded, then undone. Where there are
+        no commands it is called at once, with no results. Raises `Overloaded` when too much waits, and
+        `JournalUnavailable` once stopping.
         """
         if not commands:  # nothing would wake the writer
             reply(())
@@ -162,7 +186,7 @@ class GroupCommit:
             if waiting and waiting + len(commands) > MAX_WAITING_COMMANDS:
                 raise Overloaded
             if len(commands) <= MAX_BATCH_COMMANDS or all_or_none or dry_run:
-                self._put(Submission(commands, reply, all_or_none, dry_run))
+                self._put(Submission(commands, reply, all_or_none, dry_run, monotonic()))
             else:
                 self._later_commands += len(commands)
                 Procession(commands, reply, MAX_BATCH_COMMANDS, self._put_later, self._forget_later).begin()
@@ -177,14 +201,21 @@ class GroupCommit:
             self._later_commands -= commands
 
     def _put(self, submission: Submission) -> None:
-        self._waiting.append(submission)
+        give_up_at = submission.asked_at_seconds + PATIENCE_SECONDS
+        answer = self._patience.answer(submission.reply, len(submission.commands), give_up_at)
+        self._waiting.append(submission._replace(reply=answer))
         self._waiting_commands += len(submission.commands)
         if self._waiting_commands >= self._awaited:
             self._changed.notify()
 
+    def _reason(self) -> str | None:
+        """Return why nothing is recorded now, None if all is well."""
+        is_overdue = self._writer.is_overdue or self._reader_ahead.is_overdue
+        return self._trouble or ("unreachable" if is_overdue else None)
+
     def _run(self) -> None:
         under_way: UnderWay | None = None
-        while (submissions := self._collect(under_way)) or under_way:
+        while (submissions := self._collect(under_way)) or under_way or not self._is_over():
             is_much = _count(submissions) >= MIN_COMMANDS_MEANWHILE
             ahead = self._decide_ahead(submissions) if is_much else None
             done = under_way.ahead if under_way and self._is_committed(under_way, ahead) else None
@@ -211,15 +242,22 @@ class GroupCommit:
             if not under_way:
                 self._linger()
             while self._waiting and commands < MAX_BATCH_COMMANDS:
-                submissions.append(self._waiting.popleft())
-                commands += len(submissions[-1].commands)
-            self._waiting_commands -= commands
+                submission = self._waiting.popleft()
+                self._waiting_commands -= len(submission.commands)
+                if not _is_answered(submission):
+                    submissions.append(submission)
+                    commands += len(submission.commands)
             self._last_commands = commands
         return submissions
 
     def _enough_waits(self, under_way: UnderWay | None) -> bool:
         is_over = under_way.committed.done() if under_way else self._stopping
         return is_over or self._waiting_commands >= self._awaited
+
+    def _is_over(self) -> bool:
+        """Whether nothing more is to come. Otherwise nothing was collected because all was answered for it."""
+        with self._changed:
+            return self._stopping and not self._waiting
 
     def _linger(self) -> None:
         """Wait a moment until nearly as many commands wait as were in the last batch, if those were several."""
@@ -233,46 +271,64 @@ class GroupCommit:
 
     # Under the lock: how every batch can be committed, and how those decided ahead are when the guess fails.
 
-    def _commit(
-        self,
-        submissions: Sequence[Submission],
-        in_doubt: Batch | None = None,
-        give_up_at: float | None = None,
-    ) -> Sequence[Result]:
+    def _commit(self, submissions: Sequence[Submission], in_doubt: Batch | None = None) -> Sequence[Result]:
         """Return a result for each command, whatever happens.
 
         `in_doubt` is these submissions decided before, if their commit was asked for and never acknowledged.
         """
-        give_up_at = give_up_at or monotonic() + PATIENCE_SECONDS
         while True:
             try:
                 batch = self._decide_under_lock(submissions, in_doubt)
+                self._trouble = None
                 if batch is None:
                     assert in_doubt is not None
                     return in_doubt.results
                 in_doubt = batch
                 self._commit_decided(batch)
                 return batch.results
+            except NobodyWaits:
+                return self._unavailable(submissions, "unreachable")
+            except ClockDiffers:
+                self._warn_of_clock()
+                return self._unavailable(submissions, "clock")
             except Exception as error:  # noqa: BLE001  whatever it is, each command must be answered
                 self._writer.disconnect()
-                commands = commands_of(submissions)
                 if not _is_out_of_reach(error):
-                    return self._one_by_one(submissions, error, give_up_at)
-                _log.warning("journal out of reach", error=type(error).__name__, commands=len(commands))
-                if monotonic() > give_up_at:
-                    return [JournalUnavailable("unreachable") for _ in commands]
+                    return self._one_by_one(submissions, error)
+                self._trouble = reason_of(error)
+                if self._trouble == "locked":
+                    self._watch_holder()
+                _log.warning(
+                    "journal out of reach",
+                    error=type(error).__name__,
+                    commands=len(commands_of(submissions)),
+                    reason=self._trouble,
+                )
+                if all(map(_is_answered, submissions)):
+                    return self._unavailable(submissions, self._trouble)
                 sleep(RECONNECT_SECONDS)
 
-    def _one_by_one(
-        self, submissions: Sequence[Submission], error: Exception, give_up_at: float
-    ) -> Sequence[Result]:
+    def _watch_holder(self) -> None:
+        """See whether a writer that holds the head is silent, and have its session ended if it is."""
+        with suppress(psycopg.Error), self._database.connect("tallystick watch") as connection:
+            self._watch.look(connection)
+
+    def _warn_of_clock(self) -> None:
+        if monotonic() >= self._warn_of_clock_at:
+            self._warn_of_clock_at = monotonic() + WARN_OF_CLOCK_EVERY_SECONDS
+            _log.error("nothing is recorded: the clock differs from the database's")
+
+    def _unavailable(self, submissions: Sequence[Submission], reason: str) -> Sequence[Result]:
+        return [JournalUnavailable(reason) for _ in commands_of(submissions)]
+
+    def _one_by_one(self, submissions: Sequence[Submission], error: Exception) -> Sequence[Result]:
         """Return results when the database, or a fault of ours, refused something: it must affect only its own."""
         alone = [part for submission in submissions for part in _apart(submission)]
         if len(alone) == 1:
             commands = alone[0].commands
             _log.error("command failed", command=type(commands[0]).__name__, exc_info=error)
             return [error] * len(commands)
-        return list(chain(*(self._commit([part], None, give_up_at) for part in alone)))
+        return list(chain(*(self._commit([part]) for part in alone)))
 
     def _decide_under_lock(self, submissions: Sequence[Submission], in_doubt: Batch | None) -> Batch | None:
         """Take the head's lock, make the cache exact, decide; None if the batch in doubt is found committed."""
@@ -284,6 +340,9 @@ class GroupCommit:
             _log.info("commit in doubt had taken place", position=in_doubt.rows.last)
             self._writer.release()
             return None
+        if all(map(_is_answered, submissions)):
+            self._writer.release()
+            raise NobodyWaits
         self._catch_up(head.position)
         self._decider.learn(cold, rows)
         self._load(needed, self._writer)
@@ -303,7 +362,7 @@ class GroupCommit:
 
     def _append(self, batch: Batch) -> None:
         if batch.rows.streams:
-            self._writer.append_locked(batch.rows.values(batch.recorded_at))
+            self._writer.append_locked(batch.values)
         else:
             self._writer.release()
 
@@ -322,6 +381,7 @@ class GroupCommit:
     def _committed(self, batch: Batch, since: Mapping[str, State]) -> None:
         """Take note of a commit and offer snapshots; `since` as `Decider.settled` has it."""
         self.position = batch.rows.last
+        self._trouble = None
         self._observe(len(batch.results), len(batch.rows.streams), monotonic() - batch.decided_at_seconds)
         self._snapshotter.consider(self._decider.settled(batch, since))
 
@@ -367,7 +427,7 @@ class GroupCommit:
             self._not_ahead = BATCHES_NOT_AHEAD_AFTER_A_REFUSAL
             self._decider.undo(batch)
             return None
-        return Ahead(submissions, batch, batch.rows.values(batch.recorded_at))
+        return Ahead(submissions, batch, batch.values)
 
     def _begin_commit(self, ahead: Ahead) -> UnderWay:
         """Have the other thread commit what was decided ahead."""
@@ -380,10 +440,13 @@ class GroupCommit:
         if ahead.batch.rows.streams:
             try:
                 is_right = self._writer.append(ahead.values)
-            except psycopg.IntegrityError as error:
+            except (psycopg.IntegrityError, ClockDiffers) as error:
                 raise MissedGuess from error
         else:
-            head, _ = self._writer.lock(())
+            try:
+                head, _ = self._writer.lock(())
+            except ClockDiffers as error:
+                raise MissedGuess from error
             self._writer.release()
             is_right = head.position == ahead.batch.rows.after
         if not is_right:
@@ -408,6 +471,7 @@ class GroupCommit:
         if isinstance(error, MissedGuess):
             return self._commit(ahead.submissions)
         self._writer.disconnect()
+        self._trouble = reason_of(error)
         return self._commit(ahead.submissions, ahead.batch)
 
 
@@ -415,9 +479,20 @@ def _is_out_of_reach(error: Exception) -> bool:
     """Tell whether the same commands may succeed later, on another connection."""
     if isinstance(error, psycopg.errors.PipelineAborted):
         return False  # an OperationalError by its class, but what aborted the pipeline was a refusal
-    return isinstance(
-        error, psycopg.OperationalError | psycopg.InterfaceError | psycopg.errors.ReadOnlySqlTransaction
+    return isinstance(error, (*LOST, psycopg.errors.ReadOnlySqlTransaction))
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the word for why the journal is unavailable, given what the database, or the library, has raised."""
+    is_locked = isinstance(error, psycopg.errors.LockNotAvailable) or isinstance(
+        error.__cause__, psycopg.errors.LockNotAvailable
     )
+    return "locked" if is_locked else "unreachable"
+
+
+def _is_answered(submission: Submission) -> bool:
+    """Tell whether whoever asked was told that the journal is unavailable."""
+    return isinstance(submission.reply, Answer) and submission.reply.is_given
 
 
 def _count(submissions: Sequence[Submission]) -> int:

@@ -19,7 +19,7 @@ from domain.commands import Command, Outcome
 from domain.deciding import Reply, Result
 from domain.errors import AccountNotFound, InvalidRequest, JournalUnavailable, OperationUnknown
 from domain.events import State
-from domain.group_commit import GroupCommit
+from domain.group_commit import GroupCommit, reason_of
 from domain.journal.database import Database
 from domain.journal.factory import DATABASE_URL, SCHEMA, JournalFactory
 from domain.journal.reader import Unreadable, read_aggregates, read_beginnings, read_past
@@ -31,6 +31,13 @@ from domain.times import Instant, instant
 from domain.transactions import Acceptance, Transaction, existing_transaction
 
 Found = TypeVar("Found")
+
+MAX_CLOCK_DIFFERENCE_SECONDS = 5.0
+"""By how much a service's clock and the database's may differ unless it is told otherwise.
+
+Machines whose clocks are kept by NTP differ by milliseconds. Every instant that is recorded, and every `expires_at`
+that is judged, may be wrong by as much.
+"""
 
 
 def system_clock() -> Instant:
@@ -53,7 +60,9 @@ class Ledger(Application[str]):
         database: Database,
         clock: Callable[[], Instant] = system_clock,
         observe: Callable[[int, int, float], None] = lambda commands, events, seconds: None,
+        max_clock_difference_seconds: float | None = None,
     ) -> None:
+        """See `GroupCommit` for what is observed, and for the clock's difference from the database's."""
         super().__init__(
             {
                 "PERSISTENCE_MODULE": "domain.journal.factory:JournalFactory",
@@ -68,7 +77,7 @@ class Ledger(Application[str]):
         assert isinstance(self.factory, JournalFactory)
         self.datastore = self.factory.datastore
         """The pool of connections of readers, whose rows are dictionaries."""
-        self.group_commit = GroupCommit(database, clock, observe)
+        self.group_commit = GroupCommit(database, clock, observe, max_clock_difference_seconds)
         self._clock = clock
 
     def start(self) -> None:
@@ -188,7 +197,7 @@ class Ledger(Application[str]):
             with self.datastore.get_connection() as connection:
                 return read(connection)
         except (OperationalError, InterfaceError) as error:
-            raise JournalUnavailable("unreachable") from error
+            raise JournalUnavailable(reason_of(error)) from error
 
 
 def _require_readable(*states: State) -> None:

@@ -4,6 +4,7 @@ Between two parts others have their turn: decided at once, ten thousand would ke
 """
 
 from collections.abc import Callable, Sequence
+from time import monotonic
 
 from domain.commands import Command
 from domain.deciding import Reply, Result, Submission
@@ -30,6 +31,7 @@ class Procession:
         self._part_commands = part_commands
         self._submit = submit
         self._forget = forget
+        self._asked_at_seconds = monotonic()
         self._submitted = 0
         self._results: list[Result] = []
         self._given_up: list[Result] = []
@@ -43,11 +45,11 @@ class Procession:
         part = self._commands[self._submitted : self._submitted + self._part_commands]
         self._submitted += len(part)
         if part:
-            self._submit(Submission(part, self._answered))
+            self._submit(Submission(part, self._answered, asked_at_seconds=self._asked_at_seconds))
 
     def _answered(self, results: Sequence[Result]) -> None:
         self._results += results
-        if isinstance(results[-1], JournalUnavailable) and results[-1].reason == "unreachable":
+        if isinstance(results[-1], JournalUnavailable) and results[-1].is_of_the_journal:
             self._give_up(results[-1])
         if len(self._results) == len(self._commands):
             self._reply([*self._results, *self._given_up])

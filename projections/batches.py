@@ -21,6 +21,7 @@ from domain.events import Recorded
 from domain.journal.encoding import NewerVersion, UnreadableEvent, decode
 from domain.journal.queries import load
 from domain.journal.reader import Row
+from domain.journal.silence import pipelined
 from projections.dead_letters import MAX_HELD_STREAMS, held_streams, write_around, writer
 from projections.isolation import POISON, Full, describe
 from projections.projection import Projection, Queries
@@ -52,6 +53,7 @@ class Batch(NamedTuple):
 
     `obstacle` says why the batch ends at `upto` and not later, if it could not, and `needs_newer_release` that it is an
     event that a newer release can read. `unreadable` are the positions of events that cannot be decoded, and why.
+    `stored_bytes` is how large the events are that it was taken from.
     """
 
     after: int
@@ -60,6 +62,7 @@ class Batch(NamedTuple):
     obstacle: str | None = None
     unreadable: tuple[tuple[int, UnreadableEvent], ...] = ()
     needs_newer_release: bool = False
+    stored_bytes: int = 0
 
 
 class Claim(NamedTuple):
@@ -81,15 +84,6 @@ class Claim(NamedTuple):
             "after": batch.after,
             "upto": batch.upto,
         }
-
-
-def hold(connection: Connection[Any], purpose: str, name: str) -> bool:
-    """Take the one place there is for a purpose on a projection; tell whether it was free.
-
-    It is held until the connection ends.
-    """
-    row = connection.execute(_SQL["hold"], {"purpose": purpose, "name": name}).fetchone()
-    return row is not None and bool(row[0])
 
 
 def take_over(connection: Connection[Any], claim: Claim) -> None:
@@ -162,7 +156,18 @@ class Stretch:
                     )
                 except UnreadableEvent as error:
                     unreadable.append((position, error))
-        return Batch(self.after, self.upto, events, self.obstacle, tuple(unreadable))
+        return Batch(
+            self.after,
+            self.upto,
+            events,
+            self.obstacle,
+            tuple(unreadable),
+            stored_bytes=self._stored_bytes,
+        )
+
+    @cached_property
+    def _stored_bytes(self) -> int:
+        return sum(len(event.row[3]) for event in self.events)
 
     @cached_property
     def _topics(self) -> frozenset[str]:
@@ -189,7 +194,7 @@ def read_stretch(
         "continuing": sorted({topic for projection in projections for topic in projection.continuing_topics}),
         **part._asdict(),
     }
-    with connection.pipeline():
+    with pipelined(connection):
         counting = connection.execute(_SQL["count"], wanted, prepare=True)
         reading = connection.execute(_SQL["events"], wanted, prepare=True, binary=True)
         (count,) = counting.fetchone() or (0,)

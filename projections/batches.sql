@@ -2,6 +2,9 @@
 -- Held by the session, so the server frees it when the runner's connection is gone, however that came about.
 SELECT pg_try_advisory_lock(hashtextextended(%(purpose)s || ' ' || current_schema() || '/' || %(name)s, 0));
 
+-- name: clock
+SELECT extract(epoch FROM clock_timestamp())::float8;
+
 -- name: take_over
 UPDATE projection_versions SET runner = %(runner)s WHERE name = %(name)s AND version = %(version)s;
 

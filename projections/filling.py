@@ -20,6 +20,7 @@ from psycopg import Connection, errors
 
 from domain.journal.database import Database
 from domain.journal.queries import load
+from domain.journal.silence import LOST
 from projections.batches import Batch, Part, advance, read_stretch
 from projections.isolation import describe
 from projections.projection import Projection
@@ -126,7 +127,7 @@ def _advance(connection: Connection[Any], filled: Filled, batch: Batch) -> bool:
         errors.DeadlockDetected
     ):  # with another part, on rows that streams have in common: the other goes first
         return True
-    except errors.OperationalError:
+    except LOST:
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, it is said and stops this version alone
         _log.exception("version cannot be filled", projection=filled.projection.name, version=filled.version)

@@ -31,7 +31,7 @@ from domain.payout_attempts import RecordSilence, SubmitPayout
 from domain.payout_reports import RecordReport
 from domain.payouts import Payout, Source
 from domain.times import Instant
-from projections.batches import hold
+from projections.holders import ClockWrong, Standby, Timekeeper
 from projections.payouts import (
     PROJECTION,
     DuePayout,
@@ -85,11 +85,14 @@ class Payer:
         ledger: Ledger,
         providers: Mapping[str, Provider],
         clock: Callable[[], Instant] = system_clock,
+        max_clock_difference_seconds: float | None = None,
     ) -> None:
+        """The place is left to others while the clock differs from the database's by more than that."""
         self._database = database
         self._ledger = ledger
         self._providers = providers
         self._clock = clock
+        self._timekeeper = Timekeeper(clock, max_clock_difference_seconds)
         self._stopping = threading.Event()
         self._queues: dict[str, queue.SimpleQueue[InHand | None]] = {
             name: queue.SimpleQueue() for name in providers
@@ -131,16 +134,18 @@ class Payer:
                 with self._database.connect("tallystick payer") as connection:
                     self._serve(connection)
             except Exception as error:  # noqa: BLE001  nothing may end the payer
-                is_usual = isinstance(error, psycopg.Error | LedgerError)
+                is_usual = isinstance(error, psycopg.Error | LedgerError | ClockWrong)
                 _log.warning("payer interrupted", error=repr(error), exc_info=None if is_usual else error)
                 self._stopping.wait(RECONNECT_SECONDS)
 
     def _serve(self, connection: Connection[Any]) -> None:
-        while not hold(connection, "pay", f"{PROJECTION.name}/{KNOWLEDGE}"):
-            if self._stopping.wait(STANDBY_SECONDS):
-                return
+        self._timekeeper.require_right(connection)
+        place = f"{PROJECTION.name}/{KNOWLEDGE}"
+        if not Standby().wait(connection, "pay", place, self._stopping, STANDBY_SECONDS):
+            return
         connection.execute(SQL("LISTEN {}").format(Identifier(payouts_channel(self._database))))
         while not self._stopping.is_set():
+            self._timekeeper.require_right(connection)
             self._take(connection)
             self._remind(connection)
             for _ in connection.notifies(timeout=POLL_SECONDS, stop_after=1):

@@ -22,6 +22,7 @@ from psycopg import Connection
 from domain.journal.database import Database
 from domain.journal.encoding import NewerVersion
 from domain.journal.queries import load
+from domain.journal.silence import LOST
 from projections import seals
 from projections.arrivals import Arrivals
 from projections.batches import (
@@ -32,10 +33,10 @@ from projections.batches import (
     advance,
     go_on,
     halt,
-    hold,
     read_batch,
     take_over,
 )
+from projections.holders import Standby
 from projections.isolation import describe
 from projections.positions import RATE_SECONDS, projections_channel
 from projections.projection import Projection
@@ -46,6 +47,9 @@ from projections.sealer import Sealer
 from projections.tail import Tail
 
 MAX_BATCH_EVENTS = 5_000
+FIRST_BATCH_EVENTS = 500
+MAX_BATCH_BYTES = 16 * 1024**2
+"""Of what a batch may be of events as they are stored, so far as the one before it foretells: batches begin small."""
 POLL_SECONDS = 0.25
 STANDBY_SECONDS = 0.5
 FIRST_PAUSE_SECONDS = 0.1
@@ -63,7 +67,7 @@ _SQL = load("projections", "projector.sql")
 _log = structlog.get_logger(__name__)
 
 # Connections lost, deadlocks, a full disk: what may pass is tried again for ever.
-_OUT_OF_REACH = (psycopg.OperationalError, psycopg.InterfaceError)
+_OUT_OF_REACH = LOST
 
 
 class Fenced(Exception):
@@ -153,6 +157,7 @@ class Runner:
         self._pause_seconds = FIRST_PAUSE_SECONDS
         self._rate = Rate(RATE_SECONDS)
         self._unreadable_after: int | None = None
+        self._max_events = FIRST_BATCH_EVENTS
 
     def run(self) -> None:
         """Run until stopped; after a failure begin anew, after a pause that grows while it fails."""
@@ -173,7 +178,8 @@ class Runner:
             self._pause_seconds = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS)
 
     def _serve(self, connection: Connection[Any]) -> None:
-        while self._is_left_to_others(connection) or not hold(
+        standby = Standby()
+        while self._is_left_to_others(connection) or not standby.hold(
             connection, "projection", self.projection.of_shape
         ):
             if self._stop.wait(STANDBY_SECONDS):
@@ -227,7 +233,7 @@ class Runner:
         go_on(connection, claim, batch)
 
     def _advance(self, connection: Connection[Any], claim: Claim, standing: Standing) -> None:
-        upto = min(standing.head, standing.position + MAX_BATCH_EVENTS)
+        upto = min(standing.head, standing.position + min(self._max_events, MAX_BATCH_EVENTS))
         batch = self._tail.batch(connection, self.projection, standing.position, upto) or read_batch(
             connection, self.projection, standing.position, upto
         )
@@ -236,6 +242,8 @@ class Runner:
             return
         channel = projections_channel(self._database)
         rate = self._rate.measure(batch.upto - batch.after)
+        # If it takes so long that the place is lost, the next one is smaller.
+        before, self._max_events = self._max_events, max(1, self._max_events // 2)
         try:
             advanced = advance(connection, claim, batch, rate, channel)
         except Contradicted as error:
@@ -245,6 +253,8 @@ class Runner:
             _log.error("projection halted", projection=self.projection.name, reason=str(error))
             return
         if advanced:
+            is_large = batch.stored_bytes > MAX_BATCH_BYTES
+            self._max_events = max(1, before // 2) if is_large else min(2 * before, MAX_BATCH_EVENTS)
             self._pause_seconds = FIRST_PAUSE_SECONDS
             if batch.upto == standing.head:
                 may_linger = rate > BUSY_EVENTS_PER_SECOND or not batch.events

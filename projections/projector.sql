@@ -11,7 +11,5 @@ WHERE name = %(name)s AND shape = %(shape)s AND live AND runner = %(runner)s;
 -- Losing the last moments of a projection in a crash loses nothing: its position is lost with them, and the journal
 -- has it all. So its commits need not wait for the disk, for which the writer's wait.
 -- Statements that are planned once must find rows by an index even if a table was small when they were planned.
--- A runner that is stopped in the midst of a transaction would hold up the switch to a rebuilt version.
 SET synchronous_commit = off;
 SET enable_seqscan = off;
-SET idle_in_transaction_session_timeout = '60s';

@@ -19,9 +19,10 @@ from psycopg import Connection
 
 from domain.journal.database import Database
 from domain.journal.queries import load
-from projections.batches import hold
+from domain.journal.silence import LOST
 from projections.crew import fill_together
 from projections.filling import open_session
+from projections.holders import Standby
 from projections.isolation import describe
 from projections.projection import Projection
 from projections.rebuilds import (
@@ -43,7 +44,7 @@ PAUSE_AFTER_FAULT_SECONDS = 1.0
 _SQL = load("projections", "rebuild.sql")
 _log = structlog.get_logger(__name__)
 
-_OUT_OF_REACH = (psycopg.OperationalError, psycopg.InterfaceError)
+_OUT_OF_REACH = LOST
 
 
 Report = Callable[[Sequence[Rebuild]], None]
@@ -70,6 +71,7 @@ class Rebuilder:
         self._known = {projection.name: projection for projection in chosen}
         self._workers = workers or len(os.sched_getaffinity(0))
         self._not_before = monotonic() + patience_seconds
+        self._standby = Standby()
 
     def run(self) -> None:
         """Run until stopped, whatever happens to the database meanwhile."""
@@ -112,7 +114,7 @@ class Rebuilder:
             for rebuild in current_rebuilds(connection, self._known.values())
             if rebuild.state in UNDER_WAY
             and rebuild.name not in held
-            and hold(connection, "rebuild", self._known[rebuild.name].of_shape)
+            and self._standby.hold(connection, "rebuild", self._known[rebuild.name].of_shape)
         ]
 
 

@@ -21,6 +21,7 @@ Remedy = Literal[
     "retry_delivery",
     "enable_webhook",
     "see_operations",
+    "end_session",
 ]
 
 SAFE: Mapping[Remedy, str] = {
@@ -48,4 +49,6 @@ SAFE: Mapping[Remedy, str] = {
     " with a reason. The receiver knows what it had before by the id of the message.",
     "enable_webhook": "When the receiver is mended, POST /v1/webhooks/{id}/enable: it gets what has waited, in order.",
     "see_operations": "See the verdict of each operation.",
+    "end_session": "Find out what it does; then end it in psql, by the command given. What it has not committed is"
+    " undone, and whoever waits for it goes on at once.",
 }

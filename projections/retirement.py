@@ -14,7 +14,7 @@ from psycopg.rows import tuple_row
 
 from domain.journal.database import Database
 from domain.journal.queries import load
-from projections.batches import hold
+from projections.holders import hold
 from projections.projection import Projection
 from projections.register import PROJECTIONS, drop_version, find_projection
 

@@ -21,8 +21,8 @@ from domain.errors import ProjectionBehind
 from domain.journal.database import Database
 from domain.merkle import consistency_path, root, verify_consistency
 from domain.signed_notes import InvalidNote, Signer, Verifier
-from projections.batches import hold
 from projections.checkpoints import Keys, Signed, halt, keep, newest, take_keys
+from projections.holders import Standby
 from projections.live import read_live
 from projections.projection import Inconsistent
 from projections.seals import PROJECTION, nodes, standing
@@ -66,9 +66,8 @@ class Sealer:
                 self._stop.wait(SEAL_EVERY_SECONDS)
 
     def _serve(self, connection: Connection[Any]) -> None:
-        while not hold(connection, "sealing", PROJECTION.name):
-            if self._stop.wait(STANDBY_SECONDS):
-                return
+        if not Standby().wait(connection, "sealing", PROJECTION.name, self._stop, STANDBY_SECONDS):
+            return
         keys = take_keys(connection, self._seeds)
         known: tuple[int, int] | None = None
         while not self._stop.is_set():

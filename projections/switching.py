@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 import structlog
-from psycopg import Connection, errors
+from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 from pydantic_core import to_json
 
 from domain.journal.database import Database
 from domain.journal.queries import load
+from domain.journal.silence import LOST, bound_transactions
 from projections.batches import Claim, advance, read_batch, take_over
 from projections.comparison import Comparison, compare
 from projections.filling import fail
@@ -29,6 +30,8 @@ from projections.rebuilds import Rebuild, find_rebuild
 from projections.register import create_indexes
 
 BATCH_EVENTS = 20_000
+PINNED_SECONDS = 60
+"""For how long the live version is held up by a process that was stopped, when that was about to compare."""
 
 _SQL = load("projections", "switching.sql")
 _log = structlog.get_logger(__name__)
@@ -106,7 +109,7 @@ class Switching:
         rate = self._rate.measure(batch.upto - position)
         try:
             advanced = advance(self._connection, self._claim, batch, rate, None)
-        except errors.OperationalError:
+        except LOST:
             raise
         except Exception as error:
             _log.exception("version cannot be advanced", projection=self._projection.name)
@@ -142,6 +145,7 @@ class Switching:
     def _pin_live(self, pinned: ExitStack) -> None:
         """Keep the live version where it is until the stack is closed."""
         connection = pinned.enter_context(self._database.connect("tallystick rebuild"))
+        bound_transactions(connection, PINNED_SECONDS)
         pinned.enter_context(connection.transaction())
         connection.execute(_SQL["lock_version"], {**self._named, "version": self._live().version})
 

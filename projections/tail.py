@@ -14,6 +14,8 @@ from projections.batches import Batch, Stored, Stretch
 from projections.projection import Projection
 
 MAX_EVENTS = 20_000
+MAX_BYTES = 32 * 1024**2
+"""Of events as they are stored; decoded ones take about as much again."""
 
 _SQL = load("domain.journal", "journal.sql")
 
@@ -25,6 +27,7 @@ class Tail:
         self._max_events = max_events
         self._after = 0
         self._events: list[Stored] = []
+        self._bytes = 0
         self._lock = threading.Lock()
 
     def batch(
@@ -37,7 +40,7 @@ class Tail:
         """
         with self._lock:
             if after > self._after + len(self._events):
-                self._after, self._events = after, []
+                self._after, self._events, self._bytes = after, [], 0
             if not self._extend(connection, upto) or after < self._after:
                 return None
             events = self._events[after - self._after : upto - self._after]
@@ -51,7 +54,18 @@ class Tail:
             if len(rows) != upto - known:
                 return False
             self._events += map(Stored, rows)
-            excess = max(0, len(self._events) - self._max_events)
+            self._bytes += sum(len(row[3]) for row in rows)
+            excess = self._excess(upto - known)
+            self._bytes -= sum(len(event.row[3]) for event in self._events[:excess])
             del self._events[:excess]
             self._after += excess
         return True
+
+    def _excess(self, newest: int) -> int:
+        """Return how many of the oldest events are to go, none of the newest, for which somebody asks just now."""
+        excess = max(0, len(self._events) - self._max_events)
+        left = self._bytes - sum(len(event.row[3]) for event in self._events[:excess])
+        while left > MAX_BYTES and excess < len(self._events) - newest:
+            left -= len(self._events[excess].row[3])
+            excess += 1
+        return excess

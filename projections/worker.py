@@ -29,8 +29,8 @@ from domain.ledger import Ledger, system_clock
 from domain.postings import CompleteTransaction
 from domain.times import Instant
 from domain.transactions import Acceptance, Transaction
-from projections.batches import hold
 from projections.due import PROJECTION, Due, due_channel, list_due
+from projections.holders import ClockWrong, Standby, Timekeeper, result_of
 
 ACTOR = "tallystick"
 """Who releases holds when their time is over."""
@@ -50,11 +50,17 @@ class Worker:
     """Does what is due, in a thread of its own."""
 
     def __init__(
-        self, database: Database, ledger: Ledger, clock: Callable[[], Instant] = system_clock
+        self,
+        database: Database,
+        ledger: Ledger,
+        clock: Callable[[], Instant] = system_clock,
+        max_clock_difference_seconds: float | None = None,
     ) -> None:
+        """The place is left to others while the clock differs from the database's by more than that."""
         self._database = database
         self._ledger = ledger
         self._clock = clock
+        self._timekeeper = Timekeeper(clock, max_clock_difference_seconds)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
         self._done_at = 0
@@ -75,16 +81,18 @@ class Worker:
                 with self._database.connect("tallystick worker") as connection:
                     self._serve(connection)
             except Exception as error:  # noqa: BLE001  nothing may end the worker
-                is_usual = isinstance(error, psycopg.Error | LedgerError | Late)
+                is_usual = isinstance(error, psycopg.Error | LedgerError | Late | ClockWrong)
                 _log.warning("worker interrupted", error=repr(error), exc_info=None if is_usual else error)
                 self._stopping.wait(RECONNECT_SECONDS)
 
     def _serve(self, connection: Connection[Any]) -> None:
-        while not hold(connection, "work", f"{PROJECTION.name}/{KNOWLEDGE}"):
-            if self._stopping.wait(STANDBY_SECONDS):
-                return
+        self._timekeeper.require_right(connection)
+        place = f"{PROJECTION.name}/{KNOWLEDGE}"
+        if not Standby().wait(connection, "work", place, self._stopping, STANDBY_SECONDS):
+            return
         connection.execute(SQL("LISTEN {}").format(Identifier(due_channel(self._database))))
         while not self._stopping.is_set():
+            self._timekeeper.require_right(connection)
             if not self._work(connection):
                 for _ in connection.notifies(timeout=POLL_SECONDS, stop_after=1):
                     pass
@@ -101,11 +109,12 @@ class Worker:
         asked = {id: command for id, command in commands.items() if command}
         for id in commands.keys() - asked.keys():
             self._put_aside(id, "cannot be read by this release")
-        results = self._ledger.execute(*asked.values()).result(ANSWER_TIMEOUT_SECONDS) if asked else ()
+        executed = self._ledger.execute(*asked.values())
+        results = result_of(connection, executed, ANSWER_TIMEOUT_SECONDS)
         for id, result in zip(asked, results, strict=True):
             if isinstance(result, Outcome):
                 self._done_at = max(self._done_at, result.position)
-            elif isinstance(result, JournalUnavailable) and result.reason == "unreachable":
+            elif isinstance(result, JournalUnavailable) and result.is_of_the_journal:
                 raise result  # which says nothing of what is due: it is done as soon as the journal is back
             else:
                 self._put_aside(id, repr(result))

@@ -33,6 +33,9 @@ def stuck(
     projection_seconds: Annotated[
         int, typer.Option(min=0, help="Projections that lack an event of this age.")
     ] = _DEFAULTS.projection_seconds,
+    session_seconds: Annotated[
+        int, typer.Option(min=0, help="Sessions of the database that keep the service waiting.")
+    ] = _DEFAULTS.session_seconds,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array, for programs")] = False,
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
@@ -40,7 +43,7 @@ def stuck(
 ) -> None:
     """List what is stuck, the oldest first, why, and what is safe to do. Ends with 1 if anything is."""
     thresholds = Thresholds(
-        request_seconds, hold_seconds, payout_seconds, delivery_seconds, projection_seconds
+        request_seconds, hold_seconds, payout_seconds, delivery_seconds, projection_seconds, session_seconds
     )
     with service_connection("stuck", database_url, data_dir, schema) as connection:
         now = system_clock()

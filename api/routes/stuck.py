@@ -22,8 +22,8 @@ async def get_stuck(asked: Asked[StuckQuery, None]) -> Answer:
     """List what is stuck, the oldest first: how old, why, and what is safe to do, each with a stable code.
 
     Requests that were accepted and not carried out, holds past their end, payouts without one, deliveries, streams held
-    behind dead letters, projections. What somebody has to decide is stuck at once, the rest from the ages on that are
-    given. An empty list says that nothing is.
+    behind dead letters, projections, sessions of the database that keep the service waiting. What somebody has to
+    decide is stuck at once, the rest from the ages on that are given. An empty list says that nothing is.
     """
     now, query = system_clock(), asked.query
     find = partial(find_stuck, now=now, thresholds=query.thresholds, granted=asked.caller.granted)

@@ -30,6 +30,9 @@ class StuckQuery(ListQuery):
     projection_seconds: Seconds = Field(
         _DEFAULTS.projection_seconds, description="the oldest event that a projection lacks"
     )
+    session_seconds: Seconds = Field(
+        _DEFAULTS.session_seconds, description="sessions of the database that keep the service waiting"
+    )
 
     @property
     def thresholds(self) -> Thresholds:

@@ -38,6 +38,10 @@ class Database(NamedTuple):
             application_name=application_name,
             connect_timeout=given.get("connect_timeout") or CONNECT_TIMEOUT_SECONDS,
             keepalives_idle=given.get("keepalives_idle") or 10,
+            # A server that vanished, or takes no word any more, is lost within some ten seconds (silence.py).
+            keepalives_interval=given.get("keepalives_interval") or 2,
+            keepalives_count=given.get("keepalives_count") or 3,
+            tcp_user_timeout=given.get("tcp_user_timeout") or 10_000,
         )
 
     def connect(self, application_name: str, *, autocommit: bool = True) -> Connection[tuple[Any, ...]]:

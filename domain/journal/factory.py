@@ -19,9 +19,13 @@ from psycopg.rows import DictRow, dict_row
 from domain.journal.database import Database, take_service_role
 from domain.journal.mapper import JournalMapper
 from domain.journal.recorder import JournalProcessRecorder, JournalRecorder, SnapshotRecorder
+from domain.journal.silence import bound_transactions
 
 DATABASE_URL = "TALLYSTICK_DATABASE_URL"
 SCHEMA = "TALLYSTICK_SCHEMA"
+LOCK_TIMEOUT_SECONDS = 5
+READER_SILENCE_SECONDS = 60
+"""Of a process that stops in the midst of a read: its snapshot and its locks keep others from vacuum and from DDL."""
 
 
 class JournalDatastore(PostgresDatastore):
@@ -38,7 +42,7 @@ class JournalDatastore(PostgresDatastore):
             min_size=1,
             max_size=pool_size,
             open=False,
-            configure=take_service_role,
+            configure=_configure,
             check=ConnectionPool.check_connection,
             timeout=connect_timeout_seconds,
             reconnect_timeout=0,
@@ -46,6 +50,13 @@ class JournalDatastore(PostgresDatastore):
 
     def register_type_adapters(self) -> None:
         """Do nothing: arrays of plain types are three times as fast as the library's composite type."""
+
+
+def _configure(connection: Connection[DictRow]) -> None:
+    """Make a connection one of the service, which says who keeps it waiting rather than wait for ever."""
+    take_service_role(connection)
+    connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
+    bound_transactions(connection, READER_SILENCE_SECONDS)
 
 
 class JournalFactory(PostgresFactory):

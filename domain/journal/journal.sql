@@ -1,30 +1,44 @@
 -- name: lock_head
--- Whoever holds this row is the writer: positions are given out in commit order, without gaps.
-SELECT position, recorded_at FROM head FOR UPDATE;
+-- Whoever holds this row is the writer: positions are given out in commit order, without gaps. The server's time is of
+-- when it was asked, however long the lock was waited for.
+SELECT position, recorded_at, extract(epoch FROM statement_timestamp())::float8 AS asked_at FROM head FOR UPDATE;
 
 -- name: append
--- Append rows after the head, move it to the last of them, and notify; a row tells that this was done. None does where
--- the head is at another position than the rows begin after: then nothing was done. One statement, so that a writer who
--- guesses where the head is needs no transaction around it, and the commit is one round trip.
+-- Append rows after the head, move it to the last of them, and notify; the row tells whether this was done, and if not,
+-- whether the head is where the rows begin after. One statement, so that a writer who guesses where the head is needs no
+-- transaction around it, and the commit is one round trip.
 -- Both changes read from `locked`, so that the lock is taken before either: an insertion without it could wait for a
 -- writer who waits for us. The notification is sent by the commit, so a follower that it wakes finds the events.
 -- Typed arrays and not rows of placeholders: one statement to prepare for any number of events, its parameters binary.
 -- What it costs PostgreSQL, 25 µs for the three rows of a transfer, COPY costs as well: ten are the indexes.
+-- Nothing is done for a writer whose clock is wrong: recorded time never runs back, so that one event of next year would
+-- date all later ones, and end every hold. `clock` is what its clock said `age_seconds` ago, and is compared with when
+-- the statement arrived, so that no wait for the lock counts. `recorded_at` may be later than that clock, but only if it
+-- is the head's. Without a limit neither is judged.
 WITH locked AS MATERIALIZED (
-    SELECT position FROM head FOR UPDATE
+    SELECT position, position = %(after)b::bigint AS is_next, coalesce(
+        abs(extract(epoch FROM statement_timestamp() - %(clock)s::timestamptz) - %(age_seconds)s::float8) <= %(limit)s
+        AND (
+            recorded_at = %(recorded_at)s::text
+            OR extract(epoch FROM %(recorded_at)s::text::timestamptz - statement_timestamp()) <= %(limit)s::float8
+        ), %(limit)s::float8 IS NULL
+    ) AS is_timely
+    FROM head FOR UPDATE
 ), appended AS (
     INSERT INTO events (originator_id, originator_version, topic, state, notification_id)
     SELECT stream, version, topic, state, %(after)b::bigint + number
     FROM locked
     CROSS JOIN unnest(%(streams)b::text[], %(versions)b::bigint[], %(topics)b::text[], %(states)b::bytea[])
     WITH ORDINALITY AS event (stream, version, topic, state, number)
-    WHERE locked.position = %(after)b::bigint
+    WHERE is_next AND is_timely
 ), moved AS (
-    UPDATE head SET position = %(last)b::bigint, recorded_at = %(recorded_at)s
-    FROM locked WHERE locked.position = %(after)b::bigint
+    UPDATE head SET position = %(last)b::bigint, recorded_at = %(recorded_at)s::text
+    FROM locked WHERE is_next AND is_timely
     RETURNING head.position
 )
-SELECT pg_notify(%(channel)s, position::text) FROM moved;
+SELECT moved.position IS NOT NULL AS is_appended, is_next,
+    CASE WHEN moved.position IS NOT NULL THEN pg_notify(%(channel)s, moved.position::text) END AS pg_notify
+FROM locked LEFT JOIN moved ON true;
 
 -- name: head
 SELECT position FROM head;

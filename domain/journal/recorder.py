@@ -90,7 +90,8 @@ class JournalRecorder(PostgresApplicationRecorder):
                 [event.state for event in stored_events],
             )
             values = {**rows.values(head["recorded_at"]), "channel": self.channel_name}
-            assert cursor.execute(_SQL["append"], values, prepare=True).fetchone() is not None
+            appended = cursor.execute(_SQL["append"], values, prepare=True).fetchone()
+            assert appended is not None and appended["is_appended"]
             return list(range(rows.after + 1, rows.last + 1))
 
     def _already_recorded(self, stored_events: Sequence[StoredEvent]) -> Sequence[int]:

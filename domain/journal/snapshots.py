@@ -25,6 +25,7 @@ from domain.events import State
 from domain.journal.arrays import bigint_array, bytea_array, text_array
 from domain.journal.database import Database
 from domain.journal.queries import load
+from domain.weights import weight_of
 
 SNAPSHOT_EVERY = 20
 """Versions between two snapshots of a stream: loading folds fewer than about this many events.
@@ -35,6 +36,10 @@ are 3% of the twenty events. Accounts are loaded by every confirmation read, and
 
 ENOUGH_AT_ONCE = 200
 """How many snapshots one statement is worth; no more than a commit changes accounts are added to them."""
+
+SNAPSHOT_BYTES = 1_000
+MAX_WAITING_BYTES = 16 * 1024**2
+"""How much may wait to be written, of an account about so much beside its metadata; the rest is left out."""
 
 Upcast = Callable[[dict[str, Any]], None]
 """Changes stored members of one form, in place, into those of the next."""
@@ -88,6 +93,8 @@ class Snapshotter:
         """`backlog` is of how many commits states may wait."""
         self._database = database
         self._waiting: queue.Queue[Sequence[tuple[str, Account]] | None] = queue.Queue(backlog)
+        self._lock = threading.Lock()
+        self._waiting_bytes = 0
         self._thread = threading.Thread(target=self._run, name="snapshots", daemon=True)
 
     def start(self) -> None:
@@ -109,8 +116,14 @@ class Snapshotter:
             for stream, before, after in changed
             if after.version // SNAPSHOT_EVERY != (before.version if before else 0) // SNAPSHOT_EVERY
         ]
-        if passed and not self._waiting.full():
+        if passed and not self._waiting.full() and self._waiting_bytes < MAX_WAITING_BYTES:
+            self._count_bytes(passed, 1)
             self._waiting.put_nowait(passed)
+
+    def _count_bytes(self, items: Sequence[tuple[str, Account]], sign: int) -> None:
+        waiting_bytes = sum(SNAPSHOT_BYTES + weight_of(account) for _, account in items)
+        with self._lock:
+            self._waiting_bytes += sign * waiting_bytes
 
     def _run(self) -> None:
         connection: Connection[Any] | None = None
@@ -130,6 +143,7 @@ class Snapshotter:
         """Wait for states and return them with others that wait; none when it is time to end."""
         items: list[tuple[str, Account]] = []
         while (passed := self._waiting.get()) is not None:
+            self._count_bytes(passed, -1)
             items += passed
             if self._waiting.empty() or len(items) >= ENOUGH_AT_ONCE:
                 return items

@@ -3,7 +3,9 @@
 Whoever holds the head's lock gives out the positions; see `domain/group_commit.py` for who decides and when.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from time import monotonic
 from typing import Any, NamedTuple
 
 from psycopg import Connection, Cursor
@@ -13,11 +15,18 @@ from domain.journal.arrays import bigint_array, bytea_array, text_array
 from domain.journal.database import Database
 from domain.journal.queries import load
 from domain.journal.reader import LOAD, Row
+from domain.journal.silence import bound_transactions, pipelined
 from domain.journal.snapshots import TOPICS
-from domain.times import Instant
+from domain.times import EARLIEST, Instant, moment
 
-# A writer that stops while it holds the lock would stop all others: the server then ends its transaction.
-_SESSION = "SET idle_in_transaction_session_timeout = '10s'; SET lock_timeout = '10s'"
+LOCK_TIMEOUT_SECONDS = 3
+"""How long a statement waits for a lock before it is said who holds it, and tried again."""
+
+OVERDUE_SECONDS = 10.0
+"""How long the server may take for a statement that writes little: it is hung, or gone, if it takes longer."""
+
+APPENDED_EVENTS_PER_SECOND = 1_000
+"""How fast the slowest server appends: a large batch may take so much longer."""
 
 _SQL = load("domain.journal", "journal.sql")
 
@@ -36,12 +45,21 @@ class Rows(NamedTuple):
         """The position of the last of them; `after` where there are none."""
         return self.after + len(self.streams)
 
-    def values(self, recorded_at: Instant) -> Mapping[str, Any]:
-        """Return the values of the query `append`, which records them at a time, but for the channel."""
+    def values(
+        self, recorded_at: Instant, clock: Instant | None = None, read_at_seconds: float = 0.0
+    ) -> Mapping[str, Any]:
+        """Return the values of the query `append`, which records them at a time, but for those of the writer.
+
+        `clock` is what the clock said at `read_at_seconds` of `monotonic`, where it is to be judged.
+        """
         return {
             "after": self.after,
             "last": self.last,
             "recorded_at": recorded_at,
+            "clock": clock,
+            "read_at_seconds": read_at_seconds,
+            "age_seconds": 0.0,
+            "limit": None,
             "streams": text_array(self.streams),
             "versions": bigint_array(self.versions),
             "topics": text_array(self.topics),
@@ -56,69 +74,113 @@ class Head(NamedTuple):
     recorded_at: Instant
 
 
+class ClockDiffers(Exception):
+    """This machine's clock and the database's differ by more than may be, so nothing was recorded."""
+
+
+class Timekeeping(NamedTuple):
+    """The clock of a writer, and by how much it may differ from the database's; None if that is not judged."""
+
+    clock: Callable[[], Instant] = lambda: EARLIEST
+    max_difference_seconds: float | None = None
+
+
 class JournalWriter:
     """One connection that writes. Every method raises `psycopg.Error`; after one, `disconnect`."""
 
-    def __init__(self, database: Database, application_name: str) -> None:
+    def __init__(
+        self,
+        database: Database,
+        application_name: str,
+        timekeeping: Timekeeping = Timekeeping(),  # noqa: B008  it cannot be changed
+    ) -> None:
         self._database = database
         self._application_name = application_name
+        self._timekeeping = timekeeping
         self._connection: Connection[Any] | None = None
+        self._overdue_at: float | None = None
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether the server has not answered in the time that it may take. Any thread may ask."""
+        overdue_at = self._overdue_at
+        return overdue_at is not None and monotonic() > overdue_at
 
     def lock(self, streams: Collection[str]) -> tuple[Head, list[Row]]:
-        """Begin a transaction, take the head's lock, and load streams; one round trip."""
-        connection = self._connected()
-        with connection.pipeline():
-            connection.execute("BEGIN")
-            locking = connection.execute(_SQL["lock_head"], prepare=True)
-            loading = self._load(connection, streams)
-            head = Head(*(locking.fetchone() or (0, "")))
-            return head, loading.fetchall()
+        """Begin a transaction, take the head's lock, and load streams; one round trip.
+
+        Raises `ClockDiffers`, and then the transaction is over.
+        """
+        with self._asking() as connection:
+            read_at, clock = monotonic(), self._timekeeping.clock()
+            with pipelined(connection):
+                connection.execute("BEGIN")
+                locking = connection.execute(_SQL["lock_head"], prepare=True)
+                loading = self._load(connection, streams)
+                position, recorded_at, asked_at = locking.fetchone() or (0, "", 0.0)
+                rows = loading.fetchall()
+            if self._is_wrong(clock, monotonic() - read_at, asked_at):
+                connection.execute("ROLLBACK")
+                raise ClockDiffers
+            return Head(position, recorded_at), rows
+
+    def _is_wrong(self, clock: Instant, elapsed_seconds: float, server_seconds: float) -> bool:
+        """Tell whether a clock differs from the server's, which was read some time in the seconds after it."""
+        limit = self._timekeeping.max_difference_seconds
+        if limit is None:
+            return False
+        own = moment(clock).timestamp()
+        return not own - limit <= server_seconds <= own + elapsed_seconds + limit
 
     def load(self, streams: Collection[str]) -> list[Row]:
         """Return the newest snapshot and the events after it of each stream."""
-        rows: list[Row] = self._load(self._connected(), streams).fetchall()
-        return rows
+        with self._asking() as connection:
+            rows: list[Row] = self._load(connection, streams).fetchall()
+            return rows
 
     def between(self, after: int, until: int) -> list[Row]:
         """Return the events after a position until another, it included."""
-        cursor = self._connected().execute(_SQL["range"], (after, until), prepare=True, binary=True)
-        return cursor.fetchall()
+        with self._asking() as connection:
+            cursor = connection.execute(_SQL["range"], (after, until), prepare=True, binary=True)
+            return cursor.fetchall()
 
     def append(self, values: Mapping[str, Any]) -> bool:
         """Append rows, given their `values`, in a transaction of their own; one round trip.
 
         Tell whether the head was where they begin: if not, nothing was recorded. An error may come after the commit
-        took place; `holds` then tells, but after an `IntegrityError` nothing was recorded either.
+        took place; `holds` then tells, but after an `IntegrityError` or `ClockDiffers` nothing was recorded either.
         """
-        connection = self._connected()
-        if connection.info.transaction_status != TransactionStatus.IDLE:
-            raise AssertionError("what is appended within another transaction is not committed by itself")
-        return self._append(connection, values).fetchone() is not None
+        with self._asking(values) as connection:
+            if connection.info.transaction_status != TransactionStatus.IDLE:
+                raise AssertionError("what is appended within another transaction is not committed by itself")
+            return _is_appended(self._append(connection, values))
 
     def append_locked(self, values: Mapping[str, Any]) -> None:
         """Append rows in the transaction that `lock` began, and ask for its commit; one round trip.
 
-        An error may come after the commit took place; `holds` then tells.
+        An error may come after the commit took place; `holds` then tells. After `ClockDiffers` nothing was recorded.
         """
-        connection = self._connected()
-        with connection.pipeline():
-            appending = self._append(connection, values)
-            connection.execute("COMMIT")
-        if appending.fetchone() is None:
-            raise AssertionError("rows do not begin at the head that was locked")
+        with self._asking(values) as connection:
+            with pipelined(connection):
+                appending = self._append(connection, values)
+                connection.execute("COMMIT")
+            if not _is_appended(appending):
+                raise AssertionError("rows do not begin at the head that was locked")
 
     def holds(self, rows: Rows) -> bool:
         """Tell whether the journal holds these rows, given its head's lock so that nothing is in flight.
 
         They are recorded all or none, so the last one tells.
         """
-        wanted = {"position": rows.last}
-        found = self._connected().execute(_SQL["event_at"], wanted, binary=True).fetchone()
-        return found == (rows.streams[-1], rows.versions[-1], rows.states[-1])
+        with self._asking() as connection:
+            wanted = {"position": rows.last}
+            found = connection.execute(_SQL["event_at"], wanted, binary=True).fetchone()
+            return found == (rows.streams[-1], rows.versions[-1], rows.states[-1])
 
     def release(self) -> None:
         """End the transaction, and so the lock, without having appended."""
-        self._connected().execute("ROLLBACK")
+        with self._asking() as connection:
+            connection.execute("ROLLBACK")
 
     def disconnect(self) -> None:
         """Close the connection; the next call makes another."""
@@ -127,15 +189,39 @@ class JournalWriter:
             connection.close()
 
     def _append(self, connection: Connection[Any], values: Mapping[str, Any]) -> Cursor[Any]:
-        wanted = {**values, "channel": self._database.journal_channel}
+        wanted = {
+            **values,
+            "channel": self._database.journal_channel,
+            "limit": self._timekeeping.max_difference_seconds,
+            "age_seconds": monotonic() - values["read_at_seconds"],
+        }
         return connection.execute(_SQL["append"], wanted, prepare=True)
 
     def _load(self, connection: Connection[Any], streams: Collection[str]) -> Any:
         wanted = {"streams": list(streams), "snapshot_topics": TOPICS}
         return connection.execute(LOAD, wanted, prepare=True, binary=True)
 
-    def _connected(self) -> Connection[Any]:
-        if self._connection is None:
-            self._connection = self._database.connect(self._application_name)
-            self._connection.execute(_SESSION)
-        return self._connection
+    @contextmanager
+    def _asking(self, values: Mapping[str, Any] | None = None) -> Iterator[Connection[Any]]:
+        """The connection, made if there is none, to be asked one thing; it is noted by when it should have answered."""
+        events = values["last"] - values["after"] if values else 0
+        self._overdue_at = monotonic() + OVERDUE_SECONDS + events / APPENDED_EVENTS_PER_SECOND
+        try:
+            yield self._connection or self._connect()
+        finally:
+            self._overdue_at = None
+
+    def _connect(self) -> Connection[Any]:
+        self._connection = connection = self._database.connect(self._application_name)
+        connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
+        # A writer that stops while it holds the lock would stop all others: the server then ends its transaction.
+        bound_transactions(connection)
+        return connection
+
+
+def _is_appended(appending: Cursor[Any]) -> bool:
+    """Tell whether rows were appended; false if the head was elsewhere. Raises `ClockDiffers`."""
+    is_appended, is_next, _ = appending.fetchone() or (False, False, None)
+    if is_next and not is_appended:
+        raise ClockDiffers
+    return bool(is_appended)

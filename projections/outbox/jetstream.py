@@ -23,7 +23,7 @@ from psycopg.sql import SQL, Identifier
 from domain.journal.database import Database
 from domain.journal.queries import load
 from domain.journal.reader import Row
-from projections.batches import hold
+from projections.holders import Standby, pause
 from projections.outbox.messages import MEDIA_TYPE, Message, message_of
 from projections.outbox.publishing import NATS, Streaming
 from projections.positions import RATE_SECONDS
@@ -71,9 +71,8 @@ def run_jetstream(database: Database, stop: threading.Event, streaming: Streamin
 def _serve(
     database: Database, connection: Connection[Any], stop: threading.Event, streaming: Streaming
 ) -> None:
-    while not hold(connection, "publish", NATS):
-        if stop.wait(STANDBY_SECONDS):
-            return
+    if not Standby().wait(connection, "publish", NATS, stop, STANDBY_SECONDS):
+        return
     connection.execute(_SQL["register"])
     connection.execute(SQL("LISTEN {}").format(Identifier(database.journal_channel)))
     pause_seconds = FIRST_PAUSE_SECONDS
@@ -86,7 +85,7 @@ def _serve(
             _log.warning("publishing interrupted", publisher=NATS, error=reason)
             connection.execute(_SQL["record_error"], {"reason": reason})
         pause_seconds = FIRST_PAUSE_SECONDS if follower.has_published else pause_seconds
-        stop.wait(pause_seconds)
+        pause(connection, stop, pause_seconds)
         pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
 
 

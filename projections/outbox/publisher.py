@@ -23,7 +23,7 @@ from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
 from domain.journal.database import Database
-from projections.batches import hold
+from projections.holders import Standby
 from projections.outbox.messages import MEDIA_TYPE, message_of
 from projections.outbox.owed import PROJECTION, outbox_channel
 from projections.outbox.publishing import Publishing
@@ -59,9 +59,8 @@ def run_publisher(database: Database, stop: threading.Event, publishing: Publish
 def _serve(
     database: Database, connection: Connection[Any], stop: threading.Event, publishing: Publishing
 ) -> None:
-    while not hold(connection, "publish", PROJECTION.name):
-        if stop.wait(STANDBY_SECONDS):
-            return
+    if not Standby().wait(connection, "publish", PROJECTION.name, stop, STANDBY_SECONDS):
+        return
     connection.execute(SQL("LISTEN {}").format(Identifier(outbox_channel(database))))
     asyncio.run(Rounds(connection, stop, publishing).run())
 

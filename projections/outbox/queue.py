@@ -13,6 +13,7 @@ from psycopg import Connection, Cursor
 
 from domain.journal.queries import load
 from domain.journal.reader import Row
+from domain.journal.silence import pipelined
 from projections.outbox.schedule import Answer
 
 MAX_UNDER_WAY = 256
@@ -80,7 +81,7 @@ def take_turn(
     """
     # A key goes on no faster than turns are taken, so a turn is one round trip to the database, or two: the changes of
     # receivers are fetched only when the claim has been.
-    with connection.pipeline(), connection.transaction():
+    with pipelined(connection), connection.transaction():
         changes = None
         if ended:
             connection.execute(_SQL["lock"])

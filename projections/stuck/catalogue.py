@@ -8,6 +8,7 @@ from domain.times import Instant, moment
 from projections.remedies import Remedy
 
 StuckKind = Literal[
+    "session_blocking",
     "request_waiting",
     "hold_lapsed",
     "payout_accepted",
@@ -33,6 +34,10 @@ class Kind(NamedTuple):
 
 
 CATALOGUE: Mapping[StuckKind, Kind] = {
+    "session_blocking": Kind(
+        "end_session",
+        "A session of the database holds a lock that the service needs, and does not let go of it.",
+    ),
     "request_waiting": Kind("start_worker", "It was accepted, and no worker has carried it out."),
     "hold_lapsed": Kind("start_worker", "Its time is over, and no worker has released it."),
     "payout_accepted": Kind(
@@ -60,6 +65,7 @@ class Thresholds(NamedTuple):
     payout_seconds: int = 300
     delivery_seconds: int = 300
     projection_seconds: int = 60
+    session_seconds: int = 5
 
 
 class Stuck(NamedTuple):

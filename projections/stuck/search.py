@@ -1,9 +1,12 @@
 """Finding what is stuck: in read models, confirmed by the journal where it is about money."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
-from psycopg import Connection, Cursor
+import structlog
+from psycopg import Connection, Cursor, errors
 from psycopg.rows import TupleRow, tuple_row
 
 from domain.addresses import ledger_of
@@ -17,11 +20,13 @@ from projections.live import read_live
 from projections.positions import Progress, all_progress
 from projections.projection import Projection, versioned
 from projections.stuck.catalogue import Stuck, StuckKind, Thresholds
+from projections.stuck.sessions import blocking_sessions
 
 MAX_FOUND = 1_000
 """How much of each kind is found, the oldest first."""
 
 _SQL = load("projections.stuck", "stuck.sql")
+_log = structlog.get_logger(__name__)
 _OF_PAYOUT: dict[str, StuckKind] = {
     "accepted": "payout_accepted",
     "submitted": "payout_submitted",
@@ -61,13 +66,44 @@ class _Search:
     def found(self) -> Iterator[Stuck]:
         """Yield what is stuck, in no order."""
         limits = self._thresholds
-        yield from self._due("request_waiting", TransactionAccepted.TOPIC, limits.request_seconds)
-        yield from self._due("hold_lapsed", TransactionHeld.TOPIC, limits.hold_seconds)
-        yield from self._payouts(is_stuck=True)
-        yield from self._payouts(is_stuck=False)
-        yield from self._waiting()
-        yield from self._failed()
-        yield from self._held()
+        yield from self._blocking(limits.session_seconds)
+        searches: tuple[Callable[[], Iterator[Stuck]], ...] = (
+            partial(self._due, "request_waiting", TransactionAccepted.TOPIC, limits.request_seconds),
+            partial(self._due, "hold_lapsed", TransactionHeld.TOPIC, limits.hold_seconds),
+            partial(self._payouts, is_stuck=True),
+            partial(self._payouts, is_stuck=False),
+            self._waiting,
+            self._failed,
+            self._held,
+            self._all_behind,
+        )
+        with self._impatient():
+            for search in searches:
+                try:
+                    yield from search()
+                except errors.LockNotAvailable:  # by a session that is found above
+                    _log.warning("not all could be searched: somebody has locked a table")
+
+    @contextmanager
+    def _impatient(self) -> Iterator[None]:
+        """Let no search wait for a lock for long: together they would take longer than anybody waits for them."""
+        cursor = self._connection.cursor(row_factory=tuple_row)
+        (usual,) = cursor.execute("SHOW lock_timeout").fetchone() or ("0",)
+        cursor.execute("SET lock_timeout = '500ms'")
+        try:
+            yield
+        finally:
+            cursor.execute("SELECT set_config('lock_timeout', %s, false)", (usual,))
+
+    def _blocking(self, seconds: int) -> Iterator[Stuck]:
+        for session in blocking_sessions(self._connection, seconds):
+            since = instant(session.since) if session.since else self._now
+            detail = f"It is process {session.pid} of the database."
+            if self._granted is None:
+                detail = f"It is {session.words}. To end it: {session.command};"
+            yield Stuck("session_blocking", since, None, f"/v1/stuck#{session.pid}", None, detail)
+
+    def _all_behind(self) -> Iterator[Stuck]:
         for progress in all_progress(self._connection):
             yield from self._behind(progress)
 

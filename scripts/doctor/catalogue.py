@@ -93,6 +93,13 @@ CATALOGUE: Mapping[str, Kind] = {
         "Beyond the limit the service cannot reconnect.",
         "Raise max_connections, or find who holds so many: each API process needs about 15.",
     ),
+    "session_blocking": Kind(
+        "error",
+        "It holds a lock that the service needs: requests are answered 503 `journal_unavailable`, reason `locked`, or"
+        " projections stand still.",
+        "Find out what it does; then end it by the command given. What it has not committed is undone, and whoever"
+        " waits for it goes on at once.",
+    ),
     "session_idle_in_transaction": Kind(
         "warning",
         "It keeps vacuum from removing old rows, and may hold locks.",
@@ -126,14 +133,18 @@ CATALOGUE: Mapping[str, Kind] = {
     # Clocks.
     "clock_skewed": Kind(
         "warning",
-        "Expiries and recorded times follow the machines' clocks.",
-        "Let NTP set the clocks of this machine and of the database's.",
+        "Expiries and recorded times follow the machines' clocks. A server whose clock differs from the database's by"
+        " more than TALLYSTICK_MAX_CLOCK_DIFFERENCE_SECONDS records nothing, and answers 503 with the reason `clock`.",
+        "Let NTP set the clocks of this machine and of the database's: `timedatectl set-ntp true` on both. A server"
+        " goes on by itself once its clock is right.",
     ),
     "recorded_in_future": Kind(
         "error",
         "Recorded time never runs back: until the clocks have caught up, all that is recorded gets this time, and holds"
         " expire early.",
-        "Set the clock of the machine that wrote it. What is recorded stays.",
+        "See that the database's clock is right, and the clock of the machine that wrote it. What is recorded stays:"
+        " wait until that time; or, if it is far, restore a backup from before it, or `tallystick export FILE --to` the"
+        " last position with a right time and `tallystick import FILE` into an empty database.",
     ),
     # Projections.
     "projection_missing": Kind(

@@ -24,6 +24,7 @@ OF_THE_SERVER = (
     Check("vacuum keeps up", server.vacuum),
 )
 OF_THE_INSTALLATION = (
+    Check("nobody keeps the service waiting", server.blockers),
     Check("the journal is protected", installation.protection),
     Check("clocks agree", server.clocks),
     Check("projections advance", projections.standing),

@@ -26,6 +26,7 @@ class Limits(NamedTuple):
     look_again_seconds: float = 1.0
     overdue_seconds: float = 10.0
     skew_seconds: float = 2.0
+    blocking_seconds: float = 5.0
     idle_in_transaction_seconds: float = 60.0
     transaction_seconds: float = 900.0
     prepared_seconds: float = 300.0

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from time import time
 
+from projections.stuck.sessions import blocking_sessions
 from scripts.doctor.catalogue import Finding
 from scripts.doctor.examination import Patient, examples
 
@@ -53,6 +54,13 @@ def sessions(patient: Patient) -> Iterator[Finding]:
         yield Finding("transaction_prepared", f"{gid} of {owner} waits since {seconds:.0f} s")
     for slot, retained in patient.rows("inactive_slots"):
         yield Finding("slot_inactive", f"slot {slot} retains {retained}")
+
+
+def blockers(patient: Patient) -> Iterator[Finding]:
+    """Look for sessions that hold what the service needs."""
+    found = blocking_sessions(patient.connection, patient.limits.blocking_seconds)
+    for session in found:
+        yield Finding("session_blocking", f"{session.words}. To end it: {session.command};")
 
 
 def vacuum(patient: Patient) -> Iterator[Finding]:

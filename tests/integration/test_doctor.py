@@ -22,7 +22,7 @@ from domain.operations import Operation, operation_id
 from domain.postings import AcceptTransaction, PostTransaction
 from domain.times import instant
 from domain.transactions import Description
-from projections.batches import hold
+from projections.holders import hold
 from projections.outbox.webhooks import disable_webhook
 from projections.register import PROJECTIONS
 from scripts.doctor import installation, journal, outbox, projections, server

@@ -22,8 +22,8 @@ from domain.payout_reports import RecordReport, Report
 from domain.payout_requests import RequestPayout
 from domain.payout_resolutions import CompletePayout, ReconcilePayout
 from domain.payouts import Payout, PayoutState, Verdict
+from projections import holders, payouts, provider_health
 from projections import payer as payers
-from projections import payouts, provider_health
 from projections.batches import read_batch
 from projections.payer import Payer
 from projections.payouts import Filters, list_due_payouts, list_payouts
@@ -130,7 +130,7 @@ def test_two_payers_at_once_submit_each_once(
     database: Database, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even if both hold the place, as when a connection is lost and its owner does not know it yet."""
-    monkeypatch.setattr(payers, "hold", lambda *_: True)
+    monkeypatch.setattr(holders, "hold", lambda *_: True)
     asked = requests(60)
     with simulated() as simulator, ExitStack() as stack:
         for _ in range(2):

@@ -16,9 +16,10 @@ from domain.journal.database import Database
 from domain.ledger import Ledger
 from projections import comparison, crew, filling, register, switching
 from projections.balances import list_accounts, read_account
-from projections.batches import hold, read_stretch
+from projections.batches import read_stretch
 from projections.comparison import Comparison
 from projections.entries import list_entries
+from projections.holders import hold
 from projections.live import read_live
 from projections.positions import progress
 from projections.rebuild import rebuild, rebuild_together, rebuilding

@@ -25,7 +25,7 @@ from domain.operations import Operation, operation_id
 from domain.postings import AcceptTransaction, CompleteTransaction, PostTransaction
 from domain.times import Instant, instant
 from domain.transactions import Acceptance, Description, Transaction
-from projections import due, worker
+from projections import due, holders, worker
 from projections.batches import read_batch
 from projections.rebuild import rebuild
 from projections.register import PROJECTIONS
@@ -188,7 +188,7 @@ def test_two_do_each_thing_once(
     database: Database, clock: Clock, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, in_turn: bool
 ) -> None:
     if not in_turn:
-        monkeypatch.setattr(worker, "hold", lambda *_: True)
+        monkeypatch.setattr(holders, "hold", lambda *_: True)
     with ExitStack() as stack:
         other = stack.enter_context(running(database, clock))
         first = stack.enter_context(working(database, ledger, clock))

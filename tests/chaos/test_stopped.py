@@ -1,0 +1,133 @@
+"""A machine that hangs: every process of a service is stopped, and another on the same database takes over all it held.
+
+Once the first goes on, nothing was lost, nothing is done twice, and both serve.
+"""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import httpx2
+import psycopg
+import pytest
+
+from domain.journal.database import Database
+from projections.positions import all_progress
+from tests.ledgers import folded, history
+from tests.projecting import eventually
+from tests.receiver import receiving
+from tests.service import Service, post_account, post_ledger, serving, transfer_body
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
+
+TAKEN_WITHIN_SECONDS = 20.0
+ANSWERED_WITHIN_SECONDS = 15.0
+
+_PLACES = """
+SELECT a.application_name, l.pid FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
+WHERE l.locktype = 'advisory' AND l.granted AND a.datname = current_database()
+AND l.database = a.datid AND a.application_name <> 'tallystick waiter'
+"""
+
+
+def places(owner: psycopg.Connection[Any]) -> dict[str, int]:
+    """Who holds the place of what, by the number of the server's process."""
+    return dict(owner.execute(_PLACES).fetchall())
+
+
+def signal_all(service: Service, number: signal.Signals) -> None:
+    for pid in (service.process.pid, *(process.pid for process in service.processes())):
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+@pytest.fixture
+def services(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Service, Service]]:
+    """Two services on one database, as on two machines; the first holds all places."""
+    monkeypatch.setenv("TALLYSTICK_WEBHOOK_ALLOW_PRIVATE", "true")
+    monkeypatch.setenv("TALLYSTICK_WEBHOOK_ALLOW_HTTP", "true")
+    options = ("--database-url", database.url, "--schema", database.schema)
+    with ExitStack() as stack:
+        first = stack.enter_context(serving(tmp_path / "first", *options))
+        with database.connect_as_owner("test") as owner:
+            eventually(lambda: {"tallystick worker", "tallystick payer", "tallystick publisher",
+                                "tallystick sealer"} <= places(owner).keys())  # fmt: skip
+        second = stack.enter_context(serving(tmp_path / "second", *options))
+        stack.callback(signal_all, first, signal.SIGCONT)
+        yield first, second
+
+
+def post(client: httpx2.Client, key: str, **members: Any) -> httpx2.Response:
+    body = {**transfer_body("users:1", "users:2", 1), **members}
+    return client.post("/v1/ledgers/main/transactions", json=body, headers={"Idempotency-Key": key})
+
+
+def test_another_takes_over_all_that_a_stopped_machine_held(
+    services: tuple[Service, Service], database: Database, owner: psycopg.Connection[Any]
+) -> None:
+    first, second = services
+    with first.client() as at_first, second.client(40.0) as client, receiving() as receiver:
+        post_ledger(client)
+        post_account(client, "users:1")
+        post_account(client, "users:2")
+        hook = client.post("/v1/webhooks", json={"url": receiver.url, "ledgers": ["main"], "types": ["*"]})
+        assert hook.status_code == 201, hook.text
+        assert post(at_first, "before").status_code == 201
+        before = places(owner)
+        kinds = {name.removeprefix("tallystick ").split()[0] for name in before}
+        assert kinds == {"projection", "sealer", "worker", "payer", "publisher"}
+        signal_all(first, signal.SIGSTOP)
+        stopped_at = monotonic()
+        for number in range(5):
+            began = monotonic()
+            assert post(client, f"meanwhile-{number}").status_code == 201
+            assert monotonic() - began < ANSWERED_WITHIN_SECONDS
+        while places(owner).keys() != before.keys() or set(places(owner).values()) & set(before.values()):
+            assert monotonic() - stopped_at < TAKEN_WITHIN_SECONDS, (before, places(owner))
+            sleep(0.1)
+        answer = post(client, "taken-over").headers
+        later = client.post(
+            "/v1/ledgers/main/transactions",
+            json=transfer_body("users:1", "users:2", 1),
+            headers={"Idempotency-Key": "accepted", "Prefer": "respond-async"},
+        )
+        assert later.status_code == 202
+        position = answer["ledger-position"]
+        listed = client.get(
+            f"/v1/ledgers/main/transactions?min_position={position}", headers={"Prefer": "wait=20"}
+        )
+        assert listed.status_code == 200
+        operation = "/v1/ledgers/main/operations/accepted"
+        eventually(lambda: client.get(operation).json()["state"] == "completed")
+        eventually(lambda: is_sealed(owner))
+        signal_all(first, signal.SIGCONT)
+        for number in range(20):
+            assert post(at_first, f"afterwards-{number}").status_code == 201
+            assert post(client, f"afterwards-{number}").headers["idempotent-replayed"] == "true"
+        eventually(lambda: all(of.reflects(of.head) for of in all_progress(owner)))
+        eventually(lambda: is_sealed(owner))
+        eventually(
+            lambda: set(owner.execute("SELECT state FROM deliveries").fetchall()) == {("acknowledged",)}
+        )
+    # One holder for each place, and everything recorded once.
+    rows = owner.execute(_PLACES).fetchall()
+    assert len(rows) == len({name for name, _ in rows}) == len(before)
+    events = history(database)
+    keys = [
+        event.envelope.idempotency_key for event in events if event.stream.startswith("main/accounts/users:1")
+    ]
+    assert len(keys) == len(set(keys))
+    folded(events)
+
+
+def is_sealed(owner: psycopg.Connection[Any]) -> bool:
+    """Whether the newest checkpoint is of the whole journal."""
+    return owner.execute(
+        "SELECT (SELECT max(size) FROM checkpoints) = (SELECT position FROM head)"
+    ).fetchone() == (True,)

@@ -1,0 +1,158 @@
+"""Somebody else's locks: every request is answered in time with the reason, and who it is can be found."""
+
+import threading
+from collections.abc import Iterator
+from time import monotonic, sleep
+from typing import Any
+
+import psycopg
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from domain import group_commit
+from domain.errors import JournalUnavailable
+from domain.journal.database import Database
+from domain.ledger import Ledger, system_clock
+from projections.stuck.search import find_stuck
+from scripts.doctor import server
+from scripts.doctor.examination import Check, Scope, examine
+from scripts.stuck import stuck
+from tests.ledgers import folded, history, open_accounts, running, transfer
+from tests.projecting import eventually
+
+# Of API.md, Writer; those who look on wait a little longer.
+ANSWERED_WITHIN_SECONDS = 15.0
+ALL = Scope(whole=True, sample_events=1, seed=1)
+
+
+@pytest.fixture
+def ledger(database: Database) -> Iterator[Ledger]:
+    with running(database) as ledger:
+        open_accounts(ledger, "a", "b")
+        yield ledger
+
+
+@pytest.fixture
+def stranger(database: Database) -> Iterator[psycopg.Connection[Any]]:
+    """A session that is none of the service's."""
+    connection = database.connect_as_owner("nightly report")
+    yield connection
+    connection.close()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "locking",
+    ["SELECT * FROM head FOR UPDATE", "LOCK TABLE events", "LOCK TABLE head", "LOCK TABLE snapshots"],
+)
+def test_all_who_wait_are_told_in_time_and_nothing_is_lost(
+    locking: str, ledger: Ledger, stranger: psycopg.Connection[Any], database: Database
+) -> None:
+    """Also those who ask while a batch waits already: their time counts from when they ask."""
+    stranger.execute(f"BEGIN; {locking}")
+    asked, waits = [], list[float]()
+    for number in range(6):
+        began = monotonic()
+
+        def note(_: object, began: float = began) -> None:
+            waits.append(monotonic() - began)
+
+        answer = ledger.execute(transfer("a", "b", 1, key=f"key-{number}"))
+        answer.add_done_callback(note)
+        asked.append(answer)
+        sleep(1.5)
+    results = [result for answer in asked for result in answer.result(40)]
+    assert max(waits) < ANSWERED_WITHIN_SECONDS
+    unavailable = [result for result in results if isinstance(result, JournalUnavailable)]
+    if locking != "LOCK TABLE snapshots":  # which is read for accounts that are not in memory only
+        assert len(unavailable) == len(results)
+    assert {result.reason for result in unavailable} <= {"locked"}
+    stranger.execute("ROLLBACK")
+    for number in range(6):
+        assert ledger.perform(transfer("a", "b", 1, key=f"key-{number}")).state.status == "posted"
+    assert ledger.account("main", "b")[0].balance == 6
+    folded(history(database))
+
+
+def test_who_holds_the_head_is_named_with_what_to_do(
+    ledger: Ledger, stranger: psycopg.Connection[Any], database: Database
+) -> None:
+    pid = stranger.info.backend_pid
+    with database.connect("tallystick test") as reader:
+        assert find_stuck(reader, system_clock()) == []
+        stranger.execute("BEGIN; SELECT * FROM head FOR UPDATE")
+        eventually(lambda: [of.kind for of in find_stuck(reader, system_clock())] == ["session_blocking"])
+        (found,) = find_stuck(reader, system_clock())
+        (finding,) = examine(database, Check("it", server.blockers), ALL, 60).findings
+        for words in (found.why, finding.found):
+            assert "nightly report" in words and "the journal's head" in words
+            assert f"SELECT pg_terminate_backend({pid})" in words
+            assert "idle in transaction" in words
+        assert found.remedy == "end_session"
+        # Who may not see all ledgers sees that there is somebody, and not who.
+        (found,) = find_stuck(reader, system_clock(), granted=["main"])
+        assert "nightly" not in found.why and str(pid) in found.why
+        command = typer.Typer()
+        command.command()(stuck)
+        told = CliRunner().invoke(command, ["--database-url", database.url, "--schema", database.schema])
+        assert told.exit_code == 1 and f"pg_terminate_backend({pid})" in told.output
+        reader.execute("RESET ROLE")
+        reader.execute(f"SELECT pg_terminate_backend({pid})")
+        eventually(lambda: find_stuck(reader, system_clock()) == [])
+    assert ledger.perform(transfer("a", "b", 1)).recorded
+
+
+@pytest.mark.parametrize("table", ["events", "head", "projection_versions"])
+def test_who_has_locked_a_table_is_found_although_it_cannot_be_read(
+    table: str, ledger: Ledger, stranger: psycopg.Connection[Any], database: Database
+) -> None:
+    stranger.execute(f"BEGIN; LOCK TABLE {table}")
+    sleep(5.5)
+    with database.connect("tallystick test") as reader:
+        reader.execute("SET lock_timeout = '7s'")
+        began = monotonic()
+        found = [of for of in find_stuck(reader, system_clock()) if of.kind == "session_blocking"]
+        assert reader.execute("SHOW lock_timeout").fetchone() == ("7s",)
+    assert monotonic() - began < ANSWERED_WITHIN_SECONDS
+    assert len(found) == 1 and f"the table {table}" in found[0].why
+    assert [of.code for of in examine(database, Check("it", server.blockers), ALL, 60).findings] == [
+        "session_blocking"
+    ]
+
+
+def test_a_read_that_is_locked_out_is_refused_in_time(
+    ledger: Ledger, stranger: psycopg.Connection[Any]
+) -> None:
+    stranger.execute("BEGIN; LOCK TABLE events")
+    began = monotonic()
+    with pytest.raises(JournalUnavailable) as refused:
+        ledger.account("main", "a")
+    assert refused.value.reason == "locked" and monotonic() - began < ANSWERED_WITHIN_SECONDS
+
+
+def test_whoever_waits_behind_a_server_that_does_not_answer_is_told_in_time(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, database: Database
+) -> None:
+    """The writer's thread hangs in a statement, so it cannot be it who answers."""
+    monkeypatch.setattr("domain.journal.writer.OVERDUE_SECONDS", 0.1)
+    monkeypatch.setattr(group_commit, "PATIENCE_SECONDS", 0.5)
+    go_on = threading.Event()
+    writer = ledger.group_commit._writer
+    append, lock = writer._append, writer._load
+
+    def hang(call: Any) -> Any:
+        def hanging(*arguments: Any) -> Any:
+            go_on.wait(60)
+            return call(*arguments)
+
+        return hanging
+
+    monkeypatch.setattr(writer, "_append", hang(append))
+    monkeypatch.setattr(writer, "_load", hang(lock))
+    asked = [ledger.execute(transfer("a", "b", 1, key=f"key-{number}")) for number in range(3)]
+    results = [result for answer in asked for result in answer.result(30)]
+    assert [getattr(result, "reason", None) for result in results] == ["unreachable"] * 3
+    go_on.set()
+    assert ledger.perform(transfer("a", "b", 1, key="key-0")).state.status == "posted"
+    folded(history(database))
