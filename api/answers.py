@@ -5,7 +5,7 @@ Building and sending one of these costs a few microseconds; the models that desc
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -53,10 +53,13 @@ class Streamed(NamedTuple):
     headers: Mapping[str, str]
     media_type: str
 
-    async def send_while_wanted(self, receive: Receive, send: Send) -> None:
+    async def send_while_wanted(
+        self, receive: Receive, send: Send, is_admitted: Callable[[], Awaitable[bool]]
+    ) -> None:
         """Send the answer through ASGI, until its end or until the client is gone.
 
-        What the parts raise after the first ends the connection, so that a client sees that the answer is incomplete.
+        What the parts raise after the first ends the connection, so that a client sees that the answer is incomplete;
+        so does one that is not admitted any more, which is asked before each part.
         """
         headers = [(b"content-type", self.media_type.encode())]
         headers += [(name.lower().encode(), value.encode("latin-1")) for name, value in self.headers.items()]
@@ -64,7 +67,7 @@ class Streamed(NamedTuple):
         try:
             await send({"type": "http.response.start", "status": self.status, "headers": headers})
             async for part in self.parts:
-                if gone.done():
+                if gone.done() or not await is_admitted():
                     return
                 await send({"type": "http.response.body", "body": part, "more_body": True})
             await send({"type": "http.response.body", "body": b""})

@@ -7,7 +7,7 @@ from typing import Any
 from api import examples
 from api.answers import Answer, json_answer
 from api.consistency import Consistency
-from api.declaration import OPERATOR, OVERSEER, Declaration, NoQuery, Returns
+from api.declaration import OPERATOR, OVERSEER, Concerns, Declaration, NoQuery, Returns
 from api.endpoint import Asked, Endpoint
 from api.projection_answers import all_shown, shown, shown_after
 from api.schemas.common import Page
@@ -64,6 +64,7 @@ def _control(verb: str, summary: str, example: dict[str, Any]) -> Declaration:
         body=Control,
         body_example={"reason": "maintenance"},
         is_body_optional=True,
+        concerns=Concerns.EVERY,
         problems=(ProjectionNotFound,),
     )
 
@@ -79,6 +80,7 @@ ENDPOINTS = [
             Consistency.PROCESS,
             OVERSEER,
             (Returns(200, "All projections.", Page[ProjectionBody], examples.page(examples.PROJECTION)),),
+            concerns=Concerns.NONE,
         ),
         get_projections,
     ),
@@ -92,6 +94,7 @@ ENDPOINTS = [
             Consistency.PROCESS,
             OVERSEER,
             (Returns(200, "The projection.", ProjectionBody, examples.PROJECTION),),
+            concerns=Concerns.NONE,
             problems=(ProjectionNotFound,),
         ),
         get_projection,

@@ -5,7 +5,7 @@ from functools import partial
 from api import examples
 from api.answers import Answer, json_answer
 from api.consistency import Consistency
-from api.declaration import OVERSEER, Declaration, Returns
+from api.declaration import OVERSEER, Concerns, Declaration, Returns
 from api.endpoint import Asked, Endpoint
 from api.lists import page
 from api.schemas.common import Time
@@ -59,6 +59,7 @@ ENDPOINTS = [
                 ),
             ),
             query=StuckQuery,
+            concerns=Concerns.GRANTED,
             place=tuple[Time, str, str],
         ),
         get_stuck,

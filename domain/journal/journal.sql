@@ -2,6 +2,16 @@
 -- Whoever holds this row is the writer: positions are given out in commit order, without gaps.
 SELECT position, recorded_at FROM head FOR UPDATE;
 
+-- name: lock_to_record
+-- For who records events beside changes of other tables, in one transaction. By the clock of the database, which all who
+-- do so have in common, and which tells the changes their time as well.
+SELECT position, recorded_at, clock_timestamp(), current_schema() || '_journal' FROM head FOR UPDATE;
+
+-- name: versions
+SELECT stream, coalesce(
+    (SELECT max(originator_version) FROM events WHERE originator_id = stream), 0
+) FROM unnest(%(streams)s::text[]) AS stream;
+
 -- name: append
 -- Append rows after the head, move it to the last of them, and notify; a row tells that this was done. None does where
 -- the head is at another position than the rows begin after: then nothing was done. One statement, so that a writer who
