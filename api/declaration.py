@@ -32,6 +32,11 @@ class Concerns(Enum):
     EVERY = "was granted every ledger"
     NONE = "need not be granted any ledger"
 
+    @property
+    def described(self) -> dict[str, str]:
+        """What is asked of a key, as the document shows it."""
+        return {"class": self.name.lower(), "the_key": self.value}
+
 
 class LedgersOf(Protocol):
     """Returns the ledgers that a thing concerns, given the names in the path; None if there is no such thing."""
