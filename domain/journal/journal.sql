@@ -4,8 +4,9 @@ SELECT position, recorded_at FROM head FOR UPDATE;
 
 -- name: lock_to_record
 -- For who records events beside changes of other tables, in one transaction. By the clock of the database, which all who
--- do so have in common, and which tells the changes their time as well.
-SELECT position, recorded_at, clock_timestamp(), current_schema() || '_journal' FROM head FOR UPDATE;
+-- do so have in common, and which tells the changes their time as well; it is read once the lock is there.
+WITH locked AS MATERIALIZED (SELECT position, recorded_at FROM head FOR UPDATE)
+SELECT position, recorded_at, clock_timestamp(), current_schema() || '_journal' FROM locked;
 
 -- name: versions
 SELECT stream, coalesce(
