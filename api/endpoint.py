@@ -211,7 +211,7 @@ async def _caller(service: Service, visit: Visit) -> Key:
     scheme, _, key = visit.headers.get(b"authorization", b"").decode("latin-1").partition(" ")
     if scheme.lower() != "bearer" or not key:
         raise Unauthenticated(headers={"WWW-Authenticate": 'Bearer realm="tallystick"'})
-    caller = await service.keys.find(key.strip())
+    caller = await service.keys.find(key.strip(" \t"))
     if caller is None:
         challenge = 'Bearer realm="tallystick", error="invalid_token"'
         raise Unauthenticated("This key is not valid.", headers={"WWW-Authenticate": challenge})
