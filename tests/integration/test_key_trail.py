@@ -8,12 +8,14 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+import typer
 from psycopg import Connection
 from pydantic import SecretStr
 
 from api import security
 from api.problems import KeyExists
 from api.security import Wanted, add_key, ensure_bootstrap_key, list_keys, revoke_key, rotate_key
+from api.settings import Settings
 from domain.aggregates import evolve
 from domain.errors import InvalidRequest, JournalUnavailable
 from domain.events import Context, Recorded
@@ -23,6 +25,7 @@ from domain.journal.migrations import migrate
 from domain.keys import ApiKey, KeyMade, KeyRevoked
 from projections.audit import differences, one_instant, violations
 from projections.outbox.messages import message_of
+from scripts import serve
 from tests.databases import Databases
 from tests.integration.test_exports import exported, run, seal_all, verified
 from tests.ledgers import history, open_accounts, outcomes, running, transfer
@@ -314,3 +317,22 @@ class TestAudit:
         assert (message.id, message.ledger, message.type) == ("-/1", "-", "key.made")
         assert b'"source":"https://books.example/v1/audit/events"' in message.body
         assert b'"ledger":null' in message.body
+
+
+def test_a_start_that_cannot_record_the_key_says_so(
+    database: Database,
+    owner: Connection[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(recording, "_LIMITS", "SET LOCAL lock_timeout = '50ms'")
+    monkeypatch.setattr(serve, "DATABASE_TIMEOUT_SECONDS", 0.2)
+    settings = Settings(database_url=database.url, schema_=database.schema, bootstrap_key=SecretStr("x" * 24))
+    with owner.transaction():
+        owner.execute("SELECT * FROM head FOR UPDATE")
+        with pytest.raises(typer.Exit):
+            serve.prepare(settings, database)
+    assert "lock" in capsys.readouterr().err
+    assert topics(database) == []
+    assert serve.prepare(settings, database) is None
+    assert topics(database) == ["key.made"]
