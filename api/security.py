@@ -44,7 +44,7 @@ ROLE_MEANINGS: Mapping[Role, str] = {
     "poster": "as client, but it opens, changes, freezes and closes no account and makes no ledger: it moves money"
     " within the limits that others set",
     "auditor": "reads everything in its ledgers, and the trail of keys; changes nothing",
-    "operator": "runs projections, dead letters, recovery, webhooks and keys; reads and writes no books",
+    "operator": "runs projections, dead letters, webhooks, keys and payouts in doubt; neither posts nor reads accounts",
 }
 """What each role may do, in the words that are shown where roles are chosen."""
 
