@@ -5,7 +5,7 @@ Building and sending one of these costs a few microseconds; the models that desc
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -54,16 +54,19 @@ class Streamed(NamedTuple):
     headers: Mapping[str, str]
     media_type: str
 
-    async def send_while_wanted(self, receive: Receive, send: Send) -> None:
+    async def send_while_wanted(
+        self, receive: Receive, send: Send, is_admitted: Callable[[], Awaitable[bool]]
+    ) -> None:
         """Send the answer through ASGI, until its end or until the client is gone.
 
-        What the parts raise after the first ends the connection, so that a client sees that the answer is incomplete.
+        What the parts raise after the first ends the connection, so that a client sees that the answer is incomplete;
+        so does one that is not admitted any more, which is asked before each part.
         """
         gone = asyncio.ensure_future(_disconnected(receive))
         try:
             await self._send_head(send)
             async for part in self.parts:
-                if gone.done():
+                if gone.done() or not await is_admitted():
                     return
                 await send({"type": "http.response.body", "body": part, "more_body": True})
             await send({"type": "http.response.body", "body": b""})

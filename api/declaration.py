@@ -3,8 +3,11 @@
 From this one declaration a request is judged (`endpoint.py`) and the OpenAPI document is made (`openapi.py`).
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import Any, NamedTuple, Protocol
 
+from psycopg import Connection
 from pydantic import BaseModel
 
 from api.consistency import Consistency
@@ -13,10 +16,33 @@ from api.security import Role
 from domain.errors import LedgerError
 
 CLIENT: frozenset[Role] = frozenset({"client"})
-READER: frozenset[Role] = frozenset({"client", "auditor"})
+POSTER: frozenset[Role] = frozenset({"client", "poster"})
+READER: frozenset[Role] = frozenset({"client", "poster", "auditor"})
 OPERATOR: frozenset[Role] = frozenset({"operator"})
 OVERSEER: frozenset[Role] = frozenset({"operator", "auditor"})
 ANYBODY: frozenset[Role] = frozenset()
+
+
+class Concerns(Enum):
+    """Whose ledgers a route concerns; the value is what is asked of a key beside its roles, in words."""
+
+    LEDGER = "was granted the ledger in the path"
+    THING = "was granted every ledger that what the path names concerns"
+    GRANTED = "is shown, and can decide, what concerns no other ledger than those that it was granted"
+    EVERY = "was granted every ledger"
+    NONE = "need not be granted any ledger"
+
+    @property
+    def described(self) -> dict[str, str]:
+        """What is asked of a key, as the document shows it."""
+        return {"class": self.name.lower(), "the_key": self.value}
+
+
+class LedgersOf(Protocol):
+    """Returns the ledgers that a thing concerns, given the names in the path; None if there is no such thing."""
+
+    def __call__(self, connection: Connection[Any], names: Mapping[str, str]) -> Sequence[str] | None:
+        """Return the names of the ledgers."""
 
 
 class NoQuery(Query):
@@ -38,10 +64,11 @@ class Declaration(NamedTuple):
     """A route.
 
     `roles` are those that may call, of which a caller needs one; none at all is a route for anybody, but for one that
-    `is_signed`: who calls it is known by the signature of the body. `every_ledger` asks for a key that was granted all
-    of them. What `may_be_public` is for anybody where the settings say so. Where `is_body_optional`, no body is as good
-    as `{}`. `is_deferrable` is what `Prefer: respond-async` can be asked of. `place` is the type of what cursors of a
-    list hold. `problems` are the refusals of its own, beside those that follow from the rest.
+    `is_signed`: who calls it is known by the signature of the body. `concerns` says whose ledgers are asked for, of a
+    thing those that `ledgers_of` finds; it is judged with the roles, before anything else of the request. What
+    `may_be_public` is for anybody where the settings say so. Where `is_body_optional`, no body is as good as `{}`.
+    `is_deferrable` is what `Prefer: respond-async` can be asked of. `place` is the type of what cursors of a list hold.
+    `problems` are the refusals of its own, beside those that follow from the rest.
     """
 
     method: str
@@ -60,7 +87,8 @@ class Declaration(NamedTuple):
     is_deferrable: bool = False
     may_be_public: bool = False
     if_match: bool = False
-    every_ledger: bool = False
+    concerns: Concerns = Concerns.LEDGER
+    ledgers_of: LedgersOf | None = None
     is_signed: bool = False
     place: Any = None
     problems: tuple[type[LedgerError], ...] = ()

@@ -5,10 +5,13 @@ well. What comes after (ledger, key, what is named, version, rules) is judged by
 """
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from time import monotonic
 from typing import Any, Generic, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
+import structlog
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.types import Receive, Scope, Send
@@ -17,12 +20,13 @@ from api.answers import DRY_RUN, JSON, Answer, Streamed
 from api.body import escaped, parse_json, read_body, require_json, require_storable, require_uncoded
 from api.consistency import Prefer, preferences
 from api.cursors import decode_cursor, encode_cursor, list_identity
-from api.declaration import OVERSEER, Declaration
+from api.declaration import OVERSEER, Concerns, Declaration
 from api.idempotency import idempotency_key
+from api.key_ring import KNOWN_FOR_SECONDS
 from api.openapi import documentation
 from api.problems import Forbidden, InvalidShape, Unauthenticated, UnsupportedMediaType
 from api.schemas.common import body_errors, query_errors
-from api.security import NOBODY, Key
+from api.security import EVERY_LEDGER, NOBODY, Key
 from api.service import Service
 from api.visit import Visit
 from domain.errors import JournalUnavailable
@@ -34,6 +38,8 @@ Judged = TypeVar("Judged")
 
 MAX_QUERY_PARAMETERS = 100
 LARGE_BODY_BYTES = 64 * 1024
+
+_log = structlog.get_logger(__name__)
 
 
 class Asked(NamedTuple, Generic[QueryT, BodyT]):
@@ -79,6 +85,7 @@ class Endpoint(APIRoute):
 
     def __init__(self, declared: Declaration, serve: Serve) -> None:
         super().__init__(declared.path, methods=[declared.method], **documentation(declared, serve))
+        _require_concern(declared)
         self.declared = declared
         self._serve = serve
         self._place = TypeAdapter(declared.place) if declared.place is not None else None
@@ -91,7 +98,12 @@ class Endpoint(APIRoute):
         }
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request that matches path and method."""
+        """Answer a request that matches path and method.
+
+        A key that ends meanwhile is shown nothing more: what was read for a while is not sent, and a stream ends where
+        it is. What was written is answered all the same.
+        """
+        began = monotonic()
         asked = await self._judge(scope, receive)
         is_dry_run = getattr(asked.query, "dry_run", False)
         if is_dry_run:
@@ -101,8 +113,10 @@ class Endpoint(APIRoute):
             if scope["method"] == "HEAD":
                 await answer.send_without_parts(send)
             else:
-                await answer.send_while_wanted(receive, send)
+                await answer.send_while_wanted(receive, send, partial(self._is_admitted, asked, scope))
             return
+        if self.declared.method == "GET" and monotonic() - began > KNOWN_FOR_SECONDS:
+            await self._admit_again(asked.service, scope["visit"])
         await (_tried_out(answer) if is_dry_run else answer).send(send)
 
     async def _judge(self, scope: Scope, receive: Receive) -> Asked[Any, Any]:
@@ -112,13 +126,16 @@ class Endpoint(APIRoute):
         service: Service = scope["state"]["service"]
         names: dict[str, str] = scope["path_params"]
         caller = NOBODY
+        began = monotonic()
         if declared.roles and not (declared.may_be_public and service.metrics_are_public):
             # Known before it is allowed: a denial is logged with its actor.
             scope["caller"] = caller = await _caller(service, visit.headers)
-            self._allow(caller, names)
+            await self._allow(service, caller, names)
         if declared.writes:
             service.writer.require_room()
         bytes_sent = await read_body(receive, visit.headers) if declared.body else b""
+        if monotonic() - began > KNOWN_FOR_SECONDS:
+            await self._admit_again(service, visit)
         if declared.is_signed:
             caller = service.signatures.signatory(names["provider"], visit.headers, bytes_sent)
             scope["caller"] = caller
@@ -137,13 +154,41 @@ class Endpoint(APIRoute):
         path, headers = scope["path"], visit.headers
         return Asked(service, caller, context, path, names, headers, query, body, sent, key, place, listed)
 
-    def _allow(self, caller: Key, names: Mapping[str, str]) -> None:
-        if self.declared.roles.isdisjoint(caller.roles):
+    async def _allow(self, service: Service, caller: Key, names: Mapping[str, str]) -> None:
+        """Raise `Forbidden` unless the caller has a role that may do this, and the ledgers that it concerns."""
+        declared = self.declared
+        if declared.roles.isdisjoint(caller.roles):
             raise Forbidden("The key has none of the roles that may do this.")
-        if self.declared.names_ledger and not caller.may_use(names["ledger"]):
-            raise Forbidden("The key was not granted this ledger.")
-        if self.declared.every_ledger and caller.granted is not None:
-            raise Forbidden("This needs a key that was granted every ledger.")
+        if declared.concerns is Concerns.LEDGER:
+            if not caller.may_use(names["ledger"]):
+                raise Forbidden("The key was not granted this ledger.")
+        elif declared.concerns is Concerns.EVERY:
+            if not caller.may_use(EVERY_LEDGER):
+                raise Forbidden("This needs a key that was granted every ledger.")
+        elif declared.ledgers_of and not caller.may_grant(await self._concerned(service, names)):
+            raise Forbidden("This needs a key that was granted every ledger that it concerns.")
+
+    async def _concerned(self, service: Service, names: Mapping[str, str]) -> Sequence[str]:
+        """Return the ledgers of what the path names, none if there is no such thing: then it will not be found."""
+        assert self.declared.ledgers_of is not None
+        found: Sequence[str] | None = await service.query(partial(self.declared.ledgers_of, names=names))
+        return found or ()
+
+    async def _admit_again(self, service: Service, visit: Visit) -> None:
+        """Raise `Unauthenticated` if the key of a request is valid no more."""
+        if self.declared.roles:
+            await _caller(service, visit.headers)
+
+    async def _is_admitted(self, asked: Asked[Any, Any], scope: Scope) -> bool:
+        """Tell whether the key of a request is still valid; log it if it is not, since no answer can say so."""
+        try:
+            await self._admit_again(asked.service, scope["visit"])
+        except Unauthenticated as refusal:
+            actor, correlation_id, _ = asked.context
+            who = {"actor": actor, "correlation_id": correlation_id}
+            _log.warning("denied", code=refusal.code, path=asked.path, method=scope["method"], **who)
+            return False
+        return True
 
     def _page(self, path: str, given: Mapping[str, str]) -> tuple[str, Any]:
         assert self._place is not None
@@ -177,11 +222,22 @@ async def overseer(asked: Asked[Any, Any]) -> Key | None:
     return None if OVERSEER.isdisjoint(caller.roles) or caller.granted is not None else caller
 
 
+def _require_concern(declared: Declaration) -> None:
+    """See to it that a route says whose ledgers it concerns, once and truly."""
+    says_ledger = declared.concerns is Concerns.LEDGER
+    if declared.roles and says_ledger != declared.names_ledger:
+        raise AssertionError(f"{declared.operation_id} does not say whose ledgers it concerns")
+    if (declared.concerns is Concerns.THING) != (declared.ledgers_of is not None):
+        raise AssertionError(
+            f"{declared.operation_id} does not say how the ledgers are found that it concerns"
+        )
+
+
 async def _caller(service: Service, headers: Mapping[bytes, bytes]) -> Key:
     scheme, _, key = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
     if scheme.lower() != "bearer" or not key:
         raise Unauthenticated(headers={"WWW-Authenticate": 'Bearer realm="tallystick"'})
-    caller = await service.keys.find(key.strip())
+    caller = await service.keys.find(key.strip(" \t"))
     if caller is None:
         challenge = 'Bearer realm="tallystick", error="invalid_token"'
         raise Unauthenticated("This key is not valid.", headers={"WWW-Authenticate": challenge})

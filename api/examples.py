@@ -174,7 +174,16 @@ KEY_REQUEST: dict[str, Any] = {"name": "shop", "roles": ["client"], "ledgers": [
 KEY_ID = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff"
 NEW_KEY: dict[str, Any] = {"id": KEY_ID, **KEY_REQUEST, "key": "tk_…"}
 ROTATION: dict[str, Any] = {"overlap_seconds": 3600}
-KEY: dict[str, Any] = {"id": KEY_ID, **KEY_REQUEST, "created_at": _TIME, "valid_until": None}
+KEY: dict[str, Any] = {
+    "id": KEY_ID,
+    **KEY_REQUEST,
+    "created_at": _TIME,
+    "valid_until": None,
+    "created_by": "bootstrap",
+    "revoked_at": None,
+    "revoked_by": None,
+    "state": "active",
+}
 
 EVENT: dict[str, Any] = {
     "position": 21,
@@ -212,6 +221,28 @@ EVENT: dict[str, Any] = {
     },
     "leaf_hash": "b990d7441009172c6d30040606454584d003fbaf07e6601e8b3544d1f7268187",
     "ledger": "main",
+    "traceparent": None,
+}
+KEY_EVENT: dict[str, Any] = {
+    "position": 1,
+    "stream": f"-/keys/{KEY_ID}",
+    "version": 1,
+    "type": "key.made",
+    "schema_version": 1,
+    "recorded_at": _TIME,
+    "actor": "bootstrap",
+    "correlation_id": CORRELATION_ID,
+    "causation_id": CORRELATION_ID,
+    "idempotency_key": None,
+    "payload": {
+        "name": "shop",
+        "roles": ["client"],
+        "ledgers": ["main"],
+        "valid_until": None,
+        "replaces": None,
+    },
+    "leaf_hash": "5a0ee3ed7a0e4ff0f4a0ff4a3bbd8c2bd0a0f8d5f0f3bc0a2f4bb8f2cf4f7f07",
+    "ledger": None,
     "traceparent": None,
 }
 

@@ -106,6 +106,8 @@ def documentation(declared: Declaration, serve: Callable[..., Any]) -> dict[str,
         # Those that may call; one of them is enough.
         "x-roles": sorted(declared.roles),
     }
+    if declared.roles:
+        extra["x-ledgers"] = declared.concerns.described
     first, *_ = declared.returns
     return {
         "endpoint": _signature(declared),

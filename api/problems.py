@@ -109,6 +109,14 @@ class BootstrapKeyFixed(HttpRefusal):
     status = 409
 
 
+class KeyExists(HttpRefusal):
+    """A valid key has this name, or one that can be taken for it, and the name is the actor of what is done with a key.
+    Choose another, or rotate or revoke that key."""
+
+    code = "key_exists"
+    status = 409
+
+
 class RequestTimeout(HttpRefusal):
     """The body of the request was not complete in time. Nothing was recorded."""
 

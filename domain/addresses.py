@@ -10,6 +10,9 @@ ADDRESS_PATTERN = r"^[A-Za-z0-9_-]{1,64}(?::[A-Za-z0-9_-]{1,64}){0,9}$"
 PROVIDER_PATTERN = r"^[a-z][a-z0-9-]{0,31}$"
 MAX_ADDRESS_LENGTH = 255
 
+INSTALLATION = "-"
+"""Stands for the ledger in streams that belong to the installation as a whole; no ledger can be called so."""
+
 _LEDGER = re.compile(LEDGER_PATTERN[1:-1])
 _ADDRESS = re.compile(ADDRESS_PATTERN[1:-1])
 
@@ -44,13 +47,18 @@ def payout_stream(ledger: str, payout_id: str) -> str:
     return f"{ledger}/payouts/{payout_id}"
 
 
+def key_stream(key_id: str) -> str:
+    """Return the id of the stream of an API key's events, which belong to no ledger."""
+    return f"{INSTALLATION}/keys/{key_id}"
+
+
 def is_transaction_stream(stream: str) -> bool:
     """Tell whether a stream is that of a transaction."""
     return "/transactions/" in stream
 
 
 def ledger_of(stream: str) -> str:
-    """Return the name of the ledger that a stream belongs to."""
+    """Return the name of the ledger that a stream belongs to, `INSTALLATION` if it belongs to none."""
     return stream.partition("/")[0]
 
 

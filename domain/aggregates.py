@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from hashlib import sha256
 
-from domain import accounts, ledgers, payouts, transactions
+from domain import accounts, keys, ledgers, payouts, transactions
 from domain.events import Event, Recorded, State
 
-_NOUNS = (ledgers, accounts, transactions, payouts)
+_NOUNS = (ledgers, accounts, transactions, payouts, keys)
 
 EVENT_TYPES: dict[str, type[Event]] = {
     event_type.TOPIC: event_type for noun in _NOUNS for event_type in noun.EVENTS

@@ -166,10 +166,15 @@ def list_letters(
     after: tuple[Instant, UUID] | None = None,
     limit: int | None = None,
     descending: bool = False,
+    granted: Sequence[str] | None = None,
 ) -> list[DeadLetter]:
-    """Return up to `limit` letters by when they first failed, that come after the one with this time and id."""
+    """Return up to `limit` letters by when they first failed, that come after the one with this time and id.
+
+    They are of events of the ledgers that are `granted`, of all for None.
+    """
     time, id = after or (None, None)
-    wanted = {"projection": projection, "state": state, "after_time": time, "after_id": id, "limit": limit}
+    wanted: dict[str, Any] = {"projection": projection, "state": state, "after_time": time, "after_id": id}
+    wanted |= {"granted": None if granted is None else list(granted), "limit": limit}
     return _letters(connection, directed(_SQL["list"], descending=descending), wanted)
 
 

@@ -43,6 +43,7 @@ SELECT :columns FROM dead_letters AS l WHERE l.id = %(id)s;
 SELECT :columns FROM dead_letters AS l
 WHERE (%(projection)s::text IS NULL OR l.projection = %(projection)s)
 AND (%(state)s::text IS NULL OR l.state = %(state)s)
+AND (%(granted)s::text[] IS NULL OR split_part(l.stream, '/', 1) = ANY(%(granted)s::text[]))
 AND (%(after_time)s::timestamptz IS NULL OR (l.first_failed_at, l.id) :beyond (%(after_time)s, %(after_id)s::uuid))
 ORDER BY l.first_failed_at :order, l.id :order LIMIT %(limit)s;
 

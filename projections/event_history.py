@@ -5,7 +5,7 @@ what came later is read in the journal, event by event; only where the index is 
 the head, and say so.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -68,11 +68,15 @@ def list_events(
     limit: int,
     descending: bool = False,
     max_tail_events: int | None = MAX_TAIL_EVENTS,
+    only: Callable[[JournalEvent], bool] | None = None,
 ) -> Page[JournalEvent]:
     """Return up to `limit` events of a ledger at positions from `low` to before `high`, and up to where it is complete.
 
-    That is the head, unless more than `max_tail_events` would have to be read one by one. Raises `JournalUnavailable`
-    if events are so damaged that no time can be looked for, and `ProjectionBehind` while there is no index.
+    With `INSTALLATION` they are those that belong to no ledger. `only` tells which of what is found is wanted.
+
+    They are complete up to the head, unless more than `max_tail_events` would have to be read one by one. Raises
+    `JournalUnavailable` if events are so damaged that no time can be looked for, and `ProjectionBehind` while there is
+    no index.
     """
 
     def read(cursor: Cursor[TupleRow], version: int) -> tuple[list[JournalEvent], int]:
@@ -81,7 +85,7 @@ def list_events(
         upto = head if max_tail_events is None else min(head, known + max_tail_events)
         search = _Search(cursor, version, ledger, filters, min(limit, CHUNK_EVENTS), descending)
         span = search.span(low, min(upto + 1, high or upto + 1))
-        return list(islice(search.found(*span, known), limit)), upto
+        return list(islice(filter(only, search.found(*span, known)), limit)), upto
 
     reading = read_live(connection, PROJECTION, read)
     rows, upto = reading.found

@@ -3,7 +3,8 @@
 Whoever reaches the database may do anything, so no key is asked for.
 """
 
-import getpass
+import os
+import pwd
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ import typer
 from psycopg import Connection
 
 from domain.events import Context
+from domain.keys import AT_A_TERMINAL
 from scripts.connection import connected, existing
 from scripts.serve import fail, settings_or_exit
 
@@ -46,8 +48,9 @@ def service_connection(
 
 def operator() -> Context:
     """Return who works at this terminal, in a conversation of its own: what is kept with what is done."""
+    # By the operating system and not by the environment, which can say anything.
     try:
-        name = getpass.getuser()
-    except (OSError, KeyError):  # a container's user need not have a name
-        name = "somebody"
-    return Context(f"{name} at a terminal", str(uuid4()))
+        name = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # a container's user need not have a name
+        name = f"user {os.geteuid()}"
+    return Context(f"{name}{AT_A_TERMINAL}", str(uuid4()))

@@ -45,7 +45,8 @@ def restore(
         except NotWhole:
             fail(f"the file begins at position {file.begin.since}: export from the first one")
         except NotEmpty:
-            fail(f"the journal in the schema {settings.schema_} has events: import into an empty one")
+            words = "import into an empty one, before its first start, which records the key that it makes"
+            fail(f"the journal in the schema {settings.schema_} has events: {words}")
         except psycopg.OperationalError as error:
             fail(f"the database is out of reach: {error}")
     typer.echo(f"{position} events were imported.")

@@ -111,6 +111,7 @@ def prepare(settings: "Settings", database: "Database") -> str | None:
     import psycopg
 
     from api.security import ensure_bootstrap_key
+    from domain.errors import JournalUnavailable
     from domain.journal.migrations import migrate
     from projections.register import install
 
@@ -124,6 +125,9 @@ def prepare(settings: "Settings", database: "Database") -> str | None:
             if monotonic() > deadline:
                 fail(f"the database is out of reach: {error}")
             sleep(0.2)
+        except JournalUnavailable:
+            if monotonic() > deadline:
+                fail("another session holds the journal's lock, so the bootstrap key cannot be recorded")
 
 
 def _run(

@@ -7,7 +7,7 @@ from time import monotonic
 from api import examples
 from api.answers import TEXT, Answer, json_answer
 from api.consistency import Consistency
-from api.declaration import OVERSEER, Declaration, NoQuery, Returns
+from api.declaration import OVERSEER, Concerns, Declaration, NoQuery, Returns
 from api.endpoint import Asked, Endpoint
 from api.schemas.audit import (
     CheckpointQuery,
@@ -85,6 +85,7 @@ ENDPOINTS = [
             OVERSEER,
             (Returns(200, "The signed note.", None, examples.CHECKPOINT, media_type="text/plain"),),
             query=CheckpointQuery,
+            concerns=Concerns.NONE,
         ),
         get_checkpoint,
     ),
@@ -99,6 +100,7 @@ ENDPOINTS = [
             OVERSEER,
             (Returns(200, "The proof.", InclusionBody, examples.INCLUSION),),
             query=InclusionQuery,
+            concerns=Concerns.NONE,
         ),
         get_inclusion,
     ),
@@ -113,6 +115,7 @@ ENDPOINTS = [
             OVERSEER,
             (Returns(200, "The proof.", GrowthBody, examples.GROWTH),),
             query=GrowthQuery,
+            concerns=Concerns.NONE,
         ),
         get_consistency,
     ),
@@ -126,6 +129,7 @@ ENDPOINTS = [
             Consistency.PROCESS,
             OVERSEER,
             (Returns(200, "The keys.", None, examples.VERIFIER_KEY, media_type="text/plain"),),
+            concerns=Concerns.NONE,
         ),
         get_verifier_key,
     ),

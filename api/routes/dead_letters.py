@@ -1,13 +1,16 @@
 """Dead letters: events that a projection could not apply. List them, look at one, retry it or discard it."""
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 from uuid import UUID
 
+from psycopg import Connection
+
 from api import examples
 from api.answers import Answer, json_answer
 from api.consistency import Consistency
-from api.declaration import OPERATOR, OVERSEER, Declaration, NoQuery, Returns
+from api.declaration import OPERATOR, OVERSEER, Concerns, Declaration, NoQuery, Returns
 from api.endpoint import Asked, Endpoint
 from api.lists import page
 from api.schemas.common import Page, Time
@@ -18,6 +21,7 @@ from api.schemas.dead_letters import (
     Retrying,
     dead_letter_body,
 )
+from domain.addresses import ledger_of
 from domain.errors import DeadLetterClosed, DeadLetterNotFound, ProjectionBehind
 from domain.ids import is_id
 from projections.dead_letters import find_letter, list_letters
@@ -34,6 +38,7 @@ async def get_dead_letters(asked: Asked[DeadLettersQuery, None]) -> Answer:
         after=asked.place,
         limit=query.page_size + 1,
         descending=query.descending,
+        granted=asked.caller.granted,
     )
     rows = await asked.service.query(read)
     body = page(asked, rows, dead_letter_body, lambda letter: (letter.first_failed_at, str(letter.id)))
@@ -42,7 +47,9 @@ async def get_dead_letters(asked: Asked[DeadLettersQuery, None]) -> Answer:
 
 async def get_dead_letter(asked: Asked[NoQuery, None]) -> Answer:
     """Look at a dead letter."""
-    return json_answer(200, dead_letter_body(await asked.service.query(partial(find_letter, id=_id(asked)))))
+    return json_answer(
+        200, dead_letter_body(await asked.service.query(partial(find_letter, id=_id(asked.names))))
+    )
 
 
 async def retry_dead_letter(asked: Asked[NoQuery, Retrying]) -> Answer:
@@ -52,7 +59,7 @@ async def retry_dead_letter(asked: Asked[NoQuery, Retrying]) -> Answer:
     letter is `resolved` and `followed_by` another. A letter that is resolved is answered as it is. One of a version
     that is being rebuilt can be decided once that is live.
     """
-    decide = partial(retry, id=_id(asked), by=asked.context, reason=asked.body.reason)
+    decide = partial(retry, id=_id(asked.names), by=asked.context, reason=asked.body.reason)
     return json_answer(200, dead_letter_body(await asked.service.query(decide)))
 
 
@@ -62,14 +69,21 @@ async def discard_dead_letter(asked: Asked[NoQuery, Discarding]) -> Answer:
     It is skipped by this version of the projection: one that is rebuilt meets it anew. If a later event fails, the
     letter is `followed_by` another. A letter that is discarded is answered as it is.
     """
-    decide = partial(discard, id=_id(asked), by=asked.context, reason=asked.body.reason)
+    decide = partial(discard, id=_id(asked.names), by=asked.context, reason=asked.body.reason)
     return json_answer(200, dead_letter_body(await asked.service.query(decide)))
 
 
-def _id(asked: Asked[Any, Any]) -> UUID:
-    if not is_id(asked.names["id"]):
+def _ledgers_of(connection: Connection[Any], names: Mapping[str, str]) -> Sequence[str] | None:
+    try:
+        return [ledger_of(find_letter(connection, _id(names)).stream)]
+    except DeadLetterNotFound:
+        return None
+
+
+def _id(names: Mapping[str, str]) -> UUID:
+    if not is_id(names["id"]):
         raise DeadLetterNotFound
-    return UUID(asked.names["id"])
+    return UUID(names["id"])
 
 
 def _verdict(verb: str, summary: str, **more: Any) -> Declaration:
@@ -83,6 +97,8 @@ def _verdict(verb: str, summary: str, **more: Any) -> Declaration:
         OPERATOR,
         (Returns(200, "The dead letter.", DeadLetterBody, examples.CLOSED_DEAD_LETTER),),
         is_body_optional=True,
+        concerns=Concerns.THING,
+        ledgers_of=_ledgers_of,
         problems=(DeadLetterNotFound, DeadLetterClosed, ProjectionBehind),
         **more,
     )
@@ -104,6 +120,7 @@ ENDPOINTS = [
                 ),
             ),
             query=DeadLettersQuery,
+            concerns=Concerns.GRANTED,
             place=tuple[Time, UUID],
         ),
         get_dead_letters,
@@ -118,6 +135,8 @@ ENDPOINTS = [
             Consistency.PROCESS,
             OVERSEER,
             (Returns(200, "The dead letter.", DeadLetterBody, examples.DEAD_LETTER),),
+            concerns=Concerns.THING,
+            ledgers_of=_ledgers_of,
             problems=(DeadLetterNotFound,),
         ),
         get_dead_letter,

@@ -10,10 +10,10 @@ from pydantic import Field
 from api import examples
 from api.answers import Answer, json_answer
 from api.consistency import Consistency
-from api.declaration import OPERATOR, OVERSEER, Declaration, NoQuery, Returns
+from api.declaration import OPERATOR, OVERSEER, Concerns, Declaration, NoQuery, Returns
 from api.endpoint import Asked, Endpoint
 from api.lists import page
-from api.routes.webhooks import allowed_webhook
+from api.routes.webhooks import find_webhook, ledgers_of
 from api.schemas.common import MAX_POSITION, Page
 from api.schemas.webhooks import DeliveriesQuery, DeliveryBody, ReasonRequest, delivery_body
 from domain.errors import DeliveryNotFound, WebhookNotFound
@@ -25,7 +25,7 @@ _Place = Annotated[int, Field(strict=True, ge=1, le=MAX_POSITION)]
 
 async def get_deliveries(asked: Asked[DeliveriesQuery, None]) -> Answer:
     """List what became of the events owed to a webhook, by position, with every attempt. Attempts are not paged."""
-    query, webhook = asked.query, await allowed_webhook(asked)
+    query, webhook = asked.query, await find_webhook(asked)
     read = partial(
         deliveries.list_deliveries,
         webhook_id=webhook.id,
@@ -57,7 +57,7 @@ async def discard_delivery(asked: Asked[NoQuery, ReasonRequest]) -> Answer:
 
 
 async def _change(asked: Asked[Any, Any], change: Callable[..., Delivery | None]) -> Answer:
-    webhook = await allowed_webhook(asked)
+    webhook = await find_webhook(asked)
     position = _position(asked.names["delivery"])
 
     def on_connection(connection: Connection[Any]) -> Delivery | None:
@@ -88,6 +88,8 @@ ENDPOINTS = [
             (Returns(200, "A page of deliveries.", Page[DeliveryBody], examples.page(examples.DELIVERY)),),
             query=DeliveriesQuery,
             place=_Place,
+            concerns=Concerns.THING,
+            ledgers_of=ledgers_of,
             problems=(WebhookNotFound,),
         ),
         get_deliveries,
@@ -102,6 +104,8 @@ ENDPOINTS = [
             Consistency.PROCESS,
             OPERATOR,
             (Returns(200, "The delivery.", DeliveryBody, examples.DELIVERY),),
+            concerns=Concerns.THING,
+            ledgers_of=ledgers_of,
             problems=(WebhookNotFound, DeliveryNotFound),
         ),
         retry_delivery,
@@ -119,6 +123,8 @@ ENDPOINTS = [
             body=ReasonRequest,
             body_example=examples.REASON,
             is_body_optional=True,
+            concerns=Concerns.THING,
+            ledgers_of=ledgers_of,
             problems=(WebhookNotFound, DeliveryNotFound),
         ),
         discard_delivery,

@@ -1,4 +1,7 @@
-"""The history of events: what happened, when, by whom, because of what; from the journal itself."""
+"""The history of events: what happened, when, by whom, because of what; from the journal itself.
+
+Those of a ledger are for whoever reads it. Those that belong to none are the trail of keys, for auditors and operators.
+"""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
@@ -11,11 +14,13 @@ from pydantic_core import to_json
 from api import examples
 from api.answers import HEAD, JSON, NDJSON, POSITION, Answer, Streamed, prefers
 from api.consistency import Consistency
-from api.declaration import READER, Declaration, Returns
+from api.declaration import OVERSEER, READER, Concerns, Declaration, Returns
 from api.endpoint import Asked, Endpoint
 from api.lists import projected_page
 from api.schemas.common import MAX_POSITION, Page
-from api.schemas.events import EventBody, EventsQuery, event_body
+from api.schemas.events import EventBody, EventsQuery, TrailQuery, event_body
+from api.security import EVERY_LEDGER, Key
+from domain.addresses import INSTALLATION, key_stream
 from domain.errors import ProjectionBehind
 from projections.event_history import JournalEvent, list_events
 from projections.event_index import PROJECTION
@@ -26,6 +31,7 @@ STREAMED_EVENTS = 500
 """How many events are read at once for a stream: some milliseconds of work."""
 
 _Place = Annotated[int, Field(strict=True, ge=1, le=MAX_POSITION - 1)]
+_Asked = Asked[EventsQuery, None] | Asked[TrailQuery, None]
 _Events = Found[JournalEvent]
 _Read = Callable[[Connection[Any]], _Events]
 
@@ -46,14 +52,40 @@ async def get_events(asked: Asked[EventsQuery, None]) -> Answer | Streamed:
     return projected_page(asked, found, event_body, lambda event: event.position)
 
 
-async def _streamed(asked: Asked[EventsQuery, None]) -> Streamed:
+async def get_trail(asked: Asked[TrailQuery, None]) -> Answer | Streamed:
+    """List what happened to the installation itself, in the order of positions: keys made, rotated and revoked.
+
+    Each says who did it and when, and name, roles, ledgers and end of the key. They are kept for ever, in the journal
+    that is sealed. Shown are those of keys that were granted no other ledger than the key that asks. Filters are
+    combined, and `Accept: application/x-ndjson` streams all, as for the events of a ledger.
+    """
+    accept = asked.headers.get(b"accept", b"").decode("latin-1")
+    if prefers(accept, NDJSON, JSON):
+        return await _streamed(asked)
+    read = _reading(asked, asked.place, asked.query.page_size + 1)
+    found = await _reached(asked, asked.service.query, read)
+    return projected_page(asked, found, event_body, lambda event: event.position)
+
+
+def _is_shown(event: JournalEvent, caller: Key, key_id: str) -> bool:
+    """Tell whether an event of a key is for who asks, and of the key that is asked for, if one is."""
+    payload = event.content.payload
+    if not isinstance(payload, dict):
+        return caller.may_use(EVERY_LEDGER) and not key_id
+    concerned = {event.row[0], *(key_stream(str(payload.get(name))) for name in ("replaces", "replaced_by"))}
+    if key_id and key_stream(key_id) not in concerned:
+        return False
+    return caller.may_grant(payload.get("ledgers", (EVERY_LEDGER,)))
+
+
+async def _streamed(asked: _Asked) -> Streamed:
     query = asked.service.query_for_stream
     first = await _reached(asked, query, _reading(asked, asked.place, STREAMED_EVENTS, max_tail_events=None))
     headers = {POSITION: str(first.head), HEAD: str(first.head)}
     return Streamed(200, _lines(asked, first), headers, NDJSON)
 
 
-async def _lines(asked: Asked[EventsQuery, None], page: _Events) -> AsyncIterator[bytes]:
+async def _lines(asked: _Asked, page: _Events) -> AsyncIterator[bytes]:
     head = page.head
     while page.rows:
         yield b"".join(to_json(event_body(event)) + b"\n" for event in page.rows)
@@ -65,30 +97,37 @@ async def _lines(asked: Asked[EventsQuery, None], page: _Events) -> AsyncIterato
 
 
 def _reading(
-    asked: Asked[EventsQuery, None], place: int | None, limit: int, head: int | None = None, **more: Any
+    asked: _Asked,
+    place: int | None,
+    limit: int,
+    head: int | None = None,
+    **more: Any,
 ) -> _Read:
     """Return what reads the events after a place in the list, none of them beyond the head if that is given."""
     query = asked.query
+    if isinstance(query, TrailQuery):
+        ledger, filters = INSTALLATION, query.filters
+        more["only"] = partial(_is_shown, caller=asked.caller, key_id=query.key_id)
+    else:
+        ledger, filters = asked.ledger, Filters(
+            query.account, query.transaction_id, query.correlation_id, query.actor, query.type, query.since, query.until
+        )  # fmt: skip
     low, high = (query.after or 0) + 1, None if head is None else head + 1
     if place is not None:
         low, high = (low, place) if query.descending else (max(low, place + 1), high)
     return partial(
         list_events,
-        ledger=asked.ledger,
-        filters=Filters(
-            query.account, query.transaction_id, query.correlation_id, query.actor, query.type, query.since, query.until
-        ),
+        ledger=ledger,
+        filters=filters,
         low=low,
         high=high,
         limit=limit,
         descending=query.descending,
         **more,
-    )  # fmt: skip
+    )
 
 
-async def _reached(
-    asked: Asked[EventsQuery, None], query: Callable[[_Read], Awaitable[_Events]], read: _Read
-) -> _Events:
+async def _reached(asked: _Asked, query: Callable[[_Read], Awaitable[_Events]], read: _Read) -> _Events:
     """Return what is read once it reflects the `min_position` that the request names, if it names one.
 
     Nobody waits for the index, but for the journal alone. Raises `ProjectionBehind` if it has not come there in time.
@@ -128,5 +167,29 @@ ENDPOINTS = [
             place=_Place,
         ),
         get_events,
+    ),
+    Endpoint(
+        Declaration(
+            "GET",
+            "/v1/audit/events",
+            "list_trail",
+            "Audit",
+            "List events that belong to no ledger",
+            Consistency.JOURNAL,
+            OVERSEER,
+            (
+                Returns(200, "A page of events.", Page[EventBody], examples.page(examples.KEY_EVENT)),
+                Returns(
+                    200,
+                    "All events.",
+                    example=to_json(examples.KEY_EVENT).decode() + "\n",
+                    media_type=NDJSON,
+                ),
+            ),
+            query=TrailQuery,
+            concerns=Concerns.GRANTED,
+            place=_Place,
+        ),
+        get_trail,
     ),
 ]

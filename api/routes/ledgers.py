@@ -5,7 +5,7 @@ from functools import partial
 from api import examples
 from api.answers import POSITION, Answer, json_answer
 from api.consistency import Consistency
-from api.declaration import CLIENT, READER, Declaration, NoQuery, Returns
+from api.declaration import CLIENT, READER, Concerns, Declaration, NoQuery, Returns
 from api.endpoint import Asked, Endpoint
 from api.lists import projected_page
 from api.schemas.common import LedgerName, Page, Time
@@ -62,7 +62,7 @@ ENDPOINTS = [
             ),
             body=LedgerRequest,
             body_example=examples.LEDGER_REQUEST,
-            every_ledger=True,
+            concerns=Concerns.EVERY,
             problems=(LedgerExists,),
         ),
         open_ledger,
@@ -78,6 +78,7 @@ ENDPOINTS = [
             READER,
             (Returns(200, "A page of ledgers.", Page[LedgerBody], examples.page(examples.LEDGER)),),
             query=LedgersQuery,
+            concerns=Concerns.GRANTED,
             place=tuple[Time, LedgerName],
         ),
         get_ledgers,

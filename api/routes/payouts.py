@@ -5,7 +5,7 @@ from typing import Any
 from api import examples
 from api.answers import POSITION, Answer, etag, is_unchanged, json_answer
 from api.consistency import Consistency
-from api.declaration import CLIENT, OPERATOR, READER, Declaration, NoQuery, Returns
+from api.declaration import OPERATOR, POSTER, READER, Declaration, NoQuery, Returns
 from api.endpoint import Asked, Endpoint
 from api.payout_answers import payout_answer
 from api.schemas.payouts import PayoutBody, PayoutRequest, Reconciling, Resolving, payout_body
@@ -131,7 +131,7 @@ ENDPOINTS = [
             "Payouts",
             "Pay out",
             Consistency.LINEARIZABLE,
-            CLIENT,
+            POSTER,
             (
                 Returns(
                     202,

@@ -9,7 +9,7 @@ from psycopg import Connection
 from api import examples
 from api.answers import Answer, json_answer
 from api.consistency import Consistency
-from api.declaration import OPERATOR, Declaration, NoQuery, Returns
+from api.declaration import OPERATOR, Concerns, Declaration, NoQuery, Returns
 from api.endpoint import Asked, Endpoint
 from api.projection_answers import shown_after
 from api.schemas.projections import Control, ProjectionBody, RebuildRequest
@@ -72,6 +72,7 @@ def _declaration(path: str, operation_id: str, summary: str, returns: Returns, *
         OPERATOR,
         (returns,),
         is_body_optional=True,
+        concerns=Concerns.EVERY,
         **more,
     )
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from api import examples
 from api.answers import Answer, json_answer
 from api.consistency import Consistency
-from api.declaration import OPERATOR, OVERSEER, Declaration, NoQuery, Returns
+from api.declaration import OPERATOR, OVERSEER, Concerns, Declaration, NoQuery, Returns
 from api.endpoint import Asked, Endpoint
 from api.lists import page
 from api.projection_answers import all_shown, shown, shown_after
@@ -81,6 +81,7 @@ def _control(verb: str, summary: str, example: dict[str, Any]) -> Declaration:
         body=Control,
         body_example={"reason": "maintenance"},
         is_body_optional=True,
+        concerns=Concerns.EVERY,
         problems=(ProjectionNotFound,),
     )
 
@@ -102,6 +103,7 @@ ENDPOINTS = [
             ),
             query=ProjectionsQuery,
             place=_Place,
+            concerns=Concerns.NONE,
         ),
         get_projections,
     ),
@@ -115,6 +117,7 @@ ENDPOINTS = [
             Consistency.PROCESS,
             OVERSEER,
             (Returns(200, "The projection.", ProjectionBody, examples.PROJECTION),),
+            concerns=Concerns.NONE,
             problems=(ProjectionNotFound,),
         ),
         get_projection,

@@ -8,7 +8,7 @@ from pydantic import Field
 from api import examples
 from api.answers import Answer, json_answer
 from api.consistency import Consistency
-from api.declaration import OVERSEER, Declaration, Returns
+from api.declaration import OVERSEER, Concerns, Declaration, Returns
 from api.endpoint import Asked, Endpoint
 from api.lists import page
 from api.schemas.common import Time
@@ -62,6 +62,7 @@ ENDPOINTS = [
                 ),
             ),
             query=StuckQuery,
+            concerns=Concerns.GRANTED,
             place=tuple[Time, StuckKind, Annotated[str, Field(pattern=r"^/[ -~]{0,2000}$")]],
         ),
         get_stuck,

@@ -9,7 +9,7 @@ from pydantic_core import to_json
 from api import examples
 from api.answers import POSITION, REPLAYED, Answer, json_answer
 from api.consistency import Consistency
-from api.declaration import CLIENT, Declaration, Returns
+from api.declaration import POSTER, Declaration, Returns
 from api.endpoint import Asked, Endpoint
 from api.problems import MEDIA_TYPE, InternalError, problem, problem_of
 from api.schemas.transaction_batches import (
@@ -133,7 +133,7 @@ ENDPOINTS = [
             "Transactions",
             "Carry out many requests",
             Consistency.LINEARIZABLE,
-            CLIENT,
+            POSTER,
             (
                 Returns(
                     200,

@@ -5,7 +5,7 @@ from typing import Any
 from api import examples
 from api.answers import POSITION, Answer, etag, is_unchanged, json_answer
 from api.consistency import Consistency
-from api.declaration import CLIENT, READER, Declaration, NoQuery, Returns
+from api.declaration import POSTER, READER, Declaration, NoQuery, Returns
 from api.endpoint import Asked, Endpoint
 from api.schemas.operations import OperationBody
 from api.schemas.transactions import (
@@ -119,7 +119,7 @@ def _on_transaction(
         "Transactions",
         summary,
         Consistency.LINEARIZABLE,
-        CLIENT,
+        POSTER,
         (Returns(201, "The transaction that did so.", TransactionBody, example, _MADE),),
         query=TransactionQuery,
         body=body,
@@ -147,7 +147,7 @@ ENDPOINTS = [
             "Transactions",
             "Post a transaction or make a hold",
             Consistency.LINEARIZABLE,
-            CLIENT,
+            POSTER,
             (Returns(201, "The transaction.", TransactionBody, examples.TRANSACTION, _MADE), _ACCEPTED),
             query=TransactionQuery,
             body=TransactionRequest,

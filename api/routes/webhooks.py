@@ -1,14 +1,17 @@
 """Webhooks: register one, list them, look at one, rotate its secret, disable, enable and delete it."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 from uuid import UUID
 
+from psycopg import Connection
+
 from api import examples
 from api.answers import Answer, json_answer
 from api.consistency import Consistency
-from api.declaration import OPERATOR, OVERSEER, Declaration, NoQuery, Returns
+from api.declaration import OPERATOR, OVERSEER, Concerns, Declaration, NoQuery, Returns
 from api.endpoint import Asked, Endpoint
 from api.lists import page
 from api.problems import Forbidden
@@ -54,7 +57,11 @@ async def get_webhooks(asked: Asked[WebhooksQuery, None]) -> Answer:
     """List the webhooks by when they were registered, without their secrets."""
     query = asked.query
     read = partial(
-        webhooks.list_webhooks, after=asked.place, limit=query.page_size + 1, descending=query.descending
+        webhooks.list_webhooks,
+        after=asked.place,
+        limit=query.page_size + 1,
+        descending=query.descending,
+        granted=asked.caller.granted,
     )
     rows = await asked.service.query(read)
     return json_answer(200, page(asked, rows, webhook_body, lambda row: (row.created_at, str(row.id))))
@@ -70,7 +77,7 @@ async def rotate_secret(asked: Asked[NoQuery, SecretRotation]) -> Answer:
 
     An end that is nearer already stays.
     """
-    webhook = await allowed_webhook(asked)
+    webhook = await find_webhook(asked)
     seconds = asked.body.overlap_seconds
     rotate = partial(webhooks.rotate_secret, id=webhook.id, overlap_seconds=seconds)
     secret = await asked.service.query(rotate)
@@ -81,14 +88,14 @@ async def rotate_secret(asked: Asked[NoQuery, SecretRotation]) -> Answer:
 
 async def disable_webhook(asked: Asked[NoQuery, ReasonRequest]) -> Answer:
     """Send nothing more until it is enabled; what is owed to it waits. One that is disabled stays as it is."""
-    webhook = await allowed_webhook(asked)
+    webhook = await find_webhook(asked)
     reason = f"{asked.body.reason} ({asked.caller.name})"
     return _shown(await asked.service.query(partial(webhooks.disable_webhook, id=webhook.id, reason=reason)))
 
 
 async def enable_webhook(asked: Asked[NoQuery, None]) -> Answer:
     """Go on where it was disabled: what waits is due at once, with all its attempts before it again."""
-    webhook = await allowed_webhook(asked)
+    webhook = await find_webhook(asked)
     return _shown(await asked.service.query(partial(webhooks.enable_webhook, id=webhook.id)))
 
 
@@ -97,11 +104,7 @@ async def delete_webhook(asked: Asked[NoQuery, None]) -> Answer:
 
     What waits is suppressed, and all that became of its deliveries stays on record.
     """
-    id = id_of(asked)
-    found = await asked.service.query(partial(webhooks.find_webhook, id=id))
-    if found is not None:
-        _allow(asked, found)
-    delete = partial(webhooks.delete_webhook, id=id, actor=asked.caller.name)
+    delete = partial(webhooks.delete_webhook, id=_id(asked.names), actor=asked.caller.name)
     if not await asked.service.query(delete):
         raise WebhookNotFound
     return Answer(204)
@@ -109,26 +112,21 @@ async def delete_webhook(asked: Asked[NoQuery, None]) -> Answer:
 
 async def find_webhook(asked: Asked[Any, Any]) -> Webhook:
     """Return the webhook that the path names; raise `WebhookNotFound`."""
-    return _existing(await asked.service.query(partial(webhooks.find_webhook, id=id_of(asked))))
+    return _existing(await asked.service.query(partial(webhooks.find_webhook, id=_id(asked.names))))
 
 
-async def allowed_webhook(asked: Asked[Any, Any]) -> Webhook:
-    """Return the webhook that the path names; raise `WebhookNotFound`, then `Forbidden`."""
-    webhook = await find_webhook(asked)
-    _allow(asked, webhook)
-    return webhook
+def ledgers_of(connection: Connection[Any], names: Mapping[str, str]) -> Sequence[str] | None:
+    """Return the ledgers of the webhook that the path names, also of one that was deleted; None if there is none."""
+    try:
+        return webhooks.ledgers_of(connection, _id(names))
+    except WebhookNotFound:
+        return None
 
 
-def id_of(asked: Asked[Any, Any]) -> UUID:
-    """Return the id in the path; raise `WebhookNotFound` if it is none."""
-    if not is_id(asked.names["id"]):
+def _id(names: Mapping[str, str]) -> UUID:
+    if not is_id(names["id"]):
         raise WebhookNotFound
-    return UUID(asked.names["id"])
-
-
-def _allow(asked: Asked[Any, Any], webhook: Webhook) -> None:
-    if not asked.caller.may_grant(webhook.ledgers):
-        raise Forbidden("This needs a key that was granted all ledgers of the webhook.")
+    return UUID(names["id"])
 
 
 def _existing(webhook: Webhook | None) -> Webhook:
@@ -183,6 +181,7 @@ ENDPOINTS = [
                 ),
             ),
             body=WebhookRequest,
+            concerns=Concerns.GRANTED,
             body_example=examples.WEBHOOK_REQUEST,
         ),
         register_webhook,
@@ -198,6 +197,7 @@ ENDPOINTS = [
             OVERSEER,
             (Returns(200, "A page of webhooks.", Page[WebhookBody], examples.page(examples.WEBHOOK)),),
             query=WebhooksQuery,
+            concerns=Concerns.GRANTED,
             place=tuple[Time, UUID],
         ),
         get_webhooks,
@@ -212,6 +212,8 @@ ENDPOINTS = [
             Consistency.PROCESS,
             OVERSEER,
             (Returns(200, "The webhook.", WebhookBody, examples.WEBHOOK),),
+            concerns=Concerns.THING,
+            ledgers_of=ledgers_of,
             problems=(WebhookNotFound,),
         ),
         get_webhook,
@@ -229,6 +231,8 @@ ENDPOINTS = [
             body=SecretRotation,
             body_example=examples.ROTATION,
             is_body_optional=True,
+            concerns=Concerns.THING,
+            ledgers_of=ledgers_of,
             problems=(WebhookNotFound,),
         ),
         rotate_secret,
@@ -246,6 +250,8 @@ ENDPOINTS = [
             body=ReasonRequest,
             body_example=examples.REASON,
             is_body_optional=True,
+            concerns=Concerns.THING,
+            ledgers_of=ledgers_of,
             problems=(WebhookNotFound,),
         ),
         disable_webhook,
@@ -260,6 +266,8 @@ ENDPOINTS = [
             Consistency.PROCESS,
             OPERATOR,
             (Returns(200, "The webhook.", WebhookBody, examples.WEBHOOK),),
+            concerns=Concerns.THING,
+            ledgers_of=ledgers_of,
             problems=(WebhookNotFound,),
         ),
         enable_webhook,
@@ -274,6 +282,8 @@ ENDPOINTS = [
             Consistency.PROCESS,
             OPERATOR,
             (Returns(204, "The webhook is told nothing more."),),
+            concerns=Concerns.THING,
+            ledgers_of=ledgers_of,
             problems=(WebhookNotFound,),
         ),
         delete_webhook,

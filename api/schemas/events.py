@@ -1,6 +1,6 @@
 """The history of events, as it is asked for and shown."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict
@@ -9,15 +9,17 @@ from api.correlation import MAX_CORRELATION_ID_LENGTH
 from api.schemas.common import ListQuery, Position, ProjectedQuery
 from api.schemas.transaction_list import Bound
 from api.schemas.words import one_of
-from domain.addresses import ADDRESS_PATTERN, MAX_ADDRESS_LENGTH
+from domain.addresses import ADDRESS_PATTERN, INSTALLATION, MAX_ADDRESS_LENGTH
 from domain.aggregates import EVENT_TYPES
 from domain.ids import UUID_PATTERN, canonical_id
 from domain.times import Instant
 from projections.event_history import JournalEvent
+from projections.event_keys import Filters
 
 MAX_ACTOR_LENGTH = 255
 
-TYPES = ["", *sorted(EVENT_TYPES)]
+# Events of keys belong to no ledger.
+TYPES = ["", *sorted(name for name in EVENT_TYPES if not name.startswith("key."))]
 
 
 def _is_type(name: str) -> str:
@@ -50,8 +52,35 @@ class EventsQuery(ListQuery, ProjectedQuery):
     until: Bound = Field(None, alias="to", description="recorded before then, exclusive")
 
 
+class TrailQuery(ListQuery, ProjectedQuery):
+    """The events that belong to no ledger, in the order of positions; an empty filter filters nothing."""
+
+    after: Position | None = Field(None, description="those at later positions only, whatever the order")
+    key_id: Annotated[
+        str, Field(pattern=f"^(?:{UUID_PATTERN[1:-1]})?$"), AfterValidator(canonical_id)
+    ] = Field("", description="of this key, and of the one that it replaces or is replaced by")
+    correlation_id: Annotated[str, Field(pattern=rf"^[!-~]{{0,{MAX_CORRELATION_ID_LENGTH}}}$")] = ""
+    actor: Annotated[str, Field(pattern=rf"^[^\x00]{{0,{MAX_ACTOR_LENGTH}}}$")] = Field(
+        "", description="the name of the key that asked for it, or who did it without one"
+    )
+    type: Literal["key.made", "key.rotated", "key.revoked", ""] = ""
+    since: Bound = Field(None, alias="from", description="recorded from then on, inclusive")
+    until: Bound = Field(None, alias="to", description="recorded before then, exclusive")
+
+    @property
+    def filters(self) -> Filters:
+        """What an event must be to be found, but for the key."""
+        return Filters(
+            correlation_id=self.correlation_id or None,
+            actor=self.actor or None,
+            type=self.type or None,
+            recorded_from=self.since,
+            recorded_to=self.until,
+        )
+
+
 class EventBody(TypedDict):
-    """An event as it is stored; what cannot be read of it is null.
+    """An event as it is stored; what cannot be read of it is null, and the ledger of one that belongs to none.
 
     `leaf_hash` is the hash of its leaf, number position − 1, in the Merkle tree over the whole journal (RFC 9162): the
     SHA-256 of a zero byte and the leaf. The leaf is JSON without blanks, `{"position":…,"stream":…,"version":…,
@@ -72,7 +101,7 @@ class EventBody(TypedDict):
     idempotency_key: str | None
     payload: Any
     leaf_hash: str
-    ledger: str
+    ledger: str | None
     traceparent: str | None
 
 
@@ -93,6 +122,6 @@ def event_body(event: JournalEvent) -> EventBody:
         "idempotency_key": content.text("idempotency_key"),
         "payload": content.payload,
         "leaf_hash": event.leaf_hash.hex(),
-        "ledger": event.ledger,
+        "ledger": None if event.ledger == INSTALLATION else event.ledger,
         "traceparent": content.text("traceparent"),
     }

@@ -1,24 +1,77 @@
 """Keys to the API, as they are asked for and shown."""
 
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 from typing_extensions import TypedDict
 
 from api.schemas.common import ListQuery, Request
-from api.security import MAX_OVERLAP_SECONDS, Key, Role
+from api.security import MAX_OVERLAP_SECONDS, NEEDS_LEDGERS, ROLE_MEANINGS, ROLES, Key, KeyState, Role, Wanted
 from domain.addresses import LEDGER_PATTERN
+from domain.keys import MAX_NAME_LENGTH, flaw_of_name
 from domain.times import Instant
 
 GrantedLedger = Annotated[str, Field(pattern=rf"^(?:\*|{LEDGER_PATTERN[1:-1]})$")]
+LedgerToCome = Annotated[str, Field(pattern=LEDGER_PATTERN)]
+
+_ROLES = "; ".join(f"`{role}` {meaning}" for role, meaning in ROLE_MEANINGS.items())
+
+
+def _require_flawless(name: str) -> str:
+    if flaw := flaw_of_name(name):
+        raise PydanticCustomError("name", "{flaw}", {"flaw": flaw})
+    return name
 
 
 class KeyRequest(Request):
-    """A key to make. `["*"]` grants every ledger; a ledger need not exist yet to be granted."""
+    """A key to make. It is granted `ledgers`, which must exist, and `ledgers_to_come`, which need not exist yet."""
 
-    name: Annotated[str, Field(min_length=1, max_length=255)]
-    roles: Annotated[list[Role], Field(min_length=1, max_length=3)]
-    ledgers: Annotated[list[GrantedLedger], Field(max_length=1000)] = Field(default_factory=list)
+    name: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=MAX_NAME_LENGTH,
+            description="The actor of what is done with the key: printable, that of no other valid key, and not"
+            " `tallystick`, `bootstrap`, `service` or `provider:…`, by which the service itself goes.",
+        ),
+        AfterValidator(_require_flawless),
+    ]
+    roles: Annotated[
+        list[Role], Field(min_length=1, max_length=len(ROLES), description=f"What it may do: {_ROLES}.")
+    ]
+    ledgers: Annotated[
+        list[GrantedLedger],
+        Field(
+            max_length=1000,
+            description='`["*"]` is every ledger. None at all is for an `auditor` or `operator` of what concerns no'
+            " ledger.",
+        ),
+    ] = Field(default_factory=list)
+    ledgers_to_come: Annotated[
+        list[LedgerToCome],
+        Field(max_length=1000, description="Granted as well, though they may be made later."),
+    ] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _has_what_to_act_in(self) -> Self:
+        if not self.granted and (idle := sorted(NEEDS_LEDGERS.intersection(self.roles))):
+            flaw = f"must name a ledger: {' and '.join(idle)} can do nothing without one"
+            error = PydanticCustomError("ledgers", "{flaw}", {"flaw": flaw})
+            raise ValidationError.from_exception_data(
+                type(self).__name__, [InitErrorDetails(type=error, loc=("ledgers",), input=self.ledgers)]
+            )
+        return self
+
+    @property
+    def granted(self) -> list[str]:
+        """All ledgers that the key is to be granted."""
+        return [*self.ledgers, *self.ledgers_to_come]
+
+    @property
+    def wanted(self) -> Wanted:
+        """What is asked, as keys are made by it."""
+        return Wanted(self.name, self.roles, self.ledgers, self.ledgers_to_come)
 
 
 class Rotation(Request):
@@ -28,11 +81,19 @@ class Rotation(Request):
 
 
 class KeysQuery(ListQuery):
-    """The list of valid keys, by when they were made."""
+    """The list of keys, by when they were made; an empty state is all."""
+
+    state: KeyState | Literal[""] = Field(
+        "", description="`active`; `expired`, since a rotation ended it; `revoked`"
+    )
 
 
 class KeyBody(TypedDict):
-    """A key, without the key itself; `valid_until` is null if it has no end."""
+    """A key, without the key itself, of whatever state.
+
+    `valid_until` is null if it has no end; `created_by` if it was made before that was kept; `revoked_at` and
+    `revoked_by` unless it was revoked.
+    """
 
     id: str
     name: str
@@ -40,6 +101,10 @@ class KeyBody(TypedDict):
     ledgers: list[str]
     created_at: Instant
     valid_until: Instant | None
+    created_by: str | None
+    revoked_at: Instant | None
+    revoked_by: str | None
+    state: KeyState
 
 
 class NewKeyBody(TypedDict):
@@ -61,6 +126,10 @@ def key_body(key: Key) -> KeyBody:
         "ledgers": list(key.ledgers),
         "created_at": key.created_at,
         "valid_until": key.valid_until,
+        "created_by": key.created_by,
+        "revoked_at": key.revoked_at,
+        "revoked_by": key.revoked_by,
+        "state": key.state,
     }
 
 

@@ -3,6 +3,17 @@
 -- when it was asked, however long the lock was waited for.
 SELECT position, recorded_at, extract(epoch FROM statement_timestamp())::float8 AS asked_at FROM head FOR UPDATE;
 
+-- name: lock_to_record
+-- For who records events beside changes of other tables, in one transaction. By the clock of the database, which all who
+-- do so have in common, and which tells the changes their time as well; it is read once the lock is there.
+WITH locked AS MATERIALIZED (SELECT position, recorded_at FROM head FOR UPDATE)
+SELECT position, recorded_at, clock_timestamp(), current_schema() || '_journal' FROM locked;
+
+-- name: versions
+SELECT stream, coalesce(
+    (SELECT max(originator_version) FROM events WHERE originator_id = stream), 0
+) FROM unnest(%(streams)s::text[]) AS stream;
+
 -- name: append
 -- Append rows after the head, move it to the last of them, and notify; the row tells whether this was done, and if not,
 -- whether the head is where the rows begin after. One statement, so that a writer who guesses where the head is needs no

@@ -6,7 +6,7 @@ from uuid import UUID
 from psycopg.rows import tuple_row
 
 from domain.journal.queries import load
-from projections.audit.stored import DISCARDED, Journal, Row
+from projections.audit.stored import DISCARDED, INSTALLATION, Journal, Row
 
 _SQL = load("projections.audit", "audit.sql")
 
@@ -21,6 +21,8 @@ def outbox(journal: Journal) -> Iterator[Row]:
     webhooks = journal.connection.cursor(row_factory=tuple_row).execute(_SQL["webhooks"]).fetchall()
     owed: dict[UUID, tuple[int, int]] = {}
     for event in journal.of_topics():
+        if event.ledger == INSTALLATION:
+            continue
         for id, ledgers, types, after, upto in webhooks:
             concerned = event.ledger in ledgers or "*" in ledgers
             wanted = (event.topic in types or "*" in types) and event.topic != DISCARDED

@@ -8,7 +8,7 @@ from psycopg import Connection
 
 from projections.audit.account_rules import MOVING, AccountFold
 from projections.audit.payout_rules import PayoutRules
-from projections.audit.stored import BEYOND, Journal, Sample, Stored, Unfoldable
+from projections.audit.stored import BEYOND, INSTALLATION, Journal, Sample, Stored, Unfoldable
 from projections.audit.transaction_rules import Command, History, TransactionRules
 from projections.audit.violation import Violation, violation
 
@@ -19,6 +19,7 @@ class Rules:
     def __init__(self, history: History) -> None:
         self._accounts: dict[str, AccountFold] = {}
         self._ledgers: dict[str, int] = {}
+        self._keys: dict[str, int] = {}
         self._scales: dict[tuple[str, str], int] = {}
         self._transactions = TransactionRules(self._accounts, history)
         self._payouts = PayoutRules(history)
@@ -45,6 +46,8 @@ class Rules:
                 yield from self._of_account(event)
             elif event.topic.startswith("payout."):
                 yield from self._payouts.judge(event)
+            elif event.topic.startswith("key."):
+                yield from self._of_key(event)
             else:
                 yield from self._of_ledger(event)
 
@@ -89,6 +92,15 @@ class Rules:
             if asset in self._scales:
                 yield violation("asset_conflict", event, f"{event.data['code']} was registered before")
             self._scales[asset] = event.data["scale"]
+
+    def _of_key(self, event: Stored) -> Iterator[Violation]:
+        """Judge an event of a key: any may be the first of a stream, since older releases recorded none."""
+        version = self._keys.get(event.stream, 0)
+        if event.version != version + 1:
+            yield violation("version_gap", event, f"version {event.version} follows {version}")
+        self._keys[event.stream] = event.version
+        if event.stream != f"{INSTALLATION}/keys/{event.name}":
+            yield violation("event_misplaced", event, f"{event.topic} in a stream that is no key's")
 
     def _of_transaction(self, event: Stored) -> Iterator[Violation]:
         yield from self._transactions.judge(event, self._command)

@@ -50,8 +50,14 @@ CLASS_VERSIONS: Mapping[str, int] = {
     "payout.failed": 1,
     "payout.contradicted": 1,
     "payout.reconciliation_requested": 1,
+    "key.made": 1,
+    "key.rotated": 1,
+    "key.revoked": 1,
 }
 """The topics that are understood here, each with the newest version of its form."""
+
+INSTALLATION = "-"
+"""In the place of the ledger in the streams of what belongs to none."""
 
 POSTED = ("transaction.posted", "transaction.settlement_posted", "transaction.reversal_posted")
 MADE = (*POSTED, "transaction.held", "transaction.void_recorded", "transaction.rejected")

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from domain.addresses import ledger_of
+from domain.addresses import INSTALLATION, ledger_of
 from domain.journal.reader import Row
 from domain.times import Instant
 from projections.outbox.owed import partition_key
@@ -53,13 +53,16 @@ def message_of(row: Row, public_url: str) -> Message:
     Raises `ValueError` for an event that is not of the form in which events are stored.
     """
     stream, version, topic, state, position = row
-    ledger = ledger_of(stream)
+    ledger: str | None = ledger_of(stream)
+    source = f"/v1/ledgers/{ledger}"
+    if ledger == INSTALLATION:
+        ledger, source = None, "/v1/audit/events"
     stored = _decoded(state)
     id = event_id(stream, position)
     attributes: dict[str, Any] = {
         "specversion": "1.0",
         "id": id,
-        "source": f"{public_url}/v1/ledgers/{ledger}",
+        "source": f"{public_url}{source}",
         "type": topic,
         "subject": stream.partition("/")[2],
         "time": stored.recorded_at,
@@ -86,7 +89,7 @@ def message_of(row: Row, public_url: str) -> Message:
         "idempotency_key": stored.idempotency_key,
         "payload": stored.data,
     }
-    return Message(id, ledger, topic, headers, _encoder.encode(attributes))
+    return Message(id, ledger_of(stream), topic, headers, _encoder.encode(attributes))
 
 
 def _decoded(state: bytes) -> Stored:

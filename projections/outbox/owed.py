@@ -4,7 +4,8 @@ A delivery is made once, by the version that first finds it owed, and its row is
 made: it sends nothing, and counts what it did not send in `outbox_suppressions`.
 
 Events are taken as they are stored, those of types that this release does not know among them: who subscribes to all is
-told of all, and a consumer may know what we do not.
+told of all, and a consumer may know what we do not. What belongs to no ledger, such as a key that was made, is told
+to no webhook: even those of every ledger are about ledgers, and their receivers need not know who may call.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ from msgspec.json import Decoder
 from psycopg import Connection
 from psycopg.rows import tuple_row
 
-from domain.addresses import ledger_of
+from domain.addresses import INSTALLATION, ledger_of
 from domain.journal.database import Database
 from domain.journal.reader import Row
 from projections.projection import Projection, Queries
@@ -81,6 +82,8 @@ def project(connection: Connection[Any], queries: Queries, rows: Sequence[Row]) 
 def _owed(subscribers: Sequence[Subscriber], rows: Sequence[Row]) -> Iterator[tuple[UUID, Row]]:
     for row in rows:
         stream, _, topic, _, position = row
+        if ledger_of(stream) == INSTALLATION:
+            continue
         for subscriber in subscribers:
             if subscriber.is_owed(position, ledger_of(stream), topic):
                 yield subscriber.id, row
@@ -106,4 +109,5 @@ def correlation_id_of(state: bytes) -> str:
         return ""
 
 
-PROJECTION = Projection("outbox", (), ("outbox",), project, whole=True)
+# Shape 1 told subscribers to every ledger of what belongs to none as well.
+PROJECTION = Projection("outbox", (), ("outbox",), project, whole=True, shape=2)

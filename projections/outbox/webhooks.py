@@ -77,13 +77,28 @@ def find_webhook(connection: Connection[Any], id: UUID) -> Webhook | None:
     return next(iter(_webhooks(connection, _SQL["find"], {"id": id})), None)
 
 
+def ledgers_of(connection: Connection[Any], id: UUID) -> tuple[str, ...] | None:
+    """Return the ledgers of the webhook with this id, also of one that was deleted; None if there is none."""
+    row = connection.cursor(row_factory=tuple_row).execute(_SQL["ledgers"], {"id": id}).fetchone()
+    return None if row is None else tuple(row[0])
+
+
 def list_webhooks(
-    connection: Connection[Any], after: tuple[Instant, str] | None, limit: int, *, descending: bool
+    connection: Connection[Any],
+    after: tuple[Instant, str] | None,
+    limit: int,
+    *,
+    descending: bool,
+    granted: Sequence[str] | None = None,
 ) -> list[Webhook]:
-    """Return up to `limit` webhooks registered after the one with this time and id, oldest first."""
+    """Return up to `limit` webhooks registered after the one with this time and id, oldest first.
+
+    `granted` are the ledgers of who asks, None for every ledger: a webhook that is told of others is not shown.
+    """
     time, id = after or (None, None)
     query = directed(_SQL["list"], descending=descending)
-    return _webhooks(connection, query, {"after_time": time, "after_id": id, "limit": limit})
+    wanted = {"after_time": time, "after_id": id, "limit": limit}
+    return _webhooks(connection, query, {**wanted, "granted": None if granted is None else list(granted)})
 
 
 def rotate_secret(connection: Connection[Any], id: UUID, overlap_seconds: int) -> str | None:

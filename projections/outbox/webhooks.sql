@@ -27,9 +27,12 @@ DELETE FROM webhook_secrets WHERE webhook_id = %(id)s AND valid_until <= clock_t
 -- name: find
 SELECT :columns FROM webhooks AS w WHERE w.id = %(id)s AND w.state <> 'deleted';
 
+-- name: ledgers
+SELECT ledgers FROM webhooks WHERE id = %(id)s;
+
 -- name: list
 SELECT :columns FROM webhooks AS w
-WHERE w.state <> 'deleted' AND (
+WHERE w.state <> 'deleted' AND (%(granted)s::text[] IS NULL OR w.ledgers <@ %(granted)s::text[]) AND (
     %(after_time)s::timestamptz IS NULL
     OR (w.created_at, w.id) :beyond (%(after_time)s::timestamptz, %(after_id)s::uuid)
 )

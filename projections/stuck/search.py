@@ -154,12 +154,12 @@ class _Search:
             yield Stuck("delivery_failed", instant(since), ledger, resource, position, detail)
 
     def _held(self) -> Iterator[Stuck]:
-        for letter in list_letters(self._connection, state="open", limit=MAX_FOUND):
+        letters = list_letters(self._connection, state="open", limit=MAX_FOUND, granted=self._granted)
+        for letter in letters:
             ledger = ledger_of(letter.stream)
-            if self._granted is None or ledger in self._granted:
-                detail = f"It is {letter.projection}, at {letter.topic}, and {letter.held_events} more wait."
-                resource = f"/v1/dead-letters/{letter.id}"
-                yield Stuck("stream_held", letter.first_failed_at, ledger, resource, letter.position, detail)
+            detail = f"It is {letter.projection}, at {letter.topic}, and {letter.held_events} more wait."
+            resource = f"/v1/dead-letters/{letter.id}"
+            yield Stuck("stream_held", letter.first_failed_at, ledger, resource, letter.position, detail)
 
     def _behind(self, progress: Progress) -> Iterator[Stuck]:
         kind = _kind_of(progress, self._thresholds.projection_seconds)

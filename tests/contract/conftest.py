@@ -429,10 +429,15 @@ class Keys:
         self._served = served
         self._client = client
         self._opened: list[httpx2.Client] = []
+        self.last_name = ""
+        """The name of the key of the newest client."""
 
     def make(self, *roles: str, ledgers: list[str]) -> dict[str, Any]:
-        """Make a key and return it as it was answered."""
-        body = {"name": "-".join(roles), "roles": list(roles), "ledgers": ledgers}
+        """Make a key with a name of its own, and return it as it was answered; its ledgers need not exist."""
+        name = f"{'-'.join(roles)} {uuid4().hex[:12]}"
+        to_come = [ledger for ledger in ledgers if ledger != "*"]
+        granted = [ledger for ledger in ledgers if ledger == "*"]
+        body = {"name": name, "roles": list(roles), "ledgers": granted, "ledgers_to_come": to_come}
         answer = self._client.post("/v1/keys", json=body)
         assert answer.status_code == 201, answer.text
         made: dict[str, Any] = answer.json()
@@ -440,7 +445,9 @@ class Keys:
 
     def client(self, *roles: str, ledgers: list[str]) -> httpx2.Client:
         """Make a key and return a client that uses it."""
-        return self.client_with(self.make(*roles, ledgers=ledgers)["key"])
+        made = self.make(*roles, ledgers=ledgers)
+        self.last_name = made["name"]
+        return self.client_with(made["key"])
 
     def client_with(self, key: str | None) -> httpx2.Client:
         """Return a client that uses a key."""

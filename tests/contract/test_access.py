@@ -141,7 +141,7 @@ def test_pages_of_ledgers_tell_nothing_of_those_between(
     shown = keys.client("client", ledgers=[book.name]).get("/v1/ledgers", params=first).json()
     assert [ledger["name"] for ledger in shown["data"]] == [book.name]
     assert shown["next_cursor"] is None
-    nothing = keys.client("client", ledgers=[]).get("/v1/ledgers", params=first).json()
+    nothing = keys.client("client", ledgers=["nowhere"]).get("/v1/ledgers", params=first).json()
     assert nothing == {"data": [], "next_cursor": None}
 
 
@@ -185,13 +185,13 @@ def test_who_is_not_known_is_logged(keys: Keys, operation: Operation, key: str |
 def test_who_lacks_the_role_is_logged_by_name(keys: Keys, operation: Operation) -> None:
     lacking = sorted(set(ROLES) - operation.roles)
     client = keys.client(*lacking, ledgers=["*"])
-    assert denials(operation.ask, client) == [("forbidden", "-".join(lacking))]
+    assert denials(operation.ask, client) == [("forbidden", keys.last_name)]
 
 
 @each(OF_A_LEDGER)
 def test_who_was_not_granted_the_ledger_is_logged_by_name(keys: Keys, operation: Operation) -> None:
     client = keys.client(*ROLES, ledgers=["another"])
-    assert denials(operation.ask, client) == [("forbidden", "-".join(ROLES))]
+    assert denials(operation.ask, client) == [("forbidden", keys.last_name)]
 
 
 def test_who_would_grant_too_much_is_logged_by_name(keys: Keys) -> None:
@@ -204,4 +204,4 @@ def test_who_would_grant_too_much_is_logged_by_name(keys: Keys) -> None:
     ]
     for ask in asked:
         client = keys.client("client", "operator", ledgers=["granted"])
-        assert denials(ask, client) == [("forbidden", "client-operator")]
+        assert denials(ask, client) == [("forbidden", keys.last_name)]

@@ -116,7 +116,7 @@ def test_a_key_is_shown_once(keys: Keys, client: httpx2.Client) -> None:
 
 
 def test_only_a_hash_of_a_key_is_kept(served: Any, keys: Keys) -> None:
-    made = keys.make("client", ledgers=[])
+    made = keys.make("client", ledgers=["main"])
     with served.database.connect("test") as connection:
         rows = connection.execute("SELECT api_keys::text FROM api_keys").fetchall()
     assert not any(made["key"] in row[0] for row in rows)
@@ -124,15 +124,16 @@ def test_only_a_hash_of_a_key_is_kept(served: Any, keys: Keys) -> None:
 
 def test_the_name_of_a_key_is_the_actor(book: Book, keys: Keys) -> None:
     shop = Book(keys.client("client", ledgers=[book.name]), book.name)
-    assert shop.transfer("a", "b", 1).json()["actor"] == "client"
+    assert shop.transfer("a", "b", 1).json()["actor"] == keys.last_name
 
 
 @pytest.mark.parametrize("ledgers", [["*"], ["granted", "another"]])
 def test_a_key_can_only_grant_the_ledgers_that_it_was_granted(keys: Keys, ledgers: list[str]) -> None:
     operator = keys.client("operator", ledgers=["granted"])
-    answer = operator.post("/v1/keys", json={"name": "more", "roles": ["client"], "ledgers": ledgers})
+    body = {"name": uuid4().hex, "roles": ["client"]}
+    answer = operator.post("/v1/keys", json={**body, "ledgers": ledgers})
     assert (answer.status_code, code_of(answer)) == (403, "forbidden")
-    made = operator.post("/v1/keys", json={"name": "same", "roles": ["client"], "ledgers": ["granted"]})
+    made = operator.post("/v1/keys", json={**body, "ledgers_to_come": ["granted"]})
     assert made.status_code == 201
 
 
@@ -145,7 +146,8 @@ def test_a_revoked_key_is_none(keys: Keys, client: httpx2.Client) -> None:
     answer = with_key.get("/v1/keys")
     assert (answer.status_code, code_of(answer)) == (401, "unauthenticated")
     listed = client.get("/v1/keys?order=desc").json()["data"]
-    assert made["id"] not in [key["id"] for key in listed]
+    (shown,) = [key for key in listed if key["id"] == made["id"]]
+    assert (shown["state"], shown["revoked_by"]) == ("revoked", "bootstrap")
 
 
 def test_a_key_revoked_elsewhere_is_believed_no_longer_than_it_says(
@@ -204,7 +206,7 @@ class TestBootstrap:
         with database.connect("test") as connection:
             rows = connection.execute("SELECT name, roles, ledgers, key_sha256 FROM api_keys").fetchall()
         digest = sha256(b"y" * 24).digest()
-        assert rows == [("bootstrap", ["client", "auditor", "operator"], ["*"], digest)]
+        assert rows == [("bootstrap", ["client", "poster", "auditor", "operator"], ["*"], digest)]
 
     def test_the_key_of_another_name_is_refused(self, database: Database) -> None:
         with database.connect("test") as connection:

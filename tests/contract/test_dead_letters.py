@@ -245,7 +245,7 @@ def test_filters_that_are_none(client: httpx2.Client, query: str, pointer: str) 
 
 
 def test_a_projection_is_paused_and_resumed(book: Book, keys: Keys, journal: Journal) -> None:
-    operator = keys.client("operator", ledgers=[])
+    operator = keys.client("operator", ledgers=["*"])
     path = "/v1/projections/entries"
     try:
         for body in ({"reason": "upgrade"}, None):

@@ -415,7 +415,9 @@ def test_every_filter_is_read_by_an_index(
         Explained.plans = []
         with large.connect("test") as connection:
             connection.cursor_factory = Explained
-            bounds = {} if middle is None else {"high": middle} if descending else {"low": middle}
+            bounds: dict[str, Any] = (
+                {} if middle is None else {"high": middle} if descending else {"low": middle}
+            )
             found = list_events(connection, book, filters, limit=PAGE, descending=descending, **bounds).rows
         if middle is None:
             assert len(found) >= min(PAGE, count)

@@ -2,12 +2,12 @@
 
 import pytest
 
-from domain import accounts, ledgers, payouts, transactions
+from domain import accounts, keys, ledgers, payouts, transactions
 from domain.aggregates import EVENT_TYPES, evolve, fold
 from domain.events import Event
 from tests.unit.given_when_then import a_ledger, a_posting, an_account, credit, debit, given
 
-NOUNS = (accounts, ledgers, transactions, payouts)
+NOUNS = (accounts, ledgers, transactions, payouts, keys)
 
 
 def test_every_event_of_every_noun_is_in_it_once() -> None:

@@ -22,6 +22,7 @@ from domain.accounts import (
 from domain.entries import Entry, PostedEntry
 from domain.events import Envelope, Event
 from domain.journal.snapshots import ACCOUNT_TOPIC
+from domain.keys import KeyMade, KeyRevoked, KeyRotated
 from domain.ledgers import AssetRegistered, LedgerOpened
 from domain.money import MAX_AMOUNT
 from domain.payouts import (
@@ -115,6 +116,13 @@ _TOLD: dict[str, Any] = {
     "message_id": "msg_1",
 }
 
+_KEY: dict[str, Any] = {
+    "name": WORDS,
+    "roles": ("client", "auditor"),
+    "ledgers": ("main", "other"),
+    "valid_until": _LATER,
+}
+
 EVENTS: tuple[Event, ...] = (
     LedgerOpened(metadata={"note": WORDS}),
     AssetRegistered(code="USD", scale=2),
@@ -159,6 +167,9 @@ EVENTS: tuple[Event, ...] = (
     PayoutFailed(booked_by=_ID, **_TOLD),
     PayoutContradicted(verdict="failed", amount=MAX_AMOUNT, asset="USD/2", **_TOLD),
     PayoutReconciliationRequested(reason=WORDS),
+    KeyMade(replaces=_ID, **_KEY),
+    KeyRotated(replaced_by=_ID, **_KEY),
+    KeyRevoked(**_KEY),
 )
 
 SNAPSHOTS: dict[str, Account] = {

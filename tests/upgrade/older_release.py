@@ -1,9 +1,10 @@
 """An older release, made out of the present tree: what another one would have to live with during a deploy.
 
-It is a copy of the packages in a folder of its own, with three differences, such as releases have:
+It is a copy of the packages in a folder of its own, with four differences, such as releases have:
 
 - it does not know `account.frozen`, and so the projection that reads it has an older shape;
 - it has `transaction.rejected` in version 1, which knew postings only and was stored without two of its members;
+- it cannot read the events of keys, which belong to no ledger;
 - so both releases share the versions of all projections but that one.
 """
 
@@ -28,6 +29,7 @@ def make_older_release(folder: Path) -> Path:
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     _change(folder / "domain" / "accounts.py", _forget_frozen)
     _change(folder / "domain" / "transactions.py", _lower_rejected)
+    _change(folder / "domain" / "keys.py", _forget_keys)
     with (folder / "projections" / f"{RESHAPED}.py").open("a", encoding="utf-8") as module:
         module.write(f"\nPROJECTION = PROJECTION._replace(shape={OLDER_SHAPE})\n")
     return folder
@@ -49,6 +51,16 @@ def _forget_frozen(tree: ast.Module) -> None:
             statement.value.elts = known
             return
     raise AssertionError("the module has no EVENTS")
+
+
+def _forget_keys(tree: ast.Module) -> None:
+    """Take all events from those of keys."""
+    (events,) = (
+        statement
+        for statement in tree.body
+        if isinstance(statement, ast.AnnAssign) and ast.unparse(statement.target) == "EVENTS"
+    )
+    events.value = ast.Tuple([], ast.Load())
 
 
 def _lower_rejected(tree: ast.Module) -> None:

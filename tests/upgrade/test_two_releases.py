@@ -115,6 +115,7 @@ def test_two_releases_side_by_side(
         each_reads_its_own(deploy, older, newer, owner)
         refusals_are_the_same(deploy, older, newer, owner)
         what_the_older_cannot_read_it_refuses(deploy, older, newer)
+        keys_of_the_newer_stop_nobody(deploy, older, newer)
         deploy.customers.await_answers(older, newer)
         each_reads_its_own(deploy, older, newer, owner)
         newer_at = roll_back(deploy, older, newer)
@@ -191,6 +192,20 @@ def what_the_older_cannot_read_it_refuses(deploy: Deploy, older: Service, newer:
     assert deploy.projection(newer, RESHAPED)["dead_letters"] == 0
     is_not_readable(deploy.send(older, of_frozen("frozen-3"), 503))
     deploy.send(newer, of_frozen("frozen-3"), 201)
+
+
+def keys_of_the_newer_stop_nobody(deploy: Deploy, older: Service, newer: Service) -> None:
+    """What is recorded of keys belongs to no ledger: who cannot read it has no need to."""
+    body = {"name": "side by side", "roles": ["auditor"], "ledgers": ["main"]}
+    made = deploy.client.post(f"{newer.url}/v1/keys", json=body)
+    assert made.status_code == 201, made.text
+    headers = {"Authorization": f"Bearer {made.json()['key']}"}
+    for service in (older, newer):
+        answer = httpx2.get(f"{service.url}{BOOK}/accounts/rich", headers=headers, trust_env=False)
+        assert answer.status_code == 200, answer.text
+    deploy.client.delete(f"{newer.url}/v1/keys/{made.json()['id']}")
+    trail = deploy.get(newer, "/v1/audit/events", page_size=1000).json()["data"]
+    assert [event["type"] for event in trail[-2:]] == ["key.made", "key.revoked"]
 
 
 def is_not_readable(answer: httpx2.Response) -> None:
