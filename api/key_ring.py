@@ -2,9 +2,10 @@
 
 import asyncio
 from concurrent.futures import Executor
+from functools import partial
 from time import monotonic
 
-from api.connections import connected
+from api.connections import looked_up
 from api.security import Key, digest_of, find_key
 from domain.ledger import Ledger
 
@@ -44,5 +45,4 @@ class KeyRing:
         self._known.clear()
 
     def _find(self, digest: bytes) -> Key | None:
-        with connected(self._ledger) as connection:
-            return find_key(connection, digest)
+        return looked_up(self._ledger, partial(find_key, digest=digest))

@@ -41,7 +41,7 @@ async def get_readiness(asked: Asked[ReadinessQuery, None]) -> Answer:
     if asked.query.verbose is None:
         return json_answer(200, {"status": "ready"})
     checks = {name: failure or "ok" for name, failure in readiness._asdict().items()}
-    projections = await asked.service.query(all_shown)
+    projections = await asked.service.look_up(all_shown)
     return json_answer(200, {"status": "ready", "checks": checks, "projections": projections})
 
 
@@ -52,9 +52,9 @@ async def get_metrics(asked: Asked[NoQuery, None]) -> Answer:
     # Without the database, the figures of the processes are all the more wanted.
     with suppress(JournalUnavailable, TimeoutError):
         async with asyncio.timeout(PATIENCE_SECONDS):
-            progress = await asked.service.query(all_progress)
+            progress = await asked.service.look_up(all_progress)
             now = system_clock()
-            stuck = totals(await asked.service.query(partial(find_stuck, now=now)), now)
+            stuck = totals(await asked.service.look_up(partial(find_stuck, now=now)), now)
     page = await asked.service.read(asked.service.metrics.page, progress, stuck)
     return Answer(200, page, media_type=MEDIA_TYPE)
 

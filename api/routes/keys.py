@@ -30,7 +30,7 @@ async def get_keys(asked: Asked[KeysQuery, None]) -> Answer:
     read = partial(
         security.valid_keys, after=asked.place, limit=query.page_size + 1, descending=query.descending
     )
-    rows = await asked.service.query(read)
+    rows = await asked.service.look_up(read)
     return json_answer(200, page(asked, rows, key_body, lambda key: (key.created_at, str(key.id))))
 
 
@@ -41,7 +41,7 @@ async def rotate_key(asked: Asked[NoQuery, Rotation]) -> Answer:
     already stays. The bootstrap key is refused: it is configured where the service is started.
     """
     service, id = asked.service, _id(asked)
-    old = await service.query(partial(security.look_at_key, id=id))
+    old = await service.look_up(partial(security.look_at_key, id=id))
     if old is None:
         raise _not_found()
     if not asked.caller.may_grant(old.ledgers):

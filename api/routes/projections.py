@@ -19,13 +19,13 @@ from projections.positions import Progress
 
 async def get_projections(asked: Asked[NoQuery, None]) -> Answer:
     """List all projections and how far each is. They are few, so there is one page."""
-    found = await asked.service.query(all_shown)
+    found = await asked.service.look_up(all_shown)
     return json_answer(200, {"data": found, "next_cursor": None})
 
 
 async def get_projection(asked: Asked[NoQuery, None]) -> Answer:
     """Tell how far one projection is."""
-    return json_answer(200, await asked.service.query(partial(shown, name=asked.names["name"])))
+    return json_answer(200, await asked.service.look_up(partial(shown, name=asked.names["name"])))
 
 
 async def pause_projection(asked: Asked[NoQuery, Control]) -> Answer:

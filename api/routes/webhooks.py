@@ -55,7 +55,7 @@ async def get_webhooks(asked: Asked[WebhooksQuery, None]) -> Answer:
     read = partial(
         webhooks.list_webhooks, after=asked.place, limit=query.page_size + 1, descending=query.descending
     )
-    rows = await asked.service.query(read)
+    rows = await asked.service.look_up(read)
     return json_answer(200, page(asked, rows, webhook_body, lambda row: (row.created_at, str(row.id))))
 
 
@@ -97,7 +97,7 @@ async def delete_webhook(asked: Asked[NoQuery, None]) -> Answer:
     What waits is suppressed, and all that became of its deliveries stays on record.
     """
     id = id_of(asked)
-    found = await asked.service.query(partial(webhooks.find_webhook, id=id))
+    found = await asked.service.look_up(partial(webhooks.find_webhook, id=id))
     if found is not None:
         _allow(asked, found)
     delete = partial(webhooks.delete_webhook, id=id, actor=asked.caller.name)
@@ -108,7 +108,7 @@ async def delete_webhook(asked: Asked[NoQuery, None]) -> Answer:
 
 async def find_webhook(asked: Asked[Any, Any]) -> Webhook:
     """Return the webhook that the path names; raise `WebhookNotFound`."""
-    return _existing(await asked.service.query(partial(webhooks.find_webhook, id=id_of(asked))))
+    return _existing(await asked.service.look_up(partial(webhooks.find_webhook, id=id_of(asked))))
 
 
 async def allowed_webhook(asked: Asked[Any, Any]) -> Webhook:

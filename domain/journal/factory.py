@@ -3,25 +3,28 @@
 Tables exist before it is used: DDL is in migrations only.
 """
 
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
 
-from eventsourcing.persistence import Mapper, Transcoder
+from eventsourcing.persistence import InterfaceError, Mapper, OperationalError, Transcoder
 from eventsourcing.postgres import (
-    ConnectionPool,
     PostgresDatastore,
     PostgresFactory,
     TPostgresTrackingRecorder,
 )
 from eventsourcing.utils import Environment, EnvType, resolve_topic
 from psycopg import Connection
-from psycopg.rows import DictRow, dict_row
+from psycopg.rows import dict_row
 
-from domain.journal.database import Database, take_service_role
+from domain.journal.database import Database
 from domain.journal.mapper import JournalMapper
+from domain.journal.readers import Readers, is_lost
 from domain.journal.recorder import JournalProcessRecorder, JournalRecorder, SnapshotRecorder
 
 DATABASE_URL = "TALLYSTICK_DATABASE_URL"
 SCHEMA = "TALLYSTICK_SCHEMA"
+
+Found = TypeVar("Found")
 
 
 class JournalDatastore(PostgresDatastore):
@@ -31,18 +34,28 @@ class JournalDatastore(PostgresDatastore):
         originator_id_type: Literal["text"] = "text"
         super().__init__("", "", "", "", "", schema=database.schema, originator_id_type=originator_id_type)
         self.database = database
-        self.pool = ConnectionPool(
-            database.conninfo("tallystick reader"),
-            connection_class=Connection[DictRow],
-            kwargs={"row_factory": dict_row, "autocommit": True},
-            min_size=1,
-            max_size=pool_size,
-            open=False,
-            configure=take_service_role,
-            check=ConnectionPool.check_connection,
-            timeout=connect_timeout_seconds,
-            reconnect_timeout=0,
+        # Under the library's name for its pool, since all that it does with one is to open it, to borrow and to close.
+        self.pool: Any = Readers(
+            lambda: database.connect("tallystick reader", row_factory=dict_row),
+            pool_size,
+            connect_timeout_seconds,
         )
+
+    def read(self, function: Callable[[Connection[Any]], Found]) -> Found:
+        """Return what a pure read finds, tried once more on a fresh connection if its own was lost meanwhile.
+
+        Raises the library's `OperationalError` when there is no connection to be had.
+        """
+        began = False
+        try:
+            with self.get_connection() as connection:
+                began = True
+                return function(connection)
+        except (OperationalError, InterfaceError) as error:
+            if not (began and is_lost(error.__cause__)):
+                raise
+        with self.get_connection() as connection:
+            return function(connection)
 
     def register_type_adapters(self) -> None:
         """Do nothing: arrays of plain types are three times as fast as the library's composite type."""
