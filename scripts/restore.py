@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Annotated
 
-import psycopg
 import typer
 from rich.console import Console
 
@@ -46,6 +45,4 @@ def restore(
             fail(f"the file begins at position {file.begin.since}: export from the first one")
         except NotEmpty:
             fail(f"the journal in the schema {settings.schema_} has events: import into an empty one")
-        except psycopg.OperationalError as error:
-            fail(f"the database is out of reach: {error}")
     typer.echo(f"{position} events were imported.")

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterable
 from importlib import import_module
 
+import structlog
 import typer
 
 COMMANDS = {
@@ -29,6 +30,8 @@ COMMANDS = {
 
 def main() -> None:
     """Run the command that the command line names."""
+    # Standard output is the command's own, whatever is logged meanwhile.
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     called = [name for name in sys.argv[1:2] if name in COMMANDS]
     application(called or COMMANDS)()
 

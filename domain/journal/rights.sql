@@ -23,3 +23,7 @@ SELECT p.oid::regprocedure::text FROM pg_proc p
 WHERE pronamespace = current_schema()::regnamespace AND prokind IN ('f', 'p')
     AND NOT EXISTS (SELECT FROM unnest(proconfig) AS setting WHERE starts_with(setting, 'search_path='))
     AND pg_has_role(proowner, 'USAGE');
+
+-- name: is_member
+-- A row if the role is there and the role of this session has it.
+SELECT 1 FROM pg_roles WHERE rolname = %(role)s AND pg_has_role(oid, 'MEMBER');

@@ -130,9 +130,12 @@ def _ensure_schema(connection: Connection[TupleRow], schema: str, service: str) 
 def _ensure_service_role(connection: Connection[TupleRow]) -> str:
     """Return the role to grant the service's rights to: its own, or the login where that may not be made.
 
-    Roles belong to the whole cluster, so other databases may be making the same one now: that is no error.
+    Roles belong to the whole cluster, so other databases may be making the same one now: that is no error. One that an
+    administrator has made and granted to the login will do.
     """
     role = Identifier(SERVICE_ROLE)
+    if connection.execute(_SQL["is_member"], {"role": SERVICE_ROLE}).fetchone():
+        return SERVICE_ROLE
     try:
         with connection.transaction():
             connection.execute(SQL("CREATE ROLE {} NOLOGIN; GRANT {} TO CURRENT_USER").format(role, role))
