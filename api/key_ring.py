@@ -15,6 +15,11 @@ KNOWN_FOR_SECONDS = 1.0
 MAX_KNOWN_KEYS = 10_000
 
 
+def _has_failed(looked_up: "asyncio.Future[Key | None]") -> bool:
+    """Tell whether a look-up found nothing out: the database may be back by now."""
+    return looked_up.done() and (looked_up.cancelled() or looked_up.exception() is not None)
+
+
 class KeyRing:
     """Looks keys up, and remembers for a moment what it found."""
 
@@ -31,7 +36,7 @@ class KeyRing:
         """
         digest = digest_of(key)
         looked_up, until = self._known.get(digest, (None, 0.0))
-        if looked_up is None or monotonic() >= until:
+        if looked_up is None or monotonic() >= until or _has_failed(looked_up):
             if len(self._known) >= MAX_KNOWN_KEYS:
                 self._known.clear()
             # Counted from before the look-up, so that a slow one does not make a key believed for longer.

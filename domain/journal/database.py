@@ -114,12 +114,12 @@ class Database(NamedTuple):
             keepalives_idle=given.get("keepalives_idle") or 10,
         )
 
-    def connect(self, application_name: str, *, autocommit: bool = True, **options: Any) -> Connection[Any]:
+    def connect(self, application_name: str, *, autocommit: bool = True) -> Connection[Any]:
         """Return a connection with the rights of the service; raises `psycopg.OperationalError`.
 
-        That is an `UnfitDatabase` where time alone will not help. `options` are those of `psycopg.connect`.
+        That is an `UnfitDatabase` where time alone will not help.
         """
-        connection = self.connect_as_owner(application_name, **options)
+        connection = self.connect_as_owner(application_name)
         try:
             take_service_role(connection)
             connection.autocommit = autocommit
@@ -128,11 +128,9 @@ class Database(NamedTuple):
             raise
         return connection
 
-    def connect_as_owner(self, application_name: str, **options: Any) -> Connection[Any]:
+    def connect_as_owner(self, application_name: str) -> Connection[Any]:
         """Return a connection with the rights of the login, for migrations; raises as `connect` does."""
-        connection: Connection[Any] = psycopg.connect(
-            self.conninfo(application_name), autocommit=True, **options
-        )
+        connection: Connection[Any] = psycopg.connect(self.conninfo(application_name), autocommit=True)
         try:
             _require_encoding(connection)
             _pin(connection, self.search_path)

@@ -4,6 +4,7 @@ Tables exist before it is used: DDL is in migrations only.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 from eventsourcing.persistence import InterfaceError, Mapper, OperationalError, Transcoder
@@ -18,7 +19,8 @@ from psycopg.rows import dict_row
 
 from domain.journal.database import Database
 from domain.journal.mapper import JournalMapper
-from domain.journal.readers import Readers, is_lost
+from domain.journal.outage import is_lost
+from domain.journal.readers import Readers
 from domain.journal.recorder import JournalProcessRecorder, JournalRecorder, SnapshotRecorder
 
 DATABASE_URL = "TALLYSTICK_DATABASE_URL"
@@ -35,11 +37,8 @@ class JournalDatastore(PostgresDatastore):
         super().__init__("", "", "", "", "", schema=database.schema, originator_id_type=originator_id_type)
         self.database = database
         # Under the library's name for its pool, since all that it does with one is to open it, to borrow and to close.
-        self.pool: Any = Readers(
-            lambda: database.connect("tallystick reader", row_factory=dict_row),
-            pool_size,
-            connect_timeout_seconds,
-        )
+        connect = partial(_reader, database)  # not a method, which would keep this from being freed
+        self.pool: Any = Readers(connect, pool_size, connect_timeout_seconds)
 
     def read(self, function: Callable[[Connection[Any]], Found]) -> Found:
         """Return what a pure read finds, tried once more on a fresh connection if its own was lost meanwhile.
@@ -54,11 +53,18 @@ class JournalDatastore(PostgresDatastore):
         except (OperationalError, InterfaceError) as error:
             if not (began and is_lost(error.__cause__)):
                 raise
+        self.pool.drain()
         with self.get_connection() as connection:
             return function(connection)
 
     def register_type_adapters(self) -> None:
         """Do nothing: arrays of plain types are three times as fast as the library's composite type."""
+
+
+def _reader(database: Database) -> Connection[Any]:
+    connection = database.connect("tallystick reader")
+    connection.row_factory = dict_row
+    return connection
 
 
 class JournalFactory(PostgresFactory):

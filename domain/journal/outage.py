@@ -8,7 +8,10 @@ import threading
 from collections.abc import Callable
 from time import monotonic
 
+import psycopg
 import structlog
+
+from domain.errors import JournalUnavailable
 
 REMIND_SECONDS = 60.0
 
@@ -28,11 +31,11 @@ class Outage:
         self._parts: dict[str, bool] = {}
         self._began_at = 0.0
         self._remind_at = 0.0
+        self._ended_at: float | None = None
 
-    @property
-    def is_on(self) -> bool:
-        """Whether some part of this process is without it."""
-        return bool(self._parts)
+    def was_on(self, seconds: float) -> bool:
+        """Tell whether some part of this process is without it, or was within so many seconds before now."""
+        return bool(self._parts) or (self._ended_at is not None and self._clock() < self._ended_at + seconds)
 
     def lost(self, part: str, error: Exception, *, when_asked: bool = False) -> None:
         """Note that a part cannot reach it. A part that tries only `when_asked` is well again as soon as another is."""
@@ -61,9 +64,19 @@ class Outage:
             self._parts = {name: when_asked for name, when_asked in self._parts.items() if not when_asked}
             if not was_on or self._parts:
                 return
-            seconds = round(self._clock() - self._began_at, 1)
+            self._ended_at = self._clock()
+            seconds = round(self._ended_at - self._began_at, 1)
         _log.warning(f"{self._what} within reach again", seconds=seconds)
 
 
 DATABASE = Outage("database")
 """The database of this process."""
+
+
+def is_lost(error: BaseException | None) -> bool:
+    """Tell whether an error says that a connection was lost, or cannot be made: the same may succeed on another."""
+    if isinstance(error, psycopg.OperationalError):
+        return error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
+    if isinstance(error, JournalUnavailable):
+        return error.reason == "unreachable"
+    return isinstance(error, psycopg.InterfaceError)

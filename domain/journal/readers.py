@@ -55,6 +55,7 @@ class Readers:
         self._idle: list[_Kept] = []
         self._is_closed = False
         self._lost_at: float | None = None
+        self._drained_at = 0.0
 
     def open(self, wait: bool = False, timeout: float = 0.0) -> None:
         """Do nothing: connections are made when they are wanted."""
@@ -78,6 +79,14 @@ class Readers:
                 self._give_back(kept)
         finally:
             self._free.release()
+
+    def drain(self) -> None:
+        """Keep none of the connections that there are now: one of them was lost, and others may be about to be."""
+        with self._lock:
+            self._drained_at = monotonic()
+            idle, self._idle = self._idle, []
+        for kept in idle:
+            kept.connection.close()
 
     def close(self) -> None:
         """Close what is idle; what is in use is closed when it is given back."""
@@ -105,13 +114,16 @@ class Readers:
         with self._lock:
             outworn = [old for old in self._idle if old.used_at < now - MAX_IDLE_SECONDS]
             self._idle = [young for young in self._idle if young.used_at >= now - MAX_IDLE_SECONDS]
-            is_to_be_kept = is_clean and not self._is_closed and made_at > now - MAX_AGE_SECONDS
+            is_to_be_kept = is_clean and not self._is_closed and made_at > self._youngest_outworn(now)
             if is_to_be_kept:
                 self._idle.append(kept._replace(used_at=now))
             else:
                 outworn.append(kept)
         for old in outworn:
             old.connection.close()
+
+    def _youngest_outworn(self, now: float) -> float:
+        return max(self._drained_at, now - MAX_AGE_SECONDS)
 
     def _connect_anew(self) -> Connection[Any]:
         """Connect, trying again until the database has been gone for as long as patience lasts."""
@@ -133,13 +145,6 @@ class Readers:
                 self._lost_at = None
                 DATABASE.back(_PART)
                 return connection
-
-
-def is_lost(error: BaseException | None) -> bool:
-    """Tell whether an error says that a connection was lost: the same may succeed at once on another."""
-    if isinstance(error, psycopg.OperationalError):
-        return error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
-    return isinstance(error, psycopg.InterfaceError)
 
 
 def is_ended(connection: Connection[Any]) -> bool:
