@@ -20,7 +20,7 @@ OLDEST_SERVER = 160_000
 _PASSING = re.compile(
     r"starting up|shutting down|recovery mode|not yet accepting|too many clients|remaining connection slots"
     r"|too many connections|Connection refused|No such file or directory|timeout expired|timed out"
-    r"|Temporary failure|server closed the connection|Network is unreachable|No route to host"
+    r"|server closed the connection|Network is unreachable|No route to host"
     r"|Connection reset|terminating connection|could not connect|session is (?:not )?read-only"
     r"|server is (?:not )?in hot standby"
 )
@@ -112,7 +112,7 @@ def trouble_of(error: Exception, database: Database) -> Trouble:
     if isinstance(error, errors.InsufficientPrivilege):
         return Trouble(_lacking(error, database))
     if isinstance(error, errors.UndefinedTable | errors.UndefinedColumn | errors.InvalidSchemaName):
-        return Trouble(_undefined(database))
+        return Trouble(_invisible(_rights_in(database), database))
     if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
         return _unconnected(error, database)
     first = str(error).strip().partition("\n")[0]
@@ -125,7 +125,8 @@ def _unconnected(error: psycopg.OperationalError, database: Database) -> Trouble
     text = str(error).strip()
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     words = f"the database is out of reach: {lines[-1] if len(lines) == 1 else '; '.join(lines[:3])}"
-    if _PASSING.search(text) or not _REFUSED.search(text):
+    # A name that is unknown now will be so in ten seconds, whatever the resolver calls it.
+    if "translate host name" not in text and (_PASSING.search(text) or not _REFUSED.search(text)):
         return Trouble(words, may_pass=True)
     login = _quoted(str(conninfo_to_dict(database.url).get("user") or "…"))
     if found := _NO_DATABASE.search(text):
@@ -146,33 +147,35 @@ def _unconnected(error: psycopg.OperationalError, database: Database) -> Trouble
 
 
 def _lacking(error: errors.InsufficientPrivilege, database: Database) -> str:
-    said = error.diag.message_primary or str(error)
-    try:
-        with database.connect_as_owner("tallystick rights") as connection:
-            login = _quoted(rights_of(connection, database.schema).login)
-    except psycopg.Error:
-        login = "…"
+    rights = _rights_in(database)
+    if rights is None or not rights.has_schema or not rights.may_use:
+        return _invisible(rights, database)
+    login = _quoted(rights.login)
     return (
-        f"the login {login} lacks a right ({said}): run as the owner of the schema {_quoted(database.schema)}"
-        f" GRANT {SERVICE_ROLE} TO {login} WITH SET TRUE"
+        f"the login {login} lacks a right ({error.diag.message_primary}): run as the owner of the schema"
+        f" {_quoted(database.schema)} GRANT {SERVICE_ROLE} TO {login} WITH SET TRUE"
     )
 
 
-def _undefined(database: Database) -> str:
+def _invisible(rights: Rights | None, database: Database) -> str:
     """Tell a schema that is not there, or not whole, from one that the login may not see."""
-    pending = f"the schema {_quoted(database.schema)} was not migrated: run `tallystick migrate` first"
-    try:
-        with database.connect("tallystick rights") as connection:
-            rights = rights_of(connection, database.schema)
-    except psycopg.Error:
-        return pending
-    if not rights.has_schema or rights.may_use:
-        return pending
+    if rights is None or not rights.has_schema or rights.may_use:
+        return f"the schema {_quoted(database.schema)} was not migrated: run `tallystick migrate` first"
     login = _quoted(rights.login)
     return (
         f"the login {login} may not use the schema {_quoted(database.schema)}, which is owned by {rights.owner}:"
         f" GRANT {SERVICE_ROLE} TO {login} WITH SET TRUE"
     )
+
+
+def _rights_in(database: Database) -> Rights | None:
+    """Return the rights that the service has, with the login that it has them by; None if the database is gone."""
+    try:
+        with database.connect("tallystick rights") as connection:
+            rights = rights_of(connection, database.schema)
+            return rights._replace(login=connection.info.user)
+    except psycopg.Error:
+        return None
 
 
 def _quoted(name: str) -> str:
