@@ -107,7 +107,7 @@ class EmbeddedPostgres:
     @property
     def data_dir(self) -> Path:
         """The data directory, as an absolute path."""
-        return self._home.parent
+        return Path(os.path.normpath(self._home.parent))
 
     @property
     def url(self) -> str:
