@@ -33,6 +33,11 @@ class Outage:
         self._remind_at = 0.0
         self._ended_at: float | None = None
 
+    @property
+    def parts(self) -> frozenset[str]:
+        """Which parts of this process are without it now."""
+        return frozenset(self._parts)
+
     def was_on(self, seconds: float) -> bool:
         """Tell whether some part of this process is without it, or was within so many seconds before now."""
         return bool(self._parts) or (self._ended_at is not None and self._clock() < self._ended_at + seconds)

@@ -101,14 +101,14 @@ class Load:
             sleep(0.01)
 
     def _read(self, number: int) -> None:
-        with self._service.client() as client:
+        with self._service.client(60.0) as client:
             while not self._ending.is_set():
                 path = self.PATHS[number % len(self.PATHS)]
                 self._note(path, lambda path=path: client.get(path))
                 sleep(0.05)
 
     def _write(self, number: int) -> None:
-        with self._service.client() as client:
+        with self._service.client(60.0) as client:
             count = 0
             while not self._ending.is_set():
                 count += 1
@@ -116,7 +116,7 @@ class Load:
                 sleep(0.05)
 
     def _probe(self) -> None:
-        with self._service.client() as client:
+        with self._service.client(60.0) as client:
             while not self._ending.is_set():
                 self._note("/readyz", lambda: client.get("/readyz"))
                 sleep(0.1)
