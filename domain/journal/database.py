@@ -75,7 +75,11 @@ _SAID_LATER: Mapping[str, str] = {
 _TAKE_ROLE = SQL(
     "SELECT pg_has_role(session_user, oid, 'SET'),"
     " CASE WHEN pg_has_role(session_user, oid, 'SET') THEN pg_catalog.set_config('role', rolname, false) END"
-    " FROM pg_catalog.pg_roles WHERE rolname = {} AND pg_has_role(oid, 'MEMBER')"
+    # A login whose sessions begin in some other role is a member all the same. A superuser is one of everything, so
+    # that it counts which role he has taken on.
+    " FROM pg_catalog.pg_roles WHERE rolname = {} AND (pg_has_role(oid, 'MEMBER')"
+    " OR pg_has_role(session_user, oid, 'MEMBER')"
+    " AND NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = session_user))"
 )
 
 

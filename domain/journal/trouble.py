@@ -27,8 +27,9 @@ _PASSING = re.compile(
 _NO_DATABASE = re.compile(r'FATAL:\s+database "(.*?)" does not exist')
 _NO_ROLE = re.compile(r'FATAL:\s+role "(.*?)" (does not exist|is not permitted to log in)')
 _NO_CONNECT = re.compile(r'permission denied for database "(.*?)"')
+_NO_HOST = re.compile(r"translate host name|resolve host")
 _REFUSED = re.compile(
-    r"FATAL:|definition of service|translate host name|password|invalid (?:port|sslmode|connection option)"
+    r"FATAL:|definition of service|translate host name|resolve host|password|invalid (?:port|sslmode|connection option)"
     r"|certificate|does not support SSL|(?:private )?key file"
 )
 
@@ -126,7 +127,7 @@ def _unconnected(error: psycopg.OperationalError, database: Database) -> Trouble
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     words = f"the database is out of reach: {lines[-1] if len(lines) == 1 else '; '.join(lines[:3])}"
     # A name that is unknown now will be so in ten seconds, whatever the resolver calls it.
-    if "translate host name" not in text and (_PASSING.search(text) or not _REFUSED.search(text)):
+    if not _NO_HOST.search(text) and (_PASSING.search(text) or not _REFUSED.search(text)):
         return Trouble(words, may_pass=True)
     login = _quoted(str(conninfo_to_dict(database.url).get("user") or "…"))
     if found := _NO_DATABASE.search(text):

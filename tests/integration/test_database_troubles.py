@@ -152,11 +152,14 @@ def test_what_may_come_back_is_waited_for_aloud(tmp_path: Path) -> None:
     assert last.startswith("tallystick: the database is out of reach")
 
 
+@pytest.mark.parametrize("inherits", ["INHERIT TRUE", "INHERIT FALSE"])
 def test_a_login_that_only_has_the_services_role_serves_what_another_migrated(
-    postgres: EmbeddedPostgres, tmp_path: Path
+    postgres: EmbeddedPostgres, tmp_path: Path, inherits: str
 ) -> None:
     with psycopg.connect(postgres.superuser_url, autocommit=True) as superuser:
-        superuser.execute("CREATE ROLE server LOGIN; GRANT tallystick_service TO server")
+        superuser.execute(
+            f"CREATE ROLE server LOGIN; GRANT tallystick_service TO server WITH {inherits}".encode()
+        )
     with (
         serving(tmp_path / "service", "--database-url", as_login(postgres, "server")) as service,
         service.client() as client,
@@ -165,6 +168,7 @@ def test_a_login_that_only_has_the_services_role_serves_what_another_migrated(
         with psycopg.connect(postgres.superuser_url) as superuser:
             query = "SELECT count(*) FROM pg_class WHERE pg_get_userbyid(relowner) = 'server'"
             assert superuser.execute(query).fetchone() == (0,)
+            superuser.execute("DROP ROLE server")
 
 
 def test_a_standby_is_not_served_from(postgres: EmbeddedPostgres, tmp_path: Path) -> None:

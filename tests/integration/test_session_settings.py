@@ -13,6 +13,7 @@ import pytest
 from psycopg.sql import SQL, Identifier, Literal
 
 from domain.journal.database import SESSION, Database, UnfitDatabase
+from domain.journal.migrations import migrate
 from scripts.embedded_postgres import EmbeddedPostgres
 from tests.ledgers import open_accounts, running
 from tests.projecting import eventually
@@ -167,6 +168,18 @@ def tallystick(*arguments: str) -> int:
     ran = subprocess.run(command, cwd=ROOT, env={**os.environ}, capture_output=True, text=True, timeout=120)
     assert "Traceback" not in ran.stderr, ran.stderr
     return ran.returncode
+
+
+def test_a_role_that_sessions_begin_in_does_not_matter(postgres: EmbeddedPostgres) -> None:
+    database = Database(postgres.url)
+    migrate(database)
+    with running(database) as ledger:
+        open_accounts(ledger, "alice")
+    with psycopg.connect(postgres.superuser_url, autocommit=True) as superuser:
+        superuser.execute("ALTER ROLE tallystick SET role = pg_monitor")
+    with running(database) as ledger:
+        open_accounts(ledger, "bob")
+        assert ledger.head() == 4
 
 
 def test_triggers_fire_for_a_superuser_who_is_set_not_to(

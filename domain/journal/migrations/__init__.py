@@ -28,7 +28,7 @@ def migrate(database: Database) -> list[str]:
     kind `UnfitDatabase` if the login may not do what is to be done.
     """
     with database.connect_as_owner("tallystick migrate") as connection:
-        applied = _migrate(connection, database.schema) if _is_behind(connection) else []
+        applied = _migrate(connection, database.schema) if _is_behind(database, connection) else []
         _keep_temporary_tables_out(connection)
         return applied
 
@@ -54,11 +54,17 @@ def _apply_pending(connection: Connection[TupleRow], schema: str) -> list[str]:
         return [name for name, _ in pending]
 
 
-def _is_behind(connection: Connection[TupleRow]) -> bool:
-    """Tell whether anything is to be done, or whether the login cannot see."""
+def _is_behind(database: Database, connection: Connection[TupleRow]) -> bool:
+    """Tell whether anything is to be done, or neither the login nor the service can see."""
+    invisible = (errors.UndefinedTable, errors.InvalidSchemaName, errors.InsufficientPrivilege)
     try:
         return bool(_pending(connection))
-    except (errors.UndefinedTable, errors.InvalidSchemaName, errors.InsufficientPrivilege):
+    except invisible:
+        pass
+    try:  # a login need not have by itself what it has as the service
+        with database.connect("tallystick migrate") as service:
+            return bool(_pending(service))
+    except invisible:
         return True
 
 
