@@ -95,6 +95,7 @@ class ReplayLog:
         try:
             with connected(self._ledger) as connection:
                 add_replays(connection, list(waiting.values()))
+            DATABASE.back("replay log")
         except (psycopg.Error, LedgerError) as error:
             if is_lost(error):
                 DATABASE.lost("replay log", error, when_asked=True)

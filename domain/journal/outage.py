@@ -29,6 +29,7 @@ class Outage:
         self._clock = clock
         self._lock = threading.Lock()
         self._parts: dict[str, bool] = {}
+        self._suspicious: set[str] = set()
         self._began_at = 0.0
         self._remind_at = 0.0
         self._ended_at: float | None = None
@@ -43,8 +44,15 @@ class Outage:
         return bool(self._parts) or (self._ended_at is not None and self._clock() < self._ended_at + seconds)
 
     def lost(self, part: str, error: Exception, *, when_asked: bool = False) -> None:
-        """Note that a part cannot reach it. A part that tries only `when_asked` is well again as soon as another is."""
+        """Note that a part cannot reach it.
+
+        A part that tries only `when_asked` may find out late, when all is well again: its first failure in a row says
+        nothing. And it is well again as soon as another part is.
+        """
         with self._lock:
+            if when_asked and part not in self._suspicious:
+                self._suspicious.add(part)
+                return
             now, is_first = self._clock(), not self._parts
             self._parts[part] = when_asked
             if is_first:
@@ -61,10 +69,13 @@ class Outage:
 
     def back(self, part: str) -> None:
         """Note that a part reaches it."""
-        if not self._parts:  # looked at without the lock, since it is asked for after each commit
+        if (
+            not self._parts and not self._suspicious
+        ):  # looked at without the lock, since after each commit it is asked
             return
         with self._lock:
             was_on = bool(self._parts)
+            self._suspicious.discard(part)
             self._parts.pop(part, None)
             self._parts = {name: when_asked for name, when_asked in self._parts.items() if not when_asked}
             if not was_on or self._parts:

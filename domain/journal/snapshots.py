@@ -119,6 +119,7 @@ class Snapshotter:
             try:
                 connection = connection or self._connect()
                 self._keep(connection, items)
+                DATABASE.back("snapshots")
             except psycopg.Error as error:
                 if is_lost(error):
                     DATABASE.lost("snapshots", error, when_asked=True)

@@ -75,10 +75,21 @@ def test_it_is_over_once_all_are_back(outage: Outage, clock: Clock, said: list[A
 
 
 def test_who_tries_only_when_asked_is_back_with_the_others(outage: Outage, said: list[Any]) -> None:
-    outage.lost("readers", LOST, when_asked=True)
+    for _ in range(2):
+        outage.lost("readers", LOST, when_asked=True)
     outage.lost("worker", LOST)
     outage.back("worker")
     assert [line["event"] for line in said] == ["database out of reach", "database within reach again"]
+
+
+def test_who_finds_out_late_that_a_connection_had_died_says_nothing(outage: Outage, said: list[Any]) -> None:
+    for _ in range(5):
+        outage.lost("writer", LOST, when_asked=True)
+        outage.back("writer")
+    assert said == []
+    outage.lost("writer", LOST, when_asked=True)
+    outage.lost("writer", LOST, when_asked=True)
+    assert len(said) == 1
 
 
 def test_the_next_one_is_said_anew(outage: Outage, said: list[Any]) -> None:
