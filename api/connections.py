@@ -1,8 +1,8 @@
 """Connections for reads, from the ledger's own pool."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from eventsourcing.persistence import InterfaceError, OperationalError
 from psycopg import Connection
@@ -13,6 +13,17 @@ from domain.ledger import Ledger
 
 POOL_SIZE = 8
 """How many reads can go on at once: the default of the library's pool."""
+
+
+Found = TypeVar("Found")
+
+
+def looked_up(ledger: Ledger, function: Callable[[Connection[Any]], Found]) -> Found:
+    """Return what a pure read finds, on a fresh connection if its first was lost; raise `JournalUnavailable`."""
+    try:
+        return ledger.datastore.read(function)
+    except (OperationalError, InterfaceError) as error:
+        raise JournalUnavailable("unreachable") from error
 
 
 @contextmanager

@@ -30,6 +30,7 @@ from api.problems import (
 from api.service import Service
 from api.visit import Visit, joined
 from domain.errors import LedgerError, ProjectionBehind
+from domain.journal.outage import DATABASE
 
 LEDGERS = "/v1/ledgers"
 SLOW_SECONDS = 1.0
@@ -139,7 +140,8 @@ def _observe(scope: Scope, talk: Conversation, status: int, seconds: float) -> N
     # What is unmatched, path or method, could be anything, and figures are kept for ever.
     method = scope["method"] if route and status != 405 else "any"
     service.metrics.request(method, path, status, seconds)
-    if status >= 500 or seconds > SLOW_SECONDS:
+    # What an outage does to requests is said once, and not of each of them.
+    if (status >= 500 or seconds > SLOW_SECONDS) and (status == 500 or not DATABASE.was_on(seconds)):
         _log.warning(
             "slow" if status < 500 else "failed",
             method=scope["method"],

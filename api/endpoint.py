@@ -171,7 +171,7 @@ class Endpoint(APIRoute):
     async def _concerned(self, service: Service, names: Mapping[str, str]) -> Sequence[str]:
         """Return the ledgers of what the path names, none if there is no such thing: then it will not be found."""
         assert self.declared.ledgers_of is not None
-        found: Sequence[str] | None = await service.query(partial(self.declared.ledgers_of, names=names))
+        found: Sequence[str] | None = await service.look_up(partial(self.declared.ledgers_of, names=names))
         return found or ()
 
     async def _admit_again(self, service: Service, visit: Visit) -> None:

@@ -2,9 +2,10 @@
 
 import asyncio
 from concurrent.futures import Executor
+from functools import partial
 from time import monotonic
 
-from api.connections import connected
+from api.connections import looked_up
 from api.security import Key, digest_of, find_key
 from domain.ledger import Ledger
 
@@ -12,6 +13,11 @@ KNOWN_FOR_SECONDS = 1.0
 """For how long a key that was looked up is believed: a revocation or an end takes hold everywhere within this time."""
 
 MAX_KNOWN_KEYS = 10_000
+
+
+def _has_failed(looked_up: "asyncio.Future[Key | None]") -> bool:
+    """Tell whether a look-up found nothing out: the database may be back by now."""
+    return looked_up.done() and (looked_up.cancelled() or looked_up.exception() is not None)
 
 
 class KeyRing:
@@ -30,7 +36,7 @@ class KeyRing:
         """
         digest = digest_of(key)
         looked_up, until = self._known.get(digest, (None, 0.0))
-        if looked_up is None or monotonic() >= until:
+        if looked_up is None or monotonic() >= until or _has_failed(looked_up):
             if len(self._known) >= MAX_KNOWN_KEYS:
                 self._known.clear()
             # Counted from before the look-up, so that a slow one does not make a key believed for longer.
@@ -44,5 +50,4 @@ class KeyRing:
         self._known.clear()
 
     def _find(self, digest: bytes) -> Key | None:
-        with connected(self._ledger) as connection:
-            return find_key(connection, digest)
+        return looked_up(self._ledger, partial(find_key, digest=digest))

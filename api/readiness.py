@@ -49,7 +49,7 @@ async def check(service: Service) -> Readiness:
     """Return what is ready and what is not, within about `PATIENCE_SECONDS`."""
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            is_current = await service.query(_is_migrated)
+            is_current = await service.look_up(_is_migrated)
     except (LedgerError, TimeoutError):
         return Readiness("unreachable", "unknown", "unknown")
     if not is_current:

@@ -15,6 +15,7 @@ from domain.addresses import ledger_of
 from domain.commands import Command
 from domain.deciding import Result
 from domain.errors import IdempotencyKeyReused, LedgerError
+from domain.journal.outage import DATABASE, is_lost
 from domain.ledger import Ledger, system_clock
 from domain.times import Instant
 from projections.request_replays import ReplayKind, Replays, add_replays
@@ -94,8 +95,12 @@ class ReplayLog:
         try:
             with connected(self._ledger) as connection:
                 add_replays(connection, list(waiting.values()))
+            DATABASE.back("replay log")
         except (psycopg.Error, LedgerError) as error:
-            _log.warning("replays wait to be written", count=len(waiting), error=repr(error))
+            if is_lost(error):
+                DATABASE.lost("replay log", error, when_asked=True)
+            else:
+                _log.warning("replays wait to be written", count=len(waiting), error=repr(error))
             self._add(list(waiting.values()))
             self._is_any.set()
 

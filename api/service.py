@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from psycopg import Connection
 
-from api.connections import connected
+from api.connections import connected, looked_up
 from api.key_ring import KeyRing
 from api.metrics import Metrics
 from api.replay_log import ReplayLog
@@ -58,9 +58,15 @@ class Service(NamedTuple):
         """Return what a function finds, given a connection; raise `JournalUnavailable` if there is none."""
         return await self.read(self._query, function)
 
+    async def look_up(self, function: Callable[[Connection[Any]], Read]) -> Read:
+        """Return what a pure read finds, as `query` does; once more if its connection was lost meanwhile."""
+        return await self.read(looked_up, self.ledger, function)
+
     async def query_for_stream(self, function: Callable[[Connection[Any]], Read]) -> Read:
         """Return what a function finds for one part of a long answer: few of these go on at once, however many ask."""
-        return await asyncio.get_running_loop().run_in_executor(self.streaming, self._query, function)
+        return await asyncio.get_running_loop().run_in_executor(
+            self.streaming, looked_up, self.ledger, function
+        )
 
     def _query(self, function: Callable[[Connection[Any]], Read]) -> Read:
         with connected(self.ledger) as connection:

@@ -23,9 +23,9 @@ async def read_projection(
     """
     position = asked.query.min_position
     if position is None:
-        return await asked.service.query(read)
+        return await asked.service.look_up(read)
     seen = (await asked.service.waiter.reached(name, position, asked.prefer.wait_seconds)).arrived()
-    found = await asked.service.query(read)
+    found = await asked.service.look_up(read)
     if found.position < position:  # another version is live since
         raise ProjectionBehind(found.position, found.head, seen.state)
     if found.lacking.held_from is not None and found.lacking.held_from <= position:

@@ -40,6 +40,7 @@ from domain.deciding import (
 from domain.errors import JournalUnavailable, Overloaded
 from domain.events import State
 from domain.journal.database import Database
+from domain.journal.outage import DATABASE, is_lost
 from domain.journal.silence import HOLDERS_OF_HEAD, LOST, Watch
 from domain.journal.snapshots import Snapshotter
 from domain.journal.writer import ClockDiffers, JournalWriter, Timekeeping
@@ -298,12 +299,9 @@ class GroupCommit:
                 self._trouble = reason_of(error)
                 if self._trouble == "locked":
                     self._watch_holder()
-                _log.warning(
-                    "journal out of reach",
-                    error=type(error).__name__,
-                    commands=len(commands_of(submissions)),
-                    reason=self._trouble,
-                )
+                    _log.warning("journal locked", commands=len(commands_of(submissions)))
+                else:
+                    DATABASE.lost("writer", error, when_asked=True)
                 if all(map(_is_answered, submissions)):
                     return self._unavailable(submissions, self._trouble)
                 sleep(RECONNECT_SECONDS)
@@ -380,6 +378,7 @@ class GroupCommit:
 
     def _committed(self, batch: Batch, since: Mapping[str, State]) -> None:
         """Take note of a commit and offer snapshots; `since` as `Decider.settled` has it."""
+        DATABASE.back("writer")
         self.position = batch.rows.last
         self._trouble = None
         self._observe(len(batch.results), len(batch.rows.streams), monotonic() - batch.decided_at_seconds)
@@ -419,7 +418,8 @@ class GroupCommit:
         except Exception as error:  # noqa: BLE001
             # Under the lock, where it is tried again, the error will be judged. What was loaded may hold what others
             # appended after what is known here: catching up would apply that a second time.
-            _log.info("could not decide ahead", error=type(error).__name__)
+            if not is_lost(error):
+                _log.info("could not decide ahead", error=type(error).__name__)
             self._decider.forget(needed | own)
             self._reader_ahead.disconnect()
             return None
@@ -465,7 +465,8 @@ class GroupCommit:
 
     def _commit_after_all(self, ahead: Ahead, error: Exception) -> Sequence[Result]:
         """Return a result for each command, whatever happens, given why it could not be committed ahead."""
-        _log.info("deciding ahead missed", error=repr(error.__cause__ or error))
+        if not is_lost(error):
+            _log.info("deciding ahead missed", error=repr(error.__cause__ or error))
         self._not_ahead = BATCHES_NOT_AHEAD_AFTER_A_MISS
         self._decider.undo(ahead.batch)
         if isinstance(error, MissedGuess):

@@ -21,7 +21,7 @@ from domain.errors import AccountNotFound, InvalidRequest, JournalUnavailable, O
 from domain.events import State
 from domain.group_commit import GroupCommit, reason_of
 from domain.journal.database import Database
-from domain.journal.factory import DATABASE_URL, SCHEMA, JournalFactory
+from domain.journal.factory import DATABASE_URL, SCHEMA, JournalDatastore, JournalFactory
 from domain.journal.reader import Unreadable, read_aggregates, read_beginnings, read_past
 from domain.ledgers import Ledger as Book
 from domain.ledgers import existing_ledger
@@ -74,8 +74,10 @@ class Ledger(Application[str]):
                 SCHEMA: database.schema,
             }
         )
-        assert isinstance(self.factory, JournalFactory)
-        self.datastore = self.factory.datastore
+        assert isinstance(self.factory, JournalFactory) and isinstance(
+            self.factory.datastore, JournalDatastore
+        )
+        self.datastore: JournalDatastore = self.factory.datastore
         """The pool of connections of readers, whose rows are dictionaries."""
         self.group_commit = GroupCommit(database, clock, observe, max_clock_difference_seconds)
         self._clock = clock
@@ -194,8 +196,7 @@ class Ledger(Application[str]):
 
     def _on_primary(self, read: Callable[[Connection[Any]], Found]) -> Found:
         try:
-            with self.datastore.get_connection() as connection:
-                return read(connection)
+            return self.datastore.read(read)
         except (OperationalError, InterfaceError) as error:
             raise JournalUnavailable(reason_of(error)) from error
 

@@ -7,15 +7,15 @@ twentieth of what a saturated machine did.
 import threading
 
 import psycopg
-import structlog
 from psycopg.sql import SQL, Identifier
 
 from domain.journal.database import Database
+from domain.journal.outage import DATABASE
 
 CHECK_SECONDS = 0.25
 RECONNECT_SECONDS = 0.5
 
-_log = structlog.get_logger(__name__)
+_PART = "arrivals"
 
 
 class Arrivals:
@@ -33,7 +33,7 @@ class Arrivals:
             try:
                 self._listen(stop)
             except psycopg.Error as error:
-                _log.warning("arrivals are not heard of", error=str(error))
+                DATABASE.lost(_PART, error)
                 stop.wait(RECONNECT_SECONDS)
 
     def wait(self, known: int, timeout_seconds: float) -> None:
@@ -44,6 +44,7 @@ class Arrivals:
     def _listen(self, stop: threading.Event) -> None:
         with self._database.connect("tallystick arrivals") as connection:
             connection.execute(SQL("LISTEN {}").format(Identifier(self._database.journal_channel)))
+            DATABASE.back(_PART)
             self._note()  # what came before this one listened
             while not stop.is_set():
                 for _ in connection.notifies(timeout=CHECK_SECONDS):

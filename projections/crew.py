@@ -67,7 +67,11 @@ class Filler:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "projections.filling"],
             stdin=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": path},
+            # Of the settings it needs none, and the key that signs is not for it.
+            env={
+                **{name: value for name, value in os.environ.items() if not name.startswith("TALLYSTICK_")},
+                "PYTHONPATH": path,
+            },
         )
         assert self._process.stdin is not None
         # Not on its command line, which every user may read.

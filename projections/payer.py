@@ -26,6 +26,7 @@ from domain.commands import Command
 from domain.errors import LedgerError
 from domain.events import Context
 from domain.journal.database import Database
+from domain.journal.outage import DATABASE, is_lost
 from domain.ledger import Ledger, system_clock
 from domain.payout_attempts import RecordSilence, SubmitPayout
 from domain.payout_reports import RecordReport
@@ -132,10 +133,14 @@ class Payer:
         while not self._stopping.is_set():
             try:
                 with self._database.connect("tallystick payer") as connection:
+                    DATABASE.back("payer")
                     self._serve(connection)
             except Exception as error:  # noqa: BLE001  nothing may end the payer
                 is_usual = isinstance(error, psycopg.Error | LedgerError | ClockWrong)
-                _log.warning("payer interrupted", error=repr(error), exc_info=None if is_usual else error)
+                if is_lost(error):
+                    DATABASE.lost("payer", error)
+                else:
+                    _log.warning("payer interrupted", error=repr(error), exc_info=None if is_usual else error)
                 self._stopping.wait(RECONNECT_SECONDS)
 
     def _serve(self, connection: Connection[Any]) -> None:
@@ -192,13 +197,16 @@ class Payer:
                 seen, _ = self._ledger.payout(due.ledger, due.id)
                 position = self._pursue(self._providers[name], seen, in_hand.well_since)
             except Exception as error:  # noqa: BLE001  what is wrong with one payout must not keep others waiting
-                is_usual = isinstance(error, LedgerError)
-                _log.error(
-                    "payout was not pursued",
-                    payout_id=due.id,
-                    error=repr(error),
-                    exc_info=None if is_usual else error,
-                )
+                if is_lost(error):
+                    DATABASE.lost("payouts", error, when_asked=True)
+                else:
+                    is_usual = isinstance(error, LedgerError)
+                    _log.error(
+                        "payout was not pursued",
+                        payout_id=due.id,
+                        error=repr(error),
+                        exc_info=None if is_usual else error,
+                    )
                 self._let_go(due.id, set_aside=True)
             else:
                 self._let_go(due.id, position)

@@ -8,13 +8,13 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 import psycopg
-import structlog
 from psycopg import Connection
 from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Identifier
 
 from domain.errors import JournalUnavailable, ProjectionBehind, ProjectionNotFound
 from domain.journal.database import Database
+from domain.journal.outage import DATABASE
 from domain.journal.queries import load
 from projections.outbox.publishing import NATS
 from projections.register import PROJECTIONS
@@ -26,7 +26,7 @@ RATE_SECONDS = 5.0
 """Over how long a rate is averaged: what is older than this counts for less than 1/e."""
 
 _SQL = load("projections", "positions.sql")
-_log = structlog.get_logger(__name__)
+_PART = "positions of projections"
 
 
 def projections_channel(database: Database) -> str:
@@ -222,13 +222,14 @@ class Waiter:
                     self._follow(connection)
             except psycopg.Error as error:
                 self._is_reachable = False
-                _log.warning("positions of projections are out of reach", error=str(error))
+                DATABASE.lost(_PART, error)
                 self._stopping.wait(RECONNECT_SECONDS)
 
     def _follow(self, connection: Connection[Any]) -> None:
         channels = {self._database.journal_channel, projections_channel(self._database)}
         for channel in channels:
             connection.execute(SQL("LISTEN {}").format(Identifier(channel)))
+        DATABASE.back(_PART)
         while not self._stopping.is_set():
             self._look(connection)
             for notification in connection.notifies(timeout=self._poll_seconds):

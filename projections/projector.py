@@ -21,6 +21,7 @@ from psycopg import Connection
 
 from domain.journal.database import Database
 from domain.journal.encoding import NewerVersion
+from domain.journal.outage import DATABASE, is_lost
 from domain.journal.queries import load
 from domain.journal.silence import LOST
 from projections import seals
@@ -54,6 +55,7 @@ POLL_SECONDS = 0.25
 STANDBY_SECONDS = 0.5
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
+RECONNECT_SECONDS = 0.25
 
 # Small batches cost more for an event than large ones, so events are collected for a moment. For longer when many come:
 # then a projector that goes after each of them takes as much of the machine as those who write (measured at 4,000
@@ -129,9 +131,13 @@ def _prepare(database: Database, stop: threading.Event, projections: Collection[
     while not stop.is_set():
         try:
             install(database, projections)
+            DATABASE.back("installation")
             return
         except psycopg.Error as error:
-            _log.warning("projections cannot be installed yet", error=str(error))
+            if is_lost(error):
+                DATABASE.lost("installation", error)
+            else:
+                _log.warning("projections cannot be installed yet", error=str(error))
             stop.wait(pause_seconds)
             pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
 
@@ -165,12 +171,18 @@ class Runner:
         while not self._stop.is_set():
             try:
                 with self._database.connect(f"tallystick projection {name}") as connection:
+                    DATABASE.back(f"projection {name}")
                     self._serve(connection)
             except Fenced:
                 _log.warning("projection was taken over by another runner", projection=name)
             except NewerReleaseNeeded:
                 _log.warning("projection is left to a newer release", projection=name)
             except _OUT_OF_REACH as error:
+                if is_lost(error):
+                    # It is as well as before as soon as it has a connection, and readers wait for it.
+                    DATABASE.lost(f"projection {name}", error)
+                    self._stop.wait(RECONNECT_SECONDS)
+                    continue
                 _log.warning("projection interrupted", projection=name, error=describe(error))
             except Exception:  # noqa: BLE001 - nothing may end the projector
                 _log.exception("projection failed", projection=name)
@@ -275,5 +287,6 @@ class Runner:
         }
         try:
             connection.execute(_SQL["record_error"], wanted)
-        except _OUT_OF_REACH:
-            _log.warning("error could not be recorded", projection=self.projection.name)
+        except _OUT_OF_REACH as lost:
+            if not is_lost(lost):
+                _log.warning("error could not be recorded", projection=self.projection.name)

@@ -18,6 +18,7 @@ import structlog
 from psycopg import Connection
 
 from domain.journal.database import Database
+from domain.journal.outage import DATABASE, is_lost
 from domain.journal.queries import load
 from domain.journal.silence import LOST
 from projections.crew import fill_together
@@ -79,9 +80,13 @@ class Rebuilder:
             groups: list[Group] = []
             try:
                 with self._database.connect("tallystick rebuilds") as connection:
+                    DATABASE.back("rebuilds")
                     self._serve(connection, groups)
             except _OUT_OF_REACH as error:
-                _log.warning("rebuilds interrupted", error=str(error))
+                if is_lost(error):
+                    DATABASE.lost("rebuilds", error)
+                else:
+                    _log.warning("rebuilds interrupted", error=str(error))
             except Exception:  # noqa: BLE001 - nothing may end it
                 _log.exception("rebuilds interrupted")
             # Their places are gone with the connection.
@@ -204,7 +209,10 @@ class Group:
 
     def _note(self, error: Exception, rebuilds: Sequence[Rebuild]) -> None:
         is_usual = isinstance(error, _OUT_OF_REACH)
-        _log.warning("rebuild interrupted", error=repr(error), exc_info=None if is_usual else error)
+        if is_lost(error):
+            DATABASE.lost("rebuilding", error, when_asked=True)
+        else:
+            _log.warning("rebuild interrupted", error=repr(error), exc_info=None if is_usual else error)
         with suppress(*_OUT_OF_REACH), self._database.connect("tallystick rebuild") as connection:
             for rebuild in rebuilds if self._go_on() else ():
                 noted = {"name": rebuild.name, "version": rebuild.version, "error": describe(error)}

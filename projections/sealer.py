@@ -19,6 +19,7 @@ from psycopg.rows import TupleRow
 from domain.checkpoints import Checkpoint, open_checkpoint
 from domain.errors import ProjectionBehind
 from domain.journal.database import Database
+from domain.journal.outage import DATABASE, is_lost
 from domain.merkle import consistency_path, root, verify_consistency
 from domain.signed_notes import InvalidNote, Signer, Verifier
 from projections.checkpoints import Keys, Signed, halt, keep, newest, take_keys
@@ -59,10 +60,16 @@ class Sealer:
         while not self._stop.is_set():
             try:
                 with self._database.connect("tallystick sealer") as connection:
+                    DATABASE.back("sealer")
                     self._serve(connection)
             except Exception as error:  # noqa: BLE001 - nothing may end the sealer
                 is_usual = isinstance(error, psycopg.Error)
-                _log.warning("sealer interrupted", error=repr(error), exc_info=None if is_usual else error)
+                if is_lost(error):
+                    DATABASE.lost("sealer", error)
+                else:
+                    _log.warning(
+                        "sealer interrupted", error=repr(error), exc_info=None if is_usual else error
+                    )
                 self._stop.wait(SEAL_EVERY_SECONDS)
 
     def _serve(self, connection: Connection[Any]) -> None:

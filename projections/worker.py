@@ -24,6 +24,7 @@ from domain.errors import JournalUnavailable, LedgerError
 from domain.events import Context, State
 from domain.holds import ExpireHold
 from domain.journal.database import Database
+from domain.journal.outage import DATABASE, is_lost
 from domain.journal.reader import read_aggregates
 from domain.ledger import Ledger, system_clock
 from domain.postings import CompleteTransaction
@@ -79,10 +80,16 @@ class Worker:
         while not self._stopping.is_set():
             try:
                 with self._database.connect("tallystick worker") as connection:
+                    DATABASE.back("worker")
                     self._serve(connection)
             except Exception as error:  # noqa: BLE001  nothing may end the worker
                 is_usual = isinstance(error, psycopg.Error | LedgerError | Late | ClockWrong)
-                _log.warning("worker interrupted", error=repr(error), exc_info=None if is_usual else error)
+                if is_lost(error):
+                    DATABASE.lost("worker", error)
+                else:
+                    _log.warning(
+                        "worker interrupted", error=repr(error), exc_info=None if is_usual else error
+                    )
                 self._stopping.wait(RECONNECT_SECONDS)
 
     def _serve(self, connection: Connection[Any]) -> None:

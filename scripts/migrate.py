@@ -14,7 +14,9 @@ def migrate(
     """Apply the migrations that the database lacks; the service does so too when it starts."""
     from scripts.connection import connected
     from scripts.serve import prepare, settings_or_exit
+    from scripts.workers import configure_logging
 
+    configure_logging()
     settings = settings_or_exit(database_url=database_url, data_dir=data_dir, schema_=schema)
     with connected(settings) as database:
         if made_key := prepare(settings, database):

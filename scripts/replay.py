@@ -17,12 +17,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from domain.errors import LedgerError
 from domain.journal.database import Database
+from domain.journal.trouble import trouble_of
 from projections import install
 from projections.rebuild import rebuild_together
 from projections.rebuilds import Rebuild, cancel_rebuild, drop_cancelled, pause_rebuild, resume_rebuild
 from projections.register import PROJECTIONS
 from projections.retirement import UnreadVersion, drop_unread
-from scripts.connection import existing
+from scripts.connection import existing, give_up
 from scripts.embedded_postgres import EmbeddedPostgresError, attached
 from scripts.workers import COLLECT_AFTER_OBJECTS
 
@@ -83,6 +84,7 @@ def replay(
         raise typer.BadParameter("one of --restart, --cancel, --pause, --resume, --drop-retired is wanted")
     gc.set_threshold(COLLECT_AFTER_OBJECTS)
     with _warnings_alone(), ExitStack() as stack:
+        url = ""
         try:
             url = database_url or stack.enter_context(attached(existing(data_dir)))
             database = Database(url, schema)
@@ -99,14 +101,14 @@ def replay(
             if cancel or pause:
                 return
             outcomes = _rebuild(database, chosen, reason, accept_difference, workers)
-        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
-            _fail("The database was not migrated: run `tallystick migrate` first.")
-        except psycopg.OperationalError as error:
-            _fail(f"The database cannot be reached: {error}\nRun the replay again to go on with it.")
+        except psycopg.Error as error:
+            trouble = trouble_of(error, Database(url, schema))
+            again = " Run the replay again to go on with it." if trouble.may_pass else ""
+            give_up(trouble.words + again)
         except LedgerError as error:
             _fail(error.detail)
         except EmbeddedPostgresError as error:
-            _fail(str(error))
+            give_up(str(error))
     for outcome in outcomes:
         _tell(outcome)
     if not all(outcome.switched for outcome in outcomes):

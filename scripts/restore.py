@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Annotated
 
-import psycopg
 import typer
 from rich.console import Console
 
@@ -47,6 +46,4 @@ def restore(
         except NotEmpty:
             words = "import into an empty one, before its first start, which records the key that it makes"
             fail(f"the journal in the schema {settings.schema_} has events: {words}")
-        except psycopg.OperationalError as error:
-            fail(f"the database is out of reach: {error}")
     typer.echo(f"{position} events were imported.")

@@ -9,10 +9,12 @@ import socket
 import sys
 import tempfile
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
+import structlog
 import typer
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 # Workers of a parent that was killed may hold the port for a moment.
 BIND_TIMEOUT_SECONDS = 5.0
 DATABASE_TIMEOUT_SECONDS = 10.0
+SAY_SECONDS = 3.0
 # The API drains for 10 s (scripts/workers.py); with PostgreSQL's fast shutdown all ends within about 20 s.
 API_STOP_TIMEOUT_SECONDS = 12.0
 PROJECTOR_STOP_TIMEOUT_SECONDS = 4.0
@@ -44,6 +47,7 @@ def serve(
     ] = True,
 ) -> None:
     """Serve the ledger until it is stopped; each option has an environment variable, TALLYSTICK_PORT and so on."""
+    from scripts.connection import give_up
     from scripts.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
     from scripts.supervisor import ChildrenKeepFailing
     from scripts.workers import configure_logging
@@ -64,11 +68,14 @@ def serve(
         postgres = None if settings.database_url else EmbeddedPostgres(settings.data_dir)
         with contextlib.ExitStack() as stack:
             stack.callback(listening.close)
+            _warn_of_open_keys(settings.host)
             if postgres:
                 stack.callback(postgres.stop)
                 postgres.start()
             _run(settings, listening, postgres, projector=projector)
-    except (EmbeddedPostgresError, ChildrenKeepFailing, OSError) as error:
+    except EmbeddedPostgresError as error:
+        give_up(str(error))
+    except (ChildrenKeepFailing, OSError) as error:
         fail(str(error))
 
 
@@ -113,20 +120,26 @@ def prepare(settings: "Settings", database: "Database") -> str | None:
     from api.security import ensure_bootstrap_key
     from domain.errors import JournalUnavailable
     from domain.journal.migrations import migrate
+    from domain.journal.trouble import trouble_of
     from projections.register import install
+    from scripts.connection import give_up
 
-    deadline = monotonic() + DATABASE_TIMEOUT_SECONDS
+    began, say_at = monotonic(), 0.0
     while True:
         try:
             migrate(database)
             install(database)
             return ensure_bootstrap_key(database, settings.bootstrap_key)
-        except psycopg.OperationalError as error:
-            if monotonic() > deadline:
-                fail(f"the database is out of reach: {error}")
+        except psycopg.Error as error:
+            trouble = trouble_of(error, database)
+            if not trouble.may_pass or monotonic() > began + DATABASE_TIMEOUT_SECONDS:
+                give_up(trouble.words)
+            if monotonic() > say_at:
+                say_at = monotonic() + SAY_SECONDS
+                structlog.get_logger(__name__).warning("waiting for the database", error=trouble.words)
             sleep(0.2)
         except JournalUnavailable:
-            if monotonic() > deadline:
+            if monotonic() > began + DATABASE_TIMEOUT_SECONDS:
                 fail("another session holds the journal's lock, so the bootstrap key cannot be recorded")
 
 
@@ -136,6 +149,7 @@ def _run(
     from domain.journal.database import Database
     from scripts.simulator.beside import PROVIDERS, simulator_beside
     from scripts.supervisor import Child, Supervisor
+    from scripts.surroundings import of_process, of_simulator
 
     database = Database(postgres.url if postgres else str(settings.database_url), settings.schema_)
     made_key = prepare(settings, database)
@@ -144,19 +158,22 @@ def _run(
     with contextlib.ExitStack() as stack:
         environment = stack.enter_context(_environment(settings, database))
         api = [sys.executable, "-m", "scripts.workers", "api", str(listening.fileno())]
-        # Who answers requests does not sign.
-        unsigned = {name: value for name, value in environment.items() if name != "TALLYSTICK_SIGNING_KEY"}
-        simulators = []
+
+        def environment_of(process: str) -> dict[str, str]:
+            return of_process(process, os.environ, is_embedded=postgres is not None) | environment
+
+        of_api, simulators = environment_of("api"), []
         if postgres and not settings.providers:
             # For trials: what is kept in a database of one's own is never said to be paid by a simulator.
-            simulator, simulated, unsigned[PROVIDERS] = simulator_beside(local_address, environment)
+            surroundings = of_simulator(os.environ) | {"PYTHONPATH": environment["PYTHONPATH"]}
+            simulator, simulated, of_api[PROVIDERS] = simulator_beside(local_address, surroundings)
             stack.enter_context(simulated)
             simulators.append(simulator)
         children = [
             Child(
                 f"api {n + 1}",
                 api,
-                unsigned,
+                of_api,
                 [listening.fileno()],
                 stop_timeout_seconds=API_STOP_TIMEOUT_SECONDS,
                 group="api",
@@ -168,7 +185,7 @@ def _run(
                 Child(
                     name,
                     [sys.executable, "-m", "scripts.workers", name],
-                    environment,
+                    environment_of(name),
                     stop_timeout_seconds=PROJECTOR_STOP_TIMEOUT_SECONDS,
                     group="projector",
                 )
@@ -178,18 +195,21 @@ def _run(
         def is_ready() -> bool:
             return _answers(settings.host, listening.getsockname()[1])
 
-        Supervisor([*children, *simulators], postgres, is_ready, lambda: _announce(address, made_key)).run()
+        def announce() -> None:
+            _announce(address, made_key, postgres.data_dir if postgres else None)
+
+        Supervisor([*children, *simulators], postgres, is_ready, announce).run()
 
 
 @contextlib.contextmanager
 def _environment(settings: "Settings", database: "Database") -> Iterator[dict[str, str]]:
-    """What the children find in their environment: never on their command lines, which every user may read."""
-    environment = dict(os.environ)
-    environment.pop("TALLYSTICK_BOOTSTRAP_KEY", None)
-    environment["TALLYSTICK_DATABASE_URL"] = database.url
-    environment["TALLYSTICK_SCHEMA"] = database.schema
+    """What all children are told in their environment: not on their command lines, which every user may read."""
     root = str(Path(__file__).parent.parent)
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")]))
+    environment = {
+        "TALLYSTICK_DATABASE_URL": database.url,
+        "TALLYSTICK_SCHEMA": database.schema,
+        "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])),
+    }
     if settings.workers == 1:
         yield environment
         return
@@ -212,6 +232,21 @@ def _listen(host: str, port: int) -> socket.socket:
             sleep(0.1)
 
 
+def _warn_of_open_keys(host: str) -> None:
+    """Say so where keys and amounts would travel for all to read: there is no TLS here, so it must be in front."""
+    try:
+        is_loopback = all(
+            ip_address(str(found[4][0]).partition("%")[0]).is_loopback
+            for found in socket.getaddrinfo(host, None)
+        )
+    except (OSError, ValueError):
+        is_loopback = False
+    if not is_loopback:
+        structlog.get_logger(__name__).warning(
+            "keys travel unencrypted: let nobody reach this address but a proxy that speaks TLS", host=host
+        )
+
+
 def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
@@ -232,12 +267,12 @@ def _answers(host: str, port: int) -> bool:
         connection.close()
 
 
-def _announce(address: str, made_key: str | None) -> None:
+def _announce(address: str, made_key: str | None, data_dir: Path | None) -> None:
     if made_key:
         typer.echo(f"API key with every role on every ledger, shown this once: {made_key}")
         typer.echo(
             f"curl -s {address}/v1/ledgers -H 'Authorization: Bearer {made_key}'"
             " -H 'Content-Type: application/json' -d '{\"name\": \"main\"}'"
         )
-    typer.echo(f"Tallystick is ready on {address}")
+    typer.echo(f"Tallystick is ready on {address}" + (f" with its data in {data_dir}" if data_dir else ""))
     sys.stdout.flush()

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterable
 from importlib import import_module
 
+import structlog
 import typer
 
 COMMANDS = {
@@ -29,8 +30,20 @@ COMMANDS = {
 
 def main() -> None:
     """Run the command that the command line names."""
+    # Standard output is the command's own, whatever is logged meanwhile.
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     called = [name for name in sys.argv[1:2] if name in COMMANDS]
-    application(called or COMMANDS)()
+    try:
+        application(called or COMMANDS)()
+    except Exception as error:
+        from psycopg import Error
+
+        if not isinstance(error, Error):
+            raise
+        # Commands say more where they know which database it is; no trouble with one ends in a traceback.
+        first = str(error).strip().partition("\n")[0]
+        typer.echo(f"tallystick: the database refuses, or is out of reach: {first}", err=True)
+        sys.exit(3)
 
 
 def application(names: Iterable[str] = COMMANDS) -> typer.Typer:

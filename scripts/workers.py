@@ -8,6 +8,8 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import MutableMapping
+from typing import Any
 
 import structlog
 
@@ -27,7 +29,7 @@ BACKLOG = 2048
 
 def main() -> None:
     """Run the process that the command line names."""
-    configure_logging()
+    configure_logging(sys.argv[1] if len(sys.argv) > 1 else "worker")
     hold_lifeline()
     keep_freed_memory()
     match sys.argv[1:]:
@@ -43,23 +45,50 @@ def main() -> None:
             raise ValueError(f"no process is called {unknown}")
 
 
-def configure_logging() -> None:
-    """Log lines of JSON to standard error; a person at a terminal gets them in colours."""
-    last = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+def configure_logging(process: str = "service") -> None:
+    """Log lines of JSON to standard error; a person at a terminal gets them in colours.
+
+    Each says which process it is of. Those of libraries are such lines too, from warnings on, and so is an exception
+    that nobody caught.
+    """
+    render: Any = (
+        structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+    )
+
+    def name_process(
+        _logger: object, _method: str, event: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        return {**event, "process": event.get("process", process)}
+
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        name_process,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso"),
+        structlog.processors.format_exc_info,
+    ]
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.format_exc_info,
-            last,
-        ],
+        processors=[*shared, render],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    # The library reports each lost connection of the pool; that readers retry is said where it is decided.
-    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    # It warns of each connection that is lost; that is said once, where it is decided what to do.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
+    logging.captureWarnings(capture=True)
+    log = structlog.get_logger(__name__)
+    sys.excepthook = lambda _, error, __: log.critical("ended by an exception", exc_info=error)
+    threading.excepthook = lambda args: log.critical(
+        "a thread was ended by an exception", thread=args.thread and args.thread.name, exc_info=args.exc_value
+    )
 
 
 def hold_lifeline() -> None:
@@ -102,6 +131,7 @@ def run_api(listening: int) -> None:
         http=WholeAnswers,
         ws="none",
         lifespan="on",
+        log_config=None,  # as configured above, for all libraries
         log_level="warning",
         access_log=False,
         server_header=False,

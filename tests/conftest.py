@@ -34,7 +34,7 @@ def server() -> Iterator[str]:
         postgres = EmbeddedPostgres(Path(folder) / "data")
         postgres.start()
         try:
-            yield postgres.url
+            yield postgres.superuser_url
         finally:
             postgres.stop()
 

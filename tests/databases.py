@@ -67,6 +67,10 @@ class Databases:
     def _copy_of(self, template: str) -> Iterator[Database]:
         name = f"test_{uuid4().hex[:12]}"
         self._create(name, template)
+        if template != "template1":
+            # What migrating has revoked, a copy of the database has not lost.
+            revoke = SQL("REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC")
+            self._connection.execute(revoke.format(Identifier(name)))
         try:
             yield self._named(name)
         finally:

@@ -34,32 +34,32 @@ async def get_checkpoint(asked: Asked[CheckpointQuery, None]) -> Answer:
     position. Keep it: every later journal can be proved to have grown out of this one.
     """
     wanted = asked.query.min_position or 0
-    signed = await asked.service.query(read_newest)
+    signed = await asked.service.look_up(read_newest)
     give_up_at = monotonic() + (asked.prefer.wait_seconds if asked.query.min_position is not None else 0)
     while signed is None or signed.size < wanted:
         if monotonic() >= give_up_at:
             raise await _behind(asked, signed)
         await asyncio.sleep(POLL_SECONDS)
-        signed = await asked.service.query(read_newest)
+        signed = await asked.service.look_up(read_newest)
     return Answer(200, signed.note.encode(), media_type=TEXT)
 
 
 async def _behind(asked: Asked[CheckpointQuery, None], signed: Signed | None) -> ProjectionBehind:
-    seen = await asked.service.query(partial(progress, name=PROJECTION.name))
+    seen = await asked.service.look_up(partial(progress, name=PROJECTION.name))
     return ProjectionBehind(signed.size if signed else 0, seen.head, seen.state)
 
 
 async def get_inclusion(asked: Asked[InclusionQuery, None]) -> Answer:
     """Prove that an event is in the journal that a checkpoint is of, at its position."""
     query = asked.query
-    proof = await asked.service.query(partial(prove_inclusion, position=query.position, size=query.size))
+    proof = await asked.service.look_up(partial(prove_inclusion, position=query.position, size=query.size))
     return json_answer(200, inclusion_body(proof))
 
 
 async def get_consistency(asked: Asked[GrowthQuery, None]) -> Answer:
     """Prove that the journal of a later checkpoint begins with all that the journal of an earlier one had."""
     query = asked.query
-    proof = await asked.service.query(partial(prove_growth, first=query.first, second=query.second))
+    proof = await asked.service.look_up(partial(prove_growth, first=query.first, second=query.second))
     return json_answer(200, growth_body(proof))
 
 
@@ -69,7 +69,7 @@ async def get_verifier_key(asked: Asked[NoQuery, None]) -> Answer:
     The first is the one that came last; those that signed before it stay. Keep them: whoever could replace them here
     could have signed anything.
     """
-    verifiers = await asked.service.query(read_verifiers)
+    verifiers = await asked.service.look_up(read_verifiers)
     return Answer(200, "".join(f"{verifier}\n" for verifier in verifiers).encode(), media_type=TEXT)
 
 

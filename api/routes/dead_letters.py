@@ -40,7 +40,7 @@ async def get_dead_letters(asked: Asked[DeadLettersQuery, None]) -> Answer:
         descending=query.descending,
         granted=asked.caller.granted,
     )
-    rows = await asked.service.query(read)
+    rows = await asked.service.look_up(read)
     body = page(asked, rows, dead_letter_body, lambda letter: (letter.first_failed_at, str(letter.id)))
     return json_answer(200, body)
 
@@ -48,7 +48,7 @@ async def get_dead_letters(asked: Asked[DeadLettersQuery, None]) -> Answer:
 async def get_dead_letter(asked: Asked[NoQuery, None]) -> Answer:
     """Look at a dead letter."""
     return json_answer(
-        200, dead_letter_body(await asked.service.query(partial(find_letter, id=_id(asked.names))))
+        200, dead_letter_body(await asked.service.look_up(partial(find_letter, id=_id(asked.names))))
     )
 
 

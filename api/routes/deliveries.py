@@ -34,7 +34,7 @@ async def get_deliveries(asked: Asked[DeliveriesQuery, None]) -> Answer:
         limit=query.page_size + 1,
         descending=query.descending,
     )
-    rows = await asked.service.query(read)
+    rows = await asked.service.look_up(read)
     return json_answer(200, page(asked, rows, delivery_body, lambda delivery: delivery.position))
 
 

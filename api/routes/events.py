@@ -48,7 +48,7 @@ async def get_events(asked: Asked[EventsQuery, None]) -> Answer | Streamed:
     if prefers(accept, NDJSON, JSON):
         return await _streamed(asked)
     read = _reading(asked, asked.place, asked.query.page_size + 1)
-    found = await _reached(asked, asked.service.query, read)
+    found = await _reached(asked, asked.service.look_up, read)
     return projected_page(asked, found, event_body, lambda event: event.position)
 
 

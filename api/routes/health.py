@@ -9,7 +9,7 @@ from pydantic import Field
 
 from api.answers import Answer, json_answer
 from api.consistency import Consistency
-from api.declaration import ANYBODY, OVERSEER, Declaration, NoQuery, Returns
+from api.declaration import ANYBODY, OVERSEER, Concerns, Declaration, NoQuery, Returns
 from api.endpoint import Asked, Endpoint, overseer
 from api.metrics import MEDIA_TYPE
 from api.projection_answers import all_shown
@@ -44,7 +44,7 @@ async def get_readiness(asked: Asked[HealthQuery, None]) -> Answer:
     if asked.query.verbose is None or not (asked.service.metrics_are_public or await overseer(asked)):
         return json_answer(200, {"status": "ready"})
     checks = {name: failure or "ok" for name, failure in readiness._asdict().items()}
-    projections = await asked.service.query(all_shown)
+    projections = await asked.service.look_up(all_shown)
     return json_answer(200, {"status": "ready", "checks": checks, "projections": projections})
 
 
@@ -58,9 +58,9 @@ async def get_metrics(asked: Asked[NoQuery, None]) -> Answer:
     # Without the database, the figures of the processes are all the more wanted.
     with suppress(JournalUnavailable, TimeoutError):
         async with asyncio.timeout(PATIENCE_SECONDS):
-            progress = await asked.service.query(all_progress)
+            progress = await asked.service.look_up(all_progress)
             now = system_clock()
-            stuck = totals(await asked.service.query(partial(find_stuck, now=now)), now)
+            stuck = totals(await asked.service.look_up(partial(find_stuck, now=now)), now)
     page = await asked.service.read(asked.service.metrics.page, progress, stuck)
     return Answer(200, page, media_type=MEDIA_TYPE)
 
@@ -101,7 +101,7 @@ ENDPOINTS = [
             "What is measured",
             Returns(200, "The figures.", None, "tallystick_journal_head 21.0", media_type="text/plain"),
             roles=OVERSEER,
-            every_ledger=True,
+            concerns=Concerns.EVERY,
             may_be_public=True,
         ),
         get_metrics,

@@ -50,7 +50,7 @@ async def get_keys(asked: Asked[KeysQuery, None]) -> Answer:
         granted=asked.caller.granted,
         state=query.state or None,
     )
-    rows = await asked.service.query(read)
+    rows = await asked.service.look_up(read)
     return json_answer(200, page(asked, rows, key_body, lambda key: (key.created_at, str(key.id))))
 
 

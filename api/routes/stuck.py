@@ -27,7 +27,7 @@ async def get_stuck(asked: Asked[StuckQuery, None]) -> Answer:
     """
     now, query = system_clock(), asked.query
     find = partial(find_stuck, now=now, thresholds=query.thresholds, granted=asked.caller.granted)
-    found = await asked.service.query(find)
+    found = await asked.service.look_up(find)
     if query.descending:
         found.reverse()
     after = asked.place

@@ -26,7 +26,7 @@ async def trace_operation(asked: Asked[NoQuery, None]) -> Answer:
     """
     ledger, key = asked.ledger, asked.names["key"]
     read = partial(story_of_operation, ledger=ledger, id=operation_id(ledger, key))
-    story = await asked.service.query(read)
+    story = await asked.service.look_up(read)
     body = trace_body(story, ledger, system_clock(), key=key)
     return json_answer(200, body, {POSITION: str(story.position)})
 
@@ -40,7 +40,7 @@ async def trace_conversation(asked: Asked[ConversationQuery, None]) -> Answer:
     ledger = asked.ledger
     correlation_id = asked.query.correlation_id or asked.context.correlation_id
     read = partial(story_of_conversation, ledger=ledger, correlation_id=correlation_id)
-    story = await asked.service.query(read)
+    story = await asked.service.look_up(read)
     body = trace_body(story, ledger, system_clock(), correlation_id=correlation_id)
     return json_answer(200, body, {POSITION: str(story.position), HEAD: str(story.head)})
 

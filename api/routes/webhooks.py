@@ -63,7 +63,7 @@ async def get_webhooks(asked: Asked[WebhooksQuery, None]) -> Answer:
         descending=query.descending,
         granted=asked.caller.granted,
     )
-    rows = await asked.service.query(read)
+    rows = await asked.service.look_up(read)
     return json_answer(200, page(asked, rows, webhook_body, lambda row: (row.created_at, str(row.id))))
 
 
@@ -112,7 +112,7 @@ async def delete_webhook(asked: Asked[NoQuery, None]) -> Answer:
 
 async def find_webhook(asked: Asked[Any, Any]) -> Webhook:
     """Return the webhook that the path names; raise `WebhookNotFound`."""
-    return _existing(await asked.service.query(partial(webhooks.find_webhook, id=_id(asked.names))))
+    return _existing(await asked.service.look_up(partial(webhooks.find_webhook, id=_id(asked.names))))
 
 
 def ledgers_of(connection: Connection[Any], names: Mapping[str, str]) -> Sequence[str] | None:

@@ -56,9 +56,9 @@ class TrailQuery(ListQuery, ProjectedQuery):
     """The events that belong to no ledger, in the order of positions; an empty filter filters nothing."""
 
     after: Position | None = Field(None, description="those at later positions only, whatever the order")
-    key_id: Annotated[
-        str, Field(pattern=f"^(?:{UUID_PATTERN[1:-1]})?$"), AfterValidator(canonical_id)
-    ] = Field("", description="of this key, and of the one that it replaces or is replaced by")
+    key_id: Annotated[str, Field(pattern=f"^(?:{UUID_PATTERN[1:-1]})?$"), AfterValidator(canonical_id)] = (
+        Field("", description="of this key, and of the one that it replaces or is replaced by")
+    )
     correlation_id: Annotated[str, Field(pattern=rf"^[!-~]{{0,{MAX_CORRELATION_ID_LENGTH}}}$")] = ""
     actor: Annotated[str, Field(pattern=rf"^[^\x00]{{0,{MAX_ACTOR_LENGTH}}}$")] = Field(
         "", description="the name of the key that asked for it, or who did it without one"

@@ -2,19 +2,89 @@
 
 Every connection of the service gives up its login's own rights for those of the role `tallystick_service`, which can
 add to the journal but not change it (0001_journal.sql). Migrations alone keep the login's rights.
+
+Every connection says by itself what its session is to be like, whatever the role, the database, the URL or the
+environment sets: `SESSION` is the list.
 """
 
+import os
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import Connection
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.sql import SQL, Identifier
+from psycopg.rows import tuple_row
+from psycopg.sql import SQL, Identifier, Literal
 
 import domain.journal.arrays  # noqa: F401  a connection sends those only that are known before it is made
 
 SERVICE_ROLE = "tallystick_service"
 CONNECT_TIMEOUT_SECONDS = 5
+ENCODING = "UTF8"
+
+SESSION: Mapping[str, str] = {
+    # How values are read and written.
+    "client_encoding": ENCODING,
+    "DateStyle": "ISO, MDY",
+    "IntervalStyle": "postgres",
+    "TimeZone": "UTC",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "xmlbinary": "base64",
+    # What statements mean.
+    "standard_conforming_strings": "on",
+    "backslash_quote": "safe_encoding",
+    "array_nulls": "on",
+    "transform_null_equals": "off",
+    "quote_all_identifiers": "off",
+    "row_security": "on",
+    # What transactions are, unless they say so themselves.
+    "default_transaction_isolation": "read committed",
+    "default_transaction_read_only": "off",
+    "default_transaction_deferrable": "off",
+    # When the server ends a statement or a session: where a bound is wanted, who wants it sets it.
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "0",
+    "exit_on_error": "off",
+    # How plans are made. Statements are short, and compiling them costs more than it saves.
+    "plan_cache_mode": "auto",
+    "jit": "off",
+    "geqo": "on",
+    **dict.fromkeys(
+        (
+            *("enable_seqscan", "enable_indexscan", "enable_indexonlyscan", "enable_bitmapscan"),
+            *("enable_tidscan", "enable_nestloop", "enable_hashjoin", "enable_mergejoin", "enable_hashagg"),
+            *("enable_sort", "enable_incremental_sort", "enable_material", "enable_memoize"),
+        ),
+        "on",
+    ),
+}
+"""What every session of the service is like; the search path is the schema's own, and in no connection another."""
+
+_SAID_LATER: Mapping[str, str] = {
+    **SESSION,
+    # Not known to every server, or not for every login to set: named only where they are something else.
+    "transaction_timeout": "0",
+    "restrict_nonsystem_relation_kind": "",
+    "session_replication_role": "origin",
+}
+
+_TAKE_ROLE = SQL(
+    "SELECT pg_has_role(session_user, oid, 'SET'),"
+    " CASE WHEN pg_has_role(session_user, oid, 'SET') THEN pg_catalog.set_config('role', rolname, false) END"
+    # A login whose sessions begin in some other role is a member all the same. A superuser is one of everything, so
+    # that it counts which role he has taken on.
+    " FROM pg_catalog.pg_roles WHERE rolname = {} AND (pg_has_role(oid, 'MEMBER')"
+    " OR pg_has_role(session_user, oid, 'MEMBER')"
+    " AND NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = session_user))"
+)
+
+
+class UnfitDatabase(psycopg.OperationalError):
+    """The database, or the login, cannot serve as it is; the message says why, and which statement mends it."""
 
 
 class Database(NamedTuple):
@@ -28,14 +98,22 @@ class Database(NamedTuple):
         """The notification channel on which each commit of the journal announces its head."""
         return f"{self.schema}_journal"
 
+    @property
+    def search_path(self) -> str:
+        """Where names are looked for: temporary tables last, since any login may make one of any name."""
+        return f"{self.schema}, pg_temp"
+
     def conninfo(self, application_name: str) -> str:
-        """Return the connection string of the service: its schema first in the search path, times in UTC."""
+        """Return the connection string of the service: the settings of `SESSION`, its schema in the search path."""
         given = conninfo_to_dict(self.url)
-        options = f"{given.get('options') or ''} -c search_path={self.schema} -c TimeZone=UTC"
+        pinned = {"search_path": self.search_path, **SESSION}
+        before = given.get("options") or os.environ.get("PGOPTIONS") or ""
+        options = [str(before), *(f"-c {name}={_escaped(setting)}" for name, setting in pinned.items())]
         return make_conninfo(
             self.url,
-            options=options.strip(),
+            options=" ".join(options).strip(),
             application_name=application_name,
+            client_encoding=ENCODING,
             connect_timeout=given.get("connect_timeout") or CONNECT_TIMEOUT_SECONDS,
             keepalives_idle=given.get("keepalives_idle") or 10,
             # A server that vanished, or takes no word any more, is lost within some ten seconds (silence.py).
@@ -44,9 +122,12 @@ class Database(NamedTuple):
             tcp_user_timeout=given.get("tcp_user_timeout") or 10_000,
         )
 
-    def connect(self, application_name: str, *, autocommit: bool = True) -> Connection[tuple[Any, ...]]:
-        """Return a connection with the rights of the service; raises `psycopg.OperationalError`."""
-        connection = psycopg.connect(self.conninfo(application_name), autocommit=True)
+    def connect(self, application_name: str, *, autocommit: bool = True) -> Connection[Any]:
+        """Return a connection with the rights of the service; raises `psycopg.OperationalError`.
+
+        That is an `UnfitDatabase` where time alone will not help.
+        """
+        connection = self.connect_as_owner(application_name)
         try:
             take_service_role(connection)
             connection.autocommit = autocommit
@@ -55,17 +136,61 @@ class Database(NamedTuple):
             raise
         return connection
 
-    def connect_as_owner(self, application_name: str) -> Connection[tuple[Any, ...]]:
-        """Return a connection with the rights of the login, for migrations."""
-        return psycopg.connect(self.conninfo(application_name), autocommit=True)
+    def connect_as_owner(self, application_name: str) -> Connection[Any]:
+        """Return a connection with the rights of the login, for migrations; raises as `connect` does."""
+        connection: Connection[Any] = psycopg.connect(self.conninfo(application_name), autocommit=True)
+        try:
+            _require_encoding(connection)
+            _pin(connection, self.search_path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
 
 def take_service_role(connection: Connection[Any]) -> None:
     """Give up the login's rights for those of the service, where the login may.
 
     A login that could not make the role when migrating is its own service; the triggers protect the journal from it.
+    Raises `UnfitDatabase` for a member of the role who may not become it.
     """
-    member = SQL("SELECT pg_has_role(oid, 'MEMBER') FROM pg_roles WHERE rolname = {}").format(SERVICE_ROLE)
-    row = connection.execute(member).fetchone()
-    if row is not None and next(iter(row.values() if isinstance(row, dict) else row)):
-        connection.execute(SQL("SET ROLE {}").format(Identifier(SERVICE_ROLE)))
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        row = cursor.execute(_TAKE_ROLE.format(Literal(SERVICE_ROLE))).fetchone()
+    if row is not None and not row[0]:
+        login = Identifier(connection.info.user).as_string()
+        raise UnfitDatabase(
+            f"the login {login} has the role {SERVICE_ROLE} and may not take it on:"
+            f" GRANT {SERVICE_ROLE} TO {login} WITH SET TRUE"
+        )
+
+
+def _require_encoding(connection: Connection[Any]) -> None:
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != ENCODING:
+        name = Identifier(connection.info.dbname).as_string()
+        raise UnfitDatabase(
+            f"the database {name} has the encoding {encoding}, and a journal needs {ENCODING}:"
+            f" CREATE DATABASE … ENCODING '{ENCODING}' TEMPLATE template0, and use that one"
+        )
+
+
+def _pin(connection: Connection[Any], search_path: str) -> None:
+    """Set what startup options have not: what PGTZ and PGDATESTYLE said, and what a pooler kept to itself.
+
+    `off` for synchronous_commit would lose what was acknowledged; which of the other values is for the operator to say.
+    """
+    names, settings = zip(*_SAID_LATER.items(), strict=True)
+    pin = SQL(
+        "SET search_path = {}; "
+        "SELECT pg_catalog.set_config(name, setting, false)"
+        " FROM unnest({}::text[], {}::text[]) AS pinned(name, setting)"
+        " WHERE pg_catalog.current_setting(name, true) <> setting;"
+        "SELECT pg_catalog.set_config('synchronous_commit', 'on', false)"
+        " WHERE pg_catalog.current_setting('synchronous_commit') = 'off'"
+    )
+    path = SQL(", ").join(Identifier(part) for part in search_path.split(", "))
+    connection.execute(pin.format(path, Literal(list(names)), Literal(list(settings))))
+
+
+def _escaped(setting: str) -> str:
+    return setting.replace("\\", "\\\\").replace(" ", "\\ ")

@@ -3,21 +3,24 @@
 Tables exist before it is used: DDL is in migrations only.
 """
 
-from typing import Any, Literal
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal, TypeVar
 
-from eventsourcing.persistence import Mapper, Transcoder
+from eventsourcing.persistence import InterfaceError, Mapper, OperationalError, Transcoder
 from eventsourcing.postgres import (
-    ConnectionPool,
     PostgresDatastore,
     PostgresFactory,
     TPostgresTrackingRecorder,
 )
 from eventsourcing.utils import Environment, EnvType, resolve_topic
 from psycopg import Connection
-from psycopg.rows import DictRow, dict_row
+from psycopg.rows import dict_row
 
-from domain.journal.database import Database, take_service_role
+from domain.journal.database import Database
 from domain.journal.mapper import JournalMapper
+from domain.journal.outage import is_lost
+from domain.journal.readers import Readers
 from domain.journal.recorder import JournalProcessRecorder, JournalRecorder, SnapshotRecorder
 from domain.journal.silence import bound_transactions
 
@@ -27,6 +30,8 @@ LOCK_TIMEOUT_SECONDS = 5
 READER_SILENCE_SECONDS = 60
 """Of a process that stops in the midst of a read: its snapshot and its locks keep others from vacuum and from DDL."""
 
+Found = TypeVar("Found")
+
 
 class JournalDatastore(PostgresDatastore):
     """A pool of connections that have the rights of the service, no more."""
@@ -35,28 +40,38 @@ class JournalDatastore(PostgresDatastore):
         originator_id_type: Literal["text"] = "text"
         super().__init__("", "", "", "", "", schema=database.schema, originator_id_type=originator_id_type)
         self.database = database
-        self.pool = ConnectionPool(
-            database.conninfo("tallystick reader"),
-            connection_class=Connection[DictRow],
-            kwargs={"row_factory": dict_row, "autocommit": True},
-            min_size=1,
-            max_size=pool_size,
-            open=False,
-            configure=_configure,
-            check=ConnectionPool.check_connection,
-            timeout=connect_timeout_seconds,
-            reconnect_timeout=0,
-        )
+        # Under the library's name for its pool, since all that it does with one is to open it, to borrow and to close.
+        connect = partial(_reader, database)  # not a method, which would keep this from being freed
+        self.pool: Any = Readers(connect, pool_size, connect_timeout_seconds)
+
+    def read(self, function: Callable[[Connection[Any]], Found]) -> Found:
+        """Return what a pure read finds, tried once more on a fresh connection if its own was lost meanwhile.
+
+        Raises the library's `OperationalError` when there is no connection to be had.
+        """
+        began = False
+        try:
+            with self.get_connection() as connection:
+                began = True
+                return function(connection)
+        except (OperationalError, InterfaceError) as error:
+            if not (began and is_lost(error.__cause__)):
+                raise
+        self.pool.drain()
+        with self.get_connection() as connection:
+            return function(connection)
 
     def register_type_adapters(self) -> None:
         """Do nothing: arrays of plain types are three times as fast as the library's composite type."""
 
 
-def _configure(connection: Connection[DictRow]) -> None:
-    """Make a connection one of the service, which says who keeps it waiting rather than wait for ever."""
-    take_service_role(connection)
+def _reader(database: Database) -> Connection[Any]:
+    """Return a connection that says who keeps it waiting rather than wait for ever."""
+    connection = database.connect("tallystick reader")
+    connection.row_factory = dict_row
     connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
     bound_transactions(connection, READER_SILENCE_SECONDS)
+    return connection
 
 
 class JournalFactory(PostgresFactory):

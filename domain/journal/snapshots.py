@@ -24,6 +24,7 @@ from domain.accounts import Account, AccountOpened
 from domain.events import State
 from domain.journal.arrays import bigint_array, bytea_array, text_array
 from domain.journal.database import Database
+from domain.journal.outage import DATABASE, is_lost
 from domain.journal.queries import load
 from domain.weights import weight_of
 
@@ -131,8 +132,12 @@ class Snapshotter:
             try:
                 connection = connection or self._connect()
                 self._keep(connection, items)
+                DATABASE.back("snapshots")
             except psycopg.Error as error:
-                _log.warning("snapshots not kept", snapshots=len(items), error=type(error).__name__)
+                if is_lost(error):
+                    DATABASE.lost("snapshots", error, when_asked=True)
+                else:
+                    _log.warning("snapshots not kept", snapshots=len(items), error=type(error).__name__)
                 if connection:
                     connection.close()
                 connection = None

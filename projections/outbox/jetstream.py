@@ -21,6 +21,7 @@ from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
 from domain.journal.database import Database
+from domain.journal.outage import DATABASE, Outage, is_lost
 from domain.journal.queries import load
 from domain.journal.reader import Row
 from projections.holders import Standby, pause
@@ -40,6 +41,7 @@ ACKNOWLEDGE_TIMEOUT_SECONDS = 5.0
 _SQL = load("projections.outbox", "jetstream.sql")
 _JOURNAL = load("domain.journal", "journal.sql")
 _log = structlog.get_logger(__name__)
+_BROKER = Outage("broker")
 
 
 class NotOurs(Exception):
@@ -59,9 +61,13 @@ def run_jetstream(database: Database, stop: threading.Event, streaming: Streamin
     while not stop.is_set():
         try:
             with database.connect(f"tallystick projection {NATS}") as connection:
+                DATABASE.back(NATS)
                 _serve(database, connection, stop, streaming)
         except psycopg.Error as error:
-            _log.warning("database out of reach", publisher=NATS, error=str(error))
+            if is_lost(error):
+                DATABASE.lost(NATS, error)
+            else:
+                _log.warning("publisher interrupted", publisher=NATS, error=str(error))
         except Exception:  # noqa: BLE001 - nothing may end the publisher
             _log.exception("publisher failed", publisher=NATS)
         stop.wait(pause_seconds)
@@ -82,7 +88,7 @@ def _serve(
             asyncio.run(follower.run())
         except (nats.errors.Error, OSError, TimeoutError, NotOurs) as error:
             reason = f"{type(error).__name__}: {error}"
-            _log.warning("publishing interrupted", publisher=NATS, error=reason)
+            _BROKER.lost(NATS, RuntimeError(reason))
             connection.execute(_SQL["record_error"], {"reason": reason})
         pause_seconds = FIRST_PAUSE_SECONDS if follower.has_published else pause_seconds
         pause(connection, stop, pause_seconds)
@@ -121,6 +127,7 @@ class Follower:
 
     async def _follow(self, stream: JetStreamContext) -> None:
         end = await self._find_end(stream)
+        _BROKER.back(NATS)
         while not self._stop.is_set() and self._failure is None:
             _, state, head = self._standing()
             if state == "running" and head > end.position:

@@ -23,6 +23,7 @@ from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
 from domain.journal.database import Database
+from domain.journal.outage import DATABASE, is_lost
 from projections.holders import Standby
 from projections.outbox.messages import MEDIA_TYPE, message_of
 from projections.outbox.owed import PROJECTION, outbox_channel
@@ -49,10 +50,14 @@ def run_publisher(database: Database, stop: threading.Event, publishing: Publish
     while not stop.is_set():
         try:
             with database.connect("tallystick publisher") as connection:
+                DATABASE.back("publisher")
                 _serve(database, connection, stop, publishing)
         except Exception as error:  # noqa: BLE001 - nothing may end the publisher
             is_usual = isinstance(error, psycopg.Error)
-            _log.warning("publisher interrupted", error=repr(error), exc_info=None if is_usual else error)
+            if is_lost(error):
+                DATABASE.lost("publisher", error)
+            else:
+                _log.warning("publisher interrupted", error=repr(error), exc_info=None if is_usual else error)
             stop.wait(RECONNECT_SECONDS)
 
 

@@ -231,7 +231,7 @@ def _database(url: str | None) -> Iterator[str]:
         postgres = EmbeddedPostgres(Path(folder) / "data")
         try:
             postgres.start()
-            yield postgres.url
+            yield postgres.superuser_url
         finally:
             postgres.stop()
 

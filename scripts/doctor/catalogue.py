@@ -72,17 +72,22 @@ CATALOGUE: Mapping[str, Kind] = {
         "The service works with the rights of the login that migrated: only triggers protect the journal from it.",
         "Let a login that may create roles run `tallystick migrate`, so that tallystick_service is made.",
     ),
+    "temporary_tables_open": Kind(
+        "warning",
+        "Who breaks into the service may make tables that hide others from whoever does not say which schema he means.",
+        "Run the statement that the finding names as the owner of the database, or `tallystick migrate` as that owner.",
+    ),
+    "function_unpinned": Kind(
+        "error",
+        "Whoever calls it decides which tables and functions it means: a guard could be led elsewhere.",
+        "Run `tallystick migrate` as the owner of the schema, and find out who made the function.",
+    ),
     # The server.
     "fsync_off": Kind("error", "A power failure loses what was acknowledged.", "Set fsync = on."),
     "full_page_writes_off": Kind(
         "error",
         "A power failure can leave torn pages, and with them wrong data.",
         "Set full_page_writes = on.",
-    ),
-    "synchronous_commit_off": Kind(
-        "error",
-        "A crash loses the last commits, which were acknowledged.",
-        "Set synchronous_commit = on for the server, the database, the role and the connection.",
     ),
     "autovacuum_off": Kind("warning", "Plans go stale and transaction ids run out.", "Set autovacuum = on."),
     "disk_full_soon": Kind(

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import psycopg
 import typer
@@ -15,6 +15,9 @@ from scripts.doctor import installation, journal, outbox, projections, server
 from scripts.doctor.catalogue import Finding
 from scripts.doctor.examination import SQL, Check, Examined, Scope, examine, read_only
 from scripts.doctor.report import as_json, exit_code, show
+
+if TYPE_CHECKING:
+    from api.settings import Settings
 
 OF_THE_SERVER = (
     Check("the schema is that of this release", installation.schema),
@@ -81,13 +84,23 @@ def doctor(
             database = Database(url, settings.schema_)
             facts = facts_of(database)
             examined = list(examinations(database, scope, timeout))
-    except (psycopg.OperationalError, EmbeddedPostgresError) as error:
-        examined = [Examined("the database answers", [Finding("database_unreachable", str(error))], 0.0)]
+    except (psycopg.Error, EmbeddedPostgresError) as error:
+        examined = [
+            Examined("the database answers", [Finding("database_unreachable", _told(error, settings))], 0.0)
+        ]
     if json:
         typer.echo(as_json(examined, scope, facts))
     else:
         show(examined, scope, facts, Console(highlight=False))
     raise typer.Exit(exit_code(examined))
+
+
+def _told(error: Exception, settings: "Settings") -> str:
+    from domain.journal.trouble import trouble_of
+
+    if not isinstance(error, psycopg.Error):
+        return str(error)
+    return trouble_of(error, Database(settings.database_url or "", settings.schema_)).words
 
 
 def examinations(database: Database, scope: Scope, timeout_seconds: float) -> Iterator[Examined]:

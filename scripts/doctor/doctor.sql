@@ -24,6 +24,15 @@ WHERE tgrelid IN (to_regclass('events'), to_regclass('head')) AND NOT tgisintern
 SELECT table_name, privilege FROM unnest(%(tables)s::text[], %(privileges)s::text[]) AS r(table_name, privilege)
 WHERE has_table_privilege(%(role)s, to_regclass(table_name), privilege);
 
+-- name: temporary_tables
+-- The database, if the role may make temporary tables there; else null.
+SELECT CASE WHEN has_database_privilege(%(role)s, current_database(), 'TEMPORARY') THEN quote_ident(current_database()) END;
+
+-- name: unpinned_functions
+SELECT p.oid::regprocedure::text FROM pg_proc p
+WHERE pronamespace = current_schema()::regnamespace
+    AND NOT EXISTS (SELECT FROM unnest(proconfig) AS setting WHERE starts_with(setting, 'search_path='));
+
 -- name: facts
 SELECT current_setting('server_version'), pg_database_size(current_database()),
     (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend');

@@ -54,6 +54,10 @@ def protection(patient: Patient) -> Iterator[Finding]:
         yield Finding("journal_unprotected", f"{len(broken)} triggers do not protect it", examples(broken))
     with patient.database.connect("tallystick doctor") as service:
         ((role,),) = service.execute("SELECT current_user").fetchall()
+    if database := patient.value("temporary_tables", role=role):
+        yield Finding("temporary_tables_open", f"REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC")
+    if unpinned := [name for (name,) in patient.rows("unpinned_functions")]:
+        yield Finding("function_unpinned", f"{len(unpinned)} have no search_path", examples(unpinned))
     tables, privileges = zip(*FORBIDDEN, strict=True)
     rights = patient.rows("rights", role=role, tables=list(tables), privileges=list(privileges))
     if rights:

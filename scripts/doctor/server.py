@@ -13,15 +13,13 @@ _ESSENTIAL = ("fsync", "full_page_writes", "autovacuum")
 
 
 def durability(patient: Patient) -> Iterator[Finding]:
-    """Look at the settings without which a crash loses what was acknowledged, or makes it wrong."""
+    """Look at the settings without which a crash loses what was acknowledged, or makes it wrong.
+
+    That synchronous_commit is not off, each session of the service sees to by itself (domain/journal/database.py).
+    """
     for name, setting in sorted(patient.rows("settings", names=list(_ESSENTIAL))):
         if setting == "off":
             yield Finding(f"{name}_off", f"{name} is off")
-    # As the writer gets it: the database, the role or the URL may set it.
-    with patient.database.connect("tallystick doctor") as service:
-        ((setting,),) = service.execute("SHOW synchronous_commit").fetchall()
-    if setting == "off":
-        yield Finding("synchronous_commit_off", "it is off in the sessions of the service")
 
 
 def room(patient: Patient) -> Iterator[Finding]:

@@ -78,7 +78,7 @@ def standby(primary: EmbeddedPostgres, tmp_path: Path) -> Iterator[EmbeddedPostg
     base_backup(tmp_path / "a", tmp_path / "b")
     server = EmbeddedPostgres(tmp_path / "b")
     server.start()
-    with psycopg.connect(primary.url, autocommit=True) as connection:
+    with psycopg.connect(primary.superuser_url, autocommit=True) as connection:
         connection.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
         connection.execute("SELECT pg_reload_conf()")
     yield server
@@ -89,7 +89,7 @@ def standby(primary: EmbeddedPostgres, tmp_path: Path) -> Iterator[EmbeddedPostg
 def both(primary: EmbeddedPostgres, standby: EmbeddedPostgres, tmp_path: Path) -> str:
     """The URL of whichever is the primary."""
     hosts = ",".join(quote(str(home(tmp_path / name)), safe="") for name in "ab")
-    return f"postgresql://postgres@/postgres?host={hosts}&target_session_attrs=primary"
+    return f"postgresql://tallystick@/postgres?host={hosts}&target_session_attrs=primary"
 
 
 def pay(url: str, acknowledged: list[str], enough: int) -> None:
@@ -140,7 +140,7 @@ def test_a_standby_that_is_promoted_goes_on_with_all_that_was_acknowledged(
         payers = paid(service.url, len(acknowledged) + ACKNOWLEDGED_AFTER, acknowledged)
         assert primary.pid is not None
         os.kill(primary.pid, signal.SIGKILL)
-        with psycopg.connect(standby.url, autocommit=True) as connection:
+        with psycopg.connect(standby.superuser_url, autocommit=True) as connection:
             connection.execute("SELECT pg_promote()")
         for payer in payers:
             payer.join()

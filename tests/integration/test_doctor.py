@@ -114,7 +114,7 @@ FAULTS_OF_ANY = [
     (
         installation.protection,
         "CREATE OR REPLACE FUNCTION refuse_to_rewrite_history() RETURNS trigger LANGUAGE plpgsql"
-        " AS $$ BEGIN RETURN OLD; END $$",
+        " SET search_path = pg_catalog, pg_temp AS $$ BEGIN RETURN OLD; END $$",
         ["journal_unprotected"],
     ),
     (installation.protection, "GRANT UPDATE ON events TO tallystick_service", ["service_may_rewrite"]),
@@ -419,9 +419,24 @@ def test_a_slot_without_a_reader_is_found(database: Database, owner: Connection[
 
 
 @pytest.mark.prepared(by=fill)
-def test_sessions_of_the_service_that_do_not_wait_for_the_disk_are_found(database: Database) -> None:
-    careless = database._replace(url=f"{database.url}&options=-c%20synchronous_commit%3Doff")
-    assert codes(careless, server.durability) == ["synchronous_commit_off"]
+def test_temporary_tables_are_found(database: Database, owner: Connection[Any]) -> None:
+    name = owner.info.dbname
+    owner.execute(f"GRANT TEMPORARY ON DATABASE {name} TO PUBLIC")
+    (finding,) = examine(database, Check("it", installation.protection), ALL, PATIENCE_SECONDS).findings
+    assert finding.code == "temporary_tables_open"
+    owner.execute(finding.found)
+    assert codes(database, installation.protection) == []
+    owner.execute(f"GRANT TEMPORARY ON DATABASE {name} TO PUBLIC")
+    migrate(database)
+    assert codes(database, installation.protection) == []
+
+
+@pytest.mark.prepared(by=fill)
+def test_a_function_that_can_be_led_elsewhere_is_found(database: Database, owner: Connection[Any]) -> None:
+    owner.execute(
+        "CREATE OR REPLACE FUNCTION decoded(state bytea) RETURNS jsonb LANGUAGE sql AS 'SELECT NULL::jsonb'"
+    )
+    assert codes(database, installation.protection) == ["function_unpinned"]
 
 
 def test_a_server_that_may_lose_what_was_acknowledged_is_found(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
 
 
 def execute(server: EmbeddedPostgres, statement: str) -> str:
-    with psycopg.connect(server.url, autocommit=True) as connection:
+    with psycopg.connect(server.superuser_url, autocommit=True) as connection:
         cursor = connection.execute(statement.encode())
         row = cursor.fetchone() if cursor.description else None
         return str(row[0]) if row else ""

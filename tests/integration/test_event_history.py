@@ -217,7 +217,7 @@ def content(database: Database) -> list[tuple[int, list[int]]]:
 
 def rebuilt_in(database: Database, size: int) -> list[tuple[int, list[int]]]:
     """What an index has that is filled in batches of a size."""
-    made = SQL("CREATE TEMPORARY TABLE event_index_v9 (slot bigint PRIMARY KEY, offsets bytea NOT NULL)")
+    made = SQL("CREATE TABLE event_index_v9 (slot bigint PRIMARY KEY, offsets bytea NOT NULL)")
     with database.connect("test") as connection:
         connection.execute(made)
         position, head = 0, head_of(database)
@@ -226,6 +226,7 @@ def rebuilt_in(database: Database, size: int) -> list[tuple[int, list[int]]]:
             PROJECTION.project(connection, PROJECTION.queries(9), batch.events)
             position = batch.upto
         rows = connection.execute("SELECT slot, offsets FROM event_index_v9 ORDER BY slot").fetchall()
+        connection.execute("DROP TABLE event_index_v9")
         return [(slot, sorted(offsets)) for slot, offsets in rows]
 
 

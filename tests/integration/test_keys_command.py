@@ -222,10 +222,10 @@ def test_a_database_that_cannot_be_used_is_said_so(
     empty_database: Database, tmp_path: Path, arguments: list[str]
 ) -> None:
     empty = run(empty_database, *arguments)
-    assert (empty.exit_code, empty.stdout) == (1, "")
+    assert (empty.exit_code, empty.stdout) == (3, "")
     assert "tallystick migrate" in empty.stderr
     absent = run(Database(f"postgresql://nobody@/none?host={tmp_path}"), *arguments)
-    assert (absent.exit_code, absent.stdout) == (1, "")
+    assert (absent.exit_code, absent.stdout) == (3, "")
     assert "out of reach" in absent.stderr
     nowhere = CliRunner().invoke(keys, [*arguments, "--data-dir", str(tmp_path / "absent")])
     assert (nowhere.exit_code, nowhere.stdout) == (1, "")
@@ -235,7 +235,7 @@ def test_a_database_that_cannot_be_used_is_said_so(
 def test_a_database_of_the_release_before_is_said_so(database: Database, owner: Connection[Any]) -> None:
     owner.execute("DROP VIEW valid_api_keys; ALTER TABLE api_keys DROP COLUMN valid_until")
     result = run(database, "make", "shop", "--role", "auditor")
-    assert (result.exit_code, result.stdout) == (1, "")
+    assert (result.exit_code, result.stdout) == (3, "")
     assert "tallystick migrate" in result.stderr
 
 

@@ -133,5 +133,5 @@ def test_projections_are_listed_paused_and_resumed(database: Database, owner: Co
 
 def test_a_database_that_was_not_migrated(empty_database: Database) -> None:
     for result in (run(dead_letters, empty_database, "list"), run(projections, empty_database, "list")):
-        assert result.exit_code == 1
+        assert result.exit_code == 3
         assert "run `tallystick migrate` first" in result.stderr

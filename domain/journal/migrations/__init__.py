@@ -11,25 +11,87 @@ from psycopg.rows import TupleRow
 from psycopg.sql import SQL, Identifier
 
 from domain.journal.database import SERVICE_ROLE, Database
+from domain.journal.queries import load
+from domain.journal.trouble import require_migratable, unmigratable
 
 # Any number will do that no other program takes as an advisory lock in this database.
 _LOCK = 7_425_109_116_001
+
+_SQL = load("domain.journal", "rights.sql")
 
 
 def migrate(database: Database) -> list[str]:
     """Bring the schema up to date and return the names of the migrations applied now.
 
-    Migrations of a newer release are left alone, so that a release can be rolled back. Raises
-    `psycopg.OperationalError` if the database is out of reach.
+    Migrations of a newer release are left alone, so that a release can be rolled back. Where nothing is to be done, no
+    right to change anything is needed. Raises `psycopg.OperationalError` if the database is out of reach, and of that
+    kind `UnfitDatabase` if the login may not do what is to be done.
     """
-    with database.connect_as_owner("tallystick migrate") as connection, connection.transaction():
+    with database.connect_as_owner("tallystick migrate") as connection:
+        applied = _migrate(connection, database.schema) if _is_behind(database, connection) else []
+        _keep_temporary_tables_out(connection)
+        return applied
+
+
+def _migrate(connection: Connection[TupleRow], schema: str) -> list[str]:
+    require_migratable(connection, schema)
+    with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        try:
+            return _apply_pending(connection, schema)
+        except errors.InsufficientPrivilege as error:
+            raise unmigratable(connection, schema, error) from error
+
+
+def _apply_pending(connection: Connection[TupleRow], schema: str) -> list[str]:
+    with connection.transaction():
         service = _ensure_service_role(connection)
-        _ensure_schema(connection, database.schema, service)
+        _ensure_schema(connection, schema, service)
         pending = _pending(connection)
         for name, text in pending:
-            _apply(connection, name, text, database.schema, service)
+            _apply(connection, name, text, schema, service)
+        _pin_search_paths(connection, schema)
         return [name for name, _ in pending]
+
+
+def _is_behind(database: Database, connection: Connection[TupleRow]) -> bool:
+    """Tell whether anything is to be done, or neither the login nor the service can see."""
+    invisible = (errors.UndefinedTable, errors.InvalidSchemaName, errors.InsufficientPrivilege)
+    try:
+        return bool(_pending(connection))
+    except invisible:
+        pass
+    try:  # a login need not have by itself what it has as the service
+        with database.connect("tallystick migrate") as service:
+            return bool(_pending(service))
+    except invisible:
+        return True
+
+
+def _keep_temporary_tables_out(connection: Connection[TupleRow]) -> None:
+    """Take from everybody the right to make temporary tables in this database, where the login owns it.
+
+    Guards look nowhere but in their own schema; that nobody can make a table of such a name is the second lock on that
+    door. A copy of a database, or one that was restored, has lost the first revocation: so it is looked at each time.
+    """
+    if not _is_true(connection, "temporary_tables_are_open"):
+        return
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        if _is_true(connection, "temporary_tables_are_open"):
+            name = Identifier(connection.info.dbname)
+            connection.execute(SQL("REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC").format(name))
+
+
+def _is_true(connection: Connection[TupleRow], query: str) -> bool:
+    return connection.execute(_SQL[query]).fetchone() == (True,)
+
+
+def _pin_search_paths(connection: Connection[TupleRow], schema: str) -> None:
+    """Have each function look names up in the same places, whoever calls it (0013_search_paths.sql)."""
+    pin = SQL("ALTER ROUTINE {} SET search_path = pg_catalog, {}, pg_temp")
+    for (routine,) in connection.execute(_SQL["unpinned_routines"]).fetchall():
+        connection.execute(pin.format(SQL(routine), Identifier(schema)))
 
 
 def names() -> list[str]:
@@ -74,9 +136,12 @@ def _ensure_schema(connection: Connection[TupleRow], schema: str, service: str) 
 def _ensure_service_role(connection: Connection[TupleRow]) -> str:
     """Return the role to grant the service's rights to: its own, or the login where that may not be made.
 
-    Roles belong to the whole cluster, so other databases may be making the same one now: that is no error.
+    Roles belong to the whole cluster, so other databases may be making the same one now: that is no error. One that an
+    administrator has made and granted to the login will do.
     """
     role = Identifier(SERVICE_ROLE)
+    if connection.execute(_SQL["is_member"], {"role": SERVICE_ROLE}).fetchone():
+        return SERVICE_ROLE
     try:
         with connection.transaction():
             connection.execute(SQL("CREATE ROLE {} NOLOGIN; GRANT {} TO CURRENT_USER").format(role, role))

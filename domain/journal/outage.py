@@ -1,0 +1,106 @@
+"""Saying that something is out of reach: once when it is lost, once a minute, and once when it is back.
+
+Many parts of a process use the same database, each tries again several times a second, and all lose it at the same
+moment. So they share one `Outage`, and an operator reads one line and not hundreds.
+"""
+
+import threading
+from collections.abc import Callable
+from time import monotonic
+
+import psycopg
+import structlog
+
+from domain.errors import JournalUnavailable
+
+REMIND_SECONDS = 60.0
+
+# The last two are of the class "invalid transaction state", and so internal errors to psycopg: the server has ended the
+# session.
+_ENDED = (
+    psycopg.InterfaceError,
+    psycopg.errors.IdleInTransactionSessionTimeout,
+    psycopg.errors.TransactionTimeout,
+)
+
+_log = structlog.get_logger(__name__)
+
+
+class Outage:
+    """Whether one thing can be reached by this process, and since when not."""
+
+    def __init__(
+        self, what: str, remind_seconds: float = REMIND_SECONDS, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self._what = what
+        self._remind_seconds = remind_seconds
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._parts: dict[str, bool] = {}
+        self._suspicious: set[str] = set()
+        self._began_at = 0.0
+        self._remind_at = 0.0
+        self._ended_at: float | None = None
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """Which parts of this process are without it now."""
+        return frozenset(self._parts)
+
+    def was_on(self, seconds: float) -> bool:
+        """Tell whether some part of this process is without it, or was within so many seconds before now."""
+        return bool(self._parts) or (self._ended_at is not None and self._clock() < self._ended_at + seconds)
+
+    def lost(self, part: str, error: Exception, *, when_asked: bool = False) -> None:
+        """Note that a part cannot reach it.
+
+        A part that tries only `when_asked` may find out late, when all is well again: its first failure in a row says
+        nothing. And it is well again as soon as another part is.
+        """
+        with self._lock:
+            if when_asked and part not in self._suspicious:
+                self._suspicious.add(part)
+                return
+            now, is_first = self._clock(), not self._parts
+            self._parts[part] = when_asked
+            if is_first:
+                self._began_at = now
+            elif now < self._remind_at:
+                return
+            self._remind_at = now + self._remind_seconds
+            seconds, parts = round(now - self._began_at, 1), len(self._parts)
+        said = str(error).strip().partition("\n")[0] or type(error).__name__
+        if is_first:
+            _log.warning(f"{self._what} out of reach", part=part, error=said)
+        else:
+            _log.warning(f"{self._what} still out of reach", seconds=seconds, parts=parts, error=said)
+
+    def back(self, part: str) -> None:
+        """Note that a part reaches it."""
+        if (
+            not self._parts and not self._suspicious
+        ):  # looked at without the lock, since after each commit it is asked
+            return
+        with self._lock:
+            was_on = bool(self._parts)
+            self._suspicious.discard(part)
+            self._parts.pop(part, None)
+            self._parts = {name: when_asked for name, when_asked in self._parts.items() if not when_asked}
+            if not was_on or self._parts:
+                return
+            self._ended_at = self._clock()
+            seconds = round(self._ended_at - self._began_at, 1)
+        _log.warning(f"{self._what} within reach again", seconds=seconds)
+
+
+DATABASE = Outage("database")
+"""The database of this process."""
+
+
+def is_lost(error: BaseException | None) -> bool:
+    """Tell whether an error says that a connection was lost, or cannot be made: the same may succeed on another."""
+    if isinstance(error, psycopg.OperationalError):
+        return error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
+    if isinstance(error, JournalUnavailable):
+        return error.reason == "unreachable"
+    return isinstance(error, _ENDED)

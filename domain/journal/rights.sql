@@ -1,0 +1,29 @@
+-- name: rights
+-- What the role of this session may do with the schema, and whether that is there: it is looked for by its name, since
+-- one that the role may not use cannot be seen in any other way.
+SELECT current_user, current_database(),
+    has_database_privilege(current_database(), 'CREATE'),
+    nspname IS NOT NULL,
+    coalesce(has_schema_privilege(n.oid, 'USAGE'), false),
+    coalesce(has_schema_privilege(n.oid, 'CREATE'), false),
+    pg_get_userbyid(nspowner), pg_is_in_recovery()
+FROM (SELECT 1) AS one LEFT JOIN pg_namespace n ON nspname = %(schema)s;
+
+-- name: temporary_tables_are_open
+-- Whether everybody may make temporary tables here, and whether this role may change that.
+SELECT EXISTS (
+    SELECT FROM aclexplode(coalesce(datacl, acldefault('d', datdba)))
+    WHERE grantee = 0 AND privilege_type = 'TEMPORARY'
+) AND pg_has_role(datdba, 'USAGE') AND NOT pg_is_in_recovery()
+FROM pg_database WHERE datname = current_database();
+
+-- name: unpinned_routines
+-- By what they look names up in, trigger functions among them: whoever calls them decides that.
+SELECT p.oid::regprocedure::text FROM pg_proc p
+WHERE pronamespace = current_schema()::regnamespace AND prokind IN ('f', 'p')
+    AND NOT EXISTS (SELECT FROM unnest(proconfig) AS setting WHERE starts_with(setting, 'search_path='))
+    AND pg_has_role(proowner, 'USAGE');
+
+-- name: is_member
+-- A row if the role is there and the role of this session has it.
+SELECT 1 FROM pg_roles WHERE rolname = %(role)s AND pg_has_role(oid, 'MEMBER');
