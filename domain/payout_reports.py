@@ -107,7 +107,7 @@ class RecordReport(OnPayout):
 
         Raises `PayoutNotFound`.
         """
-        payout = existing_payout(read(self.stream))
+        payout = existing_payout(read(self.stream), self.seen.id)
         follows = consequence(payout, self.report, self.source)
         if self.message_id in payout.messages or self._is_outdated(payout, follows):
             return Decision((), self.stream)

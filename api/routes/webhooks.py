@@ -74,7 +74,7 @@ async def rotate_secret(asked: Asked[NoQuery, SecretRotation]) -> Answer:
     rotate = partial(webhooks.rotate_secret, id=webhook.id, overlap_seconds=seconds)
     secret = await asked.service.query(rotate)
     if secret is None:
-        raise WebhookNotFound
+        raise not_found(webhook.id)
     return json_answer(201, {"id": str(webhook.id), "secret": secret}, {"Cache-Control": "no-store"})
 
 
@@ -102,13 +102,17 @@ async def delete_webhook(asked: Asked[NoQuery, None]) -> Answer:
         _allow(asked, found)
     delete = partial(webhooks.delete_webhook, id=id, actor=asked.caller.name)
     if not await asked.service.query(delete):
-        raise WebhookNotFound
+        raise not_found(id)
     return Answer(204)
 
 
 async def find_webhook(asked: Asked[Any, Any]) -> Webhook:
     """Return the webhook that the path names; raise `WebhookNotFound`."""
-    return _existing(await asked.service.query(partial(webhooks.find_webhook, id=id_of(asked))))
+    id = id_of(asked)
+    found = await asked.service.query(partial(webhooks.find_webhook, id=id))
+    if found is None:
+        raise not_found(id)
+    return found
 
 
 async def allowed_webhook(asked: Asked[Any, Any]) -> Webhook:
@@ -124,6 +128,11 @@ def id_of(asked: Asked[Any, Any]) -> UUID:
         return UUID(asked.names["id"])
     except ValueError:
         raise WebhookNotFound from None
+
+
+def not_found(id: UUID) -> WebhookNotFound:
+    """Return the refusal of a request that names a webhook that is not there."""
+    return WebhookNotFound(f"There is no webhook {id}, or it was deleted.", webhook_id=str(id))
 
 
 def _allow(asked: Asked[Any, Any], webhook: Webhook) -> None:
