@@ -353,10 +353,13 @@ def _members(of: Any) -> dict[str, Any]:
     """Return the schemas of the members of a type, each complete in itself."""
     schema = TypeAdapter(of).json_schema()
     definitions = schema.get("$defs", {})
-    members = json.dumps(schema["properties"])
-    for name, definition in definitions.items():
-        members = members.replace(json.dumps({"$ref": f"#/$defs/{name}"}), json.dumps(definition))
-    return dict(json.loads(members))
+
+    def whole(part: dict[str, Any]) -> dict[str, Any]:
+        name = part.pop("$ref", "").rpartition("/")[2]
+        return {**definitions.get(name, {}), **part}
+
+    members: dict[str, Any] = json.loads(json.dumps(schema["properties"]), object_hook=whole)
+    return members
 
 
 _PROBLEM_SCHEMA: dict[str, Any] = {
