@@ -1,11 +1,17 @@
 """Pages for people: the document in Swagger UI, served from this machine, and what each problem means."""
 
+import json
+import re
 from functools import cache
 from html import escape
 from importlib.util import find_spec
 from pathlib import Path
 
+from api.problem_examples import example_for_page
+from api.problem_facts import KEY_USE
 from api.problems import ProblemType
+
+_CODE = re.compile("`([^`]+)`")
 
 # The pages load nothing from elsewhere, and cannot be made to.
 SECURITY_POLICY = (
@@ -47,11 +53,21 @@ def document_page() -> str:
 
 def problem_page(kind: ProblemType) -> str:
     """Return the page of a problem."""
+    example = json.dumps(example_for_page(kind.code), indent=2, ensure_ascii=False)
     body = (
         f"<main>\n<h1>{escape(kind.title)}</h1>\n<p>{escape(kind.meaning)}</p>\n"
-        f"<p>Code <code>{escape(kind.code)}</code>, status {kind.status}.</p>\n</main>"
+        f"<p>Code <code>{escape(kind.code)}</code>, status {kind.status}.</p>\n"
+        f"<h2>Is the idempotency key used up?</h2>\n<p>{_marked(KEY_USE[kind.key])}</p>\n"
+        f"<h2>What to do</h2>\n<p>{_marked(kind.remedy)}</p>\n"
+        f"<h2>An example</h2>\n<pre>{escape(example)}</pre>\n"
+        '<p>All members are described in <a href="/docs">the documentation</a>, at <code>Problem</code>.</p>\n</main>'
     )
     return _PAGE.format(title=escape(kind.title), head="", body=body)
+
+
+def _marked(words: str) -> str:
+    """Return words as HTML, what stands between backquotes as code."""
+    return _CODE.sub(r"<code>\1</code>", escape(words))
 
 
 @cache

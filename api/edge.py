@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.answers import DRY_RUN, HEAD, POSITION, Answer
 from api.correlation import Conversation, conversation
+from api.disclosure import reads_accounts
 from api.endpoint import Endpoint
 from api.problems import (
     MEDIA_TYPE,
@@ -27,6 +28,7 @@ from api.problems import (
     problem_of,
     status_of,
 )
+from api.security import NOBODY
 from api.service import Service
 from api.visit import Visit, joined
 from domain.errors import LedgerError, ProjectionBehind
@@ -100,6 +102,8 @@ def _refusal(error: Exception, scope: Scope, talk: Conversation) -> Answer:
     if not isinstance(error, LedgerError):
         _log.error("fault", path=instance, correlation_id=talk.correlation_id, exc_info=error)
         error = InternalError()
+    if not reads_accounts(scope.get("caller", NOBODY)):
+        error = error.withheld()
     status = status_of(type(error))
     if status in (401, 403):
         _log.warning("denied", code=error.code, path=instance, method=scope["method"], **_ids(scope, talk))

@@ -5,15 +5,18 @@ each operation shows all that the contract promises for it.
 """
 
 import inspect
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any
 
 from fastapi import Body, Path
+from pydantic import TypeAdapter
 from starlette.responses import JSONResponse, Response
 
 from api.answers import JSON
 from api.declaration import Declaration, Returns
+from api.problem_examples import example_of
 from api.problems import (
     MEDIA_TYPE,
     PROBLEM_TYPES,
@@ -28,9 +31,9 @@ from api.problems import (
     RequestTimeout,
     Unauthenticated,
     UnsupportedMediaType,
-    problem,
     status_of,
 )
+from api.schemas.named import Missing, Named
 from domain.errors import (
     IdempotencyKeyReused,
     InvalidRequest,
@@ -343,7 +346,7 @@ def _problem_answer(declared: Declaration, status: int, codes: list[str]) -> dic
             MEDIA_TYPE: {
                 "schema": {"$ref": "#/components/schemas/Problem"},
                 "examples": {
-                    code: {"value": problem(code, PROBLEM_TYPES[code].meaning, instance, _CORRELATION_ID)}
+                    code: {"value": example_of(code, instance, _CORRELATION_ID, is_keyed=declared.is_keyed)}
                     for code in codes
                 },
             }
@@ -353,10 +356,25 @@ def _problem_answer(declared: Declaration, status: int, codes: list[str]) -> dic
 
 _CORRELATION_ID = "8a6e0804-2bd0-4672-b79d-d97027f9071a"
 
+
+def _members(of: Any) -> dict[str, Any]:
+    """Return the schemas of the members of a type, each complete in itself."""
+    schema = TypeAdapter(of).json_schema()
+    definitions = schema.get("$defs", {})
+
+    def whole(part: dict[str, Any]) -> dict[str, Any]:
+        name = part.pop("$ref", "").rpartition("/")[2]
+        return {**definitions.get(name, {}), **part}
+
+    members: dict[str, Any] = json.loads(json.dumps(schema["properties"]), object_hook=whole)
+    return members
+
+
 _PROBLEM_SCHEMA: dict[str, Any] = {
     "type": "object",
     "title": "Problem",
-    "description": "A problem of RFC 9457. Codes may have members of their own.",
+    "description": "A problem of RFC 9457. Codes have members of their own: see the example of each, and"
+    " `/problems/{code}`, which also says what becomes of the request's key and what to do.",
     "required": ["type", "title", "status", "detail", "instance", "code", "correlation_id"],
     "properties": {
         "type": {"type": "string", "format": "uri-reference"},
@@ -377,11 +395,13 @@ _PROBLEM_SCHEMA: dict[str, Any] = {
         },
         "transaction_id": {
             "type": "string",
-            "description": "With 409 on a keyed request: the recorded, rejected transaction.",
+            "description": "With 409 on a keyed request: the recorded, rejected transaction. With"
+            " `transaction_not_found`: the transaction that is not there.",
         },
         "index": {
             "type": "integer",
-            "description": "With `batch_rejected`: which item failed first, counted from 0.",
+            "description": "Of a batch: which item the problem is about, counted from 0; with `batch_rejected`, the"
+            " first that failed.",
         },
         "problem": {
             "allOf": [{"$ref": "#/components/schemas/Problem"}],
@@ -396,5 +416,7 @@ _PROBLEM_SCHEMA: dict[str, Any] = {
             "description": "With `projection_behind`: the dead letter behind which what was asked for is held.",
         },
         "retry": {"type": "string", "description": "With `operation_unknown`: `safe`."},
+        **_members(Named),
+        **_members(Missing),
     },
 }

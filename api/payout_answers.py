@@ -43,9 +43,10 @@ def payout_answer(outcome: Outcome) -> Answer:
 def payout_rejection(payout: Payout) -> Any:
     """Return the problem that answers the request for a payout that was rejected."""
     assert payout.rejection is not None
-    code, detail = payout.rejection
+    code, detail, details = payout.rejection
     path = f"/v1/ledgers/{payout.ledger}/payouts"
-    return problem(code, detail, path, payout.correlation_id, {"transaction_id": payout.id})
+    members = {"transaction_id": payout.id, **details}
+    return problem(code, detail, path, payout.correlation_id, members)
 
 
 def payout_operation_body(payout: Payout) -> OperationBody:

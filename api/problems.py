@@ -8,6 +8,7 @@ its path and, for shape, the names of members.
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple
 
+from api.problem_facts import FACTS, Fact, KeyUse
 from domain.errors import (
     Conflict,
     IdempotencyKeyReused,
@@ -156,12 +157,17 @@ _FAMILIES: tuple[tuple[type[LedgerError], int], ...] = (
 
 
 class ProblemType(NamedTuple):
-    """One kind of problem: its code, its status, a short title, and what it means."""
+    """One kind of problem: its code, its status, a short title, and what it means.
+
+    Also what becomes of the idempotency key of a request that meets it, and what to do about it.
+    """
 
     code: str
     status: int
     title: str
     meaning: str
+    key: KeyUse
+    remedy: str
 
 
 def status_of(error: type[LedgerError]) -> int:
@@ -171,11 +177,16 @@ def status_of(error: type[LedgerError]) -> int:
     return next(status for family, status in _FAMILIES if issubclass(error, family))
 
 
+# Until its line is added, which a test asks for.
+_UNTOLD = Fact("open", "")
+
+
 def _codes(family: type[LedgerError]) -> Iterator[tuple[str, ProblemType]]:
     for error in family.__subclasses__():
         if code := vars(error).get("code"):
             title = code.replace("_", " ").capitalize().replace("json", "JSON")
-            yield code, ProblemType(code, status_of(error), title, error.explanation())
+            fact = FACTS.get(code, _UNTOLD)
+            yield code, ProblemType(code, status_of(error), title, error.explanation(), *fact)
         yield from _codes(error)
 
 
@@ -229,7 +240,7 @@ def _members(error: LedgerError) -> dict[str, Any]:
         case InvalidRequest():
             return {"errors": error.errors}
         case UnbalancedTransaction():
-            return {"errors": [{"pointer": "/entries", "detail": error.detail}]}
+            return {"errors": [{"pointer": "/entries", "detail": error.detail}], **error.details}
         case IdempotencyKeyReused():
             return {"errors": [{"pointer": "Idempotency-Key", "detail": error.detail}]}
         case ProjectionBehind():
@@ -238,5 +249,5 @@ def _members(error: LedgerError) -> dict[str, Any]:
         case JournalUnavailable():
             return {"reason": error.reason}
         case OperationUnknown():
-            return {"retry": "safe"}
-    return {}
+            return {"retry": "safe", **error.details}
+    return error.details

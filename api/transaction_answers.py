@@ -37,8 +37,8 @@ def answer(outcome: Outcome) -> Answer:
 def rejection_problem(transaction: Transaction) -> Any:
     """Return the problem that answers the request that made a rejected transaction, the first answer's own."""
     assert transaction.rejection is not None
-    code, detail = transaction.rejection
-    members = {"transaction_id": transaction.id}
+    code, detail, details = transaction.rejection
+    members = {"transaction_id": transaction.id, **details}
     return problem(code, detail, request_path(transaction), transaction.correlation_id, members)
 
 

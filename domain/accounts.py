@@ -14,20 +14,17 @@ from domain.addresses import account_stream, ledger_of, ledger_stream, name_of
 from domain.commands import Decision, Read, Repeatable
 from domain.errors import (
     AccountClosed,
-    AccountExists,
     AccountFrozen,
-    AccountNotEmpty,
-    AccountNotFound,
     AmountOverflow,
     BalanceLimitExceeded,
     InsufficientFunds,
     InvalidRequest,
     RuleRefusal,
-    VersionMismatch,
 )
 from domain.events import Context, Event, Recorded, State
 from domain.ledgers import existing_ledger, register_asset
 from domain.money import MAX_AMOUNT, Direction
+from domain.refusals import account_exists, account_not_empty, account_not_found, not_open, version_mismatch
 from domain.times import Instant
 
 Status = Literal["open", "frozen", "closed"]
@@ -324,10 +321,13 @@ def _limit_refusal(account: Account, outflow: int, inflow: int) -> type[RuleRefu
     return None
 
 
-def existing_account(state: State) -> Account:
-    """Return the account of a folded stream; raise `AccountNotFound` if nothing opened it."""
+def existing_account(state: State, ledger: str, address: str, pointer: str | None = None) -> Account:
+    """Return the account of a folded stream; raise `AccountNotFound` if nothing opened it.
+
+    `pointer` is where a request names the account, if it does in its body.
+    """
     if state is None:
-        raise AccountNotFound
+        raise account_not_found(ledger, address, pointer)
     assert isinstance(state, Account)
     return state
 
@@ -350,13 +350,13 @@ class OpenAccount(Repeatable):
 
         Raises, in this order, `LedgerNotFound`, `AccountExists` and `AssetScaleConflict`.
         """
-        ledger = existing_ledger(read(ledger_stream(self.ledger)))
+        ledger = existing_ledger(read(ledger_stream(self.ledger)), self.ledger)
         stream = account_stream(self.ledger, self.address)
         existing = read(stream)
         if existing is None:
             return Decision([*register_asset(ledger, self.opening.asset), (stream, self.opening)], stream)
         if existing.opening != self.opening:
-            raise AccountExists
+            raise account_exists(existing, _differences(existing.opening, self.opening))
         return Decision((), stream)
 
 
@@ -385,15 +385,15 @@ class ChangeAccount(Repeatable):
         Raises, in this order, `LedgerNotFound`, `AccountNotFound`, `VersionMismatch`, `InvalidRequest` for a
         minimum above the maximum, and `AccountClosed`.
         """
-        existing_ledger(read(ledger_stream(self.ledger)))
+        existing_ledger(read(ledger_stream(self.ledger)), self.ledger)
         stream = account_stream(self.ledger, self.address)
-        account = existing_account(read(stream))
+        account = existing_account(read(stream), self.ledger, self.address)
         require_version(account, self.if_version)
         minimum = account.min_balance if isinstance(self.min_balance, EllipsisType) else self.min_balance
         maximum = account.max_balance if isinstance(self.max_balance, EllipsisType) else self.max_balance
         require_order(minimum, maximum)
         if account.status == "closed":
-            raise AccountClosed
+            raise not_open(account)
         events: list[tuple[str, Event]] = []
         if (minimum, maximum) != (account.min_balance, account.max_balance):
             events.append((stream, LimitsChanged(min_balance=minimum, max_balance=maximum)))
@@ -426,16 +426,16 @@ class ChangeStatus(Repeatable):
         Raises, in this order, `LedgerNotFound`, `AccountNotFound`, `VersionMismatch`, `AccountClosed`, and, of a
         closing, `AccountNotEmpty`.
         """
-        existing_ledger(read(ledger_stream(self.ledger)))
+        existing_ledger(read(ledger_stream(self.ledger)), self.ledger)
         stream = account_stream(self.ledger, self.address)
-        account = existing_account(read(stream))
+        account = existing_account(read(stream), self.ledger, self.address)
         require_version(account, self.if_version)
         if account.status == self.status:
             return Decision((), stream)
         if account.status == "closed":
-            raise AccountClosed
+            raise not_open(account)
         if self.status == "closed" and (account.balance or account.pending_debits or account.pending_credits):
-            raise AccountNotEmpty
+            raise account_not_empty(account)
         return Decision([(stream, _STATUS_EVENTS[self.status](reason=self.reason))], stream)
 
 
@@ -444,6 +444,11 @@ _STATUS_EVENTS: dict[Status, type[Frozen | Unfrozen | Closed]] = {
     "open": Unfrozen,
     "closed": Closed,
 }
+
+
+def _differences(one: AccountOpened, other: AccountOpened) -> list[str]:
+    """Return the names of the attributes in which two openings differ."""
+    return [name for name in one.__struct_fields__ if getattr(one, name) != getattr(other, name)]
 
 
 def require_order(minimum: int | None, maximum: int | None) -> None:
@@ -455,4 +460,4 @@ def require_order(minimum: int | None, maximum: int | None) -> None:
 def require_version(account: Account, version: int | None) -> None:
     """Raise `VersionMismatch` if a version is named that the account no longer has."""
     if version is not None and version != account.version:
-        raise VersionMismatch
+        raise version_mismatch(account)

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from domain.accounts import Account, existing_account
+from domain.accounts import Account
 from domain.addresses import account_stream
 from domain.commands import Read
-from domain.errors import UnbalancedTransaction
 from domain.events import Event
 from domain.money import Direction
+from domain.refusals import account_not_found, unbalanced_transaction
 
 MIN_ENTRIES = 2
 MAX_ENTRIES = 1000
@@ -39,12 +39,15 @@ Totals = dict[str, tuple[Account, int, int]]
 
 
 def entry_totals(ledger: str, entries: Sequence[Entry], read: Read) -> Totals:
-    """Sum the entries by account; raise `AccountNotFound` if one is not there."""
+    """Sum the entries by account; raise `AccountNotFound`, which names the entry, if one is not there."""
     totals: Totals = {}
     for entry in entries:
         known = totals.get(entry.account)
         if known is None:
-            known = (existing_account(read(account_stream(ledger, entry.account))), 0, 0)
+            account = read(account_stream(ledger, entry.account))
+            if not isinstance(account, Account):
+                raise account_not_found(ledger, entry.account, f"/entries/{entries.index(entry)}")
+            known = (account, 0, 0)
         account, debits, credits = known
         if entry.direction == "debit":
             totals[entry.account] = (account, debits + entry.amount, credits)
@@ -54,12 +57,20 @@ def entry_totals(ledger: str, entries: Sequence[Entry], read: Read) -> Totals:
 
 
 def require_balance(totals: Totals) -> None:
-    """Raise `UnbalancedTransaction` unless debits = credits in each asset."""
+    """Raise `UnbalancedTransaction`, which names the sums, unless debits = credits in each asset."""
     differences: dict[str, int] = {}
     for account, debits, credits in totals.values():
         differences[account.asset] = differences.get(account.asset, 0) + debits - credits
     if any(differences.values()):
-        raise UnbalancedTransaction
+        raise unbalanced_transaction(_sums_by_asset(totals))
+
+
+def _sums_by_asset(totals: Totals) -> dict[str, tuple[int, int]]:
+    sums: dict[str, tuple[int, int]] = {}
+    for account, debits, credits in totals.values():
+        known = sums.get(account.asset, (0, 0))
+        sums[account.asset] = known[0] + debits, known[1] + credits
+    return sums
 
 
 def posted_entries(entries: Sequence[Entry], totals: Totals) -> tuple[PostedEntry, ...]:

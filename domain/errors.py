@@ -9,20 +9,33 @@ from typing import Any, ClassVar
 
 
 class LedgerError(Exception):
-    """The request was refused."""
+    """The request was refused.
+
+    `detail` says why in words, `details` what the refusal is about: members of the problem that answers the request
+    (domain/refusals.py). Both leave out what is not known.
+    """
 
     code: ClassVar[str]
     position: int | None = None
     """The newest position of the journal when the request was refused, where the journal was asked."""
 
-    def __init__(self, detail: str | None = None) -> None:
+    def __init__(self, detail: str | None = None, **details: Any) -> None:
         self.detail = detail or self.explanation()
+        self.details: dict[str, Any] = details
         super().__init__(self.detail)
 
     @classmethod
     def explanation(cls) -> str:
         """Return what the code means, in words, without anything of the request."""
         return " ".join((cls.__doc__ or "").split())
+
+    def withheld(self) -> "LedgerError":
+        """Return the refusal as those are told of it who may not read accounts: of one that it names, nothing."""
+        if "account" not in self.details:
+            return self
+        told = type(self)()
+        told.position = self.position
+        return told
 
 
 class NotFound(LedgerError):

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from domain.accounts import EntriesReleased, EntriesSettled, status_refusal
+from domain.accounts import Account, EntriesReleased, EntriesSettled, status_refusal
 from domain.addresses import account_stream, ledger_stream, payout_stream, transaction_stream
+from domain.breaches import named_refusal
 from domain.commands import Decision, Read
 from domain.entries import Entry, Totals, entry_totals, posted_entries, require_balance, scaled
 from domain.errors import (
@@ -23,6 +24,7 @@ from domain.errors import (
     first_of,
 )
 from domain.events import Context, Event, State
+from domain.refusals import amount_exceeds_hold, hold_expired, hold_not_pending, hold_reserved
 from domain.times import Instant
 from domain.transactions import (
     Expired,
@@ -86,23 +88,25 @@ class SettleHold(OnHold):
         Raises, in this order, `TransactionNotFound`, `InvalidRequest` for parts that do not fit the hold, and
         `UnbalancedTransaction`.
         """
-        hold = existing_transaction(read(self.named_stream))
+        hold = existing_transaction(read(self.named_stream), self.named_id)
         parts = self._parts(hold)
         held, settled = entry_totals(self.ledger, hold.entries, read), entry_totals(self.ledger, parts, read)
         require_balance(settled)
-        of_accounts = [status_refusal(account) for account, _, _ in held.values()]
+        of_accounts = [_status_refusal(*total) for total in held.values()]
         refusal = first_of([self.refusal(hold, read, now), *of_accounts, _excess(parts, hold.entries)])
         if refusal is not None:
-            return self.rejected("settlement", refusal, parts, now, related_id=hold.id)
+            named = self._named(refusal, hold, parts, held)
+            return self.rejected("settlement", named, parts, now, related_id=hold.id)
         return self._settle(hold, parts, held, settled, now)
 
     def settle_whole(self, read: Read, now: Instant) -> Decision:
         """Post all of a hold that is pending, or record the refusal of its accounts."""
-        hold = existing_transaction(read(self.named_stream))
+        hold = existing_transaction(read(self.named_stream), self.named_id)
         held = entry_totals(self.ledger, hold.entries, read)
-        refusal = first_of([status_refusal(account) for account, _, _ in held.values()])
+        refusal = first_of([_status_refusal(*total) for total in held.values()])
         if refusal is not None:
-            return self.rejected("settlement", refusal, hold.entries, now, related_id=hold.id)
+            named = self._named(refusal, hold, hold.entries, held)
+            return self.rejected("settlement", named, hold.entries, now, related_id=hold.id)
         return self._settle(hold, hold.entries, held, held, now)
 
     def _settle(
@@ -119,6 +123,27 @@ class SettleHold(OnHold):
             ],
             self.own_stream,
         )
+
+    def _named(
+        self, refusal: type[RuleRefusal], hold: Transaction, parts: Sequence[Entry], held: Totals
+    ) -> RuleRefusal:
+        """Return a refusal with what it is about."""
+        if refusal in _OF_HOLDS:
+            return refusal_of_hold(refusal, hold)
+        if issubclass(refusal, AmountExceedsHold):
+            return self._named_excess(hold, parts, held)
+        return named_refusal(refusal, held, parts, _status_refusal)
+
+    def _named_excess(self, hold: Transaction, parts: Sequence[Entry], held: Totals) -> RuleRefusal:
+        """Return the refusal that names the first entry of an account and direction of which too much is settled."""
+        left, requested = _sums(hold.entries), _sums(parts)
+        place = next(
+            place for place, entry in enumerate(parts) if requested[_side(entry)] > left[_side(entry)]
+        )
+        side = _side(parts[place])
+        pointer = f"/entries/{place}" if self.amount is None else "/amount"
+        account = held[parts[place].account][0]
+        return amount_exceeds_hold(account, left[side], requested[side], hold.id, pointer)
 
     def _parts(self, hold: Transaction) -> tuple[Entry, ...]:
         """Return the entries to post; raise `InvalidRequest` if the hold does not have the like."""
@@ -156,14 +181,15 @@ class VoidHold(OnHold):
 
     def decide_new(self, read: Read, now: Instant) -> Decision:
         """Release the hold, or record the refusal; raise `TransactionNotFound`."""
-        hold = existing_transaction(read(self.named_stream))
+        hold = existing_transaction(read(self.named_stream), self.named_id)
         if (refusal := self.refusal(hold, read, now)) is not None:
-            return self.rejected("void", refusal, hold.entries, now, related_id=hold.id)
+            named = refusal_of_hold(refusal, hold)
+            return self.rejected("void", named, hold.entries, now, related_id=hold.id)
         return self.release(read, now)
 
     def release(self, read: Read, now: Instant) -> Decision:
         """Release a hold that is pending."""
-        hold = existing_transaction(read(self.named_stream))
+        hold = existing_transaction(read(self.named_stream), self.named_id)
         own = VoidRecorded(voids=hold.id, entries=hold.entries, effective_at=now, **self.described())
         voided = (self.named_stream, Voided(voided_by=self.operation.id))
         return Decision([*_releases(hold, read), voided, (self.own_stream, own)], self.own_stream)
@@ -191,7 +217,7 @@ class ExpireHold:
     def decide(self, read: Read, now: Instant) -> Decision:
         """Release the hold if its time is over; raise `TransactionNotFound`."""
         stream = transaction_stream(self.ledger, self.hold_id)
-        hold = existing_transaction(read(stream))
+        hold = existing_transaction(read(stream), self.hold_id)
         if hold.status != "pending" or not hold.has_expired(now):
             return Decision((), stream)
         return Decision([*_releases(hold, read), (stream, Expired())], stream)
@@ -211,13 +237,36 @@ def with_amount(entries: Sequence[Entry], amount: int) -> tuple[Entry, ...]:
     return scaled(entries, amount)
 
 
+_OF_HOLDS = (HoldExpired, HoldNotPending, HoldReserved)
+
+
+def refusal_of_hold(refusal: type[RuleRefusal], hold: Transaction) -> RuleRefusal:
+    """Return the refusal to settle or void a transaction as a hold, with what it is about."""
+    if issubclass(refusal, HoldExpired):
+        return hold_expired(hold)
+    return hold_reserved(hold.id) if issubclass(refusal, HoldReserved) else hold_not_pending(hold)
+
+
+def _status_refusal(account: Account, debits: int, credits: int) -> type[RuleRefusal] | None:
+    return status_refusal(account)
+
+
 def _excess(parts: Sequence[Entry], held: Sequence[Entry]) -> type[RuleRefusal] | None:
-    left: Counter[tuple[str, str]] = Counter()
-    for entry in held:
-        left[entry.account, entry.direction] += entry.amount
+    left = _sums(held)
     for entry in parts:
-        left[entry.account, entry.direction] -= entry.amount
+        left[_side(entry)] -= entry.amount
     return AmountExceedsHold if min(left.values()) < 0 else None
+
+
+def _sums(entries: Sequence[Entry]) -> Counter[tuple[str, str]]:
+    sums: Counter[tuple[str, str]] = Counter()
+    for entry in entries:
+        sums[_side(entry)] += entry.amount
+    return sums
+
+
+def _side(entry: Entry) -> tuple[str, str]:
+    return entry.account, entry.direction
 
 
 def _releases(hold: Transaction, read: Read) -> list[tuple[str, Event]]:

@@ -17,7 +17,7 @@ from domain.accounts import Account, existing_account
 from domain.addresses import account_stream, ledger_stream, payout_stream, transaction_stream
 from domain.commands import Command, Outcome
 from domain.deciding import Reply, Result
-from domain.errors import AccountNotFound, InvalidRequest, JournalUnavailable, OperationUnknown
+from domain.errors import AccountNotFound, InvalidRequest, JournalUnavailable
 from domain.events import State
 from domain.group_commit import GroupCommit, reason_of
 from domain.journal.database import Database
@@ -27,6 +27,7 @@ from domain.ledgers import Ledger as Book
 from domain.ledgers import existing_ledger
 from domain.operations import operation_id
 from domain.payouts import Payout, existing_payout
+from domain.refusals import operation_unknown
 from domain.times import Instant, instant
 from domain.transactions import Acceptance, Transaction, existing_transaction
 
@@ -119,13 +120,13 @@ class Ledger(Application[str]):
     def book(self, ledger: str) -> tuple[Book, int]:
         """Return a ledger and the head; raise `LedgerNotFound`."""
         states, head = self._read(ledger_stream(ledger))
-        return existing_ledger(states[0]), head
+        return existing_ledger(states[0], ledger), head
 
     def account(self, ledger: str, address: str) -> tuple[Account, int]:
         """Return an account and the head; raise, in this order, `LedgerNotFound` and `AccountNotFound`."""
         states, head = self._read(ledger_stream(ledger), account_stream(ledger, address))
-        existing_ledger(states[0])
-        return existing_account(states[1]), head
+        existing_ledger(states[0], ledger)
+        return existing_account(states[1], ledger, address), head
 
     def account_at(self, ledger: str, address: str, at: int | Instant) -> tuple[Account, int, int]:
         """Return an account as it stood at a position, or when the last event recorded by an instant had been
@@ -142,9 +143,9 @@ class Ledger(Application[str]):
         if isinstance(at, str) and at > max(now, past.head_recorded_at):
             raise InvalidRequest("?at", "is yet to come")
         _require_readable(*past.present, past.state)
-        existing_ledger(past.present[0])
+        existing_ledger(past.present[0], ledger)
         try:
-            return existing_account(past.state), past.position, past.head
+            return existing_account(past.state, ledger, address), past.position, past.head
         except AccountNotFound as missing:
             missing.position = past.position
             raise
@@ -152,14 +153,14 @@ class Ledger(Application[str]):
     def transaction(self, ledger: str, transaction_id: str) -> tuple[Transaction, int]:
         """Return a transaction and the head; raise, in this order, `LedgerNotFound` and `TransactionNotFound`."""
         states, head = self._read(ledger_stream(ledger), transaction_stream(ledger, transaction_id))
-        existing_ledger(states[0])
-        return existing_transaction(states[1]), head
+        existing_ledger(states[0], ledger)
+        return existing_transaction(states[1], transaction_id), head
 
     def payout(self, ledger: str, payout_id: str) -> tuple[Payout, int]:
         """Return a payout and the head; raise, in this order, `LedgerNotFound` and `PayoutNotFound`."""
         states, head = self._read(ledger_stream(ledger), payout_stream(ledger, payout_id))
-        existing_ledger(states[0])
-        return existing_payout(states[1]), head
+        existing_ledger(states[0], ledger)
+        return existing_payout(states[1], payout_id), head
 
     def payout_as_accepted(self, ledger: str, payout_id: str) -> tuple[Payout, int]:
         """Return a payout as its request was recorded, and the head: what never changes of it, however much followed.
@@ -169,8 +170,8 @@ class Ledger(Application[str]):
         streams = ledger_stream(ledger), payout_stream(ledger, payout_id)
         states, head = self._on_primary(lambda connection: read_beginnings(connection, streams))
         _require_readable(*states)
-        existing_ledger(states[0])
-        return existing_payout(states[1]), head
+        existing_ledger(states[0], ledger)
+        return existing_payout(states[1], payout_id), head
 
     def operation(self, ledger: str, key: str) -> tuple[Transaction | Acceptance | Payout, int]:
         """Return what a keyed request made, or its acceptance, and the head; a payout rather than its hold.
@@ -181,10 +182,10 @@ class Ledger(Application[str]):
         states, head = self._read(
             ledger_stream(ledger), transaction_stream(ledger, id), payout_stream(ledger, id)
         )
-        existing_ledger(states[0])
+        existing_ledger(states[0], ledger)
         made = states[1] if states[2] is None else states[2]
         if made is None:
-            raise OperationUnknown
+            raise operation_unknown(key)
         assert isinstance(made, Transaction | Acceptance | Payout)
         return made, head
 

@@ -9,9 +9,9 @@ from typing import ClassVar, NamedTuple
 
 from domain.addresses import ledger_of, ledger_stream
 from domain.commands import Decision, Read, Repeatable
-from domain.errors import AssetScaleConflict, LedgerExists, LedgerNotFound
 from domain.events import Context, Event, Recorded, State
 from domain.money import split_asset
+from domain.refusals import asset_scale_conflict, ledger_exists, ledger_not_found
 from domain.times import Instant
 
 
@@ -77,14 +77,14 @@ class OpenLedger(Repeatable):
         if existing is None:
             return Decision([(stream, LedgerOpened(metadata=self.metadata))], stream)
         if existing.metadata != self.metadata:
-            raise LedgerExists
+            raise ledger_exists(self.ledger)
         return Decision((), stream)
 
 
-def existing_ledger(state: State) -> Ledger:
+def existing_ledger(state: State, name: str) -> Ledger:
     """Return the ledger of a folded stream; raise `LedgerNotFound` if nothing opened it."""
     if state is None:
-        raise LedgerNotFound
+        raise ledger_not_found(name)
     assert isinstance(state, Ledger)
     return state
 
@@ -99,5 +99,5 @@ def register_asset(ledger: Ledger, asset: str) -> list[tuple[str, Event]]:
     if known is None:
         return [(ledger_stream(ledger.name), AssetRegistered(code=code, scale=scale))]
     if known != scale:
-        raise AssetScaleConflict
+        raise asset_scale_conflict(asset, code, known)
     return []

@@ -24,10 +24,12 @@ class SubmitPayout(OnPayout):
 
     def decide(self, read: Read, now: Instant) -> Decision:
         """Record the attempt, or nothing if the payout is not to be submitted; raise `PayoutNotFound`."""
-        payout = existing_payout(read(self.stream))
+        payout = existing_payout(read(self.stream), self.seen.id)
         if not payout.is_to_be_submitted:
             return Decision((), self.stream)
-        account = existing_account(read(account_stream(payout.ledger, payout.account)))
+        account = existing_account(
+            read(account_stream(payout.ledger, payout.account)), payout.ledger, payout.account
+        )
         if payout.attempts == 0 and account.status == "frozen":
             booking = self.released(payout, read, now)
             failed = PayoutFailed(
@@ -55,7 +57,7 @@ class RecordSilence(OnPayout):
 
     def decide(self, read: Read, now: Instant) -> Decision:
         """Put the payout in doubt, to be asked for later; raise `PayoutNotFound`."""
-        payout = existing_payout(read(self.stream))
+        payout = existing_payout(read(self.stream), self.seen.id)
         if payout.version != self.seen.version:
             return Decision((), self.stream)
         ask_at = payout.next_inquiry(now, is_answered=False)

@@ -17,6 +17,7 @@ from domain.holds import SettleHold, VoidHold
 from domain.operations import Operation, operation_id
 from domain.payouts import Payout
 from domain.postings import PostTransaction
+from domain.refusals import repeated
 from domain.reversals import ReverseTransaction
 from domain.times import Instant
 from domain.transactions import Description, TransactionRejected
@@ -104,7 +105,7 @@ class OnPayout:
 def _booked(decision: Decision) -> Booking:
     stream, own = decision.events[-1]
     if isinstance(own, TransactionRejected):
-        raise _REFUSALS[own.code]
+        raise repeated(_REFUSALS[own.code], own.detail, own.details)
     return Booking(decision.events, stream.rpartition("/")[2])
 
 

@@ -111,7 +111,7 @@ class RecordReport(OnPayout):
 
         Raises `PayoutNotFound`.
         """
-        payout = existing_payout(read(self.stream))
+        payout = existing_payout(read(self.stream), self.seen.id)
         follows = consequence(payout, self.report, self.source)
         if self._is_noted(payout, follows) or self._is_outdated(payout, follows):
             return Decision((), self.stream)

@@ -9,10 +9,11 @@ from domain.accounts import evolve as evolve_account
 from domain.addresses import account_stream, ledger_stream, payout_stream
 from domain.commands import Decision, Read, envelope_of
 from domain.entries import Entry
-from domain.errors import AccountExists, InvalidRequest
+from domain.errors import InvalidRequest
 from domain.events import Event, Recorded, State
 from domain.payouts import PayoutAccepted, PayoutRejected, clearing_account, existing_payout
 from domain.postings import PostTransaction
+from domain.refusals import account_exists
 from domain.times import Instant
 from domain.transactions import Acceptance, Keyed, Transaction, TransactionRejected
 
@@ -49,7 +50,7 @@ class RequestPayout(Keyed):
 
     def first_answer(self, existing: Transaction | Acceptance, read: Read) -> State:
         """Return the payout as the first answer showed it."""
-        return existing_payout(read(self.payout_stream)).as_first_answered()
+        return existing_payout(read(self.payout_stream), existing.id).as_first_answered()
 
     def decide_new(self, read: Read, now: Instant) -> Decision:
         """Hold the amount and accept the payout, or record the refusal.
@@ -59,7 +60,8 @@ class RequestPayout(Keyed):
         """
         if not self.is_provider_known:
             raise InvalidRequest("/provider", "there is no provider of this name")
-        account = existing_account(read(account_stream(self.ledger, self.account)))
+        stream = account_stream(self.ledger, self.account)
+        account = existing_account(read(stream), self.ledger, self.account, "/account")
         if account.normal_side != "credit":
             raise InvalidRequest(
                 "/account", "only an account whose normal side is credit can be paid out from"
@@ -72,8 +74,10 @@ class RequestPayout(Keyed):
             recorded = Recorded(stream, 1, 0, envelope_of(self, now), opened[0][1])
             clearing = evolve_account(None, recorded)
         hold = self._hold(account)
+        wanted = {"asset": account.asset, "normal_side": "debit"}
         if clearing.asset != account.asset or clearing.normal_side != "debit":
-            held = hold.refuse(AccountExists, now)
+            differs = [name for name in ("asset", "normal_side") if getattr(clearing, name) != wanted[name]]
+            held = hold.refuse(account_exists(clearing, differs, "/entries/1"), now)
         else:
             held = hold.make(lambda named: clearing if named == stream else read(named), now)
         return self._answered(account, opened, held)
@@ -92,7 +96,9 @@ class RequestPayout(Keyed):
         _, made = held.events[-1]
         own: Event
         if isinstance(made, TransactionRejected):
-            own = PayoutRejected(code=made.code, detail=made.detail, **asked)
+            own = PayoutRejected(
+                code=made.code, detail=made.detail, details=_of_request(made.details), **asked
+            )
         else:
             own = PayoutAccepted(provider_key=self.provider_key, **asked)
         # The clearing account is opened for a refusal too: what the rejected transaction names is there.
@@ -112,6 +118,16 @@ class RequestPayout(Keyed):
 
     def _clearing_stream(self, account: Account) -> str:
         return account_stream(self.ledger, clearing_account(self.provider, account.asset))
+
+
+# The entries of the hold, by what the request has in their place.
+_POINTERS = {"/entries/0": "/account", "/entries/1": "/provider"}
+
+
+def _of_request(details: dict[str, Any]) -> dict[str, Any]:
+    """Return what a refusal of the hold is about, with a pointer into the request for the payout."""
+    pointer = details.get("pointer")
+    return {**details, "pointer": _POINTERS[pointer]} if pointer in _POINTERS else details
 
 
 def _opening(asset: str) -> AccountOpened:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from domain.commands import Decision, Read
-from domain.errors import PayoutEnded
 from domain.payout_bookings import OnPayout
 from domain.payouts import (
     Payout,
@@ -15,6 +14,7 @@ from domain.payouts import (
     PayoutState,
     existing_payout,
 )
+from domain.refusals import payout_ended
 from domain.times import Instant
 
 
@@ -45,9 +45,9 @@ class ReconcilePayout(Resolution):
 
     def decide(self, read: Read, now: Instant) -> Decision:
         """Make the payout due; raise `PayoutNotFound`, and `PayoutEnded` for one that no provider ever heard of."""
-        payout = existing_payout(read(self.stream))
+        payout = existing_payout(read(self.stream), self.seen.id)
         if payout.state == "rejected":
-            raise PayoutEnded
+            raise payout_ended(payout)
         if payout.state == "accepted":
             return Decision((), self.stream)  # it is due already
         requested = PayoutReconciliationRequested(reason=self.reason)
@@ -65,7 +65,7 @@ class CompletePayout(Resolution):
         Raises, in this order, `PayoutNotFound`, `PayoutEnded` if it failed or was rejected, and what refuses to post
         anew what was released before.
         """
-        payout = existing_payout(read(self.stream))
+        payout = existing_payout(read(self.stream), self.seen.id)
         if _has_ended(payout, "completed"):
             return Decision((), self.stream)
         booking = self.paid(payout, read, now)
@@ -84,7 +84,7 @@ class FailPayout(Resolution):
         Raises, in this order, `PayoutNotFound`, `PayoutEnded` if it was completed or rejected, and what refuses to
         reverse what was posted before.
         """
-        payout = existing_payout(read(self.stream))
+        payout = existing_payout(read(self.stream), self.seen.id)
         if _has_ended(payout, "failed"):
             return Decision((), self.stream)
         booking = self.released(payout, read, now)
@@ -97,5 +97,5 @@ def _has_ended(payout: Payout, wanted: PayoutState) -> bool:
     if payout.ended_at is None:
         return False
     if payout.state != wanted:
-        raise PayoutEnded
+        raise payout_ended(payout)
     return True

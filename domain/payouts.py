@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from domain.addresses import ledger_of, name_of
-from domain.errors import PayoutNotFound
 from domain.events import Event, Recorded
 from domain.money import split_asset
+from domain.refusals import payout_not_found
 from domain.times import Instant, later
 from domain.transactions import Rejection
 
@@ -66,12 +66,22 @@ class PayoutAccepted(Requested):
 
 
 class PayoutRejected(Requested):
-    """A payout was refused by a business rule; `code` is the problem's, the transaction with its id was rejected."""
+    """A payout was refused by a business rule; `code` and `details` are the problem's.
+
+    The transaction with its id was rejected.
+    """
 
     TOPIC: ClassVar[str] = "payout.rejected"
+    class_version: ClassVar[int] = 2
 
     code: str
     detail: str
+    details: dict[str, Any]
+
+    @staticmethod
+    def upcast_v1_v2(data: dict[str, Any]) -> None:
+        """Version 1 did not keep what a refusal is about: its answer had no members that say so, and has none."""
+        data["details"] = {}
 
 
 class PayoutSubmitted(Event):
@@ -301,7 +311,9 @@ def evolve(payout: Payout | None, recorded: Recorded) -> Payout:
 
 def _begun(event: Requested, recorded: Recorded) -> Payout:
     envelope = recorded.envelope
-    rejection = Rejection(event.code, event.detail) if isinstance(event, PayoutRejected) else None
+    rejection = None
+    if isinstance(event, PayoutRejected):
+        rejection = Rejection(event.code, event.detail, event.details)
     return Payout(
         ledger=ledger_of(recorded.stream),
         id=name_of(recorded.stream),
@@ -395,8 +407,8 @@ def _step(state: PayoutState, recorded: Recorded) -> Step:
     )
 
 
-def existing_payout(state: Payout | None) -> Payout:
+def existing_payout(state: Payout | None, id: str) -> Payout:
     """Return the payout of a folded stream; raise `PayoutNotFound` if nothing asked for it."""
     if state is None:
-        raise PayoutNotFound
+        raise payout_not_found(id)
     return state

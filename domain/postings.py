@@ -6,11 +6,13 @@ from typing import ClassVar
 
 from domain.accounts import EntriesHeld, EntriesPosted, holding_refusal, posting_refusal
 from domain.addresses import account_stream, ledger_stream, transaction_stream
+from domain.breaches import named_refusal
 from domain.commands import Decision, Read
 from domain.entries import Entry, Totals, entry_totals, posted_entries, require_balance
-from domain.errors import HoldExpired, InvalidRequest, RuleRefusal, first_of
+from domain.errors import InvalidRequest, RuleRefusal, first_of
 from domain.events import Context, Event
 from domain.operations import Operation
+from domain.refusals import expired_before_it_was_made
 from domain.times import Instant
 from domain.transactions import (
     Acceptance,
@@ -57,12 +59,13 @@ class PostTransaction(Keyed):
         judge = holding_refusal if self.pending else posting_refusal
         refusal = first_of([judge(*total) for total in totals.values()])
         if refusal is not None:
-            return self.refuse(refusal, now)
+            named = named_refusal(refusal, totals, self.entries, judge, pending=self.pending)
+            return self.refuse(named, now)
         stream = self.own_stream
         own = self._held(now) if self.pending else self._posted(totals, now)
         return Decision([*self._moves(totals), (stream, own)], stream)
 
-    def refuse(self, refusal: type[RuleRefusal], now: Instant) -> Decision:
+    def refuse(self, refusal: RuleRefusal, now: Instant) -> Decision:
         """Record a refusal by a rule."""
         return self.rejected(
             "hold" if self.pending else "posting",
@@ -172,5 +175,5 @@ class CompleteTransaction:
         if not isinstance(read(request.own_stream), Acceptance):
             return Decision((), request.own_stream)
         if request.expires_at is not None and request.expires_at <= now:
-            return request.refuse(HoldExpired, now)
+            return request.refuse(expired_before_it_was_made(request.expires_at), now)
         return request.make(read, now)

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 from domain.accounts import EntriesPosted, posting_refusal
 from domain.addresses import account_stream
+from domain.breaches import named_refusal
 from domain.commands import Decision, Read
-from domain.entries import Entry, debited, entry_totals, mirrored, posted_entries, scaled
+from domain.entries import Entry, Totals, debited, entry_totals, mirrored, posted_entries, scaled
 from domain.errors import AmountExceedsReversible, NotReversible, RuleRefusal, first_of
 from domain.events import Event
 from domain.holds import OnTransaction, with_amount
+from domain.refusals import amount_exceeds_reversible, not_reversible
 from domain.times import Instant
 from domain.transactions import ReversalPosted, Reversed, Transaction, existing_transaction
 
@@ -27,14 +29,15 @@ class ReverseTransaction(OnTransaction):
         Raises, in this order, `TransactionNotFound` and `InvalidRequest` for an amount of a transaction that has more
         than two entries.
         """
-        original = existing_transaction(read(self.named_stream))
+        original = existing_transaction(read(self.named_stream), self.named_id)
         entries = self._entries(original)
         totals = entry_totals(self.ledger, entries, read)
         of_accounts = [posting_refusal(*total) for total in totals.values()]
         refusal = first_of([_refusal(original, entries), *of_accounts])
         effective_at = self.effective_at or now
         if refusal is not None:
-            return self.rejected("reversal", refusal, entries, effective_at, related_id=original.id)
+            named = self._named(refusal, original, totals, entries)
+            return self.rejected("reversal", named, entries, effective_at, related_id=original.id)
         events: list[tuple[str, Event]] = [
             (
                 account_stream(self.ledger, address),
@@ -50,6 +53,17 @@ class ReverseTransaction(OnTransaction):
             **self.described(),
         )
         return Decision([*events, (self.named_stream, done), (self.own_stream, own)], self.own_stream)
+
+    def _named(
+        self, refusal: type[RuleRefusal], original: Transaction, totals: Totals, entries: Sequence[Entry]
+    ) -> RuleRefusal:
+        """Return a refusal with what it is about."""
+        if issubclass(refusal, NotReversible):
+            return not_reversible(original)
+        if issubclass(refusal, AmountExceedsReversible):
+            first = totals[entries[0].account][0]
+            return amount_exceeds_reversible(first, original.reversible_amount, debited(entries), original.id)
+        return named_refusal(refusal, totals, entries, posting_refusal)
 
     def _entries(self, original: Transaction) -> tuple[Entry, ...]:
         mirror = mirrored(original.entries)

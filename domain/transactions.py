@@ -14,10 +14,11 @@ from typing import Any, ClassVar, Literal, NamedTuple
 from domain.addresses import ledger_of, ledger_stream, name_of, transaction_stream
 from domain.commands import Decision, Read
 from domain.entries import Entry, PostedEntry, as_asked, debited
-from domain.errors import IdempotencyKeyReused, RuleRefusal, TransactionNotFound
+from domain.errors import IdempotencyKeyReused, RuleRefusal
 from domain.events import Context, Envelope, Event, Recorded, State
 from domain.ledgers import existing_ledger
 from domain.operations import Operation
+from domain.refusals import transaction_not_found
 from domain.times import Instant
 
 Kind = Literal["posting", "hold", "settlement", "void", "reversal"]
@@ -100,24 +101,31 @@ class VoidRecorded(Made):
 
 
 class TransactionRejected(Made):
-    """A request for a transaction was refused by a business rule; `code` is the problem's.
+    """A request for a transaction was refused by a business rule; `code` and `details` are the problem's.
 
-    `related_id` is the transaction that was to be settled, voided or reversed.
+    `related_id` is the transaction that was to be settled, voided or reversed. `details` are kept as they were
+    answered (domain/refusals.py): they are shown again, and nothing is decided by them.
     """
 
     TOPIC: ClassVar[str] = "transaction.rejected"
-    class_version: ClassVar[int] = 2
+    class_version: ClassVar[int] = 3
 
     kind: Kind
     code: str
     detail: str
     expires_at: Instant | None
     related_id: str | None
+    details: dict[str, Any]
 
     @staticmethod
     def upcast_v1_v2(data: dict[str, Any]) -> None:
         """Version 1 knew postings only."""
         data["expires_at"] = data["related_id"] = None
+
+    @staticmethod
+    def upcast_v2_v3(data: dict[str, Any]) -> None:
+        """Version 2 did not keep what a refusal is about: its answer had no members that say so, and has none."""
+        data["details"] = {}
 
 
 class TransactionAccepted(Described):
@@ -181,10 +189,11 @@ POSTINGS: tuple[type[Posted], ...] = (TransactionPosted, SettlementPosted, Rever
 
 
 class Rejection(NamedTuple):
-    """Why a transaction was refused: a problem code and its explanation."""
+    """Why a transaction was refused: a problem code, its words, and what it is about (domain/refusals.py)."""
 
     code: str
     detail: str
+    details: Mapping[str, Any] = {}
 
 
 class Related(NamedTuple):
@@ -327,7 +336,7 @@ def _made(event: Made, recorded: Recorded, acceptance: Acceptance | None) -> Tra
             kind, related = "reversal", Related(reverses=event.reverses)
         case TransactionRejected():
             kind, expires_at = event.kind, event.expires_at
-            rejection = Rejection(event.code, event.detail)
+            rejection = Rejection(event.code, event.detail, event.details)
             related = _relation(kind, event.related_id)
     ledger, _, id = recorded.stream.split("/", 2)
     # By position, which takes half the time, since every command makes one.
@@ -391,10 +400,10 @@ def _changed(transaction: Transaction, event: Event) -> Transaction:
     raise AssertionError(f"{type(event).__name__} does not change a transaction")
 
 
-def existing_transaction(state: State) -> Transaction:
+def existing_transaction(state: State, id: str) -> Transaction:
     """Return the transaction of a folded stream; raise `TransactionNotFound` if nothing made it, or nothing has yet."""
     if not isinstance(state, Transaction):
-        raise TransactionNotFound
+        raise transaction_not_found(id)
     return state
 
 
@@ -418,7 +427,7 @@ class Keyed(ABC):
         Raises, in this order, `LedgerNotFound`, `IdempotencyKeyReused` and what `decide_new` raises; a refusal by a
         rule is recorded instead.
         """
-        existing_ledger(read(ledger_stream(self.ledger)))
+        existing_ledger(read(ledger_stream(self.ledger)), self.ledger)
         stream = self.own_stream
         existing = read(stream)
         if existing is None:
@@ -447,7 +456,7 @@ class Keyed(ABC):
     def rejected(
         self,
         kind: Kind,
-        refusal: type[RuleRefusal],
+        refusal: RuleRefusal,
         entries: tuple[Entry, ...],
         effective_at: Instant,
         *,
@@ -460,7 +469,8 @@ class Keyed(ABC):
             entries=as_asked(entries),
             effective_at=effective_at,
             code=refusal.code,
-            detail=refusal.explanation(),
+            detail=refusal.detail,
+            details=refusal.details,
             expires_at=expires_at,
             related_id=related_id,
             **self.described(),

@@ -154,7 +154,7 @@ def find_letter(connection: Connection[Any], id: UUID) -> DeadLetter:
     """Return a letter; raise `DeadLetterNotFound`."""
     found = _letters(connection, _SQL["find"], {"id": id})
     if not found:
-        raise DeadLetterNotFound
+        raise DeadLetterNotFound(f"There is no dead letter {id}.", dead_letter_id=str(id))
     return found[0]
 
 

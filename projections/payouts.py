@@ -17,6 +17,7 @@ from domain.payouts import EVENTS, Payout, PayoutState, Requested, evolve
 from domain.times import Instant
 from projections.live import Page, Reading, read_live
 from projections.projection import Inconsistent, Projection, Queries, directed
+from projections.rejections import with_details
 
 _encode = json.Encoder().encode
 _decode = json.Decoder(Payout).decode
@@ -63,7 +64,8 @@ def list_payouts(
 
     def read(cursor: Cursor[TupleRow], version: int) -> list[Payout]:
         query = directed(PROJECTION.queries(version)["page"], descending=descending)
-        return [_payout(row) for row in cursor.execute(query.encode(), wanted, prepare=False)]
+        rows = cursor.execute(query.encode(), wanted, prepare=False).fetchall()
+        return with_details(cursor, map(_payout, rows))
 
     return Page(*read_live(connection, PROJECTION, read))
 
@@ -144,11 +146,17 @@ def _keep(connection: Connection[Any], queries: Queries, payouts: Iterable[Payou
         "changed_at": [payout.changed_at for payout in kept],
         "positions": [payout.position for payout in kept],
         "versions": [payout.version for payout in kept],
-        "bodies": [_encode(payout).decode() for payout in kept],
+        "bodies": [_encode(_kept(payout)).decode() for payout in kept],
     }
     connection.execute(queries["keep"], columns)
     if any(payout.due_at for payout in kept):
         connection.execute(queries["announce"])
+
+
+def _kept(payout: Payout) -> Any:
+    """Return a payout as rows keep it: the details of its refusal stand in the journal (projections/rejections.py)."""
+    rejection: Any = payout.rejection and payout.rejection[:2]
+    return payout._replace(rejection=rejection)
 
 
 def _payout(row: TupleRow) -> Payout:

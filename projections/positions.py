@@ -12,10 +12,11 @@ from psycopg import Connection
 from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Identifier
 
-from domain.errors import JournalUnavailable, ProjectionBehind, ProjectionNotFound
+from domain.errors import JournalUnavailable, ProjectionBehind
 from domain.journal.database import Database
 from domain.journal.outage import DATABASE
 from domain.journal.queries import load
+from domain.refusals import projection_not_found
 from projections.outbox.publishing import NATS
 from projections.register import PROJECTIONS
 
@@ -69,7 +70,7 @@ def progress(connection: Connection[Any], name: str) -> Progress:
     """Return how far a projection is; raise `ProjectionNotFound` if none of this name is installed."""
     found = _progress(connection, {of: shape for of, shape in _shapes().items() if of == name})
     if not found:
-        raise ProjectionNotFound
+        raise projection_not_found(name)
     return found[0]
 
 
@@ -197,7 +198,7 @@ class Waiter:
     def _is_there(self, name: str, position: int) -> bool:
         seen = self._known.get(name)
         if seen is None and self._looked:
-            raise ProjectionNotFound
+            raise projection_not_found(name)
         return seen is not None and seen.reflects(position)
 
     def _outcome(self, name: str, position: int, began: Progress | None) -> Wait:

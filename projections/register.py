@@ -8,9 +8,9 @@ from psycopg import Connection
 from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Identifier
 
-from domain.errors import ProjectionNotFound
 from domain.journal.database import Database
 from domain.journal.queries import load
+from domain.refusals import projection_not_found
 from projections import balances, due, entries, event_index, ledgers, payouts, seals, transactions
 from projections.outbox import owed
 from projections.projection import Projection
@@ -80,7 +80,7 @@ def find_projection(name: str) -> Projection:
     try:
         return PROJECTIONS[name]
     except KeyError:
-        raise ProjectionNotFound from None
+        raise projection_not_found(name) from None
 
 
 def live_version(connection: Connection[Any], projection: Projection) -> int | None:

@@ -16,6 +16,7 @@ from domain.times import Instant
 from domain.transactions import Kind, Status, Transaction
 from projections.live import Page, read_live
 from projections.projection import Queries, directed
+from projections.rejections import with_details
 from projections.transactions import PROJECTION, selected, transaction
 
 MAX_GATHERED = 20_000
@@ -73,9 +74,10 @@ def list_transactions(
     reading = read_live(
         connection,
         PROJECTION,
-        lambda cursor, version: _Search(
-            cursor, PROJECTION.queries(version), ledger, filters, limit, descending
-        ).found(after),
+        lambda cursor, version: with_details(
+            cursor,
+            _Search(cursor, PROJECTION.queries(version), ledger, filters, limit, descending).found(after),
+        ),
         account_stream(ledger, filters.account) if filters.account else None,
     )
     return Page(reading.found, *reading[1:])

@@ -2,7 +2,7 @@
 
 Rows are folded with the aggregate's own `evolve`, so that a transaction reads the same here as in a confirmation read.
 They hold what that shows: of an entry its account, direction and amount, and neither the request's fingerprint nor when
-it was accepted, which is in an event that is not read here.
+it was accepted, which is in an event that is not read here, nor the details of a refusal (projections/rejections.py).
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -29,6 +29,7 @@ from domain.errors import (
     ProjectionBehind,
     VersionMismatch,
 )
+from domain.refusals import account_not_found
 from projections.balances import list_accounts, read_account
 from projections.live import Reading
 
@@ -80,7 +81,7 @@ async def _get_projected_account(asked: Asked[AccountQuery, None], ledger: str, 
     if found.found is None:
         if found.lacking.held:  # its opening is what could not be applied
             raise held_back(found)
-        missing = AccountNotFound()
+        missing = account_not_found(ledger, address)
         missing.position = found.position
         raise missing
     return _unless_unchanged(asked, found.found, reflected(found))

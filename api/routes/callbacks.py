@@ -54,7 +54,7 @@ async def _payout(asked: Asked[NoQuery, CallbackRequest], provider_key: str) -> 
         raise PayoutNotFound
     try:
         payout, _ = await asked.service.read(asked.service.ledger.payout_as_accepted, ledger, payout_id)
-    except LedgerNotFound:
+    except (LedgerNotFound, PayoutNotFound):  # whatever is wrong with the key, the answer is the same
         raise PayoutNotFound from None
     if (payout.provider, payout.provider_key) != (asked.names["provider"], provider_key):
         raise PayoutNotFound

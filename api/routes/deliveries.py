@@ -65,7 +65,8 @@ async def _change(asked: Asked[Any, Any], change: Callable[..., Delivery | None]
 
     delivery = await asked.service.query(on_connection)
     if delivery is None:
-        raise DeliveryNotFound
+        words = f"The webhook {webhook.id} has no delivery {position}."
+        raise DeliveryNotFound(words, webhook_id=str(webhook.id), delivery_id=str(position))
     return json_answer(200, delivery_body(delivery))
 
 

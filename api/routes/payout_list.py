@@ -9,11 +9,13 @@ from api import examples
 from api.answers import Answer
 from api.consistency import Consistency
 from api.declaration import OPERATOR, READER, Declaration, Returns
+from api.disclosure import payout_as_told
 from api.endpoint import Asked, Endpoint
 from api.lists import projected_page
 from api.schemas.common import MAX_POSITION, Page
 from api.schemas.payouts import PayoutBody, PayoutsQuery, payout_body
 from api.waiting import read_projection
+from domain.payouts import Payout
 from projections.payouts import PROJECTION, Filters, list_payouts
 
 _Place = Annotated[int, Field(strict=True, ge=1, le=MAX_POSITION - 1)]
@@ -32,7 +34,11 @@ async def get_payouts(asked: Asked[PayoutsQuery, None]) -> Answer:
         descending=query.descending,
     )
     found = await read_projection(asked, PROJECTION.name, read)
-    return projected_page(asked, found, payout_body, lambda payout: payout.made_position)
+
+    def shown(payout: Payout) -> PayoutBody:
+        return payout_body(payout_as_told(payout, asked.caller))
+
+    return projected_page(asked, found, shown, lambda payout: payout.made_position)
 
 
 ENDPOINTS = [

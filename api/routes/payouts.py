@@ -6,6 +6,7 @@ from api import examples
 from api.answers import POSITION, Answer, etag, is_unchanged, json_answer
 from api.consistency import Consistency
 from api.declaration import OPERATOR, POSTER, READER, Declaration, NoQuery, Returns
+from api.disclosure import payout_as_told
 from api.endpoint import Asked, Endpoint
 from api.payout_answers import payout_answer
 from api.schemas.payouts import PayoutBody, PayoutRequest, Reconciling, Resolving, payout_body
@@ -65,7 +66,7 @@ async def get_payout(asked: Asked[NoQuery, None]) -> Answer:
     known = asked.headers.get(b"if-none-match")
     if known is not None and is_unchanged(known.decode("latin-1"), payout.version):
         return Answer(304, headers=headers)
-    return json_answer(200, payout_body(payout), headers)
+    return json_answer(200, payout_body(payout_as_told(payout, asked.caller)), headers)
 
 
 async def reconcile_payout(asked: Asked[NoQuery, Reconciling]) -> Answer:
@@ -96,7 +97,7 @@ async def fail_payout(asked: Asked[NoQuery, Resolving]) -> Answer:
 async def _resolve(asked: Asked[NoQuery, Any], command: type[Resolution]) -> Answer:
     seen, _ = await asked.service.read(asked.service.ledger.payout, asked.ledger, asked.names["id"])
     outcome = await asked.service.writer.perform(command(asked.context, seen, new_mark(), asked.body.reason))
-    payout = outcome.state
+    payout = payout_as_told(outcome.state, asked.caller)
     headers = {POSITION: str(outcome.position), "ETag": etag(payout.version)}
     return json_answer(200, payout_body(payout), headers)
 

@@ -1,18 +1,24 @@
 """Traces: what happened to an operation or in a conversation, and what is safe to do."""
 
 from functools import partial
+from typing import Any
 
 from api import examples
 from api.answers import HEAD, POSITION, Answer, json_answer
 from api.consistency import Consistency
 from api.declaration import OPERATOR, READER, Declaration, NoQuery, Returns
+from api.disclosure import payout_as_told, transaction_as_told
 from api.endpoint import Asked, Endpoint
 from api.schemas.traces import ConversationQuery, TraceBody
+from api.security import Key
 from api.trace_answers import trace_body
 from domain.errors import OperationUnknown
 from domain.ledger import system_clock
 from domain.operations import operation_id
-from projections.trace.story import story_of_conversation, story_of_operation
+from domain.payouts import Payout
+from domain.refusals import operation_unknown
+from domain.transactions import Transaction
+from projections.trace.story import Made, Story, story_of_conversation, story_of_operation
 
 TRACER = READER | OPERATOR
 """Those who trace: whoever reads the ledger, and whoever repairs what a trace shows to be broken."""
@@ -26,8 +32,11 @@ async def trace_operation(asked: Asked[NoQuery, None]) -> Answer:
     """
     ledger, key = asked.ledger, asked.names["key"]
     read = partial(story_of_operation, ledger=ledger, id=operation_id(ledger, key))
-    story = await asked.service.look_up(read)
-    body = trace_body(story, ledger, system_clock(), key=key)
+    try:
+        story = await asked.service.look_up(read)
+    except OperationUnknown:
+        raise operation_unknown(key) from None
+    body = trace_body(_told(story, asked), ledger, system_clock(), key=key)
     return json_answer(200, body, {POSITION: str(story.position)})
 
 
@@ -41,8 +50,21 @@ async def trace_conversation(asked: Asked[ConversationQuery, None]) -> Answer:
     correlation_id = asked.query.correlation_id or asked.context.correlation_id
     read = partial(story_of_conversation, ledger=ledger, correlation_id=correlation_id)
     story = await asked.service.look_up(read)
-    body = trace_body(story, ledger, system_clock(), correlation_id=correlation_id)
+    body = trace_body(_told(story, asked), ledger, system_clock(), correlation_id=correlation_id)
     return json_answer(200, body, {POSITION: str(story.position), HEAD: str(story.head)})
+
+
+def _told(story: Story, asked: Asked[Any, None]) -> Story:
+    return story._replace(operations=tuple(_as_told(made, asked.caller) for made in story.operations))
+
+
+def _as_told(made: Made, caller: Key) -> Made:
+    match made:
+        case Payout():
+            return payout_as_told(made, caller)
+        case Transaction():
+            return transaction_as_told(made, caller)
+    return made
 
 
 ENDPOINTS = [

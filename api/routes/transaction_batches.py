@@ -83,8 +83,8 @@ def _path(ledger: str, item: Item) -> str:
 
 def _answer(asked: Asked[TransactionQuery, BatchRequest], results: Sequence[Result]) -> Answer:
     shown = [
-        _result_body(asked, item, result)
-        for item, result in zip(asked.body.transactions, results, strict=True)
+        _result_body(asked, index, item, result)
+        for index, (item, result) in enumerate(zip(asked.body.transactions, results, strict=True))
     ]
     positions = (getattr(result, "position", None) for result in results)
     headers = {POSITION: str(max(filter(None, positions), default=asked.service.position()))}
@@ -93,16 +93,16 @@ def _answer(asked: Asked[TransactionQuery, BatchRequest], results: Sequence[Resu
     return json_answer(200, {"results": shown}, headers)
 
 
-def _result_body(asked: Asked[Any, Any], item: Item, result: Result) -> ResultBody:
+def _result_body(asked: Asked[Any, Any], index: int, item: Item, result: Result) -> ResultBody:
     if isinstance(result, Exception):
         error = result if isinstance(result, LedgerError) else InternalError()
-        refusal = _problem(asked, item, error)
+        refusal = _problem(asked, item, error) | {"index": index}
         return {"status": refusal["status"], "replayed": False, "problem": refusal}
     made = result.state
     if isinstance(made, Acceptance):
         return {"status": 202, "replayed": result.replayed, "operation": operation_body(made)}
     if made.rejection is not None:
-        refusal = rejection_problem(made)
+        refusal = rejection_problem(made) | {"index": index}
         return {"status": refusal["status"], "replayed": result.replayed, "problem": refusal}
     return {"status": 201, "replayed": result.replayed, "transaction": transaction_body(made)}
 
@@ -115,7 +115,7 @@ def _batch_rejected(asked: Asked[Any, Any], rejected: BatchRejected) -> Answer:
             del inner["transaction_id"]
     else:
         inner = _problem(asked, item, cause if isinstance(cause, LedgerError) else InternalError())
-    members = {"index": rejected.index, "problem": inner}
+    members = {"index": rejected.index, "problem": inner | {"index": rejected.index}}
     body = problem(rejected.code, rejected.detail, asked.path, asked.context.correlation_id, members)
     return Answer(body["status"], to_json(body), {POSITION: str(rejected.position)}, MEDIA_TYPE)
 

@@ -82,7 +82,7 @@ async def rotate_secret(asked: Asked[NoQuery, SecretRotation]) -> Answer:
     rotate = partial(webhooks.rotate_secret, id=webhook.id, overlap_seconds=seconds)
     secret = await asked.service.query(rotate)
     if secret is None:
-        raise WebhookNotFound
+        raise not_found(webhook.id)
     return json_answer(201, {"id": str(webhook.id), "secret": secret}, {"Cache-Control": "no-store"})
 
 
@@ -104,15 +104,20 @@ async def delete_webhook(asked: Asked[NoQuery, None]) -> Answer:
 
     What waits is suppressed, and all that became of its deliveries stays on record.
     """
-    delete = partial(webhooks.delete_webhook, id=_id(asked.names), actor=asked.caller.name)
+    id = _id(asked.names)
+    delete = partial(webhooks.delete_webhook, id=id, actor=asked.caller.name)
     if not await asked.service.query(delete):
-        raise WebhookNotFound
+        raise not_found(id)
     return Answer(204)
 
 
 async def find_webhook(asked: Asked[Any, Any]) -> Webhook:
     """Return the webhook that the path names; raise `WebhookNotFound`."""
-    return _existing(await asked.service.look_up(partial(webhooks.find_webhook, id=_id(asked.names))))
+    id = _id(asked.names)
+    found = await asked.service.look_up(partial(webhooks.find_webhook, id=id))
+    if found is None:
+        raise not_found(id)
+    return found
 
 
 def ledgers_of(connection: Connection[Any], names: Mapping[str, str]) -> Sequence[str] | None:
@@ -121,6 +126,11 @@ def ledgers_of(connection: Connection[Any], names: Mapping[str, str]) -> Sequenc
         return webhooks.ledgers_of(connection, _id(names))
     except WebhookNotFound:
         return None
+
+
+def not_found(id: UUID) -> WebhookNotFound:
+    """Return the refusal of a request that names a webhook that is not there."""
+    return WebhookNotFound(f"There is no webhook {id}, or it was deleted.", webhook_id=str(id))
 
 
 def _id(names: Mapping[str, str]) -> UUID:

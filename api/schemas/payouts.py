@@ -8,7 +8,7 @@ from pydantic_core import to_json
 from typing_extensions import TypedDict
 
 from api.schemas.common import Address, Amount, ListQuery, Metadata, ProjectedQuery, Reasoned, Request
-from api.schemas.transactions import RejectionBody
+from api.schemas.transactions import RejectionBody, rejection_body
 from domain.addresses import ADDRESS_PATTERN, MAX_ADDRESS_LENGTH, PROVIDER_PATTERN
 from domain.money import MAX_AMOUNT
 from domain.payouts import Payout, PayoutState, Source, Step
@@ -121,7 +121,6 @@ class PayoutBody(TypedDict):
 
 def payout_body(payout: Payout) -> PayoutBody:
     """Return a payout as it is shown."""
-    rejection = payout.rejection
     return {
         "id": payout.id,
         "ledger": payout.ledger,
@@ -142,7 +141,7 @@ def payout_body(payout: Payout) -> PayoutBody:
         "accepted_at": payout.accepted_at,
         "ended_at": payout.ended_at,
         "history": [_step_body(step) for step in payout.history],
-        "rejection": {"code": rejection.code, "detail": rejection.detail} if rejection else None,
+        "rejection": rejection_body(payout.rejection),
         "idempotency_key": payout.idempotency_key,
         "correlation_id": payout.correlation_id,
         "actor": payout.actor,

@@ -1,15 +1,16 @@
 """Transactions, as they are asked for and shown."""
 
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from typing_extensions import TypedDict
 
 from api.schemas.common import Address, Amount, Metadata, Query, Request, Time
+from api.schemas.named import Named
 from domain.entries import MAX_ENTRIES, MIN_ENTRIES
 from domain.money import Direction
 from domain.times import Instant
-from domain.transactions import Kind, Status, Transaction
+from domain.transactions import Kind, Rejection, Status, Transaction
 
 
 def _is_true(text: object) -> bool:
@@ -105,11 +106,20 @@ class RelatedBody(TypedDict):
     reversed_by: list[str]
 
 
-class RejectionBody(TypedDict):
-    """Why a transaction was refused: a problem's code, and its words."""
+class RejectionBody(Named):
+    """Why a transaction was refused: a problem's code, its words, and what it names."""
 
     code: str
     detail: str
+
+
+def rejection_body(rejection: Rejection | None) -> RejectionBody | None:
+    """Return a refusal as it is shown."""
+    if rejection is None:
+        return None
+    # What it names is kept as it was answered.
+    body: Any = {"code": rejection.code, "detail": rejection.detail, **rejection.details}
+    return cast(RejectionBody, body)
 
 
 class TransactionBody(TypedDict):
@@ -137,7 +147,7 @@ class TransactionBody(TypedDict):
 
 def transaction_body(transaction: Transaction) -> TransactionBody:
     """Return a transaction as it is shown."""
-    related, rejection = transaction.related, transaction.rejection
+    related = transaction.related
     return {
         "id": transaction.id,
         "ledger": transaction.ledger,
@@ -164,7 +174,7 @@ def transaction_body(transaction: Transaction) -> TransactionBody:
             "voided_by": related.voided_by,
             "reversed_by": list(related.reversed_by),
         },
-        "rejection": {"code": rejection.code, "detail": rejection.detail} if rejection else None,
+        "rejection": rejection_body(transaction.rejection),
         "version": transaction.version,
         "position": transaction.position,
     }

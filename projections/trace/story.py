@@ -121,7 +121,7 @@ def _operations(connection: Connection[Any], ledger: str, ids: Sequence[str]) ->
     for state in states:
         if isinstance(state, Unreadable):
             raise JournalUnavailable(state.reason)
-    existing_ledger(states[0])
+    existing_ledger(states[0], ledger)
     pairs = zip(states[1::2], states[2::2], strict=True)
     made = [transaction if payout is None else payout for payout, transaction in pairs]
     return tuple(each for each in made if each is not None), head

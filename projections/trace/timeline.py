@@ -98,7 +98,7 @@ def _of_operation(made: Made, begun: Mapping[str, int]) -> Iterator[Moment]:
 def _of_decision(made: Transaction) -> Moment:
     subject, at, position = made.idempotency_key, made.recorded_at, made.made_position
     if made.rejection is not None:
-        words = f"it was refused: {made.rejection.code}"
+        words = f"it was refused: {made.rejection.code}. {made.rejection.detail}"
         return Moment(at, position, "request_refused", subject, made.actor, words)
     words = f"it was carried out: {made.kind}, {made.status}"
     return Moment(at, position, "request_decided", subject, made.actor, words)
@@ -110,7 +110,7 @@ def _of_payout(payout: Payout) -> Iterator[Moment]:
         first.at, first.position, "request_accepted", subject, first.actor, "the request was accepted"
     )
     if payout.rejection is not None:
-        words = f"it was refused: {payout.rejection.code}"
+        words = f"it was refused: {payout.rejection.code}. {payout.rejection.detail}"
         yield Moment(first.at, first.position, "request_refused", subject, first.actor, words)
     for step in payout.history[1:]:
         yield from _of_step(payout, step)

@@ -179,7 +179,8 @@ def finding_of(made: Made, now: Instant) -> Finding:
     if isinstance(made, Acceptance):
         return _WAITING
     if made.rejection is not None:
-        what = f"A rule of the ledger refused the request: {made.rejection.code}. No money moved."
+        code, words, _ = made.rejection
+        what = f"A rule of the ledger refused the request: {code}. {words} No money moved."
         return Finding("rejected", "use_new_key", what, _FINAL)
     if made.kind == "hold":
         return _of_hold(made, now)

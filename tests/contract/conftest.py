@@ -53,6 +53,17 @@ SECRET = "whsec_" + b64encode(b"the secret of the tests of the contract").decode
 """What providers sign their callbacks with."""
 
 
+_OF_EVERY_PROBLEM = {
+    *("type", "title", "status", "detail", "instance", "code", "correlation_id"),
+    *("transaction_id", "index", "errors"),
+}
+
+
+def named_in(problem: dict[str, Any]) -> dict[str, Any]:
+    """Return what a problem names of what it is about."""
+    return {name: value for name, value in problem.items() if name not in _OF_EVERY_PROBLEM}
+
+
 class Served(NamedTuple):
     """A service under test: its database, its address, what its answers are held against, the provider it knows."""
 

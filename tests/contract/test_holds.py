@@ -12,6 +12,7 @@ from tests.contract.conftest import (
     Served,
     await_time,
     code_of,
+    named_in,
     pointers_of,
     soon,
     transfer_body,
@@ -191,7 +192,11 @@ def test_a_hold_is_settled_or_voided_once(book: Book, first: str, second: str) -
     rejected = book.transaction(answer.json()["transaction_id"]).json()
     assert (rejected["id"], rejected["status"]) == (book.id_of("again"), "rejected")
     assert rejected["kind"] == {"settle": "settlement", "void": "void"}[second]
-    assert rejected["rejection"] == {"code": "hold_not_pending", "detail": answer.json()["detail"]}
+    assert rejected["rejection"] == {
+        "code": "hold_not_pending",
+        "detail": answer.json()["detail"],
+        **named_in(answer.json()),
+    }
     assert rejected["position"] == int(answer.headers["ledger-position"])
 
 

@@ -5,7 +5,7 @@ from uuid import NAMESPACE_URL, uuid4, uuid5
 
 import pytest
 
-from tests.contract.conftest import Book, code_of, pointers_of, transfer_body
+from tests.contract.conftest import Book, code_of, named_in, pointers_of, transfer_body
 
 MAX = 2**53 - 1
 
@@ -164,7 +164,7 @@ def test_a_rule_refuses_and_the_refusal_is_recorded(book: Book, limits: dict[str
     problem = answer.json()
     rejected = book.client.get(f"{book.path}/transactions/{problem['transaction_id']}").json()
     assert rejected["status"] == "rejected"
-    assert rejected["rejection"] == {"code": code, "detail": problem["detail"]}
+    assert rejected["rejection"] == {"code": code, "detail": problem["detail"], **named_in(problem)}
     assert rejected["position"] == int(answer.headers["ledger-position"])
     assert book.account("limited").json()["balance"] == 0
 

@@ -14,7 +14,7 @@ _JSON: st.SearchStrategy[Any] = st.recursive(
     max_leaves=5,
 )
 # What hypothesis cannot make of a type alone.
-_MEMBERS = {"destination": st.dictionaries(st.text(), _JSON)}
+_MEMBERS = {name: st.dictionaries(st.text(), _JSON) for name in ("destination", "details")}
 
 
 def _made(event_type: type[Event]) -> st.SearchStrategy[Event]:

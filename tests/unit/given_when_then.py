@@ -62,12 +62,17 @@ class Answer:
         assert self.events == list(events)
         return self
 
-    def then_rejected(self, error: type[LedgerError]) -> Transaction:
-        """Check that a rule refused the request, and that this is all that was recorded."""
+    def then_rejected(self, error: type[LedgerError], **named: Any) -> Transaction:
+        """Check that a rule refused the request, and that this is all that was recorded.
+
+        With `named`, also that the refusal names exactly this.
+        """
         transaction = self.state
         assert isinstance(transaction, Transaction)
         assert transaction.rejection is not None, f"{transaction.status} instead of {error.code}"
-        assert transaction.rejection == (error.code, error.explanation())
+        assert transaction.rejection.code == error.code
+        assert transaction.rejection.details == (named or transaction.rejection.details) != {}
+        assert transaction.rejection.detail != error.explanation()
         assert transaction.status == "rejected"
         assert [stream for stream, _ in self.events] == [
             transaction_stream(transaction.ledger, transaction.id)

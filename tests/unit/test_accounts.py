@@ -267,7 +267,7 @@ class TestBalance:
 
     def test_a_stream_without_events_is_no_account(self) -> None:
         with pytest.raises(AccountNotFound):
-            existing_account(None)
+            existing_account(None, "main", "a")
 
 
 class Change:

@@ -68,4 +68,4 @@ def test_registering_keeps_the_other_assets_and_moves_the_version() -> None:
 
 def test_a_stream_without_events_is_no_ledger() -> None:
     with pytest.raises(LedgerNotFound):
-        existing_ledger(None)
+        existing_ledger(None, "main")

@@ -222,13 +222,18 @@ class TestAccepting:
         answer = history.when(a_request(amount=amount))
         made = answer.state
         assert isinstance(made, Payout)
-        assert made.rejection == (error.code, error.explanation())
+        assert made.rejection is not None
+        code, detail, details = made.rejection
+        assert (code, details["pointer"], details["account"]) == (error.code, "/account", "alice")
+        assert details["requested"] == amount
         assert (made.state, made.due_at, made.provider_key) == ("rejected", None, "")
         assert [stream for stream, _ in answer.events] == [CLEARING_STREAM, HOLD_STREAM, STREAM]
         assert answer.events[-1][1] == PayoutRejected(
-            code=error.code, detail=error.explanation(), **{**ASKED, "amount": amount}
+            code=code, detail=detail, details=dict(details), **{**ASKED, "amount": amount}
         )
-        assert history.transaction("payout").status == "rejected"
+        hold = history.transaction("payout")
+        assert hold.status == "rejected"
+        assert hold.rejection == (code, detail, {**details, "pointer": "/entries/0"})
         assert answer.outcome.is_refused
         history.when(a_settlement("payout")).then_rejected(HoldNotPending)
 
@@ -239,7 +244,12 @@ class TestAccepting:
     ) -> None:
         history = books(an_account(CLEARING, an_opening(normal_side="debit")))
         history.but(account_stream("main", of), status=status)
-        assert history.when(a_request()).state.rejection.code == error.code
+        rejection = history.when(a_request()).state.rejection
+        pointer = "/account" if of == "alice" else "/provider"
+        assert (rejection.code, rejection.details) == (
+            error.code,
+            {"pointer": pointer, "account": of, "asset": "USD/2"},
+        )
 
     def test_a_provider_that_must_be_funded_first_pays_no_more_than_it_has(self) -> None:
         history = books(an_account(CLEARING, an_opening(normal_side="debit", min_balance=0)))
@@ -257,7 +267,12 @@ class TestAccepting:
         self, opening: AccountOpened
     ) -> None:
         history = books(an_account(CLEARING, opening))
-        assert history.when(a_request()).state.rejection.code == AccountExists.code
+        rejection = history.when(a_request()).state.rejection
+        assert rejection.code == AccountExists.code
+        assert (rejection.details["pointer"], rejection.details["account"]) == ("/provider", CLEARING)
+        assert rejection.details["differs"] == (
+            ["asset"] if opening.normal_side == "debit" else ["normal_side"]
+        )
         assert amounts(history, CLEARING) == (0, 0, 0, 0)
 
     def test_what_can_never_be_is_refused_and_leaves_nothing(self) -> None:
@@ -677,9 +692,12 @@ class TestOperators:
         history = in_state("failed")
         history.when(a_posting(debit("alice", 100), credit("cash", 100)))
         report(history, "completed", "late")
-        history.when(CompletePayout(OPERATOR, payout(history), a_mark(), "it left")).then_refused(
+        refusal = history.when(CompletePayout(OPERATOR, payout(history), a_mark(), "it left")).then_refused(
             InsufficientFunds
         )
+        # It is about the transaction that would book it: into the operator's request no pointer leads.
+        assert refusal.details["account"] == "alice" and "pointer" not in refusal.details
+        assert refusal.details["shortfall"] == 40
         assert payout(history).state == "stuck"
         history.when(a_posting(debit("cash", 40), credit("alice", 40), key="loss"))
         history.when(CompletePayout(OPERATOR, payout(history), a_mark(), "it left"))

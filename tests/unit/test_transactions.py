@@ -166,7 +166,7 @@ class TestPosting:
 
     def test_a_stream_without_events_is_no_transaction(self) -> None:
         with pytest.raises(TransactionNotFound):
-            existing_transaction(None)
+            existing_transaction(None, "nonsense")
 
 
 class TestBalance:
@@ -231,6 +231,12 @@ class TestNames:
         history.when(a_posting(debit("alice", 5), credit("bob", 4))).then_refused(UnbalancedTransaction)
 
 
+NEEDS_FIVE_MORE = (
+    "The account alice has 0 available and a min_balance of 0; the transaction asks for 5, which is 5 too much"
+    " (minor units of USD/2)."
+)
+
+
 class TestRefusal:
     def test_it_is_recorded_with_all_that_was_asked(self) -> None:
         description = Description(reference="order-1", description="two teas", metadata={"till": "7"})
@@ -248,9 +254,18 @@ class TestRefusal:
                     entries=entries,
                     effective_at="2026-11-30T00:00:00.000000Z",
                     code="insufficient_funds",
-                    detail=InsufficientFunds.explanation(),
+                    detail=NEEDS_FIVE_MORE,
                     expires_at=None,
                     related_id=None,
+                    details={
+                        "pointer": "/entries/0",
+                        "account": "alice",
+                        "asset": "USD/2",
+                        "available": 0,
+                        "min_balance": 0,
+                        "requested": 5,
+                        "shortfall": 5,
+                    },
                     reference="order-1",
                     description="two teas",
                     metadata={"till": "7"},
@@ -259,7 +274,7 @@ class TestRefusal:
         )
         transaction = answer.state
         assert (transaction.kind, transaction.status) == ("posting", "rejected")
-        assert transaction.rejection == ("insufficient_funds", InsufficientFunds.explanation())
+        assert transaction.rejection[:2] == ("insufficient_funds", NEEDS_FIVE_MORE)
         assert transaction.entries == entries
         assert answer.outcome.recorded and answer.outcome.position == transaction.position
 

@@ -122,6 +122,15 @@ _KEY: dict[str, Any] = {
     "ledgers": ("main", "other"),
     "valid_until": _LATER,
 }
+# What refusals name: texts, amounts, lists and objects of them.
+_DETAILS: dict[str, Any] = {
+    "pointer": "/entries/0",
+    "account": "users:alice:wallet",
+    "asset": "USD/2",
+    "available": -MAX_AMOUNT,
+    "pending": {"debits": MAX_AMOUNT, "credits": 0},
+    "differs": ["metadata", WORDS],
+}
 
 EVENTS: tuple[Event, ...] = (
     LedgerOpened(metadata={"note": WORDS}),
@@ -152,6 +161,7 @@ EVENTS: tuple[Event, ...] = (
         detail="The transaction would lower an account's available amount to below its min_balance.",
         expires_at=_LATER,
         related_id=_ID,
+        details=_DETAILS,
         **_ASKED,
     ),
     Settled(settled_by=_ID),
@@ -159,7 +169,7 @@ EVENTS: tuple[Event, ...] = (
     Expired(),
     Reversed(reversed_by=_ID, amount=MAX_AMOUNT),
     PayoutAccepted(provider_key=f"main.{_ID}.5f70bf18a086", **_PAYOUT),
-    PayoutRejected(code="insufficient_funds", detail=WORDS, **_PAYOUT),
+    PayoutRejected(code="insufficient_funds", detail=WORDS, details=_DETAILS, **_PAYOUT),
     PayoutSubmitted(attempt=1, ask_at=_LATER),
     PayoutUnanswered(source="submission", detail=WORDS, ask_at=_LATER),
     PayoutReported(verdict="processing", ask_at=_LATER, **_TOLD),

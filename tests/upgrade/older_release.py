@@ -3,7 +3,8 @@
 It is a copy of the packages in a folder of its own, with four differences, such as releases have:
 
 - it does not know `account.frozen`, and so the projection that reads it has an older shape;
-- it has `transaction.rejected` in version 1, which knew postings only and was stored without two of its members;
+- it has `transaction.rejected` in version 2 and `payout.rejected` in version 1, which did not keep what a refusal is
+  about: it is refused with the code and its general words, and with nothing else;
 - it cannot read the events of keys, which belong to no ledger;
 - so both releases share the versions of all projections but that one.
 """
@@ -28,7 +29,9 @@ def make_older_release(folder: Path) -> Path:
     for package in PACKAGES:
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     _change(folder / "domain" / "accounts.py", _forget_frozen)
-    _change(folder / "domain" / "transactions.py", _lower_rejected)
+    _change(folder / "domain" / "transactions.py", lambda tree: _lower(tree, "TransactionRejected", 2))
+    _change(folder / "domain" / "payouts.py", lambda tree: _lower(tree, "PayoutRejected", 1))
+    _change(folder / "domain" / "errors.py", _say_no_more)
     _change(folder / "domain" / "keys.py", _forget_keys)
     with (folder / "projections" / f"{RESHAPED}.py").open("a", encoding="utf-8") as module:
         module.write(f"\nPROJECTION = PROJECTION._replace(shape={OLDER_SHAPE})\n")
@@ -63,21 +66,32 @@ def _forget_keys(tree: ast.Module) -> None:
     events.value = ast.Tuple([], ast.Load())
 
 
-def _lower_rejected(tree: ast.Module) -> None:
-    """Make version 1 of it the present one, without the upcast, and without the members that version 2 added."""
+def _lower(tree: ast.Module, name: str, version: int) -> None:
+    """Make an older version of an event the present one: without its last upcast, and without `details`."""
     (rejected,) = (
+        statement for statement in tree.body if isinstance(statement, ast.ClassDef) and statement.name == name
+    )
+    upcast = f"upcast_v{version}_v{version + 1}"
+    assert {upcast, "class_version", "details"} <= {_name(statement) for statement in rejected.body}
+    rejected.body = [statement for statement in rejected.body if _name(statement) != upcast]
+    for statement in rejected.body:
+        if isinstance(statement, ast.AnnAssign) and _name(statement) == "class_version":
+            statement.value = ast.Constant(version)
+        if isinstance(statement, ast.AnnAssign) and _name(statement) == "details":
+            statement.value = ast.Dict([], [])
+    # What is empty is left out of what is stored: the form of the older version, as long as nothing is named.
+    rejected.keywords.append(ast.keyword("omit_defaults", ast.Constant(True)))
+
+
+def _say_no_more(tree: ast.Module) -> None:
+    """Have a refusal keep neither words of its own nor what it is about."""
+    (error,) = (
         statement
         for statement in tree.body
-        if isinstance(statement, ast.ClassDef) and statement.name == "TransactionRejected"
+        if isinstance(statement, ast.ClassDef) and statement.name == "LedgerError"
     )
-    newer = {"class_version", "upcast_v1_v2"}
-    assert newer <= {_name(statement) for statement in rejected.body}
-    rejected.body = [statement for statement in rejected.body if _name(statement) not in newer]
-    for statement in rejected.body:
-        if isinstance(statement, ast.AnnAssign) and _name(statement) in ("expires_at", "related_id"):
-            statement.value = ast.Constant(None)
-    # What is null is left out of what is stored: the form of version 1, as long as it is postings that are refused.
-    rejected.keywords.append(ast.keyword("omit_defaults", ast.Constant(True)))
+    (init,) = (made for made in error.body if isinstance(made, ast.FunctionDef) and made.name == "__init__")
+    init.body[:0] = ast.parse("if details: detail, details = None, {}").body
 
 
 def _name(statement: ast.stmt) -> str:

@@ -1,0 +1,188 @@
+"""An example of each problem that says what it is about, made by what makes the problems themselves."""
+
+from typing import Any
+
+from api.problems import PROBLEM_TYPES, InvalidShape, problem, problem_of
+from domain import refusals
+from domain.accounts import Account, AccountOpened
+from domain.entries import Entry
+from domain.errors import (
+    BatchRejected,
+    DeadLetterNotFound,
+    DeliveryNotFound,
+    IdempotencyKeyReused,
+    JournalUnavailable,
+    LedgerError,
+    ProjectionBehind,
+    WebhookNotFound,
+)
+from domain.payouts import Payout
+from domain.transactions import Related, Transaction
+
+_TIME = "2026-11-23T20:00:00.000000Z"
+_ID = "4f1d3c5e-0f4a-5b8e-8a44-2c7d1f0b9e61"
+_OTHER_ID = "9d0a2b9f-54a1-5a0c-9a3f-6b1f5e1c7d42"
+
+_ALICE = Account(
+    ledger="main",
+    address="users:alice:wallet",
+    asset="USD/2",
+    normal_side="credit",
+    status="open",
+    min_balance=0,
+    max_balance=10_000,
+    metadata={},
+    posted_debits=0,
+    posted_credits=5_000,
+    pending_debits=1_000,
+    pending_credits=0,
+    opened_at=_TIME,
+    opening=AccountOpened(
+        asset="USD/2", normal_side="credit", min_balance=0, max_balance=10_000, metadata={}
+    ),
+    version=3,
+    position=17,
+)
+_FULL = _ALICE._replace(posted_credits=9_007_199_254_740_000)
+
+_HOLD = Transaction(
+    ledger="main",
+    id=_ID,
+    kind="hold",
+    status="settled",
+    entries=(
+        Entry(account="users:alice:wallet", direction="debit", amount=1_000),
+        Entry(account="bank:cash", direction="credit", amount=1_000),
+    ),
+    reference="",
+    description="",
+    metadata={},
+    effective_at=_TIME,
+    recorded_at=_TIME,
+    expires_at=_TIME,
+    idempotency_key="hold-1",
+    fingerprint="",
+    correlation_id="",
+    actor="shop",
+    related=Related(settled_by=_OTHER_ID),
+    rejection=None,
+    accepted_at=_TIME,
+    made_version=1,
+    made_position=17,
+    reversed_amount=0,
+    version=2,
+    position=21,
+)
+_REVERSED = _HOLD._replace(kind="posting", status="posted", related=Related(reversed_by=(_OTHER_ID,)))
+
+_PAYOUT = Payout(
+    ledger="main",
+    id=_ID,
+    account="users:alice:wallet",
+    asset="USD/2",
+    amount=1_000,
+    provider="simulator",
+    destination={},
+    reference="",
+    metadata={},
+    provider_key="",
+    state="completed",
+    money="paid",
+    booked_by=_OTHER_ID,
+    attempts=1,
+    waits=0,
+    is_unknown=False,
+    is_acknowledged=True,
+    due_at=None,
+    provider_reference="",
+    messages=(),
+    history=(),
+    rejection=None,
+    idempotency_key="payout-1",
+    fingerprint="",
+    correlation_id="",
+    traceparent=None,
+    actor="shop",
+    version=3,
+    position=21,
+)
+
+_EXAMPLES: tuple[LedgerError, ...] = (
+    refusals.ledger_not_found("main"),
+    refusals.account_not_found("main", "users:bob:wallet", "/entries/1"),
+    refusals.transaction_not_found(_ID),
+    refusals.payout_not_found(_ID),
+    refusals.operation_unknown("order-1"),
+    refusals.projection_not_found("balance"),
+    DeadLetterNotFound(None, dead_letter_id=_ID),
+    WebhookNotFound(None, webhook_id=_ID),
+    DeliveryNotFound(None, webhook_id=_ID, delivery_id="21"),
+    refusals.ledger_exists("main"),
+    refusals.account_exists(_ALICE, ["min_balance", "metadata"]),
+    refusals.asset_scale_conflict("USD/3", "USD", 2),
+    refusals.version_mismatch(_ALICE),
+    refusals.account_not_empty(_ALICE),
+    refusals.not_open(_ALICE._replace(status="frozen"), "/entries/0"),
+    refusals.not_open(_ALICE._replace(status="closed"), "/entries/0"),
+    refusals.insufficient_funds(_ALICE, 9_999, "/entries/0"),
+    refusals.balance_limit_exceeded(_ALICE, 6_000, "/entries/1"),
+    refusals.amount_overflow(_FULL, "credit", 1_050, "/entries/1"),
+    refusals.unbalanced_transaction({"USD/2": (1_050, 1_000), "EUR/2": (5, 5)}),
+    refusals.hold_expired(_HOLD),
+    refusals.hold_not_pending(_HOLD),
+    refusals.hold_reserved(_ID),
+    refusals.not_reversible(_REVERSED),
+    refusals.amount_exceeds_hold(_ALICE, 1_000, 1_050, _ID, "/amount"),
+    refusals.amount_exceeds_reversible(_ALICE, 1_000, 1_050, _ID),
+    refusals.payout_ended(_PAYOUT),
+    InvalidShape([("/entries/0/amount", "Input should be a valid integer")]),
+    IdempotencyKeyReused(),
+    ProjectionBehind(17, 21, "running"),
+    JournalUnavailable("unreachable"),
+)
+_BY_CODE = {example.code: example for example in _EXAMPLES}
+
+
+def example_of(code: str, instance: str, correlation_id: str, *, is_keyed: bool = False) -> dict[str, Any]:
+    """Return an example of the problem with a code, as an answer to what was sent to the path `instance`.
+
+    `is_keyed` says that the request has a key: what a rule refuses is recorded then.
+    """
+    kind = PROBLEM_TYPES[code]
+    if code == BatchRejected.code:
+        inner = problem_of(_BY_CODE["insufficient_funds"], instance.removesuffix("/batch"), correlation_id)
+        members = {"index": 1, "problem": inner | {"index": 1}}
+        return problem(code, kind.meaning, instance, correlation_id, members)
+    if code not in _BY_CODE:
+        return problem(code, kind.meaning, instance, correlation_id)
+    shown = problem_of(_BY_CODE[code], instance, correlation_id)
+    return shown | ({"transaction_id": _OTHER_ID} if is_keyed and kind.status == 409 else {})
+
+
+def example_for_page(code: str) -> dict[str, Any]:
+    """Return an example of the problem with a code for the page that explains it."""
+    keyed = PROBLEM_TYPES[code].key == "used_up"
+    return example_of(code, _PATHS.get(code, _PATH), _OTHER_ID, is_keyed=keyed)
+
+
+_PATH = "/v1/ledgers/main/transactions"
+_PATHS = {
+    "batch_rejected": f"{_PATH}/batch",
+    "ledger_exists": "/v1/ledgers",
+    "asset_scale_conflict": "/v1/ledgers/main/accounts",
+    "account_exists": "/v1/ledgers/main/accounts",
+    "account_not_empty": "/v1/ledgers/main/accounts/users:alice:wallet/close",
+    "version_mismatch": "/v1/ledgers/main/accounts/users:alice:wallet",
+    "transaction_not_found": f"{_PATH}/{_ID}",
+    "operation_unknown": "/v1/ledgers/main/operations/order-1",
+    "payout_not_found": f"/v1/ledgers/main/payouts/{_ID}",
+    "payout_ended": f"/v1/ledgers/main/payouts/{_ID}/fail",
+    "projection_not_found": "/v1/projections/balance",
+    "projection_behind": "/v1/ledgers/main/accounts",
+    "dead_letter_not_found": f"/v1/dead-letters/{_ID}",
+    "webhook_not_found": f"/v1/webhooks/{_ID}",
+    "delivery_not_found": f"/v1/webhooks/{_ID}/deliveries/21/retry",
+    **dict.fromkeys(("hold_expired", "hold_not_pending", "hold_reserved"), f"{_PATH}/{_ID}/settle"),
+    "amount_exceeds_hold": f"{_PATH}/{_ID}/settle",
+    **dict.fromkeys(("not_reversible", "amount_exceeds_reversible"), f"{_PATH}/{_ID}/reverse"),
+}

@@ -1,0 +1,44 @@
+"""What refusals are about, for lists that show them: looked up in the journal.
+
+Rows of projections keep the code and the words of a refusal. All else that was answered stands in the event that
+recorded it, which never changes, and is found by its position: so nothing is kept twice, and no projection has to be
+filled anew to show it.
+"""
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+from psycopg import Cursor
+from psycopg.rows import TupleRow
+
+from domain.journal.encoding import UnreadableEvent, decode
+from domain.journal.queries import load
+from domain.payouts import Payout, PayoutRejected
+from domain.transactions import Transaction, TransactionRejected
+
+Made = TypeVar("Made", Transaction, Payout)
+
+_SQL = load("projections", "rejections.sql")
+
+
+def with_details(cursor: Cursor[TupleRow], made: Iterable[Made]) -> list[Made]:
+    """Return what was made, that which was rejected with what its refusal is about.
+
+    Nothing is added to what a newer release recorded in a form that is not known here.
+    """
+    listed = list(made)
+    rejected = {each.made_position: at for at, each in enumerate(listed) if each.rejection is not None}
+    if not rejected:
+        return listed
+    for stream, version, topic, state, position in cursor.execute(
+        _SQL["at_positions"], {"positions": list(rejected)}
+    ):
+        try:
+            event = decode(stream, version, topic, bytes(state), position).event
+        except UnreadableEvent:
+            continue
+        each = listed[rejected[position]]
+        if isinstance(event, TransactionRejected | PayoutRejected) and each.rejection is not None:
+            rejection = each.rejection._replace(details=event.details)
+            listed[rejected[position]] = each._replace(rejection=rejection)
+    return listed

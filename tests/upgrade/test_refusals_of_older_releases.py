@@ -1,0 +1,49 @@
+"""What older releases refused is answered, shown and told of byte for byte as they did it.
+
+`refusals_of_older_releases.jsonl` holds, for each stored form of a refusal that the golden file pins, what the release
+that stored it answered: to the request and its replays, to a look at what was rejected, to a question about its key.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api.answers import json_answer
+from api.payout_answers import payout_answer
+from api.schemas.payouts import payout_body
+from api.schemas.transactions import transaction_body
+from api.trace_answers import any_operation_body
+from api.transaction_answers import answer
+from domain.aggregates import evolve
+from domain.commands import Outcome
+from domain.journal.encoding import decode
+from domain.payouts import Payout
+from tests.upgrade.examples import ENVELOPE
+from tests.upgrade.record import Form, golden
+
+FILE = Path(__file__).with_name("refusals_of_older_releases.jsonl")
+GOLDEN = golden()
+REFUSALS = [json.loads(line) for line in FILE.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.mark.parametrize("then", REFUSALS, ids=lambda then: f"{then['topic']} {then['class_version']}")
+def test_it_is_repeated_byte_for_byte(then: dict[str, Any]) -> None:
+    topic, version = then["topic"], then["class_version"]
+    stream = f"main/{topic.partition('.')[0]}s/{ENVELOPE.causation_id}"
+    made = evolve(None, decode(stream, 1, topic, GOLDEN[Form(topic, version)], 7))
+    of_payout = isinstance(made, Payout)
+    again = (payout_answer if of_payout else answer)(Outcome(made, False, True, 7))
+    assert (again.status, again.body.decode()) == (then["status"], then["answer"])
+    shown = payout_body(made) if of_payout else transaction_body(made)
+    assert json_answer(200, shown).body.decode() == then["shown"]
+    assert json_answer(200, any_operation_body(made)).body.decode() == then["operation"]
+
+
+def test_every_form_that_older_releases_stored_is_among_them() -> None:
+    older = {form for form in GOLDEN if form.topic.endswith(".rejected")} - {
+        Form("transaction.rejected", 3),
+        Form("payout.rejected", 2),
+    }
+    assert {Form(then["topic"], then["class_version"]) for then in REFUSALS} == older
