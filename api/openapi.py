@@ -53,6 +53,7 @@ _EXAMPLE_NAMES = {
     "code": "insufficient_funds",
     "asset": "swagger-ui.css",
     "provider": "simulator",
+    "size": "21",
 }
 
 HEADERS: dict[str, dict[str, Any]] = {
@@ -86,6 +87,10 @@ HEADERS: dict[str, dict[str, Any]] = {
     },
     "Preference-Applied": {"description": "`respond-async`.", "schema": {"type": "string"}},
     "Location": {"description": "The path of what was made.", "schema": {"type": "string"}},
+    "Last-Modified": {
+        "description": "When it was signed, to the second.",
+        "schema": {"type": "string"},
+    },
     "Idempotent-Replayed": {
         "description": "`true` when this is the first answer again.",
         "schema": {"type": "string", "enum": ["true"]},
