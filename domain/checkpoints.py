@@ -16,6 +16,7 @@ from domain.signed_notes import (
     Verifier,
     from_base64,
     sign,
+    text_of,
     verified,
 )
 
@@ -46,7 +47,16 @@ def origin_of(installation: object) -> str:
 
 def open_checkpoint(note: str, verifiers: Sequence[Verifier]) -> Checkpoint:
     """Return the checkpoint of a signed note; raise `InvalidNote`. Lines after the root are passed over."""
-    lines = verified(note, verifiers).split("\n")
+    return _checkpoint(verified(note, verifiers))
+
+
+def claimed(note: str) -> Checkpoint:
+    """Return what a note says, whoever signed it; raise `MalformedNote`."""
+    return _checkpoint(text_of(note))
+
+
+def _checkpoint(text: str) -> Checkpoint:
+    lines = text.split("\n")
     if len(lines) < 4 or not _SIZE.fullmatch(lines[1]):
         raise MalformedNote("this note is no checkpoint: origin, size and root hash are not its first lines")
     root = from_base64(lines[2])

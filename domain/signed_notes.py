@@ -130,6 +130,11 @@ def _unknown(signed: Sequence[tuple[str, str]], known: Sequence[tuple[str, str]]
     return f"{words}, known are {named(known)}" if known else f"{words}, none is known"
 
 
+def text_of(note: str) -> str:
+    """Return the text of a note, whoever signed it; raise `MalformedNote`."""
+    return _parts(note)[0]
+
+
 def _parts(note: str) -> tuple[str, list[str]]:
     text, separator, signatures = note.rpartition(_SEPARATOR)
     if not separator or not signatures.endswith("\n"):
