@@ -199,10 +199,8 @@ class _Verification:
 
     def _is_being_sealed(self, position: int) -> bool:
         """Tell whether the event at a position, and so all that come after it, is too young to have been signed."""
-        recorded_at = self._times_of.get(position)
-        return (
-            bool(self._sealing and recorded_at) and self._sealing.since <= recorded_at <= self._sealing.until
-        )
+        recorded_at, sealing = self._times_of.get(position), self._sealing
+        return bool(sealing and recorded_at and sealing.since <= recorded_at <= sealing.until)
 
     def _leads_to(self, signed: Checkpoint) -> bool:
         try:
