@@ -6,12 +6,12 @@ from typing import Annotated
 import typer
 
 from domain.signed_notes import InvalidNote, Verifier
+from scripts.refusing import refuse
 
 SavedCheckpoint = Annotated[
     Path | None,
     typer.Option(
         "--checkpoint",
-        exists=True,
         dir_okay=False,
         help="A signed checkpoint of before, as /v1/audit/checkpoint serves it, which it must go on from",
     ),
@@ -41,14 +41,21 @@ def trusted(given: list[str] | None) -> list[Verifier]:
 
 def _lines(text: str) -> list[str]:
     try:
-        return read_text(Path(text)).splitlines() if Path(text).is_file() else [text]
+        is_file = Path(text).is_file()
     except (OSError, ValueError):  # too long for a name, or with a character that no name has
-        return [text]
+        is_file = False
+    return read_text(Path(text)).splitlines() if is_file else [text]
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a file; what is not UTF-8 stands out in it as U+FFFD. Windows writes UTF-16 at times."""
-    found = path.read_bytes()
+    """Return the text of a file; what is not UTF-8 stands out in it as U+FFFD. Windows writes UTF-16 at times.
+
+    Where it cannot be read, says so and exits 3.
+    """
+    try:
+        found = path.read_bytes()
+    except OSError as error:
+        refuse(f"{path} cannot be read: {error.strerror}")
     return found.decode("utf-16" if found[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8", "replace")
 
 

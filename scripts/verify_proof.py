@@ -50,7 +50,7 @@ def verify_proof(
     """
     verifiers, saved = trusted(verifier_key), saved_note(checkpoint)
     try:
-        proved = _proved(_text(path), verifiers, saved)
+        proved = _proved(sys.stdin.read() if path == STANDARD else read_text(path), verifiers, saved)
     except (Refuted, MalformedProof, InvalidNote) as error:
         if as_json:
             typer.echo(json.dumps({"proved": False, "reason": str(error)}, indent=2))
@@ -58,15 +58,6 @@ def verify_proof(
         raise typer.Exit(EXIT_ERRORS) from None
     _print(proved, as_json=as_json)
     raise typer.Exit(EXIT_HEALTHY if proved.trusted else EXIT_WARNINGS)
-
-
-def _text(path: Path) -> str:
-    if path == STANDARD:
-        return sys.stdin.read()
-    try:
-        return read_text(path)
-    except OSError as error:
-        raise typer.BadParameter(f"{path} cannot be read: {error.strerror}", param_hint="PROOF") from None
 
 
 def _proved(text: str, verifiers: list[Verifier], saved: str | None) -> Proved:

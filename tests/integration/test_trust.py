@@ -314,3 +314,19 @@ def test_what_should_be_sealed_by_now_is_a_warning(database: Database, seconds: 
     found = {finding["code"] for finding in json.loads(result.stdout)["findings"]}
     assert found == codes
     assert result.exit_code == bool(codes)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    file, none = tmp_path / "journal.ndjson", tmp_path / "none"
+    file.write_bytes(b"")
+    for command in (
+        ("verify", file, "--checkpoint", none),
+        ("verify", "--live", "--checkpoint", none),
+        ("import", file, "--checkpoint", none),
+        ("prove", "--position", 1, "--checkpoint", none),
+        ("verify-proof", file, "--checkpoint", none),
+        ("verify-proof", none),
+    ):
+        result = run(*map(str, command))
+        assert (result.exit_code, result.stdout) == (3, ""), result.output
+        assert f"{none} cannot be read: No such file" in result.stderr
