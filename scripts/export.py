@@ -31,7 +31,9 @@ _LINES_AFTER_EVENTS = 2
 def export(
     path: Annotated[Path, typer.Argument(metavar="[FILE]", help="- for standard output")] = STANDARD,
     since: Annotated[int, typer.Option("--from", min=1, help="The first position")] = 1,
-    until: Annotated[int | None, typer.Option("--to", min=0, help="The last position [the newest]")] = None,
+    until: Annotated[
+        int | None, typer.Option("--to", min=0, help="The last position [the newest as it begins]")
+    ] = None,
     form: Annotated[
         Format,
         typer.Option("--format", help="ndjson for verify and import, or books for Beancount or hledger"),

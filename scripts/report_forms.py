@@ -128,7 +128,8 @@ def _write_json(form: Form, stated: Stated, rows: Iterable[Any], totals: Totals)
         for members in lines:
             _put(before + json.dumps(members, ensure_ascii=False))
             before = ",\n    "
-        _put("],\n" if name == "data" else "]\n}\n")
+        end = "]" if before == "\n    " else "\n  ]"  # an empty list stays on its line
+        _put(f"{end},\n" if name == "data" else f"{end}\n}}\n")
 
 
 def _write_csv(form: Form, stated: Stated, rows: Iterable[Any], totals: Totals) -> None:
