@@ -251,6 +251,12 @@ CHECKPOINT = (
     f"{_ORIGIN}\n21\nZnwC4PmoyX3lmTt7wulrKGqdXLGoCXEPdxOijcSQPE4=\n\n"
     f"— {_ORIGIN} kEaEOocMPV9y3J0n5Mjfy/7vJRhh57dgVUzDObtIAH0oSVyLLPtt8/FTGg20w7EgPTVw15ZGEvdfJD0Dirhsip2flQs=\n"
 )
+PAST_CHECKPOINT: dict[str, Any] = {
+    "size": 21,
+    "signed_at": _TIME,
+    "root_hash": "667c02e0f9a8c97de5993b7bc2e96b286a9d5cb1a809710f7713a28dc4903c4e",
+    "note": CHECKPOINT,
+}
 VERIFIER_KEY = f"{_ORIGIN}+9046843a+AQOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4\n"
 INCLUSION: dict[str, Any] = {
     "position": 21,

@@ -56,6 +56,7 @@ _EXAMPLE_NAMES = {
     "code": "insufficient_funds",
     "asset": "swagger-ui.css",
     "provider": "simulator",
+    "size": "21",
 }
 
 HEADERS: dict[str, dict[str, Any]] = {
@@ -92,6 +93,10 @@ HEADERS: dict[str, dict[str, Any]] = {
     "Dry-Run": {
         "description": "`true` of an answer to `dry_run=true`: nothing was recorded, and there is no Location.",
         "schema": {"type": "string", "enum": ["true"]},
+    },
+    "Last-Modified": {
+        "description": "When it was signed, to the second.",
+        "schema": {"type": "string"},
     },
     "Idempotent-Replayed": {
         "description": "`true` when this is the first answer again.",

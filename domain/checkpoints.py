@@ -9,7 +9,16 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from domain.merkle import HASH_BYTES
-from domain.signed_notes import InvalidNote, Signer, Verifier, from_base64, sign, verified
+from domain.signed_notes import (
+    SIGNATURE_MARK,
+    MalformedNote,
+    Signer,
+    Verifier,
+    from_base64,
+    sign,
+    text_of,
+    verified,
+)
 
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 
@@ -38,10 +47,49 @@ def origin_of(installation: object) -> str:
 
 def open_checkpoint(note: str, verifiers: Sequence[Verifier]) -> Checkpoint:
     """Return the checkpoint of a signed note; raise `InvalidNote`. Lines after the root are passed over."""
-    lines = verified(note, verifiers).split("\n")
+    return _checkpoint(verified(note, verifiers))
+
+
+def claimed(note: str) -> Checkpoint:
+    """Return what a note says, whoever signed it; raise `MalformedNote`."""
+    return _checkpoint(text_of(note))
+
+
+def _checkpoint(text: str) -> Checkpoint:
+    lines = text.split("\n")
     if len(lines) < 4 or not _SIZE.fullmatch(lines[1]):
-        raise InvalidNote("this note is no checkpoint")
+        raise MalformedNote("this note is no checkpoint: origin, size and root hash are not its first lines")
     root = from_base64(lines[2])
     if not lines[0] or len(root) != HASH_BYTES:
-        raise InvalidNote("this note is no checkpoint")
+        raise MalformedNote("this note is no checkpoint: origin, size and root hash are not its first lines")
     return Checkpoint(lines[0], int(lines[1]), root)
+
+
+def tidied(text: str) -> str:
+    """Return the note of a checkpoint that was saved, pasted or mailed, as it was signed; raise `MalformedNote`.
+
+    Line ends of other systems, blank lines and blanks at the ends of lines say nothing here, since no line of a
+    checkpoint is empty or has any. What is signed decides whether the note is right.
+    """
+    lines = [line.strip() for line in text.removeprefix("\ufeff").splitlines()]
+    lines = [line for line in lines if line]
+    if "\N{REPLACEMENT CHARACTER}" in text:
+        raise MalformedNote("it is not text in UTF-8")
+    if not lines:
+        raise MalformedNote("there is nothing in it")
+    first = next((n for n, line in enumerate(lines) if line.startswith(SIGNATURE_MARK)), None)
+    if first is None:
+        raise MalformedNote(
+            f"it has no line of a signature, which begins with “—”; it begins with “{lines[0][:40]}”"
+        )
+    if first == 0:
+        raise MalformedNote("it has signatures, and not what they are of")
+    after = lines[first:]
+    if any(not line.startswith(SIGNATURE_MARK) for line in after):
+        is_last = not after[-1].startswith(SIGNATURE_MARK)
+        raise MalformedNote(
+            "there is text after its signatures"
+            if is_last
+            else "it has several notes: give one, in a file of its own"
+        )
+    return "\n".join([*lines[:first], "", *after, ""])

@@ -96,6 +96,12 @@ class DeadLetterNotFound(NotFound):
     code = "dead_letter_not_found"
 
 
+class CheckpointNotFound(NotFound):
+    """No checkpoint of this size was signed. GET /v1/audit/checkpoints lists those that were."""
+
+    code = "checkpoint_not_found"
+
+
 class Invalid(LedgerError):
     """The request can never be accepted as it is."""
 

@@ -17,12 +17,18 @@ SEED_BYTES = 32
 
 _ED25519 = b"\x01"
 _ID_BYTES = 4
-_DASH = "— "
+SIGNATURE_MARK = "— "
+"""What the line of a signature begins with."""
+
 _SEPARATOR = "\n\n"
 
 
 class InvalidNote(Exception):
     """The text is no signed note, or no verifier given accounts for it."""
+
+
+class MalformedNote(InvalidNote):
+    """The text is no signed note at all, whatever the keys are."""
 
 
 class Verifier(NamedTuple):
@@ -78,7 +84,7 @@ class Signer(NamedTuple):
     def line(self, text: str) -> str:
         """Return the signature line of a text."""
         signature = self.verifier.key_id + self._key.sign(text.encode())
-        return f"{_DASH}{self.name} {b64encode(signature).decode()}\n"
+        return f"{SIGNATURE_MARK}{self.name} {b64encode(signature).decode()}\n"
 
 
 def is_name(name: str) -> bool:
@@ -101,30 +107,46 @@ def verified(note: str, verifiers: Sequence[Verifier]) -> str:
     text, lines = _parts(note)
     by_id = {(verifier.name, verifier.key_id): verifier for verifier in verifiers}
     accounted = False
-    for line in lines:
-        name, signature = _signature(line)
+    signatures = [_signature(line) for line in lines]
+    for name, signature in signatures:
         verifier = by_id.get((name, signature[:_ID_BYTES]))
         if verifier is not None:
             if not verifier.accepts(text, signature[_ID_BYTES:]):
                 raise InvalidNote(f"the signature of {name} is not of this text")
             accounted = True
     if not accounted:
-        raise InvalidNote("no signature is of a key that is known")
+        signed = [(name, signature[:_ID_BYTES].hex()) for name, signature in signatures]
+        raise InvalidNote(_unknown(signed, [(name, key_id.hex()) for name, key_id in by_id]))
     return text
+
+
+def _unknown(signed: Sequence[tuple[str, str]], known: Sequence[tuple[str, str]]) -> str:
+    """Say that none of the keys that have signed is known, and which are."""
+
+    def named(keys: Sequence[tuple[str, str]]) -> str:
+        return ", ".join(f"{name} (key {key_id})" for name, key_id in keys)
+
+    words = f"no signature is of a key that is known: it is signed by {named(signed)}"
+    return f"{words}, known are {named(known)}" if known else f"{words}, none is known"
+
+
+def text_of(note: str) -> str:
+    """Return the text of a note, whoever signed it; raise `MalformedNote`."""
+    return _parts(note)[0]
 
 
 def _parts(note: str) -> tuple[str, list[str]]:
     text, separator, signatures = note.rpartition(_SEPARATOR)
     if not separator or not signatures.endswith("\n"):
-        raise InvalidNote("this is no signed note")
+        raise MalformedNote("this is no signed note")
     return text + "\n", signatures.removesuffix("\n").split("\n")
 
 
 def _signature(line: str) -> tuple[str, bytes]:
-    name, _, encoded = line.removeprefix(_DASH).partition(" ")
+    name, _, encoded = line.removeprefix(SIGNATURE_MARK).partition(" ")
     signature = from_base64(encoded)
-    if not line.startswith(_DASH) or not is_name(name) or len(signature) <= _ID_BYTES:
-        raise InvalidNote("a signature line is malformed")
+    if not line.startswith(SIGNATURE_MARK) or not is_name(name) or len(signature) <= _ID_BYTES:
+        raise MalformedNote("a signature line is malformed")
     return name, signature
 
 
@@ -135,5 +157,5 @@ def from_base64(encoded: str) -> bytes:
     except (binascii.Error, ValueError):
         found = b""
     if b64encode(found).decode() != encoded:
-        raise InvalidNote("base64 is malformed")
+        raise MalformedNote("base64 is malformed")
     return found

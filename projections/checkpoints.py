@@ -12,8 +12,11 @@ from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow, tuple_row
 
 from domain.checkpoints import Checkpoint, origin_of
+from domain.errors import CheckpointNotFound
 from domain.journal.queries import load
 from domain.signed_notes import SEED_BYTES, Signer, Verifier
+from domain.times import Instant, instant
+from projections.projection import directed
 
 _SQL = load("projections", "checkpoints.sql")
 
@@ -23,6 +26,16 @@ class Signed(NamedTuple):
 
     size: int
     note: str
+
+
+class Past(NamedTuple):
+    """A checkpoint that was signed once: its size, its root, its note, when it was kept; `number` counts them."""
+
+    size: int
+    root: bytes
+    note: str
+    signed_at: Instant
+    number: int
 
 
 class Keys(NamedTuple):
@@ -41,6 +54,46 @@ def newest(cursor: Cursor[TupleRow]) -> Signed | None:
 def read_newest(connection: Connection[Any]) -> Signed | None:
     """Return the checkpoint that was signed last, None before the first."""
     return newest(connection.cursor(row_factory=tuple_row))
+
+
+def read_of_size(connection: Connection[Any], size: int) -> Past:
+    """Return the checkpoint that was signed last of the tree of a size; raise `CheckpointNotFound`."""
+    cursor = connection.cursor(row_factory=tuple_row)
+    row = cursor.execute(_SQL["of_size"], {"size": size}).fetchone()
+    if row is None:
+        raise CheckpointNotFound
+    return _past(row)
+
+
+def list_checkpoints(
+    connection: Connection[Any],
+    *,
+    since: Instant | None = None,
+    until: Instant | None = None,
+    after: tuple[Instant, int] | None = None,
+    limit: int,
+    descending: bool = False,
+) -> list[Past]:
+    """Return up to `limit` checkpoints in the order in which they were signed, after the time and number `after`.
+
+    Those signed from `since` on, it included, to before `until`; None is unlimited.
+    """
+    after_time, after_number = after or (None, None)
+    wanted = {
+        "since": since,
+        "until": until,
+        "after_time": after_time,
+        "after_number": after_number,
+        "limit": limit,
+    }
+    cursor = connection.cursor(row_factory=tuple_row)
+    query = directed(_SQL["list"], descending=descending)
+    return [_past(row) for row in cursor.execute(query.encode(), wanted, prepare=False)]
+
+
+def _past(row: TupleRow) -> Past:
+    size, root, note, signed_at, number = row
+    return Past(size, bytes(root), note, instant(signed_at), number)
 
 
 def read_verifiers(connection: Connection[Any]) -> list[Verifier]:

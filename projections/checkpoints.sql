@@ -4,6 +4,18 @@ SELECT id FROM installation;
 -- name: newest
 SELECT size, note FROM checkpoints ORDER BY number DESC LIMIT 1;
 
+-- name: of_size
+-- After a change of keys what was signed before is signed anew: the last one counts.
+SELECT size, root, note, signed_at, number FROM checkpoints WHERE size = %(size)s ORDER BY number DESC LIMIT 1;
+
+-- name: list
+-- Planned anew each time with its values, so that bounds that are null vanish.
+SELECT size, root, note, signed_at, number FROM checkpoints
+WHERE (%(since)s::timestamptz IS NULL OR signed_at >= %(since)s)
+AND (%(until)s::timestamptz IS NULL OR signed_at < %(until)s)
+AND (%(after_time)s::timestamptz IS NULL OR (signed_at, number) :beyond (%(after_time)s, %(after_number)s::bigint))
+ORDER BY signed_at :order, number :order LIMIT %(limit)s;
+
 -- name: keep
 INSERT INTO checkpoints (size, root, note) VALUES (%(size)s, %(root)s, %(note)s);
 

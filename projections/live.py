@@ -95,15 +95,49 @@ def _read_once(
     account: str | None,
 ) -> Reading[Item]:
     with one_instant(connection):
-        cursor = connection.cursor(row_factory=tuple_row)
-        wanted = {"name": projection.name, "shape": projection.shape}
-        row = cursor.execute(_SQL["live"], wanted, prepare=True).fetchone()
-        assert row is not None
-        version, position, state, head, streams = row
-        if version is None or state == "rebuilding":
-            raise ProjectionBehind(position or 0, head, "rebuilding")
-        lacking = _lacking(cursor, projection.name, version, account) if streams else Lacking()
-        return Reading(read(cursor, version), position, head, lacking)
+        return _read_now(connection, projection, read, account)
+
+
+def _read_now(
+    connection: Connection[Any],
+    projection: Projection,
+    read: Callable[[Cursor[TupleRow], int], Item],
+    account: str | None,
+) -> Reading[Item]:
+    cursor = connection.cursor(row_factory=tuple_row)
+    wanted = {"name": projection.name, "shape": projection.shape}
+    row = cursor.execute(_SQL["live"], wanted, prepare=True).fetchone()
+    assert row is not None
+    version, position, state, head, streams = row
+    if version is None or state == "rebuilding":
+        raise ProjectionBehind(position or 0, head, "rebuilding")
+    lacking = _lacking(cursor, projection.name, version, account) if streams else Lacking()
+    return Reading(read(cursor, version), position, head, lacking)
+
+
+@contextmanager
+def streamed_live(
+    connection: Connection[Any],
+    projection: Projection,
+    begin: Callable[[Cursor[TupleRow], int], Item],
+    account: str | None = None,
+) -> Iterator[Reading[Item]]:
+    """Read as `read_live` does, but hold the state of the database until the caller is done with what was found.
+
+    `begin` opens the cursors that the caller reads; from then on their tables cannot be dropped.
+    """
+    for attempt in range(1, _ATTEMPTS + 1):
+        is_begun = False
+        try:
+            with one_instant(connection):
+                reading = _read_now(connection, projection, begin, account)
+                is_begun = True
+                yield reading
+                return
+        except errors.UndefinedTable:
+            # As in `read_live`: the version was dropped between the snapshot and the first use of its tables.
+            if is_begun or attempt == _ATTEMPTS:
+                raise
 
 
 def _lacking(cursor: Cursor[TupleRow], name: str, version: int, account: str | None) -> Lacking:

@@ -9,6 +9,8 @@ import typer
 def cell(value: Any) -> str:
     """Return a value as text of one line: lists joined, `-` for none, without what a terminal would obey."""
     text = ",".join(value) if isinstance(value, list) else "-" if value is None else str(value)
+    if text.isprintable():  # nearly every one, and a tenth of the time
+        return text
     return "".join(
         character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
     )

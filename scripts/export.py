@@ -31,7 +31,9 @@ _LINES_AFTER_EVENTS = 2
 def export(
     path: Annotated[Path, typer.Argument(metavar="[FILE]", help="- for standard output")] = STANDARD,
     since: Annotated[int, typer.Option("--from", min=1, help="The first position")] = 1,
-    until: Annotated[int | None, typer.Option("--to", min=0, help="The last position [the newest]")] = None,
+    until: Annotated[
+        int | None, typer.Option("--to", min=0, help="The last position [the newest as it begins]")
+    ] = None,
     form: Annotated[
         Format,
         typer.Option("--format", help="ndjson for verify and import, or books for Beancount or hledger"),
@@ -56,7 +58,7 @@ def export(
         raise typer.BadParameter("books begin with the first position", param_hint="--from")
     with service_connection("export", database_url, data_dir, schema) as connection, _explained():
         if form == "ndjson":
-            _await_seal(connection, until, wait_seconds)
+            until = _sealed(connection, until, wait_seconds)
         with written(path) as file:
             if form == "ndjson":
                 missing = _write(export_lines(connection, since, until), file)
@@ -88,11 +90,18 @@ def _write(lines: Iterator[bytes], file: IO[bytes]) -> int:
     return missing
 
 
-def _await_seal(connection: Connection[Any], until: int | None, wait_seconds: float) -> None:
+def _sealed(connection: Connection[Any], until: int | None, wait_seconds: float) -> int | None:
+    """Wait until the last position is sealed, the newest as of now if none is given; return it once it is.
+
+    What is recorded meanwhile is left out, or the end of an export under load would never be sealed.
+    """
     wanted, give_up_at = head_of(connection) if until is None else until, monotonic() + wait_seconds
-    while monotonic() < give_up_at:
+    while True:
         signed = read_newest(connection)
         if signed is not None and signed.size >= wanted:
-            return
+            return wanted
+        if monotonic() >= give_up_at:
+            break
         sleep(LOOK_AGAIN_SECONDS)
     typer.echo(f"tallystick: position {wanted} is not sealed: does a projector run?", err=True)
+    return until

@@ -18,6 +18,8 @@ COMMANDS = {
     "export": "scripts.export:export",
     "verify": "scripts.verify:verify",
     "import": "scripts.restore:restore",
+    "prove": "scripts.prove:prove",
+    "verify-proof": "scripts.verify_proof:verify_proof",
     "report": "scripts.report:report",
     "trace": "scripts.trace:trace",
     "stuck": "scripts.stuck:stuck",

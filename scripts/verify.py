@@ -7,19 +7,25 @@ from typing import Annotated, Any
 
 import typer
 from psycopg import Connection
+from psycopg.rows import tuple_row
 from rich.console import Console
 
-from domain.signed_notes import InvalidNote, Verifier
+from domain.signed_notes import Verifier
+from domain.times import instant, later
 from projections.audit import one_instant
 from projections.export_files import ExportFile
 from projections.exporting import export_lines
-from projections.verification import Verified
+from projections.verification import Moment, Verified
 from projections.verification import verify as verify_file
 from scripts.doctor.catalogue import Finding
 from scripts.doctor.projections import differing
 from scripts.doctor.report import code_of, members_of, table_of
 from scripts.exported import opened
 from scripts.installation import DatabaseUrl, DataDir, Schema, service_connection
+from scripts.trust import SavedCheckpoint, VerifierKeys, saved_note, trusted
+
+SEALED_WITHIN_SECONDS = 10.0
+"""What was recorded longer ago must be signed: a second is promised, and machines are late at times."""
 
 
 def verify(
@@ -30,18 +36,8 @@ def verify(
     live: Annotated[
         bool, typer.Option("--live", help="Verify the journal of the installation, and its projections")
     ] = False,
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option(
-            exists=True, dir_okay=False, help="A signed checkpoint of before, which it must go on from"
-        ),
-    ] = None,
-    verifier_key: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A key to trust, as /v1/audit/verifier-key shows it, or a file of such; repeat for several"
-        ),
-    ] = None,
+    checkpoint: SavedCheckpoint = None,
+    verifier_key: VerifierKeys = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object, for programs")] = False,
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
@@ -54,8 +50,7 @@ def verify(
     """
     if (path is None) == (not live):
         raise typer.BadParameter("name a file, or --live, and not both", param_hint="FILE")
-    verifiers = _verifiers(verifier_key or [])
-    saved = None if checkpoint is None else checkpoint.read_text(encoding="utf-8")
+    verifiers, saved = trusted(verifier_key), saved_note(checkpoint)
     if path is not None:
         with opened(path) as file:
             verified, found = verify_file(file, verifiers, saved), list[Finding]()
@@ -72,33 +67,29 @@ def _verify_live(
     connection: Connection[Any], verifiers: list[Verifier], saved: str | None
 ) -> tuple[Verified, list[Finding]]:
     """Verify the journal as an export of it would be, and compare the projections with the independent fold."""
+    sealing = _being_sealed(connection)
     with tempfile.TemporaryFile() as file:
         file.writelines(export_lines(connection))
         file.flush()
-        verified = verify_file(ExportFile(file), verifiers, saved)
+        verified = verify_file(ExportFile(file), verifiers, saved, sealing)
     with one_instant(connection):
         return verified, list(differing(connection))
 
 
-def _verifiers(given: list[str]) -> list[Verifier]:
-    lines = [
-        line
-        for text in given
-        for line in (Path(text).read_text(encoding="utf-8").splitlines() if Path(text).is_file() else [text])
-    ]
-    try:
-        return [Verifier.parse(line) for line in lines if line.strip()]
-    except InvalidNote as error:
-        raise typer.BadParameter(str(error), param_hint="--verifier-key") from None
+def _being_sealed(connection: Connection[Any]) -> Moment:
+    """Return when what need not be signed yet was recorded: about now, by the clock of the database."""
+    ((now,),) = connection.cursor(row_factory=tuple_row).execute("SELECT clock_timestamp()").fetchall()
+    return Moment(later(instant(now), -SEALED_WITHIN_SECONDS), later(instant(now), SEALED_WITHIN_SECONDS))
 
 
-def _print(verified: Verified, found: list[Finding], trusted: str, *, as_json: bool) -> None:
-    signed = verified.signed
+def _print(verified: Verified, found: list[Finding], key: str, *, as_json: bool) -> None:
+    signed, saved = verified.signed, verified.saved
     facts = {
         "from": verified.since,
         "to": verified.until,
         "root": verified.root.hex(),
-        "signed": signed and {"origin": signed.origin, "size": signed.size, "key": trusted},
+        "signed": signed and {"origin": signed.origin, "size": signed.size, "key": key},
+        "saved": saved and {"origin": saved.origin, "size": saved.size, "shown": verified.shown or None},
     }
     if as_json:
         findings = [members_of(finding) for finding in found]
@@ -107,7 +98,9 @@ def _print(verified: Verified, found: list[Finding], trusted: str, *, as_json: b
     console = Console(highlight=False)
     words = [f"positions {verified.since} to {verified.until}", f"root {verified.root.hex()}"]
     if signed:
-        words.append(f"signed: {signed.size} events, by {signed.origin}, whose key is {trusted}")
+        words.append(f"signed: {signed.size} events, by {signed.origin}, whose key is {key}")
+    if verified.shown:
+        words.append(verified.shown)
     for line in words:
         console.print(line, markup=False, soft_wrap=True)
     console.print(table_of(found) if found else "Nothing was found to be wrong.")

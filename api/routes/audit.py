@@ -1,30 +1,44 @@
 """Proof that nobody rewrote the journal: signed checkpoints of its Merkle tree, and paths through it."""
 
 import asyncio
+import re
+from email.utils import format_datetime
 from functools import partial
 from time import monotonic
+from typing import Annotated
+
+from pydantic import Field
 
 from api import examples
 from api.answers import TEXT, Answer, json_answer
 from api.consistency import Consistency
 from api.declaration import OVERSEER, Concerns, Declaration, NoQuery, Returns
 from api.endpoint import Asked, Endpoint
+from api.lists import page
 from api.schemas.audit import (
+    CheckpointBody,
     CheckpointQuery,
+    CheckpointsQuery,
     GrowthBody,
     GrowthQuery,
     InclusionBody,
     InclusionQuery,
+    checkpoint_body,
     growth_body,
     inclusion_body,
 )
-from domain.errors import ProjectionBehind
-from projections.checkpoints import Signed, read_newest, read_verifiers
+from api.schemas.common import MAX_POSITION, Page, Time
+from domain.errors import CheckpointNotFound, ProjectionBehind
+from domain.times import moment
+from projections.checkpoints import Signed, list_checkpoints, read_newest, read_of_size, read_verifiers
 from projections.positions import progress
 from projections.proofs import prove_growth, prove_inclusion
 from projections.seals import PROJECTION
 
 POLL_SECONDS = 0.1
+
+_SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
+_Place = tuple[Time, Annotated[int, Field(strict=True, ge=1, le=MAX_POSITION)]]
 
 
 async def get_checkpoint(asked: Asked[CheckpointQuery, None]) -> Answer:
@@ -47,6 +61,37 @@ async def get_checkpoint(asked: Asked[CheckpointQuery, None]) -> Answer:
 async def _behind(asked: Asked[CheckpointQuery, None], signed: Signed | None) -> ProjectionBehind:
     seen = await asked.service.look_up(partial(progress, name=PROJECTION.name))
     return ProjectionBehind(signed.size if signed else 0, seen.head, seen.state)
+
+
+async def get_checkpoints(asked: Asked[CheckpointsQuery, None]) -> Answer:
+    """List all checkpoints that were ever signed, each with its note and when that was, by when they were signed.
+
+    One is signed about a second after something was recorded, at most one a second. None is ever deleted.
+    """
+    query = asked.query
+    read = partial(
+        list_checkpoints,
+        since=query.since,
+        until=query.until,
+        after=asked.place,
+        limit=query.page_size + 1,
+        descending=query.descending,
+    )
+    rows = await asked.service.query(read)
+    return json_answer(200, page(asked, rows, checkpoint_body, lambda row: (row.signed_at, row.number)))
+
+
+async def get_past_checkpoint(asked: Asked[NoQuery, None]) -> Answer:
+    """Get the checkpoint of the first `size` events: the note that was signed, and when, in Last-Modified.
+
+    Not every size was signed: the list of checkpoints has those that were.
+    """
+    size = asked.names["size"]
+    if not _SIZE.fullmatch(size) or int(size) > MAX_POSITION:
+        raise CheckpointNotFound
+    found = await asked.service.query(partial(read_of_size, size=int(size)))
+    signed_at = format_datetime(moment(found.signed_at), usegmt=True)
+    return Answer(200, found.note.encode(), {"Last-Modified": signed_at}, media_type=TEXT)
 
 
 async def get_inclusion(asked: Asked[InclusionQuery, None]) -> Answer:
@@ -88,6 +133,53 @@ ENDPOINTS = [
             concerns=Concerns.NONE,
         ),
         get_checkpoint,
+    ),
+    Endpoint(
+        Declaration(
+            "GET",
+            "/v1/audit/checkpoints",
+            "list_checkpoints",
+            "Audit",
+            "List all checkpoints",
+            Consistency.PROCESS,
+            OVERSEER,
+            (
+                Returns(
+                    200,
+                    "A page of checkpoints.",
+                    Page[CheckpointBody],
+                    examples.page(examples.PAST_CHECKPOINT),
+                ),
+            ),
+            query=CheckpointsQuery,
+            concerns=Concerns.NONE,
+            place=_Place,
+        ),
+        get_checkpoints,
+    ),
+    Endpoint(
+        Declaration(
+            "GET",
+            "/v1/audit/checkpoints/{size}",
+            "get_past_checkpoint",
+            "Audit",
+            "Get a checkpoint by its size",
+            Consistency.PROCESS,
+            OVERSEER,
+            (
+                Returns(
+                    200,
+                    "The signed note.",
+                    None,
+                    examples.CHECKPOINT,
+                    ("Last-Modified",),
+                    media_type="text/plain",
+                ),
+            ),
+            concerns=Concerns.NONE,
+            problems=(CheckpointNotFound,),
+        ),
+        get_past_checkpoint,
     ),
     Endpoint(
         Declaration(

@@ -3,12 +3,34 @@
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from api.schemas.common import Counted, Position, ProjectedQuery, Query
+from api.schemas.common import Counted, ListQuery, Position, ProjectedQuery, Query
+from api.schemas.transaction_list import Bound
+from domain.times import Instant
+from projections.checkpoints import Past
 from projections.proofs import Growth, Inclusion
 
 
 class CheckpointQuery(ProjectedQuery):
     """The newest checkpoint."""
+
+
+class CheckpointsQuery(ListQuery):
+    """The list of checkpoints, in the order in which they were signed."""
+
+    since: Bound = Field(None, alias="from", description="signed from then on, inclusive")
+    until: Bound = Field(None, alias="to", description="signed before then, exclusive")
+
+
+class CheckpointBody(TypedDict):
+    """A checkpoint that was signed, of the journal up to the position `size`; `note` is the signed note itself.
+
+    `signed_at` is by the clock of the database, and no part of what is signed.
+    """
+
+    size: int
+    signed_at: Instant
+    root_hash: str
+    note: str
 
 
 class InclusionQuery(Query):
@@ -45,6 +67,16 @@ GrowthBody = TypedDict(
 GrowthBody.__doc__ = (
     "A proof of RFC 9162 §2.1.4: the tree of the size `from` is the beginning of that of the size `to`."
 )
+
+
+def checkpoint_body(checkpoint: Past) -> CheckpointBody:
+    """Return a checkpoint as it is listed."""
+    return {
+        "size": checkpoint.size,
+        "signed_at": checkpoint.signed_at,
+        "root_hash": checkpoint.root.hex(),
+        "note": checkpoint.note,
+    }
 
 
 def inclusion_body(proof: Inclusion) -> InclusionBody:

@@ -289,6 +289,11 @@ CATALOGUE: Mapping[str, Kind] = {
         "Nobody who is known has signed this.",
         "Give the right key with --verifier-key; if it is the right one, what was signed was changed.",
     ),
+    "checkpoint_malformed": Kind(
+        "error",
+        "It is no checkpoint, so nothing can be held against it.",
+        "Give the note as GET /v1/audit/checkpoint serves it, in a file of its own.",
+    ),
     "checkpoint_missing": Kind(
         "warning",
         "Nothing shows that these are the events that were recorded.",

@@ -1,6 +1,8 @@
 """Checkpoints and proofs over HTTP, verified by what an auditor has: the contract, RFC 9162 and C2SP."""
 
 from base64 import b64decode
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx2
@@ -111,3 +113,83 @@ def test_what_is_recorded_is_sealed_within_a_moment(book: Book) -> None:
 def test_it_is_for_those_who_audit(keys: Keys) -> None:
     for role, status in (("client", 403), ("auditor", 200), ("operator", 200)):
         assert keys.client(role, ledgers=["*"]).get("/v1/audit/checkpoint").status_code == status
+
+
+def sealed(book: Book) -> int:
+    """Record something, wait until it is sealed, and return the size of the checkpoint that did so."""
+    position = book.transfer("a", "b", 5).json()["position"]
+    size, _ = checkpoint(book.client, min_position=position)
+    return size
+
+
+def test_past_checkpoints_are_served_with_their_time(book: Book) -> None:
+    first, second = sealed(book), sealed(book)
+    assert first < second
+    listed = book.client.get("/v1/audit/checkpoints", params={"page_size": 1000, "order": "desc"}).json()[
+        "data"
+    ]
+    found = {item["size"]: item for item in listed}
+    for size in (first, second):
+        item = found[size]
+        assert item.keys() == {"size", "signed_at", "root_hash", "note"}
+        answer = book.client.get(f"/v1/audit/checkpoints/{size}")
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].partition(";")[0] == "text/plain"
+        assert answer.text == item["note"]
+        assert answer.text.splitlines()[1] == str(size)
+        assert b64decode(answer.text.splitlines()[2]).hex() == item["root_hash"]
+        signed_at = datetime.fromisoformat(item["signed_at"])
+        assert parsedate_to_datetime(answer.headers["last-modified"]) == signed_at.replace(microsecond=0)
+        growth = {"from": size, "to": second}
+        proof = book.client.get("/v1/audit/proofs/consistency", params=growth).json()
+        assert proof["from_root"] == item["root_hash"]
+    assert found[first]["signed_at"] < found[second]["signed_at"]
+
+
+def pages(client: httpx2.Client, **parameters: Any) -> list[dict[str, Any]]:
+    """All items of the list of checkpoints, read page by page."""
+    found: list[dict[str, Any]] = []
+    cursor: dict[str, Any] = {}
+    while True:
+        page = client.get("/v1/audit/checkpoints", params={**parameters, **cursor}).json()
+        found += page["data"]
+        if page["next_cursor"] is None:
+            return found
+        cursor = {"cursor": page["next_cursor"]}
+
+
+def test_the_list_of_checkpoints_is_as_all_lists(book: Book) -> None:
+    for _ in range(3):
+        sealed(book)
+    everything = pages(book.client, page_size=1000)
+    assert [item["size"] for item in everything] == sorted({item["size"] for item in everything})
+    until = everything[-1]["signed_at"]
+    bounded = everything[:-1]
+    assert pages(book.client, page_size=2, to=until) == bounded
+    assert pages(book.client, page_size=2, to=until, order="desc") == bounded[::-1]
+    since = everything[-3]["signed_at"]
+    assert pages(book.client, to=until, **{"from": since}) == bounded[-2:]
+    assert pages(book.client, **{"from": until})[0] == everything[-1]
+    assert pages(book.client, to=everything[0]["signed_at"]) == []
+    cursor = book.client.get("/v1/audit/checkpoints", params={"page_size": 1}).json()["next_cursor"]
+    other = book.client.get("/v1/audit/checkpoints", params={"cursor": cursor, "order": "desc"})
+    assert (other.status_code, code_of(other)) == (400, "cursor_mismatch")
+    forged = book.client.get("/v1/audit/checkpoints", params={"cursor": "bm90aGluZw"})
+    assert (forged.status_code, code_of(forged)) == (400, "cursor_invalid")
+    refused = book.client.get("/v1/audit/checkpoints", params={"page_size": 0, "from": "soon", "size": 3})
+    assert sorted(pointers_of(refused)) == ["?from", "?page_size", "?size"]
+
+
+@pytest.mark.parametrize("size", ["-1", "01", "x", "1.0", str(2**62), str(2**63), "9" * 400, "%20", "²"])
+def test_a_size_of_which_no_checkpoint_was_signed(client: httpx2.Client, size: str) -> None:
+    checkpoint(client)
+    answer = client.get(f"/v1/audit/checkpoints/{size}")
+    assert (answer.status_code, code_of(answer)) == (404, "checkpoint_not_found")
+
+
+@pytest.mark.parametrize("path", ["/v1/audit/checkpoints", "/v1/audit/checkpoints/{size}"])
+def test_past_checkpoints_are_for_those_who_audit(book: Book, keys: Keys, path: str) -> None:
+    path = path.replace("{size}", str(sealed(book)))
+    for role, status in (("client", 403), ("auditor", 200), ("operator", 200)):
+        assert keys.client(role, ledgers=["*"]).get(path).status_code == status
+    assert keys.client_with(None).get(path).status_code == 401

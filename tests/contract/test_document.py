@@ -118,6 +118,7 @@ STATUSES = {
     "payout_not_found": 404,
     "projection_not_found": 404,
     "dead_letter_not_found": 404,
+    "checkpoint_not_found": 404,
     "dead_letter_closed": 409,
     "webhook_not_found": 404,
     "delivery_not_found": 404,

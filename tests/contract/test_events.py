@@ -408,3 +408,17 @@ def begin(served: Served, path: str) -> socket.socket:
     head = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {KEY}\r\nAccept: application/x-ndjson\r\n\r\n"
     connection.sendall(head.encode())
     return connection
+
+
+def test_what_a_limit_was_before_it_was_changed(book: Book) -> None:
+    book.open("limited", min_balance=0)
+    path = f"{book.path}/accounts/limited"
+    for minimum in (-500, -500, None):
+        assert book.client.patch(path, json={"min_balance": minimum}).status_code == 200
+    book.transfer("a", "b", 5)
+    opened = events(book, account="limited", type="account.opened")
+    changed = events(book, account="limited", type="account.limits_changed")
+    told = [event["payload"]["min_balance"] for event in (*opened, *changed)]
+    assert told == [0, -500, None]
+    assert [event["version"] for event in changed] == [2, 3]
+    assert all(event["actor"] and event["correlation_id"] and event["recorded_at"] for event in changed)

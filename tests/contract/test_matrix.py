@@ -74,6 +74,8 @@ ROUTES: dict[str, tuple[set[str], Whose]] = {
     # Proof.
     "list_trail": ({A, O}, "list"),
     "get_checkpoint": ({A, O}, "none"),
+    "list_checkpoints": ({A, O}, "none"),
+    "get_past_checkpoint": ({A, O}, "none"),
     "prove_inclusion": ({A, O}, "none"),
     "prove_consistency": ({A, O}, "none"),
     "get_verifier_key": ({A, O}, "none"),

@@ -393,7 +393,6 @@ def test_commands_used_wrongly(database: Database, other: Database, tmp_path: Pa
         (("verify",), "FILE"),
         (("verify", file, "--live"), "FILE"),
         (("verify", "--live", "--verifier-key", "none"), "--verifier-key"),
-        (("verify", "--live", "--checkpoint", tmp_path / "none"), "--checkpoint"),
         (("export", "--ledger", "main"), "--ledger"),
         (("export", "--format", "hledger", "--from", "2"), "--from"),
         (("export", "--from", "0"), "--from"),
