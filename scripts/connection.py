@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def connected(settings: "Settings") -> Iterator[Database]:
     """The database of the settings; an embedded PostgreSQL that does not run is run for as long as this lasts.
 
-    On one that cannot run, says why and exits 1.
+    On one that cannot run, says why and exits 3.
     """
     from scripts.embedded_postgres import EmbeddedPostgresError, attached
     from scripts.serve import fail
@@ -31,7 +31,7 @@ def connected(settings: "Settings") -> Iterator[Database]:
 
 
 def existing(data_dir: Path) -> Path:
-    """Return a data directory; where there is none, says so and exits 1, lest one be made by what only looks at it."""
+    """Return a data directory; where there is none, says so and exits 3, lest one be made by what only looks at it."""
     from scripts.serve import fail
 
     if not data_dir.is_dir():

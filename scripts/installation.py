@@ -4,6 +4,7 @@ Whoever reaches the database may do anything, so no key is asked for.
 """
 
 import getpass
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,32 +17,79 @@ import structlog
 import typer
 from psycopg import Connection
 
+from domain.addresses import account_stream, ledger_stream
 from domain.events import Context
+from domain.journal.reader import read_aggregates
 from scripts.connection import connected, existing
 from scripts.serve import fail, settings_or_exit
 
-DatabaseUrl = Annotated[str | None, typer.Option(help="The PostgreSQL of the installation")]
-DataDir = Annotated[Path | None, typer.Option(help="Where the embedded PostgreSQL lives [.tallystick]")]
-Schema = Annotated[str | None, typer.Option(help="The schema of this installation [tallystick]")]
+DatabaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        help="The PostgreSQL of the installation, also by TALLYSTICK_DATABASE_URL [the embedded one]"
+    ),
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(help="Where the embedded PostgreSQL lives, also by TALLYSTICK_DATA_DIR [.tallystick]"),
+]
+Schema = Annotated[
+    str | None,
+    typer.Option(help="The schema of this installation, also by TALLYSTICK_SCHEMA [tallystick]"),
+]
 
 
 @contextmanager
 def service_connection(
-    command: str, database_url: str | None, data_dir: Path | None, schema: str | None
+    command: str,
+    database_url: str | None,
+    data_dir: Path | None,
+    schema: str | None,
+    *,
+    as_owner: bool = False,
 ) -> Iterator[Connection[Any]]:
-    """A connection with the rights of the service; where there is none to be had, says why and exits 1."""
+    """A connection with the rights of the service; where there is none to be had, says why and exits 3.
+
+    `as_owner` gives it the rights of the login instead.
+    """
     # Standard output is the command's own, whatever is logged meanwhile.
     structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     settings = settings_or_exit(database_url=database_url, data_dir=data_dir, schema_=schema)
     if not settings.database_url:
         existing(settings.data_dir)
-    try:
-        with connected(settings) as database, database.connect(f"tallystick {command}") as connection:
+    with explained(settings.schema_), connected(settings) as database:
+        connect = database.connect_as_owner if as_owner else database.connect
+        with connect(f"tallystick {command}") as connection:
             yield connection
-    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
-        fail(f"the schema {settings.schema_} was not migrated: run `tallystick migrate` first")
+
+
+@contextmanager
+def explained(schema: str) -> Iterator[None]:
+    """Say in a sentence what is wrong with the database, and exit 3, where something is."""
+    try:
+        yield
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
+        if re.search(r'_v\d+"', str(error)):
+            fail(f"a table of a projection is missing ({_line(error)}): see `tallystick doctor`")
+        fail(f"the schema {schema} was not migrated: run `tallystick migrate` first")
     except psycopg.OperationalError as error:
-        fail(f"the database is out of reach: {error}")
+        fail(f"the database is out of reach: {_line(error)}")
+
+
+def require(connection: Connection[Any], ledger: str, account: str | None = None) -> None:
+    """See that there is such a ledger and account, by the journal; else say so and exit 3.
+
+    What is misspelt is not empty.
+    """
+    wanted = [ledger_stream(ledger), *([account_stream(ledger, account)] if account else [])]
+    states, _ = read_aggregates(connection, wanted)
+    for stream, state in zip(wanted, states, strict=True):
+        if state is None:
+            fail(f"{'account' if '/accounts/' in stream else 'ledger'}_not_found: there is no {stream}")
+
+
+def _line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0]
 
 
 def operator() -> Context:

@@ -11,9 +11,8 @@ from typing import Annotated, Any, Literal
 import typer
 from psycopg import Connection
 
-from domain.addresses import account_stream, is_address, is_ledger_name, ledger_stream
+from domain.addresses import is_address, is_ledger_name
 from domain.errors import ProjectionBehind
-from domain.journal.reader import read_aggregates
 from domain.times import Instant, instant
 from projections.entries import Clock
 from projections.live import Reading
@@ -21,7 +20,7 @@ from projections.plain_text import decimal
 from projections.reports import AMOUNTS, COLUMNS, Kind, Row, Span, totals
 from projections.reports import report as read_report
 from scripts.aligned import cell, print_aligned
-from scripts.installation import DatabaseUrl, DataDir, Schema, service_connection
+from scripts.installation import DatabaseUrl, DataDir, Schema, require, service_connection
 from scripts.serve import fail
 
 PATIENCE_SECONDS = 5.0
@@ -64,18 +63,9 @@ def report(
         raise typer.BadParameter("is no address", param_hint="--account")
     span = Span(clock, _instant(since, "--from"), _instant(until, "--to"))
     with service_connection("report", database_url, data_dir, schema) as connection:
-        _require(connection, ledger, account)
+        require(connection, ledger, account)
         reading = _read(connection, kind, ledger, span, account, min_position)
     _print(kind, reading, form)
-
-
-def _require(connection: Connection[Any], ledger: str, account: str | None) -> None:
-    """See that there is such a ledger and account, by the journal: what is misspelt has no empty report."""
-    wanted = [ledger_stream(ledger), *([account_stream(ledger, account)] if account else [])]
-    states, _ = read_aggregates(connection, wanted)
-    for stream, state in zip(wanted, states, strict=True):
-        if state is None:
-            fail(f"{'account' if '/accounts/' in stream else 'ledger'}_not_found: there is no {stream}")
 
 
 def _read(

@@ -3,8 +3,11 @@
 import sys
 from collections.abc import Iterable
 from importlib import import_module
+from typing import NoReturn
 
 import typer
+
+from scripts.endings import run
 
 COMMANDS = {
     "serve": "scripts.serve:serve",
@@ -27,10 +30,10 @@ COMMANDS = {
 }
 
 
-def main() -> None:
-    """Run the command that the command line names."""
+def main() -> NoReturn:
+    """Run the command that the command line names, and end as `endings` says."""
     called = [name for name in sys.argv[1:2] if name in COMMANDS]
-    application(called or COMMANDS)()
+    sys.exit(run(application(called or COMMANDS)))
 
 
 def application(names: Iterable[str] = COMMANDS) -> typer.Typer:

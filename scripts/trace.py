@@ -44,7 +44,7 @@ def trace(
     data_dir: DataDir = None,
     schema: Schema = None,
 ) -> None:
-    """Tell the whole story of a request or a conversation, and what is safe to do. Ends with 1 if there is none."""
+    """Tell the whole story of a request or a conversation, and what is safe to do. Ends with 3 if there is none."""
     with service_connection("trace", database_url, data_dir, schema) as connection:
         try:
             found = list(_found(connection, name, ledger))

@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +19,7 @@ from projections.verification import verify as verify_file
 from scripts.doctor.catalogue import Finding
 from scripts.doctor.projections import differing
 from scripts.doctor.report import code_of, members_of, table_of
-from scripts.exported import opened
+from scripts.exported import opened, text_of
 from scripts.installation import DatabaseUrl, DataDir, Schema, service_connection
 
 
@@ -32,9 +33,7 @@ def verify(
     ] = False,
     checkpoint: Annotated[
         Path | None,
-        typer.Option(
-            exists=True, dir_okay=False, help="A signed checkpoint of before, which it must go on from"
-        ),
+        typer.Option(dir_okay=False, help="A signed checkpoint of before, which it must go on from"),
     ] = None,
     verifier_key: Annotated[
         list[str] | None,
@@ -55,7 +54,7 @@ def verify(
     if (path is None) == (not live):
         raise typer.BadParameter("name a file, or --live, and not both", param_hint="FILE")
     verifiers = _verifiers(verifier_key or [])
-    saved = None if checkpoint is None else checkpoint.read_text(encoding="utf-8")
+    saved = None if checkpoint is None else text_of(checkpoint)
     if path is not None:
         with opened(path) as file:
             verified, found = verify_file(file, verifiers, saved), list[Finding]()
@@ -73,7 +72,8 @@ def _verify_live(
 ) -> tuple[Verified, list[Finding]]:
     """Verify the journal as an export of it would be, and compare the projections with the independent fold."""
     with tempfile.TemporaryFile() as file:
-        file.writelines(export_lines(connection))
+        with closing(export_lines(connection)) as lines:
+            file.writelines(lines)
         file.flush()
         verified = verify_file(ExportFile(file), verifiers, saved)
     with one_instant(connection):
@@ -84,7 +84,7 @@ def _verifiers(given: list[str]) -> list[Verifier]:
     lines = [
         line
         for text in given
-        for line in (Path(text).read_text(encoding="utf-8").splitlines() if Path(text).is_file() else [text])
+        for line in (text_of(Path(text)).splitlines() if Path(text).is_file() else [text])
     ]
     try:
         return [Verifier.parse(line) for line in lines if line.strip()]

@@ -134,14 +134,14 @@ def test_a_revoked_key_is_none(database: Database) -> None:
 def test_a_key_that_is_not_there_is_said_so(database: Database, command: str) -> None:
     id = str(uuid4())
     result = run(database, command, id)
-    assert (result.exit_code, result.stdout) == (1, "")
+    assert (result.exit_code, result.stdout) == (3, "")
     assert id in result.stderr
 
 
 def test_the_bootstrap_key_is_not_rotated_and_why(database: Database) -> None:
     ensure_bootstrap_key(database, None)
     result = run(database, "rotate", listed(database)[0]["id"])
-    assert (result.exit_code, result.stdout) == (1, "")
+    assert (result.exit_code, result.stdout) == (3, "")
     assert "TALLYSTICK_BOOTSTRAP_KEY" in result.stderr
 
 
@@ -152,20 +152,20 @@ def test_a_database_that_cannot_be_used_is_said_so(
     empty_database: Database, tmp_path: Path, arguments: list[str]
 ) -> None:
     empty = run(empty_database, *arguments)
-    assert (empty.exit_code, empty.stdout) == (1, "")
+    assert (empty.exit_code, empty.stdout) == (3, "")
     assert "tallystick migrate" in empty.stderr
     absent = run(Database(f"postgresql://nobody@/none?host={tmp_path}"), *arguments)
-    assert (absent.exit_code, absent.stdout) == (1, "")
+    assert (absent.exit_code, absent.stdout) == (3, "")
     assert "out of reach" in absent.stderr
     nowhere = CliRunner().invoke(keys, [*arguments, "--data-dir", str(tmp_path / "absent")])
-    assert (nowhere.exit_code, nowhere.stdout) == (1, "")
+    assert (nowhere.exit_code, nowhere.stdout) == (3, "")
     assert not (tmp_path / "absent").exists()
 
 
 def test_a_database_of_the_release_before_is_said_so(database: Database, owner: Connection[Any]) -> None:
     owner.execute("DROP VIEW valid_api_keys; ALTER TABLE api_keys DROP COLUMN valid_until")
     result = run(database, "make", "shop", "--role", "client")
-    assert (result.exit_code, result.stdout) == (1, "")
+    assert (result.exit_code, result.stdout) == (3, "")
     assert "tallystick migrate" in result.stderr
 
 

@@ -113,15 +113,15 @@ def test_forms_of_a_report(database: Database) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("trial-balance", "--ledger", "nowhere"), 1, "ledger_not_found"),
-        (("statement", "--ledger", "main", "--account", "nobody"), 1, "account_not_found"),
+        (("trial-balance", "--ledger", "nowhere"), 3, "ledger_not_found"),
+        (("statement", "--ledger", "main", "--account", "nobody"), 3, "account_not_found"),
         (("statement", "--ledger", "main"), 2, "--account"),
         (("activity", "--ledger", "main", "--account", "users"), 2, "--account"),
         (("activity", "--ledger", "Main"), 2, "--ledger"),
         (("statement", "--ledger", "main", "--account", "a b"), 2, "--account"),
         (("activity", "--ledger", "main", "--from", "soon"), 2, "--from"),
         (("profits", "--ledger", "main"), 2, "profits"),
-        (("activity", "--ledger", "main", "--min-position", "1000000"), 1, "projection_behind"),
+        (("activity", "--ledger", "main", "--min-position", "1000000"), 3, "projection_behind"),
     ],
 )
 @pytest.mark.prepared(by=write)

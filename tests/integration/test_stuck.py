@@ -248,15 +248,15 @@ def test_the_command_says_what_is_not_there(
 ) -> None:
     await_head(reader)
     nothing = run(trace, database, "unknown")
-    assert (nothing.exit_code, nothing.stdout) == (1, "")
+    assert (nothing.exit_code, nothing.stdout) == (3, "")
     assert "nothing is recorded of unknown" in nothing.stderr
     assert "under the same key" in nothing.stderr
     missing = run(trace, database, "unknown", "--ledger", "no-such")
-    assert missing.exit_code == 1 and "There is no ledger" in missing.stderr
+    assert missing.exit_code == 3 and "There is no ledger" in missing.stderr
     open_accounts(ledger, "a", "b", book="other")
     for book in ("main", "other"):
         ledger.perform(transfer("a", "b", 5, "order-1", book))
     await_head(reader)
     several = run(trace, database, "order-1")
-    assert several.exit_code == 1 and "several ledgers" in several.stderr
+    assert several.exit_code == 3 and "several ledgers" in several.stderr
     assert run(trace, database, "order-1", "--ledger", "other").exit_code == 0
