@@ -16,9 +16,12 @@ from domain.times import Instant, instant
 from projections.outbox.publishing import NATS
 from projections.register import find_projection
 
-Purpose = Literal["projection", "rebuild", "publish"]
+Purpose = Literal["projection", "rebuild", "publish", "pay"]
 Place = tuple[Purpose, str]
 """What a place is for, and the name it is held by."""
+
+TRIED_LATELY_SECONDS = 30.0
+"""Whoever fails tries again every few seconds: one that has not for so long is there no more."""
 
 _SQL = load("projections", "places.sql")
 
@@ -37,18 +40,22 @@ class Session(NamedTuple):
 
 
 class Holder(NamedTuple):
-    """The session that holds a place: from where, since when, and the processes that it waits for, if it does."""
+    """The session that holds a place: from where, since when, and the processes that it waits for, if it does.
+
+    Of another login's session not all may be seen.
+    """
 
     pid: int
     application_name: str
     client: str
-    since: Instant
+    since: Instant | None
     state: str
     blocked_by: tuple[int, ...]
 
     def __str__(self) -> str:
         name = self.application_name or "unnamed"
-        return f"PostgreSQL process {self.pid} ({name}, from {self.client}, connected since {self.since})"
+        since = f", connected since {self.since}" if self.since else ""
+        return f"PostgreSQL process {self.pid} ({name}, from {self.client}{since})"
 
 
 def holders(connection: Connection[Any], places: Collection[Place]) -> dict[Place, Holder]:
@@ -91,6 +98,8 @@ def end_session(connection: Connection[Any], holder: Holder) -> bool:
 
 
 def _holder(
-    pid: int, application_name: str, client: str, since: datetime, state: str, blocked_by: list[int]
+    pid: int, application_name: str, client: str, since: datetime | None, state: str, blocked_by: list[int]
 ) -> Holder:
-    return Holder(pid, application_name, client, instant(since), state, tuple(blocked_by))
+    return Holder(
+        pid, application_name, client, None if since is None else instant(since), state, tuple(blocked_by)
+    )

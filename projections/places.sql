@@ -2,7 +2,8 @@
 -- A place is an advisory lock of a session, by the hash of its purpose and name (`batches.sql` takes it). On a standby
 -- nobody's are seen. What a session waits for is seen by those alone who may see it.
 SELECT wanted.purpose, wanted.name, session.pid, coalesce(session.application_name, ''),
-    CASE WHEN session.client_addr IS NULL THEN 'this machine''s socket'
+    CASE WHEN session.backend_start IS NULL THEN 'a client that this login may not see'
+        WHEN session.client_addr IS NULL THEN 'this machine''s socket'
         ELSE concat_ws(' port ', host(session.client_addr), session.client_port) END,
     session.backend_start, coalesce(session.state, ''), pg_blocking_pids(session.pid)
 FROM unnest(%(purposes)s::text[], %(names)s::text[]) AS wanted(purpose, name)

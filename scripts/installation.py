@@ -19,6 +19,8 @@ from psycopg import Connection
 
 from domain.addresses import account_stream, ledger_stream
 from domain.events import Context
+from domain.journal.database import Database
+from domain.journal.queries import load
 from domain.journal.reader import read_aggregates
 from scripts.connection import connected, existing
 from scripts.serve import fail, settings_or_exit
@@ -39,6 +41,21 @@ Schema = Annotated[
 ]
 
 
+Reason = Annotated[str, typer.Option(help="Why; kept with it.")]
+
+MAX_REASON_LENGTH = 500
+
+_SQL = load("scripts", "installation.sql")
+
+
+def reason_in_words(reason: str) -> None:
+    """Refuse what is no reason, as wrong use of a command."""
+    if not reason.strip():
+        raise typer.BadParameter("a reason in words is wanted", param_hint="--reason")
+    if len(reason) > MAX_REASON_LENGTH:
+        raise typer.BadParameter(f"at most {MAX_REASON_LENGTH} characters are kept", param_hint="--reason")
+
+
 @contextmanager
 def service_connection(
     command: str,
@@ -52,15 +69,24 @@ def service_connection(
 
     `as_owner` gives it the rights of the login instead.
     """
+    with service_database(database_url, data_dir, schema) as database:
+        connect = database.connect_as_owner if as_owner else database.connect
+        with connect(f"tallystick {command}") as connection:
+            yield connection
+
+
+@contextmanager
+def service_database(
+    database_url: str | None, data_dir: Path | None, schema: str | None
+) -> Iterator[Database]:
+    """The database of an installation that there is; what is wrong with it is said in a sentence, with exit 3."""
     # Standard output is the command's own, whatever is logged meanwhile.
     structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     settings = settings_or_exit(database_url=database_url, data_dir=data_dir, schema_=schema)
     if not settings.database_url:
         existing(settings.data_dir)
     with explained(settings.schema_), connected(settings) as database:
-        connect = database.connect_as_owner if as_owner else database.connect
-        with connect(f"tallystick {command}") as connection:
-            yield connection
+        yield database
 
 
 @contextmanager
@@ -74,6 +100,11 @@ def explained(schema: str) -> Iterator[None]:
         fail(f"the schema {schema} was not migrated: run `tallystick migrate` first")
     except psycopg.OperationalError as error:
         fail(f"the database is out of reach: {_line(error)}")
+
+
+def ledgers_of(connection: Connection[Any]) -> list[str]:
+    """Return the names of all ledgers, by the journal, which projections may lag behind."""
+    return [name for (name,) in connection.execute(_SQL["ledgers"]).fetchall()]
 
 
 def require(connection: Connection[Any], ledger: str, account: str | None = None) -> None:

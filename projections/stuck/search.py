@@ -14,6 +14,7 @@ from domain.transactions import TransactionAccepted, TransactionHeld
 from projections import due, payouts
 from projections.dead_letters import list_letters
 from projections.live import read_live
+from projections.places import TRIED_LATELY_SECONDS, holders, is_standby, places_of
 from projections.positions import Progress, all_progress
 from projections.projection import Projection, versioned
 from projections.stuck.catalogue import Stuck, StuckKind, Thresholds
@@ -130,7 +131,26 @@ class _Search:
         if kind is not None:
             since = self._oldest_lacking(progress)
             detail = f"It stands at {progress.position} of {progress.head}."
+            if kind == "projection_behind":
+                kind = self._kind_of_behind(progress)
+            if progress.last_error and kind in ("projection_failing", "projection_halted"):
+                detail += f" Its error: {progress.last_error}."
             yield Stuck(kind, since, None, f"/v1/projections/{progress.name}", progress.position, detail)
+
+    def _kind_of_behind(self, progress: Progress) -> StuckKind:
+        """Return whether nobody advances it, or whoever does fails, hangs, or is only late."""
+        cursor = self._connection.cursor(row_factory=tuple_row)
+        ((standing_seconds, failed_seconds),) = cursor.execute(
+            _SQL["standing"], {"name": progress.name, "version": progress.version}
+        ).fetchall()
+        held = holders(self._connection, places_of(progress.name))
+        tried_lately = failed_seconds is not None and failed_seconds < TRIED_LATELY_SECONDS
+        if progress.last_error and (held or tried_lately):
+            return "projection_failing"
+        if not held and not is_standby(self._connection):
+            return "projection_behind"
+        hangs = bool(held) and standing_seconds >= self._thresholds.projection_seconds
+        return "projection_hanging" if hangs else "projection_late"
 
     def _oldest_lacking(self, progress: Progress) -> Instant:
         """Return when the oldest event was recorded that a projection lacks, or about so if it cannot be read."""

@@ -11,13 +11,10 @@ from typing import NamedTuple
 
 from domain.times import instant
 from projections.outbox.publishing import NATS
-from projections.places import Holder, Place, holders, is_standby, sessions
+from projections.places import TRIED_LATELY_SECONDS, Holder, Place, holders, is_standby, sessions
 from projections.register import PROJECTIONS
 from scripts.doctor.catalogue import Finding
 from scripts.doctor.examination import Patient, examples
-
-TRIED_LATELY_SECONDS = 30.0
-"""Whoever fails tries again every few seconds: one that has not for so long is there no more."""
 
 MAX_NAMED = 50
 
