@@ -56,7 +56,7 @@ SAFE: Mapping[Remedy, str] = {
     "resume_projection": "Resume it once the reason for pausing it is gone: `tallystick projections resume {id}`, or"
     " POST /v1/projections/{id}/resume.",
     "start_projector": "See that `tallystick serve` or, beside one that runs with --no-projector, `tallystick project`"
-    " runs and reaches the database. Starting another is harmless.",
+    " runs and reaches the database. Starting another is harmless, and changes nothing where one runs already.",
     "restart_projector": "Restart the projector: kill its process, and `tallystick serve` starts it anew. Starting"
     " another beside it changes nothing, since it only waits for the place. `tallystick projections restart {id}` takes"
     " the place from it. `tallystick doctor` shows who has it, and whether a session blocks it.",
