@@ -216,3 +216,21 @@ def test_what_publishes_to_nats_is_told_apart(database: Database, owner: Connect
     with database.connect("test publisher") as publisher:
         assert hold(publisher, "publish", "nats")
         assert set(found(database)) == {"projection_stuck"}
+
+
+@pytest.mark.prepared(by=fill)
+def test_a_projection_whose_tables_were_dropped_is_made_anew_as_the_doctor_advises(
+    database: Database, owner: Connection[Any]
+) -> None:
+    owner.execute("DROP TABLE turnovers_v1")
+    missing = found(database)["projection_tables_missing"]
+    assert missing.commands == [
+        "tallystick replay entries --accept-difference 'its tables were dropped'",
+    ]
+    refused = rebuild(database, "entries")
+    assert (refused.state, refused.difference_expected) == ("differing", "version 1 lacks turnovers_v1")
+    accepted = rebuild(database, "entries", accept_difference="its tables were dropped")
+    assert accepted.switched
+    assert set(found(database)) == {"projection_retired_left"}
+    # The next one finds what it needs, and drops what is left of the former.
+    assert rebuild(database, "entries").switched
