@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from projections.remedies import safe_to_do
+
 TRANSACTION_ID = "9d0a2b9f-54a1-5a0c-9a3f-6b1f5e1c7d42"
 CORRELATION_ID = "8a6e0804-2bd0-4672-b79d-d97027f9071a"
 _TIME = "2026-11-23T20:00:00.000000Z"
@@ -486,7 +488,7 @@ STUCK: dict[str, Any] = {
     "position": 21,
     "why": "The provider has not said how it ended.",
     "remedy": "ask_provider",
-    "safe_to_do": "Ask the provider: POST …/payouts/{id}/reconcile, as often as wanted.",
+    "safe_to_do": safe_to_do("ask_provider", f"/v1/ledgers/main/payouts/{TRANSACTION_ID}"),
 }
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from domain.commands import Decision, Read
+from domain.errors import InvalidRequest
 from domain.payout_bookings import OnPayout
 from domain.payouts import (
     Payout,
@@ -16,6 +17,17 @@ from domain.payouts import (
 )
 from domain.refusals import payout_ended
 from domain.times import Instant
+
+MAY_HAVE_LEFT: tuple[PayoutState, ...] = ("submitted", "in_doubt")
+"""The states in which a provider may have paid, and has not said so."""
+
+NOT_PAID = "not_paid"
+"""What confirms that the money has not left."""
+
+MUST_BE_CONFIRMED = (
+    "must be not_paid: the payout is {state}, so that its money may have left. To fail it gives the amount back to the"
+    " account, and if the provider has paid it is paid twice. See the provider's own books first."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +85,23 @@ class CompletePayout(Resolution):
         return Decision([*booking.events, (self.stream, completed)], self.stream)
 
 
+@dataclass(frozen=True, slots=True)
 class FailPayout(Resolution):
-    """Say that the money has not left, and will not."""
+    """Say that the money has not left, and will not; `confirmed` where whoever says so knows it from the provider."""
 
-    __slots__ = ()
+    confirmed: bool = False
 
     def decide(self, read: Read, now: Instant) -> Decision:
         """Fail the payout, once.
 
-        Raises, in this order, `PayoutNotFound`, `PayoutEnded` if it was completed or rejected, and what refuses to
-        reverse what was posted before.
+        Raises, in this order, `PayoutNotFound`, `PayoutEnded` if it was completed or rejected, `InvalidRequest` if the
+        money may have left and it is not confirmed that it has not, and what refuses to reverse what was posted before.
         """
         payout = existing_payout(read(self.stream), self.seen.id)
         if _has_ended(payout, "failed"):
             return Decision((), self.stream)
+        if payout.state in MAY_HAVE_LEFT and not self.confirmed:
+            raise InvalidRequest("/confirm", MUST_BE_CONFIRMED.format(state=payout.state))
         booking = self.released(payout, read, now)
         failed = PayoutFailed(booked_by=booking.transaction_id, **self.told())
         return Decision([*booking.events, (self.stream, failed)], self.stream)

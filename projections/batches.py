@@ -279,14 +279,11 @@ def _advance(
         moved = connection.execute(sql["advance"], values, prepare=True).fetchone()
         if moved is None:
             return False
-        held = held_streams(connection, claim.projection.name, claim.version) if moved[0] else set()
         if attempts:
             full = write_around(
-                connection, claim.projection, claim.version, batch.events, batch.unreadable, held, attempts
+                connection, claim.projection, claim.version, batch.events, batch.unreadable, attempts
             )
-        elif (
-            events := [event for event in batch.events if event.stream not in held] if held else batch.events
-        ):
+        elif events := _free(connection, claim, batch.events) if moved[0] else batch.events:
             writer(connection, claim.projection, claim.version)(events)
         if full:
             values = {**values, "upto": full.poison.position - 1, "reason": str(TooManyHeld(full))}
@@ -296,6 +293,12 @@ def _advance(
     if full:
         raise TooManyHeld(full)
     return True
+
+
+def _free(connection: Connection[Any], claim: Place, events: list[Any]) -> list[Any]:
+    """Return the events whose streams are not held."""
+    held = held_streams(connection, claim.projection.name, claim.version)
+    return [event for event in events if event.stream not in held]
 
 
 def halt(connection: Connection[Any], claim: Claim, batch: Batch, reason: str) -> None:

@@ -77,14 +77,17 @@ def write_around(
     version: int,
     events: Sequence[Recorded],
     unreadable: Sequence[tuple[int, UnreadableEvent]],
-    held: set[str],
     attempts: int,
 ) -> Full | None:
     """Write a batch but for what is held and what is found to be poison, for which letters are made.
 
-    Within the transaction that has locked the version. Returns the reason if one more stream would have to be held
-    than may be; then all before that event is written, and nothing from it on.
+    Returns the reason if one more stream would have to be held than may be, in all parts of the version together; then
+    all before that event is written, and nothing from it on.
     """
+    # Parts of a version that is rebuilt are written at once, each in a transaction that locks its own part alone. From
+    # the count on, no other part may add to it.
+    connection.execute(_SQL["lock_version"], {"projection": projection.name, "version": version})
+    held = held_streams(connection, projection.name, version)
     write = writer(connection, projection, version)
     isolation = Isolation(connection.transaction, write, held, max(0, MAX_HELD_STREAMS - len(held)))
     full = None

@@ -2,6 +2,11 @@
 SELECT stream FROM dead_letters
 WHERE projection = %(projection)s AND projection_version = %(version)s AND state = 'open';
 
+-- name: lock_version
+-- The letters of a version are counted and added by one transaction at a time. Not so strongly that it would wait for
+-- rows that refer to it.
+SELECT FROM projection_versions WHERE name = %(projection)s AND version = %(version)s FOR NO KEY UPDATE;
+
 -- name: streams
 SELECT notification_id, originator_id FROM events WHERE notification_id = ANY(%(positions)s);
 

@@ -4,7 +4,7 @@ An export is evidence, so that a journal that was tampered with is exported as i
 the tree of the journal has at its position, as far as that was sealed: it tells which event was altered.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -46,7 +46,9 @@ def head_of(connection: Connection[Any]) -> int:
     return int(head)
 
 
-def export_lines(connection: Connection[Any], since: int = 1, until: int | None = None) -> Iterator[bytes]:
+def export_lines(
+    connection: Connection[Any], since: int = 1, until: int | None = None
+) -> Generator[bytes, None, None]:
     """Return the lines of the events from a position to another, both included; to the head if none is given.
 
     The connection must not be in a transaction. Raises `BeyondHead`, before the first line.

@@ -5,7 +5,7 @@ from entries and balances from what the ledger kept after them, so that a progra
 the others has audited the books. Holds are not in them until they are settled.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from datetime import date, timedelta
 from typing import Any, Protocol
 from uuid import uuid4
@@ -51,7 +51,7 @@ class Dialect(Protocol):
 
 def accounting_lines(
     connection: Connection[Any], dialect: Dialect, ledger: str | None = None, until: int | None = None
-) -> Iterator[str]:
+) -> Generator[str, None, None]:
     """Return the books of a ledger, of all if none is named, as of a position, the newest if none is given.
 
     The connection must not be in a transaction. Raises `BeyondHead`, and `UnreadableEvent` for damage.

@@ -4,7 +4,10 @@ FROM projection_versions AS v CROSS JOIN head
 WHERE v.name = %(name)s AND v.shape = %(shape)s AND v.live;
 
 -- name: record_error
-UPDATE projection_versions SET last_error = %(error)s
+-- Each advance, and whoever resumes it, has cleared the error: one that is there is of the same failure.
+UPDATE projection_versions SET
+    failing_since = CASE WHEN last_error IS NULL THEN clock_timestamp() ELSE coalesce(failing_since, clock_timestamp()) END,
+    failed_at = clock_timestamp(), last_error = %(error)s
 WHERE name = %(name)s AND shape = %(shape)s AND live AND runner = %(runner)s;
 
 -- name: session

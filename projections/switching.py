@@ -138,9 +138,18 @@ class Switching:
                 if live.position != self._position():
                     raise Interrupted
                 pinned.close()
+                if missing := self._missing(live):
+                    # Nothing to compare with: it is for an operator to say that the new version is wanted all the same.
+                    lacking = f"version {live.version} lacks {', '.join(missing)}"
+                    return self._record(live, [], lacking, is_equal=False)
                 found = compare(self._connection, self._projection, live.version, self._version)
                 expected = self._expected(live)
-        return self._record(live, found, expected)
+        return self._record(live, found, expected, is_equal=all(comparison.equal for comparison in found))
+
+    def _missing(self, live: Live) -> list[str]:
+        """Return the tables of the live version that are not there: somebody has dropped or renamed them."""
+        wanted = {"names": self._projection.table_names(live.version)}
+        return [table for (table,) in self._connection.execute(_SQL["missing_tables"], wanted).fetchall()]
 
     def _pin_live(self, pinned: ExitStack) -> None:
         """Keep the live version where it is until the stack is closed."""
@@ -156,9 +165,8 @@ class Switching:
         lacking = [f"version {version} lacks what {count} dead letters hold" for version, count in letters]
         return " and ".join(lacking) or None
 
-    def _record(self, live: Live, found: list[Comparison], expected: str | None) -> bool:
+    def _record(self, live: Live, found: list[Comparison], expected: str | None, *, is_equal: bool) -> bool:
         rebuild = find_rebuild(self._connection, self._projection.name, self._version)
-        is_equal = all(comparison.equal for comparison in found)
         is_refused = not is_equal and rebuild.accept_difference is None
         recorded = self._execute(
             "compared",

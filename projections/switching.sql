@@ -36,6 +36,9 @@ SELECT projection_version, count(*) FROM dead_letters
 WHERE projection = %(name)s AND projection_version IN (%(live)s, %(version)s) AND state IN ('open', 'discarded')
 GROUP BY projection_version ORDER BY projection_version;
 
+-- name: missing_tables
+SELECT name FROM unnest(%(names)s::text[]) AS name WHERE to_regclass(name) IS NULL;
+
 -- name: switched
 UPDATE rebuilds SET state = 'switched', ended_at = now(), last_error = NULL
 WHERE name = %(name)s AND version = %(version)s AND state = 'comparing';

@@ -53,7 +53,7 @@ def give_up(message: str) -> NoReturn:
 
 
 def existing(data_dir: Path) -> Path:
-    """Return a data directory; where there is none, says so and exits 1, lest one be made by what only looks at it."""
+    """Return a data directory; where there is none, says so and exits 3, lest one be made by what only looks at it."""
     from scripts.serve import fail
 
     if not data_dir.is_dir():

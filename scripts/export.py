@@ -1,7 +1,7 @@
 """`tallystick export`: writes the journal to a file, with what was signed of it."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from time import monotonic, sleep
 from typing import IO, Annotated, Any, Literal
@@ -9,6 +9,7 @@ from typing import IO, Annotated, Any, Literal
 import typer
 from psycopg import Connection
 
+from domain.addresses import is_ledger_name
 from domain.exports import read_begin
 from domain.journal.encoding import UnreadableEvent
 from projections.beancount import Beancount
@@ -17,7 +18,7 @@ from projections.exporting import BeyondHead, export_lines, head_of
 from projections.hledger import Hledger
 from projections.plain_text import Dialect, accounting_lines
 from scripts.exported import STANDARD, written
-from scripts.installation import DatabaseUrl, DataDir, Schema, service_connection
+from scripts.installation import DatabaseUrl, DataDir, Schema, require, service_connection
 from scripts.serve import fail
 
 Format = Literal["ndjson", "beancount", "hledger"]
@@ -54,18 +55,24 @@ def export(
     """
     if form == "ndjson" and ledger is not None:
         raise typer.BadParameter("lines of JSON are those of all ledgers", param_hint="--ledger")
+    if ledger is not None and not is_ledger_name(ledger):
+        raise typer.BadParameter("is no name of a ledger", param_hint="--ledger")
     if form != "ndjson" and since != 1:
         raise typer.BadParameter("books begin with the first position", param_hint="--from")
     with service_connection("export", database_url, data_dir, schema) as connection, _explained():
+        if ledger is not None:
+            require(connection, ledger)
         if form == "ndjson":
             until = _sealed(connection, until, wait_seconds)
         with written(path) as file:
+            # Closed while the connection is open: each reads within a transaction.
             if form == "ndjson":
-                missing = _write(export_lines(connection, since, until), file)
+                with closing(export_lines(connection, since, until)) as lines:
+                    missing = _write(lines, file)
             else:
                 missing = 0
-                lines = accounting_lines(connection, DIALECTS[form](), ledger, until)
-                file.writelines(f"{line}\n".encode() for line in lines)
+                with closing(accounting_lines(connection, DIALECTS[form](), ledger, until)) as written_lines:
+                    file.writelines(f"{line}\n".encode() for line in written_lines)
     if missing:
         fail(f"{missing} positions have no event: the export has all that is there; see `tallystick verify`")
 

@@ -19,11 +19,16 @@ STANDARD = Path("-")
 
 @contextmanager
 def written(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write, in place of what was there only once all of it is on the disk; standard output for `-`."""
+    """A file to write, in place of what was there only once all of it is on the disk; standard output for `-`.
+
+    Where it cannot be written, says so and exits 3, and leaves nothing behind.
+    """
     if path == STANDARD:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
+    if path.is_dir():
+        fail(f"{path} cannot be written: it is a folder")
     try:
         file = tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False)  # noqa: SIM115
     except OSError as error:
@@ -34,9 +39,21 @@ def written(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(file.name, path)
-    except BaseException:
+    except BaseException as error:
         os.unlink(file.name)
+        if isinstance(error, OSError):
+            fail(f"{path} cannot be written: {error.strerror}")
         raise
+
+
+def text_of(path: Path) -> str:
+    """Return the text of a file; where it cannot be read, says so and exits 3."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        fail(f"{path} cannot be read: {error.strerror}")
+    except UnicodeDecodeError:
+        fail(f"{path} cannot be read: it is no text")
 
 
 @contextmanager

@@ -16,28 +16,94 @@ import structlog
 import typer
 from psycopg import Connection
 
+from domain.addresses import account_stream, ledger_stream
 from domain.events import Context
+from domain.journal.database import Database
+from domain.journal.queries import load
+from domain.journal.reader import read_aggregates
 from domain.keys import AT_A_TERMINAL
 from scripts.connection import connected, existing
-from scripts.serve import settings_or_exit
+from scripts.serve import fail, settings_or_exit
 
-DatabaseUrl = Annotated[str | None, typer.Option(help="The PostgreSQL of the installation")]
-DataDir = Annotated[Path | None, typer.Option(help="Where the embedded PostgreSQL lives [.tallystick]")]
-Schema = Annotated[str | None, typer.Option(help="The schema of this installation [tallystick]")]
+DatabaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        help="The PostgreSQL of the installation, also by TALLYSTICK_DATABASE_URL [the embedded one]"
+    ),
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(help="Where the embedded PostgreSQL lives, also by TALLYSTICK_DATA_DIR [.tallystick]"),
+]
+Schema = Annotated[
+    str | None,
+    typer.Option(help="The schema of this installation, also by TALLYSTICK_SCHEMA [tallystick]"),
+]
+
+
+Reason = Annotated[str, typer.Option(help="Why; kept with it.")]
+
+MAX_REASON_LENGTH = 500
+
+_SQL = load("scripts", "installation.sql")
+
+
+def reason_in_words(reason: str) -> None:
+    """Refuse what is no reason, as wrong use of a command."""
+    if not reason.strip():
+        raise typer.BadParameter("a reason in words is wanted", param_hint="--reason")
+    if len(reason) > MAX_REASON_LENGTH:
+        raise typer.BadParameter(f"at most {MAX_REASON_LENGTH} characters are kept", param_hint="--reason")
 
 
 @contextmanager
 def service_connection(
-    command: str, database_url: str | None, data_dir: Path | None, schema: str | None
+    command: str,
+    database_url: str | None,
+    data_dir: Path | None,
+    schema: str | None,
+    *,
+    as_owner: bool = False,
 ) -> Iterator[Connection[Any]]:
-    """A connection with the rights of the service; where there is none to be had, says why and exits 3."""
+    """A connection with the rights of the service; where there is none to be had, says why and exits 3.
+
+    `as_owner` gives it the rights of the login instead.
+    """
+    with service_database(database_url, data_dir, schema) as database:
+        connect = database.connect_as_owner if as_owner else database.connect
+        with connect(f"tallystick {command}") as connection:
+            yield connection
+
+
+@contextmanager
+def service_database(
+    database_url: str | None, data_dir: Path | None, schema: str | None
+) -> Iterator[Database]:
+    """The database of an installation that there is; what is wrong with it is said in a sentence, with exit 3."""
     # Standard output is the command's own, whatever is logged meanwhile.
     structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     settings = settings_or_exit(database_url=database_url, data_dir=data_dir, schema_=schema)
     if not settings.database_url:
         existing(settings.data_dir)
-    with connected(settings) as database, database.connect(f"tallystick {command}") as connection:
-        yield connection
+    with connected(settings) as database:
+        yield database
+
+
+def ledgers_of(connection: Connection[Any]) -> list[str]:
+    """Return the names of all ledgers, by the journal, which projections may lag behind."""
+    return [name for (name,) in connection.execute(_SQL["ledgers"]).fetchall()]
+
+
+def require(connection: Connection[Any], ledger: str, account: str | None = None) -> None:
+    """See that there is such a ledger and account, by the journal; else say so and exit 3.
+
+    What is misspelt is not empty.
+    """
+    wanted = [ledger_stream(ledger), *([account_stream(ledger, account)] if account else [])]
+    states, _ = read_aggregates(connection, wanted)
+    for stream, state in zip(wanted, states, strict=True):
+        if state is None:
+            fail(f"{'account' if '/accounts/' in stream else 'ledger'}_not_found: there is no {stream}")
 
 
 def operator() -> Context:

@@ -1,15 +1,14 @@
 """`tallystick migrate`: bring a database up to date, before the processes of a new release start."""
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
+
+from scripts.installation import DatabaseUrl, DataDir, Schema
 
 
 def migrate(
-    database_url: Annotated[str | None, typer.Option(help="The PostgreSQL to migrate")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Where the embedded PostgreSQL lives")] = None,
-    schema: Annotated[str | None, typer.Option(help="The schema of this installation [tallystick]")] = None,
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
+    schema: Schema = None,
 ) -> None:
     """Apply the migrations that the database lacks; the service does so too when it starts."""
     from scripts.connection import connected

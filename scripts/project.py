@@ -1,14 +1,13 @@
 """`tallystick project` and `tallystick publish`: what follows the journal, where `serve` does not run it."""
 
 import os
-from typing import Annotated
 
-import typer
+from scripts.installation import DatabaseUrl, Schema
 
 
 def project(
-    database_url: Annotated[str | None, typer.Option(help="The PostgreSQL of the journal")] = None,
-    schema: Annotated[str | None, typer.Option(help="The schema of this installation [tallystick]")] = None,
+    database_url: DatabaseUrl = None,
+    schema: Schema = None,
 ) -> None:
     """Advance every projection until stopped; a second projector waits until the first one ends."""
     from scripts.workers import run_projector
@@ -18,8 +17,8 @@ def project(
 
 
 def publish(
-    database_url: Annotated[str | None, typer.Option(help="The PostgreSQL of the journal")] = None,
-    schema: Annotated[str | None, typer.Option(help="The schema of this installation [tallystick]")] = None,
+    database_url: DatabaseUrl = None,
+    schema: Schema = None,
 ) -> None:
     """Deliver webhooks, and publish to NATS if TALLYSTICK_NATS_URL is set, until stopped.
 

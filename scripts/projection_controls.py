@@ -11,8 +11,11 @@ from domain.errors import LedgerError
 from domain.events import Context
 from projections.controls import pause as pause_projection
 from projections.controls import resume as resume_projection
-from projections.positions import Progress, all_progress
+from projections.places import end_session, holders, is_standby, places_of
+from projections.positions import Progress, all_progress, progress
 from scripts.aligned import cell, print_aligned
+from scripts.calls import WHO_PROJECTS
+from scripts.endings import warn
 from scripts.installation import DatabaseUrl, DataDir, Schema, operator, service_connection
 from scripts.serve import fail
 
@@ -68,6 +71,31 @@ def resume(
         _control(resume_projection, connection, name, reason)
 
 
+@projections.command()
+def restart(
+    name: Name,
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
+    schema: Schema = None,
+) -> None:
+    """Take the place of a projection from a projector that hangs: whoever stands by advances it, or it connects anew.
+
+    Its session of PostgreSQL is ended; nothing that is written is lost. Ends with 1 where nobody has the place.
+    """
+    with service_connection("projections", database_url, data_dir, schema, as_owner=True) as connection:
+        try:
+            progress(connection, name)
+            places = places_of(name)
+        except LedgerError as refusal:
+            fail(refusal.detail)
+        found = list(holders(connection, places).values())
+        for holder in found:
+            end_session(connection, holder)
+            typer.echo(f"{name} is taken from {holder}.")
+    if not found:
+        warn(f"nobody advances {name}: {WHO_PROJECTS}")
+
+
 def _control(
     control: Callable[[Connection[Any], str, Context, str], Progress],
     connection: Connection[Any],
@@ -79,3 +107,6 @@ def _control(
     except LedgerError as refusal:
         fail(refusal.detail)
     typer.echo(f"{name} is {seen.state} at {seen.position} of {seen.head}.")
+    is_late = seen.state == "running" and seen.lag_events and not is_standby(connection)
+    if is_late and not holders(connection, places_of(name)):
+        warn(f"nobody advances {name}: {WHO_PROJECTS}")

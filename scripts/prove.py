@@ -12,7 +12,7 @@ from domain.tlog_proofs import TlogProof
 from projections.event_proofs import NotProved, NotSealed, prove_event
 from scripts.exported import STANDARD, written
 from scripts.installation import DatabaseUrl, DataDir, Schema, service_connection
-from scripts.refusing import refuse
+from scripts.serve import fail
 from scripts.trust import SavedCheckpoint, VerifierKeys, saved_note, trusted
 
 LOOK_AGAIN_SECONDS = 0.1
@@ -57,5 +57,5 @@ def _proved(
             return prove_event(connection, position, saved, verifiers)
         except NotProved as error:
             if not isinstance(error, NotSealed) or monotonic() >= give_up_at:
-                refuse(f"not_proved: {error}")
+                fail(f"not_proved: {error}")
         sleep(LOOK_AGAIN_SECONDS)

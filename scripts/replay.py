@@ -4,12 +4,10 @@ import gc
 import getpass
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from typing import Annotated, NoReturn
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any, NoReturn
 
-import psycopg
 import structlog
 import typer
 from rich.console import Console
@@ -17,14 +15,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from domain.errors import LedgerError
 from domain.journal.database import Database
-from domain.journal.trouble import trouble_of
 from projections import install
+from projections.catching_up import catch_up
+from projections.isolation import describe
+from projections.positions import Progress as Standing
 from projections.rebuild import rebuild_together
 from projections.rebuilds import Rebuild, cancel_rebuild, drop_cancelled, pause_rebuild, resume_rebuild
 from projections.register import PROJECTIONS
 from projections.retirement import UnreadVersion, drop_unread
-from scripts.connection import existing, give_up
-from scripts.embedded_postgres import EmbeddedPostgresError, attached
+from scripts.calls import WHO_PROJECTS
+from scripts.connection import connected, existing
+from scripts.endings import ERRORS, WARNINGS
+from scripts.installation import DatabaseUrl, DataDir, Schema
+from scripts.serve import settings_or_exit
 from scripts.workers import COLLECT_AFTER_OBJECTS
 
 PATIENCE_SECONDS = 2.0
@@ -67,14 +70,15 @@ def replay(
         int | None,
         typer.Option(min=1, max=64, help="Processes to fill it with, if no projector does [one a core]."),
     ] = None,
-    database_url: Annotated[str | None, typer.Option(envvar="TALLYSTICK_DATABASE_URL")] = None,
-    data_dir: Annotated[Path, typer.Option(envvar="TALLYSTICK_DATA_DIR")] = Path(".tallystick"),
-    schema: Annotated[str, typer.Option(envvar="TALLYSTICK_SCHEMA")] = "tallystick",
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
+    schema: Schema = None,
 ) -> None:
     """Rebuild projections beside the live ones, compare, and switch to what is equal.
 
-    A running projector does it, and this shows how it gets on; where none runs it is done here. Either may end at any
-    time: whatever runs next goes on with it. Reads never stop. Ends with 1 unless all were switched to.
+    A running projector does it, and this shows how it gets on; where none runs it is done here, up to the newest
+    position. Either may end at any time: whatever runs next goes on with it. Reads never stop. Ends with 1 unless all
+    were switched to and reach the head, and with 3 if one has failed.
     """
     chosen = _chosen(names or [], every=every)
     for option, words in (("--accept-difference", accept_difference), ("--reason", reason)):
@@ -83,11 +87,11 @@ def replay(
     if sum([restart, cancel, pause, resume, drop_retired]) > 1:
         raise typer.BadParameter("one of --restart, --cancel, --pause, --resume, --drop-retired is wanted")
     gc.set_threshold(COLLECT_AFTER_OBJECTS)
-    with _warnings_alone(), ExitStack() as stack:
-        url = ""
+    settings = settings_or_exit(database_url=database_url, data_dir=data_dir, schema_=schema)
+    if not settings.database_url:
+        existing(settings.data_dir)
+    with _warnings_alone(), connected(settings) as database:
         try:
-            url = database_url or stack.enter_context(attached(existing(data_dir)))
-            database = Database(url, schema)
             install(database)
             if drop_retired:
                 _drop_retired(database, chosen)
@@ -100,19 +104,21 @@ def replay(
                 _control(database, chosen, resume_rebuild, reason, "The rebuild of {} goes on.")
             if cancel or pause:
                 return
+            # So that there is something to compare with, where no projector has run.
+            catch_up(database, chosen)
             outcomes = _rebuild(database, chosen, reason, accept_difference, workers)
-        except psycopg.Error as error:
-            trouble = trouble_of(error, Database(url, schema))
-            again = " Run the replay again to go on with it." if trouble.may_pass else ""
-            give_up(trouble.words + again)
+            switched = [outcome.name for outcome in outcomes if outcome.switched]
+            left_behind = catch_up(database, switched)
         except LedgerError as error:
             _fail(error.detail)
-        except EmbeddedPostgresError as error:
-            give_up(str(error))
     for outcome in outcomes:
         _tell(outcome)
-    if not all(outcome.switched for outcome in outcomes):
-        raise typer.Exit(1)
+    for seen in left_behind:
+        _tell_late(seen)
+    if any(outcome.state == "failed" for outcome in outcomes):
+        raise typer.Exit(ERRORS)
+    if left_behind or len(switched) < len(outcomes):
+        raise typer.Exit(WARNINGS)
 
 
 @contextmanager
@@ -120,6 +126,7 @@ def _warnings_alone() -> Iterator[None]:
     """What goes as it should is told by what is printed."""
     former = structlog.get_config()
     structlog.configure(
+        processors=[_without_traceback, *former["processors"]],
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )
@@ -127,6 +134,12 @@ def _warnings_alone() -> Iterator[None]:
         yield
     finally:
         structlog.configure(**former)
+
+
+def _without_traceback(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    if isinstance(error := event.pop("exc_info", None), Exception) or (error and (error := sys.exception())):
+        event["error"] = describe(error)
+    return event
 
 
 def _chosen(names: Sequence[str], *, every: bool) -> list[str]:
@@ -140,7 +153,7 @@ def _chosen(names: Sequence[str], *, every: bool) -> list[str]:
 
 def _fail(message: str) -> NoReturn:
     _errors.print(message, markup=False)
-    raise typer.Exit(1)
+    raise typer.Exit(ERRORS)
 
 
 def _say(words: str) -> None:
@@ -230,6 +243,16 @@ def _tell(outcome: Rebuild) -> None:
     if outcome.difference_expected:
         _say(f"A difference can be expected: {outcome.difference_expected}.")
     _say(_verdict(outcome))
+
+
+def _tell_late(seen: Standing) -> None:
+    """Say why a projection that was rebuilt does not reach the head."""
+    where = f"{seen.name} is {seen.state} at {seen.position} of {seen.head}"
+    if seen.state == "running":
+        why = seen.last_error or f"if nobody advances it, {WHO_PROJECTS}"
+    else:
+        why = seen.last_error or "nobody advances it before it is resumed"
+    _errors.print(f"{where}: {why}.", markup=False, soft_wrap=True)
 
 
 def _verdict(outcome: Rebuild) -> str:

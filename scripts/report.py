@@ -8,18 +8,16 @@ from typing import Annotated, Any, Literal
 import typer
 from psycopg import Connection
 
-from domain.addresses import account_stream, is_address, is_ledger_name, ledger_stream
+from domain.addresses import is_address, is_ledger_name
 from domain.errors import ProjectionBehind
 from domain.journal.encoding import UnreadableEvent
-from domain.journal.reader import read_aggregates
 from projections.account_changes import FACETS, account_changes
 from projections.entries import Clock
 from projections.live import Reading
 from projections.reports import COLUMNS, Scope, Span, Totals
 from projections.reports import report as read_report
-from scripts.installation import DatabaseUrl, DataDir, Schema, service_connection
+from scripts.installation import DatabaseUrl, DataDir, Schema, require, service_connection
 from scripts.periods import From, Period, To, period
-from scripts.refusing import refuse
 from scripts.report_forms import AmountsForm, ChangesForm, Form, Format, Stated, write
 from scripts.serve import fail
 
@@ -107,7 +105,7 @@ def report(
     scope = Scope(account, prefix, _segments(group_by))
     _judge(kind, ledger, scope, clock, limits=limits)
     with service_connection("report", database_url, data_dir, schema) as connection:
-        _require(connection, ledger, account)
+        require(connection, ledger, account)
         span = Span(clock, within.since, within.until)
         with _awaited(connection, kind, ledger, span, scope, min_position, limits=limits) as reading:
             _write(kind, ledger, span, scope, within, reading, form, minor_units=minor_units)
@@ -142,15 +140,6 @@ def _segments(group_by: str | None) -> int | None:
     return int(number)
 
 
-def _require(connection: Connection[Any], ledger: str, account: str | None) -> None:
-    """See that there is such a ledger and account, by the journal: what is misspelt has no empty report."""
-    wanted = [ledger_stream(ledger), *([account_stream(ledger, account)] if account else [])]
-    states, _ = read_aggregates(connection, wanted)
-    for stream, state in zip(wanted, states, strict=True):
-        if state is None:
-            fail(f"{'account' if '/accounts/' in stream else 'ledger'}_not_found: there is no {stream}")
-
-
 @contextmanager
 def _awaited(
     connection: Connection[Any],
@@ -177,7 +166,7 @@ def _awaited(
     except ProjectionBehind:
         fail("there is no projection of entries to read yet: does a projector run?")
     except UnreadableEvent as error:
-        refuse(str(error))
+        fail(str(error))
 
 
 @contextmanager

@@ -16,7 +16,6 @@ from scripts.doctor.catalogue import Finding
 from scripts.doctor.report import EXIT_ERRORS, code_of, table_of
 from scripts.exported import opened
 from scripts.installation import DatabaseUrl, DataDir, Schema
-from scripts.refusing import refuse
 from scripts.serve import fail, settings_or_exit
 from scripts.trust import SavedCheckpoint, VerifierKeys, saved_note, trusted
 
@@ -64,8 +63,8 @@ def _require_sound(verified: Verified, verifiers: Sequence[Verifier], saved: str
     if code_of(found) == EXIT_ERRORS:
         fail("the file was not imported: see `tallystick verify`")
     if saved is not None and not verified.shown:
-        refuse("the file was not imported: nothing shows that it goes on from the checkpoint")
+        fail("the file was not imported: nothing shows that it goes on from the checkpoint")
     if verifiers and verified.signed is None:
-        refuse("the file was not imported: nothing in it is signed by the key")
+        fail("the file was not imported: nothing in it is signed by the key")
     if verified.shown:
         typer.echo(verified.shown)

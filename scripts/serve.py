@@ -108,9 +108,9 @@ def settings_or_exit(**options: Any) -> "Settings":
 
 
 def fail(message: str) -> NoReturn:
-    """Say why this cannot go on and exit 1."""
+    """Say why this cannot go on and exit 3, as for other errors."""
     typer.echo(f"tallystick: {message}", err=True)
-    raise typer.Exit(1)
+    raise typer.Exit(3)
 
 
 def prepare(settings: "Settings", database: "Database") -> str | None:

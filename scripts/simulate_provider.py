@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from scripts.serve import fail as give_up
 from scripts.simulator.beside import listen, make_secret, providers_setting
 from scripts.simulator.callbacks import Callbacks
 from scripts.simulator.faults import WORST, Faults, Rates
@@ -15,7 +16,9 @@ Rate = Annotated[float, typer.Option(min=0.0, max=1.0)]
 
 
 def simulate_provider(
-    port: Annotated[int, typer.Option(help="The port of loopback to listen on; 0 for any")] = 8100,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The port of loopback to listen on; 0 for any")
+    ] = 8100,
     callback_url: Annotated[
         str | None,
         typer.Option(
@@ -74,7 +77,11 @@ def simulate_provider(
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
-    simulator = Simulator(listen(port), Faults(seed, rates), Callbacks(callback_url, key))
+    try:
+        listening = listen(port)
+    except OSError as error:
+        give_up(f"cannot listen on port {port}: {error.strerror}")
+    simulator = Simulator(listening, Faults(seed, rates), Callbacks(callback_url, key))
     simulator.start()
     if secret is None:
         typer.echo(

@@ -7,11 +7,13 @@ import typer
 
 from api.schemas.stuck import stuck_body
 from domain.ledger import system_clock
-from projections.remedies import SAFE
 from projections.stuck.catalogue import Thresholds
 from projections.stuck.search import find_stuck
 from scripts.aligned import cell, print_aligned
 from scripts.installation import DatabaseUrl, DataDir, Schema, service_connection
+
+MAX_ADVISED = 100
+"""Of how many, the oldest, it is told what is safe to do; JSON has it of all."""
 
 _DEFAULTS = Thresholds()
 _COLUMNS = ("age", "kind", "resource", "why", "remedy")
@@ -54,8 +56,8 @@ def stuck(
         shown = [{**each, "age": f"{each['age_seconds']:.0f} s"} for each in found]
         print_aligned([_COLUMNS, *([cell(each[name]) for name in _COLUMNS] for each in shown)])
         typer.echo()
-        for remedy in dict.fromkeys(each["remedy"] for each in found):
-            typer.echo(f"{remedy}: {SAFE[remedy]}")
+        for each in found[:MAX_ADVISED]:
+            typer.echo(f"{each['resource']}: {each['remedy']}: {each['safe_to_do']}")
     else:
         typer.echo("Nothing is stuck.")
     if found:

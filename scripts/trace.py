@@ -16,14 +16,11 @@ from api.trace_answers import trace_body
 from domain.errors import LedgerError, OperationUnknown
 from domain.ledger import system_clock
 from domain.operations import is_key, operation_id
-from projections.ledgers import list_ledgers
-from projections.remedies import SAFE
+from projections.remedies import safe_to_do
 from projections.trace.story import Story, story_of_conversation, story_of_operation
 from scripts.aligned import cell
-from scripts.installation import DatabaseUrl, DataDir, Schema, service_connection
+from scripts.installation import DatabaseUrl, DataDir, Schema, ledgers_of, service_connection
 from scripts.serve import fail
-
-MAX_LEDGERS = 1_000
 
 WIDTH_WHERE_NO_TERMINAL_IS = 160
 
@@ -44,14 +41,14 @@ def trace(
     data_dir: DataDir = None,
     schema: Schema = None,
 ) -> None:
-    """Tell the whole story of a request or a conversation, and what is safe to do. Ends with 1 if there is none."""
+    """Tell the whole story of a request or a conversation, and what is safe to do. Ends with 3 if there is none."""
     with service_connection("trace", database_url, data_dir, schema) as connection:
         try:
             found = list(_found(connection, name, ledger))
         except LedgerError as refusal:
             fail(refusal.detail)
     if not found:
-        fail(f"nothing is recorded of {cell(name)}. {SAFE['send_again']}")
+        fail(f"nothing is recorded of {cell(name)}. {safe_to_do('send_again')}")
     if len(found) > 1:
         fail(f"it is in several ledgers; name one by --ledger: {', '.join(body['ledger'] for body in found)}")
     if as_json:
@@ -62,7 +59,7 @@ def trace(
 
 def _found(connection: Connection[Any], name: str, ledger: str | None) -> Iterator[dict[str, Any]]:
     """Yield the trace of what is known by a name in each ledger where something is."""
-    ledgers = [ledger] if ledger else [row.name for row in list_ledgers(connection, limit=MAX_LEDGERS).rows]
+    ledgers = [ledger] if ledger else ledgers_of(connection)
     for each in ledgers:
         now = system_clock()
         if (story := _operation(connection, each, name)) is not None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from domain.signed_notes import InvalidNote, Verifier
-from scripts.refusing import refuse
+from scripts.serve import fail
 
 SavedCheckpoint = Annotated[
     Path | None,
@@ -55,7 +55,7 @@ def read_text(path: Path) -> str:
     try:
         found = path.read_bytes()
     except OSError as error:
-        refuse(f"{path} cannot be read: {error.strerror}")
+        fail(f"{path} cannot be read: {error.strerror}")
     return found.decode("utf-16" if found[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8", "replace")
 
 

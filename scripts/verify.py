@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -69,7 +70,8 @@ def _verify_live(
     """Verify the journal as an export of it would be, and compare the projections with the independent fold."""
     sealing = _being_sealed(connection)
     with tempfile.TemporaryFile() as file:
-        file.writelines(export_lines(connection))
+        with closing(export_lines(connection)) as lines:
+            file.writelines(lines)
         file.flush()
         verified = verify_file(ExportFile(file), verifiers, saved, sealing)
     with one_instant(connection):

@@ -146,7 +146,7 @@ class Author:
                 RecordReport(*about, "inquiry", said),
                 RecordReport(*about, "callback", said, f"message-{next(self.numbers)}"),
                 RecordReport(*about, "callback", said, f"message-{next(self.numbers)}"),
-                resolve(*about, "because"),
+                FailPayout(*about, "because", True) if resolve is FailPayout else resolve(*about, "because"),
             )
         )
 

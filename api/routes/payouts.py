@@ -1,5 +1,7 @@
 """Payouts: ask for one, look at one, and, for operators, resolve one."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from api import examples
@@ -9,7 +11,7 @@ from api.declaration import OPERATOR, POSTER, READER, Declaration, NoQuery, Retu
 from api.disclosure import payout_as_told
 from api.endpoint import Asked, Endpoint
 from api.payout_answers import payout_answer
-from api.schemas.payouts import PayoutBody, PayoutRequest, Reconciling, Resolving, payout_body
+from api.schemas.payouts import Failing, PayoutBody, PayoutRequest, Reconciling, Resolving, payout_body
 from api.schemas.transactions import TransactionQuery
 from api.transaction_commands import operation_of
 from domain.errors import (
@@ -27,7 +29,7 @@ from domain.errors import (
     PayoutNotFound,
 )
 from domain.payout_requests import RequestPayout
-from domain.payout_resolutions import CompletePayout, FailPayout, ReconcilePayout, Resolution
+from domain.payout_resolutions import NOT_PAID, CompletePayout, FailPayout, ReconcilePayout, Resolution
 from domain.transactions import Description
 from projections.payer import new_mark
 
@@ -86,15 +88,16 @@ async def complete_payout(asked: Asked[NoQuery, Resolving]) -> Answer:
     return await _resolve(asked, CompletePayout)
 
 
-async def fail_payout(asked: Asked[NoQuery, Resolving]) -> Answer:
+async def fail_payout(asked: Asked[NoQuery, Failing]) -> Answer:
     """Say that the money of a payout has not left and will not. Its hold is voided or, had it been settled, reversed.
 
-    Failing a failed one records nothing.
+    While the payout is submitted or in doubt the money may have left, and whoever fails it confirms that it has not:
+    `"confirm": "not_paid"`. Failing a failed one records nothing.
     """
-    return await _resolve(asked, FailPayout)
+    return await _resolve(asked, partial(FailPayout, confirmed=asked.body.confirm == NOT_PAID))
 
 
-async def _resolve(asked: Asked[NoQuery, Any], command: type[Resolution]) -> Answer:
+async def _resolve(asked: Asked[NoQuery, Any], command: Callable[..., Resolution]) -> Answer:
     seen, _ = await asked.service.read(asked.service.ledger.payout, asked.ledger, asked.names["id"])
     outcome = await asked.service.writer.perform(command(asked.context, seen, new_mark(), asked.body.reason))
     payout = payout_as_told(outcome.state, asked.caller)
@@ -103,7 +106,7 @@ async def _resolve(asked: Asked[NoQuery, Any], command: type[Resolution]) -> Ans
 
 
 def _resolution(
-    verb: str, summary: str, body: type[Reconciling | Resolving], *problems: type[LedgerError]
+    verb: str, summary: str, body: type[Reconciling | Resolving | Failing], *problems: type[LedgerError]
 ) -> Declaration:
     return Declaration(
         "POST",
@@ -115,7 +118,10 @@ def _resolution(
         OPERATOR,
         (Returns(200, "The payout.", PayoutBody, examples.PAYOUT, ("ETag",)),),
         body=body,
-        body_example={"reason": "the provider's statement of 24 November shows it"},
+        body_example={
+            "reason": "the provider's statement of 24 November shows it",
+            **({"confirm": NOT_PAID} if body is Failing else {}),
+        },
         is_body_optional=True,
         problems=(PayoutNotFound, PayoutEnded, *problems),
     )
@@ -176,7 +182,7 @@ ENDPOINTS = [
         _resolution(
             "fail",
             "Say that a payout was not paid",
-            Resolving,
+            Failing,
             NotReversible,
             AmountExceedsReversible,
             *_RULES_OF_ACCOUNTS,

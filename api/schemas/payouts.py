@@ -66,6 +66,18 @@ class Resolving(Request):
     reason: Annotated[str, Field(pattern=r"\S", max_length=500, examples=["the statement shows it"])]
 
 
+class Failing(Resolving):
+    """Why an operator knows that the money has not left; while it may have, that has to be confirmed."""
+
+    confirm: Annotated[
+        Literal["not_paid"] | None,
+        Field(
+            description="needed while the payout is submitted or in doubt: the money may have left, and to fail the"
+            " payout gives it back to the account"
+        ),
+    ] = None
+
+
 class PayoutsQuery(ListQuery, ProjectedQuery):
     """The list of payouts, by when they were asked for; an empty filter filters nothing."""
 

@@ -7,7 +7,7 @@ from typing_extensions import TypedDict
 
 from api.schemas.common import ListQuery, whole_number
 from domain.times import Instant
-from projections.remedies import SAFE, Remedy
+from projections.remedies import Remedy, safe_to_do
 from projections.stuck.catalogue import Stuck, StuckKind, Thresholds, Total
 
 _LONGEST_SECONDS = 10 * 366 * 24 * 60 * 60
@@ -84,7 +84,7 @@ def stuck_body(stuck: Stuck, now: Instant) -> StuckBody:
         "position": stuck.position,
         "why": stuck.why,
         "remedy": stuck.remedy,
-        "safe_to_do": SAFE[stuck.remedy],
+        "safe_to_do": safe_to_do(stuck.remedy, stuck.resource),
     }
 
 

@@ -33,6 +33,8 @@ _REFUSED = re.compile(
     r"|certificate|does not support SSL|(?:private )?key file"
 )
 
+_OF_PROJECTION = re.compile(r'_v\d+"')
+
 _SQL = load("domain.journal", "rights.sql")
 
 
@@ -112,6 +114,11 @@ def trouble_of(error: Exception, database: Database) -> Trouble:
         )
     if isinstance(error, errors.InsufficientPrivilege):
         return Trouble(_lacking(error, database))
+    if isinstance(error, errors.UndefinedTable | errors.UndefinedColumn) and _OF_PROJECTION.search(
+        str(error)
+    ):
+        first = str(error).partition("\n")[0]
+        return Trouble(f"a table of a projection is missing ({first}): see `tallystick doctor`")
     if isinstance(error, errors.UndefinedTable | errors.UndefinedColumn | errors.InvalidSchemaName):
         return Trouble(_invisible(_rights_in(database), database))
     if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:

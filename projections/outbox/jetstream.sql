@@ -21,4 +21,7 @@ UPDATE projection_versions SET state = 'halted', last_error = %(reason)s
 WHERE name = 'nats' AND version = 1 AND state = 'running';
 
 -- name: record_error
-UPDATE projection_versions SET last_error = %(reason)s WHERE name = 'nats' AND version = 1;
+UPDATE projection_versions SET
+    failing_since = CASE WHEN last_error IS NULL THEN clock_timestamp() ELSE coalesce(failing_since, clock_timestamp()) END,
+    failed_at = clock_timestamp(), last_error = %(reason)s
+WHERE name = 'nats' AND version = 1;

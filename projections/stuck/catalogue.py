@@ -22,6 +22,8 @@ StuckKind = Literal[
     "projection_halted",
     "projection_paused",
     "projection_behind",
+    "projection_failing",
+    "projection_hanging",
     "projection_rebuilding",
 ]
 
@@ -52,7 +54,9 @@ CATALOGUE: Mapping[StuckKind, Kind] = {
     "stream_held": Kind("decide_dead_letter", "A projection could not apply an event of it."),
     "projection_halted": Kind("mend_projection", "It met what it cannot pass."),
     "projection_paused": Kind("resume_projection", "Somebody has paused it."),
-    "projection_behind": Kind("start_projector", "It runs, and does not catch up, or nobody runs it."),
+    "projection_behind": Kind("start_projector", "Nobody advances it, or it does not catch up."),
+    "projection_failing": Kind("mend_projection", "Whoever advances it fails, and tries again."),
+    "projection_hanging": Kind("restart_projector", "Whoever has its place does nothing."),
     "projection_rebuilding": Kind("wait", "It is made anew, and cannot be read before that is done."),
 }
 

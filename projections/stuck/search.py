@@ -17,10 +17,14 @@ from domain.transactions import TransactionAccepted, TransactionHeld
 from projections import due, payouts
 from projections.dead_letters import list_letters
 from projections.live import read_live
+from projections.places import TRIED_LATELY_SECONDS, holders, places_of
 from projections.positions import Progress, all_progress
 from projections.projection import Projection, versioned
 from projections.stuck.catalogue import Stuck, StuckKind, Thresholds
 from projections.stuck.sessions import blocking_sessions
+
+HANGING_SECONDS = 30.0
+"""For how long whoever has the place of a projection does nothing before it hangs, at least."""
 
 MAX_FOUND = 1_000
 """How much of each kind is found, the oldest first."""
@@ -166,7 +170,24 @@ class _Search:
         if kind is not None:
             since = self._oldest_lacking(progress)
             detail = f"It stands at {progress.position} of {progress.head}."
+            if kind == "projection_behind":
+                kind = self._kind_of_behind(progress)
+            if progress.last_error and kind in ("projection_failing", "projection_halted"):
+                detail += f" Its error: {progress.last_error}."
             yield Stuck(kind, since, None, f"/v1/projections/{progress.name}", progress.position, detail)
+
+    def _kind_of_behind(self, progress: Progress) -> StuckKind:
+        """Return whether whoever advances it fails or hangs, rather than that it is late or nobody does."""
+        cursor = self._connection.cursor(row_factory=tuple_row)
+        ((standing_seconds, failed_seconds),) = cursor.execute(
+            _SQL["standing"], {"name": progress.name, "version": progress.version}
+        ).fetchall()
+        held = holders(self._connection, places_of(progress.name))
+        tried_lately = failed_seconds is not None and failed_seconds < TRIED_LATELY_SECONDS
+        if progress.last_error and (held or tried_lately):
+            return "projection_failing"
+        hangs = held and standing_seconds >= max(HANGING_SECONDS, self._thresholds.projection_seconds)
+        return "projection_hanging" if hangs else "projection_behind"
 
     def _oldest_lacking(self, progress: Progress) -> Instant:
         """Return when the oldest event was recorded that a projection lacks, or about so if it cannot be read."""

@@ -35,3 +35,14 @@ ORDER BY d.position, w.id LIMIT %(limit)s;
 -- name: recorded_at
 -- Not the lag, which is measured anew each time: what is listed by its age must not move while pages are turned.
 SELECT (decoded(state) ->> 'recorded_at')::timestamptz FROM events WHERE notification_id = %(position)s;
+
+-- name: standing
+-- For how long it has not been advanced, although there was what it lacks, and when whoever advances it failed last.
+SELECT extract(epoch FROM clock_timestamp() - greatest(v.advanced_at, next.recorded_at))::double precision,
+    extract(epoch FROM clock_timestamp() - v.failed_at)::double precision
+FROM projection_versions AS v
+LEFT JOIN LATERAL (
+    SELECT (decoded(state) ->> 'recorded_at')::timestamptz AS recorded_at FROM events
+    WHERE notification_id = v.position + 1
+) AS next ON true
+WHERE v.name = %(name)s AND v.version = %(version)s;

@@ -10,8 +10,9 @@ from typing import Literal, NamedTuple
 from domain.payouts import Payout, PayoutState
 from domain.times import Instant, later
 from domain.transactions import Acceptance, Transaction
+from projections.outbox.deliveries import Delivery
 from projections.outbox.publishing import NATS
-from projections.remedies import SAFE, Remedy
+from projections.remedies import Remedy, safe_to_do
 from projections.trace.story import Made, Standing, Story
 
 VerdictCode = Literal[
@@ -159,17 +160,24 @@ _WAITING = Finding(
 def verdict(story: Story, now: Instant) -> Verdict:
     """Return the verdict on a story."""
     finding = _overall(story, now)
-    return _verdict(finding, _concerns(story, now))
+    resource = _resource(story.operations[0]) if len(story.operations) == 1 else ""
+    return _verdict(finding, resource, _concerns(story, now))
 
 
 def verdict_of(made: Made, now: Instant) -> Verdict:
     """Return the verdict on what one request has come to, with no concern but that it takes too long."""
-    return _verdict(finding_of(made, now), _overdue(made, now))
+    return _verdict(finding_of(made, now), _resource(made), _overdue(made, now))
 
 
-def _verdict(finding: Finding, concerns: Iterator[Concern]) -> Verdict:
+def _verdict(finding: Finding, resource: str, concerns: Iterator[Concern]) -> Verdict:
     code, remedy, what_happened, why = finding
-    return Verdict(code, remedy, what_happened, SAFE[remedy], why, tuple(concerns))
+    return Verdict(code, remedy, what_happened, safe_to_do(remedy, resource), why, tuple(concerns))
+
+
+def _resource(made: Made) -> str:
+    """Return the path where what a request made is found."""
+    kind = "payouts" if isinstance(made, Payout) else "transactions"
+    return f"/v1/ledgers/{made.ledger}/{kind}/{made.id}"
 
 
 def finding_of(made: Made, now: Instant) -> Finding:
@@ -249,7 +257,7 @@ def _concerns(story: Story, now: Instant) -> Iterator[Concern]:
     for letter in story.letters:
         if letter.state == "open":
             words = f"{letter.projection} holds {letter.stream} behind the dead letter {letter.id}."
-            yield _concern("dead_letter_open", "decide_dead_letter", words)
+            yield _concern("dead_letter_open", "decide_dead_letter", words, f"/v1/dead-letters/{letter.id}")
     for standing in story.standings:
         yield from _of_standing(standing)
     yield from _of_deliveries(story)
@@ -260,13 +268,13 @@ def _concerns(story: Story, now: Instant) -> Iterator[Concern]:
 def _overdue(made: Made, now: Instant) -> Iterator[Concern]:
     if isinstance(made, Acceptance) and later(made.accepted_at, REQUEST_OVERDUE_SECONDS) <= now:
         words = f"The request waits since {made.accepted_at}: no worker has carried it out."
-        yield _concern("request_overdue", "start_worker", words)
+        yield _concern("request_overdue", "start_worker", words, _resource(made))
     if isinstance(made, Payout) and later(made.accepted_at, PAYOUT_OVERDUE_SECONDS) <= now:
         words = f"The payout was asked for at {made.accepted_at}, and has not ended."
         if made.state == "accepted":
-            yield _concern("payout_overdue", "start_worker", words)
+            yield _concern("payout_overdue", "start_worker", words, _resource(made))
         elif made.state == "submitted":
-            yield _concern("payout_overdue", "ask_provider", words)
+            yield _concern("payout_overdue", "ask_provider", words, _resource(made))
 
 
 def _of_standing(standing: Standing) -> Iterator[Concern]:
@@ -275,22 +283,25 @@ def _of_standing(standing: Standing) -> Iterator[Concern]:
         return
     lacks = "has not published it yet" if progress.name == NATS else "does not show it yet"
     words = f"{progress.name} {lacks}: it is {progress.state} at {progress.position}."
+    resource = f"/v1/projections/{progress.name}"
     match progress.state:
         case "halted":
-            yield _concern("projection_halted", "mend_projection", words)
+            yield _concern("projection_halted", "mend_projection", words, resource)
         case "paused":
-            yield _concern("projection_paused", "resume_projection", words)
+            yield _concern("projection_paused", "resume_projection", words, resource)
         case _:
-            yield _concern("projection_behind", "wait", words)
+            yield _concern("projection_behind", "wait", words, resource)
 
 
 def _of_deliveries(story: Story) -> Iterator[Concern]:
-    failed = sum(delivery.state == "failed" for delivery in story.deliveries)
+    failed = [delivery for delivery in story.deliveries if delivery.state == "failed"]
     if failed:
-        yield _concern("delivery_failed", "retry_delivery", f"Deliveries given up: {failed}.")
-    waiting = sum(delivery.state in ("pending", "sent") for delivery in story.deliveries)
+        words = f"Deliveries given up: {len(failed)}."
+        yield _concern("delivery_failed", "retry_delivery", words, _place(failed[0]))
+    waiting = [delivery for delivery in story.deliveries if delivery.state in ("pending", "sent")]
     if waiting:
-        yield _concern("delivery_waiting", "wait", f"Deliveries not acknowledged yet: {waiting}.")
+        words = f"Deliveries not acknowledged yet: {len(waiting)}."
+        yield _concern("delivery_waiting", "wait", words, _place(waiting[0]))
     duplicated = sum(
         any(attempt.duplicated for attempt in delivery.attempts) for delivery in story.deliveries
     )
@@ -299,5 +310,9 @@ def _of_deliveries(story: Story) -> Iterator[Concern]:
         yield _concern("delivery_duplicated", "nothing", words)
 
 
-def _concern(code: ConcernCode, remedy: Remedy, words: str) -> Concern:
-    return Concern(code, remedy, words, SAFE[remedy])
+def _place(delivery: Delivery) -> str:
+    return f"/v1/webhooks/{delivery.webhook_id}/deliveries/{delivery.position}"
+
+
+def _concern(code: ConcernCode, remedy: Remedy, words: str, resource: str = "") -> Concern:
+    return Concern(code, remedy, words, safe_to_do(remedy, resource))

@@ -44,6 +44,7 @@ from scripts.bench.rounds import measure
 from scripts.bench.stages import Stage
 from scripts.bench.statements import statements
 from scripts.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
+from scripts.endings import ERRORS
 
 BUSY_LOAD_PER_CORE = 0.25
 """Above this a workload that needs every core is measured with fewer of them than its yardstick, which needs one."""
@@ -151,7 +152,7 @@ def bench(
             found = _measure(url, size, comparisons)
     except (BenchFailed, EmbeddedPostgresError, psycopg.OperationalError) as error:
         _errors.print(f"tallystick: {error}", markup=False)
-        raise typer.Exit(1) from error
+        raise typer.Exit(ERRORS) from error
     _tell(comparisons, found, circumstances)
     if plot_file:
         plot_file.write_text(plot(found.figures, _where_and_when(circumstances)), encoding="utf-8")

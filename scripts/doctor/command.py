@@ -2,8 +2,7 @@
 
 import secrets
 from collections.abc import Iterator
-from contextlib import ExitStack
-from pathlib import Path
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import psycopg
@@ -11,10 +10,12 @@ import typer
 from rich.console import Console
 
 from domain.journal.database import Database
+from scripts.connection import existing
 from scripts.doctor import installation, journal, outbox, projections, server
 from scripts.doctor.catalogue import Finding
 from scripts.doctor.examination import SQL, Check, Examined, Scope, examine, read_only
 from scripts.doctor.report import as_json, exit_code, show
+from scripts.installation import DatabaseUrl, DataDir, Schema
 
 if TYPE_CHECKING:
     from api.settings import Settings
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 OF_THE_SERVER = (
     Check("the schema is that of this release", installation.schema),
     Check("settings are durable", server.durability),
+    Check("it is seen from the primary", installation.vantage),
     Check("there is room", server.room),
     Check("no session holds others up", server.sessions),
     Check("vacuum keeps up", server.vacuum),
@@ -29,11 +31,13 @@ OF_THE_SERVER = (
 OF_THE_INSTALLATION = (
     Check("nobody keeps the service waiting", server.blockers),
     Check("the journal is protected", installation.protection),
+    Check("somebody may ask", installation.keys),
     Check("clocks agree", server.clocks),
     Check("projections advance", projections.standing),
     Check("no event is a dead letter", projections.letters),
     Check("debits = credits in projections", projections.sums),
     Check("what is owed to webhooks is delivered", outbox.deliveries),
+    Check("the broker answers", outbox.broker),
     Check("what is due is done", journal.overdue),
     Check("positions and versions have no gaps", journal.extent),
     Check("the journal keeps its rules", journal.rules),
@@ -58,11 +62,9 @@ def doctor(
         float | None, typer.Option(min=0.1, help="How long one check may take [60, with --all 3600]")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print a JSON object, for programs")] = False,
-    database_url: Annotated[str | None, typer.Option(help="The PostgreSQL of the installation")] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Where the embedded PostgreSQL lives [.tallystick]")
-    ] = None,
-    schema: Annotated[str | None, typer.Option(help="The schema of this installation [tallystick]")] = None,
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
+    schema: Schema = None,
 ) -> None:
     """Examine an installation; nothing is changed, and the service may run meanwhile.
 
@@ -73,8 +75,8 @@ def doctor(
     from scripts.serve import settings_or_exit
 
     settings = settings_or_exit(database_url=database_url, data_dir=data_dir, schema_=schema)
-    if not settings.database_url and not settings.data_dir.is_dir():
-        raise typer.BadParameter(f"there is no data directory {settings.data_dir}", param_hint="--data-dir")
+    if not settings.database_url:
+        existing(settings.data_dir)
     scope = Scope(whole, sample_events, secrets.randbelow(2**31) if seed is None else seed)
     timeout = timeout_seconds or (DEFAULT_TIMEOUT_OF_ALL_SECONDS if whole else DEFAULT_TIMEOUT_SECONDS)
     facts: dict[str, Any] = {}
@@ -105,13 +107,18 @@ def _told(error: Exception, settings: "Settings") -> str:
 
 def examinations(database: Database, scope: Scope, timeout_seconds: float) -> Iterator[Examined]:
     """Run every check, one after another; those that need a schema only where there is one."""
+    codes: set[str] = set()
     for check in OF_THE_SERVER:
         examined = examine(database, check, scope, timeout_seconds)
         yield examined
-        if any(finding.code == "schema_missing" for finding in examined.findings):
+        codes |= {finding.code for finding in examined.findings}
+        if "schema_missing" in codes:
             return
     for check in OF_THE_INSTALLATION:
-        yield examine(database, check, scope, timeout_seconds)
+        examined = examine(database, check, scope, timeout_seconds)
+        if "migrations_pending" in codes and examined.lacks_migration:
+            continue  # that they are pending is told already
+        yield examined
 
 
 def facts_of(database: Database) -> dict[str, Any]:
@@ -124,7 +131,9 @@ def facts_of(database: Database) -> dict[str, Any]:
             "database size in MB": round(size_bytes / 1e6),
             "connections in use": connections,
         }
-        if connection.execute(SQL["has_table"], {"table": "head"}).fetchone() == (True,):
-            ((position,),) = connection.execute(SQL["head"]).fetchall()
-            facts["newest position"] = position
+        # What the login may not see, the checks say.
+        with suppress(psycopg.errors.InsufficientPrivilege):
+            if connection.execute(SQL["has_table"], {"table": "head"}).fetchone() == (True,):
+                ((position,),) = connection.execute(SQL["head"]).fetchall()
+                facts["newest position"] = position
     return facts

@@ -55,18 +55,21 @@ AND xact_start IS NOT NULL AND state IS NOT NULL
 ORDER BY xact_start;
 
 -- name: prepared
-SELECT gid, owner, extract(epoch FROM clock_timestamp() - prepared)::double precision FROM pg_prepared_xacts
+SELECT gid, quote_literal(gid), owner, extract(epoch FROM clock_timestamp() - prepared)::double precision FROM pg_prepared_xacts
 WHERE database = current_database() AND prepared < clock_timestamp() - %(seconds)s * interval '1 s';
 
 -- name: inactive_slots
-SELECT slot_name, pg_size_pretty(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)) FROM pg_replication_slots
+-- A standby writes no log of its own.
+SELECT slot_name, quote_literal(slot_name), pg_size_pretty(pg_wal_lsn_diff(
+    CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, restart_lsn
+)) FROM pg_replication_slots
 WHERE NOT active AND restart_lsn IS NOT NULL;
 
 -- name: transaction_age
 SELECT greatest(age(datfrozenxid), mxid_age(datminmxid)) FROM pg_database WHERE datname = current_database();
 
 -- name: never_analysed
-SELECT relname, n_live_tup FROM pg_stat_user_tables
+SELECT relid::regclass::text, n_live_tup FROM pg_stat_user_tables
 WHERE schemaname = current_schema() AND n_live_tup >= %(rows)s AND last_analyze IS NULL AND last_autoanalyze IS NULL
 ORDER BY n_live_tup DESC;
 
@@ -77,39 +80,45 @@ SELECT extract(epoch FROM clock_timestamp())::double precision,
 FROM head;
 
 -- name: versions
--- The lag is the age of the oldest event that is not projected yet. Who advances or rebuilds a version holds an advisory
--- lock by the name of its projection, or by that and its shape: held places are those keys.
-WITH held AS (
-    SELECT classid::bigint << 32 | objid::bigint AS key FROM pg_locks
-    WHERE locktype = 'advisory' AND granted AND objsubid = 1
-    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-)
-SELECT v.name, v.version, v.shape, v.state, v.position, head.position, v.last_error,
+-- The lag is the age of the oldest event that is not projected yet. A version stands since it was last advanced or, if
+-- that was longer ago, since there is an event that it lacks.
+SELECT v.name, v.version, v.shape, v.state, v.live, v.position, head.position, v.last_error,
     CASE WHEN head.position > v.position THEN extract(
-        epoch FROM clock_timestamp() - coalesce((decoded(next.state) ->> 'recorded_at')::timestamptz, v.advanced_at)
+        epoch FROM clock_timestamp() - coalesce(next.recorded_at, v.advanced_at)
     ) ELSE 0 END::double precision,
-    EXISTS (SELECT FROM held WHERE key IN (
-        hashtextextended('projection ' || current_schema() || '/' || v.name, 0),
-        hashtextextended('projection ' || current_schema() || '/' || v.name || '/' || v.shape, 0)
-    )),
-    EXISTS (SELECT FROM held WHERE key IN (
-        hashtextextended('rebuild ' || current_schema() || '/' || v.name, 0),
-        hashtextextended('rebuild ' || current_schema() || '/' || v.name || '/' || v.shape, 0)
-    ))
+    greatest(v.advanced_at, next.recorded_at), v.failing_since,
+    extract(epoch FROM clock_timestamp() - v.failed_at)::double precision
 FROM projection_versions AS v
 CROSS JOIN head
-LEFT JOIN events AS next ON next.notification_id = v.position + 1
+LEFT JOIN LATERAL (
+    SELECT (decoded(state) ->> 'recorded_at')::timestamptz AS recorded_at FROM events
+    WHERE notification_id = v.position + 1
+) AS next ON true
 ORDER BY v.name, v.version;
+
+-- name: next_event
+-- The first event after a position that a projection reads; by the index of positions.
+SELECT notification_id, originator_id, topic FROM events
+WHERE notification_id > %(position)s
+AND (%(topics)s::text[] IS NULL OR topic = ANY(%(topics)s) OR originator_version > 1 AND topic = ANY(%(continuing)s))
+ORDER BY notification_id LIMIT 1;
+
+-- name: has_projector
+-- Whether a process of a projector is connected at all: one that fails has no connection for its projection meanwhile.
+SELECT EXISTS (
+    SELECT FROM pg_stat_activity WHERE datname = current_database()
+    AND application_name IN ('tallystick rebuilds', 'tallystick arrivals')
+);
 
 -- name: missing_tables
 SELECT name FROM unnest(%(names)s::text[]) AS name WHERE to_regclass(name) IS NULL;
 
 -- name: refused_rebuilds
-SELECT name, version, concat_ws(': ', state, last_error, comparison) FROM rebuilds
+SELECT name, version, concat_ws(': ', state, last_error, comparison::text) FROM rebuilds
 WHERE state IN ('differing', 'failed') AND ended_at IS NULL ORDER BY name;
 
 -- name: open_letters
-SELECT projection, stream, position, exception, message FROM dead_letters WHERE state = 'open'
+SELECT projection, stream, position, message, id::text FROM dead_letters WHERE state = 'open'
 ORDER BY first_failed_at LIMIT 1000;
 
 -- name: unbalanced_accounts
@@ -166,11 +175,8 @@ FROM webhooks AS w CROSS JOIN LATERAL (
 WHERE w.state = 'enabled' AND next.due_at < clock_timestamp() - make_interval(secs => %(lag_seconds)s)
 ORDER BY next.due_at;
 
--- name: has_publisher
--- Whether a session holds the publisher's place: one of this database, since others may have a schema of the same name.
-SELECT EXISTS (
-    SELECT FROM pg_locks, hashtextextended('publish ' || current_schema() || '/outbox', 0) AS key
-    WHERE locktype = 'advisory' AND granted AND objsubid = 1
-    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-    AND classid::bigint = (key >> 32) & 4294967295 AND objid::bigint = key & 4294967295
-);
+-- name: has_keys
+SELECT EXISTS (SELECT FROM valid_api_keys);
+
+-- name: login
+SELECT session_user::text;

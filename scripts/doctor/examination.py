@@ -16,13 +16,24 @@ from scripts.doctor.catalogue import Finding
 
 CANCEL_AGAIN_SECONDS = 0.2
 
+MAX_SUBJECTS = 20
+"""For how many of a kind the commands are told: the first, where there are more."""
+
 SQL = load("scripts.doctor", "doctor.sql")
+
+
+_OF_MIGRATIONS = (
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedFunction,
+)
 
 
 class Limits(NamedTuple):
     """Beyond what something is found to be wrong."""
 
     lag_seconds: float = 30.0
+    unattended_seconds: float = 5.0
     look_again_seconds: float = 1.0
     overdue_seconds: float = 10.0
     skew_seconds: float = 2.0
@@ -85,6 +96,8 @@ class Examined(NamedTuple):
     name: str
     findings: list[Finding]
     seconds: float
+    lacks_migration: bool = False
+    """Whether it failed for want of a table, a column or a function."""
 
 
 def examine(
@@ -95,17 +108,35 @@ def examine(
     limits: Limits = Limits(),  # noqa: B008 - it cannot be changed
 ) -> Examined:
     """Run one check. Whatever becomes of it is a finding: that it failed, or that it did not end in time."""
-    begun, findings = monotonic(), list[Finding]()
+    begun, findings, lacks_migration = monotonic(), list[Finding](), False
     try:
         with read_only(database) as connection, _cancelled_after(connection, timeout_seconds):
             findings.extend(check.examine(Patient(database, connection, scope, limits)))
     except psycopg.errors.QueryCanceled:
         findings.append(Finding("check_unfinished", f"“{check.name}” did not end in {timeout_seconds:g} s"))
     except psycopg.OperationalError as error:
-        findings.append(Finding("database_unreachable", f"“{check.name}” could not be made: {error}"))
+        findings.append(Finding("database_unreachable", f"“{check.name}” could not be made: {_line(error)}"))
+    except psycopg.errors.InsufficientPrivilege as error:
+        subjects = ({"login": _login(database)},)
+        findings.append(Finding("rights_missing", f"“{check.name}”: {_line(error)}", subjects=subjects))
     except Exception as error:  # noqa: BLE001 - one check must not hide the others
-        findings.append(Finding("check_failed", f"“{check.name}”: {type(error).__name__}: {error}"))
-    return Examined(check.name, findings, monotonic() - begun)
+        lacks_migration = isinstance(error, _OF_MIGRATIONS)
+        words = f"“{check.name}”: {type(error).__name__}: {_line(error)}"
+        findings.append(Finding("check_failed", words))
+    return Examined(check.name, findings, monotonic() - begun, lacks_migration)
+
+
+def _line(error: Exception) -> str:
+    """Return what an error says, without the statement that PostgreSQL shows with it."""
+    return (str(error).splitlines() or [""])[0]
+
+
+def _login(database: Database) -> str:
+    try:
+        with read_only(database) as connection:
+            return str(connection.execute(SQL["login"]).fetchall()[0][0])
+    except psycopg.Error:
+        return "CURRENT_USER"
 
 
 @contextmanager

@@ -4,10 +4,12 @@ from collections.abc import Iterator
 
 from domain.journal import migrations
 from domain.journal.database import SERVICE_ROLE
+from projections.places import is_standby
 from scripts.doctor.catalogue import Finding
 from scripts.doctor.examination import Patient, examples
 
 OLDEST_POSTGRES = 160_000
+DISABLED = "is disabled"
 
 TRIGGERS = (
     "events_are_never_changed",
@@ -43,15 +45,23 @@ def schema(patient: Patient) -> Iterator[Finding]:
     if newer := sorted(applied - known):
         yield Finding("migrations_newer", f"{len(newer)} are unknown to this release", examples(newer))
     if invalid := [index for (index,) in patient.rows("invalid_indexes")]:
-        yield Finding("index_invalid", f"{len(invalid)} cannot be used", examples(invalid))
+        subjects = tuple({"index": index} for index in invalid)
+        yield Finding("index_invalid", f"{len(invalid)} cannot be used", examples(invalid), subjects)
 
 
 def protection(patient: Patient) -> Iterator[Finding]:
     """Look at what keeps the journal from being rewritten: triggers, and the rights of the service."""
     found = {name: (enabled, source) for name, enabled, source in patient.rows("triggers")}
-    broken = [f"{name} {how}" for name in TRIGGERS if (how := _failing(*found.get(name, ("", ""))))]
-    if broken:
-        yield Finding("journal_unprotected", f"{len(broken)} triggers do not protect it", examples(broken))
+    failing = {name: how for name in TRIGGERS if (how := _failing(*found.get(name, ("", ""))))}
+    if failing:
+        broken = [f"{name} {how}" for name, how in failing.items()]
+        subjects = tuple(
+            {"table": name.split("_")[0], "trigger": name} if how == DISABLED else {}
+            for name, how in failing.items()
+        )
+        yield Finding(
+            "journal_unprotected", f"{len(broken)} triggers do not protect it", examples(broken), subjects
+        )
     with patient.database.connect("tallystick doctor") as service:
         ((role,),) = service.execute("SELECT current_user").fetchall()
     if database := patient.value("temporary_tables", role=role):
@@ -62,7 +72,22 @@ def protection(patient: Patient) -> Iterator[Finding]:
     rights = patient.rows("rights", role=role, tables=list(tables), privileges=list(privileges))
     if rights:
         code = "service_may_rewrite" if role == SERVICE_ROLE else "service_has_login_rights"
-        yield Finding(code, f"{role} has forbidden rights", examples([f"{p} on {t}" for t, p in rights]))
+        subjects = tuple({"privilege": p, "table": t, "role": role} for t, p in rights)
+        yield Finding(
+            code, f"{role} has forbidden rights", examples([f"{p} on {t}" for t, p in rights]), subjects
+        )
+
+
+def keys(patient: Patient) -> Iterator[Finding]:
+    """See that there is a valid key."""
+    if not patient.value("has_keys"):
+        yield Finding("keys_absent", "there is no valid API key")
+
+
+def vantage(patient: Patient) -> Iterator[Finding]:
+    """Say so where what is examined is a standby."""
+    if is_standby(patient.connection):
+        yield Finding("standby_examined", "the server is a standby, which follows a primary")
 
 
 def _failing(enabled: str, source: str) -> str:
@@ -70,5 +95,5 @@ def _failing(enabled: str, source: str) -> str:
     if not enabled:
         return "is not there"
     if enabled not in ("O", "A"):
-        return "is disabled"
+        return DISABLED
     return "" if "RAISE EXCEPTION" in source else "refuses nothing"

@@ -3,9 +3,10 @@
 from collections import defaultdict
 from collections.abc import Iterator
 
+from domain.addresses import ledger_of, name_of
 from projections.audit import Violation, snapshot_differences, versions, violations
 from scripts.doctor.catalogue import Finding
-from scripts.doctor.examination import SQL, Patient, examples
+from scripts.doctor.examination import MAX_SUBJECTS, SQL, Patient, examples
 
 
 def extent(patient: Patient) -> Iterator[Finding]:
@@ -36,7 +37,12 @@ def snapshots(patient: Patient) -> Iterator[Finding]:
     """Compare snapshots with the events that they stand for."""
     with patient.sampled() as sample:
         if differing := list(snapshot_differences(patient.connection, sample)):
-            yield Finding("snapshot_differs", f"{len(differing)} say something else", examples(differing))
+            subjects = tuple(
+                {"stream": f"'{stream}'"}
+                for stream in dict.fromkeys(each.stream for each in differing[:MAX_SUBJECTS])
+            )
+            found = f"{len(differing)} say something else"
+            yield Finding("snapshot_differs", found, examples(differing), subjects)
 
 
 def overdue(patient: Patient) -> Iterator[Finding]:
@@ -45,8 +51,10 @@ def overdue(patient: Patient) -> Iterator[Finding]:
         query = SQL["overdue"].replace(":version", f"{version.version:d}")
         wanted = {"seconds": patient.limits.overdue_seconds}
         found: defaultdict[str, list[str]] = defaultdict(list)
+        subjects: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
         for stream, topic, seconds in patient.connection.execute(query.encode(), wanted):
             code = "hold_not_released" if topic == "transaction.held" else "request_not_carried_out"
             found[code].append(f"{stream}, {seconds:.0f} s late")
+            subjects[code].append({"id": name_of(stream), "ledger": ledger_of(stream)})
         for code, late in found.items():
-            yield Finding(code, f"{len(late)} are late", examples(late))
+            yield Finding(code, f"{len(late)} are late", examples(late), tuple(subjects[code][:MAX_SUBJECTS]))

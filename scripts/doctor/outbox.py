@@ -1,9 +1,19 @@
 """What is told to others: which webhooks are disabled, which deliveries were given up, and whether anybody delivers."""
 
-from collections.abc import Iterator
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from typing import Any
+from urllib.parse import urlsplit
 
+from projections.outbox.owed import PROJECTION
+from projections.places import Place, holders, is_standby
 from scripts.doctor.catalogue import Finding
-from scripts.doctor.examination import Patient, examples
+from scripts.doctor.examination import MAX_SUBJECTS, Patient, examples
+
+NATS_PORT = 4222
+BROKER_TIMEOUT_SECONDS = 2.0
+PUBLISHER: Place = ("publish", PROJECTION.name)
 
 
 def deliveries(patient: Patient) -> Iterator[Finding]:
@@ -12,13 +22,38 @@ def deliveries(patient: Patient) -> Iterator[Finding]:
         return
     if disabled := patient.rows("disabled_webhooks"):
         words = [f"{id} to {url}: {reason}" for id, url, reason in disabled]
-        yield Finding("webhook_disabled", f"{len(disabled)} webhooks are disabled", examples(words))
+        subjects = _subjects(disabled)
+        yield Finding("webhook_disabled", f"{len(disabled)} webhooks are disabled", examples(words), subjects)
     if failed := patient.rows("failed_deliveries"):
         words = [
             f"{count} to {id}, the first of event {position}: {why}" for id, count, position, why in failed
         ]
-        yield Finding("deliveries_failed", "deliveries were given up", examples(words))
+        yield Finding("deliveries_failed", "deliveries were given up", examples(words), _subjects(failed))
     if late := patient.rows("late_deliveries", lag_seconds=patient.limits.lag_seconds):
         words = [f"{id}, since {seconds:.0f} s" for id, seconds in late]
-        code = "deliveries_late" if patient.value("has_publisher") else "publisher_absent"
-        yield Finding(code, f"{len(late)} webhooks wait for deliveries that are due", examples(words))
+        # On a standby no holder of a place is seen.
+        is_run = is_standby(patient.connection) or holders(patient.connection, [PUBLISHER])
+        found = f"{len(late)} webhooks wait for deliveries that are due"
+        yield Finding(
+            "deliveries_late" if is_run else "publisher_absent", found, examples(words), _subjects(late)
+        )
+
+
+def broker(patient: Patient) -> Iterator[Finding]:
+    """See that NATS can be reached, where it is configured here."""
+    if not (url := os.environ.get("TALLYSTICK_NATS_URL", "")):
+        return
+    try:
+        parts = urlsplit(url if "//" in url else f"//{url}")
+        host, port = parts.hostname or "localhost", parts.port or NATS_PORT
+    except ValueError:  # not what it says: that would show the password
+        yield Finding("nats_unreachable", "TALLYSTICK_NATS_URL is no URL")
+        return
+    try:
+        socket.create_connection((host, port), BROKER_TIMEOUT_SECONDS).close()
+    except OSError as error:
+        yield Finding("nats_unreachable", f"{host}:{port} does not answer: {error}")
+
+
+def _subjects(rows: Sequence[tuple[Any, ...]]) -> tuple[dict[str, str], ...]:
+    return tuple({"id": str(id)} for id, *_ in rows[:MAX_SUBJECTS])

@@ -1,6 +1,7 @@
 """What the doctor says: findings by severity, as a table for people or as JSON for programs."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,35 +9,39 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from scripts.doctor.catalogue import Finding
+from scripts.calls import as_called
+from scripts.doctor.catalogue import Finding, Severity
 from scripts.doctor.examination import Examined, Scope
 
 EXIT_HEALTHY, EXIT_WARNINGS, EXIT_ERRORS = 0, 1, 3
-_COLOURS = {"error": "bold red", "warning": "yellow"}
+_COLOURS = {"error": "bold red", "warning": "yellow", "info": "cyan"}
+_ORDER: Sequence[Severity] = ("error", "warning", "info")
 
 
 def exit_code(examined: Sequence[Examined]) -> int:
-    """Return 0 if nothing was found, 1 for warnings only, 3 for errors; 2 is the wrong use of a command."""
+    """Return 0 if nothing is wrong, 1 for warnings only, 3 for errors; 2 is the wrong use of a command."""
     return code_of(findings(examined))
 
 
 def code_of(found: Sequence[Finding]) -> int:
     """Return the exit code of findings, as `exit_code` has it."""
     severities = {finding.kind.severity for finding in found}
-    return EXIT_ERRORS if "error" in severities else EXIT_WARNINGS if severities else EXIT_HEALTHY
+    if "error" in severities:
+        return EXIT_ERRORS
+    return EXIT_WARNINGS if "warning" in severities else EXIT_HEALTHY
 
 
 def findings(examined: Sequence[Examined]) -> list[Finding]:
     """Return all findings, errors first, otherwise in the order of checks."""
     found = [finding for check in examined for finding in check.findings]
-    return sorted(found, key=lambda finding: finding.kind.severity != "error")
+    return sorted(found, key=lambda finding: _ORDER.index(finding.kind.severity))
 
 
 def as_json(examined: Sequence[Examined], scope: Scope, facts: dict[str, Any]) -> str:
     """Return everything as one JSON object."""
     return json.dumps(
         {
-            "healthy": not findings(examined),
+            "healthy": exit_code(examined) == EXIT_HEALTHY,
             "facts": facts,
             "scope": scope._asdict(),
             "findings": [members_of(finding) for finding in findings(examined)],
@@ -62,8 +67,19 @@ def show(examined: Sequence[Examined], scope: Scope, facts: dict[str, Any], cons
         console.print(f"{len(examined)} checks, nothing found.", style="green")
         return
     console.print(table_of(found))
-    errors = sum(finding.kind.severity == "error" for finding in found)
-    console.print(f"Checks: {len(examined)}, errors: {errors}, warnings: {len(found) - errors}.")
+    show_commands(found, console)
+    counts = Counter(finding.kind.severity for finding in found)
+    console.print(f"Checks: {len(examined)}, errors: {counts['error']}, warnings: {counts['warning']}.")
+
+
+def show_commands(found: Sequence[Finding], console: Console) -> None:
+    """Print what to run, each command on a line of its own that nothing has broken."""
+    if not any(finding.commands for finding in found):
+        return
+    console.print("To run, ready to paste, after the words above (tallystick in a shell, the rest in psql):")
+    for finding in found:
+        for command in finding.commands:
+            console.print(f"  {_printable(as_called(command))}", markup=False, soft_wrap=True)
 
 
 def table_of(found: Sequence[Finding]) -> Table:
@@ -83,7 +99,8 @@ def members_of(finding: Finding) -> dict[str, Any]:
         "found": finding.found,
         "examples": finding.examples,
         "why": finding.kind.why,
-        "remedy": finding.kind.remedy,
+        "remedy": finding.remedy,
+        "commands": finding.commands,
     }
 
 

@@ -7,7 +7,7 @@ from time import time
 
 from projections.stuck.sessions import blocking_sessions
 from scripts.doctor.catalogue import Finding
-from scripts.doctor.examination import Patient, examples
+from scripts.doctor.examination import MAX_SUBJECTS, Patient, examples
 
 _ESSENTIAL = ("fsync", "full_page_writes", "autovacuum")
 
@@ -45,13 +45,16 @@ def sessions(patient: Patient) -> Iterator[Finding]:
     for pid, application, user, is_idle, seconds, idle_seconds in patient.rows("transactions"):
         who = f"process {pid} ({application or 'unnamed'}, user {user})"
         if is_idle and idle_seconds > limits.idle_in_transaction_seconds:
-            yield Finding("session_idle_in_transaction", f"{who} has been idle for {idle_seconds:.0f} s")
+            found = f"{who} has been idle for {idle_seconds:.0f} s"
+            yield Finding("session_idle_in_transaction", found, subjects=({"pid": str(pid)},))
         elif not is_idle and seconds > limits.transaction_seconds:
-            yield Finding("transaction_long_running", f"{who} is in one since {seconds:.0f} s")
-    for gid, owner, seconds in patient.rows("prepared", seconds=limits.prepared_seconds):
-        yield Finding("transaction_prepared", f"{gid} of {owner} waits since {seconds:.0f} s")
-    for slot, retained in patient.rows("inactive_slots"):
-        yield Finding("slot_inactive", f"slot {slot} retains {retained}")
+            found = f"{who} is in one since {seconds:.0f} s"
+            yield Finding("transaction_long_running", found, subjects=({"pid": str(pid)},))
+    for gid, quoted, owner, seconds in patient.rows("prepared", seconds=limits.prepared_seconds):
+        found = f"{gid} of {owner} waits since {seconds:.0f} s"
+        yield Finding("transaction_prepared", found, subjects=({"gid": quoted},))
+    for slot, quoted, retained in patient.rows("inactive_slots"):
+        yield Finding("slot_inactive", f"slot {slot} retains {retained}", subjects=({"slot": quoted},))
 
 
 def blockers(patient: Patient) -> Iterator[Finding]:
@@ -70,7 +73,8 @@ def vacuum(patient: Patient) -> Iterator[Finding]:
         )
     if tables := patient.rows("never_analysed", rows=patient.limits.rows_to_analyse):
         words = [f"{name}, about {rows:,} rows" for name, rows in tables]
-        yield Finding("table_never_analysed", f"{len(tables)} tables never were", examples(words))
+        subjects = tuple({"table": name} for name, _ in tables[:MAX_SUBJECTS])
+        yield Finding("table_never_analysed", f"{len(tables)} tables never were", examples(words), subjects)
 
 
 def clocks(patient: Patient) -> Iterator[Finding]:

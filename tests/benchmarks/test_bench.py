@@ -174,7 +174,7 @@ def test_a_database_out_of_reach_is_said() -> None:
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert "Traceback" not in done.stderr
 
 

@@ -324,9 +324,9 @@ class Book:
         eventually(lambda: self.payout(id)["state"] in states)
         return self.payout(id)
 
-    def resolve(self, verb: str, id: str, reason: str = "because") -> httpx2.Response:
+    def resolve(self, verb: str, id: str, reason: str = "because", **more: Any) -> httpx2.Response:
         """Reconcile, complete or fail a payout."""
-        return self.client.post(f"{self.path}/payouts/{id}/{verb}", json={"reason": reason})
+        return self.client.post(f"{self.path}/payouts/{id}/{verb}", json={"reason": reason, **more})
 
     def transaction(self, id: str) -> httpx2.Response:
         """Look at a transaction."""

@@ -27,11 +27,13 @@ from projections import entries
 from projections.balances import list_accounts
 from projections.batches import ATTEMPTS, Claim, advance, read_batch, take_over
 from projections.controls import pause, resume
-from projections.dead_letters import MAX_HELD_STREAMS, DeadLetter, find_letter, list_letters
+from projections.dead_letters import MAX_HELD_STREAMS, DeadLetter, add_letter, find_letter, list_letters
 from projections.entries import list_entries
+from projections.filling import fill as fill_versions
 from projections.positions import progress
 from projections.projection import Projection
 from projections.rebuild import rebuild
+from projections.rebuilds import find_rebuild, request_rebuild
 from projections.register import PROJECTIONS
 from projections.retirement import drop_retired
 from projections.verdicts import discard, retry
@@ -530,15 +532,78 @@ def test_a_rebuild_that_would_hold_too_many_is_refused(
     with running(database) as ledger, projecting(database):
         open_accounts(ledger, "a", "b", "c")
         await_head(owner)
-        monkeypatch.setattr("projections.dead_letters.MAX_HELD_STREAMS", 1)
-        with poisoned("balances") as failing:
-            failing.streams |= {A, B}
-            failed = rebuild(database, "balances")
-            assert failed.state == "failed"
-            assert failed.last_error is not None
-            assert "would be one more" in failed.last_error
-        assert rebuild(database, "balances").switched
-        assert_equal_to_fold(database, owner)
+    # No projector runs: it knows the projection as it was before it was poisoned, and might take the rebuild first.
+    monkeypatch.setattr("projections.dead_letters.MAX_HELD_STREAMS", 1)
+    with poisoned("balances") as failing:
+        failing.streams |= {A, B}
+        failed = rebuild(database, "balances")
+        assert failed.state == "failed"
+        assert failed.last_error is not None
+        assert "would be one more" in failed.last_error
+    assert rebuild(database, "balances").switched
+    assert_equal_to_fold(database, owner)
+
+
+def is_waiting_for_a_lock(owner: Connection[Any], application_name: str) -> bool:
+    """Whether a session of this database waits for another to end its transaction."""
+    found = owner.execute(
+        "SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s"
+        " AND wait_event_type = 'Lock'",
+        (application_name,),
+    )
+    return found.rowcount > 0
+
+
+def test_parts_that_are_filled_at_once_hold_no_more_streams_together_than_may_be(
+    database: Database, owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two parts meet a poison event each, the second while the first has counted and not added its own."""
+    parts = 2
+    with running(database) as ledger, projecting(database):
+        open_accounts(ledger, *(f"a{number}" for number in range(9)))
+        head = await_head(owner)
+    monkeypatch.setattr("projections.dead_letters.MAX_HELD_STREAMS", 1)
+    streams = dict(
+        owner.execute(
+            "SELECT (hashtextextended(originator_id, 0) & 9223372036854775807) %% %s, max(originator_id) FROM events"
+            " WHERE topic = 'account.opened' GROUP BY 1",
+            (parts,),
+        ).fetchall()
+    )
+    found_by_first, may_add = threading.Event(), threading.Event()
+
+    def wait(connection: Connection[Any], *letter: Any) -> None:
+        if "filling 0" in connection.info.get_parameters()["application_name"]:
+            found_by_first.set()
+            assert may_add.wait(60)
+        add_letter(connection, *letter)
+
+    monkeypatch.setattr("projections.dead_letters.add_letter", wait)
+    with poisoned("balances") as failing, ThreadPoolExecutor(parts) as pool:
+        failing.streams |= set(streams.values())
+        with database.connect("test") as connection:
+            version = request_rebuild(connection, "balances", "test").version
+        owner.execute(
+            "INSERT INTO rebuild_parts (name, version, number, parts, upto)"
+            " SELECT 'balances', %s, number, %s, %s FROM generate_series(0, %s) AS number",
+            (version, parts, head, parts - 1),
+        )
+        owner.execute("UPDATE rebuilds SET state = 'filling'")
+
+        def fill_part(number: int) -> None:
+            with database.connect(f"test filling {number}") as connection:
+                fill_versions(connection, [(failing.projection, version)], number)
+
+        first = pool.submit(fill_part, 0)
+        assert found_by_first.wait(60)
+        second = pool.submit(fill_part, 1)
+        eventually(lambda: second.done() or is_waiting_for_a_lock(owner, "test filling 1"))
+        may_add.set()
+        first.result()
+        second.result()
+    assert len(list_letters(owner, projection="balances", state="open")) == 1
+    failed = find_rebuild(owner, "balances", version)
+    assert (failed.state, "would be one more" in (failed.last_error or "")) == ("failed", True)
 
 
 def test_a_database_that_refuses_for_a_while_makes_no_dead_letter(

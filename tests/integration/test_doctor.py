@@ -25,11 +25,12 @@ from domain.transactions import Description
 from projections.holders import hold
 from projections.outbox.webhooks import disable_webhook
 from projections.register import PROJECTIONS
-from scripts.doctor import installation, journal, outbox, projections, server
-from scripts.doctor.catalogue import CATALOGUE
+from scripts.doctor import advancing, installation, journal, outbox, projections, server
+from scripts.doctor.catalogue import CATALOGUE, Finding
 from scripts.doctor.command import OF_THE_INSTALLATION, OF_THE_SERVER, doctor, examinations
 from scripts.doctor.examination import Check, Limits, Patient, Scope, examine
 from scripts.embedded_postgres import SETTINGS, attached
+from scripts.keys import keys
 from tests.databases import Databases
 from tests.ledgers import CONTEXT, open_accounts, outcomes, running, transfer
 from tests.outboxes import register
@@ -49,16 +50,26 @@ def fill(database: Database) -> None:
         outcomes(ledger.execute(*(transfer("alice", "bob", 1) for _ in range(120))).result())
         eventually(lambda: connection.execute("SELECT count(*) FROM snapshots").fetchone() == (2,))
         await_head(connection)
+    make_key(database)
+
+
+def make_key(database: Database) -> None:
+    """Make a key, without which nobody may ask anything."""
+    options = ["--database-url", database.url, "--schema", database.schema]
+    made = CliRunner().invoke(keys, ["make", "shop", "--role", "client", "--ledger", "main", *options])
+    assert made.exit_code == 0, made.output
 
 
 def codes(database: Database, check: Any, limits: Limits | None = None, scope: Scope = ALL) -> list[str]:
     """The codes that one check finds."""
-    return [
-        finding.code
-        for finding in examine(
-            database, Check("it", check), scope, PATIENCE_SECONDS, limits or Limits()
-        ).findings
-    ]
+    return [finding.code for finding in found_by(database, check, limits, scope)]
+
+
+def found_by(
+    database: Database, check: Any, limits: Limits | None = None, scope: Scope = ALL
+) -> list[Finding]:
+    """What one check finds."""
+    return examine(database, Check("it", check), scope, PATIENCE_SECONDS, limits or Limits()).findings
 
 
 def everything(database: Database, scope: Scope = ALL) -> dict[str, str]:
@@ -77,7 +88,9 @@ def test_a_healthy_installation_has_no_findings(database: Database, scope: Scope
     assert everything(database, scope) == {}
 
 
-def test_an_empty_installation_has_no_findings(database: Database) -> None:
+def test_an_empty_installation_has_no_findings_but_that_nobody_may_ask(database: Database) -> None:
+    assert set(everything(database)) == {"keys_absent"}
+    make_key(database)
     for scope in (ALL, SAMPLE):
         assert everything(database, scope) == {}
 
@@ -255,29 +268,37 @@ def test_who_falls_behind_is_told_from_who_catches_up(
     limits = Limits(lag_seconds=0, look_again_seconds=0.2)
     with running(database) as ledger:
         outcomes(ledger.execute(*(transfer("alice", "bob", 1) for _ in range(50))).result())
-    assert codes(database, projections.standing, limits) == ["projector_absent"] * len(PROJECTIONS)
+    (absent,) = found_by(database, projections.standing, limits)
+    assert (absent.code, absent.commands) == ("projector_absent", ["tallystick serve"])
+    assert absent.found == f"{len(PROJECTIONS)} projections: {', '.join(sorted(PROJECTIONS))}"
+    assert len(absent.examples) == len(PROJECTIONS)
     assert codes(database, projections.standing) == []
     set_state(owner, "due", "paused")
     with database.connect("test projector") as projector:
         assert hold(projector, "projection", "entries") and hold(projector, "projection", "balances/1")
-        found = codes(database, projections.standing, limits)
-    assert sorted(found) == [
-        "projection_paused",
-        *["projection_stuck"] * 2,
-        *["projector_absent"] * (len(PROJECTIONS) - 3),
+        found = {finding.code: finding for finding in found_by(database, projections.standing, limits)}
+        pid = str(projector.info.backend_pid)
+    assert sorted(found) == ["projection_paused", "projection_stuck", "projector_absent"]
+    assert found["projection_paused"].commands == ["tallystick projections resume due"]
+    assert found["projection_stuck"].found == "2 projections: balances, entries"
+    assert found["projection_stuck"].commands == [
+        "tallystick projections restart balances",
+        "tallystick projections restart entries",
     ]
+    held = found["projection_stuck"].examples
+    assert all(f"PostgreSQL process {pid} (test projector, from " in words for words in held)
+    assert "Restart the process" in found["projection_stuck"].remedy
 
     def advance_meanwhile(_: float) -> None:
         owner.execute("UPDATE projection_versions SET position = position + 1 WHERE name = 'entries'")
 
-    monkeypatch.setattr(projections, "sleep", advance_meanwhile)
+    monkeypatch.setattr(advancing, "sleep", advance_meanwhile)
     # A place is free once the server has ended the session of its holder.
     eventually(lambda: holder(owner, "balances") is None)
-    found = codes(database, projections.standing, limits)
-    assert sorted(found) == [
+    assert sorted(codes(database, projections.standing, limits)) == [
         "projection_lagging",
         "projection_paused",
-        *["projector_absent"] * (len(PROJECTIONS) - 2),
+        "projector_absent",
     ]
 
 
@@ -545,7 +566,7 @@ def test_what_is_not_there_is_said_to_be_so(empty_database: Database) -> None:
 def test_a_data_directory_that_is_not_there_or_damaged(tmp_path: Path) -> None:
     app = typer.Typer()
     app.command()(doctor)
-    assert CliRunner().invoke(app, ["--data-dir", str(tmp_path / "absent")]).exit_code == 2
+    assert CliRunner().invoke(app, ["--data-dir", str(tmp_path / "absent")]).exit_code == 3
     assert not (tmp_path / "absent").exists()
     (tmp_path / "postgres/data").mkdir(parents=True)
     (tmp_path / "postgres/data/remains").touch()

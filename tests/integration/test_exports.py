@@ -129,7 +129,7 @@ def test_what_is_imported_is_exported_to_the_same_bytes(
     after.write_bytes(exported(other))
     assert verified(after, "--checkpoint", note, *options)[1].keys() == {"events_unsealed"}
     refused = run("import", file, database=other)
-    assert refused.exit_code == 1
+    assert refused.exit_code == 3
     assert "has events" in refused.stderr
 
 
@@ -236,11 +236,11 @@ def test_whatever_is_tampered_with_is_named(
     assert code == 3
     assert codes <= found.keys(), found
     assert words in " ".join(found.values())
-    assert result.exit_code == ("journal_position_gap" in found)
+    assert result.exit_code == (3 if "journal_position_gap" in found else 0)
     live = run("verify", "--live", "--json", "--checkpoint", note, database=database)
     assert live.exit_code == 3
     assert found.keys() <= {finding["code"] for finding in json.loads(live.stdout)["findings"]}
-    assert run("import", file, database=database).exit_code == 1
+    assert run("import", file, database=database).exit_code == 3
 
 
 def write_little(database: Database) -> None:
@@ -340,7 +340,7 @@ def test_a_file_that_is_no_whole_export(database: Database, other: Database, tmp
         assert code == 3
         assert {"export_malformed", "event_altered"} & found.keys()
         refused = run("import", file, database=other)
-        assert (refused.exit_code, refused.stdout) == (1, "")
+        assert (refused.exit_code, refused.stdout) == (3, "")
         assert "was not imported" in refused.stderr
 
 
@@ -406,14 +406,19 @@ def test_commands_used_wrongly(database: Database, other: Database, tmp_path: Pa
         (("export", "--format", "beancount", "--to", "999"), "the newest is"),
         (("export", tmp_path / "nowhere" / "file", "--wait-seconds", "0"), "cannot be written"),
         (("import", file), "cannot be read"),
+        (("verify", "--live", "--checkpoint", tmp_path / "none"), "cannot be read"),
+        (("verify", file), "cannot be read"),
+        (("export", tmp_path, "--wait-seconds", "0"), "it is a folder"),
+        (("export", "--format", "hledger", "--ledger", "nowhere"), "ledger_not_found"),
+        (("export", "--format", "beancount", "--ledger", "nowhere"), "ledger_not_found"),
     )
     for (command, *arguments), words in impossible:
         result = run(str(command), *arguments, database=database)
-        assert (result.exit_code, result.stdout) == (1, "")
+        assert (result.exit_code, result.stdout) == (3, "")
         assert words in result.stderr
     file.write_bytes(exported(database, "--from", 3))
     refused = run("import", file, database=other)
-    assert (refused.exit_code, "begins at position 3" in refused.stderr) == (1, True)
+    assert (refused.exit_code, "begins at position 3" in refused.stderr) == (3, True)
     assert list(tmp_path.iterdir()) == [file]
 
 

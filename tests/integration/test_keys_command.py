@@ -204,14 +204,14 @@ def test_a_revoked_key_is_none(database: Database) -> None:
 def test_a_key_that_is_not_there_is_said_so(database: Database, command: str) -> None:
     id = str(uuid4())
     result = run(database, command, id)
-    assert (result.exit_code, result.stdout) == (1, "")
+    assert (result.exit_code, result.stdout) == (3, "")
     assert id in result.stderr
 
 
 def test_the_bootstrap_key_is_not_rotated_and_why(database: Database) -> None:
     ensure_bootstrap_key(database, None)
     result = run(database, "rotate", listed(database)[0]["id"])
-    assert (result.exit_code, result.stdout) == (1, "")
+    assert (result.exit_code, result.stdout) == (3, "")
     assert "TALLYSTICK_BOOTSTRAP_KEY" in result.stderr
 
 
@@ -228,7 +228,7 @@ def test_a_database_that_cannot_be_used_is_said_so(
     assert (absent.exit_code, absent.stdout) == (3, "")
     assert "out of reach" in absent.stderr
     nowhere = CliRunner().invoke(keys, [*arguments, "--data-dir", str(tmp_path / "absent")])
-    assert (nowhere.exit_code, nowhere.stdout) == (1, "")
+    assert (nowhere.exit_code, nowhere.stdout) == (3, "")
     assert not (tmp_path / "absent").exists()
 
 

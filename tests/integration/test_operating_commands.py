@@ -70,7 +70,7 @@ def test_a_letter_is_retried_until_it_passes(database: Database, failing: Poison
     assert resolved["closing"]["by"].endswith(" at a terminal")
     UUID(resolved["closing"]["correlation_id"])
     refused = run(dead_letters, database, "discard", letter["id"], "--reason", "x")
-    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert (refused.exit_code, refused.stdout) == (3, "")
     assert "closed in another way before" in refused.stderr
 
 
@@ -110,7 +110,7 @@ def test_what_does_not_exist(database: Database) -> None:
         run(projections, database, "pause", "nothing"),
         run(projections, database, "resume", "nothing"),
     ):
-        assert (result.exit_code, result.stdout) == (1, "")
+        assert (result.exit_code, result.stdout) == (3, "")
         assert "There is no " in result.stderr
 
 

@@ -192,14 +192,14 @@ def assert_equal_to_fold(database: Database, connection: Connection[Any]) -> Non
         books, key=lambda book: (book.opened_at, book.name)
     )
     made = [state for state in states.values() if isinstance(state, Transaction) and state.ledger == "main"]
-    listed = list_transactions(connection, "main", limit=10_000).rows
+    listed = list_transactions(connection, "main", limit=1_000_000).rows
     assert [(state.id, state.status, state.version, state.position) for state in listed] == [
         (state.id, state.status, state.version, state.position)
         for state in sorted(made, key=lambda state: state.made_position)
     ]
     for clock in ("recorded", "effective"):
         for account in list_accounts(connection, "main", limit=1000).rows:
-            rows = list_entries(connection, "main", account.address, clock=clock, limit=10_000).rows
+            rows = list_entries(connection, "main", account.address, clock=clock, limit=1_000_000).rows
             assert shown(rows, clock) == statement(states, events, account.address, clock)
 
 
@@ -259,7 +259,7 @@ def test_statements_are_read_page_by_page_with_the_balance_of_the_whole(
         fill(ledger, seed=9)
         await_head(owner)
     for address in ADDRESSES[:4]:
-        whole = list_entries(owner, "main", address, clock=clock, limit=10_000).rows
+        whole = list_entries(owner, "main", address, clock=clock, limit=1_000_000).rows
         assert len(whole) > 20
         for descending in (False, True):
             ordered = whole[::-1] if descending else whole

@@ -285,7 +285,7 @@ def test_what_the_command_is_given_is_checked(database: Database, tmp_path: Path
     app = typer.Typer()
     app.command()(replay)
     result = CliRunner().invoke(app, ["entries", "--data-dir", str(tmp_path / "absent")])
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert not (tmp_path / "absent").exists()
     with pytest.raises(ProjectionNotFound):
         rebuild(database, "nothing")
@@ -476,7 +476,7 @@ def test_a_journal_that_cannot_be_read_is_not_rebuilt_from(
     # Asked for again it is begun anew.
     assert request_rebuild(service, "entries", "tester").version == failed.version + 1
     code, words = replayed(database, "entries")
-    assert (code, "has failed: it cannot be rebuilt beyond" in words) == (1, True)
+    assert (code, "has failed: it cannot be rebuilt beyond" in words) == (3, True)
 
 
 @pytest.mark.usefixtures("small_batches")

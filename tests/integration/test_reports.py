@@ -121,8 +121,8 @@ def test_forms_of_a_report(database: Database) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("trial-balance", "--ledger", "nowhere"), 1, "ledger_not_found"),
-        (("statement", "--ledger", "main", "--account", "nobody"), 1, "account_not_found"),
+        (("trial-balance", "--ledger", "nowhere"), 3, "ledger_not_found"),
+        (("statement", "--ledger", "main", "--account", "nobody"), 3, "account_not_found"),
         (("statement", "--ledger", "main"), 2, "--account"),
         (("activity", "--ledger", "main", "--account", "users"), 2, "--account"),
         (("activity", "--ledger", "Main"), 2, "--ledger"),
@@ -138,7 +138,7 @@ def test_forms_of_a_report(database: Database) -> None:
         (("changes", "--ledger", "main", "--clock", "effective"), 2, "--clock"),
         (("activity", "--ledger", "main", "--from", "2026-02-02", "--to", "2026-02-01"), 2, "--to"),
         (("activity", "--ledger", "main", "--to", "20260201"), 2, "--to"),
-        (("activity", "--ledger", "main", "--min-position", "1000000"), 1, "projection_behind"),
+        (("activity", "--ledger", "main", "--min-position", "1000000"), 3, "projection_behind"),
     ],
 )
 @pytest.mark.prepared(by=write)

@@ -143,7 +143,7 @@ def test_a_port_that_is_taken_is_said_so(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         ran = tallystick("serve", "--data-dir", str(tmp_path / "data"), "--port", port)
-    assert ran.returncode == 1 and f"cannot listen on 127.0.0.1:{port}" in ran.stderr
+    assert ran.returncode == 3 and f"cannot listen on 127.0.0.1:{port}" in ran.stderr
 
 
 def test_a_database_that_is_not_there_is_said_so(tmp_path: Path) -> None:

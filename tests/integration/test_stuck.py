@@ -18,6 +18,7 @@ from domain.payouts import Payout
 from domain.postings import AcceptTransaction, PostTransaction
 from domain.times import Instant, later
 from domain.transactions import Description
+from projections.holders import hold
 from projections.outbox.webhooks import disable_webhook
 from projections.register import PROJECTIONS
 from projections.stuck.catalogue import CATALOGUE, Stuck, Thresholds, totals
@@ -105,6 +106,31 @@ def test_what_the_journal_has_moved_on_is_not_stuck(
     assert {each.kind for each in found} <= {"projection_paused", "projection_behind"}
     paused = {each.resource for each in found if each.kind == "projection_paused"}
     assert paused == {"/v1/projections/due", "/v1/projections/payouts"}
+
+
+def test_a_projection_that_fails_or_hangs_is_told_from_one_that_nobody_advances(
+    ledger: Ledger, reader: Connection[Any], owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a projector does that runs beside it, it is paused for it; what is judged stands still."""
+    monkeypatch.setattr("projections.stuck.search.HANGING_SECONDS", 0)
+    ledger.perform(a_request(account="alice"))
+    await_head(reader)
+    owner.execute(
+        "INSERT INTO projections VALUES ('nats', 1); INSERT INTO projection_versions (name, version, live)"
+        " VALUES ('nats', 1, true)"
+    )
+
+    def of_nats() -> Stuck:
+        found = find_stuck(reader, ahead(1000), Thresholds(projection_seconds=0))
+        (stuck,) = (each for each in found if each.resource == "/v1/projections/nats")
+        return stuck
+
+    assert (of_nats().kind, of_nats().remedy) == ("projection_behind", "start_projector")
+    assert hold(owner, "publish", "nats")
+    assert (of_nats().kind, of_nats().remedy) == ("projection_hanging", "restart_projector")
+    owner.execute("UPDATE projection_versions SET last_error = 'no broker' WHERE name = 'nats'")
+    assert (of_nats().kind, of_nats().remedy) == ("projection_failing", "mend_projection")
+    assert of_nats().why.endswith("Its error: no broker.")
 
 
 def submit(ledger: Ledger) -> Payout:
@@ -248,15 +274,15 @@ def test_the_command_says_what_is_not_there(
 ) -> None:
     await_head(reader)
     nothing = run(trace, database, "unknown")
-    assert (nothing.exit_code, nothing.stdout) == (1, "")
+    assert (nothing.exit_code, nothing.stdout) == (3, "")
     assert "nothing is recorded of unknown" in nothing.stderr
     assert "under the same key" in nothing.stderr
     missing = run(trace, database, "unknown", "--ledger", "no-such")
-    assert missing.exit_code == 1 and "There is no ledger" in missing.stderr
+    assert missing.exit_code == 3 and "There is no ledger" in missing.stderr
     open_accounts(ledger, "a", "b", book="other")
     for book in ("main", "other"):
         ledger.perform(transfer("a", "b", 5, "order-1", book))
     await_head(reader)
     several = run(trace, database, "order-1")
-    assert several.exit_code == 1 and "several ledgers" in several.stderr
+    assert several.exit_code == 3 and "several ledgers" in several.stderr
     assert run(trace, database, "order-1", "--ledger", "other").exit_code == 0

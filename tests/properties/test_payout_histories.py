@@ -217,7 +217,9 @@ class PayoutMachine(RuleBasedStateMachine):
 
     def resolve(self, id: str, command: type[Any]) -> None:
         try:
-            recorded = self.perform(command(OPERATOR, self.payout(id), a_mark(), "because")).recorded
+            confirmed = (True,) if command is FailPayout else ()
+            asked = command(OPERATOR, self.payout(id), a_mark(), "because", *confirmed)
+            recorded = self.perform(asked).recorded
         except RuleRefusal as refusal:
             event(f"{command.__name__}: {refusal.code}")
             return

@@ -662,7 +662,8 @@ class TestOperators:
     @pytest.mark.parametrize("state", ["accepted", "submitted", "in_doubt"])
     def test_what_has_not_ended_is_failed(self, state: PayoutState) -> None:
         history = in_state(state)
-        answer = history.when(FailPayout(OPERATOR, payout(history), a_mark(), "never arrived"))
+        confirmed = state != "accepted"
+        answer = history.when(FailPayout(OPERATOR, payout(history), a_mark(), "never arrived", confirmed))
         assert recorded(answer) == ["payout.failed"]
         assert (payout(history).state, money(history)) == ("failed", RELEASED)
         history.when(FailPayout(OPERATOR, payout(history), a_mark(), "again")).then_nothing()
@@ -710,6 +711,16 @@ class TestOperators:
         assert refusal is not None
         assert refusal.code == "not_reversible"
         assert payout(history).state == "stuck"
+
+    @pytest.mark.parametrize("state", ["submitted", "in_doubt"])
+    def test_what_may_have_left_is_not_failed_before_it_is_confirmed(self, state: PayoutState) -> None:
+        history = in_state(state)
+        before = money(history)
+        refused = history.when(FailPayout(OPERATOR, payout(history), a_mark(), "never arrived"))
+        assert isinstance(refused.refusal, InvalidRequest)
+        assert refused.refusal.errors[0]["pointer"] == "/confirm"
+        assert f"is {state}, so that its money may have left" in refused.refusal.errors[0]["detail"]
+        assert (payout(history).state, money(history)) == (state, before)
 
     def test_what_was_rejected_is_no_matter_for_them(self) -> None:
         history = in_state("rejected")

@@ -318,6 +318,32 @@ def test_operators_end_what_has_not_ended_once(bank: Book, nothing_paid: Journal
     assert bank.amounts("alice") == (40, 100, 0, 0)
 
 
+def test_what_is_in_doubt_is_failed_by_those_alone_who_confirm_that_it_was_not_paid(
+    bank: Book, simulator: Simulator
+) -> None:
+    made = bank.pay_out(destination=destined(simulator, faults=["drop_before"], ask_errors=1000)).json()
+    bank.await_payout(made["id"], "in_doubt")
+    position = bank.payout(made["id"])["position"]
+    refused = bank.resolve("fail", made["id"], "I think so")
+    assert (refused.status_code, code_of(refused), pointers_of(refused)) == (
+        422,
+        "invalid_request",
+        ["/confirm"],
+    )
+    assert "may have left" in refused.json()["errors"][0]["detail"]
+    for wrong in ("paid", "", True, "NOT_PAID"):
+        assert pointers_of(bank.resolve("fail", made["id"], confirm=wrong)) == ["/confirm"]
+    # Nothing else takes it: who says that it was paid confirms nothing.
+    assert pointers_of(bank.resolve("complete", made["id"], confirm="not_paid")) == ["/confirm"]
+    assert (bank.payout(made["id"])["state"], bank.amounts("alice")[2]) == ("in_doubt", 40)
+    assert bank.payout(made["id"])["position"] >= position
+    failed = bank.resolve("fail", made["id"], "the statement shows it", confirm="not_paid").json()
+    assert (failed["state"], failed["history"][-1]["detail"]) == ("failed", "the statement shows it")
+    assert bank.amounts("alice") == (0, 100, 0, 0)
+    # Again is as once, confirmed or not.
+    assert bank.resolve("fail", made["id"]).status_code == 200
+
+
 def test_reconciling_asks_the_provider(bank: Book, simulator: Simulator) -> None:
     made = bank.pay_out(destination=destined(simulator, outcome="failed", lose=True)).json()
     bank.await_payout(made["id"], "failed")

@@ -1,0 +1,60 @@
+"""How the command is called: an example of each, and how what is to be pasted must begin on this machine."""
+
+import os
+import shlex
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from urllib.parse import urlsplit
+
+EXAMPLES: Mapping[str, str] = {
+    "serve": "tallystick serve --port 8000",
+    "project": 'tallystick project --database-url "$URL"',
+    "publish": 'tallystick publish --database-url "$URL"',
+    "migrate": "tallystick migrate",
+    "replay": "tallystick replay entries balances --reason 'after the repair'",
+    "projections": "tallystick projections pause entries --reason 'until the upgrade is done'",
+    "dead-letters": "tallystick dead-letters list --state open",
+    "payouts": "tallystick payouts list --ledger main --state in_doubt",
+    "webhooks": "tallystick webhooks list",
+    "export": "tallystick export journal.ndjson",
+    "verify": "tallystick verify journal.ndjson",
+    "import": 'tallystick import journal.ndjson --database-url "$EMPTY_URL"',
+    "report": "tallystick report trial-balance --ledger main --to 2026-12-01",
+    "trace": "tallystick trace deposit-1 --ledger main",
+    "stuck": "tallystick stuck --payout-seconds 60",
+    "keys": "tallystick keys make shop --role client --ledger main",
+    "simulate-provider": "tallystick simulate-provider --port 8100 --worst",
+    "doctor": "tallystick doctor --all",
+    "bench": "tallystick bench --only batches",
+}
+"""An example call of each command, with what it needs."""
+
+PROGRAM = "tallystick"
+
+WHO_PROJECTS = "start `tallystick serve` or, beside one that runs with --no-projector, `tallystick project`"
+WHO_PUBLISHES = "start `tallystick serve` or, beside one that runs with --no-projector, `tallystick publish`"
+
+
+def as_called(command: str) -> str:
+    """Return a command as it is pasted where this one was called: by the same path, on the same installation.
+
+    What is not for a shell is returned as it is. A URL with a password is not repeated.
+    """
+    if not command.startswith(f"{PROGRAM} "):
+        return command
+    called = sys.argv[0]
+    if os.path.basename(called) == PROGRAM and os.sep in called:
+        command = shlex.quote(called) + command.removeprefix(PROGRAM)
+    return " ".join([command, *_installation(sys.argv[1:])])
+
+
+def _installation(arguments: Sequence[str]) -> Iterator[str]:
+    """Yield the options of a call that name the installation."""
+    parts = [part for each in arguments for part in (each.split("=", 1) if each[:2] == "--" else [each])]
+    for option, value in pairwise([*parts, ""]):
+        if option in ("--data-dir", "--schema"):
+            yield f"{option} {shlex.quote(value)}"
+        elif option == "--database-url":
+            has_password = ":" in urlsplit(value).netloc.rpartition("@")[0] or "password" in value
+            yield f"{option} " + ('"$TALLYSTICK_DATABASE_URL"' if has_password else shlex.quote(value))

@@ -1,0 +1,117 @@
+"""How a command ends: by exit codes that are the same for all, with one sentence that says why, and no traceback.
+
+| code | means |
+|---|---|
+| 0 | done, and nothing is wrong |
+| 1 | a warning: something was found, or not all was done; it is said what |
+| 2 | the command was called wrongly; nothing was done |
+| 3 | an error: it could not be done, or something is wrong |
+| 130 | it was interrupted |
+| 141 | whoever read its output has stopped reading |
+"""
+
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import NoReturn
+
+import typer
+
+DONE, WARNINGS, USAGE, ERRORS, INTERRUPTED, UNREAD = 0, 1, 2, 3, 130, 141
+"""The last two are what a shell says of whom SIGINT and SIGPIPE end."""
+
+
+def warn(sentence: str) -> NoReturn:
+    """Say what was found or not done, and end with 1."""
+    typer.echo(f"tallystick: {sentence}", err=True)
+    raise typer.Exit(WARNINGS)
+
+
+def run(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
+    """Carry out a command line, that of this process unless one is given; return the exit code."""
+    _let_closed_pipes_through()
+    try:
+        status = _called(app, arguments)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    except BrokenPipeError:
+        _read_no_more()
+        return UNREAD
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is said in a sentence
+        if isinstance(error, OSError) and error.errno == errno.EPIPE:
+            _read_no_more()
+            return UNREAD
+        return _say(sentence_of(error), ERRORS)
+    return _say("it was interrupted", INTERRUPTED) if status == INTERRUPTED else status
+
+
+def sentence_of(error: Exception) -> str:
+    """Return what stopped a command, in one line; of a fault of this program also where it is."""
+    if type(error).__module__.split(".")[0] == "psycopg":
+        return f"the database refuses: {_line(error)}"
+    if isinstance(error, OSError):
+        return f"{error.filename or 'output or input'}: {error.strerror or _line(error)}"
+    if type(error).__module__.startswith("domain.errors"):
+        return _line(error)
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{os.path.relpath(place.filename)}:{place.lineno}"
+    return f"a fault of this program: {type(error).__name__}: {_line(error)} ({where})"
+
+
+def _called(app: typer.Typer, arguments: Sequence[str] | None) -> int:
+    command = typer.main.get_command(app)
+    try:
+        # Not `main`, which has codes of its own for what is interrupted and for closed pipes.
+        with command.make_context(
+            "tallystick", list(sys.argv[1:] if arguments is None else arguments)
+        ) as context:
+            command.invoke(context)
+    except typer.Exit as ended:
+        return int(ended.exit_code)
+    except (typer.Abort, EOFError):
+        return INTERRUPTED
+    except Exception as error:
+        # What typer refuses shows itself, with how the command is called.
+        show, code = getattr(error, "show", None), getattr(error, "exit_code", None)
+        if show is None or code is None:
+            raise
+        show()
+        return int(code)
+    return DONE
+
+
+def _say(sentence: str, status: int) -> int:
+    with suppress(OSError):  # nobody hears it
+        typer.echo(f"tallystick: {sentence}", err=True)
+    _read_no_more()
+    return status
+
+
+def _line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _read_no_more() -> None:
+    """Write what cannot be written to nowhere, so that the interpreter does not fail over it when it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def _let_closed_pipes_through() -> None:
+    """Have rich, where it is used, raise what it meets rather than end the process with a code of its own."""
+    if "rich.console" in sys.modules:
+        from rich.console import Console
+
+        def raise_it(console: Console) -> None:
+            raise sys.exception() or BrokenPipeError()
+
+        setattr(Console, "on_broken_pipe", raise_it)  # noqa: B010 - mypy takes it for a mistake

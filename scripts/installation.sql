@@ -1,0 +1,10 @@
+-- name: ledgers
+-- A descent of the index for each ledger, however many events there are: streams begin with the ledger's name and a
+-- slash, after which comes 0 in this order.
+WITH RECURSIVE found(stream) AS (
+    SELECT min(originator_id) FROM events
+    UNION ALL
+    SELECT (SELECT min(originator_id) FROM events WHERE originator_id >= split_part(found.stream, '/', 1) || '0')
+    FROM found WHERE found.stream IS NOT NULL
+)
+SELECT split_part(stream, '/', 1) FROM found WHERE stream IS NOT NULL ORDER BY 1;

@@ -1,0 +1,110 @@
+"""The doctor on installations that are not as they should be: never a traceback, one finding for one cause."""
+
+import json
+from typing import Any
+
+import pytest
+import typer
+from psycopg import Connection
+from typer.testing import CliRunner
+
+from domain.journal.database import Database
+from scripts.doctor import installation, outbox
+from scripts.doctor.catalogue import CATALOGUE
+from scripts.doctor.command import doctor
+from scripts.doctor.examination import Check, Scope, examine
+from tests.outboxes import register
+
+pytestmark = pytest.mark.integration
+
+MEMBERS = {"code", "severity", "found", "examples", "why", "remedy", "commands"}
+
+
+def examined(database: Database) -> dict[str, dict[str, Any]]:
+    """What the command finds, by code, as programs read it."""
+    app = typer.Typer()
+    app.command()(doctor)
+    options = ["--json", "--database-url", database.url, "--schema", database.schema]
+    result = CliRunner().invoke(app, options)
+    assert "Traceback" not in result.output
+    told = json.loads(result.stdout)
+    severities = {finding["severity"] for finding in told["findings"]}
+    wrong = severities - {"info"}
+    assert result.exit_code == (3 if "error" in wrong else 1 if wrong else 0)
+    assert told["healthy"] == (result.exit_code == 0)
+    for finding in told["findings"]:
+        assert finding.keys() == MEMBERS
+        assert finding["severity"] == CATALOGUE[finding["code"]].severity
+        assert finding["found"] and finding["why"] and finding["remedy"]
+        assert "\n" not in finding["found"]
+    return {finding["code"]: finding for finding in told["findings"]}
+
+
+def test_a_database_with_nothing_in_it(empty_database: Database) -> None:
+    (missing,) = examined(empty_database).values()
+    assert (missing["code"], missing["commands"]) == ("schema_missing", ["tallystick migrate"])
+
+
+def test_an_installation_of_an_older_release(database: Database, owner: Connection[Any]) -> None:
+    owner.execute("DELETE FROM migrations WHERE name >= '0008'")
+    owner.execute("DROP TABLE deliveries, webhook_secrets, webhooks, dead_letters CASCADE")
+    owner.execute("ALTER TABLE projection_versions DROP COLUMN failing_since, DROP COLUMN held_streams")
+    found = examined(database)
+    assert "check_failed" not in found
+    assert found["migrations_pending"]["commands"] == ["tallystick migrate"]
+
+
+def test_an_installation_of_a_newer_release(database: Database, owner: Connection[Any]) -> None:
+    owner.execute("INSERT INTO migrations VALUES ('9999_of_tomorrow')")
+    owner.execute("UPDATE projection_versions SET shape = 99 WHERE name IN ('due', 'entries')")
+    found = examined(database)
+    assert set(found) >= {"migrations_newer", "projection_of_another_release"}
+    assert found["projection_of_another_release"]["found"] == "2 projections: due, entries"
+
+
+def test_nobody_may_ask_and_no_ledger_is_open_yet(database: Database) -> None:
+    (absent,) = examined(database).values()
+    assert absent["code"] == "keys_absent"
+    assert absent["commands"] == ["tallystick keys make operator --role operator --ledger '*'"]
+
+
+def test_a_login_that_may_see_nothing(database: Database, owner: Connection[Any]) -> None:
+    login = f"{database.schema}_blind"
+    owner.execute(f"CREATE ROLE {login} LOGIN")
+    try:
+        other = database._replace(url=database.url.replace("postgres@", f"{login}@"))
+        found = examined(other)
+        assert set(found) <= {"rights_missing", "schema_missing", "check_failed"}
+        owner.execute(f"GRANT USAGE ON SCHEMA {database.schema} TO {login}")
+        found = examined(other)
+        assert "rights_missing" in found and "check_failed" not in found
+        assert found["rights_missing"]["commands"] == [f"GRANT tallystick_service TO {login};"]
+    finally:
+        owner.execute(f"DROP OWNED BY {login}; DROP ROLE {login}")
+
+
+def test_a_webhook_that_is_disabled(database: Database, owner: Connection[Any]) -> None:
+    with database.connect("test") as connection:
+        hook = register(connection, "https://example.com/a")
+    owner.execute("UPDATE webhooks SET state = 'disabled', disabled_reason = '410'")
+    assert examined(database)["webhook_disabled"]["commands"] == [f"tallystick webhooks enable {hook.id}"]
+
+
+def codes(database: Database, check: Any) -> list[str]:
+    scope = Scope(whole=False, sample_events=1, seed=1)
+    return [finding.code for finding in examine(database, Check("it", check), scope, 60.0).findings]
+
+
+def test_a_broker_that_is_configured_and_away(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert codes(database, outbox.broker) == []
+    for url in ("nats://user:secret@127.0.0.1:1", "nats://127.0.0.1:port"):
+        monkeypatch.setenv("TALLYSTICK_NATS_URL", url)
+        found = examined(database)["nats_unreachable"]
+        assert "secret" not in found["found"]
+
+
+def test_a_standby_is_said_to_be_one(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert codes(database, installation.vantage) == []
+    for module in ("installation", "advancing", "outbox", "projections"):
+        monkeypatch.setattr(f"scripts.doctor.{module}.is_standby", lambda _: True)
+    assert codes(database, installation.vantage) == ["standby_examined"]
