@@ -98,7 +98,7 @@ SHAPES: Mapping[str, int] = {
     "transactions": 1,
     "due": 1,
     "payouts": 1,
-    "outbox": 1,
+    "outbox": 2,
     "event_index": 1,
     "seals": 1,
 }

@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 from psycopg import Connection
 
+from api.security import Wanted, add_key, revoke_key, rotate_key
 from domain.aggregates import EVENT_TYPES
+from domain.events import Context
 from domain.journal.database import Database
 from projections.audit import (
     TABLES,
@@ -43,6 +45,11 @@ def write(database: Database) -> None:
     author.write(rounds=8)
     author.write_of_accounts()
     author.write_of_payouts()
+    by = Context("root at a terminal", "conversation-1")
+    with database.connect("test keys") as connection:
+        made, _ = add_key(connection, Wanted("shop", ["client"], ["main"]), by)
+        rotate_key(connection, made.id, 0, by)
+        revoke_key(connection, made.id, by)
 
 
 def test_every_event_and_every_table_is_known_to_the_audit() -> None:
