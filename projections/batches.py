@@ -53,7 +53,7 @@ class Batch(NamedTuple):
 
     `obstacle` says why the batch ends at `upto` and not later, if it could not, and `needs_newer_release` that it is an
     event that a newer release can read. `unreadable` are the positions of events that cannot be decoded, and why.
-    `stored_bytes` is how large the events are that it was taken from.
+    `stored_bytes` is how large the events are as they are stored.
     """
 
     after: int
@@ -133,9 +133,12 @@ class Stretch:
     def batch(self, projection: Projection) -> Batch:
         """Return what a projection reads of it; the batch ends before an event of a newer release."""
         if projection.whole:
-            return Batch(self.after, self.upto, [event.row for event in self.events], self.obstacle)
+            rows = [event.row for event in self.events]
+            stored_bytes = sum(len(row[3]) for row in rows)
+            return Batch(self.after, self.upto, rows, self.obstacle, stored_bytes=stored_bytes)
         topics, continuing = set(projection.topics), set(projection.continuing_topics)
         events: list[Recorded] = []
+        stored_bytes = 0
         if self._topics.isdisjoint(topics | continuing):
             return Batch(self.after, self.upto, events, self.obstacle)
         unreadable: list[tuple[int, UnreadableEvent]] = []
@@ -144,6 +147,7 @@ class Stretch:
             if topic in topics or (version > 1 and topic in continuing):
                 try:
                     events.append(event.recorded())
+                    stored_bytes += len(event.row[3])
                 except NewerVersion as error:  # it will be read when that release has come
                     obstacle = f"{error.reason}: {error}"
                     return Batch(
@@ -162,12 +166,8 @@ class Stretch:
             events,
             self.obstacle,
             tuple(unreadable),
-            stored_bytes=self._stored_bytes,
+            stored_bytes=stored_bytes,
         )
-
-    @cached_property
-    def _stored_bytes(self) -> int:
-        return sum(len(event.row[3]) for event in self.events)
 
     @cached_property
     def _topics(self) -> frozenset[str]:
