@@ -37,6 +37,8 @@ RULES = [
     *("amount_overflow", "insufficient_funds", "balance_limit_exceeded"),
 ]
 
+AMOUNTS = RULES[-3:]
+
 Shown = dict[str, Any]
 """What a read of a ledger, an account or a transaction would show; never changed, only replaced."""
 
@@ -357,6 +359,7 @@ class Model:
     ) -> Answer:
         """Make a transaction, or its record as rejected; `concerned` are the accounts of `named`, which it changes."""
         rejection = min(broken, key=RULES.index, default=None)
+        about = self._named(book, rejection, legs, held=kind == "hold") if rejection in AMOUNTS else None
         status = "rejected" if rejection else "pending" if kind == "hold" else "posted"
         after = self._move(book, moves) if status == "posted" else None
         self.made[book, key] = {
@@ -370,6 +373,7 @@ class Model:
             "expires": None,
             "reference": "",
             "rejection": rejection,
+            "about": about,
             **dict.fromkeys(("settles", "voids", "reverses", "settled_by", "voided_by")),
             "reversed_by": (),
             "version": int((book, key) in self.first),  # which it is only where it was accepted before
@@ -476,6 +480,34 @@ class Model:
             )
         return broken
 
+    def _named(self, book: str, rule: str | None, legs: Sequence[Leg], held: bool) -> Shown:
+        """What a refusal by a rule of amounts names: of all entries of an account and side that break it, the first."""
+        for number, (address, side, _) in enumerate(legs):
+            account = self.account(book, address)
+            new = _sums(leg for leg in legs if leg[0] == address)
+            debits, credits = new[address, "debit"], new[address, "credit"]
+            ins, outs = (credits, debits) if account["side"] == "credit" else (debits, credits)
+            fall, rise = (outs, ins) if held else (outs - ins, ins - outs)
+            pending_in = account["pending"][account["side"] == "credit"]
+            named = {"pointer": f"/entries/{number}", "account": address, "asset": account["asset"]}
+            at = side == "credit"
+            total = account["posted"][at] + account["pending"][at]
+            broken = self._limits_broken(account, debits, credits, held)
+            match rule:
+                case "amount_overflow" if total + new[address, side] > LARGEST:
+                    named |= {"direction": side, "total": total, "max_total": LARGEST}
+                    excess = total + new[address, side] - LARGEST
+                    return named | _exact(requested=new[address, side], excess=excess)
+                case "insufficient_funds" if rule in broken and side != account["side"]:
+                    floor, available = account["floor"], account["available"]
+                    named |= {"available": available, "min_balance": floor}
+                    return named | _exact(requested=fall, shortfall=fall - (available - floor))
+                case "balance_limit_exceeded" if rule in broken and side == account["side"]:
+                    balance, ceiling = account["balance"], account["ceiling"]
+                    named |= {"balance": balance, "pending_inflow": pending_in, "max_balance": ceiling}
+                    return named | _exact(requested=rise, excess=balance + pending_in + rise - ceiling)
+        raise AssertionError(rule)
+
     @staticmethod
     def _limits_broken(account: Shown, debits: int, credits: int, held: bool) -> set[str]:
         broken = set()
@@ -492,6 +524,11 @@ class Model:
         if ceiling is not None and rise > 0 and account["balance"] + pending_in + rise > ceiling:
             broken.add("balance_limit_exceeded")
         return broken
+
+
+def _exact(**amounts: int) -> Shown:
+    """Amounts, without those that are not exact in every client."""
+    return {name: amount for name, amount in amounts.items() if abs(amount) <= LARGEST}
 
 
 def _sums(legs: Any) -> Counter[tuple[str, str]]:

@@ -20,7 +20,7 @@ from domain.operations import operation_id
 from domain.transactions import Acceptance, Transaction
 from tests.properties import generated_requests as generated
 from tests.properties import invariants
-from tests.properties.book_model import Answer, Model, Shown
+from tests.properties.book_model import AMOUNTS, Answer, Model, Shown
 from tests.properties.generated_requests import ADDRESSES, BOOKS, Asked
 from tests.properties.profiles import in_memory
 from tests.properties.requests import Acceptances, OpenBook, Request, at, command_of
@@ -217,8 +217,18 @@ def _shown_transaction(transaction: Transaction) -> Shown:
         "expires": transaction.expires_at and _time(transaction.expires_at),
         "reference": transaction.reference,
         "rejection": transaction.rejection and transaction.rejection.code,
+        "about": _named(transaction),
         **transaction.related._asdict(),
     }
+
+
+def _named(transaction: Transaction) -> Shown | None:
+    """What a refusal by a rule of amounts names; all of them name something."""
+    if transaction.rejection is None:
+        return None
+    code, words, details = transaction.rejection
+    assert details and words
+    return dict(details) if code in AMOUNTS else None
 
 
 def _time(instant: str) -> int:
