@@ -11,6 +11,8 @@ from fastapi import FastAPI
 from pydantic_core import to_json
 from starlette.types import Receive, Scope, Send
 
+from api.body_room import BodyRoom
+from api.checkpoint_watch import CheckpointWatch
 from api.connections import POOL_SIZE
 from api.dispatch import Dispatch
 from api.edge import Edge
@@ -119,6 +121,8 @@ def _start(settings: Settings, database: Database, document: Callable[[], bytes]
         reading,
         streaming,
         document,
+        BodyRoom(),
+        CheckpointWatch(),
     )
 
 

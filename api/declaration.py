@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
+from api.body import MAX_BODY_BYTES, MAX_BODY_VALUES
 from api.consistency import Consistency
 from api.schemas.common import Query
 from api.security import Role
@@ -40,8 +41,9 @@ class Declaration(NamedTuple):
     `roles` are those that may call, of which a caller needs one; none at all is a route for anybody, but for one that
     `is_signed`: who calls it is known by the signature of the body. `every_ledger` asks for a key that was granted all
     of them. Where `is_body_optional`, no body is as good as `{}`. `is_deferrable` is what `Prefer: respond-async` can
-    be asked of. `place` is the type of what cursors of a list hold. `problems` are the refusals of its own, beside
-    those that follow from the rest.
+    be asked of. `max_body_bytes` is how large its body may be, and `max_body_values` how many
+    values of JSON it may hold; `api/body.py` says why so many. `place` is the type of what cursors of a list hold.
+    `problems` are the refusals of its own, beside those that follow from the rest.
     """
 
     method: str
@@ -56,6 +58,8 @@ class Declaration(NamedTuple):
     body: type[BaseModel] | None = None
     body_example: Any = None
     is_body_optional: bool = False
+    max_body_bytes: int = MAX_BODY_BYTES
+    max_body_values: int = MAX_BODY_VALUES
     is_keyed: bool = False
     is_deferrable: bool = False
     if_match: bool = False

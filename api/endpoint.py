@@ -13,7 +13,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.types import Receive, Scope, Send
 
 from api.answers import Answer, Streamed
-from api.body import parse_json, read_body, require_json, require_storable
+from api.body import LARGE_BODY_BYTES, parse_json, read_body, require_json, require_storable
+from api.body_room import Place
 from api.consistency import Prefer, preferences
 from api.cursors import decode_cursor, encode_cursor, list_identity
 from api.declaration import Declaration, NoQuery
@@ -31,7 +32,6 @@ BodyT = TypeVar("BodyT")
 Judged = TypeVar("Judged")
 
 MAX_QUERY_PARAMETERS = 100
-LARGE_BODY_BYTES = 64 * 1024
 
 
 class Asked(NamedTuple, Generic[QueryT, BodyT]):
@@ -90,12 +90,29 @@ class Endpoint(APIRoute):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request that matches path and method."""
-        asked = await self._judge(scope, receive)
-        answer = await self._serve(asked)
-        if isinstance(answer, Streamed):
-            await answer.send_while_wanted(receive, send)
-        else:
-            await answer.send(send)
+        try:
+            answer = await self._serve(await self._judge(scope, receive))
+            if "place" in scope:
+                scope["place"].end_work()
+            if isinstance(answer, Streamed):
+                await answer.send_while_wanted(receive, send)
+            else:
+                await answer.send(send)
+        finally:
+            if "place" in scope:
+                scope["place"].leave()
+
+    async def _body(self, scope: Scope, receive: Receive, caller: Key) -> bytes:
+        """Return the body, once there is room for it and, if it is a large one, it is its turn."""
+        service: Service = scope["state"]["service"]
+
+        def make_room(size: int) -> None:
+            scope.setdefault("place", Place(service.room, caller.id)).grow(size)
+
+        body = await read_body(receive, scope["visit"].headers, self.declared.max_body_bytes, make_room)
+        if "place" in scope:
+            await scope["place"].begin_work()
+        return body
 
     async def _judge(self, scope: Scope, receive: Receive) -> Asked[Any, Any]:
         """Return the request, or raise the first refusal of it in the contract's order."""
@@ -110,14 +127,16 @@ class Endpoint(APIRoute):
             self._allow(caller, names)
         if declared.writes:
             service.writer.require_room()
-        bytes_sent = await read_body(receive, visit.headers) if declared.body else b""
+        if declared.is_signed:
+            service.signatures.require_known(names["provider"])
+        bytes_sent = await self._body(scope, receive, caller) if declared.body else b""
         if declared.is_signed:
             caller = service.signatures.signatory(names["provider"], visit.headers, bytes_sent)
             scope["caller"] = caller
         is_empty = declared.is_body_optional and not bytes_sent
         sent = None
         if declared.body:
-            sent = {} if is_empty else await _aside(service, bytes_sent, _parsed, bytes_sent, visit)
+            sent = {} if is_empty else await _aside(service, bytes_sent, _parsed, bytes_sent, visit, declared)
         key = idempotency_key(visit.headers.get(b"idempotency-key")) if declared.is_keyed else ""
         takes_query = not declared.is_public or declared.query is not NoQuery
         given = _given(scope["query_string"]) if takes_query else {}
@@ -169,10 +188,10 @@ async def _aside(service: Service, body: bytes, function: Callable[..., Judged],
     return function(*arguments)
 
 
-def _parsed(body: bytes, visit: Visit) -> Any:
+def _parsed(body: bytes, visit: Visit, declared: Declaration) -> Any:
     content_type = visit.headers.get(b"content-type")
     require_json(None if content_type is None else content_type.decode("latin-1"))
-    return parse_json(body)
+    return parse_json(body, declared.max_body_values)
 
 
 def _shaped(model: type[BaseModel], sent: Any, body: bytes) -> BaseModel:

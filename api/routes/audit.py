@@ -1,8 +1,6 @@
 """Proof that nobody rewrote the journal: signed checkpoints of its Merkle tree, and paths through it."""
 
-import asyncio
 from functools import partial
-from time import monotonic
 
 from api import examples
 from api.answers import TEXT, Answer, json_answer
@@ -24,8 +22,6 @@ from projections.positions import progress
 from projections.proofs import prove_growth, prove_inclusion
 from projections.seals import PROJECTION
 
-POLL_SECONDS = 0.1
-
 
 async def get_checkpoint(asked: Asked[CheckpointQuery, None]) -> Answer:
     """Get the newest checkpoint: a signed note of C2SP with the size of the journal and the root of its tree.
@@ -34,13 +30,11 @@ async def get_checkpoint(asked: Asked[CheckpointQuery, None]) -> Answer:
     position. Keep it: every later journal can be proved to have grown out of this one.
     """
     wanted = asked.query.min_position or 0
-    signed = await asked.service.query(read_newest)
-    give_up_at = monotonic() + (asked.prefer.wait_seconds if asked.query.min_position is not None else 0)
-    while signed is None or signed.size < wanted:
-        if monotonic() >= give_up_at:
-            raise await _behind(asked, signed)
-        await asyncio.sleep(POLL_SECONDS)
-        signed = await asked.service.query(read_newest)
+    wait_seconds = asked.prefer.wait_seconds if asked.query.min_position is not None else 0.0
+    look = partial(asked.service.query, read_newest)
+    signed = await asked.service.checkpoints.covering(wanted, look, wait_seconds)
+    if signed is None or signed.size < wanted:
+        raise await _behind(asked, signed)
     return Answer(200, signed.note.encode(), media_type=TEXT)
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from api import examples
 from api.answers import POSITION, Answer, etag, is_unchanged, json_answer
+from api.body import ENTRIES_BODY_BYTES, MAX_BODY_BYTES
 from api.consistency import Consistency
 from api.declaration import CLIENT, READER, Declaration, NoQuery, Returns
 from api.endpoint import Asked, Endpoint
@@ -124,6 +125,7 @@ def _on_transaction(
         query=TransactionQuery,
         body=body,
         body_example=request_example,
+        max_body_bytes=ENTRIES_BODY_BYTES if "entries" in body.model_fields else MAX_BODY_BYTES,
         is_keyed=True,
         problems=(TransactionNotFound, *problems),
     )
@@ -151,6 +153,7 @@ ENDPOINTS = [
             query=TransactionQuery,
             body=TransactionRequest,
             body_example=examples.TRANSACTION_REQUEST,
+            max_body_bytes=ENTRIES_BODY_BYTES,
             is_keyed=True,
             is_deferrable=True,
             problems=(

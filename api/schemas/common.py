@@ -15,12 +15,15 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     model_validator,
 )
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, PydanticKnownError
 from typing_extensions import TypedDict
 
 from api.body import escaped
+from api.problems import MAX_ERRORS
 from domain.addresses import ADDRESS_PATTERN, LEDGER_PATTERN, MAX_ADDRESS_LENGTH
 from domain.money import ASSET_PATTERN, MAX_AMOUNT
 from domain.times import instant
@@ -76,6 +79,48 @@ PageSize = Annotated[
     BeforeValidator(whole_number),
     AfterValidator(lambda size: min(size, MAX_PAGE_SIZE)),
 ]
+
+
+def in_parts(most: int, part: int) -> WrapValidator:
+    """Return what validates a list `part` items at a time, and no more of it after a part that has errors.
+
+    The models find every error there is, each of some kilobytes; a body has room for hundreds of thousands, and nobody
+    is told more than `MAX_ERRORS`. A list of more than `most` items is refused before any of them is looked at.
+    """
+
+    def validate(items: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        if type(items) is not list or len(items) <= part:
+            return handler(items)
+        if len(items) > most:
+            facts = {"field_type": "List", "max_length": most, "actual_length": len(items)}
+            raise PydanticKnownError("too_long", facts)
+        taken: list[Any] = []
+        while len(taken) < len(items):
+            begin = len(taken)
+            # The last part takes what would be too short for a list of its own.
+            end = begin + part if len(items) - begin >= 2 * part else len(items)
+            try:
+                taken += handler(items[begin:end])
+            except ValidationError as error:
+                raise _moved(error, begin) from None
+        return taken
+
+    return WrapValidator(validate)
+
+
+def _moved(error: ValidationError, by: int) -> ValidationError:
+    """Return an error about a part as one about the whole list, which has so many items before the part."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)[:MAX_ERRORS]
+    moved = [
+        InitErrorDetails(
+            # The words are those of the error: as a template they have nothing to fill in.
+            type=PydanticCustomError("in_part", "{words}", {"words": each["msg"]}),
+            loc=(by + int(each["loc"][0]), *each["loc"][1:]) if each["loc"] else (),
+            input=None,
+        )
+        for each in found
+    ]
+    return ValidationError.from_exception_data(error.title, moved)
 
 
 class Request(BaseModel):
