@@ -8,6 +8,8 @@ import signal
 import socket
 import sys
 import threading
+from functools import partial
+from typing import Any, cast
 
 import structlog
 
@@ -94,12 +96,13 @@ def run_api(listening: int) -> None:
 
     from api.app import create_app
     from api.settings import Settings
+    from scripts.connection_limits import Connections, bound_of_connections
     from scripts.whole_answers import WholeAnswers
 
     config = uvicorn.Config(
         create_app(Settings()),
         loop="uvloop",
-        http=WholeAnswers,
+        http=cast(Any, partial(WholeAnswers, Connections(bound_of_connections()))),
         ws="none",
         lifespan="on",
         log_level="warning",

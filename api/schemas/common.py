@@ -82,7 +82,7 @@ PageSize = Annotated[
 
 
 def in_parts(most: int, part: int) -> WrapValidator:
-    """Return what validates a list `part` items at a time, and no more of it after a part that has errors.
+    """Return what validates a list `part` items at a time, and no more of it after `MAX_ERRORS` errors.
 
     The models find every error there is, each of some kilobytes; a body has room for hundreds of thousands, and nobody
     is told more than `MAX_ERRORS`. A list of more than `most` items is refused before any of them is looked at.
@@ -95,23 +95,27 @@ def in_parts(most: int, part: int) -> WrapValidator:
             facts = {"field_type": "List", "max_length": most, "actual_length": len(items)}
             raise PydanticKnownError("too_long", facts)
         taken: list[Any] = []
-        while len(taken) < len(items):
-            begin = len(taken)
+        wrong: list[InitErrorDetails] = []
+        begin = 0
+        while begin < len(items) and len(wrong) < MAX_ERRORS:
             # The last part takes what would be too short for a list of its own.
             end = begin + part if len(items) - begin >= 2 * part else len(items)
             try:
                 taken += handler(items[begin:end])
             except ValidationError as error:
-                raise _moved(error, begin) from None
+                wrong += _moved(error, begin)
+            begin = end
+        if wrong:
+            raise ValidationError.from_exception_data("list", wrong)
         return taken
 
     return WrapValidator(validate)
 
 
-def _moved(error: ValidationError, by: int) -> ValidationError:
-    """Return an error about a part as one about the whole list, which has so many items before the part."""
+def _moved(error: ValidationError, by: int) -> list[InitErrorDetails]:
+    """Return the errors of a part as those of the whole list, which has so many items before the part."""
     found = error.errors(include_url=False, include_context=False, include_input=False)[:MAX_ERRORS]
-    moved = [
+    return [
         InitErrorDetails(
             # The words are those of the error: as a template they have nothing to fill in.
             type=PydanticCustomError("in_part", "{words}", {"words": each["msg"]}),
@@ -120,7 +124,6 @@ def _moved(error: ValidationError, by: int) -> ValidationError:
         )
         for each in found
     ]
-    return ValidationError.from_exception_data(error.title, moved)
 
 
 class Request(BaseModel):

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from api.schemas.common import ListQuery, Request
+from api.schemas.common import ListQuery, Request, in_parts
 from api.security import MAX_OVERLAP_SECONDS, Key, Role
 from domain.addresses import LEDGER_PATTERN
 from domain.times import Instant
@@ -17,8 +17,10 @@ class KeyRequest(Request):
     """A key to make. `["*"]` grants every ledger; a ledger need not exist yet to be granted."""
 
     name: Annotated[str, Field(min_length=1, max_length=255)]
-    roles: Annotated[list[Role], Field(min_length=1, max_length=3)]
-    ledgers: Annotated[list[GrantedLedger], Field(max_length=1000)] = Field(default_factory=list)
+    roles: Annotated[list[Role], Field(min_length=1, max_length=3), in_parts(3, part=3)]
+    ledgers: Annotated[list[GrantedLedger], Field(max_length=1000), in_parts(1000, part=100)] = Field(
+        default_factory=list
+    )
 
 
 class Rotation(Request):
