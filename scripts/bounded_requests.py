@@ -12,6 +12,7 @@
 
 import asyncio
 from http import HTTPStatus
+from time import monotonic
 from typing import Any
 
 import httptools
@@ -107,9 +108,10 @@ class BoundedRequests(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, or tell that there is no room."""
         super().connection_made(transport)
-        self._began = self._connections.now
+        self._began = monotonic()
+        is_kept = self._connections.add(self)
         begin_looking(self._connections, self.loop)
-        if not self._connections.add(self):
+        if not is_kept:
             if self._connections.can_tell:
                 self._refuse(Overloaded("There are too many connections. Try again shortly."))
             else:
@@ -281,8 +283,10 @@ def begin_looking(connections: Connections, loop: asyncio.AbstractEventLoop) -> 
     connections.is_looked_at = True
 
     def look() -> None:
-        connections.is_looked_at = connections.look()
-        if connections.is_looked_at:
-            loop.call_later(LOOK_SECONDS, look)
+        try:
+            connections.is_looked_at = connections.look()
+        finally:  # a fault with one connection must not keep the others for ever
+            if connections.is_looked_at:
+                loop.call_later(LOOK_SECONDS, look)
 
     look()

@@ -33,9 +33,20 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service whose one API process may have 400 descriptors."""
     with serving(Path(tmp_path_factory.mktemp("bounds")) / "data") as running, running.client() as client:
         post_ledger(client)
-        resource.prlimit(api(running).pid, resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
-        api(running).kill()  # the next one finds the limit of its parent
+        # The next one finds the limit of its parent.
+        resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
+        killed = api(running)
+        killed.kill()
+        killed.wait(10)
+        await_answer(running)
         yield running
+
+
+def await_answer(service: Service) -> None:
+    give_up_at = monotonic() + 60
+    while b" 200 " not in answer_to(service, LAST)[:20]:
+        assert monotonic() < give_up_at
+        sleep(0.1)
 
 
 def api(service: Service) -> psutil.Process:
@@ -213,7 +224,7 @@ def test_an_answer_that_is_not_read_ends(service: Service) -> None:
         port = connection.getsockname()[1]
 
         def is_kept() -> bool:
-            return any(each.raddr and each.raddr.port == port for each in api(service).net_connections())
+            return any(each.raddr[1:] == (port,) for each in api(service).net_connections())
 
         sleep(1)
         assert is_kept()
