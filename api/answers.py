@@ -22,6 +22,9 @@ DEAD_LETTERS = "Ledger-Dead-Letters"
 REPLAYED = "Idempotent-Replayed"
 DRY_RUN = "Dry-Run"
 
+PART_BYTES = 256 * 1024
+"""How much of a large answer is handed over at once."""
+
 # A third of the time that pydantic takes for a transaction.
 _encode = msgspec.json.Encoder().encode
 
@@ -43,7 +46,13 @@ class Answer(NamedTuple):
         if self.status in (204, 304):  # RFC 9110 §8.6
             del headers[0]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
-        await send({"type": "http.response.body", "body": self.body})
+        if len(self.body) <= PART_BYTES:
+            await send({"type": "http.response.body", "body": self.body})
+            return
+        # As fast as the client takes it: whoever holds room for a large body holds it until its answer is read.
+        for begin in range(0, len(self.body), PART_BYTES):
+            part, end = self.body[begin : begin + PART_BYTES], begin + PART_BYTES
+            await send({"type": "http.response.body", "body": part, "more_body": end < len(self.body)})
 
 
 class Streamed(NamedTuple):

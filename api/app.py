@@ -11,6 +11,8 @@ from fastapi import FastAPI
 from pydantic_core import to_json
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.body_room import BodyRoom
+from api.checkpoint_watch import CheckpointWatch
 from api.connections import POOL_SIZE
 from api.cross_origin import CrossOrigin
 from api.dispatch import Dispatch
@@ -129,6 +131,8 @@ def _start(settings: Settings, database: Database, document: Callable[[], bytes]
         streaming,
         document,
         settings.public_metrics,
+        BodyRoom(),
+        CheckpointWatch(),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 from psycopg import Connection
 from pydantic import BaseModel
 
+from api.body import MAX_BODY_BYTES, MAX_BODY_VALUES
 from api.consistency import Consistency
 from api.schemas.common import Query
 from api.security import Role
@@ -67,7 +68,9 @@ class Declaration(NamedTuple):
     `is_signed`: who calls it is known by the signature of the body. `concerns` says whose ledgers are asked for, of a
     thing those that `ledgers_of` finds; it is judged with the roles, before anything else of the request. What
     `may_be_public` is for anybody where the settings say so. Where `is_body_optional`, no body is as good as `{}`.
-    `is_deferrable` is what `Prefer: respond-async` can be asked of. `place` is the type of what cursors of a list hold.
+    `max_body_bytes` is how large its body may be, and `max_body_values` how many values of JSON it may hold;
+    `api/body.py` says why so many. `is_deferrable` is what `Prefer: respond-async` can be asked of. `place` is the type
+    of what cursors of a list hold.
     `problems` are the refusals of its own, beside those that follow from the rest.
     """
 
@@ -83,6 +86,8 @@ class Declaration(NamedTuple):
     body: type[BaseModel] | None = None
     body_example: Any = None
     is_body_optional: bool = False
+    max_body_bytes: int = MAX_BODY_BYTES
+    max_body_values: int = MAX_BODY_VALUES
     is_keyed: bool = False
     is_deferrable: bool = False
     may_be_public: bool = False

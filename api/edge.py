@@ -4,8 +4,11 @@ One layer of pure ASGI in place of the framework's stack: the conversation, the 
 the journal, the measurements, the log of denials and faults.
 """
 
+import asyncio
 import re
+from collections.abc import Mapping
 from time import perf_counter
+from typing import Any
 from urllib.parse import unquote
 
 import structlog
@@ -36,6 +39,12 @@ from domain.journal.outage import DATABASE
 
 LEDGERS = "/v1/ledgers"
 SLOW_SECONDS = 1.0
+
+CLIENT_LEFT = "the client has left"
+"""Why the server cancels a request: nobody is there to be answered."""
+
+MAX_INSTANCE_LENGTH = 1024
+"""How much is shown of the path of what is no request yet."""
 
 # An escaped slash does not separate, and U+0000 cannot be looked for: nothing has such a name.
 _UNNAMEABLE = re.compile(rb"%2f|%00", re.IGNORECASE)
@@ -77,6 +86,10 @@ class Edge:
             await self._routes(scope, receive, send_with_conversation)
         except ClientDisconnect:
             return
+        except asyncio.CancelledError as error:
+            if error.args != (CLIENT_LEFT,):
+                raise
+            return
         except Exception as error:
             if status:
                 raise
@@ -112,6 +125,28 @@ def _refusal(error: Exception, scope: Scope, talk: Conversation) -> Answer:
         headers[DRY_RUN] = "true"
     body = to_json(problem_of(error, instance, talk.correlation_id))
     return Answer(status, body, headers, MEDIA_TYPE)
+
+
+def refusal_before_request(
+    error: LedgerError, raw_path: bytes, state: Mapping[str, Any]
+) -> tuple[Answer, dict[str, str]]:
+    """Return what answers something that is no request yet, and all headers of it.
+
+    `raw_path` is what is known of the path, `state` what the application keeps.
+    """
+    path = raw_path[:MAX_INSTANCE_LENGTH].decode("ascii", "replace")
+    talk = conversation({})
+    scope: Scope = {"path": path, "raw_path": path.encode(), "state": state, "method": "any"}
+    answer = _refusal(error, scope, talk)
+    state["service"].metrics.request("any", "unmatched", answer.status, 0.0)
+    headers = {
+        "Content-Type": answer.media_type,
+        "Content-Length": str(len(answer.body)),
+        "Correlation-Id": talk.correlation_id,
+        "traceparent": talk.traceparent,
+        **answer.headers,
+    }
+    return answer, headers
 
 
 def _positions(error: LedgerError, status: int, scope: Scope) -> dict[str, str]:

@@ -17,7 +17,16 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.types import Receive, Scope, Send
 
 from api.answers import DRY_RUN, JSON, Answer, Streamed
-from api.body import escaped, parse_json, read_body, require_json, require_storable, require_uncoded
+from api.body import (
+    LARGE_BODY_BYTES,
+    escaped,
+    parse_json,
+    read_body,
+    require_json,
+    require_storable,
+    require_uncoded,
+)
+from api.body_room import Place
 from api.consistency import Prefer, preferences
 from api.cursors import decode_cursor, encode_cursor, list_identity
 from api.declaration import OVERSEER, Concerns, Declaration
@@ -37,7 +46,6 @@ BodyT = TypeVar("BodyT")
 Judged = TypeVar("Judged")
 
 MAX_QUERY_PARAMETERS = 100
-LARGE_BODY_BYTES = 64 * 1024
 
 _log = structlog.get_logger(__name__)
 
@@ -103,12 +111,21 @@ class Endpoint(APIRoute):
         A key that ends meanwhile is shown nothing more: what was read for a while is not sent, and a stream ends where
         it is. What was written is answered all the same.
         """
+        try:
+            await self._answer(scope, receive, send)
+        finally:
+            if "place" in scope:
+                scope["place"].leave()
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = monotonic()
         asked = await self._judge(scope, receive)
         is_dry_run = getattr(asked.query, "dry_run", False)
         if is_dry_run:
             scope["is_dry_run"] = True  # for what refuses it
         answer = await self._serve(asked)
+        if "place" in scope:
+            scope["place"].end_work()
         if isinstance(answer, Streamed):
             if scope["method"] == "HEAD":
                 await answer.send_without_parts(send)
@@ -118,6 +135,18 @@ class Endpoint(APIRoute):
         if self.declared.method == "GET" and monotonic() - began > KNOWN_FOR_SECONDS:
             await self._admit_again(asked.service, scope["visit"])
         await (_tried_out(answer) if is_dry_run else answer).send(send)
+
+    async def _body(self, scope: Scope, receive: Receive, caller: Key) -> bytes:
+        """Return the body, once there is room for it and, if it is a large one, it is its turn."""
+        service: Service = scope["state"]["service"]
+
+        def make_room(size: int) -> None:
+            scope.setdefault("place", Place(service.room, caller.id)).grow(size)
+
+        body = await read_body(receive, scope["visit"].headers, self.declared.max_body_bytes, make_room)
+        if "place" in scope:
+            await scope["place"].begin_work()
+        return body
 
     async def _judge(self, scope: Scope, receive: Receive) -> Asked[Any, Any]:
         """Return the request, or raise the first refusal of it in the contract's order."""
@@ -133,7 +162,9 @@ class Endpoint(APIRoute):
             await self._allow(service, caller, names)
         if declared.writes:
             service.writer.require_room()
-        bytes_sent = await read_body(receive, visit.headers) if declared.body else b""
+        if declared.is_signed:
+            service.signatures.require_known(names["provider"])
+        bytes_sent = await self._body(scope, receive, caller) if declared.body else b""
         if monotonic() - began > KNOWN_FOR_SECONDS:
             await self._admit_again(service, visit)
         if declared.is_signed:
@@ -210,7 +241,7 @@ class Endpoint(APIRoute):
         except UnsupportedMediaType as refusal:
             refusal.headers |= {"Accept": JSON, f"Accept-{self.declared.method.capitalize()}": JSON}
             raise
-        return parse_json(body)
+        return parse_json(body, self.declared.max_body_values)
 
 
 async def overseer(asked: Asked[Any, Any]) -> Key | None:

@@ -24,10 +24,12 @@ from api.problems import (
     CursorInvalid,
     CursorMismatch,
     Forbidden,
+    HeadTooLarge,
     IdempotencyKeyInvalid,
     IdempotencyKeyMissing,
     InternalError,
     MalformedJson,
+    MalformedRequest,
     RequestTimeout,
     Unauthenticated,
     UnsupportedMediaType,
@@ -135,14 +137,14 @@ def documentation(declared: Declaration, serve: Callable[..., Any]) -> dict[str,
 
 def refusals(declared: Declaration) -> Iterator[type[LedgerError]]:
     """Yield every refusal with which a route can answer, in the order in which they are judged."""
+    yield from (MalformedRequest, HeadTooLarge, RequestTimeout)
     if not declared.is_public:
         yield Unauthenticated
     if declared.roles:
         yield Forbidden
     if declared.body:
-        yield from (RequestTimeout, BodyTooLarge, UnsupportedMediaType, MalformedJson)
-    if declared.writes:
-        yield Overloaded
+        yield from (BodyTooLarge, UnsupportedMediaType, MalformedJson)
+    yield Overloaded
     if declared.is_keyed:
         yield from (IdempotencyKeyMissing, IdempotencyKeyInvalid, IdempotencyKeyReused)
     if declared.place is not None:
@@ -324,6 +326,8 @@ def _answer(declared: Declaration, returned: Returns) -> dict[str, Any]:
 def _add_examples(operation: dict[str, Any], declared: Declaration) -> None:
     """Add the examples of a route: here, since FastAPI would leave out of them whatever is null."""
     if declared.body:
+        words = f"At most {declared.max_body_bytes} bytes and {declared.max_body_values} values."
+        operation["requestBody"]["description"] = words
         operation["requestBody"]["content"][JSON]["examples"] = _example(declared.body_example)
     for returned in declared.returns:
         if returned.example is not None:

@@ -6,6 +6,7 @@ its path and, for shape, the names of members.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any, ClassVar, NamedTuple
 
 from api.problem_facts import FACTS, Fact, KeyUse
@@ -27,6 +28,9 @@ from domain.errors import (
 )
 
 MEDIA_TYPE = "application/problem+json"
+
+MAX_ERRORS = 100
+"""How many errors an answer names: whoever has mended these asks again, and more would be an answer without end."""
 
 
 class HttpRefusal(LedgerError):
@@ -119,14 +123,15 @@ class KeyExists(HttpRefusal):
 
 
 class RequestTimeout(HttpRefusal):
-    """The body of the request was not complete in time. Nothing was recorded."""
+    """The head or the body of the request was not complete in time, 10 seconds each. Nothing was recorded."""
 
     code = "request_timeout"
     status = 408
 
 
 class BodyTooLarge(HttpRefusal):
-    """The body of the request is larger than 16 MiB."""
+    """The body is larger than this route takes, or holds more values: the document says how much each route takes,
+    and no route takes more than 16 MiB."""
 
     code = "body_too_large"
     status = 413
@@ -137,6 +142,21 @@ class UnsupportedMediaType(HttpRefusal):
 
     code = "unsupported_media_type"
     status = 415
+
+
+class HeadTooLarge(HttpRefusal):
+    """Request line and headers have at most 32 KiB and 100 fields; so have the trailers of a body."""
+
+    code = "head_too_large"
+    status = 431
+
+
+class MalformedRequest(HttpRefusal):
+    """This is no well-formed request of HTTP/1.1. The connection is closed, since it is not known where the next
+    request begins."""
+
+    code = "malformed_request"
+    status = 400
 
 
 class InternalError(HttpRefusal):
@@ -195,11 +215,12 @@ PROBLEM_TYPES: dict[str, ProblemType] = dict(sorted(_codes(LedgerError)))
 
 
 class InvalidShape(InvalidRequest):
-    """The request does not have the shape that the contract asks for; `errors` points at each place."""
+    """The request does not have the shape that the contract asks for; `errors` points at the first `MAX_ERRORS`."""
 
     def __init__(self, errors: Iterable[tuple[str, str]]) -> None:
         LedgerError.__init__(self, InvalidRequest.explanation())
-        self.errors = [{"pointer": pointer, "detail": detail} for pointer, detail in errors]
+        first = islice(errors, MAX_ERRORS)
+        self.errors = [{"pointer": pointer, "detail": detail} for pointer, detail in first]
 
 
 def problem(

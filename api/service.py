@@ -7,6 +7,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from psycopg import Connection
 
+from api.body_room import BodyRoom
+from api.checkpoint_watch import CheckpointWatch
 from api.connections import connected, looked_up
 from api.key_ring import KeyRing
 from api.metrics import Metrics
@@ -45,6 +47,8 @@ class Service(NamedTuple):
     streaming: ThreadPoolExecutor
     document: Callable[[], bytes]
     metrics_are_public: bool
+    room: BodyRoom
+    checkpoints: CheckpointWatch
 
     def position(self) -> int:
         """Return the newest position of the journal that this process knows of."""

@@ -22,14 +22,18 @@ class Signatures:
     def __init__(self, providers: Mapping[str, ProviderSettings]) -> None:
         self._webhooks = {name: Webhook(of.secret.get_secret_value()) for name, of in providers.items()}
 
+    def require_known(self, provider: str) -> None:
+        """Raise `PathNotFound` for a provider that is not configured, before anything that it sends is read."""
+        if provider not in self._webhooks:
+            raise PathNotFound
+
     def signatory(self, provider: str, headers: Mapping[bytes, bytes], body: bytes) -> Key:
         """Return who signed a body; it may do nothing but say something of its own payouts.
 
         Raises `PathNotFound` for a provider that is not configured, and `Unauthenticated` for a signature that is
         missing or wrong, or whose time is more than five minutes off.
         """
-        if provider not in self._webhooks:
-            raise PathNotFound
+        self.require_known(provider)
         given = {name.decode(): headers.get(name, b"").decode("latin-1") for name in _HEADERS}
         try:
             if len(given[MESSAGE_ID.decode()]) > MAX_MESSAGE_ID_LENGTH:

@@ -1,6 +1,6 @@
 """A request as it arrives: its headers by name, and the conversation that it belongs to."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from api.correlation import Conversation
@@ -13,9 +13,15 @@ class Visit(NamedTuple):
     conversation: Conversation
 
 
-def joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """Return the headers by name, the values of a repeated one joined as RFC 9110 §5.3 has it."""
-    values: dict[bytes, bytes] = {}
+def joined(headers: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Return the headers by name, the values of a repeated one joined as RFC 9110 §5.3 has it.
+
+    Each value is copied once, however often its name is repeated.
+    """
+    values = dict(headers)
+    if len(values) == len(headers):
+        return values
+    repeated: dict[bytes, list[bytes]] = {}
     for name, value in headers:
-        values[name] = values[name] + b", " + value if name in values else value
-    return values
+        repeated.setdefault(name, []).append(value)
+    return {name: b", ".join(parts) for name, parts in repeated.items()}

@@ -137,7 +137,8 @@ class Waiter:
         self._is_reachable = False
         self._stopping = threading.Event()
         self._changed = threading.Condition()
-        self._callbacks: set[Callable[[], None]] = set()
+        # What each waits for: whoever waits for what is far away is not woken by each step towards it.
+        self._callbacks: dict[Callable[[], None], tuple[str, int]] = {}
         self._thread = threading.Thread(target=self._run, name="projection positions", daemon=True)
         self.head = 0
         """The newest position of the journal that is known here."""
@@ -177,7 +178,7 @@ class Waiter:
 
         with self._changed:
             began = self._known.get(name)
-            self._callbacks.add(wake)
+            self._callbacks[wake] = (name, position)
         try:
             async with asyncio.timeout(timeout_seconds):
                 while not self._is_there_now(name, position):
@@ -187,7 +188,7 @@ class Waiter:
             pass
         finally:
             with self._changed:
-                self._callbacks.discard(wake)
+                self._callbacks.pop(wake, None)
         with self._changed:
             return self._outcome(name, position, began)
 
@@ -272,8 +273,11 @@ class Waiter:
 
     def _wake(self) -> None:
         self._changed.notify_all()
-        for callback in tuple(self._callbacks):
+        for callback, (name, position) in tuple(self._callbacks.items()):
+            seen = self._known.get(name)
+            if seen is not None and not seen.reflects(position):
+                continue
             try:
                 callback()
             except RuntimeError:  # its event loop is closed, and nobody waits there any more
-                self._callbacks.discard(callback)
+                self._callbacks.pop(callback, None)

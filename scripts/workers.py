@@ -9,7 +9,8 @@ import socket
 import sys
 import threading
 from collections.abc import MutableMapping
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import structlog
 
@@ -123,12 +124,13 @@ def run_api(listening: int) -> None:
 
     from api.app import create_app
     from api.settings import Settings
+    from scripts.connection_limits import Connections, bound_of_connections
     from scripts.whole_answers import WholeAnswers
 
     config = uvicorn.Config(
         create_app(Settings()),
         loop="uvloop",
-        http=WholeAnswers,
+        http=cast(Any, partial(WholeAnswers, Connections(bound_of_connections()))),
         ws="none",
         lifespan="on",
         log_config=None,  # as configured above, for all libraries

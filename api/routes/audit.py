@@ -1,10 +1,8 @@
 """Proof that nobody rewrote the journal: signed checkpoints of its Merkle tree, and paths through it."""
 
-import asyncio
 import re
 from email.utils import format_datetime
 from functools import partial
-from time import monotonic
 from typing import Annotated
 
 from pydantic import Field
@@ -35,8 +33,6 @@ from projections.positions import progress
 from projections.proofs import prove_growth, prove_inclusion
 from projections.seals import PROJECTION
 
-POLL_SECONDS = 0.1
-
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 _Place = tuple[Time, Annotated[int, Field(strict=True, ge=1, le=MAX_POSITION)]]
 
@@ -48,13 +44,11 @@ async def get_checkpoint(asked: Asked[CheckpointQuery, None]) -> Answer:
     position. Keep it: every later journal can be proved to have grown out of this one.
     """
     wanted = asked.query.min_position or 0
-    signed = await asked.service.look_up(read_newest)
-    give_up_at = monotonic() + (asked.prefer.wait_seconds if asked.query.min_position is not None else 0)
-    while signed is None or signed.size < wanted:
-        if monotonic() >= give_up_at:
-            raise await _behind(asked, signed)
-        await asyncio.sleep(POLL_SECONDS)
-        signed = await asked.service.look_up(read_newest)
+    wait_seconds = asked.prefer.wait_seconds if asked.query.min_position is not None else 0.0
+    look = partial(asked.service.look_up, read_newest)
+    signed = await asked.service.checkpoints.covering(wanted, look, wait_seconds)
+    if signed is None or signed.size < wanted:
+        raise await _behind(asked, signed)
     return Answer(200, signed.note.encode(), media_type=TEXT)
 
 

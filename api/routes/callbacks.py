@@ -3,6 +3,7 @@
 from pydantic import ValidationError
 
 from api.answers import Answer
+from api.body import CALLBACK_BODY_BYTES
 from api.consistency import Consistency
 from api.declaration import ANYBODY, Declaration, NoQuery, Returns
 from api.endpoint import Asked, Endpoint
@@ -90,6 +91,7 @@ ENDPOINTS = [
                     "asset": "USD/2",
                 },
             },
+            max_body_bytes=CALLBACK_BODY_BYTES,
             is_signed=True,
             problems=(PathNotFound, PayoutNotFound),
         ),

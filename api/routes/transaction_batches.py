@@ -8,6 +8,7 @@ from pydantic_core import to_json
 
 from api import examples
 from api.answers import POSITION, REPLAYED, Answer, json_answer
+from api.body import BATCH_BODY_BYTES, BATCH_BODY_VALUES
 from api.consistency import Consistency
 from api.declaration import POSTER, Declaration, Returns
 from api.endpoint import Asked, Endpoint
@@ -146,6 +147,8 @@ ENDPOINTS = [
             query=TransactionQuery,
             body=BatchRequest,
             body_example=examples.BATCH_REQUEST,
+            max_body_bytes=BATCH_BODY_BYTES,
+            max_body_values=BATCH_BODY_VALUES,
             problems=(BatchRejected,),
         ),
         post_batch,

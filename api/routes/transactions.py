@@ -4,6 +4,7 @@ from typing import Any
 
 from api import examples
 from api.answers import POSITION, Answer, etag, is_unchanged, json_answer
+from api.body import ENTRIES_BODY_BYTES, MAX_BODY_BYTES
 from api.consistency import Consistency
 from api.declaration import POSTER, READER, Declaration, NoQuery, Returns
 from api.endpoint import Asked, Endpoint
@@ -125,6 +126,7 @@ def _on_transaction(
         body=body,
         body_example=request_example,
         is_body_optional=True,
+        max_body_bytes=ENTRIES_BODY_BYTES if "entries" in body.model_fields else MAX_BODY_BYTES,
         is_keyed=True,
         problems=(TransactionNotFound, *problems),
     )
@@ -152,6 +154,7 @@ ENDPOINTS = [
             query=TransactionQuery,
             body=TransactionRequest,
             body_example=examples.TRANSACTION_REQUEST,
+            max_body_bytes=ENTRIES_BODY_BYTES,
             is_keyed=True,
             is_deferrable=True,
             problems=(

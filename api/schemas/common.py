@@ -6,7 +6,7 @@ Requests are strict: unknown members are refused, and numbers, texts and boolean
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Generic, Literal, TypeVar
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -15,11 +15,21 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     model_validator,
+)
+from pydantic_core import (
+    ErrorDetails,
+    InitErrorDetails,
+    PydanticCustomError,
+    PydanticKnownError,
+    core_schema,
 )
 from typing_extensions import TypedDict
 
 from api.body import escaped
+from api.problems import MAX_ERRORS
 from api.schemas.words import METADATA_KEY_PATTERN, PREFIX_PATTERN, words_of_member, words_of_parameter
 from domain.addresses import ADDRESS_PATTERN, LEDGER_PATTERN, MAX_ADDRESS_LENGTH
 from domain.money import ASSET_PATTERN, MAX_AMOUNT
@@ -100,6 +110,59 @@ PageSize = Annotated[
     BeforeValidator(whole_number),
     AfterValidator(lambda size: min(size, MAX_PAGE_SIZE)),
 ]
+
+
+def in_parts(most: int, part: int) -> WrapValidator:
+    """Return what validates a list `part` items at a time, and no more of it after `MAX_ERRORS` errors.
+
+    The models find every error there is, each of some kilobytes; a body has room for hundreds of thousands, and nobody
+    is told more than `MAX_ERRORS`. A list of more than `most` items is refused before any of them is looked at.
+    """
+
+    def validate(items: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        if type(items) is not list or len(items) <= part:
+            return handler(items)
+        if len(items) > most:
+            facts = {"field_type": "List", "max_length": most, "actual_length": len(items)}
+            raise PydanticKnownError("too_long", facts)
+        taken: list[Any] = []
+        wrong: list[InitErrorDetails] = []
+        begin = 0
+        while begin < len(items) and len(wrong) < MAX_ERRORS:
+            # The last part takes what would be too short for a list of its own.
+            end = begin + part if len(items) - begin >= 2 * part else len(items)
+            try:
+                taken += handler(items[begin:end])
+            except ValidationError as error:
+                wrong += _moved(error, begin)
+            begin = end
+        if wrong:
+            raise ValidationError.from_exception_data("list", wrong)
+        return taken
+
+    return WrapValidator(validate)
+
+
+def _moved(error: ValidationError, by: int) -> list[InitErrorDetails]:
+    """Return the errors of a part as those of the whole list, which has so many items before the part."""
+    found = error.errors(include_url=False, include_input=False)[:MAX_ERRORS]
+    return [
+        InitErrorDetails(
+            type=each["type"] if each["type"] in _KNOWN else _as_custom(each),
+            loc=(by + int(each["loc"][0]), *each["loc"][1:]) if each["loc"] else (),
+            input=None,
+            ctx=each.get("ctx", {}),
+        )
+        for each in found
+    ]
+
+
+_KNOWN = frozenset(get_args(core_schema.ErrorType))
+
+
+def _as_custom(found: ErrorDetails) -> PydanticCustomError:
+    # The words are those of the error: as a template they have nothing to fill in.
+    return PydanticCustomError("in_part", "{words}", {"words": found["msg"]})
 
 
 class Request(BaseModel):

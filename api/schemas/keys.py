@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 from typing_extensions import TypedDict
 
-from api.schemas.common import ListQuery, Request
+from api.schemas.common import ListQuery, Request, in_parts
 from api.security import MAX_OVERLAP_SECONDS, NEEDS_LEDGERS, ROLE_MEANINGS, ROLES, Key, KeyState, Role, Wanted
 from domain.addresses import LEDGER_PATTERN
 from domain.keys import MAX_NAME_LENGTH, flaw_of_name
@@ -38,7 +38,9 @@ class KeyRequest(Request):
         AfterValidator(_require_flawless),
     ]
     roles: Annotated[
-        list[Role], Field(min_length=1, max_length=len(ROLES), description=f"What it may do: {_ROLES}.")
+        list[Role],
+        Field(min_length=1, max_length=len(ROLES), description=f"What it may do: {_ROLES}."),
+        in_parts(len(ROLES), part=len(ROLES)),
     ]
     ledgers: Annotated[
         list[GrantedLedger],
@@ -47,10 +49,12 @@ class KeyRequest(Request):
             description='`["*"]` is every ledger. None at all is for an `auditor` or `operator` of what concerns no'
             " ledger.",
         ),
+        in_parts(1000, part=100),
     ] = Field(default_factory=list)
     ledgers_to_come: Annotated[
         list[LedgerToCome],
         Field(max_length=1000, description="Granted as well, though they may be made later."),
+        in_parts(1000, part=100),
     ] = Field(default_factory=list)
 
     @model_validator(mode="after")

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, NotRequired
 from pydantic import AfterValidator, Discriminator, Field, Tag
 from typing_extensions import TypedDict
 
-from api.schemas.common import Problem, Request
+from api.schemas.common import Problem, Request, in_parts
 from api.schemas.operations import OperationBody
 from api.schemas.transactions import (
     ReverseRequest,
@@ -81,7 +81,11 @@ class BatchRequest(Request):
     """Keyed requests to carry out in order: all of them or none, or each by itself. The batch itself has no key."""
 
     mode: Literal["atomic", "independent"]
-    transactions: Annotated[list[Item], Field(min_length=1, max_length=MAX_ITEMS)]
+    transactions: Annotated[
+        list[Item],
+        Field(min_length=1, max_length=MAX_ITEMS),
+        in_parts(MAX_ITEMS, part=4),
+    ]
 
 
 class ResultBody(TypedDict):

@@ -5,7 +5,7 @@ from typing import Annotated, Any, cast
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from typing_extensions import TypedDict
 
-from api.schemas.common import Address, Amount, Metadata, Query, Request, Time
+from api.schemas.common import Address, Amount, Metadata, Query, Request, Time, in_parts
 from api.schemas.named import Named
 from domain.entries import MAX_ENTRIES, MIN_ENTRIES
 from domain.money import Direction
@@ -27,7 +27,9 @@ class EntryRequest(Request):
     amount: Amount
 
 
-Entries = Annotated[list[EntryRequest], Field(min_length=MIN_ENTRIES, max_length=MAX_ENTRIES)]
+Entries = Annotated[
+    list[EntryRequest], Field(min_length=MIN_ENTRIES, max_length=MAX_ENTRIES), in_parts(MAX_ENTRIES, part=10)
+]
 
 
 class DescribedRequest(Request):

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict
 
-from api.schemas.common import ListQuery, Request
+from api.schemas.common import ListQuery, Request, in_parts
 from api.schemas.keys import GrantedLedger
 from api.schemas.words import one_of
 from domain.aggregates import EVENT_TYPES
@@ -34,8 +34,8 @@ class WebhookRequest(Request):
     url: Annotated[
         str, Field(min_length=1, max_length=MAX_URL_LENGTH, examples=["https://example.com/ledger"])
     ]
-    ledgers: Annotated[list[GrantedLedger], Field(min_length=1, max_length=1000)]
-    types: Annotated[list[EventType], Field(min_length=1, max_length=100)]
+    ledgers: Annotated[list[GrantedLedger], Field(min_length=1, max_length=1000), in_parts(1000, part=100)]
+    types: Annotated[list[EventType], Field(min_length=1, max_length=100), in_parts(100, part=100)]
     description: Annotated[str, Field(max_length=1000)] = ""
 
 

@@ -174,7 +174,75 @@ def test_a_body_that_turns_out_to_be_too_large(book: Book) -> None:
 
 def test_the_largest_body(book: Book) -> None:
     content = json.dumps(transfer_body()).encode()
-    assert send(book, content + b" " * (16 * MIB - len(content))).status_code == 201
+    assert send(book, content + b" " * (4 * MIB - len(content))).status_code == 201
+    answer = send(book, content + b" " * (4 * MIB - len(content) + 1))
+    assert (answer.status_code, code_of(answer)) == (413, "body_too_large")
+
+
+def test_the_largest_batch(book: Book) -> None:
+    items = [{"idempotency_key": "k", **transfer_body()}]
+    content = json.dumps({"mode": "atomic", "transactions": items}).encode()
+    path = f"{book.path}/transactions/batch"
+    assert book.client.post(path, content=content + b" " * (16 * MIB - len(content))).status_code == 200
+    answer = book.client.post(path, content=content + b" " * (16 * MIB - len(content) + 1))
+    assert (answer.status_code, code_of(answer)) == (413, "body_too_large")
+
+
+def test_the_largest_transaction_written_in_escapes(book: Book) -> None:
+    address = "".join(f"\\u{ord(letter):04x}" for letter in "a")
+    entry = '{"account": "%s", "direction": "%s", "amount": 1}'
+    entries = ",".join(entry % (address, side) for side in ("debit", "credit") for _ in range(500))
+    metadata = ",".join(f'"k{number}": "{"," * 512}"' for number in range(50))
+    content = '{{"entries": [{}], "metadata": {{{}}}, "description": "{}"}}'.format(
+        entries, metadata, "," * 1000
+    )
+    assert send(book, content.encode()).status_code == 201
+
+
+UNKNOWN = ",".join(f'"member{number}": 1' for number in range(99))
+
+MANY_FAULTS = {
+    "unknown members": "{{{}}}".format(",".join(f'"m{number}": 1' for number in range(30_000))),
+    "wrong entries": '{{"entries": [{}]}}'.format(",".join(["1"] * 1000)),
+    "too many entries": '{{"entries": [{}]}}'.format(",".join(["1"] * 30_000)),
+    "unknown members of entries": '{{"entries": [{}]}}'.format(",".join([f"{{{UNKNOWN}}}"] * 300)),
+    "text that cannot be stored": '{{"a": [{}]}}'.format(",".join(['"\\u0000"'] * 30_000)),
+    "names that cannot be stored": '{{"a": [{}]}}'.format(",".join(['{"\\u0000": 1}'] * 30_000)),
+}
+
+
+@pytest.mark.parametrize("content", MANY_FAULTS.values(), ids=MANY_FAULTS.keys())
+def test_an_answer_names_at_most_100_errors(book: Book, content: str) -> None:
+    answer = send(book, content.encode())
+    assert 1 <= len(pointers_of(answer)) <= 100
+    assert len(answer.content) < 50_000
+
+
+def test_more_values_than_any_request_has(book: Book) -> None:
+    answer = send(book, b'{"entries": [%s]}' % b",".join([b"1"] * 50_000))
+    assert (answer.status_code, code_of(answer)) == (413, "body_too_large")
+
+
+def test_a_body_nested_as_deep_as_the_parser_allows(book: Book) -> None:
+    for depth in (65, 500, 900, 980, 990, 5000):
+        content = b'{"reference": "\\u0041", "x": %s1%s}' % (b"[" * depth, b"]" * depth)
+        assert code_of(send(book, content)) == "malformed_json"
+
+
+def test_errors_of_a_later_part_of_a_batch_point_there(book: Book) -> None:
+    items = [{"idempotency_key": f"k{number}", **transfer_body()} for number in range(50)]
+    items[7]["unknown"] = 1
+    items[49]["entries"][1]["amount"] = "{words}"
+    assert pointers_of(book.batch(*items)) == ["/transactions/7/unknown", "/transactions/49/entries/1/amount"]
+
+
+def test_the_body_of_an_unknown_provider_is_not_read(served: Served) -> None:
+    address = urlsplit(served.url)
+    with socket.create_connection((address.hostname or "", address.port or 80), timeout=10) as connection:
+        connection.sendall(
+            b"POST /v1/providers/nosuch/callbacks HTTP/1.1\r\nHost: x\r\nContent-Length: 16000000\r\n\r\n"
+        )
+        assert connection.recv(65536).startswith(b"HTTP/1.1 404 ")
 
 
 def test_a_body_that_comes_in_parts(book: Book) -> None:

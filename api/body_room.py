@@ -1,0 +1,123 @@
+"""Room for large bodies in one process: how much of them is taken in at once, how much is worked on, and for whom.
+
+A body becomes objects of ten to twenty times its size, so a few large ones at once would take the memory of all. Bodies
+up to 64 KiB are not counted: there cannot be more of them than connections.
+
+Fairness: no caller may hold more than half of the room, so that one alone never keeps the others out; and whoever has
+found room waits for its turn in order. What is larger than a mebibyte takes turns apart from what is not, since it may
+take seconds.
+"""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Hashable
+
+from domain.errors import Overloaded
+
+MIB = 1024 * 1024
+# Of bodies that are being read, wait for their turn, are worked on, or whose answers are being sent.
+MAX_BYTES = 32 * MIB
+# One batch of the largest size.
+MAX_BYTES_OF_ONE = 16 * MIB
+LARGEST_OF_SMALL_BYTES = MIB
+# What is worked on at once: a batch of the largest size, or several smaller ones.
+LARGE_AT_ONCE_BYTES = 16 * MIB
+SMALL_AT_ONCE_BYTES = 4 * MIB
+
+
+class BodyRoom:
+    """The room of one process. It belongs to one event loop."""
+
+    def __init__(self) -> None:
+        self._bytes = 0
+        self._bytes_of: Counter[Hashable] = Counter()
+        self._large = _Turns(LARGE_AT_ONCE_BYTES)
+        self._small = _Turns(SMALL_AT_ONCE_BYTES)
+
+    def take(self, caller: Hashable, size: int) -> None:
+        """Take room in the name of a caller; raise `Overloaded` if there is too little."""
+        if self._bytes_of[caller] + size > MAX_BYTES_OF_ONE:
+            raise Overloaded(
+                "Too many large bodies of this caller are in work at once. Send them one after the other."
+            )
+        if self._bytes + size > MAX_BYTES:
+            raise Overloaded("Too many large bodies are in work at once. Try again shortly.")
+        self._bytes += size
+        self._bytes_of[caller] += size
+
+    def give_back(self, caller: Hashable, size: int) -> None:
+        """Give back what was taken."""
+        self._bytes -= size
+        self._bytes_of[caller] -= size
+        if not self._bytes_of[caller]:
+            del self._bytes_of[caller]
+
+    def turns(self, size: int) -> "_Turns":
+        """Return where a body of a size waits for its turn."""
+        return self._small if size <= LARGEST_OF_SMALL_BYTES else self._large
+
+
+class Place:
+    """The place of one request in the room; without a large body it takes none."""
+
+    def __init__(self, room: BodyRoom, caller: Hashable) -> None:
+        self._room = room
+        self._caller = caller
+        self._size = 0
+        self._working = 0
+
+    def grow(self, size: int) -> None:
+        """Take room for a body that has or will have so many bytes; raise `Overloaded` if there is too little."""
+        if size > self._size:
+            self._room.take(self._caller, size - self._size)
+            self._size = size
+
+    async def begin_work(self) -> None:
+        """Wait for the turn of this body."""
+        if self._size:
+            await self._room.turns(self._size).take(self._size)
+            self._working = self._size
+
+    def end_work(self) -> None:
+        """Let the next one have its turn: what the body became is let go of."""
+        if self._working:
+            self._room.turns(self._size).give_back(self._working)
+            self._working = 0
+
+    def leave(self) -> None:
+        """Give the room back: the answer is sent, or nobody waits for it."""
+        self.end_work()
+        if self._size:
+            self._room.give_back(self._caller, self._size)
+            self._size = 0
+
+
+class _Turns:
+    """So many bytes at once, in the order in which they came."""
+
+    def __init__(self, bytes_at_once: int) -> None:
+        self._left = bytes_at_once
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    async def take(self, size: int) -> None:
+        """Wait until it is the turn of so many bytes."""
+        if not self._waiting and size <= self._left:
+            self._left -= size
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((size, turn))
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():  # it came at the same moment
+                self.give_back(size)
+            raise
+
+    def give_back(self, size: int) -> None:
+        """End a turn."""
+        self._left += size
+        while self._waiting and (self._waiting[0][1].done() or self._waiting[0][0] <= self._left):
+            size, turn = self._waiting.popleft()
+            if not turn.done():
+                self._left -= size
+                turn.set_result(None)

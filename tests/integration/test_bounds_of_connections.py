@@ -1,0 +1,248 @@
+"""What one stranger can do to everybody through the HTTP port: heads, trailers, pipelines, connections, bodies."""
+
+import resource
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+
+from tests.service import KEY, Service, post_ledger, serving
+
+pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.timeout(300)]
+
+MAX_MEMORY_BYTES = 400 * 1024 * 1024
+MAX_P99_SECONDS = 1.0
+DESCRIPTORS = 400
+
+ASK = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+LAST = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+POST = f"POST /v1/ledgers HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n".encode()
+CHUNKED = b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+LEDGER = b'11\r\n{"name": "other"}\r\n0\r\n'
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service whose one API process may have 400 descriptors."""
+    with serving(Path(tmp_path_factory.mktemp("bounds")) / "data") as running, running.client() as client:
+        post_ledger(client)
+        # The next one finds the limit of its parent.
+        resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
+        killed = api(running)
+        killed.kill()
+        killed.wait(10)
+        await_answer(running)
+        yield running
+
+
+def await_answer(service: Service) -> None:
+    give_up_at = monotonic() + 60
+    while b" 200 " not in answer_to(service, LAST)[:20]:
+        assert monotonic() < give_up_at
+        sleep(0.1)
+
+
+def api(service: Service) -> psutil.Process:
+    (found,) = service.processes("scripts.workers", "api")
+    return found
+
+
+def connect(service: Service) -> socket.socket:
+    address = urlsplit(service.url)
+    return socket.create_connection((address.hostname or "", address.port or 80), timeout=30)
+
+
+def answer_to(service: Service, *parts: bytes) -> bytes:
+    """Send something, and return all that comes until the connection ends."""
+    received = b""
+    with connect(service) as connection:
+        try:
+            for part in parts:
+                connection.sendall(part)
+        except OSError:
+            pass  # it is not read any more
+        try:
+            while part := connection.recv(65536):
+                received += part
+        except OSError:
+            pass
+    return received
+
+
+@contextmanager
+def unharmed(service: Service) -> Iterator[None]:
+    """Meanwhile another client is answered in time, and the memory of the API stays bounded."""
+    seconds: list[float] = []
+    memory: list[int] = []
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.wait(0.01):
+            began = monotonic()
+            assert b" 200 " in answer_to(service, LAST)[:20]
+            seconds.append(monotonic() - began)
+            memory.append(api(service).memory_info().rss)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        yield
+    finally:
+        sleep(0.3)
+        stop.set()
+        asking.join()
+    assert sorted(seconds)[int(len(seconds) * 0.99)] < MAX_P99_SECONDS
+    assert max(memory) < MAX_MEMORY_BYTES
+
+
+HEADS: dict[str, tuple[Any, ...]] = {
+    "many fields": (431, b"GET /livez HTTP/1.1\r\n", b"A:b\r\n" * 400_000, b"\r\n"),
+    "a large field": (431, b"GET /livez HTTP/1.1\r\nA: ", *[b"x" * 1_000_000] * 50, b"\r\n\r\n"),
+    "a long URL": (431, b"GET /", *[b"x" * 1_000_000] * 50, b" HTTP/1.1\r\n\r\n"),
+    "blank lines": (431, b"\r\n" * 1_000_000),
+    "101 fields": (431, b"GET /livez HTTP/1.1\r\n" + b"A:b\r\n" * 101 + b"\r\n"),
+    "100 fields": (200, b"GET /livez HTTP/1.1\r\nConnection: close\r\n" + b"A:b\r\n" * 99 + b"\r\n"),
+    "33,000 bytes": (431, b"GET /livez HTTP/1.1\r\nA: " + b"x" * 33_000 + b"\r\n\r\n"),
+    "32,000 bytes": (200, b"GET /livez HTTP/1.1\r\nConnection: close\r\nA: " + b"x" * 32_000 + b"\r\n\r\n"),
+    "trailers": (431, POST + CHUNKED + LEDGER, b"A:b\r\n" * 100_000 + b"\r\n"),
+    "a large trailer": (431, POST + CHUNKED + LEDGER + b"A: ", b"x" * 10_000_000),
+    "an extension": (431, POST + CHUNKED + b"11;", b"x" * 10_000_000),
+    "HTTP/0.9": (400, b"GET /livez\r\n\r\n"),
+    "HTTP/2": (400, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    "TLS": (400, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"),
+    "CONNECT": (400, b"CONNECT x:1 HTTP/1.1\r\n\r\n"),
+    "two lengths": (400, POST + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+    "a length twice": (400, POST + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}"),
+    "5,000 digits": (400, POST + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n{}"),
+    "+5": (400, POST + b"Content-Length: +5\r\n\r\n{}"),
+    "5,5": (400, POST + b"Content-Length: 5,5\r\n\r\n{}"),
+    "compressed": (400, POST + b"Connection: close\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"),
+    "zeros": (422, POST + b"Connection: close\r\nContent-Length: " + b"0" * 5000 + b"2\r\n\r\n{}"),
+    "h2c": (200, b"GET /livez HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("case", HEADS.values(), ids=HEADS.keys())
+def test_a_head_is_bounded_and_well_formed(service: Service, case: tuple[Any, ...]) -> None:
+    status, *parts = case
+    with unharmed(service):
+        answer = answer_to(service, *parts)
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+    assert answer.count(b"HTTP/1.1 ") == 1
+    if status in (400, 431):
+        assert b"application/problem+json" in answer
+        assert b"correlation-id: " in answer.lower()
+
+
+def test_a_trailer_is_no_header(service: Service) -> None:
+    anonymous = b"POST /v1/ledgers HTTP/1.1\r\n" + CHUNKED + LEDGER
+    key = f"Authorization: Bearer {KEY}\r\n\r\n".encode()
+    assert answer_to(service, anonymous + key).startswith(b"HTTP/1.1 401 ")
+
+
+def test_what_is_pipelined_is_answered_up_to_a_bound(service: Service) -> None:
+    assert answer_to(service, ASK * 4 + LAST).count(b'{"status":"alive"}') == 5
+    assert 1 <= answer_to(service, ASK * 5000).count(b'{"status":"alive"}') <= 40
+
+
+def test_a_refused_body_may_come_and_the_connection_goes_on(service: Service) -> None:
+    refused = b"POST /v1/ledgers HTTP/1.1\r\nContent-Length: 2000000\r\n\r\n" + b"x" * 2_000_000
+    answer = answer_to(service, refused + LAST)
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert b'{"status":"alive"}' in answer
+
+
+def test_bodies_of_strangers_are_not_collected(service: Service) -> None:
+    head = b"POST /v1/providers/nosuch/callbacks HTTP/1.1\r\nHost: x\r\nContent-Length: 16000000\r\n\r\n"
+    answers: list[bytes] = []
+    with unharmed(service):
+        threads = [
+            threading.Thread(target=lambda: answers.append(answer_to(service, head, b"x" * 16_000_000, LAST)))
+            for _ in range(40)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert all(answer.startswith(b"HTTP/1.1 404 ") for answer in answers)
+
+
+def test_large_batches_at_once_are_bounded(service: Service) -> None:
+    path = b"POST /v1/ledgers/main/transactions/batch HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    unknown = b"{%s}" % b",".join(b'"m%d":1' % number for number in range(90))
+    body = b'{"mode":"atomic","transactions":[%s]}' % b",".join([unknown] * 6000)
+    head = path + f"Authorization: Bearer {KEY}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    answers: list[bytes] = []
+    with unharmed(service):
+        threads = [
+            threading.Thread(target=lambda: answers.append(answer_to(service, head, body))) for _ in range(12)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    statuses = {answer[9:12] for answer in answers}
+    assert statuses == {b"422", b"503"}
+    assert all(len(answer) < 100_000 for answer in answers)
+    assert all(b"retry-after: " in answer.lower() for answer in answers if answer[9:12] == b"503")
+
+
+def test_silent_connections_and_halves_of_heads_keep_nobody_out(service: Service) -> None:
+    with ExitStack() as stack:
+        for number in range(DESCRIPTORS + 50):
+            connection = stack.enter_context(connect(service))
+            if number % 2:
+                connection.sendall(b"GET /livez HTT")
+        sleep(2)
+        for _ in range(20):
+            assert b" 200 " in answer_to(service, LAST)[:20]
+        sleep(12)
+        assert api(service).num_fds() < 150
+    sleep(7)
+    reached = [line for line in service.output if '"connections are at their bound"' in line]
+    over = [line for line in service.output if '"connections are below their bound again"' in line]
+    assert len(reached) == len(over) == 1
+
+
+def test_a_head_is_complete_in_time(service: Service) -> None:
+    began = monotonic()
+    assert answer_to(service, b"GET /livez HTT").startswith(b"HTTP/1.1 408 ")
+    assert 5 < monotonic() - began < 20
+
+
+def test_an_answer_that_is_not_read_ends(service: Service) -> None:
+    with connect(service) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.sendall(b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n" * 30)
+        port = connection.getsockname()[1]
+
+        def is_kept() -> bool:
+            return any(each.raddr[1:] == (port,) for each in api(service).net_connections())
+
+        sleep(1)
+        assert is_kept()
+        give_up_at = monotonic() + 60
+        while is_kept():
+            assert monotonic() < give_up_at
+            sleep(0.5)
+
+
+def test_waits_end_with_their_client(service: Service) -> None:
+    wait = f"Authorization: Bearer {KEY}\r\nPrefer: wait=30\r\n\r\n".encode()
+    path = b"GET /v1/audit/checkpoint?min_position=1000000000 HTTP/1.1\r\nHost: x\r\n"
+    for _ in range(100):
+        with connect(service) as connection:
+            connection.sendall(path + wait)
+            sleep(0.01)
+    sleep(1)
+    before = api(service).cpu_times()
+    sleep(3)
+    after = api(service).cpu_times()
+    assert (after.user + after.system) - (before.user + before.system) < 1.0
