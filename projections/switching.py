@@ -138,13 +138,18 @@ class Switching:
                 if live.position != self._position():
                     raise Interrupted
                 pinned.close()
-                if missing := self._missing(live):
-                    # Nothing to compare with: it is for an operator to say that the new version is wanted all the same.
-                    lacking = f"version {live.version} lacks {', '.join(missing)}"
-                    return self._record(live, [], lacking, is_equal=False)
-                found = compare(self._connection, self._projection, live.version, self._version)
-                expected = self._expected(live)
-        return self._record(live, found, expected, is_equal=all(comparison.equal for comparison in found))
+                # With nothing to compare with, an operator says whether the new version is wanted all the same.
+                missing = self._missing(live)
+                found = (
+                    []
+                    if missing
+                    else compare(self._connection, self._projection, live.version, self._version)
+                )
+                expected = (
+                    f"version {live.version} lacks {', '.join(missing)}" if missing else self._expected(live)
+                )
+        is_equal = not missing and all(comparison.equal for comparison in found)
+        return self._record(live, found, expected, is_equal=is_equal)
 
     def _missing(self, live: Live) -> list[str]:
         """Return the tables of the live version that are not there: somebody has dropped or renamed them."""
