@@ -37,6 +37,8 @@ FACTS: Mapping[str, Fact] = {
     ),
     "forbidden": Fact("free", "Use a key that has the role and the ledger, or ask an operator for one."),
     "overloaded": Fact("free", "Wait as long as Retry-After says, and send the same request again."),
+    "head_too_large": Fact("free", "Send fewer and shorter headers, and a shorter path and query."),
+    "malformed_request": Fact("free", "Send a well-formed request of HTTP/1.1, on a new connection."),
     "request_timeout": Fact("free", "Send the request again, all of it within ten seconds."),
     "body_too_large": Fact("free", "Send less at once: of a batch, several smaller ones."),
     "unsupported_media_type": Fact("free", "Send JSON, and say so: Content-Type: application/json."),
@@ -45,6 +47,10 @@ FACTS: Mapping[str, Fact] = {
         "free", "Choose a key, keep it with what you want done, and send it along."
     ),
     "idempotency_key_invalid": Fact("free", "Choose another key; a UUID will do."),
+    "key_exists": Fact("none", "Choose another name, or revoke the key that has this one."),
+    "checkpoint_not_found": Fact(
+        "none", "Take a size from `GET /v1/audit/checkpoints`: not every size was signed."
+    ),
     "cursor_invalid": Fact("none", "Begin anew without a cursor, and take each next_cursor as it is."),
     "cursor_mismatch": Fact("none", "Send the filters and order that the cursor came with, or begin anew."),
     "not_found": Fact("free", "Compare the path with those in /docs."),

@@ -7,4 +7,5 @@ WITH RECURSIVE found(stream) AS (
     SELECT (SELECT min(originator_id) FROM events WHERE originator_id >= split_part(found.stream, '/', 1) || '0')
     FROM found WHERE found.stream IS NOT NULL
 )
-SELECT split_part(stream, '/', 1) FROM found WHERE stream IS NOT NULL ORDER BY 1;
+-- What happened to keys belongs to no ledger: its streams begin with a hyphen, and no ledger's name does.
+SELECT split_part(stream, '/', 1) FROM found WHERE stream IS NOT NULL AND stream NOT LIKE '-/%%' ORDER BY 1;

@@ -10,7 +10,7 @@ from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, Tag
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, core_schema
 
 from api.correlation import MAX_CORRELATION_ID_LENGTH
 from domain.addresses import ADDRESS_PATTERN, LEDGER_PATTERN, PROVIDER_PATTERN
@@ -84,7 +84,13 @@ _WORDS: Mapping[str, Callable[[_Context], str]] = {
 def words_of(found: ErrorDetails) -> str:
     """Return what is wrong with a value, or that it is missing."""
     words = _WORDS.get(found["type"])
-    return words(found.get("ctx", {})) if words else "is not of the form that is asked for"
+    if words:
+        return words(found.get("ctx", {}))
+    return found["msg"] if found["type"] not in _OF_PYDANTIC else "is not of the form that is asked for"
+
+
+_OF_PYDANTIC = frozenset(get_args(core_schema.ErrorType))
+"""The kinds of errors that pydantic finds by itself; what others say is in plain words already."""
 
 
 def words_of_parameter(found: ErrorDetails, query: type[BaseModel]) -> str:

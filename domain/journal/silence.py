@@ -29,7 +29,7 @@ from psycopg.rows import tuple_row
 
 from domain.journal.queries import load
 
-SILENCE_SECONDS = 10
+SILENCE_SECONDS = 8
 """How long who holds what others wait for may say nothing within a transaction."""
 
 SESSION_SILENCE_SECONDS = 12

@@ -40,6 +40,7 @@ def named(path: str, book: Book) -> str:
         "asset": "start.js",
         "delivery": "1",
         "provider": "simulator",
+        "size": "1",
     }
     return re.sub(r"{(\w+)}", lambda found: names[found[1]], path)
 

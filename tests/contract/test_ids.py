@@ -209,7 +209,7 @@ def test_other_forms_name_no_webhook(client: httpx2.Client, other: Callable[[str
 
 
 def test_a_key_is_rotated_and_revoked_by_its_id_in_capitals(client: httpx2.Client) -> None:
-    body = {"name": f"spare-{uuid4().hex}", "roles": ["client"], "ledgers": ["main"]}
+    body = {"name": f"spare-{uuid4().hex}", "roles": ["client"], "ledgers_to_come": ["main"]}
     id = client.post("/v1/keys", json=body).json()["id"]
     rotated = client.post(f"/v1/keys/{id.upper()}/rotate")
     assert rotated.status_code == 201, rotated.text
@@ -220,7 +220,7 @@ def test_a_key_is_rotated_and_revoked_by_its_id_in_capitals(client: httpx2.Clien
 
 @pytest.mark.parametrize("other", OTHER_FORMS)
 def test_other_forms_name_no_key(client: httpx2.Client, other: Callable[[str], str]) -> None:
-    body = {"name": f"spare-{uuid4().hex}", "roles": ["client"], "ledgers": ["main"]}
+    body = {"name": f"spare-{uuid4().hex}", "roles": ["client"], "ledgers_to_come": ["main"]}
     id = client.post("/v1/keys", json=body).json()["id"]
     for answer in (client.post(f"/v1/keys/{other(id)}/rotate"), client.delete(f"/v1/keys/{other(id)}")):
         assert (answer.status_code, code_of(answer)) == (404, "not_found")

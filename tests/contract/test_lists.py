@@ -157,6 +157,16 @@ LISTS = {
     "list_events": Listed(
         "/v1/ledgers/main/events", ("position",), Shop.add_transfer, "actor=nobody", ("account=a", "after=1")
     ),
+    "list_trail": Listed(
+        "/v1/audit/events", ("position",), Shop.add_key, "actor=nobody", ("type=key.made", "after=1")
+    ),
+    "list_checkpoints": Listed(
+        "/v1/audit/checkpoints",
+        ("size",),
+        Shop.add_transfer,
+        "to=2000-01-01T00:00:00Z",
+        ("from=2000-01-01T00:00:00Z",),
+    ),
     "list_keys": Listed("/v1/keys", ("id",), Shop.add_key),
     "list_projections": Listed("/v1/projections", ("name",), Shop.add_nothing),
     "list_dead_letters": Listed(

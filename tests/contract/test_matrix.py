@@ -112,7 +112,7 @@ ROUTES: dict[str, tuple[set[str], Whose]] = {
     # Of the service itself.
     "get_liveness": (set(), "anybody"),
     "get_readiness": (set(), "anybody"),
-    "get_metrics": (set(), "anybody"),
+    "get_metrics": ({A, O}, "every"),
     "get_document": (set(), "anybody"),
     "get_documentation": (set(), "anybody"),
     "get_documentation_asset": (set(), "anybody"),
@@ -289,7 +289,13 @@ def expectation(operation: str, caller: Caller, side: Side) -> Callable[[httpx2.
 def ask(world: World, operation: str, caller: Caller, side: Side) -> httpx2.Response:
     """Ask for a route about one side, so that nothing that the next one needs is changed."""
     declared, whose = DECLARED[operation], ROUTES[operation][1]
-    names = {"name": "entries", "provider": "simulator", "code": "forbidden", "asset": "swagger-ui.css"}
+    names = {
+        "name": "entries",
+        "provider": "simulator",
+        "code": "forbidden",
+        "asset": "swagger-ui.css",
+        "size": "1",
+    }
     names |= named(world, operation, declared.path, side)
     path = re.sub(r"{(\w+)}", lambda found: names[found[1]], declared.path)
     if whose == "list" and operation != "list_stuck":

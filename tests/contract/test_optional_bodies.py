@@ -78,7 +78,7 @@ def test_what_is_done_to_a_projection(client: httpx2.Client) -> None:
 @pytest.mark.parametrize("kind", ["keys", "webhooks"])
 def test_what_is_rotated(client: httpx2.Client, kind: str) -> None:
     bodies: dict[str, dict[str, Any]] = {
-        "keys": {"name": uuid4().hex, "roles": ["client"], "ledgers": ["main"]},
+        "keys": {"name": uuid4().hex, "roles": ["client"], "ledgers_to_come": ["main"]},
         "webhooks": {"url": "https://93.184.216.34/", "ledgers": ["nobody"], "types": ["*"]},
     }
     id = client.post(f"/v1/{kind}", json=bodies[kind]).json()["id"]

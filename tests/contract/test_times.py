@@ -95,6 +95,7 @@ def test_all_places_are_found() -> None:
         ),
         ("/v1/ledgers/{ledger}/events", "from"),
         ("/v1/ledgers/{ledger}/events", "to"),
+        *((f"/v1/audit/{of}", bound) for of in ("events", "checkpoints") for bound in ("from", "to")),
     }
 
 

@@ -49,14 +49,16 @@ def fill(database: Database) -> None:
         open_accounts(ledger, "alice", "bob", minimum=-1000)
         outcomes(ledger.execute(*(transfer("alice", "bob", 1) for _ in range(120))).result())
         eventually(lambda: connection.execute("SELECT count(*) FROM snapshots").fetchone() == (2,))
+        make_key(database)
         await_head(connection)
-    make_key(database)
 
 
 def make_key(database: Database) -> None:
     """Make a key, without which nobody may ask anything."""
     options = ["--database-url", database.url, "--schema", database.schema]
-    made = CliRunner().invoke(keys, ["make", "shop", "--role", "client", "--ledger", "main", *options])
+    made = CliRunner().invoke(
+        keys, ["make", "shop", "--role", "client", "--ledger-to-come", "main", *options]
+    )
     assert made.exit_code == 0, made.output
 
 

@@ -50,6 +50,7 @@ ON_A_DATABASE: list[tuple[str, ...]] = [
     ("export", "-", "--wait-seconds", "0"),
     ("export", "-", "--format", "hledger"),
     ("verify", "--live"),
+    ("prove", "--position", "1"),
     ("report", "trial-balance", "--ledger", "main"),
     ("trace", "k"),
     ("stuck",),
@@ -78,6 +79,8 @@ NAMING_WHAT_IS_NOT: list[tuple[str, ...]] = [
     ("verify", "/tmp"),
     ("verify", "--live", "--checkpoint", "/no/such/file"),
     ("import", "/no/such/file"),
+    ("verify-proof", "/no/such/file"),
+    ("prove", "--position", "999999"),
     ("export", "/no/such/folder/file", "--wait-seconds", "0"),
 ]
 WRONG: list[tuple[str, ...]] = [
@@ -139,7 +142,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_command_is_tried() -> None:
-    tried = {arguments[0] for arguments in ON_A_DATABASE} | {"import", "migrate"}
+    tried = {arguments[0] for arguments in ON_A_DATABASE} | {"import", "migrate", "verify-proof"}
     assert tried | THAT_SERVE == COMMANDS.keys()
 
 
@@ -192,7 +195,7 @@ def test_what_is_done_ends_with_0_and_what_is_found_with_1(
     # Nobody goes on with what is resumed.
     assert call(("projections", "resume", "entries"), *database) == 1
     assert "nobody advances entries" in capfd.readouterr().err
-    assert call(("replay", "entries"), *database) == 0
+    assert call(("replay", "--all"), *database) == 0
     assert call(("stuck", "--projection-seconds", "0"), *database) == 0
     assert call(("export", str(tmp_path / "books")), *database) == 0
     assert call(("verify", str(tmp_path / "books")), NOWHERE) in (0, 1)
@@ -275,6 +278,7 @@ def test_an_export_that_is_interrupted_or_finds_no_room_leaves_nothing(
     target.write_text("what was there before")
     arguments = ("export", str(target), "--wait-seconds", "60")
     # It waits for a seal that nobody makes.
+    assert call(("keys", "make", "late", "--role", "auditor"), *database) == 0
     with subprocess.Popen(
         command(arguments, database), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as exporting:

@@ -143,7 +143,7 @@ def test_a_name_of_an_older_release_cannot_steer_the_terminal(
 def test_a_name_is_given_once_at_a_time(database: Database) -> None:
     made(database, "--role", "auditor")
     again = run(database, "make", "SHOP", "--role", "auditor")
-    assert (again.exit_code, again.stdout) == (1, "")
+    assert (again.exit_code, again.stdout) == (3, "")
     assert "NAME" in again.stderr
     run(database, "revoke", listed(database)[0]["id"])
     made(database, "--role", "auditor")
