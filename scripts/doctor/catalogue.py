@@ -211,8 +211,8 @@ CATALOGUE: Mapping[str, Kind] = {
         "Recorded time never runs back: until the clocks have caught up, all that is recorded gets this time, and holds"
         " expire early.",
         "See that the database's clock is right, and the clock of the machine that wrote it. What is recorded stays:"
-        " wait until that time; or, if it is far, restore a backup from before it, or `tallystick export FILE`, with --to"
-        " at the last position with a right time, and `tallystick import FILE` into an empty database.",
+        " wait until that time; or, if it is far, restore a backup from before it, or `tallystick export FILE`, with"
+        " --to at the last position with a right time, and `tallystick import FILE` into an empty database.",
     ),
     # Projections.
     "projection_missing": Kind(

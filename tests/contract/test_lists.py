@@ -72,6 +72,7 @@ class Shop(Book):
             self.transfer("a", "b", 1)
             self.transfer("c:d", "c:e", 1)
             self.await_payout(self.pay_out(1).json()["id"], "completed")
+            self.await_seal()
         self.wait()
 
     def wait(self) -> None:
@@ -83,6 +84,12 @@ class Shop(Book):
             return all(projection["position"] >= position for projection in seen)
 
         eventually(is_everywhere)
+
+    def await_seal(self) -> None:
+        """Wait until all that was written is signed, so that there is one more checkpoint."""
+        position = self.client.get(self.path).headers["ledger-position"]
+        path = f"/v1/audit/checkpoint?min_position={position}"
+        assert self.client.get(path, headers={"Prefer": "wait=30"}).status_code == 200
 
     def add_ledger(self, name: str | None = None) -> None:
         made = self.client.post("/v1/ledgers", json={"name": name or f"l{uuid4().hex[:12]}"})

@@ -32,7 +32,11 @@ def test_every_answer_to_generated_requests_is_documented(databases: Databases, 
             spare_key_id = prepare(client)
             pay_out(served, client)
             pause_rebuilds(client)
-            named = {"TALLYSTICK_SPARE_KEY_ID": spare_key_id, **poison(served, client)}
+            named = {
+                "TALLYSTICK_SPARE_KEY_ID": spare_key_id,
+                "TALLYSTICK_CHECKPOINT_SIZE": checkpoint_size(client),
+                **poison(served, client),
+            }
         done = subprocess.run(
             [
                 *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIGURATION)),
@@ -69,6 +73,16 @@ def prepare(client: httpx2.Client) -> str:
     made = client.post("/v1/keys", json={"name": "spare", "roles": ["client"], "ledgers": ["main"]})
     spare_key_id: str = made.json()["id"]
     return spare_key_id
+
+
+def checkpoint_size(client: httpx2.Client) -> str:
+    """Return the size of a checkpoint that was signed."""
+
+    def sizes() -> list[int]:
+        return [of["size"] for of in client.get("/v1/audit/checkpoints").json()["data"]]
+
+    eventually(lambda: bool(sizes()))
+    return str(sizes()[0])
 
 
 def pause_rebuilds(client: httpx2.Client) -> None:

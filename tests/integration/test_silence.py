@@ -92,7 +92,7 @@ def test_a_pipeline_sends_whatever_it_is_given(size: int, connection: psycopg.Co
 
 def test_a_session_is_bounded_in_every_way(connection: psycopg.Connection[Any]) -> None:
     bound_transactions(connection)
-    assert connection.execute("SHOW idle_in_transaction_session_timeout").fetchone() == ("10s",)
+    assert connection.execute("SHOW idle_in_transaction_session_timeout").fetchone() == ("8s",)
     assert connection.execute("SHOW idle_session_timeout").fetchone() == ("0",)
     bound_session(connection)
     assert connection.execute("SHOW idle_session_timeout").fetchone() == ("12s",)
