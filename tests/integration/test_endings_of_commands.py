@@ -285,7 +285,7 @@ def test_an_export_that_is_interrupted_or_finds_no_room_leaves_nothing(
         stderr=subprocess.PIPE,
         text=True,
         # What a shell begins in the background ignores this signal, and so does all that it begins.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  no thread runs here
     ) as exporting:
         with pytest.raises(subprocess.TimeoutExpired):
             exporting.wait(3)
