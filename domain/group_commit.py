@@ -51,7 +51,7 @@ from domain.times import Instant
 MAX_BATCH_COMMANDS = 1_000
 MAX_WAITING_COMMANDS = 20_000
 MAX_CATCH_UP_EVENTS = 5_000
-# Every request is answered within 15 s of its arrival (API.md, Writer): the rest is for its way here and back.
+# Every request is answered within 15 s of its arrival (api/README.md, Problems): the rest is for its way here and back.
 PATIENCE_SECONDS = 13.0
 RECONNECT_SECONDS = 0.1
 WARN_OF_CLOCK_EVERY_SECONDS = 60.0

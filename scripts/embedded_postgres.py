@@ -37,7 +37,7 @@ from scripts.surroundings import forget_libpq, of_postgres
 
 # A recovery after a crash may take minutes; a server that ends at once is tried again for seconds only.
 START_TIMEOUT_SECONDS = 300.0
-# Well below the 10 s in which the service must have given up (API.md, Running it).
+# Well below the 10 s in which the service must have given up (README.md).
 RETRY_SECONDS = 5.0
 STOP_TIMEOUT_SECONDS = 20.0
 SAY_SECONDS = 3.0

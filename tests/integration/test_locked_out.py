@@ -21,7 +21,7 @@ from scripts.stuck import stuck
 from tests.ledgers import folded, history, open_accounts, running, transfer
 from tests.projecting import eventually
 
-# Of API.md, Writer; those who look on wait a little longer.
+# Of api/README.md, Problems; those who look on wait a little longer.
 ANSWERED_WITHIN_SECONDS = 15.0
 ALL = Scope(whole=True, sample_events=1, seed=1)
 
