@@ -103,7 +103,10 @@ def require(connection: Connection[Any], ledger: str, account: str | None = None
     states, _ = read_aggregates(connection, wanted)
     for stream, state in zip(wanted, states, strict=True):
         if state is None:
-            fail(f"{'account' if '/accounts/' in stream else 'ledger'}_not_found: there is no {stream}")
+            missing = (
+                f"account {account} in the ledger {ledger}" if "/accounts/" in stream else f"ledger {ledger}"
+            )
+            fail(f"{missing.partition(' ')[0]}_not_found: there is no {missing}")
 
 
 def operator() -> Context:
