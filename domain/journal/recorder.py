@@ -5,6 +5,7 @@ follow the order of commits, and readers that tail the journal miss nothing.
 """
 
 from collections.abc import Sequence
+from threading import Event
 from time import sleep
 from typing import Any
 
@@ -14,6 +15,7 @@ from eventsourcing.postgres import (
     PostgresApplicationRecorder,
     PostgresDatastore,
     PostgresProcessRecorder,
+    PostgresSubscription,
 )
 from psycopg import Cursor
 from psycopg.rows import DictRow
@@ -24,6 +26,7 @@ from domain.journal.writer import Rows
 _SQL = load("domain.journal", "journal.sql")
 _ATTEMPTS = 10
 _RETRY_SECONDS = 0.2
+_LOOK_AGAIN_SECONDS = 1.0
 
 
 class SnapshotRecorder(PostgresAggregateRecorder):
@@ -43,6 +46,24 @@ class SnapshotRecorder(PostgresAggregateRecorder):
                 [event.state for event in stored_events],
             ),
         )
+
+
+class _Reminder(Event):
+    """An event that nobody waits for longer than a second."""
+
+    def wait(self, timeout: float | None = _LOOK_AGAIN_SECONDS) -> bool:
+        return super().wait(timeout)
+
+
+class JournalSubscription(PostgresSubscription):
+    """Follows the journal, also where a notification does not arrive.
+
+    The library reads first and listens afterwards, so that it never hears of what is appended in between.
+    """
+
+    def _loop_on_pull(self) -> None:
+        self._has_been_notified = _Reminder()
+        super()._loop_on_pull()
 
 
 class JournalRecorder(PostgresApplicationRecorder):
@@ -72,6 +93,10 @@ class JournalRecorder(PostgresApplicationRecorder):
                     raise
                 sleep(_RETRY_SECONDS)
         return None
+
+    def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> JournalSubscription:
+        """Return the events after the position `gt` as they are appended, all of them unless topics are named."""
+        return JournalSubscription(recorder=self, gt=gt, topics=topics)
 
     def _append(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
         # Not in a pipeline, as the library has it: there a conflict may be found while later statements are still

@@ -12,7 +12,7 @@ from unittest.mock import patch
 import pytest
 import typer
 from psycopg import Connection, errors
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from domain.entries import Entry
 from domain.journal.database import Database
@@ -31,6 +31,7 @@ from scripts.doctor.command import OF_THE_INSTALLATION, OF_THE_SERVER, doctor, e
 from scripts.doctor.examination import Check, Limits, Patient, Scope, examine
 from scripts.embedded_postgres import SETTINGS, attached
 from scripts.keys import keys
+from tests.commands import invoke
 from tests.databases import Databases
 from tests.ledgers import CONTEXT, open_accounts, outcomes, running, transfer
 from tests.outboxes import register
@@ -56,9 +57,7 @@ def fill(database: Database) -> None:
 def make_key(database: Database) -> None:
     """Make a key, without which nobody may ask anything."""
     options = ["--database-url", database.url, "--schema", database.schema]
-    made = CliRunner().invoke(
-        keys, ["make", "shop", "--role", "client", "--ledger-to-come", "main", *options]
-    )
+    made = invoke(keys, ["make", "shop", "--role", "client", "--ledger-to-come", "main", *options])
     assert made.exit_code == 0, made.output
 
 
@@ -522,7 +521,7 @@ def called(database: Database, *arguments: str) -> Result:
     app = typer.Typer()
     app.command()(doctor)
     options = ["--database-url", database.url, "--schema", database.schema]
-    return CliRunner().invoke(app, [*arguments, *options])
+    return invoke(app, [*arguments, *options])
 
 
 @pytest.mark.prepared(by=fill)
@@ -568,11 +567,11 @@ def test_what_is_not_there_is_said_to_be_so(empty_database: Database) -> None:
 def test_a_data_directory_that_is_not_there_or_damaged(tmp_path: Path) -> None:
     app = typer.Typer()
     app.command()(doctor)
-    assert CliRunner().invoke(app, ["--data-dir", str(tmp_path / "absent")]).exit_code == 3
+    assert invoke(app, ["--data-dir", str(tmp_path / "absent")]).exit_code == 3
     assert not (tmp_path / "absent").exists()
     (tmp_path / "postgres/data").mkdir(parents=True)
     (tmp_path / "postgres/data/remains").touch()
-    result = CliRunner().invoke(app, ["--data-dir", str(tmp_path), "--json"])
+    result = invoke(app, ["--data-dir", str(tmp_path), "--json"])
     assert (result.exit_code, json.loads(result.stdout)["findings"][0]["code"]) == (3, "database_unreachable")
 
 

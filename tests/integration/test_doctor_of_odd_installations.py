@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 import typer
 from psycopg import Connection
-from typer.testing import CliRunner
 
 from domain.journal.database import Database
 from scripts.doctor import installation, outbox
 from scripts.doctor.catalogue import CATALOGUE
 from scripts.doctor.command import doctor
 from scripts.doctor.examination import Check, Scope, examine
+from tests.commands import invoke
 from tests.outboxes import register
 
 pytestmark = pytest.mark.integration
@@ -25,7 +25,7 @@ def examined(database: Database) -> dict[str, dict[str, Any]]:
     app = typer.Typer()
     app.command()(doctor)
     options = ["--json", "--database-url", database.url, "--schema", database.schema]
-    result = CliRunner().invoke(app, options)
+    result = invoke(app, options)
     assert "Traceback" not in result.output
     told = json.loads(result.stdout)
     severities = {finding["severity"] for finding in told["findings"]}

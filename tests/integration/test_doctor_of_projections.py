@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from psycopg import Connection
-from typer.testing import CliRunner
 
 from domain.journal.database import Database
 from projections.holders import hold
@@ -17,6 +16,7 @@ from scripts.doctor import projections
 from scripts.doctor.catalogue import Finding
 from scripts.doctor.examination import Check, Limits, Scope, examine
 from scripts.projection_controls import projections as controls
+from tests.commands import invoke
 from tests.ledgers import open_accounts, running, transfer
 from tests.projecting import await_head, await_progress, eventually, holder, projecting, set_state
 
@@ -157,14 +157,14 @@ def test_a_place_that_hangs_is_freed_for_whoever_stands_by(
             write(database)
             await_head(owner, "entries")
             assert set(found(database)) == {"projection_stuck"}
-            freed = CliRunner().invoke(controls, ["restart", "balances", *options])
+            freed = invoke(controls, ["restart", "balances", *options])
             assert freed.exit_code == 0, freed.output
             assert f"PostgreSQL process {hung.info.backend_pid} (test hung projector" in freed.stdout
             await_head(owner)
-    nobody = CliRunner().invoke(controls, ["restart", "balances", *options])
+    nobody = invoke(controls, ["restart", "balances", *options])
     assert (nobody.exit_code, nobody.stdout) == (1, "")
     assert "nobody advances balances" in nobody.stderr
-    assert CliRunner().invoke(controls, ["restart", "nothing", *options]).exit_code == 3
+    assert invoke(controls, ["restart", "nothing", *options]).exit_code == 3
 
 
 @pytest.mark.prepared(by=fill)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from psycopg import Connection
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from domain.checkpoints import Checkpoint
 from domain.exports import Seal, event_line, part_line, read_event, read_seal
@@ -21,6 +21,7 @@ from projections import install
 from projections.checkpoints import read_newest, read_verifiers
 from scripts.tallystick import application
 from tests.author import Author
+from tests.commands import invoke
 from tests.databases import Databases
 from tests.ledgers import open_accounts, outcomes, running, transfer
 from tests.projecting import append, await_head, eventually, projecting
@@ -35,7 +36,7 @@ def run(
 ) -> Result:
     """Run the command as from a terminal."""
     options = ["--database-url", database.url, "--schema", database.schema] if database else []
-    return CliRunner().invoke(application([command]), [command, *map(str, arguments), *options], input=given)
+    return invoke(application([command]), [command, *map(str, arguments), *options], given)
 
 
 def exported(database: Database, *options: object) -> bytes:

@@ -5,10 +5,12 @@ changed, the comment there says what it takes for granted that is different here
 """
 
 from typing import Any
+from unittest.mock import patch
 from uuid import uuid4
 
 import pytest
 from eventsourcing.cipher import AESCipher
+from eventsourcing.persistence import StoredEvent
 from eventsourcing.postgres import PostgresTrackingRecorder
 from eventsourcing.tests import persistence as shipped
 from eventsourcing.utils import Environment
@@ -21,7 +23,12 @@ from domain.journal.factory import (
     JournalDatastore,
     JournalFactory,
 )
-from domain.journal.recorder import JournalProcessRecorder, JournalRecorder, SnapshotRecorder
+from domain.journal.recorder import (
+    JournalProcessRecorder,
+    JournalRecorder,
+    JournalSubscription,
+    SnapshotRecorder,
+)
 from domain.ledgers import LedgerOpened
 from tests.unit.given_when_then import HISTORY
 
@@ -54,6 +61,17 @@ class TestJournalRecorder(OnAJournal, shipped.ApplicationRecorderTestCase[Journa
 
     def test_insert_subscribe(self) -> None:
         self.optional_test_insert_subscribe()
+
+    def test_what_no_notification_tells_of_is_found(self) -> None:
+        recorder = self.create_recorder()
+        stream = self.new_originator_id()
+        with (
+            patch.object(JournalSubscription, "_listen", lambda _: None),
+            recorder.subscribe() as subscription,
+        ):
+            for version in (1, 2):
+                recorder.insert_events([StoredEvent(stream, version, "topic", b"state")])
+                assert next(subscription).originator_version == version
 
 
 class TestJournalRecorderDoesNotInterleave(OnAJournal, shipped.NonInterleavingNotificationIDsBaseCase):

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 from psycopg import Connection
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from api.security import ROLE_MEANINGS, ROLES, Role, digest_of, ensure_bootstrap_key, find_key
 from domain.events import Context
@@ -18,6 +18,7 @@ from domain.journal.database import Database
 from domain.ledgers import OpenLedger
 from scripts.installation import operator
 from scripts.keys import keys
+from tests.commands import invoke
 from tests.ledgers import running
 from tests.service import ROOT, serving
 
@@ -27,7 +28,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 def run(database: Database, *arguments: str) -> Result:
     """Run `tallystick keys` on a database."""
     options = ["--database-url", database.url, "--schema", database.schema]
-    return CliRunner().invoke(keys, [*arguments, *options])
+    return invoke(keys, [*arguments, *options])
 
 
 def made(database: Database, *options: str) -> str:
@@ -173,7 +174,7 @@ def test_what_is_done_is_recorded_in_the_name_of_the_user(database: Database, ow
 
 @pytest.mark.parametrize("role", ROLES)
 def test_roles_are_explained_where_they_are_chosen(role: Role) -> None:
-    shown = " ".join(CliRunner().invoke(keys, ["make", "--help"], env={"COLUMNS": "200"}).output.split())
+    shown = " ".join(invoke(keys, ["make", "--help"], COLUMNS="200").output.split())
     assert f"{role}: {ROLE_MEANINGS[role]}"[:60] in shown
 
 
@@ -227,7 +228,7 @@ def test_a_database_that_cannot_be_used_is_said_so(
     absent = run(Database(f"postgresql://nobody@/none?host={tmp_path}"), *arguments)
     assert (absent.exit_code, absent.stdout) == (3, "")
     assert "out of reach" in absent.stderr
-    nowhere = CliRunner().invoke(keys, [*arguments, "--data-dir", str(tmp_path / "absent")])
+    nowhere = invoke(keys, [*arguments, "--data-dir", str(tmp_path / "absent")])
     assert (nowhere.exit_code, nowhere.stdout) == (3, "")
     assert not (tmp_path / "absent").exists()
 

@@ -8,7 +8,6 @@ from typing import Any
 import psycopg
 import pytest
 import typer
-from typer.testing import CliRunner
 
 from domain import group_commit
 from domain.errors import JournalUnavailable
@@ -18,6 +17,7 @@ from projections.stuck.search import find_stuck
 from scripts.doctor import server
 from scripts.doctor.examination import Check, Scope, examine
 from scripts.stuck import stuck
+from tests.commands import invoke
 from tests.ledgers import folded, history, open_accounts, running, transfer
 from tests.projecting import eventually
 
@@ -95,7 +95,7 @@ def test_who_holds_the_head_is_named_with_what_to_do(
         assert "nightly" not in found.why and str(pid) in found.why
         command = typer.Typer()
         command.command()(stuck)
-        told = CliRunner().invoke(command, ["--database-url", database.url, "--schema", database.schema])
+        told = invoke(command, ["--database-url", database.url, "--schema", database.schema])
         assert told.exit_code == 1 and f"pg_terminate_backend({pid})" in told.output
         reader.execute("RESET ROLE")
         reader.execute(f"SELECT pg_terminate_backend({pid})")

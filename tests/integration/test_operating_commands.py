@@ -8,12 +8,13 @@ from uuid import UUID
 import pytest
 from psycopg import Connection
 from typer import Typer
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from domain.journal.database import Database
 from projections.register import PROJECTIONS
 from scripts.dead_letters import dead_letters
 from scripts.projection_controls import projections
+from tests.commands import invoke
 from tests.ledgers import open_accounts, running
 from tests.poisoning import Poisoned, poisoned
 from tests.projecting import append, await_head, projecting
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.integration
 def run(command: Typer, database: Database, *arguments: str) -> Result:
     """Run a command on a database."""
     options = ["--database-url", database.url, "--schema", database.schema]
-    return CliRunner().invoke(command, [*arguments, *options])
+    return invoke(command, [*arguments, *options])
 
 
 def letters(database: Database, *options: str) -> list[dict[str, Any]]:

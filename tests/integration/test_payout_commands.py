@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 from psycopg import Connection
 from typer import Typer
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from domain.accounts import OpenAccount
 from domain.journal.database import Database
@@ -19,6 +19,7 @@ from projections.holders import hold
 from projections.outbox.webhooks import find_webhook
 from scripts.payouts import PAYER, payouts
 from scripts.webhooks import commands as webhooks
+from tests.commands import invoke
 from tests.ledgers import open_accounts, opening, outcomes, running, transfer
 from tests.outboxes import Hook, register
 from tests.outboxes import deliveries as deliveries_of
@@ -31,7 +32,7 @@ pytestmark = pytest.mark.integration
 def run(command: Typer, database: Database, *arguments: object, typed: str | None = None) -> Result:
     """Run a command on a database."""
     options = ["--database-url", database.url, "--schema", database.schema]
-    return CliRunner().invoke(command, [*map(str, arguments), *options], input=typed)
+    return invoke(command, [*map(str, arguments), *options], typed)
 
 
 def bank(ledger: Ledger) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import typer
 from psycopg import Connection, Cursor, errors
-from typer.testing import CliRunner
 
 from domain.errors import ProjectionNotFound, RebuildNotUnderWay
 from domain.journal.database import Database
@@ -36,6 +35,7 @@ from projections.rebuilds import (
 from projections.register import PROJECTIONS
 from projections.retirement import drop_unread, unread_versions
 from scripts.replay import replay
+from tests.commands import invoke
 from tests.ledgers import open_accounts, outcomes, running, transfer
 from tests.projecting import append, await_head, await_progress, eventually, projecting, set_state
 
@@ -216,7 +216,7 @@ def replayed(database: Database, *arguments: str) -> tuple[int, str]:
     app = typer.Typer()
     app.command()(replay)
     options = ["--database-url", database.url, "--schema", database.schema]
-    result = CliRunner().invoke(app, [*arguments, *options])
+    result = invoke(app, [*arguments, *options])
     return result.exit_code, " ".join(result.output.split())
 
 
@@ -284,7 +284,7 @@ def test_what_the_command_is_given_is_checked(database: Database, tmp_path: Path
         assert replayed(database, *arguments)[0] == 2, arguments
     app = typer.Typer()
     app.command()(replay)
-    result = CliRunner().invoke(app, ["entries", "--data-dir", str(tmp_path / "absent")])
+    result = invoke(app, ["entries", "--data-dir", str(tmp_path / "absent")])
     assert result.exit_code == 3
     assert not (tmp_path / "absent").exists()
     with pytest.raises(ProjectionNotFound):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from psycopg import Connection
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from api.metrics import Metrics
 from domain.holds import VoidHold
@@ -25,6 +25,7 @@ from projections.stuck.catalogue import CATALOGUE, Stuck, Thresholds, totals
 from projections.stuck.search import find_stuck
 from scripts.stuck import stuck
 from scripts.trace import trace
+from tests.commands import invoke
 from tests.ledgers import CONTEXT, open_accounts, running, transfer
 from tests.outboxes import register
 from tests.payouts import PATIENCE_SECONDS, a_mark, a_report, a_request
@@ -232,7 +233,7 @@ def run(command: Any, database: Database, *arguments: str) -> Result:
     app = Typer()
     app.command()(command)
     options = ["--database-url", database.url, "--schema", database.schema]
-    return CliRunner().invoke(app, [*arguments, *options])
+    return invoke(app, [*arguments, *options])
 
 
 def test_the_command_lists_what_is_stuck(database: Database, ledger: Ledger, reader: Connection[Any]) -> None:
