@@ -43,8 +43,8 @@ from domain.errors import (
     LedgerError,
     LedgerNotFound,
     Overloaded,
-    ProjectionBehind,
 )
+from projections.errors import ProjectionBehind
 
 _NAME = re.compile(r"{(\w+)}")
 

@@ -6,18 +6,16 @@ from api.problems import PROBLEM_TYPES, InvalidShape, problem, problem_of
 from domain import refusals
 from domain.accounts import Account, AccountOpened
 from domain.entries import Entry
-from domain.errors import (
-    BatchRejected,
-    DeadLetterNotFound,
-    DeliveryNotFound,
-    IdempotencyKeyReused,
-    JournalUnavailable,
-    LedgerError,
-    ProjectionBehind,
-    WebhookNotFound,
-)
+from domain.errors import BatchRejected, IdempotencyKeyReused, JournalUnavailable, LedgerError
 from domain.payouts import Payout
 from domain.transactions import Related, Transaction
+from projections.errors import (
+    DeadLetterNotFound,
+    DeliveryNotFound,
+    ProjectionBehind,
+    WebhookNotFound,
+    projection_not_found,
+)
 
 _TIME = "2026-11-23T20:00:00.000000Z"
 _ID = "4f1d3c5e-0f4a-5b8e-8a44-2c7d1f0b9e61"
@@ -113,7 +111,7 @@ _EXAMPLES: tuple[LedgerError, ...] = (
     refusals.transaction_not_found(_ID),
     refusals.payout_not_found(_ID),
     refusals.operation_unknown("order-1"),
-    refusals.projection_not_found("balance"),
+    projection_not_found("balance"),
     DeadLetterNotFound(None, dead_letter_id=_ID),
     WebhookNotFound(None, webhook_id=_ID),
     DeliveryNotFound(None, webhook_id=_ID, delivery_id="21"),

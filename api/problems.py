@@ -20,12 +20,12 @@ from domain.errors import (
     NotFound,
     OperationUnknown,
     Overloaded,
-    ProjectionBehind,
     RuleRefusal,
     Unavailable,
     UnbalancedTransaction,
     VersionMismatch,
 )
+from projections.errors import ProjectionBehind
 
 MEDIA_TYPE = "application/problem+json"
 

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from psycopg import Connection
 
 from api.endpoint import Asked
-from domain.errors import ProjectionBehind
+from projections.errors import ProjectionBehind
 from projections.live import Page, Reading
 
 Found = TypeVar("Found", Page[Any], Reading[Any])

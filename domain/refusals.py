@@ -34,7 +34,6 @@ from domain.errors import (
     OperationUnknown,
     PayoutEnded,
     PayoutNotFound,
-    ProjectionNotFound,
     RuleRefusal,
     TransactionNotFound,
     UnbalancedTransaction,
@@ -49,7 +48,6 @@ if TYPE_CHECKING:
     from domain.transactions import Transaction
 
 _ID = compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", IGNORECASE)
-_NAME = compile(r"[a-z_]{1,64}")
 
 Pointer = str | None
 """Where in the request; None where it is about no part of it."""
@@ -90,13 +88,6 @@ def payout_not_found(id: str) -> PayoutNotFound:
 def operation_unknown(key: str) -> OperationUnknown:
     """Return the refusal of a question about a key of which nothing is known."""
     return OperationUnknown(None, idempotency_key=key) if is_key(key) else OperationUnknown()
-
-
-def projection_not_found(name: str) -> ProjectionNotFound:
-    """Return the refusal of a request that names a projection that is not there."""
-    if not _NAME.fullmatch(name):
-        return ProjectionNotFound()
-    return ProjectionNotFound(f"There is no projection {name}.", projection=name)
 
 
 # Ledgers and accounts.

@@ -23,8 +23,8 @@ from domain.addresses import account_stream, name_of
 from domain.events import Event, Recorded
 from domain.journal.encoding import decode
 from domain.journal.queries import load
+from domain.journal.reader import head_of
 from domain.times import Instant
-from projections.exporting import head_of
 from projections.live import Lacking, Reading, one_instant
 from projections.reports import opened_rows
 

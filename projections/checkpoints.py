@@ -12,10 +12,10 @@ from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow, tuple_row
 
 from domain.checkpoints import Checkpoint, origin_of
-from domain.errors import CheckpointNotFound
 from domain.journal.queries import load
 from domain.signed_notes import SEED_BYTES, Signer, Verifier
 from domain.times import Instant, instant
+from projections.errors import CheckpointNotFound
 from projections.projection import directed
 
 _SQL = load("projections", "checkpoints.sql")

@@ -11,7 +11,6 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, NamedTuple
 
@@ -20,10 +19,10 @@ from psycopg import Connection
 
 from domain.journal.database import Database
 from domain.journal.queries import load
+from domain.release import ROOT
 from projections.filling import fill
-from projections.positions import RATE_SECONDS
 from projections.projection import Projection
-from projections.rates import Rate
+from projections.rates import RATE_SECONDS, Rate
 from projections.rebuilds import Rebuild, find_rebuild
 
 SHORT_EVENTS = 20_000
@@ -62,8 +61,7 @@ class Filler:
                 _log.warning("filling interrupted", part=self._number, status=status)
 
     def _start(self) -> None:
-        root = str(Path(__file__).parent.parent)
-        path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         self._process = subprocess.Popen(
             [sys.executable, "-m", "projections.filling"],
             stdin=subprocess.PIPE,

@@ -11,14 +11,14 @@ from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
 from domain.checkpoints import Checkpoint, claimed, open_checkpoint, tidied
-from domain.errors import ProjectionBehind
 from domain.journal.queries import load
+from domain.journal.reader import head_of
 from domain.leaves import leaf_bytes
 from domain.merkle import inclusion_path, leaf_hash, root, verify_inclusion
 from domain.signed_notes import InvalidNote, Verifier
 from domain.tlog_proofs import TlogProof
 from projections.checkpoints import newest, read_origin, read_verifiers
-from projections.exporting import head_of
+from projections.errors import ProjectionBehind
 from projections.live import read_live
 from projections.projection import Inconsistent
 from projections.seals import PROJECTION, nodes, standing

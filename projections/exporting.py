@@ -14,6 +14,7 @@ from psycopg.rows import tuple_row
 from domain.checkpoints import open_checkpoint
 from domain.exports import FORMAT, Begin, End, Exported, Seal, event_line, part_line
 from domain.journal.queries import load
+from domain.journal.reader import head_of
 from domain.leaves import hash_of
 from domain.merkle import Accumulator, Nodes, consistency_path
 from domain.signed_notes import InvalidNote
@@ -38,12 +39,6 @@ class _Tree(NamedTuple):
     size: int
     version: int
     node: Nodes
-
-
-def head_of(connection: Connection[Any]) -> int:
-    """Return the newest position."""
-    ((head,),) = connection.cursor(row_factory=tuple_row).execute(_SQL["head"]).fetchall()
-    return int(head)
 
 
 def export_lines(

@@ -2,9 +2,6 @@
 -- All rows of every cursor are read, so plans that are quick to the first rows and slow to the last are no good.
 SET LOCAL cursor_tuple_fraction = 1;
 
--- name: head
-SELECT position FROM head;
-
 -- name: events
 SELECT notification_id, originator_id, originator_version, topic, state FROM events
 WHERE notification_id >= %(since)s AND notification_id <= %(until)s ORDER BY notification_id;

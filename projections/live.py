@@ -13,8 +13,8 @@ from uuid import UUID
 from psycopg import Connection, Cursor, errors
 from psycopg.rows import TupleRow, tuple_row
 
-from domain.errors import ProjectionBehind
 from domain.journal.queries import load
+from projections.errors import ProjectionBehind
 from projections.projection import Projection
 
 _SQL = load("projections", "live.sql")

@@ -13,8 +13,7 @@ from psycopg.rows import tuple_row
 
 from domain.journal.queries import load
 from domain.times import Instant, instant
-from projections.outbox.publishing import NATS
-from projections.register import find_projection
+from projections.register import NATS, find_projection
 
 Purpose = Literal["projection", "rebuild", "publish", "pay"]
 Place = tuple[Purpose, str]

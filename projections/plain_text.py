@@ -18,9 +18,10 @@ from domain.entries import PostedEntry
 from domain.events import Recorded
 from domain.journal.encoding import decode
 from domain.journal.queries import load
+from domain.journal.reader import head_of
 from domain.money import split_asset
 from domain.transactions import Posted, ReversalPosted, SettlementPosted, TransactionPosted
-from projections.exporting import ROWS_AT_ONCE, BeyondHead, head_of
+from projections.exporting import ROWS_AT_ONCE, BeyondHead
 from projections.live import one_instant
 
 _TOPICS = [

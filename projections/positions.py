@@ -12,19 +12,16 @@ from psycopg import Connection
 from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Identifier
 
-from domain.errors import JournalUnavailable, ProjectionBehind
+from domain.errors import JournalUnavailable
 from domain.journal.database import Database
 from domain.journal.outage import DATABASE
 from domain.journal.queries import load
-from domain.refusals import projection_not_found
-from projections.outbox.publishing import NATS
-from projections.register import PROJECTIONS
+from projections.errors import ProjectionBehind, projection_not_found
+from projections.rates import RATE_SECONDS
+from projections.register import NATS, PROJECTIONS
 
 POLL_SECONDS = 0.5
 RECONNECT_SECONDS = 0.5
-
-RATE_SECONDS = 5.0
-"""Over how long a rate is averaged: what is older than this counts for less than 1/e."""
 
 _SQL = load("projections", "positions.sql")
 _PART = "positions of projections"

@@ -39,9 +39,9 @@ from projections.batches import (
 )
 from projections.holders import Standby
 from projections.isolation import describe
-from projections.positions import RATE_SECONDS, projections_channel
+from projections.positions import projections_channel
 from projections.projection import Projection
-from projections.rates import Rate
+from projections.rates import RATE_SECONDS, Rate
 from projections.rebuild import Rebuilder
 from projections.register import PROJECTIONS, install
 from projections.sealer import Sealer

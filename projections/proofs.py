@@ -6,9 +6,10 @@ from typing import Any, NamedTuple, TypeVar
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
-from domain.errors import InvalidRequest, ProjectionBehind
+from domain.errors import InvalidRequest
 from domain.merkle import consistency_path, inclusion_path, root
 from projections.checkpoints import newest
+from projections.errors import ProjectionBehind
 from projections.live import read_live
 from projections.seals import PROJECTION, nodes, standing
 

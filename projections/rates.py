@@ -4,6 +4,9 @@ import math
 from collections.abc import Callable
 from time import monotonic
 
+RATE_SECONDS = 5.0
+"""Over how long a rate is averaged: what is older than this counts for less than 1/e."""
+
 
 class Rate:
     """An average that fades: what is older than `fade_seconds` counts for less than 1/e."""

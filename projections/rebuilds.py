@@ -14,11 +14,11 @@ from psycopg import Connection
 from psycopg.rows import TupleRow, tuple_row
 from pydantic_core import from_json
 
-from domain.errors import RebuildNeeded, RebuildNotUnderWay
 from domain.journal.queries import load
 from projections.comparison import Comparison
-from projections.positions import RATE_SECONDS
+from projections.errors import RebuildNeeded, RebuildNotUnderWay
 from projections.projection import Projection
+from projections.rates import RATE_SECONDS
 from projections.register import (
     PROJECTIONS,
     add_rebuild,

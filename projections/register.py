@@ -10,10 +10,13 @@ from psycopg.sql import SQL, Identifier
 
 from domain.journal.database import Database
 from domain.journal.queries import load
-from domain.refusals import projection_not_found
 from projections import balances, due, entries, event_index, ledgers, payouts, seals, transactions
+from projections.errors import projection_not_found
 from projections.outbox import owed
 from projections.projection import Projection
+
+NATS = "nats"
+"""The name under which it is seen, beside the projections, how far the stream is."""
 
 PROJECTIONS: dict[str, Projection] = {
     projection.name: projection

@@ -7,7 +7,7 @@ that does the same.
 from collections.abc import Mapping
 from typing import Literal
 
-from projections.outbox.publishing import NATS
+from projections.register import NATS
 
 Remedy = Literal[
     "nothing",

@@ -17,12 +17,12 @@ from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
 from domain.checkpoints import Checkpoint, open_checkpoint
-from domain.errors import ProjectionBehind
 from domain.journal.database import Database
 from domain.journal.outage import DATABASE, is_lost
 from domain.merkle import consistency_path, root, verify_consistency
 from domain.signed_notes import InvalidNote, Signer, Verifier
 from projections.checkpoints import Keys, Signed, halt, keep, newest, take_keys
+from projections.errors import ProjectionBehind
 from projections.holders import Standby
 from projections.live import read_live
 from projections.projection import Inconsistent

@@ -23,9 +23,8 @@ from projections.comparison import Comparison, compare
 from projections.filling import fail
 from projections.isolation import describe
 from projections.live import one_instant
-from projections.positions import RATE_SECONDS
 from projections.projection import Projection
-from projections.rates import Rate
+from projections.rates import RATE_SECONDS, Rate
 from projections.rebuilds import Rebuild, find_rebuild
 from projections.register import create_indexes
 

@@ -54,7 +54,7 @@ def give_up(message: str) -> NoReturn:
 
 def existing(data_dir: Path) -> Path:
     """Return a data directory; where there is none, says so and exits 3, lest one be made by what only looks at it."""
-    from scripts.serve import fail
+    from scripts.console import fail
 
     if not data_dir.is_dir():
         fail(f"there is no data directory {data_dir}; name it by --data-dir, or a database by --database-url")

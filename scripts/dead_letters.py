@@ -11,8 +11,8 @@ from projections.dead_letters import DeadLetter, LetterState, find_letter, list_
 from projections.verdicts import discard as discard_letter
 from projections.verdicts import retry as retry_letter
 from scripts.aligned import cell, print_aligned
+from scripts.console import fail
 from scripts.installation import DatabaseUrl, DataDir, Schema, operator, service_connection
-from scripts.serve import fail
 
 dead_letters = typer.Typer(
     help="List, show, retry and discard dead letters, directly on the database.", no_args_is_help=True

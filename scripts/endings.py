@@ -20,6 +20,8 @@ from typing import NoReturn
 
 import typer
 
+from domain.errors import LedgerError
+
 DONE, WARNINGS, USAGE, ERRORS, INTERRUPTED, UNREAD = 0, 1, 2, 3, 130, 141
 """The last two are what a shell says of whom SIGINT and SIGPIPE end."""
 
@@ -55,7 +57,7 @@ def sentence_of(error: Exception) -> str:
         return f"the database refuses: {_line(error)}"
     if isinstance(error, OSError):
         return f"{error.filename or 'output or input'}: {error.strerror or _line(error)}"
-    if type(error).__module__.startswith("domain.errors"):
+    if isinstance(error, LedgerError):
         return _line(error)
     place = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{os.path.relpath(place.filename)}:{place.lineno}"

@@ -12,14 +12,15 @@ from psycopg import Connection
 from domain.addresses import is_ledger_name
 from domain.exports import read_begin
 from domain.journal.encoding import UnreadableEvent
+from domain.journal.reader import head_of
 from projections.beancount import Beancount
 from projections.checkpoints import read_newest
-from projections.exporting import BeyondHead, export_lines, head_of
+from projections.exporting import BeyondHead, export_lines
 from projections.hledger import Hledger
 from projections.plain_text import Dialect, accounting_lines
+from scripts.console import fail
 from scripts.exported import STANDARD, written
 from scripts.installation import DatabaseUrl, DataDir, Schema, require, service_connection
-from scripts.serve import fail
 
 Format = Literal["ndjson", "beancount", "hledger"]
 DIALECTS: Mapping[str, Callable[[], Dialect]] = {"beancount": Beancount, "hledger": Hledger}

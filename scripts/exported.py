@@ -11,7 +11,7 @@ from typing import IO
 
 from domain.exports import Malformed
 from projections.export_files import ExportFile
-from scripts.serve import fail
+from scripts.console import fail
 
 STANDARD = Path("-")
 """Stands for standard input and output."""

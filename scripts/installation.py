@@ -23,7 +23,7 @@ from domain.journal.queries import load
 from domain.journal.reader import read_aggregates
 from domain.keys import AT_A_TERMINAL
 from scripts.connection import connected, existing
-from scripts.serve import fail, settings_or_exit
+from scripts.console import fail, settings_or_exit
 
 DatabaseUrl = Annotated[
     str | None,

@@ -20,8 +20,8 @@ from api.problems import BootstrapKeyFixed, KeyExists
 from api.schemas.keys import KeyBody, KeyRequest, key_body
 from domain.errors import InvalidRequest, JournalUnavailable
 from scripts.aligned import cell, print_aligned
+from scripts.console import fail
 from scripts.installation import DatabaseUrl, DataDir, Schema, operator, service_connection
-from scripts.serve import fail
 
 keys = typer.Typer(
     help="Make, list, rotate and revoke keys to the API, directly on the database.", no_args_is_help=True

@@ -12,7 +12,8 @@ def migrate(
 ) -> None:
     """Apply the migrations that the database lacks; the service does so too when it starts."""
     from scripts.connection import connected
-    from scripts.serve import prepare, settings_or_exit
+    from scripts.console import settings_or_exit
+    from scripts.serve import prepare
     from scripts.workers import configure_logging
 
     configure_logging()

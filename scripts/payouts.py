@@ -29,6 +29,7 @@ from projections.payer import new_mark
 from projections.payouts import PROJECTION, Filters, list_payouts
 from projections.places import Place, holders
 from scripts.aligned import cell, print_aligned
+from scripts.console import fail
 from scripts.endings import warn
 from scripts.installation import (
     DatabaseUrl,
@@ -42,7 +43,6 @@ from scripts.installation import (
     service_connection,
     service_database,
 )
-from scripts.serve import fail
 
 payouts = typer.Typer(help="List, show and resolve payouts, directly on the database.", no_args_is_help=True)
 

@@ -32,7 +32,8 @@ def publish(
 
 def set_up(database_url: str | None, schema: str | None) -> None:
     """Bring the database up to date, and leave it where a process of the service looks for it."""
-    from scripts.serve import fail, prepare, settings_or_exit
+    from scripts.console import fail, settings_or_exit
+    from scripts.serve import prepare
     from scripts.workers import configure_logging
 
     configure_logging()

@@ -15,9 +15,9 @@ from projections.places import end_session, holders, is_standby, places_of
 from projections.positions import Progress, all_progress, progress
 from scripts.aligned import cell, print_aligned
 from scripts.calls import WHO_PROJECTS
+from scripts.console import fail
 from scripts.endings import warn
 from scripts.installation import DatabaseUrl, DataDir, Schema, operator, service_connection
-from scripts.serve import fail
 
 projections = typer.Typer(
     help="List projections, pause one or let it go on, directly on the database.", no_args_is_help=True

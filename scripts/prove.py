@@ -10,9 +10,9 @@ from psycopg import Connection
 from domain.signed_notes import Verifier
 from domain.tlog_proofs import TlogProof
 from projections.event_proofs import NotProved, NotSealed, prove_event
+from scripts.console import fail
 from scripts.exported import STANDARD, written
 from scripts.installation import DatabaseUrl, DataDir, Schema, service_connection
-from scripts.serve import fail
 from scripts.trust import SavedCheckpoint, VerifierKeys, saved_note, trusted
 
 LOOK_AGAIN_SECONDS = 0.1

@@ -25,9 +25,9 @@ from projections.register import PROJECTIONS
 from projections.retirement import UnreadVersion, drop_unread
 from scripts.calls import WHO_PROJECTS
 from scripts.connection import connected, existing
+from scripts.console import settings_or_exit
 from scripts.endings import ERRORS, WARNINGS
 from scripts.installation import DatabaseUrl, DataDir, Schema
-from scripts.serve import settings_or_exit
 from scripts.workers import COLLECT_AFTER_OBJECTS
 
 PATIENCE_SECONDS = 2.0

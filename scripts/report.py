@@ -9,17 +9,17 @@ import typer
 from psycopg import Connection
 
 from domain.addresses import is_address, is_ledger_name
-from domain.errors import ProjectionBehind
 from domain.journal.encoding import UnreadableEvent
 from projections.account_changes import FACETS, account_changes
 from projections.entries import Clock
+from projections.errors import ProjectionBehind
 from projections.live import Reading
 from projections.reports import COLUMNS, Scope, Span, Totals
 from projections.reports import report as read_report
+from scripts.console import fail
 from scripts.installation import DatabaseUrl, DataDir, Schema, require, service_connection
 from scripts.periods import From, Period, To, period
 from scripts.report_forms import AmountsForm, ChangesForm, Form, Format, Stated, write
-from scripts.serve import fail
 
 PATIENCE_SECONDS = 5.0
 LOOK_AGAIN_SECONDS = 0.1

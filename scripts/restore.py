@@ -12,11 +12,11 @@ from domain.signed_notes import Verifier
 from projections.importing import NotEmpty, NotWhole, import_events
 from projections.verification import Verified, verify
 from scripts.connection import connected
+from scripts.console import fail, settings_or_exit
 from scripts.doctor.catalogue import Finding
 from scripts.doctor.report import EXIT_ERRORS, code_of, table_of
 from scripts.exported import opened
 from scripts.installation import DatabaseUrl, DataDir, Schema
-from scripts.serve import fail, settings_or_exit
 from scripts.trust import SavedCheckpoint, VerifierKeys, saved_note, trusted
 
 

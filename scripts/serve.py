@@ -12,10 +12,13 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import structlog
 import typer
+
+from domain.release import ROOT
+from scripts.console import fail, settings_or_exit
 
 if TYPE_CHECKING:
     from api.settings import Settings
@@ -77,40 +80,6 @@ def serve(
         give_up(str(error))
     except (ChildrenKeepFailing, OSError) as error:
         fail(str(error))
-
-
-def settings_or_exit(**options: Any) -> "Settings":
-    """Return the settings from options and environment; on a bad one, say which and exit 2."""
-    from psycopg import ProgrammingError
-    from psycopg.conninfo import conninfo_to_dict
-    from pydantic import ValidationError
-    from pydantic_settings import SettingsError
-
-    from api.settings import Settings
-
-    try:
-        settings = Settings(**{name: value for name, value in options.items() if value is not None})
-        conninfo_to_dict(settings.database_url or "")
-        return settings
-    except ProgrammingError:
-        # Not what psycopg says of it: that would show the password.
-        typer.echo("tallystick: TALLYSTICK_DATABASE_URL: is not a PostgreSQL URL", err=True)
-        raise typer.Exit(2) from None
-    except SettingsError:
-        # Not what pydantic says of it: that would show the secrets.
-        typer.echo("tallystick: TALLYSTICK_PROVIDERS: is not JSON", err=True)
-        raise typer.Exit(2) from None
-    except ValidationError as error:
-        for problem in error.errors(include_input=False, include_url=False):
-            name = str(problem["loc"][0]).rstrip("_") if problem["loc"] else "settings"
-            typer.echo(f"tallystick: TALLYSTICK_{name.upper()}: {problem['msg']}", err=True)
-        raise typer.Exit(2) from None
-
-
-def fail(message: str) -> NoReturn:
-    """Say why this cannot go on and exit 3, as for other errors."""
-    typer.echo(f"tallystick: {message}", err=True)
-    raise typer.Exit(3)
 
 
 def prepare(settings: "Settings", database: "Database") -> str | None:
@@ -204,11 +173,10 @@ def _run(
 @contextlib.contextmanager
 def _environment(settings: "Settings", database: "Database") -> Iterator[dict[str, str]]:
     """What all children are told in their environment: not on their command lines, which every user may read."""
-    root = str(Path(__file__).parent.parent)
     environment = {
         "TALLYSTICK_DATABASE_URL": database.url,
         "TALLYSTICK_SCHEMA": database.schema,
-        "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
     }
     if settings.workers == 1:
         yield environment

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from scripts.serve import fail as give_up
+from scripts.console import fail as give_up
 from scripts.simulator.beside import listen, make_secret, providers_setting
 from scripts.simulator.callbacks import Callbacks
 from scripts.simulator.faults import WORST, Faults, Rates

@@ -19,8 +19,8 @@ from domain.operations import is_key, operation_id
 from projections.remedies import safe_to_do
 from projections.trace.story import Story, story_of_conversation, story_of_operation
 from scripts.aligned import cell
+from scripts.console import fail
 from scripts.installation import DatabaseUrl, DataDir, Schema, ledgers_of, service_connection
-from scripts.serve import fail
 
 WIDTH_WHERE_NO_TERMINAL_IS = 160
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from domain.signed_notes import InvalidNote, Verifier
-from scripts.serve import fail
+from scripts.console import fail
 
 SavedCheckpoint = Annotated[
     Path | None,

@@ -9,13 +9,14 @@ import typer
 from psycopg import Connection
 
 from api.schemas.webhooks import delivery_body, webhook_body
-from domain.errors import DeliveryNotFound, WebhookNotFound
+from projections.errors import DeliveryNotFound, WebhookNotFound
 from projections.outbox import deliveries, webhooks
 from projections.outbox.deliveries import Delivery, State
 from projections.outbox.webhooks import Webhook
 from projections.places import Place, holders
 from scripts.aligned import cell, print_aligned
 from scripts.calls import WHO_PUBLISHES
+from scripts.console import fail
 from scripts.endings import warn
 from scripts.installation import (
     DatabaseUrl,
@@ -26,7 +27,6 @@ from scripts.installation import (
     reason_in_words,
     service_connection,
 )
-from scripts.serve import fail
 
 commands = typer.Typer(
     help="List webhooks and their deliveries, retry or discard these, enable or disable those, directly on the"

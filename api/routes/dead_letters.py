@@ -22,9 +22,9 @@ from api.schemas.dead_letters import (
     dead_letter_body,
 )
 from domain.addresses import ledger_of
-from domain.errors import DeadLetterClosed, DeadLetterNotFound, ProjectionBehind
 from domain.ids import is_id
 from projections.dead_letters import find_letter, list_letters
+from projections.errors import DeadLetterClosed, DeadLetterNotFound, ProjectionBehind
 from projections.verdicts import discard, retry
 
 

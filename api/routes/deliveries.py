@@ -16,7 +16,7 @@ from api.lists import page
 from api.routes.webhooks import find_webhook, ledgers_of
 from api.schemas.common import MAX_POSITION, Page
 from api.schemas.webhooks import DeliveriesQuery, DeliveryBody, ReasonRequest, delivery_body
-from domain.errors import DeliveryNotFound, WebhookNotFound
+from projections.errors import DeliveryNotFound, WebhookNotFound
 from projections.outbox import deliveries
 from projections.outbox.deliveries import Delivery
 

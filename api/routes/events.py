@@ -21,7 +21,7 @@ from api.schemas.common import MAX_POSITION, Page
 from api.schemas.events import EventBody, EventsQuery, TrailQuery, event_body
 from api.security import EVERY_LEDGER, Key
 from domain.addresses import INSTALLATION, key_stream
-from domain.errors import ProjectionBehind
+from projections.errors import ProjectionBehind
 from projections.event_history import JournalEvent, list_events
 from projections.event_index import PROJECTION
 from projections.event_keys import Filters

@@ -13,7 +13,7 @@ from api.declaration import OPERATOR, Concerns, Declaration, NoQuery, Returns
 from api.endpoint import Asked, Endpoint
 from api.projection_answers import shown_after
 from api.schemas.projections import Control, ProjectionBody, RebuildRequest
-from domain.errors import ProjectionNotFound, RebuildNeeded, RebuildNotUnderWay
+from projections.errors import ProjectionNotFound, RebuildNeeded, RebuildNotUnderWay
 from projections.rebuilds import cancel_rebuild, pause_rebuild, request_rebuild, resume_rebuild
 
 

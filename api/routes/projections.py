@@ -15,8 +15,8 @@ from api.lists import page
 from api.projection_answers import all_shown, shown, shown_after
 from api.schemas.common import Page
 from api.schemas.projections import Control, ProjectionBody, ProjectionsQuery
-from domain.errors import ProjectionNotFound
 from projections.controls import pause, resume
+from projections.errors import ProjectionNotFound
 from projections.positions import Progress
 
 _Place = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]

@@ -24,6 +24,12 @@ Row = tuple[str, int, str, bytes, int]
 """A stored event: stream, version, topic, state, position. A snapshot stands first in its stream, at position 0."""
 
 
+def head_of(connection: Connection[Any]) -> int:
+    """Return the newest position of the journal, 0 while it is empty."""
+    ((head,),) = connection.cursor(row_factory=tuple_row).execute(_SQL["head"]).fetchall()
+    return int(head)
+
+
 class Unreadable:
     """Stands for an aggregate with an event that this release cannot read; commands on it are refused."""
 

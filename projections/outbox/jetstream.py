@@ -26,9 +26,9 @@ from domain.journal.queries import load
 from domain.journal.reader import Row
 from projections.holders import Standby, pause
 from projections.outbox.messages import MEDIA_TYPE, Message, message_of
-from projections.outbox.publishing import NATS, Streaming
-from projections.positions import RATE_SECONDS
-from projections.rates import Rate
+from projections.outbox.publishing import Streaming
+from projections.rates import RATE_SECONDS, Rate
+from projections.register import NATS
 
 WINDOW_EVENTS = 500
 POLL_SECONDS = 0.25

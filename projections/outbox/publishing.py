@@ -9,9 +9,6 @@ TIMEOUT_SECONDS = 15.0
 # Shorter than the schedule of one delivery: a receiver that is away as a whole is disabled, and nothing given up.
 DISABLE_AFTER_SECONDS = 3 * 24 * 60 * 60.0
 
-NATS = "nats"
-"""The name under which it is seen, beside the projections, how far the stream is."""
-
 DEFAULT_STREAM = "TALLYSTICK"
 DEFAULT_SUBJECT = "tallystick"
 

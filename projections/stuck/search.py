@@ -10,12 +10,12 @@ from psycopg import Connection, Cursor, errors
 from psycopg.rows import TupleRow, tuple_row
 
 from domain.addresses import ledger_of
-from domain.errors import ProjectionBehind
 from domain.journal.queries import load
 from domain.times import Instant, instant, later
 from domain.transactions import TransactionAccepted, TransactionHeld
 from projections import due, payouts
 from projections.dead_letters import list_letters
+from projections.errors import ProjectionBehind
 from projections.live import read_live
 from projections.places import TRIED_LATELY_SECONDS, holders, places_of
 from projections.positions import Progress, all_progress

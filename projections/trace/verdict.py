@@ -11,7 +11,7 @@ from domain.payouts import Payout, PayoutState
 from domain.times import Instant, later
 from domain.transactions import Acceptance, Transaction
 from projections.outbox.deliveries import Delivery
-from projections.outbox.publishing import NATS
+from projections.register import NATS
 from projections.remedies import Remedy, safe_to_do
 from projections.trace.story import Made, Standing, Story
 

@@ -10,9 +10,8 @@ from time import sleep
 from typing import NamedTuple
 
 from domain.times import instant
-from projections.outbox.publishing import NATS
 from projections.places import TRIED_LATELY_SECONDS, Holder, Place, holders, is_standby, sessions
-from projections.register import PROJECTIONS
+from projections.register import NATS, PROJECTIONS
 from scripts.doctor.catalogue import Finding
 from scripts.doctor.examination import Patient, examples
 

@@ -71,8 +71,8 @@ def doctor(
     Each finding has a stable code, what was found, why it matters and what to do. Ends with 0 if nothing was found,
     with 1 if there are warnings only, with 3 if there are errors, and with 2 if the command was used wrongly.
     """
+    from scripts.console import settings_or_exit
     from scripts.embedded_postgres import EmbeddedPostgresError, attached
-    from scripts.serve import settings_or_exit
 
     settings = settings_or_exit(database_url=database_url, data_dir=data_dir, schema_=schema)
     if not settings.database_url:

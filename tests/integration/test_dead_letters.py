@@ -18,7 +18,7 @@ from psycopg import Connection
 import projections
 from domain.accounts import ChangeAccount
 from domain.addresses import account_stream
-from domain.errors import DeadLetterClosed, DeadLetterNotFound, JournalUnavailable, ProjectionBehind
+from domain.errors import JournalUnavailable
 from domain.events import Context
 from domain.journal.database import Database
 from domain.ledger import Ledger
@@ -29,6 +29,7 @@ from projections.batches import ATTEMPTS, Claim, advance, read_batch, take_over
 from projections.controls import pause, resume
 from projections.dead_letters import MAX_HELD_STREAMS, DeadLetter, add_letter, find_letter, list_letters
 from projections.entries import list_entries
+from projections.errors import DeadLetterClosed, DeadLetterNotFound, ProjectionBehind
 from projections.filling import fill as fill_versions
 from projections.positions import progress
 from projections.projection import Projection

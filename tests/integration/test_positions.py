@@ -11,8 +11,9 @@ import pytest
 from psycopg import Connection, OperationalError
 from psycopg.rows import dict_row
 
-from domain.errors import JournalUnavailable, ProjectionBehind, ProjectionNotFound
+from domain.errors import JournalUnavailable
 from domain.journal.database import Database
+from projections.errors import ProjectionBehind, ProjectionNotFound
 from projections.positions import Outcome, Wait, Waiter, all_progress, progress, projections_channel
 from projections.register import PROJECTIONS
 from tests.ledgers import open_accounts, outcomes, running, transfer

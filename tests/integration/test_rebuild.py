@@ -10,7 +10,6 @@ import pytest
 import typer
 from psycopg import Connection, Cursor, errors
 
-from domain.errors import ProjectionNotFound, RebuildNotUnderWay
 from domain.journal.database import Database
 from domain.ledger import Ledger
 from projections import comparison, crew, filling, register, switching
@@ -18,6 +17,7 @@ from projections.balances import list_accounts, read_account
 from projections.batches import read_stretch
 from projections.comparison import Comparison
 from projections.entries import list_entries
+from projections.errors import ProjectionNotFound, RebuildNotUnderWay
 from projections.holders import hold
 from projections.live import read_live
 from projections.positions import progress

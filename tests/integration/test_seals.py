@@ -16,7 +16,7 @@ from psycopg import Connection, errors
 from psycopg.sql import SQL, Identifier
 
 from domain.checkpoints import Checkpoint, open_checkpoint
-from domain.errors import InvalidRequest, ProjectionBehind
+from domain.errors import InvalidRequest
 from domain.journal.database import Database
 from domain.leaves import hash_of
 from domain.merkle import Accumulator, verify_consistency, verify_inclusion
@@ -24,6 +24,7 @@ from domain.signed_notes import Signer, Verifier
 from projections.audit import differences
 from projections.batches import Claim, Contradicted, advance, read_batch, take_over
 from projections.checkpoints import keep, read_newest, read_verifiers, take_keys
+from projections.errors import ProjectionBehind
 from projections.positions import progress
 from projections.projector import run_projector
 from projections.proofs import prove_growth, prove_inclusion

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from psycopg import Connection
 
-from domain.errors import ProjectionBehind, RebuildNeeded
 from domain.journal.database import Database
 from projections import entries, install
 from projections.entries import list_entries
+from projections.errors import ProjectionBehind, RebuildNeeded
 from projections.live import read_live
 from projections.positions import Waiter, progress
 from projections.projection import Projection

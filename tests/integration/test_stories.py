@@ -7,7 +7,7 @@ import pytest
 from psycopg import Connection
 
 from domain.entries import Entry
-from domain.errors import LedgerNotFound, OperationUnknown, ProjectionBehind
+from domain.errors import LedgerNotFound, OperationUnknown
 from domain.events import Context
 from domain.holds import ExpireHold
 from domain.journal.database import Database
@@ -16,6 +16,7 @@ from domain.operations import operation_id
 from domain.postings import PostTransaction
 from domain.times import later
 from domain.transactions import Description
+from projections.errors import ProjectionBehind
 from projections.rebuild import rebuild
 from projections.register import PROJECTIONS
 from projections.trace.story import Story, story_of_conversation, story_of_operation

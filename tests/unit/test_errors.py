@@ -12,10 +12,10 @@ from domain.errors import (
     InvalidRequest,
     JournalUnavailable,
     LedgerError,
-    ProjectionBehind,
     RuleRefusal,
     first_of,
 )
+from projections.errors import ProjectionBehind
 
 FAMILIES = {"LedgerError", "NotFound", "Invalid", "Conflict", "RuleRefusal", "Unavailable"}
 CLASSES = [

@@ -1,0 +1,79 @@
+"""Refusals of what is read: one class for each problem code, as in domain/errors.py."""
+
+from re import compile
+
+from domain.errors import Conflict, NotFound, Unavailable
+
+_NAME = compile(r"[a-z_]{1,64}")
+
+
+class ProjectionNotFound(NotFound):
+    """There is no projection of this name."""
+
+    code = "projection_not_found"
+
+
+class WebhookNotFound(NotFound):
+    """There is no webhook with this id, or it was deleted."""
+
+    code = "webhook_not_found"
+
+
+class DeliveryNotFound(NotFound):
+    """There is no delivery with this id to this webhook."""
+
+    code = "delivery_not_found"
+
+
+class DeadLetterNotFound(NotFound):
+    """There is no dead letter with this id."""
+
+    code = "dead_letter_not_found"
+
+
+class CheckpointNotFound(NotFound):
+    """No checkpoint of this size was signed. GET /v1/audit/checkpoints lists those that were."""
+
+    code = "checkpoint_not_found"
+
+
+class DeadLetterClosed(Conflict):
+    """The dead letter was closed in another way before: what was discarded cannot be retried, what was applied cannot
+    be discarded, and of a version of a projection that was replaced there is nothing left to decide."""
+
+    code = "dead_letter_closed"
+
+
+class RebuildNotUnderWay(Conflict):
+    """No rebuild of this projection is under way, so there is none to pause or to resume."""
+
+    code = "rebuild_not_under_way"
+
+
+class RebuildNeeded(Conflict):
+    """This release has no other version of the projection that it could read, so the rebuild of it cannot be cancelled.
+    It can be paused, or asked for anew."""
+
+    code = "rebuild_needed"
+
+
+class ProjectionBehind(Unavailable):
+    """The projection has not reached the position that the request named within the time it would wait, or what the
+    request asks for is held behind a dead letter."""
+
+    code = "projection_behind"
+
+    def __init__(self, position: int, head: int, state: str, dead_letter: str | None = None) -> None:
+        """`dead_letter` is the id of the letter that holds what was asked for, if one does."""
+        super().__init__()
+        self.position = position
+        self.head = head
+        self.state = state
+        self.dead_letter = dead_letter
+
+
+def projection_not_found(name: str) -> ProjectionNotFound:
+    """Return the refusal of a request that names a projection that is not there."""
+    if not _NAME.fullmatch(name):
+        return ProjectionNotFound()
+    return ProjectionNotFound(f"There is no projection {name}.", projection=name)

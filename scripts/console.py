@@ -1,0 +1,42 @@
+"""What every command says at the terminal of settings that are wrong, and of what it cannot do."""
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from api.settings import Settings
+
+
+def settings_or_exit(**options: Any) -> "Settings":
+    """Return the settings from options and environment; on a bad one, say which and exit 2."""
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import conninfo_to_dict
+    from pydantic import ValidationError
+    from pydantic_settings import SettingsError
+
+    from api.settings import Settings
+
+    try:
+        settings = Settings(**{name: value for name, value in options.items() if value is not None})
+        conninfo_to_dict(settings.database_url or "")
+        return settings
+    except ProgrammingError:
+        # Not what psycopg says of it: that would show the password.
+        typer.echo("tallystick: TALLYSTICK_DATABASE_URL: is not a PostgreSQL URL", err=True)
+        raise typer.Exit(2) from None
+    except SettingsError:
+        # Not what pydantic says of it: that would show the secrets.
+        typer.echo("tallystick: TALLYSTICK_PROVIDERS: is not JSON", err=True)
+        raise typer.Exit(2) from None
+    except ValidationError as error:
+        for problem in error.errors(include_input=False, include_url=False):
+            name = str(problem["loc"][0]).rstrip("_") if problem["loc"] else "settings"
+            typer.echo(f"tallystick: TALLYSTICK_{name.upper()}: {problem['msg']}", err=True)
+        raise typer.Exit(2) from None
+
+
+def fail(message: str) -> NoReturn:
+    """Say why this cannot go on and exit 3, as for other errors."""
+    typer.echo(f"tallystick: {message}", err=True)
+    raise typer.Exit(3)
