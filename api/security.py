@@ -59,7 +59,7 @@ AT_START = Context("tallystick", "start")
 """In whose name the bootstrap key is made and changed: it is configured where the service is started."""
 
 _BOOTSTRAP_ID = UUID("00000000-0000-4000-8000-000000000001")
-_SQL = load("api", "security.sql")
+_SQL = load(__name__)
 
 
 class Key(NamedTuple):

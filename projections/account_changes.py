@@ -43,7 +43,7 @@ _STATUS: dict[type[Event], str] = {
     Closed: "closed",
 }
 
-_SQL = load("projections", "account_changes.sql")
+_SQL = load(__name__)
 
 
 class Change(NamedTuple):

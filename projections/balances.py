@@ -182,4 +182,4 @@ def _account(row: TupleRow) -> Account:
     return Account._make(values)
 
 
-PROJECTION = Projection("balances", EVENTS, ("balances",), project, by_stream=True)
+PROJECTION = Projection("balances", __name__, EVENTS, ("balances",), project, by_stream=True)

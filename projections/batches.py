@@ -30,7 +30,7 @@ PAUSES_SECONDS = (0.03, 0.1)
 ATTEMPTS = len(PAUSES_SECONDS) + 1
 """How often an event is tried before it is set aside."""
 
-_SQL = load("projections", "batches.sql")
+_SQL = load(__name__)
 _PASS_OVER = _SQL["pass_over"].replace(":advance", _SQL["advance"])
 _log = structlog.get_logger(__name__)
 

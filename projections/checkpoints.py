@@ -18,7 +18,7 @@ from domain.times import Instant, instant
 from projections.errors import CheckpointNotFound
 from projections.projection import directed
 
-_SQL = load("projections", "checkpoints.sql")
+_SQL = load(__name__)
 
 
 class Signed(NamedTuple):

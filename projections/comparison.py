@@ -8,7 +8,7 @@ from psycopg import Connection
 from domain.journal.queries import load
 from projections.projection import Projection
 
-_SQL = load("projections", "comparison.sql")
+_SQL = load(__name__)
 
 
 class Comparison(NamedTuple):

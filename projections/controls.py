@@ -13,7 +13,7 @@ from domain.events import Context
 from domain.journal.queries import load
 from projections.positions import Progress, progress
 
-_SQL = load("projections", "controls.sql")
+_SQL = load(__name__)
 _log = structlog.get_logger(__name__)
 
 _FORMER = {"paused": ["running", "halted"], "running": ["paused", "halted"]}

@@ -32,7 +32,7 @@ LOOK_SECONDS = 0.2
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
 
-_SQL = load("projections", "crew.sql")
+_SQL = load(__name__)
 _log = structlog.get_logger(__name__)
 
 

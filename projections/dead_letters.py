@@ -28,7 +28,7 @@ MAX_MESSAGE_CHARACTERS = 2_000
 
 LetterState = Literal["open", "resolved", "discarded", "superseded"]
 
-_SQL = load("projections", "dead_letters.sql")
+_SQL = load(__name__)
 _log = structlog.get_logger(__name__)
 
 

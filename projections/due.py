@@ -84,6 +84,7 @@ def _execute(
 
 PROJECTION = Projection(
     "due",
+    __name__,
     (TransactionAccepted, TransactionHeld, Settled, Voided, Expired),
     ("due",),
     project,

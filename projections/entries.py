@@ -172,4 +172,6 @@ def _statement_entry(row: TupleRow) -> StatementEntry:
     )
 
 
-PROJECTION = Projection("entries", POSTINGS, ("entries", "turnovers"), project, shape=2, by_stream=True)
+PROJECTION = Projection(
+    "entries", __name__, POSTINGS, ("entries", "turnovers"), project, shape=2, by_stream=True
+)

@@ -28,7 +28,7 @@ MAX_TAIL_EVENTS = 20_000
 
 CHUNK_EVENTS = 500
 
-_SQL = load("projections", "event_history.sql")
+_SQL = load(__name__)
 
 
 class JournalEvent(NamedTuple):
@@ -92,7 +92,7 @@ def list_events(
     return Page(rows, upto, reading.head, reading.lacking)
 
 
-_HEAD = load("domain.journal", "journal.sql")["head"]
+_HEAD = load("domain.journal.journal")["head"]
 
 
 class _Search(NamedTuple):

@@ -23,7 +23,7 @@ from projections.live import read_live
 from projections.projection import Inconsistent
 from projections.seals import PROJECTION, nodes, standing
 
-_SQL = load("projections", "exporting.sql")
+_SQL = load("projections.exporting")
 
 
 class NotProved(Exception):

@@ -26,7 +26,7 @@ from projections.seals import PROJECTION, nodes
 
 ROWS_AT_ONCE = 5_000
 
-_SQL = load("projections", "exporting.sql")
+_SQL = load(__name__)
 
 
 class BeyondHead(Exception):

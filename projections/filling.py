@@ -33,7 +33,7 @@ BATCH_EVENTS = 25_000
 # collector search them again and again, for a third of the time.
 COLLECT_AFTER_OBJECTS = 1_000_000
 
-_SQL = load("projections", "filling.sql")
+_SQL = load("projections.filling")
 _log = structlog.get_logger(__name__)
 
 

@@ -68,7 +68,7 @@ def list_groups(
         connection,
         PROJECTION,
         lambda cursor, version: cursor.execute(
-            directed(versioned("groups.sql", version)["groups"], descending=descending), wanted, prepare=False
+            directed(versioned(__name__, version)["groups"], descending=descending), wanted, prepare=False
         ).fetchall(),
     )
     return Page([Group(*row) for row in reading.found], *reading[1:])

@@ -23,7 +23,7 @@ from domain.times import Instant, moment
 SAY_EVERY_SECONDS = 2.0
 
 Found = TypeVar("Found")
-_SQL = load("projections", "batches.sql")
+_SQL = load("projections.batches")
 
 
 def hold(connection: Connection[Any], purpose: str, name: str) -> bool:

@@ -12,7 +12,7 @@ from domain.times import EARLIEST, Instant
 from projections.audit.stored import parsed
 from projections.export_files import ExportFile
 
-_SQL = load("projections", "importing.sql")
+_SQL = load(__name__)
 _TYPES = ("text", "int8", "text", "bytea", "int8")
 
 

@@ -79,4 +79,4 @@ def _ledger(row: TupleRow) -> Ledger:
     return Ledger(name, metadata, dict(map(split_asset, assets)), instant(opened_at), version, position)
 
 
-PROJECTION = Projection("ledgers", EVENTS, ("ledgers",), project, by_stream=True)
+PROJECTION = Projection("ledgers", __name__, EVENTS, ("ledgers",), project, by_stream=True)

@@ -17,7 +17,7 @@ from domain.journal.queries import load
 from projections.errors import ProjectionBehind
 from projections.projection import Projection
 
-_SQL = load("projections", "live.sql")
+_SQL = load(__name__)
 _ATTEMPTS = 5
 
 Item = TypeVar("Item")

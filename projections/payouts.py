@@ -165,4 +165,4 @@ def _payout(row: TupleRow) -> Payout:
     return _decode(body)._replace(version=version)
 
 
-PROJECTION = Projection("payouts", EVENTS, ("payouts",), project, by_stream=True)
+PROJECTION = Projection("payouts", __name__, EVENTS, ("payouts",), project, by_stream=True)

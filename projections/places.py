@@ -22,7 +22,7 @@ Place = tuple[Purpose, str]
 TRIED_LATELY_SECONDS = 30.0
 """Whoever fails tries again every few seconds: one that has not for so long is there no more."""
 
-_SQL = load("projections", "places.sql")
+_SQL = load(__name__)
 
 
 class Session(NamedTuple):

@@ -28,7 +28,7 @@ _TOPICS = [
     event.TOPIC for event in (AccountOpened, Closed, TransactionPosted, SettlementPosted, ReversalPosted)
 ]
 
-_SQL = load("projections", "exporting.sql")
+_SQL = load("projections.exporting")
 
 
 class Dialect(Protocol):

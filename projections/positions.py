@@ -23,7 +23,7 @@ from projections.register import NATS, PROJECTIONS
 POLL_SECONDS = 0.5
 RECONNECT_SECONDS = 0.5
 
-_SQL = load("projections", "positions.sql")
+_SQL = load(__name__)
 _PART = "positions of projections"
 
 

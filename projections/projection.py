@@ -33,7 +33,7 @@ class Inconsistent(Exception):
 
 
 class Projection(NamedTuple):
-    """A read model. The SQL file of its name has `create_tables` and `create_indexes`.
+    """A read model. The SQL file beside its `module` has `create_tables` and `create_indexes`.
 
     If its rows keep the version of their stream, it has `skip` as well, which lets a row pass over an event that an
     operator has discarded.
@@ -55,6 +55,7 @@ class Projection(NamedTuple):
     """
 
     name: str
+    module: str
     events: tuple[type[Event], ...]
     tables: tuple[str, ...]
     project: Project
@@ -81,7 +82,7 @@ class Projection(NamedTuple):
 
     def queries(self, version: int) -> Queries:
         """Return the SQL of one version."""
-        return versioned(f"{self.name}.sql", version)
+        return versioned(self.module, version)
 
     def table_names(self, version: int) -> list[str]:
         """Return the names of the tables of one version."""
@@ -89,9 +90,9 @@ class Projection(NamedTuple):
 
 
 @cache
-def versioned(filename: str, version: int) -> Queries:
-    """Return the queries of a file for the tables of one version."""
-    queries = load("projections", filename)
+def versioned(module: str, version: int) -> Queries:
+    """Return the queries beside a module for the tables of one version."""
+    queries = load(module)
     return MappingProxyType(
         {name: text.replace(":version", f"{version:d}") for name, text in queries.items()}
     )

@@ -65,7 +65,7 @@ LINGER_SECONDS = 0.01
 LONG_LINGER_SECONDS = 0.1
 BUSY_EVENTS_PER_SECOND = 3_000
 
-_SQL = load("projections", "projector.sql")
+_SQL = load(__name__)
 _log = structlog.get_logger(__name__)
 
 # Connections lost, deadlocks, a full disk: what may pass is tried again for ever.

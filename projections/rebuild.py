@@ -42,7 +42,7 @@ LOOK_SECONDS = 0.5
 REPORT_SECONDS = 0.1
 PAUSE_AFTER_FAULT_SECONDS = 1.0
 
-_SQL = load("projections", "rebuild.sql")
+_SQL = load(__name__)
 _log = structlog.get_logger(__name__)
 
 _OUT_OF_REACH = LOST

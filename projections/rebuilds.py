@@ -38,7 +38,7 @@ UNDER_WAY: tuple[RebuildState, ...] = ("requested", "filling", "comparing")
 
 PAUSED: tuple[RebuildState, ...] = ("paused",)
 
-_SQL = load("projections", "rebuilds.sql")
+_SQL = load(__name__)
 _log = structlog.get_logger(__name__)
 
 

@@ -33,7 +33,7 @@ PROJECTIONS: dict[str, Projection] = {
     )
 }
 
-_SQL = load("projections", "register.sql")
+_SQL = load(__name__)
 _log = structlog.get_logger(__name__)
 
 

@@ -18,7 +18,7 @@ from domain.transactions import Transaction, TransactionRejected
 
 Made = TypeVar("Made", Transaction, Payout)
 
-_SQL = load("projections", "rejections.sql")
+_SQL = load(__name__)
 
 
 def with_details(cursor: Cursor[TupleRow], made: Iterable[Made]) -> list[Made]:

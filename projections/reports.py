@@ -87,7 +87,7 @@ NUMBERS = frozenset(("position", "transactions", "entries"))
 
 ROWS_AT_ONCE = 2_000
 
-_SQL = load("projections", "reports.sql")
+_SQL = load(__name__)
 
 Row = tuple[Any, ...]
 """Texts, and numbers in the columns of `AMOUNTS` and `NUMBERS`."""

@@ -15,7 +15,7 @@ from domain.times import Instant, instant
 ReplayKind = Literal["replayed", "mismatched"]
 """The same request, answered as before; or another request under the same key, which was refused."""
 
-_SQL = load("projections", "request_replays.sql")
+_SQL = load(__name__)
 
 
 class Replays(NamedTuple):

@@ -18,7 +18,7 @@ from projections.holders import hold
 from projections.projection import Projection
 from projections.register import PROJECTIONS, drop_version, find_projection
 
-_SQL = load("projections", "retirement.sql")
+_SQL = load(__name__)
 _log = structlog.get_logger(__name__)
 
 

@@ -83,4 +83,4 @@ def standing(cursor: Cursor[TupleRow], version: int) -> tuple[int, str]:
     return row[0], row[1]
 
 
-PROJECTION = Projection("seals", (), ("seals",), project, whole=True, linger_seconds=LINGER_SECONDS)
+PROJECTION = Projection("seals", __name__, (), ("seals",), project, whole=True, linger_seconds=LINGER_SECONDS)

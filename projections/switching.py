@@ -32,7 +32,7 @@ BATCH_EVENTS = 20_000
 PINNED_SECONDS = 60
 """For how long the live version is held up by a process that was stopped, when that was about to compare."""
 
-_SQL = load("projections", "switching.sql")
+_SQL = load(__name__)
 _log = structlog.get_logger(__name__)
 
 

@@ -17,7 +17,7 @@ MAX_EVENTS = 20_000
 MAX_BYTES = 32 * 1024**2
 """Of events as they are stored; decoded ones take about as much again."""
 
-_SQL = load("domain.journal", "journal.sql")
+_SQL = load("domain.journal.journal")
 
 
 class Tail:

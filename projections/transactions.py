@@ -189,6 +189,7 @@ def transaction(row: TupleRow) -> Transaction:
 
 PROJECTION = Projection(
     "transactions",
+    __name__,
     tuple(event_type for event_type in EVENTS if event_type is not TransactionAccepted),
     ("transactions", "transaction_accounts", "transaction_metadata"),
     project,

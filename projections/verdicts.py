@@ -29,7 +29,7 @@ from projections.register import find_projection
 BATCH_EVENTS = 5_000
 PATIENCE_SECONDS = 5
 
-_SQL = load("projections", "verdicts.sql")
+_SQL = load(__name__)
 _log = structlog.get_logger(__name__)
 
 

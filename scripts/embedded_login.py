@@ -14,7 +14,7 @@ LOGIN = "tallystick"
 DATABASE = "postgres"
 """The one that `initdb` makes: in older releases installations are there, and releases run side by side."""
 
-_SQL = load("scripts", "embedded_login.sql")
+_SQL = load(__name__)
 
 
 def provide(superuser_url: str) -> None:

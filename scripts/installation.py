@@ -45,7 +45,7 @@ Reason = Annotated[str, typer.Option(help="Why; kept with it.")]
 
 MAX_REASON_LENGTH = 500
 
-_SQL = load("scripts", "installation.sql")
+_SQL = load(__name__)
 
 
 def reason_in_words(reason: str) -> None:

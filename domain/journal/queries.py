@@ -9,9 +9,13 @@ _NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 
 
 @cache
-def load(package: str, filename: str) -> Mapping[str, str]:
-    """Return the queries of a file beside the modules of a package, by name, comments left out."""
-    parts = _NAME.split(files(package).joinpath(filename).read_text(encoding="utf-8"))
+def load(module: str) -> Mapping[str, str]:
+    """Return the queries of the SQL file that stands beside a module and has its name; by name, comments left out.
+
+    `load(__name__)` returns the module's own.
+    """
+    package, _, name = module.rpartition(".")
+    parts = _NAME.split(files(package).joinpath(f"{name}.sql").read_text(encoding="utf-8"))
     return {name: _statement(text) for name, text in zip(parts[1::2], parts[2::2], strict=True)}
 
 

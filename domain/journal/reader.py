@@ -13,7 +13,7 @@ from domain.journal.queries import load
 from domain.journal.snapshots import TOPICS, decode_snapshot
 from domain.times import Instant
 
-_SQL = load("domain.journal", "journal.sql")
+_SQL = load("domain.journal.journal")
 _PAST = _SQL["past"].replace(":present", _SQL["present"])
 LOAD = _SQL["load"].replace(":wanted", _SQL["present"])
 _READ = _SQL["read"].replace(":load", LOAD)

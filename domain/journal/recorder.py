@@ -23,7 +23,7 @@ from psycopg.rows import DictRow
 from domain.journal.queries import load
 from domain.journal.writer import Rows
 
-_SQL = load("domain.journal", "journal.sql")
+_SQL = load("domain.journal.journal")
 _ATTEMPTS = 10
 _RETRY_SECONDS = 0.2
 _LOOK_AGAIN_SECONDS = 1.0

@@ -24,7 +24,7 @@ from domain.times import instant
 # Everybody waits for who holds the lock: the server ends the transaction of one that stops.
 _LIMITS = "SET LOCAL lock_timeout = '10s'; SET LOCAL idle_in_transaction_session_timeout = '10s'"
 
-_SQL = load("domain.journal", "journal.sql")
+_SQL = load("domain.journal.journal")
 
 
 class Recorder:

@@ -47,7 +47,7 @@ LOST = (
 )
 """What is raised where the database is out of reach, or has ended the session: another may do better."""
 
-_SQL = load("domain.journal", "silence.sql")
+_SQL = load(__name__)
 HOLDERS_OF_PLACE = _SQL["silent"].replace(":holders", _SQL["holders_of_place"])
 HOLDERS_OF_HEAD = _SQL["silent"].replace(":holders", _SQL["holders_of_head"])
 _log = structlog.get_logger(__name__)

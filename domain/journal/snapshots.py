@@ -49,7 +49,7 @@ ACCOUNT_FORM = 1
 UPCASTS: Mapping[int, Upcast | str] = {}
 """How a snapshot of each older form becomes one of the next; or why none does, so that events are folded instead."""
 
-_SQL = load("domain.journal", "journal.sql")
+_SQL = load("domain.journal.journal")
 _log = structlog.get_logger(__name__)
 
 

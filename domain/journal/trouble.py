@@ -35,7 +35,7 @@ _REFUSED = re.compile(
 
 _OF_PROJECTION = re.compile(r'_v\d+"')
 
-_SQL = load("domain.journal", "rights.sql")
+_SQL = load("domain.journal.rights")
 
 
 class Trouble(NamedTuple):

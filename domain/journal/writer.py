@@ -28,7 +28,7 @@ OVERDUE_SECONDS = 10.0
 APPENDED_EVENTS_PER_SECOND = 1_000
 """How fast the slowest server appends: a large batch may take so much longer."""
 
-_SQL = load("domain.journal", "journal.sql")
+_SQL = load("domain.journal.journal")
 
 
 class Rows(NamedTuple):

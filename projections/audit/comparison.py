@@ -27,7 +27,7 @@ _TYPES = {
     "number": "bigint",
 }
 
-_SQL = load("projections.audit", "audit.sql")
+_SQL = load("projections.audit.audit")
 
 
 class Table(NamedTuple):

@@ -8,7 +8,7 @@ from psycopg.rows import tuple_row
 from domain.journal.queries import load
 from projections.audit.stored import DISCARDED, INSTALLATION, Journal, Row
 
-_SQL = load("projections.audit", "audit.sql")
+_SQL = load("projections.audit.audit")
 
 
 def outbox(journal: Journal) -> Iterator[Row]:

@@ -13,7 +13,7 @@ from projections.audit.stored import Sample
 MAX_ACCOUNT_EVENTS = 50_000
 """How many events the accounts of a sample have together at most: a sample must end soon, however long they are."""
 
-_SQL = load("projections.audit", "audit.sql")
+_SQL = load("projections.audit.audit")
 
 
 def choose(connection: Connection[Any], events: int, seed: int) -> Sample:

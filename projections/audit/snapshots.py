@@ -10,7 +10,7 @@ from domain.journal.queries import load
 from projections.audit.accounts import Account
 from projections.audit.stored import BEYOND, Journal, Row, Sample, rows_of
 
-_SQL = load("projections.audit", "audit.sql")
+_SQL = load("projections.audit.audit")
 
 
 class SnapshotDifference(NamedTuple):

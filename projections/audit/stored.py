@@ -65,7 +65,7 @@ PAYOUTS = tuple(topic for topic in CLASS_VERSIONS if topic.startswith("payout.")
 DISCARDED = "discarded"
 ENDED = ("transaction.hold_settled", "transaction.hold_voided", "transaction.hold_expired")
 
-_SQL = load("projections.audit", "audit.sql")
+_SQL = load("projections.audit.audit")
 
 _decode = (
     json.JSONDecoder().decode

@@ -20,7 +20,7 @@ from projections.projection import directed
 
 State = Literal["pending", "sent", "acknowledged", "failed", "suppressed"]
 
-_SQL = load("projections.outbox", "deliveries.sql")
+_SQL = load(__name__)
 
 
 class Attempt(NamedTuple):

@@ -38,8 +38,8 @@ LONGEST_PAUSE_SECONDS = 5.0
 CONNECT_TIMEOUT_SECONDS = 3
 ACKNOWLEDGE_TIMEOUT_SECONDS = 5.0
 
-_SQL = load("projections.outbox", "jetstream.sql")
-_JOURNAL = load("domain.journal", "journal.sql")
+_SQL = load(__name__)
+_JOURNAL = load("domain.journal.journal")
 _log = structlog.get_logger(__name__)
 _BROKER = Outage("broker")
 

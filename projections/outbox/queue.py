@@ -26,7 +26,7 @@ LONG_OUTAGE_SECONDS = 60.0
 INTERRUPTED = "the publisher ended before an answer was recorded"
 GONE = "the receiver answered 410 Gone"
 
-_SQL = load("projections.outbox", "queue.sql")
+_SQL = load(__name__)
 _log = structlog.get_logger(__name__)
 
 

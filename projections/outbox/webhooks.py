@@ -21,7 +21,7 @@ from projections.projection import directed
 MAX_OVERLAP_SECONDS = 30 * 24 * 60 * 60
 DEFAULT_OVERLAP_SECONDS = 24 * 60 * 60
 
-_SQL = load("projections.outbox", "webhooks.sql")
+_SQL = load(__name__)
 _log = structlog.get_logger(__name__)
 
 

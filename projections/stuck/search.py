@@ -29,7 +29,7 @@ HANGING_SECONDS = 30.0
 MAX_FOUND = 1_000
 """How much of each kind is found, the oldest first."""
 
-_SQL = load("projections.stuck", "stuck.sql")
+_SQL = load("projections.stuck.stuck")
 _log = structlog.get_logger(__name__)
 _OF_PAYOUT: dict[str, StuckKind] = {
     "accepted": "payout_accepted",
@@ -119,7 +119,7 @@ class _Search:
 
         def read(cursor: Cursor[TupleRow], version: int) -> list[TupleRow]:
             return cursor.execute(
-                versioned("stuck/projected.sql", version)[query].encode(), wanted
+                versioned("projections.stuck.projected", version)[query].encode(), wanted
             ).fetchall()
 
         try:

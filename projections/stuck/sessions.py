@@ -14,7 +14,7 @@ from psycopg.rows import tuple_row
 from domain.journal.queries import load
 from domain.journal.silence import as_login
 
-_SQL = load("projections.stuck", "sessions.sql")
+_SQL = load(__name__)
 _HEAD = "the journal's head"
 
 

@@ -37,7 +37,7 @@ MAX_OPERATIONS = 100
 
 _FIRST_STEP = 8
 
-_SQL = load("projections.trace", "trace.sql")
+_SQL = load("projections.trace.trace")
 
 Made = Transaction | Acceptance | Payout
 """What a keyed request has come to."""

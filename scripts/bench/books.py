@@ -10,7 +10,7 @@ from domain.journal.queries import load
 from scripts.bench.figures import BenchFailed
 from scripts.bench.transfers import AMOUNT
 
-_SQL = load("scripts.bench", "bench.sql")
+_SQL = load("scripts.bench.bench")
 
 
 class Books(NamedTuple):

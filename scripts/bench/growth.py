@@ -52,7 +52,7 @@ what the first transfers cost is measured beside it."""
 WARM_UP_READS = 50
 MOST_READS = 5_000
 SAMPLED_READS = 200
-_SQL = load("scripts.bench", "bench.sql")
+_SQL = load("scripts.bench.bench")
 
 
 class Milestone(NamedTuple):

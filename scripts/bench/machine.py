@@ -24,7 +24,7 @@ _PACKAGES = (
     "pydantic-core",
 )
 _CPU_INFO = Path("/proc/cpuinfo")
-_SQL = load("scripts.bench", "bench.sql")
+_SQL = load("scripts.bench.bench")
 
 
 def describe_machine() -> dict[str, Any]:

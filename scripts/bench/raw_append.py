@@ -14,7 +14,7 @@ from domain.journal.database import Database
 from domain.journal.queries import load
 from scripts.bench.figures import Reading
 
-_SQL = load("scripts.bench", "bench.sql")
+_SQL = load("scripts.bench.bench")
 
 
 Columns = list[list[Any]]

@@ -28,7 +28,7 @@ UNIFORM = "\\set debited random(0, :accounts - 1)\n\\set credited (:debited + ra
 _DONE = re.compile(r"number of transactions actually processed: (\d+)")
 _RATE = re.compile(r"^tps = ([\d.]+) \(without", re.MULTILINE)
 _LATENCY = re.compile(r"latency average = ([\d.]+) ms")
-_SQL = load("scripts.bench", "row_ledger.sql")
+_SQL = load(__name__)
 
 
 @contextmanager

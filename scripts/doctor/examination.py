@@ -19,7 +19,7 @@ CANCEL_AGAIN_SECONDS = 0.2
 MAX_SUBJECTS = 20
 """For how many of a kind the commands are told: the first, where there are more."""
 
-SQL = load("scripts.doctor", "doctor.sql")
+SQL = load("scripts.doctor.doctor")
 
 
 _OF_MIGRATIONS = (

@@ -150,7 +150,7 @@ def test_the_tables_are_the_same_whatever_the_batches(
         add_version(owner, PROJECTION, version, "rebuilding")
         create_indexes(owner, PROJECTION, version)
         project_in_batches(owner, events, repeat(size), version)
-    checksum = load("projections", "comparison.sql")["checksum"]
+    checksum = load("projections.comparison")["checksum"]
     owner.execute("SET TimeZone = 'UTC'")
     for table in PROJECTION.tables:
         found = {

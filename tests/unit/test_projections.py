@@ -32,7 +32,7 @@ def test_each_version_has_tables_of_its_own(projection: Projection) -> None:
 
 def test_a_version_is_a_number() -> None:
     with pytest.raises(ValueError, match="format"):
-        versioned("entries.sql", "1; DROP TABLE events")
+        versioned("projections.entries", "1; DROP TABLE events")
 
 
 @ALL

@@ -23,25 +23,25 @@ def test_queries_by_name_without_their_comments(tmp_path: Path, monkeypatch: pyt
         "-- name: first\n-- Why it is so; with a semicolon.\nSELECT 1\n  -- why this line\nFROM a;\n\n"
         "-- name: second_one\nSELECT '--name: third', %(ü)s\n",
     )
-    queries = load("queries_of_a_test", "queries.sql")
+    queries = load("queries_of_a_test.queries")
     assert dict(queries) == {"first": "SELECT 1\nFROM a", "second_one": "SELECT '--name: third', %(ü)s"}
-    assert load("queries_of_a_test", "queries.sql") is queries
+    assert load("queries_of_a_test.queries") is queries
 
 
 def test_a_file_without_queries_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     write(tmp_path, "no_queries_of_a_test", "-- only words\n")
-    assert load("no_queries_of_a_test", "queries.sql") == {}
+    assert load("no_queries_of_a_test.queries") == {}
 
 
 def test_a_file_or_a_query_that_is_not_there_is_an_error() -> None:
     with pytest.raises(FileNotFoundError):
-        load("domain.journal", "nothing.sql")
+        load("domain.journal.nothing")
     with pytest.raises(KeyError):
-        load("domain.journal", "journal.sql")["nothing"]
+        load("domain.journal.journal")["nothing"]
 
 
 def test_each_query_of_the_journal_is_one_statement() -> None:
-    for name, query in load("domain.journal", "journal.sql").items():
+    for name, query in load("domain.journal.journal").items():
         assert re.match(r"(SELECT|INSERT|WITH) ", query), name
         assert ";" not in query and "--" not in query, name

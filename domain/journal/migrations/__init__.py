@@ -17,7 +17,7 @@ from domain.journal.trouble import require_migratable, unmigratable
 # Any number will do that no other program takes as an advisory lock in this database.
 _LOCK = 7_425_109_116_001
 
-_SQL = load("domain.journal", "rights.sql")
+_SQL = load("domain.journal.rights")
 
 
 def migrate(database: Database) -> list[str]:
