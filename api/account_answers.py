@@ -5,7 +5,7 @@ from typing import Any
 from api.answers import POSITION, Answer, etag, json_answer, tags
 from api.endpoint import Asked
 from api.schemas.accounts import account_body
-from domain.accounts import Account
+from domain.model.accounts import Account
 
 # No account is ever at this version: events are counted from 1.
 _NO_VERSION = 0

@@ -26,8 +26,8 @@ from api.service import Service
 from api.settings import Settings
 from api.signatures import Signatures
 from api.writer import Writer
+from domain.application import Ledger
 from domain.journal.database import Database
-from domain.ledger import Ledger
 from domain.release import RELEASE
 from projections.payer import Payer
 from projections.positions import Waiter

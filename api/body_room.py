@@ -12,7 +12,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Hashable
 
-from domain.errors import Overloaded
+from domain.model.errors import Overloaded
 
 MIB = 1024 * 1024
 # Of bodies that are being read, wait for their turn, are worked on, or whose answers are being sent.

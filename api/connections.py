@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 from eventsourcing.persistence import InterfaceError, OperationalError
 from psycopg import Connection
 
-from domain.errors import JournalUnavailable
-from domain.group_commit import reason_of
-from domain.ledger import Ledger
+from domain.application import Ledger
+from domain.commit.group_commit import reason_of
+from domain.model.errors import JournalUnavailable
 
 POOL_SIZE = 8
 """How many reads can go on at once: the default of the library's pool."""

@@ -14,7 +14,7 @@ from api.body import MAX_BODY_BYTES, MAX_BODY_VALUES
 from api.consistency import Consistency
 from api.schemas.common import Query
 from api.security import Role
-from domain.errors import LedgerError
+from domain.model.errors import LedgerError
 
 CLIENT: frozenset[Role] = frozenset({"client"})
 POSTER: frozenset[Role] = frozenset({"client", "poster"})

@@ -7,8 +7,8 @@ they are told the code and what it means.
 from api.declaration import READER
 from api.problems import PROBLEM_TYPES
 from api.security import Key
-from domain.payouts import Payout
-from domain.transactions import Rejection, Transaction
+from domain.model.payouts.payout import Payout
+from domain.model.transactions import Rejection, Transaction
 
 
 def reads_accounts(caller: Key) -> bool:

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.endpoint import Endpoint
 from api.problems import MethodNotAllowed
-from domain.ids import canonical_id
+from domain.model.ids import canonical_id
 
 
 class Dispatch:

@@ -34,8 +34,8 @@ from api.problems import (
 from api.security import NOBODY
 from api.service import Service
 from api.visit import Visit, joined
-from domain.errors import LedgerError
 from domain.journal.outage import DATABASE
+from domain.model.errors import LedgerError
 from projections.errors import ProjectionBehind
 
 LEDGERS = "/v1/ledgers"

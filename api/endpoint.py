@@ -38,8 +38,8 @@ from api.schemas.common import body_errors, query_errors
 from api.security import EVERY_LEDGER, NOBODY, Key
 from api.service import Service
 from api.visit import Visit
-from domain.errors import JournalUnavailable
-from domain.events import Context
+from domain.model.errors import JournalUnavailable
+from domain.model.events import Context
 
 QueryT = TypeVar("QueryT", bound=BaseModel)
 BodyT = TypeVar("BodyT")

@@ -3,7 +3,7 @@
 import re
 
 from api.problems import IdempotencyKeyInvalid, IdempotencyKeyMissing
-from domain.operations import is_key
+from domain.model.idempotency import is_key
 
 # A string of RFC 8941 §3.3.3: quotes and backslashes within it are escaped.
 _QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')

@@ -7,7 +7,7 @@ from time import monotonic
 
 from api.connections import looked_up
 from api.security import Key, digest_of, find_key
-from domain.ledger import Ledger
+from domain.application import Ledger
 
 KNOWN_FOR_SECONDS = 1.0
 """For how long a key that was looked up is believed: a revocation or an end takes hold everywhere within this time."""

@@ -36,7 +36,7 @@ from api.problems import (
     status_of,
 )
 from api.schemas.named import Missing, Named
-from domain.errors import (
+from domain.model.errors import (
     IdempotencyKeyReused,
     InvalidRequest,
     JournalUnavailable,

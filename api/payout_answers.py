@@ -9,8 +9,8 @@ from api.problems import MEDIA_TYPE, problem
 from api.schemas.operations import OperationBody, State
 from api.schemas.payouts import payout_body
 from api.transaction_answers import RETRY_AFTER_SECONDS
-from domain.commands import Outcome
-from domain.payouts import Payout, PayoutState
+from domain.model.commands import Outcome
+from domain.model.payouts.payout import Payout, PayoutState
 
 _STATES: dict[PayoutState, State] = {
     "accepted": "accepted",

@@ -3,12 +3,12 @@
 from typing import Any
 
 from api.problems import PROBLEM_TYPES, InvalidShape, problem, problem_of
-from domain import refusals
-from domain.accounts import Account, AccountOpened
-from domain.entries import Entry
-from domain.errors import BatchRejected, IdempotencyKeyReused, JournalUnavailable, LedgerError
-from domain.payouts import Payout
-from domain.transactions import Related, Transaction
+from domain.model import refusals
+from domain.model.accounts import Account, AccountOpened
+from domain.model.entries import Entry
+from domain.model.errors import BatchRejected, IdempotencyKeyReused, JournalUnavailable, LedgerError
+from domain.model.payouts.payout import Payout
+from domain.model.transactions import Related, Transaction
 from projections.errors import (
     DeadLetterNotFound,
     DeliveryNotFound,

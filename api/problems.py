@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any, ClassVar, NamedTuple
 
 from api.problem_facts import FACTS, Fact, KeyUse
-from domain.errors import (
+from domain.model.errors import (
     Conflict,
     IdempotencyKeyReused,
     Invalid,

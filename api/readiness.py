@@ -8,12 +8,12 @@ from psycopg import Connection, errors
 from psycopg.rows import tuple_row
 
 from api.service import Service
-from domain.addresses import ledger_stream
-from domain.commands import Decision, Read, Repeatable
-from domain.errors import JournalUnavailable, LedgerError
-from domain.events import Context
 from domain.journal.migrations import latest
-from domain.times import Instant
+from domain.model.commands import Decision, Read, Repeatable
+from domain.model.errors import JournalUnavailable, LedgerError
+from domain.model.events import Context
+from domain.model.streams import ledger_stream
+from domain.model.times import Instant
 
 PATIENCE_SECONDS = 2.0
 

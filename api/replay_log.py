@@ -11,13 +11,13 @@ import psycopg
 import structlog
 
 from api.connections import connected
-from domain.addresses import ledger_of
-from domain.commands import Command
-from domain.deciding import Result
-from domain.errors import IdempotencyKeyReused, LedgerError
+from domain.application import Ledger, system_clock
+from domain.commit.decider import Result
 from domain.journal.outage import DATABASE, is_lost
-from domain.ledger import Ledger, system_clock
-from domain.times import Instant
+from domain.model.commands import Command
+from domain.model.errors import IdempotencyKeyReused, LedgerError
+from domain.model.streams import ledger_of
+from domain.model.times import Instant
 from projections.request_replays import ReplayKind, Replays, add_replays
 
 MAX_WAITING_REPLAYS = 10_000

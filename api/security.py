@@ -5,8 +5,8 @@ is the operator's own to choose well. Keys are never compared, they are looked u
 in a dictionary in `KeyRing`. The time of that could at most show, to who tries keys without end, how a digest begins;
 there is no way from a digest to a random key, so nobody can feel their way to one byte by byte.
 
-Making, rotating and revoking a key is recorded in the journal, by the transaction that does it (domain/keys.py), which
-holds the head's lock: of two such changes one sees what the other has done.
+Making, rotating and revoking a key is recorded in the journal (domain/model/keys.py), by the transaction that does it.
+It holds the head's lock, so of two such changes one sees what the other has done.
 
 The functions work on a connection that is in no transaction, and so serve the API and the command line alike. Those
 that change keys raise `JournalUnavailable` while another writer holds the lock for too long.
@@ -25,14 +25,14 @@ from psycopg.rows import tuple_row
 from pydantic import SecretStr
 
 from api.problems import BootstrapKeyFixed, KeyExists
-from domain.addresses import key_stream
-from domain.errors import InvalidRequest
-from domain.events import Context
 from domain.journal.database import Database
 from domain.journal.queries import load
 from domain.journal.recording import Recorder, recording
-from domain.keys import BOOTSTRAP, KeyMade, KeyRevoked, KeyRotated, likeness
-from domain.times import Instant, instant
+from domain.model.errors import InvalidRequest
+from domain.model.events import Context
+from domain.model.keys import BOOTSTRAP, KeyMade, KeyRevoked, KeyRotated, likeness
+from domain.model.streams import key_stream
+from domain.model.times import Instant, instant
 
 Role = Literal["client", "poster", "auditor", "operator"]
 ROLES: tuple[Role, ...] = ("client", "poster", "auditor", "operator")

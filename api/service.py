@@ -15,7 +15,7 @@ from api.metrics import Metrics
 from api.replay_log import ReplayLog
 from api.signatures import Signatures
 from api.writer import Writer
-from domain.ledger import Ledger
+from domain.application import Ledger
 from projections.outbox.destinations import Policy
 from projections.payer import Payer
 from projections.positions import Waiter

@@ -12,10 +12,10 @@ from typing import Annotated
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from domain.addresses import PROVIDER_PATTERN
+from domain.application import MAX_CLOCK_DIFFERENCE_SECONDS
 from domain.journal.database import Database
-from domain.ledger import MAX_CLOCK_DIFFERENCE_SECONDS
-from domain.signed_notes import SEED_BYTES
+from domain.model.streams import PROVIDER_PATTERN
+from domain.transparency.signed_notes import SEED_BYTES
 from projections.outbox.destinations import Policy
 from projections.outbox.publishing import (
     DEFAULT_STREAM,

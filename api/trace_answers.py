@@ -5,8 +5,8 @@ from typing import Any
 from api.payout_answers import payout_operation_body
 from api.schemas.traces import moment_body, standing_body, verdict_body
 from api.transaction_answers import operation_body
-from domain.payouts import Payout
-from domain.times import Instant
+from domain.model.payouts.payout import Payout
+from domain.model.times import Instant
 from projections.trace.story import Made, Story
 from projections.trace.timeline import timeline
 from projections.trace.verdict import verdict, verdict_of

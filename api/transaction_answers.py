@@ -9,8 +9,8 @@ from api.answers import POSITION, REPLAYED, Answer, etag, json_answer
 from api.problems import MEDIA_TYPE, problem
 from api.schemas.operations import OperationBody, State
 from api.schemas.transactions import transaction_body
-from domain.commands import Outcome
-from domain.transactions import Acceptance, Transaction
+from domain.model.commands import Outcome
+from domain.model.transactions import Acceptance, Transaction
 
 RETRY_AFTER_SECONDS = 1
 

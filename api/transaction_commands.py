@@ -11,14 +11,14 @@ from api.schemas.transactions import (
     TransactionRequest,
     VoidRequest,
 )
-from domain.commands import Command
-from domain.entries import Entry
-from domain.events import Context
-from domain.holds import SettleHold, VoidHold
-from domain.operations import Operation, fingerprint, operation_id
-from domain.postings import AcceptTransaction, PostTransaction
-from domain.reversals import ReverseTransaction
-from domain.transactions import Description
+from domain.model.commands import Command
+from domain.model.entries import Entry
+from domain.model.events import Context
+from domain.model.holds import SettleHold, VoidHold
+from domain.model.idempotency import Operation, fingerprint, operation_id
+from domain.model.postings import AcceptTransaction, PostTransaction
+from domain.model.reversals import ReverseTransaction
+from domain.model.transactions import Description
 
 
 def operation_of(ledger: str, key: str, path: str, sent: Any) -> Operation:

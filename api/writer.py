@@ -7,11 +7,11 @@ from functools import partial
 
 from api.metrics import Metrics
 from api.replay_log import ReplayLog
-from domain.commands import Command, Outcome
-from domain.deciding import Result
-from domain.errors import LedgerError, Overloaded
-from domain.group_commit import MAX_WAITING_COMMANDS
-from domain.ledger import Ledger
+from domain.application import Ledger
+from domain.commit.decider import Result
+from domain.commit.group_commit import MAX_WAITING_COMMANDS
+from domain.model.commands import Command, Outcome
+from domain.model.errors import LedgerError, Overloaded
 
 Waiting = asyncio.Future[Outcome]
 

@@ -1,1 +1,1 @@
-"""The write side: the nouns of the ledger, their decisions, and the journal that keeps them."""
+"""The write side: what the ledger is, how it decides, and the journal that remembers it."""

@@ -11,7 +11,10 @@ from typing import Any, Literal, NamedTuple
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from domain.accounts import (
+from domain.journal.encoding import decode
+from domain.journal.queries import load
+from domain.journal.reader import head_of
+from domain.model.accounts import (
     AccountOpened,
     Closed,
     Frozen,
@@ -19,12 +22,9 @@ from domain.accounts import (
     MetadataChanged,
     Unfrozen,
 )
-from domain.addresses import account_stream, name_of
-from domain.events import Event, Recorded
-from domain.journal.encoding import decode
-from domain.journal.queries import load
-from domain.journal.reader import head_of
-from domain.times import Instant
+from domain.model.events import Event, Recorded
+from domain.model.streams import account_stream, name_of
+from domain.model.times import Instant
 from projections.live import Lacking, Reading, one_instant
 from projections.reports import opened_rows
 

@@ -12,11 +12,11 @@ from msgspec import json
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from domain.accounts import EVENTS, Account, AccountOpened, Status, evolve
-from domain.addresses import account_stream
-from domain.events import Recorded
 from domain.journal.arrays import bigint_array, text_array
-from domain.times import instant
+from domain.model.accounts import EVENTS, Account, AccountOpened, Status, evolve
+from domain.model.events import Recorded
+from domain.model.streams import account_stream
+from domain.model.times import instant
 from projections.live import Page, Reading, read_live
 from projections.projection import Inconsistent, Projection, Queries, directed
 

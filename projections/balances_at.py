@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
-from domain.addresses import account_stream
-from domain.times import Instant, instant
+from domain.model.streams import account_stream
+from domain.model.times import Instant, instant
 from projections.entries import PROJECTION, Clock, Place, Sums, posted_before
 from projections.live import Reading, read_live
 from projections.projection import Queries

@@ -17,11 +17,11 @@ from uuid import UUID
 import structlog
 from psycopg import Connection
 
-from domain.events import Recorded
 from domain.journal.encoding import NewerVersion, UnreadableEvent, decode
 from domain.journal.queries import load
 from domain.journal.reader import Row
 from domain.journal.silence import pipelined
+from domain.model.events import Recorded
 from projections.dead_letters import MAX_HELD_STREAMS, held_streams, write_around, writer
 from projections.isolation import POISON, Full, describe
 from projections.projection import Projection, Queries

@@ -10,11 +10,11 @@ import re
 from collections.abc import Container, Iterable, Iterator
 from datetime import date
 
-from domain.accounts import AccountOpened
-from domain.addresses import ledger_of, name_of
-from domain.events import Recorded
-from domain.money import split_asset
-from domain.transactions import Posted
+from domain.model.accounts import AccountOpened
+from domain.model.events import Recorded
+from domain.model.money import split_asset
+from domain.model.streams import ledger_of, name_of
+from domain.model.transactions import Posted
 from projections.plain_text import balance_of, change_of, decimal, printable
 
 _CURRENCY = re.compile(r"[A-Z][A-Z0-9_]{0,14}[A-Z0-9]")

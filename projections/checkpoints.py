@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow, tuple_row
 
-from domain.checkpoints import Checkpoint, origin_of
 from domain.journal.queries import load
-from domain.signed_notes import SEED_BYTES, Signer, Verifier
-from domain.times import Instant, instant
+from domain.model.times import Instant, instant
+from domain.transparency.checkpoints import Checkpoint, origin_of
+from domain.transparency.signed_notes import SEED_BYTES, Signer, Verifier
 from projections.errors import CheckpointNotFound
 from projections.projection import directed
 

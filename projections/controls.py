@@ -9,8 +9,8 @@ import structlog
 from psycopg import Connection
 from psycopg.rows import tuple_row
 
-from domain.events import Context
 from domain.journal.queries import load
+from domain.model.events import Context
 from projections.positions import Progress, progress
 
 _SQL = load(__name__)

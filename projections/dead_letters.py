@@ -12,11 +12,11 @@ import structlog
 from psycopg import Connection
 from psycopg.rows import TupleRow, tuple_row
 
-from domain.events import Recorded
 from domain.journal.encoding import UnreadableEvent
 from domain.journal.queries import load
+from domain.model.events import Recorded
+from domain.model.times import Instant, instant
 from domain.release import RELEASE
-from domain.times import Instant, instant
 from projections.errors import DeadLetterNotFound
 from projections.isolation import Full, Isolation, Poison, Unreadable, Write, describe
 from projections.projection import Projection, directed

@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 from psycopg import Connection
 
-from domain.addresses import ledger_of, name_of
-from domain.events import Recorded
 from domain.journal.database import Database
-from domain.times import Instant, instant
-from domain.transactions import (
+from domain.model.events import Recorded
+from domain.model.streams import ledger_of, name_of
+from domain.model.times import Instant, instant
+from domain.model.transactions import (
     Expired,
     Settled,
     TransactionAccepted,

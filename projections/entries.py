@@ -12,11 +12,18 @@ from typing import Any, Literal, NamedTuple
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
-from domain.addresses import account_stream, ledger_of, name_of
-from domain.events import Event, Recorded
-from domain.money import Direction
-from domain.times import Instant, instant
-from domain.transactions import POSTINGS, Kind, Posted, ReversalPosted, SettlementPosted, TransactionPosted
+from domain.model.events import Event, Recorded
+from domain.model.money import Direction
+from domain.model.streams import account_stream, ledger_of, name_of
+from domain.model.times import Instant, instant
+from domain.model.transactions import (
+    POSTINGS,
+    Kind,
+    Posted,
+    ReversalPosted,
+    SettlementPosted,
+    TransactionPosted,
+)
 from projections.live import Page, read_live
 from projections.projection import Projection, Queries, directed
 from projections.turnovers import turn_over

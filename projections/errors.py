@@ -1,8 +1,8 @@
-"""Refusals of what is read: one class for each problem code, as in domain/errors.py."""
+"""Refusals of what is read: one class for each problem code, as in domain/model/errors.py."""
 
 from re import compile
 
-from domain.errors import Conflict, NotFound, Unavailable
+from domain.model.errors import Conflict, NotFound, Unavailable
 
 _NAME = compile(r"[a-z_]{1,64}")
 

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
-from domain.addresses import ledger_of
-from domain.errors import JournalUnavailable
 from domain.journal.encoding import UnreadableEvent
 from domain.journal.queries import load
 from domain.journal.reader import Row
-from domain.leaves import hash_of
-from domain.times import Instant
+from domain.model.errors import JournalUnavailable
+from domain.model.streams import ledger_of
+from domain.model.times import Instant
+from domain.transparency.leaves import hash_of
 from projections.event_index import PROJECTION, candidates, indexed
 from projections.event_keys import Content, Filters, content_of, passes, wanted_keys
 from projections.live import Page, read_live
@@ -34,7 +34,7 @@ _SQL = load(__name__)
 class JournalEvent(NamedTuple):
     """An event as it is stored, read but not interpreted; members that cannot be read are None.
 
-    `leaf_hash` is that of its leaf in the tree of the journal (`domain/leaves.py`).
+    `leaf_hash` is that of its leaf in the tree of the journal (`domain/transparency/leaves.py`).
     """
 
     row: Row

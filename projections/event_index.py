@@ -16,9 +16,9 @@ from msgspec import MsgspecError
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
-from domain.addresses import ledger_of, transaction_stream
 from domain.journal.arrays import bigint_array, bytea_array
 from domain.journal.reader import Row
+from domain.model.streams import ledger_of, transaction_stream
 from projections.event_keys import (
     BEFORE_DATA,
     PASSING_FIELDS,

@@ -15,9 +15,9 @@ from msgspec import Struct
 from msgspec.json import Decoder
 from pydantic_core import from_json
 
-from domain.addresses import ledger_of
 from domain.journal.reader import Row
-from domain.times import Instant
+from domain.model.streams import ledger_of
+from domain.model.times import Instant
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _POSSIBLE_ID = re.compile(rb'"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"')

@@ -10,13 +10,13 @@ from typing import Any
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
-from domain.checkpoints import Checkpoint, claimed, open_checkpoint, tidied
 from domain.journal.queries import load
 from domain.journal.reader import head_of
-from domain.leaves import leaf_bytes
-from domain.merkle import inclusion_path, leaf_hash, root, verify_inclusion
-from domain.signed_notes import InvalidNote, Verifier
-from domain.tlog_proofs import TlogProof
+from domain.transparency.checkpoints import Checkpoint, claimed, open_checkpoint, tidied
+from domain.transparency.leaves import leaf_bytes
+from domain.transparency.merkle_tree import inclusion_path, leaf_hash, root, verify_inclusion
+from domain.transparency.signed_notes import InvalidNote, Verifier
+from domain.transparency.tlog_proofs import TlogProof
 from projections.checkpoints import newest, read_origin, read_verifiers
 from projections.errors import ProjectionBehind
 from projections.live import read_live

@@ -5,7 +5,17 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import IO
 
-from domain.exports import Begin, End, Exported, Malformed, Seal, read_begin, read_end, read_event, read_seal
+from domain.transparency.export_format import (
+    Begin,
+    End,
+    Exported,
+    Malformed,
+    Seal,
+    read_begin,
+    read_end,
+    read_event,
+    read_seal,
+)
 from projections.audit.stored import Stored, parsed
 
 

@@ -1,4 +1,6 @@
-"""Exporting the journal: its lines (`domain/exports.py`), read in one state of the database, in constant memory.
+"""Exporting the journal: reads its lines in one state of the database, in constant memory.
+
+The form of the lines is in `domain/transparency/export_format.py`.
 
 An export is evidence, so that a journal that was tampered with is exported as it is. With each event goes the hash that
 the tree of the journal has at its position, as far as that was sealed: it tells which event was altered.
@@ -11,14 +13,14 @@ from uuid import uuid4
 from psycopg import Connection
 from psycopg.rows import tuple_row
 
-from domain.checkpoints import open_checkpoint
-from domain.exports import FORMAT, Begin, End, Exported, Seal, event_line, part_line
 from domain.journal.queries import load
 from domain.journal.reader import head_of
-from domain.leaves import hash_of
-from domain.merkle import Accumulator, Nodes, consistency_path
-from domain.signed_notes import InvalidNote
-from domain.tiles import WIDTH, hashes_of
+from domain.transparency.checkpoints import open_checkpoint
+from domain.transparency.export_format import FORMAT, Begin, End, Exported, Seal, event_line, part_line
+from domain.transparency.leaves import hash_of
+from domain.transparency.merkle_tree import Accumulator, Nodes, consistency_path
+from domain.transparency.signed_notes import InvalidNote
+from domain.transparency.tiles import WIDTH, hashes_of
 from projections.checkpoints import Signed, newest, read_verifiers
 from projections.live import one_instant
 from projections.projection import Inconsistent

@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Iterator
 from datetime import date
 
-from domain.accounts import AccountOpened
-from domain.addresses import ledger_of, name_of
-from domain.entries import PostedEntry
-from domain.events import Recorded
-from domain.money import split_asset
-from domain.transactions import Posted
+from domain.model.accounts import AccountOpened
+from domain.model.entries import PostedEntry
+from domain.model.events import Recorded
+from domain.model.money import split_asset
+from domain.model.streams import ledger_of, name_of
+from domain.model.transactions import Posted
 from projections.plain_text import balance_of, change_of, decimal, printable
 
 

@@ -18,7 +18,7 @@ from psycopg import Connection
 
 from domain.journal.queries import load
 from domain.journal.silence import HOLDERS_OF_PLACE, Watch, bound_session
-from domain.times import Instant, moment
+from domain.model.times import Instant, moment
 
 SAY_EVERY_SECONDS = 2.0
 

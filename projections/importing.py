@@ -5,10 +5,10 @@ from typing import Any
 from psycopg import Connection
 from psycopg.rows import tuple_row
 
-from domain.exports import Exported, read_event
 from domain.journal.database import Database
 from domain.journal.queries import load
-from domain.times import EARLIEST, Instant
+from domain.model.times import EARLIEST, Instant
+from domain.transparency.export_format import Exported, read_event
 from projections.audit.stored import parsed
 from projections.export_files import ExportFile
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import psycopg
 from msgspec import MsgspecError
 
-from domain.events import Recorded
 from domain.journal.encoding import UnreadableEvent
+from domain.model.events import Recorded
 from projections.projection import Inconsistent
 
 POISON = (

@@ -7,11 +7,11 @@ from psycopg import Connection
 from psycopg.rows import TupleRow, tuple_row
 from psycopg.types.json import Jsonb
 
-from domain.addresses import ledger_of
-from domain.events import Recorded
-from domain.ledgers import EVENTS, Ledger, evolve
-from domain.money import split_asset
-from domain.times import Instant, instant
+from domain.model.events import Recorded
+from domain.model.ledgers import EVENTS, Ledger, evolve
+from domain.model.money import split_asset
+from domain.model.streams import ledger_of
+from domain.model.times import Instant, instant
 from projections.live import Page, read_live
 from projections.projection import Inconsistent, Projection, Queries, directed
 

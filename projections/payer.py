@@ -21,17 +21,17 @@ import structlog
 from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
-from domain.aggregates import KNOWLEDGE
-from domain.commands import Command
-from domain.errors import LedgerError
-from domain.events import Context
+from domain.application import Ledger, system_clock
 from domain.journal.database import Database
 from domain.journal.outage import DATABASE, is_lost
-from domain.ledger import Ledger, system_clock
-from domain.payout_attempts import RecordSilence, SubmitPayout
-from domain.payout_reports import RecordReport
-from domain.payouts import Payout, Source
-from domain.times import Instant
+from domain.model.commands import Command
+from domain.model.errors import LedgerError
+from domain.model.events import Context
+from domain.model.payouts.attempts import RecordSilence, SubmitPayout
+from domain.model.payouts.payout import Payout, Source
+from domain.model.payouts.reports import RecordReport
+from domain.model.registry import KNOWLEDGE
+from domain.model.times import Instant
 from projections.holders import ClockWrong, Standby, Timekeeper
 from projections.payouts import (
     PROJECTION,

@@ -10,11 +10,11 @@ from msgspec import json
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow, tuple_row
 
-from domain.addresses import ledger_of, name_of
-from domain.events import Recorded
 from domain.journal.database import Database
-from domain.payouts import EVENTS, Payout, PayoutState, Requested, evolve
-from domain.times import Instant
+from domain.model.events import Recorded
+from domain.model.payouts.payout import EVENTS, Payout, PayoutState, Requested, evolve
+from domain.model.streams import ledger_of, name_of
+from domain.model.times import Instant
 from projections.live import Page, Reading, read_live
 from projections.projection import Inconsistent, Projection, Queries, directed
 from projections.rejections import with_details

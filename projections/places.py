@@ -12,7 +12,7 @@ from psycopg import Connection
 from psycopg.rows import tuple_row
 
 from domain.journal.queries import load
-from domain.times import Instant, instant
+from domain.model.times import Instant, instant
 from projections.register import NATS, find_projection
 
 Purpose = Literal["projection", "rebuild", "publish", "pay"]

@@ -13,14 +13,14 @@ from uuid import uuid4
 from psycopg import Connection
 from psycopg.rows import tuple_row
 
-from domain.accounts import AccountOpened, Closed
-from domain.entries import PostedEntry
-from domain.events import Recorded
 from domain.journal.encoding import decode
 from domain.journal.queries import load
 from domain.journal.reader import head_of
-from domain.money import split_asset
-from domain.transactions import Posted, ReversalPosted, SettlementPosted, TransactionPosted
+from domain.model.accounts import AccountOpened, Closed
+from domain.model.entries import PostedEntry
+from domain.model.events import Recorded
+from domain.model.money import split_asset
+from domain.model.transactions import Posted, ReversalPosted, SettlementPosted, TransactionPosted
 from projections.exporting import ROWS_AT_ONCE, BeyondHead
 from projections.live import one_instant
 

@@ -12,10 +12,10 @@ from psycopg import Connection
 from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Identifier
 
-from domain.errors import JournalUnavailable
 from domain.journal.database import Database
 from domain.journal.outage import DATABASE
 from domain.journal.queries import load
+from domain.model.errors import JournalUnavailable
 from projections.errors import ProjectionBehind, projection_not_found
 from projections.rates import RATE_SECONDS
 from projections.register import NATS, PROJECTIONS

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from psycopg import Connection
 
-from domain.events import Event
 from domain.journal.queries import load
+from domain.model.events import Event
 
 Queries = Mapping[str, str]
 """The SQL of one version of a projection, by name."""

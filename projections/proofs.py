@@ -6,8 +6,8 @@ from typing import Any, NamedTuple, TypeVar
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
-from domain.errors import InvalidRequest
-from domain.merkle import consistency_path, inclusion_path, root
+from domain.model.errors import InvalidRequest
+from domain.transparency.merkle_tree import consistency_path, inclusion_path, root
 from projections.checkpoints import newest
 from projections.errors import ProjectionBehind
 from projections.live import read_live

@@ -10,7 +10,7 @@ from time import monotonic
 
 import structlog
 
-from domain.times import Instant
+from domain.model.times import Instant
 
 SILENT_AFTER_SECONDS = 5.0
 """For how long a provider must answer nothing to be called silent: an answer that is lost now and then is no news."""

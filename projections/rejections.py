@@ -13,8 +13,8 @@ from psycopg.rows import TupleRow
 
 from domain.journal.encoding import UnreadableEvent, decode
 from domain.journal.queries import load
-from domain.payouts import Payout, PayoutRejected
-from domain.transactions import Transaction, TransactionRejected
+from domain.model.payouts.payout import Payout, PayoutRejected
+from domain.model.transactions import Transaction, TransactionRejected
 
 Made = TypeVar("Made", Transaction, Payout)
 

@@ -14,9 +14,9 @@ from uuid import uuid4
 from psycopg import Connection, Cursor, ServerCursor
 from psycopg.rows import TupleRow, tuple_row
 
-from domain.addresses import account_stream
 from domain.journal.queries import load
-from domain.times import Instant
+from domain.model.streams import account_stream
+from domain.model.times import Instant
 from projections.entries import PROJECTION, Clock
 from projections.event_keys import UNREADABLE, Content, content_of
 from projections.live import Reading, streamed_live

@@ -10,7 +10,7 @@ from psycopg import Connection
 from psycopg.rows import tuple_row
 
 from domain.journal.queries import load
-from domain.times import Instant, instant
+from domain.model.times import Instant, instant
 
 ReplayKind = Literal["replayed", "mismatched"]
 """The same request, answered as before; or another request under the same key, which was refused."""

@@ -16,11 +16,11 @@ import structlog
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
-from domain.checkpoints import Checkpoint, open_checkpoint
 from domain.journal.database import Database
 from domain.journal.outage import DATABASE, is_lost
-from domain.merkle import consistency_path, root, verify_consistency
-from domain.signed_notes import InvalidNote, Signer, Verifier
+from domain.transparency.checkpoints import Checkpoint, open_checkpoint
+from domain.transparency.merkle_tree import consistency_path, root, verify_consistency
+from domain.transparency.signed_notes import InvalidNote, Signer, Verifier
 from projections.checkpoints import Keys, Signed, halt, keep, newest, take_keys
 from projections.errors import ProjectionBehind
 from projections.holders import Standby

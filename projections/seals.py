@@ -1,4 +1,4 @@
-"""The seals: the Merkle tree over the journal, kept in tiles (`domain/tiles.py`).
+"""The seals: the Merkle tree over the journal, kept in tiles (`domain/transparency/tiles.py`).
 
 The tree follows from the journal alone, so that a rebuild makes the same one again; if it does not, the journal was
 changed behind it, and the comparison says so. What does not follow from the journal are the checkpoints that were
@@ -15,9 +15,9 @@ from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow, tuple_row
 
 from domain.journal.reader import Row
-from domain.leaves import hash_of
-from domain.merkle import Nodes
-from domain.tiles import Place, append, edge, nodes_of, spread
+from domain.transparency.leaves import hash_of
+from domain.transparency.merkle_tree import Nodes
+from domain.transparency.tiles import Place, append, edge, nodes_of, spread
 from projections.projection import Inconsistent, Projection, Queries
 
 LINGER_SECONDS = 0.1

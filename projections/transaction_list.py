@@ -11,9 +11,9 @@ from msgspec import json
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
-from domain.addresses import account_stream
-from domain.times import Instant
-from domain.transactions import Kind, Status, Transaction
+from domain.model.streams import account_stream
+from domain.model.times import Instant
+from domain.model.transactions import Kind, Status, Transaction
 from projections.live import Page, read_live
 from projections.projection import Queries, directed
 from projections.rejections import with_details

@@ -12,11 +12,11 @@ from msgspec import json
 from psycopg import Connection
 from psycopg.rows import TupleRow, tuple_row
 
-from domain.addresses import ledger_of
-from domain.entries import Entry
-from domain.events import Recorded
-from domain.times import instant
-from domain.transactions import (
+from domain.model.entries import Entry
+from domain.model.events import Recorded
+from domain.model.streams import ledger_of
+from domain.model.times import instant
+from domain.model.transactions import (
     EVENTS,
     Made,
     Rejection,

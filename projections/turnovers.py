@@ -10,10 +10,10 @@ from typing import Any
 
 from psycopg import Connection
 
-from domain.addresses import ledger_of
-from domain.events import Recorded
-from domain.times import Instant
-from domain.transactions import Posted
+from domain.model.events import Recorded
+from domain.model.streams import ledger_of
+from domain.model.times import Instant
+from domain.model.transactions import Posted
 from projections.projection import Queries
 
 WHOLE_LEDGER = ""

@@ -14,12 +14,12 @@ import structlog
 from psycopg import Connection, errors
 from psycopg.rows import tuple_row
 
-from domain.addresses import ledger_of, name_of
-from domain.errors import JournalUnavailable
-from domain.events import Context, Recorded
 from domain.journal.encoding import NewerVersion, UnreadableEvent, decode
 from domain.journal.queries import load
 from domain.journal.reader import Row
+from domain.model.errors import JournalUnavailable
+from domain.model.events import Context, Recorded
+from domain.model.streams import ledger_of, name_of
 from projections.dead_letters import DeadLetter, LetterState, add_letter, failure, find_letter, writer
 from projections.errors import DeadLetterClosed, ProjectionBehind
 from projections.isolation import Isolation, Poison, Unreadable

@@ -8,11 +8,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from domain.checkpoints import Checkpoint, open_checkpoint, tidied
-from domain.exports import Exported, Malformed, hashes, read_event
-from domain.merkle import Accumulator, verify_consistency
-from domain.signed_notes import InvalidNote, MalformedNote, Verifier
-from domain.times import Instant
+from domain.model.times import Instant
+from domain.transparency.checkpoints import Checkpoint, open_checkpoint, tidied
+from domain.transparency.export_format import Exported, Malformed, hashes, read_event
+from domain.transparency.merkle_tree import Accumulator, verify_consistency
+from domain.transparency.signed_notes import InvalidNote, MalformedNote, Verifier
 from projections.audit.rules import broken
 from projections.audit.stored import parsed
 from projections.event_keys import content_of

@@ -17,19 +17,19 @@ import structlog
 from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
-from domain.addresses import transaction_stream
-from domain.aggregates import KNOWLEDGE
-from domain.commands import Command, Outcome
-from domain.errors import JournalUnavailable, LedgerError
-from domain.events import Context, State
-from domain.holds import ExpireHold
+from domain.application import Ledger, system_clock
 from domain.journal.database import Database
 from domain.journal.outage import DATABASE, is_lost
 from domain.journal.reader import read_aggregates
-from domain.ledger import Ledger, system_clock
-from domain.postings import CompleteTransaction
-from domain.times import Instant
-from domain.transactions import Acceptance, Transaction
+from domain.model.commands import Command, Outcome
+from domain.model.errors import JournalUnavailable, LedgerError
+from domain.model.events import Context, State
+from domain.model.holds import ExpireHold
+from domain.model.postings import CompleteTransaction
+from domain.model.registry import KNOWLEDGE
+from domain.model.streams import transaction_stream
+from domain.model.times import Instant
+from domain.model.transactions import Acceptance, Transaction
 from projections.due import PROJECTION, Due, due_channel, list_due
 from projections.holders import ClockWrong, Standby, Timekeeper, result_of
 

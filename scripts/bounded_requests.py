@@ -20,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from api.edge import CLIENT_LEFT, refusal_before_request
 from api.problems import HeadTooLarge, MalformedRequest, RequestTimeout
-from domain.errors import LedgerError, Overloaded
+from domain.model.errors import LedgerError, Overloaded
 from scripts.connection_limits import LOOK_SECONDS, Connections
 
 MAX_HEAD_BYTES = 32 * 1024

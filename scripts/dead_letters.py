@@ -6,7 +6,7 @@ from uuid import UUID
 
 import typer
 
-from domain.errors import LedgerError
+from domain.model.errors import LedgerError
 from projections.dead_letters import DeadLetter, LetterState, find_letter, list_letters
 from projections.verdicts import discard as discard_letter
 from projections.verdicts import retry as retry_letter

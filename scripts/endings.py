@@ -20,7 +20,7 @@ from typing import NoReturn
 
 import typer
 
-from domain.errors import LedgerError
+from domain.model.errors import LedgerError
 
 DONE, WARNINGS, USAGE, ERRORS, INTERRUPTED, UNREAD = 0, 1, 2, 3, 130, 141
 """The last two are what a shell says of whom SIGINT and SIGPIPE end."""

@@ -9,10 +9,10 @@ from typing import IO, Annotated, Any, Literal
 import typer
 from psycopg import Connection
 
-from domain.addresses import is_ledger_name
-from domain.exports import read_begin
 from domain.journal.encoding import UnreadableEvent
 from domain.journal.reader import head_of
+from domain.model.streams import is_ledger_name
+from domain.transparency.export_format import read_begin
 from projections.beancount import Beancount
 from projections.checkpoints import read_newest
 from projections.exporting import BeyondHead, export_lines

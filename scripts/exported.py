@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from domain.exports import Malformed
+from domain.transparency.export_format import Malformed
 from projections.export_files import ExportFile
 from scripts.console import fail
 

@@ -16,12 +16,12 @@ import structlog
 import typer
 from psycopg import Connection
 
-from domain.addresses import account_stream, ledger_stream
-from domain.events import Context
 from domain.journal.database import Database
 from domain.journal.queries import load
 from domain.journal.reader import read_aggregates
-from domain.keys import AT_A_TERMINAL
+from domain.model.events import Context
+from domain.model.keys import AT_A_TERMINAL
+from domain.model.streams import account_stream, ledger_stream
 from scripts.connection import connected, existing
 from scripts.console import fail, settings_or_exit
 

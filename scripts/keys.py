@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from api import security
 from api.problems import BootstrapKeyFixed, KeyExists
 from api.schemas.keys import KeyBody, KeyRequest, key_body
-from domain.errors import InvalidRequest, JournalUnavailable
+from domain.model.errors import InvalidRequest, JournalUnavailable
 from scripts.aligned import cell, print_aligned
 from scripts.console import fail
 from scripts.installation import DatabaseUrl, DataDir, Schema, operator, service_connection

@@ -11,20 +11,20 @@ import typer
 from psycopg import Connection
 
 from api.schemas.payouts import payout_body
-from domain.addresses import is_ledger_name, payout_stream
-from domain.aggregates import KNOWLEDGE
-from domain.errors import InvalidRequest, LedgerError, PayoutNotFound
+from domain.application import Ledger
 from domain.journal.database import Database
 from domain.journal.reader import read_aggregates
-from domain.ledger import Ledger
-from domain.payout_resolutions import (
+from domain.model.errors import InvalidRequest, LedgerError, PayoutNotFound
+from domain.model.payouts.payout import Payout, PayoutState
+from domain.model.payouts.resolutions import (
     MAY_HAVE_LEFT,
     CompletePayout,
     FailPayout,
     ReconcilePayout,
     Resolution,
 )
-from domain.payouts import Payout, PayoutState
+from domain.model.registry import KNOWLEDGE
+from domain.model.streams import is_ledger_name, payout_stream
 from projections.payer import new_mark
 from projections.payouts import PROJECTION, Filters, list_payouts
 from projections.places import Place, holders

@@ -10,7 +10,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from domain.times import Instant, instant
+from domain.model.times import Instant, instant
 
 From = Annotated[
     str | None,

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 from psycopg import Connection
 
-from domain.errors import LedgerError
-from domain.events import Context
+from domain.model.errors import LedgerError
+from domain.model.events import Context
 from projections.controls import pause as pause_projection
 from projections.controls import resume as resume_projection
 from projections.places import end_session, holders, is_standby, places_of

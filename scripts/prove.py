@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 from psycopg import Connection
 
-from domain.signed_notes import Verifier
-from domain.tlog_proofs import TlogProof
+from domain.transparency.signed_notes import Verifier
+from domain.transparency.tlog_proofs import TlogProof
 from projections.event_proofs import NotProved, NotSealed, prove_event
 from scripts.console import fail
 from scripts.exported import STANDARD, written

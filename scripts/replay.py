@@ -13,8 +13,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from domain.errors import LedgerError
 from domain.journal.database import Database
+from domain.model.errors import LedgerError
 from projections import install
 from projections.catching_up import catch_up
 from projections.isolation import describe

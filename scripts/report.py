@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 import typer
 from psycopg import Connection
 
-from domain.addresses import is_address, is_ledger_name
 from domain.journal.encoding import UnreadableEvent
+from domain.model.streams import is_address, is_ledger_name
 from projections.account_changes import FACETS, account_changes
 from projections.entries import Clock
 from projections.errors import ProjectionBehind

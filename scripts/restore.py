@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from domain.journal.migrations import migrate
-from domain.signed_notes import Verifier
+from domain.transparency.signed_notes import Verifier
 from projections.importing import NotEmpty, NotWhole, import_events
 from projections.verification import Verified, verify
 from scripts.connection import connected

@@ -87,9 +87,9 @@ def prepare(settings: "Settings", database: "Database") -> str | None:
     import psycopg
 
     from api.security import ensure_bootstrap_key
-    from domain.errors import JournalUnavailable
     from domain.journal.migrations import migrate
     from domain.journal.trouble import trouble_of
+    from domain.model.errors import JournalUnavailable
     from projections.register import install
     from scripts.connection import give_up
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from api.schemas.stuck import stuck_body
-from domain.ledger import system_clock
+from domain.application import system_clock
 from projections.stuck.catalogue import Thresholds
 from projections.stuck.search import find_stuck
 from scripts.aligned import cell, print_aligned

@@ -13,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from api.trace_answers import trace_body
-from domain.errors import LedgerError, OperationUnknown
-from domain.ledger import system_clock
-from domain.operations import is_key, operation_id
+from domain.application import system_clock
+from domain.model.errors import LedgerError, OperationUnknown
+from domain.model.idempotency import is_key, operation_id
 from projections.remedies import safe_to_do
 from projections.trace.story import Story, story_of_conversation, story_of_operation
 from scripts.aligned import cell

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from domain.signed_notes import InvalidNote, Verifier
+from domain.transparency.signed_notes import InvalidNote, Verifier
 from scripts.console import fail
 
 SavedCheckpoint = Annotated[

@@ -11,8 +11,8 @@ from psycopg import Connection
 from psycopg.rows import tuple_row
 from rich.console import Console
 
-from domain.signed_notes import Verifier
-from domain.times import instant, later
+from domain.model.times import instant, later
+from domain.transparency.signed_notes import Verifier
 from projections.audit import one_instant
 from projections.export_files import ExportFile
 from projections.exporting import export_lines

@@ -7,10 +7,10 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from domain.checkpoints import Checkpoint, claimed, open_checkpoint, tidied
-from domain.merkle import leaf_hash, verify_inclusion
-from domain.signed_notes import InvalidNote, Verifier
-from domain.tlog_proofs import MalformedProof, TlogProof, position_of, read_proof
+from domain.transparency.checkpoints import Checkpoint, claimed, open_checkpoint, tidied
+from domain.transparency.merkle_tree import leaf_hash, verify_inclusion
+from domain.transparency.signed_notes import InvalidNote, Verifier
+from domain.transparency.tlog_proofs import MalformedProof, TlogProof, position_of, read_proof
 from scripts.aligned import cell
 from scripts.doctor.report import EXIT_ERRORS, EXIT_HEALTHY, EXIT_WARNINGS
 from scripts.exported import STANDARD

@@ -7,25 +7,25 @@ from itertools import count
 
 from msgspec import convert
 
-from domain.accounts import ChangeAccount, ChangeStatus, OpenAccount
-from domain.commands import Command, Outcome
-from domain.entries import Entry
-from domain.errors import LedgerError
-from domain.events import Context
-from domain.holds import ExpireHold, SettleHold, VoidHold
+from domain.application import Ledger
 from domain.journal.database import Database
-from domain.ledger import Ledger
-from domain.ledgers import OpenLedger
-from domain.money import Direction
-from domain.operations import Operation, operation_id
-from domain.payout_attempts import RecordSilence, SubmitPayout
-from domain.payout_reports import RecordReport, Report
-from domain.payout_resolutions import CompletePayout, FailPayout, ReconcilePayout
-from domain.payouts import Payout, Verdict
-from domain.postings import AcceptTransaction, CompleteTransaction, PostTransaction
-from domain.reversals import ReverseTransaction
-from domain.times import Instant, instant
-from domain.transactions import Acceptance, Description
+from domain.model.accounts import ChangeAccount, ChangeStatus, OpenAccount
+from domain.model.commands import Command, Outcome
+from domain.model.entries import Entry
+from domain.model.errors import LedgerError
+from domain.model.events import Context
+from domain.model.holds import ExpireHold, SettleHold, VoidHold
+from domain.model.idempotency import Operation, operation_id
+from domain.model.ledgers import OpenLedger
+from domain.model.money import Direction
+from domain.model.payouts.attempts import RecordSilence, SubmitPayout
+from domain.model.payouts.payout import Payout, Verdict
+from domain.model.payouts.reports import RecordReport, Report
+from domain.model.payouts.resolutions import CompletePayout, FailPayout, ReconcilePayout
+from domain.model.postings import AcceptTransaction, CompleteTransaction, PostTransaction
+from domain.model.reversals import ReverseTransaction
+from domain.model.times import Instant, instant
+from domain.model.transactions import Acceptance, Description
 from tests.ledgers import CONTEXT, opening
 from tests.payouts import a_mark, a_request
 

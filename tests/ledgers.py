@@ -5,20 +5,20 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
-from domain.accounts import AccountOpened, OpenAccount
-from domain.aggregates import evolve
-from domain.commands import Outcome
-from domain.deciding import Result
-from domain.entries import Entry
-from domain.events import Context, Recorded, State
+from domain.application import Ledger
+from domain.commit.decider import Result
 from domain.journal.database import Database
 from domain.journal.encoding import decode
-from domain.ledger import Ledger
-from domain.ledgers import OpenLedger
-from domain.money import Direction
-from domain.operations import Operation, operation_id
-from domain.postings import PostTransaction
-from domain.transactions import Description
+from domain.model.accounts import AccountOpened, OpenAccount
+from domain.model.commands import Outcome
+from domain.model.entries import Entry
+from domain.model.events import Context, Recorded, State
+from domain.model.idempotency import Operation, operation_id
+from domain.model.ledgers import OpenLedger
+from domain.model.money import Direction
+from domain.model.postings import PostTransaction
+from domain.model.registry import evolve
+from domain.model.transactions import Description
 
 CONTEXT = Context("tester", "correlation-1", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
 

@@ -3,12 +3,12 @@
 import itertools
 from typing import Any
 
-from domain.events import Context
-from domain.operations import Operation, operation_id
-from domain.payout_reports import RecordReport, Report
-from domain.payout_requests import RequestPayout
-from domain.payouts import Payout, Source, Verdict
-from domain.transactions import Description
+from domain.model.events import Context
+from domain.model.idempotency import Operation, operation_id
+from domain.model.payouts.payout import Payout, Source, Verdict
+from domain.model.payouts.reports import RecordReport, Report
+from domain.model.payouts.requests import RequestPayout
+from domain.model.transactions import Description
 
 CONTEXT = Context("alice", "conversation-1", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
 TOLD = Context("provider:simulator", "conversation-1")

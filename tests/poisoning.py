@@ -6,7 +6,7 @@ from typing import Any
 
 from psycopg import Connection
 
-from domain.events import Recorded
+from domain.model.events import Recorded
 from projections.projection import Projection, Queries
 from projections.register import PROJECTIONS
 

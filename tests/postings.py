@@ -8,11 +8,11 @@ from uuid import UUID
 
 from psycopg import Connection
 
-from domain.entries import PostedEntry
-from domain.events import Envelope, Recorded
-from domain.money import Direction
-from domain.times import Instant, instant, moment
-from domain.transactions import Posted, ReversalPosted, SettlementPosted, TransactionPosted
+from domain.model.entries import PostedEntry
+from domain.model.events import Envelope, Recorded
+from domain.model.money import Direction
+from domain.model.times import Instant, instant, moment
+from domain.model.transactions import Posted, ReversalPosted, SettlementPosted, TransactionPosted
 from projections.entries import PROJECTION, Clock
 
 ASSETS = {"a": "USD/2", "b": "USD/2", "plain": "USD/2", "dated": "USD/2", "x": "JPY/0", "y": "JPY/0"}

@@ -7,8 +7,8 @@ from api.consistency import Consistency
 from api.declaration import CLIENT, Declaration, NoQuery, Returns
 from api.endpoint import Asked, Endpoint
 from api.schemas.accounts import AccountBody, StatusChange
-from domain.accounts import ChangeStatus, Status
-from domain.errors import AccountClosed, AccountNotEmpty, AccountNotFound, LedgerError, VersionMismatch
+from domain.model.accounts import ChangeStatus, Status
+from domain.model.errors import AccountClosed, AccountNotEmpty, AccountNotFound, LedgerError, VersionMismatch
 
 
 async def freeze_account(asked: Asked[NoQuery, StatusChange]) -> Answer:

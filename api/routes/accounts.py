@@ -20,9 +20,15 @@ from api.schemas.accounts import (
 )
 from api.schemas.common import Address, Page
 from api.waiting import held_back, read_projection
-from domain.accounts import Account, AccountOpened, ChangeAccount, OpenAccount, require_order
-from domain.errors import AccountClosed, AccountExists, AccountNotFound, AssetScaleConflict, VersionMismatch
-from domain.refusals import account_not_found
+from domain.model.accounts import Account, AccountOpened, ChangeAccount, OpenAccount, require_order
+from domain.model.errors import (
+    AccountClosed,
+    AccountExists,
+    AccountNotFound,
+    AssetScaleConflict,
+    VersionMismatch,
+)
+from domain.model.refusals import account_not_found
 from projections.balances import list_accounts, read_account
 from projections.errors import ProjectionBehind
 from projections.live import Reading

@@ -26,7 +26,7 @@ from api.schemas.audit import (
     inclusion_body,
 )
 from api.schemas.common import MAX_POSITION, Page, Time
-from domain.times import moment
+from domain.model.times import moment
 from projections.checkpoints import Signed, list_checkpoints, read_newest, read_of_size, read_verifiers
 from projections.errors import CheckpointNotFound, ProjectionBehind
 from projections.positions import progress

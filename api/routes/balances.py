@@ -23,8 +23,8 @@ from api.schemas.balances import (
 )
 from api.schemas.common import Asset, Page
 from api.waiting import read_projection
-from domain.addresses import ADDRESS_PATTERN, MAX_ADDRESS_LENGTH
-from domain.errors import AccountNotFound
+from domain.model.errors import AccountNotFound
+from domain.model.streams import ADDRESS_PATTERN, MAX_ADDRESS_LENGTH
 from projections.balances_at import posted_at, trial_balance
 from projections.groups import Place, list_groups
 

@@ -11,11 +11,11 @@ from api.problems import InvalidShape, PathNotFound
 from api.schemas.callbacks import CallbackRequest
 from api.schemas.common import body_errors
 from api.signatures import MESSAGE_ID
-from domain.addresses import is_ledger_name
-from domain.errors import InvalidRequest, LedgerNotFound, PayoutNotFound
-from domain.events import Context
-from domain.payout_reports import RecordReport
-from domain.payouts import Payout
+from domain.model.errors import InvalidRequest, LedgerNotFound, PayoutNotFound
+from domain.model.events import Context
+from domain.model.payouts.payout import Payout
+from domain.model.payouts.reports import RecordReport
+from domain.model.streams import is_ledger_name
 from projections.payer import new_mark
 from projections.providers.interface import Callback
 

@@ -21,8 +21,8 @@ from api.schemas.dead_letters import (
     Retrying,
     dead_letter_body,
 )
-from domain.addresses import ledger_of
-from domain.ids import is_id
+from domain.model.ids import is_id
+from domain.model.streams import ledger_of
 from projections.dead_letters import find_letter, list_letters
 from projections.errors import DeadLetterClosed, DeadLetterNotFound, ProjectionBehind
 from projections.verdicts import discard, retry

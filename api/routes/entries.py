@@ -14,8 +14,8 @@ from api.lists import projected_page
 from api.schemas.accounts import EntriesQuery, StatementEntryBody, statement_entry_body
 from api.schemas.common import MAX_POSITION, Page, Time
 from api.waiting import read_projection
-from domain.entries import MAX_ENTRIES
-from domain.errors import AccountNotFound
+from domain.model.entries import MAX_ENTRIES
+from domain.model.errors import AccountNotFound
 from projections.entries import Place, list_entries
 
 _Place = tuple[

@@ -20,7 +20,7 @@ from api.lists import projected_page
 from api.schemas.common import MAX_POSITION, Page
 from api.schemas.events import EventBody, EventsQuery, TrailQuery, event_body
 from api.security import EVERY_LEDGER, Key
-from domain.addresses import INSTALLATION, key_stream
+from domain.model.streams import INSTALLATION, key_stream
 from projections.errors import ProjectionBehind
 from projections.event_history import JournalEvent, list_events
 from projections.event_index import PROJECTION

@@ -15,8 +15,8 @@ from api.metrics import MEDIA_TYPE
 from api.projection_answers import all_shown
 from api.readiness import PATIENCE_SECONDS, check, require
 from api.schemas.common import Query
-from domain.errors import JournalUnavailable
-from domain.ledger import system_clock
+from domain.application import system_clock
+from domain.model.errors import JournalUnavailable
 from projections.positions import Progress, all_progress
 from projections.stuck.catalogue import Total, totals
 from projections.stuck.search import find_stuck

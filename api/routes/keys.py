@@ -20,7 +20,7 @@ from api.lists import page
 from api.problems import BootstrapKeyFixed, Forbidden, KeyExists, PathNotFound
 from api.schemas.common import Page, Time
 from api.schemas.keys import KeyBody, KeyRequest, KeysQuery, NewKeyBody, Rotation, key_body, new_key_body
-from domain.ids import is_id
+from domain.model.ids import is_id
 
 
 async def make_key(asked: Asked[NoQuery, KeyRequest]) -> Answer:

@@ -11,8 +11,8 @@ from api.lists import projected_page
 from api.schemas.common import LedgerName, Page, Time
 from api.schemas.ledgers import LedgerBody, LedgerRequest, LedgersQuery, ledger_body
 from api.waiting import read_projection
-from domain.errors import LedgerExists
-from domain.ledgers import OpenLedger
+from domain.model.errors import LedgerExists
+from domain.model.ledgers import OpenLedger
 from projections.ledgers import Place, list_ledgers
 
 

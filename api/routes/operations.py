@@ -7,7 +7,7 @@ from api.declaration import READER, Declaration, NoQuery, Returns
 from api.endpoint import Asked, Endpoint
 from api.schemas.operations import OperationBody
 from api.trace_answers import any_operation_body
-from domain.errors import OperationUnknown
+from domain.model.errors import OperationUnknown
 
 
 async def get_operation(asked: Asked[NoQuery, None]) -> Answer:

@@ -14,7 +14,7 @@ from api.payout_answers import payout_answer
 from api.schemas.payouts import Failing, PayoutBody, PayoutRequest, Reconciling, Resolving, payout_body
 from api.schemas.transactions import TransactionQuery
 from api.transaction_commands import operation_of
-from domain.errors import (
+from domain.model.errors import (
     AccountClosed,
     AccountExists,
     AccountFrozen,
@@ -28,9 +28,9 @@ from domain.errors import (
     PayoutEnded,
     PayoutNotFound,
 )
-from domain.payout_requests import RequestPayout
-from domain.payout_resolutions import NOT_PAID, CompletePayout, FailPayout, ReconcilePayout, Resolution
-from domain.transactions import Description
+from domain.model.payouts.requests import RequestPayout
+from domain.model.payouts.resolutions import NOT_PAID, CompletePayout, FailPayout, ReconcilePayout, Resolution
+from domain.model.transactions import Description
 from projections.payer import new_mark
 
 

@@ -13,7 +13,7 @@ from api.endpoint import Asked, Endpoint
 from api.lists import page
 from api.schemas.common import Time
 from api.schemas.stuck import StuckPage, StuckQuery, stuck_body, total_body
-from domain.ledger import system_clock
+from domain.application import system_clock
 from projections.stuck.catalogue import StuckKind, totals
 from projections.stuck.search import find_stuck
 

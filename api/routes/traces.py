@@ -12,12 +12,12 @@ from api.endpoint import Asked, Endpoint
 from api.schemas.traces import ConversationQuery, TraceBody
 from api.security import Key
 from api.trace_answers import trace_body
-from domain.errors import OperationUnknown
-from domain.ledger import system_clock
-from domain.operations import operation_id
-from domain.payouts import Payout
-from domain.refusals import operation_unknown
-from domain.transactions import Transaction
+from domain.application import system_clock
+from domain.model.errors import OperationUnknown
+from domain.model.idempotency import operation_id
+from domain.model.payouts.payout import Payout
+from domain.model.refusals import operation_unknown
+from domain.model.transactions import Transaction
 from projections.trace.story import Made, Story, story_of_conversation, story_of_operation
 
 TRACER = READER | OPERATOR

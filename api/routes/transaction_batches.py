@@ -25,10 +25,10 @@ from api.schemas.transaction_batches import (
 from api.schemas.transactions import TransactionQuery, transaction_body
 from api.transaction_answers import operation_body, rejection_problem, transactions_path
 from api.transaction_commands import on_transaction, operation_of, post
-from domain.commands import Command, Outcome
-from domain.deciding import Result
-from domain.errors import BatchRejected, LedgerError, LedgerNotFound, Unavailable
-from domain.transactions import Acceptance
+from domain.commit.decider import Result
+from domain.model.commands import Command, Outcome
+from domain.model.errors import BatchRejected, LedgerError, LedgerNotFound, Unavailable
+from domain.model.transactions import Acceptance
 
 Item = PostItem | SettleItem | VoidItem | ReverseItem
 

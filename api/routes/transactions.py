@@ -20,8 +20,8 @@ from api.schemas.transactions import (
 )
 from api.transaction_answers import answer
 from api.transaction_commands import on_transaction, operation_of, post
-from domain.commands import Command
-from domain.errors import (
+from domain.model.commands import Command
+from domain.model.errors import (
     AccountClosed,
     AccountFrozen,
     AccountNotFound,
@@ -38,7 +38,7 @@ from domain.errors import (
     TransactionNotFound,
     UnbalancedTransaction,
 )
-from domain.operations import Operation
+from domain.model.idempotency import Operation
 
 Body = SettleRequest | VoidRequest | ReverseRequest
 

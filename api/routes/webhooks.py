@@ -26,8 +26,8 @@ from api.schemas.webhooks import (
     WebhooksQuery,
     webhook_body,
 )
-from domain.errors import InvalidRequest
-from domain.ids import is_id
+from domain.model.errors import InvalidRequest
+from domain.model.ids import is_id
 from projections.errors import WebhookNotFound
 from projections.outbox import webhooks
 from projections.outbox.destinations import addresses_of, host_of

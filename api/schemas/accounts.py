@@ -18,10 +18,10 @@ from api.schemas.common import (
     Request,
     Time,
 )
-from domain.accounts import Account, Status
-from domain.money import ASSET_PATTERN, Direction
-from domain.times import Instant
-from domain.transactions import Kind
+from domain.model.accounts import Account, Status
+from domain.model.money import ASSET_PATTERN, Direction
+from domain.model.times import Instant
+from domain.model.transactions import Kind
 from projections.entries import Clock, StatementEntry
 
 

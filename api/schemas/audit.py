@@ -5,7 +5,7 @@ from typing_extensions import TypedDict
 
 from api.schemas.common import Counted, ListQuery, Position, ProjectedQuery, Query
 from api.schemas.transaction_list import Bound
-from domain.times import Instant
+from domain.model.times import Instant
 from projections.checkpoints import Past
 from projections.proofs import Growth, Inclusion
 

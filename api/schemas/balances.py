@@ -6,9 +6,9 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from api.schemas.common import AddressPrefix, ListQuery, ProjectedQuery, Time
-from domain.accounts import Account
-from domain.money import ASSET_PATTERN, Direction
-from domain.times import Instant
+from domain.model.accounts import Account
+from domain.model.money import ASSET_PATTERN, Direction
+from domain.model.times import Instant
 from projections.balances_at import AssetTotals, PostedAt
 from projections.entries import Clock
 from projections.groups import Group

@@ -31,9 +31,9 @@ from typing_extensions import TypedDict
 from api.body import escaped
 from api.problems import MAX_ERRORS
 from api.schemas.words import METADATA_KEY_PATTERN, PREFIX_PATTERN, words_of_member, words_of_parameter
-from domain.addresses import ADDRESS_PATTERN, LEDGER_PATTERN, MAX_ADDRESS_LENGTH
-from domain.money import ASSET_PATTERN, MAX_AMOUNT
-from domain.times import instant
+from domain.model.money import ASSET_PATTERN, MAX_AMOUNT
+from domain.model.streams import ADDRESS_PATTERN, LEDGER_PATTERN, MAX_ADDRESS_LENGTH
+from domain.model.times import instant
 
 MAX_PAGE_SIZE = 1000
 BY_METADATA: Final = "metadata.KEY"

@@ -7,7 +7,7 @@ from typing_extensions import TypedDict
 
 from api.schemas.common import ListQuery, Reasoned, Request
 from api.schemas.words import one_of
-from domain.times import Instant
+from domain.model.times import Instant
 from projections.dead_letters import DeadLetter, LetterState
 from projections.register import PROJECTIONS
 

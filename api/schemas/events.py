@@ -9,10 +9,10 @@ from api.correlation import MAX_CORRELATION_ID_LENGTH
 from api.schemas.common import ListQuery, Position, ProjectedQuery
 from api.schemas.transaction_list import Bound
 from api.schemas.words import one_of
-from domain.addresses import ADDRESS_PATTERN, INSTALLATION, MAX_ADDRESS_LENGTH
-from domain.aggregates import EVENT_TYPES
-from domain.ids import UUID_PATTERN, canonical_id
-from domain.times import Instant
+from domain.model.ids import UUID_PATTERN, canonical_id
+from domain.model.registry import EVENT_TYPES
+from domain.model.streams import ADDRESS_PATTERN, INSTALLATION, MAX_ADDRESS_LENGTH
+from domain.model.times import Instant
 from projections.event_history import JournalEvent
 from projections.event_keys import Filters
 

@@ -8,9 +8,9 @@ from typing_extensions import TypedDict
 
 from api.schemas.common import ListQuery, Request, in_parts
 from api.security import MAX_OVERLAP_SECONDS, NEEDS_LEDGERS, ROLE_MEANINGS, ROLES, Key, KeyState, Role, Wanted
-from domain.addresses import LEDGER_PATTERN
-from domain.keys import MAX_NAME_LENGTH, flaw_of_name
-from domain.times import Instant
+from domain.model.keys import MAX_NAME_LENGTH, flaw_of_name
+from domain.model.streams import LEDGER_PATTERN
+from domain.model.times import Instant
 
 GrantedLedger = Annotated[str, Field(pattern=rf"^(?:\*|{LEDGER_PATTERN[1:-1]})$")]
 LedgerToCome = Annotated[str, Field(pattern=LEDGER_PATTERN)]

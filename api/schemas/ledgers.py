@@ -4,8 +4,8 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from api.schemas.common import LedgerName, ListQuery, Metadata, ProjectedQuery, Request
-from domain.ledgers import Ledger
-from domain.times import Instant
+from domain.model.ledgers import Ledger
+from domain.model.times import Instant
 
 
 class LedgerRequest(Request):

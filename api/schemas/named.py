@@ -9,10 +9,10 @@ from typing import Annotated
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from domain.money import Direction
-from domain.payouts import PayoutState
-from domain.times import Instant
-from domain.transactions import Kind, Status
+from domain.model.money import Direction
+from domain.model.payouts.payout import PayoutState
+from domain.model.times import Instant
+from domain.model.transactions import Kind, Status
 
 _Digits = Annotated[str, Field(pattern=r"^[0-9]+$")]
 

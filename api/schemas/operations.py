@@ -5,7 +5,7 @@ from typing import Literal
 from typing_extensions import TypedDict
 
 from api.schemas.common import Problem
-from domain.times import Instant
+from domain.model.times import Instant
 
 State = Literal["accepted", "in_progress", "completed", "rejected", "reconciling"]
 

@@ -9,10 +9,10 @@ from typing_extensions import TypedDict
 
 from api.schemas.common import Address, Amount, ListQuery, Metadata, ProjectedQuery, Reasoned, Request
 from api.schemas.transactions import RejectionBody, rejection_body
-from domain.addresses import ADDRESS_PATTERN, MAX_ADDRESS_LENGTH, PROVIDER_PATTERN
-from domain.money import MAX_AMOUNT
-from domain.payouts import Payout, PayoutState, Source, Step
-from domain.times import Instant
+from domain.model.money import MAX_AMOUNT
+from domain.model.payouts.payout import Payout, PayoutState, Source, Step
+from domain.model.streams import ADDRESS_PATTERN, MAX_ADDRESS_LENGTH, PROVIDER_PATTERN
+from domain.model.times import Instant
 
 MAX_DESTINATION_BYTES = 8 * 1024
 

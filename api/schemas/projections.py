@@ -7,7 +7,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from api.schemas.common import ListQuery, Reasoned
-from domain.times import Instant, instant
+from domain.model.times import Instant, instant
 from projections.positions import Progress
 from projections.rebuilds import Rebuild
 from projections.retirement import UnreadVersion

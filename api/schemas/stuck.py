@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field
 from typing_extensions import TypedDict
 
 from api.schemas.common import ListQuery, whole_number
-from domain.times import Instant
+from domain.model.times import Instant
 from projections.remedies import Remedy, safe_to_do
 from projections.stuck.catalogue import Stuck, StuckKind, Thresholds, Total
 

@@ -8,7 +8,7 @@ from typing_extensions import TypedDict
 from api.correlation import MAX_CORRELATION_ID_LENGTH
 from api.schemas.common import Query
 from api.schemas.operations import OperationBody
-from domain.times import Instant
+from domain.model.times import Instant
 from projections.remedies import Remedy
 from projections.trace.story import Reached, Standing
 from projections.trace.timeline import Moment, MomentKind

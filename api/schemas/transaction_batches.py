@@ -14,8 +14,8 @@ from api.schemas.transactions import (
     TransactionRequest,
     VoidRequest,
 )
-from domain.ids import canonical_id
-from domain.operations import KEY_PATTERN
+from domain.model.idempotency import KEY_PATTERN
+from domain.model.ids import canonical_id
 
 MAX_ITEMS = 10_000
 

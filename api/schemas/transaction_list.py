@@ -6,8 +6,8 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from api.correlation import MAX_CORRELATION_ID_LENGTH
 from api.schemas.common import AddressPrefix, ListQuery, MetadataQuery, ProjectedQuery, Time
-from domain.addresses import ADDRESS_PATTERN, MAX_ADDRESS_LENGTH
-from domain.transactions import Kind, Status
+from domain.model.streams import ADDRESS_PATTERN, MAX_ADDRESS_LENGTH
+from domain.model.transactions import Kind, Status
 
 MAX_REFERENCE_LENGTH = 255
 

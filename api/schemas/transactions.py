@@ -7,10 +7,10 @@ from typing_extensions import TypedDict
 
 from api.schemas.common import Address, Amount, Metadata, Query, Request, Time, in_parts
 from api.schemas.named import Named
-from domain.entries import MAX_ENTRIES, MIN_ENTRIES
-from domain.money import Direction
-from domain.times import Instant
-from domain.transactions import Kind, Rejection, Status, Transaction
+from domain.model.entries import MAX_ENTRIES, MIN_ENTRIES
+from domain.model.money import Direction
+from domain.model.times import Instant
+from domain.model.transactions import Kind, Rejection, Status, Transaction
 
 
 def _is_true(text: object) -> bool:

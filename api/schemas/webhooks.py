@@ -8,8 +8,8 @@ from typing_extensions import TypedDict
 from api.schemas.common import ListQuery, Request, in_parts
 from api.schemas.keys import GrantedLedger
 from api.schemas.words import one_of
-from domain.aggregates import EVENT_TYPES
-from domain.times import Instant
+from domain.model.registry import EVENT_TYPES
+from domain.model.times import Instant
 from projections.outbox.deliveries import Delivery, State
 from projections.outbox.destinations import MAX_URL_LENGTH
 from projections.outbox.owed import EVERY

@@ -13,10 +13,10 @@ from pydantic import BaseModel, Tag
 from pydantic_core import ErrorDetails, core_schema
 
 from api.correlation import MAX_CORRELATION_ID_LENGTH
-from domain.addresses import ADDRESS_PATTERN, LEDGER_PATTERN, PROVIDER_PATTERN
-from domain.ids import UUID_PATTERN
-from domain.money import ASSET_PATTERN
-from domain.operations import KEY_PATTERN
+from domain.model.idempotency import KEY_PATTERN
+from domain.model.ids import UUID_PATTERN
+from domain.model.money import ASSET_PATTERN
+from domain.model.streams import ADDRESS_PATTERN, LEDGER_PATTERN, PROVIDER_PATTERN
 
 METADATA_KEY_PATTERN = r"^[A-Za-z0-9_.-]{1,64}$"
 PREFIX_PATTERN = r"^(?:[A-Za-z0-9_-]{1,64}:){0,9}[A-Za-z0-9_-]{0,64}$"

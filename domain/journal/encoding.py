@@ -12,8 +12,8 @@ import msgspec
 from msgspec import MsgspecError, Raw, Struct
 from msgspec.json import Decoder
 
-from domain.aggregates import EVENT_TYPES
-from domain.events import Envelope, Event, Recorded
+from domain.model.events import Envelope, Event, Recorded
+from domain.model.registry import EVENT_TYPES
 
 _encode = msgspec.json.Encoder().encode
 

@@ -11,7 +11,7 @@ from time import monotonic
 import psycopg
 import structlog
 
-from domain.errors import JournalUnavailable
+from domain.model.errors import JournalUnavailable
 
 REMIND_SECONDS = 60.0
 

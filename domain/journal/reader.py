@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 from psycopg import Connection
 from psycopg.rows import tuple_row
 
-from domain.aggregates import evolve
-from domain.events import State
 from domain.journal.encoding import UnreadableEvent, decode
 from domain.journal.queries import load
 from domain.journal.snapshots import TOPICS, decode_snapshot
-from domain.times import Instant
+from domain.model.events import State
+from domain.model.registry import evolve
+from domain.model.times import Instant
 
 _SQL = load("domain.journal.journal")
 _PAST = _SQL["past"].replace(":present", _SQL["present"])

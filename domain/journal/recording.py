@@ -14,12 +14,12 @@ from typing import Any
 from psycopg import Connection, errors
 from psycopg.rows import tuple_row
 
-from domain.errors import JournalUnavailable
-from domain.events import Context, Envelope, Event
 from domain.journal.encoding import encode_envelope, encode_event
 from domain.journal.queries import load
 from domain.journal.writer import Rows
-from domain.times import instant
+from domain.model.errors import JournalUnavailable
+from domain.model.events import Context, Envelope, Event
+from domain.model.times import instant
 
 # Everybody waits for who holds the lock: the server ends the transaction of one that stops.
 _LIMITS = "SET LOCAL lock_timeout = '10s'; SET LOCAL idle_in_transaction_session_timeout = '10s'"

@@ -7,7 +7,7 @@ The version of their form is part of their topic. Two releases side by side read
 way of upcasts, as events; newer ones are passed over, and what they stand for is folded from an older snapshot or from
 the first event. `ACCOUNT_FORM` is raised, and an upcast added, whenever the members of `Account` change, and also
 whenever an event of accounts is added or its version raised. A snapshot hides the events before it, and a release that
-does not know one of these must meet it, so that it refuses to write (domain/events.py).
+does not know one of these must meet it, so that it refuses to write (domain/model/events.py).
 """
 
 import queue
@@ -20,13 +20,13 @@ import psycopg
 import structlog
 from psycopg import Connection
 
-from domain.accounts import Account, AccountOpened
-from domain.events import State
 from domain.journal.arrays import bigint_array, bytea_array, text_array
 from domain.journal.database import Database
 from domain.journal.outage import DATABASE, is_lost
 from domain.journal.queries import load
-from domain.weights import weight_of
+from domain.journal.weights import weight_of
+from domain.model.accounts import Account, AccountOpened
+from domain.model.events import State
 
 SNAPSHOT_EVERY = 20
 """Versions between two snapshots of a stream: loading folds fewer than about this many events.

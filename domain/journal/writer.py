@@ -1,6 +1,6 @@
 """The writer's connection to the journal: lock the head, load streams, append, commit.
 
-Whoever holds the head's lock gives out the positions; see `domain/group_commit.py` for who decides and when.
+Whoever holds the head's lock gives out the positions; see `domain/commit/group_commit.py` for who decides and when.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -17,7 +17,7 @@ from domain.journal.queries import load
 from domain.journal.reader import LOAD, Row
 from domain.journal.silence import bound_transactions, pipelined
 from domain.journal.snapshots import TOPICS
-from domain.times import EARLIEST, Instant, moment
+from domain.model.times import EARLIEST, Instant, moment
 
 LOCK_TIMEOUT_SECONDS = 3
 """How long a statement waits for a lock before it is said who holds it, and tried again."""

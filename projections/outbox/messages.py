@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from domain.addresses import INSTALLATION, ledger_of
 from domain.journal.reader import Row
-from domain.times import Instant
+from domain.model.streams import INSTALLATION, ledger_of
+from domain.model.times import Instant
 from projections.outbox.owed import partition_key
 
 MEDIA_TYPE = "application/cloudevents+json; charset=utf-8"

@@ -17,9 +17,9 @@ from msgspec.json import Decoder
 from psycopg import Connection
 from psycopg.rows import tuple_row
 
-from domain.addresses import INSTALLATION, ledger_of
 from domain.journal.database import Database
 from domain.journal.reader import Row
+from domain.model.streams import INSTALLATION, ledger_of
 from projections.projection import Projection, Queries
 
 EVERY = "*"

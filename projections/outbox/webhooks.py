@@ -14,7 +14,7 @@ from psycopg import Connection
 from psycopg.rows import tuple_row
 
 from domain.journal.queries import load
-from domain.times import Instant, instant
+from domain.model.times import Instant, instant
 from projections.outbox.signatures import new_secret
 from projections.projection import directed
 

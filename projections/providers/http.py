@@ -15,9 +15,9 @@ from urllib.parse import quote, unquote
 import httpcore2
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from domain.money import MAX_AMOUNT
-from domain.payout_reports import Report
-from domain.payouts import Verdict
+from domain.model.money import MAX_AMOUNT
+from domain.model.payouts.payout import Verdict
+from domain.model.payouts.reports import Report
 from projections.providers.connections import TimedNetwork
 from projections.providers.interface import Callback, NoAnswer, Order
 from projections.providers.settings import ProviderSettings

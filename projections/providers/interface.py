@@ -7,8 +7,8 @@ is decided by the ledger.
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
-from domain.payout_reports import Report
-from domain.payouts import Payout
+from domain.model.payouts.payout import Payout
+from domain.model.payouts.reports import Report
 
 
 class NoAnswer(Exception):

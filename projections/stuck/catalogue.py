@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
-from domain.times import Instant, moment
+from domain.model.times import Instant, moment
 from projections.remedies import Remedy
 
 StuckKind = Literal[

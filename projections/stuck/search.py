@@ -9,10 +9,10 @@ import structlog
 from psycopg import Connection, Cursor, errors
 from psycopg.rows import TupleRow, tuple_row
 
-from domain.addresses import ledger_of
 from domain.journal.queries import load
-from domain.times import Instant, instant, later
-from domain.transactions import TransactionAccepted, TransactionHeld
+from domain.model.streams import ledger_of
+from domain.model.times import Instant, instant, later
+from domain.model.transactions import TransactionAccepted, TransactionHeld
 from projections import due, payouts
 from projections.dead_letters import list_letters
 from projections.errors import ProjectionBehind

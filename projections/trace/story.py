@@ -12,15 +12,15 @@ from uuid import UUID
 from psycopg import Connection
 from psycopg.rows import tuple_row
 
-from domain.addresses import ledger_stream, payout_stream, transaction_stream
-from domain.errors import JournalUnavailable, OperationUnknown
 from domain.journal.queries import load
 from domain.journal.reader import Row, Unreadable, read_aggregates
-from domain.ledgers import existing_ledger
-from domain.operations import is_key, operation_id
-from domain.payouts import Payout
-from domain.times import Instant, instant
-from domain.transactions import Acceptance, Transaction
+from domain.model.errors import JournalUnavailable, OperationUnknown
+from domain.model.idempotency import is_key, operation_id
+from domain.model.ledgers import existing_ledger
+from domain.model.payouts.payout import Payout
+from domain.model.streams import ledger_stream, payout_stream, transaction_stream
+from domain.model.times import Instant, instant
+from domain.model.transactions import Acceptance, Transaction
 from projections.dead_letters import DeadLetter, letters_about
 from projections.event_history import JournalEvent, journal_event, list_events
 from projections.event_keys import Filters

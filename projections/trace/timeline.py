@@ -6,10 +6,10 @@ What is no event of the journal has the position of the event that it is about, 
 from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
-from domain.addresses import transaction_stream
-from domain.payouts import Payout, Step
-from domain.times import EARLIEST, Instant
-from domain.transactions import Acceptance, Transaction
+from domain.model.payouts.payout import Payout, Step
+from domain.model.streams import transaction_stream
+from domain.model.times import EARLIEST, Instant
+from domain.model.transactions import Acceptance, Transaction
 from projections.dead_letters import DeadLetter
 from projections.event_history import JournalEvent
 from projections.outbox.deliveries import Attempt, Delivery

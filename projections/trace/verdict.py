@@ -7,9 +7,9 @@ it: concerns never make unsafe what the verdict says is safe.
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from domain.payouts import Payout, PayoutState
-from domain.times import Instant, later
-from domain.transactions import Acceptance, Transaction
+from domain.model.payouts.payout import Payout, PayoutState
+from domain.model.times import Instant, later
+from domain.model.transactions import Acceptance, Transaction
 from projections.outbox.deliveries import Delivery
 from projections.register import NATS
 from projections.remedies import Remedy, safe_to_do

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 from psycopg.errors import InsufficientPrivilege
 
+from domain.application import Ledger
 from domain.journal.database import Database
 from domain.journal.queries import load
-from domain.ledger import Ledger
 from scripts.bench.books import balanced_books
 from scripts.bench.figures import BenchFailed, Contestant, Reading
 from scripts.bench.in_process import UNIT, InProcess

@@ -12,9 +12,9 @@ from itertools import islice
 from random import Random
 from time import perf_counter
 
-from domain.commands import Command
-from domain.deciding import Result
-from domain.ledger import Ledger
+from domain.application import Ledger
+from domain.commit.decider import Result
+from domain.model.commands import Command
 from scripts.bench.books import balanced_books
 from scripts.bench.figures import Contestant, Reading
 from scripts.bench.installation import installation, running

@@ -7,9 +7,9 @@ from uuid import uuid4
 import psycopg
 from psycopg.sql import SQL, Identifier
 
+from domain.application import Ledger
 from domain.journal.database import Database
 from domain.journal.migrations import migrate
-from domain.ledger import Ledger
 
 
 @contextmanager

@@ -6,17 +6,17 @@ from concurrent.futures import Future
 from itertools import islice
 from random import Random
 
-from domain.accounts import AccountOpened, OpenAccount
-from domain.commands import Command, Outcome
-from domain.deciding import Result
-from domain.entries import Entry
-from domain.events import Context
-from domain.holds import SettleHold, VoidHold
-from domain.ledger import Ledger
-from domain.ledgers import OpenLedger
-from domain.operations import Operation, fingerprint, operation_id
-from domain.postings import PostTransaction
-from domain.transactions import Description
+from domain.application import Ledger
+from domain.commit.decider import Result
+from domain.model.accounts import AccountOpened, OpenAccount
+from domain.model.commands import Command, Outcome
+from domain.model.entries import Entry
+from domain.model.events import Context
+from domain.model.holds import SettleHold, VoidHold
+from domain.model.idempotency import Operation, fingerprint, operation_id
+from domain.model.ledgers import OpenLedger
+from domain.model.postings import PostTransaction
+from domain.model.transactions import Description
 from scripts.bench.figures import BenchFailed
 from scripts.bench.transfers import BOOK, Request, Transfer, address, random_uuid
 

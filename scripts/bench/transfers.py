@@ -9,7 +9,7 @@ from random import Random
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
-from domain.operations import operation_id
+from domain.model.idempotency import operation_id
 from scripts.bench.shapes import SHAPES
 
 BOOK = "main"

@@ -9,7 +9,7 @@ from datetime import datetime
 from time import sleep
 from typing import NamedTuple
 
-from domain.times import instant
+from domain.model.times import instant
 from projections.places import TRIED_LATELY_SECONDS, Holder, Place, holders, is_standby, sessions
 from projections.register import NATS, PROJECTIONS
 from scripts.doctor.catalogue import Finding

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator
 
-from domain.addresses import ledger_of, name_of
+from domain.model.streams import ledger_of, name_of
 from projections.audit import Violation, snapshot_differences, versions, violations
 from scripts.doctor.catalogue import Finding
 from scripts.doctor.examination import MAX_SUBJECTS, SQL, Patient, examples

@@ -18,7 +18,7 @@ import psycopg
 import pytest
 
 from domain.journal.database import Database
-from domain.operations import operation_id
+from domain.model.idempotency import operation_id
 from scripts.embedded_postgres import EmbeddedPostgres
 from tests.ledgers import folded, history
 from tests.service import Service, post_account, post_ledger, serving, transfer_body

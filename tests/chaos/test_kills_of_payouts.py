@@ -18,10 +18,10 @@ import httpx2
 import psutil
 import pytest
 
-from domain.accounts import Account
 from domain.journal.database import Database
-from domain.operations import operation_id
-from domain.payouts import Payout
+from domain.model.accounts import Account
+from domain.model.idempotency import operation_id
+from domain.model.payouts.payout import Payout
 from scripts.embedded_postgres import EmbeddedPostgres
 from tests.chaos.test_kills import KILLS, an_api_process, the_projector
 from tests.ledgers import folded, history

@@ -15,10 +15,10 @@ import httpx2
 import psutil
 import pytest
 
-from domain.accounts import Account
 from domain.journal.database import Database
-from domain.operations import operation_id
-from domain.transactions import Transaction
+from domain.model.accounts import Account
+from domain.model.idempotency import operation_id
+from domain.model.transactions import Transaction
 from scripts.embedded_postgres import EmbeddedPostgres
 from tests.chaos.test_kills import ACCOUNTS, KILLS, Answer, Load, an_api_process
 from tests.ledgers import folded, history

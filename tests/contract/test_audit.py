@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from domain.merkle import verify_consistency, verify_inclusion
+from domain.transparency.merkle_tree import verify_consistency, verify_inclusion
 from tests.contract.conftest import Book, Keys, code_of, pointers_of
 from tests.contract.test_events import events
 

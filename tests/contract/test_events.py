@@ -9,8 +9,8 @@ import httpx2
 import psutil
 import pytest
 
-from domain.leaves import hash_of_item
-from domain.merkle import leaf_hash
+from domain.transparency.leaves import hash_of_item
+from domain.transparency.merkle_tree import leaf_hash
 from tests.contract.conftest import KEY, Book, Keys, Served, code_of, pointers_of, transfer_body
 from tests.contract.test_transaction_list import Mixture, mixture
 from tests.ledgers import outcomes, running, transfer

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from api.routes import ENDPOINTS
-from domain.operations import fingerprint
+from domain.model.idempotency import fingerprint
 from tests.contract.conftest import Book, Served, code_of
 from tests.projecting import append, eventually
 

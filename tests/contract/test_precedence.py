@@ -6,7 +6,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from domain import group_commit
+from domain.commit import group_commit
 from tests.contract.conftest import Book, Keys, code_of, transfer_body
 
 

@@ -6,7 +6,7 @@ import httpx2
 import pytest
 
 from api.problem_examples import example_for_page
-from domain.errors import InsufficientFunds
+from domain.model.errors import InsufficientFunds
 from tests.contract.conftest import Book, Keys, named_in, transfer_body
 from tests.projecting import eventually
 

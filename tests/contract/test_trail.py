@@ -7,7 +7,7 @@ from uuid import uuid4
 import httpx2
 import pytest
 
-from domain.merkle import verify_inclusion
+from domain.transparency.merkle_tree import verify_inclusion
 from tests.contract.conftest import Book, Journal, Keys, Served, code_of, pointers_of
 from tests.projecting import eventually
 

@@ -8,15 +8,15 @@ from uuid import uuid4
 import httpx2
 import pytest
 
-from domain.commands import Command
-from domain.entries import Entry
-from domain.events import Context
-from domain.holds import SettleHold, VoidHold
-from domain.ledger import Ledger
-from domain.operations import Operation, operation_id
-from domain.postings import PostTransaction
-from domain.reversals import ReverseTransaction
-from domain.transactions import Description
+from domain.application import Ledger
+from domain.model.commands import Command
+from domain.model.entries import Entry
+from domain.model.events import Context
+from domain.model.holds import SettleHold, VoidHold
+from domain.model.idempotency import Operation, operation_id
+from domain.model.postings import PostTransaction
+from domain.model.reversals import ReverseTransaction
+from domain.model.transactions import Description
 from tests.contract.conftest import Book, Served, code_of, pointers_of, transfer_body
 from tests.ledgers import running
 

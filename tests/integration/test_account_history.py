@@ -8,16 +8,16 @@ from typing import Any
 import psycopg
 import pytest
 
-from domain.accounts import Account, ChangeAccount
-from domain.addresses import account_stream
-from domain.aggregates import evolve
-from domain.errors import AccountNotFound, InvalidRequest, JournalUnavailable, LedgerNotFound
-from domain.events import State
+from domain.application import Ledger
 from domain.journal import snapshots
 from domain.journal.database import Database
 from domain.journal.reader import Past, read_past
-from domain.ledger import Ledger
-from domain.times import Instant
+from domain.model.accounts import Account, ChangeAccount
+from domain.model.errors import AccountNotFound, InvalidRequest, JournalUnavailable, LedgerNotFound
+from domain.model.events import State
+from domain.model.registry import evolve
+from domain.model.streams import account_stream
+from domain.model.times import Instant
 from tests.ledgers import CONTEXT, history, open_accounts, outcomes, transfer
 
 pytestmark = pytest.mark.integration

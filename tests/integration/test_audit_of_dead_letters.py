@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from psycopg import Connection
 
-from domain.events import Context
 from domain.journal.database import Database
+from domain.model.events import Context
 from projections.audit import differences
 from projections.verdicts import discard
 from scripts.doctor import projections

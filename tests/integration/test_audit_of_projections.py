@@ -6,9 +6,9 @@ import pytest
 from psycopg import Connection
 
 from api.security import Wanted, add_key, revoke_key, rotate_key
-from domain.aggregates import EVENT_TYPES
-from domain.events import Context
 from domain.journal.database import Database
+from domain.model.events import Context
+from domain.model.registry import EVENT_TYPES
 from projections.audit import (
     TABLES,
     Sample,

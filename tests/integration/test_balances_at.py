@@ -10,10 +10,10 @@ import psycopg
 import pytest
 from psycopg import Connection
 
-from domain.events import Recorded
 from domain.journal.database import Database
 from domain.journal.queries import load
-from domain.times import instant, moment
+from domain.model.events import Recorded
+from domain.model.times import instant, moment
 from projections.balances_at import posted_at, trial_balance
 from projections.entries import PROJECTION, Clock, Place, list_entries
 from projections.projection import directed

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from domain.accounts import OpenAccount
 from domain.journal.database import Database
-from domain.ledgers import OpenLedger
+from domain.model.accounts import OpenAccount
+from domain.model.ledgers import OpenLedger
 from tests.author import Author
 from tests.integration.test_exports import run
 from tests.ledgers import CONTEXT, opening, outcomes, running, transfer

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from domain.commands import Command, Outcome
-from domain.deciding import Result
-from domain.errors import JournalUnavailable
-from domain.group_commit import GroupCommit
-from domain.holds import ExpireHold
+from domain.application import Ledger, system_clock
+from domain.commit.decider import Result
+from domain.commit.group_commit import GroupCommit
 from domain.journal.database import Database
 from domain.journal.writer import ClockDiffers, JournalWriter, Rows, Timekeeping
-from domain.ledger import Ledger, system_clock
-from domain.operations import operation_id
-from domain.times import Instant, later
+from domain.model.commands import Command, Outcome
+from domain.model.errors import JournalUnavailable
+from domain.model.holds import ExpireHold
+from domain.model.idempotency import operation_id
+from domain.model.times import Instant, later
 from projections.payer import Payer
 from projections.worker import Worker
 from tests.ledgers import CONTEXT, folded, history, open_accounts, running, transfer

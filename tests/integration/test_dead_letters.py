@@ -16,12 +16,12 @@ import pytest
 from psycopg import Connection
 
 import projections
-from domain.accounts import ChangeAccount
-from domain.addresses import account_stream
-from domain.errors import JournalUnavailable
-from domain.events import Context
+from domain.application import Ledger
 from domain.journal.database import Database
-from domain.ledger import Ledger
+from domain.model.accounts import ChangeAccount
+from domain.model.errors import JournalUnavailable
+from domain.model.events import Context
+from domain.model.streams import account_stream
 from domain.release import RELEASE
 from projections import entries
 from projections.balances import list_accounts

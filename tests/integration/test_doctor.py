@@ -14,14 +14,14 @@ import typer
 from psycopg import Connection, errors
 from typer.testing import Result
 
-from domain.entries import Entry
+from domain.application import Ledger
 from domain.journal.database import Database
 from domain.journal.migrations import migrate
-from domain.ledger import Ledger
-from domain.operations import Operation, operation_id
-from domain.postings import AcceptTransaction, PostTransaction
-from domain.times import instant
-from domain.transactions import Description
+from domain.model.entries import Entry
+from domain.model.idempotency import Operation, operation_id
+from domain.model.postings import AcceptTransaction, PostTransaction
+from domain.model.times import instant
+from domain.model.transactions import Description
 from projections.holders import hold
 from projections.outbox.webhooks import disable_webhook
 from projections.register import PROJECTIONS

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from psycopg import Connection
 
-from domain.events import Context
-from domain.holds import SettleHold, VoidHold
 from domain.journal.database import Database
-from domain.operations import Operation, operation_id
-from domain.reversals import ReverseTransaction
-from domain.transactions import Description
+from domain.model.events import Context
+from domain.model.holds import SettleHold, VoidHold
+from domain.model.idempotency import Operation, operation_id
+from domain.model.reversals import ReverseTransaction
+from domain.model.transactions import Description
 from projections.balances_at import posted_at, trial_balance
 from projections.entries import Clock, list_entries
 from projections.groups import list_groups

@@ -10,9 +10,9 @@ import pytest
 from psycopg import Connection, Cursor
 from psycopg.sql import SQL, Identifier
 
-from domain.errors import JournalUnavailable
 from domain.journal.database import Database
-from domain.leaves import hash_of_item
+from domain.model.errors import JournalUnavailable
+from domain.transparency.leaves import hash_of_item
 from projections.batches import Claim, advance, read_batch, take_over
 from projections.event_history import JournalEvent, list_events
 from projections.event_index import PROJECTION

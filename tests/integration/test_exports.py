@@ -9,14 +9,14 @@ import pytest
 from psycopg import Connection
 from typer.testing import Result
 
-from domain.checkpoints import Checkpoint
-from domain.exports import Seal, event_line, part_line, read_event, read_seal
 from domain.journal.database import Database
 from domain.journal.migrations import migrate
-from domain.leaves import hash_of
-from domain.merkle import Accumulator
-from domain.signed_notes import Signer
-from domain.tiles import append as append_leaves
+from domain.transparency.checkpoints import Checkpoint
+from domain.transparency.export_format import Seal, event_line, part_line, read_event, read_seal
+from domain.transparency.leaves import hash_of
+from domain.transparency.merkle_tree import Accumulator
+from domain.transparency.signed_notes import Signer
+from domain.transparency.tiles import append as append_leaves
 from projections import install
 from projections.checkpoints import read_newest, read_verifiers
 from scripts.tallystick import application

@@ -9,13 +9,14 @@ from typing import Any
 import psycopg
 import pytest
 
-from domain import group_commit
-from domain.accounts import Account
-from domain.addresses import account_stream
-from domain.aggregates import evolve
-from domain.commands import Outcome
-from domain.entries import Entry
-from domain.errors import (
+from domain.application import Ledger
+from domain.commit import group_commit
+from domain.journal.database import Database
+from domain.journal.writer import JournalWriter, Rows
+from domain.model.accounts import Account
+from domain.model.commands import Outcome
+from domain.model.entries import Entry
+from domain.model.errors import (
     AccountNotFound,
     IdempotencyKeyReused,
     JournalUnavailable,
@@ -23,11 +24,10 @@ from domain.errors import (
     Overloaded,
     UnbalancedTransaction,
 )
-from domain.events import State
-from domain.journal.database import Database
-from domain.journal.writer import JournalWriter, Rows
-from domain.ledger import Ledger
-from domain.postings import PostTransaction
+from domain.model.events import State
+from domain.model.postings import PostTransaction
+from domain.model.registry import evolve
+from domain.model.streams import account_stream
 from tests.ledgers import folded, history, open_accounts, outcomes, running, transfer
 from tests.projecting import cut
 

@@ -9,12 +9,15 @@ from typing import Any
 import psycopg
 import pytest
 
-from domain import group_commit
-from domain.accounts import ChangeStatus
-from domain.commands import Command, Outcome
-from domain.deciding import Decider, Result
-from domain.entries import Entry
-from domain.errors import (
+from domain.application import Ledger
+from domain.commit import group_commit
+from domain.commit.decider import Decider, Result
+from domain.commit.group_commit import Ahead, GroupCommit
+from domain.journal.database import Database
+from domain.model.accounts import ChangeStatus
+from domain.model.commands import Command, Outcome
+from domain.model.entries import Entry
+from domain.model.errors import (
     AccountNotFound,
     BatchRejected,
     IdempotencyKeyReused,
@@ -24,15 +27,12 @@ from domain.errors import (
     TransactionNotFound,
     UnbalancedTransaction,
 )
-from domain.events import Event
-from domain.group_commit import Ahead, GroupCommit
-from domain.holds import ExpireHold
-from domain.journal.database import Database
-from domain.ledger import Ledger
-from domain.operations import operation_id
-from domain.postings import PostTransaction
-from domain.times import Instant
-from domain.transactions import Expired, Settled, Voided
+from domain.model.events import Event
+from domain.model.holds import ExpireHold
+from domain.model.idempotency import operation_id
+from domain.model.postings import PostTransaction
+from domain.model.times import Instant
+from domain.model.transactions import Expired, Settled, Voided
 from tests.ledgers import CONTEXT, folded, history, open_accounts, outcomes, running, transfer
 from tests.projecting import cut
 from tests.unit.given_when_then import a_hold, a_reversal, a_settlement, a_void, credit, debit

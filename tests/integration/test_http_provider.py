@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from domain.payout_reports import Report
+from domain.model.payouts.reports import Report
 from projections.providers.http import MAX_ANSWER_BYTES, MAX_WORDS_LENGTH, HttpProvider, _credentials
 from projections.providers.interface import NoAnswer, Order
 from projections.providers.settings import ProviderSettings, make_providers

@@ -15,8 +15,8 @@ from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 from psycopg import Connection
 
+from domain.application import Ledger
 from domain.journal.database import Database
-from domain.ledger import Ledger
 from projections.outbox.jetstream import run_jetstream
 from projections.outbox.publishing import Streaming
 from projections.positions import Progress, progress

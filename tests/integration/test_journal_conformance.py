@@ -15,21 +15,21 @@ from eventsourcing.postgres import PostgresTrackingRecorder
 from eventsourcing.tests import persistence as shipped
 from eventsourcing.utils import Environment
 
-from domain.events import Recorded
 from domain.journal.database import Database
-from domain.journal.factory import (
+from domain.journal.eventsourcing.factory import (
     DATABASE_URL,
     SCHEMA,
     JournalDatastore,
     JournalFactory,
 )
-from domain.journal.recorder import (
+from domain.journal.eventsourcing.recorder import (
     JournalProcessRecorder,
     JournalRecorder,
     JournalSubscription,
     SnapshotRecorder,
 )
-from domain.ledgers import LedgerOpened
+from domain.model.events import Recorded
+from domain.model.ledgers import LedgerOpened
 from tests.unit.given_when_then import HISTORY
 
 pytestmark = pytest.mark.integration
@@ -112,7 +112,7 @@ class TestJournalFactory(shipped.InfrastructureFactoryTestCase[JournalFactory]):
         self.env = Environment(
             "App",
             {
-                "PERSISTENCE_MODULE": "domain.journal.factory:JournalFactory",
+                "PERSISTENCE_MODULE": "domain.journal.eventsourcing.factory:JournalFactory",
                 DATABASE_URL: database.url,
                 SCHEMA: database.schema,
             },

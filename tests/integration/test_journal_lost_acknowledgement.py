@@ -8,10 +8,10 @@ import psycopg
 import pytest
 from eventsourcing.persistence import IntegrityError, StoredEvent, Tracking
 
-from domain.group_commit import GroupCommit
+from domain.commit.group_commit import GroupCommit
 from domain.journal.database import Database
-from domain.journal.factory import JournalDatastore
-from domain.journal.recorder import JournalProcessRecorder, JournalRecorder
+from domain.journal.eventsourcing.factory import JournalDatastore
+from domain.journal.eventsourcing.recorder import JournalProcessRecorder, JournalRecorder
 from tests.integration.severing_proxy import SeveringProxy
 from tests.ledgers import folded, history, open_accounts, running, transfer
 

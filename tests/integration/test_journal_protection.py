@@ -10,18 +10,18 @@ import pytest
 from psycopg import errors
 from psycopg.rows import dict_row
 
-from domain.accounts import Frozen
-from domain.addresses import account_stream, ledger_stream
-from domain.errors import JournalUnavailable
-from domain.events import Context
-from domain.holds import SettleHold, VoidHold
+from domain.application import Ledger
 from domain.journal.database import SERVICE_ROLE, Database
 from domain.journal.encoding import encode_envelope, encode_event
-from domain.journal.factory import JournalFactory, UnsafeSetting
-from domain.ledger import Ledger
-from domain.operations import Operation, operation_id
-from domain.reversals import ReverseTransaction
-from domain.transactions import POSTINGS, Description
+from domain.journal.eventsourcing.factory import JournalFactory, UnsafeSetting
+from domain.model.accounts import Frozen
+from domain.model.errors import JournalUnavailable
+from domain.model.events import Context
+from domain.model.holds import SettleHold, VoidHold
+from domain.model.idempotency import Operation, operation_id
+from domain.model.reversals import ReverseTransaction
+from domain.model.streams import account_stream, ledger_stream
+from domain.model.transactions import POSTINGS, Description
 from tests.ledgers import CONTEXT, history, open_accounts, outcomes, running, transfer
 from tests.unit.given_when_then import HISTORY
 

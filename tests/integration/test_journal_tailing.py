@@ -11,8 +11,8 @@ import pytest
 from eventsourcing.persistence import StoredEvent
 
 from domain.journal.database import Database
-from domain.journal.factory import JournalDatastore
-from domain.journal.recorder import JournalRecorder
+from domain.journal.eventsourcing.factory import JournalDatastore
+from domain.journal.eventsourcing.recorder import JournalRecorder
 from tests.ledgers import open_accounts, outcomes, running, transfer
 
 pytestmark = pytest.mark.integration

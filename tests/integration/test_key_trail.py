@@ -16,13 +16,13 @@ from api import security
 from api.problems import KeyExists
 from api.security import Wanted, add_key, ensure_bootstrap_key, list_keys, revoke_key, rotate_key
 from api.settings import Settings
-from domain.aggregates import evolve
-from domain.errors import InvalidRequest, JournalUnavailable
-from domain.events import Context, Recorded
 from domain.journal import recording
 from domain.journal.database import Database
 from domain.journal.migrations import migrate
-from domain.keys import ApiKey, KeyMade, KeyRevoked
+from domain.model.errors import InvalidRequest, JournalUnavailable
+from domain.model.events import Context, Recorded
+from domain.model.keys import ApiKey, KeyMade, KeyRevoked
+from domain.model.registry import evolve
 from projections.audit import differences, one_instant, violations
 from projections.outbox.messages import message_of
 from scripts import serve

@@ -25,9 +25,9 @@ from api.security import (
     revoke_key,
     rotate_key,
 )
-from domain.events import Context
 from domain.journal.database import Database
-from domain.times import moment
+from domain.model.events import Context
+from domain.model.times import moment
 from tests.ledgers import running
 
 pytestmark = pytest.mark.integration

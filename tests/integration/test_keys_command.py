@@ -13,9 +13,9 @@ from psycopg import Connection
 from typer.testing import Result
 
 from api.security import ROLE_MEANINGS, ROLES, Role, digest_of, ensure_bootstrap_key, find_key
-from domain.events import Context
 from domain.journal.database import Database
-from domain.ledgers import OpenLedger
+from domain.model.events import Context
+from domain.model.ledgers import OpenLedger
 from scripts.installation import operator
 from scripts.keys import keys
 from tests.commands import invoke

@@ -9,10 +9,10 @@ import psycopg
 import pytest
 import typer
 
-from domain import group_commit
-from domain.errors import JournalUnavailable
+from domain.application import Ledger, system_clock
+from domain.commit import group_commit
 from domain.journal.database import Database
-from domain.ledger import Ledger, system_clock
+from domain.model.errors import JournalUnavailable
 from projections.stuck.search import find_stuck
 from scripts.doctor import server
 from scripts.doctor.examination import Check, Scope, examine

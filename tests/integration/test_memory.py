@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from domain import deciding
-from domain.accounts import Account, AccountOpened, ChangeAccount, OpenAccount
-from domain.addresses import account_stream
+from domain.application import Ledger
+from domain.commit import decider
 from domain.journal import snapshots
 from domain.journal.database import Database
 from domain.journal.snapshots import Snapshotter
-from domain.ledger import Ledger
-from domain.weights import weight_of
+from domain.journal.weights import weight_of
+from domain.model.accounts import Account, AccountOpened, ChangeAccount, OpenAccount
+from domain.model.streams import account_stream
 from projections import tail
 from projections.register import PROJECTIONS
 from projections.tail import Tail
@@ -68,21 +68,21 @@ def test_a_state_is_weighed_by_what_callers_have_made() -> None:
 def test_cached_aggregates_are_bounded_by_their_size(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deciding, "MAX_CACHED_BYTES", BOUND_BYTES)
+    monkeypatch.setattr(decider, "MAX_CACHED_BYTES", BOUND_BYTES)
     with running(database) as ledger:
         open_large(ledger)
-        decider = ledger.group_commit._decider
+        cache = ledger.group_commit._decider
         for _ in range(2):
             for address in addresses():
                 ledger.perform(transfer("a", address, 1))
-                assert measured(ledger) <= decider.weight + 50_000 <= BOUND_BYTES + 100_000
-        assert account_stream("main", "a") in decider.states  # which is small
+                assert measured(ledger) <= cache.weight + 50_000 <= BOUND_BYTES + 100_000
+        assert account_stream("main", "a") in cache.states  # which is small
         assert ledger.account("main", "large:0")[0].balance == 2
     folded(history(database))
 
 
 def test_what_others_change_is_weighed_too(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deciding, "MAX_CACHED_BYTES", BOUND_BYTES)
+    monkeypatch.setattr(decider, "MAX_CACHED_BYTES", BOUND_BYTES)
     with running(database) as one, running(database) as other:
         open_accounts(one, "a", *addresses())
         for first in range(0, ACCOUNTS, 50):

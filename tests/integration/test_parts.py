@@ -10,9 +10,9 @@ import pytest
 from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
-from domain.accounts import ChangeAccount, ChangeStatus
-from domain.commands import Command
 from domain.journal.database import Database
+from domain.model.accounts import ChangeAccount, ChangeStatus
+from domain.model.commands import Command
 from projections.batches import WHOLE, Part, read_stretch
 from projections.projection import Projection
 from projections.register import PROJECTIONS, create_indexes

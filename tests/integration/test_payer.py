@@ -12,16 +12,16 @@ import pytest
 from psycopg import Connection
 from structlog.testing import capture_logs
 
-import domain.payouts
-from domain.accounts import Account, OpenAccount
-from domain.events import Context
+from domain.application import Ledger, system_clock
 from domain.journal.database import Database
-from domain.ledger import Ledger, system_clock
-from domain.ledgers import OpenLedger
-from domain.payout_reports import RecordReport, Report
-from domain.payout_requests import RequestPayout
-from domain.payout_resolutions import CompletePayout, ReconcilePayout
-from domain.payouts import Payout, PayoutState, Verdict
+from domain.model.accounts import Account, OpenAccount
+from domain.model.events import Context
+from domain.model.ledgers import OpenLedger
+from domain.model.payouts import payout as payout_aggregate
+from domain.model.payouts.payout import Payout, PayoutState, Verdict
+from domain.model.payouts.reports import RecordReport, Report
+from domain.model.payouts.requests import RequestPayout
+from domain.model.payouts.resolutions import CompletePayout, ReconcilePayout
 from projections import holders, payouts, provider_health
 from projections import payer as payers
 from projections.batches import read_batch
@@ -220,7 +220,9 @@ def test_a_silence_and_its_end_are_said_once_and_all_in_doubt_is_asked_at_its_en
 ) -> None:
     """Those who were asked in vain for long would be asked again after minutes: nobody waits so long."""
     monkeypatch.setattr(provider_health, "SILENT_AFTER_SECONDS", 0.3)
-    monkeypatch.setattr(domain.payouts, "FIRST_INQUIRY_SECONDS", 120.0)  # of the second inquiry: four minutes
+    monkeypatch.setattr(
+        payout_aggregate, "FIRST_INQUIRY_SECONDS", 120.0
+    )  # of the second inquiry: four minutes
     is_away = threading.Event()
     is_away.set()
 

@@ -10,11 +10,11 @@ from psycopg import Connection
 from typer import Typer
 from typer.testing import Result
 
-from domain.accounts import OpenAccount
+from domain.application import Ledger
 from domain.journal.database import Database
-from domain.ledger import Ledger
-from domain.payout_attempts import RecordSilence, SubmitPayout
-from domain.payouts import Payout
+from domain.model.accounts import OpenAccount
+from domain.model.payouts.attempts import RecordSilence, SubmitPayout
+from domain.model.payouts.payout import Payout
 from projections.holders import hold
 from projections.outbox.webhooks import find_webhook
 from scripts.payouts import PAYER, payouts

@@ -11,8 +11,8 @@ import pytest
 from psycopg import Connection, OperationalError
 from psycopg.rows import dict_row
 
-from domain.errors import JournalUnavailable
 from domain.journal.database import Database
+from domain.model.errors import JournalUnavailable
 from projections.errors import ProjectionBehind, ProjectionNotFound
 from projections.positions import Outcome, Wait, Waiter, all_progress, progress, projections_channel
 from projections.register import PROJECTIONS

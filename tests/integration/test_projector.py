@@ -13,21 +13,21 @@ from psycopg import Connection
 from structlog.testing import capture_logs
 
 import projections
-from domain.accounts import Account, ChangeAccount, OpenAccount
-from domain.commands import Command
-from domain.entries import Entry
-from domain.events import Context, Recorded, State
-from domain.holds import SettleHold, VoidHold
+from domain.application import Ledger
 from domain.journal.database import Database
 from domain.journal.migrations import migrate
-from domain.ledger import Ledger
-from domain.ledgers import Ledger as Book
-from domain.ledgers import OpenLedger
-from domain.money import Direction
-from domain.operations import Operation, operation_id
-from domain.postings import PostTransaction
-from domain.reversals import ReverseTransaction
-from domain.transactions import Description, Transaction, TransactionPosted
+from domain.model.accounts import Account, ChangeAccount, OpenAccount
+from domain.model.commands import Command
+from domain.model.entries import Entry
+from domain.model.events import Context, Recorded, State
+from domain.model.holds import SettleHold, VoidHold
+from domain.model.idempotency import Operation, operation_id
+from domain.model.ledgers import Ledger as Book
+from domain.model.ledgers import OpenLedger
+from domain.model.money import Direction
+from domain.model.postings import PostTransaction
+from domain.model.reversals import ReverseTransaction
+from domain.model.transactions import Description, Transaction, TransactionPosted
 from projections import balances, entries, ledgers, transactions
 from projections.arrivals import Arrivals
 from projections.balances import list_accounts, read_account

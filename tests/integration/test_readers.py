@@ -11,10 +11,10 @@ import pytest
 from eventsourcing.persistence import OperationalError
 from psycopg import Connection
 
-from domain.journal import readers as module
+from domain.journal import read_connections as module
 from domain.journal.database import Database
-from domain.journal.factory import JournalDatastore
-from domain.journal.readers import NoReader, Readers
+from domain.journal.eventsourcing.factory import JournalDatastore
+from domain.journal.read_connections import NoReader, Readers
 
 pytestmark = pytest.mark.integration
 

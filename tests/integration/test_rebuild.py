@@ -10,8 +10,8 @@ import pytest
 import typer
 from psycopg import Connection, Cursor, errors
 
+from domain.application import Ledger
 from domain.journal.database import Database
-from domain.ledger import Ledger
 from projections import comparison, crew, filling, register, switching
 from projections.balances import list_accounts, read_account
 from projections.batches import read_stretch

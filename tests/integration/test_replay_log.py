@@ -9,12 +9,12 @@ from structlog.testing import capture_logs
 
 from api import replay_log
 from api.replay_log import ReplayLog
-from domain.commands import Outcome
-from domain.errors import IdempotencyKeyReused, InvalidRequest
+from domain.application import Ledger
 from domain.journal.database import Database
 from domain.journal.outage import DATABASE
-from domain.ledger import Ledger
-from domain.operations import operation_id
+from domain.model.commands import Outcome
+from domain.model.errors import IdempotencyKeyReused, InvalidRequest
+from domain.model.idempotency import operation_id
 from projections.request_replays import Replays, replayed_in, replays_of
 from tests.integration.severing_proxy import SeveringProxy
 from tests.ledgers import CONTEXT, running, transfer

@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 from msgspec import to_builtins
 
-from domain.accounts import OpenAccount
-from domain.addresses import ledger_of, name_of
-from domain.entries import Entry
-from domain.holds import SettleHold, VoidHold
+from domain.application import Ledger
 from domain.journal.database import Database
-from domain.ledger import Ledger
-from domain.ledgers import OpenLedger
-from domain.operations import Operation, operation_id
-from domain.postings import PostTransaction
-from domain.reversals import ReverseTransaction
-from domain.times import Instant
-from domain.transactions import Description, Posted
+from domain.model.accounts import OpenAccount
+from domain.model.entries import Entry
+from domain.model.holds import SettleHold, VoidHold
+from domain.model.idempotency import Operation, operation_id
+from domain.model.ledgers import OpenLedger
+from domain.model.postings import PostTransaction
+from domain.model.reversals import ReverseTransaction
+from domain.model.streams import ledger_of, name_of
+from domain.model.times import Instant
+from domain.model.transactions import Description, Posted
 from projections.reports import Span, report
 from tests.author import Author
 from tests.integration.test_exports import run

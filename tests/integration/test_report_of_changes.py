@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from domain.accounts import Account, ChangeAccount, ChangeStatus, OpenAccount, evolve
-from domain.addresses import ledger_of, name_of
-from domain.events import Context
 from domain.journal.database import Database
-from domain.ledgers import OpenLedger
+from domain.model.accounts import Account, ChangeAccount, ChangeStatus, OpenAccount, evolve
+from domain.model.events import Context
+from domain.model.ledgers import OpenLedger
+from domain.model.streams import ledger_of, name_of
 from tests.author import Author
 from tests.integration.test_exports import run
 from tests.ledgers import CONTEXT, history, open_accounts, opening, outcomes, running, transfer

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from msgspec import to_builtins
 
-from domain.addresses import ledger_of
 from domain.journal.database import Database
-from domain.transactions import Posted
+from domain.model.streams import ledger_of
+from domain.model.transactions import Posted
 from tests.author import Author
 from tests.integration.test_exports import run
 from tests.ledgers import history

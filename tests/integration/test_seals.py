@@ -15,12 +15,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from psycopg import Connection, errors
 from psycopg.sql import SQL, Identifier
 
-from domain.checkpoints import Checkpoint, open_checkpoint
-from domain.errors import InvalidRequest
 from domain.journal.database import Database
-from domain.leaves import hash_of
-from domain.merkle import Accumulator, verify_consistency, verify_inclusion
-from domain.signed_notes import Signer, Verifier
+from domain.model.errors import InvalidRequest
+from domain.transparency.checkpoints import Checkpoint, open_checkpoint
+from domain.transparency.leaves import hash_of
+from domain.transparency.merkle_tree import Accumulator, verify_consistency, verify_inclusion
+from domain.transparency.signed_notes import Signer, Verifier
 from projections.audit import differences
 from projections.batches import Claim, Contradicted, advance, read_batch, take_over
 from projections.checkpoints import keep, read_newest, read_verifiers, take_keys

@@ -6,16 +6,16 @@ from typing import Any
 import pytest
 from psycopg import Connection
 
-from domain.entries import Entry
-from domain.errors import LedgerNotFound, OperationUnknown
-from domain.events import Context
-from domain.holds import ExpireHold
+from domain.application import Ledger, system_clock
 from domain.journal.database import Database
-from domain.ledger import Ledger, system_clock
-from domain.operations import operation_id
-from domain.postings import PostTransaction
-from domain.times import later
-from domain.transactions import Description
+from domain.model.entries import Entry
+from domain.model.errors import LedgerNotFound, OperationUnknown
+from domain.model.events import Context
+from domain.model.holds import ExpireHold
+from domain.model.idempotency import operation_id
+from domain.model.postings import PostTransaction
+from domain.model.times import later
+from domain.model.transactions import Description
 from projections.errors import ProjectionBehind
 from projections.rebuild import rebuild
 from projections.register import PROJECTIONS

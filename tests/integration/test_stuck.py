@@ -9,15 +9,15 @@ from psycopg import Connection
 from typer.testing import Result
 
 from api.metrics import Metrics
-from domain.holds import VoidHold
+from domain.application import Ledger, system_clock
 from domain.journal.database import Database
-from domain.ledger import Ledger, system_clock
-from domain.operations import Operation, operation_id
-from domain.payout_attempts import RecordSilence, SubmitPayout
-from domain.payouts import Payout
-from domain.postings import AcceptTransaction, PostTransaction
-from domain.times import Instant, later
-from domain.transactions import Description
+from domain.model.holds import VoidHold
+from domain.model.idempotency import Operation, operation_id
+from domain.model.payouts.attempts import RecordSilence, SubmitPayout
+from domain.model.payouts.payout import Payout
+from domain.model.postings import AcceptTransaction, PostTransaction
+from domain.model.times import Instant, later
+from domain.model.transactions import Description
 from projections.holders import hold
 from projections.outbox.webhooks import disable_webhook
 from projections.register import PROJECTIONS

@@ -10,9 +10,9 @@ import pytest
 from psycopg import Connection, Cursor
 from psycopg.sql import SQL, Identifier
 
-from domain.entries import Entry
 from domain.journal.database import Database
-from domain.transactions import Transaction
+from domain.model.entries import Entry
+from domain.model.transactions import Transaction
 from projections.batches import Claim, advance, read_batch, take_over
 from projections.projection import Inconsistent
 from projections.rebuild import rebuild

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from psycopg import Connection
 
-from domain.checkpoints import Checkpoint
-from domain.exports import Seal, part_line, read_seal
+from domain.application import Ledger
 from domain.journal.database import Database
-from domain.ledger import Ledger
-from domain.signed_notes import Signer
-from domain.times import Instant, instant
+from domain.model.times import Instant, instant
+from domain.transparency.checkpoints import Checkpoint
+from domain.transparency.export_format import Seal, part_line, read_seal
+from domain.transparency.signed_notes import Signer
 from projections.checkpoints import read_newest, read_verifiers
 from tests.databases import Databases
 from tests.integration.test_exports import exported, rewrite, run, seal_all, verified

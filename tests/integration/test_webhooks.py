@@ -9,9 +9,9 @@ import pytest
 from psycopg import Connection
 from structlog.testing import capture_logs
 
+from domain.application import Ledger
 from domain.journal.database import Database
 from domain.journal.encoding import encode_envelope, encode_event
-from domain.ledger import Ledger
 from projections.batches import read_batch
 from projections.outbox import queue
 from projections.outbox.deliveries import deliveries_at, discard_delivery, retry_delivery

@@ -13,19 +13,19 @@ import pytest
 from psycopg import Connection
 from structlog.testing import capture_logs
 
-from domain import group_commit
-from domain.accounts import Account
-from domain.commands import Command
-from domain.entries import Entry
-from domain.events import Context
-from domain.holds import ExpireHold, SettleHold, VoidHold
+from domain.application import Ledger
+from domain.commit import group_commit
 from domain.journal.database import Database
 from domain.journal.outage import DATABASE
-from domain.ledger import Ledger
-from domain.operations import Operation, operation_id
-from domain.postings import AcceptTransaction, CompleteTransaction, PostTransaction
-from domain.times import Instant, instant
-from domain.transactions import Acceptance, Description, Transaction
+from domain.model.accounts import Account
+from domain.model.commands import Command
+from domain.model.entries import Entry
+from domain.model.events import Context
+from domain.model.holds import ExpireHold, SettleHold, VoidHold
+from domain.model.idempotency import Operation, operation_id
+from domain.model.postings import AcceptTransaction, CompleteTransaction, PostTransaction
+from domain.model.times import Instant, instant
+from domain.model.transactions import Acceptance, Description, Transaction
 from projections import due, holders, worker
 from projections.batches import read_batch
 from projections.rebuild import rebuild

@@ -6,8 +6,8 @@ from typing import Any, Protocol, TypeVar
 
 from hypothesis import strategies as st
 
-from domain.deciding import Result
-from domain.money import MAX_AMOUNT
+from domain.commit.decider import Result
+from domain.model.money import MAX_AMOUNT
 from tests.properties.requests import (
     Change,
     Complete,

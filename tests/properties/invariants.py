@@ -9,10 +9,10 @@ from typing import Any
 
 from msgspec import to_builtins
 
-from domain.accounts import Account
-from domain.addresses import ledger_of
-from domain.events import Recorded, State
-from domain.operations import operation_id
+from domain.model.accounts import Account
+from domain.model.events import Recorded, State
+from domain.model.idempotency import operation_id
+from domain.model.streams import ledger_of
 
 LARGEST = 9007199254740991
 

@@ -9,18 +9,18 @@ from typing import Any
 
 from msgspec import convert
 
-from domain.accounts import AccountOpened, ChangeAccount, ChangeStatus, OpenAccount
-from domain.commands import Command, Outcome
-from domain.deciding import Result
-from domain.entries import Entry
-from domain.events import Context
-from domain.holds import ExpireHold, SettleHold, VoidHold
-from domain.ledgers import OpenLedger
-from domain.operations import Operation, operation_id
-from domain.postings import AcceptTransaction, CompleteTransaction, PostTransaction
-from domain.reversals import ReverseTransaction
-from domain.times import Instant
-from domain.transactions import Acceptance, Description
+from domain.commit.decider import Result
+from domain.model.accounts import AccountOpened, ChangeAccount, ChangeStatus, OpenAccount
+from domain.model.commands import Command, Outcome
+from domain.model.entries import Entry
+from domain.model.events import Context
+from domain.model.holds import ExpireHold, SettleHold, VoidHold
+from domain.model.idempotency import Operation, operation_id
+from domain.model.ledgers import OpenLedger
+from domain.model.postings import AcceptTransaction, CompleteTransaction, PostTransaction
+from domain.model.reversals import ReverseTransaction
+from domain.model.times import Instant
+from domain.model.transactions import Acceptance, Description
 
 Leg = tuple[str, str, int]
 """An entry as asked for: address, direction, amount."""

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg import Connection
 
-from domain.accounts import ChangeAccount
-from domain.aggregates import evolve
-from domain.commands import Command
-from domain.events import Context, Recorded, State
 from domain.journal.database import Database
+from domain.model.accounts import ChangeAccount
+from domain.model.commands import Command
+from domain.model.events import Context, Recorded, State
+from domain.model.registry import evolve
 from projections.balances import PROJECTION, list_accounts
 from projections.batches import Claim, advance, read_batch, take_over
 from projections.dead_letters import list_letters

@@ -8,16 +8,16 @@ from hypothesis import event
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from domain.accounts import Account
-from domain.commands import Outcome
-from domain.deciding import Result
-from domain.entries import PostedEntry
-from domain.errors import BatchRejected, LedgerError
-from domain.events import Context, State
+from domain.commit.decider import Result
 from domain.journal.snapshots import decode_snapshot, encode_snapshot
-from domain.ledgers import Ledger
-from domain.operations import operation_id
-from domain.transactions import Acceptance, Transaction
+from domain.model.accounts import Account
+from domain.model.commands import Outcome
+from domain.model.entries import PostedEntry
+from domain.model.errors import BatchRejected, LedgerError
+from domain.model.events import Context, State
+from domain.model.idempotency import operation_id
+from domain.model.ledgers import Ledger
+from domain.model.transactions import Acceptance, Transaction
 from tests.properties import generated_requests as generated
 from tests.properties import invariants
 from tests.properties.book_model import AMOUNTS, Answer, Model, Shown

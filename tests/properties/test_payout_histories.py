@@ -13,20 +13,20 @@ from hypothesis import event, note
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
-from domain.accounts import ChangeStatus, OpenAccount
-from domain.addresses import account_stream, payout_stream, transaction_stream
-from domain.commands import Outcome
-from domain.errors import RuleRefusal
-from domain.events import Context
-from domain.holds import SettleHold, VoidHold
-from domain.ledgers import OpenLedger
-from domain.operations import Operation, operation_id
-from domain.payout_attempts import RecordSilence, SubmitPayout
-from domain.payout_reports import RecordReport, Report
-from domain.payout_resolutions import CompletePayout, FailPayout, ReconcilePayout
-from domain.payouts import Payout, Source, Verdict
-from domain.times import later
-from domain.transactions import Description, Transaction
+from domain.model.accounts import ChangeStatus, OpenAccount
+from domain.model.commands import Outcome
+from domain.model.errors import RuleRefusal
+from domain.model.events import Context
+from domain.model.holds import SettleHold, VoidHold
+from domain.model.idempotency import Operation, operation_id
+from domain.model.ledgers import OpenLedger
+from domain.model.payouts.attempts import RecordSilence, SubmitPayout
+from domain.model.payouts.payout import Payout, Source, Verdict
+from domain.model.payouts.reports import RecordReport, Report
+from domain.model.payouts.resolutions import CompletePayout, FailPayout, ReconcilePayout
+from domain.model.streams import account_stream, payout_stream, transaction_stream
+from domain.model.times import later
+from domain.model.transactions import Description, Transaction
 from tests.ledgers import opening, transfer
 from tests.payouts import CLEARING, CONTEXT, PATIENCE_SECONDS, TOLD, a_mark, a_request
 from tests.properties import invariants

@@ -10,19 +10,19 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from domain import deciding, group_commit
-from domain.addresses import name_of
-from domain.aggregates import evolve
-from domain.commands import Command, Outcome, envelope_of
-from domain.deciding import Result, is_refused
-from domain.errors import BatchRejected, LedgerError
-from domain.events import Context, Recorded, State
+from domain.application import Ledger
+from domain.commit import decider, group_commit
+from domain.commit.decider import Result, is_refused
 from domain.journal import snapshots
 from domain.journal.snapshots import decode_snapshot
-from domain.ledger import Ledger
-from domain.postings import AcceptTransaction
-from domain.times import Instant
-from domain.transactions import TransactionAccepted
+from domain.model.commands import Command, Outcome, envelope_of
+from domain.model.errors import BatchRejected, LedgerError
+from domain.model.events import Context, Recorded, State
+from domain.model.postings import AcceptTransaction
+from domain.model.registry import evolve
+from domain.model.streams import name_of
+from domain.model.times import Instant
+from domain.model.transactions import TransactionAccepted
 from tests.databases import Databases
 from tests.ledgers import history
 from tests.properties import generated_requests as generated
@@ -285,7 +285,7 @@ def test_the_journal_explains_every_answer(databases: Databases, monkeypatch: py
     monkeypatch.setattr(group_commit, "MIN_COMMANDS_TO_LINGER_FOR", 2)
     monkeypatch.setattr(group_commit, "LINGER_SECONDS", 0.001)
     monkeypatch.setattr(group_commit, "MAX_CATCH_UP_EVENTS", 4)
-    monkeypatch.setattr(deciding, "MAX_CACHED_AGGREGATES", 4)
+    monkeypatch.setattr(decider, "MAX_CACHED_AGGREGATES", 4)
     monkeypatch.setattr(snapshots, "SNAPSHOT_EVERY", 2)
     machine = partial(TwoWriters, databases)
     run_state_machine_as_test(machine, settings=on_a_database())  # type: ignore[arg-type]  # any factory does

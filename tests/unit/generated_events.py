@@ -4,9 +4,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from domain.aggregates import EVENT_TYPES
-from domain.events import Envelope, Event
-from domain.money import MAX_AMOUNT
+from domain.model.events import Envelope, Event
+from domain.model.money import MAX_AMOUNT
+from domain.model.registry import EVENT_TYPES
 
 _JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers(-MAX_AMOUNT, MAX_AMOUNT) | st.text(),

@@ -6,20 +6,20 @@
 from dataclasses import fields
 from typing import Any
 
-from domain.accounts import Account, AccountOpened
-from domain.addresses import account_stream, ledger_stream, transaction_stream
-from domain.commands import Command, Outcome
-from domain.entries import Entry
-from domain.errors import LedgerError
-from domain.events import Context, Envelope, Event, State
-from domain.holds import SettleHold, VoidHold
-from domain.ledgers import AssetRegistered, LedgerOpened
-from domain.money import Direction, split_asset
-from domain.operations import Operation, operation_id
-from domain.postings import AcceptTransaction, PostTransaction
-from domain.reversals import ReverseTransaction
-from domain.times import Instant
-from domain.transactions import Description, Transaction
+from domain.model.accounts import Account, AccountOpened
+from domain.model.commands import Command, Outcome
+from domain.model.entries import Entry
+from domain.model.errors import LedgerError
+from domain.model.events import Context, Envelope, Event, State
+from domain.model.holds import SettleHold, VoidHold
+from domain.model.idempotency import Operation, operation_id
+from domain.model.ledgers import AssetRegistered, LedgerOpened
+from domain.model.money import Direction, split_asset
+from domain.model.postings import AcceptTransaction, PostTransaction
+from domain.model.reversals import ReverseTransaction
+from domain.model.streams import account_stream, ledger_stream, transaction_stream
+from domain.model.times import Instant
+from domain.model.transactions import Description, Transaction
 from tests.unit.journal_in_memory import JournalInMemory
 
 LONG_AGO: Instant = "2026-01-01T00:00:00.000000Z"

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 
-from domain.aggregates import evolve
-from domain.commands import Command, Outcome
-from domain.deciding import Decider, Result, Submission
-from domain.events import Envelope, Event, Recorded, State
+from domain.commit.decider import Decider, Result, Submission
 from domain.journal.encoding import decode, encode_envelope, encode_event
-from domain.times import EARLIEST, Instant
+from domain.model.commands import Command, Outcome
+from domain.model.events import Envelope, Event, Recorded, State
+from domain.model.registry import evolve
+from domain.model.times import EARLIEST, Instant
 
 
 class ColdDecider(Decider):

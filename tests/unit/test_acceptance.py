@@ -3,9 +3,8 @@
 import pytest
 from msgspec.structs import replace
 
-from domain.addresses import account_stream
-from domain.commands import envelope_of
-from domain.errors import (
+from domain.model.commands import envelope_of
+from domain.model.errors import (
     AccountClosed,
     AccountFrozen,
     AccountNotFound,
@@ -18,10 +17,11 @@ from domain.errors import (
     TransactionNotFound,
     UnbalancedTransaction,
 )
-from domain.operations import operation_id
-from domain.postings import CompleteTransaction, PostTransaction
-from domain.times import Instant
-from domain.transactions import Acceptance, Description, Related, TransactionAccepted
+from domain.model.idempotency import operation_id
+from domain.model.postings import CompleteTransaction, PostTransaction
+from domain.model.streams import account_stream
+from domain.model.times import Instant
+from domain.model.transactions import Acceptance, Description, Related, TransactionAccepted
 from tests.unit.given_when_then import (
     CONTEXT,
     LONG_AGO,

@@ -4,10 +4,17 @@ from typing import get_args
 
 import pytest
 
-from domain.accounts import ChangeStatus, Closed, Frozen, Status, Unfrozen, holding_refusal, status_refusal
-from domain.addresses import account_stream
-from domain.commands import envelope_of
-from domain.errors import (
+from domain.model.accounts import (
+    ChangeStatus,
+    Closed,
+    Frozen,
+    Status,
+    Unfrozen,
+    holding_refusal,
+    status_refusal,
+)
+from domain.model.commands import envelope_of
+from domain.model.errors import (
     AccountClosed,
     AccountFrozen,
     AccountNotEmpty,
@@ -16,8 +23,9 @@ from domain.errors import (
     RuleRefusal,
     VersionMismatch,
 )
-from domain.events import Event
-from domain.money import MAX_AMOUNT
+from domain.model.events import Event
+from domain.model.money import MAX_AMOUNT
+from domain.model.streams import account_stream
 from tests.unit.given_when_then import (
     CONTEXT,
     NOW,

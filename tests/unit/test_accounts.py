@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 import pytest
 
-from domain.accounts import (
+from domain.model.accounts import (
     Account,
     AccountOpened,
     ChangeAccount,
@@ -17,8 +17,8 @@ from domain.accounts import (
     existing_account,
     posting_refusal,
 )
-from domain.commands import envelope_of
-from domain.errors import (
+from domain.model.commands import envelope_of
+from domain.model.errors import (
     AccountClosed,
     AccountExists,
     AccountFrozen,
@@ -32,8 +32,8 @@ from domain.errors import (
     RuleRefusal,
     VersionMismatch,
 )
-from domain.ledgers import AssetRegistered
-from domain.money import MAX_AMOUNT, Direction
+from domain.model.ledgers import AssetRegistered
+from domain.model.money import MAX_AMOUNT, Direction
 from tests.unit.given_when_then import (
     CONTEXT,
     LONG_AGO,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.addresses import (
+from domain.model.streams import (
     MAX_ADDRESS_LENGTH,
     account_stream,
     is_address,

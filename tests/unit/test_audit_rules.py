@@ -5,17 +5,17 @@ from typing import Any
 
 import pytest
 
-from domain.accounts import ChangeAccount, ChangeStatus, OpenAccount
-from domain.commands import Command
-from domain.holds import ExpireHold
 from domain.journal.encoding import encode_envelope, encode_event
-from domain.ledgers import OpenLedger
-from domain.operations import operation_id
-from domain.payout_attempts import SubmitPayout
-from domain.payout_resolutions import CompletePayout, FailPayout
-from domain.payouts import Verdict
-from domain.postings import CompleteTransaction
-from domain.times import Instant
+from domain.model.accounts import ChangeAccount, ChangeStatus, OpenAccount
+from domain.model.commands import Command
+from domain.model.holds import ExpireHold
+from domain.model.idempotency import operation_id
+from domain.model.ledgers import OpenLedger
+from domain.model.payouts.attempts import SubmitPayout
+from domain.model.payouts.payout import Verdict
+from domain.model.payouts.resolutions import CompletePayout, FailPayout
+from domain.model.postings import CompleteTransaction
+from domain.model.times import Instant
 from projections.audit.rules import broken
 from projections.audit.stored import Stored, parsed
 from projections.audit.violation import Violation

@@ -9,8 +9,8 @@ from xml.etree import ElementTree
 import pytest
 import typer
 
-from domain.commands import Command
-from domain.operations import operation_id
+from domain.model.commands import Command
+from domain.model.idempotency import operation_id
 from scripts.bench import command
 from scripts.bench.comparisons import (
     COMPARISONS,

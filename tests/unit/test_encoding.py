@@ -9,8 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from domain.aggregates import EVENT_TYPES
-from domain.events import Envelope, Event, Recorded
 from domain.journal.encoding import (
     NewerVersion,
     UnreadableEvent,
@@ -19,7 +17,9 @@ from domain.journal.encoding import (
     encode_event,
     upcast,
 )
-from domain.ledgers import AssetRegistered, LedgerOpened
+from domain.model.events import Envelope, Event, Recorded
+from domain.model.ledgers import AssetRegistered, LedgerOpened
+from domain.model.registry import EVENT_TYPES
 from tests.unit.generated_events import ENVELOPES, EVENTS
 from tests.unit.given_when_then import HISTORY
 

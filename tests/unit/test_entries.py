@@ -2,9 +2,8 @@
 
 import pytest
 
-from domain.accounts import Account
-from domain.addresses import account_stream
-from domain.entries import (
+from domain.model.accounts import Account
+from domain.model.entries import (
     Entry,
     PostedEntry,
     as_asked,
@@ -15,9 +14,10 @@ from domain.entries import (
     require_balance,
     scaled,
 )
-from domain.errors import AccountNotFound, UnbalancedTransaction
-from domain.events import State
-from domain.money import MAX_AMOUNT
+from domain.model.errors import AccountNotFound, UnbalancedTransaction
+from domain.model.events import State
+from domain.model.money import MAX_AMOUNT
+from domain.model.streams import account_stream
 from tests.unit.given_when_then import a_ledger, an_account, an_opening, credit, debit, given
 
 STATES = given(

@@ -5,8 +5,8 @@ from itertools import combinations
 
 import pytest
 
-from domain import errors
-from domain.errors import (
+from domain.model import errors
+from domain.model.errors import (
     RULE_PRECEDENCE,
     InsufficientFunds,
     InvalidRequest,

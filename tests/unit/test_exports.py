@@ -6,7 +6,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from domain.exports import (
+from domain.journal.encoding import encode_envelope, encode_event
+from domain.transparency.export_format import (
     Begin,
     End,
     Exported,
@@ -19,9 +20,8 @@ from domain.exports import (
     read_event,
     read_seal,
 )
-from domain.journal.encoding import encode_envelope, encode_event
-from domain.leaves import hash_of
-from domain.merkle import Accumulator, leaf_hash
+from domain.transparency.leaves import hash_of
+from domain.transparency.merkle_tree import Accumulator, leaf_hash
 from tests.unit.generated_events import ENVELOPES, EVENTS
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))

@@ -6,11 +6,10 @@ from itertools import combinations
 import pytest
 from msgspec.structs import asdict
 
-from domain.accounts import EntriesHeld, EntriesPosted, EntriesReleased, EntriesSettled
-from domain.addresses import account_stream, transaction_stream
-from domain.commands import envelope_of
-from domain.entries import Entry, PostedEntry
-from domain.errors import (
+from domain.model.accounts import EntriesHeld, EntriesPosted, EntriesReleased, EntriesSettled
+from domain.model.commands import envelope_of
+from domain.model.entries import Entry, PostedEntry
+from domain.model.errors import (
     RULE_PRECEDENCE,
     AccountClosed,
     AccountFrozen,
@@ -28,11 +27,12 @@ from domain.errors import (
     TransactionNotFound,
     UnbalancedTransaction,
 )
-from domain.holds import ExpireHold, SettleHold, VoidHold
-from domain.money import MAX_AMOUNT
-from domain.operations import operation_id
-from domain.times import Instant
-from domain.transactions import (
+from domain.model.holds import ExpireHold, SettleHold, VoidHold
+from domain.model.idempotency import operation_id
+from domain.model.money import MAX_AMOUNT
+from domain.model.streams import account_stream, transaction_stream
+from domain.model.times import Instant
+from domain.model.transactions import (
     Description,
     Expired,
     Related,

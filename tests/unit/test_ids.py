@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 
-from domain.ids import canonical_id, is_id
+from domain.model.ids import canonical_id, is_id
 
 ID = "0b2f7c1e-8d3a-5b6f-9c0d-1e2f3a4b5c6d"
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.events import Envelope, Recorded
 from domain.journal.encoding import NewerVersion, UnreadableEvent
-from domain.ledgers import LedgerOpened
+from domain.model.events import Envelope, Recorded
+from domain.model.ledgers import LedgerOpened
 from projections.isolation import POISON, Full, Isolation, Unreadable, describe
 from projections.projection import Inconsistent
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.leaves import hash_of, hash_of_item, leaf_bytes, stored_state
+from domain.transparency.leaves import hash_of, hash_of_item, leaf_bytes, stored_state
 from tests.upgrade.record import golden
 
 STATES = [(form.topic, state) for form, state in golden().items() if form.class_version is not None]

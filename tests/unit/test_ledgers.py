@@ -2,9 +2,16 @@
 
 import pytest
 
-from domain.commands import envelope_of
-from domain.errors import AssetScaleConflict, LedgerExists, LedgerNotFound
-from domain.ledgers import AssetRegistered, Ledger, LedgerOpened, OpenLedger, existing_ledger, register_asset
+from domain.model.commands import envelope_of
+from domain.model.errors import AssetScaleConflict, LedgerExists, LedgerNotFound
+from domain.model.ledgers import (
+    AssetRegistered,
+    Ledger,
+    LedgerOpened,
+    OpenLedger,
+    existing_ledger,
+    register_asset,
+)
 from tests.unit.given_when_then import CONTEXT, NOW, a_ledger, given
 
 

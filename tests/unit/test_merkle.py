@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.merkle import (
+from domain.transparency.merkle_tree import (
     EMPTY_ROOT,
     Accumulator,
     Nodes,

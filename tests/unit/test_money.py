@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.money import MAX_AMOUNT, MAX_SCALE, is_asset, split_asset
+from domain.model.money import MAX_AMOUNT, MAX_SCALE, is_asset, split_asset
 
 
 def test_the_largest_amount_is_the_last_that_a_double_counts_exactly() -> None:

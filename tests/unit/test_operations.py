@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.money import MAX_AMOUNT
-from domain.operations import fingerprint, is_key, operation_id
+from domain.model.idempotency import fingerprint, is_key, operation_id
+from domain.model.money import MAX_AMOUNT
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
 JSON = st.recursive(

@@ -8,8 +8,8 @@ import pytest
 from psycopg import errors
 from structlog.testing import capture_logs
 
-from domain.errors import JournalUnavailable
 from domain.journal.outage import Outage, is_lost
+from domain.model.errors import JournalUnavailable
 
 LOST = psycopg.OperationalError("connection refused\nand more")
 

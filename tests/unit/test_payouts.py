@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
-from domain.accounts import AccountOpened, EntriesHeld, EntriesReleased, EntriesSettled
-from domain.addresses import account_stream, payout_stream, transaction_stream
-from domain.entries import PostedEntry
-from domain.errors import (
+from domain.model.accounts import AccountOpened, EntriesHeld, EntriesReleased, EntriesSettled
+from domain.model.entries import PostedEntry
+from domain.model.errors import (
     AccountClosed,
     AccountExists,
     AccountFrozen,
@@ -25,12 +24,10 @@ from domain.errors import (
     PayoutNotFound,
     RuleRefusal,
 )
-from domain.money import MAX_AMOUNT, Direction
-from domain.operations import operation_id
-from domain.payout_attempts import FROZEN, RecordSilence, SubmitPayout
-from domain.payout_reports import MAX_NOTED_CALLBACKS
-from domain.payout_resolutions import CompletePayout, FailPayout, ReconcilePayout
-from domain.payouts import (
+from domain.model.idempotency import operation_id
+from domain.model.money import MAX_AMOUNT, Direction
+from domain.model.payouts.attempts import FROZEN, RecordSilence, SubmitPayout
+from domain.model.payouts.payout import (
     FIRST_INQUIRY_SECONDS,
     LONGEST_INQUIRY_SECONDS,
     Payout,
@@ -47,8 +44,11 @@ from domain.payouts import (
     Source,
     Verdict,
 )
-from domain.times import Instant, later, moment
-from domain.transactions import Settled, SettlementPosted, TransactionHeld, Voided, VoidRecorded
+from domain.model.payouts.reports import MAX_NOTED_CALLBACKS
+from domain.model.payouts.resolutions import CompletePayout, FailPayout, ReconcilePayout
+from domain.model.streams import account_stream, payout_stream, transaction_stream
+from domain.model.times import Instant, later, moment
+from domain.model.transactions import Settled, SettlementPosted, TransactionHeld, Voided, VoidRecorded
 from tests.payouts import CLEARING, CONTEXT, PATIENCE_SECONDS, a_mark, a_report, a_request
 from tests.unit.given_when_then import (
     NOW,

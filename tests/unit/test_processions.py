@@ -3,10 +3,10 @@
 from collections import deque
 from collections.abc import Sequence
 
-from domain.commands import Command, Outcome
-from domain.deciding import Result, Submission
-from domain.errors import JournalUnavailable
-from domain.processions import Procession
+from domain.commit.chunks import Procession
+from domain.commit.decider import Result, Submission
+from domain.model.commands import Command, Outcome
+from domain.model.errors import JournalUnavailable
 from tests.unit.given_when_then import a_posting, credit, debit
 
 COMMANDS: list[Command] = [a_posting(debit("a", 1), credit("b", 1), key=f"k{n}") for n in range(10)]

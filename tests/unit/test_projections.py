@@ -4,9 +4,10 @@ import re
 
 import pytest
 
-from domain import accounts, ledgers, payouts, transactions
-from domain.aggregates import EVENT_TYPES
-from domain.transactions import TransactionAccepted
+from domain.model import accounts, ledgers, transactions
+from domain.model.payouts import payout
+from domain.model.registry import EVENT_TYPES
+from domain.model.transactions import TransactionAccepted
 from projections.comparison import Comparison
 from projections.entries import Place, StatementEntry
 from projections.projection import Projection, directed, versioned
@@ -43,7 +44,7 @@ def test_the_events_that_are_read_have_topics_of_the_journal(projection: Project
 def test_no_event_of_an_aggregate_is_left_out_of_its_list() -> None:
     assert set(PROJECTIONS["balances"].events) == set(accounts.EVENTS)
     assert set(PROJECTIONS["ledgers"].events) == set(ledgers.EVENTS)
-    assert set(PROJECTIONS["payouts"].events) == set(payouts.EVENTS)
+    assert set(PROJECTIONS["payouts"].events) == set(payout.EVENTS)
     # What is accepted is no transaction yet.
     assert {*PROJECTIONS["transactions"].events, TransactionAccepted} == set(transactions.EVENTS)
 

@@ -4,10 +4,9 @@ from typing import Any
 
 import pytest
 
-from domain.accounts import AccountOpened, OpenAccount
-from domain.addresses import account_stream
-from domain.entries import Entry
-from domain.errors import (
+from domain.model.accounts import AccountOpened, OpenAccount
+from domain.model.entries import Entry
+from domain.model.errors import (
     AccountClosed,
     AccountExists,
     AccountFrozen,
@@ -24,9 +23,10 @@ from domain.errors import (
     TransactionNotFound,
     UnbalancedTransaction,
 )
-from domain.money import MAX_AMOUNT
-from domain.operations import operation_id
-from domain.refusals import account_not_found, transaction_not_found
+from domain.model.idempotency import operation_id
+from domain.model.money import MAX_AMOUNT
+from domain.model.refusals import account_not_found, transaction_not_found
+from domain.model.streams import account_stream
 from tests.unit.given_when_then import (
     CONTEXT,
     Given,

@@ -5,11 +5,10 @@ from itertools import combinations
 
 import pytest
 
-from domain.accounts import EntriesPosted
-from domain.addresses import account_stream, transaction_stream
-from domain.commands import Command
-from domain.entries import PostedEntry
-from domain.errors import (
+from domain.model.accounts import EntriesPosted
+from domain.model.commands import Command
+from domain.model.entries import PostedEntry
+from domain.model.errors import (
     RULE_PRECEDENCE,
     AccountClosed,
     AccountFrozen,
@@ -24,10 +23,11 @@ from domain.errors import (
     RuleRefusal,
     TransactionNotFound,
 )
-from domain.money import MAX_AMOUNT
-from domain.operations import operation_id
-from domain.times import Instant
-from domain.transactions import Description, Related, ReversalPosted, Reversed
+from domain.model.idempotency import operation_id
+from domain.model.money import MAX_AMOUNT
+from domain.model.streams import account_stream, transaction_stream
+from domain.model.times import Instant
+from domain.model.transactions import Description, Related, ReversalPosted, Reversed
 from tests.unit.given_when_then import (
     NOW,
     Answer,

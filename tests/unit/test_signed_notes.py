@@ -5,8 +5,8 @@ from base64 import b64decode
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from domain.checkpoints import Checkpoint, open_checkpoint, origin_of
-from domain.signed_notes import InvalidNote, Signer, Verifier, sign, verified
+from domain.transparency.checkpoints import Checkpoint, open_checkpoint, origin_of
+from domain.transparency.signed_notes import InvalidNote, Signer, Verifier, sign, verified
 
 # Of golang.org/x/mod/sumdb/note.
 VKEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"

@@ -6,9 +6,9 @@ from typing import get_args
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.accounts import Account, AccountOpened, Status
 from domain.journal.snapshots import ACCOUNT_TOPIC, TOPICS, decode_snapshot, encode_snapshot
-from domain.money import MAX_AMOUNT, Direction
+from domain.model.accounts import Account, AccountOpened, Status
+from domain.model.money import MAX_AMOUNT, Direction
 
 AMOUNTS = st.integers(0, MAX_AMOUNT)
 LIMITS = st.none() | st.integers(-MAX_AMOUNT, MAX_AMOUNT)

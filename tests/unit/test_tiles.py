@@ -6,8 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.merkle import Accumulator, consistency_path, inclusion_path, leaf_hash, root, verify_inclusion
-from domain.tiles import WIDTH, Place, append, edge, hashes_of, nodes_of, spread
+from domain.transparency.merkle_tree import (
+    Accumulator,
+    consistency_path,
+    inclusion_path,
+    leaf_hash,
+    root,
+    verify_inclusion,
+)
+from domain.transparency.tiles import WIDTH, Place, append, edge, hashes_of, nodes_of, spread
 
 MANY = WIDTH * WIDTH + 3 * WIDTH + 7
 LEAVES = [leaf_hash(str(number).encode()) for number in range(MANY)]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.times import EARLIEST, FORMAT, instant, moment
+from domain.model.times import EARLIEST, FORMAT, instant, moment
 
 OFFSETS = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 # Naive, as Hypothesis wants its bounds; a day within what a datetime can be, since offsets move it.

@@ -7,11 +7,11 @@ from uuid import UUID
 
 import pytest
 
-from domain.operations import operation_id
-from domain.payout_attempts import SubmitPayout
-from domain.payouts import Payout, PayoutState
-from domain.times import Instant, later
-from domain.transactions import Acceptance, Transaction
+from domain.model.idempotency import operation_id
+from domain.model.payouts.attempts import SubmitPayout
+from domain.model.payouts.payout import Payout, PayoutState
+from domain.model.times import Instant, later
+from domain.model.transactions import Acceptance, Transaction
 from projections.dead_letters import DeadLetter
 from projections.event_history import journal_event
 from projections.outbox.deliveries import Attempt, Delivery

@@ -7,11 +7,10 @@ from uuid import NAMESPACE_URL, uuid5
 import pytest
 from msgspec.structs import asdict
 
-from domain.accounts import EntriesPosted
-from domain.addresses import account_stream
-from domain.commands import envelope_of
-from domain.entries import MAX_ENTRIES, MIN_ENTRIES, Entry, PostedEntry
-from domain.errors import (
+from domain.model.accounts import EntriesPosted
+from domain.model.commands import envelope_of
+from domain.model.entries import MAX_ENTRIES, MIN_ENTRIES, Entry, PostedEntry
+from domain.model.errors import (
     RULE_PRECEDENCE,
     AccountClosed,
     AccountFrozen,
@@ -25,8 +24,9 @@ from domain.errors import (
     TransactionNotFound,
     UnbalancedTransaction,
 )
-from domain.money import MAX_AMOUNT
-from domain.transactions import (
+from domain.model.money import MAX_AMOUNT
+from domain.model.streams import account_stream
+from domain.model.transactions import (
     Description,
     Related,
     TransactionPosted,

@@ -6,7 +6,8 @@ golden file. When the form of a snapshot changes, or what it folds, its topic do
 
 from typing import Any
 
-from domain.accounts import (
+from domain.journal.snapshots import ACCOUNT_TOPIC
+from domain.model.accounts import (
     Account,
     AccountOpened,
     Closed,
@@ -19,13 +20,12 @@ from domain.accounts import (
     MetadataChanged,
     Unfrozen,
 )
-from domain.entries import Entry, PostedEntry
-from domain.events import Envelope, Event
-from domain.journal.snapshots import ACCOUNT_TOPIC
-from domain.keys import KeyMade, KeyRevoked, KeyRotated
-from domain.ledgers import AssetRegistered, LedgerOpened
-from domain.money import MAX_AMOUNT
-from domain.payouts import (
+from domain.model.entries import Entry, PostedEntry
+from domain.model.events import Envelope, Event
+from domain.model.keys import KeyMade, KeyRevoked, KeyRotated
+from domain.model.ledgers import AssetRegistered, LedgerOpened
+from domain.model.money import MAX_AMOUNT
+from domain.model.payouts.payout import (
     PayoutAccepted,
     PayoutCompleted,
     PayoutContradicted,
@@ -36,7 +36,7 @@ from domain.payouts import (
     PayoutSubmitted,
     PayoutUnanswered,
 )
-from domain.transactions import (
+from domain.model.transactions import (
     Expired,
     ReversalPosted,
     Reversed,

@@ -28,11 +28,12 @@ def make_older_release(folder: Path) -> Path:
     """Make it, and return the folder to start it in."""
     for package in PACKAGES:
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
-    _change(folder / "domain" / "accounts.py", _forget_frozen)
-    _change(folder / "domain" / "transactions.py", lambda tree: _lower(tree, "TransactionRejected", 2))
-    _change(folder / "domain" / "payouts.py", lambda tree: _lower(tree, "PayoutRejected", 1))
-    _change(folder / "domain" / "errors.py", _say_no_more)
-    _change(folder / "domain" / "keys.py", _forget_keys)
+    model = folder / "domain" / "model"
+    _change(model / "accounts.py", _forget_frozen)
+    _change(model / "transactions.py", lambda tree: _lower(tree, "TransactionRejected", 2))
+    _change(model / "payouts" / "payout.py", lambda tree: _lower(tree, "PayoutRejected", 1))
+    _change(model / "errors.py", _say_no_more)
+    _change(model / "keys.py", _forget_keys)
     with (folder / "projections" / f"{RESHAPED}.py").open("a", encoding="utf-8") as module:
         module.write(f"\nPROJECTION = PROJECTION._replace(shape={OLDER_SHAPE})\n")
     return folder

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from domain import accounts
 from domain.journal.encoding import encode_envelope, encode_event
 from domain.journal.snapshots import encode_snapshot
+from domain.model import accounts
 from tests.upgrade.examples import ENVELOPE, EVENTS, SNAPSHOTS
 
 GOLDEN_FILE = Path(__file__).with_name("golden_events.jsonl")

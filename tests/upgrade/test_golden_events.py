@@ -9,10 +9,10 @@ import pytest
 from msgspec import Struct
 from msgspec.structs import fields
 
-from domain.aggregates import EVENT_TYPES
-from domain.events import Envelope, Event
 from domain.journal.encoding import UnreadableEvent, decode
 from domain.journal.snapshots import TOPICS, decode_snapshot
+from domain.model.events import Envelope, Event
+from domain.model.registry import EVENT_TYPES
 from tests.upgrade.examples import ENVELOPE, EVENTS, SNAPSHOTS
 from tests.upgrade.record import GOLDEN_FILE, Form, Mismatch, golden, present, record
 

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from psycopg import Connection
 
-from domain.accounts import Account
 from domain.journal import snapshots
 from domain.journal.database import Database
 from domain.journal.snapshots import (
@@ -20,7 +19,8 @@ from domain.journal.snapshots import (
     readable_forms,
     topic_of,
 )
-from domain.transactions import TransactionPosted
+from domain.model.accounts import Account
+from domain.model.transactions import TransactionPosted
 from tests.ledgers import history, open_accounts, outcomes, running, transfer
 from tests.upgrade.examples import SNAPSHOTS
 from tests.upgrade.record import Form, folded, golden

@@ -16,10 +16,10 @@ from api.schemas.payouts import payout_body
 from api.schemas.transactions import transaction_body
 from api.trace_answers import any_operation_body
 from api.transaction_answers import answer
-from domain.aggregates import evolve
-from domain.commands import Outcome
 from domain.journal.encoding import decode
-from domain.payouts import Payout
+from domain.model.commands import Outcome
+from domain.model.payouts.payout import Payout
+from domain.model.registry import evolve
 from tests.upgrade.examples import ENVELOPE
 from tests.upgrade.record import Form, golden
 

@@ -15,10 +15,10 @@ import httpx2
 import pytest
 from psycopg import Connection
 
-from domain.accounts import Account
-from domain.errors import InsufficientFunds
 from domain.journal.database import Database
-from domain.transactions import Made
+from domain.model.accounts import Account
+from domain.model.errors import InsufficientFunds
+from domain.model.transactions import Made
 from projections.audit import differences, one_instant, violations
 from projections.register import PROJECTIONS
 from tests.ledgers import folded, history

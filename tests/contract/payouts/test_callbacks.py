@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from standardwebhooks import Webhook
 
-from domain.payout_reports import MAX_NOTED_CALLBACKS
+from domain.model.payouts.reports import MAX_NOTED_CALLBACKS
 from tests.contract.conftest import SECRET, Book, Journal, Served, code_of, pointers_of
 from tests.contract.payouts.conftest import QUIET
 

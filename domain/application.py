@@ -1,0 +1,208 @@
+"""The application: commands go in through the group commit, confirmation reads fold the aggregate from the journal.
+
+It is an application of the eventsourcing library, whose notification log, mapper and recorders work on it as its
+documentation says; only saving is done in batches.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, TypeVar
+
+from eventsourcing.application import Application
+from eventsourcing.persistence import InterfaceError, OperationalError
+from psycopg import Connection
+
+from domain.commit.decider import Reply, Result
+from domain.commit.group_commit import GroupCommit, reason_of
+from domain.journal.database import Database
+from domain.journal.eventsourcing.factory import DATABASE_URL, SCHEMA, JournalDatastore, JournalFactory
+from domain.journal.reader import Unreadable, read_aggregates, read_beginnings, read_past
+from domain.model.accounts import Account, existing_account
+from domain.model.commands import Command, Outcome
+from domain.model.errors import AccountNotFound, InvalidRequest, JournalUnavailable
+from domain.model.events import State
+from domain.model.idempotency import operation_id
+from domain.model.ledgers import Ledger as Book
+from domain.model.ledgers import existing_ledger
+from domain.model.payouts.payout import Payout, existing_payout
+from domain.model.refusals import operation_unknown
+from domain.model.streams import account_stream, ledger_stream, payout_stream, transaction_stream
+from domain.model.times import Instant, instant
+from domain.model.transactions import Acceptance, Transaction, existing_transaction
+
+Found = TypeVar("Found")
+
+MAX_CLOCK_DIFFERENCE_SECONDS = 5.0
+"""By how much a service's clock and the database's may differ unless it is told otherwise.
+
+Machines whose clocks are kept by NTP differ by milliseconds. Every instant that is recorded, and every `expires_at`
+that is judged, may be wrong by as much.
+"""
+
+
+def system_clock() -> Instant:
+    """Return the present instant."""
+    return instant(datetime.now(UTC))
+
+
+class Reading(NamedTuple):
+    """The states of some streams, and the head of the journal at an instant not later than that of any of them."""
+
+    states: tuple[State, ...]
+    head: int
+
+
+class Ledger(Application[str]):
+    """Every command and every confirmation read of one installation."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Callable[[], Instant] = system_clock,
+        observe: Callable[[int, int, float], None] = lambda commands, events, seconds: None,
+        max_clock_difference_seconds: float | None = None,
+    ) -> None:
+        """See `GroupCommit` for what is observed, and for the clock's difference from the database's."""
+        super().__init__(
+            {
+                "PERSISTENCE_MODULE": "domain.journal.eventsourcing.factory:JournalFactory",
+                # The journal is plain JSON, whatever the environment says: auditors read it, and its bytes are hashed.
+                "CIPHER_KEY": "",
+                "CIPHER_TOPIC": "",
+                "COMPRESSOR_TOPIC": "",
+                DATABASE_URL: database.url,
+                SCHEMA: database.schema,
+            }
+        )
+        assert isinstance(self.factory, JournalFactory) and isinstance(
+            self.factory.datastore, JournalDatastore
+        )
+        self.datastore: JournalDatastore = self.factory.datastore
+        """The pool of connections of readers, whose rows are dictionaries."""
+        self.group_commit = GroupCommit(database, clock, observe, max_clock_difference_seconds)
+        self._clock = clock
+
+    def start(self) -> None:
+        """Begin to take commands."""
+        self.group_commit.start()
+
+    def close(self) -> None:
+        """Commit what waits and end."""
+        self.group_commit.stop()
+        super().close()
+
+    def submit(
+        self, commands: Sequence[Command], reply: Reply, *, all_or_none: bool = False, dry_run: bool = False
+    ) -> None:
+        """Queue commands; see `GroupCommit.submit`."""
+        self.group_commit.submit(commands, reply, all_or_none=all_or_none, dry_run=dry_run)
+
+    def execute(
+        self, *commands: Command, all_or_none: bool = False, dry_run: bool = False
+    ) -> "Future[Sequence[Result]]":
+        """Queue commands and return what will become of each of them, once it is durable."""
+        results: Future[Sequence[Result]] = Future()
+        self.submit(commands, results.set_result, all_or_none=all_or_none, dry_run=dry_run)
+        return results
+
+    def perform(self, command: Command) -> Outcome:
+        """Carry out one command and return its outcome, or raise what refused it."""
+        (result,) = self.execute(command).result()
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def head(self) -> int:
+        """Return the newest position of the journal, 0 while it is empty."""
+        return self._read().head
+
+    def book(self, ledger: str) -> tuple[Book, int]:
+        """Return a ledger and the head; raise `LedgerNotFound`."""
+        states, head = self._read(ledger_stream(ledger))
+        return existing_ledger(states[0], ledger), head
+
+    def account(self, ledger: str, address: str) -> tuple[Account, int]:
+        """Return an account and the head; raise, in this order, `LedgerNotFound` and `AccountNotFound`."""
+        states, head = self._read(ledger_stream(ledger), account_stream(ledger, address))
+        existing_ledger(states[0], ledger)
+        return existing_account(states[1], ledger, address), head
+
+    def account_at(self, ledger: str, address: str, at: int | Instant) -> tuple[Account, int, int]:
+        """Return an account as it stood at a position, or when the last event recorded by an instant had been
+        recorded; that position; and the head.
+
+        Raises, in this order, `InvalidRequest` for what is yet to come, `LedgerNotFound` if there is none now, and
+        `AccountNotFound`, with the position that it reflects, if the account was not open then.
+        """
+        now = self._clock()
+        streams = [ledger_stream(ledger)], account_stream(ledger, address)
+        past = self._on_primary(lambda connection: read_past(connection, *streams, at))
+        if isinstance(at, int) and at > past.head:
+            raise InvalidRequest("?at_position", "is beyond the newest position of the journal")
+        if isinstance(at, str) and at > max(now, past.head_recorded_at):
+            raise InvalidRequest("?at", "is yet to come")
+        _require_readable(*past.present, past.state)
+        existing_ledger(past.present[0], ledger)
+        try:
+            return existing_account(past.state, ledger, address), past.position, past.head
+        except AccountNotFound as missing:
+            missing.position = past.position
+            raise
+
+    def transaction(self, ledger: str, transaction_id: str) -> tuple[Transaction, int]:
+        """Return a transaction and the head; raise, in this order, `LedgerNotFound` and `TransactionNotFound`."""
+        states, head = self._read(ledger_stream(ledger), transaction_stream(ledger, transaction_id))
+        existing_ledger(states[0], ledger)
+        return existing_transaction(states[1], transaction_id), head
+
+    def payout(self, ledger: str, payout_id: str) -> tuple[Payout, int]:
+        """Return a payout and the head; raise, in this order, `LedgerNotFound` and `PayoutNotFound`."""
+        states, head = self._read(ledger_stream(ledger), payout_stream(ledger, payout_id))
+        existing_ledger(states[0], ledger)
+        return existing_payout(states[1], payout_id), head
+
+    def payout_as_accepted(self, ledger: str, payout_id: str) -> tuple[Payout, int]:
+        """Return a payout as its request was recorded, and the head: what never changes of it, however much followed.
+
+        Raises, in this order, `LedgerNotFound` and `PayoutNotFound`.
+        """
+        streams = ledger_stream(ledger), payout_stream(ledger, payout_id)
+        states, head = self._on_primary(lambda connection: read_beginnings(connection, streams))
+        _require_readable(*states)
+        existing_ledger(states[0], ledger)
+        return existing_payout(states[1], payout_id), head
+
+    def operation(self, ledger: str, key: str) -> tuple[Transaction | Acceptance | Payout, int]:
+        """Return what a keyed request made, or its acceptance, and the head; a payout rather than its hold.
+
+        Raises, in this order, `LedgerNotFound` and `OperationUnknown`.
+        """
+        id = operation_id(ledger, key)
+        states, head = self._read(
+            ledger_stream(ledger), transaction_stream(ledger, id), payout_stream(ledger, id)
+        )
+        existing_ledger(states[0], ledger)
+        made = states[1] if states[2] is None else states[2]
+        if made is None:
+            raise operation_unknown(key)
+        assert isinstance(made, Transaction | Acceptance | Payout)
+        return made, head
+
+    def _read(self, *streams: str) -> Reading:
+        """Fold streams from the journal on the primary: every write acknowledged before now is seen."""
+        states, head = self._on_primary(lambda connection: read_aggregates(connection, streams))
+        _require_readable(*states)
+        return Reading(states, head)
+
+    def _on_primary(self, read: Callable[[Connection[Any]], Found]) -> Found:
+        try:
+            return self.datastore.read(read)
+        except (OperationalError, InterfaceError) as error:
+            raise JournalUnavailable(reason_of(error)) from error
+
+
+def _require_readable(*states: State) -> None:
+    for state in states:
+        if isinstance(state, Unreadable):
+            raise JournalUnavailable(state.reason)

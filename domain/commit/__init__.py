@@ -1,0 +1,1 @@
+"""Batches commands, decides them in memory and commits them under one lock."""

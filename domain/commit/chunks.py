@@ -1,0 +1,64 @@
+"""Processions: very many commands that do not belong together, submitted part by part.
+
+Between two parts others have their turn: decided at once, ten thousand would keep everybody waiting for a second.
+"""
+
+from collections.abc import Callable, Sequence
+from time import monotonic
+
+from domain.commit.decider import Reply, Result, Submission
+from domain.model.commands import Command
+from domain.model.errors import JournalUnavailable
+
+PARTS_ON_THEIR_WAY = 2
+"""So many that one can be decided while the one before it is committed."""
+
+
+class Procession:
+    """The parts of what was submitted together, in order; `reply` gets the results of all once the last has its own."""
+
+    def __init__(
+        self,
+        commands: Sequence[Command],
+        reply: Reply,
+        part_commands: int,
+        submit: Callable[[Submission], None],
+        forget: Callable[[int], None],
+    ) -> None:
+        """`forget` is told of how many commands are not going to be submitted."""
+        self._commands = commands
+        self._reply = reply
+        self._part_commands = part_commands
+        self._submit = submit
+        self._forget = forget
+        self._asked_at_seconds = monotonic()
+        self._submitted = 0
+        self._results: list[Result] = []
+        self._given_up: list[Result] = []
+
+    def begin(self) -> None:
+        """Submit the first parts; the others follow as these are answered."""
+        for _ in range(PARTS_ON_THEIR_WAY):
+            self._submit_part()
+
+    def _submit_part(self) -> None:
+        part = self._commands[self._submitted : self._submitted + self._part_commands]
+        self._submitted += len(part)
+        if part:
+            self._submit(Submission(part, self._answered, asked_at_seconds=self._asked_at_seconds))
+
+    def _answered(self, results: Sequence[Result]) -> None:
+        self._results += results
+        if isinstance(results[-1], JournalUnavailable) and results[-1].is_of_the_journal:
+            self._give_up(results[-1])
+        if len(self._results) == len(self._commands):
+            self._reply([*self._results, *self._given_up])
+        else:
+            self._submit_part()
+
+    def _give_up(self, result: Result) -> None:
+        """Submit no more: each part would be tried for as long as the first, and by then nobody waits."""
+        left = len(self._commands) - self._submitted
+        self._commands = self._commands[: self._submitted]
+        self._given_up += [result] * left
+        self._forget(left)

@@ -1,0 +1,296 @@
+"""Deciding, in memory: commands on cached aggregates, in order, with what is to be appended as the outcome.
+
+The cache holds aggregates as they are at one position of the journal, events that are staged and not committed yet
+included. Nothing here waits or writes: who owns a `Decider` says what it knows and what became of what it decided.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from time import monotonic
+from typing import Any, NamedTuple
+
+from domain.journal.encoding import decode, encode_envelope, encode_event
+from domain.journal.reader import Row, Unreadable, fold_rows
+from domain.journal.weights import weight_of
+from domain.journal.writer import Rows
+from domain.model.accounts import Account, MetadataChanged
+from domain.model.commands import Command, Outcome, Read, envelope_of
+from domain.model.errors import BatchRejected, JournalUnavailable, LedgerError
+from domain.model.events import Event, Recorded, State
+from domain.model.ledgers import AssetRegistered, Ledger
+from domain.model.registry import evolve
+from domain.model.times import EARLIEST, Instant
+
+MAX_CACHED_AGGREGATES = 200_000
+MAX_CACHED_BYTES = 96 * 1024**2
+"""Of what callers can make large in cached aggregates; all else in them is some 900 bytes each."""
+
+WEIGHING_TOPICS = frozenset({MetadataChanged.TOPIC, AssetRegistered.TOPIC})
+"""Events that change how much memory a state takes, beside the first of its stream."""
+
+Result = Outcome | Exception
+Reply = Callable[[Sequence[Result]], None]
+
+
+class Submission(NamedTuple):
+    """Commands that were submitted together, to be decided in order; see `GroupCommit.submit`.
+
+    `asked_at_seconds` is when, by the monotonic clock.
+    """
+
+    commands: Sequence[Command]
+    reply: Reply
+    all_or_none: bool = False
+    dry_run: bool = False
+    asked_at_seconds: float = 0.0
+
+
+class Batch(NamedTuple):
+    """Commands decided together: the states that they began from, what they append, what they will be answered.
+
+    `clock` is what the clock said at `decided_at_seconds`; `recorded_at` may be later, since it never runs back.
+    """
+
+    before: dict[str, State]
+    rows: Rows
+    results: list[Result]
+    recorded_at: Instant
+    decided_at_seconds: float
+    clock: Instant
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """The values of its rows as they are sent."""
+        return self.rows.values(self.recorded_at, self.clock, self.decided_at_seconds)
+
+
+class Decider:
+    """Decides commands on the aggregates that it has been told of."""
+
+    def __init__(self, clock: Callable[[], Instant]) -> None:
+        self._clock = clock
+        self.states: dict[str, State] = {}
+        """The aggregates that are known, by stream; None for a stream without events."""
+        self._weights: dict[str, tuple[object, int]] = {}
+        self.weight = 0
+        """How many bytes of the aggregates that are known callers have made, about; see `weight_of`."""
+        self._changed_states: dict[str, State] | None = None
+        self._read: Read = self._read_readable
+        self.position = 0
+        """The position of the journal at which the cached aggregates stand."""
+        self.recorded_at = EARLIEST
+        """The newest recorded time that is known: none that is given out is earlier."""
+
+    def decide(self, submissions: Sequence[Submission], needed: Collection[str]) -> Batch:
+        """Decide submissions in order; `needed` are all streams that their commands name, which must be known.
+
+        Raises what a command raises that is no refusal, having forgotten what the batch touched.
+        """
+        clock, decided_at_seconds = self._clock(), monotonic()
+        self.recorded_at = max(clock, self.recorded_at)
+        before = dict(zip(needed, map(self.states.__getitem__, needed), strict=True))
+        is_readable = Unreadable not in map(type, before.values())
+        self._read = self.states.__getitem__ if is_readable else self._read_readable
+        rows = Rows(self.position, [], [], [], [])
+        batch = Batch(before, rows, [], self.recorded_at, decided_at_seconds, clock)
+        try:
+            for submission in submissions:
+                batch.results.extend(self._results(submission, batch))
+        except BaseException:
+            self.undo(batch)
+            raise
+        return batch
+
+    def _results(self, submission: Submission, batch: Batch) -> Sequence[Result]:
+        """Return a result for each command, having staged the events of those that are to be recorded."""
+        if not (submission.all_or_none or submission.dry_run):
+            return [self._result(command, batch) for command in submission.commands]
+        self._changed_states = {}
+        try:
+            return self._undoable_results(submission, batch)
+        finally:
+            self._changed_states = None
+
+    def _undoable_results(self, submission: Submission, batch: Batch) -> Sequence[Result]:
+        position = self.position
+        results: list[Result] = []
+        for command in submission.commands:
+            results.append(self._result(command, batch))
+            if submission.all_or_none and is_refused(results[-1]):
+                break
+        is_rejected = submission.all_or_none and is_refused(results[-1])
+        if is_rejected or submission.dry_run:
+            self._unstage(batch, position)
+            results = [_unrecorded(result, position) for result in results]
+        if not is_rejected:
+            return results
+        rejected = BatchRejected(len(results) - 1, results[-1])
+        rejected.position = position
+        return [rejected] * len(submission.commands)
+
+    def _result(self, command: Command, batch: Batch) -> Result:
+        try:
+            decision = command.decide(self._read, batch.recorded_at)
+        except LedgerError as refusal:
+            refusal.position = self.position
+            return refusal
+        if (first_answer := decision.first_answer) is not None:
+            return Outcome(first_answer, False, True, first_answer.position)
+        if decision.events:
+            self._stage(command, decision.events, batch)
+        return Outcome(self.states[decision.stream], bool(decision.events), False, self.position)
+
+    def _read_readable(self, stream: str) -> State:
+        state = self.states[stream]
+        if isinstance(state, Unreadable):
+            raise JournalUnavailable(state.reason)
+        return state
+
+    def _stage(self, command: Command, events: Iterable[tuple[str, Event]], batch: Batch) -> None:
+        """Apply the events to the cached aggregates and add them to the rows to append."""
+        envelope = envelope_of(command, batch.recorded_at)
+        encoded = encode_envelope(envelope)
+        _, streams, versions, topics, states = batch.rows
+        known, position = self.states, self.position
+        for stream, event in events:
+            position += 1
+            state = known[stream]
+            if self._changed_states is not None:
+                self._changed_states.setdefault(stream, state)
+            version = 1 if state is None else state.version + 1
+            known[stream] = evolve(state, Recorded(stream, version, position, envelope, event))
+            streams.append(stream)
+            versions.append(version)
+            topics.append(event.TOPIC)
+            states.append(encode_event(event, encoded))
+        self.position = position
+
+    def _unstage(self, batch: Batch, position: int) -> None:
+        """Take back what a submission has staged: its rows, and what they did to the cached aggregates."""
+        staged = position - batch.rows.after
+        for column in batch.rows[1:]:
+            del column[staged:]
+        self.states.update(self._changed_states or {})
+        self.position = position
+
+    def missing(self, streams: set[str]) -> set[str]:
+        """Return those of the streams that are not known."""
+        # Not `streams - cache.keys()`: that goes through the whole cache, 10 ms for each batch when it is full.
+        return streams.difference(self.states)
+
+    def following_streams(self, commands: Sequence[Command]) -> set[str]:
+        """Return the streams that commands need beside those that they name, given what is known of these."""
+        following: set[str] = set()
+        for command in commands:
+            if (streams := command.following_streams) is not None:
+                following.update(streams(self.states.get))
+        return following
+
+    def learn(self, streams: Iterable[str], rows: Iterable[Row]) -> None:
+        """Take note of streams, given all their rows, or the newest snapshot and the rows after it."""
+        self.states.update(dict.fromkeys(streams) | fold_rows(rows))
+
+    def apply(self, rows: Iterable[Row], position: int) -> None:
+        """Apply what others have appended up to a position."""
+        for stream, version, topic, state, at in rows:
+            if stream in self.states:
+                try:
+                    recorded = decode(stream, version, topic, state, at)
+                    self.states[stream] = evolve(self.states[stream], recorded)
+                except Exception:  # noqa: BLE001  loading it anew, if need be, will tell what is wrong
+                    self.forget([stream])
+                if topic in WEIGHING_TOPICS:  # what is loaded anew is weighed then
+                    self.forget([stream])
+        self.position = position
+
+    def forget_all(self, position: int) -> None:
+        """Forget every aggregate, and begin anew at a position."""
+        self.states.clear()
+        self._weights.clear()
+        self.weight = 0
+        self.position = position
+
+    def forget(self, streams: Iterable[str]) -> None:
+        """Forget aggregates: they are not known until they are learned again."""
+        for stream in streams:
+            self.states.pop(stream, None)
+            if stream in self._weights:
+                self.weight -= self._weights.pop(stream)[1]
+
+    def undo(self, batch: Batch) -> None:
+        """Take back what deciding a batch did to the cache: what it touched is loaded anew when needed."""
+        self.forget(batch.before)
+        self.position = batch.rows.after
+
+    def settled(self, batch: Batch, since: Mapping[str, State]) -> Iterator[tuple[str, State, Account]]:
+        """Take note that a batch is committed; yield stream, state before and state after of each of its accounts.
+
+        What the next batches may need stays known. `since` are the states that a batch decided since began from: of
+        these streams the cache holds what is not committed yet.
+        """
+        for stream, before in batch.before.items():
+            after = since[stream] if stream in since else self.states.get(stream)
+            if isinstance(after, Account):
+                if after.metadata or after.opening.metadata:
+                    self._weigh(stream, after)
+                yield stream, before, after
+            elif isinstance(after, Ledger):
+                self._weigh(stream, after)
+            elif stream not in since:
+                # A transaction's outcome is final, and what is absent or unreadable is looked up anew each time.
+                self.states.pop(stream, None)
+        excess = len(self.states) - MAX_CACHED_AGGREGATES
+        if excess > 0:
+            self.forget([stream for stream in islice(self.states, 2 * excess) if stream not in since])
+        if self.weight > MAX_CACHED_BYTES:
+            self._lighten(since)
+
+    def _weigh(self, stream: str, state: Account | Ledger) -> None:
+        """Take note of how much memory a state takes, unless that has not changed since it was weighed."""
+        content = state.metadata if isinstance(state, Account) else state.assets
+        known, known_weight = self._weights.get(stream, (None, 0))
+        if known is not content:
+            weight = weight_of(state)
+            self.weight += weight - known_weight
+            self._weights[stream] = content, weight
+
+    def _lighten(self, since: Mapping[str, State]) -> None:
+        """Forget those that were weighed first, until there is room for some time."""
+        excess = self.weight - MAX_CACHED_BYTES * 7 // 8
+        heavy: list[str] = []
+        for stream, (_, weight) in self._weights.items():
+            if excess <= 0:
+                break
+            if stream not in since:
+                heavy.append(stream)
+                excess -= weight
+        self.forget(heavy)
+
+
+def is_refused(result: Result) -> bool:
+    """Tell whether a command was refused, by an exception or by a rule, now or when it was first asked."""
+    return isinstance(result, Exception) or result.is_refused
+
+
+def _unrecorded(result: Result, head: int) -> Result:
+    """Return the result of a command whose events were taken back: no position in it is above the head."""
+    if isinstance(result, Outcome):
+        return result._replace(recorded=False, position=min(result.position, head))
+    if isinstance(result, LedgerError) and result.position is not None:
+        result.position = min(result.position, head)
+    return result
+
+
+def commands_of(submissions: Sequence[Submission]) -> list[Command]:
+    """Return all commands of submissions, in order."""
+    return [command for submission in submissions for command in submission.commands]
+
+
+def streams_of(commands: Sequence[Command]) -> set[str]:
+    """Return the streams that commands name beside their own."""
+    return {stream for command in commands for stream in command.streams()}
+
+
+def own_streams_of(commands: Sequence[Command]) -> set[str]:
+    """Return the streams that keyed commands begin."""
+    return {stream for command in commands if (stream := command.own_stream) is not None}

@@ -1,0 +1,518 @@
+"""The write path: lock, catch up, decide, append, commit; one database transaction for all that wait.
+
+Commands that arrive while a commit is under way are decided together in the next one, by the one writer thread of the
+process. As the decision is made under the head's lock there are no conflicts to retry, and a hot account costs the same
+as a thousand cold ones. Any number of processes may do so at once: the lock serialises their batches, and a writer that
+finds the head moved first reads what the others appended (DESIGN.md, The write path).
+
+Where nobody else writes, the lock tells a writer nothing new. So a batch is decided ahead of it, on the states that the
+last batch left, and lock, append and commit go to the database at once; when much waits, it is decided while the last
+one is still being committed. That is a guess, and it is checked: the head, once locked, must be where the guess began,
+and keys that were taken to be new must be. If they are not, or if the last batch failed, what was decided ahead is
+forgotten and decided again under the lock.
+"""
+
+import gc
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from itertools import chain
+from time import monotonic, sleep
+from typing import Any, NamedTuple
+
+import psycopg
+import structlog
+
+from domain.commit.chunks import Procession
+from domain.commit.decider import (
+    Batch,
+    Decider,
+    Reply,
+    Result,
+    Submission,
+    commands_of,
+    own_streams_of,
+    streams_of,
+)
+from domain.commit.patience import Answer, Patience
+from domain.journal.database import Database
+from domain.journal.outage import DATABASE, is_lost
+from domain.journal.silence import HOLDERS_OF_HEAD, LOST, Watch
+from domain.journal.snapshots import Snapshotter
+from domain.journal.writer import ClockDiffers, JournalWriter, Timekeeping
+from domain.model.commands import Command
+from domain.model.errors import JournalUnavailable, Overloaded
+from domain.model.events import State
+from domain.model.times import Instant
+
+MAX_BATCH_COMMANDS = 1_000
+MAX_WAITING_COMMANDS = 20_000
+MAX_CATCH_UP_EVENTS = 5_000
+# Every request is answered within 15 s of its arrival (api/README.md, Problems): the rest is for its way here and back.
+PATIENCE_SECONDS = 13.0
+RECONNECT_SECONDS = 0.1
+WARN_OF_CLOCK_EVERY_SECONDS = 60.0
+# Below this, waiting for the commit gathers a larger batch, and that saves more than deciding meanwhile does.
+MIN_COMMANDS_MEANWHILE = 200
+# Who has just been answered tends to ask again at once, and one commit of many costs much less than two of few. With 64
+# callers, each of which waits for its answer, this raises what a saturated machine does by a tenth and more, and they
+# wait for a shorter time.
+LINGER_SECONDS = 0.004
+MIN_COMMANDS_TO_LINGER_FOR = 8
+# Who guesses wrong once will do so again: other writers are at work, or requests are repeated, or refused.
+BATCHES_NOT_AHEAD_AFTER_A_MISS = 50
+BATCHES_NOT_AHEAD_AFTER_A_REFUSAL = 10
+
+_log = structlog.get_logger(__name__)
+
+
+class MissedGuess(Exception):
+    """Another writer has appended since the batch was decided ahead, or a key that was taken to be new is not."""
+
+
+class NobodyWaits(Exception):
+    """All who asked were told that the journal is unavailable, so what they asked for is left to their next attempt."""
+
+
+class Ahead(NamedTuple):
+    """A batch that was decided ahead of the lock, and its rows as they will be sent."""
+
+    submissions: Sequence[Submission]
+    batch: Batch
+    values: Mapping[str, Any]
+
+
+class UnderWay(NamedTuple):
+    """A batch that the other thread commits now."""
+
+    ahead: Ahead
+    committed: "Future[None]"
+
+
+class GroupCommit:
+    """Decides and commits commands in batches, in a thread of its own."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Callable[[], Instant],
+        observe: Callable[[int, int, float], None] = lambda commands, events, seconds: None,
+        max_clock_difference_seconds: float | None = None,
+    ) -> None:
+        """`observe` is told of each batch: commands, events, seconds from its decision to its commit.
+
+        Nothing is recorded while the clock differs from the database's by more than `max_clock_difference_seconds`,
+        unless that is None.
+        """
+        self._observe = observe
+        self._database = database
+        self._snapshotter = Snapshotter(database)
+        timekeeping = Timekeeping(clock, max_clock_difference_seconds)
+        self._writer = JournalWriter(database, "tallystick writer", timekeeping)
+        self._reader_ahead = JournalWriter(database, "tallystick reader ahead")
+        self._committer = ThreadPoolExecutor(1, "commit")
+        self._decider = Decider(clock)
+        self._not_ahead = 0
+        self._waiting: deque[Submission] = deque()
+        self._waiting_commands = 0
+        self._later_commands = 0
+        self._last_commands = 0
+        self._awaited = 1
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._trouble: str | None = None
+        self._warn_of_clock_at = 0.0
+        self._watch = Watch(HOLDERS_OF_HEAD, {})
+        self._patience = Patience(self._reason, monotonic)
+        self._thread = threading.Thread(target=self._run, name="group commit", daemon=True)
+        self.position = 0
+        """The newest position of the journal that this writer knows to be committed."""
+
+    @property
+    def waiting_commands(self) -> int:
+        """How many commands wait for the next batches."""
+        return self._waiting_commands + self._later_commands
+
+    def start(self) -> None:
+        """Begin to commit, and set two things of the whole process for it.
+
+        The collector of cycles runs seldom: the aggregates in the cache are many and without cycles, and going through
+        them with the default thresholds costs a third of the throughput. And who waits for the interpreter's lock gets
+        it after half a millisecond: the default of five would hold each step of a commit back for as long, while the
+        next batch is decided (measured: 7% of the throughput).
+        """
+        gc.set_threshold(100_000, 50, 1000)
+        sys.setswitchinterval(0.0005)
+        self._snapshotter.start()
+        self._patience.start()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Refuse new commands, commit those that wait, then end."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        if self._thread.is_alive():
+            self._thread.join()
+            self._patience.stop()
+            self._snapshotter.stop()
+        self._committer.shutdown()
+        self._writer.disconnect()
+        self._reader_ahead.disconnect()
+
+    def submit(
+        self, commands: Sequence[Command], reply: Reply, *, all_or_none: bool = False, dry_run: bool = False
+    ) -> None:
+        """Queue commands to be decided in order, in one transaction.
+
+        More than `MAX_BATCH_COMMANDS` of which each may fail by itself are several, and others come between them.
+        `reply` is called once, in the writer's thread and only after the commit, with an `Outcome` for each command
+        or the exception that refused it. If the journal is in trouble and `PATIENCE_SECONDS` are over, it is called in
+        another thread, with `JournalUnavailable` for each: what became of the commands is then not known. With
+        `all_or_none`, the first command that is refused, by an exception or by a rule, undoes all of them, and each
+        gets the same `BatchRejected`. A `dry_run` is decided as if it were to be recorded, then undone. Where there are
+        no commands it is called at once, with no results. Raises `Overloaded` when too much waits, and
+        `JournalUnavailable` once stopping.
+        """
+        if not commands:  # nothing would wake the writer
+            reply(())
+            return
+        with self._changed:
+            if self._stopping:
+                raise JournalUnavailable("stopping")
+            waiting = self._waiting_commands + self._later_commands
+            if waiting and waiting + len(commands) > MAX_WAITING_COMMANDS:
+                raise Overloaded
+            if len(commands) <= MAX_BATCH_COMMANDS or all_or_none or dry_run:
+                self._put(Submission(commands, reply, all_or_none, dry_run, monotonic()))
+            else:
+                self._later_commands += len(commands)
+                Procession(commands, reply, MAX_BATCH_COMMANDS, self._put_later, self._forget_later).begin()
+
+    def _put_later(self, submission: Submission) -> None:
+        with self._changed:
+            self._forget_later(len(submission.commands))
+            self._put(submission)
+
+    def _forget_later(self, commands: int) -> None:
+        with self._changed:
+            self._later_commands -= commands
+
+    def _put(self, submission: Submission) -> None:
+        give_up_at = submission.asked_at_seconds + PATIENCE_SECONDS
+        answer = self._patience.answer(submission.reply, len(submission.commands), give_up_at)
+        self._waiting.append(submission._replace(reply=answer))
+        self._waiting_commands += len(submission.commands)
+        if self._waiting_commands >= self._awaited:
+            self._changed.notify()
+
+    def _reason(self) -> str | None:
+        """Return why nothing is recorded now, None if all is well."""
+        is_overdue = self._writer.is_overdue or self._reader_ahead.is_overdue
+        return self._trouble or ("unreachable" if is_overdue else None)
+
+    def _run(self) -> None:
+        under_way: UnderWay | None = None
+        while (submissions := self._collect(under_way)) or under_way or not self._is_over():
+            is_much = _count(submissions) >= MIN_COMMANDS_MEANWHILE
+            ahead = self._decide_ahead(submissions) if is_much else None
+            done = under_way.ahead if under_way and self._is_committed(under_way, ahead) else None
+            if under_way and not done:
+                ahead = None
+            # The next commit begins before the last is answered: the database would have nothing to do meanwhile.
+            under_way = self._begin_commit(ahead) if ahead else None
+            if done:
+                self._committed(done.batch, ahead.batch.before if ahead else {})
+                _reply(done.submissions, done.batch.results)
+            if submissions and not ahead:
+                _reply(submissions, self._commit(submissions) if is_much else self._commit_few(submissions))
+
+    def _collect(self, under_way: UnderWay | None) -> list[Submission]:
+        """Return what waits. With a batch under way: many commands, or nothing once it is committed."""
+        submissions: list[Submission] = []
+        commands = 0
+        with self._changed:
+            self._awaited = MIN_COMMANDS_MEANWHILE if under_way else 1
+            while not self._enough_waits(under_way):
+                self._changed.wait()
+            if under_way and self._waiting_commands < MIN_COMMANDS_MEANWHILE:
+                return submissions
+            if not under_way:
+                self._linger()
+            while self._waiting and commands < MAX_BATCH_COMMANDS:
+                submission = self._waiting.popleft()
+                self._waiting_commands -= len(submission.commands)
+                if not _is_answered(submission):
+                    submissions.append(submission)
+                    commands += len(submission.commands)
+            self._last_commands = commands
+        return submissions
+
+    def _enough_waits(self, under_way: UnderWay | None) -> bool:
+        is_over = under_way.committed.done() if under_way else self._stopping
+        return is_over or self._waiting_commands >= self._awaited
+
+    def _is_over(self) -> bool:
+        """Whether nothing more is to come. Otherwise nothing was collected because all was answered for it."""
+        with self._changed:
+            return self._stopping and not self._waiting
+
+    def _linger(self) -> None:
+        """Wait a moment until nearly as many commands wait as were in the last batch, if those were several."""
+        if self._last_commands >= MIN_COMMANDS_TO_LINGER_FOR:
+            self._awaited = self._last_commands * 7 // 8
+            self._changed.wait_for(lambda: self._enough_waits(None), LINGER_SECONDS)
+
+    def _wake(self, _: "Future[None]") -> None:
+        with self._changed:
+            self._changed.notify()
+
+    # Under the lock: how every batch can be committed, and how those decided ahead are when the guess fails.
+
+    def _commit(self, submissions: Sequence[Submission], in_doubt: Batch | None = None) -> Sequence[Result]:
+        """Return a result for each command, whatever happens.
+
+        `in_doubt` is these submissions decided before, if their commit was asked for and never acknowledged.
+        """
+        while True:
+            try:
+                batch = self._decide_under_lock(submissions, in_doubt)
+                self._trouble = None
+                if batch is None:
+                    assert in_doubt is not None
+                    return in_doubt.results
+                in_doubt = batch
+                self._commit_decided(batch)
+                return batch.results
+            except NobodyWaits:
+                return self._unavailable(submissions, "unreachable")
+            except ClockDiffers:
+                self._warn_of_clock()
+                return self._unavailable(submissions, "clock")
+            except Exception as error:  # noqa: BLE001  whatever it is, each command must be answered
+                self._writer.disconnect()
+                if not _is_out_of_reach(error):
+                    return self._one_by_one(submissions, error)
+                self._trouble = reason_of(error)
+                if self._trouble == "locked":
+                    self._watch_holder()
+                    _log.warning("journal locked", commands=len(commands_of(submissions)))
+                else:
+                    DATABASE.lost("writer", error, when_asked=True)
+                if all(map(_is_answered, submissions)):
+                    return self._unavailable(submissions, self._trouble)
+                sleep(RECONNECT_SECONDS)
+
+    def _watch_holder(self) -> None:
+        """See whether a writer that holds the head is silent, and have its session ended if it is."""
+        with suppress(psycopg.Error), self._database.connect("tallystick watch") as connection:
+            self._watch.look(connection)
+
+    def _warn_of_clock(self) -> None:
+        if monotonic() >= self._warn_of_clock_at:
+            self._warn_of_clock_at = monotonic() + WARN_OF_CLOCK_EVERY_SECONDS
+            _log.error("nothing is recorded: the clock differs from the database's")
+
+    def _unavailable(self, submissions: Sequence[Submission], reason: str) -> Sequence[Result]:
+        return [JournalUnavailable(reason) for _ in commands_of(submissions)]
+
+    def _one_by_one(self, submissions: Sequence[Submission], error: Exception) -> Sequence[Result]:
+        """Return results when the database, or a fault of ours, refused something: it must affect only its own."""
+        alone = [part for submission in submissions for part in _apart(submission)]
+        if len(alone) == 1:
+            commands = alone[0].commands
+            _log.error("command failed", command=type(commands[0]).__name__, exc_info=error)
+            return [error] * len(commands)
+        return list(chain(*(self._commit([part]) for part in alone)))
+
+    def _decide_under_lock(self, submissions: Sequence[Submission], in_doubt: Batch | None) -> Batch | None:
+        """Take the head's lock, make the cache exact, decide; None if the batch in doubt is found committed."""
+        commands = commands_of(submissions)
+        needed = streams_of(commands) | own_streams_of(commands)
+        cold = self._decider.missing(needed)
+        head, rows = self._writer.lock(cold)
+        if in_doubt and in_doubt.rows.streams and self._writer.holds(in_doubt.rows):
+            _log.info("commit in doubt had taken place", position=in_doubt.rows.last)
+            self._writer.release()
+            return None
+        if all(map(_is_answered, submissions)):
+            self._writer.release()
+            raise NobodyWaits
+        self._catch_up(head.position)
+        self._decider.learn(cold, rows)
+        self._load(needed, self._writer)
+        needed |= self._decider.following_streams(commands)
+        self._load(needed, self._writer)
+        self.position = head.position
+        self._decider.recorded_at = head.recorded_at
+        return self._decider.decide(submissions, needed)
+
+    def _commit_decided(self, batch: Batch) -> None:
+        try:
+            self._append(batch)
+        except BaseException:
+            self._decider.undo(batch)
+            raise
+        self._committed(batch, {})
+
+    def _append(self, batch: Batch) -> None:
+        if batch.rows.streams:
+            self._writer.append_locked(batch.values)
+        else:
+            self._writer.release()
+
+    def _catch_up(self, head: int) -> None:
+        """Apply to the cached aggregates what others appended since this writer last held the lock."""
+        known = self._decider.position
+        if head - known > MAX_CATCH_UP_EVENTS:
+            self._decider.forget_all(head)
+        elif head != known:
+            self._decider.apply(self._writer.between(known, head), head)
+
+    def _load(self, streams: set[str], connection: JournalWriter) -> None:
+        if missing := self._decider.missing(streams):
+            self._decider.learn(missing, connection.load(missing))
+
+    def _committed(self, batch: Batch, since: Mapping[str, State]) -> None:
+        """Take note of a commit and offer snapshots; `since` as `Decider.settled` has it."""
+        DATABASE.back("writer")
+        self.position = batch.rows.last
+        self._trouble = None
+        self._observe(len(batch.results), len(batch.rows.streams), monotonic() - batch.decided_at_seconds)
+        self._snapshotter.consider(self._decider.settled(batch, since))
+
+    # Ahead of the lock.
+
+    def _commit_few(self, submissions: Sequence[Submission]) -> Sequence[Result]:
+        """Return a result for each command, whatever happens, if it can be in one round trip."""
+        ahead = self._decide_ahead(submissions)
+        if ahead is None:
+            return self._commit(submissions)
+        try:
+            self._commit_ahead(ahead)
+            self._committed(ahead.batch, {})
+        except Exception as error:  # noqa: BLE001  under the lock, where it is tried again, it will be judged
+            return self._commit_after_all(ahead, error)
+        return ahead.batch.results
+
+    def _decide_ahead(self, submissions: Sequence[Submission]) -> Ahead | None:
+        """Decide on the states that the batch under way, or the last one, leaves; None if that cannot be done now.
+
+        What keyed requests begin is taken to be new without looking: if it is not, its append will fail on the
+        journal's own uniqueness. What records nothing would go unchecked so, and is decided under the lock instead.
+        """
+        self._not_ahead = max(0, self._not_ahead - 1)
+        if self._not_ahead or not self.position or any(submission.dry_run for submission in submissions):
+            return None
+        commands = commands_of(submissions)
+        needed, own = streams_of(commands), own_streams_of(commands)
+        try:
+            self._load(needed, self._reader_ahead)
+            needed |= self._decider.following_streams(commands)
+            self._load(needed, self._reader_ahead)
+            self._decider.learn(self._decider.missing(own), ())
+            batch = self._decider.decide(submissions, needed | own)
+        except Exception as error:  # noqa: BLE001
+            # Under the lock, where it is tried again, the error will be judged. What was loaded may hold what others
+            # appended after what is known here: catching up would apply that a second time.
+            if not is_lost(error):
+                _log.info("could not decide ahead", error=type(error).__name__)
+            self._decider.forget(needed | own)
+            self._reader_ahead.disconnect()
+            return None
+        if any(isinstance(result, Exception) for result in batch.results):
+            self._not_ahead = BATCHES_NOT_AHEAD_AFTER_A_REFUSAL
+            self._decider.undo(batch)
+            return None
+        return Ahead(submissions, batch, batch.values)
+
+    def _begin_commit(self, ahead: Ahead) -> UnderWay:
+        """Have the other thread commit what was decided ahead."""
+        committed = self._committer.submit(self._commit_ahead, ahead)
+        committed.add_done_callback(self._wake)
+        return UnderWay(ahead, committed)
+
+    def _commit_ahead(self, ahead: Ahead) -> None:
+        """Commit what was decided ahead; raise `MissedGuess` if the guess was wrong."""
+        if ahead.batch.rows.streams:
+            try:
+                is_right = self._writer.append(ahead.values)
+            except (psycopg.IntegrityError, ClockDiffers) as error:
+                raise MissedGuess from error
+        else:
+            try:
+                head, _ = self._writer.lock(())
+            except ClockDiffers as error:
+                raise MissedGuess from error
+            self._writer.release()
+            is_right = head.position == ahead.batch.rows.after
+        if not is_right:
+            raise MissedGuess
+
+    def _is_committed(self, under_way: UnderWay, after: Ahead | None) -> bool:
+        """Wait for the batch under way; if it was not committed, do that, answer it, and forget what came `after`."""
+        try:
+            under_way.committed.result()
+        except Exception as error:  # noqa: BLE001  under the lock, where it is tried again, it will be judged
+            if after:
+                self._decider.undo(after.batch)
+            _reply(under_way.ahead.submissions, self._commit_after_all(under_way.ahead, error))
+            return False
+        return True
+
+    def _commit_after_all(self, ahead: Ahead, error: Exception) -> Sequence[Result]:
+        """Return a result for each command, whatever happens, given why it could not be committed ahead."""
+        if not is_lost(error):
+            _log.info("deciding ahead missed", error=repr(error.__cause__ or error))
+        self._not_ahead = BATCHES_NOT_AHEAD_AFTER_A_MISS
+        self._decider.undo(ahead.batch)
+        if isinstance(error, MissedGuess):
+            return self._commit(ahead.submissions)
+        self._writer.disconnect()
+        self._trouble = reason_of(error)
+        return self._commit(ahead.submissions, ahead.batch)
+
+
+def _is_out_of_reach(error: Exception) -> bool:
+    """Tell whether the same commands may succeed later, on another connection."""
+    if isinstance(error, psycopg.errors.PipelineAborted):
+        return False  # an OperationalError by its class, but what aborted the pipeline was a refusal
+    return isinstance(error, (*LOST, psycopg.errors.ReadOnlySqlTransaction))
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the word for why the journal is unavailable, given what the database, or the library, has raised."""
+    is_locked = isinstance(error, psycopg.errors.LockNotAvailable) or isinstance(
+        error.__cause__, psycopg.errors.LockNotAvailable
+    )
+    return "locked" if is_locked else "unreachable"
+
+
+def _is_answered(submission: Submission) -> bool:
+    """Tell whether whoever asked was told that the journal is unavailable."""
+    return isinstance(submission.reply, Answer) and submission.reply.is_given
+
+
+def _count(submissions: Sequence[Submission]) -> int:
+    return sum(len(submission.commands) for submission in submissions)
+
+
+def _apart(submission: Submission) -> Sequence[Submission]:
+    """Return what can be decided apart: each command, unless they belong together."""
+    if submission.all_or_none or submission.dry_run:
+        return [submission]
+    return [submission._replace(commands=[command]) for command in submission.commands]
+
+
+def _reply(submissions: Sequence[Submission], results: Sequence[Result]) -> None:
+    first = 0
+    for submission in submissions:
+        after = first + len(submission.commands)
+        try:
+            submission.reply(results[first:after])
+        except Exception:  # noqa: BLE001  the asker's fault must not end the writer
+            _log.exception("reply failed")
+        first = after

@@ -1,0 +1,1 @@
+"""The same journal behind the eventsourcing library's interfaces."""

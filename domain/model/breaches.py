@@ -1,0 +1,88 @@
+"""Which entry of a transaction breaks a rule of accounts, and by how much.
+
+An account is judged by the sums of the whole transaction, so what is named is the first entry of the account on the
+side that breaks the rule: what lowers `available` below `min_balance`, raises the balance above `max_balance`, or takes
+debits or credits out of their range. Of a frozen or closed account it is the first entry on either side. Of several
+accounts that break the rule, the one is named whose entry comes first.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from domain.model.accounts import Account
+from domain.model.entries import Entry, Totals
+from domain.model.errors import AccountClosed, AccountFrozen, AmountOverflow, InsufficientFunds, RuleRefusal
+from domain.model.money import MAX_AMOUNT, Direction
+from domain.model.refusals import amount_overflow, balance_limit_exceeded, insufficient_funds, not_open
+
+Judge = Callable[[Account, int, int], type[RuleRefusal] | None]
+"""Returns the rule that debits and credits of an account would break, if they would."""
+
+
+class Breach(NamedTuple):
+    """An account that breaks a rule: on which side, None for either, and what is asked of it there."""
+
+    account: Account
+    side: Direction | None
+    requested: int
+
+
+def named_refusal(
+    refusal: type[RuleRefusal],
+    totals: Totals,
+    entries: Sequence[Entry],
+    judge: Judge,
+    *,
+    pending: bool = False,
+) -> RuleRefusal:
+    """Return the refusal by a rule that `judge` found broken, with the entry, the account and the amounts.
+
+    An account without such an entry, as one of a hold of which other parts are settled, is named without a pointer.
+    """
+    breaches = [
+        breach
+        for account, debits, credits in totals.values()
+        if judge(account, debits, credits) is refusal
+        for breach in _breaches(refusal, account, debits, credits, pending=pending)
+    ]
+    places = [_first_entry(entries, breach) for breach in breaches]
+    first = min(range(len(breaches)), key=places.__getitem__)
+    pointer = f"/entries/{places[first]}" if places[first] < len(entries) else None
+    return _named(refusal, breaches[first], pointer)
+
+
+def _breaches(
+    refusal: type[RuleRefusal], account: Account, debits: int, credits: int, *, pending: bool
+) -> Iterator[Breach]:
+    """Yield how an account that breaks a rule does so: both its sides can overflow."""
+    if issubclass(refusal, AccountClosed | AccountFrozen):
+        yield Breach(account, None, 0)
+    elif issubclass(refusal, AmountOverflow):
+        if account.posted_debits + account.pending_debits + debits > MAX_AMOUNT:
+            yield Breach(account, "debit", debits)
+        if account.posted_credits + account.pending_credits + credits > MAX_AMOUNT:
+            yield Breach(account, "credit", credits)
+    else:
+        lowers = issubclass(refusal, InsufficientFunds)
+        is_debit = lowers == (account.normal_side == "credit")
+        asked, other = (debits, credits) if is_debit else (credits, debits)
+        yield Breach(account, "debit" if is_debit else "credit", asked if pending else asked - other)
+
+
+def _first_entry(entries: Sequence[Entry], breach: Breach) -> int:
+    """Return the place of the first entry of an account on the side of a breach, behind all if there is none."""
+    for place, entry in enumerate(entries):
+        if entry.account == breach.account.address and breach.side in (None, entry.direction):
+            return place
+    return len(entries)
+
+
+def _named(refusal: type[RuleRefusal], breach: Breach, pointer: str | None) -> RuleRefusal:
+    account, side, requested = breach
+    if side is None:
+        return not_open(account, pointer)
+    if issubclass(refusal, AmountOverflow):
+        return amount_overflow(account, side, requested, pointer)
+    if issubclass(refusal, InsufficientFunds):
+        return insufficient_funds(account, requested, pointer)
+    return balance_limit_exceeded(account, requested, pointer)

@@ -1,0 +1,288 @@
+"""Why the ledger refuses: one class for each problem code, its docstring being the words a caller reads.
+
+The families say who must act. A `RuleRefusal` of a keyed request is recorded and replayed for ever; every other
+refusal leaves nothing behind and its idempotency key stays free (the contract's table of problem codes).
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+
+class LedgerError(Exception):
+    """The request was refused.
+
+    `detail` says why in words, `details` what the refusal is about: members of the problem that answers the request
+    (domain/model/refusals.py). Both leave out what is not known.
+    """
+
+    code: ClassVar[str]
+    position: int | None = None
+    """The newest position of the journal when the request was refused, where the journal was asked."""
+
+    def __init__(self, detail: str | None = None, **details: Any) -> None:
+        self.detail = detail or self.explanation()
+        self.details: dict[str, Any] = details
+        super().__init__(self.detail)
+
+    @classmethod
+    def explanation(cls) -> str:
+        """Return what the code means, in words, without anything of the request."""
+        return " ".join((cls.__doc__ or "").split())
+
+    def withheld(self) -> "LedgerError":
+        """Return the refusal as those are told of it who may not read accounts: of one that it names, nothing."""
+        if "account" not in self.details:
+            return self
+        told = type(self)()
+        told.position = self.position
+        return told
+
+
+class NotFound(LedgerError):
+    """What the request names does not exist."""
+
+
+class LedgerNotFound(NotFound):
+    """There is no ledger of this name."""
+
+    code = "ledger_not_found"
+
+
+class AccountNotFound(NotFound):
+    """There is no account at this address in the ledger."""
+
+    code = "account_not_found"
+
+
+class TransactionNotFound(NotFound):
+    """There is no transaction with this id in the ledger."""
+
+    code = "transaction_not_found"
+
+
+class PayoutNotFound(NotFound):
+    """There is no payout with this id in the ledger."""
+
+    code = "payout_not_found"
+
+
+class OperationUnknown(NotFound):
+    """No request with this idempotency key was recorded. Sending it, or sending it again, is safe."""
+
+    code = "operation_unknown"
+
+
+class Invalid(LedgerError):
+    """The request can never be accepted as it is."""
+
+
+class InvalidRequest(Invalid):
+    """The request does not have the shape that the contract asks for; `errors` points at each place."""
+
+    code = "invalid_request"
+
+    def __init__(self, pointer: str, detail: str) -> None:
+        super().__init__()
+        self.errors = [{"pointer": pointer, "detail": detail}]
+
+
+class IdempotencyKeyReused(Invalid):
+    """This idempotency key was used before with another request. Use a new key for a new request."""
+
+    code = "idempotency_key_reused"
+
+
+class UnbalancedTransaction(Invalid):
+    """Debits and credits differ in at least one asset; each asset of a transaction must balance."""
+
+    code = "unbalanced_transaction"
+
+
+class VersionMismatch(LedgerError):
+    """The account has changed since the version named in If-Match."""
+
+    code = "version_mismatch"
+
+
+class Conflict(LedgerError):
+    """The request does not fit the state that what it names is in now."""
+
+
+class RuleRefusal(LedgerError):
+    """A business rule refuses the request."""
+
+
+class LedgerExists(RuleRefusal):
+    """A ledger of this name exists with other attributes."""
+
+    code = "ledger_exists"
+
+
+class AccountExists(RuleRefusal):
+    """An account was opened at this address with other attributes."""
+
+    code = "account_exists"
+
+
+class AssetScaleConflict(RuleRefusal):
+    """The asset's code is in use in this ledger with another scale; a code has one scale for ever."""
+
+    code = "asset_scale_conflict"
+
+
+class HoldExpired(RuleRefusal):
+    """The hold has expired: what it held is released, and it can be neither settled nor voided."""
+
+    code = "hold_expired"
+
+
+class HoldNotPending(RuleRefusal):
+    """The transaction is no hold that is pending: it was settled or voided before, or never was a hold."""
+
+    code = "hold_not_pending"
+
+
+class HoldReserved(RuleRefusal):
+    """The hold is that of a payout, which alone settles or voids it, once its outcome is known."""
+
+    code = "hold_reserved"
+
+
+class PayoutEnded(RuleRefusal):
+    """The payout has ended otherwise. If the provider now says something else, reconcile it: what contradicts its end
+    is recorded, and can be resolved."""
+
+    code = "payout_ended"
+
+
+class NotReversible(RuleRefusal):
+    """Only what a posting or a settlement has posted, and only what was not reversed before, can be reversed."""
+
+    code = "not_reversible"
+
+
+class AccountClosed(RuleRefusal):
+    """An account of the request is closed."""
+
+    code = "account_closed"
+
+
+class AccountFrozen(RuleRefusal):
+    """An account of the request is frozen."""
+
+    code = "account_frozen"
+
+
+class AccountNotEmpty(RuleRefusal):
+    """The account has a balance, or something is pending on it, so it cannot be closed."""
+
+    code = "account_not_empty"
+
+
+class AmountExceedsHold(RuleRefusal):
+    """More would be settled than the hold holds."""
+
+    code = "amount_exceeds_hold"
+
+
+class AmountExceedsReversible(RuleRefusal):
+    """More would be reversed than is left to reverse."""
+
+    code = "amount_exceeds_reversible"
+
+
+class AmountOverflow(RuleRefusal):
+    """A total, balance or available amount would leave the range ±(2^53−1)."""
+
+    code = "amount_overflow"
+
+
+class InsufficientFunds(RuleRefusal):
+    """The transaction would lower an account's available amount to below its min_balance."""
+
+    code = "insufficient_funds"
+
+
+class BalanceLimitExceeded(RuleRefusal):
+    """The transaction would raise an account's balance, with what is pending, to above its max_balance."""
+
+    code = "balance_limit_exceeded"
+
+
+class BatchRejected(RuleRefusal):
+    """An item of the batch failed, so nothing of it was recorded: the keys of its items stay free."""
+
+    code = "batch_rejected"
+
+    def __init__(self, index: int, cause: Any) -> None:
+        """`index` counts items from 0; `cause` is what became of it: an `Outcome`, or the exception that refused it."""
+        super().__init__()
+        self.index = index
+        self.cause = cause
+
+
+class Unavailable(LedgerError):
+    """The service cannot answer now. Try again with the same idempotency key."""
+
+
+class Overloaded(Unavailable):
+    """Too many requests are waiting. Nothing of this one was recorded; try again shortly."""
+
+    code = "overloaded"
+
+
+class JournalUnavailable(Unavailable):
+    """The journal cannot be written or read now. What became of the request is answered by its idempotency key."""
+
+    code = "journal_unavailable"
+    OF_THE_JOURNAL: ClassVar[Mapping[str, str]] = {
+        "unreachable": "The database does not answer.",
+        "locked": (
+            "Another session of the database holds a lock that this needs: `tallystick stuck` and `tallystick doctor`"
+            " say who it is."
+        ),
+        "clock": (
+            "The clocks of this server and of the database differ by more than is allowed, so nothing was recorded:"
+            " `tallystick doctor` says by how much."
+        ),
+        "stopping": "This server is about to stop, and takes no more requests.",
+    }
+    """The reasons that concern all requests alike, in words; any other is about what the request names."""
+
+    def __init__(self, reason: str, detail: str | None = None) -> None:
+        words = self.OF_THE_JOURNAL.get(reason)
+        super().__init__(detail or (f"{self.explanation()} {words}" if words else None))
+        self.reason = reason
+
+    @property
+    def is_of_the_journal(self) -> bool:
+        """Whether every request would be refused so now, whatever it asks for."""
+        return self.reason in self.OF_THE_JOURNAL
+
+
+# The contract's order: of several refusals of one request, the first in this list is given.
+RULE_PRECEDENCE: tuple[type[RuleRefusal], ...] = (
+    LedgerExists,
+    AccountExists,
+    AssetScaleConflict,
+    HoldExpired,
+    HoldNotPending,
+    HoldReserved,
+    PayoutEnded,
+    NotReversible,
+    AccountClosed,
+    AccountFrozen,
+    AccountNotEmpty,
+    AmountExceedsHold,
+    AmountExceedsReversible,
+    AmountOverflow,
+    InsufficientFunds,
+    BalanceLimitExceeded,
+    BatchRejected,
+)
+
+
+def first_of(refusals: Iterable[type[RuleRefusal] | None]) -> type[RuleRefusal] | None:
+    """Return the refusal that the contract puts first, None if there is none."""
+    given = [refusal for refusal in refusals if refusal is not None]
+    return min(given, key=RULE_PRECEDENCE.index) if given else None

@@ -1,0 +1,128 @@
+"""Keys to the API, as the journal remembers them: who made, rotated and revoked which, for ever.
+
+Whether a key is valid is kept where it is looked up (api/security.py). Here is its trail, recorded in the transaction
+that changes the key: there is no key without its record, nor a record of what did not happen. Neither a key nor its
+digest is ever recorded.
+
+A key that an older release made has no beginning here. So each event says by itself what the key is, and the first of
+a stream may be any of them. The bootstrap key has one stream for ever, in which it may be made again.
+"""
+
+import re
+import unicodedata
+from typing import ClassVar, NamedTuple
+
+from domain.model.events import Event, Recorded
+from domain.model.streams import name_of
+from domain.model.times import Instant
+
+BOOTSTRAP = "bootstrap"
+RESERVED_NAMES = frozenset({"tallystick", BOOTSTRAP, "service", "provider", "terminal", "nobody"})
+"""Names under which the service itself acts, and what stands before a colon in names of others who are no keys."""
+
+AT_A_TERMINAL = " at a terminal"
+"""What ends the names of those who work on the database itself, without a key."""
+
+MAX_NAME_LENGTH = 255
+
+_WORD = re.compile(r"\w+")
+_ALIKE_ALPHABETS = ("LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "CHEROKEE")
+# They show as nothing, though Unicode counts them among letters and marks.
+_INVISIBLE = frozenset(
+    map(chr, (0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0, *range(0x180B, 0x1810)))
+) | frozenset(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
+
+
+class _OfKey(Event):
+    """What an event of a key says of it: its name, which is the actor of what is done with it, and what it may do.
+
+    `valid_until` is null for a key without an end.
+    """
+
+    name: str
+    roles: tuple[str, ...]
+    ledgers: tuple[str, ...]
+    valid_until: Instant | None
+
+
+class KeyMade(_OfKey):
+    """A key was made; `replaces` is the id of the key in whose place it is, the bootstrap key's own if that changed."""
+
+    TOPIC: ClassVar[str] = "key.made"
+
+    replaces: str | None
+
+
+class KeyRotated(_OfKey):
+    """A key was rotated: it ends, and another one is in its place."""
+
+    TOPIC: ClassVar[str] = "key.rotated"
+
+    replaced_by: str
+
+
+class KeyRevoked(_OfKey):
+    """A key was revoked: it is valid no more."""
+
+    TOPIC: ClassVar[str] = "key.revoked"
+
+
+EVENTS: tuple[type[Event], ...] = (KeyMade, KeyRotated, KeyRevoked)
+
+
+class ApiKey(NamedTuple):
+    """A key, folded."""
+
+    id: str
+    name: str
+    roles: tuple[str, ...]
+    ledgers: tuple[str, ...]
+    valid_until: Instant | None
+    is_revoked: bool
+    version: int
+    position: int
+
+
+def evolve(key: ApiKey | None, recorded: Recorded) -> ApiKey:
+    """Return the key after an event of its stream."""
+    event = recorded.event
+    assert isinstance(event, _OfKey)
+    return ApiKey(
+        name_of(recorded.stream),
+        event.name,
+        event.roles,
+        event.ledgers,
+        event.valid_until,
+        isinstance(event, KeyRevoked),
+        recorded.version,
+        recorded.position,
+    )
+
+
+def likeness(name: str) -> str:
+    """Return what names have in common that can be taken for each other: case, width, accents and blanks aside."""
+    plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", name).casefold())
+    return " ".join("".join(character for character in plain if not unicodedata.combining(character)).split())
+
+
+def flaw_of_name(name: str) -> str | None:
+    """Return in words why a new key cannot be called so, None if it can."""
+    if not 1 <= len(name) <= MAX_NAME_LENGTH:
+        return f"must have 1 to {MAX_NAME_LENGTH} characters"
+    if not name.isprintable() or not _INVISIBLE.isdisjoint(name):
+        return "must consist of characters that can be printed and seen"
+    if name != name.strip():
+        return "must not begin or end with a blank"
+    if unicodedata.combining(name[0]):
+        return "must not begin with a mark that belongs on a letter"
+    if any(len(_alphabets(word)) > 1 for word in _WORD.findall(name)):
+        return "must not mix alphabets within a word: letters of one can be taken for those of another"
+    alike = likeness(name)
+    if alike.partition(":")[0].strip() in RESERVED_NAMES or alike.endswith(AT_A_TERMINAL):
+        return "is reserved for the service itself, or can be taken for a name that is"
+    return None
+
+
+def _alphabets(word: str) -> set[str]:
+    names = (unicodedata.name(letter, "").removeprefix("FULLWIDTH ") for letter in word)
+    return {name.partition(" ")[0] for name in names}.intersection(_ALIKE_ALPHABETS)

@@ -1,0 +1,1 @@
+"""A payout: its state, and every command on it."""

@@ -1,0 +1,71 @@
+"""Calling the provider: what is recorded before a call, and when a call was answered by nothing."""
+
+from dataclasses import dataclass
+
+from domain.model.accounts import existing_account
+from domain.model.commands import Decision, Read
+from domain.model.payouts.bookings import OnPayout
+from domain.model.payouts.payout import (
+    PayoutFailed,
+    PayoutSubmitted,
+    PayoutUnanswered,
+    Source,
+    existing_payout,
+)
+from domain.model.streams import account_stream
+from domain.model.times import Instant, later
+
+FROZEN = "the account was frozen before the provider was called"
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitPayout(OnPayout):
+    """Record that the provider is about to be called; who records it, and nobody else, calls it then.
+
+    `patience_seconds` is how long the call can take at most. A call that was never made is not made when the account
+    was frozen meanwhile: the payout fails.
+    """
+
+    patience_seconds: float
+
+    def decide(self, read: Read, now: Instant) -> Decision:
+        """Record the attempt, or nothing if the payout is not to be submitted; raise `PayoutNotFound`."""
+        payout = existing_payout(read(self.stream), self.seen.id)
+        if not payout.is_to_be_submitted:
+            return Decision((), self.stream)
+        account = existing_account(
+            read(account_stream(payout.ledger, payout.account)), payout.ledger, payout.account
+        )
+        if payout.attempts == 0 and account.status == "frozen":
+            booking = self.released(payout, read, now)
+            failed = PayoutFailed(
+                source="ledger",
+                detail=FROZEN,
+                provider_reference="",
+                message_id=None,
+                booked_by=booking.transaction_id,
+            )
+            return Decision([*booking.events, (self.stream, failed)], self.stream)
+        ask_at = later(now, self.patience_seconds)
+        submitted = PayoutSubmitted(attempt=payout.attempts + 1, ask_at=ask_at)
+        return Decision([(self.stream, submitted)], self.stream)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordSilence(OnPayout):
+    """Record that a submission or an inquiry got no answer that says anything, `detail` being why.
+
+    Nothing is recorded if the payout has changed since it was seen: what changed it knows more.
+    """
+
+    source: Source
+    detail: str
+
+    def decide(self, read: Read, now: Instant) -> Decision:
+        """Put the payout in doubt, to be asked for later; raise `PayoutNotFound`."""
+        payout = existing_payout(read(self.stream), self.seen.id)
+        if payout.version != self.seen.version:
+            return Decision((), self.stream)
+        ask_at = payout.next_inquiry(now, is_answered=False)
+        unanswered = PayoutUnanswered(source=self.source, detail=self.detail, ask_at=ask_at)
+        return Decision([(self.stream, unanswered)], self.stream)

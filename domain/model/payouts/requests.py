@@ -1,0 +1,139 @@
+"""Asking for a payout: its amount is held, or the request is refused, as any keyed request is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from domain.model.accounts import Account, AccountOpened, existing_account
+from domain.model.accounts import evolve as evolve_account
+from domain.model.commands import Decision, Read, envelope_of
+from domain.model.entries import Entry
+from domain.model.errors import InvalidRequest
+from domain.model.events import Event, Recorded, State
+from domain.model.payouts.payout import PayoutAccepted, PayoutRejected, clearing_account, existing_payout
+from domain.model.postings import PostTransaction
+from domain.model.refusals import account_exists
+from domain.model.streams import account_stream, ledger_stream, payout_stream
+from domain.model.times import Instant
+from domain.model.transactions import Acceptance, Keyed, Transaction, TransactionRejected
+
+
+@dataclass(frozen=True, slots=True)
+class RequestPayout(Keyed):
+    """Hold an amount of an account, to be paid out through a provider.
+
+    The hold debits the account and credits the provider's clearing account, which is opened by the first payout that
+    needs it. `is_provider_known` is whether the provider is configured now: a request that was answered before is
+    answered again in any case. `provider_key` is what the provider will know the payout by.
+    """
+
+    account: str
+    amount: int
+    provider: str
+    destination: dict[str, Any]
+    provider_key: str
+    is_provider_known: bool
+
+    @property
+    def payout_stream(self) -> str:
+        """The stream of the payout to be."""
+        return payout_stream(self.ledger, self.operation.id)
+
+    def streams(self) -> Sequence[str]:
+        """Return the streams of the ledger, of the account and of the payout."""
+        return [ledger_stream(self.ledger), account_stream(self.ledger, self.account), self.payout_stream]
+
+    def following_streams(self, read: Read) -> Sequence[str]:
+        """Return the stream of the clearing account, which has the account's asset."""
+        account = read(account_stream(self.ledger, self.account))
+        return [self._clearing_stream(account)] if isinstance(account, Account) else []
+
+    def first_answer(self, existing: Transaction | Acceptance, read: Read) -> State:
+        """Return the payout as the first answer showed it."""
+        return existing_payout(read(self.payout_stream), existing.id).as_first_answered()
+
+    def decide_new(self, read: Read, now: Instant) -> Decision:
+        """Hold the amount and accept the payout, or record the refusal.
+
+        Raises, in this order, `InvalidRequest` for an unknown provider, `AccountNotFound`, and `InvalidRequest` for an
+        account that money does not leave by a debit.
+        """
+        if not self.is_provider_known:
+            raise InvalidRequest("/provider", "there is no provider of this name")
+        stream = account_stream(self.ledger, self.account)
+        account = existing_account(read(stream), self.ledger, self.account, "/account")
+        if account.normal_side != "credit":
+            raise InvalidRequest(
+                "/account", "only an account whose normal side is credit can be paid out from"
+            )
+        stream = self._clearing_stream(account)
+        clearing = read(stream)
+        opened: list[tuple[str, Event]] = []
+        if clearing is None:
+            opened = [(stream, _opening(account.asset))]
+            recorded = Recorded(stream, 1, 0, envelope_of(self, now), opened[0][1])
+            clearing = evolve_account(None, recorded)
+        hold = self._hold(account)
+        wanted = {"asset": account.asset, "normal_side": "debit"}
+        if clearing.asset != account.asset or clearing.normal_side != "debit":
+            differs = [name for name in ("asset", "normal_side") if getattr(clearing, name) != wanted[name]]
+            held = hold.refuse(account_exists(clearing, differs, "/entries/1"), now)
+        else:
+            held = hold.make(lambda named: clearing if named == stream else read(named), now)
+        return self._answered(account, opened, held)
+
+    def _answered(self, account: Account, opened: list[tuple[str, Event]], held: Decision) -> Decision:
+        asked: dict[str, Any] = {
+            "fingerprint": self.operation.fingerprint,
+            "account": self.account,
+            "asset": account.asset,
+            "amount": self.amount,
+            "provider": self.provider,
+            "destination": self.destination,
+            "reference": self.description.reference,
+            "metadata": self.description.metadata,
+        }
+        _, made = held.events[-1]
+        own: Event
+        if isinstance(made, TransactionRejected):
+            own = PayoutRejected(
+                code=made.code, detail=made.detail, details=_of_request(made.details), **asked
+            )
+        else:
+            own = PayoutAccepted(provider_key=self.provider_key, **asked)
+        # The clearing account is opened for a refusal too: what the rejected transaction names is there.
+        return Decision([*opened, *held.events, (self.payout_stream, own)], self.payout_stream)
+
+    def _hold(self, account: Account) -> PostTransaction:
+        entries = (
+            Entry(account=self.account, direction="debit", amount=self.amount),
+            Entry(
+                account=clearing_account(self.provider, account.asset),
+                direction="credit",
+                amount=self.amount,
+            ),
+        )
+        keyed = (self.context, self.ledger, self.operation, self.description)
+        return PostTransaction(*keyed, entries, pending=True)
+
+    def _clearing_stream(self, account: Account) -> str:
+        return account_stream(self.ledger, clearing_account(self.provider, account.asset))
+
+
+# The entries of the hold, by what the request has in their place.
+_POINTERS = {"/entries/0": "/account", "/entries/1": "/provider"}
+
+
+def _of_request(details: dict[str, Any]) -> dict[str, Any]:
+    """Return what a refusal of the hold is about, with a pointer into the request for the payout."""
+    pointer = details.get("pointer")
+    return {**details, "pointer": _POINTERS[pointer]} if pointer in _POINTERS else details
+
+
+def _opening(asset: str) -> AccountOpened:
+    """Return what a clearing account is: what the provider holds for us, an asset, without limits.
+
+    Without limits it goes below zero where the provider pays first and is paid later; a `min_balance` that an operator
+    sets makes it a provider that must be funded first.
+    """
+    return AccountOpened(asset=asset, normal_side="debit", min_balance=None, max_balance=None, metadata={})

@@ -1,0 +1,33 @@
+"""Which noun folds which event: the one table of all event types of the journal."""
+
+from collections.abc import Iterable
+from hashlib import sha256
+
+from domain.model import accounts, keys, ledgers, transactions
+from domain.model.events import Event, Recorded, State
+from domain.model.payouts import payout
+
+_NOUNS = (ledgers, accounts, transactions, payout, keys)
+
+EVENT_TYPES: dict[str, type[Event]] = {
+    event_type.TOPIC: event_type for noun in _NOUNS for event_type in noun.EVENTS
+}
+
+_FORMS = sorted((topic, event_type.class_version) for topic, event_type in EVENT_TYPES.items())
+
+KNOWLEDGE = sha256(repr(_FORMS).encode()).hexdigest()[:16]
+"""Names the events that this release can read: the same for all releases that can read the same."""
+
+_EVOLVE = {event_type: noun.evolve for noun in _NOUNS for event_type in noun.EVENTS}
+
+
+def evolve(state: State, recorded: Recorded) -> State:
+    """Return the state of an aggregate after an event of its stream."""
+    return _EVOLVE[type(recorded.event)](state, recorded)
+
+
+def fold(state: State, history: Iterable[Recorded]) -> State:
+    """Return the state of an aggregate after events of its stream, in order."""
+    for recorded in history:
+        state = _EVOLVE[type(recorded.event)](state, recorded)
+    return state

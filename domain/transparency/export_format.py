@@ -1,0 +1,172 @@
+"""Exports: the journal as lines of JSON, which say all that the journal says and can be verified without a database.
+
+    {"export":"tallystick/1","from":1,"to":26,"peaks":[]}
+    {"position":1,"stream":"main/ledger","version":1,"type":"ledger.opened","event":{…},"leaf_hash":"…"}
+    …
+    {"end":26,"root":"…"}
+    {"checkpoint":"…","path":[],"verifiers":["…"],"head":26}
+
+The line of an event is its leaf in the tree of the journal (leaves.py), byte for byte, with the hash under which it was
+sealed put before the last brace: whoever takes that away again and hashes the rest has verified the event.
+`peaks` are those of the tree of all events before `from`, so that the root follows from a part of the journal as well.
+All lines but the last follow from the journal alone; the last has what was signed, and the path that leads there if the
+checkpoint is of a larger tree than the one of `to` events; if `head`, the newest position there was, is beyond `to`,
+the export may end in the midst of what one command recorded.
+
+Stored bytes that are not one value of JSON in one line, which no release writes, are exported under `event_base64`.
+"""
+
+from base64 import b64decode, b64encode
+from typing import NamedTuple, TypeVar
+
+import msgspec
+from msgspec import Raw, Struct
+from msgspec.json import Decoder
+
+from domain.transparency.leaves import leaf_bytes
+from domain.transparency.merkle_tree import leaf_hash
+
+FORMAT = "tallystick/1"
+
+_SUFFIX_BYTES = len(b',"leaf_hash":"') + 64 + len(b'"}')
+_encode = msgspec.json.Encoder().encode
+
+Part = TypeVar("Part", "Begin", "End", "Seal")
+
+
+class Malformed(ValueError):
+    """A line is not one of an export; what was expected is said in words."""
+
+
+class Begin(Struct, frozen=True, forbid_unknown_fields=True):
+    """The first line: which positions follow, and the peaks of the tree before them, in hex."""
+
+    export: str
+    since: int = msgspec.field(name="from")
+    until: int = msgspec.field(name="to")
+    peaks: list[str]
+
+
+class End(Struct, frozen=True, forbid_unknown_fields=True):
+    """The line after the last event: its position, and the root of the tree up to it, in hex."""
+
+    end: int
+    root: str
+
+
+class Seal(Struct, frozen=True, forbid_unknown_fields=True):
+    """The last line: the newest checkpoint, the path in hex to its tree from the export's, the keys, the head."""
+
+    checkpoint: str | None
+    path: list[str]
+    verifiers: list[str]
+    head: int
+
+
+class Exported(NamedTuple):
+    """An event as it is stored, with the hash of the leaf that was sealed at its position."""
+
+    position: int
+    stream: str
+    version: int
+    topic: str
+    state: bytes
+    sealed: bytes
+
+    @property
+    def leaf(self) -> bytes:
+        """The bytes of the leaf."""
+        return leaf_bytes(self.position, self.stream, self.version, self.topic, self.state)
+
+
+class _Line(Struct, gc=False):
+    position: int
+    stream: str
+    version: int
+    type: str
+    leaf_hash: str
+    event: Raw = Raw(b"")
+    event_base64: str = ""
+
+
+_decode_line = Decoder(_Line).decode
+_decode_raw = Decoder(Raw).decode
+
+
+def part_line(part: Begin | End | Seal) -> bytes:
+    """Return a line that is no event's."""
+    return _encode(part) + b"\n"
+
+
+def event_line(exported: Exported) -> bytes:
+    """Return the line of an event."""
+    leaf, sealed = exported.leaf, b',"leaf_hash":"%b"}\n' % exported.sealed.hex().encode()
+    if _is_one_line(exported.state):
+        return leaf[:-1] + sealed
+    place = leaf[: -len(b',"event":}') - len(exported.state)]
+    return place + b',"event_base64":"' + b64encode(exported.state) + b'"' + sealed
+
+
+def read_event(line: bytes) -> tuple[Exported, bytes]:
+    """Return the event of a line, and the hash of its leaf as it is now; raise `Malformed`."""
+    try:
+        read = _decode_line(line)
+        state = bytes(read.event) or b64decode(read.event_base64, validate=True)
+        sealed = bytes.fromhex(read.leaf_hash)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise Malformed(f"this is no event: {error}") from error
+    exported = Exported(read.position, read.stream, read.version, read.type, state, sealed)
+    # There is one way to write an event, or a line could be verified as one thing and be read as another.
+    if _is_plain(line, read, state, sealed):
+        return exported, leaf_hash(line[:-_SUFFIX_BYTES] + b"}")
+    if line != event_line(exported)[:-1]:
+        raise Malformed("this is no event as it is exported")
+    return exported, leaf_hash(exported.leaf)
+
+
+def _is_plain(line: bytes, read: _Line, state: bytes, sealed: bytes) -> bool:
+    """Tell whether a line is the one of its event, and nothing in it had to be escaped: a tenth of writing it anew."""
+    place = (
+        f'{{"position":{read.position},"stream":"{read.stream}","version":{read.version},"type":"{read.type}"'
+    )
+    return line == b'%b,"event":%b,"leaf_hash":"%b"}' % (place.encode(), state, sealed.hex().encode())
+
+
+def read_begin(line: bytes) -> Begin:
+    """Return the first line; raise `Malformed`."""
+    begin = _read(line, Begin)
+    if begin.export != FORMAT or not 1 <= begin.since <= begin.until + 1:
+        raise Malformed(f"this is no export of the format {FORMAT}")
+    return begin
+
+
+def read_end(line: bytes) -> End:
+    """Return the line after the last event; raise `Malformed`."""
+    return _read(line, End)
+
+
+def read_seal(line: bytes) -> Seal:
+    """Return the last line; raise `Malformed`."""
+    return _read(line, Seal)
+
+
+def hashes(texts: list[str]) -> list[bytes]:
+    """Return hashes that are given in hex; raise `Malformed`."""
+    try:
+        return [bytes.fromhex(text) for text in texts]
+    except ValueError as error:
+        raise Malformed(f"this is no hash: {error}") from error
+
+
+def _read(line: bytes, part: type[Part]) -> Part:
+    try:
+        return msgspec.json.decode(line, type=part)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise Malformed(f"this is no line “{part.__name__.lower()}”: {error}") from error
+
+
+def _is_one_line(state: bytes) -> bool:
+    try:
+        return b"\n" not in state and bytes(_decode_raw(state)) == state
+    except (msgspec.MsgspecError, ValueError):
+        return False

@@ -1,0 +1,95 @@
+"""The Merkle tree cut into tiles, as C2SP tlog-tiles has them: what is kept of it, and how it grows.
+
+A tile has the hashes of up to 256 neighbouring nodes of one level in eight: those of tile (level, number) are complete
+subtrees of 256^level leaves each, from the 256·number-th on. The tiles at the right edge are partial; they only ever
+grow, so that every earlier tree can be read from the tiles of a later one.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from domain.transparency.merkle_tree import HASH_BYTES, Nodes, folded
+
+HEIGHT = 8
+WIDTH = 1 << HEIGHT
+
+
+class Place(NamedTuple):
+    """Which tile: its level, and its number in the level, both from 0."""
+
+    level: int
+    number: int
+
+
+Tiles = Mapping[Place, bytes]
+"""Tiles by their place, each as its hashes one after another."""
+
+
+def edge(size: int) -> list[Place]:
+    """Return the places of the tiles that are partial in a tree of `size` leaves: those that an append reads."""
+    places = []
+    level = 0
+    while size:
+        if size % WIDTH:
+            places.append(Place(level, size // WIDTH))
+        size //= WIDTH
+        level += 1
+    return places
+
+
+def append(size: int, partial: Tiles, leaves: Sequence[bytes]) -> dict[Place, bytes]:
+    """Return every tile that hashes of leaves change, appended to a tree of `size` leaves whose `edge` is given.
+
+    Raises `KeyError` if a tile of the edge is missing, `ValueError` if one has not the length that the size asks for.
+    """
+    changed: dict[Place, bytes] = {}
+    level = 0
+    hashes = leaves
+    while hashes:
+        begun = size % WIDTH
+        known = partial[Place(level, size // WIDTH)] if begun else b""
+        if len(known) != begun * HASH_BYTES:
+            raise ValueError(f"the tile at level {level}, number {size // WIDTH} has not {begun} hashes")
+        hashes = _fill(Place(level, size // WIDTH), known, hashes, changed)
+        size //= WIDTH
+        level += 1
+    return changed
+
+
+def _fill(place: Place, known: bytes, hashes: Sequence[bytes], changed: dict[Place, bytes]) -> list[bytes]:
+    """Put hashes into tiles of one level from a place on; return the nodes that stand for those which are full."""
+    level, first = place
+    everything = [*hashes_of(known), *hashes]
+    full = []
+    for start in range(0, len(everything), WIDTH):
+        tile = everything[start : start + WIDTH]
+        changed[Place(level, first + start // WIDTH)] = b"".join(tile)
+        if len(tile) == WIDTH:
+            full.append(folded(tile))
+    return full
+
+
+def hashes_of(tile: bytes) -> list[bytes]:
+    """Return the hashes of a tile."""
+    return [tile[start : start + HASH_BYTES] for start in range(0, len(tile), HASH_BYTES)]
+
+
+def nodes_of(tile_at: Callable[[Place], bytes]) -> Nodes:
+    """Return the nodes of a tree, read from its tiles; each node raises `LookupError` if its tile does not have it."""
+
+    def node(level: int, index: int) -> bytes:
+        height = level % HEIGHT
+        first = index << height
+        place = Place(level // HEIGHT, first // WIDTH)
+        start = first % WIDTH * HASH_BYTES
+        part = tile_at(place)[start : start + (HASH_BYTES << height)]
+        if len(part) != HASH_BYTES << height:
+            raise LookupError(f"the tile at level {place.level}, number {place.number} is too short")
+        return folded(hashes_of(part))
+
+    return node
+
+
+def spread(tiles: Iterable[tuple[int, int, bytes]]) -> dict[Place, bytes]:
+    """Return tiles by their place, given as rows of level, number and hashes."""
+    return {Place(level, number): bytes(hashes) for level, number, hashes in tiles}
