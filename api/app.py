@@ -29,10 +29,10 @@ from api.writer import Writer
 from domain.application import Ledger
 from domain.journal.database import Database
 from domain.release import RELEASE
-from projections.payer import Payer
-from projections.positions import Waiter
-from projections.providers.settings import make_providers
-from projections.worker import Worker
+from projections.process_managers.due_worker import Worker
+from projections.process_managers.payer import Payer
+from projections.process_managers.providers.settings import make_providers
+from projections.running.positions import Waiter
 
 # Long answers leave most connections, and the interpreter, to short ones.
 STREAMS_AT_ONCE = 2

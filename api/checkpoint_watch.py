@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from projections.checkpoints import Signed
+from projections.transparency.checkpoints import Signed
 
 # One is signed each second at most.
 LOOK_SECONDS = 0.2

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from projections.remedies import safe_to_do
+from projections.diagnosis.remedies import safe_to_do
 
 TRANSACTION_ID = "9d0a2b9f-54a1-5a0c-9a3f-6b1f5e1c7d42"
 CORRELATION_ID = "8a6e0804-2bd0-4672-b79d-d97027f9071a"

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from api.answers import DEAD_LETTERS, HEAD, POSITION, Answer, json_answer
 from api.endpoint import Asked
-from projections.live import Page, Reading
+from projections.engine.live_version import Page, Reading
 
 Row = TypeVar("Row")
 

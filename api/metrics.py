@@ -14,8 +14,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from projections.positions import Progress
-from projections.stuck.catalogue import Total
+from projections.diagnosis.stuck.catalogue import Total
+from projections.running.positions import Progress
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

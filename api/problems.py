@@ -1,8 +1,8 @@
 """Every refusal as a problem: RFC 9457, one code for each, in one registry.
 
-What the domain refuses comes from `domain.errors`, and its family decides the status; what only HTTP can refuse is
-defined here in the same way, its docstring being the words a caller reads. Nothing of the request is ever echoed but
-its path and, for shape, the names of members.
+What the domain refuses comes from `domain.model.errors` and `projections.errors`, and its family decides the status.
+What only HTTP can refuse is defined here in the same way, its docstring being the words a caller reads. Nothing of the
+request is ever echoed but its path and, for shape, the names of members.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -6,10 +6,10 @@ from typing import Any
 from psycopg import Connection
 
 from api.schemas.projections import projection_body
-from projections.live import one_instant
-from projections.positions import Progress, all_progress, progress
-from projections.rebuilds import current_rebuilds
-from projections.retirement import unread_versions
+from projections.engine.live_version import one_instant
+from projections.rebuilding.requests import current_rebuilds
+from projections.rebuilding.unread_versions import unread_versions
+from projections.running.positions import Progress, all_progress, progress
 
 
 def all_shown(connection: Connection[Any]) -> list[dict[str, Any]]:

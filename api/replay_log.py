@@ -18,7 +18,7 @@ from domain.model.commands import Command
 from domain.model.errors import IdempotencyKeyReused, LedgerError
 from domain.model.streams import ledger_of
 from domain.model.times import Instant
-from projections.request_replays import ReplayKind, Replays, add_replays
+from projections.diagnosis.request_replays import ReplayKind, Replays, add_replays
 
 MAX_WAITING_REPLAYS = 10_000
 GATHER_SECONDS = 1.0

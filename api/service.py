@@ -17,10 +17,10 @@ from api.signatures import Signatures
 from api.writer import Writer
 from domain.application import Ledger
 from projections.outbox.destinations import Policy
-from projections.payer import Payer
-from projections.positions import Waiter
-from projections.providers.interface import Provider
-from projections.worker import Worker
+from projections.process_managers.due_worker import Worker
+from projections.process_managers.payer import Payer
+from projections.process_managers.providers.interface import Provider
+from projections.running.positions import Waiter
 
 Read = TypeVar("Read")
 

@@ -26,7 +26,7 @@ from projections.outbox.publishing import (
     Streaming,
 )
 from projections.outbox.schedule import FIRST_WAIT_SECONDS
-from projections.providers.settings import ProviderSettings
+from projections.process_managers.providers.settings import ProviderSettings
 
 MIN_BOOTSTRAP_KEY_LENGTH = 24
 

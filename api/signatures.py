@@ -7,8 +7,8 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from api.problems import PathNotFound, Unauthenticated
 from api.security import Key
-from projections.payer import provider_actor
-from projections.providers.settings import ProviderSettings
+from projections.process_managers.payer import provider_actor
+from projections.process_managers.providers.settings import ProviderSettings
 
 SCHEME = "Webhook-Signature"
 MESSAGE_ID = b"webhook-id"

@@ -7,9 +7,9 @@ from api.schemas.traces import moment_body, standing_body, verdict_body
 from api.transaction_answers import operation_body
 from domain.model.payouts.payout import Payout
 from domain.model.times import Instant
-from projections.trace.story import Made, Story
-from projections.trace.timeline import timeline
-from projections.trace.verdict import verdict, verdict_of
+from projections.diagnosis.trace.story import Made, Story
+from projections.diagnosis.trace.timeline import timeline
+from projections.diagnosis.trace.verdict import verdict, verdict_of
 
 
 def trace_body(

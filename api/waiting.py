@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 from psycopg import Connection
 
 from api.endpoint import Asked
+from projections.engine.live_version import Page, Reading
 from projections.errors import ProjectionBehind
-from projections.live import Page, Reading
 
 Found = TypeVar("Found", Page[Any], Reading[Any])
 

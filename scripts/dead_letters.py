@@ -7,9 +7,9 @@ from uuid import UUID
 import typer
 
 from domain.model.errors import LedgerError
-from projections.dead_letters import DeadLetter, LetterState, find_letter, list_letters
-from projections.verdicts import discard as discard_letter
-from projections.verdicts import retry as retry_letter
+from projections.engine.dead_letters import DeadLetter, LetterState, find_letter, list_letters
+from projections.running.dead_letter_decisions import discard as discard_letter
+from projections.running.dead_letter_decisions import retry as retry_letter
 from scripts.aligned import cell, print_aligned
 from scripts.console import fail
 from scripts.installation import DatabaseUrl, DataDir, Schema, operator, service_connection

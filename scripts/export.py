@@ -13,11 +13,11 @@ from domain.journal.encoding import UnreadableEvent
 from domain.journal.reader import head_of
 from domain.model.streams import is_ledger_name
 from domain.transparency.export_format import read_begin
-from projections.beancount import Beancount
-from projections.checkpoints import read_newest
-from projections.exporting import BeyondHead, export_lines
-from projections.hledger import Hledger
-from projections.plain_text import Dialect, accounting_lines
+from projections.exports.beancount import Beancount
+from projections.exports.export import BeyondHead, export_lines
+from projections.exports.hledger import Hledger
+from projections.exports.plain_text import Dialect, accounting_lines
+from projections.transparency.checkpoints import read_newest
 from scripts.console import fail
 from scripts.exported import STANDARD, written
 from scripts.installation import DatabaseUrl, DataDir, Schema, require, service_connection

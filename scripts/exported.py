@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from domain.transparency.export_format import Malformed
-from projections.export_files import ExportFile
+from projections.exports.export_file import ExportFile
 from scripts.console import fail
 
 STANDARD = Path("-")

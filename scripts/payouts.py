@@ -25,9 +25,9 @@ from domain.model.payouts.resolutions import (
 )
 from domain.model.registry import KNOWLEDGE
 from domain.model.streams import is_ledger_name, payout_stream
-from projections.payer import new_mark
-from projections.payouts import PROJECTION, Filters, list_payouts
-from projections.places import Place, holders
+from projections.process_managers.payer import new_mark
+from projections.read_models.payouts import PROJECTION, Filters, list_payouts
+from projections.running.places import Place, holders
 from scripts.aligned import cell, print_aligned
 from scripts.console import fail
 from scripts.endings import warn

@@ -9,10 +9,10 @@ from psycopg import Connection
 
 from domain.model.errors import LedgerError
 from domain.model.events import Context
-from projections.controls import pause as pause_projection
-from projections.controls import resume as resume_projection
-from projections.places import end_session, holders, is_standby, places_of
-from projections.positions import Progress, all_progress, progress
+from projections.running.controls import pause as pause_projection
+from projections.running.controls import resume as resume_projection
+from projections.running.places import end_session, holders, is_standby, places_of
+from projections.running.positions import Progress, all_progress, progress
 from scripts.aligned import cell, print_aligned
 from scripts.calls import WHO_PROJECTS
 from scripts.console import fail

@@ -9,7 +9,7 @@ from psycopg import Connection
 
 from domain.transparency.signed_notes import Verifier
 from domain.transparency.tlog_proofs import TlogProof
-from projections.event_proofs import NotProved, NotSealed, prove_event
+from projections.transparency.event_proofs import NotProved, NotSealed, prove_event
 from scripts.console import fail
 from scripts.exported import STANDARD, written
 from scripts.installation import DatabaseUrl, DataDir, Schema, service_connection

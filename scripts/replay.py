@@ -15,14 +15,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from domain.journal.database import Database
 from domain.model.errors import LedgerError
-from projections import install
-from projections.catching_up import catch_up
-from projections.isolation import describe
-from projections.positions import Progress as Standing
-from projections.rebuild import rebuild_together
-from projections.rebuilds import Rebuild, cancel_rebuild, drop_cancelled, pause_rebuild, resume_rebuild
-from projections.register import PROJECTIONS
-from projections.retirement import UnreadVersion, drop_unread
+from projections.engine.poison import describe
+from projections.rebuilding.rebuilder import rebuild_together
+from projections.rebuilding.requests import (
+    Rebuild,
+    cancel_rebuild,
+    drop_cancelled,
+    pause_rebuild,
+    resume_rebuild,
+)
+from projections.rebuilding.unread_versions import UnreadVersion, drop_unread
+from projections.registry import PROJECTIONS, install
+from projections.running.catching_up import catch_up
+from projections.running.positions import Progress as Standing
 from scripts.calls import WHO_PROJECTS
 from scripts.connection import connected, existing
 from scripts.console import settings_or_exit

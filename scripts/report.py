@@ -10,12 +10,12 @@ from psycopg import Connection
 
 from domain.journal.encoding import UnreadableEvent
 from domain.model.streams import is_address, is_ledger_name
-from projections.account_changes import FACETS, account_changes
-from projections.entries import Clock
+from projections.engine.live_version import Reading
 from projections.errors import ProjectionBehind
-from projections.live import Reading
-from projections.reports import COLUMNS, Scope, Span, Totals
-from projections.reports import report as read_report
+from projections.read_models.account_changes import FACETS, account_changes
+from projections.read_models.entries import Clock
+from projections.read_models.reports import COLUMNS, Scope, Span, Totals
+from projections.read_models.reports import report as read_report
 from scripts.console import fail
 from scripts.installation import DatabaseUrl, DataDir, Schema, require, service_connection
 from scripts.periods import From, Period, To, period

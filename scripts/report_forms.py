@@ -12,9 +12,9 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import typer
 
-from projections.account_changes import Change
-from projections.plain_text import decimal
-from projections.reports import AMOUNTS, NUMBERS, Row
+from projections.exports.plain_text import decimal
+from projections.read_models.account_changes import Change
+from projections.read_models.reports import AMOUNTS, NUMBERS, Row
 from scripts.aligned import cell
 from scripts.spreadsheets import Number, csv_cells, csv_to
 

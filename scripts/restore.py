@@ -9,8 +9,8 @@ from rich.console import Console
 
 from domain.journal.migrations import migrate
 from domain.transparency.signed_notes import Verifier
-from projections.importing import NotEmpty, NotWhole, import_events
-from projections.verification import Verified, verify
+from projections.exports.restore import NotEmpty, NotWhole, import_events
+from projections.exports.verification import Verified, verify
 from scripts.connection import connected
 from scripts.console import fail, settings_or_exit
 from scripts.doctor.catalogue import Finding

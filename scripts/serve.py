@@ -90,7 +90,7 @@ def prepare(settings: "Settings", database: "Database") -> str | None:
     from domain.journal.migrations import migrate
     from domain.journal.trouble import trouble_of
     from domain.model.errors import JournalUnavailable
-    from projections.register import install
+    from projections.registry import install
     from scripts.connection import give_up
 
     began, say_at = monotonic(), 0.0

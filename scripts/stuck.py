@@ -7,8 +7,8 @@ import typer
 
 from api.schemas.stuck import stuck_body
 from domain.application import system_clock
-from projections.stuck.catalogue import Thresholds
-from projections.stuck.search import find_stuck
+from projections.diagnosis.stuck.catalogue import Thresholds
+from projections.diagnosis.stuck.search import find_stuck
 from scripts.aligned import cell, print_aligned
 from scripts.installation import DatabaseUrl, DataDir, Schema, service_connection
 

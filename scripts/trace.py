@@ -16,8 +16,8 @@ from api.trace_answers import trace_body
 from domain.application import system_clock
 from domain.model.errors import LedgerError, OperationUnknown
 from domain.model.idempotency import is_key, operation_id
-from projections.remedies import safe_to_do
-from projections.trace.story import Story, story_of_conversation, story_of_operation
+from projections.diagnosis.remedies import safe_to_do
+from projections.diagnosis.trace.story import Story, story_of_conversation, story_of_operation
 from scripts.aligned import cell
 from scripts.console import fail
 from scripts.installation import DatabaseUrl, DataDir, Schema, ledgers_of, service_connection

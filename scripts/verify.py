@@ -14,10 +14,10 @@ from rich.console import Console
 from domain.model.times import instant, later
 from domain.transparency.signed_notes import Verifier
 from projections.audit import one_instant
-from projections.export_files import ExportFile
-from projections.exporting import export_lines
-from projections.verification import Moment, Verified
-from projections.verification import verify as verify_file
+from projections.exports.export import export_lines
+from projections.exports.export_file import ExportFile
+from projections.exports.verification import Moment, Verified
+from projections.exports.verification import verify as verify_file
 from scripts.doctor.catalogue import Finding
 from scripts.doctor.projections import differing
 from scripts.doctor.report import code_of, members_of, table_of

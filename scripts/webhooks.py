@@ -13,7 +13,7 @@ from projections.errors import DeliveryNotFound, WebhookNotFound
 from projections.outbox import deliveries, webhooks
 from projections.outbox.deliveries import Delivery, State
 from projections.outbox.webhooks import Webhook
-from projections.places import Place, holders
+from projections.running.places import Place, holders
 from scripts.aligned import cell, print_aligned
 from scripts.calls import WHO_PUBLISHES
 from scripts.console import fail

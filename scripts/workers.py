@@ -163,7 +163,7 @@ def run_projector() -> None:
     # fast as a saturated machine can write.
     os.nice(PROJECTOR_NICENESS)
     from api.settings import Settings
-    from projections.projector import run_projector as run
+    from projections.running.projector import run_projector as run
 
     settings = Settings()
     run(settings.database, _stopped_by_signal(), signing_seeds=settings.signing_seeds)

@@ -12,7 +12,7 @@ from psycopg.sql import SQL, Identifier
 
 from domain.journal.database import Database
 from domain.journal.migrations import migrate
-from projections import install
+from projections.registry import install
 
 Preparation = Callable[[Database], object]
 """Fills a database, the same whenever it is called."""

@@ -7,8 +7,8 @@ from typing import Any
 from psycopg import Connection
 
 from domain.model.events import Recorded
-from projections.projection import Projection, Queries
-from projections.register import PROJECTIONS
+from projections.engine.projection import Projection, Queries
+from projections.registry import PROJECTIONS
 
 
 class Poisoned:

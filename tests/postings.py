@@ -13,7 +13,7 @@ from domain.model.events import Envelope, Recorded
 from domain.model.money import Direction
 from domain.model.times import Instant, instant, moment
 from domain.model.transactions import Posted, ReversalPosted, SettlementPosted, TransactionPosted
-from projections.entries import PROJECTION, Clock
+from projections.read_models.entries import PROJECTION, Clock
 
 ASSETS = {"a": "USD/2", "b": "USD/2", "plain": "USD/2", "dated": "USD/2", "x": "JPY/0", "y": "JPY/0"}
 NORMAL_SIDES: Mapping[str, Direction] = {"a": "debit", "x": "debit"}

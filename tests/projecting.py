@@ -9,10 +9,10 @@ from typing import Any
 from psycopg import Connection
 
 from domain.journal.database import Database
-from projections.positions import Progress, progress
-from projections.projection import Projection
-from projections.projector import run_projector
-from projections.register import PROJECTIONS
+from projections.engine.projection import Projection
+from projections.registry import PROJECTIONS
+from projections.running.positions import Progress, progress
+from projections.running.projector import run_projector
 
 PATIENCE_SECONDS = 60.0
 

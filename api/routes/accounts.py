@@ -29,9 +29,9 @@ from domain.model.errors import (
     VersionMismatch,
 )
 from domain.model.refusals import account_not_found
-from projections.balances import list_accounts, read_account
+from projections.engine.live_version import Reading
 from projections.errors import ProjectionBehind
-from projections.live import Reading
+from projections.read_models.balances import list_accounts, read_account
 
 
 async def open_account(asked: Asked[NoQuery, AccountRequest]) -> Answer:

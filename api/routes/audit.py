@@ -27,11 +27,17 @@ from api.schemas.audit import (
 )
 from api.schemas.common import MAX_POSITION, Page, Time
 from domain.model.times import moment
-from projections.checkpoints import Signed, list_checkpoints, read_newest, read_of_size, read_verifiers
 from projections.errors import CheckpointNotFound, ProjectionBehind
-from projections.positions import progress
-from projections.proofs import prove_growth, prove_inclusion
-from projections.seals import PROJECTION
+from projections.read_models.seals import PROJECTION
+from projections.running.positions import progress
+from projections.transparency.checkpoints import (
+    Signed,
+    list_checkpoints,
+    read_newest,
+    read_of_size,
+    read_verifiers,
+)
+from projections.transparency.proofs import prove_growth, prove_inclusion
 
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 _Place = tuple[Time, Annotated[int, Field(strict=True, ge=1, le=MAX_POSITION)]]

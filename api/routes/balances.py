@@ -25,8 +25,8 @@ from api.schemas.common import Asset, Page
 from api.waiting import read_projection
 from domain.model.errors import AccountNotFound
 from domain.model.streams import ADDRESS_PATTERN, MAX_ADDRESS_LENGTH
-from projections.balances_at import posted_at, trial_balance
-from projections.groups import Place, list_groups
+from projections.read_models.balances_at import posted_at, trial_balance
+from projections.read_models.groups import Place, list_groups
 
 _Place = tuple[
     Annotated[str, Field(pattern=f"^(?:{ADDRESS_PATTERN[1:-1]})?$", max_length=MAX_ADDRESS_LENGTH)], Asset

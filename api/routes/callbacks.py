@@ -16,8 +16,8 @@ from domain.model.events import Context
 from domain.model.payouts.payout import Payout
 from domain.model.payouts.reports import RecordReport
 from domain.model.streams import is_ledger_name
-from projections.payer import new_mark
-from projections.providers.interface import Callback
+from projections.process_managers.payer import new_mark
+from projections.process_managers.providers.interface import Callback
 
 
 async def receive_callback(asked: Asked[NoQuery, CallbackRequest]) -> Answer:

@@ -23,9 +23,9 @@ from api.schemas.dead_letters import (
 )
 from domain.model.ids import is_id
 from domain.model.streams import ledger_of
-from projections.dead_letters import find_letter, list_letters
+from projections.engine.dead_letters import find_letter, list_letters
 from projections.errors import DeadLetterClosed, DeadLetterNotFound, ProjectionBehind
-from projections.verdicts import discard, retry
+from projections.running.dead_letter_decisions import discard, retry
 
 
 async def get_dead_letters(asked: Asked[DeadLettersQuery, None]) -> Answer:

@@ -16,7 +16,7 @@ from api.schemas.common import MAX_POSITION, Page, Time
 from api.waiting import read_projection
 from domain.model.entries import MAX_ENTRIES
 from domain.model.errors import AccountNotFound
-from projections.entries import Place, list_entries
+from projections.read_models.entries import Place, list_entries
 
 _Place = tuple[
     Time,

@@ -21,11 +21,11 @@ from api.schemas.common import MAX_POSITION, Page
 from api.schemas.events import EventBody, EventsQuery, TrailQuery, event_body
 from api.security import EVERY_LEDGER, Key
 from domain.model.streams import INSTALLATION, key_stream
+from projections.engine.live_version import Page as Found
 from projections.errors import ProjectionBehind
-from projections.event_history import JournalEvent, list_events
-from projections.event_index import PROJECTION
-from projections.event_keys import Filters
-from projections.live import Page as Found
+from projections.read_models.event_history import JournalEvent, list_events
+from projections.read_models.event_index import PROJECTION
+from projections.read_models.event_keys import Filters
 
 STREAMED_EVENTS = 500
 """How many events are read at once for a stream: some milliseconds of work."""

@@ -17,9 +17,9 @@ from api.readiness import PATIENCE_SECONDS, check, require
 from api.schemas.common import Query
 from domain.application import system_clock
 from domain.model.errors import JournalUnavailable
-from projections.positions import Progress, all_progress
-from projections.stuck.catalogue import Total, totals
-from projections.stuck.search import find_stuck
+from projections.diagnosis.stuck.catalogue import Total, totals
+from projections.diagnosis.stuck.search import find_stuck
+from projections.running.positions import Progress, all_progress
 
 
 class HealthQuery(Query):

@@ -13,7 +13,7 @@ from api.schemas.ledgers import LedgerBody, LedgerRequest, LedgersQuery, ledger_
 from api.waiting import read_projection
 from domain.model.errors import LedgerExists
 from domain.model.ledgers import OpenLedger
-from projections.ledgers import Place, list_ledgers
+from projections.read_models.ledgers import Place, list_ledgers
 
 
 async def open_ledger(asked: Asked[NoQuery, LedgerRequest]) -> Answer:

@@ -16,7 +16,7 @@ from api.schemas.common import MAX_POSITION, Page
 from api.schemas.payouts import PayoutBody, PayoutsQuery, payout_body
 from api.waiting import read_projection
 from domain.model.payouts.payout import Payout
-from projections.payouts import PROJECTION, Filters, list_payouts
+from projections.read_models.payouts import PROJECTION, Filters, list_payouts
 
 _Place = Annotated[int, Field(strict=True, ge=1, le=MAX_POSITION - 1)]
 

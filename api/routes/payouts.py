@@ -31,7 +31,7 @@ from domain.model.errors import (
 from domain.model.payouts.requests import RequestPayout
 from domain.model.payouts.resolutions import NOT_PAID, CompletePayout, FailPayout, ReconcilePayout, Resolution
 from domain.model.transactions import Description
-from projections.payer import new_mark
+from projections.process_managers.payer import new_mark
 
 
 async def request_payout(asked: Asked[TransactionQuery, PayoutRequest]) -> Answer:

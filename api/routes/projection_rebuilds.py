@@ -14,7 +14,7 @@ from api.endpoint import Asked, Endpoint
 from api.projection_answers import shown_after
 from api.schemas.projections import Control, ProjectionBody, RebuildRequest
 from projections.errors import ProjectionNotFound, RebuildNeeded, RebuildNotUnderWay
-from projections.rebuilds import cancel_rebuild, pause_rebuild, request_rebuild, resume_rebuild
+from projections.rebuilding.requests import cancel_rebuild, pause_rebuild, request_rebuild, resume_rebuild
 
 
 async def rebuild_projection(asked: Asked[NoQuery, RebuildRequest]) -> Answer:

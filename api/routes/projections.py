@@ -15,9 +15,9 @@ from api.lists import page
 from api.projection_answers import all_shown, shown, shown_after
 from api.schemas.common import Page
 from api.schemas.projections import Control, ProjectionBody, ProjectionsQuery
-from projections.controls import pause, resume
 from projections.errors import ProjectionNotFound
-from projections.positions import Progress
+from projections.running.controls import pause, resume
+from projections.running.positions import Progress
 
 _Place = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 

@@ -14,8 +14,8 @@ from api.lists import page
 from api.schemas.common import Time
 from api.schemas.stuck import StuckPage, StuckQuery, stuck_body, total_body
 from domain.application import system_clock
-from projections.stuck.catalogue import StuckKind, totals
-from projections.stuck.search import find_stuck
+from projections.diagnosis.stuck.catalogue import StuckKind, totals
+from projections.diagnosis.stuck.search import find_stuck
 
 
 async def get_stuck(asked: Asked[StuckQuery, None]) -> Answer:

@@ -18,7 +18,7 @@ from domain.model.idempotency import operation_id
 from domain.model.payouts.payout import Payout
 from domain.model.refusals import operation_unknown
 from domain.model.transactions import Transaction
-from projections.trace.story import Made, Story, story_of_conversation, story_of_operation
+from projections.diagnosis.trace.story import Made, Story, story_of_conversation, story_of_operation
 
 TRACER = READER | OPERATOR
 """Those who trace: whoever reads the ledger, and whoever repairs what a trace shows to be broken."""

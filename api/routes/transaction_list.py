@@ -15,8 +15,8 @@ from api.schemas.common import MAX_POSITION, Page
 from api.schemas.transaction_list import TransactionsQuery
 from api.schemas.transactions import TransactionBody, transaction_body
 from api.waiting import read_projection
-from projections.transaction_list import Filters, list_transactions
-from projections.transactions import PROJECTION
+from projections.read_models.transaction_list import Filters, list_transactions
+from projections.read_models.transactions import PROJECTION
 
 _Place = Annotated[int, Field(strict=True, ge=1, le=MAX_POSITION - 1)]
 

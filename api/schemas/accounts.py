@@ -22,7 +22,7 @@ from domain.model.accounts import Account, Status
 from domain.model.money import ASSET_PATTERN, Direction
 from domain.model.times import Instant
 from domain.model.transactions import Kind
-from projections.entries import Clock, StatementEntry
+from projections.read_models.entries import Clock, StatementEntry
 
 
 class AccountRequest(Request):

@@ -6,8 +6,8 @@ from typing_extensions import TypedDict
 from api.schemas.common import Counted, ListQuery, Position, ProjectedQuery, Query
 from api.schemas.transaction_list import Bound
 from domain.model.times import Instant
-from projections.checkpoints import Past
-from projections.proofs import Growth, Inclusion
+from projections.transparency.checkpoints import Past
+from projections.transparency.proofs import Growth, Inclusion
 
 
 class CheckpointQuery(ProjectedQuery):

@@ -9,10 +9,10 @@ from api.schemas.common import AddressPrefix, ListQuery, ProjectedQuery, Time
 from domain.model.accounts import Account
 from domain.model.money import ASSET_PATTERN, Direction
 from domain.model.times import Instant
-from projections.balances_at import AssetTotals, PostedAt
-from projections.entries import Clock
-from projections.groups import Group
-from projections.live import Reading
+from projections.engine.live_version import Reading
+from projections.read_models.balances_at import AssetTotals, PostedAt
+from projections.read_models.entries import Clock
+from projections.read_models.groups import Group
 
 
 class AtQuery(ProjectedQuery):

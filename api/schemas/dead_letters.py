@@ -8,8 +8,8 @@ from typing_extensions import TypedDict
 from api.schemas.common import ListQuery, Reasoned, Request
 from api.schemas.words import one_of
 from domain.model.times import Instant
-from projections.dead_letters import DeadLetter, LetterState
-from projections.register import PROJECTIONS
+from projections.engine.dead_letters import DeadLetter, LetterState
+from projections.registry import PROJECTIONS
 
 NAMES = ["", *sorted(PROJECTIONS)]
 

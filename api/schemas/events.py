@@ -13,8 +13,8 @@ from domain.model.ids import UUID_PATTERN, canonical_id
 from domain.model.registry import EVENT_TYPES
 from domain.model.streams import ADDRESS_PATTERN, INSTALLATION, MAX_ADDRESS_LENGTH
 from domain.model.times import Instant
-from projections.event_history import JournalEvent
-from projections.event_keys import Filters
+from projections.read_models.event_history import JournalEvent
+from projections.read_models.event_keys import Filters
 
 MAX_ACTOR_LENGTH = 255
 

@@ -8,9 +8,9 @@ from typing_extensions import TypedDict
 
 from api.schemas.common import ListQuery, Reasoned
 from domain.model.times import Instant, instant
-from projections.positions import Progress
-from projections.rebuilds import Rebuild
-from projections.retirement import UnreadVersion
+from projections.rebuilding.requests import Rebuild
+from projections.rebuilding.unread_versions import UnreadVersion
+from projections.running.positions import Progress
 
 
 class ProjectionsQuery(ListQuery):

@@ -7,8 +7,8 @@ from typing_extensions import TypedDict
 
 from api.schemas.common import ListQuery, whole_number
 from domain.model.times import Instant
-from projections.remedies import Remedy, safe_to_do
-from projections.stuck.catalogue import Stuck, StuckKind, Thresholds, Total
+from projections.diagnosis.remedies import Remedy, safe_to_do
+from projections.diagnosis.stuck.catalogue import Stuck, StuckKind, Thresholds, Total
 
 _LONGEST_SECONDS = 10 * 366 * 24 * 60 * 60
 _DEFAULTS = Thresholds()

@@ -9,10 +9,10 @@ from api.correlation import MAX_CORRELATION_ID_LENGTH
 from api.schemas.common import Query
 from api.schemas.operations import OperationBody
 from domain.model.times import Instant
-from projections.remedies import Remedy
-from projections.trace.story import Reached, Standing
-from projections.trace.timeline import Moment, MomentKind
-from projections.trace.verdict import ConcernCode, Verdict, VerdictCode
+from projections.diagnosis.remedies import Remedy
+from projections.diagnosis.trace.story import Reached, Standing
+from projections.diagnosis.trace.timeline import Moment, MomentKind
+from projections.diagnosis.trace.verdict import ConcernCode, Verdict, VerdictCode
 
 
 class ConversationQuery(Query):

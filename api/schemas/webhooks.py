@@ -12,8 +12,8 @@ from domain.model.registry import EVENT_TYPES
 from domain.model.times import Instant
 from projections.outbox.deliveries import Delivery, State
 from projections.outbox.destinations import MAX_URL_LENGTH
-from projections.outbox.owed import EVERY
 from projections.outbox.webhooks import DEFAULT_OVERLAP_SECONDS, MAX_OVERLAP_SECONDS, Webhook
+from projections.read_models.outbox import EVERY
 
 
 def _known(name: str) -> str:

@@ -12,7 +12,7 @@ Whoever changes an event
 - adds an event type: chooses a topic that was never used before. A type that is recorded no more stays, to be read.
 - does either to an event of accounts: raises the form of their snapshots too (domain/journal/snapshots.py).
 - makes a projection read another topic, or write something else for the same event: raises its shape
-  (projections/projection.py). One that reads an event in a new version and writes the same keeps it.
+  (projections/engine/projection.py). One that reads an event in a new version and writes the same keeps it.
 - adds to the envelope: makes the member optional, and leaves it out of what is stored where it says nothing. The
   envelope says how an event came about and never what happened, so that what is unknown of it is passed over.
 

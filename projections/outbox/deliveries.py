@@ -13,10 +13,10 @@ from psycopg.rows import tuple_row
 
 from domain.journal.queries import load
 from domain.model.times import Instant, instant
+from projections.engine.projection import directed
 from projections.outbox.messages import event_id
-from projections.outbox.owed import partition_key
 from projections.outbox.queue import promote
-from projections.projection import directed
+from projections.read_models.outbox import partition_key
 
 State = Literal["pending", "sent", "acknowledged", "failed", "suppressed"]
 

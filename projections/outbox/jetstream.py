@@ -24,11 +24,11 @@ from domain.journal.database import Database
 from domain.journal.outage import DATABASE, Outage, is_lost
 from domain.journal.queries import load
 from domain.journal.reader import Row
-from projections.holders import Standby, pause
+from projections.engine.leadership import Standby, pause
+from projections.engine.rate import RATE_SECONDS, Rate
 from projections.outbox.messages import MEDIA_TYPE, Message, message_of
 from projections.outbox.publishing import Streaming
-from projections.rates import RATE_SECONDS, Rate
-from projections.register import NATS
+from projections.registry import NATS
 
 WINDOW_EVENTS = 500
 POLL_SECONDS = 0.25

@@ -11,7 +11,7 @@ import msgspec
 from domain.journal.reader import Row
 from domain.model.streams import INSTALLATION, ledger_of
 from domain.model.times import Instant
-from projections.outbox.owed import partition_key
+from projections.read_models.outbox import partition_key
 
 MEDIA_TYPE = "application/cloudevents+json; charset=utf-8"
 

@@ -24,14 +24,14 @@ from psycopg.sql import SQL, Identifier
 
 from domain.journal.database import Database
 from domain.journal.outage import DATABASE, is_lost
-from projections.holders import Standby
+from projections.engine.leadership import Standby
 from projections.outbox.messages import MEDIA_TYPE, message_of
-from projections.outbox.owed import PROJECTION, outbox_channel
 from projections.outbox.publishing import Publishing
 from projections.outbox.queue import MAX_UNDER_WAY, Due, Ended, hand_over, take_over, take_turn
 from projections.outbox.schedule import Answer, Schedule
 from projections.outbox.sending import Sender
 from projections.outbox.signatures import signature_headers
+from projections.read_models.outbox import PROJECTION, outbox_channel
 
 POLL_SECONDS = 0.2
 STANDBY_SECONDS = 0.5

@@ -15,8 +15,8 @@ from psycopg.rows import tuple_row
 
 from domain.journal.queries import load
 from domain.model.times import Instant, instant
+from projections.engine.projection import directed
 from projections.outbox.signatures import new_secret
-from projections.projection import directed
 
 MAX_OVERLAP_SECONDS = 30 * 24 * 60 * 60
 DEFAULT_OVERLAP_SECONDS = 24 * 60 * 60

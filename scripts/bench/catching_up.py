@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from time import monotonic, perf_counter, sleep
 
 from domain.journal.database import Database
-from projections.positions import progress
-from projections.projection import Projection
-from projections.projector import run_projector
-from projections.register import PROJECTIONS, install
+from projections.engine.projection import Projection
+from projections.registry import PROJECTIONS, install
+from projections.running.positions import progress
+from projections.running.projector import run_projector
 from scripts.bench.figures import BenchFailed
 
 STALL_TIMEOUT_SECONDS = 60.0

@@ -7,7 +7,7 @@ from itertools import count
 from secrets import token_urlsafe
 
 from domain.journal.database import Database
-from projections.positions import all_progress
+from projections.running.positions import all_progress
 from scripts.bench.books import balanced_books
 from scripts.bench.figures import Contestant, Reading
 from scripts.bench.installation import installation, running

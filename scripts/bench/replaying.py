@@ -11,8 +11,8 @@ from random import Random
 from time import perf_counter
 
 from domain.journal.database import Database
-from projections.rebuild import rebuild_together
-from projections.register import PROJECTIONS
+from projections.rebuilding.rebuilder import rebuild_together
+from projections.registry import PROJECTIONS
 from scripts.bench.books import balanced_books
 from scripts.bench.catching_up import catch_up
 from scripts.bench.figures import BenchFailed, Contestant, Reading

@@ -6,7 +6,7 @@ from random import Random
 from secrets import token_urlsafe
 
 from domain.journal.database import Database
-from projections.register import PROJECTIONS
+from projections.registry import PROJECTIONS
 from scripts.bench.books import balanced_books
 from scripts.bench.catching_up import catch_up
 from scripts.bench.figures import Contestant

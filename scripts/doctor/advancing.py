@@ -10,8 +10,8 @@ from time import sleep
 from typing import NamedTuple
 
 from domain.model.times import instant
-from projections.places import TRIED_LATELY_SECONDS, Holder, Place, holders, is_standby, sessions
-from projections.register import NATS, PROJECTIONS
+from projections.registry import NATS, PROJECTIONS
+from projections.running.places import TRIED_LATELY_SECONDS, Holder, Place, holders, is_standby, sessions
 from scripts.doctor.catalogue import Finding
 from scripts.doctor.examination import Patient, examples
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from domain.journal import migrations
 from domain.journal.database import SERVICE_ROLE
-from projections.places import is_standby
+from projections.running.places import is_standby
 from scripts.doctor.catalogue import Finding
 from scripts.doctor.examination import Patient, examples
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from projections.outbox.owed import PROJECTION
-from projections.places import Place, holders, is_standby
+from projections.read_models.outbox import PROJECTION
+from projections.running.places import Place, holders, is_standby
 from scripts.doctor.catalogue import Finding
 from scripts.doctor.examination import MAX_SUBJECTS, Patient, examples
 

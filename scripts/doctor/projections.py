@@ -7,8 +7,8 @@ from typing import Any
 from psycopg import Connection
 
 from projections.audit import Sample, Unfoldable, compare, versions
-from projections.places import holders, is_standby
-from projections.register import NATS, PROJECTIONS
+from projections.registry import NATS, PROJECTIONS
+from projections.running.places import holders, is_standby
 from scripts.doctor.advancing import Concerned, Standing, behind, grouped, standings, stopped
 from scripts.doctor.catalogue import Finding
 from scripts.doctor.examination import MAX_SUBJECTS, SQL, Check, Patient, examples

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from time import time
 
-from projections.stuck.sessions import blocking_sessions
+from projections.diagnosis.stuck.sessions import blocking_sessions
 from scripts.doctor.catalogue import Finding
 from scripts.doctor.examination import MAX_SUBJECTS, Patient, examples
 

@@ -18,8 +18,8 @@ import pytest
 
 from domain.journal.database import Database
 from projections.audit import differences
-from projections.crew import SHORT_EVENTS
-from projections.register import PROJECTIONS
+from projections.rebuilding.part_processes import SHORT_EVENTS
+from projections.registry import PROJECTIONS
 from scripts.embedded_postgres import EmbeddedPostgres
 from tests.ledgers import open_accounts, outcomes, running, transfer
 from tests.service import Service, serving, transfer_body
@@ -125,7 +125,9 @@ def await_rebuilt(client: httpx2.Client, former: dict[str, Any]) -> dict[str, An
 
 def victims(service: Service) -> list[psutil.Process]:
     """Who rebuilds: the projector, and the processes that fill for it."""
-    return service.processes("scripts.workers", "projector") + service.processes("projections.filling")
+    return service.processes("scripts.workers", "projector") + service.processes(
+        "projections.rebuilding.part"
+    )
 
 
 def test_whoever_rebuilds_may_be_killed(tmp_path: Path) -> None:
@@ -153,5 +155,5 @@ def test_whoever_rebuilds_may_be_killed(tmp_path: Path) -> None:
         with database.connect("test audit") as connection:
             assert differences(connection) == [], killed
         # Who filled for one that was killed has ended with it.
-        assert not service.processes("projections.filling")
+        assert not service.processes("projections.rebuilding.part")
         assert service.stop() == 0

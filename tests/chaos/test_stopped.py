@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from domain.journal.database import Database
-from projections.positions import all_progress
+from projections.running.positions import all_progress
 from tests.ledgers import folded, history
 from tests.projecting import eventually
 from tests.receiver import receiving

@@ -28,9 +28,9 @@ from api.app import create_app
 from api.security import ensure_bootstrap_key
 from api.settings import Settings
 from domain.journal.database import Database
-from projections.projector import run_projector
-from projections.providers.settings import ProviderSettings
-from projections.register import PROJECTIONS
+from projections.process_managers.providers.settings import ProviderSettings
+from projections.registry import PROJECTIONS
+from projections.running.projector import run_projector
 from scripts.simulator.beside import listen
 from scripts.simulator.callbacks import Callbacks
 from scripts.simulator.faults import Faults, Rates

@@ -17,9 +17,9 @@ from psycopg import Connection
 
 from api.routes import ENDPOINTS
 from api.security import ROLES
-from projections.dead_letters import add_letter
-from projections.isolation import Poison
-from projections.register import PROJECTIONS
+from projections.engine.dead_letters import add_letter
+from projections.engine.poison import Poison
+from projections.registry import PROJECTIONS
 from tests.contract.conftest import Book, Keys, Served, code_of, serving
 from tests.databases import Databases
 from tests.projecting import eventually

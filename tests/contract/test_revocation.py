@@ -14,7 +14,7 @@ import pytest
 from api import key_ring
 from api.key_ring import KNOWN_FOR_SECONDS
 from api.routes import events
-from projections.event_history import list_events
+from projections.read_models.event_history import list_events
 from tests.contract.conftest import KEY, Book, Keys, Served, code_of
 from tests.projecting import eventually
 

@@ -9,7 +9,7 @@ import pytest
 from psycopg import Connection
 
 from domain.journal.database import Database
-from projections.arrivals import Arrivals
+from projections.engine.journal_listener import Arrivals
 from tests.ledgers import open_accounts, running, transfer
 from tests.projecting import PATIENCE_SECONDS, cut, eventually
 

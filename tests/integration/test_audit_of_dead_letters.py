@@ -8,7 +8,7 @@ from psycopg import Connection
 from domain.journal.database import Database
 from domain.model.events import Context
 from projections.audit import differences
-from projections.verdicts import discard
+from projections.running.dead_letter_decisions import discard
 from scripts.doctor import projections
 from scripts.doctor.examination import Check, Scope, examine
 from tests.ledgers import open_accounts, outcomes, running, transfer

@@ -22,7 +22,7 @@ from projections.audit import (
 )
 from projections.audit.comparison import MAX_SHOWN, SHAPES
 from projections.audit.stored import CLASS_VERSIONS
-from projections.register import PROJECTIONS
+from projections.registry import PROJECTIONS
 from tests.author import Author
 from tests.outboxes import register
 from tests.projecting import append, await_head, delete_event, projecting

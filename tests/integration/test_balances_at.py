@@ -14,10 +14,10 @@ from domain.journal.database import Database
 from domain.journal.queries import load
 from domain.model.events import Recorded
 from domain.model.times import instant, moment
-from projections.balances_at import posted_at, trial_balance
-from projections.entries import PROJECTION, Clock, Place, list_entries
-from projections.projection import directed
-from projections.register import add_version, create_indexes
+from projections.engine.projection import directed
+from projections.read_models.balances_at import posted_at, trial_balance
+from projections.read_models.entries import PROJECTION, Clock, Place, list_entries
+from projections.registry import add_version, create_indexes
 from tests.postings import ASSETS, Line, generated, lines, project_in_batches, transferred
 
 pytestmark = pytest.mark.integration
@@ -150,7 +150,7 @@ def test_the_tables_are_the_same_whatever_the_batches(
         add_version(owner, PROJECTION, version, "rebuilding")
         create_indexes(owner, PROJECTION, version)
         project_in_batches(owner, events, repeat(size), version)
-    checksum = load("projections.comparison")["checksum"]
+    checksum = load("projections.engine.comparison")["checksum"]
     owner.execute("SET TimeZone = 'UTC'")
     for table in PROJECTION.tables:
         found = {

@@ -18,8 +18,8 @@ from domain.model.errors import JournalUnavailable
 from domain.model.holds import ExpireHold
 from domain.model.idempotency import operation_id
 from domain.model.times import Instant, later
-from projections.payer import Payer
-from projections.worker import Worker
+from projections.process_managers.due_worker import Worker
+from projections.process_managers.payer import Payer
 from tests.ledgers import CONTEXT, folded, history, open_accounts, running, transfer
 from tests.projecting import eventually
 
@@ -202,7 +202,7 @@ def test_the_refusal_says_what_is_wrong() -> None:
 def test_who_has_a_wrong_clock_leaves_the_place_to_others(
     database: Database, owner: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("projections.holders.SAY_EVERY_SECONDS", 0.1)
+    monkeypatch.setattr("projections.engine.leadership.SAY_EVERY_SECONDS", 0.1)
 
     def holders() -> list[tuple[str, int]]:
         query = (

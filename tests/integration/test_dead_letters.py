@@ -23,21 +23,27 @@ from domain.model.errors import JournalUnavailable
 from domain.model.events import Context
 from domain.model.streams import account_stream
 from domain.release import RELEASE
-from projections import entries
-from projections.balances import list_accounts
-from projections.batches import ATTEMPTS, Claim, advance, read_batch, take_over
-from projections.controls import pause, resume
-from projections.dead_letters import MAX_HELD_STREAMS, DeadLetter, add_letter, find_letter, list_letters
-from projections.entries import list_entries
+from projections.engine.batches import ATTEMPTS, Claim, advance, read_batch, take_over
+from projections.engine.dead_letters import (
+    MAX_HELD_STREAMS,
+    DeadLetter,
+    add_letter,
+    find_letter,
+    list_letters,
+)
+from projections.engine.projection import Projection
 from projections.errors import DeadLetterClosed, DeadLetterNotFound, ProjectionBehind
-from projections.filling import fill as fill_versions
-from projections.positions import progress
-from projections.projection import Projection
-from projections.rebuild import rebuild
-from projections.rebuilds import find_rebuild, request_rebuild
-from projections.register import PROJECTIONS
-from projections.retirement import drop_retired
-from projections.verdicts import discard, retry
+from projections.read_models import entries
+from projections.read_models.balances import list_accounts
+from projections.read_models.entries import list_entries
+from projections.rebuilding.part import fill as fill_versions
+from projections.rebuilding.rebuilder import rebuild
+from projections.rebuilding.requests import find_rebuild, request_rebuild
+from projections.rebuilding.unread_versions import drop_retired
+from projections.registry import PROJECTIONS
+from projections.running.controls import pause, resume
+from projections.running.dead_letter_decisions import discard, retry
+from projections.running.positions import progress
 from tests.integration.test_projector import assert_equal_to_fold, fill
 from tests.ledgers import CONTEXT, open_accounts, outcomes, running, transfer
 from tests.poisoning import poisoned
@@ -391,10 +397,10 @@ HELD_STILL = """
 import sys
 from time import sleep
 from uuid import UUID
-from domain.events import Context
+from domain.model.events import Context
 from domain.journal.database import Database
-from projections.register import PROJECTIONS
-from projections.verdicts import retry
+from projections.registry import PROJECTIONS
+from projections.running.dead_letter_decisions import retry
 
 original = PROJECTIONS["balances"]
 
@@ -504,7 +510,7 @@ def test_a_version_that_is_being_rebuilt_is_left_to_its_rebuild(
 def test_who_decides_while_another_decides_is_told_so_in_time(
     database: Database, owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("projections.verdicts.PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr("projections.running.dead_letter_decisions.PATIENCE_SECONDS", 0.05)
     with poisoned("balances") as failing, running(database) as ledger:
         open_accounts(ledger, "a", "b")
         failing.streams.add(A)
@@ -534,7 +540,7 @@ def test_a_rebuild_that_would_hold_too_many_is_refused(
         open_accounts(ledger, "a", "b", "c")
         await_head(owner)
     # No projector runs: it knows the projection as it was before it was poisoned, and might take the rebuild first.
-    monkeypatch.setattr("projections.dead_letters.MAX_HELD_STREAMS", 1)
+    monkeypatch.setattr("projections.engine.dead_letters.MAX_HELD_STREAMS", 1)
     with poisoned("balances") as failing:
         failing.streams |= {A, B}
         failed = rebuild(database, "balances")
@@ -563,7 +569,7 @@ def test_parts_that_are_filled_at_once_hold_no_more_streams_together_than_may_be
     with running(database) as ledger, projecting(database):
         open_accounts(ledger, *(f"a{number}" for number in range(9)))
         head = await_head(owner)
-    monkeypatch.setattr("projections.dead_letters.MAX_HELD_STREAMS", 1)
+    monkeypatch.setattr("projections.engine.dead_letters.MAX_HELD_STREAMS", 1)
     streams = dict(
         owner.execute(
             "SELECT (hashtextextended(originator_id, 0) & 9223372036854775807) %% %s, max(originator_id) FROM events"
@@ -579,7 +585,7 @@ def test_parts_that_are_filled_at_once_hold_no_more_streams_together_than_may_be
             assert may_add.wait(60)
         add_letter(connection, *letter)
 
-    monkeypatch.setattr("projections.dead_letters.add_letter", wait)
+    monkeypatch.setattr("projections.engine.dead_letters.add_letter", wait)
     with poisoned("balances") as failing, ThreadPoolExecutor(parts) as pool:
         failing.streams |= set(streams.values())
         with database.connect("test") as connection:

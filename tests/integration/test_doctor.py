@@ -22,9 +22,9 @@ from domain.model.idempotency import Operation, operation_id
 from domain.model.postings import AcceptTransaction, PostTransaction
 from domain.model.times import instant
 from domain.model.transactions import Description
-from projections.holders import hold
+from projections.engine.leadership import hold
 from projections.outbox.webhooks import disable_webhook
-from projections.register import PROJECTIONS
+from projections.registry import PROJECTIONS
 from scripts.doctor import advancing, installation, journal, outbox, projections, server
 from scripts.doctor.catalogue import CATALOGUE, Finding
 from scripts.doctor.command import OF_THE_INSTALLATION, OF_THE_SERVER, doctor, examinations

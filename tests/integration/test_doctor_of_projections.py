@@ -8,10 +8,10 @@ import pytest
 from psycopg import Connection
 
 from domain.journal.database import Database
-from projections.holders import hold
-from projections.positions import progress
-from projections.rebuild import rebuild
-from projections.register import PROJECTIONS
+from projections.engine.leadership import hold
+from projections.rebuilding.rebuilder import rebuild
+from projections.registry import PROJECTIONS
+from projections.running.positions import progress
 from scripts.doctor import projections
 from scripts.doctor.catalogue import Finding
 from scripts.doctor.examination import Check, Limits, Scope, examine

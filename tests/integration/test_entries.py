@@ -12,10 +12,10 @@ from domain.model.holds import SettleHold, VoidHold
 from domain.model.idempotency import Operation, operation_id
 from domain.model.reversals import ReverseTransaction
 from domain.model.transactions import Description
-from projections.balances_at import posted_at, trial_balance
-from projections.entries import Clock, list_entries
-from projections.groups import list_groups
-from projections.rebuild import rebuild
+from projections.read_models.balances_at import posted_at, trial_balance
+from projections.read_models.entries import Clock, list_entries
+from projections.read_models.groups import list_groups
+from projections.rebuilding.rebuilder import rebuild
 from tests.ledgers import CONTEXT, open_accounts, outcomes, running, transfer
 from tests.projecting import await_head, projecting
 

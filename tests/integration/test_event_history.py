@@ -13,11 +13,11 @@ from psycopg.sql import SQL, Identifier
 from domain.journal.database import Database
 from domain.model.errors import JournalUnavailable
 from domain.transparency.leaves import hash_of_item
-from projections.batches import Claim, advance, read_batch, take_over
-from projections.event_history import JournalEvent, list_events
-from projections.event_index import PROJECTION
-from projections.event_keys import Filters
-from projections.rebuild import rebuild
+from projections.engine.batches import Claim, advance, read_batch, take_over
+from projections.read_models.event_history import JournalEvent, list_events
+from projections.read_models.event_index import PROJECTION
+from projections.read_models.event_keys import Filters
+from projections.rebuilding.rebuilder import rebuild
 from tests.author import ADDRESSES, BOOKS, Author, Clock
 from tests.databases import Databases
 from tests.ledgers import open_accounts, outcomes, running, transfer
@@ -244,7 +244,7 @@ def test_far_behind_it_is_complete_up_to_a_position_before_the_head(
 ) -> None:
     database = Database(written.url, written.schema)
     index(database, head_of(database))
-    monkeypatch.setattr("projections.event_history.indexed", lambda cursor, version: 100)
+    monkeypatch.setattr("projections.read_models.event_history.indexed", lambda cursor, version: 100)
     with database.connect("test") as connection:
         for descending in (False, True):
             page = list_events(

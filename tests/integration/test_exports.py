@@ -17,8 +17,8 @@ from domain.transparency.leaves import hash_of
 from domain.transparency.merkle_tree import Accumulator
 from domain.transparency.signed_notes import Signer
 from domain.transparency.tiles import append as append_leaves
-from projections import install
-from projections.checkpoints import read_newest, read_verifiers
+from projections.registry import install
+from projections.transparency.checkpoints import read_newest, read_verifiers
 from scripts.tallystick import application
 from tests.author import Author
 from tests.commands import invoke

@@ -13,9 +13,14 @@ from typing import Any
 import pytest
 
 from domain.model.payouts.reports import Report
-from projections.providers.http import MAX_ANSWER_BYTES, MAX_WORDS_LENGTH, HttpProvider, _credentials
-from projections.providers.interface import NoAnswer, Order
-from projections.providers.settings import ProviderSettings, make_providers
+from projections.process_managers.providers.http import (
+    MAX_ANSWER_BYTES,
+    MAX_WORDS_LENGTH,
+    HttpProvider,
+    _credentials,
+)
+from projections.process_managers.providers.interface import NoAnswer, Order
+from projections.process_managers.providers.settings import ProviderSettings, make_providers
 from tests.simulating import free_port
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
@@ -277,7 +282,7 @@ def test_its_words_are_cut_to_what_is_kept() -> None:
         ({"timeout_seconds": 0}, "greater"),
         ({"max_connections": 0}, "greater"),
         ({"adapter": "projections.nowhere:Provider"}, "imported"),
-        ({"adapter": "projections.providers.http:Nobody"}, "imported"),
+        ({"adapter": "projections.process_managers.providers.http:Nobody"}, "imported"),
         ({"adapter": "nothing"}, "pattern"),
         ({"port": 1}, "not permitted"),
     ],

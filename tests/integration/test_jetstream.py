@@ -19,7 +19,7 @@ from domain.application import Ledger
 from domain.journal.database import Database
 from projections.outbox.jetstream import run_jetstream
 from projections.outbox.publishing import Streaming
-from projections.positions import Progress, progress
+from projections.running.positions import Progress, progress
 from tests.ledgers import history, open_accounts, outcomes, running, transfer
 from tests.nats_server import NatsServer, serving_nats
 from tests.projecting import PATIENCE_SECONDS, append, cut, delete_event, eventually, set_state

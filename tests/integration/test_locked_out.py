@@ -13,7 +13,7 @@ from domain.application import Ledger, system_clock
 from domain.commit import group_commit
 from domain.journal.database import Database
 from domain.model.errors import JournalUnavailable
-from projections.stuck.search import find_stuck
+from projections.diagnosis.stuck.search import find_stuck
 from scripts.doctor import server
 from scripts.doctor.examination import Check, Scope, examine
 from scripts.stuck import stuck

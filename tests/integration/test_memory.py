@@ -12,9 +12,9 @@ from domain.journal.snapshots import Snapshotter
 from domain.journal.weights import weight_of
 from domain.model.accounts import Account, AccountOpened, ChangeAccount, OpenAccount
 from domain.model.streams import account_stream
-from projections import tail
-from projections.register import PROJECTIONS
-from projections.tail import Tail
+from projections.engine import recent_events
+from projections.engine.recent_events import Tail
+from projections.registry import PROJECTIONS
 from tests.ledgers import CONTEXT, folded, history, open_accounts, opening, outcomes, running, transfer
 
 LARGE = {f"key-{n}": "x" * 512 for n in range(50)}
@@ -116,7 +116,7 @@ def test_what_waits_to_be_kept_as_a_snapshot_is_bounded_by_its_size(
 def test_the_newest_events_are_kept_by_their_size(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tail, "MAX_BYTES", BOUND_BYTES)
+    monkeypatch.setattr(recent_events, "MAX_BYTES", BOUND_BYTES)
     with running(database) as ledger:
         open_large(ledger)
         head = ledger.head()

@@ -11,7 +11,7 @@ from typer import Typer
 from typer.testing import Result
 
 from domain.journal.database import Database
-from projections.register import PROJECTIONS
+from projections.registry import PROJECTIONS
 from scripts.dead_letters import dead_letters
 from scripts.projection_controls import projections
 from tests.commands import invoke

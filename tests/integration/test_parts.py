@@ -13,9 +13,9 @@ from psycopg.sql import SQL, Identifier
 from domain.journal.database import Database
 from domain.model.accounts import ChangeAccount, ChangeStatus
 from domain.model.commands import Command
-from projections.batches import WHOLE, Part, read_stretch
-from projections.projection import Projection
-from projections.register import PROJECTIONS, create_indexes
+from projections.engine.batches import WHOLE, Part, read_stretch
+from projections.engine.projection import Projection
+from projections.registry import PROJECTIONS, create_indexes
 from tests.author import ADDRESSES, Author
 from tests.ledgers import folded, history
 

@@ -22,16 +22,18 @@ from domain.model.payouts.payout import Payout, PayoutState, Verdict
 from domain.model.payouts.reports import RecordReport, Report
 from domain.model.payouts.requests import RequestPayout
 from domain.model.payouts.resolutions import CompletePayout, ReconcilePayout
-from projections import holders, payouts, provider_health
-from projections import payer as payers
-from projections.batches import read_batch
-from projections.payer import Payer
-from projections.payouts import Filters, list_due_payouts, list_payouts
-from projections.providers.http import HttpProvider
-from projections.providers.interface import Callback, NoAnswer, Order, Provider
-from projections.providers.settings import ProviderSettings
-from projections.rebuild import rebuild
-from projections.register import PROJECTIONS
+from projections.engine import leadership
+from projections.engine.batches import read_batch
+from projections.process_managers import payer as payers
+from projections.process_managers import provider_health
+from projections.process_managers.payer import Payer
+from projections.process_managers.providers.http import HttpProvider
+from projections.process_managers.providers.interface import Callback, NoAnswer, Order, Provider
+from projections.process_managers.providers.settings import ProviderSettings
+from projections.read_models import payouts
+from projections.read_models.payouts import Filters, list_due_payouts, list_payouts
+from projections.rebuilding.rebuilder import rebuild
+from projections.registry import PROJECTIONS
 from scripts.simulator.beside import listen
 from scripts.simulator.callbacks import Callbacks
 from scripts.simulator.faults import WORST, Faults, Rates, Script
@@ -130,7 +132,7 @@ def test_two_payers_at_once_submit_each_once(
     database: Database, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even if both hold the place, as when a connection is lost and its owner does not know it yet."""
-    monkeypatch.setattr(holders, "hold", lambda *_: True)
+    monkeypatch.setattr(leadership, "hold", lambda *_: True)
     asked = requests(60)
     with simulated() as simulator, ExitStack() as stack:
         for _ in range(2):

@@ -15,7 +15,7 @@ from domain.journal.database import Database
 from domain.model.accounts import OpenAccount
 from domain.model.payouts.attempts import RecordSilence, SubmitPayout
 from domain.model.payouts.payout import Payout
-from projections.holders import hold
+from projections.engine.leadership import hold
 from projections.outbox.webhooks import find_webhook
 from scripts.payouts import PAYER, payouts
 from scripts.webhooks import commands as webhooks

@@ -14,8 +14,8 @@ from psycopg.rows import dict_row
 from domain.journal.database import Database
 from domain.model.errors import JournalUnavailable
 from projections.errors import ProjectionBehind, ProjectionNotFound
-from projections.positions import Outcome, Wait, Waiter, all_progress, progress, projections_channel
-from projections.register import PROJECTIONS
+from projections.registry import PROJECTIONS
+from projections.running.positions import Outcome, Wait, Waiter, all_progress, progress, projections_channel
 from tests.ledgers import open_accounts, outcomes, running, transfer
 from tests.projecting import (
     PATIENCE_SECONDS,

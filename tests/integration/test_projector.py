@@ -12,7 +12,6 @@ import pytest
 from psycopg import Connection
 from structlog.testing import capture_logs
 
-import projections
 from domain.application import Ledger
 from domain.journal.database import Database
 from domain.journal.migrations import migrate
@@ -28,20 +27,20 @@ from domain.model.money import Direction
 from domain.model.postings import PostTransaction
 from domain.model.reversals import ReverseTransaction
 from domain.model.transactions import Description, Transaction, TransactionPosted
-from projections import balances, entries, ledgers, transactions
-from projections.arrivals import Arrivals
-from projections.balances import list_accounts, read_account
-from projections.batches import Batch, Claim, advance, read_batch
-from projections.dead_letters import list_letters
-from projections.entries import Clock, Place, StatementEntry, list_entries
-from projections.ledgers import Place as LedgerPlace
-from projections.ledgers import list_ledgers
-from projections.positions import progress
-from projections.projection import Projection, Queries
-from projections.projector import Runner
-from projections.register import PROJECTIONS
-from projections.tail import Tail
-from projections.transaction_list import list_transactions
+from projections.engine.batches import Batch, Claim, advance, read_batch
+from projections.engine.dead_letters import list_letters
+from projections.engine.journal_listener import Arrivals
+from projections.engine.projection import Projection, Queries
+from projections.engine.recent_events import Tail
+from projections.read_models import balances, entries, ledgers, transactions
+from projections.read_models.balances import list_accounts, read_account
+from projections.read_models.entries import Clock, Place, StatementEntry, list_entries
+from projections.read_models.ledgers import Place as LedgerPlace
+from projections.read_models.ledgers import list_ledgers
+from projections.read_models.transaction_list import list_transactions
+from projections.registry import PROJECTIONS, install
+from projections.running.positions import progress
+from projections.running.projector import Runner
 from tests.ledgers import CONTEXT, folded, history, open_accounts, opening, outcomes, running, transfer
 from tests.projecting import (
     Deaf,
@@ -531,7 +530,7 @@ def test_a_projector_waits_for_a_database_that_is_not_migrated_yet(empty_databas
 
 def test_any_number_may_install_at_once(migrated_database: Database) -> None:
     with ThreadPoolExecutor(8) as pool:
-        for done in [pool.submit(projections.install, migrated_database) for _ in range(8)]:
+        for done in [pool.submit(install, migrated_database) for _ in range(8)]:
             done.result()
     with migrated_database.connect("test") as connection:
         rows = connection.execute(

@@ -15,7 +15,7 @@ from typer.testing import Result
 from domain.journal.database import Database
 from domain.transparency.checkpoints import Checkpoint
 from domain.transparency.signed_notes import Signer
-from projections.checkpoints import read_newest, read_verifiers
+from projections.transparency.checkpoints import read_newest, read_verifiers
 from tests.integration.test_exports import exported, replaced, rewrite, run, seal_all, stream_rewritten
 from tests.ledgers import open_accounts, outcomes, running, transfer
 

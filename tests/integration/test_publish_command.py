@@ -11,8 +11,8 @@ import pytest
 from psycopg import Connection
 
 from domain.journal.database import Database
-from projections.outbox.owed import PROJECTION
-from projections.positions import progress
+from projections.read_models.outbox import PROJECTION
+from projections.running.positions import progress
 from tests.ledgers import open_accounts, outcomes, running, transfer
 from tests.nats_server import serving_nats
 from tests.outboxes import await_acknowledged, register

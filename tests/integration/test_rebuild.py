@@ -12,17 +12,19 @@ from psycopg import Connection, Cursor, errors
 
 from domain.application import Ledger
 from domain.journal.database import Database
-from projections import comparison, crew, filling, register, switching
-from projections.balances import list_accounts, read_account
-from projections.batches import read_stretch
-from projections.comparison import Comparison
-from projections.entries import list_entries
+from projections import registry
+from projections.engine import comparison
+from projections.engine.batches import read_stretch
+from projections.engine.comparison import Comparison
+from projections.engine.leadership import hold
+from projections.engine.live_version import read_live
 from projections.errors import ProjectionNotFound, RebuildNotUnderWay
-from projections.holders import hold
-from projections.live import read_live
-from projections.positions import progress
-from projections.rebuild import rebuild, rebuild_together, rebuilding
-from projections.rebuilds import (
+from projections.read_models.balances import list_accounts, read_account
+from projections.read_models.entries import list_entries
+from projections.rebuilding import part as filling
+from projections.rebuilding import part_processes, switchover
+from projections.rebuilding.rebuilder import rebuild, rebuild_together, rebuilding
+from projections.rebuilding.requests import (
     Rebuild,
     cancel_rebuild,
     current_rebuild,
@@ -32,8 +34,9 @@ from projections.rebuilds import (
     request_rebuild,
     resume_rebuild,
 )
-from projections.register import PROJECTIONS
-from projections.retirement import drop_unread, unread_versions
+from projections.rebuilding.unread_versions import drop_unread, unread_versions
+from projections.registry import PROJECTIONS
+from projections.running.positions import progress
 from scripts.replay import replay
 from tests.commands import invoke
 from tests.ledgers import open_accounts, outcomes, running, transfer
@@ -48,7 +51,7 @@ REPOSITORY = Path(__file__).parents[2]
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rebuild in many steps, so that much can happen in between."""
-    monkeypatch.setattr("projections.filling.BATCH_EVENTS", 50)
+    monkeypatch.setattr("projections.rebuilding.part.BATCH_EVENTS", 50)
 
 
 @pytest.fixture
@@ -356,7 +359,7 @@ def test_nothing_stands_still_while_versions_are_compared(
         assert list_entries(owner, "main", ADDRESSES[0], limit=1).position == reached[-1]
         return comparison.compare(*given)
 
-    monkeypatch.setattr(switching, "compare", compare_while_money_moves)
+    monkeypatch.setattr(switchover, "compare", compare_while_money_moves)
     with running(database) as ledger, projecting(database):
         outcome = rebuild(database, "entries")
         assert outcome.equal
@@ -484,7 +487,7 @@ def test_parts_that_are_filled_by_several_processes_are_the_whole(
     database: Database, owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(database, owner)
-    monkeypatch.setattr(crew, "SHORT_EVENTS", 0)
+    monkeypatch.setattr(part_processes, "SHORT_EVENTS", 0)
     seen: set[str] = set()
 
     def report(rebuilds: Any) -> None:
@@ -503,7 +506,7 @@ def test_what_depends_on_the_order_of_streams_is_filled_by_one_process(
     database: Database, owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(database, owner, 20)
-    monkeypatch.setattr(crew, "SHORT_EVENTS", 0)
+    monkeypatch.setattr(part_processes, "SHORT_EVENTS", 0)
     monkeypatch.setitem(PROJECTIONS, "entries", PROJECTIONS["entries"]._replace(by_stream=False))
     parts: set[int] = set()
 
@@ -523,9 +526,9 @@ def test_a_fault_that_passes_is_shown_until_it_has_passed(
     def create_indexes(*given: Any) -> None:
         if not mended.is_set():
             raise errors.DiskFull("could not extend file")
-        register.create_indexes(*given)
+        registry.create_indexes(*given)
 
-    monkeypatch.setattr(switching, "create_indexes", create_indexes)
+    monkeypatch.setattr(switchover, "create_indexes", create_indexes)
     with rebuilding(database):
         asked = request_rebuild(service, "entries", "tester")
         eventually(lambda: find_rebuild(service, "entries", asked.version).last_error is not None)

@@ -15,7 +15,7 @@ from domain.journal.outage import DATABASE
 from domain.model.commands import Outcome
 from domain.model.errors import IdempotencyKeyReused, InvalidRequest
 from domain.model.idempotency import operation_id
-from projections.request_replays import Replays, replayed_in, replays_of
+from projections.diagnosis.request_replays import Replays, replayed_in, replays_of
 from tests.integration.severing_proxy import SeveringProxy
 from tests.ledgers import CONTEXT, running, transfer
 from tests.projecting import eventually

@@ -22,7 +22,7 @@ from domain.model.reversals import ReverseTransaction
 from domain.model.streams import ledger_of, name_of
 from domain.model.times import Instant
 from domain.model.transactions import Description, Posted
-from projections.reports import Span, report
+from projections.read_models.reports import Span, report
 from tests.author import Author
 from tests.integration.test_exports import run
 from tests.ledgers import CONTEXT, history, open_accounts, opening, outcomes, running, transfer

@@ -22,15 +22,15 @@ from domain.transparency.leaves import hash_of
 from domain.transparency.merkle_tree import Accumulator, verify_consistency, verify_inclusion
 from domain.transparency.signed_notes import Signer, Verifier
 from projections.audit import differences
-from projections.batches import Claim, Contradicted, advance, read_batch, take_over
-from projections.checkpoints import keep, read_newest, read_verifiers, take_keys
+from projections.engine.batches import Claim, Contradicted, advance, read_batch, take_over
 from projections.errors import ProjectionBehind
-from projections.positions import progress
-from projections.projector import run_projector
-from projections.proofs import prove_growth, prove_inclusion
-from projections.rebuild import rebuild
-from projections.sealer import Sealer, seal
-from projections.seals import PROJECTION
+from projections.read_models.seals import PROJECTION
+from projections.rebuilding.rebuilder import rebuild
+from projections.running.positions import progress
+from projections.running.projector import run_projector
+from projections.transparency.checkpoints import keep, read_newest, read_verifiers, take_keys
+from projections.transparency.proofs import prove_growth, prove_inclusion
+from projections.transparency.signer import Sealer, seal
 from tests.ledgers import open_accounts, outcomes, running, transfer
 from tests.projecting import append, await_head, eventually, projecting, set_state
 

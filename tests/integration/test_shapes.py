@@ -9,17 +9,17 @@ import pytest
 from psycopg import Connection
 
 from domain.journal.database import Database
-from projections import entries, install
-from projections.entries import list_entries
+from projections.engine.live_version import read_live
+from projections.engine.projection import Projection
 from projections.errors import ProjectionBehind, RebuildNeeded
-from projections.live import read_live
-from projections.positions import Waiter, progress
-from projections.projection import Projection
-from projections.projector import run_projector
-from projections.rebuild import rebuild, rebuilding
-from projections.rebuilds import cancel_rebuild, current_rebuild, find_rebuild
-from projections.register import PROJECTIONS
-from projections.retirement import drop_unread, unread_versions
+from projections.read_models import entries
+from projections.read_models.entries import list_entries
+from projections.rebuilding.rebuilder import rebuild, rebuilding
+from projections.rebuilding.requests import cancel_rebuild, current_rebuild, find_rebuild
+from projections.rebuilding.unread_versions import drop_unread, unread_versions
+from projections.registry import PROJECTIONS, install
+from projections.running.positions import Waiter, progress
+from projections.running.projector import run_projector
 from tests.ledgers import open_accounts, outcomes, running, transfer
 from tests.projecting import PATIENCE_SECONDS, append, await_head, eventually, holder, projecting
 

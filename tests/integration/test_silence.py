@@ -20,7 +20,7 @@ from domain.journal import silence
 from domain.journal.database import Database
 from domain.journal.silence import HOLDERS_OF_PLACE, Watch, bound_session, bound_transactions, pipelined
 from domain.journal.writer import JournalWriter
-from projections.holders import Standby, hold, pause, result_of, say_something
+from projections.engine.leadership import Standby, hold, pause, result_of, say_something
 from tests.ledgers import folded, history, open_accounts, running, transfer
 from tests.projecting import eventually
 
@@ -111,7 +111,7 @@ def test_a_session_is_bounded_in_every_way(connection: psycopg.Connection[Any]) 
 STOPPING = """
 import os, signal, sys
 import structlog
-from domain.group_commit import GroupCommit
+from domain.commit.group_commit import GroupCommit
 from domain.journal.database import Database
 from domain.journal.writer import JournalWriter
 from tests.ledgers import running, transfer
@@ -245,7 +245,7 @@ def test_who_speaks_while_it_waits_keeps_its_place(
     database: Database, connection: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(silence, "SESSION_SILENCE_SECONDS", 1)
-    monkeypatch.setattr("projections.holders.SAY_EVERY_SECONDS", 0.2)
+    monkeypatch.setattr("projections.engine.leadership.SAY_EVERY_SECONDS", 0.2)
     assert hold(connection, "projection", "entries")
     pause(connection, threading.Event(), 2.5)
     answered: Future[int] = Future()

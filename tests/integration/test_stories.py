@@ -16,12 +16,12 @@ from domain.model.idempotency import operation_id
 from domain.model.postings import PostTransaction
 from domain.model.times import later
 from domain.model.transactions import Description
+from projections.diagnosis.trace.story import Story, story_of_conversation, story_of_operation
+from projections.diagnosis.trace.timeline import timeline
+from projections.diagnosis.trace.verdict import verdict
 from projections.errors import ProjectionBehind
-from projections.rebuild import rebuild
-from projections.register import PROJECTIONS
-from projections.trace.story import Story, story_of_conversation, story_of_operation
-from projections.trace.timeline import timeline
-from projections.trace.verdict import verdict
+from projections.rebuilding.rebuilder import rebuild
+from projections.registry import PROJECTIONS
 from tests.ledgers import CONTEXT, history, open_accounts, outcomes, running, transfer
 from tests.outboxes import await_acknowledged, publishing, register
 from tests.poisoning import poisoned

@@ -6,8 +6,8 @@ import pytest
 from psycopg import Connection
 
 from domain.journal.database import Database
-from projections.batches import Part, read_batch, read_stretch
-from projections.register import PROJECTIONS
+from projections.engine.batches import Part, read_batch, read_stretch
+from projections.registry import PROJECTIONS
 from tests.ledgers import open_accounts, outcomes, running, transfer
 from tests.projecting import append, delete_event
 

@@ -18,11 +18,11 @@ from domain.model.payouts.payout import Payout
 from domain.model.postings import AcceptTransaction, PostTransaction
 from domain.model.times import Instant, later
 from domain.model.transactions import Description
-from projections.holders import hold
+from projections.diagnosis.stuck.catalogue import CATALOGUE, Stuck, Thresholds, totals
+from projections.diagnosis.stuck.search import find_stuck
+from projections.engine.leadership import hold
 from projections.outbox.webhooks import disable_webhook
-from projections.register import PROJECTIONS
-from projections.stuck.catalogue import CATALOGUE, Stuck, Thresholds, totals
-from projections.stuck.search import find_stuck
+from projections.registry import PROJECTIONS
 from scripts.stuck import stuck
 from scripts.trace import trace
 from tests.commands import invoke
@@ -113,7 +113,7 @@ def test_a_projection_that_fails_or_hangs_is_told_from_one_that_nobody_advances(
     ledger: Ledger, reader: Connection[Any], owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever a projector does that runs beside it, it is paused for it; what is judged stands still."""
-    monkeypatch.setattr("projections.stuck.search.HANGING_SECONDS", 0)
+    monkeypatch.setattr("projections.diagnosis.stuck.search.HANGING_SECONDS", 0)
     ledger.perform(a_request(account="alice"))
     await_head(reader)
     owner.execute(

@@ -7,9 +7,9 @@ import pytest
 from psycopg import Connection
 
 from domain.journal.database import Database
-from projections.batches import read_batch
-from projections.register import PROJECTIONS
-from projections.tail import Tail
+from projections.engine.batches import read_batch
+from projections.engine.recent_events import Tail
+from projections.registry import PROJECTIONS
 from tests.ledgers import open_accounts, outcomes, running, transfer
 from tests.projecting import append, delete_event
 

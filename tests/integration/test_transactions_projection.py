@@ -13,11 +13,11 @@ from psycopg.sql import SQL, Identifier
 from domain.journal.database import Database
 from domain.model.entries import Entry
 from domain.model.transactions import Transaction
-from projections.batches import Claim, advance, read_batch, take_over
-from projections.projection import Inconsistent
-from projections.rebuild import rebuild
-from projections.transaction_list import Filters, list_transactions
-from projections.transactions import PROJECTION
+from projections.engine.batches import Claim, advance, read_batch, take_over
+from projections.engine.projection import Inconsistent
+from projections.read_models.transaction_list import Filters, list_transactions
+from projections.read_models.transactions import PROJECTION
+from projections.rebuilding.rebuilder import rebuild
 from tests.author import ADDRESSES, BOOKS, Author, Clock
 from tests.databases import Databases
 from tests.ledgers import folded, history
@@ -92,7 +92,7 @@ def test_it_equals_a_fold_of_the_journal_in_batches_of_any_size(
 def test_a_rebuild_in_small_batches_is_equal_too(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     Author(database, seed=5).write()
     project_all(database, lambda: 100_000)
-    monkeypatch.setattr("projections.filling.BATCH_EVENTS", 7)
+    monkeypatch.setattr("projections.rebuilding.part.BATCH_EVENTS", 7)
     assert rebuild(database, PROJECTION.name).equal
 
 
@@ -174,9 +174,9 @@ def pages(
 def test_filters_find_what_they_mean_page_by_page_in_both_orders(
     database: Database, owner: Connection[Any], monkeypatch: pytest.MonkeyPatch, gathered: int
 ) -> None:
-    monkeypatch.setattr("projections.transaction_list.MAX_GATHERED", gathered)
-    monkeypatch.setattr("projections.transaction_list.CHUNK_POSITIONS", 17)
-    monkeypatch.setattr("projections.transaction_list.MAX_JOINED_PAIRS", 2 if gathered else 1)
+    monkeypatch.setattr("projections.read_models.transaction_list.MAX_GATHERED", gathered)
+    monkeypatch.setattr("projections.read_models.transaction_list.CHUNK_POSITIONS", 17)
+    monkeypatch.setattr("projections.read_models.transaction_list.MAX_JOINED_PAIRS", 2 if gathered else 1)
     author = Author(database, seed=9)
     author.write(rounds=20)
     project_all(database, lambda: 1000)
@@ -349,7 +349,7 @@ def test_every_filter_is_read_by_an_index_and_no_more_sorted_than_a_page(
 def test_what_is_too_much_to_gather_is_met_in_the_order_of_the_list(
     large: Database, monkeypatch: pytest.MonkeyPatch, filters: Filters, descending: bool
 ) -> None:
-    monkeypatch.setattr("projections.transaction_list.MAX_GATHERED", 1000)
+    monkeypatch.setattr("projections.read_models.transaction_list.MAX_GATHERED", 1000)
     rows, looked_at = explained(large, filters, None, descending=descending)
     assert len(rows) == PAGE
     # A thousand to see that it is too much, then some pages, or up to the next thousand accounts of the pattern.

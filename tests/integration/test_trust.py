@@ -18,7 +18,7 @@ from domain.model.times import Instant, instant
 from domain.transparency.checkpoints import Checkpoint
 from domain.transparency.export_format import Seal, part_line, read_seal
 from domain.transparency.signed_notes import Signer
-from projections.checkpoints import read_newest, read_verifiers
+from projections.transparency.checkpoints import read_newest, read_verifiers
 from tests.databases import Databases
 from tests.integration.test_exports import exported, rewrite, run, seal_all, verified
 from tests.ledgers import open_accounts, outcomes, running, transfer

@@ -12,10 +12,9 @@ from structlog.testing import capture_logs
 from domain.application import Ledger
 from domain.journal.database import Database
 from domain.journal.encoding import encode_envelope, encode_event
-from projections.batches import read_batch
+from projections.engine.batches import read_batch
 from projections.outbox import queue
 from projections.outbox.deliveries import deliveries_at, discard_delivery, retry_delivery
-from projections.outbox.owed import PROJECTION
 from projections.outbox.publishing import Publishing
 from projections.outbox.webhooks import (
     delete_webhook,
@@ -24,8 +23,9 @@ from projections.outbox.webhooks import (
     find_webhook,
     rotate_secret,
 )
-from projections.rebuild import rebuild
-from projections.register import add_version
+from projections.read_models.outbox import PROJECTION
+from projections.rebuilding.rebuilder import rebuild
+from projections.registry import add_version
 from tests.ledgers import CONTEXT, history, open_accounts, outcomes, running, transfer
 from tests.outboxes import ANYWHERE, QUICK, await_acknowledged, await_states, deliveries, publishing, register
 from tests.projecting import append, await_head, cut, eventually, projecting, set_state

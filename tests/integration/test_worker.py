@@ -26,11 +26,13 @@ from domain.model.idempotency import Operation, operation_id
 from domain.model.postings import AcceptTransaction, CompleteTransaction, PostTransaction
 from domain.model.times import Instant, instant
 from domain.model.transactions import Acceptance, Description, Transaction
-from projections import due, holders, worker
-from projections.batches import read_batch
-from projections.rebuild import rebuild
-from projections.register import PROJECTIONS
-from projections.worker import Worker
+from projections.engine import leadership
+from projections.engine.batches import read_batch
+from projections.process_managers import due_worker
+from projections.process_managers.due_worker import Worker
+from projections.read_models import due_work
+from projections.rebuilding.rebuilder import rebuild
+from projections.registry import PROJECTIONS
 from tests.integration.severing_proxy import SeveringProxy
 from tests.ledgers import CONTEXT, folded, history, open_accounts, outcomes
 from tests.projecting import append, await_head, cut, eventually, projecting
@@ -189,7 +191,7 @@ def test_two_do_each_thing_once(
     database: Database, clock: Clock, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, in_turn: bool
 ) -> None:
     if not in_turn:
-        monkeypatch.setattr(holders, "hold", lambda *_: True)
+        monkeypatch.setattr(leadership, "hold", lambda *_: True)
     with ExitStack() as stack:
         other = stack.enter_context(running(database, clock))
         first = stack.enter_context(working(database, ledger, clock))
@@ -209,7 +211,7 @@ def test_two_do_each_thing_once(
 def test_what_cannot_be_read_keeps_nothing_else_from_being_done(
     database: Database, ledger: Ledger, clock: Clock, owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "SET_ASIDE_SECONDS", 3600.0)
+    monkeypatch.setattr(due_worker, "SET_ASIDE_SECONDS", 3600.0)
     of_account = [*holds(2, clock.after(5), between=("c", "b")), *acceptances(1, between=("c", "b"))]
     (of_itself,) = holds(1, clock.after(5))
     outcomes(ledger.execute(*of_account, of_itself).result())
@@ -231,9 +233,9 @@ def test_what_cannot_be_read_keeps_nothing_else_from_being_done(
 def test_what_was_set_aside_is_tried_again(
     database: Database, ledger: Ledger, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "SET_ASIDE_SECONDS", 0.2)
-    real, failures = worker._command, iter([True] * 3)
-    monkeypatch.setattr(worker, "_command", lambda *of: None if next(failures, False) else real(*of))
+    monkeypatch.setattr(due_worker, "SET_ASIDE_SECONDS", 0.2)
+    real, failures = due_worker._command, iter([True] * 3)
+    monkeypatch.setattr(due_worker, "_command", lambda *of: None if next(failures, False) else real(*of))
     asked = acceptances(1)
     outcomes(ledger.execute(*asked).result())
     with working(database, ledger, clock):
@@ -259,7 +261,7 @@ def test_it_survives_the_loss_of_its_connection(
 def test_an_outage_sets_nothing_aside(
     database: Database, ledger: Ledger, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "SET_ASIDE_SECONDS", 3600.0)
+    monkeypatch.setattr(due_worker, "SET_ASIDE_SECONDS", 3600.0)
     monkeypatch.setattr(group_commit, "PATIENCE_SECONDS", 0.1)
     asked = acceptances(5)
     outcomes(ledger.execute(*asked).result())
@@ -326,17 +328,17 @@ def test_what_is_due_is_the_same_in_steps_of_any_size_and_rebuilt(
         elif isinstance(state, Transaction) and state.status == "pending" and state.expires_at:
             expected[state.id] = (state.expires_at, state.position)
     assert len(expected) > 20
-    found = due.list_due(owner, "9999-01-01T00:00:00.000000Z", 10_000).found
+    found = due_work.list_due(owner, "9999-01-01T00:00:00.000000Z", 10_000).found
     assert {of.id: (of.due_at, of.position) for of in found} == expected
     assert [(of.due_at, of.position) for of in found] == sorted(expected.values())
 
     for version, largest in ((101, 1), (102, 7), (103, 50), (104, head)):
-        queries = due.PROJECTION.queries(version)
+        queries = due_work.PROJECTION.queries(version)
         owner.execute(queries["create_tables"])
         position = 0
         while position < head:
             upto = min(head, position + chance.randint(1, largest))
-            due.project(owner, queries, read_batch(owner, due.PROJECTION, position, upto).events)
+            due_work.project(owner, queries, read_batch(owner, due_work.PROJECTION, position, upto).events)
             position = upto
         rows = owner.execute(f"TABLE due_v{version}").fetchall()
         assert {str(id): (instant(due_at), at) for _, id, due_at, at in rows} == expected

@@ -13,12 +13,12 @@ from domain.model.accounts import ChangeAccount
 from domain.model.commands import Command
 from domain.model.events import Context, Recorded, State
 from domain.model.registry import evolve
-from projections.balances import PROJECTION, list_accounts
-from projections.batches import Claim, advance, read_batch, take_over
-from projections.dead_letters import list_letters
-from projections.positions import progress
-from projections.register import add_version, create_indexes, drop_version
-from projections.verdicts import discard, retry
+from projections.engine.batches import Claim, advance, read_batch, take_over
+from projections.engine.dead_letters import list_letters
+from projections.read_models.balances import PROJECTION, list_accounts
+from projections.registry import add_version, create_indexes, drop_version
+from projections.running.dead_letter_decisions import discard, retry
+from projections.running.positions import progress
 from tests.ledgers import CONTEXT, history, open_accounts, outcomes, running, transfer
 from tests.poisoning import Poisoned, poisoned
 from tests.properties.profiles import on_a_database
@@ -168,7 +168,7 @@ def make_live(owner: Connection[Any], version: int) -> None:
 def test_any_interleaving_ends_as_the_fold_without_what_was_discarded(
     database: Database, owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("projections.batches.PAUSES_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr("projections.engine.batches.PAUSES_SECONDS", (0.0, 0.0))
     with running(database) as ledger:
         open_accounts(ledger, *ADDRESSES)
         outcomes(ledger.execute(*changes(5)).result())

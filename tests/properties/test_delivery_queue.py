@@ -20,12 +20,12 @@ from hypothesis.stateful import (
 from psycopg import Connection
 
 from domain.journal.database import Database
-from projections.batches import read_batch
+from projections.engine.batches import read_batch
 from projections.outbox.deliveries import discard_delivery, retry_delivery
-from projections.outbox.owed import PROJECTION
 from projections.outbox.queue import MAX_UNDER_WAY_OF_ONE, Due, Ended, take_over, take_turn
 from projections.outbox.schedule import Answer
 from projections.outbox.webhooks import delete_webhook, disable_webhook, enable_webhook
+from projections.read_models.outbox import PROJECTION
 from tests.ledgers import open_accounts, outcomes, running, transfer
 from tests.outboxes import deliveries, register
 from tests.properties.profiles import on_a_database

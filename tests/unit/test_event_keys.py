@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.journal.reader import Row
-from projections.event_index import _offsets, key_hash
-from projections.event_keys import content_of, keys_of, possible_accounts, possible_ids
+from projections.read_models.event_index import _offsets, key_hash
+from projections.read_models.event_keys import content_of, keys_of, possible_accounts, possible_ids
 
 IDS = st.uuids().map(str)
 TEXTS = IDS | st.text() | st.sampled_from(['"account"', "a-b-c-d-e", "\\", 'é"', "users:a"])

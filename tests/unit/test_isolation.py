@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from domain.journal.encoding import NewerVersion, UnreadableEvent
 from domain.model.events import Envelope, Recorded
 from domain.model.ledgers import LedgerOpened
-from projections.isolation import POISON, Full, Isolation, Unreadable, describe
-from projections.projection import Inconsistent
+from projections.engine.poison import POISON, Full, Isolation, Unreadable, describe
+from projections.engine.projection import Inconsistent
 
 ENVELOPE = Envelope(
     recorded_at="2026-01-01T00:00:00.000000Z",

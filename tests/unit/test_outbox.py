@@ -14,10 +14,10 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from projections.outbox.destinations import Policy, host_of, is_public
 from projections.outbox.messages import MEDIA_TYPE, message_of
-from projections.outbox.owed import Subscriber
 from projections.outbox.schedule import LONGEST_RETRY_AFTER_SECONDS, WAITS, Answer, Schedule
 from projections.outbox.sending import retry_after
 from projections.outbox.signatures import new_secret, signature_headers
+from projections.read_models.outbox import Subscriber
 from tests.upgrade.record import Form, golden
 
 GOLDEN = golden()

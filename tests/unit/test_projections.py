@@ -8,12 +8,12 @@ from domain.model import accounts, ledgers, transactions
 from domain.model.payouts import payout
 from domain.model.registry import EVENT_TYPES
 from domain.model.transactions import TransactionAccepted
-from projections.comparison import Comparison
-from projections.entries import Place, StatementEntry
-from projections.projection import Projection, directed, versioned
-from projections.rates import Rate
-from projections.register import PROJECTIONS
-from projections.transaction_list import Span
+from projections.engine.comparison import Comparison
+from projections.engine.projection import Projection, directed, versioned
+from projections.engine.rate import Rate
+from projections.read_models.entries import Place, StatementEntry
+from projections.read_models.transaction_list import Span
+from projections.registry import PROJECTIONS
 
 ALL = pytest.mark.parametrize("projection", PROJECTIONS.values(), ids=list(PROJECTIONS))
 
@@ -33,7 +33,7 @@ def test_each_version_has_tables_of_its_own(projection: Projection) -> None:
 
 def test_a_version_is_a_number() -> None:
     with pytest.raises(ValueError, match="format"):
-        versioned("projections.entries", "1; DROP TABLE events")
+        versioned("projections.read_models.entries", "1; DROP TABLE events")
 
 
 @ALL

@@ -11,8 +11,8 @@ import pytest
 import typer
 
 from api.routes import ENDPOINTS
-from projections.remedies import _OF_OTHERS, SAFE, Remedy, safe_to_do
-from projections.stuck.catalogue import CATALOGUE as STUCK
+from projections.diagnosis.remedies import _OF_OTHERS, SAFE, Remedy, safe_to_do
+from projections.diagnosis.stuck.catalogue import CATALOGUE as STUCK
 from scripts.calls import EXAMPLES, as_called
 from scripts.doctor.catalogue import CATALOGUE, Finding, words_of
 from scripts.tallystick import COMMANDS, application

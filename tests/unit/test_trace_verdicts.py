@@ -12,20 +12,20 @@ from domain.model.payouts.attempts import SubmitPayout
 from domain.model.payouts.payout import Payout, PayoutState
 from domain.model.times import Instant, later
 from domain.model.transactions import Acceptance, Transaction
-from projections.dead_letters import DeadLetter
-from projections.event_history import journal_event
-from projections.outbox.deliveries import Attempt, Delivery
-from projections.positions import Progress
-from projections.remedies import SAFE, Remedy, safe_to_do
-from projections.request_replays import Replays
-from projections.trace.story import Made, Reached, Standing, Story
-from projections.trace.timeline import timeline
-from projections.trace.verdict import (
+from projections.diagnosis.remedies import SAFE, Remedy, safe_to_do
+from projections.diagnosis.request_replays import Replays
+from projections.diagnosis.trace.story import Made, Reached, Standing, Story
+from projections.diagnosis.trace.timeline import timeline
+from projections.diagnosis.trace.verdict import (
     PAYOUT_OVERDUE_SECONDS,
     REQUEST_OVERDUE_SECONDS,
     verdict,
     verdict_of,
 )
+from projections.engine.dead_letters import DeadLetter
+from projections.outbox.deliveries import Attempt, Delivery
+from projections.read_models.event_history import journal_event
+from projections.running.positions import Progress
 from tests.payouts import PATIENCE_SECONDS, a_mark, a_request
 from tests.unit.given_when_then import (
     CONTEXT,

@@ -20,7 +20,7 @@ from domain.model.accounts import Account
 from domain.model.errors import InsufficientFunds
 from domain.model.transactions import Made
 from projections.audit import differences, one_instant, violations
-from projections.register import PROJECTIONS
+from projections.registry import PROJECTIONS
 from tests.ledgers import folded, history
 from tests.service import KEY, ROOT, Service, post_account, post_ledger, serving, transfer_body
 from tests.upgrade.customers import ADDRESSES, BOOK, OF_CUSTOMERS, Answered, Customers, Request, send, until

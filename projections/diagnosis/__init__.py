@@ -1,0 +1,1 @@
+"""What happened, what is stuck, and what is safe to do."""

@@ -1,0 +1,207 @@
+"""Finding what is stuck: in read models, confirmed by the journal where it is about money."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import structlog
+from psycopg import Connection, Cursor, errors
+from psycopg.rows import TupleRow, tuple_row
+
+from domain.journal.queries import load
+from domain.model.streams import ledger_of
+from domain.model.times import Instant, instant, later
+from domain.model.transactions import TransactionAccepted, TransactionHeld
+from projections.diagnosis.stuck.catalogue import Stuck, StuckKind, Thresholds
+from projections.diagnosis.stuck.sessions import blocking_sessions
+from projections.engine.dead_letters import list_letters
+from projections.engine.live_version import read_live
+from projections.engine.projection import Projection, versioned
+from projections.errors import ProjectionBehind
+from projections.read_models import due_work, payouts
+from projections.running.places import TRIED_LATELY_SECONDS, holders, places_of
+from projections.running.positions import Progress, all_progress
+
+HANGING_SECONDS = 30.0
+"""For how long whoever has the place of a projection does nothing before it hangs, at least."""
+
+MAX_FOUND = 1_000
+"""How much of each kind is found, the oldest first."""
+
+_SQL = load("projections.diagnosis.stuck.stuck")
+_log = structlog.get_logger(__name__)
+_OF_PAYOUT: dict[str, StuckKind] = {
+    "accepted": "payout_accepted",
+    "submitted": "payout_submitted",
+    "in_doubt": "payout_in_doubt",
+    "stuck": "payout_contradictory",
+}
+
+
+def find_stuck(
+    connection: Connection[Any],
+    now: Instant,
+    thresholds: Thresholds = Thresholds(),  # noqa: B008 - it cannot be changed
+    granted: Sequence[str] | None = None,
+) -> list[Stuck]:
+    """Return what is stuck by now, the oldest first; of those ledgers that are `granted`, all for None.
+
+    The connection must be in no transaction. What a projection that cannot be read would show is missing, and that it
+    cannot be read is found instead.
+    """
+    search = _Search(connection, now, thresholds, granted)
+    return sorted(search.found(), key=lambda stuck: stuck.place)
+
+
+class _Search:
+    def __init__(
+        self,
+        connection: Connection[Any],
+        now: Instant,
+        thresholds: Thresholds,
+        granted: Sequence[str] | None,
+    ) -> None:
+        self._connection = connection
+        self._now = now
+        self._thresholds = thresholds
+        self._granted = None if granted is None else list(granted)
+
+    def found(self) -> Iterator[Stuck]:
+        """Yield what is stuck, in no order."""
+        limits = self._thresholds
+        yield from self._blocking(limits.session_seconds)
+        searches: tuple[Callable[[], Iterator[Stuck]], ...] = (
+            partial(self._due, "request_waiting", TransactionAccepted.TOPIC, limits.request_seconds),
+            partial(self._due, "hold_lapsed", TransactionHeld.TOPIC, limits.hold_seconds),
+            partial(self._payouts, is_stuck=True),
+            partial(self._payouts, is_stuck=False),
+            self._waiting,
+            self._failed,
+            self._held,
+            self._all_behind,
+        )
+        with self._impatient():
+            for search in searches:
+                try:
+                    yield from search()
+                except errors.LockNotAvailable:  # by a session that is found above
+                    _log.warning("not all could be searched: somebody has locked a table")
+
+    @contextmanager
+    def _impatient(self) -> Iterator[None]:
+        """Let no search wait for a lock for long: together they would take longer than anybody waits for them."""
+        cursor = self._connection.cursor(row_factory=tuple_row)
+        (usual,) = cursor.execute("SHOW lock_timeout").fetchone() or ("0",)
+        cursor.execute("SET lock_timeout = '500ms'")
+        try:
+            yield
+        finally:
+            cursor.execute("SELECT set_config('lock_timeout', %s, false)", (usual,))
+
+    def _blocking(self, seconds: int) -> Iterator[Stuck]:
+        for session in blocking_sessions(self._connection, seconds):
+            since = instant(session.since) if session.since else self._now
+            detail = f"It is process {session.pid} of the database."
+            if self._granted is None:
+                detail = f"It is {session.words}. To end it: {session.command};"
+            yield Stuck("session_blocking", since, None, f"/v1/stuck#{session.pid}", None, detail)
+
+    def _all_behind(self) -> Iterator[Stuck]:
+        for progress in all_progress(self._connection):
+            yield from self._behind(progress)
+
+    def _wanted(self, seconds: int = 0, **more: Any) -> dict[str, Any]:
+        return {"before": later(self._now, -seconds), "granted": self._granted, "limit": MAX_FOUND, **more}
+
+    def _live(self, projection: Projection, query: str, wanted: dict[str, Any]) -> list[TupleRow]:
+        """Return what a query finds in the live tables of a projection, nothing while these cannot be read."""
+
+        def read(cursor: Cursor[TupleRow], version: int) -> list[TupleRow]:
+            return cursor.execute(
+                versioned("projections.diagnosis.stuck.projected", version)[query].encode(), wanted
+            ).fetchall()
+
+        try:
+            return read_live(self._connection, projection, read).found
+        except ProjectionBehind:
+            return []
+
+    def _rows(self, query: str, seconds: int = 0) -> list[TupleRow]:
+        cursor = self._connection.cursor(row_factory=tuple_row)
+        return cursor.execute(_SQL[query], self._wanted(seconds)).fetchall()
+
+    def _due(self, kind: StuckKind, topic: str, seconds: int) -> Iterator[Stuck]:
+        for due_at, ledger, id, position in self._live(
+            due_work.PROJECTION, "due", self._wanted(seconds, topic=topic)
+        ):
+            resource = f"/v1/ledgers/{ledger}/transactions/{id}"
+            yield Stuck(kind, instant(due_at), ledger, resource, position)
+
+    def _payouts(self, *, is_stuck: bool) -> Iterator[Stuck]:
+        wanted = self._wanted(self._thresholds.payout_seconds, is_stuck=is_stuck)
+        for state, since, ledger, id, position, provider in self._live(payouts.PROJECTION, "payouts", wanted):
+            resource = f"/v1/ledgers/{ledger}/payouts/{id}"
+            yield Stuck(_OF_PAYOUT[state], instant(since), ledger, resource, position, f"It is {provider}'s.")
+
+    def _waiting(self) -> Iterator[Stuck]:
+        rows = self._rows("waiting", self._thresholds.delivery_seconds)
+        for id, state, since, position, reason in rows:
+            kind: StuckKind = "delivery_waiting" if state == "enabled" else "webhook_disabled"
+            detail = f"Why it is disabled: {reason}." if state == "disabled" and reason else ""
+            yield Stuck(kind, instant(since), None, f"/v1/webhooks/{id}", position, detail)
+
+    def _failed(self) -> Iterator[Stuck]:
+        for id, since, ledger, position, reason in self._rows("failed"):
+            resource = f"/v1/webhooks/{id}/deliveries/{position}"
+            detail = f"The last one: {reason}." if reason else ""
+            yield Stuck("delivery_failed", instant(since), ledger, resource, position, detail)
+
+    def _held(self) -> Iterator[Stuck]:
+        letters = list_letters(self._connection, state="open", limit=MAX_FOUND, granted=self._granted)
+        for letter in letters:
+            ledger = ledger_of(letter.stream)
+            detail = f"It is {letter.projection}, at {letter.topic}, and {letter.held_events} more wait."
+            resource = f"/v1/dead-letters/{letter.id}"
+            yield Stuck("stream_held", letter.first_failed_at, ledger, resource, letter.position, detail)
+
+    def _behind(self, progress: Progress) -> Iterator[Stuck]:
+        kind = _kind_of(progress, self._thresholds.projection_seconds)
+        if kind is not None:
+            since = self._oldest_lacking(progress)
+            detail = f"It stands at {progress.position} of {progress.head}."
+            if kind == "projection_behind":
+                kind = self._kind_of_behind(progress)
+            if progress.last_error and kind in ("projection_failing", "projection_halted"):
+                detail += f" Its error: {progress.last_error}."
+            yield Stuck(kind, since, None, f"/v1/projections/{progress.name}", progress.position, detail)
+
+    def _kind_of_behind(self, progress: Progress) -> StuckKind:
+        """Return whether whoever advances it fails or hangs, rather than that it is late or nobody does."""
+        cursor = self._connection.cursor(row_factory=tuple_row)
+        ((standing_seconds, failed_seconds),) = cursor.execute(
+            _SQL["standing"], {"name": progress.name, "version": progress.version}
+        ).fetchall()
+        held = holders(self._connection, places_of(progress.name))
+        tried_lately = failed_seconds is not None and failed_seconds < TRIED_LATELY_SECONDS
+        if progress.last_error and (held or tried_lately):
+            return "projection_failing"
+        hangs = held and standing_seconds >= max(HANGING_SECONDS, self._thresholds.projection_seconds)
+        return "projection_hanging" if hangs else "projection_behind"
+
+    def _oldest_lacking(self, progress: Progress) -> Instant:
+        """Return when the oldest event was recorded that a projection lacks, or about so if it cannot be read."""
+        cursor = self._connection.cursor(row_factory=tuple_row)
+        row = cursor.execute(_SQL["recorded_at"], {"position": progress.position + 1}).fetchone()
+        return instant(row[0]) if row and row[0] else later(self._now, -progress.lag_seconds)
+
+
+def _kind_of(progress: Progress, seconds: int) -> StuckKind | None:
+    """Return how a projection is stuck, None if it is not."""
+    if progress.state == "halted":
+        return "projection_halted"
+    if progress.state == "rebuilding":
+        return "projection_rebuilding"
+    if progress.lag_seconds < seconds or not progress.lag_events:
+        return None
+    return "projection_paused" if progress.state == "paused" else "projection_behind"

@@ -1,0 +1,240 @@
+"""The story of an operation, or of a conversation: all that is known of it, gathered without judging.
+
+What an operation recorded is found without any index, so that its story is as sure as a confirmation read: its own
+streams, and before each event there what the same command did to accounts, which stands in the journal just before it.
+A conversation is found through the index of events.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, Literal, NamedTuple
+from uuid import UUID
+
+from psycopg import Connection
+from psycopg.rows import tuple_row
+
+from domain.journal.queries import load
+from domain.journal.reader import Row, Unreadable, read_aggregates
+from domain.model.errors import JournalUnavailable, OperationUnknown
+from domain.model.idempotency import is_key, operation_id
+from domain.model.ledgers import existing_ledger
+from domain.model.payouts.payout import Payout
+from domain.model.streams import ledger_stream, payout_stream, transaction_stream
+from domain.model.times import Instant, instant
+from domain.model.transactions import Acceptance, Transaction
+from projections.diagnosis.request_replays import Replays, replayed_in, replays_of
+from projections.engine.dead_letters import DeadLetter, letters_about
+from projections.engine.live_version import one_instant
+from projections.outbox.deliveries import Delivery, deliveries_at
+from projections.read_models.event_history import JournalEvent, journal_event, list_events
+from projections.read_models.event_keys import Filters
+from projections.running.positions import Progress, all_progress
+
+MAX_EVENTS = 2_000
+"""How many events are told of, the oldest first: those of a transaction with a thousand entries, and more."""
+
+MAX_OPERATIONS = 100
+"""How many operations of a conversation are looked at, those first that were recorded first."""
+
+_FIRST_STEP = 8
+
+_SQL = load("projections.diagnosis.trace.trace")
+
+Made = Transaction | Acceptance | Payout
+"""What a keyed request has come to."""
+
+Reached = Literal["reached", "behind", "held"]
+
+
+class Standing(NamedTuple):
+    """How far a projection is with the events of a story: `held` where a dead letter holds a stream of them.
+
+    What it has reached, it had reached by `advanced_at`.
+    """
+
+    progress: Progress
+    reached: Reached
+    advanced_at: Instant
+
+
+class Suppression(NamedTuple):
+    """Events that a rebuild of the outbox found owed to a webhook, and did not tell of again."""
+
+    webhook_id: UUID
+    version: int
+    positions: tuple[int, ...]
+    last_at: Instant
+
+
+class Story(NamedTuple):
+    """All that is known of some operations, the events in the order of positions.
+
+    It is complete up to `position`, and not `is_whole` where there is more than `MAX_EVENTS` or `MAX_OPERATIONS`.
+    """
+
+    operations: tuple[Made, ...]
+    events: tuple[JournalEvent, ...]
+    replays: tuple[Replays, ...]
+    standings: tuple[Standing, ...]
+    deliveries: tuple[Delivery, ...]
+    suppressions: tuple[Suppression, ...]
+    letters: tuple[DeadLetter, ...]
+    position: int
+    head: int
+    is_whole: bool
+
+
+def story_of_operation(connection: Connection[Any], ledger: str, id: str) -> Story:
+    """Return the story of the operation with an id, all of one instant.
+
+    The connection must be in no transaction. Raises, in this order, `JournalUnavailable` for what this release cannot
+    read, `LedgerNotFound` and `OperationUnknown`.
+    """
+    with one_instant(connection):
+        operations, head = _operations(connection, ledger, [id])
+        if not operations:
+            raise OperationUnknown
+        own = _own_events(connection, [transaction_stream(ledger, id), payout_stream(ledger, id)])
+        events = _with_what_they_did(connection, own)
+        return _story(connection, ledger, operations, events, head, head, is_whole=len(own) <= MAX_EVENTS)
+
+
+def story_of_conversation(connection: Connection[Any], ledger: str, correlation_id: str) -> Story:
+    """Return the story of all that a correlation id is on: events, operations, and what became of them.
+
+    One in which nothing was recorded has no events. The connection must be in no transaction. Raises what
+    `list_events` and, but for `OperationUnknown`, what `story_of_operation` does.
+    """
+    found = list_events(connection, ledger, Filters(correlation_id=correlation_id), limit=MAX_EVENTS + 1)
+    with one_instant(connection):
+        ids = _operation_ids(ledger, found.rows)
+        ids |= dict.fromkeys(replayed_in(connection, ledger, correlation_id, MAX_OPERATIONS))
+        operations, _ = _operations(connection, ledger, list(ids)[:MAX_OPERATIONS])
+        is_whole = len(found.rows) <= MAX_EVENTS and len(ids) <= MAX_OPERATIONS
+        events = found.rows[:MAX_EVENTS]
+        return _story(connection, ledger, operations, events, found.position, found.head, is_whole=is_whole)
+
+
+def _operations(connection: Connection[Any], ledger: str, ids: Sequence[str]) -> tuple[tuple[Made, ...], int]:
+    """Return what was made under these ids, a payout rather than its hold, and the head."""
+    streams = [stream(ledger, id) for id in ids for stream in (payout_stream, transaction_stream)]
+    states, head = read_aggregates(connection, [ledger_stream(ledger), *streams])
+    for state in states:
+        if isinstance(state, Unreadable):
+            raise JournalUnavailable(state.reason)
+    existing_ledger(states[0], ledger)
+    pairs = zip(states[1::2], states[2::2], strict=True)
+    made = [transaction if payout is None else payout for payout, transaction in pairs]
+    return tuple(each for each in made if each is not None), head
+
+
+def _operation_ids(ledger: str, events: Iterable[JournalEvent]) -> dict[str, None]:
+    """Return the ids of the operations that clients asked for, in order: the ledger's own have keys of another form."""
+    keys = dict.fromkeys(event.content.text("idempotency_key") for event in events)
+    return {operation_id(ledger, key): None for key in keys if key is not None and is_key(key)}
+
+
+def _own_events(connection: Connection[Any], streams: Sequence[str]) -> list[JournalEvent]:
+    wanted = {"streams": list(streams), "limit": MAX_EVENTS + 1}
+    rows = connection.cursor(row_factory=tuple_row).execute(_SQL["of_streams"], wanted)
+    return sorted((journal_event(_row(row)) for row in rows), key=lambda event: event.position)
+
+
+def _with_what_they_did(connection: Connection[Any], own: Sequence[JournalEvent]) -> list[JournalEvent]:
+    """Return events of transactions and payouts, each with those before it that the same command recorded.
+
+    From each it goes back, in ever longer steps, for as long as the cause is the same.
+    """
+    events = {event.position: event for event in own[:MAX_EVENTS]}
+    walking = {event.position: event for event in events.values()}
+    step = _FIRST_STEP
+    while walking and len(events) < MAX_EVENTS:
+        before = {at for position in walking for at in range(max(1, position - step), position)}
+        found = _at_positions(connection, before - events.keys()) | events
+        walking, began = {}, walking
+        for position, last in began.items():
+            at, end = position - 1, max(1, position - step)
+            while at >= end and at in found and _is_of_one_command(found[at], last):
+                events[at] = found[at]
+                at -= 1
+            if 0 < at < end:
+                walking[at + 1] = last
+        step *= 4
+    return sorted(events.values(), key=lambda event: event.position)[:MAX_EVENTS]
+
+
+def _is_of_one_command(event: JournalEvent, last: JournalEvent) -> bool:
+    """Tell whether an event was recorded by the command whose last event is given.
+
+    What has no key shares its cause with others of its conversation; then what it did to accounts is before it.
+    """
+    if event.content.text("causation_id") != last.content.text("causation_id"):
+        return False
+    return last.content.text("idempotency_key") is not None or "/accounts/" in event.row[0]
+
+
+def _at_positions(connection: Connection[Any], positions: Collection[int]) -> dict[int, JournalEvent]:
+    wanted = {"positions": sorted(positions)}
+    rows = connection.cursor(row_factory=tuple_row).execute(_SQL["at_positions"], wanted)
+    return {row[4]: journal_event(_row(row)) for row in rows}
+
+
+def _row(row: Sequence[Any]) -> Row:
+    stream, version, topic, state, position = row
+    return stream, version, topic, bytes(state), position
+
+
+def _story(
+    connection: Connection[Any],
+    ledger: str,
+    operations: tuple[Made, ...],
+    events: Sequence[JournalEvent],
+    position: int,
+    head: int,
+    *,
+    is_whole: bool,
+) -> Story:
+    positions = [event.position for event in events]
+    last_of = {event.row[0]: event.position for event in events}
+    letters = [
+        letter
+        for letter in letters_about(connection, list(last_of), positions)
+        if letter.position <= last_of.get(letter.stream, 0)
+    ]
+    deliveries = deliveries_at(connection, positions)
+    return Story(
+        operations,
+        tuple(events),
+        tuple(replays_of(connection, ledger, [made.id for made in operations])),
+        tuple(_standings(connection, letters, positions[-1])) if positions else (),
+        tuple(deliveries),
+        tuple(_suppressions(connection, deliveries)),
+        tuple(letters),
+        position,
+        head,
+        is_whole,
+    )
+
+
+def _standings(connection: Connection[Any], letters: Sequence[DeadLetter], last: int) -> Iterable[Standing]:
+    rows = connection.cursor(row_factory=tuple_row).execute(_SQL["advanced"])
+    advanced = {(name, version): instant(at) for name, version, at in rows}
+    held = {(letter.projection, letter.projection_version) for letter in letters if letter.state == "open"}
+    for progress in all_progress(connection):
+        of = progress.name, progress.version
+        reached: Reached = "reached" if progress.reflects(last) else "behind"
+        yield Standing(progress, "held" if of in held else reached, advanced[of])
+
+
+def _suppressions(connection: Connection[Any], deliveries: Sequence[Delivery]) -> Iterable[Suppression]:
+    positions: dict[UUID, list[int]] = {}
+    for delivery in deliveries:
+        positions.setdefault(delivery.webhook_id, []).append(delivery.position)
+    if not positions:
+        return
+    wanted = {"webhooks": list(positions), "first": deliveries[0].position, "last": deliveries[-1].position}
+    for webhook_id, version, first, last, last_at in connection.cursor(row_factory=tuple_row).execute(
+        _SQL["suppressed"], wanted
+    ):
+        found = tuple(position for position in positions[webhook_id] if first <= position <= last)
+        if found:
+            yield Suppression(webhook_id, version, found, instant(last_at))

@@ -1,0 +1,1 @@
+"""Advances one version of one read model, exactly once. Knows no read model by name."""

@@ -1,0 +1,214 @@
+"""Dead letters: events that a version of a projection could not apply, each holding the rest of its stream behind it.
+
+A letter is written in the transaction that moves the position past its event, so that nothing is skipped without one.
+Letters belong to a version: a rebuilt one meets the same events, and has letters of its own if they fail there too.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+from uuid import UUID, uuid4
+
+import structlog
+from psycopg import Connection
+from psycopg.rows import TupleRow, tuple_row
+
+from domain.journal.encoding import UnreadableEvent
+from domain.journal.queries import load
+from domain.model.events import Recorded
+from domain.model.times import Instant, instant
+from domain.release import RELEASE
+from projections.engine.poison import Full, Isolation, Poison, Unreadable, Write, describe
+from projections.engine.projection import Projection, directed
+from projections.errors import DeadLetterNotFound
+
+MAX_HELD_STREAMS = 100
+"""How many streams of a version may be held. Beyond it, it is not events that are wrong, and the projection halts."""
+
+MAX_MESSAGE_CHARACTERS = 2_000
+
+LetterState = Literal["open", "resolved", "discarded", "superseded"]
+
+_SQL = load(__name__)
+_log = structlog.get_logger(__name__)
+
+
+class Closing(NamedTuple):
+    """How a letter came to be closed; `by` is null if its version was replaced or dropped."""
+
+    at: Instant
+    by: str | None
+    reason: str | None
+    correlation_id: str | None
+    followed_by: UUID | None
+
+
+class DeadLetter(NamedTuple):
+    """An event that a version of a projection could not apply, and why.
+
+    `event_version`, `correlation_id` and `actor` are null where the stored event does not tell. `release` and `shape`
+    are of the code that failed last. `held_events` counts what follows in its stream, while it is open.
+    """
+
+    id: UUID
+    projection: str
+    projection_version: int
+    shape: int
+    state: LetterState
+    stream: str
+    stream_version: int
+    position: int
+    topic: str
+    event_version: int | None
+    correlation_id: str | None
+    actor: str | None
+    exception: str
+    message: str
+    release: str
+    attempts: int
+    first_failed_at: Instant
+    last_failed_at: Instant
+    held_events: int
+    closing: Closing | None
+
+
+def write_around(
+    connection: Connection[Any],
+    projection: Projection,
+    version: int,
+    events: Sequence[Recorded],
+    unreadable: Sequence[tuple[int, UnreadableEvent]],
+    attempts: int,
+) -> Full | None:
+    """Write a batch but for what is held and what is found to be poison, for which letters are made.
+
+    Returns the reason if one more stream would have to be held than may be, in all parts of the version together; then
+    all before that event is written, and nothing from it on.
+    """
+    # Parts of a version that is rebuilt are written at once, each in a transaction that locks its own part alone. From
+    # the count on, no other part may add to it.
+    connection.execute(_SQL["lock_version"], {"projection": projection.name, "version": version})
+    held = held_streams(connection, projection.name, version)
+    write = writer(connection, projection, version)
+    isolation = Isolation(connection.transaction, write, held, max(0, MAX_HELD_STREAMS - len(held)))
+    full = None
+    try:
+        isolation.apply(_in_order(connection, events, unreadable))
+    except Full as error:
+        full = error
+    for poison in isolation.poison:
+        add_letter(connection, projection, version, poison, attempts)
+    return full
+
+
+def writer(connection: Connection[Any], projection: Projection, version: int) -> Write:
+    """Return what writes events into the tables of a version."""
+    queries = projection.queries(version)
+    return lambda events: projection.project(connection, queries, events)
+
+
+def held_streams(connection: Connection[Any], projection: str, version: int) -> set[str]:
+    """Return the streams that wait behind open letters."""
+    wanted = {"projection": projection, "version": version}
+    cursor = connection.cursor(row_factory=tuple_row)
+    return {stream for (stream,) in cursor.execute(_SQL["held"], wanted)}
+
+
+def add_letter(
+    connection: Connection[Any],
+    projection: Projection,
+    version: int,
+    poison: Poison,
+    attempts: int,
+    id: UUID | None = None,
+) -> None:
+    """Keep a letter for a poison event, which must be the only open one of its stream."""
+    row = {
+        "id": id or uuid4(),
+        "projection": projection.name,
+        "version": version,
+        "shape": projection.shape,
+        "position": poison.position,
+        "attempts": attempts,
+        **failure(poison.error),
+    }
+    connection.execute(_SQL["add"], row)
+    _log.error(
+        "event became a dead letter",
+        id=str(row["id"]),
+        projection=projection.name,
+        version=version,
+        stream=poison.stream,
+        position=poison.position,
+        reason=row["message"],
+    )
+
+
+def failure(error: Exception) -> dict[str, str]:
+    """Return what a letter says of an exception, and the release that met it."""
+    words = describe(error).replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return {
+        "exception": type(error).__name__,
+        "message": words[:MAX_MESSAGE_CHARACTERS],
+        "release": RELEASE,
+    }
+
+
+def find_letter(connection: Connection[Any], id: UUID) -> DeadLetter:
+    """Return a letter; raise `DeadLetterNotFound`."""
+    found = _letters(connection, _SQL["find"], {"id": id})
+    if not found:
+        raise DeadLetterNotFound(f"There is no dead letter {id}.", dead_letter_id=str(id))
+    return found[0]
+
+
+def list_letters(
+    connection: Connection[Any],
+    *,
+    projection: str | None = None,
+    state: LetterState | None = None,
+    after: tuple[Instant, UUID] | None = None,
+    limit: int | None = None,
+    descending: bool = False,
+    granted: Sequence[str] | None = None,
+) -> list[DeadLetter]:
+    """Return up to `limit` letters by when they first failed, that come after the one with this time and id.
+
+    They are of events of the ledgers that are `granted`, of all for None.
+    """
+    time, id = after or (None, None)
+    wanted: dict[str, Any] = {"projection": projection, "state": state, "after_time": time, "after_id": id}
+    wanted |= {"granted": None if granted is None else list(granted), "limit": limit}
+    return _letters(connection, directed(_SQL["list"], descending=descending), wanted)
+
+
+def letters_about(
+    connection: Connection[Any], streams: Sequence[str], positions: Sequence[int]
+) -> list[DeadLetter]:
+    """Return the letters of the events at these positions, and those open that hold one of these streams."""
+    return _letters(connection, _SQL["about"], {"streams": list(streams), "positions": list(positions)})
+
+
+def _letters(connection: Connection[Any], query: str, wanted: dict[str, Any]) -> list[DeadLetter]:
+    cursor = connection.cursor(row_factory=tuple_row)
+    query = query.replace(":columns", _SQL["columns"])
+    return [_letter(row) for row in cursor.execute(query.encode(), wanted)]
+
+
+def _letter(row: TupleRow) -> DeadLetter:
+    *known, first_failed_at, last_failed_at, held_events = row[:19]
+    closing = None if row[19] is None else Closing(instant(row[19]), *row[20:])
+    return DeadLetter._make([*known, instant(first_failed_at), instant(last_failed_at), held_events, closing])
+
+
+def _in_order(
+    connection: Connection[Any],
+    events: Sequence[Recorded],
+    unreadable: Sequence[tuple[int, UnreadableEvent]],
+) -> list[Recorded | Unreadable]:
+    if not unreadable:
+        return list(events)
+    errors = dict(unreadable)
+    cursor = connection.cursor(row_factory=tuple_row)
+    rows = cursor.execute(_SQL["streams"], {"positions": list(errors)}).fetchall()
+    placed = [Unreadable(stream, position, errors[position]) for position, stream in rows]
+    return sorted([*events, *placed], key=lambda event: event.position)

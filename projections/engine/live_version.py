@@ -1,0 +1,147 @@
+"""Reading the live version of a projection, together with the position that it reflects.
+
+One version of each shape of tables is live, and a release reads that of the shape which it knows. Which version that
+is, its position, its dead letters, the head of the journal and the rows all come from one snapshot of the database, so
+what is stated with an answer is true of exactly that answer.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Generic, NamedTuple, TypeVar
+from uuid import UUID
+
+from psycopg import Connection, Cursor, errors
+from psycopg.rows import TupleRow, tuple_row
+
+from domain.journal.queries import load
+from projections.engine.projection import Projection
+from projections.errors import ProjectionBehind
+
+_SQL = load(__name__)
+_ATTEMPTS = 5
+
+Item = TypeVar("Item")
+
+
+class Lacking(NamedTuple):
+    """What an answer lacks: how many streams are held behind dead letters, and the position of the oldest of these.
+
+    `held` is the oldest letter that is known to concern the one account that was asked for, `held_from` its position.
+    """
+
+    streams: int = 0
+    oldest: int | None = None
+    held: UUID | None = None
+    held_from: int | None = None
+
+
+class Reading(NamedTuple, Generic[Item]):
+    """What a projection says, the position that it reflects, and the newest position of the journal then.
+
+    Of the streams that it is `lacking` the position is not true: these are reflected up to their dead letters only.
+    """
+
+    found: Item
+    position: int
+    head: int
+    lacking: Lacking
+
+
+class Page(NamedTuple, Generic[Item]):
+    """Some rows of a list, the position that they reflect, and the newest position of the journal then.
+
+    Of the streams that it is `lacking` the position is not true: these are reflected up to their dead letters only.
+    """
+
+    rows: list[Item]
+    position: int
+    head: int
+    lacking: Lacking
+
+
+@contextmanager
+def one_instant(connection: Connection[Any]) -> Iterator[None]:
+    """Let all that is read see the same state of the database."""
+    with connection.transaction():
+        connection.execute(_SQL["one_instant"])
+        yield
+
+
+def read_live(
+    connection: Connection[Any],
+    projection: Projection,
+    read: Callable[[Cursor[TupleRow], int], Item],
+    account: str | None = None,
+) -> Reading[Item]:
+    """Return what `read` finds, given a cursor and the number of the version that is live.
+
+    `account` is the stream of the one account that is asked for, if it is one. The connection must not be in a
+    transaction. Raises `ProjectionBehind` while there is no version that this release can read: what is still being
+    filled would pass for a list without the rest.
+    """
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return _read_once(connection, projection, read, account)
+        except errors.UndefinedTable:
+            # A rebuild has switched, and the version that this snapshot calls live was dropped meanwhile.
+            continue
+    return _read_once(connection, projection, read, account)
+
+
+def _read_once(
+    connection: Connection[Any],
+    projection: Projection,
+    read: Callable[[Cursor[TupleRow], int], Item],
+    account: str | None,
+) -> Reading[Item]:
+    with one_instant(connection):
+        return _read_now(connection, projection, read, account)
+
+
+def _read_now(
+    connection: Connection[Any],
+    projection: Projection,
+    read: Callable[[Cursor[TupleRow], int], Item],
+    account: str | None,
+) -> Reading[Item]:
+    cursor = connection.cursor(row_factory=tuple_row)
+    wanted = {"name": projection.name, "shape": projection.shape}
+    row = cursor.execute(_SQL["live"], wanted, prepare=True).fetchone()
+    assert row is not None
+    version, position, state, head, streams = row
+    if version is None or state == "rebuilding":
+        raise ProjectionBehind(position or 0, head, "rebuilding")
+    lacking = _lacking(cursor, projection.name, version, account) if streams else Lacking()
+    return Reading(read(cursor, version), position, head, lacking)
+
+
+@contextmanager
+def streamed_live(
+    connection: Connection[Any],
+    projection: Projection,
+    begin: Callable[[Cursor[TupleRow], int], Item],
+    account: str | None = None,
+) -> Iterator[Reading[Item]]:
+    """Read as `read_live` does, but hold the state of the database until the caller is done with what was found.
+
+    `begin` opens the cursors that the caller reads; from then on their tables cannot be dropped.
+    """
+    for attempt in range(1, _ATTEMPTS + 1):
+        is_begun = False
+        try:
+            with one_instant(connection):
+                reading = _read_now(connection, projection, begin, account)
+                is_begun = True
+                yield reading
+                return
+        except errors.UndefinedTable:
+            # As in `read_live`: the version was dropped between the snapshot and the first use of its tables.
+            if is_begun or attempt == _ATTEMPTS:
+                raise
+
+
+def _lacking(cursor: Cursor[TupleRow], name: str, version: int, account: str | None) -> Lacking:
+    wanted = {"name": name, "version": version, "account": account}
+    row = cursor.execute(_SQL["lacking"], wanted).fetchone()
+    assert row is not None
+    return Lacking(*row)

@@ -1,0 +1,71 @@
+"""The newest events of the journal, read and decoded once for all projections that run in a process.
+
+Projections that keep up read the same events within a moment of one another, so none need be fetched or decoded twice.
+One that lags behind what is kept here reads for itself.
+"""
+
+import threading
+from typing import Any
+
+from psycopg import Connection
+
+from domain.journal.queries import load
+from projections.engine.batches import Batch, Stored, Stretch
+from projections.engine.projection import Projection
+
+MAX_EVENTS = 20_000
+MAX_BYTES = 32 * 1024**2
+"""Of events as they are stored; decoded ones take about as much again."""
+
+_SQL = load("domain.journal.journal")
+
+
+class Tail:
+    """The events after some position up to the newest that was asked for."""
+
+    def __init__(self, max_events: int = MAX_EVENTS) -> None:
+        self._max_events = max_events
+        self._after = 0
+        self._events: list[Stored] = []
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def batch(
+        self, connection: Connection[Any], projection: Projection, after: int, upto: int
+    ) -> Batch | None:
+        """Return the batch of a range of committed positions, None if it has to be read otherwise.
+
+        That is if it begins before what is kept here, or if a position of it is missing from the journal. What is not
+        here yet is read on the connection.
+        """
+        with self._lock:
+            if after > self._after + len(self._events):
+                self._after, self._events, self._bytes = after, [], 0
+            if not self._extend(connection, upto) or after < self._after:
+                return None
+            events = self._events[after - self._after : upto - self._after]
+        return Stretch(after, upto, events).batch(projection)
+
+    def _extend(self, connection: Connection[Any], upto: int) -> bool:
+        """Read on until a position; tell whether every event until there is here."""
+        known = self._after + len(self._events)
+        if upto > known:
+            rows = connection.execute(_SQL["range"], (known, upto), prepare=True, binary=True).fetchall()
+            if len(rows) != upto - known:
+                return False
+            self._events += map(Stored, rows)
+            self._bytes += sum(len(row[3]) for row in rows)
+            excess = self._excess(upto - known)
+            self._bytes -= sum(len(event.row[3]) for event in self._events[:excess])
+            del self._events[:excess]
+            self._after += excess
+        return True
+
+    def _excess(self, newest: int) -> int:
+        """Return how many of the oldest events are to go, none of the newest, for which somebody asks just now."""
+        excess = max(0, len(self._events) - self._max_events)
+        left = self._bytes - sum(len(event.row[3]) for event in self._events[:excess])
+        while left > MAX_BYTES and excess < len(self._events) - newest:
+            left -= len(self._events[excess].row[3])
+            excess += 1
+        return excess

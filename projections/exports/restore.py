@@ -1,0 +1,57 @@
+"""Importing an export into an empty journal: the same bytes at the same positions, so that old proofs stay valid."""
+
+from typing import Any
+
+from psycopg import Connection
+from psycopg.rows import tuple_row
+
+from domain.journal.database import Database
+from domain.journal.queries import load
+from domain.model.times import EARLIEST, Instant
+from domain.transparency.export_format import Exported, read_event
+from projections.audit.stored import parsed
+from projections.exports.export_file import ExportFile
+
+_SQL = load(__name__)
+_TYPES = ("text", "int8", "text", "bytea", "int8")
+
+
+class NotEmpty(Exception):
+    """The journal has events: what is imported would come after them, at other positions."""
+
+
+class NotWhole(Exception):
+    """The file does not begin with the first event of the journal."""
+
+
+def import_events(database: Database, file: ExportFile) -> int:
+    """Append the events of a file that was verified, all or none; return the newest position.
+
+    Raises, in this order, `NotWhole`, `NotEmpty`, and what a verification finds as well, `Malformed` or `Unfoldable`.
+    """
+    if file.begin.since != 1:
+        raise NotWhole
+    with database.connect("tallystick import") as connection, connection.transaction():
+        cursor = connection.cursor(row_factory=tuple_row)
+        ((head,),) = cursor.execute(_SQL["lock_head"]).fetchall()
+        ((has_events,),) = cursor.execute(_SQL["has_events"]).fetchall()
+        if head or has_events:
+            raise NotEmpty
+        position, recorded_at = _copy(connection, file)
+        moved = {"position": position, "recorded_at": recorded_at, "channel": database.journal_channel}
+        cursor.execute(_SQL["move_head"], moved)
+    return position
+
+
+def _copy(connection: Connection[Any], file: ExportFile) -> tuple[int, Instant]:
+    """Copy the events; return the position of the last of them, and when it was recorded."""
+    last: Exported | None = None
+    with connection.cursor().copy(_SQL["copy"]) as copy:
+        copy.set_types(_TYPES)
+        for _, line in file.lines():
+            last, _ = read_event(line)
+            copy.write_row((last.stream, last.version, last.topic, last.state, last.position))
+    if last is None:
+        return 0, EARLIEST
+    stored = parsed(last.stream, last.version, last.topic, last.state, last.position)
+    return last.position, stored.envelope["recorded_at"]

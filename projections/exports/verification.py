@@ -1,0 +1,249 @@
+"""Verifying an export: that it is what was signed, and that the journal in it keeps the rules of a ledger.
+
+Nothing but the file is needed, and for what was signed, the key that somebody keeps elsewhere. The events are judged by
+`projections/audit`, which shares nothing with what wrote them.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from domain.model.times import Instant
+from domain.transparency.checkpoints import Checkpoint, open_checkpoint, tidied
+from domain.transparency.export_format import Exported, Malformed, hashes, read_event
+from domain.transparency.merkle_tree import Accumulator, verify_consistency
+from domain.transparency.signed_notes import InvalidNote, MalformedNote, Verifier
+from projections.audit.rules import broken
+from projections.audit.stored import parsed
+from projections.exports.export_file import ExportFile
+from projections.read_models.event_keys import content_of
+
+MAX_SHOWN = 5
+"""How many findings of a code are kept in words; all are counted."""
+
+
+class Found(NamedTuple):
+    """Something that is wrong: a stable code, how often it was found, and the first times in words."""
+
+    code: str
+    times: int
+    words: tuple[str, ...]
+
+
+class Verified(NamedTuple):
+    """What a verification came to: the positions that were read, the root of their tree, what is signed, what is wrong.
+
+    `signed` is the checkpoint of the file, `saved` the one that was given, each None unless a known key accounts for
+    it. `shown` says in words what the saved one has shown, and is empty where it has shown nothing.
+    """
+
+    since: int
+    until: int
+    root: bytes
+    signed: Checkpoint | None
+    saved: Checkpoint | None
+    shown: str
+    found: Sequence[Found]
+
+
+class Moment(NamedTuple):
+    """A span of recorded time, both ends included."""
+
+    since: Instant
+    until: Instant
+
+
+def verify(
+    file: ExportFile,
+    verifiers: Sequence[Verifier] = (),
+    saved: str | None = None,
+    sealing: Moment | None = None,
+) -> Verified:
+    """Verify an export by the keys given, by those in it if none is, and that it goes on from a checkpoint once saved.
+
+    Events recorded within the time of `sealing` need not be signed yet. Everything that is wrong is found, none of it
+    raised.
+    """
+    return _Verification(file, verifiers, sealing).run(saved)
+
+
+class _Verification:
+    """One reading of a file, and what was found so far."""
+
+    def __init__(self, file: ExportFile, verifiers: Sequence[Verifier], sealing: Moment | None) -> None:
+        self._file = file
+        self._verifiers = list(verifiers)
+        self._sealing = sealing
+        self._times_of: dict[int, Instant | None] = {}
+        self._shown = ""
+        self._times: defaultdict[str, int] = defaultdict(int)
+        self._words: defaultdict[str, list[str]] = defaultdict(list)
+        self._tree = Accumulator()
+        self._roots: dict[int, bytes] = {}
+
+    def run(self, saved: str | None) -> Verified:
+        begin = self._file.begin
+        self._resume()
+        if not self._verifiers:
+            self._take_keys()
+        signed = self._opened(self._file.seal.checkpoint, "the checkpoint of the file")
+        earlier = (
+            None if saved is None else self._opened(saved, "the checkpoint that was saved", is_saved=True)
+        )
+        self._roots = {checkpoint.size: b"" for checkpoint in (signed, earlier) if checkpoint}
+        self._times_of = {earlier.size: None} if earlier else {}
+        if signed:
+            self._times_of[signed.size + 1] = None
+        self._note_root()
+        self._judge()
+        self._compare_end()
+        self._compare_signed(signed)
+        if earlier is not None:
+            self._compare_saved(earlier, signed)
+        found = [Found(code, times, tuple(self._words[code])) for code, times in self._times.items()]
+        return Verified(begin.since, begin.until, self._tree.root, signed, earlier, self._shown, found)
+
+    def find(self, code: str, words: str) -> None:
+        """Count a finding, and keep it if it is one of the first of its code."""
+        self._times[code] += 1
+        if len(self._words[code]) < MAX_SHOWN:
+            self._words[code].append(words)
+
+    def _resume(self) -> None:
+        begin = self._file.begin
+        try:
+            self._tree = Accumulator.resumed(begin.since - 1, hashes(begin.peaks))
+        except ValueError as error:
+            self.find("export_malformed", f"the first line: {error}")
+            self._tree.size = begin.since - 1
+
+    def _take_keys(self) -> None:
+        try:
+            self._verifiers = [Verifier.parse(line) for line in self._file.seal.verifiers]
+        except InvalidNote as error:
+            self.find("export_malformed", f"the keys in the last line: {error}")
+
+    def _opened(self, note: str | None, name: str, *, is_saved: bool = False) -> Checkpoint | None:
+        """Return a checkpoint that a known key accounts for; one that people have saved may have become untidy."""
+        if note is None:
+            self.find("checkpoint_missing", f"{name} is not there")
+            return None
+        try:
+            return open_checkpoint(tidied(note) if is_saved else note, self._verifiers)
+        except MalformedNote as error:
+            self.find("checkpoint_malformed", f"{name}: {error}")
+            return None
+        except InvalidNote as error:
+            self.find("signature_invalid", f"{name}: {error}")
+            return None
+
+    def _judge(self) -> None:
+        """Read every event: hash it, and hold it against the rules, all of them if the file has the beginning."""
+        rows = self._events()
+        if self._file.begin.since == 1:
+            is_whole = self._file.seal.head <= self._file.begin.until
+            stored = (parsed(*_row(event)) for event in rows)
+            for violation in broken(stored, self._file.history, is_whole=is_whole):
+                self.find(f"journal_{violation.code}", str(violation))
+        else:
+            self.find("beginning_absent", f"the file begins at position {self._file.begin.since}")
+        for _ in rows:
+            pass  # what comes after an event that cannot be understood is hashed all the same
+
+    def _events(self) -> Iterator[Exported]:
+        expected = self._file.begin.since
+        for place, line in self._file.lines():
+            try:
+                event, leaf = read_event(line)
+            except Malformed as error:
+                self.find(
+                    "export_malformed", f"the line at byte {place}, after position {expected - 1}: {error}"
+                )
+                continue
+            if leaf != event.sealed:
+                self.find("event_altered", f"position {event.position}, {event.stream}, {event.topic}")
+            if event.position != expected and self._file.begin.since > 1:
+                self.find("journal_position_gap", f"position {event.position} follows {expected - 1}")
+            if not self._file.remember(event, place) and event.version == 1:
+                self.find("journal_key_reused", f"position {event.position}, {event.stream} begins again")
+            if event.position in self._times_of:
+                self._times_of[event.position] = content_of(event.state).text("recorded_at")
+            expected = event.position + 1
+            self._tree.append(leaf)
+            self._note_root()
+            yield event
+
+    def _note_root(self) -> None:
+        if self._tree.size in self._roots:
+            self._roots[self._tree.size] = self._tree.root
+
+    def _compare_end(self) -> None:
+        begin, end = self._file.begin, self._file.end
+        if not self._tree.size == begin.until == end.end:
+            words = f"positions {begin.since} to {begin.until} are announced, events up to {self._tree.size} are there"
+            self.find("export_incomplete", words)
+        if self._tree.root.hex() != end.root:
+            self.find("root_mismatch", f"the root is {self._tree.root.hex()}, the file says {end.root}")
+
+    def _compare_signed(self, signed: Checkpoint | None) -> None:
+        if signed is None:
+            return
+        size = self._tree.size
+        if signed.size <= size:
+            self._compare(signed, "checkpoint_mismatch", "what was signed")
+            if signed.size < size and not self._is_being_sealed(signed.size + 1):
+                self.find("events_unsealed", f"{size - signed.size} after position {signed.size}")
+        elif not self._leads_to(signed):
+            words = f"no path leads from the root of {size} events to that of {signed.size}, which was signed"
+            self.find("checkpoint_mismatch", words)
+
+    def _is_being_sealed(self, position: int) -> bool:
+        """Tell whether the event at a position, and so all that come after it, is too young to have been signed."""
+        recorded_at, sealing = self._times_of.get(position), self._sealing
+        return bool(sealing and recorded_at and sealing.since <= recorded_at <= sealing.until)
+
+    def _leads_to(self, signed: Checkpoint) -> bool:
+        try:
+            path = hashes(self._file.seal.path)
+        except Malformed:
+            return False
+        return verify_consistency(self._tree.size, signed.size, self._tree.root, signed.root, path)
+
+    def _compare_saved(self, saved: Checkpoint, signed: Checkpoint | None) -> None:
+        """Hold the events against a checkpoint of before; what is smaller than that must be so on purpose."""
+        if saved.size <= self._tree.size:
+            self._compare(saved, "history_rewritten", "the saved checkpoint")
+        elif signed is None or signed.size < saved.size:
+            words = f"the saved checkpoint is of {saved.size} events, and the file has no more than {self._tree.size}"
+            self.find("history_rewritten", words)
+        elif signed.size == saved.size and signed.root != saved.root:
+            self.find("history_rewritten", f"another root of {saved.size} events was signed before")
+        elif signed.size == saved.size:
+            if self._leads_to(signed):
+                words = f"the events up to position {self._tree.size} are the first of those that it was signed of"
+                self._show(saved, words)
+        elif signed.size > saved.size:
+            words = (
+                f"the file ends at {self._tree.size}, before the {saved.size} events of the saved checkpoint"
+            )
+            self.find("checkpoint_incomparable", words)
+
+    def _compare(self, checkpoint: Checkpoint, code: str, name: str) -> None:
+        if checkpoint.size < self._file.begin.since - 1:
+            words = f"{name} is of {checkpoint.size} events, the file begins at {self._file.begin.since}"
+            self.find("checkpoint_incomparable", words)
+        elif self._roots[checkpoint.size] != checkpoint.root:
+            self.find(code, f"the first {checkpoint.size} events are not those of {name}")
+        elif code == "history_rewritten":
+            words = f"nothing up to position {checkpoint.size} was changed since"
+            if recorded_at := self._times_of.get(checkpoint.size):
+                words += f"; the last event of it was recorded at {recorded_at}"
+            self._show(checkpoint, words)
+
+    def _show(self, saved: Checkpoint, words: str) -> None:
+        of = f"the checkpoint of {saved.size} events that {saved.origin} signed"
+        self._shown = f"The history goes on from {of}: {words}."
+
+
+def _row(event: Exported) -> tuple[str, int, str, bytes, int]:
+    return event.stream, event.version, event.topic, event.state, event.position

@@ -1,0 +1,1 @@
+"""Watch a read model and send commands to the ledger."""

@@ -1,0 +1,141 @@
+"""The worker: carries out accepted requests, and releases holds when their time is over.
+
+It finds what is due in a read model and asks the ledger for it, as anybody would; that it is done once, whoever asks
+how often, is decided there. So any number of workers may run, and one that dies leaves nothing half done. One holds the
+place, so that they do not all ask, and the others stand by; releases that can read other events have a place of their
+own, since one may not be able to do what the other has accepted.
+"""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import TimeoutError as Late
+from time import monotonic
+from typing import Any
+
+import psycopg
+import structlog
+from psycopg import Connection
+from psycopg.sql import SQL, Identifier
+
+from domain.application import Ledger, system_clock
+from domain.journal.database import Database
+from domain.journal.outage import DATABASE, is_lost
+from domain.journal.reader import read_aggregates
+from domain.model.commands import Command, Outcome
+from domain.model.errors import JournalUnavailable, LedgerError
+from domain.model.events import Context, State
+from domain.model.holds import ExpireHold
+from domain.model.postings import CompleteTransaction
+from domain.model.registry import KNOWLEDGE
+from domain.model.streams import transaction_stream
+from domain.model.times import Instant
+from domain.model.transactions import Acceptance, Transaction
+from projections.engine.leadership import ClockWrong, Standby, Timekeeper, result_of
+from projections.read_models.due_work import PROJECTION, Due, due_channel, list_due
+
+ACTOR = "tallystick"
+"""Who releases holds when their time is over."""
+
+MAX_AT_ONCE = 500
+POLL_SECONDS = 0.2
+STANDBY_SECONDS = 0.5
+RECONNECT_SECONDS = 0.5
+ANSWER_TIMEOUT_SECONDS = 60.0
+# What could not be done, such as for an event of a newer release, must not keep the rest from being done.
+SET_ASIDE_SECONDS = 10.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Worker:
+    """Does what is due, in a thread of its own."""
+
+    def __init__(
+        self,
+        database: Database,
+        ledger: Ledger,
+        clock: Callable[[], Instant] = system_clock,
+        max_clock_difference_seconds: float | None = None,
+    ) -> None:
+        """The place is left to others while the clock differs from the database's by more than that."""
+        self._database = database
+        self._ledger = ledger
+        self._clock = clock
+        self._timekeeper = Timekeeper(clock, max_clock_difference_seconds)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
+        self._done_at = 0
+        self._set_aside: dict[str, float] = {}
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish what was begun, then end; the ledger must still take commands meanwhile."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                with self._database.connect("tallystick worker") as connection:
+                    DATABASE.back("worker")
+                    self._serve(connection)
+            except Exception as error:  # noqa: BLE001  nothing may end the worker
+                is_usual = isinstance(error, psycopg.Error | LedgerError | Late | ClockWrong)
+                if is_lost(error):
+                    DATABASE.lost("worker", error)
+                else:
+                    _log.warning(
+                        "worker interrupted", error=repr(error), exc_info=None if is_usual else error
+                    )
+                self._stopping.wait(RECONNECT_SECONDS)
+
+    def _serve(self, connection: Connection[Any]) -> None:
+        self._timekeeper.require_right(connection)
+        place = f"{PROJECTION.name}/{KNOWLEDGE}"
+        if not Standby().wait(connection, "work", place, self._stopping, STANDBY_SECONDS):
+            return
+        connection.execute(SQL("LISTEN {}").format(Identifier(due_channel(self._database))))
+        while not self._stopping.is_set():
+            self._timekeeper.require_right(connection)
+            if not self._work(connection):
+                for _ in connection.notifies(timeout=POLL_SECONDS, stop_after=1):
+                    pass
+
+    def _work(self, connection: Connection[Any]) -> bool:
+        """Do some of what is due; tell whether there was any that is not known to be done already."""
+        self._set_aside = {id: until for id, until in self._set_aside.items() if until > monotonic()}
+        due = list_due(connection, self._clock(), MAX_AT_ONCE, self._set_aside)
+        if not due.found or due.position < self._done_at:
+            return False
+        streams = [transaction_stream(ledger, id) for ledger, id, _, _ in due.found]
+        states, _ = read_aggregates(connection, streams)
+        commands = {of.id: _command(of, state) for of, state in zip(due.found, states, strict=True)}
+        asked = {id: command for id, command in commands.items() if command}
+        for id in commands.keys() - asked.keys():
+            self._put_aside(id, "cannot be read by this release")
+        executed = self._ledger.execute(*asked.values())
+        results = result_of(connection, executed, ANSWER_TIMEOUT_SECONDS)
+        for id, result in zip(asked, results, strict=True):
+            if isinstance(result, Outcome):
+                self._done_at = max(self._done_at, result.position)
+            elif isinstance(result, JournalUnavailable) and result.is_of_the_journal:
+                raise result  # which says nothing of what is due: it is done as soon as the journal is back
+            else:
+                self._put_aside(id, repr(result))
+        return True
+
+    def _put_aside(self, id: str, reason: str) -> None:
+        _log.error("what is due was not done", transaction_id=id, reason=reason)
+        self._set_aside[id] = monotonic() + SET_ASIDE_SECONDS
+
+
+def _command(due: Due, state: State) -> Command | None:
+    """Return the command that does what is due, None if this release cannot tell."""
+    if isinstance(state, Acceptance):
+        return CompleteTransaction(state)
+    if isinstance(state, Transaction):
+        return ExpireHold(Context(ACTOR, state.correlation_id), due.ledger, due.id)
+    return None

@@ -1,0 +1,262 @@
+"""The payer: calls providers for the payouts that are due, and records what they say.
+
+It finds what is due in a read model, and looks each one up in the journal before it acts. That it is about to call is
+recorded before the call, by a command that only one can win; so whoever dies in between leaves a payout of which it is
+known that it may have been sent, and which is asked for, never sent anew under another key. One payer holds the place,
+so that they do not all ask, and the others stand by; should two work at once, they do no harm. Releases that can read
+other events have a place of their own, since one may not be able to pursue what the other has accepted.
+
+Each provider has threads of its own, as many as it has connections, so that a slow one keeps nobody else waiting.
+"""
+
+import queue
+import threading
+from collections.abc import Callable, Mapping
+from time import monotonic
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import psycopg
+import structlog
+from psycopg import Connection
+from psycopg.sql import SQL, Identifier
+
+from domain.application import Ledger, system_clock
+from domain.journal.database import Database
+from domain.journal.outage import DATABASE, is_lost
+from domain.model.commands import Command
+from domain.model.errors import LedgerError
+from domain.model.events import Context
+from domain.model.payouts.attempts import RecordSilence, SubmitPayout
+from domain.model.payouts.payout import Payout, Source
+from domain.model.payouts.reports import RecordReport
+from domain.model.registry import KNOWLEDGE
+from domain.model.times import Instant
+from projections.engine.leadership import ClockWrong, Standby, Timekeeper
+from projections.process_managers.provider_health import ProviderHealth
+from projections.process_managers.providers.interface import NoAnswer, Order, Provider, order_of
+from projections.read_models.payouts import (
+    PROJECTION,
+    DuePayout,
+    count_forgotten,
+    list_due_payouts,
+    payouts_channel,
+)
+
+ACTOR = "tallystick"
+"""Who calls providers."""
+
+IN_HAND_FOR_EACH_CALL = 4
+"""How many payouts are taken in hand for each call that can be under way, so that no thread waits for the next list."""
+
+POLL_SECONDS = 0.2
+STANDBY_SECONDS = 0.5
+RECONNECT_SECONDS = 0.5
+STOP_SECONDS = 2.0
+# What could not be done, such as for an event of a newer release, must not keep the rest from being done.
+SET_ASIDE_SECONDS = 10.0
+REMIND_SECONDS = 60.0
+
+_log = structlog.get_logger(__name__)
+
+
+def provider_actor(name: str) -> str:
+    """Return who acts when a provider says something."""
+    return f"provider:{name}"
+
+
+def new_mark() -> str:
+    """Return what tells a request about a payout from all others."""
+    return uuid4().hex[:12]
+
+
+class InHand(NamedTuple):
+    """A payout that was taken in hand; `well_since` is when its provider answered again, if that is why it is due."""
+
+    due: DuePayout
+    well_since: Instant | None
+
+
+class Payer:
+    """Pursues the payouts that are due, in threads of its own."""
+
+    def __init__(
+        self,
+        database: Database,
+        ledger: Ledger,
+        providers: Mapping[str, Provider],
+        clock: Callable[[], Instant] = system_clock,
+        max_clock_difference_seconds: float | None = None,
+    ) -> None:
+        """The place is left to others while the clock differs from the database's by more than that."""
+        self._database = database
+        self._ledger = ledger
+        self._providers = providers
+        self._clock = clock
+        self._timekeeper = Timekeeper(clock, max_clock_difference_seconds)
+        self._stopping = threading.Event()
+        self._queues: dict[str, queue.SimpleQueue[InHand | None]] = {
+            name: queue.SimpleQueue() for name in providers
+        }
+        self._lock = threading.Lock()
+        # By id: of which provider, what position it reached when it was let go of, until when it is left alone.
+        self._in_hand: dict[str, str] = {}
+        self._reached: dict[str, int] = {}
+        self._set_aside: dict[str, float] = {}
+        self._remind_at = 0.0
+        self._health = {name: ProviderHealth(name, clock) for name in providers}
+        self._threads = [threading.Thread(target=self._run, name="payer", daemon=True)]
+        for name, provider in providers.items():
+            self._threads += [
+                threading.Thread(target=self._pursue_all, args=(name,), name=f"payer {name}", daemon=True)
+                for _ in range(provider.max_calls)
+            ]
+
+    def start(self) -> None:
+        """Begin to pay."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Begin nothing more, and wait a little for calls under way; one that takes longer will be asked for."""
+        self._stopping.set()
+        for name, provider in self._providers.items():
+            for _ in range(provider.max_calls):
+                self._queues[name].put(None)
+        give_up_at = monotonic() + STOP_SECONDS
+        for thread in self._threads:
+            thread.join(max(0.0, give_up_at - monotonic()))
+
+    # In the thread that looks for what is due.
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                with self._database.connect("tallystick payer") as connection:
+                    DATABASE.back("payer")
+                    self._serve(connection)
+            except Exception as error:  # noqa: BLE001  nothing may end the payer
+                is_usual = isinstance(error, psycopg.Error | LedgerError | ClockWrong)
+                if is_lost(error):
+                    DATABASE.lost("payer", error)
+                else:
+                    _log.warning("payer interrupted", error=repr(error), exc_info=None if is_usual else error)
+                self._stopping.wait(RECONNECT_SECONDS)
+
+    def _serve(self, connection: Connection[Any]) -> None:
+        self._timekeeper.require_right(connection)
+        place = f"{PROJECTION.name}/{KNOWLEDGE}"
+        if not Standby().wait(connection, "pay", place, self._stopping, STANDBY_SECONDS):
+            return
+        connection.execute(SQL("LISTEN {}").format(Identifier(payouts_channel(self._database))))
+        while not self._stopping.is_set():
+            self._timekeeper.require_right(connection)
+            self._take(connection)
+            self._remind(connection)
+            for _ in connection.notifies(timeout=POLL_SECONDS, stop_after=1):
+                pass
+
+    def _take(self, connection: Connection[Any]) -> None:
+        """Take in hand what is due, as much as there is room for."""
+        with self._lock:
+            busy = list(self._in_hand.values())
+            but = {*self._in_hand, *self._reached, *self._set_aside}
+        free = {
+            name: provider.max_calls * IN_HAND_FOR_EACH_CALL - busy.count(name)
+            for name, provider in self._providers.items()
+        }
+        well_since = {name: since for name, health in self._health.items() if (since := health.well_since)}
+        due = list_due_payouts(connection, self._clock(), free, but, well_since)
+        for name, since in well_since.items():
+            if sum(payout.provider == name for payout in due.found) < free[name]:
+                self._health[name].caught_up(since)
+        with self._lock:
+            # What the projection has not reached yet was listed as it was before.
+            self._reached = {id: at for id, at in self._reached.items() if at > due.position}
+            self._set_aside = {id: until for id, until in self._set_aside.items() if until > monotonic()}
+            self._in_hand |= {payout.id: payout.provider for payout in due.found}
+        for payout in due.found:
+            self._queues[payout.provider].put(InHand(payout, well_since.get(payout.provider)))
+
+    def _remind(self, connection: Connection[Any]) -> None:
+        """Say, now and then, that payouts wait for a provider that is not configured."""
+        if monotonic() < self._remind_at:
+            return
+        self._remind_at = monotonic() + REMIND_SECONDS
+        for health in self._health.values():
+            health.remind()
+        for provider, count in count_forgotten(connection, self._clock(), tuple(self._providers)).items():
+            _log.error("payouts wait for a provider that is not configured", provider=provider, count=count)
+
+    # In the threads of a provider.
+
+    def _pursue_all(self, name: str) -> None:
+        while (in_hand := self._queues[name].get()) is not None and not self._stopping.is_set():
+            due = in_hand.due
+            try:
+                seen, _ = self._ledger.payout(due.ledger, due.id)
+                position = self._pursue(self._providers[name], seen, in_hand.well_since)
+            except Exception as error:  # noqa: BLE001  what is wrong with one payout must not keep others waiting
+                if is_lost(error):
+                    DATABASE.lost("payouts", error, when_asked=True)
+                else:
+                    is_usual = isinstance(error, LedgerError)
+                    _log.error(
+                        "payout was not pursued",
+                        payout_id=due.id,
+                        error=repr(error),
+                        exc_info=None if is_usual else error,
+                    )
+                self._let_go(due.id, set_aside=True)
+            else:
+                self._let_go(due.id, position)
+
+    def _let_go(self, id: str, position: int = 0, *, set_aside: bool = False) -> None:
+        with self._lock:
+            del self._in_hand[id]
+            if set_aside:
+                self._set_aside[id] = monotonic() + SET_ASIDE_SECONDS
+            else:
+                self._reached[id] = position
+
+    def _pursue(self, provider: Provider, seen: Payout, well_since: Instant | None) -> int:
+        """Do what is due about a payout; return the position of its last event."""
+        if not _is_due(seen, self._clock(), well_since):
+            return seen.position
+        if not seen.is_to_be_submitted:
+            return self._call(provider.ask, "inquiry", seen)
+        submission = self._ledger.perform(
+            SubmitPayout(_context(seen), seen, new_mark(), provider.patience_seconds)
+        )
+        submitted: Payout = submission.state
+        if not submission.recorded or submitted.state != "submitted":
+            return submitted.position
+        return self._call(provider.submit, "submission", submitted)
+
+    def _call(self, call: Callable[[Order], Any], source: Source, seen: Payout) -> int:
+        command: Command
+        health = self._health[seen.provider]
+        try:
+            report = call(order_of(seen))
+        except Exception as error:  # noqa: BLE001  whatever it is, it says nothing of what the provider did
+            if not isinstance(error, NoAnswer):
+                _log.error("provider's adapter failed", provider=seen.provider, exc_info=error)
+            words = str(error) if isinstance(error, NoAnswer) else f"{type(error).__name__} in the adapter"
+            health.did_not_answer(words)
+            command = RecordSilence(_context(seen), seen, new_mark(), source, words)
+        else:
+            health.answered()
+            context = _context(seen)._replace(actor=provider_actor(seen.provider))
+            command = RecordReport(context, seen, new_mark(), source, report)
+        payout: Payout = self._ledger.perform(command).state
+        return payout.position
+
+
+def _is_due(payout: Payout, now: Instant, well_since: Instant | None) -> bool:
+    """Tell whether something is to be done about a payout, as the query `list_due` has it."""
+    is_asked_early = payout.state == "in_doubt" and well_since is not None and payout.changed_at < well_since
+    return payout.due_at is not None and (payout.due_at <= now or is_asked_early)
+
+
+def _context(payout: Payout) -> Context:
+    return Context(ACTOR, payout.correlation_id, payout.traceparent)

@@ -1,0 +1,1 @@
+"""The read models: one module and one SQL file each, and the queries on them."""

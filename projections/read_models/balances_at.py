@@ -1,0 +1,77 @@
+"""What was posted up to a time by either clock: to one account, and in a ledger as a whole."""
+
+from typing import Any, NamedTuple
+
+from psycopg import Connection, Cursor
+from psycopg.rows import TupleRow
+
+from domain.model.streams import account_stream
+from domain.model.times import Instant, instant
+from projections.engine.live_version import Reading, read_live
+from projections.engine.projection import Queries
+from projections.read_models.entries import PROJECTION, Clock, Place, Sums, posted_before
+
+# After all entries of a time.
+_LAST_POSITION = 2**63 - 1
+
+
+class PostedAt(NamedTuple):
+    """What an account had posted at a time."""
+
+    at: Instant
+    posted: Sums
+
+
+class AssetTotals(NamedTuple):
+    """The sums of all entries of a ledger in one asset, as digits: they may exceed what is exact in a client."""
+
+    asset: str
+    debits: str
+    credits: str
+
+
+def posted_at(
+    connection: Connection[Any],
+    ledger: str,
+    account: str,
+    *,
+    clock: Clock = "effective",
+    at: Instant | None = None,
+) -> Reading[PostedAt]:
+    """Return the sums of the entries whose time by the clock is `at` or earlier; now, if that is None.
+
+    By the recorded clock it costs the same however many entries the account has, by the effective clock as much as
+    the page of a statement.
+    """
+
+    def read(cursor: Cursor[TupleRow], version: int) -> PostedAt:
+        queries = PROJECTION.queries(version)
+        time = _instant(cursor, queries, at)
+        place = Place(time, _LAST_POSITION, 0)
+        return PostedAt(time, posted_before(cursor, queries, ledger, account, clock, place))
+
+    return read_live(connection, PROJECTION, read, account_stream(ledger, account))
+
+
+def trial_balance(
+    connection: Connection[Any], ledger: str, *, clock: Clock = "effective", at: Instant | None = None
+) -> Reading[list[AssetTotals]]:
+    """Return the totals of each asset, by name, of the entries whose time is `at` or earlier; now, if that is None.
+
+    Assets without such an entry are left out.
+    """
+
+    def read(cursor: Cursor[TupleRow], version: int) -> list[AssetTotals]:
+        queries = PROJECTION.queries(version)
+        wanted = {"ledger": ledger, "clock": clock, "at": _instant(cursor, queries, at)}
+        return [AssetTotals(*row) for row in cursor.execute(queries["trial_balance"], wanted, prepare=False)]
+
+    return read_live(connection, PROJECTION, read)
+
+
+def _instant(cursor: Cursor[TupleRow], queries: Queries, at: Instant | None) -> Instant:
+    if at is not None:
+        return at
+    row = cursor.execute(queries["now"]).fetchone()
+    assert row is not None
+    return instant(row[0])

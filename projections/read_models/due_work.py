@@ -1,0 +1,94 @@
+"""What the ledger itself still has to do: carry out accepted requests, and release holds when their time is over."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from psycopg import Connection
+
+from domain.journal.database import Database
+from domain.model.events import Recorded
+from domain.model.streams import ledger_of, name_of
+from domain.model.times import Instant, instant
+from domain.model.transactions import (
+    Expired,
+    Settled,
+    TransactionAccepted,
+    TransactionHeld,
+    TransactionPosted,
+    TransactionRejected,
+    Voided,
+)
+from projections.engine.live_version import Reading, read_live
+from projections.engine.projection import Projection, Queries
+
+
+class Due(NamedTuple):
+    """A transaction that something is to be done about at a time; `position` is that of the event that says so."""
+
+    ledger: str
+    id: str
+    due_at: Instant
+    position: int
+
+
+def due_channel(database: Database) -> str:
+    """Return the channel on which it is announced that something became due, now or at a time."""
+    return f"{database.schema}_due"
+
+
+def list_due(
+    connection: Connection[Any], now: Instant, limit: int, but: Collection[str] = ()
+) -> Reading[list[Due]]:
+    """Return up to `limit` transactions that are due by now, longest due first, but for those with the ids `but`."""
+    wanted = {"now": now, "limit": limit, "but": list(but)}
+
+    def read(cursor: Any, version: int) -> list[Due]:
+        rows = cursor.execute(PROJECTION.queries(version)["list"], wanted).fetchall()
+        return [Due(ledger, str(id), instant(due_at), position) for ledger, id, due_at, position in rows]
+
+    return read_live(connection, PROJECTION, read)
+
+
+def project(connection: Connection[Any], queries: Queries, events: Sequence[Recorded]) -> None:
+    """Keep what became due by events, and remove what was done."""
+    last = {recorded.stream: recorded for recorded in events}
+    due = {stream: due_at for stream, recorded in last.items() if (due_at := _due_at(recorded))}
+    _execute(connection, queries["remove"], {stream: last[stream] for stream in last.keys() - due.keys()}, {})
+    _execute(connection, queries["keep"], {stream: last[stream] for stream in due}, due)
+    if due:
+        connection.execute(queries["announce"])
+
+
+def _due_at(recorded: Recorded) -> Instant | None:
+    """Return when something is due after an event, None if nothing is."""
+    match recorded.event:
+        case TransactionAccepted():
+            return recorded.envelope.recorded_at
+        case TransactionHeld(expires_at=expires_at):
+            return expires_at
+    return None
+
+
+def _execute(
+    connection: Connection[Any], query: str, recorded: Mapping[str, Recorded], due: Mapping[str, Instant]
+) -> None:
+    if recorded:
+        columns = {
+            "ledgers": [ledger_of(stream) for stream in recorded],
+            "ids": [name_of(stream) for stream in recorded],
+            "due_at": list(due.values()),
+            "positions": [event.position for event in recorded.values()],
+        }
+        connection.execute(query, columns)
+
+
+PROJECTION = Projection(
+    "due",
+    __name__,
+    (TransactionAccepted, TransactionHeld, Settled, Voided, Expired),
+    ("due",),
+    project,
+    # What was accepted before is carried out or refused by an event that is not the first of its stream.
+    continuing=(TransactionPosted, TransactionRejected),
+    by_stream=True,
+)

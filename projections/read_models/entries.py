@@ -1,0 +1,184 @@
+"""The statement of an account: its posted entries, in the order in which they were recorded or took effect.
+
+A page costs the same by either clock, however many entries the account has. By the effective clock its balances are
+counted from what was posted before it, which costs a little more for each day on which dated entries of the account
+took effect or were recorded, and for those of the day on which the page begins; dated are entries that took effect at
+another time than they were recorded.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NamedTuple
+
+from psycopg import Connection, Cursor
+from psycopg.rows import TupleRow
+
+from domain.model.events import Event, Recorded
+from domain.model.money import Direction
+from domain.model.streams import account_stream, ledger_of, name_of
+from domain.model.times import Instant, instant
+from domain.model.transactions import (
+    POSTINGS,
+    Kind,
+    Posted,
+    ReversalPosted,
+    SettlementPosted,
+    TransactionPosted,
+)
+from projections.engine.live_version import Page, read_live
+from projections.engine.projection import Projection, Queries, directed
+from projections.read_models.turnovers import turn_over
+
+Clock = Literal["recorded", "effective"]
+
+_KINDS: dict[type[Event], Kind] = {
+    TransactionPosted: "posting",
+    SettlementPosted: "settlement",
+    ReversalPosted: "reversal",
+}
+
+
+class Place(NamedTuple):
+    """Where an entry stands in a statement: its time by the clock, its position, its number there."""
+
+    time: Instant
+    position: int
+    entry: int
+
+
+class StatementEntry(NamedTuple):
+    """An entry of a statement; `position` is that of its transaction, in which `entry` numbers it from 1.
+
+    `change` is the amount signed as the account's normal side sees it, and `balance_after` the balance after
+    it in the order of the statement's clock.
+    """
+
+    account: str
+    position: int
+    entry: int
+    transaction_id: str
+    kind: Kind
+    direction: Direction
+    amount: int
+    change: int
+    balance_after: int
+    effective_at: Instant
+    recorded_at: Instant
+    reference: str
+
+    def place(self, clock: Clock) -> Place:
+        """Return where the entry stands by a clock: what the next page comes after."""
+        return Place(getattr(self, f"{clock}_at"), self.position, self.entry)
+
+
+def list_entries(
+    connection: Connection[Any],
+    ledger: str,
+    account: str,
+    *,
+    clock: Clock = "recorded",
+    since: Instant | None = None,
+    until: Instant | None = None,
+    after: Place | None = None,
+    limit: int,
+    descending: bool = False,
+) -> Page[StatementEntry]:
+    """Return up to `limit` entries that come after the place `after`, by the times of the clock.
+
+    `since` is inclusive, `until` exclusive. Entries of the same time stand in the order of positions.
+    """
+    wanted = {
+        "ledger": ledger,
+        "account": account,
+        "since": since,
+        "until": until,
+        "after_time": after.time if after else None,
+        "after_position": after.position if after else None,
+        "after_entry": after.entry if after else None,
+        "limit": limit,
+    }
+
+    def read(cursor: Cursor[TupleRow], version: int) -> list[StatementEntry]:
+        queries = PROJECTION.queries(version)
+        query = directed(queries["statement"], descending=descending).replace(":clock", clock)
+        rows = [_statement_entry(row) for row in cursor.execute(query, wanted, prepare=False)]
+        if clock == "recorded" or not rows:
+            return rows
+        first = rows[-1] if descending else rows[0]
+        before = posted_before(cursor, queries, ledger, account, clock, first.place(clock))
+        return _running(rows, before, descending=descending)
+
+    return Page(*read_live(connection, PROJECTION, read, account_stream(ledger, account)))
+
+
+class Sums(NamedTuple):
+    """Sums of posted amounts on both sides."""
+
+    debits: int
+    credits: int
+
+
+def posted_before(
+    cursor: Cursor[TupleRow], queries: Queries, ledger: str, account: str, clock: Clock, place: Place
+) -> Sums:
+    """Return what an account had posted before a place in its statement by a clock."""
+    wanted = {"ledger": ledger, "account": account, **place._asdict()}
+    row = cursor.execute(queries[f"posted_{clock}"], wanted, prepare=False).fetchone()
+    debits, credits = row or (0, 0)
+    return Sums(debits or 0, credits or 0)
+
+
+def _running(rows: list[StatementEntry], before: Sums, *, descending: bool) -> list[StatementEntry]:
+    """Return the rows of a page with the balance after each in their order, given the sums before them all."""
+    ordered = rows[::-1] if descending else rows
+    balance = before.credits - before.debits
+    if (ordered[0].direction == "credit") != (ordered[0].change > 0):  # a debit-normal account
+        balance = -balance
+    counted = []
+    for row in ordered:
+        balance += row.change
+        counted.append(row._replace(balance_after=balance))
+    return counted[::-1] if descending else counted
+
+
+def project(connection: Connection[Any], queries: Queries, events: Sequence[Recorded]) -> None:
+    """Add the entries that were posted, and the sums that they make."""
+    with connection.cursor().copy(queries["add"]) as copy:
+        for recorded in events:
+            for row in _rows(recorded):
+                copy.write_row(row)
+    turn_over(connection, queries, events)
+
+
+def _rows(recorded: Recorded) -> Iterator[tuple[Any, ...]]:
+    event, recorded_at = recorded.event, recorded.envelope.recorded_at
+    assert isinstance(event, Posted)
+    ledger, transaction_id = ledger_of(recorded.stream), name_of(recorded.stream)
+    for number, entry in enumerate(event.entries, start=1):
+        yield (
+            ledger,
+            entry.account,
+            recorded_at,
+            recorded.position,
+            number,
+            transaction_id,
+            _KINDS[type(event)],
+            entry.asset,
+            entry.direction,
+            entry.amount if entry.direction == entry.normal_side else -entry.amount,
+            entry.balance_after,
+            entry.debits_after,
+            event.effective_at,
+            event.reference,
+        )
+
+
+def _statement_entry(row: TupleRow) -> StatementEntry:
+    entry = StatementEntry(*row)
+    return entry._replace(
+        transaction_id=str(row[3]), effective_at=instant(row[9]), recorded_at=instant(row[10])
+    )
+
+
+PROJECTION = Projection(
+    "entries", __name__, POSTINGS, ("entries", "turnovers"), project, shape=2, by_stream=True
+)

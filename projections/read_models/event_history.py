@@ -1,0 +1,155 @@
+"""The history of events: what the journal itself has, in the order of positions, filtered.
+
+An answer is complete up to the position that it states. The index leads to the events up to its own position, and
+what came later is read in the journal, event by event; only where the index is far behind does the answer end before
+the head, and say so.
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any, NamedTuple
+
+from psycopg import Connection, Cursor
+from psycopg.rows import TupleRow
+
+from domain.journal.encoding import UnreadableEvent
+from domain.journal.queries import load
+from domain.journal.reader import Row
+from domain.model.errors import JournalUnavailable
+from domain.model.streams import ledger_of
+from domain.model.times import Instant
+from domain.transparency.leaves import hash_of
+from projections.engine.live_version import Page, read_live
+from projections.read_models.event_index import PROJECTION, candidates, indexed
+from projections.read_models.event_keys import Content, Filters, content_of, passes, wanted_keys
+
+MAX_TAIL_EVENTS = 20_000
+"""How many events are read one by one that the index does not have yet."""
+
+CHUNK_EVENTS = 500
+
+_SQL = load(__name__)
+
+
+class JournalEvent(NamedTuple):
+    """An event as it is stored, read but not interpreted; members that cannot be read are None.
+
+    `leaf_hash` is that of its leaf in the tree of the journal (`domain/transparency/leaves.py`).
+    """
+
+    row: Row
+    content: Content
+    leaf_hash: bytes
+
+    @property
+    def position(self) -> int:
+        """Where it stands among all events."""
+        return self.row[4]
+
+    @property
+    def ledger(self) -> str:
+        """The ledger that its stream belongs to."""
+        return ledger_of(self.row[0])
+
+
+def journal_event(row: Row) -> JournalEvent:
+    """Return a stored event as it is read but not interpreted."""
+    stream, version, topic, state, position = row
+    return JournalEvent(row, content_of(state), hash_of(position, stream, version, topic, state))
+
+
+def list_events(
+    connection: Connection[Any],
+    ledger: str,
+    filters: Filters = Filters(),  # noqa: B008 - it cannot be changed
+    *,
+    low: int = 1,
+    high: int | None = None,
+    limit: int,
+    descending: bool = False,
+    max_tail_events: int | None = MAX_TAIL_EVENTS,
+    only: Callable[[JournalEvent], bool] | None = None,
+) -> Page[JournalEvent]:
+    """Return up to `limit` events of a ledger at positions from `low` to before `high`, and up to where it is complete.
+
+    With `INSTALLATION` they are those that belong to no ledger. `only` tells which of what is found is wanted.
+
+    They are complete up to the head, unless more than `max_tail_events` would have to be read one by one. Raises
+    `JournalUnavailable` if events are so damaged that no time can be looked for, and `ProjectionBehind` while there is
+    no index.
+    """
+
+    def read(cursor: Cursor[TupleRow], version: int) -> tuple[list[JournalEvent], int]:
+        ((head,),) = cursor.execute(_HEAD).fetchall()
+        known = indexed(cursor, version)
+        upto = head if max_tail_events is None else min(head, known + max_tail_events)
+        search = _Search(cursor, version, ledger, filters, min(limit, CHUNK_EVENTS), descending)
+        span = search.span(low, min(upto + 1, high or upto + 1))
+        return list(islice(filter(only, search.found(*span, known)), limit)), upto
+
+    reading = read_live(connection, PROJECTION, read)
+    rows, upto = reading.found
+    return Page(rows, upto, reading.head, reading.lacking)
+
+
+_HEAD = load("domain.journal.journal")["head"]
+
+
+class _Search(NamedTuple):
+    """Events that are looked for, within one snapshot of the database; `chunk` is how many are looked up at once."""
+
+    cursor: Cursor[TupleRow]
+    version: int
+    ledger: str
+    filters: Filters
+    chunk: int
+    descending: bool
+
+    def span(self, low: int, high: int) -> tuple[int, int]:
+        """Return the part of a span of positions that was recorded at the time that is asked for."""
+        since, until = self.filters.recorded_from, self.filters.recorded_to
+        return (
+            max(low, self._first_since(since)) if since else low,
+            min(high, self._first_since(until)) if until else high,
+        )
+
+    def found(self, low: int, high: int, known: int) -> Iterator[JournalEvent]:
+        """Yield the events of a span, in order; up to the position `known` the index leads to them."""
+        middle = min(max(low, known + 1), high)
+        parts = [self._indexed(low, middle), self._tail(middle, high)]
+        for part in reversed(parts) if self.descending else parts:
+            yield from part
+
+    def _indexed(self, low: int, high: int) -> Iterator[JournalEvent]:
+        if low >= high:
+            return
+        keys = wanted_keys(self.ledger, self.filters)
+        found = candidates(self.cursor, self.version, keys, low, high, descending=self.descending)
+        while positions := list(islice(found, self.chunk)):
+            rows = self.cursor.execute(_SQL["at_positions"], {"positions": positions}, prepare=False)
+            yield from self._passing(rows.fetchall())
+
+    def _tail(self, low: int, high: int) -> Iterator[JournalEvent]:
+        query = _SQL["between"].replace(":order", "DESC" if self.descending else "ASC").encode()
+        while low < high:
+            wanted = {"low": low, "high": high, "limit": CHUNK_EVENTS}
+            rows = self.cursor.execute(query, wanted, prepare=False).fetchall()
+            yield from self._passing(rows)
+            if len(rows) < CHUNK_EVENTS:
+                return
+            low, high = (low, rows[-1][4]) if self.descending else (rows[-1][4] + 1, high)
+
+    def _passing(self, rows: list[TupleRow]) -> Iterator[JournalEvent]:
+        wanted = frozenset(wanted_keys(self.ledger, self.filters))
+        rows.sort(key=lambda row: row[4], reverse=self.descending)
+        for stream, version, topic, state, position in rows:
+            row = (stream, version, topic, bytes(state), position)
+            content = content_of(row[3])
+            if passes(row, content, wanted, self.filters):
+                yield JournalEvent(row, content, hash_of(position, stream, version, topic, row[3]))
+
+    def _first_since(self, time: Instant) -> int:
+        row = self.cursor.execute(_SQL["first_since"], {"time": time}, prepare=False).fetchone()
+        if row is None:
+            raise JournalUnavailable(UnreadableEvent.reason)
+        return int(row[0])

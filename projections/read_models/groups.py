@@ -1,0 +1,74 @@
+"""Balances of groups of accounts, summed from the projection `balances`: what was posted, nothing that is pending.
+
+A page costs as much as there are accounts with the prefix, less those of the pages before.
+"""
+
+from typing import Any, NamedTuple
+
+from psycopg import Connection
+
+from projections.engine.live_version import Page, read_live
+from projections.engine.projection import directed, versioned
+from projections.read_models.balances import PROJECTION
+
+
+class Place(NamedTuple):
+    """Where a group stands in the list; the name is empty if all accounts are one group."""
+
+    name: str
+    asset: str
+
+
+class Group(NamedTuple):
+    """The accounts of one asset whose addresses begin alike, and their sums as digits.
+
+    `name` is what they begin with, empty if all accounts are one group; `balance` is credits − debits.
+    """
+
+    name: str
+    asset: str
+    accounts: int
+    debits: str
+    credits: str
+    balance: str
+
+    @property
+    def place(self) -> Place:
+        """Return where the group stands: what the next page comes after."""
+        return Place(self.name, self.asset)
+
+
+def list_groups(
+    connection: Connection[Any],
+    ledger: str,
+    *,
+    segments: int | None = None,
+    prefix: str | None = None,
+    asset: str | None = None,
+    after: Place | None = None,
+    limit: int,
+    descending: bool = False,
+) -> Page[Group]:
+    """Return up to `limit` groups by name and asset that come after the place `after`.
+
+    A group has the first `segments` segments of its addresses in common; shorter addresses are groups of their own,
+    and None makes all accounts one group. `prefix` and `asset` choose the accounts; null or empty chooses all.
+    """
+    wanted = {
+        "ledger": ledger,
+        "segments": segments,
+        "prefix": prefix or None,
+        "asset": asset or None,
+        "from_address": after.name if after and not descending else None,
+        "after_name": after.name if after else None,
+        "after_asset": after.asset if after else None,
+        "limit": limit,
+    }
+    reading = read_live(
+        connection,
+        PROJECTION,
+        lambda cursor, version: cursor.execute(
+            directed(versioned(__name__, version)["groups"], descending=descending), wanted, prepare=False
+        ).fetchall(),
+    )
+    return Page([Group(*row) for row in reading.found], *reading[1:])

@@ -1,0 +1,82 @@
+"""The list of ledgers, as `domain.model.ledgers.Ledger` has them."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from psycopg import Connection
+from psycopg.rows import TupleRow, tuple_row
+from psycopg.types.json import Jsonb
+
+from domain.model.events import Recorded
+from domain.model.ledgers import EVENTS, Ledger, evolve
+from domain.model.money import split_asset
+from domain.model.streams import ledger_of
+from domain.model.times import Instant, instant
+from projections.engine.live_version import Page, read_live
+from projections.engine.projection import Inconsistent, Projection, Queries, directed
+
+
+class Place(NamedTuple):
+    """Where a ledger stands in the list: ledgers opened by one commit have the same time."""
+
+    opened_at: Instant
+    name: str
+
+
+def list_ledgers(
+    connection: Connection[Any],
+    *,
+    after: Place | None = None,
+    limit: int,
+    descending: bool = False,
+    granted: Sequence[str] | None = None,
+) -> Page[Ledger]:
+    """Return up to `limit` ledgers, oldest first, that come after the place `after`; of those `granted` unless None."""
+    wanted = {
+        "after_time": after.opened_at if after else None,
+        "after_name": after.name if after else None,
+        "limit": limit,
+        "granted": None if granted is None else list(granted),
+    }
+    reading = read_live(
+        connection,
+        PROJECTION,
+        lambda cursor, version: cursor.execute(
+            directed(PROJECTION.queries(version)["list"], descending=descending), wanted, prepare=False
+        ).fetchall(),
+    )
+    return Page([_ledger(row) for row in reading.found], *reading[1:])
+
+
+def project(connection: Connection[Any], queries: Queries, events: Sequence[Recorded]) -> None:
+    """Fold events into the ledgers that they belong to, and keep these."""
+    names = list({ledger_of(recorded.stream) for recorded in events})
+    cursor = connection.cursor(row_factory=tuple_row)
+    ledgers = {row[0]: _ledger(row) for row in cursor.execute(queries["find"], {"names": names})}
+    for recorded in events:
+        name = ledger_of(recorded.stream)
+        ledger = ledgers.get(name)
+        if recorded.version != (ledger.version if ledger else 0) + 1:
+            raise Inconsistent(f"ledger {name} is not at the version before event {recorded.position}")
+        ledgers[name] = evolve(ledger, recorded)
+    for ledger in ledgers.values():
+        cursor.execute(queries["keep"], _row(ledger))
+
+
+def _row(ledger: Ledger) -> dict[str, Any]:
+    return {
+        "name": ledger.name,
+        "metadata": Jsonb(ledger.metadata),
+        "assets": [f"{code}/{scale}" for code, scale in ledger.assets.items()],
+        "opened_at": ledger.opened_at,
+        "version": ledger.version,
+        "position": ledger.position,
+    }
+
+
+def _ledger(row: TupleRow) -> Ledger:
+    name, metadata, assets, opened_at, version, position = row
+    return Ledger(name, metadata, dict(map(split_asset, assets)), instant(opened_at), version, position)
+
+
+PROJECTION = Projection("ledgers", __name__, EVENTS, ("ledgers",), project, by_stream=True)

@@ -1,0 +1,86 @@
+"""The seals: the Merkle tree over the journal, kept in tiles (`domain/transparency/tiles.py`).
+
+The tree follows from the journal alone, so that a rebuild makes the same one again; if it does not, the journal was
+changed behind it, and the comparison says so. What does not follow from the journal are the checkpoints that were
+signed: they are kept apart (`projections/transparency/checkpoints.py`), and no rebuild touches them.
+
+Every event is a leaf, also one that this release cannot read.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from psycopg import Connection, Cursor
+from psycopg.rows import TupleRow, tuple_row
+
+from domain.journal.reader import Row
+from domain.transparency.leaves import hash_of
+from domain.transparency.merkle_tree import Nodes
+from domain.transparency.tiles import Place, append, edge, nodes_of, spread
+from projections.engine.projection import Inconsistent, Projection, Queries
+
+LINGER_SECONDS = 0.1
+"""Each batch writes the tiles at the edge of the tree anew, so that fewer and larger ones are cheaper."""
+
+
+def project(connection: Connection[Any], queries: Queries, rows: Sequence[Row]) -> None:
+    """Append the leaves of events to the tree; raise `Inconsistent` if that is not as large as their positions say."""
+    size = rows[0][4] - 1
+    leaves = [
+        hash_of(position, stream, version, topic, state) for stream, version, topic, state, position in rows
+    ]
+    places = edge(size)
+    cursor = connection.cursor(row_factory=tuple_row)
+    wanted = {"levels": [place.level for place in places], "numbers": [place.number for place in places]}
+    partial = spread(cursor.execute(queries["edge"], wanted).fetchall()) if places else {}
+    try:
+        changed = append(size, partial, leaves)
+    except (KeyError, ValueError) as error:
+        raise Inconsistent(f"the tree has not {size} leaves: {error}") from error
+    _write(connection, queries["grow"], {place: tile for place, tile in changed.items() if place in partial})
+    _write(
+        connection, queries["begin"], {place: tile for place, tile in changed.items() if place not in partial}
+    )
+
+
+def _write(connection: Connection[Any], query: str, tiles: Mapping[Place, bytes]) -> None:
+    if tiles:
+        columns = {
+            "levels": [place.level for place in tiles],
+            "numbers": [place.number for place in tiles],
+            "hashes": list(tiles.values()),
+        }
+        connection.execute(query, columns)
+
+
+def nodes(cursor: Cursor[TupleRow], version: int) -> Nodes:
+    """Return the nodes of the tree of a version, each tile read once; what is not there raises `Inconsistent`."""
+    query = PROJECTION.queries(version)["tile"]
+
+    @cache
+    def tile_at(place: Place) -> bytes:
+        row = cursor.execute(query, place._asdict(), prepare=True).fetchone()
+        if row is None:
+            raise Inconsistent(f"the tree has no tile at level {place.level}, number {place.number}")
+        return bytes(row[0])
+
+    node = nodes_of(tile_at)
+
+    def node_or_contradiction(level: int, index: int) -> bytes:
+        try:
+            return node(level, index)
+        except LookupError as error:
+            raise Inconsistent(str(error)) from error
+
+    return node_or_contradiction
+
+
+def standing(cursor: Cursor[TupleRow], version: int) -> tuple[int, str]:
+    """Return how many leaves the tree of a version has, and the state of the version."""
+    row = cursor.execute(PROJECTION.queries(version)["standing"]).fetchone()
+    assert row is not None
+    return row[0], row[1]
+
+
+PROJECTION = Projection("seals", __name__, (), ("seals",), project, whole=True, linger_seconds=LINGER_SECONDS)

@@ -1,0 +1,183 @@
+"""Reading the list of transactions: oldest or newest first, with any combination of filters.
+
+A page costs about the same however many transactions there are, as far as the filters lead to few or to a page soon.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+from msgspec import json
+from psycopg import Connection, Cursor
+from psycopg.rows import TupleRow
+
+from domain.model.streams import account_stream
+from domain.model.times import Instant
+from domain.model.transactions import Kind, Status, Transaction
+from projections.engine.live_version import Page, read_live
+from projections.engine.projection import Queries, directed
+from projections.read_models.rejections import with_details
+from projections.read_models.transactions import PROJECTION, selected, transaction
+
+MAX_GATHERED = 20_000
+"""How many positions are gathered and sorted, of a prefix or of dated transactions; of more, the list is walked."""
+
+CHUNK_POSITIONS = 1_000
+MAX_JOINED_PAIRS = 4
+"""How many pairs of metadata may lead; planning takes longer with each, so that others are looked at in the rows."""
+
+NO_POSITION = 2**63 - 1
+"""Beyond every position."""
+
+
+class Filters(NamedTuple):
+    """What a transaction must be to be listed; what is null or empty filters nothing.
+
+    `account` is among its entries, `prefix` begins an account of them; all pairs of `metadata` are in its own. Times:
+    from inclusive, to exclusive.
+    """
+
+    account: str | None = None
+    prefix: str | None = None
+    reference: str | None = None
+    status: Status | None = None
+    kind: Kind | None = None
+    correlation_id: str | None = None
+    metadata: Mapping[str, str] | None = None
+    recorded_from: Instant | None = None
+    recorded_to: Instant | None = None
+    effective_from: Instant | None = None
+    effective_to: Instant | None = None
+
+
+class Span(NamedTuple):
+    """A range of positions, from `low` to before `high`."""
+
+    low: int = 0
+    high: int = NO_POSITION
+
+    def within(self, other: "Span") -> "Span":
+        """Return what both have in common."""
+        return Span(max(self.low, other.low), min(self.high, other.high))
+
+
+def list_transactions(
+    connection: Connection[Any],
+    ledger: str,
+    filters: Filters = Filters(),  # noqa: B008 - it cannot be changed
+    *,
+    after: int | None = None,
+    limit: int,
+    descending: bool = False,
+) -> Page[Transaction]:
+    """Return up to `limit` transactions by when they were recorded, that come after the `made_position` `after`."""
+    reading = read_live(
+        connection,
+        PROJECTION,
+        lambda cursor, version: with_details(
+            cursor,
+            _Search(cursor, PROJECTION.queries(version), ledger, filters, limit, descending).found(after),
+        ),
+        account_stream(ledger, filters.account) if filters.account else None,
+    )
+    return Page(reading.found, *reading[1:])
+
+
+class _Search(NamedTuple):
+    """One page that is looked for, within one snapshot of the database."""
+
+    cursor: Cursor[TupleRow]
+    queries: Queries
+    ledger: str
+    filters: Filters
+    limit: int
+    descending: bool
+
+    def found(self, after: int | None) -> list[Transaction]:
+        filters = self.filters
+        span = self._recorded(filters.recorded_from, filters.recorded_to)
+        if after is not None:
+            span = span.within(Span(high=after) if self.descending else Span(low=after + 1))
+        positions = self._gathered("gather_prefix", span) if filters.prefix and not self._is_led else None
+        if not filters.effective_from and not filters.effective_to:
+            return self._some(span, positions, None)
+        # What takes effect when it is recorded lies within the positions of that time. The rest is found by itself.
+        plain = span.within(self._recorded(filters.effective_from, filters.effective_to))
+        found = self._some(plain, positions, False)
+        if positions is None and not self._is_led:
+            positions = self._gathered("gather_dated", span)
+        found += self._some(span, positions, True)
+        found.sort(key=attrgetter("made_position"), reverse=self.descending)
+        return found[: self.limit]
+
+    @property
+    def _is_led(self) -> bool:
+        """Whether a filter leads to few in the order of the list, so that nothing need be gathered out of it."""
+        filters = self.filters
+        return bool(filters.account or filters.reference or filters.correlation_id or filters.metadata)
+
+    def _recorded(self, since: Instant | None, until: Instant | None) -> Span:
+        """Return the positions of what was recorded between two times."""
+        return Span(
+            self._first_since(since) if since else 0,
+            self._first_since(until) if until else NO_POSITION,
+        )
+
+    def _first_since(self, time: Instant) -> int:
+        wanted = {"ledger": self.ledger, "time": time}
+        ((position,),) = self.cursor.execute(self.queries["first_since"], wanted, prepare=False).fetchall()
+        return int(position)
+
+    def _gathered(self, name: str, span: Span) -> list[int] | None:
+        """Return the positions that a query finds, in the order of the list; None if they are too many."""
+        wanted = {**self._values(), "limit": MAX_GATHERED + 1}
+        found = self.cursor.execute(self.queries[name], wanted, prepare=False).fetchall()
+        if len(found) > MAX_GATHERED:
+            return None
+        return sorted(
+            {position for (position,) in found if span.low <= position < span.high}, reverse=self.descending
+        )
+
+    def _some(self, span: Span, positions: Sequence[int] | None, dated: bool | None) -> list[Transaction]:
+        """Return the first of a span, of the positions given if there are any."""
+        if positions is None:
+            return self._page(span, None, dated)
+        found: list[Transaction] = []
+        for chunk in _chunks(positions, self.limit):
+            found += self._page(span, chunk, dated)
+            if len(found) >= self.limit:
+                break
+        return found[: self.limit]
+
+    def _page(self, span: Span, positions: Sequence[int] | None, dated: bool | None) -> list[Transaction]:
+        if span.low >= span.high:
+            return []
+        wanted = {**self._values(), **span._asdict(), "positions": positions, "dated": dated}
+        query = selected(self.queries, "page").replace(":joins", self._joins())
+        query = directed(query, descending=self.descending)
+        return [transaction(row) for row in self.cursor.execute(query.encode(), wanted, prepare=False)]
+
+    def _values(self) -> dict[str, Any]:
+        filters, pairs = self.filters, list((self.filters.metadata or {}).items())
+        more = dict(pairs[MAX_JOINED_PAIRS:])
+        return {
+            **{name: value or None for name, value in filters._asdict().items() if name != "metadata"},
+            **{f"key_{number}": key for number, (key, _) in enumerate(pairs)},
+            **{f"value_{number}": value for number, (_, value) in enumerate(pairs)},
+            "more_metadata": json.encode(more).decode() if more else None,
+            "ledger": self.ledger,
+            "limit": self.limit,
+        }
+
+    def _joins(self) -> str:
+        joins = [self.queries["of_account"]] if self.filters.account else []
+        for number in range(min(len(self.filters.metadata or ()), MAX_JOINED_PAIRS)):
+            joins.append(self.queries["of_pair"].replace(":number", str(number)))
+        return "\n".join(joins)
+
+
+def _chunks(positions: Sequence[int], limit: int) -> Iterator[Sequence[int]]:
+    """Yield positions in order: first as many as a page has, since nothing else may be asked of them, then more."""
+    yield positions[:limit]
+    for first in range(limit, len(positions), CHUNK_POSITIONS):
+        yield positions[first : first + CHUNK_POSITIONS]

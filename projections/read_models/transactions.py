@@ -1,0 +1,197 @@
+"""The list of transactions, as `domain.model.transactions.Transaction` has them; `transaction_list` reads it.
+
+Rows are folded with the aggregate's own `evolve`, so that a transaction reads the same here as in a confirmation read.
+They hold what that shows: of an entry its account, direction and amount, and neither the request's fingerprint nor when
+it was accepted, which is in an event that is not read here, nor the details of a refusal (rejections.py).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from msgspec import json
+from psycopg import Connection
+from psycopg.rows import TupleRow, tuple_row
+
+from domain.model.entries import Entry
+from domain.model.events import Recorded
+from domain.model.streams import ledger_of
+from domain.model.times import instant
+from domain.model.transactions import (
+    EVENTS,
+    Made,
+    Rejection,
+    Related,
+    Transaction,
+    TransactionAccepted,
+    evolve,
+)
+from projections.engine.projection import Inconsistent, Projection, Queries
+
+LAST_MADE_VERSION = 2
+"""The event that makes a transaction is the first of its stream, or the second after an acceptance."""
+
+
+def project(connection: Connection[Any], queries: Queries, events: Sequence[Recorded]) -> None:
+    """Add the transactions that events make, and fold the others into those that they change."""
+    made: dict[str, Transaction] = {}
+    changes: list[Recorded] = []
+    for recorded in events:
+        if isinstance(recorded.event, Made):
+            made[recorded.stream] = _made(recorded, made)
+        elif recorded.stream in made:
+            made[recorded.stream] = _changed(made[recorded.stream], recorded)
+        else:
+            changes.append(recorded)
+    if made:
+        _add(connection, queries, made.values())
+    if changes:
+        _change(connection, queries, changes)
+
+
+def _made(recorded: Recorded, made: Mapping[str, Transaction]) -> Transaction:
+    if recorded.version > LAST_MADE_VERSION or recorded.stream in made:
+        raise Inconsistent(f"{recorded.stream} was made before event {recorded.position}")
+    transaction = evolve(None, recorded)
+    assert isinstance(transaction, Transaction)
+    return transaction
+
+
+def _changed(transaction: Transaction | None, recorded: Recorded) -> Transaction:
+    if transaction is None or recorded.version != transaction.version + 1:
+        raise Inconsistent(f"{recorded.stream} is not at the version before event {recorded.position}")
+    changed = evolve(transaction, recorded)
+    assert isinstance(changed, Transaction)
+    return changed
+
+
+def _add(connection: Connection[Any], queries: Queries, transactions: Iterable[Transaction]) -> None:
+    cursor = connection.cursor()
+    accounts: list[tuple[str, str, int]] = []
+    metadata: list[tuple[str, str, str, int]] = []
+    with cursor.copy(queries["add"]) as copy:
+        for made in transactions:
+            ledger, position = made.ledger, made.made_position
+            copy.write_row(_row(made))
+            accounts += [(ledger, account, position) for account in {entry.account for entry in made.entries}]
+            metadata += [(ledger, key, value, position) for key, value in made.metadata.items()]
+    with cursor.copy(queries["add_accounts"]) as copy:
+        for account in accounts:
+            copy.write_row(account)
+    if metadata:
+        with cursor.copy(queries["add_metadata"]) as copy:
+            for pair in metadata:
+                copy.write_row(pair)
+
+
+def _change(connection: Connection[Any], queries: Queries, changes: Sequence[Recorded]) -> None:
+    streams = sorted({recorded.stream for recorded in changes})
+    wanted = {"ledgers": [ledger_of(stream) for stream in streams], "streams": streams}
+    rows = connection.cursor(row_factory=tuple_row).execute(selected(queries, "find").encode(), wanted)
+    found = {f"{row[0]}/transactions/{row[1]}": transaction(row) for row in rows}
+    for recorded in changes:
+        found[recorded.stream] = _changed(found.get(recorded.stream), recorded)
+    changed = found.values()
+    columns = {
+        field: [getattr(transaction, field) for transaction in changed]
+        for field in ("ledger", "made_position", "status", "reversed_amount", "version", "position")
+    }
+    related = {
+        "settled_by": [transaction.related.settled_by for transaction in changed],
+        "voided_by": [transaction.related.voided_by for transaction in changed],
+        "reversed_by": [_array(transaction.related.reversed_by) for transaction in changed],
+    }
+    connection.execute(queries["change"], {**columns, **related}, prepare=False)
+
+
+def _row(transaction: Transaction) -> tuple[Any, ...]:
+    related, rejection = transaction.related, transaction.rejection
+    return (
+        transaction.ledger,
+        transaction.id,
+        transaction.kind,
+        transaction.status,
+        json.encode(
+            [(entry.account, entry.direction, entry.amount) for entry in transaction.entries]
+        ).decode(),
+        transaction.reference,
+        transaction.description,
+        json.encode(transaction.metadata).decode() if transaction.metadata else "{}",
+        transaction.effective_at,
+        transaction.recorded_at,
+        transaction.expires_at,
+        transaction.idempotency_key,
+        transaction.correlation_id,
+        transaction.actor,
+        related.settles,
+        related.voids,
+        related.reverses,
+        related.settled_by,
+        related.voided_by,
+        _array(related.reversed_by),
+        rejection.code if rejection else None,
+        rejection.detail if rejection else None,
+        transaction.made_version,
+        transaction.made_position,
+        transaction.reversed_amount,
+        transaction.version,
+        transaction.position,
+    )
+
+
+def _array(ids: Sequence[str]) -> str | None:
+    return f"{{{','.join(ids)}}}" if ids else None
+
+
+def selected(queries: Queries, name: str) -> str:
+    """Return a query that reads rows, which it gives as `transaction` takes them."""
+    return queries[name].replace(":columns", queries["columns"])
+
+
+def transaction(row: TupleRow) -> Transaction:
+    """Return the transaction of a row."""
+    # fmt: off
+    (
+        ledger, id, kind, status, entries, reference, description, metadata, effective_at, recorded_at, expires_at,
+        idempotency_key, correlation_id, actor, settles, voids, reverses, settled_by, voided_by, reversed_by,
+        rejection_code, rejection_detail, made_version, made_position, reversed_amount, version, position,
+    ) = row
+    # fmt: on
+    recorded = instant(recorded_at)
+    return Transaction(
+        ledger=ledger,
+        id=id,
+        kind=kind,
+        status=status,
+        entries=tuple(
+            Entry(account=account, direction=direction, amount=amount)
+            for account, direction, amount in json.decode(entries)
+        ),
+        reference=reference,
+        description=description,
+        metadata=json.decode(metadata),
+        effective_at=instant(effective_at),
+        recorded_at=recorded,
+        expires_at=None if expires_at is None else instant(expires_at),
+        idempotency_key=idempotency_key,
+        fingerprint="",
+        correlation_id=correlation_id,
+        actor=actor,
+        related=Related(settles, voids, reverses, settled_by, voided_by, tuple(reversed_by or ())),
+        rejection=None if rejection_code is None else Rejection(rejection_code, rejection_detail),
+        accepted_at=recorded,
+        made_version=made_version,
+        made_position=made_position,
+        reversed_amount=reversed_amount,
+        version=version,
+        position=position,
+    )
+
+
+PROJECTION = Projection(
+    "transactions",
+    __name__,
+    tuple(event_type for event_type in EVENTS if event_type is not TransactionAccepted),
+    ("transactions", "transaction_accounts", "transaction_metadata"),
+    project,
+    by_stream=True,
+)

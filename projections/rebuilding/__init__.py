@@ -1,0 +1,1 @@
+"""Fills a new version beside the live one, compares, switches."""

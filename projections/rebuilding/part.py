@@ -1,0 +1,173 @@
+"""Filling a part of the streams into versions that are being rebuilt: `python -m projections.rebuilding.part`.
+
+Several processes fill the parts of a version at once, each part with a position of its own, which moves in the
+transaction that writes: exactly once, and fenced. A process fills its part of several projections together: the journal
+is read and decoded once for all of them. It may be killed at any time; another goes on where the positions say.
+"""
+
+import gc
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+import structlog
+from psycopg import Connection, errors
+
+from domain.journal.database import Database
+from domain.journal.queries import load
+from domain.journal.silence import LOST
+from projections.engine.batches import Batch, Part, advance, read_stretch
+from projections.engine.poison import describe
+from projections.engine.projection import Projection
+from projections.registry import find_projection
+
+BATCH_EVENTS = 25_000
+"""Of how many events of the journal a part takes its own at once, for each part that there is."""
+
+# A batch makes some hundred thousand objects and frees them all at once, without cycles: the default threshold has the
+# collector search them again and again, for a third of the time.
+COLLECT_AFTER_OBJECTS = 1_000_000
+
+_SQL = load("projections.rebuilding.part")
+_log = structlog.get_logger(__name__)
+
+
+@dataclass
+class Filled:
+    """A part of a version, how far it is filled, and up to where it is to be."""
+
+    projection: Projection
+    version: int
+    part: Part
+    position: int
+    upto: int
+    runner: UUID
+
+    def values(self, batch: Batch) -> dict[str, Any]:
+        """Return the values that are compared and set when a batch is written."""
+        return {
+            "name": self.projection.name,
+            "version": self.version,
+            "number": self.part.number,
+            "runner": self.runner,
+            "after": batch.after,
+            "upto": batch.upto,
+        }
+
+
+def open_session(connection: Connection[Any]) -> None:
+    """Make a connection one that rebuilds."""
+    connection.execute(_SQL["session"])
+
+
+def fill(
+    connection: Connection[Any],
+    versions: Iterable[tuple[Projection, int]],
+    number: int,
+    go_on: Callable[[], bool] = lambda: True,
+) -> None:
+    """Fill the part of this number of several versions, until all are filled or nothing is to be done any more.
+
+    A version that is paused, cancelled or filled by another process meanwhile is left; one that cannot be filled is
+    marked as failed, and the others go on. Raises `psycopg.OperationalError` if the database is out of reach.
+    """
+    unfinished = [
+        taken
+        for projection, version in versions
+        if (taken := _take_over(connection, projection, version, number))
+    ]
+    while go_on() and (unfinished := [filled for filled in unfinished if filled.position < filled.upto]):
+        unfinished = _fill_some(connection, unfinished)
+
+
+def _take_over(
+    connection: Connection[Any], projection: Projection, version: int, number: int
+) -> Filled | None:
+    """Fence whoever else fills the part; return how far it is, None if it is there no more."""
+    runner = uuid4()
+    wanted = {"name": projection.name, "version": version, "number": number, "runner": runner}
+    row = connection.execute(_SQL["take_over"], wanted).fetchone()
+    if row is None:
+        return None
+    parts, position, upto = row
+    return Filled(projection, version, Part(number, parts), position, upto, runner)
+
+
+def _fill_some(connection: Connection[Any], unfinished: list[Filled]) -> list[Filled]:
+    """Advance those that are furthest behind by one batch; return all but those that are to be left."""
+    after = min(filled.position for filled in unfinished)
+    together = [filled for filled in unfinished if filled.position == after]
+    part = together[0].part
+    upto = min(
+        after + BATCH_EVENTS * part.parts,
+        *(filled.upto for filled in together),
+        *(filled.position for filled in unfinished if filled.position > after),
+    )
+    stretch = read_stretch(connection, [filled.projection for filled in together], after, upto, part)
+    left = [
+        filled for filled in together if not _advance(connection, filled, stretch.batch(filled.projection))
+    ]
+    return [filled for filled in unfinished if filled not in left]
+
+
+def _advance(connection: Connection[Any], filled: Filled, batch: Batch) -> bool:
+    """Write a batch and move the part's position in one transaction; tell whether to go on with it."""
+    if batch.upto == batch.after:
+        fail(connection, filled.projection.name, filled.version, _beyond(batch))
+        return False
+    try:
+        if not advance(connection, filled, batch, 0.0, None, _SQL):
+            return False
+    except (
+        errors.DeadlockDetected
+    ):  # with another part, on rows that streams have in common: the other goes first
+        return True
+    except LOST:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is said and stops this version alone
+        _log.exception("version cannot be filled", projection=filled.projection.name, version=filled.version)
+        fail(connection, filled.projection.name, filled.version, describe(error))
+        return False
+    filled.position = batch.upto
+    return True
+
+
+def _beyond(batch: Batch) -> str:
+    return f"it cannot be rebuilt beyond {batch.upto}: {batch.obstacle}"
+
+
+def fail(connection: Connection[Any], name: str, version: int, reason: str) -> None:
+    """Mark a rebuild as failed, unless it was paused or cancelled meanwhile."""
+    connection.execute(_SQL["fail"], {"name": name, "version": version, "reason": reason})
+
+
+def main() -> None:
+    """Fill the part that standard input names, in one line of JSON, and end when standard input does.
+
+    That is when the parent has died, however that came about: it alone holds the other end.
+    """
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    asked = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_parent, name="lifeline", daemon=True).start()
+    gc.set_threshold(COLLECT_AFTER_OBJECTS)
+    versions: Collection[tuple[Projection, int]] = [
+        (find_projection(name), version) for name, version in asked["versions"]
+    ]
+    with Database(asked["url"], asked["schema"]).connect("tallystick filling") as connection:
+        open_session(connection)
+        fill(connection, versions, asked["number"])
+
+
+def _end_with_parent() -> None:
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

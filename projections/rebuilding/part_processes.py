@@ -1,0 +1,180 @@
+"""Filling versions from the beginning of the journal, several together: divided into parts, filled, united.
+
+A part is filled by a process of its own, unless the journal is short. What is here starts the processes, starts again
+those that are killed, measures how far they are, and ends them.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from time import monotonic, sleep
+from typing import Any, NamedTuple
+
+import structlog
+from psycopg import Connection
+
+from domain.journal.database import Database
+from domain.journal.queries import load
+from domain.release import ROOT
+from projections.engine.projection import Projection
+from projections.engine.rate import RATE_SECONDS, Rate
+from projections.rebuilding.part import fill
+from projections.rebuilding.requests import Rebuild, find_rebuild
+
+SHORT_EVENTS = 20_000
+"""A journal up to so long is filled from where it is asked for: starting processes would take longer."""
+
+LOOK_SECONDS = 0.2
+FIRST_PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 5.0
+
+_SQL = load(__name__)
+_log = structlog.get_logger(__name__)
+
+
+class Filler:
+    """A process that fills one part, until it has ended by itself."""
+
+    def __init__(self, number: int, asked: bytes) -> None:
+        self._number = number
+        self._asked = asked
+        self._process: subprocess.Popen[bytes] | None = None
+        self._not_before = 0.0
+        self._pause_seconds = FIRST_PAUSE_SECONDS
+        self.is_done = False
+
+    def keep_running(self) -> None:
+        """Start the process, also in the place of one that was killed or has failed, after a pause that grows."""
+        if self._process is None:
+            if not self.is_done and monotonic() >= self._not_before:
+                self._start()
+        elif (status := self._process.poll()) is not None:
+            self.end()
+            self.is_done = status == 0
+            self._not_before = monotonic() + self._pause_seconds
+            self._pause_seconds = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS)
+            if status:
+                _log.warning("filling interrupted", part=self._number, status=status)
+
+    def _start(self) -> None:
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "projections.rebuilding.part"],
+            stdin=subprocess.PIPE,
+            # Of the settings it needs none, and the key that signs is not for it.
+            env={
+                **{name: value for name, value in os.environ.items() if not name.startswith("TALLYSTICK_")},
+                "PYTHONPATH": path,
+            },
+        )
+        assert self._process.stdin is not None
+        # Not on its command line, which every user may read.
+        with suppress(BrokenPipeError):  # it has ended already, which is seen by the next look
+            self._process.stdin.write(self._asked)
+            self._process.stdin.flush()
+
+    def end(self) -> None:
+        """End the process; what it was writing is undone by the server."""
+        if self._process is not None:
+            assert self._process.stdin is not None
+            self._process.kill()
+            self._process.wait()
+            self._process.stdin.close()
+            self._process = None
+
+
+class Crew:
+    """Fills versions that are divided into the same number of parts."""
+
+    def __init__(self, database: Database, versions: Sequence[tuple[Projection, int]], parts: int) -> None:
+        named = [(projection.name, version) for projection, version in versions]
+        self._fillers = []
+        for number in range(parts):
+            asked = {"url": database.url, "schema": database.schema, "versions": named, "number": number}
+            self._fillers.append(Filler(number, json.dumps(asked).encode() + b"\n"))
+
+    def keep_running(self) -> bool:
+        """See that every process runs that has something to do; tell whether there is one."""
+        for filler in self._fillers:
+            filler.keep_running()
+        return not all(filler.is_done for filler in self._fillers)
+
+    def end(self) -> None:
+        """End all processes."""
+        for filler in self._fillers:
+            filler.end()
+
+
+class Division(NamedTuple):
+    """How a version is divided: into how many parts, each to be filled up to the same position."""
+
+    parts: int
+    upto: int
+
+
+def fill_together(
+    database: Database,
+    connection: Connection[Any],
+    projections: Mapping[str, Projection],
+    rebuilds: Sequence[Rebuild],
+    workers: int,
+    look: Callable[[], bool],
+) -> None:
+    """Fill versions up to where the live ones stand now, the journal read once for all; return when that is done.
+
+    Those that were begun go on as they were divided. `look` is called a few times a second and tells whether to go on.
+    What was not filled, since it was paused, has failed, or was not to go on, still has its parts afterwards.
+    """
+    divided: dict[Division, list[Rebuild]] = defaultdict(list)
+    for rebuild in rebuilds:
+        parts = workers if projections[rebuild.name].by_stream else 1
+        if division := _divide(connection, rebuild, parts):
+            divided[division].append(rebuild)
+    crews = []
+    try:
+        for division, together in divided.items():
+            versions = [(projections[rebuild.name], rebuild.version) for rebuild in together]
+            if division.upto <= SHORT_EVENTS:
+                for number in range(division.parts):
+                    fill(connection, versions, number, look)
+            else:
+                crews.append(Crew(database, versions, division.parts))
+        _watch(connection, crews, rebuilds, look)
+    finally:
+        for crew in crews:
+            crew.end()
+    for rebuild in rebuilds:
+        connection.execute(_SQL["unite"], _named(rebuild))
+
+
+def _divide(connection: Connection[Any], rebuild: Rebuild, parts: int) -> Division | None:
+    """Return how a version is divided, None if it is filled already. One is divided that nothing is in yet."""
+    parts = parts if rebuild.target > SHORT_EVENTS else 1
+    if rebuild.target:
+        connection.execute(_SQL["divide"], {**_named(rebuild), "parts": parts, "upto": rebuild.target})
+    count, upto = connection.execute(_SQL["divided"], _named(rebuild)).fetchone() or (0, 0)
+    return Division(count, upto) if count else None
+
+
+def _watch(
+    connection: Connection[Any], crews: Sequence[Crew], rebuilds: Sequence[Rebuild], look: Callable[[], bool]
+) -> None:
+    """Keep crews running until they are done, and measure how fast it goes."""
+    last = {rebuild.name: rebuild.position for rebuild in rebuilds}
+    rates = {rebuild.name: Rate(RATE_SECONDS) for rebuild in rebuilds}
+    busy = list(crews)
+    while look() and (busy := [crew for crew in busy if crew.keep_running()]):
+        sleep(LOOK_SECONDS)
+        for rebuild in rebuilds:
+            position = find_rebuild(connection, rebuild.name, rebuild.version).position
+            rate = rates[rebuild.name].measure(max(0, position - last[rebuild.name]))
+            last[rebuild.name] = position
+            connection.execute(_SQL["measured"], {**_named(rebuild), "rate": rate})
+
+
+def _named(rebuild: Rebuild) -> dict[str, Any]:
+    return {"name": rebuild.name, "version": rebuild.version}

@@ -1,0 +1,282 @@
+"""Carrying out rebuilds: a new version is filled beside the live one, compared, and put in its place.
+
+Any number of processes may be ready to. Of each rebuild one holds the place, which is free as soon as its connection is
+gone, however that came about, and whoever takes it goes on where the positions say. The live version is read and
+advanced all the while.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from time import monotonic, sleep
+from typing import Any
+
+import psycopg
+import structlog
+from psycopg import Connection
+
+from domain.journal.database import Database
+from domain.journal.outage import DATABASE, is_lost
+from domain.journal.queries import load
+from domain.journal.silence import LOST
+from projections.engine.leadership import Standby
+from projections.engine.poison import describe
+from projections.engine.projection import Projection
+from projections.rebuilding.part import open_session
+from projections.rebuilding.part_processes import fill_together
+from projections.rebuilding.requests import (
+    UNDER_WAY,
+    Rebuild,
+    current_rebuilds,
+    drop_cancelled,
+    find_rebuild,
+    request_rebuild,
+)
+from projections.rebuilding.switchover import Interrupted, Switching
+from projections.rebuilding.unread_versions import drop_retired
+from projections.registry import PROJECTIONS, find_projection, install, is_installed
+
+LOOK_SECONDS = 0.5
+REPORT_SECONDS = 0.1
+PAUSE_AFTER_FAULT_SECONDS = 1.0
+
+_SQL = load(__name__)
+_log = structlog.get_logger(__name__)
+
+_OUT_OF_REACH = LOST
+
+
+Report = Callable[[Sequence[Rebuild]], None]
+"""Is told several times a second how rebuilds get on."""
+
+
+class Rebuilder:
+    """Carries out the rebuilds of this release's shapes that it finds, until stopped."""
+
+    def __init__(
+        self,
+        database: Database,
+        stop: threading.Event,
+        projections: Collection[Projection] | None = None,
+        workers: int | None = None,
+        patience_seconds: float = 0.0,
+    ) -> None:
+        """All projections, unless some are given. `workers` is into how many parts long ones are divided, as many as
+        there are cores unless it is given. A rebuild is left to others for `patience_seconds` after the start.
+        """
+        self._database = database
+        self._stop = stop
+        chosen = PROJECTIONS.values() if projections is None else projections
+        self._known = {projection.name: projection for projection in chosen}
+        self._workers = workers or len(os.sched_getaffinity(0))
+        self._not_before = monotonic() + patience_seconds
+        self._standby = Standby()
+
+    def run(self) -> None:
+        """Run until stopped, whatever happens to the database meanwhile."""
+        while not self._stop.is_set():
+            groups: list[Group] = []
+            try:
+                with self._database.connect("tallystick rebuilds") as connection:
+                    DATABASE.back("rebuilds")
+                    self._serve(connection, groups)
+            except _OUT_OF_REACH as error:
+                if is_lost(error):
+                    DATABASE.lost("rebuilds", error)
+                else:
+                    _log.warning("rebuilds interrupted", error=str(error))
+            except Exception:  # noqa: BLE001 - nothing may end it
+                _log.exception("rebuilds interrupted")
+            # Their places are gone with the connection.
+            for group in groups:
+                group.end()
+            self._stop.wait(PAUSE_AFTER_FAULT_SECONDS)
+
+    def _serve(self, connection: Connection[Any], groups: list["Group"]) -> None:
+        held: set[str] = set()
+        while not self._stop.is_set():
+            busy = {name for group in groups for name in group.names()}
+            for name in held - busy:
+                connection.execute(
+                    _SQL["release"], {"purpose": "rebuild", "name": self._known[name].of_shape}
+                )
+            held &= busy
+            groups[:] = [group for group in groups if group.names()]
+            if not is_installed(connection, self._known.values()):
+                install(self._database, self._known.values())
+            if monotonic() >= self._not_before and (taken := self._take(connection, held)):
+                held |= {rebuild.name for rebuild in taken}
+                groups.append(Group(self._database, self._known, taken, self._workers))
+            drop_cancelled(connection)
+            self._stop.wait(LOOK_SECONDS)
+
+    def _take(self, connection: Connection[Any], held: Collection[str]) -> list[Rebuild]:
+        """Take the places that are free of rebuilds that are to be carried out."""
+        return [
+            rebuild
+            for rebuild in current_rebuilds(connection, self._known.values())
+            if rebuild.state in UNDER_WAY
+            and rebuild.name not in held
+            and self._standby.hold(connection, "rebuild", self._known[rebuild.name].of_shape)
+        ]
+
+
+class Group:
+    """Carries out rebuilds that were found at the same time, in threads of its own: they are filled together."""
+
+    def __init__(
+        self,
+        database: Database,
+        known: Mapping[str, Projection],
+        rebuilds: Sequence[Rebuild],
+        workers: int,
+    ) -> None:
+        self._database = database
+        self._known = known
+        self._workers = workers
+        self._ending = threading.Event()
+        self._connections: set[Connection[Any]] = set()
+        self._rebuilds = {rebuild.name: rebuild for rebuild in rebuilds}
+        self._thread = threading.Thread(target=self._run, name="rebuild", daemon=True)
+        self._thread.start()
+
+    def names(self) -> set[str]:
+        """The projections whose rebuilds it still carries out."""
+        return set(self._rebuilds)
+
+    def end(self) -> None:
+        """Leave what is under way as it is, also in the midst of a statement."""
+        self._ending.set()
+        while self._thread.is_alive():
+            for connection in tuple(self._connections):
+                with suppress(psycopg.Error):
+                    connection.cancel_safe(timeout=1.0)
+            self._thread.join(0.1)
+
+    def _go_on(self) -> bool:
+        return not self._ending.is_set()
+
+    def _run(self) -> None:
+        try:
+            with self._connect() as connection:
+                self._fill(connection)
+                filled = self._largest_first(connection)
+            with ThreadPoolExecutor(self._workers) as pool:
+                list(pool.map(self._finish, filled))
+        except Exception as error:  # noqa: BLE001 - it is tried again by whoever takes the place
+            self._note(error, tuple(self._rebuilds.values()))
+        finally:
+            self._rebuilds.clear()
+
+    def _fill(self, connection: Connection[Any]) -> None:
+        for rebuild in tuple(self._rebuilds.values()):
+            drop_retired(connection, rebuild.name, rebuild.shape)
+            connection.execute(_SQL["begin"], {"name": rebuild.name, "version": rebuild.version})
+        self._leave(connection)
+
+        def look() -> bool:
+            self._leave(connection)
+            return self._go_on() and bool(self._rebuilds)
+
+        rebuilds = tuple(self._rebuilds.values())
+        fill_together(self._database, connection, self._known, rebuilds, self._workers, look)
+        self._leave(connection)
+
+    def _leave(self, connection: Connection[Any]) -> None:
+        """Leave those that were paused or cancelled or have failed."""
+        for rebuild in tuple(self._rebuilds.values()):
+            if find_rebuild(connection, rebuild.name, rebuild.version).state not in UNDER_WAY:
+                del self._rebuilds[rebuild.name]
+
+    def _largest_first(self, connection: Connection[Any]) -> list[Rebuild]:
+        """Return what was filled, what takes longest before what is soon done, so that nothing long is left at last."""
+        versions = [rebuild.version for rebuild in self._rebuilds.values()]
+        wanted = {"names": list(self._rebuilds), "versions": versions}
+        return [self._rebuilds[name] for (name,) in connection.execute(_SQL["largest_first"], wanted)]
+
+    def _finish(self, rebuild: Rebuild) -> None:
+        try:
+            with self._connect() as connection:
+                Switching(self._database, connection, self._known[rebuild.name], rebuild, self._go_on).run()
+        except Interrupted:
+            pass
+        except Exception as error:  # noqa: BLE001
+            self._note(error, [rebuild])
+        finally:
+            self._rebuilds.pop(rebuild.name, None)
+
+    def _note(self, error: Exception, rebuilds: Sequence[Rebuild]) -> None:
+        is_usual = isinstance(error, _OUT_OF_REACH)
+        if is_lost(error):
+            DATABASE.lost("rebuilding", error, when_asked=True)
+        else:
+            _log.warning("rebuild interrupted", error=repr(error), exc_info=None if is_usual else error)
+        with suppress(*_OUT_OF_REACH), self._database.connect("tallystick rebuild") as connection:
+            for rebuild in rebuilds if self._go_on() else ():
+                noted = {"name": rebuild.name, "version": rebuild.version, "error": describe(error)}
+                connection.execute(_SQL["note"], noted)
+        self._ending.wait(PAUSE_AFTER_FAULT_SECONDS)
+
+    @contextmanager
+    def _connect(self) -> Iterator[Connection[Any]]:
+        with self._database.connect("tallystick rebuild") as connection:
+            open_session(connection)
+            self._connections.add(connection)
+            try:
+                yield connection
+            finally:
+                self._connections.discard(connection)
+
+
+def rebuild_together(
+    database: Database,
+    names: Sequence[str],
+    *,
+    requested_by: str = "tallystick",
+    reason: str | None = None,
+    accept_difference: str | None = None,
+    report: Report = lambda rebuilds: None,
+    workers: int | None = None,
+    patience_seconds: float = 0.0,
+) -> list[Rebuild]:
+    """Ask for rebuilds and see them through; return them once each has ended or waits for an operator.
+
+    They are carried out here unless another process takes them first, for which it has `patience_seconds`. Raises
+    `ProjectionNotFound`, and `psycopg.OperationalError` if the database is out of reach: what was asked for stays.
+    """
+    projections = [find_projection(name) for name in names]
+    with database.connect("tallystick replay") as connection:
+        asked = [request_rebuild(connection, name, requested_by, reason, accept_difference) for name in names]
+        with rebuilding(database, projections, workers, patience_seconds):
+            while True:
+                found = [find_rebuild(connection, rebuild.name, rebuild.version) for rebuild in asked]
+                report(found)
+                if all(rebuild.state not in UNDER_WAY for rebuild in found):
+                    return found
+                sleep(REPORT_SECONDS)
+
+
+def rebuild(database: Database, name: str, **options: Any) -> Rebuild:
+    """Do as `rebuild_together` does with one projection."""
+    return rebuild_together(database, [name], **options)[0]
+
+
+@contextmanager
+def rebuilding(
+    database: Database,
+    projections: Collection[Projection] | None = None,
+    workers: int | None = None,
+    patience_seconds: float = 0.0,
+) -> Iterator[None]:
+    """Carry out rebuilds, as they are asked for, for as long as this lasts."""
+    stop = threading.Event()
+    rebuilder = Rebuilder(database, stop, projections, workers, patience_seconds)
+    thread = threading.Thread(target=rebuilder.run, name="rebuilds", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

@@ -1,0 +1,91 @@
+"""Versions that this release does not read, and dropping them.
+
+A version that was replaced is kept, so that an operator can look at it and reads in flight go on, until the projection
+is rebuilt again or it is dropped on request. A version of another shape belongs to other releases. No release can tell
+whether one of those will be started again, so it is an operator who drops it, and not while a release advances it.
+"""
+
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+import structlog
+from psycopg import Connection, errors
+from psycopg.rows import tuple_row
+
+from domain.journal.database import Database
+from domain.journal.queries import load
+from projections.engine.leadership import hold
+from projections.engine.projection import Projection
+from projections.registry import PROJECTIONS, drop_version, find_projection
+
+_SQL = load(__name__)
+_log = structlog.get_logger(__name__)
+
+
+class UnreadVersion(NamedTuple):
+    """A version that this release does not read: it was replaced, or is `live` for other releases, or made for them."""
+
+    name: str
+    version: int
+    shape: int
+    state: str
+    live: bool
+    position: int
+
+
+def unread_versions(connection: Connection[Any], name: str | None = None) -> list[UnreadVersion]:
+    """Return the versions of a projection, or of all, that this release does not read, by name and number.
+
+    Raises `ProjectionNotFound`.
+    """
+    projections = PROJECTIONS.values() if name is None else [find_projection(name)]
+    rows = connection.cursor(row_factory=tuple_row).execute(_SQL["unread"], _known(projections)).fetchall()
+    return [UnreadVersion(*row) for row in rows]
+
+
+def drop_retired(connection: Connection[Any], name: str, shape: int) -> None:
+    """Drop the versions of a shape that were replaced; what is still read is left for the next time."""
+    for (version,) in connection.execute(_SQL["retired"], {"name": name, "shape": shape}).fetchall():
+        try:
+            drop_version(connection, name, version)
+        except errors.LockNotAvailable:
+            _log.warning("retired version is still read", projection=name, version=version)
+
+
+def drop_unread(database: Database, name: str, actor: str) -> tuple[list[UnreadVersion], list[UnreadVersion]]:
+    """Drop what this release does not read of a projection; return what was dropped, and what is in use and kept.
+
+    In use is what a running release of another shape advances or fills, and a table that somebody reads just now.
+    Raises `ProjectionNotFound`.
+    """
+    dropped: list[UnreadVersion] = []
+    kept: list[UnreadVersion] = []
+    # The places that are taken on this connection keep others from beginning with what is dropped, until it ends.
+    with database.connect("tallystick retirement") as connection:
+        for unread in unread_versions(connection, name):
+            (dropped if _drop(connection, unread, actor) else kept).append(unread)
+    return dropped, kept
+
+
+def _drop(connection: Connection[Any], unread: UnreadVersion, actor: str) -> bool:
+    of_shape = f"{unread.name}/{unread.shape}"
+    if unread.state != "retired" and not all(
+        hold(connection, purpose, of_shape) for purpose in ("projection", "rebuild")
+    ):
+        return False
+    try:
+        with connection.transaction():
+            wanted = {"name": unread.name, "version": unread.version, "actor": actor}
+            connection.execute(_SQL["end_rebuild"], wanted)
+            drop_version(connection, unread.name, unread.version)
+    except errors.LockNotAvailable:
+        return False
+    _log.info("version dropped", projection=unread.name, version=unread.version, actor=actor)
+    return True
+
+
+def _known(projections: Collection[Projection]) -> dict[str, Any]:
+    return {
+        "names": [projection.name for projection in projections],
+        "shapes": [projection.shape for projection in projections],
+    }

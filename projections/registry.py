@@ -1,0 +1,161 @@
+"""The register of projections: which there are, and making and dropping the tables of their versions."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import structlog
+from psycopg import Connection
+from psycopg.rows import tuple_row
+from psycopg.sql import SQL, Identifier
+
+from domain.journal.database import Database
+from domain.journal.queries import load
+from projections.engine.projection import Projection
+from projections.errors import projection_not_found
+from projections.read_models import (
+    balances,
+    due_work,
+    entries,
+    event_index,
+    ledgers,
+    outbox,
+    payouts,
+    seals,
+    transactions,
+)
+
+NATS = "nats"
+"""The name under which it is seen, beside the projections, how far the stream is."""
+
+PROJECTIONS: dict[str, Projection] = {
+    projection.name: projection
+    for projection in (
+        ledgers.PROJECTION,
+        balances.PROJECTION,
+        entries.PROJECTION,
+        transactions.PROJECTION,
+        due_work.PROJECTION,
+        payouts.PROJECTION,
+        event_index.PROJECTION,
+        seals.PROJECTION,
+        outbox.PROJECTION,
+    )
+}
+
+_SQL = load(__name__)
+_log = structlog.get_logger(__name__)
+
+
+def install(database: Database, projections: Iterable[Projection] | None = None) -> None:
+    """Register projections, all unless some are given, and see that each has a live version of its shape.
+
+    Where there is none, one is made, and a rebuild asked for that fills it: until then it is not read. Versions of
+    other shapes are left to the releases that know them. Safe when many processes do so at once. Raises
+    `psycopg.OperationalError` if the database is out of reach, `psycopg.errors.UndefinedTable` or `UndefinedColumn` if
+    it was not migrated.
+    """
+    with database.connect("tallystick install") as connection, connection.transaction():
+        connection.execute(_SQL["lock_installation"])
+        for projection in PROJECTIONS.values() if projections is None else projections:
+            connection.execute(_SQL["register"], {"name": projection.name})
+            version = live_version(connection, projection)
+            if version is None:
+                _make_live(connection, projection)
+            else:
+                # What failed for the release before may not for this one.
+                connection.execute(_SQL["try_again"], {"name": projection.name, "version": version})
+
+
+def is_installed(connection: Connection[Any], projections: Iterable[Projection]) -> bool:
+    """Tell whether each projection has a live version of its shape: one may have been dropped since."""
+    shapes = {projection.name: projection.shape for projection in projections}
+    wanted = {"names": list(shapes), "shapes": list(shapes.values())}
+    row = connection.execute(_SQL["are_live"], wanted).fetchone()
+    return row is not None and row[0] == len(shapes)
+
+
+def _make_live(connection: Connection[Any], projection: Projection) -> None:
+    version = next_version(connection, projection.name)
+    (head,) = connection.execute(_SQL["head"]).fetchone() or (0,)
+    if head:
+        add_version(connection, projection, version, "rebuilding", live=True)
+        reason = f"the first version of shape {projection.shape}"
+        add_rebuild(connection, projection, version, "tallystick", reason)
+    else:
+        add_version(connection, projection, version, "running", live=True)
+        create_indexes(connection, projection, version)
+    _log.info("projection installed", projection=projection.name, version=version, shape=projection.shape)
+
+
+def find_projection(name: str) -> Projection:
+    """Return a projection by its name; raise `ProjectionNotFound`."""
+    try:
+        return PROJECTIONS[name]
+    except KeyError:
+        raise projection_not_found(name) from None
+
+
+def live_version(connection: Connection[Any], projection: Projection) -> int | None:
+    """Return the live version of a projection in its shape, None if there is none."""
+    wanted = {"name": projection.name, "shape": projection.shape}
+    row = connection.cursor(row_factory=tuple_row).execute(_SQL["live"], wanted).fetchone()
+    return None if row is None else int(row[0])
+
+
+def next_version(connection: Connection[Any], name: str) -> int:
+    """Return the number that the next version of a projection gets, which none had before."""
+    row = connection.cursor(row_factory=tuple_row).execute(_SQL["next_version"], {"name": name}).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def add_version(
+    connection: Connection[Any], projection: Projection, version: int, state: str, *, live: bool = False
+) -> None:
+    """Make the tables of a version, without the indexes that filling it does not need, at position 0."""
+    connection.execute(projection.queries(version)["create_tables"])
+    wanted = {
+        "name": projection.name,
+        "version": version,
+        "state": state,
+        "shape": projection.shape,
+        "live": live,
+        "tables": projection.table_names(version),
+    }
+    connection.execute(_SQL["add_version"], wanted)
+
+
+def add_rebuild(
+    connection: Connection[Any],
+    projection: Projection,
+    version: int,
+    actor: str,
+    reason: str | None,
+    accept_difference: str | None = None,
+) -> None:
+    """Ask for a version to be filled and, where another one of its shape is live, to replace that."""
+    wanted = {
+        "name": projection.name,
+        "version": version,
+        "shape": projection.shape,
+        "actor": actor,
+        "reason": reason,
+        "accept_difference": accept_difference,
+    }
+    connection.execute(_SQL["add_rebuild"], wanted)
+
+
+def create_indexes(connection: Connection[Any], projection: Projection, version: int) -> None:
+    """Make those indexes of a version that are not there yet."""
+    connection.execute(projection.queries(version)["create_indexes"])
+
+
+def drop_version(connection: Connection[Any], name: str, version: int) -> None:
+    """Drop a version's tables and forget it; raise `psycopg.errors.LockNotAvailable` if it is still read."""
+    with connection.transaction():
+        connection.execute(_SQL["patience"])
+        wanted = {"name": name, "version": version}
+        (tables,) = connection.execute(_SQL["tables"], wanted).fetchone() or ((),)
+        for table in tables:
+            connection.execute(SQL("DROP TABLE IF EXISTS {}").format(Identifier(table)))
+        connection.execute(_SQL["remove_version"], wanted)

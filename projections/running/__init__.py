@@ -1,0 +1,1 @@
+"""Keeps the live versions up to date, and tells how far they are."""

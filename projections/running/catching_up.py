@@ -1,0 +1,76 @@
+"""Bringing projections to the head of the journal where no projector does."""
+
+import threading
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from time import monotonic, sleep
+from typing import Any
+
+from psycopg import Connection
+
+from domain.journal.database import Database
+from projections.engine.journal_listener import Arrivals
+from projections.engine.recent_events import Tail
+from projections.registry import find_projection
+from projections.running.places import holders, places_of
+from projections.running.positions import Progress, progress
+from projections.running.projector import Runner
+
+LOOK_SECONDS = 0.1
+PATIENCE_SECONDS = 30.0
+"""For how long one may stand still before it is given up."""
+
+
+def catch_up(
+    database: Database, names: Collection[str], patience_seconds: float = PATIENCE_SECONDS
+) -> list[Progress]:
+    """Advance projections that nobody advances to where the head stands now; return those that are left behind it.
+
+    Those are what is paused, has halted or fails, and what did not move for `patience_seconds`. What somebody else
+    advances is left to them. Raises `ProjectionNotFound`, and `psycopg.OperationalError` if the database is out of
+    reach.
+    """
+    with database.connect("tallystick catching up") as connection:
+        behind = [seen for seen in (progress(connection, name) for name in names) if seen.lag_events]
+        alone = [seen.name for seen in behind if seen.state == "running" and _is_free(connection, seen.name)]
+        if alone:
+            with _advancing(database, alone):
+                _await(connection, alone, behind[0].head, patience_seconds)
+        seen_again = [(before, progress(connection, before.name)) for before in behind]
+        return [
+            seen
+            for before, seen in seen_again
+            if seen.position < before.head and (seen.name in alone or seen.state != "running")
+        ]
+
+
+def _is_free(connection: Connection[Any], name: str) -> bool:
+    return not holders(connection, places_of(name))
+
+
+def _await(connection: Connection[Any], names: Collection[str], head: int, patience_seconds: float) -> None:
+    """Wait until each has reached the head, can go no further, or has stood still for too long."""
+    moved_at, before = monotonic(), 0
+    while monotonic() < moved_at + patience_seconds:
+        seen = [progress(connection, name) for name in names]
+        if all(each.position >= head or each.state != "running" or each.last_error for each in seen):
+            return
+        if (now := sum(each.position for each in seen)) != before:
+            moved_at, before = monotonic(), now
+        sleep(LOOK_SECONDS)
+
+
+@contextmanager
+def _advancing(database: Database, names: Collection[str]) -> Iterator[None]:
+    stop, tail, arrivals = threading.Event(), Tail(), Arrivals(database)
+    runners = [Runner(database, find_projection(name), stop, tail, arrivals) for name in names]
+    threads = [threading.Thread(target=runner.run, name="catching up", daemon=True) for runner in runners]
+    threads.append(threading.Thread(target=arrivals.run, args=(stop,), name="arrivals", daemon=True))
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()

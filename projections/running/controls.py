@@ -1,0 +1,54 @@
+"""Pausing a projection and letting it go on: kept in the database, so it outlasts whatever is restarted.
+
+A runner sees it within a quarter of a second, and writes nothing from the moment on at which it is committed.
+"""
+
+from typing import Any, Literal
+
+import structlog
+from psycopg import Connection
+from psycopg.rows import tuple_row
+
+from domain.journal.queries import load
+from domain.model.events import Context
+from projections.running.positions import Progress, progress
+
+_SQL = load(__name__)
+_log = structlog.get_logger(__name__)
+
+_FORMER = {"paused": ["running", "halted"], "running": ["paused", "halted"]}
+
+
+def pause(connection: Connection[Any], name: str, by: Context, reason: str = "") -> Progress:
+    """Keep a projection where it is; return how far that is. Again is as once. Raises `ProjectionNotFound`."""
+    return _set(connection, name, "paused", by, reason)
+
+
+def resume(connection: Connection[Any], name: str, by: Context, reason: str = "") -> Progress:
+    """Let a projection go on that was paused or has halted; return how far it is. Again is as once.
+
+    What it halted at is met again: it halts again unless that was mended. Raises `ProjectionNotFound`.
+    """
+    return _set(connection, name, "running", by, reason)
+
+
+def _set(
+    connection: Connection[Any], name: str, state: Literal["paused", "running"], by: Context, reason: str
+) -> Progress:
+    cursor = connection.cursor(row_factory=tuple_row)
+    with connection.transaction():
+        wanted = {"name": name, "state": state, "from": _FORMER[state]}
+        for version, position, former in cursor.execute(_SQL["set"], wanted).fetchall():
+            row = {
+                **wanted,
+                "version": version,
+                "position": position,
+                "former": former,
+                "actor": by.actor,
+                "reason": reason,
+                "correlation_id": by.correlation_id,
+            }
+            cursor.execute(_SQL["record"], row)
+            cursor.execute(_SQL["announce"], row)
+            _log.info("projection controlled", name=name, version=version, state=state, actor=by.actor)
+        return progress(connection, name)

@@ -1,0 +1,174 @@
+"""What an operator decides about a dead letter: that it is retried, or that its event is discarded.
+
+Either is carried out by whoever is asked, in one transaction that holds the version of the projection still: the event
+and all that is held behind it are written, the letter is closed, and the stream belongs to the projector again from
+the position on where that stands. So a crash leaves either everything as it was or everything done, it makes no
+difference whether a projector runs, is paused or has halted, and the answer tells what became of it. The projection
+waits meanwhile, which is about as long as its rebuild would take for as many events.
+"""
+
+from typing import Any, NamedTuple
+from uuid import UUID, uuid4
+
+import structlog
+from psycopg import Connection, errors
+from psycopg.rows import tuple_row
+
+from domain.journal.encoding import NewerVersion, UnreadableEvent, decode
+from domain.journal.queries import load
+from domain.journal.reader import Row
+from domain.model.errors import JournalUnavailable
+from domain.model.events import Context, Recorded
+from domain.model.streams import ledger_of, name_of
+from projections.engine.dead_letters import DeadLetter, LetterState, add_letter, failure, find_letter, writer
+from projections.engine.poison import Isolation, Poison, Unreadable
+from projections.engine.projection import Projection
+from projections.errors import DeadLetterClosed, ProjectionBehind
+from projections.registry import find_projection
+
+BATCH_EVENTS = 5_000
+PATIENCE_SECONDS = 5
+
+_SQL = load(__name__)
+_log = structlog.get_logger(__name__)
+
+
+class _Stream(NamedTuple):
+    """A stream that is held, of a version of a projection that stands still at `upto`."""
+
+    connection: Connection[Any]
+    projection: Projection
+    version: int
+    name: str
+    upto: int
+
+    def replay(self, after: int) -> Poison | None:
+        """Write the events after a version of the stream; return the one at which that ended, if it did."""
+        write = writer(self.connection, self.projection, self.version)
+        isolation = Isolation(self.connection.transaction, write, set(), room=1)
+        while rows := self._rows(after):
+            isolation.apply([_event(row) for row in rows])
+            if isolation.poison:
+                return isolation.poison[0]
+            after = rows[-1][1]
+        return None
+
+    def skip(self, version: int) -> None:
+        """Let what was written of the stream pass over an event."""
+        queries = self.projection.queries(self.version)
+        if "skip" in queries:
+            row = {"ledger": ledger_of(self.name), "name": name_of(self.name), "stream": self.name}
+            self.connection.execute(queries["skip"], {**row, "version": version})
+
+    def _rows(self, after: int) -> list[Row]:
+        wanted = {
+            "stream": self.name,
+            "after": after,
+            "upto": self.upto,
+            "topics": self.projection.topics,
+            "continuing": self.projection.continuing_topics,
+            "limit": BATCH_EVENTS,
+        }
+        cursor = self.connection.cursor(row_factory=tuple_row)
+        return cursor.execute(_SQL["held_events"], wanted, binary=True).fetchall()
+
+
+def retry(connection: Connection[Any], id: UUID, by: Context, reason: str = "") -> DeadLetter:
+    """Apply the event of a letter, and in order all that is held behind it; return the letter.
+
+    If it fails again the letter stays open, with one more attempt and the new reason. If a later event fails, what came
+    before that is applied, and a letter of its own holds the rest. A letter that is resolved is returned as it is.
+    Raises `DeadLetterNotFound`, `ProjectionBehind` while that version is being rebuilt, `JournalUnavailable` if
+    another verdict is being carried out or another release must do it, and `DeadLetterClosed`.
+    """
+    return _decide(connection, id, "resolved", by, reason)
+
+
+def discard(connection: Connection[Any], id: UUID, by: Context, reason: str) -> DeadLetter:
+    """Skip the event of a letter for good, and apply in order all that is held behind it; return the letter.
+
+    Of this version of the projection: a rebuilt one meets the event anew. A reason is needed. If a later event fails, a
+    letter of its own holds the rest. A letter that is discarded is returned as it is. Raises as `retry` does.
+    """
+    return _decide(connection, id, "discarded", by, reason)
+
+
+def _decide(
+    connection: Connection[Any], id: UUID, verdict: LetterState, by: Context, reason: str
+) -> DeadLetter:
+    with connection.transaction():
+        letter, upto = _hold_still(connection, find_letter(connection, id))
+        if letter.state == verdict:
+            return letter
+        if letter.state != "open":
+            raise DeadLetterClosed
+        projection = find_projection(letter.projection)
+        stream = _Stream(connection, projection, letter.projection_version, letter.stream, upto)
+        after = letter.stream_version - 1
+        if verdict == "discarded":
+            after += 1
+            stream.skip(after)
+        try:
+            poison = stream.replay(after)
+        except NewerVersion as error:
+            raise JournalUnavailable(error.reason) from error
+        if poison and poison.position == letter.position:
+            row = {"id": id, "shape": projection.shape, **failure(poison.error)}
+            connection.execute(_SQL["fail_again"], row)
+        else:
+            _close(stream, letter, verdict, by, reason, poison)
+        decided = find_letter(connection, id)
+    _log.info("dead letter decided", id=str(id), verdict=verdict, actor=by.actor, state=decided.state)
+    return decided
+
+
+def _hold_still(connection: Connection[Any], letter: DeadLetter) -> tuple[DeadLetter, int]:
+    """Lock the version of a letter; return the letter as it is now, and where the version stands.
+
+    Raises `JournalUnavailable` if another verdict is being carried out for longer than `PATIENCE_SECONDS`. If the
+    letter is open, raises `ProjectionBehind` while the version is being rebuilt, by several processes perhaps, and
+    `JournalUnavailable` if its tables are another release's.
+    """
+    wanted = {"projection": letter.projection, "version": letter.projection_version}
+    cursor = connection.cursor(row_factory=tuple_row)
+    cursor.execute(_SQL["patience"], {"patience_seconds": str(PATIENCE_SECONDS)})
+    try:
+        row = cursor.execute(_SQL["lock_version"], wanted).fetchone()
+    except errors.LockNotAvailable:
+        raise JournalUnavailable("busy", "Another dead letter of this projection is being decided.") from None
+    letter = find_letter(connection, letter.id)
+    if row is None:  # dropped, and its letters were closed with it
+        return letter, 0
+    position, shape, state, head = row
+    if letter.state == "open":
+        if state == "rebuilding":
+            raise ProjectionBehind(position, head, state)
+        if shape != find_projection(letter.projection).shape:
+            raise JournalUnavailable("another_release")
+    return letter, position
+
+
+def _close(
+    stream: _Stream, letter: DeadLetter, verdict: LetterState, by: Context, reason: str, poison: Poison | None
+) -> None:
+    followed_by = uuid4() if poison else None
+    row = {
+        "id": letter.id,
+        "state": verdict,
+        "actor": by.actor,
+        "reason": reason or None,
+        "correlation_id": by.correlation_id,
+        "followed_by": followed_by,
+    }
+    stream.connection.execute(_SQL["close"], row)
+    if poison:
+        add_letter(stream.connection, stream.projection, stream.version, poison, 1, followed_by)
+
+
+def _event(row: Row) -> Recorded | Unreadable:
+    try:
+        return decode(*row)
+    except NewerVersion:
+        raise
+    except UnreadableEvent as error:
+        return Unreadable(row[0], row[4], error)

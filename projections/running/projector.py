@@ -1,0 +1,292 @@
+"""The projector: advances the live version of every projection, each in a thread and connection of its own.
+
+It advances the live versions of the shapes that this release knows and no others: those are advanced by the projectors
+of the releases that know them. Any number of projectors may run. Of each projection and shape one runner holds the
+place and the others stand by; the place is free as soon as the connection of its holder is gone. A runner is woken
+when events arrive, of which the notification can be missed, so it looks by itself as well.
+
+Releases that know the same shape share a version of it, and any of them may hold its place. One that meets an event of
+a newer release halts the version, says so, and leaves the place to whoever can read on: a runner that finds a version
+halted so, and can, lets it go on.
+"""
+
+import threading
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID, uuid4
+
+import psycopg
+import structlog
+from psycopg import Connection
+
+from domain.journal.database import Database
+from domain.journal.encoding import NewerVersion
+from domain.journal.outage import DATABASE, is_lost
+from domain.journal.queries import load
+from domain.journal.silence import LOST
+from projections.engine.batches import (
+    Batch,
+    Claim,
+    Contradicted,
+    TooManyHeld,
+    advance,
+    go_on,
+    halt,
+    read_batch,
+    take_over,
+)
+from projections.engine.journal_listener import Arrivals
+from projections.engine.leadership import Standby
+from projections.engine.poison import describe
+from projections.engine.projection import Projection
+from projections.engine.rate import RATE_SECONDS, Rate
+from projections.engine.recent_events import Tail
+from projections.read_models import seals
+from projections.rebuilding.rebuilder import Rebuilder
+from projections.registry import PROJECTIONS, install
+from projections.running.positions import projections_channel
+from projections.transparency.signer import Sealer
+
+MAX_BATCH_EVENTS = 5_000
+FIRST_BATCH_EVENTS = 500
+MAX_BATCH_BYTES = 16 * 1024**2
+"""Of what a batch may be of events as they are stored, so far as the one before it foretells: batches begin small."""
+POLL_SECONDS = 0.25
+STANDBY_SECONDS = 0.5
+FIRST_PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 5.0
+RECONNECT_SECONDS = 0.25
+
+# Small batches cost more for an event than large ones, so events are collected for a moment. For longer when many come:
+# then a projector that goes after each of them takes as much of the machine as those who write (measured at 4,000
+# transfers/s: a fifth less for projector and database together), and yet lags by no more than this. For as long as well
+# where none of the last events said anything to the projection.
+LINGER_SECONDS = 0.01
+LONG_LINGER_SECONDS = 0.1
+BUSY_EVENTS_PER_SECOND = 3_000
+
+_SQL = load(__name__)
+_log = structlog.get_logger(__name__)
+
+# Connections lost, deadlocks, a full disk: what may pass is tried again for ever.
+_OUT_OF_REACH = LOST
+
+
+class Fenced(Exception):
+    """Another runner has taken over, although this one holds the place."""
+
+
+class NewerReleaseNeeded(Exception):
+    """The next event of the version cannot be read by this release."""
+
+
+class Standing(NamedTuple):
+    """Where the live version of a projection stands, and the head of the journal."""
+
+    version: int
+    position: int
+    state: str
+    runner: UUID | None
+    last_error: str | None
+    head: int
+
+    @property
+    def needs_newer_release(self) -> bool:
+        """Whether it was halted by a release that could not read the next event."""
+        return self.state == "halted" and (self.last_error or "").startswith(f"{NewerVersion.reason}:")
+
+
+def run_projector(
+    database: Database,
+    stop: threading.Event,
+    projections: Iterable[Projection] = tuple(PROJECTIONS.values()),
+    signing_seeds: Sequence[bytes] = (),
+) -> None:
+    """Install projections, run them and carry out their rebuilds until `stop` is set, whatever happens meanwhile.
+
+    Where the seals are among them, checkpoints are signed, with the keys of `signing_seeds` if any are given.
+    """
+    projections = tuple(projections)
+    _prepare(database, stop, projections)
+    tail, arrivals = Tail(), Arrivals(database)
+    runners = [Runner(database, projection, stop, tail, arrivals) for projection in projections]
+    threads = [
+        threading.Thread(target=runner.run, name=f"projection {runner.projection.name}", daemon=True)
+        for runner in runners
+    ]
+    threads.append(threading.Thread(target=arrivals.run, args=(stop,), name="arrivals", daemon=True))
+    rebuilder = Rebuilder(database, stop, projections)
+    threads.append(threading.Thread(target=rebuilder.run, name="rebuilds", daemon=True))
+    if seals.PROJECTION in projections:
+        sealer = Sealer(database, signing_seeds, stop)
+        threads.append(threading.Thread(target=sealer.run, name="sealer", daemon=True))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def _prepare(database: Database, stop: threading.Event, projections: Collection[Projection]) -> None:
+    pause_seconds = FIRST_PAUSE_SECONDS
+    while not stop.is_set():
+        try:
+            install(database, projections)
+            DATABASE.back("installation")
+            return
+        except psycopg.Error as error:
+            if is_lost(error):
+                DATABASE.lost("installation", error)
+            else:
+                _log.warning("projections cannot be installed yet", error=str(error))
+            stop.wait(pause_seconds)
+            pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
+
+
+class Runner:
+    """Advances the live version of one projection for as long as it holds the place."""
+
+    def __init__(
+        self,
+        database: Database,
+        projection: Projection,
+        stop: threading.Event,
+        tail: Tail,
+        arrivals: Arrivals,
+    ) -> None:
+        """`tail` and `arrivals` are shared by the runners of a process."""
+        self.projection = projection
+        self._tail = tail
+        self._arrivals = arrivals
+        self._database = database
+        self._stop = stop
+        self._id = uuid4()
+        self._pause_seconds = FIRST_PAUSE_SECONDS
+        self._rate = Rate(RATE_SECONDS)
+        self._unreadable_after: int | None = None
+        self._max_events = FIRST_BATCH_EVENTS
+
+    def run(self) -> None:
+        """Run until stopped; after a failure begin anew, after a pause that grows while it fails."""
+        name = self.projection.name
+        while not self._stop.is_set():
+            try:
+                with self._database.connect(f"tallystick projection {name}") as connection:
+                    DATABASE.back(f"projection {name}")
+                    self._serve(connection)
+            except Fenced:
+                _log.warning("projection was taken over by another runner", projection=name)
+            except NewerReleaseNeeded:
+                _log.warning("projection is left to a newer release", projection=name)
+            except _OUT_OF_REACH as error:
+                if is_lost(error):
+                    # It is as well as before as soon as it has a connection, and readers wait for it.
+                    DATABASE.lost(f"projection {name}", error)
+                    self._stop.wait(RECONNECT_SECONDS)
+                    continue
+                _log.warning("projection interrupted", projection=name, error=describe(error))
+            except Exception:  # noqa: BLE001 - nothing may end the projector
+                _log.exception("projection failed", projection=name)
+            self._stop.wait(self._pause_seconds)
+            self._pause_seconds = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS)
+
+    def _serve(self, connection: Connection[Any]) -> None:
+        standby = Standby()
+        while self._is_left_to_others(connection) or not standby.hold(
+            connection, "projection", self.projection.of_shape
+        ):
+            if self._stop.wait(STANDBY_SECONDS):
+                return
+        connection.execute(_SQL["session"])
+        try:
+            self._follow(connection)
+        except (Fenced, NewerReleaseNeeded):
+            raise
+        except Exception as error:
+            self._record(connection, error)
+            raise
+
+    def _follow(self, connection: Connection[Any]) -> None:
+        claim: Claim | None = None
+        while not self._stop.is_set():
+            known = self._arrivals.count
+            standing = self._standing(connection)
+            if claim is None or claim.version != standing.version:
+                claim = Claim(self.projection, standing.version, self._id, "running")
+                take_over(connection, claim)
+            elif standing.runner != self._id:
+                raise Fenced
+            elif standing.needs_newer_release:
+                self._read_on(connection, claim, standing)
+            elif standing.state == "running" and standing.head > standing.position:
+                self._advance(connection, claim, standing)
+            else:
+                self._arrivals.wait(known, POLL_SECONDS)
+
+    def _standing(self, connection: Connection[Any]) -> Standing:
+        wanted = {"name": self.projection.name, "shape": self.projection.shape}
+        row = connection.execute(_SQL["standing"], wanted, prepare=True).fetchone()
+        if row is None:
+            raise LookupError(f"projection {self.projection.name} is not installed")
+        return Standing(*row)
+
+    def _is_left_to_others(self, connection: Connection[Any]) -> bool:
+        """Tell whether the version still stands where this release could not read on."""
+        if self._unreadable_after is None:
+            return False
+        standing = self._standing(connection)
+        return standing.needs_newer_release and standing.position == self._unreadable_after
+
+    def _read_on(self, connection: Connection[Any], claim: Claim, standing: Standing) -> None:
+        """Let a version go on that another release could not, if this one can; else raise `NewerReleaseNeeded`."""
+        batch = read_batch(connection, self.projection, standing.position, standing.position + 1)
+        if batch.needs_newer_release:
+            self._unreadable_after = standing.position
+            raise NewerReleaseNeeded
+        go_on(connection, claim, batch)
+
+    def _advance(self, connection: Connection[Any], claim: Claim, standing: Standing) -> None:
+        upto = min(standing.head, standing.position + min(self._max_events, MAX_BATCH_EVENTS))
+        batch = self._tail.batch(connection, self.projection, standing.position, upto) or read_batch(
+            connection, self.projection, standing.position, upto
+        )
+        if batch.upto == batch.after:
+            self._halt(connection, claim, batch, batch.obstacle or "")
+            return
+        channel = projections_channel(self._database)
+        rate = self._rate.measure(batch.upto - batch.after)
+        # If it takes so long that the place is lost, the next one is smaller.
+        before, self._max_events = self._max_events, max(1, self._max_events // 2)
+        try:
+            advanced = advance(connection, claim, batch, rate, channel)
+        except Contradicted as error:
+            self._halt(connection, claim, batch, str(error))
+            return
+        except TooManyHeld as error:
+            _log.error("projection halted", projection=self.projection.name, reason=str(error))
+            return
+        if advanced:
+            is_large = batch.stored_bytes > MAX_BATCH_BYTES
+            self._max_events = max(1, before // 2) if is_large else min(2 * before, MAX_BATCH_EVENTS)
+            self._pause_seconds = FIRST_PAUSE_SECONDS
+            if batch.upto == standing.head:
+                may_linger = rate > BUSY_EVENTS_PER_SECOND or not batch.events
+                linger_seconds = LONG_LINGER_SECONDS if may_linger else LINGER_SECONDS
+                self._stop.wait(max(linger_seconds, self.projection.linger_seconds))
+
+    def _halt(self, connection: Connection[Any], claim: Claim, batch: Batch, reason: str) -> None:
+        _log.error("projection halted", projection=self.projection.name, position=batch.after, reason=reason)
+        halt(connection, claim, batch, reason)
+
+    def _record(self, connection: Connection[Any], error: Exception) -> None:
+        projection = self.projection
+        wanted = {
+            "name": projection.name,
+            "shape": projection.shape,
+            "runner": self._id,
+            "error": describe(error),
+        }
+        try:
+            connection.execute(_SQL["record_error"], wanted)
+        except _OUT_OF_REACH as lost:
+            if not is_lost(lost):
+                _log.warning("error could not be recorded", projection=self.projection.name)

@@ -1,0 +1,1 @@
+"""Signs checkpoints of the journal's tree and proves things from it."""

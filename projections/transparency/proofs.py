@@ -1,0 +1,96 @@
+"""Proofs of inclusion and of consistency, read from the tree of the journal for sizes that a checkpoint has sealed."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+from psycopg import Connection, Cursor
+from psycopg.rows import TupleRow
+
+from domain.model.errors import InvalidRequest
+from domain.transparency.merkle_tree import consistency_path, inclusion_path, root
+from projections.engine.live_version import read_live
+from projections.errors import ProjectionBehind
+from projections.read_models.seals import PROJECTION, nodes, standing
+from projections.transparency.checkpoints import newest
+
+
+class Inclusion(NamedTuple):
+    """A proof that an event is in the tree of the first `size` events (RFC 9162 §2.1.3)."""
+
+    position: int
+    size: int
+    leaf_hash: bytes
+    root: bytes
+    path: list[bytes]
+
+
+class Growth(NamedTuple):
+    """A proof that the tree of `first` events is the beginning of that of `second` (RFC 9162 §2.1.4)."""
+
+    first: int
+    second: int
+    first_root: bytes
+    second_root: bytes
+    path: list[bytes]
+
+
+Proof = TypeVar("Proof", Inclusion, Growth)
+Prove = Callable[[Cursor[TupleRow], int, int], Proof]
+"""Makes a proof, given a cursor, the version of the tree, and the size that is sealed."""
+
+
+def prove_inclusion(connection: Connection[Any], position: int, size: int | None) -> Inclusion:
+    """Return the proof for the event at a position, in the tree of a size, the newest that is sealed if None.
+
+    Raises `InvalidRequest` for a position above the size, and for what is beyond the journal, then `ProjectionBehind`
+    for what is not sealed yet.
+    """
+    if size is not None and position > size:
+        raise InvalidRequest("?position", "is above size")
+
+    def prove(cursor: Cursor[TupleRow], version: int, sealed: int) -> Inclusion:
+        within = size or sealed
+        node = nodes(cursor, version)
+        path = inclusion_path(position - 1, within, node)
+        return Inclusion(position, within, node(0, position - 1), root(within, node), path)
+
+    return _proved(connection, ("?position", position) if size is None else ("?size", size), prove)
+
+
+def prove_growth(connection: Connection[Any], first: int, second: int | None) -> Growth:
+    """Return the proof that the tree of one size is the beginning of that of another, the newest sealed if None.
+
+    Raises `InvalidRequest` for sizes in the wrong order, and for what is beyond the journal, then `ProjectionBehind`
+    for what is not sealed yet.
+    """
+    if second is not None and first > second:
+        raise InvalidRequest("?from", "is above to")
+
+    def prove(cursor: Cursor[TupleRow], version: int, sealed: int) -> Growth:
+        until = sealed if second is None else second
+        node = nodes(cursor, version)
+        path = consistency_path(first, until, node)
+        return Growth(first, until, root(first, node), root(until, node), path)
+
+    return _proved(connection, ("?from", first) if second is None else ("?to", second), prove)
+
+
+def _proved(connection: Connection[Any], largest: tuple[str, int], prove: Prove[Proof]) -> Proof:
+    """Return the proof if the largest size that it needs, here with the name of its parameter, is sealed."""
+    name, needed = largest
+
+    def read(cursor: Cursor[TupleRow], version: int) -> tuple[Proof | None, int, str]:
+        size, state = standing(cursor, version)
+        signed = newest(cursor)
+        sealed = signed.size if signed else 0
+        # A tree that is made anew may not have come to what was sealed.
+        is_there = signed is not None and needed <= sealed <= size
+        return prove(cursor, version, sealed) if is_there else None, min(sealed, size), state
+
+    reading = read_live(connection, PROJECTION, read)
+    proof, sealed, state = reading.found
+    if proof is None:
+        if needed > reading.head:
+            raise InvalidRequest(name, "is beyond the newest position of the journal")
+        raise ProjectionBehind(sealed, reading.head, state)
+    return proof

@@ -1,0 +1,144 @@
+"""The sealer: signs a checkpoint of the journal's tree when it has grown, at most one a second.
+
+Before it signs it proves that the tree has grown out of the one that it signed last. If it has not, or if what was
+signed last is not what was kept, the journal, the tree or the checkpoints were changed by somebody: nothing is signed
+any more, and the projection `seals` halts and says so. An operator who resumes it has it proved again.
+
+Any number of projectors may run; one of them holds the place to sign.
+"""
+
+import threading
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import psycopg
+import structlog
+from psycopg import Connection, Cursor
+from psycopg.rows import TupleRow
+
+from domain.journal.database import Database
+from domain.journal.outage import DATABASE, is_lost
+from domain.transparency.checkpoints import Checkpoint, open_checkpoint
+from domain.transparency.merkle_tree import consistency_path, root, verify_consistency
+from domain.transparency.signed_notes import InvalidNote, Signer, Verifier
+from projections.engine.leadership import Standby
+from projections.engine.live_version import read_live
+from projections.engine.projection import Inconsistent
+from projections.errors import ProjectionBehind
+from projections.read_models.seals import PROJECTION, nodes, standing
+from projections.transparency.checkpoints import Keys, Signed, halt, keep, newest, take_keys
+
+SEAL_EVERY_SECONDS = 1.0
+STANDBY_SECONDS = 0.5
+
+_log = structlog.get_logger(__name__)
+
+
+class Found(NamedTuple):
+    """The tree as it stands: which version of it, and how many events it has.
+
+    `root` is what is to be signed, None where that is nothing; `contradiction` says what is wrong.
+    """
+
+    version: int
+    size: int
+    root: bytes | None = None
+    contradiction: str | None = None
+
+
+class Sealer:
+    """Signs for as long as it holds the place."""
+
+    def __init__(self, database: Database, seeds: Sequence[bytes], stop: threading.Event) -> None:
+        """`seeds` are those of the keys to sign with, the present one first; without any, one is made and kept."""
+        self._database = database
+        self._seeds = seeds
+        self._stop = stop
+
+    def run(self) -> None:
+        """Run until stopped; after a failure begin anew."""
+        while not self._stop.is_set():
+            try:
+                with self._database.connect("tallystick sealer") as connection:
+                    DATABASE.back("sealer")
+                    self._serve(connection)
+            except Exception as error:  # noqa: BLE001 - nothing may end the sealer
+                is_usual = isinstance(error, psycopg.Error)
+                if is_lost(error):
+                    DATABASE.lost("sealer", error)
+                else:
+                    _log.warning(
+                        "sealer interrupted", error=repr(error), exc_info=None if is_usual else error
+                    )
+                self._stop.wait(SEAL_EVERY_SECONDS)
+
+    def _serve(self, connection: Connection[Any]) -> None:
+        if not Standby().wait(connection, "sealing", PROJECTION.name, self._stop, STANDBY_SECONDS):
+            return
+        keys = take_keys(connection, self._seeds)
+        known: tuple[int, int] | None = None
+        while not self._stop.is_set():
+            found = seal(connection, keys, known)
+            known = found and (found.version, found.size)
+            self._stop.wait(SEAL_EVERY_SECONDS)
+
+
+def seal(connection: Connection[Any], keys: Keys, known: tuple[int, int] | None = None) -> Found | None:
+    """Sign a checkpoint of the tree if it has grown, keep it, and return how the tree was found.
+
+    None while there is no tree that this release can read. A version and size that are `known` to be sealed are not
+    looked at again. Only who holds the place to sign may call this.
+    """
+    try:
+        found = read_live(
+            connection, PROJECTION, lambda cursor, version: _look(cursor, version, keys, known)
+        ).found
+    except ProjectionBehind:
+        return None
+    if found.contradiction is not None:
+        _log.error("seals halted", size=found.size, reason=found.contradiction)
+        halt(connection, found.version, found.contradiction)
+        return None
+    if found.root is not None:
+        checkpoint = Checkpoint(keys.signers[0].name, found.size, found.root)
+        keep(connection, checkpoint, checkpoint.signed(keys.signers))
+    return found
+
+
+def _look(cursor: Cursor[TupleRow], version: int, keys: Keys, known: tuple[int, int] | None) -> Found:
+    size, state = standing(cursor, version)
+    signed = newest(cursor)
+    # What halted stays so until it is resumed; a tree that is smaller than what was signed is still growing there.
+    if state == "halted" or (version, size) == known or (signed and size < signed.size):
+        return Found(version, size)
+    try:
+        found = _proved_root(cursor, version, size, signed, keys.verifiers)
+    except (InvalidNote, Inconsistent) as error:
+        return Found(version, size, contradiction=str(error))
+    is_sealed = signed is not None and size == signed.size and _is_signed_by(signed, keys.signers[0])
+    return Found(version, size, None if is_sealed else found)
+
+
+def _proved_root(
+    cursor: Cursor[TupleRow], version: int, size: int, signed: Signed | None, verifiers: Sequence[Verifier]
+) -> bytes:
+    """Return the root of the tree, having proved that it has grown out of what was signed last."""
+    node = nodes(cursor, version)
+    found = root(size, node)
+    if signed is not None:
+        before = open_checkpoint(signed.note, verifiers)
+        path = consistency_path(before.size, size, node)
+        if not verify_consistency(before.size, size, before.root, found, path):
+            raise Inconsistent(
+                f"the tree of {size} events has not grown out of the one of {before.size} events that was signed:"
+                " events, tree or checkpoints were changed"
+            )
+    return found
+
+
+def _is_signed_by(signed: Signed, signer: Signer) -> bool:
+    try:
+        open_checkpoint(signed.note, [signer.verifier])
+    except InvalidNote:
+        return False
+    return True
