@@ -1,1 +1,1 @@
-"""HTTP: the contract's routes on the ledger and its projections."""
+"""HTTP: how requests become commands and queries, and how outcomes become answers."""

@@ -11,21 +11,21 @@ from fastapi import FastAPI
 from pydantic_core import to_json
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.body_room import BodyRoom
-from api.checkpoint_watch import CheckpointWatch
-from api.connections import POOL_SIZE
-from api.cross_origin import CrossOrigin
-from api.dispatch import Dispatch
-from api.edge import Edge
-from api.key_ring import KeyRing
-from api.metrics import Metrics
-from api.openapi import complete
-from api.replay_log import ReplayLog
-from api.routes import ENDPOINTS
-from api.service import Service
+from api.http.cross_origin import CrossOrigin
+from api.http.middleware import Edge
+from api.http.openapi import complete
+from api.http.router import Dispatch
+from api.resources import ENDPOINTS
+from api.security.callback_signatures import Signatures
+from api.service.body_room import BodyRoom
+from api.service.checkpoint_watch import CheckpointWatch
+from api.service.connections import POOL_SIZE
+from api.service.key_cache import KeyRing
+from api.service.metrics import Metrics
+from api.service.replay_log import ReplayLog
+from api.service.service import Service
+from api.service.writer import Writer
 from api.settings import Settings
-from api.signatures import Signatures
-from api.writer import Writer
 from domain.application import Ledger
 from domain.journal.database import Database
 from domain.release import RELEASE

@@ -18,7 +18,7 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from api.edge import CLIENT_LEFT, refusal_before_request
+from api.http.middleware import CLIENT_LEFT, refusal_before_request
 from api.problems import HeadTooLarge, MalformedRequest, RequestTimeout
 from domain.model.errors import LedgerError, Overloaded
 from scripts.connection_limits import LOOK_SECONDS, Connections

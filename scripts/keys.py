@@ -15,9 +15,9 @@ import typer
 from psycopg import Connection
 from pydantic import ValidationError
 
-from api import security
 from api.problems import BootstrapKeyFixed, KeyExists
-from api.schemas.keys import KeyBody, KeyRequest, key_body
+from api.resources.installation.key_schemas import KeyBody, KeyRequest, key_body
+from api.security import keys as security
 from domain.model.errors import InvalidRequest, JournalUnavailable
 from scripts.aligned import cell, print_aligned
 from scripts.console import fail

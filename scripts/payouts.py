@@ -10,7 +10,7 @@ from uuid import UUID
 import typer
 from psycopg import Connection
 
-from api.schemas.payouts import payout_body
+from api.resources.payouts.schemas import payout_body
 from domain.application import Ledger
 from domain.journal.database import Database
 from domain.journal.reader import read_aggregates

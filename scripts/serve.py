@@ -86,7 +86,7 @@ def prepare(settings: "Settings", database: "Database") -> str | None:
     """Bring the database up to date; return the API key that was made if there was none, to be shown once."""
     import psycopg
 
-    from api.security import ensure_bootstrap_key
+    from api.security.keys import ensure_bootstrap_key
     from domain.journal.migrations import migrate
     from domain.journal.trouble import trouble_of
     from domain.model.errors import JournalUnavailable

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from api.schemas.stuck import stuck_body
+from api.resources.operations.stuck_schemas import stuck_body
 from domain.application import system_clock
 from projections.diagnosis.stuck.catalogue import Thresholds
 from projections.diagnosis.stuck.search import find_stuck

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from api.trace_answers import trace_body
+from api.resources.operations.answers import trace_body
 from domain.application import system_clock
 from domain.model.errors import LedgerError, OperationUnknown
 from domain.model.idempotency import is_key, operation_id

@@ -8,7 +8,7 @@ from uuid import UUID
 import typer
 from psycopg import Connection
 
-from api.schemas.webhooks import delivery_body, webhook_body
+from api.resources.webhooks.schemas import delivery_body, webhook_body
 from projections.errors import DeliveryNotFound, WebhookNotFound
 from projections.outbox import deliveries, webhooks
 from projections.outbox.deliveries import Delivery, State

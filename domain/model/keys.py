@@ -1,11 +1,8 @@
 """Keys to the API, as the journal remembers them: who made, rotated and revoked which, for ever.
 
-Whether a key is valid is kept where it is looked up (api/security.py). Here is its trail, recorded in the transaction
-that changes the key: there is no key without its record, nor a record of what did not happen. Neither a key nor its
-digest is ever recorded.
-
-A key that an older release made has no beginning here. So each event says by itself what the key is, and the first of
-a stream may be any of them. The bootstrap key has one stream for ever, in which it may be made again.
+Whether a key is valid is kept where it is looked up (api/security/keys.py). Here is its trail, recorded in the
+transaction that changes the key. So there is no key without its record, and no record of what did not happen. Neither a
+key nor its digest is ever recorded.
 """
 
 import re

@@ -1,6 +1,6 @@
 """Replays: how often a keyed request came again, from whom, and how often its key came with another request.
 
-They are best-effort: whoever counts them writes them a moment later (`api/replay_log.py`).
+They are best-effort: whoever counts them writes them a moment later (`api/service/replay_log.py`).
 """
 
 from collections.abc import Collection

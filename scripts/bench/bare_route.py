@@ -8,7 +8,7 @@ import json
 
 from fastapi import FastAPI, Response
 
-from api.schemas.transactions import TransactionRequest
+from api.resources.transactions.schemas import TransactionRequest
 from scripts.bench.transfers import PATH, Transfer, address
 
 _TRANSFER = Transfer("8a6e0804-2bd0-4672-b79d-d97027f9071a-00000001", address(1234), address(5678))

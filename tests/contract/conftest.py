@@ -25,7 +25,7 @@ from psycopg.rows import dict_row
 from pydantic import SecretStr
 
 from api.app import create_app
-from api.security import ensure_bootstrap_key
+from api.security.keys import ensure_bootstrap_key
 from api.settings import Settings
 from domain.journal.database import Database
 from projections.process_managers.providers.settings import ProviderSettings

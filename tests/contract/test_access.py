@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from api.app import create_app
-from api.security import ROLES
+from api.security.keys import ROLES
 from api.settings import Settings
 from tests.contract.conftest import Book, Keys, code_of
 

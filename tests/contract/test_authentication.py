@@ -9,8 +9,8 @@ import httpx2
 import pytest
 from pydantic import SecretStr
 
-from api import key_ring
-from api.security import ensure_bootstrap_key
+from api.security.keys import ensure_bootstrap_key
+from api.service import key_cache
 from domain.journal.database import Database
 from tests.contract.conftest import KEY, Book, Keys, code_of, pointers_of
 
@@ -153,7 +153,7 @@ def test_a_revoked_key_is_none(keys: Keys, client: httpx2.Client) -> None:
 def test_a_key_revoked_elsewhere_is_believed_no_longer_than_it_says(
     served: Any, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(key_ring, "KNOWN_FOR_SECONDS", 0.0)
+    monkeypatch.setattr(key_cache, "KNOWN_FOR_SECONDS", 0.0)
     made = keys.make("operator", ledgers=[])
     with_key = keys.client_with(made["key"])
     assert with_key.get("/v1/keys").status_code == 200

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from api import body
-from api.routes import ENDPOINTS
+from api.http import body
+from api.resources import ENDPOINTS
 from tests.contract.conftest import KEY, Book, Served, code_of, pointers_of, transfer_body
 
 MIB = 1024 * 1024

@@ -6,8 +6,8 @@ from typing import get_args
 import pytest
 
 from api.problems import PROBLEM_TYPES
-from api.routes import ENDPOINTS
-from api.security import Role
+from api.resources import ENDPOINTS
+from api.security.keys import Role
 from tests.service import ROOT
 
 PAGE = (ROOT / "api" / "README.md").read_text(encoding="utf-8")

@@ -6,9 +6,9 @@ import httpx2
 import pytest
 from pydantic import ValidationError
 
-from api.cross_origin import ANSWER_HEADERS, REQUEST_HEADERS
-from api.openapi import HEADERS
-from api.routes import ENDPOINTS
+from api.http.cross_origin import ANSWER_HEADERS, REQUEST_HEADERS
+from api.http.openapi import HEADERS
+from api.resources import ENDPOINTS
 from api.settings import Settings
 from tests.contract.conftest import KEY, Served, code_of, serving
 from tests.databases import Databases

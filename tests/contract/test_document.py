@@ -7,9 +7,9 @@ import jsonschema_rs
 import pytest
 
 from api.app import create_app
-from api.consistency import Consistency
+from api.http.consistency import Consistency
 from api.problems import PROBLEM_TYPES
-from api.routes import ENDPOINTS
+from api.resources import ENDPOINTS
 from api.settings import Settings
 
 DOCUMENT = create_app(Settings(database_url="postgresql://nowhere")).openapi()

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from api.routes import ENDPOINTS
+from api.resources import ENDPOINTS
 from tests.contract.conftest import KEY, Book, Keys, Served, code_of
 from tests.projecting import eventually
 
@@ -136,7 +136,7 @@ def test_no_part_of_a_stream_is_made(book: Book, monkeypatch: pytest.MonkeyPatch
     def never(*_: object) -> None:
         raise AssertionError("a line was made")
 
-    monkeypatch.setattr("api.routes.events.event_body", never)
+    monkeypatch.setattr("api.resources.journal.event_routes.event_body", never)
     answer = book.client.head(f"{book.path}/events", headers={"Accept": "application/x-ndjson"})
     assert (answer.status_code, answer.content) == (200, b"")
     assert answer.headers["content-type"] == "application/x-ndjson"

@@ -72,7 +72,7 @@ def test_readiness_tells_of_each_check(client: httpx2.Client) -> None:
 def test_not_ready_while_migrations_are_pending(
     client: httpx2.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.readiness.latest", lambda: "9999_of_the_next_release")
+    monkeypatch.setattr("api.service.readiness.latest", lambda: "9999_of_the_next_release")
     answer = client.get("/readyz")
     assert (answer.status_code, code_of(answer)) == (503, "journal_unavailable")
     assert answer.json()["reason"] == "migrations_pending"
@@ -81,7 +81,7 @@ def test_not_ready_while_migrations_are_pending(
 def test_not_ready_when_the_writer_does_not_write(
     client: httpx2.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.readiness.PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("api.service.readiness.PATIENCE_SECONDS", 0.5)
     monkeypatch.setattr("domain.application.Ledger.submit", lambda *_: None)
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()["reason"]) == (503, "writer_stopped")
@@ -156,8 +156,8 @@ def unreachable(tmp_path: Path) -> Iterator[httpx2.Client]:
 def test_without_its_database_it_is_alive_and_says_what_is_missing(
     unreachable: httpx2.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.readiness.PATIENCE_SECONDS", 0.5)
-    monkeypatch.setattr("api.routes.health.PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("api.service.readiness.PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("api.resources.installation.health_routes.PATIENCE_SECONDS", 0.5)
     assert unreachable.get("/livez").status_code == 200
     assert unreachable.get("/metrics").status_code == 200
     answer = unreachable.get("/readyz")

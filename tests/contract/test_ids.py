@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import httpx2
 import pytest
 
-from api.routes import ENDPOINTS
+from api.resources import ENDPOINTS
 from domain.model.idempotency import fingerprint
 from tests.contract.conftest import Book, Served, code_of
 from tests.projecting import append, eventually

@@ -5,7 +5,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from api import key_ring
+from api.service import key_cache
 from tests.contract.conftest import KEY, Book, Keys, Served, code_of, pointers_of
 
 
@@ -74,7 +74,7 @@ def test_an_overlap_can_be_cut_short(keys: Keys, client: httpx2.Client) -> None:
 def test_past_its_end_it_is_none(
     served: Served, keys: Keys, client: httpx2.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(key_ring, "KNOWN_FOR_SECONDS", 0.0)
+    monkeypatch.setattr(key_cache, "KNOWN_FOR_SECONDS", 0.0)
     old = keys.make("client", ledgers=["main"])
     new = rotated(client, old["id"], overlap_seconds=3600)
     assert works(keys, old["key"])

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from api.app import create_app
-from api.routes import ENDPOINTS
+from api.resources import ENDPOINTS
 from api.settings import Settings
 from tests.contract.conftest import Book, Served, code_of, serving
 from tests.databases import Databases

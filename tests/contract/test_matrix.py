@@ -15,8 +15,8 @@ import httpx2
 import pytest
 from psycopg import Connection
 
-from api.routes import ENDPOINTS
-from api.security import ROLES
+from api.resources import ENDPOINTS
+from api.security.keys import ROLES
 from projections.engine.dead_letters import add_letter
 from projections.engine.poison import Poison
 from projections.registry import PROJECTIONS

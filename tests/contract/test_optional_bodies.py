@@ -6,7 +6,7 @@ from uuid import uuid4
 import httpx2
 import pytest
 
-from api.routes import ENDPOINTS
+from api.resources import ENDPOINTS
 from tests.contract.conftest import Book, code_of, pointers_of
 
 POSTS = [endpoint.declared for endpoint in ENDPOINTS if endpoint.declared.method == "POST"]

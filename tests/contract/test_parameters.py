@@ -6,9 +6,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from api.declaration import NoQuery
-from api.routes import ENDPOINTS
-from api.schemas.words import names_of
+from api.http.declaration import NoQuery
+from api.http.words import names_of
+from api.resources import ENDPOINTS
 from tests.contract.conftest import Book, Keys
 
 ROUTES = [endpoint for endpoint in ENDPOINTS if not endpoint.declared.is_signed]

@@ -11,9 +11,9 @@ from uuid import uuid4
 import httpx2
 import pytest
 
-from api import key_ring
-from api.key_ring import KNOWN_FOR_SECONDS
-from api.routes import events
+from api.resources.journal import event_routes
+from api.service import key_cache
+from api.service.key_cache import KNOWN_FOR_SECONDS
 from projections.read_models.event_history import list_events
 from tests.contract.conftest import KEY, Book, Keys, Served, code_of
 from tests.projecting import eventually
@@ -37,8 +37,8 @@ def test_a_stream_ends_where_it_is(
             assert revoked.wait(20)
         return original(*arguments, **more)
 
-    monkeypatch.setattr(events, "STREAMED_EVENTS", 3)
-    monkeypatch.setattr(events, "list_events", held)
+    monkeypatch.setattr(event_routes, "STREAMED_EVENTS", 3)
+    monkeypatch.setattr(event_routes, "list_events", held)
     made = keys.make("auditor", ledgers=[book.name])
     reader = httpx2.Client(
         base_url=served.url, headers={"Authorization": f"Bearer {made['key']}"}, trust_env=False
@@ -111,7 +111,7 @@ def test_another_process_believes_it_for_a_second_at_most(
     served: Served, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Revoked at a terminal: this process is not told."""
-    monkeypatch.setattr(key_ring, "KNOWN_FOR_SECONDS", 0.3)
+    monkeypatch.setattr(key_cache, "KNOWN_FOR_SECONDS", 0.3)
     made = keys.make("auditor", ledgers=["main"])
     reader = keys.client_with(made["key"])
     assert reader.get("/v1/ledgers").status_code == 200

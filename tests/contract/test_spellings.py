@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from api.routes import ENDPOINTS
+from api.resources import ENDPOINTS
 from tests.contract.conftest import KEY, Book, Served, code_of, transfer_body
 
 

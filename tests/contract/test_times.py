@@ -5,8 +5,8 @@ from urllib.parse import quote
 
 import pytest
 
-from api.routes import ENDPOINTS
-from api.schemas.common import BY_METADATA
+from api.http.fields import BY_METADATA
+from api.resources import ENDPOINTS
 from tests.contract.conftest import Book, transfer_body
 
 FORM = "must be a time of RFC 3339, such as 2026-11-23T20:00:00.000000Z"

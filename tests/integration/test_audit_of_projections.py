@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from psycopg import Connection
 
-from api.security import Wanted, add_key, revoke_key, rotate_key
+from api.security.keys import Wanted, add_key, revoke_key, rotate_key
 from domain.journal.database import Database
 from domain.model.events import Context
 from domain.model.registry import EVENT_TYPES

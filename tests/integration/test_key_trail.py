@@ -12,9 +12,9 @@ import typer
 from psycopg import Connection
 from pydantic import SecretStr
 
-from api import security
 from api.problems import KeyExists
-from api.security import Wanted, add_key, ensure_bootstrap_key, list_keys, revoke_key, rotate_key
+from api.security import keys as security
+from api.security.keys import Wanted, add_key, ensure_bootstrap_key, list_keys, revoke_key, rotate_key
 from api.settings import Settings
 from domain.journal import recording
 from domain.journal.database import Database

@@ -10,10 +10,8 @@ from uuid import UUID, uuid4
 import pytest
 from psycopg import Connection
 
-from api import key_ring
-from api.key_ring import KNOWN_FOR_SECONDS, KeyRing
 from api.problems import BootstrapKeyFixed
-from api.security import (
+from api.security.keys import (
     Key,
     Wanted,
     add_key,
@@ -25,6 +23,8 @@ from api.security import (
     revoke_key,
     rotate_key,
 )
+from api.service import key_cache
+from api.service.key_cache import KNOWN_FOR_SECONDS, KeyRing
 from domain.journal.database import Database
 from domain.model.events import Context
 from domain.model.times import moment
@@ -177,7 +177,7 @@ class TestKeyRing:
     def clock(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
         """The time in seconds, which stands still unless a test moves it."""
         time = [0.0]
-        monkeypatch.setattr(key_ring, "monotonic", lambda: time[0])
+        monkeypatch.setattr(key_cache, "monotonic", lambda: time[0])
         return time
 
     @pytest.mark.parametrize("ending", [end, revoke])

@@ -12,7 +12,7 @@ import pytest
 from psycopg import Connection
 from typer.testing import Result
 
-from api.security import ROLE_MEANINGS, ROLES, Role, digest_of, ensure_bootstrap_key, find_key
+from api.security.keys import ROLE_MEANINGS, ROLES, Role, digest_of, ensure_bootstrap_key, find_key
 from domain.journal.database import Database
 from domain.model.events import Context
 from domain.model.ledgers import OpenLedger

@@ -7,8 +7,8 @@ import pytest
 from psycopg import Connection
 from structlog.testing import capture_logs
 
-from api import replay_log
-from api.replay_log import ReplayLog
+from api.service import replay_log
+from api.service.replay_log import ReplayLog
 from domain.application import Ledger
 from domain.journal.database import Database
 from domain.journal.outage import DATABASE

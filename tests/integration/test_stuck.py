@@ -8,7 +8,7 @@ import pytest
 from psycopg import Connection
 from typer.testing import Result
 
-from api.metrics import Metrics
+from api.service.metrics import Metrics
 from domain.application import Ledger, system_clock
 from domain.journal.database import Database
 from domain.model.holds import VoidHold

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from api.docs import problem_page
-from api.openapi import _PROBLEM_SCHEMA, refusals
+from api.http.openapi import _PROBLEM_SCHEMA, refusals
 from api.problem_examples import example_for_page
 from api.problem_facts import FACTS, KEY_USE
 from api.problems import PROBLEM_TYPES, problem, status_of
-from api.routes import ENDPOINTS
+from api.resources import ENDPOINTS
+from api.resources.installation.docs import problem_page
 
 KEYED = [endpoint.declared for endpoint in ENDPOINTS if endpoint.declared.is_keyed]
 CODES_OF_KEYED = {(error.code, status_of(error)) for declared in KEYED for error in refusals(declared)}

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import pytest
 import typer
 
-from api.routes import ENDPOINTS
+from api.resources import ENDPOINTS
 from projections.diagnosis.remedies import _OF_OTHERS, SAFE, Remedy, safe_to_do
 from projections.diagnosis.stuck.catalogue import CATALOGUE as STUCK
 from scripts.calls import EXAMPLES, as_called

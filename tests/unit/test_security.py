@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 
-from api.security import Key, digest_of, new_key
+from api.security.keys import Key, digest_of, new_key
 
 
 def key(*ledgers: str) -> Key:

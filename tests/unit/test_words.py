@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from api.routes import ENDPOINTS
-from api.schemas.common import BY_METADATA, body_errors, query_errors
-from api.schemas.words import form, names_of
+from api.http.fields import BY_METADATA, body_errors, query_errors
+from api.http.words import form, names_of
+from api.resources import ENDPOINTS
 
 BODIES = sorted({of.declared.body for of in ENDPOINTS if of.declared.body}, key=lambda model: model.__name__)
 QUERIES = sorted({of.declared.query for of in ENDPOINTS}, key=lambda model: model.__name__)

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from api.answers import json_answer
-from api.payout_answers import payout_answer
-from api.schemas.payouts import payout_body
-from api.schemas.transactions import transaction_body
-from api.trace_answers import any_operation_body
-from api.transaction_answers import answer
+from api.http.responses import json_answer
+from api.resources.operations.answers import any_operation_body
+from api.resources.payouts.answers import payout_answer
+from api.resources.payouts.schemas import payout_body
+from api.resources.transactions.answers import answer
+from api.resources.transactions.schemas import transaction_body
 from domain.journal.encoding import decode
 from domain.model.commands import Outcome
 from domain.model.payouts.payout import Payout

@@ -1,0 +1,41 @@
+"""Who is told what a refusal names of an account: those who may read the accounts of the ledger, and nobody else.
+
+Operators who are neither client nor auditor resolve payouts and trace requests, and providers call back. Of a refusal
+they are told the code and what it means.
+"""
+
+from api.http.declaration import READER
+from api.problems import PROBLEM_TYPES
+from api.security.keys import Key
+from domain.model.payouts.payout import Payout
+from domain.model.transactions import Rejection, Transaction
+
+
+def reads_accounts(caller: Key) -> bool:
+    """Tell whether a key may read accounts, of the ledgers that it was granted."""
+    return not READER.isdisjoint(caller.roles)
+
+
+def payout_as_told(payout: Payout, caller: Key) -> Payout:
+    """Return a payout as its caller may know it."""
+    if payout.rejection is None or not _is_withheld(payout.rejection, caller):
+        return payout
+    rejection = _meaning(payout.rejection)
+    first, *others = payout.history
+    told = first._replace(detail=rejection.detail)
+    return payout._replace(rejection=rejection, history=(told, *others))
+
+
+def transaction_as_told(transaction: Transaction, caller: Key) -> Transaction:
+    """Return a transaction as its caller may know it."""
+    if transaction.rejection is None or not _is_withheld(transaction.rejection, caller):
+        return transaction
+    return transaction._replace(rejection=_meaning(transaction.rejection))
+
+
+def _is_withheld(rejection: Rejection, caller: Key) -> bool:
+    return "account" in rejection.details and not reads_accounts(caller)
+
+
+def _meaning(rejection: Rejection) -> Rejection:
+    return Rejection(rejection.code, PROBLEM_TYPES[rejection.code].meaning)

@@ -1,0 +1,280 @@
+"""Types that many requests and answers share, and turning what is wrong with a request into pointers.
+
+Requests are strict: unknown members are refused, and numbers, texts and booleans are never taken for one another.
+"""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar, get_args
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
+from pydantic_core import (
+    ErrorDetails,
+    InitErrorDetails,
+    PydanticCustomError,
+    PydanticKnownError,
+    core_schema,
+)
+from typing_extensions import TypedDict
+
+from api.http.body import escaped
+from api.http.words import METADATA_KEY_PATTERN, PREFIX_PATTERN, words_of_member, words_of_parameter
+from api.problems import MAX_ERRORS
+from domain.model.money import ASSET_PATTERN, MAX_AMOUNT
+from domain.model.streams import ADDRESS_PATTERN, LEDGER_PATTERN, MAX_ADDRESS_LENGTH
+from domain.model.times import instant
+
+MAX_PAGE_SIZE = 1000
+BY_METADATA: Final = "metadata.KEY"
+"""How the parameters that filter by metadata are called together."""
+
+MAX_POSITION = 2**63 - 1
+MAX_DIGITS = 400
+
+# RFC 3339 §5.6. Hours end at 23 and minutes at 59 there, of an offset as well.
+_TIME = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}[Tt](?:[01][0-9]|2[0-3]):[0-5][0-9]:([0-9]{2}))(?:\.([0-9]+))?"
+    r"([Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
+)
+_NUMBER = re.compile(r"(-?)([0-9]+)")
+_FRACTION_DIGITS = 6
+_LEAP_SECOND = "60"
+
+
+def _instant(text: str) -> str:
+    found = _TIME.fullmatch(text)
+    if found is None:
+        # In a query, where a + stands for a space: what is meant by most who have one before an offset.
+        hint = (
+            "; in a query, + is written %2B"
+            if " " in text and _TIME.fullmatch(text.replace(" ", "+"))
+            else ""
+        )
+        raise ValueError(f"must be a time of RFC 3339, such as 2026-11-23T20:00:00.000000Z{hint}")
+    whole, seconds, fraction, offset = found.groups("")
+    if seconds == _LEAP_SECOND:
+        raise ValueError("is a leap second, which no clock here has: name the second before it or after it")
+    if fraction[_FRACTION_DIGITS:].strip("0"):  # cutting it off would change what was said
+        raise ValueError("has a finer fraction than microseconds, the finest that is kept: six digits")
+    try:
+        exact = f"{whole}.{fraction[:_FRACTION_DIGITS] or '0'}{offset}"
+        return instant(datetime.fromisoformat(exact.upper()).astimezone(UTC))
+    except (ValueError, OverflowError):
+        raise ValueError("is no time that exists in the years 1 to 9999") from None
+
+
+def whole_number(text: object) -> int:
+    """Return the whole number that a parameter is written as; raise `ValueError`."""
+    found = _NUMBER.fullmatch(text) if isinstance(text, str) else None
+    if found is None:
+        raise ValueError("must be a whole number")
+    sign, digits = found[1], found[2].lstrip("0") or "0"
+    # Whatever has so many digits is beyond every bound here; to read all of very many takes too long.
+    return int(sign + (digits if len(digits) <= MAX_DIGITS else "9" * MAX_DIGITS))
+
+
+LedgerName = Annotated[str, Field(pattern=LEDGER_PATTERN, examples=["main"])]
+Address = Annotated[
+    str, Field(pattern=ADDRESS_PATTERN, max_length=MAX_ADDRESS_LENGTH, examples=["users:alice:wallet"])
+]
+Asset = Annotated[str, Field(pattern=ASSET_PATTERN, examples=["USD/2"])]
+Amount = Annotated[int, Field(ge=1, le=MAX_AMOUNT, description="minor units", examples=[1050])]
+AddressPrefix = Annotated[str, Field(pattern=PREFIX_PATTERN, max_length=MAX_ADDRESS_LENGTH)]
+Limit = Annotated[int, Field(ge=-MAX_AMOUNT, le=MAX_AMOUNT)] | None
+Metadata = Annotated[
+    dict[Annotated[str, Field(pattern=METADATA_KEY_PATTERN)], Annotated[str, Field(max_length=512)]],
+    Field(max_length=50, examples=[{"customer": "42"}], json_schema_extra={"additionalProperties": False}),
+]
+Time = Annotated[
+    str,
+    AfterValidator(_instant),
+    Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-23T20:00:00.000000Z"]),
+]
+# Bounds come before the validator: it is for what the number is written as, they are for the document as well.
+Position = Annotated[int, Field(ge=0, le=MAX_POSITION), BeforeValidator(whole_number)]
+Counted = Annotated[int, Field(ge=1, le=MAX_POSITION), BeforeValidator(whole_number)]
+PageSize = Annotated[
+    int,
+    Field(ge=1, description=f"1 … {MAX_PAGE_SIZE}; more is taken for {MAX_PAGE_SIZE}"),
+    BeforeValidator(whole_number),
+    AfterValidator(lambda size: min(size, MAX_PAGE_SIZE)),
+]
+
+
+def in_parts(most: int, part: int) -> WrapValidator:
+    """Return what validates a list `part` items at a time, and no more of it after `MAX_ERRORS` errors.
+
+    The models find every error there is, each of some kilobytes; a body has room for hundreds of thousands, and nobody
+    is told more than `MAX_ERRORS`. A list of more than `most` items is refused before any of them is looked at.
+    """
+
+    def validate(items: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        if type(items) is not list or len(items) <= part:
+            return handler(items)
+        if len(items) > most:
+            facts = {"field_type": "List", "max_length": most, "actual_length": len(items)}
+            raise PydanticKnownError("too_long", facts)
+        taken: list[Any] = []
+        wrong: list[InitErrorDetails] = []
+        begin = 0
+        while begin < len(items) and len(wrong) < MAX_ERRORS:
+            # The last part takes what would be too short for a list of its own.
+            end = begin + part if len(items) - begin >= 2 * part else len(items)
+            try:
+                taken += handler(items[begin:end])
+            except ValidationError as error:
+                wrong += _moved(error, begin)
+            begin = end
+        if wrong:
+            raise ValidationError.from_exception_data("list", wrong)
+        return taken
+
+    return WrapValidator(validate)
+
+
+def _moved(error: ValidationError, by: int) -> list[InitErrorDetails]:
+    """Return the errors of a part as those of the whole list, which has so many items before the part."""
+    found = error.errors(include_url=False, include_input=False)[:MAX_ERRORS]
+    return [
+        InitErrorDetails(
+            type=each["type"] if each["type"] in _KNOWN else _as_custom(each),
+            loc=(by + int(each["loc"][0]), *each["loc"][1:]) if each["loc"] else (),
+            input=None,
+            ctx=each.get("ctx", {}),
+        )
+        for each in found
+    ]
+
+
+_KNOWN = frozenset(get_args(core_schema.ErrorType))
+
+
+def _as_custom(found: ErrorDetails) -> PydanticCustomError:
+    # The words are those of the error: as a template they have nothing to fill in.
+    return PydanticCustomError("in_part", "{words}", {"words": found["msg"]})
+
+
+class Request(BaseModel):
+    """A body: strict, and without unknown members."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Reasoned(Request):
+    """What an operator asks for, and why: text that is kept with it."""
+
+    reason: Annotated[str, Field(max_length=500, examples=["maintenance"])] = ""
+
+
+class Query(BaseModel):
+    """The parameters of a query. Unknown ones are refused: to ignore `dry_run` would be to move money."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ListQuery(Query):
+    """What every list takes."""
+
+    page_size: PageSize = 100
+    cursor: str | None = Field(
+        None, min_length=1, description="where the page begins: a `next_cursor` of the same list"
+    )
+    order: Literal["asc", "desc"] = Field("asc", description="oldest first, or newest first")
+
+    @property
+    def descending(self) -> bool:
+        """Whether the list runs from its end."""
+        return self.order == "desc"
+
+
+class MetadataQuery(Query):
+    """What lists take that are filtered by metadata: `metadata.KEY=VALUE`, gathered from all parameters."""
+
+    metadata: Annotated[
+        dict[
+            Annotated[str, Field(pattern=METADATA_KEY_PATTERN)],
+            Annotated[str, Field(pattern=r"^[^\x00]{0,512}$")],
+        ],
+        Field(description="`metadata.KEY=VALUE`, as often as wanted: those that have all of these"),
+    ] = Field(default_factory=dict, alias="metadata.KEY")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_metadata(cls, given: dict[str, str]) -> dict[str, Any]:
+        gathered: dict[str, Any] = {}
+        for name, value in given.items():
+            prefix, dot, key = name.partition(".")
+            if prefix == "metadata" and dot:
+                gathered.setdefault(BY_METADATA, {})[key] = value
+            else:
+                gathered[name] = value
+        return gathered
+
+
+class ProjectedQuery(Query):
+    """What every read of a projection takes."""
+
+    min_position: Position | None = Field(
+        None, description="the position that the answer must reflect; see `Prefer: wait=S`"
+    )
+
+
+Item = TypeVar("Item")
+
+
+class Page(TypedDict, Generic[Item]):
+    """A page of a list; `next_cursor` is null on the last one."""
+
+    data: list[Item]
+    next_cursor: str | None
+
+
+class Problem(TypedDict):
+    """A problem of RFC 9457. Some codes have members of their own beside these."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    correlation_id: str
+
+
+# What pydantic puts into the place of an error beside names and numbers: of a mapping, that its key is meant; of a
+# choice, which of its forms was taken.
+_NOT_IN_BODY = frozenset({"[key]", "[post]", "[settle]", "[void]", "[reverse]"})
+
+
+def body_errors(error: ValidationError, model: type[BaseModel] | None = None) -> Iterator[tuple[str, str]]:
+    """Yield a JSON pointer into the body, and what is wrong there, for each error.
+
+    `model` is what the body was held against, for the names of the members that there are.
+    """
+    for found in error.errors(include_url=False, include_input=False):
+        yield (
+            "".join(f"/{escaped(str(part))}" for part in found["loc"] if part not in _NOT_IN_BODY),
+            words_of_member(found, model),
+        )
+
+
+def query_errors(error: ValidationError, model: type[BaseModel]) -> Iterator[tuple[str, str]]:
+    """Yield `?name`, and what is wrong with that parameter, for each error."""
+    told = set()
+    for found in error.errors(include_url=False, include_input=False):
+        first, *rest = found["loc"]
+        name = f"metadata.{rest[0]}" if first == BY_METADATA and rest else str(first)
+        if name not in told:  # of a choice, each alternative reports its own error
+            told.add(name)
+            yield f"?{escaped(name)}", words_of_parameter(found, model)

@@ -1,0 +1,192 @@
+"""The outermost layer: what every request has, and every response, whatever becomes of it.
+
+One layer of pure ASGI in place of the framework's stack: the conversation, the refusals as problems, the position of
+the journal, the measurements, the log of denials and faults.
+"""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from time import perf_counter
+from typing import Any
+from urllib.parse import unquote
+
+import structlog
+from pydantic_core import to_json
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.http.correlation import Conversation, conversation
+from api.http.disclosure import reads_accounts
+from api.http.endpoint import Endpoint
+from api.http.request import Visit, joined
+from api.http.responses import DRY_RUN, HEAD, POSITION, Answer
+from api.problems import (
+    MEDIA_TYPE,
+    HttpRefusal,
+    InternalError,
+    MethodNotAllowed,
+    PathNotFound,
+    headers_of,
+    problem_of,
+    status_of,
+)
+from api.security.keys import NOBODY
+from api.service.service import Service
+from domain.journal.outage import DATABASE
+from domain.model.errors import LedgerError
+from projections.errors import ProjectionBehind
+
+LEDGERS = "/v1/ledgers"
+SLOW_SECONDS = 1.0
+
+CLIENT_LEFT = "the client has left"
+"""Why the server cancels a request: nobody is there to be answered."""
+
+MAX_INSTANCE_LENGTH = 1024
+"""How much is shown of the path of what is no request yet."""
+
+# An escaped slash does not separate, and U+0000 cannot be looked for: nothing has such a name.
+_UNNAMEABLE = re.compile(rb"%2f|%00", re.IGNORECASE)
+_NOTHING = b"%EF%BF%BD"
+
+_OF_FRAMEWORK: dict[int, type[HttpRefusal]] = {404: PathNotFound, 405: MethodNotAllowed}
+
+_log = structlog.get_logger(__name__)
+
+
+class Edge:
+    """Wraps the routes; `scope["visit"]` is the `Visit`, `scope["state"]["service"]` the `Service`."""
+
+    def __init__(self, routes: ASGIApp) -> None:
+        self._routes = routes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        began = perf_counter()
+        visit = _visit(scope)
+        talk = visit.conversation
+        status = 0
+        is_head = scope["method"] == "HEAD"
+
+        async def send_with_conversation(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [
+                    *message["headers"],
+                    (b"correlation-id", talk.correlation_id.encode()),
+                    (b"traceparent", talk.traceparent.encode()),
+                ]
+            elif is_head:
+                message = {**message, "body": b""}
+            await send(message)
+
+        try:
+            await self._routes(scope, receive, send_with_conversation)
+        except ClientDisconnect:
+            return
+        except asyncio.CancelledError as error:
+            if error.args != (CLIENT_LEFT,):
+                raise
+            return
+        except Exception as error:
+            if status:
+                raise
+            await _refusal(error, scope, talk).send(send_with_conversation)
+        _observe(scope, talk, status, perf_counter() - began)
+
+
+def _visit(scope: Scope) -> Visit:
+    headers = joined(scope["headers"])
+    raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
+    if b"%" in raw_path and _UNNAMEABLE.search(raw_path):
+        scope["path"] = unquote(_UNNAMEABLE.sub(_NOTHING, raw_path).decode("latin-1"))
+    visit = Visit(headers, conversation(headers))
+    scope["visit"] = visit
+    return visit
+
+
+def _refusal(error: Exception, scope: Scope, talk: Conversation) -> Answer:
+    """Return the problem that answers an exception; log what must not go unseen."""
+    instance = scope.get("raw_path", b"").decode("latin-1") or scope["path"]
+    if isinstance(error, HTTPException) and error.status_code in _OF_FRAMEWORK:
+        error = _OF_FRAMEWORK[error.status_code](headers=error.headers)
+    if not isinstance(error, LedgerError):
+        _log.error("fault", path=instance, correlation_id=talk.correlation_id, exc_info=error)
+        error = InternalError()
+    if not reads_accounts(scope.get("caller", NOBODY)):
+        error = error.withheld()
+    status = status_of(type(error))
+    if status in (401, 403):
+        _log.warning("denied", code=error.code, path=instance, method=scope["method"], **_ids(scope, talk))
+    headers = {**headers_of(error), **_positions(error, status, scope)}
+    if scope.get("is_dry_run"):
+        headers[DRY_RUN] = "true"
+    body = to_json(problem_of(error, instance, talk.correlation_id))
+    return Answer(status, body, headers, MEDIA_TYPE)
+
+
+def refusal_before_request(
+    error: LedgerError, raw_path: bytes, state: Mapping[str, Any]
+) -> tuple[Answer, dict[str, str]]:
+    """Return what answers something that is no request yet, and all headers of it.
+
+    `raw_path` is what is known of the path, `state` what the application keeps.
+    """
+    path = raw_path[:MAX_INSTANCE_LENGTH].decode("ascii", "replace")
+    talk = conversation({})
+    scope: Scope = {"path": path, "raw_path": path.encode(), "state": state, "method": "any"}
+    answer = _refusal(error, scope, talk)
+    state["service"].metrics.request("any", "unmatched", answer.status, 0.0)
+    headers = {
+        "Content-Type": answer.media_type,
+        "Content-Length": str(len(answer.body)),
+        "Correlation-Id": talk.correlation_id,
+        "traceparent": talk.traceparent,
+        **answer.headers,
+    }
+    return answer, headers
+
+
+def _positions(error: LedgerError, status: int, scope: Scope) -> dict[str, str]:
+    """Return the position that a refusal reflects: that of the read that it came from, else the newest known.
+
+    Nothing of the books is told to who was not let in, or was not asked for a key: where no path or no method is found.
+    """
+    if status in (401, 403) or "caller" not in scope or not scope["path"].startswith(LEDGERS):
+        return {}
+    service: Service = scope["state"]["service"]
+    head = service.position()
+    # The position of `ProjectionBehind` is that of the projection, which the answer does not reflect.
+    seen = None if isinstance(error, ProjectionBehind) else error.position
+    positions = {POSITION: str(head if seen is None else seen)}
+    route = scope.get("route")
+    if isinstance(route, Endpoint) and route.declared.may_lag:
+        positions[HEAD] = str(max(head, seen or 0))  # another process may have recorded what was seen
+    return positions
+
+
+def _ids(scope: Scope, talk: Conversation) -> dict[str, str]:
+    caller = scope.get("caller")
+    return {"correlation_id": talk.correlation_id, **({"actor": caller.name} if caller else {})}
+
+
+def _observe(scope: Scope, talk: Conversation, status: int, seconds: float) -> None:
+    route = scope.get("route")
+    service: Service = scope["state"]["service"]
+    path = route.path if route else "unmatched"
+    # What is unmatched, path or method, could be anything, and figures are kept for ever.
+    method = scope["method"] if route and status != 405 else "any"
+    service.metrics.request(method, path, status, seconds)
+    # What an outage does to requests is said once, and not of each of them.
+    if (status >= 500 or seconds > SLOW_SECONDS) and (status == 500 or not DATABASE.was_on(seconds)):
+        _log.warning(
+            "slow" if status < 500 else "failed",
+            method=scope["method"],
+            route=path,
+            status=status,
+            seconds=round(seconds, 3),
+            **_ids(scope, talk),
+        )

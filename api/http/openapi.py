@@ -1,0 +1,431 @@
+"""The OpenAPI 3.1 document, made from the declarations of the routes.
+
+FastAPI makes the schemas of bodies and answers; headers, parameters, problems and guarantees are added here, so that
+each operation shows all that the contract promises for it.
+"""
+
+import inspect
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Annotated, Any
+
+from fastapi import Body, Path
+from pydantic import TypeAdapter
+from starlette.responses import JSONResponse, Response
+
+from api.http.declaration import Declaration, Returns
+from api.http.named_members import Missing, Named
+from api.http.responses import JSON
+from api.problem_examples import example_of
+from api.problems import (
+    MEDIA_TYPE,
+    PROBLEM_TYPES,
+    BodyTooLarge,
+    CursorInvalid,
+    CursorMismatch,
+    Forbidden,
+    HeadTooLarge,
+    IdempotencyKeyInvalid,
+    IdempotencyKeyMissing,
+    InternalError,
+    MalformedJson,
+    MalformedRequest,
+    RequestTimeout,
+    Unauthenticated,
+    UnsupportedMediaType,
+    status_of,
+)
+from domain.model.errors import (
+    IdempotencyKeyReused,
+    InvalidRequest,
+    JournalUnavailable,
+    LedgerError,
+    LedgerNotFound,
+    Overloaded,
+)
+from projections.errors import ProjectionBehind
+
+_NAME = re.compile(r"{(\w+)}")
+
+_EXAMPLE_NAMES = {
+    "ledger": "main",
+    "address": "users:alice:wallet",
+    "id": "0b2f7c1e-8d3a-5b6f-9c0d-1e2f3a4b5c6d",
+    "key": "order-1",
+    "name": "balances",
+    "delivery": "21",
+    "code": "insufficient_funds",
+    "asset": "swagger-ui.css",
+    "provider": "simulator",
+    "size": "21",
+}
+
+HEADERS: dict[str, dict[str, Any]] = {
+    "Correlation-Id": {
+        "description": "The request's correlation id: the one given, or one made.",
+        "schema": {"type": "string", "maxLength": 128},
+    },
+    "traceparent": {
+        "description": "The W3C trace context: the one given, or one made.",
+        "schema": {"type": "string"},
+    },
+    "Ledger-Position": {
+        "description": "Of a write, the position of the last event that it recorded; of a read, the position that the"
+        " answer reflects; of what recorded nothing, the newest; of a replay, that of the first answer.",
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    "Ledger-Head": {
+        "description": "The newest position of the journal: less Ledger-Position, it is how stale the answer is.",
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    "Ledger-Dead-Letters": {
+        "description": "Of a read of a projection, when events that it could not apply are set aside: `N; oldest=P`."
+        " N streams are held, each behind a dead letter, and the answer reflects them up to that only, whatever"
+        " Ledger-Position says; P is the lowest position of such a letter. Left out when there are none.",
+        "schema": {"type": "string", "pattern": "^[1-9][0-9]*; oldest=[1-9][0-9]*$"},
+    },
+    "ETag": {"description": "The version of what is shown, strong.", "schema": {"type": "string"}},
+    "Retry-After": {
+        "description": "After how many seconds asking again can make sense.",
+        "schema": {"type": "integer"},
+    },
+    "Preference-Applied": {"description": "`respond-async`.", "schema": {"type": "string"}},
+    "Location": {"description": "The path of what was made.", "schema": {"type": "string"}},
+    "Dry-Run": {
+        "description": "`true` of an answer to `dry_run=true`: nothing was recorded, and there is no Location.",
+        "schema": {"type": "string", "enum": ["true"]},
+    },
+    "Last-Modified": {
+        "description": "When it was signed, to the second.",
+        "schema": {"type": "string"},
+    },
+    "Idempotent-Replayed": {
+        "description": "`true` when this is the first answer again.",
+        "schema": {"type": "string", "enum": ["true"]},
+    },
+}
+
+
+def documentation(declared: Declaration, serve: Callable[..., Any]) -> dict[str, Any]:
+    """Return what FastAPI is told of a route: arguments of its `APIRoute`."""
+    extra: dict[str, Any] = {
+        "x-consistency": declared.consistency.described,
+        "parameters": list(_parameters(declared)),
+        "security": _security(declared),
+        # Those that may call; one of them is enough.
+        "x-roles": sorted(declared.roles),
+    }
+    if declared.roles:
+        extra["x-ledgers"] = declared.concerns.described
+    first, *_ = declared.returns
+    return {
+        "endpoint": _signature(declared),
+        "name": declared.operation_id,
+        "operation_id": declared.operation_id,
+        "summary": declared.summary,
+        "description": inspect.getdoc(serve),
+        "tags": [declared.tag],
+        "status_code": first.status,
+        "response_class": _response_class(first.media_type),
+        "response_model": first.model,
+        "response_description": first.meaning,
+        "responses": {**_answers(declared), **_problems(declared)},
+        "openapi_extra": extra,
+    }
+
+
+def refusals(declared: Declaration) -> Iterator[type[LedgerError]]:
+    """Yield every refusal with which a route can answer, in the order in which they are judged."""
+    yield from (MalformedRequest, HeadTooLarge, RequestTimeout)
+    if not declared.is_public:
+        yield Unauthenticated
+    if declared.roles:
+        yield Forbidden
+    if declared.body:
+        yield from (BodyTooLarge, UnsupportedMediaType, MalformedJson)
+    yield Overloaded
+    if declared.is_keyed:
+        yield from (IdempotencyKeyMissing, IdempotencyKeyInvalid, IdempotencyKeyReused)
+    if declared.place is not None:
+        yield from (CursorInvalid, CursorMismatch)
+    yield InvalidRequest
+    if declared.names_ledger:
+        yield LedgerNotFound
+    yield from declared.problems
+    if declared.may_lag:
+        yield ProjectionBehind
+    if not declared.is_public:
+        yield JournalUnavailable
+    yield InternalError
+
+
+def complete(document: dict[str, Any], declarations: Iterable[Declaration]) -> dict[str, Any]:
+    """Add to FastAPI's document what concerns all operations and the examples; take out what is not so here."""
+    components = document.setdefault("components", {})
+    components["securitySchemes"] = {
+        "key": {"type": "http", "scheme": "bearer", "description": "A key: `Authorization: Bearer tk_…`"},
+        "signature": {
+            "type": "apiKey",
+            "in": "header",
+            "name": "webhook-signature",
+            "description": "The provider's signature of the body, as Standard Webhooks has it.",
+        },
+    }
+    components["headers"] = HEADERS
+    schemas = components.setdefault("schemas", {})
+    schemas["Problem"] = _PROBLEM_SCHEMA
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    document["servers"] = [{"url": "/"}]
+    for declared in declarations:
+        _add_examples(document["paths"][declared.path][declared.method.lower()], declared)
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            # FastAPI's own form of validation error, which is never sent.
+            answer = operation["responses"].get("422", {}).get("content", {})
+            answer.pop("application/json", None)
+            if "422" in operation["responses"] and not answer:
+                del operation["responses"]["422"]
+    return document
+
+
+def _security(declared: Declaration) -> list[dict[str, list[str]]]:
+    if declared.is_public:
+        return []
+    return [{"signature": []}] if declared.is_signed else [{"key": []}]
+
+
+def _signature(declared: Declaration) -> Callable[..., Any]:
+    """Return a function of the form that FastAPI documents: names in the path, and the body."""
+
+    async def documented() -> None:
+        """Stand for the endpoint, which is served otherwise."""
+
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = [
+        inspect.Parameter(
+            name,
+            keyword,
+            annotation=Annotated[str, Path(openapi_examples={"example": {"value": _EXAMPLE_NAMES[name]}})],
+        )
+        for name in _NAME.findall(declared.path)
+    ]
+    if declared.body:
+        may_be_empty = not any(field.is_required() for field in declared.body.model_fields.values())
+        default = None if declared.is_body_optional and may_be_empty else inspect.Parameter.empty
+        parameters.append(
+            inspect.Parameter("body", keyword, annotation=Annotated[declared.body, Body()], default=default)
+        )
+    documented.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return documented
+
+
+def _response_class(of_type: str) -> type[Response]:
+    """Return a response that FastAPI documents with this media type."""
+    if of_type == JSON:
+        return JSONResponse
+
+    class Documented(Response):
+        """Stand for an answer that is no JSON."""
+
+        media_type = of_type
+
+    return Documented
+
+
+def _parameters(declared: Declaration) -> Iterator[dict[str, Any]]:
+    query = declared.query.model_json_schema()
+    for name, schema in query.get("properties", {}).items():
+        yield _query_parameter(name, schema, required=name in query.get("required", ()))
+    yield _header("Correlation-Id", "Ties this request to others; one is made if it is missing or invalid.")
+    yield _header("traceparent", "The W3C trace context; one is made if it is missing or invalid.")
+    if declared.is_keyed:
+        words = '1 to 255 visible ASCII characters without `/`; `"abc"` in quotes is the key `abc`.'
+        pattern = r'^(?:[!#-.0-~][!-.0-~]{0,254}|"[!#-.0-\[\]-~]{1,255}")$'
+        yield _header("Idempotency-Key", words, required=True, pattern=pattern, example="order-1")
+    if any(returned.status == 304 for returned in declared.returns):
+        yield _header(
+            "If-None-Match", "ETags that are known: 304 if what is shown has one of them.", example='"3"'
+        )
+    if declared.if_match:
+        yield _header("If-Match", "The ETag that the account must still have.", example='"3"')
+    if declared.is_signed:
+        yield _header("webhook-id", "Names the message: the same one counts once.", required=True)
+        yield _header(
+            "webhook-timestamp",
+            "When it was signed, in seconds of Unix time.",
+            required=True,
+            pattern=r"^\d+$",
+        )
+    if declared.is_deferrable:
+        words = "`respond-async`: accept the request durably, answer 202, and carry it out later."
+        yield _header("Prefer", words, example="respond-async")
+    if "min_position" in declared.query.model_fields:
+        yield _header(
+            "Prefer", "`wait=S`: how long to wait for min_position, 0 to 30 seconds.", example="wait=5"
+        )
+
+
+def _query_parameter(name: str, schema: dict[str, Any], *, required: bool) -> dict[str, Any]:
+    described = {"description": schema["description"]} if "description" in schema else {}
+    if schema.get("type") == "object":
+        schema = {"type": "string", "maxLength": 512}
+    # What may be left out has null for its default, but cannot be given as null.
+    forms = [form for form in schema.get("anyOf", ()) if form["type"] != "null"]
+    shape = forms[0] if len(forms) == 1 else schema
+    kept = {key: value for key, value in shape.items() if key not in ("description", "title")}
+    return {"name": name, "in": "query", "required": required, "schema": kept, **described}
+
+
+def _header(name: str, words: str, *, required: bool = False, **more: str) -> dict[str, Any]:
+    schema = {"type": "string", **{key: more[key] for key in more if key == "pattern"}}
+    example = {key: more[key] for key in more if key == "example"}
+    return {
+        "name": name,
+        "in": "header",
+        "required": required,
+        "schema": schema,
+        "description": words,
+        **example,
+    }
+
+
+def _common_headers(declared: Declaration, status: int) -> list[str]:
+    names = ["Correlation-Id", "traceparent"]
+    if declared.path.startswith("/v1/ledgers") and status not in (401, 403):
+        names.append("Ledger-Position")
+        if declared.may_lag:
+            names.append("Ledger-Head")
+    return names
+
+
+def _header_links(names: Iterable[str]) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def _answers(declared: Declaration) -> dict[int | str, dict[str, Any]]:
+    # Of several media types the first has the schema; the others have examples.
+    return {returned.status: _answer(declared, returned) for returned in reversed(declared.returns)}
+
+
+def _answer(declared: Declaration, returned: Returns) -> dict[str, Any]:
+    names = [*_common_headers(declared, returned.status), *returned.headers]
+    if declared.is_keyed:
+        names.append("Idempotent-Replayed")
+    if "dry_run" in declared.query.model_fields:
+        names.append("Dry-Run")
+    if declared.projected:
+        names.append("Ledger-Dead-Letters")
+    answer: dict[str, Any] = {"description": returned.meaning, "headers": _header_links(names)}
+    if returned.model is not None:
+        answer["model"] = returned.model
+    return answer
+
+
+def _add_examples(operation: dict[str, Any], declared: Declaration) -> None:
+    """Add the examples of a route: here, since FastAPI would leave out of them whatever is null."""
+    if declared.body:
+        words = f"At most {declared.max_body_bytes} bytes and {declared.max_body_values} values."
+        operation["requestBody"]["description"] = words
+        operation["requestBody"]["content"][JSON]["examples"] = _example(declared.body_example)
+    for returned in declared.returns:
+        if returned.example is not None:
+            content = operation["responses"][str(returned.status)].setdefault("content", {})
+            content.setdefault(returned.media_type, {})["examples"] = _example(returned.example)
+
+
+def _example(value: Any) -> dict[str, Any]:
+    return {"example": {"value": value}}
+
+
+def _problems(declared: Declaration) -> dict[int | str, dict[str, Any]]:
+    by_status: dict[int, list[str]] = {}
+    for error in refusals(declared):
+        by_status.setdefault(status_of(error), []).append(error.code)
+    return {status: _problem_answer(declared, status, codes) for status, codes in sorted(by_status.items())}
+
+
+def _problem_answer(declared: Declaration, status: int, codes: list[str]) -> dict[str, Any]:
+    instance = _NAME.sub(lambda found: _EXAMPLE_NAMES[found[1]], declared.path)
+    return {
+        "description": "; ".join(f"`{code}`" for code in codes),
+        "headers": _header_links(_common_headers(declared, status)),
+        "content": {
+            MEDIA_TYPE: {
+                "schema": {"$ref": "#/components/schemas/Problem"},
+                "examples": {
+                    code: {"value": example_of(code, instance, _CORRELATION_ID, is_keyed=declared.is_keyed)}
+                    for code in codes
+                },
+            }
+        },
+    }
+
+
+_CORRELATION_ID = "8a6e0804-2bd0-4672-b79d-d97027f9071a"
+
+
+def _members(of: Any) -> dict[str, Any]:
+    """Return the schemas of the members of a type, each complete in itself."""
+    schema = TypeAdapter(of).json_schema()
+    definitions = schema.get("$defs", {})
+
+    def whole(part: dict[str, Any]) -> dict[str, Any]:
+        name = part.pop("$ref", "").rpartition("/")[2]
+        return {**definitions.get(name, {}), **part}
+
+    members: dict[str, Any] = json.loads(json.dumps(schema["properties"]), object_hook=whole)
+    return members
+
+
+_PROBLEM_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "title": "Problem",
+    "description": "A problem of RFC 9457. Codes have members of their own: see the example of each, and"
+    " `/problems/{code}`, which also says what becomes of the request's key and what to do.",
+    "required": ["type", "title", "status", "detail", "instance", "code", "correlation_id"],
+    "properties": {
+        "type": {"type": "string", "format": "uri-reference"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "instance": {"type": "string"},
+        "code": {"type": "string", "enum": list(PROBLEM_TYPES)},
+        "correlation_id": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "description": "With 422: JSON pointers into the body, `?name` for a parameter, the name of a header.",
+            "items": {
+                "type": "object",
+                "required": ["pointer", "detail"],
+                "properties": {"pointer": {"type": "string"}, "detail": {"type": "string"}},
+            },
+        },
+        "transaction_id": {
+            "type": "string",
+            "description": "With 409 on a keyed request: the recorded, rejected transaction. With"
+            " `transaction_not_found`: the transaction that is not there.",
+        },
+        "index": {
+            "type": "integer",
+            "description": "Of a batch: which item the problem is about, counted from 0; with `batch_rejected`, the"
+            " first that failed.",
+        },
+        "problem": {
+            "allOf": [{"$ref": "#/components/schemas/Problem"}],
+            "description": "With `batch_rejected`: the problem of that item.",
+        },
+        "reason": {"type": "string", "description": "With `journal_unavailable`."},
+        "position": {"type": "integer", "description": "With `projection_behind`."},
+        "head": {"type": "integer", "description": "With `projection_behind`."},
+        "state": {"type": "string", "description": "With `projection_behind`."},
+        "dead_letter": {
+            "type": "string",
+            "description": "With `projection_behind`: the dead letter behind which what was asked for is held.",
+        },
+        "retry": {"type": "string", "description": "With `operation_unknown`: `safe`."},
+        **_members(Named),
+        **_members(Missing),
+    },
+}

@@ -1,0 +1,165 @@
+"""What is wrong with a request in plain words: a sentence for each kind of error that pydantic finds in one.
+
+Pydantic's own speak to who wrote the model: "Extra inputs are not permitted", "String should match pattern …". A caller
+is told what would be taken instead, and never what was sent.
+"""
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, Tag
+from pydantic_core import ErrorDetails, core_schema
+
+from api.http.correlation import MAX_CORRELATION_ID_LENGTH
+from domain.model.idempotency import KEY_PATTERN
+from domain.model.ids import UUID_PATTERN
+from domain.model.money import ASSET_PATTERN
+from domain.model.streams import ADDRESS_PATTERN, LEDGER_PATTERN, PROVIDER_PATTERN
+
+METADATA_KEY_PATTERN = r"^[A-Za-z0-9_.-]{1,64}$"
+PREFIX_PATTERN = r"^(?:[A-Za-z0-9_-]{1,64}:){0,9}[A-Za-z0-9_-]{0,64}$"
+GRANTED_PATTERN = rf"^(?:\*|{LEDGER_PATTERN[1:-1]})$"
+GROUP_PATTERN = r"^segment:(?:[1-9]|10)$"
+VISIBLE_PATTERN = rf"^[!-~]{{0,{MAX_CORRELATION_ID_LENGTH}}}$"
+NOT_BLANK_PATTERN = r"\S"
+
+_LEDGER = "a ledger's name: 1 to 63 of a-z, 0-9 and -, the first a letter"
+
+FORMS: Mapping[str, str] = {
+    ADDRESS_PATTERN: "must be an address such as users:alice:wallet: 1 to 10 segments with : between them, each of 1 to"
+    " 64 of A-Z, a-z, 0-9, _ and -",
+    PREFIX_PATTERN: "must be what an address begins with, such as users: or users:al: up to 10 segments with : between"
+    " them, each of 1 to 64 of A-Z, a-z, 0-9, _ and -; the last may be empty",
+    ASSET_PATTERN: "must be an asset such as USD/2: a code of 1 to 16 of A-Z, 0-9 and _, the first a letter, and a"
+    " scale from 0 to 18",
+    LEDGER_PATTERN: f"must be {_LEDGER}",
+    GRANTED_PATTERN: f"must be {_LEDGER}; or * for every ledger",
+    PROVIDER_PATTERN: "must be a provider's name: 1 to 32 of a-z, 0-9 and -, the first a letter",
+    METADATA_KEY_PATTERN: "a key of metadata is 1 to 64 of A-Z, a-z, 0-9, _, . and -",
+    KEY_PATTERN: 'must be 1 to 255 visible ASCII characters without "/"',
+    UUID_PATTERN: "must be an id such as 0b2f7c1e-8d3a-5b6f-9c0d-1e2f3a4b5c6d",
+    GROUP_PATTERN: "must be segment:N, N being from 1 to 10",
+    VISIBLE_PATTERN: f"must be at most {MAX_CORRELATION_ID_LENGTH} visible ASCII characters",
+    NOT_BLANK_PATTERN: "must say something: it is blank",
+    r"^[^/]*$": "must be the id of a transaction, without /",
+}
+"""What text of each form is, by the pattern that it has to match."""
+
+_TEXT = re.compile(r"\^\[\^\\x00\]\{0,(\d+)\}\$")
+_OR_NOTHING = re.compile(r"\^\(\?:(.*)\)\?\$")
+_QUOTED = re.compile(r"'([^']*)'")
+
+UNKNOWN = "extra_forbidden"
+
+_INTEGER = "must be a whole number, written without quotes, point or exponent"
+_OBJECT = "must be an object"
+
+_Context = Mapping[str, Any]
+
+_WORDS: Mapping[str, Callable[[_Context], str]] = {
+    "missing": lambda _: "is missing",
+    "string_type": lambda _: "must be text",
+    "string_unicode": lambda _: "must be text in UTF-8",
+    "string_too_short": lambda context: _at_least(context, "character"),
+    "string_too_long": lambda context: _at_most(context, "character"),
+    "string_pattern_mismatch": lambda context: form(context["pattern"]),
+    "int_type": lambda _: _INTEGER,
+    "int_from_float": lambda _: _INTEGER,
+    "greater_than_equal": lambda context: f"must be at least {context['ge']}",
+    "less_than_equal": lambda context: f"must be at most {context['le']}",
+    "bool_type": lambda _: "must be true or false, without quotes",
+    "list_type": lambda _: "must be an array",
+    "dict_type": lambda _: _OBJECT,
+    "model_type": lambda _: _OBJECT,
+    "model_attributes_type": lambda _: _OBJECT,
+    "too_short": lambda context: _at_least(context, "member"),
+    "too_long": lambda context: _at_most(context, "member"),
+    "literal_error": lambda context: one_of(_QUOTED.findall(context["expected"])),
+    "value_error": lambda context: str(context["error"]),
+}
+
+
+def words_of(found: ErrorDetails) -> str:
+    """Return what is wrong with a value, or that it is missing."""
+    words = _WORDS.get(found["type"])
+    if words:
+        return words(found.get("ctx", {}))
+    return found["msg"] if found["type"] not in _OF_PYDANTIC else "is not of the form that is asked for"
+
+
+_OF_PYDANTIC = frozenset(get_args(core_schema.ErrorType))
+"""The kinds of errors that pydantic finds by itself; what others say is in plain words already."""
+
+
+def words_of_parameter(found: ErrorDetails, query: type[BaseModel]) -> str:
+    """Return what is wrong with a parameter, given what a query takes."""
+    if found["type"] != UNKNOWN:
+        return words_of(found)
+    names = names_of(query)
+    return (
+        f"is unknown; the parameters are {', '.join(names)}"
+        if names
+        else "is unknown; there are no parameters"
+    )
+
+
+def words_of_member(found: ErrorDetails, body: type[BaseModel] | None) -> str:
+    """Return what is wrong with a member, given what a body is, if that is known."""
+    if found["type"] != UNKNOWN:
+        return words_of(found)
+    names = names_at(body, found["loc"][:-1])
+    return f"is unknown; the members are {', '.join(names)}" if names else "is unknown"
+
+
+def one_of(names: Collection[str]) -> str:
+    """Return that something must have one of some values; that it may be empty goes without saying."""
+    return f"must be one of {', '.join(sorted(filter(None, names)))}"
+
+
+def form(pattern: str) -> str:
+    """Return what text is that matches a pattern."""
+    if text := _TEXT.fullmatch(pattern):
+        return f"must have at most {text[1]} characters, none of them U+0000"
+    if optional := _OR_NOTHING.fullmatch(pattern):
+        pattern = f"^{optional[1]}$"
+    return FORMS.get(pattern, f"must match {pattern}")
+
+
+def names_of(model: type[BaseModel]) -> list[str]:
+    """Return the names of the parameters, or of the members, that a model takes, in their order."""
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def names_at(model: Any, place: Collection[int | str]) -> list[str]:
+    """Return the names of the members that there are at a place in a body: pydantic's, with the forms of choices."""
+    for part in place:
+        model = _inside(model, part)
+    return names_of(model) if isinstance(model, type) and issubclass(model, BaseModel) else []
+
+
+def _inside(annotation: Any, part: int | str) -> Any:
+    """Return the type of a part of what an annotation describes, None if it has none of that name."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        is_chosen = any(isinstance(mark, Tag) and mark.tag == part for mark in arguments[1:])
+        return arguments[0] if is_chosen else _inside(arguments[0], part)
+    if origin in (Union, UnionType):
+        return next(filter(None, (_inside(argument, part) for argument in arguments)), None)
+    if origin is list:
+        return arguments[0] if isinstance(part, int) else _inside(arguments[0], part)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        field = annotation.model_fields.get(str(part))
+        return field and field.annotation
+    return None
+
+
+def _at_least(context: _Context, what: str) -> str:
+    least = context["min_length"]
+    return "must not be empty" if least == 1 else f"must have at least {least} {what}s"
+
+
+def _at_most(context: _Context, what: str) -> str:
+    most = context["max_length"]
+    return f"must have at most {most} {what}{'' if most == 1 else 's'}"

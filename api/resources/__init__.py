@@ -1,0 +1,56 @@
+"""One folder for each resource: its routes, schemas and answers. `ENDPOINTS` are all routes, the most asked for first.
+
+`…/transactions/batch` comes before `…/transactions/{id}`, which would match it as well.
+"""
+
+from api.resources.accounts import balance_routes as balances
+from api.resources.accounts import entry_routes as entries
+from api.resources.accounts import routes as accounts
+from api.resources.accounts import status_routes as account_status
+from api.resources.installation import health_routes as health
+from api.resources.installation import key_routes as keys
+from api.resources.installation import page_routes as pages
+from api.resources.journal import audit_routes as audit
+from api.resources.journal import event_routes as events
+from api.resources.ledgers import routes as ledgers
+from api.resources.operations import routes as operations
+from api.resources.operations import stuck_routes as stuck
+from api.resources.operations import trace_routes as traces
+from api.resources.payouts import callback_routes as callbacks
+from api.resources.payouts import list_routes as payout_list
+from api.resources.payouts import routes as payouts
+from api.resources.projections import dead_letter_routes as dead_letters
+from api.resources.projections import rebuild_routes as projection_rebuilds
+from api.resources.projections import routes as projections
+from api.resources.transactions import batch_routes as transaction_batches
+from api.resources.transactions import list_routes as transaction_list
+from api.resources.transactions import routes as transactions
+from api.resources.webhooks import delivery_routes as deliveries
+from api.resources.webhooks import routes as webhooks
+
+ENDPOINTS = [
+    *transaction_batches.ENDPOINTS,
+    *transactions.ENDPOINTS,
+    *accounts.ENDPOINTS,
+    *account_status.ENDPOINTS,
+    *entries.ENDPOINTS,
+    *transaction_list.ENDPOINTS,
+    *balances.ENDPOINTS,
+    *payouts.ENDPOINTS,
+    *payout_list.ENDPOINTS,
+    *callbacks.ENDPOINTS,
+    *events.ENDPOINTS,
+    *operations.ENDPOINTS,
+    *traces.ENDPOINTS,
+    *ledgers.ENDPOINTS,
+    *audit.ENDPOINTS,
+    *keys.ENDPOINTS,
+    *projections.ENDPOINTS,
+    *projection_rebuilds.ENDPOINTS,
+    *dead_letters.ENDPOINTS,
+    *stuck.ENDPOINTS,
+    *webhooks.ENDPOINTS,
+    *deliveries.ENDPOINTS,
+    *health.ENDPOINTS,
+    *pages.ENDPOINTS,
+]

@@ -1,0 +1,1 @@
+"""Accounts: opening and limiting them, their balances and entries."""

@@ -1,0 +1,134 @@
+"""Balances at a time and across accounts, read from projections."""
+
+from functools import partial
+from typing import Annotated
+
+from pydantic import Field
+
+from api.http import examples
+from api.http.consistency import Consistency
+from api.http.declaration import READER, Declaration, Returns
+from api.http.endpoint import Asked, Endpoint
+from api.http.fields import Asset, Page
+from api.http.pages import projected_page, reflected
+from api.http.read_your_writes import read_projection
+from api.http.responses import Answer, json_answer
+from api.resources.accounts.balance_schemas import (
+    AccountBalanceBody,
+    AtQuery,
+    GroupBalanceBody,
+    GroupsQuery,
+    TrialBalanceBody,
+    account_balance_body,
+    group_balance_body,
+    trial_balance_body,
+)
+from domain.model.errors import AccountNotFound
+from domain.model.streams import ADDRESS_PATTERN, MAX_ADDRESS_LENGTH
+from projections.read_models.balances_at import posted_at, trial_balance
+from projections.read_models.groups import Place, list_groups
+
+_Place = tuple[
+    Annotated[str, Field(pattern=f"^(?:{ADDRESS_PATTERN[1:-1]})?$", max_length=MAX_ADDRESS_LENGTH)], Asset
+]
+
+
+async def get_balance(asked: Asked[AtQuery, None]) -> Answer:
+    """Show what was posted to an account up to a time, inclusive, by the clock chosen; before its opening, zeros.
+
+    By the effective clock an entry counts from its `effective_at` on, which may lie in the future.
+    """
+    query, address = asked.query, asked.names["address"]
+    account, _ = await asked.service.read(asked.service.ledger.account, asked.ledger, address)
+    read = partial(posted_at, ledger=asked.ledger, account=address, clock=query.clock, at=query.at)
+    found = await read_projection(asked, "entries", read)
+    return json_answer(200, account_balance_body(account, query.clock, found), reflected(found))
+
+
+async def get_trial_balance(asked: Asked[AtQuery, None]) -> Answer:
+    """Show the totals of a ledger up to a time, inclusive: in each asset, debits = credits.
+
+    By asset; those that have no entry by then are left out.
+    """
+    query = asked.query
+    await asked.service.read(asked.service.ledger.book, asked.ledger)
+    read = partial(trial_balance, ledger=asked.ledger, clock=query.clock, at=query.at)
+    found = await read_projection(asked, "entries", read)
+    return json_answer(200, trial_balance_body(found), reflected(found))
+
+
+async def get_balances(asked: Asked[GroupsQuery, None]) -> Answer:
+    """List the sums of what was posted to groups of accounts, by group and asset.
+
+    A group is named by the first segments of its addresses; an address that has fewer is a group of its own. Without
+    `group_by` there is one row for each asset.
+    """
+    query = asked.query
+    await asked.service.read(asked.service.ledger.book, asked.ledger)
+    read = partial(
+        list_groups,
+        ledger=asked.ledger,
+        segments=query.segments,
+        prefix=query.prefix,
+        asset=query.asset,
+        after=Place(*asked.place) if asked.place else None,
+        limit=query.page_size + 1,
+        descending=query.descending,
+    )
+    found = await read_projection(asked, "balances", read)
+    return projected_page(asked, found, group_balance_body, lambda group: group.place)
+
+
+ENDPOINTS = [
+    Endpoint(
+        Declaration(
+            "GET",
+            "/v1/ledgers/{ledger}/accounts/{address}/balance",
+            "get_balance",
+            "Balances",
+            "Read an account's balance at a time",
+            Consistency.PROJECTION,
+            READER,
+            (Returns(200, "The balance.", AccountBalanceBody, examples.ACCOUNT_BALANCE),),
+            query=AtQuery,
+            problems=(AccountNotFound,),
+        ),
+        get_balance,
+    ),
+    Endpoint(
+        Declaration(
+            "GET",
+            "/v1/ledgers/{ledger}/balances",
+            "list_balances",
+            "Balances",
+            "Sum the balances of groups of accounts",
+            Consistency.PROJECTION,
+            READER,
+            (
+                Returns(
+                    200,
+                    "A page of groups.",
+                    Page[GroupBalanceBody],
+                    examples.page(examples.GROUP_BALANCE),
+                ),
+            ),
+            query=GroupsQuery,
+            place=_Place,
+        ),
+        get_balances,
+    ),
+    Endpoint(
+        Declaration(
+            "GET",
+            "/v1/ledgers/{ledger}/trial-balance",
+            "get_trial_balance",
+            "Balances",
+            "Read the trial balance",
+            Consistency.PROJECTION,
+            READER,
+            (Returns(200, "The totals of each asset.", TrialBalanceBody, examples.TRIAL_BALANCE),),
+            query=AtQuery,
+        ),
+        get_trial_balance,
+    ),
+]

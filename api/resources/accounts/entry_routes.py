@@ -1,0 +1,74 @@
+"""The statement of an account: its posted entries."""
+
+from functools import partial
+from typing import Annotated
+
+from pydantic import Field
+
+from api.http import examples
+from api.http.consistency import Consistency
+from api.http.declaration import READER, Declaration, Returns
+from api.http.endpoint import Asked, Endpoint
+from api.http.fields import MAX_POSITION, Page, Time
+from api.http.pages import projected_page
+from api.http.read_your_writes import read_projection
+from api.http.responses import Answer
+from api.resources.accounts.schemas import EntriesQuery, StatementEntryBody, statement_entry_body
+from domain.model.entries import MAX_ENTRIES
+from domain.model.errors import AccountNotFound
+from projections.read_models.entries import Place, list_entries
+
+_Place = tuple[
+    Time,
+    Annotated[int, Field(strict=True, ge=1, le=MAX_POSITION)],
+    Annotated[int, Field(strict=True, ge=1, le=MAX_ENTRIES)],
+]
+
+
+async def get_entries(asked: Asked[EntriesQuery, None]) -> Answer:
+    """List the posted entries of an account, with the balance after each in the order of the clock chosen.
+
+    `from` is inclusive, `to` exclusive, both by that clock.
+    """
+    query, address = asked.query, asked.names["address"]
+    await asked.service.read(asked.service.ledger.account, asked.ledger, address)
+    read = partial(
+        list_entries,
+        ledger=asked.ledger,
+        account=address,
+        clock=query.clock,
+        since=query.since,
+        until=query.until,
+        after=Place(*asked.place) if asked.place else None,
+        limit=query.page_size + 1,
+        descending=query.descending,
+    )
+    found = await read_projection(asked, "entries", read)
+    return projected_page(asked, found, statement_entry_body, lambda entry: entry.place(query.clock))
+
+
+ENDPOINTS = [
+    Endpoint(
+        Declaration(
+            "GET",
+            "/v1/ledgers/{ledger}/accounts/{address}/entries",
+            "list_entries",
+            "Accounts",
+            "Read an account's statement",
+            Consistency.PROJECTION,
+            READER,
+            (
+                Returns(
+                    200,
+                    "A page of the statement.",
+                    Page[StatementEntryBody],
+                    examples.page(examples.STATEMENT_ENTRY),
+                ),
+            ),
+            query=EntriesQuery,
+            place=_Place,
+            problems=(AccountNotFound,),
+        ),
+        get_entries,
+    ),
+]

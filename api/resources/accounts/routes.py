@@ -1,0 +1,199 @@
+"""Accounts: open one, look at one, change one, list them."""
+
+from functools import partial
+from typing import Any
+
+from api.http import examples
+from api.http.consistency import Consistency
+from api.http.declaration import CLIENT, READER, Declaration, NoQuery, Returns
+from api.http.endpoint import Asked, Endpoint
+from api.http.fields import Address, Page
+from api.http.pages import projected_page, reflected
+from api.http.read_your_writes import held_back, read_projection
+from api.http.responses import HEAD, POSITION, Answer, etag, is_unchanged, json_answer
+from api.resources.accounts.answers import expected_version, shown
+from api.resources.accounts.schemas import (
+    AccountBody,
+    AccountChange,
+    AccountQuery,
+    AccountRequest,
+    AccountsQuery,
+    account_body,
+)
+from domain.model.accounts import Account, AccountOpened, ChangeAccount, OpenAccount, require_order
+from domain.model.errors import (
+    AccountClosed,
+    AccountExists,
+    AccountNotFound,
+    AssetScaleConflict,
+    VersionMismatch,
+)
+from domain.model.refusals import account_not_found
+from projections.engine.live_version import Reading
+from projections.errors import ProjectionBehind
+from projections.read_models.balances import list_accounts, read_account
+
+
+async def open_account(asked: Asked[NoQuery, AccountRequest]) -> Answer:
+    """Open an account. The same opening attributes again answer 200 with the account as it is now."""
+    body = asked.body
+    require_order(body.min_balance, body.max_balance)
+    opening = AccountOpened(
+        asset=body.asset,
+        normal_side=body.normal_side,
+        min_balance=body.min_balance,
+        max_balance=body.max_balance,
+        metadata=body.metadata,
+    )
+    command = OpenAccount(asked.context, asked.ledger, body.address, opening)
+    outcome = await asked.service.writer.perform(command)
+    location = f"/v1/ledgers/{asked.ledger}/accounts/{body.address}"
+    return shown(outcome.state, outcome.position, 201 if outcome.recorded else 200, {"Location": location})
+
+
+async def get_account(asked: Asked[AccountQuery, None]) -> Answer:
+    """Look at one account. A confirmation read, unless `consistency=eventual` asks for the projection.
+
+    `at_position` or `at` show it as it stood at a position or an instant of recorded time, folded from the journal:
+    404 before it was opened, 422 for what is yet to come. Ledger-Position is then the position that the answer
+    reflects. It gives the same answer at any time; to an instant just past, a commit under way may still add.
+    """
+    ledger, address = asked.ledger, asked.names["address"]
+    if asked.query.consistency == "eventual":
+        return await _get_projected_account(asked, ledger, address)
+    if asked.query.past is None:
+        account, head = await asked.service.read(asked.service.ledger.account, ledger, address)
+        position = head
+    else:
+        account, position, head = await asked.service.read(
+            asked.service.ledger.account_at, ledger, address, asked.query.past
+        )
+    if asked.query.min_position is not None and asked.query.min_position > head:
+        raise ProjectionBehind(head, head, "running")  # what is named is not recorded yet, perhaps never
+    return _unless_unchanged(asked, account, {POSITION: str(position), HEAD: str(head)})
+
+
+async def _get_projected_account(asked: Asked[AccountQuery, None], ledger: str, address: str) -> Answer:
+    await asked.service.read(asked.service.ledger.book, ledger)
+    found: Reading[Account | None] = await read_projection(
+        asked, "balances", partial(read_account, ledger=ledger, address=address)
+    )
+    if found.found is None:
+        if found.lacking.held:  # its opening is what could not be applied
+            raise held_back(found)
+        missing = account_not_found(ledger, address)
+        missing.position = found.position
+        raise missing
+    return _unless_unchanged(asked, found.found, reflected(found))
+
+
+async def change_account(asked: Asked[NoQuery, AccountChange]) -> Answer:
+    """Change limits or metadata. What is left out stays; `metadata` is replaced whole; no change records nothing."""
+    ledger, address = asked.ledger, asked.names["address"]
+    # What is asked for is judged by itself first; with the limit that the account has, once that is known.
+    require_order(asked.body.min_balance, asked.body.max_balance)
+    changes: dict[str, Any] = {name: getattr(asked.body, name) for name in asked.body.model_fields_set}
+    version = await expected_version(asked, ledger, address)
+    command = ChangeAccount(asked.context, ledger, address, **changes, if_version=version)
+    outcome = await asked.service.writer.perform(command)
+    return shown(outcome.state, outcome.position)
+
+
+async def get_accounts(asked: Asked[AccountsQuery, None]) -> Answer:
+    """List the accounts of a ledger, by address. Filters are combined."""
+    query = asked.query
+    await asked.service.read(asked.service.ledger.book, asked.ledger)
+    read = partial(
+        list_accounts,
+        ledger=asked.ledger,
+        prefix=query.prefix or None,
+        asset=query.asset or None,
+        status=query.status or None,
+        metadata=query.metadata,
+        after=asked.place,
+        limit=query.page_size + 1,
+        descending=query.descending,
+    )
+    found = await read_projection(asked, "balances", read)
+    return projected_page(asked, found, account_body, lambda account: account.address)
+
+
+def _unless_unchanged(asked: Asked[Any, Any], account: Account, headers: dict[str, str]) -> Answer:
+    known = asked.headers.get(b"if-none-match")
+    if known is not None and is_unchanged(known.decode("latin-1"), account.version):
+        return Answer(304, headers={**headers, "ETag": etag(account.version)})
+    return json_answer(200, account_body(account), {**headers, "ETag": etag(account.version)})
+
+
+_SHOWN = Returns(200, "The account.", AccountBody, examples.ACCOUNT, ("ETag",))
+
+ENDPOINTS = [
+    Endpoint(
+        Declaration(
+            "GET",
+            "/v1/ledgers/{ledger}/accounts/{address}",
+            "get_account",
+            "Accounts",
+            "Look at an account",
+            Consistency.CHOSEN,
+            READER,
+            (_SHOWN, Returns(304, "The account is as If-None-Match knows it.", headers=("ETag",))),
+            query=AccountQuery,
+            problems=(AccountNotFound,),
+        ),
+        get_account,
+    ),
+    Endpoint(
+        Declaration(
+            "PATCH",
+            "/v1/ledgers/{ledger}/accounts/{address}",
+            "change_account",
+            "Accounts",
+            "Change an account",
+            Consistency.LINEARIZABLE,
+            CLIENT,
+            (_SHOWN,),
+            body=AccountChange,
+            body_example={"metadata": {"customer": "42"}, "min_balance": -5000},
+            if_match=True,
+            problems=(AccountNotFound, VersionMismatch, AccountClosed),
+        ),
+        change_account,
+    ),
+    Endpoint(
+        Declaration(
+            "POST",
+            "/v1/ledgers/{ledger}/accounts",
+            "open_account",
+            "Accounts",
+            "Open an account",
+            Consistency.LINEARIZABLE,
+            CLIENT,
+            (
+                Returns(201, "The account, opened.", AccountBody, examples.ACCOUNT, ("ETag", "Location")),
+                Returns(
+                    200, "The account, open before.", AccountBody, examples.ACCOUNT, ("ETag", "Location")
+                ),
+            ),
+            body=AccountRequest,
+            body_example=examples.ACCOUNT_REQUEST,
+            problems=(AccountExists, AssetScaleConflict),
+        ),
+        open_account,
+    ),
+    Endpoint(
+        Declaration(
+            "GET",
+            "/v1/ledgers/{ledger}/accounts",
+            "list_accounts",
+            "Accounts",
+            "List accounts",
+            Consistency.PROJECTION,
+            READER,
+            (Returns(200, "A page of accounts.", Page[AccountBody], examples.page(examples.ACCOUNT)),),
+            query=AccountsQuery,
+            place=Address,
+        ),
+        get_accounts,
+    ),
+]

@@ -1,0 +1,59 @@
+"""Accounts frozen, unfrozen and closed. Idempotent by what they say, so they need no key."""
+
+from api.http import examples
+from api.http.consistency import Consistency
+from api.http.declaration import CLIENT, Declaration, NoQuery, Returns
+from api.http.endpoint import Asked, Endpoint
+from api.http.responses import Answer
+from api.resources.accounts.answers import expected_version, shown
+from api.resources.accounts.schemas import AccountBody, StatusChange
+from domain.model.accounts import ChangeStatus, Status
+from domain.model.errors import AccountClosed, AccountNotEmpty, AccountNotFound, LedgerError, VersionMismatch
+
+
+async def freeze_account(asked: Asked[NoQuery, StatusChange]) -> Answer:
+    """Freeze an account: it refuses everything but voids and expiries. Freezing a frozen one records nothing."""
+    return await _change(asked, "frozen")
+
+
+async def unfreeze_account(asked: Asked[NoQuery, StatusChange]) -> Answer:
+    """Unfreeze an account. Unfreezing an open one records nothing."""
+    return await _change(asked, "open")
+
+
+async def close_account(asked: Asked[NoQuery, StatusChange]) -> Answer:
+    """Close an account for ever, if its balance is zero and nothing is pending on it. Again is as once."""
+    return await _change(asked, "closed")
+
+
+async def _change(asked: Asked[NoQuery, StatusChange], status: Status) -> Answer:
+    ledger, address = asked.ledger, asked.names["address"]
+    version = await expected_version(asked, ledger, address)
+    command = ChangeStatus(asked.context, ledger, address, status, asked.body.reason, version)
+    outcome = await asked.service.writer.perform(command)
+    return shown(outcome.state, outcome.position)
+
+
+def _declared(verb: str, summary: str, *problems: type[LedgerError]) -> Declaration:
+    return Declaration(
+        "POST",
+        f"/v1/ledgers/{{ledger}}/accounts/{{address}}/{verb}",
+        f"{verb}_account",
+        "Accounts",
+        summary,
+        Consistency.LINEARIZABLE,
+        CLIENT,
+        (Returns(200, "The account.", AccountBody, examples.ACCOUNT, ("ETag",)),),
+        body=StatusChange,
+        body_example={"reason": "customer's request"},
+        is_body_optional=True,
+        if_match=True,
+        problems=(AccountNotFound, VersionMismatch, *problems),
+    )
+
+
+ENDPOINTS = [
+    Endpoint(_declared("freeze", "Freeze an account", AccountClosed), freeze_account),
+    Endpoint(_declared("unfreeze", "Unfreeze an account", AccountClosed), unfreeze_account),
+    Endpoint(_declared("close", "Close an account", AccountNotEmpty), close_account),
+]

@@ -1,0 +1,1 @@
+"""The installation itself: health, metrics, keys, and the pages about the API."""

@@ -1,0 +1,183 @@
+"""Keys to the API: make one, list them, rotate one, revoke one. For operators, who may hand out any role.
+
+A key concerns all ledgers that it was granted. So whoever lists, rotates and revokes keys is shown, and may end, only
+those that may do no more than what it could grant itself; the bootstrap key is for who was granted every ledger.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from psycopg import Connection
+
+from api.http import examples
+from api.http.consistency import Consistency
+from api.http.declaration import OPERATOR, OVERSEER, Concerns, Declaration, NoQuery, Returns
+from api.http.endpoint import Asked, Endpoint
+from api.http.fields import Page, Time
+from api.http.pages import page
+from api.http.responses import Answer, json_answer
+from api.problems import BootstrapKeyFixed, Forbidden, KeyExists, PathNotFound
+from api.resources.installation.key_schemas import (
+    KeyBody,
+    KeyRequest,
+    KeysQuery,
+    NewKeyBody,
+    Rotation,
+    key_body,
+    new_key_body,
+)
+from api.security import keys as security
+from domain.model.ids import is_id
+
+
+async def make_key(asked: Asked[NoQuery, KeyRequest]) -> Answer:
+    """Make a key. It is shown in this answer and never again; its name is the actor of what is done with it.
+
+    The ledgers that it is granted must exist, or be said to come. That it was made, by whom, when and for what is
+    recorded for ever, never the key itself; so are rotations and revocations. `GET /v1/audit/events` lists them.
+    """
+    body = asked.body
+    if not asked.caller.may_grant(body.granted):
+        raise Forbidden("A key can only grant the ledgers that it was granted.")
+    make = partial(security.add_key, wanted=body.wanted, by=asked.context)
+    return _shown_once(*await asked.service.query(make))
+
+
+async def get_keys(asked: Asked[KeysQuery, None]) -> Answer:
+    """List the keys by when they were made, also those that were revoked or have ended, without the keys themselves.
+
+    They are those that were granted no other ledger than the key that asks.
+    """
+    query = asked.query
+    read = partial(
+        security.list_keys,
+        after=asked.place,
+        limit=query.page_size + 1,
+        descending=query.descending,
+        granted=asked.caller.granted,
+        state=query.state or None,
+    )
+    rows = await asked.service.look_up(read)
+    return json_answer(200, page(asked, rows, key_body, lambda key: (key.created_at, str(key.id))))
+
+
+async def rotate_key(asked: Asked[NoQuery, Rotation]) -> Answer:
+    """Make a new key with the name, roles and ledgers of this one, which ends when the overlap is over.
+
+    Without an overlap it ends at once; other processes believe it for one more second at most. An end that is nearer
+    already stays. The bootstrap key is refused: it is configured where the service is started.
+    """
+    service, id, seconds = asked.service, _id(asked.names), asked.body.overlap_seconds
+    rotate = partial(security.rotate_key, id=id, overlap_seconds=seconds, by=asked.context)
+    rotated = await service.query(rotate)
+    service.keys.forget()
+    if rotated is None:
+        raise _not_found()
+    return _shown_once(*rotated)
+
+
+async def revoke_key(asked: Asked[NoQuery, None]) -> Answer:
+    """Revoke a key for ever; other processes believe it for one more second at most. Again is as once."""
+    service = asked.service
+    revoke = partial(security.revoke_key, id=_id(asked.names), by=asked.context)
+    found = await service.query(revoke)
+    service.keys.forget()
+    if not found:
+        raise _not_found()
+    return Answer(204)
+
+
+def _ledgers_of(connection: Connection[Any], names: Mapping[str, str]) -> Sequence[str] | None:
+    try:
+        key = security.look_at_key(connection, _id(names))
+    except PathNotFound:
+        return None
+    return None if key is None else key.ledgers
+
+
+def _id(names: Mapping[str, str]) -> UUID:
+    if not is_id(names["id"]):
+        raise _not_found()
+    return UUID(names["id"])
+
+
+def _not_found() -> PathNotFound:
+    return PathNotFound("There is no key with this id.")
+
+
+def _shown_once(made: security.Key, key: str) -> Answer:
+    return json_answer(201, new_key_body(made, key), {"Cache-Control": "no-store"})
+
+
+ENDPOINTS = [
+    Endpoint(
+        Declaration(
+            "POST",
+            "/v1/keys",
+            "make_key",
+            "Keys",
+            "Make a key",
+            Consistency.PROCESS,
+            OPERATOR,
+            (Returns(201, "The key, shown this once.", NewKeyBody, examples.NEW_KEY),),
+            body=KeyRequest,
+            body_example=examples.KEY_REQUEST,
+            concerns=Concerns.GRANTED,
+            problems=(KeyExists,),
+        ),
+        make_key,
+    ),
+    Endpoint(
+        Declaration(
+            "GET",
+            "/v1/keys",
+            "list_keys",
+            "Keys",
+            "List keys",
+            Consistency.PROCESS,
+            OVERSEER,
+            (Returns(200, "A page of keys.", Page[KeyBody], examples.page(examples.KEY)),),
+            query=KeysQuery,
+            concerns=Concerns.GRANTED,
+            place=tuple[Time, UUID],
+        ),
+        get_keys,
+    ),
+    Endpoint(
+        Declaration(
+            "POST",
+            "/v1/keys/{id}/rotate",
+            "rotate_key",
+            "Keys",
+            "Rotate a key",
+            Consistency.PROCESS,
+            OPERATOR,
+            (Returns(201, "The new key, shown this once.", NewKeyBody, examples.NEW_KEY),),
+            body=Rotation,
+            body_example=examples.ROTATION,
+            is_body_optional=True,
+            concerns=Concerns.THING,
+            ledgers_of=_ledgers_of,
+            problems=(PathNotFound, BootstrapKeyFixed),
+        ),
+        rotate_key,
+    ),
+    Endpoint(
+        Declaration(
+            "DELETE",
+            "/v1/keys/{id}",
+            "revoke_key",
+            "Keys",
+            "Revoke a key",
+            Consistency.PROCESS,
+            OPERATOR,
+            (Returns(204, "The key is valid no more."),),
+            concerns=Concerns.THING,
+            ledgers_of=_ledgers_of,
+            problems=(PathNotFound,),
+        ),
+        revoke_key,
+    ),
+]

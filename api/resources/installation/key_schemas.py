@@ -1,0 +1,157 @@
+"""Keys to the API, as they are asked for and shown."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
+from typing_extensions import TypedDict
+
+from api.http.fields import ListQuery, Request, in_parts
+from api.security.keys import (
+    MAX_OVERLAP_SECONDS,
+    NEEDS_LEDGERS,
+    ROLE_MEANINGS,
+    ROLES,
+    Key,
+    KeyState,
+    Role,
+    Wanted,
+)
+from domain.model.keys import MAX_NAME_LENGTH, flaw_of_name
+from domain.model.streams import LEDGER_PATTERN
+from domain.model.times import Instant
+
+GrantedLedger = Annotated[str, Field(pattern=rf"^(?:\*|{LEDGER_PATTERN[1:-1]})$")]
+LedgerToCome = Annotated[str, Field(pattern=LEDGER_PATTERN)]
+
+_ROLES = "; ".join(f"`{role}` {meaning}" for role, meaning in ROLE_MEANINGS.items())
+
+
+def _require_flawless(name: str) -> str:
+    if flaw := flaw_of_name(name):
+        raise PydanticCustomError("name", "{flaw}", {"flaw": flaw})
+    return name
+
+
+class KeyRequest(Request):
+    """A key to make. It is granted `ledgers`, which must exist, and `ledgers_to_come`, which need not exist yet."""
+
+    name: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=MAX_NAME_LENGTH,
+            description="The actor of what is done with the key: printable, that of no other valid key, and not"
+            " `tallystick`, `bootstrap`, `service` or `provider:…`, by which the service itself goes.",
+        ),
+        AfterValidator(_require_flawless),
+    ]
+    roles: Annotated[
+        list[Role],
+        Field(min_length=1, max_length=len(ROLES), description=f"What it may do: {_ROLES}."),
+        in_parts(len(ROLES), part=len(ROLES)),
+    ]
+    ledgers: Annotated[
+        list[GrantedLedger],
+        Field(
+            max_length=1000,
+            description='`["*"]` is every ledger. None at all is for an `auditor` or `operator` of what concerns no'
+            " ledger.",
+        ),
+        in_parts(1000, part=100),
+    ] = Field(default_factory=list)
+    ledgers_to_come: Annotated[
+        list[LedgerToCome],
+        Field(max_length=1000, description="Granted as well, though they may be made later."),
+        in_parts(1000, part=100),
+    ] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _has_what_to_act_in(self) -> Self:
+        if not self.granted and (idle := sorted(NEEDS_LEDGERS.intersection(self.roles))):
+            flaw = f"must name a ledger: {' and '.join(idle)} can do nothing without one"
+            error = PydanticCustomError("ledgers", "{flaw}", {"flaw": flaw})
+            raise ValidationError.from_exception_data(
+                type(self).__name__, [InitErrorDetails(type=error, loc=("ledgers",), input=self.ledgers)]
+            )
+        return self
+
+    @property
+    def granted(self) -> list[str]:
+        """All ledgers that the key is to be granted."""
+        return [*self.ledgers, *self.ledgers_to_come]
+
+    @property
+    def wanted(self) -> Wanted:
+        """What is asked, as keys are made by it."""
+        return Wanted(self.name, self.roles, self.ledgers, self.ledgers_to_come)
+
+
+class Rotation(Request):
+    """A key to replace by a new one, the old one being valid for the overlap."""
+
+    overlap_seconds: Annotated[int, Field(ge=0, le=MAX_OVERLAP_SECONDS)] = 0
+
+
+class KeysQuery(ListQuery):
+    """The list of keys, by when they were made; an empty state is all."""
+
+    state: KeyState | Literal[""] = Field(
+        "", description="`active`; `expired`, since a rotation ended it; `revoked`"
+    )
+
+
+class KeyBody(TypedDict):
+    """A key, without the key itself, of whatever state.
+
+    `valid_until` is null if it has no end; `created_by` if it was made before that was kept; `revoked_at` and
+    `revoked_by` unless it was revoked.
+    """
+
+    id: str
+    name: str
+    roles: list[str]
+    ledgers: list[str]
+    created_at: Instant
+    valid_until: Instant | None
+    created_by: str | None
+    revoked_at: Instant | None
+    revoked_by: str | None
+    state: KeyState
+
+
+class NewKeyBody(TypedDict):
+    """A key just made: the key itself is shown this once."""
+
+    id: str
+    name: str
+    roles: list[str]
+    ledgers: list[str]
+    key: str
+
+
+def key_body(key: Key) -> KeyBody:
+    """Return a key as it is shown."""
+    return {
+        "id": str(key.id),
+        "name": key.name,
+        "roles": list(key.roles),
+        "ledgers": list(key.ledgers),
+        "created_at": key.created_at,
+        "valid_until": key.valid_until,
+        "created_by": key.created_by,
+        "revoked_at": key.revoked_at,
+        "revoked_by": key.revoked_by,
+        "state": key.state,
+    }
+
+
+def new_key_body(made: Key, key: str) -> NewKeyBody:
+    """Return a key just made as it is shown this once."""
+    return {
+        "id": str(made.id),
+        "name": made.name,
+        "roles": list(made.roles),
+        "ledgers": list(made.ledgers),
+        "key": key,
+    }

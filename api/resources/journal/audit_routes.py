@@ -1,0 +1,228 @@
+"""Proof that nobody rewrote the journal: signed checkpoints of its Merkle tree, and paths through it."""
+
+import re
+from email.utils import format_datetime
+from functools import partial
+from typing import Annotated
+
+from pydantic import Field
+
+from api.http import examples
+from api.http.consistency import Consistency
+from api.http.declaration import OVERSEER, Concerns, Declaration, NoQuery, Returns
+from api.http.endpoint import Asked, Endpoint
+from api.http.fields import MAX_POSITION, Page, Time
+from api.http.pages import page
+from api.http.responses import TEXT, Answer, json_answer
+from api.resources.journal.audit_schemas import (
+    CheckpointBody,
+    CheckpointQuery,
+    CheckpointsQuery,
+    GrowthBody,
+    GrowthQuery,
+    InclusionBody,
+    InclusionQuery,
+    checkpoint_body,
+    growth_body,
+    inclusion_body,
+)
+from domain.model.times import moment
+from projections.errors import CheckpointNotFound, ProjectionBehind
+from projections.read_models.seals import PROJECTION
+from projections.running.positions import progress
+from projections.transparency.checkpoints import (
+    Signed,
+    list_checkpoints,
+    read_newest,
+    read_of_size,
+    read_verifiers,
+)
+from projections.transparency.proofs import prove_growth, prove_inclusion
+
+_SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
+_Place = tuple[Time, Annotated[int, Field(strict=True, ge=1, le=MAX_POSITION)]]
+
+
+async def get_checkpoint(asked: Asked[CheckpointQuery, None]) -> Answer:
+    """Get the newest checkpoint: a signed note of C2SP with the size of the journal and the root of its tree.
+
+    It is signed about a second after what it covers was recorded, at most. `min_position` waits for one that covers a
+    position. Keep it: every later journal can be proved to have grown out of this one.
+    """
+    wanted = asked.query.min_position or 0
+    wait_seconds = asked.prefer.wait_seconds if asked.query.min_position is not None else 0.0
+    look = partial(asked.service.look_up, read_newest)
+    signed = await asked.service.checkpoints.covering(wanted, look, wait_seconds)
+    if signed is None or signed.size < wanted:
+        raise await _behind(asked, signed)
+    return Answer(200, signed.note.encode(), media_type=TEXT)
+
+
+async def _behind(asked: Asked[CheckpointQuery, None], signed: Signed | None) -> ProjectionBehind:
+    seen = await asked.service.look_up(partial(progress, name=PROJECTION.name))
+    return ProjectionBehind(signed.size if signed else 0, seen.head, seen.state)
+
+
+async def get_checkpoints(asked: Asked[CheckpointsQuery, None]) -> Answer:
+    """List all checkpoints that were ever signed, each with its note and when that was, by when they were signed.
+
+    One is signed about a second after something was recorded, at most one a second. None is ever deleted.
+    """
+    query = asked.query
+    read = partial(
+        list_checkpoints,
+        since=query.since,
+        until=query.until,
+        after=asked.place,
+        limit=query.page_size + 1,
+        descending=query.descending,
+    )
+    rows = await asked.service.query(read)
+    return json_answer(200, page(asked, rows, checkpoint_body, lambda row: (row.signed_at, row.number)))
+
+
+async def get_past_checkpoint(asked: Asked[NoQuery, None]) -> Answer:
+    """Get the checkpoint of the first `size` events: the note that was signed, and when, in Last-Modified.
+
+    Not every size was signed: the list of checkpoints has those that were.
+    """
+    size = asked.names["size"]
+    if not _SIZE.fullmatch(size) or int(size) > MAX_POSITION:
+        raise CheckpointNotFound
+    found = await asked.service.query(partial(read_of_size, size=int(size)))
+    signed_at = format_datetime(moment(found.signed_at), usegmt=True)
+    return Answer(200, found.note.encode(), {"Last-Modified": signed_at}, media_type=TEXT)
+
+
+async def get_inclusion(asked: Asked[InclusionQuery, None]) -> Answer:
+    """Prove that an event is in the journal that a checkpoint is of, at its position."""
+    query = asked.query
+    proof = await asked.service.look_up(partial(prove_inclusion, position=query.position, size=query.size))
+    return json_answer(200, inclusion_body(proof))
+
+
+async def get_consistency(asked: Asked[GrowthQuery, None]) -> Answer:
+    """Prove that the journal of a later checkpoint begins with all that the journal of an earlier one had."""
+    query = asked.query
+    proof = await asked.service.look_up(partial(prove_growth, first=query.first, second=query.second))
+    return json_answer(200, growth_body(proof))
+
+
+async def get_verifier_key(asked: Asked[NoQuery, None]) -> Answer:
+    """Get the keys that checkpoints are verified with, as C2SP signed notes have them (vkeys), one on each line.
+
+    The first is the one that came last; those that signed before it stay. Keep them: whoever could replace them here
+    could have signed anything.
+    """
+    verifiers = await asked.service.look_up(read_verifiers)
+    return Answer(200, "".join(f"{verifier}\n" for verifier in verifiers).encode(), media_type=TEXT)
+
+
+ENDPOINTS = [
+    Endpoint(
+        Declaration(
+            "GET",
+            "/v1/audit/checkpoint",
+            "get_checkpoint",
+            "Audit",
+            "Get the newest checkpoint",
+            Consistency.JOURNAL,
+            OVERSEER,
+            (Returns(200, "The signed note.", None, examples.CHECKPOINT, media_type="text/plain"),),
+            query=CheckpointQuery,
+            concerns=Concerns.NONE,
+        ),
+        get_checkpoint,
+    ),
+    Endpoint(
+        Declaration(
+            "GET",
+            "/v1/audit/checkpoints",
+            "list_checkpoints",
+            "Audit",
+            "List all checkpoints",
+            Consistency.PROCESS,
+            OVERSEER,
+            (
+                Returns(
+                    200,
+                    "A page of checkpoints.",
+                    Page[CheckpointBody],
+                    examples.page(examples.PAST_CHECKPOINT),
+                ),
+            ),
+            query=CheckpointsQuery,
+            concerns=Concerns.NONE,
+            place=_Place,
+        ),
+        get_checkpoints,
+    ),
+    Endpoint(
+        Declaration(
+            "GET",
+            "/v1/audit/checkpoints/{size}",
+            "get_past_checkpoint",
+            "Audit",
+            "Get a checkpoint by its size",
+            Consistency.PROCESS,
+            OVERSEER,
+            (
+                Returns(
+                    200,
+                    "The signed note.",
+                    None,
+                    examples.CHECKPOINT,
+                    ("Last-Modified",),
+                    media_type="text/plain",
+                ),
+            ),
+            concerns=Concerns.NONE,
+            problems=(CheckpointNotFound,),
+        ),
+        get_past_checkpoint,
+    ),
+    Endpoint(
+        Declaration(
+            "GET",
+            "/v1/audit/proofs/inclusion",
+            "prove_inclusion",
+            "Audit",
+            "Prove that an event is in the journal",
+            Consistency.JOURNAL,
+            OVERSEER,
+            (Returns(200, "The proof.", InclusionBody, examples.INCLUSION),),
+            query=InclusionQuery,
+            concerns=Concerns.NONE,
+        ),
+        get_inclusion,
+    ),
+    Endpoint(
+        Declaration(
+            "GET",
+            "/v1/audit/proofs/consistency",
+            "prove_consistency",
+            "Audit",
+            "Prove that the journal has only grown",
+            Consistency.JOURNAL,
+            OVERSEER,
+            (Returns(200, "The proof.", GrowthBody, examples.GROWTH),),
+            query=GrowthQuery,
+            concerns=Concerns.NONE,
+        ),
+        get_consistency,
+    ),
+    Endpoint(
+        Declaration(
+            "GET",
+            "/v1/audit/verifier-key",
+            "get_verifier_key",
+            "Audit",
+            "Get the keys to verify checkpoints with",
+            Consistency.PROCESS,
+            OVERSEER,
+            (Returns(200, "The keys.", None, examples.VERIFIER_KEY, media_type="text/plain"),),
+            concerns=Concerns.NONE,
+        ),
+        get_verifier_key,
+    ),
+]

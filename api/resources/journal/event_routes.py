@@ -1,0 +1,195 @@
+"""The history of events: what happened, when, by whom, because of what; from the journal itself.
+
+Those of a ledger are for whoever reads it. Those that belong to none are the trail of keys, for auditors and operators.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from typing import Annotated, Any
+
+from psycopg import Connection
+from pydantic import Field
+from pydantic_core import to_json
+
+from api.http import examples
+from api.http.consistency import Consistency
+from api.http.declaration import OVERSEER, READER, Concerns, Declaration, Returns
+from api.http.endpoint import Asked, Endpoint
+from api.http.fields import MAX_POSITION, Page
+from api.http.pages import projected_page
+from api.http.responses import HEAD, JSON, NDJSON, POSITION, Answer, Streamed, prefers
+from api.resources.journal.event_schemas import EventBody, EventsQuery, TrailQuery, event_body
+from api.security.keys import EVERY_LEDGER, Key
+from domain.model.streams import INSTALLATION, key_stream
+from projections.engine.live_version import Page as Found
+from projections.errors import ProjectionBehind
+from projections.read_models.event_history import JournalEvent, list_events
+from projections.read_models.event_index import PROJECTION
+from projections.read_models.event_keys import Filters
+
+STREAMED_EVENTS = 500
+"""How many events are read at once for a stream: some milliseconds of work."""
+
+_Place = Annotated[int, Field(strict=True, ge=1, le=MAX_POSITION - 1)]
+_Asked = Asked[EventsQuery, None] | Asked[TrailQuery, None]
+_Events = Found[JournalEvent]
+_Read = Callable[[Connection[Any]], _Events]
+
+
+async def get_events(asked: Asked[EventsQuery, None]) -> Answer | Streamed:
+    """List the events of a ledger in the order of positions. Filters are combined.
+
+    `Accept: application/x-ndjson` streams all of them, one on each line, up to the head as of the request, which
+    Ledger-Position states; `page_size` does not matter then. A stream that ends without the end of its last chunk is
+    incomplete: ask for the rest with `after`.
+    """
+    await asked.service.read(asked.service.ledger.book, asked.ledger)
+    accept = asked.headers.get(b"accept", b"").decode("latin-1")
+    if prefers(accept, NDJSON, JSON):
+        return await _streamed(asked)
+    read = _reading(asked, asked.place, asked.query.page_size + 1)
+    found = await _reached(asked, asked.service.look_up, read)
+    return projected_page(asked, found, event_body, lambda event: event.position)
+
+
+async def get_trail(asked: Asked[TrailQuery, None]) -> Answer | Streamed:
+    """List what happened to the installation itself, in the order of positions: keys made, rotated and revoked.
+
+    Each says who did it and when, and name, roles, ledgers and end of the key. They are kept for ever, in the journal
+    that is sealed. Shown are those of keys that were granted no other ledger than the key that asks. Filters are
+    combined, and `Accept: application/x-ndjson` streams all, as for the events of a ledger.
+    """
+    accept = asked.headers.get(b"accept", b"").decode("latin-1")
+    if prefers(accept, NDJSON, JSON):
+        return await _streamed(asked)
+    read = _reading(asked, asked.place, asked.query.page_size + 1)
+    found = await _reached(asked, asked.service.query, read)
+    return projected_page(asked, found, event_body, lambda event: event.position)
+
+
+def _is_shown(event: JournalEvent, caller: Key, key_id: str) -> bool:
+    """Tell whether an event of a key is for who asks, and of the key that is asked for, if one is."""
+    payload = event.content.payload
+    if not isinstance(payload, dict):
+        return caller.may_use(EVERY_LEDGER) and not key_id
+    concerned = {event.row[0], *(key_stream(str(payload.get(name))) for name in ("replaces", "replaced_by"))}
+    if key_id and key_stream(key_id) not in concerned:
+        return False
+    return caller.may_grant(payload.get("ledgers", (EVERY_LEDGER,)))
+
+
+async def _streamed(asked: _Asked) -> Streamed:
+    query = asked.service.query_for_stream
+    first = await _reached(asked, query, _reading(asked, asked.place, STREAMED_EVENTS, max_tail_events=None))
+    headers = {POSITION: str(first.head), HEAD: str(first.head)}
+    return Streamed(200, _lines(asked, first), headers, NDJSON)
+
+
+async def _lines(asked: _Asked, page: _Events) -> AsyncIterator[bytes]:
+    head = page.head
+    while page.rows:
+        yield b"".join(to_json(event_body(event)) + b"\n" for event in page.rows)
+        if len(page.rows) < STREAMED_EVENTS:
+            return
+        place = page.rows[-1].position
+        read = _reading(asked, place, STREAMED_EVENTS, head=head, max_tail_events=None)
+        page = await asked.service.query_for_stream(read)
+
+
+def _reading(
+    asked: _Asked,
+    place: int | None,
+    limit: int,
+    head: int | None = None,
+    **more: Any,
+) -> _Read:
+    """Return what reads the events after a place in the list, none of them beyond the head if that is given."""
+    query = asked.query
+    if isinstance(query, TrailQuery):
+        ledger, filters = INSTALLATION, query.filters
+        more["only"] = partial(_is_shown, caller=asked.caller, key_id=query.key_id)
+    else:
+        ledger, filters = asked.ledger, Filters(
+            query.account, query.transaction_id, query.correlation_id, query.actor, query.type, query.since, query.until
+        )  # fmt: skip
+    low, high = (query.after or 0) + 1, None if head is None else head + 1
+    if place is not None:
+        low, high = (low, place) if query.descending else (max(low, place + 1), high)
+    return partial(
+        list_events,
+        ledger=ledger,
+        filters=filters,
+        low=low,
+        high=high,
+        limit=limit,
+        descending=query.descending,
+        **more,
+    )
+
+
+async def _reached(asked: _Asked, query: Callable[[_Read], Awaitable[_Events]], read: _Read) -> _Events:
+    """Return what is read once it reflects the `min_position` that the request names, if it names one.
+
+    Nobody waits for the index, but for the journal alone. Raises `ProjectionBehind` if it has not come there in time.
+    """
+    position = asked.query.min_position
+    found = await query(read)
+    if position is None or found.position >= position:
+        return found
+    waited = await asked.service.waiter.reached(PROJECTION.name, position, asked.prefer.wait_seconds)
+    seen = waited.arrived()
+    found = await query(read)
+    if found.position < position:
+        raise ProjectionBehind(found.position, found.head, seen.state)
+    return found
+
+
+ENDPOINTS = [
+    Endpoint(
+        Declaration(
+            "GET",
+            "/v1/ledgers/{ledger}/events",
+            "list_events",
+            "Audit",
+            "List events",
+            Consistency.JOURNAL,
+            READER,
+            (
+                Returns(200, "A page of events.", Page[EventBody], examples.page(examples.EVENT)),
+                Returns(
+                    200,
+                    "All events.",
+                    example=to_json(examples.EVENT).decode() + "\n",
+                    media_type=NDJSON,
+                ),
+            ),
+            query=EventsQuery,
+            place=_Place,
+        ),
+        get_events,
+    ),
+    Endpoint(
+        Declaration(
+            "GET",
+            "/v1/audit/events",
+            "list_trail",
+            "Audit",
+            "List events that belong to no ledger",
+            Consistency.JOURNAL,
+            OVERSEER,
+            (
+                Returns(200, "A page of events.", Page[EventBody], examples.page(examples.KEY_EVENT)),
+                Returns(
+                    200,
+                    "All events.",
+                    example=to_json(examples.KEY_EVENT).decode() + "\n",
+                    media_type=NDJSON,
+                ),
+            ),
+            query=TrailQuery,
+            concerns=Concerns.GRANTED,
+            place=_Place,
+        ),
+        get_trail,
+    ),
+]

@@ -1,0 +1,1 @@
+"""Ledgers: opening, showing and listing them."""

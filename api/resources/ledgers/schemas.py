@@ -1,0 +1,42 @@
+"""Ledgers, as they are asked for and shown."""
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from api.http.fields import LedgerName, ListQuery, Metadata, ProjectedQuery, Request
+from domain.model.ledgers import Ledger
+from domain.model.times import Instant
+
+
+class LedgerRequest(Request):
+    """A ledger to open."""
+
+    name: LedgerName
+    metadata: Metadata = Field(default_factory=dict)
+
+
+class LedgersQuery(ListQuery, ProjectedQuery):
+    """The list of ledgers, by when they were opened."""
+
+
+class LedgerBody(TypedDict):
+    """A ledger; `assets` are those that its accounts use."""
+
+    name: str
+    metadata: dict[str, str]
+    assets: list[str]
+    version: int
+    position: int
+    opened_at: Instant
+
+
+def ledger_body(ledger: Ledger) -> LedgerBody:
+    """Return a ledger as it is shown."""
+    return {
+        "name": ledger.name,
+        "metadata": dict(ledger.metadata),
+        "assets": [f"{code}/{scale}" for code, scale in sorted(ledger.assets.items())],
+        "version": ledger.version,
+        "position": ledger.position,
+        "opened_at": ledger.opened_at,
+    }

@@ -1,0 +1,38 @@
+"""Operations: what became of a keyed request."""
+
+from api.http import examples
+from api.http.consistency import Consistency
+from api.http.declaration import READER, Declaration, NoQuery, Returns
+from api.http.endpoint import Asked, Endpoint
+from api.http.responses import POSITION, Answer, json_answer
+from api.resources.operations.answers import any_operation_body
+from api.resources.transactions.operation_schemas import OperationBody
+from domain.model.errors import OperationUnknown
+
+
+async def get_operation(asked: Asked[NoQuery, None]) -> Answer:
+    """Tell what became of a keyed request: for a client whose answer was lost. A confirmation read.
+
+    404 `operation_unknown` with `"retry": "safe"` says that nothing of it was recorded.
+    """
+    ledger = asked.service.ledger
+    made, head = await asked.service.read(ledger.operation, asked.ledger, asked.names["key"])
+    return json_answer(200, any_operation_body(made), {POSITION: str(head)})
+
+
+ENDPOINTS = [
+    Endpoint(
+        Declaration(
+            "GET",
+            "/v1/ledgers/{ledger}/operations/{key}",
+            "get_operation",
+            "Operations",
+            "Ask what became of a request",
+            Consistency.LINEARIZABLE,
+            READER,
+            (Returns(200, "What became of it.", OperationBody, examples.OPERATION),),
+            problems=(OperationUnknown,),
+        ),
+        get_operation,
+    ),
+]

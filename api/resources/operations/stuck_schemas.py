@@ -1,0 +1,93 @@
+"""What is stuck, as it is asked for and shown."""
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+from typing_extensions import TypedDict
+
+from api.http.fields import ListQuery, whole_number
+from domain.model.times import Instant
+from projections.diagnosis.remedies import Remedy, safe_to_do
+from projections.diagnosis.stuck.catalogue import Stuck, StuckKind, Thresholds, Total
+
+_LONGEST_SECONDS = 10 * 366 * 24 * 60 * 60
+_DEFAULTS = Thresholds()
+
+Seconds = Annotated[int, Field(ge=0, le=_LONGEST_SECONDS), BeforeValidator(whole_number)]
+
+
+class StuckQuery(ListQuery):
+    """How old what is stuck is at least, by what it is."""
+
+    request_seconds: Seconds = Field(
+        _DEFAULTS.request_seconds, description="accepted requests that were not carried out"
+    )
+    hold_seconds: Seconds = Field(_DEFAULTS.hold_seconds, description="holds past their expires_at")
+    payout_seconds: Seconds = Field(_DEFAULTS.payout_seconds, description="payouts that have not ended")
+    delivery_seconds: Seconds = Field(
+        _DEFAULTS.delivery_seconds, description="deliveries that are not acknowledged"
+    )
+    projection_seconds: Seconds = Field(
+        _DEFAULTS.projection_seconds, description="the oldest event that a projection lacks"
+    )
+    session_seconds: Seconds = Field(
+        _DEFAULTS.session_seconds, description="sessions of the database that keep the service waiting"
+    )
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """The ages."""
+        return Thresholds(*(getattr(self, name) for name in Thresholds._fields))
+
+
+class StuckBody(TypedDict):
+    """Something that is stuck. `kind` and `remedy` are stable; `why` and `safe_to_do` are for people."""
+
+    kind: StuckKind
+    since: Instant
+    age_seconds: float
+    ledger: str | None
+    resource: str
+    position: int | None
+    why: str
+    remedy: Remedy
+    safe_to_do: str
+
+
+class TotalBody(TypedDict):
+    """How much of a kind is stuck, and how old the oldest is."""
+
+    kind: StuckKind
+    count: int
+    oldest_age_seconds: float
+
+
+class StuckPage(TypedDict):
+    """A page of what is stuck, the oldest first, and the totals of each kind over all pages.
+
+    Of each kind the oldest thousand are found, and counted.
+    """
+
+    data: list[StuckBody]
+    next_cursor: str | None
+    totals: list[TotalBody]
+
+
+def stuck_body(stuck: Stuck, now: Instant) -> StuckBody:
+    """Return something that is stuck, as it is shown."""
+    return {
+        "kind": stuck.kind,
+        "since": stuck.since,
+        "age_seconds": stuck.age_seconds(now),
+        "ledger": stuck.ledger,
+        "resource": stuck.resource,
+        "position": stuck.position,
+        "why": stuck.why,
+        "remedy": stuck.remedy,
+        "safe_to_do": safe_to_do(stuck.remedy, stuck.resource),
+    }
+
+
+def total_body(total: Total) -> TotalBody:
+    """Return a total as it is shown."""
+    return {"kind": total.kind, "count": total.number, "oldest_age_seconds": total.oldest_age_seconds}

@@ -1,0 +1,1 @@
+"""Payouts: requesting them, what their providers say, and ending those in doubt."""

@@ -1,0 +1,100 @@
+"""Callbacks: what payment providers say by themselves."""
+
+from pydantic import ValidationError
+
+from api.http.body import CALLBACK_BODY_BYTES
+from api.http.consistency import Consistency
+from api.http.declaration import ANYBODY, Declaration, NoQuery, Returns
+from api.http.endpoint import Asked, Endpoint
+from api.http.fields import body_errors
+from api.http.responses import Answer
+from api.problems import InvalidShape, PathNotFound
+from api.resources.payouts.callback_schemas import CallbackRequest
+from api.security.callback_signatures import MESSAGE_ID
+from domain.model.errors import InvalidRequest, LedgerNotFound, PayoutNotFound
+from domain.model.events import Context
+from domain.model.payouts.payout import Payout
+from domain.model.payouts.reports import RecordReport
+from domain.model.streams import is_ledger_name
+from projections.process_managers.payer import new_mark
+from projections.process_managers.providers.interface import Callback
+
+
+async def receive_callback(asked: Asked[NoQuery, CallbackRequest]) -> Answer:
+    """Take what a provider says of a payout, signed as Standard Webhooks has it. The same message counts once.
+
+    What is late, repeated or out of order changes nothing twice; what contradicts what was recorded makes the payout
+    stuck. It is answered once it is durable.
+    """
+    callback = _read(asked)
+    seen = await _payout(asked, callback.key)
+    context = Context(asked.caller.name, seen.correlation_id, _trace(seen, asked.context.traceparent))
+    message_id = asked.headers[MESSAGE_ID].decode("latin-1")
+    report = RecordReport(context, seen, new_mark(), "callback", callback.report, message_id)
+    await asked.service.writer.perform(report)
+    return Answer(204)
+
+
+def _read(asked: Asked[NoQuery, CallbackRequest]) -> Callback:
+    try:
+        return asked.service.providers[asked.names["provider"]].read_callback(asked.sent)
+    except ValidationError as error:
+        raise InvalidShape((f"/data{pointer}", words) for pointer, words in body_errors(error)) from None
+    except ValueError as error:
+        raise InvalidRequest("/data", str(error)) from None
+
+
+async def _payout(asked: Asked[NoQuery, CallbackRequest], provider_key: str) -> Payout:
+    """Return the payout that the provider knows by a key, as it was accepted, however many callbacks it had since.
+
+    Raises `PayoutNotFound` if the provider was never given that key.
+    """
+    ledger, _, rest = provider_key.partition(".")
+    payout_id = rest.partition(".")[0]
+    if not is_ledger_name(ledger):
+        raise PayoutNotFound
+    try:
+        payout, _ = await asked.service.read(asked.service.ledger.payout_as_accepted, ledger, payout_id)
+    except (LedgerNotFound, PayoutNotFound):  # whatever is wrong with the key, the answer is the same
+        raise PayoutNotFound from None
+    if (payout.provider, payout.provider_key) != (asked.names["provider"], provider_key):
+        raise PayoutNotFound
+    return payout
+
+
+def _trace(payout: Payout, given: str | None) -> str | None:
+    """Return the trace context of a callback if it continues the payout's own trace, which it was sent, else that."""
+    if given and payout.traceparent and given.split("-")[1] == payout.traceparent.split("-")[1]:
+        return given
+    return payout.traceparent
+
+
+ENDPOINTS = [
+    Endpoint(
+        Declaration(
+            "POST",
+            "/v1/providers/{provider}/callbacks",
+            "receive_callback",
+            "Payouts",
+            "Callback of a provider",
+            Consistency.LINEARIZABLE,
+            ANYBODY,
+            (Returns(204, "It is taken note of."),),
+            body=CallbackRequest,
+            body_example={
+                "type": "payout.completed",
+                "timestamp": "2026-11-23T20:00:00.000000Z",
+                "data": {
+                    "key": "main.9d0a2b9f-54a1-5a0c-9a3f-6b1f5e1c7d42.5f70bf18a086",
+                    "state": "completed",
+                    "amount": 5000,
+                    "asset": "USD/2",
+                },
+            },
+            max_body_bytes=CALLBACK_BODY_BYTES,
+            is_signed=True,
+            problems=(PathNotFound, PayoutNotFound),
+        ),
+        receive_callback,
+    ),
+]

@@ -1,0 +1,174 @@
+"""Payouts, as they are asked for, shown and resolved."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, JsonValue
+from pydantic_core import to_json
+from typing_extensions import TypedDict
+
+from api.http.fields import Address, Amount, ListQuery, Metadata, ProjectedQuery, Reasoned, Request
+from api.resources.transactions.schemas import RejectionBody, rejection_body
+from domain.model.money import MAX_AMOUNT
+from domain.model.payouts.payout import Payout, PayoutState, Source, Step
+from domain.model.streams import ADDRESS_PATTERN, MAX_ADDRESS_LENGTH, PROVIDER_PATTERN
+from domain.model.times import Instant
+
+MAX_DESTINATION_BYTES = 8 * 1024
+
+
+def _is_exact(destination: dict[str, Any]) -> dict[str, Any]:
+    """Refuse what would not reach the provider as it was sent."""
+    if len(to_json(destination)) > MAX_DESTINATION_BYTES:
+        raise ValueError(f"must have at most {MAX_DESTINATION_BYTES} bytes as JSON")
+    if not all(isinstance(number, int) and abs(number) <= MAX_AMOUNT for number in _numbers(destination)):
+        raise ValueError("numbers must be whole and exact in every client; write others as text")
+    return destination
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    match value:
+        case int() | float():
+            yield value
+        case list():
+            for item in value:
+                yield from _numbers(item)
+        case dict():
+            for item in value.values():
+                yield from _numbers(item)
+
+
+Destination = Annotated[
+    dict[str, JsonValue],
+    AfterValidator(_is_exact),
+    Field(description="where the money goes, as the provider understands it; at most 8 KiB"),
+]
+
+
+class PayoutRequest(Request):
+    """An amount of an account to be paid out through a provider."""
+
+    account: Address
+    amount: Amount
+    provider: Annotated[str, Field(pattern=PROVIDER_PATTERN, examples=["simulator"])]
+    destination: Destination
+    reference: Annotated[str, Field(max_length=255)] = ""
+    metadata: Metadata = Field(default_factory=dict)
+
+
+class Reconciling(Reasoned):
+    """Why the provider is to be asked, if that is to be kept."""
+
+
+class Resolving(Request):
+    """Why an operator knows how it ended."""
+
+    reason: Annotated[str, Field(pattern=r"\S", max_length=500, examples=["the statement shows it"])]
+
+
+class Failing(Resolving):
+    """Why an operator knows that the money has not left; while it may have, that has to be confirmed."""
+
+    confirm: Annotated[
+        Literal["not_paid"] | None,
+        Field(
+            description="needed while the payout is submitted or in doubt: the money may have left, and to fail the"
+            " payout gives it back to the account"
+        ),
+    ] = None
+
+
+class PayoutsQuery(ListQuery, ProjectedQuery):
+    """The list of payouts, by when they were asked for; an empty filter filters nothing."""
+
+    state: Literal[PayoutState, ""] = ""
+    account: Annotated[
+        str, Field(pattern=f"^(?:{ADDRESS_PATTERN[1:-1]})?$", max_length=MAX_ADDRESS_LENGTH)
+    ] = Field("", description="the address of the account that is paid out from")
+    provider: Annotated[str, Field(pattern=f"^(?:{PROVIDER_PATTERN[1:-1]})?$")] = ""
+
+
+class StepBody(TypedDict):
+    """One event of the history: the state after it, what happened, who said so in which words."""
+
+    state: PayoutState
+    event: str
+    source: Source | None
+    detail: str
+    actor: str
+    time: Instant
+    position: int
+
+
+class PayoutBody(TypedDict):
+    """A payout. `hold_id` is the transaction that holds its amount, `transaction_id` the one that ended the hold, or
+    that an operator's resolution made after that; `due_at` is when the ledger acts next."""
+
+    id: str
+    ledger: str
+    account: str
+    amount: int
+    asset: str
+    provider: str
+    destination: dict[str, JsonValue]
+    reference: str
+    metadata: dict[str, str]
+    state: PayoutState
+    provider_key: str
+    provider_reference: str
+    hold_id: str
+    transaction_id: str | None
+    attempts: int
+    due_at: Instant | None
+    accepted_at: Instant
+    ended_at: Instant | None
+    history: list[StepBody]
+    rejection: RejectionBody | None
+    idempotency_key: str
+    correlation_id: str
+    actor: str
+    version: int
+    position: int
+
+
+def payout_body(payout: Payout) -> PayoutBody:
+    """Return a payout as it is shown."""
+    return {
+        "id": payout.id,
+        "ledger": payout.ledger,
+        "account": payout.account,
+        "amount": payout.amount,
+        "asset": payout.asset,
+        "provider": payout.provider,
+        "destination": dict(payout.destination),
+        "reference": payout.reference,
+        "metadata": dict(payout.metadata),
+        "state": payout.state,
+        "provider_key": payout.provider_key,
+        "provider_reference": payout.provider_reference,
+        "hold_id": payout.id,
+        "transaction_id": None if payout.booked_by == payout.id else payout.booked_by,
+        "attempts": payout.attempts,
+        "due_at": payout.due_at,
+        "accepted_at": payout.accepted_at,
+        "ended_at": payout.ended_at,
+        "history": [_step_body(step) for step in payout.history],
+        "rejection": rejection_body(payout.rejection),
+        "idempotency_key": payout.idempotency_key,
+        "correlation_id": payout.correlation_id,
+        "actor": payout.actor,
+        "version": payout.version,
+        "position": payout.position,
+    }
+
+
+def _step_body(step: Step) -> StepBody:
+    return {
+        "state": step.state,
+        "event": step.event,
+        "source": step.source,
+        "detail": step.detail,
+        "actor": step.actor,
+        "time": step.at,
+        "position": step.position,
+    }

@@ -1,0 +1,162 @@
+"""Dead letters: events that a projection could not apply. List them, look at one, retry it or discard it."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from psycopg import Connection
+
+from api.http import examples
+from api.http.consistency import Consistency
+from api.http.declaration import OPERATOR, OVERSEER, Concerns, Declaration, NoQuery, Returns
+from api.http.endpoint import Asked, Endpoint
+from api.http.fields import Page, Time
+from api.http.pages import page
+from api.http.responses import Answer, json_answer
+from api.resources.projections.dead_letter_schemas import (
+    DeadLetterBody,
+    DeadLettersQuery,
+    Discarding,
+    Retrying,
+    dead_letter_body,
+)
+from domain.model.ids import is_id
+from domain.model.streams import ledger_of
+from projections.engine.dead_letters import find_letter, list_letters
+from projections.errors import DeadLetterClosed, DeadLetterNotFound, ProjectionBehind
+from projections.running.dead_letter_decisions import discard, retry
+
+
+async def get_dead_letters(asked: Asked[DeadLettersQuery, None]) -> Answer:
+    """List dead letters by when they first failed, those included that are closed. Filters are combined."""
+    query = asked.query
+    read = partial(
+        list_letters,
+        projection=query.projection or None,
+        state=query.state or None,
+        after=asked.place,
+        limit=query.page_size + 1,
+        descending=query.descending,
+        granted=asked.caller.granted,
+    )
+    rows = await asked.service.look_up(read)
+    body = page(asked, rows, dead_letter_body, lambda letter: (letter.first_failed_at, str(letter.id)))
+    return json_answer(200, body)
+
+
+async def get_dead_letter(asked: Asked[NoQuery, None]) -> Answer:
+    """Look at a dead letter."""
+    return json_answer(
+        200, dead_letter_body(await asked.service.look_up(partial(find_letter, id=_id(asked.names))))
+    )
+
+
+async def retry_dead_letter(asked: Asked[NoQuery, Retrying]) -> Answer:
+    """Apply the event, and in order all that is held behind it: all of that or nothing. The answer tells which.
+
+    If it fails again, the letter is still `open`, with one more attempt and the new reason. If a later event fails, the
+    letter is `resolved` and `followed_by` another. A letter that is resolved is answered as it is. One of a version
+    that is being rebuilt can be decided once that is live.
+    """
+    decide = partial(retry, id=_id(asked.names), by=asked.context, reason=asked.body.reason)
+    return json_answer(200, dead_letter_body(await asked.service.query(decide)))
+
+
+async def discard_dead_letter(asked: Asked[NoQuery, Discarding]) -> Answer:
+    """Skip the event, for the reason given, and apply in order all that is held behind it: all of that or nothing.
+
+    It is skipped by this version of the projection: one that is rebuilt meets it anew. If a later event fails, the
+    letter is `followed_by` another. A letter that is discarded is answered as it is.
+    """
+    decide = partial(discard, id=_id(asked.names), by=asked.context, reason=asked.body.reason)
+    return json_answer(200, dead_letter_body(await asked.service.query(decide)))
+
+
+def _ledgers_of(connection: Connection[Any], names: Mapping[str, str]) -> Sequence[str] | None:
+    try:
+        return [ledger_of(find_letter(connection, _id(names)).stream)]
+    except DeadLetterNotFound:
+        return None
+
+
+def _id(names: Mapping[str, str]) -> UUID:
+    if not is_id(names["id"]):
+        raise DeadLetterNotFound
+    return UUID(names["id"])
+
+
+def _verdict(verb: str, summary: str, **more: Any) -> Declaration:
+    return Declaration(
+        "POST",
+        f"/v1/dead-letters/{{id}}/{verb}",
+        f"{verb}_dead_letter",
+        "Operating",
+        summary,
+        Consistency.PROCESS,
+        OPERATOR,
+        (Returns(200, "The dead letter.", DeadLetterBody, examples.CLOSED_DEAD_LETTER),),
+        is_body_optional=True,
+        concerns=Concerns.THING,
+        ledgers_of=_ledgers_of,
+        problems=(DeadLetterNotFound, DeadLetterClosed, ProjectionBehind),
+        **more,
+    )
+
+
+ENDPOINTS = [
+    Endpoint(
+        Declaration(
+            "GET",
+            "/v1/dead-letters",
+            "list_dead_letters",
+            "Operating",
+            "List dead letters",
+            Consistency.PROCESS,
+            OVERSEER,
+            (
+                Returns(
+                    200, "A page of dead letters.", Page[DeadLetterBody], examples.page(examples.DEAD_LETTER)
+                ),
+            ),
+            query=DeadLettersQuery,
+            concerns=Concerns.GRANTED,
+            place=tuple[Time, UUID],
+        ),
+        get_dead_letters,
+    ),
+    Endpoint(
+        Declaration(
+            "GET",
+            "/v1/dead-letters/{id}",
+            "get_dead_letter",
+            "Operating",
+            "Look at a dead letter",
+            Consistency.PROCESS,
+            OVERSEER,
+            (Returns(200, "The dead letter.", DeadLetterBody, examples.DEAD_LETTER),),
+            concerns=Concerns.THING,
+            ledgers_of=_ledgers_of,
+            problems=(DeadLetterNotFound,),
+        ),
+        get_dead_letter,
+    ),
+    Endpoint(
+        _verdict(
+            "retry",
+            "Retry a dead letter",
+            body=Retrying,
+            body_example={"reason": "mended in release 0.1.1"},
+        ),
+        retry_dead_letter,
+    ),
+    Endpoint(
+        _verdict(
+            "discard",
+            "Discard a dead letter",
+            body=Discarding,
+            body_example={"reason": "written by a test program, see incident 12"},
+        ),
+        discard_dead_letter,
+    ),
+]

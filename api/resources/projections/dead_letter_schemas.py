@@ -1,0 +1,92 @@
+"""Dead letters, as they are asked for, decided and shown."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+from typing_extensions import TypedDict
+
+from api.http.fields import ListQuery, Reasoned, Request
+from api.http.words import one_of
+from domain.model.times import Instant
+from projections.engine.dead_letters import DeadLetter, LetterState
+from projections.registry import PROJECTIONS
+
+NAMES = ["", *sorted(PROJECTIONS)]
+
+
+def _is_name(name: str) -> str:
+    if name not in NAMES:
+        raise ValueError(one_of(NAMES))
+    return name
+
+
+class DeadLettersQuery(ListQuery):
+    """The list of dead letters, by when they first failed; empty filters are none."""
+
+    projection: Annotated[str, AfterValidator(_is_name), Field(json_schema_extra={"enum": [*NAMES]})] = ""
+    state: Literal[LetterState, ""] = Field(
+        "",
+        description="`open`; `resolved` by a retry; `discarded`; `superseded`, since that version of the projection"
+        " was replaced",
+    )
+
+
+class Retrying(Reasoned):
+    """Why a dead letter is retried, if that is to be kept."""
+
+
+class Discarding(Request):
+    """Why the event of a dead letter is to be skipped."""
+
+    reason: Annotated[str, Field(pattern=r"\S", max_length=500, examples=["written by a test program"])]
+
+
+class ClosingBody(TypedDict):
+    """How a dead letter was closed; `by` is null where its version of the projection was replaced.
+
+    `followed_by` is the dead letter of a later event of the stream, which failed when what was held was replayed.
+    """
+
+    at: Instant
+    by: str | None
+    reason: str | None
+    correlation_id: str | None
+    followed_by: str | None
+
+
+class DeadLetterBody(TypedDict):
+    """An event that a version of a projection could not apply, and why.
+
+    `shape` and `release` are of the code that failed last; `schema_version`, `correlation_id` and `actor` are the
+    event's, null where it does not tell. `held_events` counts what waits behind it in its stream.
+    """
+
+    id: str
+    projection: str
+    projection_version: int
+    shape: int
+    state: LetterState
+    stream: str
+    stream_version: int
+    position: int
+    type: str
+    schema_version: int | None
+    correlation_id: str | None
+    actor: str | None
+    exception: str
+    message: str
+    release: str
+    attempts: int
+    first_failed_at: Instant
+    last_failed_at: Instant
+    held_events: int
+    closed: ClosingBody | None
+
+
+_RENAMED = {"topic": "type", "event_version": "schema_version", "closing": "closed"}
+
+
+def dead_letter_body(letter: DeadLetter) -> dict[str, Any]:
+    """Return a dead letter as it is shown."""
+    body = {_RENAMED.get(name, name): value for name, value in letter._asdict().items()}
+    return {**body, "closed": letter.closing and letter.closing._asdict()}

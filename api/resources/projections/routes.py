@@ -1,0 +1,127 @@
+"""Projections: how far each is, pausing them and letting them go on."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from api.http import examples
+from api.http.consistency import Consistency
+from api.http.declaration import OPERATOR, OVERSEER, Concerns, Declaration, NoQuery, Returns
+from api.http.endpoint import Asked, Endpoint
+from api.http.fields import Page
+from api.http.pages import page
+from api.http.responses import Answer, json_answer
+from api.resources.projections.answers import all_shown, shown, shown_after
+from api.resources.projections.schemas import Control, ProjectionBody, ProjectionsQuery
+from projections.errors import ProjectionNotFound
+from projections.running.controls import pause, resume
+from projections.running.positions import Progress
+
+_Place = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+
+
+async def get_projections(asked: Asked[ProjectionsQuery, None]) -> Answer:
+    """List all projections by name, and how far each is."""
+    found, query = await asked.service.look_up(all_shown), asked.query
+    found.sort(key=_name, reverse=query.descending)
+    after = asked.place
+    following = [
+        shown
+        for shown in found
+        if after is None or (_name(shown) < after if query.descending else _name(shown) > after)
+    ]
+    return json_answer(200, page(asked, following, dict, _name))
+
+
+def _name(shown: dict[str, Any]) -> str:
+    name: str = shown["name"]
+    return name
+
+
+async def get_projection(asked: Asked[NoQuery, None]) -> Answer:
+    """Tell how far one projection is."""
+    return json_answer(200, await asked.service.look_up(partial(shown, name=asked.names["name"])))
+
+
+async def pause_projection(asked: Asked[NoQuery, Control]) -> Answer:
+    """Keep a projection where it is, also after a restart, until it is resumed. Again is as once.
+
+    Reads go on and state how far it is; who waits for a position waits, and gets it if it is resumed in time.
+    """
+    return await _controlled(asked, pause)
+
+
+async def resume_projection(asked: Asked[NoQuery, Control]) -> Answer:
+    """Let a projection go on that was paused or has halted. Again is as once.
+
+    What it halted at is met again: if it is not mended it halts again.
+    """
+    return await _controlled(asked, resume)
+
+
+async def _controlled(asked: Asked[NoQuery, Control], act: Callable[..., Progress]) -> Answer:
+    act = partial(act, by=asked.context, reason=asked.body.reason)
+    return json_answer(
+        200, await asked.service.query(partial(shown_after, name=asked.names["name"], act=act))
+    )
+
+
+def _control(verb: str, summary: str, example: dict[str, Any]) -> Declaration:
+    return Declaration(
+        "POST",
+        f"/v1/projections/{{name}}/{verb}",
+        f"{verb}_projection",
+        "Operating",
+        summary,
+        Consistency.PROCESS,
+        OPERATOR,
+        (Returns(200, "The projection.", ProjectionBody, example),),
+        body=Control,
+        body_example={"reason": "maintenance"},
+        is_body_optional=True,
+        concerns=Concerns.EVERY,
+        problems=(ProjectionNotFound,),
+    )
+
+
+ENDPOINTS = [
+    Endpoint(
+        Declaration(
+            "GET",
+            "/v1/projections",
+            "list_projections",
+            "Operating",
+            "List projections",
+            Consistency.PROCESS,
+            OVERSEER,
+            (
+                Returns(
+                    200, "A page of projections.", Page[ProjectionBody], examples.page(examples.PROJECTION)
+                ),
+            ),
+            query=ProjectionsQuery,
+            place=_Place,
+            concerns=Concerns.NONE,
+        ),
+        get_projections,
+    ),
+    Endpoint(
+        Declaration(
+            "GET",
+            "/v1/projections/{name}",
+            "get_projection",
+            "Operating",
+            "Look at a projection",
+            Consistency.PROCESS,
+            OVERSEER,
+            (Returns(200, "The projection.", ProjectionBody, examples.PROJECTION),),
+            concerns=Concerns.NONE,
+            problems=(ProjectionNotFound,),
+        ),
+        get_projection,
+    ),
+    Endpoint(_control("pause", "Pause a projection", examples.PAUSED_PROJECTION), pause_projection),
+    Endpoint(_control("resume", "Resume a projection", examples.PROJECTION), resume_projection),
+]

@@ -1,0 +1,132 @@
+"""How far a projection is, as it is shown."""
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from api.http.fields import ListQuery, Reasoned
+from domain.model.times import Instant, instant
+from projections.rebuilding.requests import Rebuild
+from projections.rebuilding.unread_versions import UnreadVersion
+from projections.running.positions import Progress
+
+
+class ProjectionsQuery(ListQuery):
+    """The list of projections, by name."""
+
+
+class Control(Reasoned):
+    """Why a projection is paused or resumed, if that is to be kept."""
+
+
+class RebuildRequest(Reasoned):
+    """Why a projection is rebuilt, if that is to be kept, and why to switch even to what differs, if that is wanted."""
+
+    accept_difference: Annotated[
+        str | None, Field(pattern=r"\S", max_length=500, examples=["the disk was bad"])
+    ] = None
+
+
+class ComparisonBody(TypedDict):
+    """A table of the live version beside that of the rebuilt one; `differing` are rows that only one of them has."""
+
+    live_table: str
+    rebuilt_table: str
+    live_rows: int
+    rebuilt_rows: int
+    live_checksum: str
+    rebuilt_checksum: str
+    differing: list[str]
+    equal: bool
+
+
+class RebuildBody(TypedDict):
+    """A version that is being made: how far it is, at what rate, how long it still takes.
+
+    `controlled_by` is who paused or resumed it last. `position` of `target` are projected: where the live version is
+    now, or the head of the journal where this release has none. A `differing` one was compared with the live version
+    and found not to be equal: it is kept for inspection until it is accepted, asked for anew or cancelled. `comparison`
+    is null as long as nothing was compared.
+    """
+
+    version: int
+    state: Literal["requested", "filling", "comparing", "paused", "differing", "failed"]
+    position: int
+    target: int
+    rate_events_per_second: float
+    seconds_left: float | None
+    started_at: Instant | None
+    requested_at: Instant
+    requested_by: str
+    reason: str | None
+    accept_difference: str | None
+    accepted_by: str | None
+    controlled_by: str | None
+    control_reason: str | None
+    last_error: str | None
+    compared_position: int | None
+    difference_expected: str | None
+    comparison: list[ComparisonBody] | None
+
+
+class UnreadVersionBody(TypedDict):
+    """A version that this release does not read: one that was replaced, or that belongs to other releases."""
+
+    version: int
+    shape: int
+    state: Literal["running", "paused", "halted", "rebuilding", "retired"]
+    position: int
+
+
+class ProjectionBody(TypedDict):
+    """A projection; `rebuild` is null unless a new version of it is being made.
+
+    `dead_letters` counts those that are open; `oldest_dead_letter` is the lowest position of them, or null.
+    """
+
+    name: str
+    version: int
+    state: Literal["running", "paused", "halted", "rebuilding"]
+    position: int
+    head: int
+    lag_events: int
+    lag_seconds: float
+    rate_events_per_second: float
+    dead_letters: int
+    last_error: str | None
+    oldest_dead_letter: int | None
+    dead_letter_age_seconds: float
+    rebuild: RebuildBody | None
+    unread_versions: list[UnreadVersionBody]
+
+
+def projection_body(
+    progress: Progress, rebuild: Rebuild | None, unread: Iterable[UnreadVersion]
+) -> dict[str, Any]:
+    """Return a projection as it is shown."""
+    return {
+        **progress._asdict(),
+        "rebuild": None if rebuild is None else _rebuild_body(rebuild),
+        "unread_versions": [
+            {member: getattr(other, member) for member in UnreadVersionBody.__annotations__}
+            for other in unread
+        ],
+    }
+
+
+def _rebuild_body(rebuild: Rebuild) -> dict[str, Any]:
+    compared = [
+        {**comparison._asdict(), "differing": list(comparison.differing), "equal": comparison.equal}
+        for comparison in rebuild.comparisons
+    ]
+    made = {
+        "started_at": None if rebuild.started_at is None else instant(rebuild.started_at),
+        "requested_at": instant(rebuild.requested_at),
+        "comparison": compared or None,
+    }
+    return {
+        member: made[member] if member in made else getattr(rebuild, member)
+        for member in RebuildBody.__annotations__
+    }

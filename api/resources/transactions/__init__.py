@@ -1,0 +1,1 @@
+"""Transactions: posting, holding, settling, voiding and reversing, one by one or in batches."""

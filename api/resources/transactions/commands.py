@@ -1,0 +1,77 @@
+"""From requests to commands: what is asked for of transactions, alone or in a batch."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from api.resources.transactions.schemas import (
+    DescribedRequest,
+    EntryRequest,
+    ReverseRequest,
+    SettleRequest,
+    TransactionRequest,
+    VoidRequest,
+)
+from domain.model.commands import Command
+from domain.model.entries import Entry
+from domain.model.events import Context
+from domain.model.holds import SettleHold, VoidHold
+from domain.model.idempotency import Operation, fingerprint, operation_id
+from domain.model.postings import AcceptTransaction, PostTransaction
+from domain.model.reversals import ReverseTransaction
+from domain.model.transactions import Description
+
+
+def operation_of(ledger: str, key: str, path: str, sent: Any) -> Operation:
+    """Return the operation of a request that was sent to a path, or could have been instead of in a batch."""
+    return Operation(key, operation_id(ledger, key), fingerprint("POST", path, sent))
+
+
+def post(
+    context: Context,
+    ledger: str,
+    operation: Operation,
+    body: TransactionRequest,
+    *,
+    respond_async: bool = False,
+) -> PostTransaction:
+    """Return the command that posts a transaction or makes a hold, or accepts to do so later."""
+    command = AcceptTransaction if respond_async else PostTransaction
+    return command(
+        context,
+        ledger,
+        operation,
+        description_of(body),
+        entries_of(body.entries),
+        body.effective_at,
+        body.pending,
+        body.expires_at,
+    )
+
+
+def on_transaction(
+    context: Context,
+    ledger: str,
+    operation: Operation,
+    named_id: str,
+    body: SettleRequest | VoidRequest | ReverseRequest,
+) -> Command:
+    """Return the command that settles, voids or reverses the transaction named."""
+    keyed = (context, ledger, operation, description_of(body), named_id)
+    match body:
+        case SettleRequest(amount=amount, entries=entries):
+            return SettleHold(*keyed, amount, None if entries is None else entries_of(entries))
+        case ReverseRequest(amount=amount, effective_at=effective_at):
+            return ReverseTransaction(*keyed, amount, effective_at)
+    return VoidHold(*keyed)
+
+
+def entries_of(asked: Sequence[EntryRequest]) -> tuple[Entry, ...]:
+    """Return the entries that are asked for."""
+    return tuple(
+        [Entry(account=entry.account, direction=entry.direction, amount=entry.amount) for entry in asked]
+    )
+
+
+def description_of(body: DescribedRequest) -> Description:
+    """Return what a request says of the transaction."""
+    return Description(body.reference, body.description, body.metadata)

@@ -1,0 +1,182 @@
+"""Transactions, as they are asked for and shown."""
+
+from typing import Annotated, Any, cast
+
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from typing_extensions import TypedDict
+
+from api.http.fields import Address, Amount, Metadata, Query, Request, Time, in_parts
+from api.http.named_members import Named
+from domain.model.entries import MAX_ENTRIES, MIN_ENTRIES
+from domain.model.money import Direction
+from domain.model.times import Instant
+from domain.model.transactions import Kind, Rejection, Status, Transaction
+
+
+def _is_true(text: object) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return text == "true"
+
+
+class EntryRequest(Request):
+    """An entry to post."""
+
+    account: Address
+    direction: Direction
+    amount: Amount
+
+
+Entries = Annotated[
+    list[EntryRequest], Field(min_length=MIN_ENTRIES, max_length=MAX_ENTRIES), in_parts(MAX_ENTRIES, part=10)
+]
+
+
+class DescribedRequest(Request):
+    """What every request for a transaction may say of it."""
+
+    reference: Annotated[str, Field(max_length=255)] = ""
+    description: Annotated[str, Field(max_length=1000)] = ""
+    metadata: Metadata = Field(default_factory=dict)
+
+
+class TransactionRequest(DescribedRequest):
+    """A transaction to post, or a hold to make."""
+
+    entries: Entries
+    pending: bool = False
+    expires_at: Time | None = None
+    effective_at: Time | None = None
+
+    @field_validator("expires_at")
+    @classmethod
+    def _only_holds_expire(cls, expires_at: str | None, info: ValidationInfo) -> str | None:
+        if expires_at is not None and info.data.get("pending") is False:
+            raise ValueError("only a hold expires, that is a transaction with pending true")
+        return expires_at
+
+
+class SettleRequest(DescribedRequest):
+    """All of a hold to settle, an `amount` of one that has two entries, or parts of its entries."""
+
+    entries: Entries | None = None
+    amount: Amount | None = None
+
+    @field_validator("amount")
+    @classmethod
+    def _either(cls, amount: int | None, info: ValidationInfo) -> int | None:
+        if amount is not None and info.data.get("entries") is not None:
+            raise ValueError("either an amount or entries can be given")
+        return amount
+
+
+class VoidRequest(DescribedRequest):
+    """A hold to release."""
+
+
+class ReverseRequest(DescribedRequest):
+    """What remains of a transaction to reverse, or an `amount` of one that has two entries."""
+
+    amount: Amount | None = None
+    effective_at: Time | None = None
+
+
+class TransactionQuery(Query):
+    """How to carry the request out."""
+
+    dry_run: Annotated[bool, BeforeValidator(_is_true)] = Field(
+        False, description="`true`: decide and answer as it would be, and record nothing"
+    )
+
+
+class EntryBody(TypedDict):
+    """An entry of a transaction, its amount in minor units of its account's asset."""
+
+    account: str
+    direction: Direction
+    amount: int
+
+
+class RelatedBody(TypedDict):
+    """The ids of the transactions that this one settles, voids or reverses, or that did so to it."""
+
+    settles: str | None
+    voids: str | None
+    reverses: str | None
+    settled_by: str | None
+    voided_by: str | None
+    reversed_by: list[str]
+
+
+class RejectionBody(Named):
+    """Why a transaction was refused: a problem's code, its words, and what it names."""
+
+    code: str
+    detail: str
+
+
+def rejection_body(rejection: Rejection | None) -> RejectionBody | None:
+    """Return a refusal as it is shown."""
+    if rejection is None:
+        return None
+    # What it names is kept as it was answered.
+    body: Any = {"code": rejection.code, "detail": rejection.detail, **rejection.details}
+    return cast(RejectionBody, body)
+
+
+class TransactionBody(TypedDict):
+    """A transaction: posted, held, or refused by a business rule."""
+
+    id: str
+    ledger: str
+    kind: Kind
+    status: Status
+    entries: list[EntryBody]
+    reference: str
+    description: str
+    metadata: dict[str, str]
+    effective_at: Instant
+    recorded_at: Instant
+    expires_at: Instant | None
+    idempotency_key: str
+    correlation_id: str
+    actor: str
+    related: RelatedBody
+    rejection: RejectionBody | None
+    version: int
+    position: int
+
+
+def transaction_body(transaction: Transaction) -> TransactionBody:
+    """Return a transaction as it is shown."""
+    related = transaction.related
+    return {
+        "id": transaction.id,
+        "ledger": transaction.ledger,
+        "kind": transaction.kind,
+        "status": transaction.status,
+        "entries": [
+            {"account": entry.account, "direction": entry.direction, "amount": entry.amount}
+            for entry in transaction.entries
+        ],
+        "reference": transaction.reference,
+        "description": transaction.description,
+        "metadata": dict(transaction.metadata),
+        "effective_at": transaction.effective_at,
+        "recorded_at": transaction.recorded_at,
+        "expires_at": transaction.expires_at,
+        "idempotency_key": transaction.idempotency_key,
+        "correlation_id": transaction.correlation_id,
+        "actor": transaction.actor,
+        "related": {
+            "settles": related.settles,
+            "voids": related.voids,
+            "reverses": related.reverses,
+            "settled_by": related.settled_by,
+            "voided_by": related.voided_by,
+            "reversed_by": list(related.reversed_by),
+        },
+        "rejection": rejection_body(transaction.rejection),
+        "version": transaction.version,
+        "position": transaction.position,
+    }

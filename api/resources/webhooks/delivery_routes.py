@@ -1,0 +1,133 @@
+"""Deliveries to a webhook: what became of each event, another attempt, and giving one up."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any
+
+from psycopg import Connection
+from pydantic import Field
+
+from api.http import examples
+from api.http.consistency import Consistency
+from api.http.declaration import OPERATOR, OVERSEER, Concerns, Declaration, NoQuery, Returns
+from api.http.endpoint import Asked, Endpoint
+from api.http.fields import MAX_POSITION, Page
+from api.http.pages import page
+from api.http.responses import Answer, json_answer
+from api.resources.webhooks.routes import find_webhook, ledgers_of
+from api.resources.webhooks.schemas import DeliveriesQuery, DeliveryBody, ReasonRequest, delivery_body
+from projections.errors import DeliveryNotFound, WebhookNotFound
+from projections.outbox import deliveries
+from projections.outbox.deliveries import Delivery
+
+_Place = Annotated[int, Field(strict=True, ge=1, le=MAX_POSITION)]
+
+
+async def get_deliveries(asked: Asked[DeliveriesQuery, None]) -> Answer:
+    """List what became of the events owed to a webhook, by position, with every attempt. Attempts are not paged."""
+    query, webhook = asked.query, await find_webhook(asked)
+    read = partial(
+        deliveries.list_deliveries,
+        webhook_id=webhook.id,
+        state=query.state,
+        after=asked.place,
+        limit=query.page_size + 1,
+        descending=query.descending,
+    )
+    rows = await asked.service.look_up(read)
+    return json_answer(200, page(asked, rows, delivery_body, lambda delivery: delivery.position))
+
+
+async def retry_delivery(asked: Asked[NoQuery, None]) -> Answer:
+    """Make another attempt at once, with all those of the schedule before it again.
+
+    One that was acknowledged or suppressed is sent again. One that is under way, or waits behind another of its key,
+    stays as it is.
+    """
+    return await _change(asked, deliveries.retry_delivery)
+
+
+async def discard_delivery(asked: Asked[NoQuery, ReasonRequest]) -> Answer:
+    """Give a delivery up, so that those behind it of its key go on. One that is done stays as it is.
+
+    Who does it and why is kept with it.
+    """
+    reason = f"{asked.body.reason} ({asked.caller.name})"
+    return await _change(asked, partial(deliveries.discard_delivery, reason=reason))
+
+
+async def _change(asked: Asked[Any, Any], change: Callable[..., Delivery | None]) -> Answer:
+    webhook = await find_webhook(asked)
+    position = _position(asked.names["delivery"])
+
+    def on_connection(connection: Connection[Any]) -> Delivery | None:
+        return change(connection, webhook_id=webhook.id, position=position)
+
+    delivery = await asked.service.query(on_connection)
+    if delivery is None:
+        words = f"The webhook {webhook.id} has no delivery {position}."
+        raise DeliveryNotFound(words, webhook_id=str(webhook.id), delivery_id=str(position))
+    return json_answer(200, delivery_body(delivery))
+
+
+def _position(id: str) -> int:
+    if not (id.isascii() and id.isdecimal() and len(id) <= 19 and int(id) <= MAX_POSITION):
+        raise DeliveryNotFound
+    return int(id)
+
+
+ENDPOINTS = [
+    Endpoint(
+        Declaration(
+            "GET",
+            "/v1/webhooks/{id}/deliveries",
+            "list_deliveries",
+            "Webhooks",
+            "List the deliveries to a webhook",
+            Consistency.PROCESS,
+            OVERSEER,
+            (Returns(200, "A page of deliveries.", Page[DeliveryBody], examples.page(examples.DELIVERY)),),
+            query=DeliveriesQuery,
+            place=_Place,
+            concerns=Concerns.THING,
+            ledgers_of=ledgers_of,
+            problems=(WebhookNotFound,),
+        ),
+        get_deliveries,
+    ),
+    Endpoint(
+        Declaration(
+            "POST",
+            "/v1/webhooks/{id}/deliveries/{delivery}/retry",
+            "retry_delivery",
+            "Webhooks",
+            "Make another attempt at a delivery",
+            Consistency.PROCESS,
+            OPERATOR,
+            (Returns(200, "The delivery.", DeliveryBody, examples.DELIVERY),),
+            concerns=Concerns.THING,
+            ledgers_of=ledgers_of,
+            problems=(WebhookNotFound, DeliveryNotFound),
+        ),
+        retry_delivery,
+    ),
+    Endpoint(
+        Declaration(
+            "POST",
+            "/v1/webhooks/{id}/deliveries/{delivery}/discard",
+            "discard_delivery",
+            "Webhooks",
+            "Give a delivery up",
+            Consistency.PROCESS,
+            OPERATOR,
+            (Returns(200, "The delivery.", DeliveryBody, examples.DELIVERY),),
+            body=ReasonRequest,
+            body_example=examples.REASON,
+            is_body_optional=True,
+            concerns=Concerns.THING,
+            ledgers_of=ledgers_of,
+            problems=(WebhookNotFound, DeliveryNotFound),
+        ),
+        discard_delivery,
+    ),
+]

@@ -1,0 +1,302 @@
+"""Webhooks: register one, list them, look at one, rotate its secret, disable, enable and delete it."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from psycopg import Connection
+
+from api.http import examples
+from api.http.consistency import Consistency
+from api.http.declaration import OPERATOR, OVERSEER, Concerns, Declaration, NoQuery, Returns
+from api.http.endpoint import Asked, Endpoint
+from api.http.fields import Page, Time
+from api.http.pages import page
+from api.http.responses import Answer, json_answer
+from api.problems import Forbidden
+from api.resources.webhooks.schemas import (
+    NewWebhookBody,
+    ReasonRequest,
+    SecretBody,
+    SecretRotation,
+    WebhookBody,
+    WebhookRequest,
+    WebhooksQuery,
+    webhook_body,
+)
+from domain.model.errors import InvalidRequest
+from domain.model.ids import is_id
+from projections.errors import WebhookNotFound
+from projections.outbox import webhooks
+from projections.outbox.destinations import addresses_of, host_of
+from projections.outbox.webhooks import Registration, Webhook
+
+LOOK_UP_TIMEOUT_SECONDS = 2.0
+
+
+async def register_webhook(asked: Asked[NoQuery, WebhookRequest]) -> Answer:
+    """Register a webhook: from now on it is told of every event that it subscribes to, in order for each account.
+
+    Bodies are CloudEvents, signed as Standard Webhooks has it. The secret is shown in this answer and never again. URLs
+    are https, without credentials, and lead to public addresses, which is judged again at every connection.
+    """
+    body = asked.body
+    if not asked.caller.may_grant(body.ledgers):
+        raise Forbidden("A key can only register a webhook for the ledgers that it was granted.")
+    await _require_destination(asked, body.url)
+    registration = Registration(
+        body.url, body.ledgers, body.types, body.description, created_by=asked.caller.name
+    )
+    made, secret = await asked.service.query(partial(webhooks.register_webhook, registration=registration))
+    headers = {"Location": f"/v1/webhooks/{made.id}", "Cache-Control": "no-store"}
+    return json_answer(201, {**webhook_body(made), "secret": secret}, headers)
+
+
+async def get_webhooks(asked: Asked[WebhooksQuery, None]) -> Answer:
+    """List the webhooks by when they were registered, without their secrets."""
+    query = asked.query
+    read = partial(
+        webhooks.list_webhooks,
+        after=asked.place,
+        limit=query.page_size + 1,
+        descending=query.descending,
+        granted=asked.caller.granted,
+    )
+    rows = await asked.service.look_up(read)
+    return json_answer(200, page(asked, rows, webhook_body, lambda row: (row.created_at, str(row.id))))
+
+
+async def get_webhook(asked: Asked[NoQuery, None]) -> Answer:
+    """Look at a webhook."""
+    return json_answer(200, webhook_body(await find_webhook(asked)))
+
+
+async def rotate_secret(asked: Asked[NoQuery, SecretRotation]) -> Answer:
+    """Make a new secret. Until the overlap is over, a day unless it is given, the old one signs too.
+
+    An end that is nearer already stays.
+    """
+    webhook = await find_webhook(asked)
+    seconds = asked.body.overlap_seconds
+    rotate = partial(webhooks.rotate_secret, id=webhook.id, overlap_seconds=seconds)
+    secret = await asked.service.query(rotate)
+    if secret is None:
+        raise not_found(webhook.id)
+    return json_answer(201, {"id": str(webhook.id), "secret": secret}, {"Cache-Control": "no-store"})
+
+
+async def disable_webhook(asked: Asked[NoQuery, ReasonRequest]) -> Answer:
+    """Send nothing more until it is enabled; what is owed to it waits. One that is disabled stays as it is."""
+    webhook = await find_webhook(asked)
+    reason = f"{asked.body.reason} ({asked.caller.name})"
+    return _shown(await asked.service.query(partial(webhooks.disable_webhook, id=webhook.id, reason=reason)))
+
+
+async def enable_webhook(asked: Asked[NoQuery, None]) -> Answer:
+    """Go on where it was disabled: what waits is due at once, with all its attempts before it again."""
+    webhook = await find_webhook(asked)
+    return _shown(await asked.service.query(partial(webhooks.enable_webhook, id=webhook.id)))
+
+
+async def delete_webhook(asked: Asked[NoQuery, None]) -> Answer:
+    """Delete a webhook: nothing more is sent, and its secrets are forgotten. Again is as once.
+
+    What waits is suppressed, and all that became of its deliveries stays on record.
+    """
+    id = _id(asked.names)
+    delete = partial(webhooks.delete_webhook, id=id, actor=asked.caller.name)
+    if not await asked.service.query(delete):
+        raise not_found(id)
+    return Answer(204)
+
+
+async def find_webhook(asked: Asked[Any, Any]) -> Webhook:
+    """Return the webhook that the path names; raise `WebhookNotFound`."""
+    id = _id(asked.names)
+    found = await asked.service.look_up(partial(webhooks.find_webhook, id=id))
+    if found is None:
+        raise not_found(id)
+    return found
+
+
+def ledgers_of(connection: Connection[Any], names: Mapping[str, str]) -> Sequence[str] | None:
+    """Return the ledgers of the webhook that the path names, also of one that was deleted; None if there is none."""
+    try:
+        return webhooks.ledgers_of(connection, _id(names))
+    except WebhookNotFound:
+        return None
+
+
+def not_found(id: UUID) -> WebhookNotFound:
+    """Return the refusal of a request that names a webhook that is not there."""
+    return WebhookNotFound(f"There is no webhook {id}, or it was deleted.", webhook_id=str(id))
+
+
+def _id(names: Mapping[str, str]) -> UUID:
+    if not is_id(names["id"]):
+        raise WebhookNotFound
+    return UUID(names["id"])
+
+
+def _existing(webhook: Webhook | None) -> Webhook:
+    if webhook is None:
+        raise WebhookNotFound
+    return webhook
+
+
+def _shown(webhook: Webhook | None) -> Answer:
+    return json_answer(200, webhook_body(_existing(webhook)))
+
+
+async def _require_destination(asked: Asked[Any, Any], url: str) -> None:
+    """Raise `InvalidRequest` unless a URL may be registered.
+
+    A name that cannot be looked up now may be later, and is judged then; if not, its deliveries say so.
+    """
+    policy = asked.service.destinations
+    refusal = policy.refusal(url)
+    if refusal is None:
+        refusal = policy.refusal_of_addresses(await _addresses(*host_of(url)))
+    if refusal is not None:
+        raise InvalidRequest("/url", refusal)
+
+
+async def _addresses(host: str, port: int) -> list[str]:
+    looking = asyncio.get_running_loop().run_in_executor(None, addresses_of, host, port)
+    try:
+        async with asyncio.timeout(LOOK_UP_TIMEOUT_SECONDS):
+            return await looking
+    except (OSError, TimeoutError):
+        return []
+
+
+ENDPOINTS = [
+    Endpoint(
+        Declaration(
+            "POST",
+            "/v1/webhooks",
+            "register_webhook",
+            "Webhooks",
+            "Register a webhook",
+            Consistency.PROCESS,
+            OPERATOR,
+            (
+                Returns(
+                    201,
+                    "The webhook, its secret shown this once.",
+                    NewWebhookBody,
+                    examples.NEW_WEBHOOK,
+                    ("Location",),
+                ),
+            ),
+            body=WebhookRequest,
+            concerns=Concerns.GRANTED,
+            body_example=examples.WEBHOOK_REQUEST,
+        ),
+        register_webhook,
+    ),
+    Endpoint(
+        Declaration(
+            "GET",
+            "/v1/webhooks",
+            "list_webhooks",
+            "Webhooks",
+            "List webhooks",
+            Consistency.PROCESS,
+            OVERSEER,
+            (Returns(200, "A page of webhooks.", Page[WebhookBody], examples.page(examples.WEBHOOK)),),
+            query=WebhooksQuery,
+            concerns=Concerns.GRANTED,
+            place=tuple[Time, UUID],
+        ),
+        get_webhooks,
+    ),
+    Endpoint(
+        Declaration(
+            "GET",
+            "/v1/webhooks/{id}",
+            "get_webhook",
+            "Webhooks",
+            "Look at a webhook",
+            Consistency.PROCESS,
+            OVERSEER,
+            (Returns(200, "The webhook.", WebhookBody, examples.WEBHOOK),),
+            concerns=Concerns.THING,
+            ledgers_of=ledgers_of,
+            problems=(WebhookNotFound,),
+        ),
+        get_webhook,
+    ),
+    Endpoint(
+        Declaration(
+            "POST",
+            "/v1/webhooks/{id}/rotate",
+            "rotate_webhook_secret",
+            "Webhooks",
+            "Rotate the secret of a webhook",
+            Consistency.PROCESS,
+            OPERATOR,
+            (Returns(201, "The new secret, shown this once.", SecretBody, examples.NEW_SECRET),),
+            body=SecretRotation,
+            body_example=examples.ROTATION,
+            is_body_optional=True,
+            concerns=Concerns.THING,
+            ledgers_of=ledgers_of,
+            problems=(WebhookNotFound,),
+        ),
+        rotate_secret,
+    ),
+    Endpoint(
+        Declaration(
+            "POST",
+            "/v1/webhooks/{id}/disable",
+            "disable_webhook",
+            "Webhooks",
+            "Disable a webhook",
+            Consistency.PROCESS,
+            OPERATOR,
+            (Returns(200, "The webhook.", WebhookBody, examples.WEBHOOK),),
+            body=ReasonRequest,
+            body_example=examples.REASON,
+            is_body_optional=True,
+            concerns=Concerns.THING,
+            ledgers_of=ledgers_of,
+            problems=(WebhookNotFound,),
+        ),
+        disable_webhook,
+    ),
+    Endpoint(
+        Declaration(
+            "POST",
+            "/v1/webhooks/{id}/enable",
+            "enable_webhook",
+            "Webhooks",
+            "Enable a webhook",
+            Consistency.PROCESS,
+            OPERATOR,
+            (Returns(200, "The webhook.", WebhookBody, examples.WEBHOOK),),
+            concerns=Concerns.THING,
+            ledgers_of=ledgers_of,
+            problems=(WebhookNotFound,),
+        ),
+        enable_webhook,
+    ),
+    Endpoint(
+        Declaration(
+            "DELETE",
+            "/v1/webhooks/{id}",
+            "delete_webhook",
+            "Webhooks",
+            "Delete a webhook",
+            Consistency.PROCESS,
+            OPERATOR,
+            (Returns(204, "The webhook is told nothing more."),),
+            concerns=Concerns.THING,
+            ledgers_of=ledgers_of,
+            problems=(WebhookNotFound,),
+        ),
+        delete_webhook,
+    ),
+]

@@ -1,1 +1,0 @@
-"""The shapes of requests and answers: requests as strict models, answers as typed dictionaries."""

@@ -1,0 +1,50 @@
+"""Who sent a callback: known by its signature, as Standard Webhooks has it, and by no key to the API."""
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from api.problems import PathNotFound, Unauthenticated
+from api.security.keys import Key
+from projections.process_managers.payer import provider_actor
+from projections.process_managers.providers.settings import ProviderSettings
+
+SCHEME = "Webhook-Signature"
+MESSAGE_ID = b"webhook-id"
+MAX_MESSAGE_ID_LENGTH = 255
+_HEADERS = (MESSAGE_ID, b"webhook-timestamp", b"webhook-signature")
+
+
+class Signatures:
+    """Verifies what claims to come from a provider."""
+
+    def __init__(self, providers: Mapping[str, ProviderSettings]) -> None:
+        self._webhooks = {name: Webhook(of.secret.get_secret_value()) for name, of in providers.items()}
+
+    def require_known(self, provider: str) -> None:
+        """Raise `PathNotFound` for a provider that is not configured, before anything that it sends is read."""
+        if provider not in self._webhooks:
+            raise PathNotFound
+
+    def signatory(self, provider: str, headers: Mapping[bytes, bytes], body: bytes) -> Key:
+        """Return who signed a body; it may do nothing but say something of its own payouts.
+
+        Raises `PathNotFound` for a provider that is not configured, and `Unauthenticated` for a signature that is
+        missing or wrong, or whose time is more than five minutes off.
+        """
+        self.require_known(provider)
+        given = {name.decode(): headers.get(name, b"").decode("latin-1") for name in _HEADERS}
+        try:
+            if len(given[MESSAGE_ID.decode()]) > MAX_MESSAGE_ID_LENGTH:
+                raise WebhookVerificationError
+            self._webhooks[provider].verify(body, given, json_parse=False)
+        except (
+            WebhookVerificationError,
+            ValueError,
+        ):  # ValueError: what is not even of the form of a signature
+            raise Unauthenticated(
+                "The callback is not signed by the provider, or was signed too long ago.",
+                headers={"WWW-Authenticate": f'{SCHEME} realm="tallystick"'},
+            ) from None
+        return Key(UUID(int=0), provider_actor(provider), (), (), "", None)

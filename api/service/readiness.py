@@ -1,0 +1,79 @@
+"""Whether the service can do its work now: the database is there and up to date, and the writer writes."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
+
+from psycopg import Connection, errors
+from psycopg.rows import tuple_row
+
+from api.service.service import Service
+from domain.journal.migrations import latest
+from domain.model.commands import Decision, Read, Repeatable
+from domain.model.errors import JournalUnavailable, LedgerError
+from domain.model.events import Context
+from domain.model.streams import ledger_stream
+from domain.model.times import Instant
+
+PATIENCE_SECONDS = 2.0
+
+
+class Readiness(NamedTuple):
+    """The checks by name, each None if it passed, else what is wrong in one word."""
+
+    database: str | None
+    migrations: str | None
+    writer: str | None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every check passed."""
+        return not any(self)
+
+
+class Probe(Repeatable):
+    """A command that goes all the way of one, up to the lock of the head, and records nothing."""
+
+    context: ClassVar[Context] = Context("service", "readiness")
+
+    def streams(self) -> Sequence[str]:
+        """Return some stream, which need not exist."""
+        return (ledger_stream("readiness"),)
+
+    def decide(self, read: Read, now: Instant) -> Decision:
+        """Decide that there is nothing to do."""
+        return Decision((), ledger_stream("readiness"))
+
+
+async def check(service: Service) -> Readiness:
+    """Return what is ready and what is not, within about `PATIENCE_SECONDS`."""
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            is_current = await service.look_up(_is_migrated)
+    except (LedgerError, TimeoutError):
+        return Readiness("unreachable", "unknown", "unknown")
+    if not is_current:
+        return Readiness(None, "pending", "unknown")
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await service.writer.perform(Probe())
+    except (LedgerError, TimeoutError):
+        return Readiness(None, None, "stopped")
+    return Readiness(None, None, None)
+
+
+def require(readiness: Readiness) -> None:
+    """Raise `JournalUnavailable`, its reason the first check that failed, unless the service is ready."""
+    for name, failure in zip(readiness._fields, readiness, strict=True):
+        if failure is not None:
+            raise JournalUnavailable(f"{name}_{failure}", "The service is not ready.")
+
+
+def _is_migrated(connection: Connection[Any]) -> bool:
+    query = "SELECT 1 FROM migrations WHERE name = %(name)s"
+    try:
+        return (
+            connection.cursor(row_factory=tuple_row).execute(query, {"name": latest()}).fetchone() is not None
+        )
+    except errors.UndefinedTable:
+        return False

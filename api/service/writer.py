@@ -1,0 +1,130 @@
+"""From the event loop to the writer and back: commands go to the group commit, outcomes come to who awaits them."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+
+from api.service.metrics import Metrics
+from api.service.replay_log import ReplayLog
+from domain.application import Ledger
+from domain.commit.decider import Result
+from domain.commit.group_commit import MAX_WAITING_COMMANDS
+from domain.model.commands import Command, Outcome
+from domain.model.errors import LedgerError, Overloaded
+
+Waiting = asyncio.Future[Outcome]
+
+
+class Writer:
+    """Performs commands for the requests of one event loop.
+
+    What the requests of one turn of the loop ask for is handed over together, and comes back together: waking the other
+    thread, and being woken by it, costs more than deciding a command. A command goes on when its request is gone: once
+    queued, it is decided and recorded whoever still listens.
+    """
+
+    def __init__(
+        self, ledger: Ledger, loop: asyncio.AbstractEventLoop, metrics: Metrics, replays: ReplayLog
+    ) -> None:
+        self._ledger = ledger
+        self._loop = loop
+        self._metrics = metrics
+        self._replays = replays
+        self._asked: list[tuple[Command, Waiting]] = []
+
+    @property
+    def position(self) -> int:
+        """The newest position of the journal that this process's writer knows."""
+        return self._ledger.group_commit.position
+
+    @property
+    def waiting_commands(self) -> int:
+        """How many commands wait for the next batch."""
+        return self._ledger.group_commit.waiting_commands + len(self._asked)
+
+    def require_room(self) -> None:
+        """Raise `Overloaded` if no more commands are taken now, before any work is done on one."""
+        if self.waiting_commands >= MAX_WAITING_COMMANDS:
+            raise Overloaded
+
+    async def perform(self, command: Command) -> Outcome:
+        """Return the outcome of a command once it is durable, or raise what refused it."""
+        waiting: Waiting = self._loop.create_future()
+        if not self._asked:
+            self._loop.call_soon(self._submit)
+        self._asked.append((command, waiting))
+        name = type(command).__name__
+        try:
+            outcome = await waiting
+        except Exception as error:
+            self._replays.note(command, error)
+            self._metrics.command(name, _word(error))
+            raise
+        self._replays.note(command, outcome)
+        self._metrics.command(name, _word(outcome))
+        return outcome
+
+    async def try_out(self, command: Command) -> Outcome:
+        """Return what the outcome of a command would be, or raise what would refuse it; nothing is recorded."""
+        (result,) = await self.perform_together([command], dry_run=True)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    async def perform_together(
+        self, commands: Sequence[Command], *, all_or_none: bool = False, dry_run: bool = False
+    ) -> Sequence[Result]:
+        """Return the results of commands decided in order, once they are durable; see `GroupCommit.submit`."""
+        together: asyncio.Future[Sequence[Result]] = self._loop.create_future()
+        self._ledger.submit(
+            commands, partial(self._reply_together, together), all_or_none=all_or_none, dry_run=dry_run
+        )
+        results = await together
+        if not dry_run:
+            for command, result in zip(commands, results, strict=True):
+                self._replays.note(command, result)
+        words = (
+            (type(command).__name__, _word(result)) for command, result in zip(commands, results, strict=True)
+        )
+        for (name, word), count in Counter(words).items():
+            self._metrics.command(name, word, count)
+        return results
+
+    def _submit(self) -> None:
+        asked, self._asked = self._asked, []
+        answered = [waiting for _, waiting in asked]
+        try:
+            self._ledger.submit([command for command, _ in asked], partial(self._reply, answered))
+        except LedgerError as refusal:
+            self._deliver(answered, [refusal] * len(answered))
+
+    def _reply(self, answered: Sequence[Waiting], results: Sequence[Result]) -> None:
+        # In the writer's thread.
+        self._loop.call_soon_threadsafe(self._deliver, answered, results)
+
+    def _reply_together(self, together: asyncio.Future[Sequence[Result]], results: Sequence[Result]) -> None:
+        def deliver() -> None:
+            if not together.done():  # its request was cancelled
+                together.set_result(results)
+
+        self._loop.call_soon_threadsafe(deliver)
+
+    def _deliver(self, answered: Sequence[Waiting], results: Sequence[Result]) -> None:
+        for waiting, result in zip(answered, results, strict=True):
+            if waiting.done():  # its request was cancelled
+                continue
+            if isinstance(result, Exception):
+                waiting.set_exception(result)
+            else:
+                waiting.set_result(result)
+
+
+def _word(outcome: Result) -> str:
+    if isinstance(outcome, Exception):
+        return outcome.code if isinstance(outcome, LedgerError) else "error"
+    if outcome.replayed:
+        return "replayed"
+    if outcome.is_refused:
+        return "rejected"
+    return "recorded" if outcome.recorded else "unchanged"
