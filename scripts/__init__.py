@@ -1,1 +1,1 @@
-"""The commands: the service itself, and the tools of those who operate it."""
+"""The `tallystick` command and what it runs."""

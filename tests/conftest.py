@@ -25,7 +25,7 @@ MEMORY_BYTES = 8 * 1024**3
 def server() -> Iterator[str]:
     """The PostgreSQL server of a test run, by its URL."""
     # Only the process that starts it needs it.
-    from scripts.embedded_postgres import SETTINGS, EmbeddedPostgres
+    from scripts.serving.embedded_postgres import SETTINGS, EmbeddedPostgres
 
     with (
         tempfile.TemporaryDirectory(prefix="tallystick-test-", dir=_fast_folder()) as folder,

@@ -17,8 +17,7 @@ import psycopg
 import typer
 from rich.console import Console
 
-from scripts.bench.books import Books
-from scripts.bench.comparisons import (
+from scripts.bench.report.comparisons import (
     COMPARISONS,
     CONCURRENCY,
     GROWTH,
@@ -28,23 +27,24 @@ from scripts.bench.comparisons import (
     chosen,
     names_of,
 )
-from scripts.bench.concurrency import concurrency
-from scripts.bench.figures import BenchFailed, Figures
-from scripts.bench.following import following
-from scripts.bench.growth import bytes_needed, growth
-from scripts.bench.in_process import in_process
-from scripts.bench.machine import describe_database, describe_machine, describe_versions
-from scripts.bench.over_http import over_http
-from scripts.bench.peers import peers_table
-from scripts.bench.plot import plot
-from scripts.bench.published import published, published_http
-from scripts.bench.replaying import replaying
-from scripts.bench.report import document, growth_table, limit_line, limits, table
-from scripts.bench.rounds import measure
-from scripts.bench.stages import Stage
-from scripts.bench.statements import statements
-from scripts.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
+from scripts.bench.report.figures import BenchFailed, Figures
+from scripts.bench.report.machine import describe_database, describe_machine, describe_versions
+from scripts.bench.report.plot import plot
+from scripts.bench.report.report import document, growth_table, limit_line, limits, table
+from scripts.bench.report.rounds import measure
+from scripts.bench.report.stages import Stage
+from scripts.bench.workloads.books import Books
+from scripts.bench.workloads.concurrency import concurrency
+from scripts.bench.workloads.following import following
+from scripts.bench.workloads.growth import bytes_needed, growth
+from scripts.bench.workloads.in_process import in_process
+from scripts.bench.workloads.over_http import over_http
+from scripts.bench.workloads.published import published, published_http
+from scripts.bench.workloads.replaying import replaying
+from scripts.bench.workloads.statements import statements
+from scripts.bench.yardsticks.peers import peers_table
 from scripts.endings import ERRORS
+from scripts.serving.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 
 BUSY_LOAD_PER_CORE = 0.25
 """Above this a workload that needs every core is measured with fewer of them than its yardstick, which needs one."""

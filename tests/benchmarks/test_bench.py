@@ -20,7 +20,7 @@ import psycopg
 import pytest
 
 from domain.journal.database import Database
-from scripts.bench.comparisons import (
+from scripts.bench.report.comparisons import (
     CONCURRENCY,
     GROWTH,
     LIMITS,
@@ -30,10 +30,10 @@ from scripts.bench.comparisons import (
     Limit,
     names_of,
 )
-from scripts.bench.figures import BenchFailed, Figures, Reading
-from scripts.bench.load import UnexpectedAnswer, answer_size, percentiles, run_load
-from scripts.bench.report import document
-from scripts.bench.requests import Kind, Plan, requests
+from scripts.bench.report.figures import BenchFailed, Figures, Reading
+from scripts.bench.report.report import document
+from scripts.bench.workloads.load import UnexpectedAnswer, answer_size, percentiles, run_load
+from scripts.bench.workloads.requests import Kind, Plan, requests
 
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE_SECONDS = 500

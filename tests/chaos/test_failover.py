@@ -15,7 +15,7 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
-from scripts.embedded_postgres import EmbeddedPostgres, binaries
+from scripts.serving.embedded_postgres import EmbeddedPostgres, binaries
 from tests.client import Client
 from tests.projecting import eventually
 from tests.service import KEY, ROOT, Service, serving

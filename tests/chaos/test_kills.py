@@ -19,7 +19,7 @@ import pytest
 
 from domain.journal.database import Database
 from domain.model.idempotency import operation_id
-from scripts.embedded_postgres import EmbeddedPostgres
+from scripts.serving.embedded_postgres import EmbeddedPostgres
 from tests.ledgers import folded, history
 from tests.service import Service, post_account, post_ledger, serving, transfer_body
 
@@ -100,11 +100,11 @@ class Load:
 
 
 def an_api_process(service: Service) -> psutil.Process | None:
-    return next(iter(service.processes("scripts.workers", "api")), None)
+    return next(iter(service.processes("scripts.serving.processes", "api")), None)
 
 
 def the_projector(service: Service) -> psutil.Process | None:
-    return next(iter(service.processes("scripts.workers", "projector")), None)
+    return next(iter(service.processes("scripts.serving.processes", "projector")), None)
 
 
 def a_backend_of_a_writer(service: Service) -> psutil.Process | None:

@@ -28,7 +28,7 @@ ACCOUNTS = ["limited", "users:1", "users:2", "users:3"]
 
 
 def the_publisher(service: Service) -> psutil.Process | None:
-    return next(iter(service.processes("scripts.workers", "publisher")), None)
+    return next(iter(service.processes("scripts.serving.processes", "publisher")), None)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from domain.journal.database import Database
 from domain.model.accounts import Account
 from domain.model.idempotency import operation_id
 from domain.model.payouts.payout import Payout
-from scripts.embedded_postgres import EmbeddedPostgres
+from scripts.serving.embedded_postgres import EmbeddedPostgres
 from tests.chaos.test_kills import KILLS, an_api_process, the_projector
 from tests.ledgers import folded, history
 from tests.properties import invariants

@@ -20,7 +20,7 @@ from domain.journal.database import Database
 from projections.audit import differences
 from projections.rebuilding.part_processes import SHORT_EVENTS
 from projections.registry import PROJECTIONS
-from scripts.embedded_postgres import EmbeddedPostgres
+from scripts.serving.embedded_postgres import EmbeddedPostgres
 from tests.ledgers import open_accounts, outcomes, running, transfer
 from tests.service import Service, serving, transfer_body
 
@@ -125,7 +125,7 @@ def await_rebuilt(client: httpx2.Client, former: dict[str, Any]) -> dict[str, An
 
 def victims(service: Service) -> list[psutil.Process]:
     """Who rebuilds: the projector, and the processes that fill for it."""
-    return service.processes("scripts.workers", "projector") + service.processes(
+    return service.processes("scripts.serving.processes", "projector") + service.processes(
         "projections.rebuilding.part"
     )
 

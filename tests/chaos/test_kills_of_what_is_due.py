@@ -19,7 +19,7 @@ from domain.journal.database import Database
 from domain.model.accounts import Account
 from domain.model.idempotency import operation_id
 from domain.model.transactions import Transaction
-from scripts.embedded_postgres import EmbeddedPostgres
+from scripts.serving.embedded_postgres import EmbeddedPostgres
 from tests.chaos.test_kills import ACCOUNTS, KILLS, Answer, Load, an_api_process
 from tests.ledgers import folded, history
 from tests.projecting import eventually

@@ -31,7 +31,7 @@ from domain.journal.database import Database
 from projections.process_managers.providers.settings import ProviderSettings
 from projections.registry import PROJECTIONS
 from projections.running.projector import run_projector
-from scripts.simulator.beside import listen
+from scripts.serving.simulator_beside import listen
 from scripts.simulator.callbacks import Callbacks
 from scripts.simulator.faults import Faults, Rates
 from scripts.simulator.server import Simulator

@@ -50,7 +50,7 @@ def await_answer(service: Service) -> None:
 
 
 def api(service: Service) -> psutil.Process:
-    (found,) = service.processes("scripts.workers", "api")
+    (found,) = service.processes("scripts.serving.processes", "api")
     return found
 
 

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own, for one test
 
-from scripts.embedded_postgres import EmbeddedPostgres, binaries
+from scripts.serving.embedded_postgres import EmbeddedPostgres, binaries
 from tests.service import ROOT, post_ledger, serving
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]

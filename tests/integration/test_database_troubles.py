@@ -14,7 +14,7 @@ from psycopg.conninfo import make_conninfo
 from domain.journal.database import Database
 from domain.journal.migrations import migrate
 from projections.registry import install
-from scripts.embedded_postgres import EmbeddedPostgres, binaries
+from scripts.serving.embedded_postgres import EmbeddedPostgres, binaries
 from tests.service import KEY, ROOT, serving
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]

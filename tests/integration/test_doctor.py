@@ -25,12 +25,12 @@ from domain.model.transactions import Description
 from projections.engine.leadership import hold
 from projections.outbox.webhooks import disable_webhook
 from projections.registry import PROJECTIONS
+from scripts.commands.doctor import OF_THE_INSTALLATION, OF_THE_SERVER, doctor, examinations
+from scripts.commands.keys import keys
 from scripts.doctor import advancing, installation, journal, outbox, projections, server
 from scripts.doctor.catalogue import CATALOGUE, Finding
-from scripts.doctor.command import OF_THE_INSTALLATION, OF_THE_SERVER, doctor, examinations
 from scripts.doctor.examination import Check, Limits, Patient, Scope, examine
-from scripts.embedded_postgres import SETTINGS, attached
-from scripts.keys import keys
+from scripts.serving.embedded_postgres import SETTINGS, attached
 from tests.commands import invoke
 from tests.databases import Databases
 from tests.ledgers import CONTEXT, open_accounts, outcomes, running, transfer

@@ -8,9 +8,9 @@ import typer
 from psycopg import Connection
 
 from domain.journal.database import Database
+from scripts.commands.doctor import doctor
 from scripts.doctor import installation, outbox
 from scripts.doctor.catalogue import CATALOGUE
-from scripts.doctor.command import doctor
 from scripts.doctor.examination import Check, Scope, examine
 from tests.commands import invoke
 from tests.outboxes import register

@@ -11,7 +11,7 @@ import psutil
 import psycopg
 import pytest
 
-from scripts.embedded_postgres import (
+from scripts.serving.embedded_postgres import (
     MEGABYTE,
     AlreadyRunning,
     EmbeddedPostgres,
@@ -63,7 +63,7 @@ def test_it_keeps_to_the_limit_of_its_container(
     postgres: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit = tmp_path / "memory.max"
-    monkeypatch.setattr("scripts.embedded_postgres._CONTAINER_LIMIT", limit)
+    monkeypatch.setattr("scripts.serving.embedded_postgres._CONTAINER_LIMIT", limit)
     for written, used in ((f"{800 * MEGABYTE}\n", "200MB"), ("max\n", None)):
         limit.write_text(written)
         postgres.start()
@@ -167,7 +167,7 @@ def test_an_orphan_of_a_parent_that_was_killed_is_stopped_first(
 def test_it_ends_with_its_parent(tmp_path: Path) -> None:
     program = (
         "import sys, time; from pathlib import Path\n"
-        "from scripts.embedded_postgres import EmbeddedPostgres\n"
+        "from scripts.serving.embedded_postgres import EmbeddedPostgres\n"
         "server = EmbeddedPostgres(Path(sys.argv[1]))\n"
         "server.start(); print(server.pid, flush=True); time.sleep(60)\n"
     )
@@ -195,9 +195,9 @@ def test_an_initialisation_that_was_killed_half_way_is_begun_anew(
 def test_what_keeps_it_from_starting_is_said(
     postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scripts.embedded_postgres.RETRY_SECONDS", 0.1)
+    monkeypatch.setattr("scripts.serving.embedded_postgres.RETRY_SECONDS", 0.1)
     monkeypatch.setitem(
-        __import__("scripts.embedded_postgres", fromlist=["SETTINGS"]).SETTINGS, "jit", "maybe"
+        __import__("scripts.serving.embedded_postgres", fromlist=["SETTINGS"]).SETTINGS, "jit", "maybe"
     )
     with pytest.raises(EmbeddedPostgresError, match="jit"):
         postgres.start()

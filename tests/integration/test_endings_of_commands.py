@@ -297,7 +297,7 @@ def test_an_export_that_is_interrupted_or_finds_no_room_leaves_nothing(
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("scripts.exported.os.fsync", full)
+    monkeypatch.setattr("scripts.commands.export_output.os.fsync", full)
     assert call(("export", str(target), "--wait-seconds", "0"), *database) == 3
     assert [path.read_text() for path in tmp_path.iterdir()] == ["what was there before"]
 
@@ -308,7 +308,7 @@ def test_a_fault_of_the_program_is_an_error_that_says_where(
     def broken(*_: object, **__: object) -> None:
         raise KeyError("x")
 
-    monkeypatch.setattr("scripts.stuck.service_connection", broken)
+    monkeypatch.setattr("scripts.commands.stuck.service_connection", broken)
     assert call(("stuck",), NOWHERE) == 3
     errors = capfd.readouterr().err
     assert errors.startswith("tallystick: a fault of this program: KeyError: 'x' (tests/integration/")

@@ -25,7 +25,7 @@ from domain.model.keys import ApiKey, KeyMade, KeyRevoked
 from domain.model.registry import evolve
 from projections.audit import differences, one_instant, violations
 from projections.outbox.messages import message_of
-from scripts import serve
+from scripts.serving import serve
 from tests.databases import Databases
 from tests.integration.test_exports import exported, run, seal_all, verified
 from tests.ledgers import history, open_accounts, outcomes, running, transfer

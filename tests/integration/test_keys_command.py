@@ -16,8 +16,8 @@ from api.security.keys import ROLE_MEANINGS, ROLES, Role, digest_of, ensure_boot
 from domain.journal.database import Database
 from domain.model.events import Context
 from domain.model.ledgers import OpenLedger
-from scripts.installation import operator
-from scripts.keys import keys
+from scripts.commands.installation import operator
+from scripts.commands.keys import keys
 from tests.commands import invoke
 from tests.ledgers import running
 from tests.service import ROOT, serving

@@ -14,9 +14,9 @@ from domain.commit import group_commit
 from domain.journal.database import Database
 from domain.model.errors import JournalUnavailable
 from projections.diagnosis.stuck.search import find_stuck
+from scripts.commands.stuck import stuck
 from scripts.doctor import server
 from scripts.doctor.examination import Check, Scope, examine
-from scripts.stuck import stuck
 from tests.commands import invoke
 from tests.ledgers import folded, history, open_accounts, running, transfer
 from tests.projecting import eventually

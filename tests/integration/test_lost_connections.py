@@ -13,7 +13,7 @@ import httpx2
 import psycopg
 import pytest
 
-from scripts.embedded_postgres import EmbeddedPostgres
+from scripts.serving.embedded_postgres import EmbeddedPostgres
 from tests.service import Service, post_account, post_ledger, serving, transfer_body
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]

@@ -12,8 +12,8 @@ from typer.testing import Result
 
 from domain.journal.database import Database
 from projections.registry import PROJECTIONS
-from scripts.dead_letters import dead_letters
-from scripts.projection_controls import projections
+from scripts.commands.dead_letters import dead_letters
+from scripts.commands.projections import projections
 from tests.commands import invoke
 from tests.ledgers import open_accounts, running
 from tests.poisoning import Poisoned, poisoned

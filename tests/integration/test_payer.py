@@ -34,7 +34,7 @@ from projections.read_models import payouts
 from projections.read_models.payouts import Filters, list_due_payouts, list_payouts
 from projections.rebuilding.rebuilder import rebuild
 from projections.registry import PROJECTIONS
-from scripts.simulator.beside import listen
+from scripts.serving.simulator_beside import listen
 from scripts.simulator.callbacks import Callbacks
 from scripts.simulator.faults import WORST, Faults, Rates, Script
 from scripts.simulator.server import Simulator

@@ -17,8 +17,8 @@ from domain.model.payouts.attempts import RecordSilence, SubmitPayout
 from domain.model.payouts.payout import Payout
 from projections.engine.leadership import hold
 from projections.outbox.webhooks import find_webhook
-from scripts.payouts import PAYER, payouts
-from scripts.webhooks import commands as webhooks
+from scripts.commands.payouts import PAYER, payouts
+from scripts.commands.webhooks import commands as webhooks
 from tests.commands import invoke
 from tests.ledgers import open_accounts, opening, outcomes, running, transfer
 from tests.outboxes import Hook, register
@@ -118,7 +118,7 @@ def test_at_a_terminal_it_is_asked_for(
     database: Database, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, typed: str, state: str
 ) -> None:
     made = asked(ledger, "one", "in_doubt")
-    monkeypatch.setattr("scripts.payouts.is_at_a_terminal", lambda: True)
+    monkeypatch.setattr("scripts.commands.payouts.is_at_a_terminal", lambda: True)
     answered = run(payouts, database, "fail", made.id, "--reason", "its books", typed=typed)
     assert "may have left" in answered.stderr
     assert (answered.exit_code == 0, shown(database, made)["state"]) == (state == "failed", state)

@@ -37,7 +37,7 @@ from projections.rebuilding.requests import (
 from projections.rebuilding.unread_versions import drop_unread, unread_versions
 from projections.registry import PROJECTIONS
 from projections.running.positions import progress
-from scripts.replay import replay
+from scripts.commands.replay import replay
 from tests.commands import invoke
 from tests.ledgers import open_accounts, outcomes, running, transfer
 from tests.projecting import append, await_head, await_progress, eventually, projecting, set_state

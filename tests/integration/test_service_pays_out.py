@@ -30,11 +30,11 @@ def test_it_pays_out_also_when_its_simulator_was_killed(tmp_path: Path) -> None:
             post_ledger(client)
             post_account(client, "users:alice:wallet")
         pays_out(service, "payout-1")
-        (simulator,) = service.processes("scripts.workers", "simulator")
+        (simulator,) = service.processes("scripts.serving.processes", "simulator")
         simulator.kill()
         simulator.wait(10)
         pays_out(service, "payout-2")
-        children = service.processes("scripts.workers", "simulator")
+        children = service.processes("scripts.serving.processes", "simulator")
         assert service.stop() == 0
         assert not any(child.is_running() for child in children)
 
@@ -44,4 +44,4 @@ def test_who_configures_providers_gets_no_simulator(tmp_path: Path, monkeypatch:
         "TALLYSTICK_PROVIDERS", '{"bank": {"url": "http://127.0.0.1:9", "secret": "whsec_%s"}}' % ("A" * 32)
     )
     with serving(tmp_path / "data") as service:
-        assert service.processes("scripts.workers", "simulator") == []
+        assert service.processes("scripts.serving.processes", "simulator") == []

@@ -14,7 +14,7 @@ from psycopg.sql import SQL, Identifier, Literal
 
 from domain.journal.database import SESSION, Database, UnfitDatabase
 from domain.journal.migrations import migrate
-from scripts.embedded_postgres import EmbeddedPostgres
+from scripts.serving.embedded_postgres import EmbeddedPostgres
 from tests.ledgers import open_accounts, running
 from tests.projecting import eventually
 from tests.service import ROOT, post_account, post_ledger, serving, transfer_body

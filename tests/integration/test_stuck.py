@@ -23,8 +23,8 @@ from projections.diagnosis.stuck.search import find_stuck
 from projections.engine.leadership import hold
 from projections.outbox.webhooks import disable_webhook
 from projections.registry import PROJECTIONS
-from scripts.stuck import stuck
-from scripts.trace import trace
+from scripts.commands.stuck import stuck
+from scripts.commands.trace import trace
 from tests.commands import invoke
 from tests.ledgers import CONTEXT, open_accounts, running, transfer
 from tests.outboxes import register

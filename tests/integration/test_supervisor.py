@@ -18,7 +18,7 @@ pytestmark = pytest.mark.integration
 
 PROGRAM = """
 import os, sys
-from scripts.supervisor import Child, ChildrenKeepFailing, Supervisor
+from scripts.serving.supervisor import Child, ChildrenKeepFailing, Supervisor
 
 folder, *codes = sys.argv[1:]
 children = [
@@ -33,7 +33,7 @@ except ChildrenKeepFailing as error:
 
 CHILD = """
 import os, signal, sys, time
-from scripts.workers import hold_lifeline
+from scripts.serving.processes import hold_lifeline
 hold_lifeline()
 folder, name = sys.argv[1:]
 open(f"{folder}/{name}.pids", "a").write(f"{os.getpid()}\\n")

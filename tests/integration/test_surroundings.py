@@ -12,8 +12,8 @@ import pytest
 
 from domain.journal.database import Database
 from domain.journal.migrations import migrate
-from scripts import embedded_postgres
-from scripts.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
+from scripts.serving import embedded_postgres
+from scripts.serving.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 from tests.ledgers import history, open_accounts, running
 from tests.service import KEY, ROOT, post_ledger, serving
 
@@ -65,9 +65,9 @@ def test_each_process_gets_what_it_needs_and_no_more(tmp_path: Path) -> None:
         found = {
             name: [environment_of(process) for process in service.processes(*words)]
             for name, words in {
-                "api": ("scripts.workers", "api"),
-                "projector": ("scripts.workers", "projector"),
-                "publisher": ("scripts.workers", "publisher"),
+                "api": ("scripts.serving.processes", "api"),
+                "projector": ("scripts.serving.processes", "projector"),
+                "publisher": ("scripts.serving.processes", "publisher"),
                 "postgres": ("postgres",),
             }.items()
         }
@@ -90,7 +90,7 @@ def test_each_process_gets_what_it_needs_and_no_more(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_simulator_has_its_own_secret_alone(tmp_path: Path) -> None:
     with serving(tmp_path / "data") as service:
-        (simulator,) = map(environment_of, service.processes("scripts.workers", "simulator"))
+        (simulator,) = map(environment_of, service.processes("scripts.serving.processes", "simulator"))
     of_project = {name for name in simulator if name.startswith("TALLYSTICK_")}
     assert of_project == {"TALLYSTICK_LIFELINE", "TALLYSTICK_SIMULATOR_SECRET"}
 

@@ -12,7 +12,7 @@ import typer
 from domain.model.commands import Command
 from domain.model.idempotency import operation_id
 from scripts.bench import command
-from scripts.bench.comparisons import (
+from scripts.bench.report.comparisons import (
     COMPARISONS,
     CONCURRENCY,
     LIMITS,
@@ -20,12 +20,12 @@ from scripts.bench.comparisons import (
     chosen,
     names_of,
 )
-from scripts.bench.figures import Figures, Reading, in_digits
-from scripts.bench.growth import bytes_needed
-from scripts.bench.in_process import whole_batches
-from scripts.bench.plot import charts, plot
-from scripts.bench.shapes import BANK, HOT_ACCOUNTS, SHAPES, WORLD
-from scripts.bench.transfers import BOOK, PATH, Transfer, transfers
+from scripts.bench.report.figures import Figures, Reading, in_digits
+from scripts.bench.report.plot import charts, plot
+from scripts.bench.workloads.growth import bytes_needed
+from scripts.bench.workloads.in_process import whole_batches
+from scripts.bench.workloads.shapes import BANK, HOT_ACCOUNTS, SHAPES, WORLD
+from scripts.bench.workloads.transfers import BOOK, PATH, Transfer, transfers
 from tests.unit.given_when_then import a_hold, a_posting, a_void, credit, debit
 
 ACCOUNTS = 200

@@ -3,7 +3,7 @@
 import pytest
 import typer
 
-from scripts.periods import Period, period
+from scripts.commands.report.periods import Period, period
 
 DAY = "2026-11-30T00:00:00.000000Z"
 NEXT = "2026-12-01T00:00:00.000000Z"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.spreadsheets import Number, csv_cells, csv_to, harmless
+from scripts.commands.report.spreadsheets import Number, csv_cells, csv_to, harmless
 
 DANGEROUS = [
     "=1+1",

@@ -1,0 +1,134 @@
+"""What is compared with what, and what must stay below what (DESIGN.md, What makes it fast, and how that is shown)."""
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import NamedTuple
+
+from scripts.bench.report.figures import Figures
+
+
+class Comparison(NamedTuple):
+    """A workload and what it is held against, both measured in the same stage.
+
+    With a yardstick, `bar` is the ratio of the medians to reach, without one the rate; None where it is only reported.
+    """
+
+    stage: str
+    workload: str
+    yardstick: str | None
+    bar: float | None
+
+    def score(self, figures: Mapping[str, Figures]) -> float:
+        """Return what `bar` is to be compared with."""
+        rate = figures[self.workload].median
+        return rate if self.yardstick is None else rate / figures[self.yardstick].median
+
+
+STANDARD = (
+    Comparison("in-process", "in-process", "raw-append", 0.7),
+    Comparison("in-process", "in-process", "library", 20),
+    Comparison("in-process", "hot-account", "in-process", 0.9),
+    Comparison("in-process", "batches-of-10", "batches-of-1", None),
+    Comparison("in-process", "batches-of-100", "batches-of-1", None),
+    Comparison("in-process", "batches-of-1000", "batches-of-1", None),
+    Comparison("http", "http", "bare-route", 0.6),
+    Comparison("http", "http-hot", "http", 0.9),
+    Comparison("http", "batches", "http", 5),
+    Comparison("http", "batch-of-10000", None, None),
+    Comparison("following", "own-write", None, None),
+    Comparison("following", "lag", None, None),
+    # A page of 100 of a long statement takes three times as long as one of a short statement at most.
+    Comparison("statement", "statement", "short-statement", 1 / 3),
+    Comparison("replay", "replay", "projection-runner", 50),
+    Comparison("replay", "replay", None, 30_000),
+)
+"""What is measured unless something else is asked for."""
+
+PUBLISHED = (
+    Comparison("published", "tigerbeetle-uniform", "row-ledger", 5),
+    Comparison("published", "tigerbeetle-zipfian", "tigerbeetle-uniform", None),
+    Comparison("published", "tigerbeetle-hot-set", "tigerbeetle-uniform", None),
+    Comparison("published", "tigerbeetle-two-phase", "tigerbeetle-uniform", None),
+    Comparison("published", "one-hot-account", "row-ledger-hot", 10),
+    Comparison("published", "pgledger-50-accounts", "row-ledger-50", None),
+    Comparison("published", "pgledger-10-accounts", "row-ledger-10", None),
+    Comparison("published", "formance-world-to-bank", "tigerbeetle-uniform", None),
+    Comparison("published", "formance-world-to-any", "tigerbeetle-uniform", None),
+    Comparison("published", "formance-any-to-bank", "tigerbeetle-uniform", None),
+    Comparison("published", "formance-bounded", "tigerbeetle-uniform", None),
+    Comparison("published-http", "tigerbeetle-http", "published-bare-route", None),
+    Comparison("published-http", "tigerbeetle-http-zipfian", "tigerbeetle-http", None),
+    Comparison("published-http", "tigerbeetle-http-hot-set", "tigerbeetle-http", None),
+    Comparison("published-http", "tigerbeetle-http-two-phase", "tigerbeetle-http", None),
+    Comparison("published-http", "tigerbeetle-http-batches", "tigerbeetle-http", None),
+    Comparison("published-http", "pgledger-http-50-accounts", "tigerbeetle-http", None),
+    Comparison("published-http", "pgledger-http-10-accounts", "tigerbeetle-http", None),
+    Comparison("published-http", "formance-http-world-to-bank", "tigerbeetle-http", None),
+    Comparison("published-http", "formance-http-world-to-any", "tigerbeetle-http", None),
+    Comparison("published-http", "formance-http-any-to-bank", "tigerbeetle-http", None),
+    Comparison("published-http", "formance-http-bounded", "tigerbeetle-http", None),
+)
+"""The workloads that other ledgers publish, in their own shapes (scripts/bench/yardsticks/peers.py)."""
+
+SWEPT_CONNECTIONS = (1, 4, 16, 64, 128, 256)
+
+CONCURRENCY = tuple(
+    Comparison("concurrency", f"{workload}-{connections}", f"bare-route-{connections}", None)
+    for connections in SWEPT_CONNECTIONS
+    for workload in ("http", "http-hot")
+)
+"""Single transfers over HTTP by the number of connections, as they are plotted."""
+
+GROWTH = (
+    Comparison("growth", "growth", "small-journal", 0.9),
+    Comparison("growth", "growth-after-checkpoint", "small-journal", None),
+    Comparison("growth", "confirmation", "short-confirmation", 0.5),
+    Comparison("growth", "old-transaction", "new-transaction", None),
+)
+"""A large journal beside a small one: filling it takes minutes."""
+
+COMPARISONS = (*STANDARD, *PUBLISHED, *CONCURRENCY, *GROWTH)
+
+
+class Limit(NamedTuple):
+    """What else was measured of a workload, by its name among the details, and what it must stay below."""
+
+    workload: str
+    detail: str
+    below: float
+
+    def most(self, figures: Mapping[str, Figures]) -> float:
+        """Return the highest that was measured."""
+        return max(reading.details[self.detail] for reading in figures[self.workload].readings)
+
+
+LIMITS = (
+    Limit("http", "p99_milliseconds", 100),
+    Limit("http-hot", "p99_milliseconds", 100),
+    Limit("batch-of-10000", "peak_resident_megabytes", 500),
+    Limit("own-write", "wait_p50_milliseconds", 30),
+    Limit("own-write", "wait_p99_milliseconds", 250),
+    Limit("lag", "lag_p99_milliseconds", 250),
+    Limit("tigerbeetle-http", "p99_milliseconds", 100),
+    Limit("tigerbeetle-http-hot-set", "p99_milliseconds", 100),
+)
+"""Every limit."""
+
+
+def names_of(comparisons: Sequence[Comparison]) -> set[str]:
+    """Return the names of all contestants that comparisons need."""
+    workloads = {comparison.workload for comparison in comparisons}
+    return workloads | {comparison.yardstick for comparison in comparisons if comparison.yardstick}
+
+
+def chosen(names: Sequence[str]) -> list[Comparison]:
+    """Return the comparisons of workloads, or of whole stages, by name; raise `LookupError` with a name unknown."""
+    return list(chain.from_iterable(map(_named, names)))
+
+
+def _named(name: str) -> Sequence[Comparison]:
+    of_workload = [comparison for comparison in COMPARISONS if comparison.workload == name]
+    of_stage = [comparison for comparison in COMPARISONS if comparison.stage == name]
+    if not (of_workload or of_stage):
+        raise LookupError(name)
+    return of_workload or of_stage

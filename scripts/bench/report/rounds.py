@@ -1,0 +1,35 @@
+"""Running contestants in turn, so that what disturbs the machine for a while disturbs all of them."""
+
+import gc
+from collections.abc import Callable, Sequence
+
+from scripts.bench.report.figures import Contestant, Figures, Reading
+
+
+def measure(
+    contestants: Sequence[Contestant], rounds: int, seconds: float, tell: Callable[[str], None]
+) -> list[Figures]:
+    """Run every contestant once in each round, in the order given, each time for about `seconds`.
+
+    A run before the first round, which is not counted, warms up and tells how much fits into that time. Every run
+    does the same amount, since a count is a bound that a slow machine keeps as well as a fast one.
+    """
+    counts: dict[str, int] = {}
+    for contestant in contestants:
+        tell(f"{contestant.name}: warming up")
+        counts[contestant.name] = _fitting(contestant, _run(contestant, contestant.warm_up), seconds)
+    readings: dict[str, list[Reading]] = {contestant.name: [] for contestant in contestants}
+    for number in range(1, rounds + 1):
+        for contestant in contestants:
+            tell(f"{contestant.name}: round {number} of {rounds}")
+            readings[contestant.name].append(_run(contestant, counts[contestant.name]))
+    return [Figures(name, unit, readings[name]) for name, unit, *_ in contestants]
+
+
+def _run(contestant: Contestant, count: int) -> Reading:
+    gc.collect()  # no run pays for what another left behind
+    return contestant.run(count)
+
+
+def _fitting(contestant: Contestant, warm_up: Reading, seconds: float) -> int:
+    return max(1, min(contestant.most, round(warm_up.rate * seconds)))

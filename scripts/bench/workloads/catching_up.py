@@ -1,0 +1,49 @@
+"""Bringing projections to the head of the journal: before they are measured, and after each run of others."""
+
+import threading
+from collections.abc import Sequence
+from time import monotonic, perf_counter, sleep
+
+from domain.journal.database import Database
+from projections.engine.projection import Projection
+from projections.registry import PROJECTIONS, install
+from projections.running.positions import progress
+from projections.running.projector import run_projector
+from scripts.bench.report.figures import BenchFailed
+
+STALL_TIMEOUT_SECONDS = 60.0
+POLL_SECONDS = 0.02
+
+
+def catch_up(database: Database, projections: Sequence[Projection]) -> int:
+    """Bring projections to the head of the journal, which nobody else moves, and return it."""
+    install(database)
+    stop = threading.Event()
+    projector = threading.Thread(target=run_projector, args=(database, stop, projections), daemon=True)
+    projector.start()
+    try:
+        return min(_caught_up(database, projection.name) for projection in projections)
+    finally:
+        stop.set()
+        projector.join()
+
+
+def seconds_to_catch_up(database: Database) -> float:
+    """Wait until the projections that run have reached the head, which nobody moves; return how long it took."""
+    began = perf_counter()
+    for name in PROJECTIONS:
+        _caught_up(database, name)
+    return perf_counter() - began
+
+
+def _caught_up(database: Database, name: str) -> int:
+    position, moved_at = -1, monotonic()
+    with database.connect("tallystick bench") as connection:
+        while monotonic() < moved_at + STALL_TIMEOUT_SECONDS:
+            reached = progress(connection, name)
+            if reached.position == reached.head and reached.state == "running":
+                return reached.head
+            if reached.position != position:
+                position, moved_at = reached.position, monotonic()
+            sleep(POLL_SECONDS)
+    raise BenchFailed(f"the projection {name} stands still at {position}")

@@ -1,0 +1,159 @@
+"""The servers that HTTP is measured on, each in a process of its own: the service as it is, and the bare route.
+
+`python -m scripts.bench.workloads.servers serve …` is `tallystick serve …`, and `… bare-route FD` is the yardstick.
+Either ends when the benchmark does, also by kill -9: it holds a lifeline, as the service's own processes do.
+"""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic, sleep
+from typing import IO, NamedTuple
+
+import psutil
+
+from domain.journal.database import Database
+from scripts.bench.report.figures import BenchFailed
+from scripts.bench.workloads.processes import environment
+from scripts.serving.processes import BACKLOG, KEEP_ALIVE_SECONDS, hold_lifeline
+from scripts.serving.supervisor import LIFELINE
+
+READY_TIMEOUT_SECONDS = 30.0
+STOP_TIMEOUT_SECONDS = 30.0
+_PEAK = re.compile(r"^VmHWM:\s*(\d+) kB$", re.MULTILINE)
+_READY = re.compile(r"Tallystick is ready on http://.*:(\d+)\n")
+_TOLD_OF_LOG_CHARACTERS = 4_000
+_MAX_LOG_BYTES = 1_000_000
+
+
+class Service(NamedTuple):
+    """The service: its port, and the id of the process that all of its others belong to."""
+
+    port: int
+    process_id: int
+
+    def peak_resident_megabytes(self) -> float:
+        """Return how much memory the API process has had in use at most; where the system does not tell, has now."""
+        processes = psutil.Process(self.process_id).children(recursive=True)
+        (api,) = (
+            process for process in processes if {"scripts.serving.processes", "api"} <= set(process.cmdline())
+        )
+        status = Path(f"/proc/{api.pid}/status")
+        found = _PEAK.search(status.read_text()) if status.exists() else None
+        return int(found[1]) / 1024 if found else api.memory_info().rss / 1024**2
+
+
+@contextmanager
+def service(database: Database, key: str) -> Iterator[Service]:
+    """`tallystick serve` on an ephemeral port, one worker and the projector; once it is ready."""
+    settings = {
+        "TALLYSTICK_DATABASE_URL": database.url,
+        "TALLYSTICK_SCHEMA": database.schema,
+        "TALLYSTICK_BOOTSTRAP_KEY": key,
+        "TALLYSTICK_WORKERS": "1",
+    }
+    with _process(["serve", "--host", "127.0.0.1", "--port", "0"], settings) as (process_id, log):
+        yield Service(_announced_port(log), process_id)
+
+
+@contextmanager
+def bare_route() -> Iterator[int]:
+    """The bare route on an ephemeral port; its port."""
+    with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as listening:
+        descriptor = listening.fileno()
+        # Connections made before it is up wait in the socket's backlog.
+        with _process(["bare-route", str(descriptor)], {}, [descriptor]):
+            yield listening.getsockname()[1]
+
+
+@contextmanager
+def _process(
+    arguments: Sequence[str], settings: Mapping[str, str], descriptors: Sequence[int] = ()
+) -> Iterator[tuple[int, IO[bytes]]]:
+    """A server's process: its id, and the file of what it writes, the end of which is told when the benchmark fails."""
+    reading, writing = os.pipe()
+    try:
+        with (
+            tempfile.TemporaryFile() as log,
+            subprocess.Popen(
+                [sys.executable, "-m", "scripts.bench.workloads.servers", *arguments],
+                env=environment(**settings, **{LIFELINE: str(reading)}),
+                pass_fds=[reading, *descriptors],
+                stdout=log,
+                stderr=log,
+                # Not in the terminal's group: Ctrl-C is for the benchmark, which stops this.
+                start_new_session=True,
+            ) as process,
+        ):
+            try:
+                yield process.pid, log
+            except BenchFailed as error:
+                raise BenchFailed(f"{error}\n{_written(log)[-_TOLD_OF_LOG_CHARACTERS:]}") from error
+            finally:
+                _stop(process)
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_TIMEOUT_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+def _written(log: IO[bytes]) -> str:
+    # At a stated place, since the place of the file itself is where the server writes.
+    return os.pread(log.fileno(), _MAX_LOG_BYTES, 0).decode(errors="replace")
+
+
+def _announced_port(log: IO[bytes]) -> int:
+    """Return the port of the line that says that the service is ready."""
+    deadline = monotonic() + READY_TIMEOUT_SECONDS
+    while monotonic() < deadline:
+        if found := _READY.search(_written(log)):
+            return int(found[1])
+        sleep(0.05)
+    raise BenchFailed(f"the service was not ready after {READY_TIMEOUT_SECONDS:g} seconds")
+
+
+def main() -> None:
+    """Be the server that the command line names."""
+    hold_lifeline()
+    if sys.argv[1] == "bare-route":
+        _run_bare_route(int(sys.argv[2]))
+        return
+    from scripts.tallystick import main as tallystick
+
+    tallystick()
+
+
+def _run_bare_route(listening: int) -> None:
+    import uvicorn
+
+    from scripts.bench.yardsticks.bare_route import create_bare_app
+
+    # As scripts/serving/processes.py runs the service itself.
+    config = uvicorn.Config(
+        create_bare_app(),
+        loop="uvloop",
+        http="httptools",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+    )
+    uvicorn.Server(config).run(sockets=[socket.socket(fileno=listening)])
+
+
+if __name__ == "__main__":
+    main()

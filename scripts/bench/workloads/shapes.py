@@ -1,0 +1,89 @@
+"""Shapes of load: which accounts pay which, and how many of the payments are held first.
+
+Some are those that others publish of their ledgers (yardsticks/peers.py). Accounts are numbered. Where a shape has a
+world or a bank, these are the first two. "bounded" is the uniform shape among as many accounts again, numbered after all
+others, whose overdraft is limited.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from itertools import accumulate
+from random import Random
+from typing import NamedTuple
+
+WORLD, BANK = 0, 1
+HOT_ACCOUNTS = 10
+ZIPF_EXPONENT = 0.99
+"""That of YCSB: of 10,000 accounts the first takes part in a fifth of all transfers."""
+
+Pick = Callable[[Random, int], tuple[int, int]]
+"""Chooses the account debited and the account credited, another one, among so many."""
+
+
+class Shape(NamedTuple):
+    """Who pays whom; `two_phase_percent` of the payments are holds that are settled or voided at once."""
+
+    pick: Pick
+    two_phase_percent: int = 0
+
+
+def _uniform(random: Random, accounts: int) -> tuple[int, int]:
+    debited, credited = random.sample(range(accounts), 2)
+    return debited, credited
+
+
+def _hot_account(random: Random, accounts: int) -> tuple[int, int]:
+    return 0, random.randrange(1, accounts)
+
+
+def _hot_set(random: Random, accounts: int) -> tuple[int, int]:
+    hot = min(HOT_ACCOUNTS, accounts - 1)
+    return random.randrange(hot), random.randrange(hot, accounts)
+
+
+def _zipfian(random: Random, accounts: int) -> tuple[int, int]:
+    numbers, weights = _popularity(accounts)
+    debited, credited = random.choices(numbers, cum_weights=weights, k=2)
+    return debited, credited if credited != debited else (credited + 1) % accounts
+
+
+@cache
+def _popularity(accounts: int) -> tuple[list[int], list[float]]:
+    """Return the accounts, the most popular first, and the sums of their weights.
+
+    In no order of their numbers, so that those that are popular are no neighbours in the index.
+    """
+    numbers = list(range(accounts))
+    Random(0).shuffle(numbers)
+    return numbers, list(accumulate(1 / rank**ZIPF_EXPONENT for rank in range(1, accounts + 1)))
+
+
+def _world_to_bank(random: Random, accounts: int) -> tuple[int, int]:
+    return WORLD, BANK
+
+
+def _world_to_any(random: Random, accounts: int) -> tuple[int, int]:
+    return WORLD, random.randrange(BANK + 1, accounts)
+
+
+def _bounded(random: Random, accounts: int) -> tuple[int, int]:
+    debited, credited = _uniform(random, accounts)
+    return accounts + debited, accounts + credited
+
+
+def _any_to_bank(random: Random, accounts: int) -> tuple[int, int]:
+    return random.randrange(BANK + 1, accounts), BANK
+
+
+SHAPES: Mapping[str, Shape] = {
+    "uniform": Shape(_uniform),
+    "hot": Shape(_hot_account),
+    "hot-set": Shape(_hot_set),
+    "zipfian": Shape(_zipfian),
+    "two-phase": Shape(_uniform, 30),
+    "world-to-bank": Shape(_world_to_bank),
+    "world-to-any": Shape(_world_to_any),
+    "any-to-bank": Shape(_any_to_bank),
+    "bounded": Shape(_bounded),
+}
+"""Every shape, by its name."""

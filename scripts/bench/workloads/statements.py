@@ -1,0 +1,60 @@
+"""Pages of a long statement beside pages of a short one, over HTTP: how long a page takes must not depend on that."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from random import Random
+from secrets import token_urlsafe
+
+from domain.journal.database import Database
+from projections.registry import PROJECTIONS
+from scripts.bench.report.figures import Contestant
+from scripts.bench.report.stages import Stage
+from scripts.bench.workloads.books import balanced_books
+from scripts.bench.workloads.catching_up import catch_up
+from scripts.bench.workloads.installation import installation, running
+from scripts.bench.workloads.over_http import HttpLoad
+from scripts.bench.workloads.recording import open_accounts, record
+from scripts.bench.workloads.requests import Plan
+from scripts.bench.workloads.servers import service
+from scripts.bench.workloads.transfers import Transfer, address, random_uuid
+
+LONG, SHORT = 0, 1
+SHORT_ENTRIES = 1_000
+ACCOUNTS = 1_000
+PAGE_ENTRIES = 100
+WARM_UP_PAGES = 50
+MOST_PAGES = 2_000
+
+
+@contextmanager
+def statements(url: str, entries: int) -> Iterator[Stage]:
+    """The stage of statements: an account with so many entries beside one with few, oldest and newest pages in turn."""
+    with installation(url) as database:
+        _fill(database, entries)
+        catch_up(database, list(PROJECTIONS.values()))
+        key = "tk_" + token_urlsafe(32)
+        with service(database, key) as served:
+            load = HttpLoad()
+            page = Plan(served.port, key, 1, 0, ACCOUNTS, 0, kind="statement", size=PAGE_ENTRIES)
+            contestants = tuple(
+                Contestant(
+                    name, "pages/s", load.runs(page._replace(account=account)), WARM_UP_PAGES, MOST_PAGES
+                )
+                for name, account in (("statement", LONG), ("short-statement", SHORT))
+            )
+            yield Stage(contestants, lambda: balanced_books(database, entries + SHORT_ENTRIES))
+
+
+def _fill(database: Database, entries: int) -> None:
+    random = Random(4)
+    with running(database) as ledger:
+        open_accounts(ledger, ACCOUNTS)
+        for account, wanted in ((LONG, entries), (SHORT, SHORT_ENTRIES)):
+            record(ledger, _debits(account, wanted, random), random)
+
+
+def _debits(account: int, wanted: int, random: Random) -> Iterator[Transfer]:
+    name = random_uuid(random)
+    for number in range(wanted):
+        credited = random.randrange(SHORT + 1, ACCOUNTS)
+        yield Transfer(f"{name}-{number:08}", address(account), address(credited))

@@ -1,0 +1,1 @@
+"""One module per subcommand, and what several of them share."""

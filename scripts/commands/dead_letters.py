@@ -1,0 +1,133 @@
+"""`tallystick dead-letters`: list, show, retry and discard them. On the database itself, served or not."""
+
+import json
+from typing import Annotated, Any
+from uuid import UUID
+
+import typer
+
+from domain.model.errors import LedgerError
+from projections.engine.dead_letters import DeadLetter, LetterState, find_letter, list_letters
+from projections.running.dead_letter_decisions import discard as discard_letter
+from projections.running.dead_letter_decisions import retry as retry_letter
+from scripts.commands.installation import DatabaseUrl, DataDir, Schema, operator, service_connection
+from scripts.console import fail
+from scripts.table import cell, print_aligned
+
+dead_letters = typer.Typer(
+    help="List, show, retry and discard dead letters, directly on the database.", no_args_is_help=True
+)
+
+Id = Annotated[UUID, typer.Argument(help="The id of the letter, as `tallystick dead-letters list` shows it.")]
+
+_COLUMNS = ("id", "projection", "state", "position", "stream", "held_events", "attempts", "message")
+
+
+@dead_letters.command("list")
+def list_some(
+    projection: Annotated[str | None, typer.Option(help="Those of one projection")] = None,
+    state: Annotated[LetterState | None, typer.Option(help="open, resolved, discarded or superseded")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array, for programs")] = False,
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
+    schema: Schema = None,
+) -> None:
+    """List dead letters by when they first failed, those included that are closed."""
+    with service_connection("dead-letters", database_url, data_dir, schema) as connection:
+        found = [_shown(letter) for letter in list_letters(connection, projection=projection, state=state)]
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        print_aligned([_COLUMNS, *([cell(letter[name]) for name in _COLUMNS] for letter in found)])
+
+
+@dead_letters.command()
+def show(id: Id, database_url: DatabaseUrl = None, data_dir: DataDir = None, schema: Schema = None) -> None:
+    """Show all that is known of a dead letter, as JSON."""
+    with service_connection("dead-letters", database_url, data_dir, schema) as connection:
+        try:
+            letter = find_letter(connection, id)
+        except LedgerError as refusal:
+            fail(refusal.detail)
+    typer.echo(json.dumps(_shown(letter), indent=2))
+
+
+@dead_letters.command()
+def retry(
+    id: Id,
+    reason: Annotated[str, typer.Option(help="Why; kept with it.")] = "",
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
+    schema: Schema = None,
+) -> None:
+    """Apply the event, and in order all that is held behind it: all of that or nothing. Ends with 1 if it fails again.
+
+    For a stream of which very much is held, this spares the service the work.
+    """
+    with service_connection("dead-letters", database_url, data_dir, schema) as connection:
+        try:
+            letter = retry_letter(connection, id, operator(), reason)
+        except LedgerError as refusal:
+            fail(refusal.detail)
+    _tell(letter)
+    if letter.state == "open":
+        raise typer.Exit(1)
+
+
+@dead_letters.command()
+def retry_all(
+    projection: Annotated[str | None, typer.Option(help="Those of one projection")] = None,
+    reason: Annotated[str, typer.Option(help="Why; kept with each.")] = "",
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
+    schema: Schema = None,
+) -> None:
+    """Retry every letter that is open, each by itself. Ends with 1 if any fails again or cannot be decided now."""
+    resolved, rest = 0, 0
+    with service_connection("dead-letters", database_url, data_dir, schema) as connection:
+        for letter in list_letters(connection, projection=projection, state="open"):
+            try:
+                state = retry_letter(connection, letter.id, operator(), reason).state
+            except LedgerError as refusal:
+                typer.echo(f"{letter.id}: {refusal.detail}", err=True)
+                state = letter.state
+            resolved += state == "resolved"
+            rest += state == "open"
+    typer.echo(f"{resolved} resolved, {rest} not.")
+    if rest:
+        raise typer.Exit(1)
+
+
+@dead_letters.command()
+def discard(
+    id: Id,
+    reason: Annotated[str, typer.Option(help="Why; kept with it.")],
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
+    schema: Schema = None,
+) -> None:
+    """Skip the event for good, and apply in order all that is held behind it: all of that or nothing."""
+    if not reason.strip():
+        raise typer.BadParameter("a reason in words is wanted", param_hint="--reason")
+    with service_connection("dead-letters", database_url, data_dir, schema) as connection:
+        try:
+            letter = discard_letter(connection, id, operator(), reason)
+        except LedgerError as refusal:
+            fail(refusal.detail)
+    _tell(letter)
+
+
+def _shown(letter: DeadLetter) -> dict[str, Any]:
+    closing = letter.closing
+    followed_by = closing and closing.followed_by and str(closing.followed_by)
+    shown = {**letter._asdict(), "id": str(letter.id)}
+    return {**shown, "closing": closing and {**closing._asdict(), "followed_by": followed_by}}
+
+
+def _tell(letter: DeadLetter) -> None:
+    if letter.state == "open":
+        typer.echo(f"It failed again, at attempt {letter.attempts}: {cell(letter.message)}", err=True)
+        return
+    typer.echo(f"The dead letter {letter.id} is {letter.state}.")
+    if letter.closing and letter.closing.followed_by:
+        typer.echo(f"A later event of {letter.stream} failed: see {letter.closing.followed_by}.")

@@ -1,0 +1,139 @@
+"""`tallystick doctor`: the command, and the list of checks."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, Annotated, Any
+
+import psycopg
+import typer
+from rich.console import Console
+
+from domain.journal.database import Database
+from scripts.commands.installation import DatabaseUrl, DataDir, Schema
+from scripts.doctor import installation, journal, outbox, projections, server
+from scripts.doctor.catalogue import Finding
+from scripts.doctor.examination import SQL, Check, Examined, Scope, examine, read_only
+from scripts.doctor.report import as_json, exit_code, show
+from scripts.serving.database import existing
+
+if TYPE_CHECKING:
+    from api.settings import Settings
+
+OF_THE_SERVER = (
+    Check("the schema is that of this release", installation.schema),
+    Check("settings are durable", server.durability),
+    Check("it is seen from the primary", installation.vantage),
+    Check("there is room", server.room),
+    Check("no session holds others up", server.sessions),
+    Check("vacuum keeps up", server.vacuum),
+)
+OF_THE_INSTALLATION = (
+    Check("nobody keeps the service waiting", server.blockers),
+    Check("the journal is protected", installation.protection),
+    Check("somebody may ask", installation.keys),
+    Check("clocks agree", server.clocks),
+    Check("projections advance", projections.standing),
+    Check("no event is a dead letter", projections.letters),
+    Check("debits = credits in projections", projections.sums),
+    Check("what is owed to webhooks is delivered", outbox.deliveries),
+    Check("the broker answers", outbox.broker),
+    Check("what is due is done", journal.overdue),
+    Check("positions and versions have no gaps", journal.extent),
+    Check("the journal keeps its rules", journal.rules),
+    Check("snapshots say what events do", journal.snapshots),
+    *projections.comparisons(),
+)
+"""Those that need a schema."""
+
+DEFAULT_TIMEOUT_SECONDS = 60.0
+DEFAULT_TIMEOUT_OF_ALL_SECONDS = 3600.0
+
+
+def doctor(
+    whole: Annotated[
+        bool, typer.Option("--all", help="Compare the whole journal with every projection, not a sample")
+    ] = False,
+    sample_events: Annotated[
+        int, typer.Option(min=1, help="Of how many events, newest and drawn, streams are compared")
+    ] = 500,
+    seed: Annotated[int | None, typer.Option(help="Draw the same sample again")] = None,
+    timeout_seconds: Annotated[
+        float | None, typer.Option(min=0.1, help="How long one check may take [60, with --all 3600]")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print a JSON object, for programs")] = False,
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
+    schema: Schema = None,
+) -> None:
+    """Examine an installation; nothing is changed, and the service may run meanwhile.
+
+    Each finding has a stable code, what was found, why it matters and what to do. Ends with 0 if nothing was found,
+    with 1 if there are warnings only, with 3 if there are errors, and with 2 if the command was used wrongly.
+    """
+    from scripts.console import settings_or_exit
+    from scripts.serving.embedded_postgres import EmbeddedPostgresError, attached
+
+    settings = settings_or_exit(database_url=database_url, data_dir=data_dir, schema_=schema)
+    if not settings.database_url:
+        existing(settings.data_dir)
+    scope = Scope(whole, sample_events, secrets.randbelow(2**31) if seed is None else seed)
+    timeout = timeout_seconds or (DEFAULT_TIMEOUT_OF_ALL_SECONDS if whole else DEFAULT_TIMEOUT_SECONDS)
+    facts: dict[str, Any] = {}
+    try:
+        with ExitStack() as stack:
+            url = settings.database_url or stack.enter_context(attached(settings.data_dir))
+            database = Database(url, settings.schema_)
+            facts = facts_of(database)
+            examined = list(examinations(database, scope, timeout))
+    except (psycopg.Error, EmbeddedPostgresError) as error:
+        examined = [
+            Examined("the database answers", [Finding("database_unreachable", _told(error, settings))], 0.0)
+        ]
+    if json:
+        typer.echo(as_json(examined, scope, facts))
+    else:
+        show(examined, scope, facts, Console(highlight=False))
+    raise typer.Exit(exit_code(examined))
+
+
+def _told(error: Exception, settings: "Settings") -> str:
+    from domain.journal.trouble import trouble_of
+
+    if not isinstance(error, psycopg.Error):
+        return str(error)
+    return trouble_of(error, Database(settings.database_url or "", settings.schema_)).words
+
+
+def examinations(database: Database, scope: Scope, timeout_seconds: float) -> Iterator[Examined]:
+    """Run every check, one after another; those that need a schema only where there is one."""
+    codes: set[str] = set()
+    for check in OF_THE_SERVER:
+        examined = examine(database, check, scope, timeout_seconds)
+        yield examined
+        codes |= {finding.code for finding in examined.findings}
+        if "schema_missing" in codes:
+            return
+    for check in OF_THE_INSTALLATION:
+        examined = examine(database, check, scope, timeout_seconds)
+        if "migrations_pending" in codes and examined.lacks_migration:
+            continue  # that they are pending is told already
+        yield examined
+
+
+def facts_of(database: Database) -> dict[str, Any]:
+    """Return what is worth knowing whether anything is wrong or not."""
+    with read_only(database) as connection:
+        ((version, size_bytes, connections),) = connection.execute(SQL["facts"]).fetchall()
+        facts = {
+            "schema": database.schema,
+            "PostgreSQL": version,
+            "database size in MB": round(size_bytes / 1e6),
+            "connections in use": connections,
+        }
+        # What the login may not see, the checks say.
+        with suppress(psycopg.errors.InsufficientPrivilege):
+            if connection.execute(SQL["has_table"], {"table": "head"}).fetchone() == (True,):
+                ((position,),) = connection.execute(SQL["head"]).fetchall()
+                facts["newest position"] = position
+    return facts

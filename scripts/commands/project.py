@@ -1,0 +1,49 @@
+"""`tallystick project` and `tallystick publish`: what follows the journal, where `serve` does not run it."""
+
+import os
+
+from scripts.commands.installation import DatabaseUrl, Schema
+
+
+def project(
+    database_url: DatabaseUrl = None,
+    schema: Schema = None,
+) -> None:
+    """Advance every projection until stopped; a second projector waits until the first one ends."""
+    from scripts.serving.processes import run_projector
+
+    set_up(database_url, schema)
+    run_projector()
+
+
+def publish(
+    database_url: DatabaseUrl = None,
+    schema: Schema = None,
+) -> None:
+    """Deliver webhooks, and publish to NATS if TALLYSTICK_NATS_URL is set, until stopped.
+
+    A second publisher waits until the first one ends.
+    """
+    from scripts.serving.processes import run_publisher
+
+    set_up(database_url, schema)
+    run_publisher()
+
+
+def set_up(database_url: str | None, schema: str | None) -> None:
+    """Bring the database up to date, and leave it where a process of the service looks for it."""
+    from scripts.console import fail, settings_or_exit
+    from scripts.serving.processes import configure_logging
+    from scripts.serving.serve import prepare
+
+    configure_logging()
+    settings = settings_or_exit(database_url=database_url, schema_=schema)
+    if not settings.database_url:
+        fail(
+            "what follows the journal of an embedded database runs with `tallystick serve`; give a --database-url"
+        )
+    from domain.journal.database import Database
+
+    prepare(settings, Database(settings.database_url, settings.schema_))
+    os.environ["TALLYSTICK_DATABASE_URL"] = settings.database_url
+    os.environ["TALLYSTICK_SCHEMA"] = settings.schema_

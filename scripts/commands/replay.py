@@ -1,0 +1,283 @@
+"""`tallystick replay`: asks for rebuilds and sees them through, and what else is done with rebuilt versions."""
+
+import gc
+import getpass
+import logging
+import sys
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any, NoReturn
+
+import structlog
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from domain.journal.database import Database
+from domain.model.errors import LedgerError
+from projections.engine.poison import describe
+from projections.rebuilding.rebuilder import rebuild_together
+from projections.rebuilding.requests import (
+    Rebuild,
+    cancel_rebuild,
+    drop_cancelled,
+    pause_rebuild,
+    resume_rebuild,
+)
+from projections.rebuilding.unread_versions import UnreadVersion, drop_unread
+from projections.registry import PROJECTIONS, install
+from projections.running.catching_up import catch_up
+from projections.running.positions import Progress as Standing
+from scripts.calls import WHO_PROJECTS
+from scripts.commands.installation import DatabaseUrl, DataDir, Schema
+from scripts.console import settings_or_exit
+from scripts.endings import ERRORS, WARNINGS
+from scripts.serving.database import connected, existing
+from scripts.serving.processes import COLLECT_AFTER_OBJECTS
+
+PATIENCE_SECONDS = 2.0
+"""For how long a rebuild is left to a projector, which looks twice a second, before it is carried out here."""
+
+_output = Console(highlight=False)
+_errors = Console(stderr=True, highlight=False)
+
+
+def replay(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME…", help=f"Projections: {', '.join(PROJECTIONS)}.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every projection.")] = False,
+    reason: Annotated[str | None, typer.Option(help="Why; it is recorded.")] = None,
+    accept_difference: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REASON", help="Switch although the new version differs; the reason is recorded."
+        ),
+    ] = None,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Begin anew: cancel what is under way before.")
+    ] = False,
+    cancel: Annotated[
+        bool, typer.Option("--cancel", help="Only end what is under way or was stopped, and drop it.")
+    ] = False,
+    pause: Annotated[bool, typer.Option("--pause", help="Only keep what is under way where it is.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Let what was paused go on, and see to it.")
+    ] = False,
+    drop_retired: Annotated[
+        bool,
+        typer.Option(
+            "--drop-retired",
+            help="Only drop versions that were replaced, and those of releases that do not run.",
+        ),
+    ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, max=64, help="Processes to fill it with, if no projector does [one a core]."),
+    ] = None,
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
+    schema: Schema = None,
+) -> None:
+    """Rebuild projections beside the live ones, compare, and switch to what is equal.
+
+    A running projector does it, and this shows how it gets on; where none runs it is done here, up to the newest
+    position. Either may end at any time: whatever runs next goes on with it. Reads never stop. Ends with 1 unless all
+    were switched to and reach the head, and with 3 if one has failed.
+    """
+    chosen = _chosen(names or [], every=every)
+    for option, words in (("--accept-difference", accept_difference), ("--reason", reason)):
+        if words is not None and not words.strip():
+            raise typer.BadParameter("a reason in words is wanted", param_hint=option)
+    if sum([restart, cancel, pause, resume, drop_retired]) > 1:
+        raise typer.BadParameter("one of --restart, --cancel, --pause, --resume, --drop-retired is wanted")
+    gc.set_threshold(COLLECT_AFTER_OBJECTS)
+    settings = settings_or_exit(database_url=database_url, data_dir=data_dir, schema_=schema)
+    if not settings.database_url:
+        existing(settings.data_dir)
+    with _warnings_alone(), connected(settings) as database:
+        try:
+            install(database)
+            if drop_retired:
+                _drop_retired(database, chosen)
+                return
+            if restart or cancel:
+                _control(database, chosen, cancel_rebuild, reason, "No rebuild of {} is under way.")
+            if pause:
+                _control(database, chosen, pause_rebuild, reason, "The rebuild of {} is paused.")
+            if resume:
+                _control(database, chosen, resume_rebuild, reason, "The rebuild of {} goes on.")
+            if cancel or pause:
+                return
+            # So that there is something to compare with, where no projector has run.
+            catch_up(database, chosen)
+            outcomes = _rebuild(database, chosen, reason, accept_difference, workers)
+            switched = [outcome.name for outcome in outcomes if outcome.switched]
+            left_behind = catch_up(database, switched)
+        except LedgerError as error:
+            _fail(error.detail)
+    for outcome in outcomes:
+        _tell(outcome)
+    for seen in left_behind:
+        _tell_late(seen)
+    if any(outcome.state == "failed" for outcome in outcomes):
+        raise typer.Exit(ERRORS)
+    if left_behind or len(switched) < len(outcomes):
+        raise typer.Exit(WARNINGS)
+
+
+@contextmanager
+def _warnings_alone() -> Iterator[None]:
+    """What goes as it should is told by what is printed."""
+    former = structlog.get_config()
+    structlog.configure(
+        processors=[_without_traceback, *former["processors"]],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+    )
+    try:
+        yield
+    finally:
+        structlog.configure(**former)
+
+
+def _without_traceback(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    if isinstance(error := event.pop("exc_info", None), Exception) or (error and (error := sys.exception())):
+        event["error"] = describe(error)
+    return event
+
+
+def _chosen(names: Sequence[str], *, every: bool) -> list[str]:
+    for name in names:
+        if name not in PROJECTIONS:
+            raise typer.BadParameter(f"there is no projection {name}; there are {', '.join(PROJECTIONS)}")
+    if every == bool(names):
+        raise typer.BadParameter(f"name projections ({', '.join(PROJECTIONS)}) or give --all")
+    return list(PROJECTIONS) if every else list(dict.fromkeys(names))
+
+
+def _fail(message: str) -> NoReturn:
+    _errors.print(message, markup=False)
+    raise typer.Exit(ERRORS)
+
+
+def _say(words: str) -> None:
+    _output.print(words, markup=False, soft_wrap=True)
+
+
+def _actor() -> str:
+    """Who is at the terminal, as the system knows it."""
+    try:
+        return f"terminal:{getpass.getuser()}"
+    except (KeyError, OSError):
+        return "terminal"
+
+
+def _control(
+    database: Database, names: Sequence[str], act: Callable[..., None], reason: str | None, words: str
+) -> None:
+    with database.connect("tallystick replay") as connection:
+        for name in names:
+            act(connection, name, _actor(), reason)
+            _say(words.format(name))
+        drop_cancelled(connection)
+
+
+def _drop_retired(database: Database, names: Sequence[str]) -> None:
+    for name in names:
+        dropped, kept = drop_unread(database, name, _actor())
+        for unread in dropped:
+            _say(f"Dropped {_named(unread)}.")
+        for unread in kept:
+            _say(f"Kept {_named(unread)}: it is in use.")
+        if not dropped and not kept:
+            _say(f"There is no version of {name} but the live one.")
+
+
+def _named(unread: UnreadVersion) -> str:
+    return f"version {unread.version} of {unread.name} (shape {unread.shape}, {unread.state})"
+
+
+def _rebuild(
+    database: Database,
+    names: Sequence[str],
+    reason: str | None,
+    accept_difference: str | None,
+    workers: int | None,
+) -> list[Rebuild]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]:,.0f} events/s"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[state]}"),
+    )
+    with Progress(*columns, console=_output) as bar:
+        tasks: dict[str, TaskID] = {
+            name: bar.add_task(f"replay {name}", total=None, rate=0.0, state="") for name in names
+        }
+
+        def report(rebuilds: Sequence[Rebuild]) -> None:
+            for rebuild in rebuilds:
+                bar.update(
+                    tasks[rebuild.name],
+                    completed=rebuild.position,
+                    total=rebuild.target,
+                    rate=rebuild.rate_events_per_second,
+                    state=rebuild.state,
+                )
+
+        return rebuild_together(
+            database,
+            names,
+            requested_by=_actor(),
+            reason=reason,
+            accept_difference=accept_difference,
+            report=report,
+            workers=workers,
+            patience_seconds=PATIENCE_SECONDS,
+        )
+
+
+def _tell(outcome: Rebuild) -> None:
+    if outcome.comparisons:
+        _say(f"Compared at position {outcome.compared_position}, where both versions stood:")
+        for comparison in outcome.comparisons:
+            _say(f"- {comparison}")
+    if outcome.difference_expected:
+        _say(f"A difference can be expected: {outcome.difference_expected}.")
+    _say(_verdict(outcome))
+
+
+def _tell_late(seen: Standing) -> None:
+    """Say why a projection that was rebuilt does not reach the head."""
+    where = f"{seen.name} is {seen.state} at {seen.position} of {seen.head}"
+    if seen.state == "running":
+        why = seen.last_error or f"if nobody advances it, {WHO_PROJECTS}"
+    else:
+        why = seen.last_error or "nobody advances it before it is resumed"
+    _errors.print(f"{where}: {why}.", markup=False, soft_wrap=True)
+
+
+def _verdict(outcome: Rebuild) -> str:
+    name, version, replaced = outcome.name, outcome.version, outcome.replaced_version
+    match outcome.state:
+        case "switched" if replaced is None:
+            return (
+                f"Version {version} of {name} is the first of its shape: there was none to compare it with."
+            )
+        case "switched":
+            accepted = "" if outcome.equal else f" although it differs, because: {outcome.accept_difference}"
+            return f"Version {version} of {name} replaces {replaced}{accepted}."
+        case "differing":
+            return (
+                f"Not switched: version {replaced} of {name} stays live, and version {version} is kept for inspection."
+                " Replay again to rebuild it anew, with --accept-difference REASON to switch to it all the same,"
+                " or with --cancel to drop it."
+            )
+        case "failed":
+            return f"Not switched: version {version} of {name} has failed: {outcome.last_error}."
+        case "paused":
+            return f"The rebuild of {name} is paused at {outcome.position}: replay again with --resume."
+    return f"The rebuild of {name} was cancelled by {outcome.controlled_by}."

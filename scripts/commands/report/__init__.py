@@ -1,0 +1,1 @@
+"""`tallystick report`: the books and the journal as tables, CSV and JSON."""

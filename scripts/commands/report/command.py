@@ -1,0 +1,246 @@
+"""`tallystick report`: journal, trial balance, activity, statements and changes, as tables, CSV or JSON."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from time import monotonic, sleep
+from typing import Annotated, Any, Literal
+
+import typer
+from psycopg import Connection
+
+from domain.journal.encoding import UnreadableEvent
+from domain.model.streams import is_address, is_ledger_name
+from projections.engine.live_version import Reading
+from projections.errors import ProjectionBehind
+from projections.read_models.account_changes import FACETS, account_changes
+from projections.read_models.entries import Clock
+from projections.read_models.reports import COLUMNS, Scope, Span, Totals
+from projections.read_models.reports import report as read_report
+from scripts.commands.installation import DatabaseUrl, DataDir, Schema, require, service_connection
+from scripts.commands.report.forms import AmountsForm, ChangesForm, Form, Format, Stated, write
+from scripts.commands.report.periods import From, Period, To, period
+from scripts.console import fail
+
+PATIENCE_SECONDS = 5.0
+LOOK_AGAIN_SECONDS = 0.1
+
+Kind = Literal["journal", "trial-balance", "activity", "statement", "changes"]
+
+_CHANGES: Sequence[str] = (
+    "recorded_at",
+    "position",
+    "account",
+    "asset",
+    "change",
+    "attribute",
+    "from",
+    "to",
+    "actor",
+    "reason",
+    "correlation_id",
+)
+_OF_TRANSACTION = frozenset(COLUMNS["journal"][: COLUMNS["journal"].index("account")])
+_OF_ACCOUNTS = frozenset(("journal", "changes"))
+_TITLES = {
+    "journal": "Journal",
+    "trial-balance": "Trial balance",
+    "activity": "Activity by the day",
+    "statement": "Statement",
+    "changes": "Changes of accounts",
+}
+
+
+def report(
+    kind: Annotated[
+        Kind,
+        typer.Argument(metavar="REPORT", help="journal, trial-balance, activity, statement or changes"),
+    ],
+    ledger: Annotated[str, typer.Option(help="The ledger that is reported on")],
+    account: Annotated[
+        str | None, typer.Option(help="The account of a statement; for journal and changes, the only one")
+    ] = None,
+    prefix: Annotated[
+        str | None, typer.Option(help="For journal and changes: accounts whose addresses begin so")
+    ] = None,
+    since: From = None,
+    until: To = None,
+    clock: Annotated[
+        Clock, typer.Option(help="By when it was recorded, or when it took effect")
+    ] = "recorded",
+    group_by: Annotated[
+        str | None, typer.Option(help="For trial-balance: segment:N, groups by the first N segments")
+    ] = None,
+    limits: Annotated[bool, typer.Option("--limits", help="For changes: only those of limits")] = False,
+    minor_units: Annotated[
+        bool, typer.Option("--minor-units", help="Tables and CSV in minor units, as JSON always is")
+    ] = False,
+    form: Annotated[Format, typer.Option("--format", help="table, csv or json")] = "table",
+    min_position: Annotated[
+        int, typer.Option(min=0, help="What must be in it; it is waited for, for some seconds")
+    ] = 0,
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
+    schema: Schema = None,
+) -> None:
+    """Report on a ledger, of one state of it: which position that is, is said with it (with CSV on standard error).
+
+    journal: every transaction that moved money, with all its entries in debit and credit columns. Holds are not in it
+    until they are settled, nor are voids and expiries, which move nothing. With --account or --prefix it has the
+    transactions that touched such an account, whole, so that debits are credits in its totals too.
+
+    trial-balance: each account with its balance in the debit or in the credit column, and what it turned over.
+
+    changes: who opened, changed, froze, unfroze or closed an account, when, and from what to what.
+
+    --from is included; --to is included if it is a day, and not if it is an instant. Days are those of UTC. Without
+    --to a report by the effective clock has what is dated in the future too.
+
+    Tables and CSV have amounts in units of their asset, or minor units; JSON has minor units: integers, and strings of
+    digits where they are sums over accounts. Opening and closing are credits − debits; the balance of a statement is
+    its account's, counted in the order of the clock.
+
+    CSV is RFC 4180 in UTF-8; texts that a spreadsheet would take for a formula begin with an apostrophe.
+    """
+    within = period(since, until)
+    scope = Scope(account, prefix, _segments(group_by))
+    _judge(kind, ledger, scope, clock, limits=limits)
+    with service_connection("report", database_url, data_dir, schema) as connection:
+        require(connection, ledger, account)
+        span = Span(clock, within.since, within.until)
+        with _awaited(connection, kind, ledger, span, scope, min_position, limits=limits) as reading:
+            _write(kind, ledger, span, scope, within, reading, form, minor_units=minor_units)
+
+
+def _judge(kind: Kind, ledger: str, scope: Scope, clock: Clock, *, limits: bool) -> None:
+    """See that the options are those of the report; raise `typer.BadParameter`."""
+    account, prefix, segments = scope
+    wrong = {
+        "--account": (account is None and kind == "statement", "is needed for a statement"),
+        "--account ": (account is not None and kind in ("trial-balance", "activity"), f"is not for {kind}"),
+        "--account  ": (account is not None and not is_address(account), "is no address"),
+        "--prefix": (prefix is not None and kind not in _OF_ACCOUNTS, f"is not for {kind}"),
+        "--prefix ": (prefix is not None and account is not None, "and --account exclude each other"),
+        "--prefix  ": (prefix is not None and not is_address(f"{prefix}a"), "begins no address"),
+        "--group-by": (segments is not None and kind != "trial-balance", f"is not for {kind}"),
+        "--limits": (limits and kind != "changes", f"is not for {kind}"),
+        "--clock": (clock == "effective" and kind == "changes", "changes take effect when they are recorded"),
+        "--ledger": (not is_ledger_name(ledger), "is no name of a ledger"),
+    }
+    for option, (is_wrong, words) in wrong.items():
+        if is_wrong:
+            raise typer.BadParameter(words, param_hint=option.strip())
+
+
+def _segments(group_by: str | None) -> int | None:
+    if group_by is None:
+        return None
+    name, _, number = group_by.partition(":")
+    if name != "segment" or number not in {str(n) for n in range(1, 11)}:
+        raise typer.BadParameter("is segment:1 to segment:10", param_hint="--group-by")
+    return int(number)
+
+
+@contextmanager
+def _awaited(
+    connection: Connection[Any],
+    kind: Kind,
+    ledger: str,
+    span: Span,
+    scope: Scope,
+    min_position: int,
+    *,
+    limits: bool,
+) -> Iterator[Reading[Iterator[Any]]]:
+    """The rows of a report that reflects a position; it is waited for."""
+    give_up_at = monotonic() + PATIENCE_SECONDS
+    try:
+        while True:
+            with _opened(connection, kind, ledger, span, scope, limits=limits) as reading:
+                if reading.position >= min_position:
+                    yield reading
+                    return
+            if monotonic() > give_up_at:
+                reached = f"position {reading.position} of {reading.head}"
+                fail(f"projection_behind: {reached} is reflected, and not {min_position}")
+            sleep(LOOK_AGAIN_SECONDS)
+    except ProjectionBehind:
+        fail("there is no projection of entries to read yet: does a projector run?")
+    except UnreadableEvent as error:
+        fail(str(error))
+
+
+@contextmanager
+def _opened(
+    connection: Connection[Any], kind: Kind, ledger: str, span: Span, scope: Scope, *, limits: bool
+) -> Iterator[Reading[Iterator[Any]]]:
+    if kind != "changes":
+        with read_report(connection, kind, ledger, span, scope) as reading:
+            yield reading
+        return
+    with account_changes(
+        connection,
+        ledger,
+        account=scope.account,
+        prefix=scope.prefix,
+        facets=("limits",) if limits else FACETS,
+        since=span.since,
+        until=span.until,
+    ) as changes:
+        yield changes
+
+
+def _write(
+    kind: Kind,
+    ledger: str,
+    span: Span,
+    scope: Scope,
+    within: Period,
+    reading: Reading[Iterator[Any]],
+    form: Format,
+    *,
+    minor_units: bool,
+) -> None:
+    rows = reading.found
+    written: Form
+    if kind == "changes":
+        written, totals = ChangesForm(_CHANGES, minor_units=minor_units), None
+    else:
+        once = _OF_TRANSACTION if kind == "journal" else frozenset[str]()
+        is_summed = kind == "activity" or scope.segments is not None
+        written = AmountsForm(COLUMNS[kind], once, is_summed, minor_units)
+        totals = Totals(COLUMNS[kind]) if kind in ("journal", "trial-balance") else None
+    stated = _stated(kind, ledger, span, scope, within, reading, minor_units=minor_units)
+    counted = rows if totals is None else totals.counting(rows)
+    write(written, form, stated, counted, list[Any] if totals is None else totals.rows)
+
+
+def _stated(
+    kind: Kind,
+    ledger: str,
+    span: Span,
+    scope: Scope,
+    within: Period,
+    reading: Reading[Any],
+    *,
+    minor_units: bool,
+) -> Stated:
+    of = next((f", {name} {value}" for name, value in scope._asdict().items() if value is not None), "")
+    units = "in minor units" if minor_units else "in units of their asset"
+    title = f"{_TITLES[kind]} of {ledger}{of}, {within.words}, by {span.clock} time; amounts {units}"
+    lacking = reading.lacking.streams
+    reflects = f"position {reading.position} of {reading.head}"
+    if lacking:
+        reflects += f"; {lacking} streams are held behind dead letters and lack their last events"
+    members = {
+        "report": kind,
+        "ledger": ledger,
+        **{name: value for name, value in scope._asdict().items() if value is not None},
+        "clock": span.clock,
+        "period": within.words,
+        "from": within.since,
+        "before": within.until,
+        "position": reading.position,
+        "head": reading.head,
+        "held_streams": lacking,
+    }
+    return Stated(title, members, reflects)

@@ -1,0 +1,70 @@
+"""`tallystick import`: restores an exported journal into an empty database."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from domain.journal.migrations import migrate
+from domain.transparency.signed_notes import Verifier
+from projections.exports.restore import NotEmpty, NotWhole, import_events
+from projections.exports.verification import Verified, verify
+from scripts.commands.export_output import opened
+from scripts.commands.installation import DatabaseUrl, DataDir, Schema
+from scripts.commands.trust import SavedCheckpoint, VerifierKeys, saved_note, trusted
+from scripts.console import fail, settings_or_exit
+from scripts.doctor.catalogue import Finding
+from scripts.doctor.report import EXIT_ERRORS, code_of, table_of
+from scripts.serving.database import connected
+
+
+def restore(
+    path: Annotated[
+        Path, typer.Argument(metavar="FILE", help="What `tallystick export` wrote; - for standard input")
+    ],
+    checkpoint: SavedCheckpoint = None,
+    verifier_key: VerifierKeys = None,
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
+    schema: Schema = None,
+) -> None:
+    """Restore an exported journal into an empty database: the same events at the same positions, all or none.
+
+    The file is verified before, as `tallystick verify` does with the same options; one in which errors are found is
+    refused, and so is one without the beginning, and a journal that has events. With --checkpoint it must be shown to
+    go on from that one, with --verifier-key to be signed by that key; else it is refused too. Proofs and checkpoints of
+    before stay valid. Projections follow by themselves; API keys and signing keys are no part of the journal, so that
+    the database signs under a name of its own.
+    """
+    verifiers, saved = trusted(verifier_key), saved_note(checkpoint)
+    settings = settings_or_exit(database_url=database_url, data_dir=data_dir, schema_=schema)
+    with opened(path) as file:
+        verified = verify(file, verifiers, saved)
+        _require_sound(verified, verifiers, saved)
+        try:
+            with connected(settings) as database:
+                migrate(database)
+                position = import_events(database, file)
+        except NotWhole:
+            fail(f"the file begins at position {file.begin.since}: export from the first one")
+        except NotEmpty:
+            words = "import into an empty one, before its first start, which records the key that it makes"
+            fail(f"the journal in the schema {settings.schema_} has events: {words}")
+    typer.echo(f"{position} events were imported.")
+
+
+def _require_sound(verified: Verified, verifiers: Sequence[Verifier], saved: str | None) -> None:
+    """Say what was found; refuse errors, and what does not show what it was asked to show."""
+    found = [Finding(code, f"{times} times", words) for code, times, words in verified.found]
+    if found:
+        Console(stderr=True, highlight=False).print(table_of(found))
+    if code_of(found) == EXIT_ERRORS:
+        fail("the file was not imported: see `tallystick verify`")
+    if saved is not None and not verified.shown:
+        fail("the file was not imported: nothing shows that it goes on from the checkpoint")
+    if verifiers and verified.signed is None:
+        fail("the file was not imported: nothing in it is signed by the key")
+    if verified.shown:
+        typer.echo(verified.shown)

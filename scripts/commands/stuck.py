@@ -1,0 +1,64 @@
+"""`tallystick stuck`: what is older than it should be. On the database itself, served or not."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from api.resources.operations.stuck_schemas import stuck_body
+from domain.application import system_clock
+from projections.diagnosis.stuck.catalogue import Thresholds
+from projections.diagnosis.stuck.search import find_stuck
+from scripts.commands.installation import DatabaseUrl, DataDir, Schema, service_connection
+from scripts.table import cell, print_aligned
+
+MAX_ADVISED = 100
+"""Of how many, the oldest, it is told what is safe to do; JSON has it of all."""
+
+_DEFAULTS = Thresholds()
+_COLUMNS = ("age", "kind", "resource", "why", "remedy")
+
+
+def stuck(
+    request_seconds: Annotated[
+        int, typer.Option(min=0, help="Accepted requests that were not carried out, from this age on.")
+    ] = _DEFAULTS.request_seconds,
+    hold_seconds: Annotated[
+        int, typer.Option(min=0, help="Holds this long past their end.")
+    ] = _DEFAULTS.hold_seconds,
+    payout_seconds: Annotated[
+        int, typer.Option(min=0, help="Payouts that have not ended.")
+    ] = _DEFAULTS.payout_seconds,
+    delivery_seconds: Annotated[
+        int, typer.Option(min=0, help="Deliveries that are not acknowledged.")
+    ] = _DEFAULTS.delivery_seconds,
+    projection_seconds: Annotated[
+        int, typer.Option(min=0, help="Projections that lack an event of this age.")
+    ] = _DEFAULTS.projection_seconds,
+    session_seconds: Annotated[
+        int, typer.Option(min=0, help="Sessions of the database that keep the service waiting.")
+    ] = _DEFAULTS.session_seconds,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array, for programs")] = False,
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
+    schema: Schema = None,
+) -> None:
+    """List what is stuck, the oldest first, why, and what is safe to do. Ends with 1 if anything is."""
+    thresholds = Thresholds(
+        request_seconds, hold_seconds, payout_seconds, delivery_seconds, projection_seconds, session_seconds
+    )
+    with service_connection("stuck", database_url, data_dir, schema) as connection:
+        now = system_clock()
+        found = [stuck_body(each, now) for each in find_stuck(connection, now, thresholds)]
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+    elif found:
+        shown = [{**each, "age": f"{each['age_seconds']:.0f} s"} for each in found]
+        print_aligned([_COLUMNS, *([cell(each[name]) for name in _COLUMNS] for each in shown)])
+        typer.echo()
+        for each in found[:MAX_ADVISED]:
+            typer.echo(f"{each['resource']}: {each['remedy']}: {each['safe_to_do']}")
+    else:
+        typer.echo("Nothing is stuck.")
+    if found:
+        raise typer.Exit(1)

@@ -1,0 +1,108 @@
+"""`tallystick verify`: judges an exported journal without a database, or the one that there is."""
+
+import json
+import tempfile
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from psycopg import Connection
+from psycopg.rows import tuple_row
+from rich.console import Console
+
+from domain.model.times import instant, later
+from domain.transparency.signed_notes import Verifier
+from projections.audit import one_instant
+from projections.exports.export import export_lines
+from projections.exports.export_file import ExportFile
+from projections.exports.verification import Moment, Verified
+from projections.exports.verification import verify as verify_file
+from scripts.commands.export_output import opened
+from scripts.commands.installation import DatabaseUrl, DataDir, Schema, service_connection
+from scripts.commands.trust import SavedCheckpoint, VerifierKeys, saved_note, trusted
+from scripts.doctor.catalogue import Finding
+from scripts.doctor.projections import differing
+from scripts.doctor.report import code_of, members_of, table_of
+
+SEALED_WITHIN_SECONDS = 10.0
+"""What was recorded longer ago must be signed: a second is promised, and machines are late at times."""
+
+
+def verify(
+    path: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FILE]", help="What `tallystick export` wrote; - for standard input"),
+    ] = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Verify the journal of the installation, and its projections")
+    ] = False,
+    checkpoint: SavedCheckpoint = None,
+    verifier_key: VerifierKeys = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object, for programs")] = False,
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
+    schema: Schema = None,
+) -> None:
+    """Verify that a journal is what was signed, and that it keeps the rules of a ledger.
+
+    Each finding has a stable code, what was found, why it matters and what to do. Ends with 0 if nothing was found,
+    with 1 for warnings only, with 3 for errors, and with 2 if the command was used wrongly.
+    """
+    if (path is None) == (not live):
+        raise typer.BadParameter("name a file, or --live, and not both", param_hint="FILE")
+    verifiers, saved = trusted(verifier_key), saved_note(checkpoint)
+    if path is not None:
+        with opened(path) as file:
+            verified, found = verify_file(file, verifiers, saved), list[Finding]()
+    else:
+        with service_connection("verify", database_url, data_dir, schema) as connection:
+            verified, found = _verify_live(connection, verifiers, saved)
+    found = [Finding(code, f"{times} times", words) for code, times, words in verified.found] + found
+    found.sort(key=lambda finding: finding.kind.severity != "error")
+    _print(verified, found, "given" if verifiers else "in the file itself", as_json=as_json)
+    raise typer.Exit(code_of(found))
+
+
+def _verify_live(
+    connection: Connection[Any], verifiers: list[Verifier], saved: str | None
+) -> tuple[Verified, list[Finding]]:
+    """Verify the journal as an export of it would be, and compare the projections with the independent fold."""
+    sealing = _being_sealed(connection)
+    with tempfile.TemporaryFile() as file:
+        with closing(export_lines(connection)) as lines:
+            file.writelines(lines)
+        file.flush()
+        verified = verify_file(ExportFile(file), verifiers, saved, sealing)
+    with one_instant(connection):
+        return verified, list(differing(connection))
+
+
+def _being_sealed(connection: Connection[Any]) -> Moment:
+    """Return when what need not be signed yet was recorded: about now, by the clock of the database."""
+    ((now,),) = connection.cursor(row_factory=tuple_row).execute("SELECT clock_timestamp()").fetchall()
+    return Moment(later(instant(now), -SEALED_WITHIN_SECONDS), later(instant(now), SEALED_WITHIN_SECONDS))
+
+
+def _print(verified: Verified, found: list[Finding], key: str, *, as_json: bool) -> None:
+    signed, saved = verified.signed, verified.saved
+    facts = {
+        "from": verified.since,
+        "to": verified.until,
+        "root": verified.root.hex(),
+        "signed": signed and {"origin": signed.origin, "size": signed.size, "key": key},
+        "saved": saved and {"origin": saved.origin, "size": saved.size, "shown": verified.shown or None},
+    }
+    if as_json:
+        findings = [members_of(finding) for finding in found]
+        typer.echo(json.dumps({"sound": not found, **facts, "findings": findings}, indent=2))
+        return
+    console = Console(highlight=False)
+    words = [f"positions {verified.since} to {verified.until}", f"root {verified.root.hex()}"]
+    if signed:
+        words.append(f"signed: {signed.size} events, by {signed.origin}, whose key is {key}")
+    if verified.shown:
+        words.append(verified.shown)
+    for line in words:
+        console.print(line, markup=False, soft_wrap=True)
+    console.print(table_of(found) if found else "Nothing was found to be wrong.")

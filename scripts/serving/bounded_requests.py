@@ -1,0 +1,292 @@
+"""uvicorn's HTTP protocol, within bounds: what a stranger sends and does not send costs the others nothing.
+
+- Bytes are counted since the last progress, that is a head that is complete or a piece of a body. So one count bounds
+  request lines, fields, blank lines, extensions of chunks and trailers, and costs a request nothing that is measurable.
+  The parser is never given more at once than the count allows.
+- Trailers are no headers: the scope has been handed over when they come, and they are put where nobody looks.
+- Whoever is refused is read on for a moment, and what comes is thrown away: a connection that is closed with unread
+  bytes is reset, and the client would not see why.
+- A head has 10 seconds, an answer is read in 30 (`connection_limits.py` looks), and the reads of a client that
+  has left are cancelled.
+"""
+
+import asyncio
+from http import HTTPStatus
+from time import monotonic
+from typing import Any
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from api.http.middleware import CLIENT_LEFT, refusal_before_request
+from api.problems import HeadTooLarge, MalformedRequest, RequestTimeout
+from domain.model.errors import LedgerError, Overloaded
+from scripts.serving.connection_limits import LOOK_SECONDS, Connections
+
+MAX_HEAD_BYTES = 32 * 1024
+MAX_FIELDS = 100
+# Nobody asks for more without waiting for an answer, and each takes some kilobytes.
+MAX_PIPELINED = 32
+
+HEAD_SECONDS = 10.0
+ANSWER_SECONDS = 30.0
+# For the rest of a body that is answered already, and for what a refused client goes on to send.
+REST_SECONDS = 10.0
+LINGER_SECONDS = 3.0
+MAX_THROWN_AWAY_BYTES = 128 * 1024 * 1024
+
+_READS = ("GET", "HEAD")
+
+
+class BoundedRequests(HttpToolsProtocol):
+    """Speaks HTTP to one client."""
+
+    def __init__(self, connections: Connections, **options: Any) -> None:
+        super().__init__(**options)
+        self._connections = connections
+        self._began = connections.now
+        self._unfinished = 0  # bytes since the last progress
+        self._has_moved = False
+        self._in_head = self._in_body = False
+        self._is_ending = self._is_half_closed = False
+        self._thrown_away = 0
+        self._unread_since: float | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self._served: RequestResponseCycle | None = None
+
+    # What `Connections` asks.
+
+    @property
+    def has_asked(self) -> bool:
+        """Whether a request has ever been complete."""
+        return self.cycle is not None
+
+    @property
+    def waits_since(self) -> float | None:
+        """Since when the client has asked for nothing; None while it is being answered."""
+        return None if self._is_answering or self._is_ending else self._began
+
+    @property
+    def _is_answering(self) -> bool:
+        return bool(self.pipeline) or (self._served is not None and not self._served.response_complete)
+
+    def look(self, now: float) -> None:
+        """End what has taken too long: a head, the rest of a body, an answer that is not read, or idleness."""
+        self._look_at_answer(now)
+        passed = now - self._began
+        if self._is_answering:
+            return
+        if self._is_ending:
+            if passed > LINGER_SECONDS:
+                self.transport.abort()
+        elif self._in_body:
+            if passed > REST_SECONDS:
+                self.transport.abort()
+        elif self._in_head or self._unfinished:
+            if passed > HEAD_SECONDS:
+                self._refuse(RequestTimeout())
+        elif passed > (self.timeout_keep_alive if self.has_asked else HEAD_SECONDS):
+            self.transport.close()
+
+    def _look_at_answer(self, now: float) -> None:
+        if not self.transport.get_write_buffer_size():
+            self._unread_since = None
+        elif self._unread_since is None:
+            self._unread_since = now
+        elif now - self._unread_since > ANSWER_SECONDS:
+            self.transport.abort()
+
+    def make_way(self) -> None:
+        """End, since others are to have the place."""
+        if self._in_head or self._unfinished:
+            self._refuse(Overloaded())
+        else:
+            self.transport.close()
+
+    # What the transport tells.
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a connection, or tell that there is no room."""
+        super().connection_made(transport)
+        self._began = monotonic()
+        is_kept = self._connections.add(self)
+        begin_looking(self._connections, self.loop)
+        if not is_kept:
+            if self._connections.can_tell:
+                self._refuse(Overloaded("There are too many connections. Try again shortly."))
+            else:
+                self.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection, and cancel what is only read for it."""
+        super().connection_lost(exc)
+        self._connections.remove(self)
+        self.pipeline.clear()
+        if self._serving and self._served and self._served.scope["method"] in _READS:
+            self._serving.cancel(CLIENT_LEFT)
+
+    def resume_writing(self) -> None:
+        """Note that the client reads."""
+        super().resume_writing()
+        self._unread_since = None
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has come, no more at once than may be unfinished."""
+        room = MAX_HEAD_BYTES - self._unfinished
+        if len(data) <= room and not self._is_ending:
+            self._feed(data)
+            return
+        rest = memoryview(data)
+        while rest and not self._is_ending:
+            piece, rest = rest[:room], rest[room:]
+            self._feed(piece)
+            room = MAX_HEAD_BYTES - self._unfinished
+        self._throw_away(len(rest))
+
+    def _feed(self, data: bytes | memoryview) -> None:
+        if not self._unfinished and not self._in_body and not self._is_answering:
+            self._began = self._connections.now
+        self._has_moved = False
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self.cycle.keep_alive = False  # what follows might be of the other protocol
+        except httptools.HttpParserError as error:
+            cause = error.__context__
+            self._refuse(cause if isinstance(cause, LedgerError) else MalformedRequest())
+            return
+        if self._has_moved:
+            self._unfinished = 0
+        elif not self._is_ending:
+            self._unfinished += len(data)
+            if self._unfinished >= MAX_HEAD_BYTES:
+                self._refuse(HeadTooLarge())
+
+    def _throw_away(self, size: int) -> None:
+        self._thrown_away += size
+        if self._thrown_away > MAX_THROWN_AWAY_BYTES:
+            self.transport.abort()
+
+    # What the parser tells.
+
+    def on_message_begin(self) -> None:
+        """Begin a head."""
+        self._in_head = True
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a field of a head, or of a trailer."""
+        if len(self.headers) >= MAX_FIELDS:
+            raise HeadTooLarge
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Begin to answer."""
+        if len(self.pipeline) >= MAX_PIPELINED:
+            raise Overloaded
+        if self.parser.get_http_version() not in ("1.1", "1.0"):
+            raise MalformedRequest
+        super().on_headers_complete()
+        self.headers = []  # of trailers, which nobody reads
+        self._has_moved, self._in_head, self._in_body = True, False, True
+        self._thrown_away = 0
+        if self.expect_100_continue:
+            # Refused before it sent the body, a client may send it or not: the connection would be of no more use.
+            self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of a body."""
+        self._has_moved = True
+        if self.cycle.response_complete:
+            self._throw_away(len(body))
+        else:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End a request."""
+        self._has_moved, self._in_body = True, False
+        self._began = self._connections.now
+        super().on_message_complete()
+
+    # What uvicorn does.
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        # As in uvicorn, which does not say which task it is.
+        task = self.loop.create_task(cycle.run_asgi(app))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+        self._serving, self._served = task, cycle
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request, or wait for it: as in uvicorn, but without a timer for each answer."""
+        self.server_state.total_requests += 1
+        self._began = self._connections.now
+        if self.transport.is_closing() or (self._is_ending and not self.pipeline):
+            self.transport.close()
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether more of the request is to come than was read."""
+        return self._in_body or self._is_ending
+
+    def end_after_rest(self) -> None:
+        """End, but read on for a moment: closed with unread bytes the connection is reset, and the answer lost."""
+        if self._is_half_closed:
+            return
+        self._is_ending = self._is_half_closed = True
+        self._began = self._connections.now
+        self._connections.ending(self)
+        self.transport.write_eof()
+        self.flow.resume_reading()
+
+    def _refuse(self, error: LedgerError) -> None:
+        """Answer what is no request, after those before it, and read no more requests."""
+        if self._is_ending:
+            return
+        self._is_ending = True
+        if self._in_body and self.pipeline:
+            self.pipeline.popleft()  # the one that is broken
+        elif self._in_body and self._is_answering:
+            self._give_up()
+        elif self._in_body:  # which was answered already
+            self.end_after_rest()
+        # Where others are being answered, `on_response_complete` ends the connection after the last of them.
+        if not self._is_answering and not self._is_half_closed and not self.transport.is_closing():
+            self.transport.write(self._written(error))
+            self.end_after_rest()
+
+    def _give_up(self) -> None:
+        """Let the request that is being answered see its client as gone."""
+        started = self.cycle.response_started
+        self.cycle.disconnected = self.cycle.response_complete = True
+        self.cycle.message_event.set()
+        if started:
+            self.transport.abort()
+
+    def _written(self, error: LedgerError) -> bytes:
+        url = getattr(self, "url", b"") or b"/"
+        answer, headers = refusal_before_request(error, url.partition(b"?")[0], self.app_state)
+        fields = [f"{name.lower()}: {value}" for name, value in headers.items()]
+        status = HTTPStatus(answer.status)
+        head = "\r\n".join([f"HTTP/1.1 {status} {status.phrase}", *fields, "connection: close", "", ""])
+        return head.encode("latin-1") + answer.body
+
+
+def begin_looking(connections: Connections, loop: asyncio.AbstractEventLoop) -> None:
+    """Look at connections twice a second for as long as there are any."""
+    if connections.is_looked_at:
+        return
+    connections.is_looked_at = True
+
+    def look() -> None:
+        try:
+            connections.is_looked_at = connections.look()
+        finally:  # a fault with one connection must not keep the others for ever
+            if connections.is_looked_at:
+                loop.call_later(LOOK_SECONDS, look)
+
+    look()

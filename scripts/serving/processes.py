@@ -1,0 +1,197 @@
+"""The processes that the supervisor keeps running.
+
+`python -m scripts.serving.processes api FD` runs one, so do `… projector` and `… publisher`.
+"""
+
+import ctypes
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import MutableMapping
+from functools import partial
+from typing import Any, cast
+
+import structlog
+
+from scripts.serving.supervisor import LIFELINE
+
+GRACE_SECONDS = 10
+# A batch makes some hundred thousand objects and frees them all at once, without cycles: the default threshold has the
+# collector search them again and again, for a third of the time.
+COLLECT_AFTER_OBJECTS = 1_000_000
+PROJECTOR_NICENESS = 10
+KEPT_BYTES = 64 * 1024 * 1024
+KEPT_PIECE_BYTES = 32 * 1024 * 1024
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+KEEP_ALIVE_SECONDS = 65
+BACKLOG = 2048
+
+
+def main() -> None:
+    """Run the process that the command line names."""
+    configure_logging(sys.argv[1] if len(sys.argv) > 1 else "worker")
+    hold_lifeline()
+    keep_freed_memory()
+    match sys.argv[1:]:
+        case ["api", listening]:
+            run_api(int(listening))
+        case ["projector"]:
+            run_projector()
+        case ["publisher"]:
+            run_publisher()
+        case ["simulator", listening, callback_url]:
+            run_simulator(int(listening), callback_url)
+        case unknown:
+            raise ValueError(f"no process is called {unknown}")
+
+
+def configure_logging(process: str = "service") -> None:
+    """Log lines of JSON to standard error; a person at a terminal gets them in colours.
+
+    Each says which process it is of. Those of libraries are such lines too, from warnings on, and so is an exception
+    that nobody caught.
+    """
+    render: Any = (
+        structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+    )
+
+    def name_process(
+        _logger: object, _method: str, event: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        return {**event, "process": event.get("process", process)}
+
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        name_process,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso"),
+        structlog.processors.format_exc_info,
+    ]
+    structlog.configure(
+        processors=[*shared, render],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    # It warns of each connection that is lost; that is said once, where it is decided what to do.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
+    logging.captureWarnings(capture=True)
+    log = structlog.get_logger(__name__)
+    sys.excepthook = lambda _, error, __: log.critical("ended by an exception", exc_info=error)
+    threading.excepthook = lambda args: log.critical(
+        "a thread was ended by an exception", thread=args.thread and args.thread.name, exc_info=args.exc_value
+    )
+
+
+def hold_lifeline() -> None:
+    """End this process when its parent dies: the parent alone holds the other end of the pipe."""
+    descriptor = os.environ.pop(LIFELINE, None)
+    if descriptor is None:
+        return
+
+    def wait_for_end() -> None:
+        while os.read(int(descriptor), 1):
+            pass
+        os._exit(1)
+
+    threading.Thread(target=wait_for_end, name="lifeline", daemon=True).start()
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep what is freed, up to a bound, for what is allocated next.
+
+    It gives large pieces back at once, and each batch, of megabytes, then takes its pages anew: an eighth of the time
+    that the API process spends on a batch of 1,000. Where the library is not glibc, nothing is changed.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, KEPT_PIECE_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, KEPT_BYTES)
+
+
+def run_api(listening: int) -> None:
+    """Serve HTTP on a socket that the parent listens on, until SIGTERM."""
+    import uvicorn
+
+    from api.app import create_app
+    from api.settings import Settings
+    from scripts.serving.connection_limits import Connections, bound_of_connections
+    from scripts.serving.http_protocol import WholeAnswers
+
+    config = uvicorn.Config(
+        create_app(Settings()),
+        loop="uvloop",
+        http=cast(Any, partial(WholeAnswers, Connections(bound_of_connections()))),
+        ws="none",
+        lifespan="on",
+        log_config=None,  # as configured above, for all libraries
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # nothing here believes or needs what a proxy says of the client
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    uvicorn.Server(config).run(sockets=[socket.socket(fileno=listening)])
+
+
+def run_simulator(listening: int, callback_url: str) -> None:
+    """Be the provider of a service that knows no other, on a socket that the parent listens on, until SIGTERM."""
+    from scripts.serving.simulator_beside import simulator
+
+    stopped = _stopped_by_signal()
+    running = simulator(listening, callback_url)
+    running.start()
+    stopped.wait()
+    running.stop()
+
+
+def run_projector() -> None:
+    """Advance every projection until SIGTERM."""
+    gc.set_threshold(COLLECT_AFTER_OBJECTS)
+    # Who waits for an answer goes first. A projection that falls behind for it says so, and catches up many times as
+    # fast as a saturated machine can write.
+    os.nice(PROJECTOR_NICENESS)
+    from api.settings import Settings
+    from projections.running.projector import run_projector as run
+
+    settings = Settings()
+    run(settings.database, _stopped_by_signal(), signing_seeds=settings.signing_seeds)
+
+
+def run_publisher() -> None:
+    """Deliver webhooks, and publish to NATS if a broker is configured, until SIGTERM."""
+    os.nice(PROJECTOR_NICENESS)
+    from api.settings import Settings
+    from projections.outbox.jetstream import run_jetstream
+    from projections.outbox.publisher import run_publisher as run
+
+    settings, stop = Settings(), _stopped_by_signal()
+    if settings.streaming is not None:
+        arguments = (settings.database, stop, settings.streaming)
+        threading.Thread(target=run_jetstream, args=arguments, name="nats").start()
+    run(settings.database, stop, settings.publishing)
+
+
+def _stopped_by_signal() -> threading.Event:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,246 @@
+"""`tallystick serve`: the whole service from one command."""
+
+import contextlib
+import errno
+import http.client
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from ipaddress import ip_address
+from pathlib import Path
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Annotated
+
+import structlog
+import typer
+
+from domain.release import ROOT
+from scripts.console import fail, settings_or_exit
+
+if TYPE_CHECKING:
+    from api.settings import Settings
+    from domain.journal.database import Database
+    from scripts.serving.embedded_postgres import EmbeddedPostgres
+
+# Workers of a parent that was killed may hold the port for a moment.
+BIND_TIMEOUT_SECONDS = 5.0
+DATABASE_TIMEOUT_SECONDS = 10.0
+SAY_SECONDS = 3.0
+# The API drains for 10 s (scripts/serving/processes.py); with PostgreSQL's fast shutdown all ends within about 20 s.
+API_STOP_TIMEOUT_SECONDS = 12.0
+PROJECTOR_STOP_TIMEOUT_SECONDS = 4.0
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="The address to listen on [127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="The port to listen on [8000]")] = None,
+    database_url: Annotated[
+        str | None, typer.Option(help="A PostgreSQL to use [an embedded one in the data directory]")
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where the embedded PostgreSQL lives [.tallystick]")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="How many API processes to run [1]")] = None,
+    schema: Annotated[str | None, typer.Option(help="The schema of this installation [tallystick]")] = None,
+    projector: Annotated[
+        bool, typer.Option(help="Run the projector and the publisher too, in processes of their own")
+    ] = True,
+) -> None:
+    """Serve the ledger until it is stopped; each option has an environment variable, TALLYSTICK_PORT and so on."""
+    from scripts.serving.database import give_up
+    from scripts.serving.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
+    from scripts.serving.processes import configure_logging
+    from scripts.serving.supervisor import ChildrenKeepFailing
+
+    configure_logging()
+    # Until the supervisor takes the signal over: leave, and stop what was started on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    settings = settings_or_exit(
+        host=host,
+        port=port,
+        database_url=database_url,
+        data_dir=data_dir,
+        workers=workers,
+        schema_=schema,
+    )
+    try:
+        listening = _listen(settings.host, settings.port)
+        postgres = None if settings.database_url else EmbeddedPostgres(settings.data_dir)
+        with contextlib.ExitStack() as stack:
+            stack.callback(listening.close)
+            _warn_of_open_keys(settings.host)
+            if postgres:
+                stack.callback(postgres.stop)
+                postgres.start()
+            _run(settings, listening, postgres, projector=projector)
+    except EmbeddedPostgresError as error:
+        give_up(str(error))
+    except (ChildrenKeepFailing, OSError) as error:
+        fail(str(error))
+
+
+def prepare(settings: "Settings", database: "Database") -> str | None:
+    """Bring the database up to date; return the API key that was made if there was none, to be shown once."""
+    import psycopg
+
+    from api.security.keys import ensure_bootstrap_key
+    from domain.journal.migrations import migrate
+    from domain.journal.trouble import trouble_of
+    from domain.model.errors import JournalUnavailable
+    from projections.registry import install
+    from scripts.serving.database import give_up
+
+    began, say_at = monotonic(), 0.0
+    while True:
+        try:
+            migrate(database)
+            install(database)
+            return ensure_bootstrap_key(database, settings.bootstrap_key)
+        except psycopg.Error as error:
+            trouble = trouble_of(error, database)
+            if not trouble.may_pass or monotonic() > began + DATABASE_TIMEOUT_SECONDS:
+                give_up(trouble.words)
+            if monotonic() > say_at:
+                say_at = monotonic() + SAY_SECONDS
+                structlog.get_logger(__name__).warning("waiting for the database", error=trouble.words)
+            sleep(0.2)
+        except JournalUnavailable:
+            if monotonic() > began + DATABASE_TIMEOUT_SECONDS:
+                fail("another session holds the journal's lock, so the bootstrap key cannot be recorded")
+
+
+def _run(
+    settings: "Settings", listening: socket.socket, postgres: "EmbeddedPostgres | None", *, projector: bool
+) -> None:
+    from domain.journal.database import Database
+    from scripts.serving.simulator_beside import PROVIDERS, simulator_beside
+    from scripts.serving.supervisor import Child, Supervisor
+    from scripts.serving.surroundings import of_process, of_simulator
+
+    database = Database(postgres.url if postgres else str(settings.database_url), settings.schema_)
+    made_key = prepare(settings, database)
+    address = f"http://{_bracketed(settings.host)}:{listening.getsockname()[1]}"
+    local_address = f"http://{_bracketed(_local(settings.host))}:{listening.getsockname()[1]}"
+    with contextlib.ExitStack() as stack:
+        environment = stack.enter_context(_environment(settings, database))
+        api = [sys.executable, "-m", "scripts.serving.processes", "api", str(listening.fileno())]
+
+        def environment_of(process: str) -> dict[str, str]:
+            return of_process(process, os.environ, is_embedded=postgres is not None) | environment
+
+        of_api, simulators = environment_of("api"), []
+        if postgres and not settings.providers:
+            # For trials: what is kept in a database of one's own is never said to be paid by a simulator.
+            surroundings = of_simulator(os.environ) | {"PYTHONPATH": environment["PYTHONPATH"]}
+            simulator, simulated, of_api[PROVIDERS] = simulator_beside(local_address, surroundings)
+            stack.enter_context(simulated)
+            simulators.append(simulator)
+        children = [
+            Child(
+                f"api {n + 1}",
+                api,
+                of_api,
+                [listening.fileno()],
+                stop_timeout_seconds=API_STOP_TIMEOUT_SECONDS,
+                group="api",
+            )
+            for n in range(settings.workers)
+        ]
+        if projector:
+            children += [
+                Child(
+                    name,
+                    [sys.executable, "-m", "scripts.serving.processes", name],
+                    environment_of(name),
+                    stop_timeout_seconds=PROJECTOR_STOP_TIMEOUT_SECONDS,
+                    group="projector",
+                )
+                for name in ("projector", "publisher")
+            ]
+
+        def is_ready() -> bool:
+            return _answers(settings.host, listening.getsockname()[1])
+
+        def announce() -> None:
+            _announce(address, made_key, postgres.data_dir if postgres else None)
+
+        Supervisor([*children, *simulators], postgres, is_ready, announce).run()
+
+
+@contextlib.contextmanager
+def _environment(settings: "Settings", database: "Database") -> Iterator[dict[str, str]]:
+    """What all children are told in their environment: not on their command lines, which every user may read."""
+    environment = {
+        "TALLYSTICK_DATABASE_URL": database.url,
+        "TALLYSTICK_SCHEMA": database.schema,
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+    }
+    if settings.workers == 1:
+        yield environment
+        return
+    with tempfile.TemporaryDirectory(prefix="tallystick-metrics-") as folder:
+        environment["PROMETHEUS_MULTIPROC_DIR"] = folder
+        yield environment
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    deadline = monotonic() + BIND_TIMEOUT_SECONDS
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    while True:
+        try:
+            listening = socket.create_server((host, port), family=family, backlog=2048)
+            listening.set_inheritable(True)
+            return listening
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or monotonic() > deadline:
+                raise OSError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+            sleep(0.1)
+
+
+def _warn_of_open_keys(host: str) -> None:
+    """Say so where keys and amounts would travel for all to read: there is no TLS here, so it must be in front."""
+    try:
+        is_loopback = all(
+            ip_address(str(found[4][0]).partition("%")[0]).is_loopback
+            for found in socket.getaddrinfo(host, None)
+        )
+    except (OSError, ValueError):
+        is_loopback = False
+    if not is_loopback:
+        structlog.get_logger(__name__).warning(
+            "keys travel unencrypted: let nobody reach this address but a proxy that speaks TLS", host=host
+        )
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _local(host: str) -> str:
+    """Return where this machine reaches what listens on a host."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+
+
+def _answers(host: str, port: int) -> bool:
+    connection = http.client.HTTPConnection(_local(host), port, timeout=0.5)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _announce(address: str, made_key: str | None, data_dir: Path | None) -> None:
+    if made_key:
+        typer.echo(f"API key with every role on every ledger, shown this once: {made_key}")
+        typer.echo(
+            f"curl -s {address}/v1/ledgers -H 'Authorization: Bearer {made_key}'"
+            " -H 'Content-Type: application/json' -d '{\"name\": \"main\"}'"
+        )
+    typer.echo(f"Tallystick is ready on {address}" + (f" with its data in {data_dir}" if data_dir else ""))
+    sys.stdout.flush()
