@@ -1,8 +1,8 @@
 """Shapes of load: which accounts pay which, and how many of the payments are held first.
 
 Some are those that others publish of their ledgers (yardsticks/peers.py). Accounts are numbered. Where a shape has a
-world or a bank, these are the first two. "bounded" is the uniform shape among as many accounts again, numbered after all
-others, whose overdraft is limited.
+world or a bank, these are the first two. "bounded" is the uniform shape among as many accounts again, numbered after
+all others, whose overdraft is limited.
 """
 
 from collections.abc import Callable, Mapping
