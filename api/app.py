@@ -12,27 +12,27 @@ from pydantic_core import to_json
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.http.cross_origin import CrossOrigin
-from api.http.middleware import Edge
+from api.http.middleware import HttpMiddleware
 from api.http.openapi import complete
-from api.http.router import Dispatch
+from api.http.router import Router
 from api.resources import ENDPOINTS
 from api.security.callback_signatures import Signatures
 from api.service.body_room import BodyRoom
 from api.service.checkpoint_watch import CheckpointWatch
 from api.service.connections import POOL_SIZE
-from api.service.key_cache import KeyRing
+from api.service.key_cache import KeyCache
 from api.service.metrics import Metrics
 from api.service.replay_log import ReplayLog
 from api.service.service import Service
 from api.service.writer import Writer
 from api.settings import Settings
-from domain.application import Ledger
+from domain.application import LedgerApplication
 from domain.journal.database import Database
 from domain.release import RELEASE
 from projections.process_managers.due_worker import Worker
 from projections.process_managers.payer import Payer
 from projections.process_managers.providers.settings import make_providers
-from projections.running.positions import Waiter
+from projections.running.positions import PositionWaiter
 
 # Long answers leave most connections, and the interpreter, to short ones.
 STREAMS_AT_ONCE = 2
@@ -47,7 +47,7 @@ class Application(FastAPI):
 
     def __init__(self, *, cors_origins: Sequence[str], **options: Any) -> None:
         super().__init__(**options)
-        edge: ASGIApp = Edge(Dispatch(ENDPOINTS, otherwise=self.router))
+        edge: ASGIApp = HttpMiddleware(Router(ENDPOINTS, otherwise=self.router))
         self._edge = CrossOrigin(edge, cors_origins) if cors_origins else edge
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,14 +91,14 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    # For the document; requests come to them by way of `Dispatch`.
+    # For the document; requests come to them by way of `Router`.
     app.router.routes.extend(ENDPOINTS)
     return app
 
 
 def _start(settings: Settings, database: Database, document: Callable[[], bytes]) -> Service:
     metrics = Metrics()
-    ledger = Ledger(
+    ledger = LedgerApplication(
         database,
         observe=metrics.batch,
         max_clock_difference_seconds=settings.max_clock_difference_seconds,
@@ -108,7 +108,7 @@ def _start(settings: Settings, database: Database, document: Callable[[], bytes]
     replays = ReplayLog(ledger)
     writer = Writer(ledger, asyncio.get_running_loop(), metrics, replays)
     metrics.watch_queue(lambda: writer.waiting_commands)
-    waiter = Waiter(database)
+    waiter = PositionWaiter(database)
     limit = settings.max_clock_difference_seconds
     worker = Worker(database, ledger, max_clock_difference_seconds=limit)
     providers = make_providers(settings.providers)
@@ -119,7 +119,7 @@ def _start(settings: Settings, database: Database, document: Callable[[], bytes]
         ledger,
         writer,
         replays,
-        KeyRing(ledger, reading),
+        KeyCache(ledger, reading),
         waiter,
         worker,
         payer,

@@ -23,8 +23,7 @@ from domain.model.commands import Command, Outcome
 from domain.model.errors import AccountNotFound, InvalidRequest, JournalUnavailable
 from domain.model.events import State
 from domain.model.idempotency import operation_id
-from domain.model.ledgers import Ledger as Book
-from domain.model.ledgers import existing_ledger
+from domain.model.ledgers import Ledger, existing_ledger
 from domain.model.payouts.payout import Payout, existing_payout
 from domain.model.refusals import operation_unknown
 from domain.model.streams import account_stream, ledger_stream, payout_stream, transaction_stream
@@ -53,7 +52,7 @@ class Reading(NamedTuple):
     head: int
 
 
-class Ledger(Application[str]):
+class LedgerApplication(Application[str]):
     """Every command and every confirmation read of one installation."""
 
     def __init__(
@@ -117,7 +116,7 @@ class Ledger(Application[str]):
         """Return the newest position of the journal, 0 while it is empty."""
         return self._read().head
 
-    def book(self, ledger: str) -> tuple[Book, int]:
+    def ledger(self, ledger: str) -> tuple[Ledger, int]:
         """Return a ledger and the head; raise `LedgerNotFound`."""
         states, head = self._read(ledger_stream(ledger))
         return existing_ledger(states[0], ledger), head

@@ -7,7 +7,7 @@ from itertools import count
 
 from msgspec import convert
 
-from domain.application import Ledger
+from domain.application import LedgerApplication
 from domain.journal.database import Database
 from domain.model.accounts import ChangeAccount, ChangeStatus, OpenAccount
 from domain.model.commands import Command, Outcome
@@ -64,7 +64,7 @@ class Author:
         self.chance = random.Random(seed)
         self.clock = Clock()
         self.database = database
-        self.ledger = Ledger(database, self.clock)
+        self.ledger = LedgerApplication(database, self.clock)
         self.numbers = count()
         self.made: list[tuple[str, str]] = []
         self.accepted: list[Acceptance] = []
@@ -87,7 +87,7 @@ class Author:
 
     def write_of_accounts(self) -> None:
         """Write what `write` does not: other assets and sides, and what becomes of accounts themselves."""
-        self.ledger = Ledger(self.database, self.clock)
+        self.ledger = LedgerApplication(self.database, self.clock)
         self.ledger.start()
         try:
             self.ledger.perform(OpenLedger(CONTEXT, "main-2", {"note": "sorts before main/, and after main"}))
@@ -113,7 +113,7 @@ class Author:
 
     def write_of_payouts(self, payouts: int = 30) -> None:
         """Write what becomes of payouts, each told different things in a different order."""
-        self.ledger = Ledger(self.database, self.clock)
+        self.ledger = LedgerApplication(self.database, self.clock)
         self.ledger.start()
         try:
             asked = [

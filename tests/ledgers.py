@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
-from domain.application import Ledger
+from domain.application import LedgerApplication
 from domain.commit.decider import Result
 from domain.journal.database import Database
 from domain.journal.encoding import decode
@@ -24,9 +24,9 @@ CONTEXT = Context("tester", "correlation-1", "00-4bf92f3577b34da6a3ce929d0e0e473
 
 
 @contextmanager
-def running(database: Database) -> Iterator[Ledger]:
+def running(database: Database) -> Iterator[LedgerApplication]:
     """A ledger that takes commands, as one process of the service would run it."""
-    with Ledger(database) as ledger:
+    with LedgerApplication(database) as ledger:
         ledger.start()
         yield ledger
 
@@ -43,7 +43,9 @@ def opening(
     )
 
 
-def open_accounts(ledger: Ledger, *addresses: str, minimum: int | None = None, book: str = "main") -> None:
+def open_accounts(
+    ledger: LedgerApplication, *addresses: str, minimum: int | None = None, book: str = "main"
+) -> None:
     """Open a ledger and accounts in it."""
     ledger.perform(OpenLedger(CONTEXT, book, {}))
     for result in ledger.execute(

@@ -31,7 +31,7 @@ from api.http.declaration import OVERSEER, Concerns, Declaration
 from api.http.fields import body_errors, query_errors
 from api.http.idempotency import idempotency_key
 from api.http.openapi import documentation
-from api.http.request import Visit
+from api.http.request import RequestHead
 from api.http.responses import DRY_RUN, JSON, Answer, Streamed
 from api.problems import Forbidden, InvalidShape, Unauthenticated, UnsupportedMediaType
 from api.security.keys import EVERY_LEDGER, NOBODY, Key
@@ -50,30 +50,30 @@ MAX_QUERY_PARAMETERS = 100
 _log = structlog.get_logger(__name__)
 
 
-class Asked(NamedTuple, Generic[QueryT, BodyT]):
+class Call(NamedTuple, Generic[QueryT, BodyT]):
     """A request that has been found well-formed and allowed.
 
-    `names` are those in the path, `sent` is the body as it was sent, before any default was filled in. `place` is
-    where the cursor points, and `listed` tells this list from others.
+    `path_params` are the parameters in the path. `raw_body` is the body as it was sent, before any default was filled
+    in. `cursor_position` is where the cursor points, and `list_id` tells this list from others.
     """
 
     service: Service
     caller: Key
     context: Context
     path: str
-    names: Mapping[str, str]
+    path_params: Mapping[str, str]
     headers: Mapping[bytes, bytes]
     query: QueryT
     body: BodyT
-    sent: Any
+    raw_body: Any
     key: str
-    place: Any
-    listed: str
+    cursor_position: Any
+    list_id: str
 
     @property
     def ledger(self) -> str:
         """The ledger that the path names."""
-        return self.names["ledger"]
+        return self.path_params["ledger"]
 
     @property
     def prefer(self) -> Prefer:
@@ -82,10 +82,10 @@ class Asked(NamedTuple, Generic[QueryT, BodyT]):
 
     def cursor_after(self, place: Any) -> str:
         """Return the cursor of the page that follows a place in this list."""
-        return encode_cursor(self.listed, place)
+        return encode_cursor(self.list_id, place)
 
 
-Serve = Callable[[Asked[Any, Any]], Awaitable[Answer | Streamed]]
+Serve = Callable[[Call[Any, Any]], Awaitable[Answer | Streamed]]
 
 
 class Endpoint(APIRoute):
@@ -119,21 +119,21 @@ class Endpoint(APIRoute):
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = monotonic()
-        asked = await self._judge(scope, receive)
-        is_dry_run = getattr(asked.query, "dry_run", False)
+        call = await self._judge(scope, receive)
+        is_dry_run = getattr(call.query, "dry_run", False)
         if is_dry_run:
             scope["is_dry_run"] = True  # for what refuses it
-        answer = await self._serve(asked)
+        answer = await self._serve(call)
         if "place" in scope:
             scope["place"].end_work()
         if isinstance(answer, Streamed):
             if scope["method"] == "HEAD":
                 await answer.send_without_parts(send)
             else:
-                await answer.send_while_wanted(receive, send, partial(self._is_admitted, asked, scope))
+                await answer.send_while_wanted(receive, send, partial(self._is_admitted, call, scope))
             return
         if self.declared.method == "GET" and monotonic() - began > KNOWN_FOR_SECONDS:
-            await self._admit_again(asked.service, scope["visit"])
+            await self._admit_again(call.service, scope["head"])
         await (_tried_out(answer) if is_dry_run else answer).send(send)
 
     async def _body(self, scope: Scope, receive: Receive, caller: Key) -> bytes:
@@ -143,22 +143,22 @@ class Endpoint(APIRoute):
         def make_room(size: int) -> None:
             scope.setdefault("place", Place(service.room, caller.id)).grow(size)
 
-        body = await read_body(receive, scope["visit"].headers, self.declared.max_body_bytes, make_room)
+        body = await read_body(receive, scope["head"].headers, self.declared.max_body_bytes, make_room)
         if "place" in scope:
             await scope["place"].begin_work()
         return body
 
-    async def _judge(self, scope: Scope, receive: Receive) -> Asked[Any, Any]:
+    async def _judge(self, scope: Scope, receive: Receive) -> Call[Any, Any]:
         """Return the request, or raise the first refusal of it in the contract's order."""
         declared = self.declared
-        visit: Visit = scope["visit"]
+        head: RequestHead = scope["head"]
         service: Service = scope["state"]["service"]
         names: dict[str, str] = scope["path_params"]
         caller = NOBODY
         began = monotonic()
         if declared.roles and not (declared.may_be_public and service.metrics_are_public):
             # Known before it is allowed: a denial is logged with its actor.
-            scope["caller"] = caller = await _caller(service, visit.headers)
+            scope["caller"] = caller = await _caller(service, head.headers)
             await self._allow(service, caller, names)
         if declared.writes:
             service.writer.require_room()
@@ -166,24 +166,24 @@ class Endpoint(APIRoute):
             service.signatures.require_known(names["provider"])
         bytes_sent = await self._body(scope, receive, caller) if declared.body else b""
         if monotonic() - began > KNOWN_FOR_SECONDS:
-            await self._admit_again(service, visit)
+            await self._admit_again(service, head)
         if declared.is_signed:
-            caller = service.signatures.signatory(names["provider"], visit.headers, bytes_sent)
+            caller = service.signatures.signatory(names["provider"], head.headers, bytes_sent)
             scope["caller"] = caller
         is_empty = declared.is_body_optional and not bytes_sent
         sent = None
         if declared.body:
-            sent = {} if is_empty else await _aside(service, bytes_sent, self._parsed, bytes_sent, visit)
-        key = idempotency_key(visit.headers.get(b"idempotency-key")) if declared.is_keyed else ""
+            sent = {} if is_empty else await _aside(service, bytes_sent, self._parsed, bytes_sent, head)
+        key = idempotency_key(head.headers.get(b"idempotency-key")) if declared.is_keyed else ""
         given = _given(scope["query_string"])
         listed, place = self._page(scope["path"], given) if self._place else ("", None)
         query = self._query(given) if given or self._no_query is None else self._no_query
         body = None
         if declared.body:
             body = await _aside(service, bytes_sent, _shaped, declared.body, sent, bytes_sent)
-        context = Context(caller.name, *visit.conversation)
-        path, headers = scope["path"], visit.headers
-        return Asked(service, caller, context, path, names, headers, query, body, sent, key, place, listed)
+        context = Context(caller.name, *head.conversation)
+        path, headers = scope["path"], head.headers
+        return Call(service, caller, context, path, names, headers, query, body, sent, key, place, listed)
 
     async def _allow(self, service: Service, caller: Key, names: Mapping[str, str]) -> None:
         """Raise `Forbidden` unless the caller has a role that may do this, and the ledgers that it concerns."""
@@ -205,19 +205,19 @@ class Endpoint(APIRoute):
         found: Sequence[str] | None = await service.look_up(partial(self.declared.ledgers_of, names=names))
         return found or ()
 
-    async def _admit_again(self, service: Service, visit: Visit) -> None:
+    async def _admit_again(self, service: Service, head: RequestHead) -> None:
         """Raise `Unauthenticated` if the key of a request is valid no more."""
         if self.declared.roles:
-            await _caller(service, visit.headers)
+            await _caller(service, head.headers)
 
-    async def _is_admitted(self, asked: Asked[Any, Any], scope: Scope) -> bool:
+    async def _is_admitted(self, call: Call[Any, Any], scope: Scope) -> bool:
         """Tell whether the key of a request is still valid; log it if it is not, since no answer can say so."""
         try:
-            await self._admit_again(asked.service, scope["visit"])
+            await self._admit_again(call.service, scope["head"])
         except Unauthenticated as refusal:
-            actor, correlation_id, _ = asked.context
+            actor, correlation_id, _ = call.context
             who = {"actor": actor, "correlation_id": correlation_id}
-            _log.warning("denied", code=refusal.code, path=asked.path, method=scope["method"], **who)
+            _log.warning("denied", code=refusal.code, path=call.path, method=scope["method"], **who)
             return False
         return True
 
@@ -233,9 +233,9 @@ class Endpoint(APIRoute):
         except ValidationError as error:
             raise InvalidShape(query_errors(error, self.declared.query)) from None
 
-    def _parsed(self, body: bytes, visit: Visit) -> Any:
-        require_uncoded(visit.headers.get(b"content-encoding", b"").decode("latin-1"))
-        content_type = visit.headers.get(b"content-type")
+    def _parsed(self, body: bytes, head: RequestHead) -> Any:
+        require_uncoded(head.headers.get(b"content-encoding", b"").decode("latin-1"))
+        content_type = head.headers.get(b"content-type")
         try:
             require_json(None if content_type is None else content_type.decode("latin-1"))
         except UnsupportedMediaType as refusal:
@@ -244,10 +244,10 @@ class Endpoint(APIRoute):
         return parse_json(body, self.declared.max_body_values)
 
 
-async def overseer(asked: Asked[Any, Any]) -> Key | None:
+async def overseer(call: Call[Any, Any]) -> Key | None:
     """Return who may see the whole installation and sent a request to a route that is for anybody, None if none did."""
     try:
-        caller = await _caller(asked.service, asked.headers)
+        caller = await _caller(call.service, call.headers)
     except (Unauthenticated, JournalUnavailable):
         return None
     return None if OVERSEER.isdisjoint(caller.roles) or caller.granted is not None else caller

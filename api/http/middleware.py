@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.http.correlation import Conversation, conversation
 from api.http.disclosure import reads_accounts
 from api.http.endpoint import Endpoint
-from api.http.request import Visit, joined
+from api.http.request import RequestHead, joined
 from api.http.responses import DRY_RUN, HEAD, POSITION, Answer
 from api.problems import (
     MEDIA_TYPE,
@@ -56,8 +56,8 @@ _OF_FRAMEWORK: dict[int, type[HttpRefusal]] = {404: PathNotFound, 405: MethodNot
 _log = structlog.get_logger(__name__)
 
 
-class Edge:
-    """Wraps the routes; `scope["visit"]` is the `Visit`, `scope["state"]["service"]` the `Service`."""
+class HttpMiddleware:
+    """Wraps the routes; `scope["visit"]` is the `RequestHead`, `scope["state"]["service"]` the `Service`."""
 
     def __init__(self, routes: ASGIApp) -> None:
         self._routes = routes
@@ -65,8 +65,8 @@ class Edge:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         began = perf_counter()
-        visit = _visit(scope)
-        talk = visit.conversation
+        head = _visit(scope)
+        talk = head.conversation
         status = 0
         is_head = scope["method"] == "HEAD"
 
@@ -98,14 +98,14 @@ class Edge:
         _observe(scope, talk, status, perf_counter() - began)
 
 
-def _visit(scope: Scope) -> Visit:
+def _visit(scope: Scope) -> RequestHead:
     headers = joined(scope["headers"])
     raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
     if b"%" in raw_path and _UNNAMEABLE.search(raw_path):
         scope["path"] = unquote(_UNNAMEABLE.sub(_NOTHING, raw_path).decode("latin-1"))
-    visit = Visit(headers, conversation(headers))
-    scope["visit"] = visit
-    return visit
+    head = RequestHead(headers, conversation(headers))
+    scope["head"] = head
+    return head
 
 
 def _refusal(error: Exception, scope: Scope, talk: Conversation) -> Answer:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from api.http.endpoint import Asked
+from api.http.endpoint import Call
 from api.http.responses import DEAD_LETTERS, HEAD, POSITION, Answer, json_answer
 from projections.engine.live_version import Page, Reading
 
@@ -11,26 +11,26 @@ Row = TypeVar("Row")
 
 
 def page(
-    asked: Asked[Any, Any], rows: Sequence[Row], show: Callable[[Row], Any], place: Callable[[Row], Any]
+    call: Call[Any, Any], rows: Sequence[Row], show: Callable[[Row], Any], place: Callable[[Row], Any]
 ) -> dict[str, Any]:
     """Return a page of what was found: one row more than the page holds says that another follows.
 
     `show` gives the form of an item, `place` what the next page comes after.
     """
-    size = asked.query.page_size
+    size = call.query.page_size
     shown = rows[:size]
     more = len(rows) > size
     return {
         "data": [show(row) for row in shown],
-        "next_cursor": asked.cursor_after(place(shown[-1])) if more else None,
+        "next_cursor": call.cursor_after(place(shown[-1])) if more else None,
     }
 
 
 def projected_page(
-    asked: Asked[Any, Any], found: Any, show: Callable[[Row], Any], place: Callable[[Row], Any]
+    call: Call[Any, Any], found: Any, show: Callable[[Row], Any], place: Callable[[Row], Any]
 ) -> Answer:
     """Return the answer with a page of a projection, and the positions that it reflects."""
-    return json_answer(200, page(asked, found.rows, show, place), reflected(found))
+    return json_answer(200, page(call, found.rows, show, place), reflected(found))
 
 
 def reflected(found: Reading[Any] | Page[Any]) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from api.http.correlation import Conversation
 
 
-class Visit(NamedTuple):
+class RequestHead(NamedTuple):
     """A request as the outermost layer found it."""
 
     headers: Mapping[bytes, bytes]

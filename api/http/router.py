@@ -14,7 +14,7 @@ from api.problems import MethodNotAllowed
 from domain.model.ids import canonical_id
 
 
-class Dispatch:
+class Router:
     """Hands each request to its endpoint: of the first path that matches, the one for its method."""
 
     def __init__(self, endpoints: Sequence[Endpoint], otherwise: ASGIApp) -> None:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from eventsourcing.persistence import InterfaceError, OperationalError
 from psycopg import Connection
 
-from domain.application import Ledger
+from domain.application import LedgerApplication
 from domain.commit.group_commit import reason_of
 from domain.model.errors import JournalUnavailable
 
@@ -18,7 +18,7 @@ POOL_SIZE = 8
 Found = TypeVar("Found")
 
 
-def looked_up(ledger: Ledger, function: Callable[[Connection[Any]], Found]) -> Found:
+def looked_up(ledger: LedgerApplication, function: Callable[[Connection[Any]], Found]) -> Found:
     """Return what a pure read finds, on a fresh connection if its first was lost; raise `JournalUnavailable`."""
     try:
         return ledger.datastore.read(function)
@@ -27,7 +27,7 @@ def looked_up(ledger: Ledger, function: Callable[[Connection[Any]], Found]) -> F
 
 
 @contextmanager
-def connected(ledger: Ledger) -> Iterator[Connection[Any]]:
+def connected(ledger: LedgerApplication) -> Iterator[Connection[Any]]:
     """A connection with the rights of the service; raises `JournalUnavailable` when the database is out of reach."""
     try:
         with ledger.datastore.get_connection() as connection:

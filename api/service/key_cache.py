@@ -7,7 +7,7 @@ from time import monotonic
 
 from api.security.keys import Key, digest_of, find_key
 from api.service.connections import looked_up
-from domain.application import Ledger
+from domain.application import LedgerApplication
 
 KNOWN_FOR_SECONDS = 1.0
 """For how long a key that was looked up is believed: a revocation or an end takes hold everywhere within this time."""
@@ -20,10 +20,10 @@ def _has_failed(looked_up: "asyncio.Future[Key | None]") -> bool:
     return looked_up.done() and (looked_up.cancelled() or looked_up.exception() is not None)
 
 
-class KeyRing:
+class KeyCache:
     """Looks keys up, and remembers for a moment what it found."""
 
-    def __init__(self, ledger: Ledger, reading: Executor) -> None:
+    def __init__(self, ledger: LedgerApplication, reading: Executor) -> None:
         """`reading` is where look-ups block."""
         self._ledger = ledger
         self._reading = reading

@@ -11,7 +11,7 @@ import psycopg
 import structlog
 
 from api.service.connections import connected
-from domain.application import Ledger, system_clock
+from domain.application import LedgerApplication, system_clock
 from domain.commit.decider import Result
 from domain.journal.outage import DATABASE, is_lost
 from domain.model.commands import Command
@@ -29,7 +29,7 @@ _log = structlog.get_logger(__name__)
 class ReplayLog:
     """Counts replays, and writes them once a second in a thread of its own."""
 
-    def __init__(self, ledger: Ledger, clock: Callable[[], Instant] = system_clock) -> None:
+    def __init__(self, ledger: LedgerApplication, clock: Callable[[], Instant] = system_clock) -> None:
         self._ledger = ledger
         self._clock = clock
         self._lock = threading.Lock()

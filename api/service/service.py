@@ -11,16 +11,16 @@ from api.security.callback_signatures import Signatures
 from api.service.body_room import BodyRoom
 from api.service.checkpoint_watch import CheckpointWatch
 from api.service.connections import connected, looked_up
-from api.service.key_cache import KeyRing
+from api.service.key_cache import KeyCache
 from api.service.metrics import Metrics
 from api.service.replay_log import ReplayLog
 from api.service.writer import Writer
-from domain.application import Ledger
+from domain.application import LedgerApplication
 from projections.outbox.destinations import Policy
 from projections.process_managers.due_worker import Worker
 from projections.process_managers.payer import Payer
 from projections.process_managers.providers.interface import Provider
-from projections.running.positions import Waiter
+from projections.running.positions import PositionWaiter
 
 Read = TypeVar("Read")
 
@@ -32,11 +32,11 @@ class Service(NamedTuple):
     request makes very many. Where `metrics_are_public`, figures of the books are shown to who has no key.
     """
 
-    ledger: Ledger
+    ledger: LedgerApplication
     writer: Writer
     replays: ReplayLog
-    keys: KeyRing
-    waiter: Waiter
+    keys: KeyCache
+    waiter: PositionWaiter
     worker: Worker
     payer: Payer
     providers: Mapping[str, Provider]

@@ -7,7 +7,7 @@ from functools import partial
 
 from api.service.metrics import Metrics
 from api.service.replay_log import ReplayLog
-from domain.application import Ledger
+from domain.application import LedgerApplication
 from domain.commit.decider import Result
 from domain.commit.group_commit import MAX_WAITING_COMMANDS
 from domain.model.commands import Command, Outcome
@@ -25,7 +25,7 @@ class Writer:
     """
 
     def __init__(
-        self, ledger: Ledger, loop: asyncio.AbstractEventLoop, metrics: Metrics, replays: ReplayLog
+        self, ledger: LedgerApplication, loop: asyncio.AbstractEventLoop, metrics: Metrics, replays: ReplayLog
     ) -> None:
         self._ledger = ledger
         self._loop = loop
@@ -92,10 +92,10 @@ class Writer:
         return results
 
     def _submit(self) -> None:
-        asked, self._asked = self._asked, []
-        answered = [waiting for _, waiting in asked]
+        call, self._asked = self._asked, []
+        answered = [waiting for _, waiting in call]
         try:
-            self._ledger.submit([command for command, _ in asked], partial(self._reply, answered))
+            self._ledger.submit([command for command, _ in call], partial(self._reply, answered))
         except LedgerError as refusal:
             self._deliver(answered, [refusal] * len(answered))
 

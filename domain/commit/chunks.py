@@ -14,7 +14,7 @@ PARTS_ON_THEIR_WAY = 2
 """So many that one can be decided while the one before it is committed."""
 
 
-class Procession:
+class ChunkedSubmission:
     """The parts of what was submitted together, in order; `reply` gets the results of all once the last has its own."""
 
     def __init__(

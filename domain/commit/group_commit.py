@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import psycopg
 import structlog
 
-from domain.commit.chunks import Procession
+from domain.commit.chunks import ChunkedSubmission
 from domain.commit.decider import (
     Batch,
     Decider,
@@ -190,7 +190,9 @@ class GroupCommit:
                 self._put(Submission(commands, reply, all_or_none, dry_run, monotonic()))
             else:
                 self._later_commands += len(commands)
-                Procession(commands, reply, MAX_BATCH_COMMANDS, self._put_later, self._forget_later).begin()
+                ChunkedSubmission(
+                    commands, reply, MAX_BATCH_COMMANDS, self._put_later, self._forget_later
+                ).begin()
 
     def _put_later(self, submission: Submission) -> None:
         with self._changed:
@@ -334,7 +336,7 @@ class GroupCommit:
         needed = streams_of(commands) | own_streams_of(commands)
         cold = self._decider.missing(needed)
         head, rows = self._writer.lock(cold)
-        if in_doubt and in_doubt.rows.streams and self._writer.holds(in_doubt.rows):
+        if in_doubt and in_doubt.rows.streams and self._writer.contains(in_doubt.rows):
             _log.info("commit in doubt had taken place", position=in_doubt.rows.last)
             self._writer.release()
             return None

@@ -148,7 +148,7 @@ class JournalWriter:
         """Append rows, given their `values`, in a transaction of their own; one round trip.
 
         Tell whether the head was where they begin: if not, nothing was recorded. An error may come after the commit
-        took place; `holds` then tells, but after an `IntegrityError` or `ClockDiffers` nothing was recorded either.
+        took place; `contains` then tells, but after an `IntegrityError` or `ClockDiffers` nothing was recorded either.
         """
         with self._asking(values) as connection:
             if connection.info.transaction_status != TransactionStatus.IDLE:
@@ -158,7 +158,7 @@ class JournalWriter:
     def append_locked(self, values: Mapping[str, Any]) -> None:
         """Append rows in the transaction that `lock` began, and ask for its commit; one round trip.
 
-        An error may come after the commit took place; `holds` then tells. After `ClockDiffers` nothing was recorded.
+        An error may come after the commit took place; `contains` then tells. After `ClockDiffers` nothing was recorded.
         """
         with self._asking(values) as connection:
             with pipelined(connection):
@@ -167,7 +167,7 @@ class JournalWriter:
             if not _is_appended(appending):
                 raise AssertionError("rows do not begin at the head that was locked")
 
-    def holds(self, rows: Rows) -> bool:
+    def contains(self, rows: Rows) -> bool:
         """Tell whether the journal holds these rows, given its head's lock so that nothing is in flight.
 
         They are recorded all or none, so the last one tells.

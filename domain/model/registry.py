@@ -15,7 +15,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
 
 _FORMS = sorted((topic, event_type.class_version) for topic, event_type in EVENT_TYPES.items())
 
-KNOWLEDGE = sha256(repr(_FORMS).encode()).hexdigest()[:16]
+EVENT_SCHEMA_FINGERPRINT = sha256(repr(_FORMS).encode()).hexdigest()[:16]
 """Names the events that this release can read: the same for all releases that can read the same."""
 
 _EVOLVE = {event_type: noun.evolve for noun in _NOUNS for event_type in noun.EVENTS}

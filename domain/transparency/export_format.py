@@ -31,14 +31,14 @@ FORMAT = "tallystick/1"
 _SUFFIX_BYTES = len(b',"leaf_hash":"') + 64 + len(b'"}')
 _encode = msgspec.json.Encoder().encode
 
-Part = TypeVar("Part", "Begin", "End", "Seal")
+Part = TypeVar("Part", "Header", "Footer", "Attestation")
 
 
 class Malformed(ValueError):
     """A line is not one of an export; what was expected is said in words."""
 
 
-class Begin(Struct, frozen=True, forbid_unknown_fields=True):
+class Header(Struct, frozen=True, forbid_unknown_fields=True):
     """The first line: which positions follow, and the peaks of the tree before them, in hex."""
 
     export: str
@@ -47,14 +47,14 @@ class Begin(Struct, frozen=True, forbid_unknown_fields=True):
     peaks: list[str]
 
 
-class End(Struct, frozen=True, forbid_unknown_fields=True):
+class Footer(Struct, frozen=True, forbid_unknown_fields=True):
     """The line after the last event: its position, and the root of the tree up to it, in hex."""
 
     end: int
     root: str
 
 
-class Seal(Struct, frozen=True, forbid_unknown_fields=True):
+class Attestation(Struct, frozen=True, forbid_unknown_fields=True):
     """The last line: the newest checkpoint, the path in hex to its tree from the export's, the keys, the head."""
 
     checkpoint: str | None
@@ -93,7 +93,7 @@ _decode_line = Decoder(_Line).decode
 _decode_raw = Decoder(Raw).decode
 
 
-def part_line(part: Begin | End | Seal) -> bytes:
+def part_line(part: Header | Footer | Attestation) -> bytes:
     """Return a line that is no event's."""
     return _encode(part) + b"\n"
 
@@ -132,22 +132,22 @@ def _is_plain(line: bytes, read: _Line, state: bytes, sealed: bytes) -> bool:
     return line == b'%b,"event":%b,"leaf_hash":"%b"}' % (place.encode(), state, sealed.hex().encode())
 
 
-def read_begin(line: bytes) -> Begin:
+def read_begin(line: bytes) -> Header:
     """Return the first line; raise `Malformed`."""
-    begin = _read(line, Begin)
+    begin = _read(line, Header)
     if begin.export != FORMAT or not 1 <= begin.since <= begin.until + 1:
         raise Malformed(f"this is no export of the format {FORMAT}")
     return begin
 
 
-def read_end(line: bytes) -> End:
+def read_end(line: bytes) -> Footer:
     """Return the line after the last event; raise `Malformed`."""
-    return _read(line, End)
+    return _read(line, Footer)
 
 
-def read_seal(line: bytes) -> Seal:
+def read_seal(line: bytes) -> Attestation:
     """Return the last line; raise `Malformed`."""
-    return _read(line, Seal)
+    return _read(line, Attestation)
 
 
 def hashes(texts: list[str]) -> list[bytes]:

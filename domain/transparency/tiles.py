@@ -14,56 +14,58 @@ HEIGHT = 8
 WIDTH = 1 << HEIGHT
 
 
-class Place(NamedTuple):
+class TileAddress(NamedTuple):
     """Which tile: its level, and its number in the level, both from 0."""
 
     level: int
     number: int
 
 
-Tiles = Mapping[Place, bytes]
+Tiles = Mapping[TileAddress, bytes]
 """Tiles by their place, each as its hashes one after another."""
 
 
-def edge(size: int) -> list[Place]:
+def partial_tiles(size: int) -> list[TileAddress]:
     """Return the places of the tiles that are partial in a tree of `size` leaves: those that an append reads."""
     places = []
     level = 0
     while size:
         if size % WIDTH:
-            places.append(Place(level, size // WIDTH))
+            places.append(TileAddress(level, size // WIDTH))
         size //= WIDTH
         level += 1
     return places
 
 
-def append(size: int, partial: Tiles, leaves: Sequence[bytes]) -> dict[Place, bytes]:
-    """Return every tile that hashes of leaves change, appended to a tree of `size` leaves whose `edge` is given.
+def append(size: int, partial: Tiles, leaves: Sequence[bytes]) -> dict[TileAddress, bytes]:
+    """Return every tile that changes when leaves are appended to a tree of `size` leaves with these partial tiles.
 
     Raises `KeyError` if a tile of the edge is missing, `ValueError` if one has not the length that the size asks for.
     """
-    changed: dict[Place, bytes] = {}
+    changed: dict[TileAddress, bytes] = {}
     level = 0
     hashes = leaves
     while hashes:
         begun = size % WIDTH
-        known = partial[Place(level, size // WIDTH)] if begun else b""
+        known = partial[TileAddress(level, size // WIDTH)] if begun else b""
         if len(known) != begun * HASH_BYTES:
             raise ValueError(f"the tile at level {level}, number {size // WIDTH} has not {begun} hashes")
-        hashes = _fill(Place(level, size // WIDTH), known, hashes, changed)
+        hashes = _fill(TileAddress(level, size // WIDTH), known, hashes, changed)
         size //= WIDTH
         level += 1
     return changed
 
 
-def _fill(place: Place, known: bytes, hashes: Sequence[bytes], changed: dict[Place, bytes]) -> list[bytes]:
+def _fill(
+    place: TileAddress, known: bytes, hashes: Sequence[bytes], changed: dict[TileAddress, bytes]
+) -> list[bytes]:
     """Put hashes into tiles of one level from a place on; return the nodes that stand for those which are full."""
     level, first = place
     everything = [*hashes_of(known), *hashes]
     full = []
     for start in range(0, len(everything), WIDTH):
         tile = everything[start : start + WIDTH]
-        changed[Place(level, first + start // WIDTH)] = b"".join(tile)
+        changed[TileAddress(level, first + start // WIDTH)] = b"".join(tile)
         if len(tile) == WIDTH:
             full.append(folded(tile))
     return full
@@ -74,13 +76,13 @@ def hashes_of(tile: bytes) -> list[bytes]:
     return [tile[start : start + HASH_BYTES] for start in range(0, len(tile), HASH_BYTES)]
 
 
-def nodes_of(tile_at: Callable[[Place], bytes]) -> Nodes:
+def nodes_of(tile_at: Callable[[TileAddress], bytes]) -> Nodes:
     """Return the nodes of a tree, read from its tiles; each node raises `LookupError` if its tile does not have it."""
 
     def node(level: int, index: int) -> bytes:
         height = level % HEIGHT
         first = index << height
-        place = Place(level // HEIGHT, first // WIDTH)
+        place = TileAddress(level // HEIGHT, first // WIDTH)
         start = first % WIDTH * HASH_BYTES
         part = tile_at(place)[start : start + (HASH_BYTES << height)]
         if len(part) != HASH_BYTES << height:
@@ -90,6 +92,6 @@ def nodes_of(tile_at: Callable[[Place], bytes]) -> Nodes:
     return node
 
 
-def spread(tiles: Iterable[tuple[int, int, bytes]]) -> dict[Place, bytes]:
+def by_address(tiles: Iterable[tuple[int, int, bytes]]) -> dict[TileAddress, bytes]:
     """Return tiles by their place, given as rows of level, number and hashes."""
-    return {Place(level, number): bytes(hashes) for level, number, hashes in tiles}
+    return {TileAddress(level, number): bytes(hashes) for level, number, hashes in tiles}

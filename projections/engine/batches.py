@@ -22,7 +22,7 @@ from domain.journal.queries import load
 from domain.journal.reader import Row
 from domain.journal.silence import pipelined
 from domain.model.events import Recorded
-from projections.engine.dead_letters import MAX_HELD_STREAMS, held_streams, write_around, writer
+from projections.engine.dead_letters import MAX_HELD_STREAMS, blocked_streams, write_around, writer
 from projections.engine.poison import POISON, Full, describe
 from projections.engine.projection import Projection, Queries
 
@@ -45,7 +45,7 @@ class TooManyHeld(Exception):
 
 
 class Contradicted(Exception):
-    """A `whole` projection, which can do without no event, cannot take one, so it goes no further."""
+    """A `all_events` projection, which can do without no event, cannot take one, so it goes no further."""
 
 
 class Batch(NamedTuple):
@@ -102,7 +102,7 @@ class Part(NamedTuple):
 WHOLE = Part(0, 1)
 
 
-class Stored:
+class StoredEvent:
     """An event as it is stored, decoded when it is first asked for."""
 
     __slots__ = ("_recorded", "row")
@@ -119,7 +119,7 @@ class Stored:
 
 
 @dataclass(frozen=True)
-class Stretch:
+class EventRange:
     """The events of the positions after `after` up to `upto`, for several projections: each is decoded once at most.
 
     `obstacle` says why it ends at `upto` and not later, if it could not.
@@ -127,16 +127,16 @@ class Stretch:
 
     after: int
     upto: int
-    events: Sequence[Stored]
+    events: Sequence[StoredEvent]
     obstacle: str | None = None
 
     def batch(self, projection: Projection) -> Batch:
         """Return what a projection reads of it; the batch ends before an event of a newer release."""
-        if projection.whole:
+        if projection.all_events:
             rows = [event.row for event in self.events]
             stored_bytes = sum(len(row[3]) for row in rows)
             return Batch(self.after, self.upto, rows, self.obstacle, stored_bytes=stored_bytes)
-        topics, continuing = set(projection.topics), set(projection.continuing_topics)
+        topics, continuing = set(projection.topics), set(projection.non_initial_topics)
         events: list[Recorded] = []
         stored_bytes = 0
         if self._topics.isdisjoint(topics | continuing):
@@ -180,18 +180,20 @@ def read_stretch(
     after: int,
     upto: int,
     part: Part = WHOLE,
-) -> Stretch:
+) -> EventRange:
     """Return what projections read of a range of committed positions, and of that only the streams of a part.
 
-    It ends before a position that is missing from the journal, whatever the part. Where one of them is `whole`, that is
-    all events.
+    It ends before a position that is missing from the journal, whatever the part. Where one of them reads `all_events`,
+    all events are returned.
     """
     topics = sorted({topic for projection in projections for topic in projection.topics})
     wanted = {
         "after": after,
         "upto": upto,
-        "topics": None if any(projection.whole for projection in projections) else topics,
-        "continuing": sorted({topic for projection in projections for topic in projection.continuing_topics}),
+        "topics": None if any(projection.all_events for projection in projections) else topics,
+        "continuing": sorted(
+            {topic for projection in projections for topic in projection.non_initial_topics}
+        ),
         **part._asdict(),
     }
     with pipelined(connection):
@@ -200,10 +202,10 @@ def read_stretch(
         (count,) = counting.fetchone() or (0,)
         rows = reading.fetchall()
     if count == upto - after:
-        return Stretch(after, upto, list(map(Stored, rows)))
+        return EventRange(after, upto, list(map(StoredEvent, rows)))
     (missing,) = connection.execute(_SQL["first_gap"], wanted).fetchone() or (after + 1,)
-    before = [Stored(row) for row in rows if row[4] < missing]
-    return Stretch(after, missing - 1, before, f"the journal has a gap: event {missing} is missing")
+    before = [StoredEvent(row) for row in rows if row[4] < missing]
+    return EventRange(after, missing - 1, before, f"the journal has a gap: event {missing} is missing")
 
 
 def read_batch(connection: Connection[Any], projection: Projection, after: int, upto: int) -> Batch:
@@ -242,8 +244,8 @@ def advance(
     Poison events, if they are so at every attempt, become dead letters in the same transaction, and later events of
     their streams are left to these. The new position is announced on the channel, unless that is None. Raises
     `TooManyHeld`: then the position is before the event that is one too many, and a running version is halted there.
-    Raises what else the projection raises, and then nothing was written; `Contradicted` if it is a `whole` one, which
-    sets nothing aside. `sql` has the queries `advance` and `stop`, by which the position is moved.
+    Any other exception means that nothing was written. A projection of `all_events`, which cannot set events aside,
+    raises `Contradicted`. `sql` has the queries `advance` and `stop`, by which the position is moved.
     """
     values = {**claim.values(batch), "rate": rate_events_per_second, "channel": channel}
     if channel is not None and not batch.events and not batch.unreadable:
@@ -257,7 +259,7 @@ def advance(
         except POISON as error:
             _log.warning("batch failed", projection=claim.projection.name, reason=describe(error))
             sleep(pause_seconds)
-    if claim.projection.whole:
+    if claim.projection.all_events:
         try:
             return _advance(connection, claim, batch, values, None, sql)
         except POISON as error:
@@ -297,7 +299,7 @@ def _advance(
 
 def _free(connection: Connection[Any], claim: Place, events: list[Any]) -> list[Any]:
     """Return the events whose streams are not held."""
-    held = held_streams(connection, claim.projection.name, claim.version)
+    held = blocked_streams(connection, claim.projection.name, claim.version)
     return [event for event in events if event.stream not in held]
 
 

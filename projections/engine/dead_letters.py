@@ -17,7 +17,7 @@ from domain.journal.queries import load
 from domain.model.events import Recorded
 from domain.model.times import Instant, instant
 from domain.release import RELEASE
-from projections.engine.poison import Full, Isolation, Poison, Unreadable, Write, describe
+from projections.engine.poison import Full, Poison, PoisonFinder, Unreadable, Write, describe
 from projections.engine.projection import Projection, directed
 from projections.errors import DeadLetterNotFound
 
@@ -87,9 +87,9 @@ def write_around(
     # Parts of a version that is rebuilt are written at once, each in a transaction that locks its own part alone. From
     # the count on, no other part may add to it.
     connection.execute(_SQL["lock_version"], {"projection": projection.name, "version": version})
-    held = held_streams(connection, projection.name, version)
+    held = blocked_streams(connection, projection.name, version)
     write = writer(connection, projection, version)
-    isolation = Isolation(connection.transaction, write, held, max(0, MAX_HELD_STREAMS - len(held)))
+    isolation = PoisonFinder(connection.transaction, write, held, max(0, MAX_HELD_STREAMS - len(held)))
     full = None
     try:
         isolation.apply(_in_order(connection, events, unreadable))
@@ -106,7 +106,7 @@ def writer(connection: Connection[Any], projection: Projection, version: int) ->
     return lambda events: projection.project(connection, queries, events)
 
 
-def held_streams(connection: Connection[Any], projection: str, version: int) -> set[str]:
+def blocked_streams(connection: Connection[Any], projection: str, version: int) -> set[str]:
     """Return the streams that wait behind open letters."""
     wanted = {"projection": projection, "version": version}
     cursor = connection.cursor(row_factory=tuple_row)

@@ -18,7 +18,7 @@ RECONNECT_SECONDS = 0.5
 _PART = "arrivals"
 
 
-class Arrivals:
+class JournalListener:
     """Counts what it is told. Notifications can be missed, so who waits for them looks by itself as well."""
 
     def __init__(self, database: Database) -> None:

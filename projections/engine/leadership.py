@@ -2,9 +2,10 @@
 
 A place is an advisory lock of a session. It is free as soon as the session is gone, and all that its holder writes is
 written in that same session: who has lost the place can write nothing more. So a holder proves that it is alive by
-speaking. `hold` has the server end its session after `SESSION_SILENCE_SECONDS` of silence, and those who stand by end
-one that the server would wait for (`domain/journal/silence.py`). A loop that holds a place says something at least
-every `SAY_EVERY_SECONDS`, also while it waits for something else; what it computes in between takes less than the rest.
+speaking. `try_acquire` has the server end its session after `SESSION_SILENCE_SECONDS` of silence, and those who stand
+by end one that the server would wait for (`domain/journal/silence.py`). A loop that holds a place says something at
+least every `SAY_EVERY_SECONDS`, also while it waits for something else; what it computes in between takes less than the
+rest.
 """
 
 import threading
@@ -26,7 +27,7 @@ Found = TypeVar("Found")
 _SQL = load("projections.engine.batches")
 
 
-def hold(connection: Connection[Any], purpose: str, name: str) -> bool:
+def try_acquire(connection: Connection[Any], purpose: str, name: str) -> bool:
     """Take the one place there is for a purpose on a projection; tell whether it was free.
 
     It is held until the connection ends, or says nothing for too long.
@@ -45,9 +46,9 @@ class Standby:
         self._watches: dict[tuple[str, str], Watch] = {}
         self._look_at = 0.0
 
-    def hold(self, connection: Connection[Any], purpose: str, name: str) -> bool:
+    def try_acquire(self, connection: Connection[Any], purpose: str, name: str) -> bool:
         """Take a place if it is free, and tell so; otherwise look at who holds it."""
-        if hold(connection, purpose, name):
+        if try_acquire(connection, purpose, name):
             self._watches.pop((purpose, name), None)
             return True
         watch = self._watches.setdefault(
@@ -60,7 +61,7 @@ class Standby:
         self, connection: Connection[Any], purpose: str, name: str, stop: threading.Event, seconds: float
     ) -> bool:
         """Try every so many seconds until the place is taken; return false if `stop` is set first."""
-        while not self.hold(connection, purpose, name):
+        while not self.try_acquire(connection, purpose, name):
             if stop.wait(seconds):
                 return False
         return True

@@ -65,7 +65,7 @@ class Full(Exception):
         self.poison = poison
 
 
-class Isolation:
+class PoisonFinder:
     """Writes events within the caller's transaction, and sets aside those that cannot be."""
 
     def __init__(self, savepoint: Savepoint, write: Write, held: set[str], room: int) -> None:

@@ -20,11 +20,11 @@ Queries = Mapping[str, str]
 Project = Callable[[Connection[Any], Queries, Sequence[Any]], None]
 """Writes what events change, given in the order of positions, within the caller's transaction.
 
-They come as `Recorded`, those of a `whole` projection as rows of the journal.
+They come as `Recorded`, those of a projection of `all_events` as rows of the journal.
 
 Events of disjoint sets of streams may be written at once, by transactions that do nothing after it but commit: rows
-that they share are sums, changed last of all and in the order of their key. None waits for another but to commit, and
-never two for each other.
+that they share are sums, changed last of all and in the order of their key. A transaction waits
+only for another's commit, so deadlocks cannot arise.
 """
 
 
@@ -38,7 +38,7 @@ class Projection(NamedTuple):
     If its rows keep the version of their stream, it has `skip` as well, which lets a row pass over an event that an
     operator has discarded.
 
-    Of `continuing` it reads only those events that are not the first of their stream.
+    Of `non_initial_events` it reads only those events that are not the first of their stream.
 
     `by_stream` says that what an event changes does not depend on events of other streams, so that streams can be
     projected apart and at once. Without it a rebuild takes all events in their order, in one process.
@@ -49,9 +49,9 @@ class Projection(NamedTuple):
     filled beside the old one. Reading an event in a new version and writing the same for it keeps the shape: then the
     version is shared, and a release that cannot read the event leaves it to one that can.
 
-    A `whole` projection reads every event, whatever its topic and as it is stored, and can do without none: it is not
-    divided into parts, and no event of it can be set aside. `linger_seconds` is how long it lets events collect before
-    it goes on, where that is longer than others do: who reads it does not wait for it.
+    A projection of `all_events` reads every event, whatever its topic, as it is stored. It can do without none, so it
+    is not divided into parts, and no event of it can be set aside. `linger_seconds` is how long it lets events collect
+    before it goes on, where that is longer than others do: who reads it does not wait for it.
     """
 
     name: str
@@ -59,10 +59,10 @@ class Projection(NamedTuple):
     events: tuple[type[Event], ...]
     tables: tuple[str, ...]
     project: Project
-    continuing: tuple[type[Event], ...] = ()
+    non_initial_events: tuple[type[Event], ...] = ()
     shape: int = 1
     by_stream: bool = False
-    whole: bool = False
+    all_events: bool = False
     linger_seconds: float = 0.0
 
     @property
@@ -76,9 +76,9 @@ class Projection(NamedTuple):
         return [event_type.TOPIC for event_type in self.events]
 
     @property
-    def continuing_topics(self) -> list[str]:
+    def non_initial_topics(self) -> list[str]:
         """The topics that it reads where an event is not the first of its stream."""
-        return [event_type.TOPIC for event_type in self.continuing]
+        return [event_type.TOPIC for event_type in self.non_initial_events]
 
     def queries(self, version: int) -> Queries:
         """Return the SQL of one version."""

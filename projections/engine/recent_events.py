@@ -10,7 +10,7 @@ from typing import Any
 from psycopg import Connection
 
 from domain.journal.queries import load
-from projections.engine.batches import Batch, Stored, Stretch
+from projections.engine.batches import Batch, EventRange, StoredEvent
 from projections.engine.projection import Projection
 
 MAX_EVENTS = 20_000
@@ -20,13 +20,13 @@ MAX_BYTES = 32 * 1024**2
 _SQL = load("domain.journal.journal")
 
 
-class Tail:
+class RecentEvents:
     """The events after some position up to the newest that was asked for."""
 
     def __init__(self, max_events: int = MAX_EVENTS) -> None:
         self._max_events = max_events
         self._after = 0
-        self._events: list[Stored] = []
+        self._events: list[StoredEvent] = []
         self._bytes = 0
         self._lock = threading.Lock()
 
@@ -44,7 +44,7 @@ class Tail:
             if not self._extend(connection, upto) or after < self._after:
                 return None
             events = self._events[after - self._after : upto - self._after]
-        return Stretch(after, upto, events).batch(projection)
+        return EventRange(after, upto, events).batch(projection)
 
     def _extend(self, connection: Connection[Any], upto: int) -> bool:
         """Read on until a position; tell whether every event until there is here."""
@@ -53,7 +53,7 @@ class Tail:
             rows = connection.execute(_SQL["range"], (known, upto), prepare=True, binary=True).fetchall()
             if len(rows) != upto - known:
                 return False
-            self._events += map(Stored, rows)
+            self._events += map(StoredEvent, rows)
             self._bytes += sum(len(row[3]) for row in rows)
             excess = self._excess(upto - known)
             self._bytes -= sum(len(event.row[3]) for event in self._events[:excess])

@@ -16,7 +16,15 @@ from psycopg.rows import tuple_row
 from domain.journal.queries import load
 from domain.journal.reader import head_of
 from domain.transparency.checkpoints import open_checkpoint
-from domain.transparency.export_format import FORMAT, Begin, End, Exported, Seal, event_line, part_line
+from domain.transparency.export_format import (
+    FORMAT,
+    Attestation,
+    Exported,
+    Footer,
+    Header,
+    event_line,
+    part_line,
+)
 from domain.transparency.leaves import hash_of
 from domain.transparency.merkle_tree import Accumulator, Nodes, consistency_path
 from domain.transparency.signed_notes import InvalidNote
@@ -64,7 +72,7 @@ def export_lines(
 def _lines(connection: Connection[Any], since: int, until: int, tree: _Tree | None) -> Iterator[bytes]:
     accumulator = _before(connection, since - 1)
     peaks = [peak.hex() for peak in accumulator.peaks]
-    yield part_line(Begin(export=FORMAT, since=since, until=until, peaks=peaks))
+    yield part_line(Header(export=FORMAT, since=since, until=until, peaks=peaks))
     sealed = _sealed(connection, since, tree)
     at, known = 0, b""
     for row in _rows(connection, since, until):
@@ -73,7 +81,7 @@ def _lines(connection: Connection[Any], since: int, until: int, tree: _Tree | No
             at, known = next(sealed, (position, b""))
         yield event_line(Exported(*row, known if at == position and known else leaf))
         accumulator.append(leaf)
-    yield part_line(End(end=until, root=accumulator.root.hex()))
+    yield part_line(Footer(end=until, root=accumulator.root.hex()))
 
 
 def _before(connection: Connection[Any], size: int) -> Accumulator:
@@ -105,7 +113,7 @@ def _sealed(connection: Connection[Any], since: int, tree: _Tree | None) -> Iter
             yield from enumerate(hashes_of(bytes(tile)), start=number * WIDTH + 1)
 
 
-def _seal(connection: Connection[Any], until: int, head: int, tree: _Tree | None) -> Seal:
+def _seal(connection: Connection[Any], until: int, head: int, tree: _Tree | None) -> Attestation:
     """Return the newest checkpoint, with the path to its tree; one within the export if there is no such path."""
     cursor = connection.cursor(row_factory=tuple_row)
     verifiers = read_verifiers(connection)
@@ -116,9 +124,9 @@ def _seal(connection: Connection[Any], until: int, head: int, tree: _Tree | None
             size = open_checkpoint(signed.note, verifiers).size
             if tree is not None and tree.size >= size:
                 path = consistency_path(until, size, tree.node)
-                return Seal(signed.note, [node.hex() for node in path], keys, head)
+                return Attestation(signed.note, [node.hex() for node in path], keys, head)
         except (InvalidNote, Inconsistent):
             pass  # verify says what is wrong with what is signed
         row = cursor.execute(_SQL["checkpoint_within"], {"size": until}).fetchone()
         signed = None if row is None else Signed(*row)
-    return Seal(None if signed is None else signed.note, [], keys, head)
+    return Attestation(None if signed is None else signed.note, [], keys, head)

@@ -6,11 +6,11 @@ from itertools import chain
 from typing import IO
 
 from domain.transparency.export_format import (
-    Begin,
-    End,
+    Attestation,
     Exported,
+    Footer,
+    Header,
     Malformed,
-    Seal,
     read_begin,
     read_end,
     read_event,
@@ -32,11 +32,11 @@ class ExportFile:
             raise Malformed("the file is empty") from error
         self._first: dict[str, int] = {}
         self._later: dict[str, list[int]] = {}
-        self.begin: Begin = read_begin(self._line(0))
+        self.begin: Header = read_begin(self._line(0))
         seal_at = self._before(len(self._map))
         self._end_at = self._before(seal_at)
-        self.end: End = read_end(self._line(self._end_at))
-        self.seal: Seal = read_seal(self._line(seal_at))
+        self.end: Footer = read_end(self._line(self._end_at))
+        self.seal: Attestation = read_seal(self._line(seal_at))
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
         """Yield the lines between the first and the last two, each with its place in the file."""

@@ -17,7 +17,7 @@ import structlog
 from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
-from domain.application import Ledger, system_clock
+from domain.application import LedgerApplication, system_clock
 from domain.journal.database import Database
 from domain.journal.outage import DATABASE, is_lost
 from domain.journal.reader import read_aggregates
@@ -26,7 +26,7 @@ from domain.model.errors import JournalUnavailable, LedgerError
 from domain.model.events import Context, State
 from domain.model.holds import ExpireHold
 from domain.model.postings import CompleteTransaction
-from domain.model.registry import KNOWLEDGE
+from domain.model.registry import EVENT_SCHEMA_FINGERPRINT
 from domain.model.streams import transaction_stream
 from domain.model.times import Instant
 from domain.model.transactions import Acceptance, Transaction
@@ -53,7 +53,7 @@ class Worker:
     def __init__(
         self,
         database: Database,
-        ledger: Ledger,
+        ledger: LedgerApplication,
         clock: Callable[[], Instant] = system_clock,
         max_clock_difference_seconds: float | None = None,
     ) -> None:
@@ -94,7 +94,7 @@ class Worker:
 
     def _serve(self, connection: Connection[Any]) -> None:
         self._timekeeper.require_right(connection)
-        place = f"{PROJECTION.name}/{KNOWLEDGE}"
+        place = f"{PROJECTION.name}/{EVENT_SCHEMA_FINGERPRINT}"
         if not Standby().wait(connection, "work", place, self._stopping, STANDBY_SECONDS):
             return
         connection.execute(SQL("LISTEN {}").format(Identifier(due_channel(self._database))))

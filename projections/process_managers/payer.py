@@ -21,7 +21,7 @@ import structlog
 from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
-from domain.application import Ledger, system_clock
+from domain.application import LedgerApplication, system_clock
 from domain.journal.database import Database
 from domain.journal.outage import DATABASE, is_lost
 from domain.model.commands import Command
@@ -30,7 +30,7 @@ from domain.model.events import Context
 from domain.model.payouts.attempts import RecordSilence, SubmitPayout
 from domain.model.payouts.payout import Payout, Source
 from domain.model.payouts.reports import RecordReport
-from domain.model.registry import KNOWLEDGE
+from domain.model.registry import EVENT_SCHEMA_FINGERPRINT
 from domain.model.times import Instant
 from projections.engine.leadership import ClockWrong, Standby, Timekeeper
 from projections.process_managers.provider_health import ProviderHealth
@@ -65,7 +65,7 @@ def provider_actor(name: str) -> str:
     return f"provider:{name}"
 
 
-def new_mark() -> str:
+def new_nonce() -> str:
     """Return what tells a request about a payout from all others."""
     return uuid4().hex[:12]
 
@@ -83,7 +83,7 @@ class Payer:
     def __init__(
         self,
         database: Database,
-        ledger: Ledger,
+        ledger: LedgerApplication,
         providers: Mapping[str, Provider],
         clock: Callable[[], Instant] = system_clock,
         max_clock_difference_seconds: float | None = None,
@@ -145,7 +145,7 @@ class Payer:
 
     def _serve(self, connection: Connection[Any]) -> None:
         self._timekeeper.require_right(connection)
-        place = f"{PROJECTION.name}/{KNOWLEDGE}"
+        place = f"{PROJECTION.name}/{EVENT_SCHEMA_FINGERPRINT}"
         if not Standby().wait(connection, "pay", place, self._stopping, STANDBY_SECONDS):
             return
         connection.execute(SQL("LISTEN {}").format(Identifier(payouts_channel(self._database))))
@@ -160,13 +160,13 @@ class Payer:
         """Take in hand what is due, as much as there is room for."""
         with self._lock:
             busy = list(self._in_hand.values())
-            but = {*self._in_hand, *self._reached, *self._set_aside}
+            excluding = {*self._in_hand, *self._reached, *self._set_aside}
         free = {
             name: provider.max_calls * IN_HAND_FOR_EACH_CALL - busy.count(name)
             for name, provider in self._providers.items()
         }
         well_since = {name: since for name, health in self._health.items() if (since := health.well_since)}
-        due = list_due_payouts(connection, self._clock(), free, but, well_since)
+        due = list_due_payouts(connection, self._clock(), free, excluding, well_since)
         for name, since in well_since.items():
             if sum(payout.provider == name for payout in due.found) < free[name]:
                 self._health[name].caught_up(since)
@@ -226,7 +226,7 @@ class Payer:
         if not seen.is_to_be_submitted:
             return self._call(provider.ask, "inquiry", seen)
         submission = self._ledger.perform(
-            SubmitPayout(_context(seen), seen, new_mark(), provider.patience_seconds)
+            SubmitPayout(_context(seen), seen, new_nonce(), provider.patience_seconds)
         )
         submitted: Payout = submission.state
         if not submission.recorded or submitted.state != "submitted":
@@ -243,11 +243,11 @@ class Payer:
                 _log.error("provider's adapter failed", provider=seen.provider, exc_info=error)
             words = str(error) if isinstance(error, NoAnswer) else f"{type(error).__name__} in the adapter"
             health.did_not_answer(words)
-            command = RecordSilence(_context(seen), seen, new_mark(), source, words)
+            command = RecordSilence(_context(seen), seen, new_nonce(), source, words)
         else:
             health.answered()
             context = _context(seen)._replace(actor=provider_actor(seen.provider))
-            command = RecordReport(context, seen, new_mark(), source, report)
+            command = RecordReport(context, seen, new_nonce(), source, report)
         payout: Payout = self._ledger.perform(command).state
         return payout.position
 

@@ -37,10 +37,10 @@ def due_channel(database: Database) -> str:
 
 
 def list_due(
-    connection: Connection[Any], now: Instant, limit: int, but: Collection[str] = ()
+    connection: Connection[Any], now: Instant, limit: int, excluding: Collection[str] = ()
 ) -> Reading[list[Due]]:
-    """Return up to `limit` transactions that are due by now, longest due first, but for those with the ids `but`."""
-    wanted = {"now": now, "limit": limit, "but": list(but)}
+    """Return up to `limit` transactions that are due by now, longest due first, without the ids `excluding`."""
+    wanted = {"now": now, "limit": limit, "excluding": list(excluding)}
 
     def read(cursor: Any, version: int) -> list[Due]:
         rows = cursor.execute(PROJECTION.queries(version)["list"], wanted).fetchall()
@@ -89,6 +89,6 @@ PROJECTION = Projection(
     ("due",),
     project,
     # What was accepted before is carried out or refused by an event that is not the first of its stream.
-    continuing=(TransactionPosted, TransactionRejected),
+    non_initial_events=(TransactionPosted, TransactionRejected),
     by_stream=True,
 )

@@ -26,5 +26,5 @@ SELECT pg_notify(current_schema() || '_due', '');
 
 -- name: list
 SELECT ledger, id, due_at, position FROM due_v:version
-WHERE due_at <= %(now)s AND id <> ALL(%(but)s::uuid[])
+WHERE due_at <= %(now)s AND id <> ALL(%(excluding)s::uuid[])
 ORDER BY due_at, position LIMIT %(limit)s;

@@ -252,5 +252,5 @@ def _positions(
 
 
 PROJECTION = Projection(
-    "event_index", __name__, (), ("event_index",), project, whole=True, linger_seconds=LINGER_SECONDS
+    "event_index", __name__, (), ("event_index",), project, all_events=True, linger_seconds=LINGER_SECONDS
 )

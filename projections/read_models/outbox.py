@@ -110,4 +110,4 @@ def correlation_id_of(state: bytes) -> str:
 
 
 # Shape 1 told subscribers to every ledger of what belongs to none as well.
-PROJECTION = Projection("outbox", __name__, (), ("outbox",), project, whole=True, shape=2)
+PROJECTION = Projection("outbox", __name__, (), ("outbox",), project, all_events=True, shape=2)

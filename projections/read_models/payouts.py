@@ -74,10 +74,10 @@ def list_due_payouts(
     connection: Connection[Any],
     now: Instant,
     free: Mapping[str, int],
-    but: Collection[str] = (),
+    excluding: Collection[str] = (),
     well_since: Mapping[str, Instant] | None = None,
 ) -> Reading[list[DuePayout]]:
-    """Return the payouts that are due by now, longest due first, but for those with the ids `but`.
+    """Return the payouts that are due by now, longest due first, but for those with the ids `excluding`.
 
     Of each provider there are as many as it is `free` for, so that what waits for one does not hide another's. Of a
     provider that is `well_since` an instant, what is in doubt since before that is due as well.
@@ -86,7 +86,7 @@ def list_due_payouts(
         "now": now,
         "providers": list(free),
         "limits": list(free.values()),
-        "but": list(but),
+        "excluding": list(excluding),
         "well_since": [(well_since or {}).get(name) for name in free],
     }
 

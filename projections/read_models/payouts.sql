@@ -71,7 +71,7 @@ SELECT due.ledger, due.id::text, due.provider, due.position
 FROM unnest(%(providers)s::text[], %(limits)s::int[], %(well_since)s::timestamptz[]) AS free(provider, places, well_since)
 CROSS JOIN LATERAL (
     SELECT p.ledger, p.id, p.provider, p.position, p.due_at FROM payouts_v:version AS p
-    WHERE p.provider = free.provider AND p.id <> ALL(%(but)s::uuid[])
+    WHERE p.provider = free.provider AND p.id <> ALL(%(excluding)s::uuid[])
     AND p.due_at <= CASE WHEN free.well_since IS NULL THEN %(now)s::timestamptz ELSE 'infinity' END
     AND (p.due_at <= %(now)s::timestamptz OR p.state = 'in_doubt' AND p.changed_at < free.well_since)
     ORDER BY p.due_at, p.position LIMIT free.places

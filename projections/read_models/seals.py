@@ -17,7 +17,7 @@ from psycopg.rows import TupleRow, tuple_row
 from domain.journal.reader import Row
 from domain.transparency.leaves import hash_of
 from domain.transparency.merkle_tree import Nodes
-from domain.transparency.tiles import Place, append, edge, nodes_of, spread
+from domain.transparency.tiles import TileAddress, append, by_address, nodes_of, partial_tiles
 from projections.engine.projection import Inconsistent, Projection, Queries
 
 LINGER_SECONDS = 0.1
@@ -30,10 +30,10 @@ def project(connection: Connection[Any], queries: Queries, rows: Sequence[Row]) 
     leaves = [
         hash_of(position, stream, version, topic, state) for stream, version, topic, state, position in rows
     ]
-    places = edge(size)
+    places = partial_tiles(size)
     cursor = connection.cursor(row_factory=tuple_row)
     wanted = {"levels": [place.level for place in places], "numbers": [place.number for place in places]}
-    partial = spread(cursor.execute(queries["edge"], wanted).fetchall()) if places else {}
+    partial = by_address(cursor.execute(queries["edge"], wanted).fetchall()) if places else {}
     try:
         changed = append(size, partial, leaves)
     except (KeyError, ValueError) as error:
@@ -44,7 +44,7 @@ def project(connection: Connection[Any], queries: Queries, rows: Sequence[Row]) 
     )
 
 
-def _write(connection: Connection[Any], query: str, tiles: Mapping[Place, bytes]) -> None:
+def _write(connection: Connection[Any], query: str, tiles: Mapping[TileAddress, bytes]) -> None:
     if tiles:
         columns = {
             "levels": [place.level for place in tiles],
@@ -59,7 +59,7 @@ def nodes(cursor: Cursor[TupleRow], version: int) -> Nodes:
     query = PROJECTION.queries(version)["tile"]
 
     @cache
-    def tile_at(place: Place) -> bytes:
+    def tile_at(place: TileAddress) -> bytes:
         row = cursor.execute(query, place._asdict(), prepare=True).fetchone()
         if row is None:
             raise Inconsistent(f"the tree has no tile at level {place.level}, number {place.number}")
@@ -83,4 +83,6 @@ def standing(cursor: Cursor[TupleRow], version: int) -> tuple[int, str]:
     return row[0], row[1]
 
 
-PROJECTION = Projection("seals", __name__, (), ("seals",), project, whole=True, linger_seconds=LINGER_SECONDS)
+PROJECTION = Projection(
+    "seals", __name__, (), ("seals",), project, all_events=True, linger_seconds=LINGER_SECONDS
+)

@@ -38,7 +38,7 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass
-class Filled:
+class PartProgress:
     """A part of a version, how far it is filled, and up to where it is to be."""
 
     projection: Projection
@@ -87,7 +87,7 @@ def fill(
 
 def _take_over(
     connection: Connection[Any], projection: Projection, version: int, number: int
-) -> Filled | None:
+) -> PartProgress | None:
     """Fence whoever else fills the part; return how far it is, None if it is there no more."""
     runner = uuid4()
     wanted = {"name": projection.name, "version": version, "number": number, "runner": runner}
@@ -95,10 +95,10 @@ def _take_over(
     if row is None:
         return None
     parts, position, upto = row
-    return Filled(projection, version, Part(number, parts), position, upto, runner)
+    return PartProgress(projection, version, Part(number, parts), position, upto, runner)
 
 
-def _fill_some(connection: Connection[Any], unfinished: list[Filled]) -> list[Filled]:
+def _fill_some(connection: Connection[Any], unfinished: list[PartProgress]) -> list[PartProgress]:
     """Advance those that are furthest behind by one batch; return all but those that are to be left."""
     after = min(filled.position for filled in unfinished)
     together = [filled for filled in unfinished if filled.position == after]
@@ -115,7 +115,7 @@ def _fill_some(connection: Connection[Any], unfinished: list[Filled]) -> list[Fi
     return [filled for filled in unfinished if filled not in left]
 
 
-def _advance(connection: Connection[Any], filled: Filled, batch: Batch) -> bool:
+def _advance(connection: Connection[Any], filled: PartProgress, batch: Batch) -> bool:
     """Write a batch and move the part's position in one transaction; tell whether to go on with it."""
     if batch.upto == batch.after:
         fail(connection, filled.projection.name, filled.version, _beyond(batch))

@@ -36,7 +36,7 @@ _SQL = load(__name__)
 _log = structlog.get_logger(__name__)
 
 
-class Filler:
+class PartProcess:
     """A process that fills one part, until it has ended by itself."""
 
     def __init__(self, number: int, asked: bytes) -> None:
@@ -87,7 +87,7 @@ class Filler:
             self._process = None
 
 
-class Crew:
+class PartProcesses:
     """Fills versions that are divided into the same number of parts."""
 
     def __init__(self, database: Database, versions: Sequence[tuple[Projection, int]], parts: int) -> None:
@@ -95,7 +95,7 @@ class Crew:
         self._fillers = []
         for number in range(parts):
             asked = {"url": database.url, "schema": database.schema, "versions": named, "number": number}
-            self._fillers.append(Filler(number, json.dumps(asked).encode() + b"\n"))
+            self._fillers.append(PartProcess(number, json.dumps(asked).encode() + b"\n"))
 
     def keep_running(self) -> bool:
         """See that every process runs that has something to do; tell whether there is one."""
@@ -142,7 +142,7 @@ def fill_together(
                 for number in range(division.parts):
                     fill(connection, versions, number, look)
             else:
-                crews.append(Crew(database, versions, division.parts))
+                crews.append(PartProcesses(database, versions, division.parts))
         _watch(connection, crews, rebuilds, look)
     finally:
         for crew in crews:
@@ -161,7 +161,10 @@ def _divide(connection: Connection[Any], rebuild: Rebuild, parts: int) -> Divisi
 
 
 def _watch(
-    connection: Connection[Any], crews: Sequence[Crew], rebuilds: Sequence[Rebuild], look: Callable[[], bool]
+    connection: Connection[Any],
+    crews: Sequence[PartProcesses],
+    rebuilds: Sequence[Rebuild],
+    look: Callable[[], bool],
 ) -> None:
     """Keep crews running until they are done, and measure how fast it goes."""
     last = {rebuild.name: rebuild.position for rebuild in rebuilds}

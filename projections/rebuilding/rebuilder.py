@@ -119,7 +119,7 @@ class Rebuilder:
             for rebuild in current_rebuilds(connection, self._known.values())
             if rebuild.state in UNDER_WAY
             and rebuild.name not in held
-            and self._standby.hold(connection, "rebuild", self._known[rebuild.name].of_shape)
+            and self._standby.try_acquire(connection, "rebuild", self._known[rebuild.name].of_shape)
         ]
 
 

@@ -14,7 +14,7 @@ from psycopg.rows import tuple_row
 
 from domain.journal.database import Database
 from domain.journal.queries import load
-from projections.engine.leadership import hold
+from projections.engine.leadership import try_acquire
 from projections.engine.projection import Projection
 from projections.registry import PROJECTIONS, drop_version, find_projection
 
@@ -70,7 +70,7 @@ def drop_unread(database: Database, name: str, actor: str) -> tuple[list[UnreadV
 def _drop(connection: Connection[Any], unread: UnreadVersion, actor: str) -> bool:
     of_shape = f"{unread.name}/{unread.shape}"
     if unread.state != "retired" and not all(
-        hold(connection, purpose, of_shape) for purpose in ("projection", "rebuild")
+        try_acquire(connection, purpose, of_shape) for purpose in ("projection", "rebuild")
     ):
         return False
     try:

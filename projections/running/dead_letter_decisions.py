@@ -21,7 +21,7 @@ from domain.model.errors import JournalUnavailable
 from domain.model.events import Context, Recorded
 from domain.model.streams import ledger_of, name_of
 from projections.engine.dead_letters import DeadLetter, LetterState, add_letter, failure, find_letter, writer
-from projections.engine.poison import Isolation, Poison, Unreadable
+from projections.engine.poison import Poison, PoisonFinder, Unreadable
 from projections.engine.projection import Projection
 from projections.errors import DeadLetterClosed, ProjectionBehind
 from projections.registry import find_projection
@@ -45,7 +45,7 @@ class _Stream(NamedTuple):
     def replay(self, after: int) -> Poison | None:
         """Write the events after a version of the stream; return the one at which that ended, if it did."""
         write = writer(self.connection, self.projection, self.version)
-        isolation = Isolation(self.connection.transaction, write, set(), room=1)
+        isolation = PoisonFinder(self.connection.transaction, write, set(), room=1)
         while rows := self._rows(after):
             isolation.apply([_event(row) for row in rows])
             if isolation.poison:
@@ -66,7 +66,7 @@ class _Stream(NamedTuple):
             "after": after,
             "upto": self.upto,
             "topics": self.projection.topics,
-            "continuing": self.projection.continuing_topics,
+            "continuing": self.projection.non_initial_topics,
             "limit": BATCH_EVENTS,
         }
         cursor = self.connection.cursor(row_factory=tuple_row)

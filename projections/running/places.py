@@ -1,7 +1,7 @@
 """Who holds the places: of each projection, of its rebuild, of the publishers, one session of PostgreSQL does.
 
-`batches.hold` takes a place. What is here looks at who has it, for those who must tell nobody from somebody who fails
-or hangs.
+`leadership.try_acquire` takes a place. This module looks at who has it, for those who must tell nobody from somebody
+who fails or hangs.
 """
 
 from collections.abc import Collection

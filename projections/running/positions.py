@@ -87,7 +87,7 @@ def _progress(connection: Connection[Any], shapes: Mapping[str, int]) -> list[Pr
     return [Progress(*row) for row in cursor.execute(_SQL["progress"], wanted)]
 
 
-class Outcome(Enum):
+class WaitOutcome(Enum):
     """What became of waiting for a position; the value is that in words."""
 
     ARRIVED = "the projection has reached the position"
@@ -100,26 +100,26 @@ class Outcome(Enum):
     UNREACHABLE = "the journal is out of reach, so that it is not known where it is"
 
 
-_OF_STATE = {"paused": Outcome.PAUSED, "halted": Outcome.HALTED, "rebuilding": Outcome.REBUILDING}
+_OF_STATE = {"paused": WaitOutcome.PAUSED, "halted": WaitOutcome.HALTED, "rebuilding": WaitOutcome.REBUILDING}
 
 
 class Wait(NamedTuple):
     """What became of waiting, the projection as last seen (None if it never was), and the head of the journal."""
 
-    outcome: Outcome
+    outcome: WaitOutcome
     seen: Progress | None
     head: int
 
     def arrived(self) -> Progress:
         """Return how far the projection is; raise `ProjectionBehind`, or `JournalUnavailable` if it is out of reach."""
-        if self.seen is None or self.outcome is Outcome.UNREACHABLE:
+        if self.seen is None or self.outcome is WaitOutcome.UNREACHABLE:
             raise JournalUnavailable("unreachable")
-        if self.outcome not in (Outcome.ARRIVED, Outcome.UNANNOUNCED):
+        if self.outcome not in (WaitOutcome.ARRIVED, WaitOutcome.UNANNOUNCED):
             raise ProjectionBehind(self.seen.position, self.head, self.seen.state)
         return self.seen
 
 
-class Waiter:
+class PositionWaiter:
     """Knows how far every projection is, and wakes those who wait for one: one thread for the whole process.
 
     It is told by notifications and, since these can be missed, looks by itself as well.
@@ -165,7 +165,7 @@ class Waiter:
                 self._changed.wait(remaining_seconds)
             return self._outcome(name, position, began)
 
-    async def reached(self, name: str, position: int, timeout_seconds: float) -> Wait:
+    async def wait_async(self, name: str, position: int, timeout_seconds: float) -> Wait:
         """Do as `wait_for` does, without blocking the event loop."""
         loop = asyncio.get_running_loop()
         changed = asyncio.Event()
@@ -202,16 +202,16 @@ class Waiter:
     def _outcome(self, name: str, position: int, began: Progress | None) -> Wait:
         seen = self._known.get(name)
         if seen is None:
-            return Wait(Outcome.UNREACHABLE, None, self.head)
+            return Wait(WaitOutcome.UNREACHABLE, None, self.head)
         if seen.reflects(position):
             was_told = began is None or max(began.position, self._announced.get(name, 0)) >= position
-            outcome = Outcome.ARRIVED if was_told else Outcome.UNANNOUNCED
+            outcome = WaitOutcome.ARRIVED if was_told else WaitOutcome.UNANNOUNCED
         elif not self._is_reachable:
-            outcome = Outcome.UNREACHABLE
+            outcome = WaitOutcome.UNREACHABLE
         elif began and began.version != seen.version:
-            outcome = Outcome.SWITCHED
+            outcome = WaitOutcome.SWITCHED
         else:
-            outcome = _OF_STATE.get(seen.state, Outcome.LATE)
+            outcome = _OF_STATE.get(seen.state, WaitOutcome.LATE)
         return Wait(outcome, seen, self.head)
 
     def _run(self) -> None:

@@ -35,12 +35,12 @@ from projections.engine.batches import (
     read_batch,
     take_over,
 )
-from projections.engine.journal_listener import Arrivals
+from projections.engine.journal_listener import JournalListener
 from projections.engine.leadership import Standby
 from projections.engine.poison import describe
 from projections.engine.projection import Projection
 from projections.engine.rate import RATE_SECONDS, Rate
-from projections.engine.recent_events import Tail
+from projections.engine.recent_events import RecentEvents
 from projections.read_models import seals
 from projections.rebuilding.rebuilder import Rebuilder
 from projections.registry import PROJECTIONS, install
@@ -108,7 +108,7 @@ def run_projector(
     """
     projections = tuple(projections)
     _prepare(database, stop, projections)
-    tail, arrivals = Tail(), Arrivals(database)
+    tail, arrivals = RecentEvents(), JournalListener(database)
     runners = [Runner(database, projection, stop, tail, arrivals) for projection in projections]
     threads = [
         threading.Thread(target=runner.run, name=f"projection {runner.projection.name}", daemon=True)
@@ -150,8 +150,8 @@ class Runner:
         database: Database,
         projection: Projection,
         stop: threading.Event,
-        tail: Tail,
-        arrivals: Arrivals,
+        tail: RecentEvents,
+        arrivals: JournalListener,
     ) -> None:
         """`tail` and `arrivals` are shared by the runners of a process."""
         self.projection = projection
@@ -191,7 +191,7 @@ class Runner:
 
     def _serve(self, connection: Connection[Any]) -> None:
         standby = Standby()
-        while self._is_left_to_others(connection) or not standby.hold(
+        while self._is_left_to_others(connection) or not standby.try_acquire(
             connection, "projection", self.projection.of_shape
         ):
             if self._stop.wait(STANDBY_SECONDS):

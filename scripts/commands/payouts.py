@@ -11,7 +11,7 @@ import typer
 from psycopg import Connection
 
 from api.resources.payouts.schemas import payout_body
-from domain.application import Ledger
+from domain.application import LedgerApplication
 from domain.journal.database import Database
 from domain.journal.reader import read_aggregates
 from domain.model.errors import InvalidRequest, LedgerError, PayoutNotFound
@@ -23,9 +23,9 @@ from domain.model.payouts.resolutions import (
     ReconcilePayout,
     Resolution,
 )
-from domain.model.registry import KNOWLEDGE
+from domain.model.registry import EVENT_SCHEMA_FINGERPRINT
 from domain.model.streams import is_ledger_name, payout_stream
-from projections.process_managers.payer import new_mark
+from projections.process_managers.payer import new_nonce
 from projections.read_models.payouts import PROJECTION, Filters, list_payouts
 from projections.running.places import Place, holders
 from scripts.commands.installation import (
@@ -49,7 +49,7 @@ payouts = typer.Typer(help="List, show and resolve payouts, directly on the data
 Id = Annotated[UUID, typer.Argument(help="The id of the payout, as `tallystick payouts list` shows it.")]
 InLedger = Annotated[str | None, typer.Option(help="The ledger; all are searched unless one is named.")]
 
-PAYER: Place = ("pay", f"{PROJECTION.name}/{KNOWLEDGE}")
+PAYER: Place = ("pay", f"{PROJECTION.name}/{EVENT_SCHEMA_FINGERPRINT}")
 AT_ONCE = 1_000
 
 _COLUMNS = ("id", "ledger", "state", "account", "amount", "asset", "provider", "attempts", "accepted_at")
@@ -173,9 +173,9 @@ def _resolve(
     with database.connect("tallystick payouts") as connection:
         seen = _found(connection, id, ledger)
     try:
-        with Ledger(database) as writer:
+        with LedgerApplication(database) as writer:
             writer.start()
-            resolved = writer.perform(command(operator(), seen, new_mark(), reason)).state
+            resolved = writer.perform(command(operator(), seen, new_nonce(), reason)).state
     except InvalidRequest as refusal:
         (wrong,) = refusal.errors
         fail(f"--confirm {wrong['detail']} Then give --confirm not-paid.")

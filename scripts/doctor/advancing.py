@@ -181,11 +181,11 @@ def _failure(patient: Patient, version: Standing) -> str:
     """Return why a version does not go on, since when, and before which event."""
     words = f"{version.last_error or 'no reason is noted'}; since {version.stands_since}"
     projection = PROJECTIONS.get(version.name)
-    reads_all = projection is None or projection.whole or not version.known
+    reads_all = projection is None or projection.all_events or not version.known
     wanted = {
         "position": version.position,
         "topics": None if projection is None or reads_all else projection.topics,
-        "continuing": [] if projection is None or reads_all else projection.continuing_topics,
+        "continuing": [] if projection is None or reads_all else projection.non_initial_topics,
     }
     for position, stream, topic in patient.rows("next_event", **wanted):
         return f"{words}, at event {position} of {stream} ({topic})"

@@ -139,7 +139,7 @@ def test_a_fault_of_ours_shows_nothing_of_itself(
     def fail(*_: object) -> None:
         raise RuntimeError("SELECT secret FROM somewhere")
 
-    monkeypatch.setattr("domain.application.Ledger.book", fail)
+    monkeypatch.setattr("domain.application.LedgerApplication.ledger", fail)
     answer = book.client.get(book.path, headers={"Correlation-Id": "find-me"})
     assert (answer.status_code, code_of(answer)) == (500, "internal_error")
     assert "secret" not in answer.text

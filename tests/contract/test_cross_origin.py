@@ -110,7 +110,7 @@ def test_a_fault_of_ours_can_be_read_too(page: httpx2.Client, monkeypatch: pytes
         raise RuntimeError
 
     page.post("/v1/ledgers", json={"name": "main"})
-    monkeypatch.setattr("domain.application.Ledger.book", fail)
+    monkeypatch.setattr("domain.application.LedgerApplication.ledger", fail)
     answer = page.get("/v1/ledgers/main")
     assert (answer.status_code, code_of(answer)) == (500, "internal_error")
     assert answer.headers["access-control-allow-origin"] == ORIGIN

@@ -8,7 +8,7 @@ from uuid import uuid4
 import httpx2
 import pytest
 
-from domain.application import Ledger
+from domain.application import LedgerApplication
 from domain.model.commands import Command
 from domain.model.entries import Entry
 from domain.model.events import Context
@@ -26,7 +26,7 @@ NAMES = ["plain", "dated", "poor", "held", "settled", "settlement", "voided", "v
 class Mixture:
     """A ledger with transactions of every kind, by the names that the tests give them."""
 
-    def __init__(self, book: Book, ledger: Ledger) -> None:
+    def __init__(self, book: Book, ledger: LedgerApplication) -> None:
         self.book = book
         self.path = f"{book.path}/transactions"
         self._ledger = ledger

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from domain.application import Ledger
+from domain.application import LedgerApplication
 from domain.journal import snapshots
 from domain.journal.database import Database
 from domain.journal.reader import Past, read_past
@@ -45,14 +45,14 @@ def clock() -> Clock:
 
 
 @contextmanager
-def running(database: Database, clock: Clock) -> Iterator[Ledger]:
-    with Ledger(database, clock) as ledger:
+def running(database: Database, clock: Clock) -> Iterator[LedgerApplication]:
+    with LedgerApplication(database, clock) as ledger:
         ledger.start()
         yield ledger
 
 
 @pytest.fixture
-def ledger(database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
+def ledger(database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[LedgerApplication]:
     """A ledger with a history of many snapshots, recorded in batches of one instant each."""
     monkeypatch.setattr(snapshots, "SNAPSHOT_EVERY", 4)
     with running(database, clock) as writing:
@@ -64,7 +64,7 @@ def ledger(database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch) ->
             writing.perform(limit)
         open_accounts(writing, "late")
         writing.perform(transfer("b", "late", 7))
-    reading = Ledger(database, clock)
+    reading = LedgerApplication(database, clock)
     yield reading
     reading.close()
 
@@ -78,7 +78,7 @@ def states_by_position(database: Database) -> list[dict[str, State]]:
     return states
 
 
-def found(ledger: Ledger, address: str, at: int | Instant) -> tuple[Account | None, int | None]:
+def found(ledger: LedgerApplication, address: str, at: int | Instant) -> tuple[Account | None, int | None]:
     """The account as it stood, None if it was not open, and the position that says so."""
     try:
         account, position, _ = ledger.account_at("main", address, at)
@@ -87,7 +87,7 @@ def found(ledger: Ledger, address: str, at: int | Instant) -> tuple[Account | No
     return account, position
 
 
-def test_every_position_is_read_back_as_the_fold_there(ledger: Ledger, database: Database) -> None:
+def test_every_position_is_read_back_as_the_fold_there(ledger: LedgerApplication, database: Database) -> None:
     states = states_by_position(database)
     with database.connect("test") as connection:
         kept = connection.execute("SELECT count(*) FROM snapshots").fetchone()
@@ -99,7 +99,9 @@ def test_every_position_is_read_back_as_the_fold_there(ledger: Ledger, database:
     assert ledger.account_at("main", "a", len(states) - 1)[1:] == (len(states) - 1, len(states) - 1)
 
 
-def test_an_instant_includes_all_that_was_recorded_at_it(ledger: Ledger, database: Database) -> None:
+def test_an_instant_includes_all_that_was_recorded_at_it(
+    ledger: LedgerApplication, database: Database
+) -> None:
     states = states_by_position(database)
     recorded = [event.envelope.recorded_at for event in history(database)]
     assert any(earlier == later for earlier, later in pairwise(recorded)), "events share an instant"
@@ -115,7 +117,7 @@ def test_an_instant_includes_all_that_was_recorded_at_it(ledger: Ledger, databas
                 )
 
 
-def test_what_is_yet_to_come_is_refused(ledger: Ledger, database: Database, clock: Clock) -> None:
+def test_what_is_yet_to_come_is_refused(ledger: LedgerApplication, database: Database, clock: Clock) -> None:
     events = history(database)
     with pytest.raises(InvalidRequest) as refused:
         ledger.account_at("main", "a", len(events) + 1)
@@ -131,7 +133,7 @@ def test_what_is_yet_to_come_is_refused(ledger: Ledger, database: Database, cloc
 
 
 def test_a_clock_that_is_behind_the_journal_does_not_hide_what_was_recorded(
-    ledger: Ledger, database: Database, clock: Clock
+    ledger: LedgerApplication, database: Database, clock: Clock
 ) -> None:
     events = history(database)
     clock.second = 1
@@ -142,7 +144,7 @@ def test_a_clock_that_is_behind_the_journal_does_not_hide_what_was_recorded(
 
 
 @pytest.mark.parametrize("at", [0, 1, "0001-01-01T00:00:00.000000Z", at_second(10)])
-def test_the_ledger_is_looked_for_in_the_present(ledger: Ledger, at: int | Instant) -> None:
+def test_the_ledger_is_looked_for_in_the_present(ledger: LedgerApplication, at: int | Instant) -> None:
     with pytest.raises(LedgerNotFound):
         ledger.account_at("nowhere", "a", at)
     with pytest.raises(AccountNotFound):
@@ -150,7 +152,7 @@ def test_the_ledger_is_looked_for_in_the_present(ledger: Ledger, at: int | Insta
 
 
 def test_an_empty_journal_has_no_past(database: Database) -> None:
-    reading = Ledger(database)
+    reading = LedgerApplication(database)
     with pytest.raises(LedgerNotFound):
         reading.account_at("main", "a", 0)
     with pytest.raises(InvalidRequest):
@@ -170,7 +172,7 @@ def test_what_is_written_meanwhile_changes_no_past(database: Database, clock: Cl
 
 
 def test_a_damaged_snapshot_refuses_the_reads_that_begin_from_it(
-    ledger: Ledger, database: Database, owner: psycopg.Connection[Any]
+    ledger: LedgerApplication, database: Database, owner: psycopg.Connection[Any]
 ) -> None:
     owner.execute("UPDATE snapshots SET state = '{}' WHERE originator_id = 'main/accounts/b'")
     first = owner.execute(
@@ -194,7 +196,7 @@ def append_foreign(owner: psycopg.Connection[Any], position: int, stream: str, v
 
 
 def test_an_event_that_cannot_be_read_leaves_what_was_before_it(
-    ledger: Ledger, database: Database, owner: psycopg.Connection[Any]
+    ledger: LedgerApplication, database: Database, owner: psycopg.Connection[Any]
 ) -> None:
     account, _, head = ledger.account_at("main", "b", len(history(database)))
     append_foreign(owner, head + 1, "main/accounts/b", account.version + 1)
@@ -206,7 +208,7 @@ def test_an_event_that_cannot_be_read_leaves_what_was_before_it(
 
 @pytest.mark.parametrize("gap", [0, 1])
 def test_a_time_that_cannot_be_found_is_not_guessed(
-    ledger: Ledger, database: Database, owner: psycopg.Connection[Any], gap: int
+    ledger: LedgerApplication, database: Database, owner: psycopg.Connection[Any], gap: int
 ) -> None:
     events = history(database)
     append_foreign(owner, len(events) + 1 + gap, "main/foreign", 1)
@@ -216,7 +218,7 @@ def test_a_time_that_cannot_be_found_is_not_guessed(
 
 
 def test_a_version_that_is_missing_is_not_passed_over(
-    ledger: Ledger, database: Database, owner: psycopg.Connection[Any]
+    ledger: LedgerApplication, database: Database, owner: psycopg.Connection[Any]
 ) -> None:
     account, _, head = ledger.account_at("main", "b", len(history(database)))
     append_foreign(owner, head + 1, "main/accounts/b", 4 * account.version)

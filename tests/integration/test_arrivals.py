@@ -9,7 +9,7 @@ import pytest
 from psycopg import Connection
 
 from domain.journal.database import Database
-from projections.engine.journal_listener import Arrivals
+from projections.engine.journal_listener import JournalListener
 from tests.ledgers import open_accounts, running, transfer
 from tests.projecting import PATIENCE_SECONDS, cut, eventually
 
@@ -17,9 +17,9 @@ pytestmark = pytest.mark.integration
 
 
 @contextmanager
-def listening(database: Database) -> Iterator[Arrivals]:
+def listening(database: Database) -> Iterator[JournalListener]:
     """Arrivals that are heard of, once that is so."""
-    arrivals, stop = Arrivals(database), threading.Event()
+    arrivals, stop = JournalListener(database), threading.Event()
     thread = threading.Thread(target=arrivals.run, args=(stop,))
     thread.start()
     try:
@@ -55,6 +55,6 @@ def test_a_lost_connection_is_made_again(database: Database, owner: Connection[A
 
 
 def test_nobody_waits_for_longer_than_was_said(database: Database) -> None:
-    arrivals = Arrivals(database)
+    arrivals = JournalListener(database)
     arrivals.wait(arrivals.count, 0.01)
     arrivals.wait(arrivals.count - 1, PATIENCE_SECONDS)

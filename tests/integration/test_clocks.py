@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from domain.application import Ledger, system_clock
+from domain.application import LedgerApplication, system_clock
 from domain.commit.decider import Result
 from domain.commit.group_commit import GroupCommit
 from domain.journal.database import Database
@@ -40,10 +40,10 @@ class Shifted:
 
 
 @contextmanager
-def shifted(database: Database) -> Iterator[tuple[Ledger, Shifted]]:
+def shifted(database: Database) -> Iterator[tuple[LedgerApplication, Shifted]]:
     """A ledger that judges its clock."""
     clock = Shifted()
-    with Ledger(database, clock, max_clock_difference_seconds=LIMIT_SECONDS) as ledger:
+    with LedgerApplication(database, clock, max_clock_difference_seconds=LIMIT_SECONDS) as ledger:
         ledger.start()
         yield ledger, clock
 
@@ -115,7 +115,7 @@ def test_a_clock_that_is_wrong_for_one_look_dates_nothing(
 
 def test_what_waited_long_for_the_lock_is_not_taken_for_a_wrong_clock(database: Database, owner: Any) -> None:
     clock = Shifted()
-    with Ledger(database, clock, max_clock_difference_seconds=1.0) as ledger:
+    with LedgerApplication(database, clock, max_clock_difference_seconds=1.0) as ledger:
         ledger.start()
         open_accounts(ledger, "a", "b")
         for _ in range(2):
@@ -147,7 +147,7 @@ def test_a_hold_is_not_ended_by_a_wrong_clock(database: Database) -> None:
 def test_recorded_time_that_an_older_release_has_moved_ahead_stops_nobody(database: Database) -> None:
     """It never runs back, so what comes after has the same."""
     far = later(system_clock(), YEAR_SECONDS)
-    with Ledger(database, lambda: far) as ledger:  # which judges nothing
+    with LedgerApplication(database, lambda: far) as ledger:  # which judges nothing
         ledger.start()
         open_accounts(ledger, "a", "b")
     with shifted(database) as (ledger, clock):
@@ -215,8 +215,8 @@ def test_who_has_a_wrong_clock_leaves_the_place_to_others(
 
     clock = Shifted()
     with (
-        Ledger(database, clock, max_clock_difference_seconds=LIMIT_SECONDS) as ledger,
-        Ledger(database) as other,
+        LedgerApplication(database, clock, max_clock_difference_seconds=LIMIT_SECONDS) as ledger,
+        LedgerApplication(database) as other,
     ):
         ledger.start()
         other.start()

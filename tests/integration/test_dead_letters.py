@@ -16,7 +16,7 @@ import pytest
 from psycopg import Connection
 
 import projections
-from domain.application import Ledger
+from domain.application import LedgerApplication
 from domain.journal.database import Database
 from domain.model.accounts import ChangeAccount
 from domain.model.errors import JournalUnavailable
@@ -66,7 +66,7 @@ def versions(connection: Connection[Any]) -> dict[str, int]:
     return {account.address: account.version for account in list_accounts(connection, "main", limit=99).rows}
 
 
-def change(ledger: Ledger, address: str, mark: str) -> int:
+def change(ledger: LedgerApplication, address: str, mark: str) -> int:
     return ledger.perform(ChangeAccount(CONTEXT, "main", address, metadata={"mark": mark})).position
 
 

@@ -14,7 +14,7 @@ import typer
 from psycopg import Connection, errors
 from typer.testing import Result
 
-from domain.application import Ledger
+from domain.application import LedgerApplication
 from domain.journal.database import Database
 from domain.journal.migrations import migrate
 from domain.model.entries import Entry
@@ -22,7 +22,7 @@ from domain.model.idempotency import Operation, operation_id
 from domain.model.postings import AcceptTransaction, PostTransaction
 from domain.model.times import instant
 from domain.model.transactions import Description
-from projections.engine.leadership import hold
+from projections.engine.leadership import try_acquire
 from projections.outbox.webhooks import disable_webhook
 from projections.registry import PROJECTIONS
 from scripts.commands.doctor import OF_THE_INSTALLATION, OF_THE_SERVER, doctor, examinations
@@ -276,7 +276,9 @@ def test_who_falls_behind_is_told_from_who_catches_up(
     assert codes(database, projections.standing) == []
     set_state(owner, "due", "paused")
     with database.connect("test projector") as projector:
-        assert hold(projector, "projection", "entries") and hold(projector, "projection", "balances/1")
+        assert try_acquire(projector, "projection", "entries") and try_acquire(
+            projector, "projection", "balances/1"
+        )
         found = {finding.code: finding for finding in found_by(database, projections.standing, limits)}
         pid = str(projector.info.backend_pid)
     assert sorted(found) == ["projection_paused", "projection_stuck", "projector_absent"]
@@ -314,10 +316,10 @@ def test_webhooks_that_get_nothing_or_not_all(
         await_head(owner, "outbox")
         assert codes(database, outbox.deliveries) == []
         with databases.installed() as elsewhere, elsewhere.connect("test publisher") as publisher:
-            assert hold(publisher, "publish", "outbox")
+            assert try_acquire(publisher, "publish", "outbox")
             assert codes(database, outbox.deliveries, Limits(lag_seconds=0)) == ["publisher_absent"]
         with database.connect("test publisher") as publisher:
-            assert hold(publisher, "publish", "outbox")
+            assert try_acquire(publisher, "publish", "outbox")
             assert codes(database, outbox.deliveries, Limits(lag_seconds=0)) == ["deliveries_late"]
         disable_webhook(connection, first.id, "being moved")
         owner.execute(
@@ -339,7 +341,7 @@ def test_a_rebuild_that_nobody_works_on_and_one_that_was_refused(
     )
     assert codes(database, projections.standing) == ["rebuild_unfinished"]
     with database.connect("test rebuild") as rebuilder:
-        assert hold(rebuilder, "rebuild", "ledgers")
+        assert try_acquire(rebuilder, "rebuild", "ledgers")
         assert codes(database, projections.standing) == []
     owner.execute("UPDATE projection_versions SET last_error = 'they differ' WHERE version = 2")
     assert codes(database, projections.standing) == ["rebuild_refused"]
@@ -351,7 +353,7 @@ def test_what_is_due_and_not_done_is_found(
     database: Database, owner: Connection[Any], make: type[PostTransaction]
 ) -> None:
     past = datetime.now(UTC) - timedelta(seconds=30)
-    ledger = Ledger(database, lambda: instant(past))
+    ledger = LedgerApplication(database, lambda: instant(past))
     ledger.start()
     try:
         entries = (
@@ -360,8 +362,10 @@ def test_what_is_due_and_not_done_is_found(
         )
         operation = Operation("k", operation_id("main", "k"), "f")
         expires_at = instant(datetime.now(UTC) + timedelta(seconds=0.5))
-        hold = make(CONTEXT, "main", operation, Description(), entries, pending=True, expires_at=expires_at)
-        ledger.perform(hold)
+        try_acquire = make(
+            CONTEXT, "main", operation, Description(), entries, pending=True, expires_at=expires_at
+        )
+        ledger.perform(try_acquire)
     finally:
         ledger.close()
     with projecting(database):

@@ -8,7 +8,7 @@ import pytest
 from psycopg import Connection
 
 from domain.journal.database import Database
-from projections.engine.leadership import hold
+from projections.engine.leadership import try_acquire
 from projections.rebuilding.rebuilder import rebuild
 from projections.registry import PROJECTIONS
 from projections.running.positions import progress
@@ -152,7 +152,7 @@ def test_a_place_that_hangs_is_freed_for_whoever_stands_by(
 ) -> None:
     options = ["--database-url", database.url, "--schema", database.schema]
     with database.connect("test hung projector") as hung:
-        assert hold(hung, "projection", PROJECTIONS["balances"].of_shape)
+        assert try_acquire(hung, "projection", PROJECTIONS["balances"].of_shape)
         with projecting(database):
             write(database)
             await_head(owner, "entries")
@@ -214,7 +214,7 @@ def test_what_publishes_to_nats_is_told_apart(database: Database, owner: Connect
     assert set(found(database)) == {"nats_failing"}
     owner.execute("UPDATE projection_versions SET position = 0, last_error = NULL WHERE name = 'nats'")
     with database.connect("test publisher") as publisher:
-        assert hold(publisher, "publish", "nats")
+        assert try_acquire(publisher, "publish", "nats")
         assert set(found(database)) == {"projection_stuck"}
 
 

@@ -12,7 +12,7 @@ from typer.testing import Result
 from domain.journal.database import Database
 from domain.journal.migrations import migrate
 from domain.transparency.checkpoints import Checkpoint
-from domain.transparency.export_format import Seal, event_line, part_line, read_event, read_seal
+from domain.transparency.export_format import Attestation, event_line, part_line, read_event, read_seal
 from domain.transparency.leaves import hash_of
 from domain.transparency.merkle_tree import Accumulator
 from domain.transparency.signed_notes import Signer
@@ -310,10 +310,10 @@ def test_what_is_not_signed_by_who_must_have_signed_it(database: Database, tmp_p
     root = bytes.fromhex(json.loads(lines[-1])["root"])
     forged = Checkpoint(KEY.name, len(lines) - 2, root).signed([KEY])
     keys = [*seal.verifiers, str(KEY.verifier)]
-    file.write_bytes(b"\n".join(lines) + b"\n" + part_line(Seal(forged, [], keys, seal.head)))
+    file.write_bytes(b"\n".join(lines) + b"\n" + part_line(Attestation(forged, [], keys, seal.head)))
     assert verified(file) == (0, {})  # whoever makes the file names the key as well
     assert verified(file, "--verifier-key", seal.verifiers[0])[1].keys() == {"signature_invalid"}
-    file.write_bytes(b"\n".join(lines) + b"\n" + part_line(Seal(None, [], keys, seal.head)))
+    file.write_bytes(b"\n".join(lines) + b"\n" + part_line(Attestation(None, [], keys, seal.head)))
     assert verified(file)[1].keys() == {"checkpoint_missing"}
 
 

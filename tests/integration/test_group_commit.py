@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from domain.application import Ledger
+from domain.application import LedgerApplication
 from domain.commit import group_commit
 from domain.journal.database import Database
 from domain.journal.writer import JournalWriter, Rows
@@ -34,7 +34,7 @@ from tests.projecting import cut
 pytestmark = pytest.mark.integration
 
 
-def balances(ledger: Ledger, *addresses: str) -> list[int]:
+def balances(ledger: LedgerApplication, *addresses: str) -> list[int]:
     return [ledger.account("main", address)[0].balance for address in addresses]
 
 
@@ -216,7 +216,7 @@ def test_the_connection_may_be_cut_at_any_moment(database: Database, owner: psyc
 
 def test_a_full_queue_refuses_and_does_not_grow(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(group_commit, "MAX_WAITING_COMMANDS", 10)
-    ledger = Ledger(database)  # not started: what is submitted waits
+    ledger = LedgerApplication(database)  # not started: what is submitted waits
     for _ in range(10):
         ledger.execute(transfer("a", "b", 1))
     with pytest.raises(Overloaded):
@@ -230,7 +230,7 @@ def test_a_full_queue_refuses_and_does_not_grow(database: Database, monkeypatch:
 
 @pytest.mark.parametrize("all_or_none", [False, True])
 def test_no_commands_are_answered_at_once(database: Database, all_or_none: bool) -> None:
-    ledger = Ledger(database)  # not started: what is submitted waits
+    ledger = LedgerApplication(database)  # not started: what is submitted waits
     ledger.execute(transfer("a", "b", 1))
     assert list(ledger.execute(all_or_none=all_or_none).result(timeout=0)) == []
     ledger.start()
@@ -240,7 +240,7 @@ def test_no_commands_are_answered_at_once(database: Database, all_or_none: bool)
 
 
 def test_stopping_commits_what_waits(database: Database) -> None:
-    ledger = Ledger(database)
+    ledger = LedgerApplication(database)
     ledger.start()
     open_accounts(ledger, "a", "b")
     pending = [ledger.execute(transfer("a", "b", 1)) for _ in range(500)]
@@ -287,7 +287,7 @@ def test_a_foreign_event_in_the_way_is_not_waited_for(
 
 
 def test_a_ledger_that_was_never_started_can_be_closed(database: Database) -> None:
-    Ledger(database).close()
+    LedgerApplication(database).close()
 
 
 def test_a_damaged_snapshot_refuses_its_account_and_no_other(

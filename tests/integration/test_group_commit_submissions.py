@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from domain.application import Ledger
+from domain.application import LedgerApplication
 from domain.commit import group_commit
 from domain.commit.decider import Decider, Result
 from domain.commit.group_commit import Ahead, GroupCommit
@@ -42,7 +42,7 @@ pytestmark = pytest.mark.integration
 EARLY: Instant = "2026-01-01T00:00:00.000000Z"
 
 
-def amounts(ledger: Ledger, *addresses: str) -> list[tuple[int, int]]:
+def amounts(ledger: LedgerApplication, *addresses: str) -> list[tuple[int, int]]:
     """The balance of each account, and what is pending on it."""
     accounts = [ledger.account("main", address)[0] for address in addresses]
     return [(account.balance, account.pending_debits + account.pending_credits) for account in accounts]
@@ -141,7 +141,7 @@ class TestAllOrNone:
         with running(database) as ledger:
             open_accounts(ledger, "a")
             open_accounts(ledger, "b", minimum=0)
-        ledger = Ledger(database)  # not started: what is submitted waits, and is decided together
+        ledger = LedgerApplication(database)  # not started: what is submitted waits, and is decided together
         undone = ledger.execute(
             transfer("a", "b", 5, key="undone"), hold(4), transfer("b", "nobody", 1), all_or_none=True
         )
@@ -166,7 +166,7 @@ class TestAllOrNone:
     def test_a_fault_of_ours_undoes_its_submission_alone(self, database: Database) -> None:
         with running(database) as ledger:
             open_accounts(ledger, "a", "b")
-        ledger = Ledger(database)
+        ledger = LedgerApplication(database)
         before = ledger.execute(transfer("a", "b", 1))
         torn = ledger.execute(transfer("a", "b", 5), faulty(), all_or_none=True)
         after = ledger.execute(transfer("a", "b", 2))
@@ -270,7 +270,7 @@ class TestDryRun:
     def test_what_comes_after_it_in_the_batch_sees_none_of_it(self, database: Database) -> None:
         with running(database) as ledger:
             open_accounts(ledger, "a", "b")
-        ledger = Ledger(database)
+        ledger = LedgerApplication(database)
         tried = ledger.execute(hold(5), dry_run=True)
         after = ledger.execute(a_void(), transfer("a", "b", 1))
         ledger.start()
@@ -326,7 +326,7 @@ class TestWhatWasMadeJustBefore:
             batches_ahead += 1
 
         monkeypatch.setattr(GroupCommit, "_commit_ahead", counting)
-        ledger = Ledger(
+        ledger = LedgerApplication(
             database
         )  # not started: all of it waits, so each batch is decided while the last commits
         first = ledger.execute(transfer("b", "a", 1), transfer("a", "b", 1))
@@ -349,7 +349,7 @@ class TestWhatWasMadeJustBefore:
         monkeypatch.setattr(group_commit, "MIN_COMMANDS_MEANWHILE", 1)
         with running(database) as ledger:
             open_accounts(ledger, "a", "b")
-        ledger = Ledger(database)
+        ledger = LedgerApplication(database)
         first = ledger.execute(transfer("a", "b", 1), transfer("a", "b", 1))
         made = ledger.execute(hold(10))
         undone = ledger.execute(a_settlement(), a_settlement(key="twice"), all_or_none=True)
@@ -384,7 +384,7 @@ class TestRaces:
                 one.perform(hold(10, f"hold-{n}"))
                 together = Barrier(2)
 
-                def end(ledger: Ledger, command: Command, together: Barrier = together) -> Outcome:
+                def end(ledger: LedgerApplication, command: Command, together: Barrier = together) -> Outcome:
                     together.wait()
                     return ledger.perform(command)
 
@@ -405,7 +405,10 @@ class TestRaces:
     def test_a_hold_expires_or_is_settled(self, database: Database) -> None:
         """The clocks of two processes differ: to one the hold's time is over, to the other it is not."""
         ahead = [EARLY]
-        fast, slow = Ledger(database, lambda: ahead[-1]), Ledger(database, lambda: EARLY)
+        fast, slow = (
+            LedgerApplication(database, lambda: ahead[-1]),
+            LedgerApplication(database, lambda: EARLY),
+        )
         for ledger in (fast, slow):
             ledger.start()
         with ThreadPoolExecutor(2) as threads:
@@ -417,7 +420,7 @@ class TestRaces:
                 slow.perform(hold(10, key, expires_at))
                 together = Barrier(2)
 
-                def end(ledger: Ledger, command: Command, together: Barrier = together) -> Outcome:
+                def end(ledger: LedgerApplication, command: Command, together: Barrier = together) -> Outcome:
                     together.wait()
                     return ledger.perform(command)
 
@@ -455,7 +458,7 @@ class TestVeryMany:
         monkeypatch.setattr(group_commit, "MAX_BATCH_COMMANDS", 3)
         with running(database) as ledger:
             open_accounts(ledger, "a", "b")
-        with Ledger(database) as ledger:  # not started: what is submitted waits
+        with LedgerApplication(database) as ledger:  # not started: what is submitted waits
             items: list[Command] = [
                 hold(5),
                 *(transfer("a", "b", 1, key=f"k{n}") for n in range(40)),

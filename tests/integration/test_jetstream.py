@@ -15,7 +15,7 @@ from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 from psycopg import Connection
 
-from domain.application import Ledger
+from domain.application import LedgerApplication
 from domain.journal.database import Database
 from projections.outbox.jetstream import run_jetstream
 from projections.outbox.publishing import Streaming
@@ -47,7 +47,7 @@ def broker(tmp_path: Path) -> Iterator[NatsServer]:
 
 
 @pytest.fixture
-def ledger(database: Database) -> Iterator[Ledger]:
+def ledger(database: Database) -> Iterator[LedgerApplication]:
     with running(database) as ledger:
         open_accounts(ledger, "a", "b")
         yield ledger
@@ -67,7 +67,7 @@ def publishing(database: Database, broker: NatsServer) -> Iterator[None]:
         assert not thread.is_alive()
 
 
-def move(ledger: Ledger, count: int = 1) -> int:
+def move(ledger: LedgerApplication, count: int = 1) -> int:
     """Move money so many times; return the newest position."""
     results = ledger.execute(*(transfer("a", "b", 1) for _ in range(count))).result()
     return max(outcome.position for outcome in outcomes(results))
@@ -134,7 +134,7 @@ def assert_each_once(database: Database, broker: NatsServer) -> None:
 
 
 def test_every_event_is_published_in_order_under_its_subject(
-    database: Database, ledger: Ledger, broker: NatsServer, owner: Connection[Any]
+    database: Database, ledger: LedgerApplication, broker: NatsServer, owner: Connection[Any]
 ) -> None:
     head = move(ledger, 400)
     with publishing(database, broker):
@@ -151,7 +151,7 @@ def test_every_event_is_published_in_order_under_its_subject(
 
 @pytest.mark.long
 def test_a_broker_that_is_killed_again_and_again_has_each_event_once(
-    database: Database, ledger: Ledger, broker: NatsServer, owner: Connection[Any]
+    database: Database, ledger: LedgerApplication, broker: NatsServer, owner: Connection[Any]
 ) -> None:
     stop = threading.Event()
 
@@ -173,7 +173,7 @@ def test_a_broker_that_is_killed_again_and_again_has_each_event_once(
 
 
 def test_a_publisher_that_dies_leaves_out_and_doubles_nothing(
-    database: Database, ledger: Ledger, broker: NatsServer, owner: Connection[Any]
+    database: Database, ledger: LedgerApplication, broker: NatsServer, owner: Connection[Any]
 ) -> None:
     """Also if it died before it noted what the broker had acknowledged."""
     with publishing(database, broker), publishing(database, broker):
@@ -190,7 +190,7 @@ def test_a_publisher_that_dies_leaves_out_and_doubles_nothing(
 
 
 def test_a_stream_that_was_lost_is_filled_again_and_one_that_was_purged_is_not(
-    database: Database, ledger: Ledger, broker: NatsServer, owner: Connection[Any]
+    database: Database, ledger: LedgerApplication, broker: NatsServer, owner: Connection[Any]
 ) -> None:
     head = move(ledger, 10)
     with publishing(database, broker):
@@ -207,7 +207,7 @@ def test_a_stream_that_was_lost_is_filled_again_and_one_that_was_purged_is_not(
 
 
 def test_a_message_of_someone_else_is_noticed_and_nothing_added_to_it(
-    database: Database, ledger: Ledger, broker: NatsServer, owner: Connection[Any]
+    database: Database, ledger: LedgerApplication, broker: NatsServer, owner: Connection[Any]
 ) -> None:
     head = move(ledger)
     with publishing(database, broker):
@@ -219,7 +219,7 @@ def test_a_message_of_someone_else_is_noticed_and_nothing_added_to_it(
 
 
 def test_while_it_is_paused_nothing_is_published(
-    database: Database, ledger: Ledger, broker: NatsServer, owner: Connection[Any]
+    database: Database, ledger: LedgerApplication, broker: NatsServer, owner: Connection[Any]
 ) -> None:
     head = move(ledger)
     with publishing(database, broker):
@@ -235,7 +235,7 @@ def test_while_it_is_paused_nothing_is_published(
 
 @pytest.mark.parametrize("fault", ["gap", "unreadable"])
 def test_it_halts_before_what_it_cannot_tell(
-    database: Database, ledger: Ledger, broker: NatsServer, owner: Connection[Any], fault: str
+    database: Database, ledger: LedgerApplication, broker: NatsServer, owner: Connection[Any], fault: str
 ) -> None:
     head = move(ledger, 2)
     if fault == "gap":
@@ -257,7 +257,7 @@ def has_halted(owner: Connection[Any]) -> bool:
 
 
 def test_a_broker_that_is_not_there_is_said_so(
-    database: Database, ledger: Ledger, broker: NatsServer, owner: Connection[Any]
+    database: Database, ledger: LedgerApplication, broker: NatsServer, owner: Connection[Any]
 ) -> None:
     broker.kill()
     head = move(ledger)

@@ -10,7 +10,7 @@ import pytest
 from psycopg import errors
 from psycopg.rows import dict_row
 
-from domain.application import Ledger
+from domain.application import LedgerApplication
 from domain.journal.database import SERVICE_ROLE, Database
 from domain.journal.encoding import encode_envelope, encode_event
 from domain.journal.eventsourcing.factory import JournalFactory, UnsafeSetting
@@ -249,7 +249,7 @@ def test_database_functions_of_the_library_are_refused(
 ) -> None:
     monkeypatch.setenv(JournalFactory.POSTGRES_ENABLE_DB_FUNCTIONS, "yes")
     with pytest.raises(UnsafeSetting, match="tailing readers lose events"):
-        Ledger(database)
+        LedgerApplication(database)
 
 
 FROZEN_UNTIL = encode_event(Frozen(reason=""), encode_envelope(HISTORY)).replace(

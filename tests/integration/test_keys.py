@@ -24,7 +24,7 @@ from api.security.keys import (
     rotate_key,
 )
 from api.service import key_cache
-from api.service.key_cache import KNOWN_FOR_SECONDS, KeyRing
+from api.service.key_cache import KNOWN_FOR_SECONDS, KeyCache
 from domain.journal.database import Database
 from domain.model.events import Context
 from domain.model.times import moment
@@ -169,9 +169,9 @@ class TestKeyRing:
     """What a process remembers of keys."""
 
     @pytest.fixture
-    def ring(self, database: Database) -> Iterator[KeyRing]:
+    def ring(self, database: Database) -> Iterator[KeyCache]:
         with running(database) as ledger, ThreadPoolExecutor(1) as reading:
-            yield KeyRing(ledger, reading)
+            yield KeyCache(ledger, reading)
 
     @pytest.fixture
     def clock(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
@@ -182,7 +182,7 @@ class TestKeyRing:
 
     @pytest.mark.parametrize("ending", [end, revoke])
     def test_an_end_is_unknown_for_no_longer_than_it_says(
-        self, ring: KeyRing, clock: list[float], connection: Connection[Any], ending: Any
+        self, ring: KeyCache, clock: list[float], connection: Connection[Any], ending: Any
     ) -> None:
         made, key = add(connection, "shop", ["client"], [])
 
@@ -197,7 +197,7 @@ class TestKeyRing:
         asyncio.run(ask_while_it_ends())
 
     def test_asking_often_does_not_make_it_believed_for_longer(
-        self, ring: KeyRing, clock: list[float], connection: Connection[Any]
+        self, ring: KeyCache, clock: list[float], connection: Connection[Any]
     ) -> None:
         made, key = add(connection, "shop", ["client"], [])
 
@@ -212,7 +212,7 @@ class TestKeyRing:
         assert asyncio.run(keep_asking()) == [True] * 10 + [False] * 5
 
     def test_what_this_process_ended_is_looked_up_at_once(
-        self, ring: KeyRing, clock: list[float], connection: Connection[Any]
+        self, ring: KeyCache, clock: list[float], connection: Connection[Any]
     ) -> None:
         made, key = add(connection, "shop", ["client"], [])
 

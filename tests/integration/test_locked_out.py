@@ -9,7 +9,7 @@ import psycopg
 import pytest
 import typer
 
-from domain.application import Ledger, system_clock
+from domain.application import LedgerApplication, system_clock
 from domain.commit import group_commit
 from domain.journal.database import Database
 from domain.model.errors import JournalUnavailable
@@ -27,7 +27,7 @@ ALL = Scope(whole=True, sample_events=1, seed=1)
 
 
 @pytest.fixture
-def ledger(database: Database) -> Iterator[Ledger]:
+def ledger(database: Database) -> Iterator[LedgerApplication]:
     with running(database) as ledger:
         open_accounts(ledger, "a", "b")
         yield ledger
@@ -47,7 +47,7 @@ def stranger(database: Database) -> Iterator[psycopg.Connection[Any]]:
     ["SELECT * FROM head FOR UPDATE", "LOCK TABLE events", "LOCK TABLE head", "LOCK TABLE snapshots"],
 )
 def test_all_who_wait_are_told_in_time_and_nothing_is_lost(
-    locking: str, ledger: Ledger, stranger: psycopg.Connection[Any], database: Database
+    locking: str, ledger: LedgerApplication, stranger: psycopg.Connection[Any], database: Database
 ) -> None:
     """Also those who ask while a batch waits already: their time counts from when they ask."""
     stranger.execute(f"BEGIN; {locking}")
@@ -76,7 +76,7 @@ def test_all_who_wait_are_told_in_time_and_nothing_is_lost(
 
 
 def test_who_holds_the_head_is_named_with_what_to_do(
-    ledger: Ledger, stranger: psycopg.Connection[Any], database: Database
+    ledger: LedgerApplication, stranger: psycopg.Connection[Any], database: Database
 ) -> None:
     pid = stranger.info.backend_pid
     with database.connect("tallystick test") as reader:
@@ -105,7 +105,7 @@ def test_who_holds_the_head_is_named_with_what_to_do(
 
 @pytest.mark.parametrize("table", ["events", "head", "projection_versions"])
 def test_who_has_locked_a_table_is_found_although_it_cannot_be_read(
-    table: str, ledger: Ledger, stranger: psycopg.Connection[Any], database: Database
+    table: str, ledger: LedgerApplication, stranger: psycopg.Connection[Any], database: Database
 ) -> None:
     stranger.execute(f"BEGIN; LOCK TABLE {table}")
     sleep(5.5)
@@ -122,7 +122,7 @@ def test_who_has_locked_a_table_is_found_although_it_cannot_be_read(
 
 
 def test_a_read_that_is_locked_out_is_refused_in_time(
-    ledger: Ledger, stranger: psycopg.Connection[Any]
+    ledger: LedgerApplication, stranger: psycopg.Connection[Any]
 ) -> None:
     stranger.execute("BEGIN; LOCK TABLE events")
     began = monotonic()
@@ -132,7 +132,7 @@ def test_a_read_that_is_locked_out_is_refused_in_time(
 
 
 def test_whoever_waits_behind_a_server_that_does_not_answer_is_told_in_time(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, database: Database
+    ledger: LedgerApplication, monkeypatch: pytest.MonkeyPatch, database: Database
 ) -> None:
     """The writer's thread hangs in a statement, so it cannot be it who answers."""
     monkeypatch.setattr("domain.journal.writer.OVERDUE_SECONDS", 0.1)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from domain.application import Ledger
+from domain.application import LedgerApplication
 from domain.commit import decider
 from domain.journal import snapshots
 from domain.journal.database import Database
@@ -13,7 +13,7 @@ from domain.journal.weights import weight_of
 from domain.model.accounts import Account, AccountOpened, ChangeAccount, OpenAccount
 from domain.model.streams import account_stream
 from projections.engine import recent_events
-from projections.engine.recent_events import Tail
+from projections.engine.recent_events import RecentEvents
 from projections.registry import PROJECTIONS
 from tests.ledgers import CONTEXT, folded, history, open_accounts, opening, outcomes, running, transfer
 
@@ -36,7 +36,7 @@ def addresses() -> list[str]:
     return [f"large:{n}" for n in range(ACCOUNTS)]
 
 
-def open_large(ledger: Ledger) -> None:
+def open_large(ledger: LedgerApplication) -> None:
     open_accounts(ledger, "a")
     for first in range(0, ACCOUNTS, 50):
         commands = [
@@ -45,7 +45,7 @@ def open_large(ledger: Ledger) -> None:
         outcomes(ledger.execute(*commands).result(60))
 
 
-def measured(ledger: Ledger) -> int:
+def measured(ledger: LedgerApplication) -> int:
     """How much the metadata of all cached aggregates takes."""
     return sum(map(weight_of, list(ledger.group_commit._decider.states.values())))
 
@@ -120,7 +120,7 @@ def test_the_newest_events_are_kept_by_their_size(
     with running(database) as ledger:
         open_large(ledger)
         head = ledger.head()
-    newest = Tail()
+    newest = RecentEvents()
     projection = PROJECTIONS["balances"]
     with database.connect("tallystick test") as connection:
         for after in range(0, head, 10):

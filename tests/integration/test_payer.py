@@ -12,7 +12,7 @@ import pytest
 from psycopg import Connection
 from structlog.testing import capture_logs
 
-from domain.application import Ledger, system_clock
+from domain.application import LedgerApplication, system_clock
 from domain.journal.database import Database
 from domain.model.accounts import Account, OpenAccount
 from domain.model.events import Context
@@ -50,7 +50,7 @@ DEPOSIT = 1_000_000
 
 
 @pytest.fixture
-def ledger(database: Database) -> Iterator[Ledger]:
+def ledger(database: Database) -> Iterator[LedgerApplication]:
     """A ledger in which Alice has a lot, while payouts are projected."""
     with projecting(database, [PROJECTIONS["payouts"]]), running(database) as ledger:
         ledger.perform(OpenLedger(CONTEXT, "main", {}))
@@ -77,7 +77,7 @@ def reached(simulator: Simulator, **more: Any) -> HttpProvider:
 
 
 @contextmanager
-def paying(database: Database, ledger: Ledger, **providers: Provider) -> Iterator[Payer]:
+def paying(database: Database, ledger: LedgerApplication, **providers: Provider) -> Iterator[Payer]:
     payer = Payer(database, ledger, providers)
     payer.start()
     try:
@@ -95,20 +95,20 @@ def requests(count: int, provider: str = "simulator", prefix: str = "p") -> list
     ]
 
 
-def ask(ledger: Ledger, asked: Sequence[RequestPayout]) -> None:
+def ask(ledger: LedgerApplication, asked: Sequence[RequestPayout]) -> None:
     outcomes(ledger.execute(*asked).result())
 
 
-def found(ledger: Ledger, asked: RequestPayout) -> Payout:
+def found(ledger: LedgerApplication, asked: RequestPayout) -> Payout:
     return ledger.payout("main", asked.operation.id)[0]
 
 
-def await_states(ledger: Ledger, asked: Sequence[RequestPayout], *states: PayoutState) -> None:
+def await_states(ledger: LedgerApplication, asked: Sequence[RequestPayout], *states: PayoutState) -> None:
     for of in asked:
         eventually(lambda of=of: found(ledger, of).state in states)  # type: ignore[misc]
 
 
-def test_all_are_paid_once_by_a_provider_at_its_worst(database: Database, ledger: Ledger) -> None:
+def test_all_are_paid_once_by_a_provider_at_its_worst(database: Database, ledger: LedgerApplication) -> None:
     asked = requests(40)
     with simulated(WORST._replace(lie=0.0, stall_seconds=1.0)) as simulator:
         ask(ledger, asked)
@@ -129,7 +129,7 @@ def test_all_are_paid_once_by_a_provider_at_its_worst(database: Database, ledger
 
 
 def test_two_payers_at_once_submit_each_once(
-    database: Database, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    database: Database, ledger: LedgerApplication, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even if both hold the place, as when a connection is lost and its owner does not know it yet."""
     monkeypatch.setattr(leadership, "hold", lambda *_: True)
@@ -144,7 +144,7 @@ def test_two_payers_at_once_submit_each_once(
     assert {found(ledger, of).attempts for of in asked} == {1}
 
 
-def test_one_holds_the_place_and_another_takes_it_over(database: Database, ledger: Ledger) -> None:
+def test_one_holds_the_place_and_another_takes_it_over(database: Database, ledger: LedgerApplication) -> None:
     first, second = requests(5, prefix="a"), requests(5, prefix="b")
     with simulated() as simulator, paying(database, ledger, simulator=reached(simulator)):
         with paying(database, ledger, simulator=reached(simulator)):
@@ -156,7 +156,7 @@ def test_one_holds_the_place_and_another_takes_it_over(database: Database, ledge
 
 
 def test_it_survives_the_loss_of_its_connection(
-    database: Database, ledger: Ledger, owner: Connection[Any]
+    database: Database, ledger: LedgerApplication, owner: Connection[Any]
 ) -> None:
     asked: list[RequestPayout] = []
     with simulated() as simulator, paying(database, ledger, simulator=reached(simulator)):
@@ -199,7 +199,7 @@ class Stubborn:
         """Hold nothing."""
 
 
-def test_one_that_hangs_keeps_nobody_else_waiting(database: Database, ledger: Ledger) -> None:
+def test_one_that_hangs_keeps_nobody_else_waiting(database: Database, ledger: LedgerApplication) -> None:
     hanging = threading.Event()
 
     def hang(order: Order) -> Report:
@@ -218,7 +218,7 @@ def test_one_that_hangs_keeps_nobody_else_waiting(database: Database, ledger: Le
 
 
 def test_a_silence_and_its_end_are_said_once_and_all_in_doubt_is_asked_at_its_end(
-    database: Database, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    database: Database, ledger: LedgerApplication, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those who were asked in vain for long would be asked again after minutes: nobody waits so long."""
     monkeypatch.setattr(provider_health, "SILENT_AFTER_SECONDS", 0.3)
@@ -253,7 +253,7 @@ def test_a_silence_and_its_end_are_said_once_and_all_in_doubt_is_asked_at_its_en
 
 
 def test_an_adapter_that_fails_leaves_payouts_in_doubt_and_is_logged(
-    database: Database, ledger: Ledger
+    database: Database, ledger: LedgerApplication
 ) -> None:
     (asked,) = requests(1, "broken")
     with (
@@ -268,7 +268,7 @@ def test_an_adapter_that_fails_leaves_payouts_in_doubt_and_is_logged(
 
 
 def test_what_waits_for_a_provider_that_is_not_configured_is_said(
-    database: Database, ledger: Ledger, owner: Connection[Any]
+    database: Database, ledger: LedgerApplication, owner: Connection[Any]
 ) -> None:
     ask(ledger, requests(3, "gone", "g"))
     await_head(owner, "payouts")  # it is said at the start, and then once a minute
@@ -283,7 +283,7 @@ def test_what_waits_for_a_provider_that_is_not_configured_is_said(
 
 
 def test_what_this_release_cannot_read_is_set_aside_and_the_rest_goes_on(
-    database: Database, ledger: Ledger, owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
+    database: Database, ledger: LedgerApplication, owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(payers, "SET_ASIDE_SECONDS", 3600.0)
     asked = requests(10)
@@ -301,7 +301,7 @@ def test_what_this_release_cannot_read_is_set_aside_and_the_rest_goes_on(
         assert simulator.books.shown() == []
 
 
-def test_what_an_operator_asks_for_is_asked(database: Database, ledger: Ledger) -> None:
+def test_what_an_operator_asks_for_is_asked(database: Database, ledger: LedgerApplication) -> None:
     (asked,) = requests(1)
     with simulated() as simulator, paying(database, ledger, simulator=reached(simulator)):
         ask(ledger, [asked])
@@ -312,7 +312,7 @@ def test_what_an_operator_asks_for_is_asked(database: Database, ledger: Ledger) 
         assert simulator.books.shown()[0]["inquiries"] == 1
 
 
-def test_a_lie_is_found_out_when_it_is_asked_about(database: Database, ledger: Ledger) -> None:
+def test_a_lie_is_found_out_when_it_is_asked_about(database: Database, ledger: LedgerApplication) -> None:
     (asked,) = requests(1)
     with simulated() as simulator, paying(database, ledger, simulator=reached(simulator)):
         simulator.faults.follow(Script(amount=1, lie=True))
@@ -330,7 +330,7 @@ def test_a_lie_is_found_out_when_it_is_asked_about(database: Database, ledger: L
 # The read model.
 
 
-def random_history(ledger: Ledger, chance: random.Random) -> None:
+def random_history(ledger: LedgerApplication, chance: random.Random) -> None:
     """Payouts of two providers, from two accounts, brought to all kinds of states."""
     ledger.perform(OpenAccount(CONTEXT, "main", "bob", opening()))
     told = Context("provider:simulator", "conversation-1")
@@ -357,7 +357,7 @@ def rows(owner: Connection[Any], version: int) -> list[Any]:
 
 
 def test_it_is_the_same_in_steps_of_any_size_and_rebuilt(
-    database: Database, ledger: Ledger, owner: Connection[Any]
+    database: Database, ledger: LedgerApplication, owner: Connection[Any]
 ) -> None:
     chance = random.Random(5)
     random_history(ledger, chance)
@@ -382,7 +382,7 @@ def test_it_is_the_same_in_steps_of_any_size_and_rebuilt(
 
 
 def test_filters_and_what_is_due_are_those_of_the_payouts(
-    database: Database, ledger: Ledger, owner: Connection[Any]
+    database: Database, ledger: LedgerApplication, owner: Connection[Any]
 ) -> None:
     random_history(ledger, random.Random(6))
     await_head(owner, "payouts")

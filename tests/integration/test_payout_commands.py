@@ -10,12 +10,12 @@ from psycopg import Connection
 from typer import Typer
 from typer.testing import Result
 
-from domain.application import Ledger
+from domain.application import LedgerApplication
 from domain.journal.database import Database
 from domain.model.accounts import OpenAccount
 from domain.model.payouts.attempts import RecordSilence, SubmitPayout
 from domain.model.payouts.payout import Payout
-from projections.engine.leadership import hold
+from projections.engine.leadership import try_acquire
 from projections.outbox.webhooks import find_webhook
 from scripts.commands.payouts import PAYER, payouts
 from scripts.commands.webhooks import commands as webhooks
@@ -35,14 +35,14 @@ def run(command: Typer, database: Database, *arguments: object, typed: str | Non
     return invoke(command, [*map(str, arguments), *options], typed)
 
 
-def bank(ledger: Ledger) -> None:
+def bank(ledger: LedgerApplication) -> None:
     """Give Alice what she can pay out."""
     open_accounts(ledger, "alice", minimum=0)
     outcomes(ledger.execute(OpenAccount(CONTEXT, "main", "cash", opening())).result())
     ledger.perform(transfer("cash", "alice", 100))
 
 
-def asked(ledger: Ledger, key: str, state: str = "accepted") -> Payout:
+def asked(ledger: LedgerApplication, key: str, state: str = "accepted") -> Payout:
     """A payout that was asked for, and what became of it up to a state."""
     made = ledger.perform(a_request(key, 10)).state
     assert isinstance(made, Payout)
@@ -55,7 +55,7 @@ def asked(ledger: Ledger, key: str, state: str = "accepted") -> Payout:
 
 
 @pytest.fixture
-def ledger(database: Database) -> Iterator[Ledger]:
+def ledger(database: Database) -> Iterator[LedgerApplication]:
     with running(database) as ledger:
         bank(ledger)
         yield ledger
@@ -68,7 +68,9 @@ def shown(database: Database, payout: Payout) -> dict[str, Any]:
     return body
 
 
-def test_payouts_are_listed_and_shown(database: Database, owner: Connection[Any], ledger: Ledger) -> None:
+def test_payouts_are_listed_and_shown(
+    database: Database, owner: Connection[Any], ledger: LedgerApplication
+) -> None:
     first, second = asked(ledger, "one"), asked(ledger, "two", "in_doubt")
     with projecting(database):
         await_head(owner)
@@ -82,7 +84,7 @@ def test_payouts_are_listed_and_shown(database: Database, owner: Connection[Any]
 
 
 def test_a_payout_is_completed_or_failed_once_and_who_said_so_is_kept(
-    database: Database, ledger: Ledger
+    database: Database, ledger: LedgerApplication
 ) -> None:
     paid, unpaid = asked(ledger, "one", "submitted"), asked(ledger, "two")
     completed = run(payouts, database, "complete", paid.id, "--reason", "the statement shows it")
@@ -101,7 +103,7 @@ def test_a_payout_is_completed_or_failed_once_and_who_said_so_is_kept(
 
 @pytest.mark.parametrize("state", ["submitted", "in_doubt"])
 def test_what_may_have_left_is_not_failed_before_it_is_confirmed(
-    database: Database, ledger: Ledger, state: str
+    database: Database, ledger: LedgerApplication, state: str
 ) -> None:
     made = asked(ledger, "one", state)
     refused = run(payouts, database, "fail", made.id, "--reason", "I think so")
@@ -115,7 +117,7 @@ def test_what_may_have_left_is_not_failed_before_it_is_confirmed(
 
 @pytest.mark.parametrize(("typed", "state"), [("n\n", "in_doubt"), ("", "in_doubt"), ("y\n", "failed")])
 def test_at_a_terminal_it_is_asked_for(
-    database: Database, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, typed: str, state: str
+    database: Database, ledger: LedgerApplication, monkeypatch: pytest.MonkeyPatch, typed: str, state: str
 ) -> None:
     made = asked(ledger, "one", "in_doubt")
     monkeypatch.setattr("scripts.commands.payouts.is_at_a_terminal", lambda: True)
@@ -125,21 +127,21 @@ def test_at_a_terminal_it_is_asked_for(
 
 
 def test_the_provider_is_asked_by_whoever_pays(
-    database: Database, owner: Connection[Any], ledger: Ledger
+    database: Database, owner: Connection[Any], ledger: LedgerApplication
 ) -> None:
     made = asked(ledger, "one", "in_doubt")
     alone = run(payouts, database, "reconcile", made.id)
     assert alone.exit_code == 1
     assert "nobody asks providers: start `tallystick serve`" in alone.stderr
     with database.connect("test payer") as payer:
-        assert hold(payer, *PAYER)
+        assert try_acquire(payer, *PAYER)
         pursued = run(payouts, database, "reconcile", made.id, "--reason", "a customer asks")
     assert (pursued.exit_code, pursued.stdout) == (0, f"The payout {made.id} of main is in_doubt.\n")
     events = [step["event"] for step in shown(database, made)["history"]]
     assert events.count("reconciliation_requested") == 2
 
 
-def test_what_is_no_payout_or_no_reason(database: Database, ledger: Ledger) -> None:
+def test_what_is_no_payout_or_no_reason(database: Database, ledger: LedgerApplication) -> None:
     nobody = uuid4()
     absent: Sequence[tuple[object, ...]] = (
         ("show", nobody),
@@ -166,7 +168,7 @@ def test_what_is_no_payout_or_no_reason(database: Database, ledger: Ledger) -> N
 
 
 @pytest.fixture
-def hook(database: Database, owner: Connection[Any], ledger: Ledger) -> Hook:
+def hook(database: Database, owner: Connection[Any], ledger: LedgerApplication) -> Hook:
     """A webhook to which two deliveries were given up."""
     with database.connect("test webhooks") as connection, projecting(database):
         hook = register(connection, "https://example.com/hook")
@@ -207,7 +209,7 @@ def test_deliveries_are_retried_and_discarded(database: Database, owner: Connect
     assert kept.state == "suppressed"
     assert (kept.reason or "").startswith("they have it (") and "at a terminal)" in (kept.reason or "")
     with database.connect("test publisher") as publisher:
-        assert hold(publisher, "publish", "outbox")
+        assert try_acquire(publisher, "publish", "outbox")
         assert run(webhooks, database, "retry", hook.id, "--failed").exit_code == 0
         assert "failed" not in states(owner, hook)
         again = run(webhooks, database, "retry", hook.id, "--failed")
@@ -218,7 +220,7 @@ def test_a_webhook_is_disabled_and_enabled(database: Database, owner: Connection
     disabled = run(webhooks, database, "disable", hook.id, "--reason", "it moves")
     assert disabled.exit_code == 0 and f"The webhook {hook.id} is disabled: it moves (" in disabled.stdout
     with database.connect("test publisher") as publisher:
-        assert hold(publisher, "publish", "outbox")
+        assert try_acquire(publisher, "publish", "outbox")
         enabled = run(webhooks, database, "enable", hook.id)
     assert (enabled.exit_code, enabled.stdout) == (0, f"The webhook {hook.id} is enabled.\n")
     found = find_webhook(owner, hook.id)

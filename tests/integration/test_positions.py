@@ -15,7 +15,14 @@ from domain.journal.database import Database
 from domain.model.errors import JournalUnavailable
 from projections.errors import ProjectionBehind, ProjectionNotFound
 from projections.registry import PROJECTIONS
-from projections.running.positions import Outcome, Wait, Waiter, all_progress, progress, projections_channel
+from projections.running.positions import (
+    PositionWaiter,
+    Wait,
+    WaitOutcome,
+    all_progress,
+    progress,
+    projections_channel,
+)
 from tests.ledgers import open_accounts, outcomes, running, transfer
 from tests.projecting import (
     PATIENCE_SECONDS,
@@ -31,9 +38,9 @@ pytestmark = pytest.mark.integration
 
 
 @contextmanager
-def waiting(database: Database, poll_seconds: float = 0.5) -> Iterator[Waiter]:
+def waiting(database: Database, poll_seconds: float = 0.5) -> Iterator[PositionWaiter]:
     """A waiter that follows the database, as a process of the API has it."""
-    waiter = Waiter(database, poll_seconds)
+    waiter = PositionWaiter(database, poll_seconds)
     waiter.start()
     try:
         yield waiter
@@ -86,7 +93,7 @@ def test_who_waits_is_woken_when_the_position_is_reached(database: Database, own
         set_state(owner, "entries", "paused")
         with ThreadPoolExecutor(2) as pool:
             blocking = pool.submit(waiter.wait_for, "entries", head + 1, PATIENCE_SECONDS)
-            awaiting = pool.submit(run, waiter.reached("entries", head + 1, PATIENCE_SECONDS))
+            awaiting = pool.submit(run, waiter.wait_async("entries", head + 1, PATIENCE_SECONDS))
             position = ledger.perform(transfer("a", "b", 5)).position
             assert waiter.wait_for("balances", position, PATIENCE_SECONDS).arrived().position >= position
             assert not blocking.done()
@@ -113,35 +120,35 @@ def test_who_waits_in_vain_is_told_the_position_the_head_and_the_state(
         for seen in (behind(waiter, head), behind(waiter, head, asynchronous=True)):
             assert (seen.position, seen.head, seen.state) == (stopped_at, head, state)
         assert waiter.wait_for("entries", stopped_at, 0.0).arrived().position == stopped_at
-        assert run(waiter.reached("entries", stopped_at, 0.0)).arrived().position == stopped_at
+        assert run(waiter.wait_async("entries", stopped_at, 0.0)).arrived().position == stopped_at
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_what_became_of_waiting_is_told(
     database: Database, owner: Connection[Any], asynchronous: bool
 ) -> None:
-    def outcome(waiter: Waiter, position: int, seconds: float = 0.05) -> Outcome:
+    def outcome(waiter: PositionWaiter, position: int, seconds: float = 0.05) -> WaitOutcome:
         if asynchronous:
-            return run(waiter.reached("entries", position, seconds)).outcome
+            return run(waiter.wait_async("entries", position, seconds)).outcome
         return waiter.wait_for("entries", position, seconds).outcome
 
     with running(database) as ledger, projecting(database), waiting(database, poll_seconds=0.05) as waiter:
         open_accounts(ledger, "a", "b")
         head = await_head(owner)
-        assert outcome(waiter, head, PATIENCE_SECONDS) is Outcome.ARRIVED
-        assert outcome(waiter, head + 1) is Outcome.LATE
+        assert outcome(waiter, head, PATIENCE_SECONDS) is WaitOutcome.ARRIVED
+        assert outcome(waiter, head + 1) is WaitOutcome.LATE
         for state in ("paused", "halted", "rebuilding"):
             set_state(owner, "entries", state)
-            eventually(lambda: outcome(waiter, head + 1) is Outcome[state.upper()])  # noqa: B023
+            eventually(lambda: outcome(waiter, head + 1) is WaitOutcome[state.upper()])  # noqa: B023
         set_state(owner, "entries", "running")
-        eventually(lambda: outcome(waiter, head + 1) is Outcome.LATE)
+        eventually(lambda: outcome(waiter, head + 1) is WaitOutcome.LATE)
 
 
 def test_a_version_that_goes_live_meanwhile_is_told_of(database: Database, owner: Connection[Any]) -> None:
     head = append(owner, "main/future", 1, "future.event", b"{}")
     with waiting(database, poll_seconds=0.05) as waiter, ThreadPoolExecutor(1) as pool:
         waiter.wait_for("entries", 0, PATIENCE_SECONDS)
-        waited = pool.submit(run, waiter.reached("entries", head, 4.0))
+        waited = pool.submit(run, waiter.wait_async("entries", head, 4.0))
         eventually(lambda: bool(waiter._callbacks))
         owner.execute(
             "WITH former AS (UPDATE projection_versions SET live = false WHERE name = 'entries' RETURNING *)"
@@ -149,7 +156,7 @@ def test_a_version_that_goes_live_meanwhile_is_told_of(database: Database, owner
         )
         owner.execute("UPDATE projection_versions SET live = true WHERE version = 2")
         seen = waited.result()
-        assert seen.outcome is Outcome.SWITCHED
+        assert seen.outcome is WaitOutcome.SWITCHED
         with pytest.raises(ProjectionBehind):
             seen.arrived()
         # What goes live may as well have reached the position.
@@ -179,7 +186,7 @@ def test_a_journal_that_goes_out_of_reach_is_told_of_and_is_waited_for(
         waiter.wait_for("entries", 0, PATIENCE_SECONDS)
         monkeypatch.setattr(Fleeting, "is_gone", True)
         owner.execute("SELECT pg_terminate_backend(%s, 10000)", (Fleeting.sessions.pop(),))
-        eventually(lambda: waiter.wait_for("entries", head, 0.05).outcome is Outcome.UNREACHABLE)
+        eventually(lambda: waiter.wait_for("entries", head, 0.05).outcome is WaitOutcome.UNREACHABLE)
         with pytest.raises(JournalUnavailable):
             waiter.wait_for("entries", head, 0.05).arrived()
         waited = pool.submit(waiter.wait_for, "entries", head, PATIENCE_SECONDS)
@@ -188,10 +195,10 @@ def test_a_journal_that_goes_out_of_reach_is_told_of_and_is_waited_for(
         assert waited.result().arrived().position == head
 
 
-def behind(waiter: Waiter, position: int, *, asynchronous: bool = False) -> ProjectionBehind:
+def behind(waiter: PositionWaiter, position: int, *, asynchronous: bool = False) -> ProjectionBehind:
     try:
         if asynchronous:
-            run(waiter.reached("entries", position, 0.05)).arrived()
+            run(waiter.wait_async("entries", position, 0.05)).arrived()
         else:
             waiter.wait_for("entries", position, 0.05).arrived()
     except ProjectionBehind as behind:
@@ -219,7 +226,7 @@ def test_a_projection_that_does_not_exist_is_not_waited_for(database: Database) 
         with pytest.raises(ProjectionNotFound):
             waiter.wait_for("nothing", 1, PATIENCE_SECONDS)
         with pytest.raises(ProjectionNotFound):
-            run(waiter.reached("nothing", 1, PATIENCE_SECONDS))
+            run(waiter.wait_async("nothing", 1, PATIENCE_SECONDS))
 
 
 def test_a_database_that_was_never_reached_is_said_to_be(empty_database: Database) -> None:
@@ -227,7 +234,7 @@ def test_a_database_that_was_never_reached_is_said_to_be(empty_database: Databas
         with pytest.raises(JournalUnavailable):
             waiter.wait_for("entries", 1, 0.05).arrived()
         with pytest.raises(JournalUnavailable):
-            run(waiter.reached("entries", 1, 0.05)).arrived()
+            run(waiter.wait_async("entries", 1, 0.05)).arrived()
 
 
 def test_a_missed_notification_is_made_up_by_looking(database: Database, owner: Connection[Any]) -> None:
@@ -236,11 +243,11 @@ def test_a_missed_notification_is_made_up_by_looking(database: Database, owner: 
         # Without the projector, and so without its notification.
         append(owner, "main/future", 1, "future.event", b"{}")
         with ThreadPoolExecutor(1) as pool:
-            waited = pool.submit(run, waiter.reached("entries", 1, PATIENCE_SECONDS))
+            waited = pool.submit(run, waiter.wait_async("entries", 1, PATIENCE_SECONDS))
             eventually(lambda: bool(waiter._callbacks))
             owner.execute("UPDATE projection_versions SET position = 1 WHERE name = 'entries'")
             seen = waited.result()
-        assert (seen.outcome, seen.arrived().position) == (Outcome.UNANNOUNCED, 1)
+        assert (seen.outcome, seen.arrived().position) == (WaitOutcome.UNANNOUNCED, 1)
         eventually(lambda: waiter.head == 1)
 
 
@@ -279,7 +286,7 @@ def test_who_waits_on_an_event_loop_that_was_closed_harms_nobody(
         open_accounts(ledger, "a", "b")
         waiter.wait_for("entries", await_head(owner), PATIENCE_SECONDS)
         loop = asyncio.new_event_loop()
-        abandoned = waiter.reached("entries", 10**9, PATIENCE_SECONDS)
+        abandoned = waiter.wait_async("entries", 10**9, PATIENCE_SECONDS)
         task = loop.create_task(abandoned)
         loop.run_until_complete(asyncio.sleep(0))
         loop.close()

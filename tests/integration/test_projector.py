@@ -12,7 +12,7 @@ import pytest
 from psycopg import Connection
 from structlog.testing import capture_logs
 
-from domain.application import Ledger
+from domain.application import LedgerApplication
 from domain.journal.database import Database
 from domain.journal.migrations import migrate
 from domain.model.accounts import Account, ChangeAccount, OpenAccount
@@ -29,9 +29,9 @@ from domain.model.reversals import ReverseTransaction
 from domain.model.transactions import Description, Transaction, TransactionPosted
 from projections.engine.batches import Batch, Claim, advance, read_batch
 from projections.engine.dead_letters import list_letters
-from projections.engine.journal_listener import Arrivals
+from projections.engine.journal_listener import JournalListener
 from projections.engine.projection import Projection, Queries
-from projections.engine.recent_events import Tail
+from projections.engine.recent_events import RecentEvents
 from projections.read_models import balances, entries, ledgers, transactions
 from projections.read_models.balances import list_accounts, read_account
 from projections.read_models.entries import Clock, Place, StatementEntry, list_entries
@@ -100,7 +100,7 @@ def settled_and_reversed(chance: random.Random, number: int) -> list[Command]:
     ]
 
 
-def fill(ledger: Ledger, seed: int = 7, count: int = 240) -> None:
+def fill(ledger: LedgerApplication, seed: int = 7, count: int = 240) -> None:
     """Two books, accounts of both sides, random transactions, some refused, some changes of accounts."""
     chance = random.Random(seed)
     ledger.perform(OpenLedger(CONTEXT, "main", {"colour": "green"}))
@@ -550,7 +550,7 @@ def test_a_runner_that_is_stopped_ends_though_another_holds_the_place(
     with projecting(database):
         eventually(lambda: holder(owner, "entries") is not None)
         standby = threading.Thread(
-            target=Runner(database, entries.PROJECTION, stop, Tail(), Arrivals(database)).run
+            target=Runner(database, entries.PROJECTION, stop, RecentEvents(), JournalListener(database)).run
         )
         standby.start()
         stop.set()

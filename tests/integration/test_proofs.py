@@ -217,7 +217,7 @@ def test_what_cannot_be_proved(database: Database, saved: Path, key: str, tmp_pa
     assert run("prove", "--position", 0, database=database).exit_code == 2
     with running(database) as ledger:
         outcomes(ledger.execute(transfer("b", "users:1:wallet", 1)).result())
-        head = ledger.book("main")[1]
+        head = ledger.ledger("main")[1]
     refused(run("prove", "--position", head, "--wait-seconds", 0, database=database), "is not sealed yet")
 
 

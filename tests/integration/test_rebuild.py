@@ -10,13 +10,13 @@ import pytest
 import typer
 from psycopg import Connection, Cursor, errors
 
-from domain.application import Ledger
+from domain.application import LedgerApplication
 from domain.journal.database import Database
 from projections import registry
 from projections.engine import comparison
 from projections.engine.batches import read_stretch
 from projections.engine.comparison import Comparison
-from projections.engine.leadership import hold
+from projections.engine.leadership import try_acquire
 from projections.engine.live_version import read_live
 from projections.errors import ProjectionNotFound, RebuildNotUnderWay
 from projections.read_models.balances import list_accounts, read_account
@@ -61,7 +61,7 @@ def service(database: Database) -> Iterator[Connection[Any]]:
         yield connection
 
 
-def post(ledger: Ledger, count: int) -> None:
+def post(ledger: LedgerApplication, count: int) -> None:
     """Post transfers around a ring of accounts."""
     pairs = zip(ADDRESSES, [*ADDRESSES[1:], ADDRESSES[0]], strict=True)
     ring = [transfer(debited, credited, 7) for debited, credited in pairs]
@@ -457,7 +457,7 @@ def test_one_process_carries_out_a_rebuild(
     with rebuilding(database):
         asked = request_rebuild(service, "entries", "tester")
         assert gate.reached.wait(60)
-        assert not hold(owner, "rebuild", PROJECTIONS["entries"].of_shape)
+        assert not try_acquire(owner, "rebuild", PROJECTIONS["entries"].of_shape)
         with rebuilding(database):
             assert rebuild(database, "ledgers").equal
         assert gate.seen == [0]

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from api.service import replay_log
 from api.service.replay_log import ReplayLog
-from domain.application import Ledger
+from domain.application import LedgerApplication
 from domain.journal.database import Database
 from domain.journal.outage import DATABASE
 from domain.model.commands import Outcome
@@ -28,13 +28,13 @@ COMMAND = transfer("a", "b", 1, "order-1")
 
 
 @pytest.fixture
-def ledger(database: Database) -> Iterator[Ledger]:
+def ledger(database: Database) -> Iterator[LedgerApplication]:
     with running(database) as ledger:
         yield ledger
 
 
 @pytest.fixture
-def log(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> ReplayLog:
+def log(ledger: LedgerApplication, monkeypatch: pytest.MonkeyPatch) -> ReplayLog:
     """A log that writes soon, once it is started."""
     monkeypatch.setattr(replay_log, "GATHER_SECONDS", 0.01)
     return ReplayLog(ledger)
@@ -58,7 +58,7 @@ def test_replays_and_mismatches_are_counted_and_nothing_else(log: ReplayLog, own
     assert not log._thread.is_alive()
 
 
-def test_they_span_the_first_and_the_last(ledger: Ledger, owner: Connection[Any]) -> None:
+def test_they_span_the_first_and_the_last(ledger: LedgerApplication, owner: Connection[Any]) -> None:
     times = iter(f"2026-11-23T20:00:0{second}.000000Z" for second in (1, 3, 2))
     log = ReplayLog(ledger, lambda: next(times))
     for _ in range(3):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from msgspec import to_builtins
 
-from domain.application import Ledger
+from domain.application import LedgerApplication
 from domain.journal.database import Database
 from domain.model.accounts import OpenAccount
 from domain.model.entries import Entry
@@ -141,7 +141,7 @@ FORMULA = '=HYPERLINK("http://example.com","x")'
 
 
 def post(
-    ledger: Ledger,
+    ledger: LedgerApplication,
     book: str,
     key: str,
     amount: int,
@@ -160,7 +160,7 @@ def post(
     return operation.id
 
 
-def act(ledger: Ledger, command: type[Any], key: str, of: str) -> None:
+def act(ledger: LedgerApplication, command: type[Any], key: str, of: str) -> None:
     operation = Operation(key, operation_id("odd", key), "f")
     outcomes(ledger.execute(command(CONTEXT, "odd", operation, Description(), of)).result())
 

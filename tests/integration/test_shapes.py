@@ -18,7 +18,7 @@ from projections.rebuilding.rebuilder import rebuild, rebuilding
 from projections.rebuilding.requests import cancel_rebuild, current_rebuild, find_rebuild
 from projections.rebuilding.unread_versions import drop_unread, unread_versions
 from projections.registry import PROJECTIONS, install
-from projections.running.positions import Waiter, progress
+from projections.running.positions import PositionWaiter, progress
 from projections.running.projector import run_projector
 from tests.ledgers import open_accounts, outcomes, running, transfer
 from tests.projecting import PATIENCE_SECONDS, append, await_head, eventually, holder, projecting
@@ -120,7 +120,7 @@ def test_what_is_not_filled_yet_is_not_read_and_writes_go_on(
         install(database)
         seen = progress(owner, "entries")
         assert (seen.version, seen.position, seen.state) == (2, 0, "rebuilding")
-        waiter = Waiter(database)
+        waiter = PositionWaiter(database)
         waiter.start()
         try:
             for position in (0, head):
@@ -147,7 +147,7 @@ def test_what_is_not_filled_yet_is_not_read_and_writes_go_on(
 def test_what_one_release_announces_is_not_taken_for_the_other_s(
     database: Database, owner: Connection[Any], head: int
 ) -> None:
-    waiter = Waiter(database)
+    waiter = PositionWaiter(database)
     waiter.start()
     try:
         waiter.wait_for("entries", head, PATIENCE_SECONDS).arrived()

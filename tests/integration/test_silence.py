@@ -20,7 +20,7 @@ from domain.journal import silence
 from domain.journal.database import Database
 from domain.journal.silence import HOLDERS_OF_PLACE, Watch, bound_session, bound_transactions, pipelined
 from domain.journal.writer import JournalWriter
-from projections.engine.leadership import Standby, hold, pause, result_of, say_something
+from projections.engine.leadership import Standby, pause, result_of, say_something, try_acquire
 from tests.ledgers import folded, history, open_accounts, running, transfer
 from tests.projecting import eventually
 
@@ -233,12 +233,12 @@ def test_a_place_whose_holder_hangs_in_a_copy_is_taken_over(database: Database) 
         database.connect_as_owner("tallystick holder") as holder,
         database.connect("tallystick standby") as standby,
     ):
-        assert hold(holder, "projection", "entries")
+        assert try_acquire(holder, "projection", "entries")
         with hung(holder):
             began = monotonic()
             assert Standby().wait(standby, "projection", "entries", stop, 0.2)
             assert monotonic() - began < TAKEN_WITHIN_SECONDS
-    assert not hold(standby, "projection", "entries") if not standby.closed else True
+    assert not try_acquire(standby, "projection", "entries") if not standby.closed else True
 
 
 def test_who_speaks_while_it_waits_keeps_its_place(
@@ -246,7 +246,7 @@ def test_who_speaks_while_it_waits_keeps_its_place(
 ) -> None:
     monkeypatch.setattr(silence, "SESSION_SILENCE_SECONDS", 1)
     monkeypatch.setattr("projections.engine.leadership.SAY_EVERY_SECONDS", 0.2)
-    assert hold(connection, "projection", "entries")
+    assert try_acquire(connection, "projection", "entries")
     pause(connection, threading.Event(), 2.5)
     answered: Future[int] = Future()
     with pytest.raises(TimeoutError):
@@ -255,7 +255,7 @@ def test_who_speaks_while_it_waits_keeps_its_place(
     assert result_of(connection, answered, 1.0) == 7
     say_something(connection)
     with database.connect("tallystick test") as standby:
-        assert not Standby().hold(standby, "projection", "entries")
+        assert not Standby().try_acquire(standby, "projection", "entries")
     sleep(2.5)
     with pytest.raises(psycopg.OperationalError):
         say_something(connection)
@@ -269,7 +269,7 @@ def test_who_speaks_is_left_alone_by_those_who_wait(
     watch = Watch(HOLDERS_OF_PLACE, {"purpose": "projection", "name": "entries"})
     with database.connect("tallystick standby") as standby, database.connect("tallystick holder") as holder:
         role = standby.execute("SELECT current_user").fetchone()
-        assert hold(holder, "projection", "entries")
+        assert try_acquire(holder, "projection", "entries")
         for _ in range(10):
             say_something(holder)
             watch.look(standby)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from psycopg import Connection
 
-from domain.application import Ledger, system_clock
+from domain.application import LedgerApplication, system_clock
 from domain.journal.database import Database
 from domain.model.entries import Entry
 from domain.model.errors import LedgerNotFound, OperationUnknown
@@ -39,7 +39,7 @@ def reader(database: Database) -> Iterator[Connection[Any]]:
 
 
 @pytest.fixture
-def ledger(database: Database) -> Iterator[Ledger]:
+def ledger(database: Database) -> Iterator[LedgerApplication]:
     """A ledger of some accounts."""
     with running(database) as ledger:
         open_accounts(ledger, "a", "b", "c")
@@ -65,7 +65,7 @@ def caused(database: Database, key: str) -> list[int]:
 
 
 def test_a_posting_of_a_thousand_entries_is_whole(
-    database: Database, ledger: Ledger, reader: Connection[Any]
+    database: Database, ledger: LedgerApplication, reader: Connection[Any]
 ) -> None:
     addresses = [f"many:{number}" for number in range(1_000)]
     open_accounts(ledger, *addresses)
@@ -84,7 +84,7 @@ def test_a_posting_of_a_thousand_entries_is_whole(
 
 
 def test_what_the_ledger_does_at_once_to_two_holds_is_told_apart(
-    database: Database, ledger: Ledger, reader: Connection[Any]
+    database: Database, ledger: LedgerApplication, reader: Connection[Any]
 ) -> None:
     expires_at = later(system_clock(), 0.3)
     keys = ("one", "two")
@@ -104,7 +104,7 @@ def test_what_the_ledger_does_at_once_to_two_holds_is_told_apart(
     assert positions(story(reader, "two")) == [*caused(database, "two"), head - 2, head - 1, head]
 
 
-def test_what_is_unknown(ledger: Ledger, reader: Connection[Any]) -> None:
+def test_what_is_unknown(ledger: LedgerApplication, reader: Connection[Any]) -> None:
     with pytest.raises(OperationUnknown):
         story(reader, "unknown")
     with pytest.raises(LedgerNotFound):
@@ -112,7 +112,7 @@ def test_what_is_unknown(ledger: Ledger, reader: Connection[Any]) -> None:
 
 
 def test_no_read_model_is_needed_for_an_operation(
-    database: Database, ledger: Ledger, reader: Connection[Any], owner: Connection[Any]
+    database: Database, ledger: LedgerApplication, reader: Connection[Any], owner: Connection[Any]
 ) -> None:
     with projecting(database, tuple(PROJECTIONS.values())):
         ledger.perform(transfer("a", "b", 1, "order-1"))
@@ -126,7 +126,7 @@ def test_no_read_model_is_needed_for_an_operation(
 
 
 def test_deliveries_are_told_with_those_made_twice_and_those_a_rebuild_did_not_make(
-    database: Database, ledger: Ledger, reader: Connection[Any]
+    database: Database, ledger: LedgerApplication, reader: Connection[Any]
 ) -> None:
     def cut_at_first(received: Any, count: int) -> Reply:
         return Reply(None if count == 1 else 204)
@@ -182,7 +182,7 @@ def test_a_dead_letter_is_told_of_those_that_it_holds_and_no_others(
 
 
 def test_a_projection_that_stands_has_not_reached_it(
-    database: Database, ledger: Ledger, reader: Connection[Any], owner: Connection[Any]
+    database: Database, ledger: LedgerApplication, reader: Connection[Any], owner: Connection[Any]
 ) -> None:
     with projecting(database, tuple(PROJECTIONS.values())):
         await_head(reader)

@@ -9,7 +9,7 @@ from psycopg import Connection
 from typer.testing import Result
 
 from api.service.metrics import Metrics
-from domain.application import Ledger, system_clock
+from domain.application import LedgerApplication, system_clock
 from domain.journal.database import Database
 from domain.model.holds import VoidHold
 from domain.model.idempotency import Operation, operation_id
@@ -20,7 +20,7 @@ from domain.model.times import Instant, later
 from domain.model.transactions import Description
 from projections.diagnosis.stuck.catalogue import CATALOGUE, Stuck, Thresholds, totals
 from projections.diagnosis.stuck.search import find_stuck
-from projections.engine.leadership import hold
+from projections.engine.leadership import try_acquire
 from projections.outbox.webhooks import disable_webhook
 from projections.registry import PROJECTIONS
 from scripts.commands.stuck import stuck
@@ -39,7 +39,7 @@ EAGER = Thresholds(0, 0, 0, 0, 0)
 
 
 @pytest.fixture
-def ledger(database: Database) -> Iterator[Ledger]:
+def ledger(database: Database) -> Iterator[LedgerApplication]:
     """A ledger of two accounts, which nobody works for and nobody pays from."""
     with projecting(database, ALL), running(database) as ledger:
         open_accounts(ledger, "a", "b", "alice", "bob")
@@ -67,13 +67,15 @@ def ahead(seconds: float) -> Instant:
     return later(system_clock(), seconds)
 
 
-def test_nothing_is_stuck(ledger: Ledger, reader: Connection[Any]) -> None:
+def test_nothing_is_stuck(ledger: LedgerApplication, reader: Connection[Any]) -> None:
     ledger.perform(transfer("a", "b", 5))
     await_head(reader)
     assert find_stuck(reader, ahead(10**6)) == []
 
 
-def test_accepted_requests_and_lapsed_holds_by_their_age(ledger: Ledger, reader: Connection[Any]) -> None:
+def test_accepted_requests_and_lapsed_holds_by_their_age(
+    ledger: LedgerApplication, reader: Connection[Any]
+) -> None:
     ledger.perform(request(AcceptTransaction, "waits"))
     ledger.perform(request(PostTransaction, "lapses", True, ahead(100)))
     ledger.perform(request(PostTransaction, "without an end", True))
@@ -92,7 +94,7 @@ def test_accepted_requests_and_lapsed_holds_by_their_age(ledger: Ledger, reader:
 
 
 def test_what_the_journal_has_moved_on_is_not_stuck(
-    ledger: Ledger, reader: Connection[Any], owner: Connection[Any]
+    ledger: LedgerApplication, reader: Connection[Any], owner: Connection[Any]
 ) -> None:
     ledger.perform(request(PostTransaction, "voided", True, ahead(100)))
     ledger.perform(a_request(account="alice"))
@@ -110,7 +112,10 @@ def test_what_the_journal_has_moved_on_is_not_stuck(
 
 
 def test_a_projection_that_fails_or_hangs_is_told_from_one_that_nobody_advances(
-    ledger: Ledger, reader: Connection[Any], owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
+    ledger: LedgerApplication,
+    reader: Connection[Any],
+    owner: Connection[Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whatever a projector does that runs beside it, it is paused for it; what is judged stands still."""
     monkeypatch.setattr("projections.diagnosis.stuck.search.HANGING_SECONDS", 0)
@@ -127,20 +132,22 @@ def test_a_projection_that_fails_or_hangs_is_told_from_one_that_nobody_advances(
         return stuck
 
     assert (of_nats().kind, of_nats().remedy) == ("projection_behind", "start_projector")
-    assert hold(owner, "publish", "nats")
+    assert try_acquire(owner, "publish", "nats")
     assert (of_nats().kind, of_nats().remedy) == ("projection_hanging", "restart_projector")
     owner.execute("UPDATE projection_versions SET last_error = 'no broker' WHERE name = 'nats'")
     assert (of_nats().kind, of_nats().remedy) == ("projection_failing", "mend_projection")
     assert of_nats().why.endswith("Its error: no broker.")
 
 
-def submit(ledger: Ledger) -> Payout:
+def submit(ledger: LedgerApplication) -> Payout:
     seen, _ = ledger.payout("main", operation_id("main", "payout"))
     submitted: Payout = ledger.perform(SubmitPayout(CONTEXT, seen, a_mark(), PATIENCE_SECONDS)).state
     return submitted
 
 
-def test_payouts_by_how_long_ago_they_were_asked_for(ledger: Ledger, reader: Connection[Any]) -> None:
+def test_payouts_by_how_long_ago_they_were_asked_for(
+    ledger: LedgerApplication, reader: Connection[Any]
+) -> None:
     def found(seconds: float) -> list[Stuck]:
         await_head(reader)
         return find_stuck(reader, ahead(seconds))
@@ -164,7 +171,7 @@ def test_payouts_by_how_long_ago_they_were_asked_for(ledger: Ledger, reader: Con
 
 
 def test_deliveries_that_nobody_makes_or_that_were_given_up(
-    ledger: Ledger, reader: Connection[Any], owner: Connection[Any]
+    ledger: LedgerApplication, reader: Connection[Any], owner: Connection[Any]
 ) -> None:
     hook = register(reader, "https://example.com/hook", ["main"], ["transaction.posted"])
     positions = [ledger.perform(transfer("a", "b", 5)).position for _ in range(3)]
@@ -211,7 +218,7 @@ def test_streams_that_are_held_and_projections_that_stand(
     assert set(kinds(find_stuck(reader, system_clock()))) == {"stream_held", "projection_rebuilding"}
 
 
-def test_totals_and_metrics(ledger: Ledger, reader: Connection[Any]) -> None:
+def test_totals_and_metrics(ledger: LedgerApplication, reader: Connection[Any]) -> None:
     for number in range(3):
         ledger.perform(request(AcceptTransaction, f"waits-{number}"))
     await_head(reader)
@@ -236,7 +243,9 @@ def run(command: Any, database: Database, *arguments: str) -> Result:
     return invoke(app, [*arguments, *options])
 
 
-def test_the_command_lists_what_is_stuck(database: Database, ledger: Ledger, reader: Connection[Any]) -> None:
+def test_the_command_lists_what_is_stuck(
+    database: Database, ledger: LedgerApplication, reader: Connection[Any]
+) -> None:
     nothing = run(stuck, database)
     assert (nothing.exit_code, nothing.stdout) == (0, "Nothing is stuck.\n")
     ledger.perform(request(AcceptTransaction, "waits"))
@@ -253,7 +262,7 @@ def test_the_command_lists_what_is_stuck(database: Database, ledger: Ledger, rea
 
 
 def test_the_command_traces_by_key_by_id_and_by_conversation(
-    database: Database, ledger: Ledger, reader: Connection[Any]
+    database: Database, ledger: LedgerApplication, reader: Connection[Any]
 ) -> None:
     ledger.perform(transfer("a", "b", 5, "order-1"))
     await_head(reader)
@@ -271,7 +280,7 @@ def test_the_command_traces_by_key_by_id_and_by_conversation(
 
 
 def test_the_command_says_what_is_not_there(
-    database: Database, ledger: Ledger, reader: Connection[Any]
+    database: Database, ledger: LedgerApplication, reader: Connection[Any]
 ) -> None:
     await_head(reader)
     nothing = run(trace, database, "unknown")

@@ -8,7 +8,7 @@ from psycopg import Connection
 
 from domain.journal.database import Database
 from projections.engine.batches import read_batch
-from projections.engine.recent_events import Tail
+from projections.engine.recent_events import RecentEvents
 from projections.registry import PROJECTIONS
 from tests.ledgers import open_accounts, outcomes, running, transfer
 from tests.projecting import append, delete_event
@@ -29,13 +29,13 @@ def head(database: Database) -> int:
 def test_a_batch_is_what_the_projection_would_have_read_itself(
     name: str, database: Database, owner: Connection[Any], head: int
 ) -> None:
-    tail, projection = Tail(), PROJECTIONS[name]
+    tail, projection = RecentEvents(), PROJECTIONS[name]
     for after, upto in ((0, 5), (5, 20), (20, 21), (21, head), (7, 30), (0, head)):
         assert tail.batch(owner, projection, after, upto) == read_batch(owner, projection, after, upto)
 
 
 def test_events_are_read_once_for_all(database: Database, owner: Connection[Any], head: int) -> None:
-    tail = Tail()
+    tail = RecentEvents()
     first = tail.batch(owner, PROJECTIONS["entries"], 0, head)
     with psycopg.connect(database.url) as elsewhere:
         elsewhere.close()
@@ -48,18 +48,18 @@ def test_events_are_read_once_for_all(database: Database, owner: Connection[Any]
 def test_who_lags_behind_what_is_kept_reads_for_itself(
     database: Database, owner: Connection[Any], head: int
 ) -> None:
-    tail, projection = Tail(max_events=10), PROJECTIONS["balances"]
+    tail, projection = RecentEvents(max_events=10), PROJECTIONS["balances"]
     assert tail.batch(owner, projection, head - 20, head) is None
     assert tail.batch(owner, projection, head - 10, head) is not None
     assert tail.batch(owner, projection, head - 11, head) is None
-    far = Tail()
+    far = RecentEvents()
     assert far.batch(owner, projection, head - 5, head) is not None
     assert far.batch(owner, projection, 0, 5) is None
 
 
 def test_a_gap_is_left_to_who_can_name_it(database: Database, owner: Connection[Any], head: int) -> None:
     delete_event(owner, head - 3)
-    tail, projection = Tail(), PROJECTIONS["balances"]
+    tail, projection = RecentEvents(), PROJECTIONS["balances"]
     assert tail.batch(owner, projection, head - 10, head) is None
     assert tail.batch(owner, projection, head - 10, head - 4) is not None
 
@@ -70,7 +70,7 @@ def test_what_cannot_be_read_is_told_of_and_what_is_newer_stops_who_reads_it(
     append(owner, "main/transactions/x", 1, "transaction.posted", b"no event")
     append(owner, "main/transactions/y", 1, "transaction.unheard_of", b"no event")
     append(owner, "main/transactions/z", 1, "transaction.posted", b'{"class_version":99,"data":{}}')
-    tail = Tail()
+    tail = RecentEvents()
     stopped = tail.batch(owner, PROJECTIONS["entries"], 0, head + 3)
     assert stopped is not None and stopped.upto == head + 2 and stopped.obstacle is not None
     assert [position for position, _ in stopped.unreadable] == [head + 1]

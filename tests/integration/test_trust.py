@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from psycopg import Connection
 
-from domain.application import Ledger
+from domain.application import LedgerApplication
 from domain.journal.database import Database
 from domain.model.times import Instant, instant
 from domain.transparency.checkpoints import Checkpoint
-from domain.transparency.export_format import Seal, part_line, read_seal
+from domain.transparency.export_format import Attestation, part_line, read_seal
 from domain.transparency.signed_notes import Signer
 from projections.transparency.checkpoints import read_newest, read_verifiers
 from tests.databases import Databases
@@ -222,7 +222,7 @@ def test_an_import_that_shows_nothing_of_what_it_was_to_show(
     assert "goes on from the checkpoint" in result.stderr
     *lines, last = file.read_bytes().splitlines()
     seal = read_seal(last)
-    short.write_bytes(b"\n".join(lines) + b"\n" + part_line(Seal(None, [], seal.verifiers, seal.head)))
+    short.write_bytes(b"\n".join(lines) + b"\n" + part_line(Attestation(None, [], seal.verifiers, seal.head)))
     result = run("import", short, "--verifier-key", key, database=other)
     assert (result.exit_code, result.stdout) == (3, "")
     assert "signed by the key" in result.stderr
@@ -242,7 +242,7 @@ def test_a_history_that_was_rewritten_is_not_imported_where_a_checkpoint_is_kept
     keys = [*seal.verifiers, str(OTHER.verifier)]
     root = bytes.fromhex(json.loads(lines[-2])["root"])
     forged = Checkpoint(OTHER.name, 3, root).signed([OTHER])
-    file.write_bytes(b"\n".join(lines[:-1]) + b"\n" + part_line(Seal(forged, [], keys, 3)))
+    file.write_bytes(b"\n".join(lines[:-1]) + b"\n" + part_line(Attestation(forged, [], keys, 3)))
     assert verified(file)[0] == 0  # who makes the file names the keys as well
     assert "history_rewritten" in verified(file, "--checkpoint", saved)[1]
     assert run("import", file, "--checkpoint", saved, database=other).exit_code != 0
@@ -303,11 +303,11 @@ def test_what_should_be_sealed_by_now_is_a_warning(database: Database, seconds: 
     def clock() -> Instant:
         return instant(datetime.now(UTC) + timedelta(seconds=seconds))
 
-    with Ledger(database, lambda: instant(datetime.now(UTC) - timedelta(hours=2))) as ledger:
+    with LedgerApplication(database, lambda: instant(datetime.now(UTC) - timedelta(hours=2))) as ledger:
         ledger.start()
         open_accounts(ledger, "a", "b")
     seal_all(database)
-    with Ledger(database, clock) as ledger:
+    with LedgerApplication(database, clock) as ledger:
         ledger.start()
         outcomes(ledger.execute(transfer("a", "b", 1)).result())
     result = run("verify", "--live", "--json", database=database)

@@ -9,7 +9,7 @@ import pytest
 from psycopg import Connection
 from structlog.testing import capture_logs
 
-from domain.application import Ledger
+from domain.application import LedgerApplication
 from domain.journal.database import Database
 from domain.journal.encoding import encode_envelope, encode_event
 from projections.engine.batches import read_batch
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def ledger(database: Database) -> Iterator[Ledger]:
+def ledger(database: Database) -> Iterator[LedgerApplication]:
     """A ledger with three accounts, while what is owed is projected."""
     with projecting(database, [PROJECTION]), running(database) as ledger:
         open_accounts(ledger, "a", "b", "c")
@@ -54,7 +54,7 @@ def connection(database: Database) -> Iterator[Connection[Any]]:
         yield connection
 
 
-def move(ledger: Ledger, count: int = 1, debited: str = "a", credited: str = "b") -> int:
+def move(ledger: LedgerApplication, count: int = 1, debited: str = "a", credited: str = "b") -> int:
     """Move money so many times; return the newest position. Each makes three events: two of accounts, one posting."""
     results = ledger.execute(*(transfer(debited, credited, 1) for _ in range(count))).result()
     return max(outcome.position for outcome in outcomes(results))
@@ -77,7 +77,7 @@ def assert_in_order(receiver: Receiver) -> None:
 
 
 def test_an_event_is_told_as_a_signed_cloud_event(
-    database: Database, ledger: Ledger, receiver: Receiver, connection: Connection[Any]
+    database: Database, ledger: LedgerApplication, receiver: Receiver, connection: Connection[Any]
 ) -> None:
     hook = register(connection, receiver.url)
     head = move(ledger)
@@ -113,7 +113,7 @@ def test_an_event_is_told_as_a_signed_cloud_event(
 
 
 def test_it_is_told_of_what_it_subscribes_to_from_then_on(
-    database: Database, ledger: Ledger, receiver: Receiver, connection: Connection[Any]
+    database: Database, ledger: LedgerApplication, receiver: Receiver, connection: Connection[Any]
 ) -> None:
     move(ledger)
     hook = register(connection, receiver.url, ledgers=["main"], types=["account.entries_posted"])
@@ -128,7 +128,7 @@ def test_it_is_told_of_what_it_subscribes_to_from_then_on(
 
 
 def test_each_event_arrives_in_the_order_of_its_key_whatever_the_receiver_does(
-    database: Database, ledger: Ledger, receiver: Receiver, connection: Connection[Any]
+    database: Database, ledger: LedgerApplication, receiver: Receiver, connection: Connection[Any]
 ) -> None:
     """A receiver that refuses, cuts, answers late, redirects, and fails after it has taken what it was sent."""
     late = threading.Event()
@@ -172,7 +172,7 @@ def test_each_event_arrives_in_the_order_of_its_key_whatever_the_receiver_does(
 
 
 def test_keys_that_fail_hold_up_no_others(
-    database: Database, ledger: Ledger, receiver: Receiver, connection: Connection[Any]
+    database: Database, ledger: LedgerApplication, receiver: Receiver, connection: Connection[Any]
 ) -> None:
     mended = threading.Event()
 
@@ -196,7 +196,7 @@ def test_keys_that_fail_hold_up_no_others(
 
 
 def test_receivers_that_hang_keep_nothing_from_the_others(
-    database: Database, ledger: Ledger, connection: Connection[Any]
+    database: Database, ledger: LedgerApplication, connection: Connection[Any]
 ) -> None:
     never = threading.Event()
     with receiving() as hanging, receiving() as well:
@@ -212,7 +212,7 @@ def test_receivers_that_hang_keep_nothing_from_the_others(
 
 
 def test_a_request_that_is_stopped_midway_is_made_again_as_a_duplicate(
-    database: Database, ledger: Ledger, receiver: Receiver, connection: Connection[Any]
+    database: Database, ledger: LedgerApplication, receiver: Receiver, connection: Connection[Any]
 ) -> None:
     answering = threading.Event()
     receiver.behave = lambda received, count: Reply(204, after=answering if count == 1 else None)
@@ -235,7 +235,7 @@ def test_a_request_that_is_stopped_midway_is_made_again_as_a_duplicate(
 
 
 def test_both_secrets_sign_while_a_rotation_overlaps(
-    database: Database, ledger: Ledger, receiver: Receiver, connection: Connection[Any]
+    database: Database, ledger: LedgerApplication, receiver: Receiver, connection: Connection[Any]
 ) -> None:
     hook = register(connection, receiver.url, types=["transaction.posted"])
     second = rotate_secret(connection, hook.id, 3600)
@@ -256,7 +256,7 @@ def test_both_secrets_sign_while_a_rotation_overlaps(
 
 
 def test_a_receiver_that_is_gone_is_disabled_until_it_is_enabled(
-    database: Database, ledger: Ledger, receiver: Receiver, connection: Connection[Any]
+    database: Database, ledger: LedgerApplication, receiver: Receiver, connection: Connection[Any]
 ) -> None:
     back = threading.Event()
     receiver.behave = lambda received, count: Reply(200 if back.is_set() else 410)
@@ -282,7 +282,7 @@ def webhook(connection: Connection[Any], id: Any) -> Any:
 
 
 def test_a_receiver_that_fails_for_too_long_is_disabled(
-    database: Database, ledger: Ledger, receiver: Receiver, connection: Connection[Any]
+    database: Database, ledger: LedgerApplication, receiver: Receiver, connection: Connection[Any]
 ) -> None:
     receiver.behave = lambda received, count: Reply(500)
     hook = register(connection, receiver.url, types=["transaction.posted"])
@@ -294,7 +294,7 @@ def test_a_receiver_that_fails_for_too_long_is_disabled(
 
 
 def test_what_becomes_of_a_receiver_is_said_once_each(
-    database: Database, ledger: Ledger, receiver: Receiver, connection: Connection[Any]
+    database: Database, ledger: LedgerApplication, receiver: Receiver, connection: Connection[Any]
 ) -> None:
     broken = threading.Event()
     broken.set()
@@ -322,7 +322,7 @@ def test_what_becomes_of_a_receiver_is_said_once_each(
 
 
 def test_a_receiver_that_is_gone_is_disabled_whatever_else_it_says(
-    database: Database, ledger: Ledger, receiver: Receiver, connection: Connection[Any]
+    database: Database, ledger: LedgerApplication, receiver: Receiver, connection: Connection[Any]
 ) -> None:
     receiver.behave = lambda received, count: Reply(410, {"Retry-After": "Fri, 31 Dec 9999 23:59:59 -2359"})
     hook = register(connection, receiver.url, types=["transaction.posted"])
@@ -334,7 +334,7 @@ def test_a_receiver_that_is_gone_is_disabled_whatever_else_it_says(
 
 
 def test_what_is_given_up_holds_its_key_until_an_operator_decides(
-    database: Database, ledger: Ledger, receiver: Receiver, connection: Connection[Any]
+    database: Database, ledger: LedgerApplication, receiver: Receiver, connection: Connection[Any]
 ) -> None:
     refused: set[int] = set()
     receiver.behave = lambda received, count: Reply(400 if received.position in refused else 200)
@@ -370,7 +370,7 @@ def state(connection: Connection[Any], id: Any, position: int) -> Any:
 
 def test_nothing_is_sent_while_the_outbox_is_paused_or_the_webhook_disabled(
     database: Database,
-    ledger: Ledger,
+    ledger: LedgerApplication,
     receiver: Receiver,
     connection: Connection[Any],
     owner: Connection[Any],
@@ -396,7 +396,7 @@ def test_nothing_is_sent_while_the_outbox_is_paused_or_the_webhook_disabled(
 
 def test_a_paused_outbox_attempts_nothing(
     database: Database,
-    ledger: Ledger,
+    ledger: LedgerApplication,
     receiver: Receiver,
     connection: Connection[Any],
     owner: Connection[Any],
@@ -412,7 +412,7 @@ def test_a_paused_outbox_attempts_nothing(
 
 
 def test_deletion_amid_deliveries_suppresses_what_waits(
-    database: Database, ledger: Ledger, receiver: Receiver, connection: Connection[Any]
+    database: Database, ledger: LedgerApplication, receiver: Receiver, connection: Connection[Any]
 ) -> None:
     answering = threading.Event()
     receiver.behave = lambda received, count: Reply(200, after=answering)
@@ -441,7 +441,7 @@ def test_deletion_amid_deliveries_suppresses_what_waits(
 
 
 def test_a_rebuild_sends_nothing_and_says_how_much_it_did_not_send(
-    database: Database, ledger: Ledger, receiver: Receiver, connection: Connection[Any]
+    database: Database, ledger: LedgerApplication, receiver: Receiver, connection: Connection[Any]
 ) -> None:
     gone = register(connection, receiver.url, types=["transaction.posted"])
     hook = register(connection, receiver.url)
@@ -463,7 +463,7 @@ def test_a_rebuild_sends_nothing_and_says_how_much_it_did_not_send(
 
 def test_tables_of_another_shape_send_nothing_again(
     database: Database,
-    ledger: Ledger,
+    ledger: LedgerApplication,
     receiver: Receiver,
     connection: Connection[Any],
     owner: Connection[Any],
@@ -482,7 +482,7 @@ def test_tables_of_another_shape_send_nothing_again(
 
 
 def test_the_version_that_first_finds_an_event_owed_makes_the_delivery(
-    database: Database, ledger: Ledger, connection: Connection[Any], owner: Connection[Any]
+    database: Database, ledger: LedgerApplication, connection: Connection[Any], owner: Connection[Any]
 ) -> None:
     """Also one that is only being filled: that of a new release, say, while the old one is stopped already."""
     move(ledger)
@@ -505,7 +505,7 @@ def test_the_version_that_first_finds_an_event_owed_makes_the_delivery(
 
 def test_an_event_of_a_newer_release_is_told_as_it_is(
     database: Database,
-    ledger: Ledger,
+    ledger: LedgerApplication,
     receiver: Receiver,
     connection: Connection[Any],
     owner: Connection[Any],
@@ -523,7 +523,7 @@ def test_an_event_of_a_newer_release_is_told_as_it_is(
 
 def test_an_event_that_cannot_be_told_is_on_record_and_holds_up_no_other_key(
     database: Database,
-    ledger: Ledger,
+    ledger: LedgerApplication,
     receiver: Receiver,
     connection: Connection[Any],
     owner: Connection[Any],
@@ -540,7 +540,7 @@ def test_an_event_that_cannot_be_told_is_on_record_and_holds_up_no_other_key(
 
 
 def test_an_event_leads_to_its_deliveries(
-    database: Database, ledger: Ledger, receiver: Receiver, connection: Connection[Any]
+    database: Database, ledger: LedgerApplication, receiver: Receiver, connection: Connection[Any]
 ) -> None:
     hooks = [register(connection, receiver.url, types=["transaction.posted"]) for _ in range(2)]
     move(ledger)
@@ -554,7 +554,7 @@ def test_an_event_leads_to_its_deliveries(
 
 
 def test_a_receiver_is_obeyed_that_asks_for_time(
-    database: Database, ledger: Ledger, receiver: Receiver, connection: Connection[Any]
+    database: Database, ledger: LedgerApplication, receiver: Receiver, connection: Connection[Any]
 ) -> None:
     receiver.behave = lambda received, count: Reply(429, {"Retry-After": "3600"})
     hook = register(connection, receiver.url, types=["transaction.posted"])
@@ -569,7 +569,7 @@ def test_a_receiver_is_obeyed_that_asks_for_time(
 
 
 def test_a_long_answer_is_not_read_to_its_end(
-    database: Database, ledger: Ledger, receiver: Receiver, connection: Connection[Any]
+    database: Database, ledger: LedgerApplication, receiver: Receiver, connection: Connection[Any]
 ) -> None:
     receiver.behave = lambda received, count: Reply(200, body=b"x" * 50_000_000)
     hook = register(connection, receiver.url)
@@ -581,7 +581,7 @@ def test_a_long_answer_is_not_read_to_its_end(
 
 def test_another_publisher_takes_over(
     database: Database,
-    ledger: Ledger,
+    ledger: LedgerApplication,
     receiver: Receiver,
     connection: Connection[Any],
     owner: Connection[Any],

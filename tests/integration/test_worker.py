@@ -13,7 +13,7 @@ import pytest
 from psycopg import Connection
 from structlog.testing import capture_logs
 
-from domain.application import Ledger
+from domain.application import LedgerApplication
 from domain.commit import group_commit
 from domain.journal.database import Database
 from domain.journal.outage import DATABASE
@@ -62,14 +62,14 @@ class Clock:
 
 
 @contextmanager
-def running(database: Database, clock: Clock) -> Iterator[Ledger]:
-    with Ledger(database, clock) as ledger:
+def running(database: Database, clock: Clock) -> Iterator[LedgerApplication]:
+    with LedgerApplication(database, clock) as ledger:
         ledger.start()
         yield ledger
 
 
 @contextmanager
-def working(database: Database, ledger: Ledger, clock: Clock) -> Iterator[Worker]:
+def working(database: Database, ledger: LedgerApplication, clock: Clock) -> Iterator[Worker]:
     working = Worker(database, ledger, clock)
     working.start()
     try:
@@ -84,7 +84,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def ledger(database: Database, clock: Clock) -> Iterator[Ledger]:
+def ledger(database: Database, clock: Clock) -> Iterator[LedgerApplication]:
     """A ledger with three accounts, while what is due is projected."""
     with projecting(database, [PROJECTIONS["due"]]), running(database, clock) as ledger:
         open_accounts(ledger, "a", "b", "c")
@@ -118,13 +118,13 @@ def acceptances(count: int, **more: Any) -> list[PostTransaction]:
     return [request(AcceptTransaction, **more) for _ in range(count)]
 
 
-def statuses(ledger: Ledger, requests: Sequence[PostTransaction]) -> set[str]:
+def statuses(ledger: LedgerApplication, requests: Sequence[PostTransaction]) -> set[str]:
     """What has become of requests."""
     found = [ledger.operation("main", of.operation.key)[0] for of in requests]
     return {of.status if isinstance(of, Transaction) else "accepted" for of in found}
 
 
-def await_statuses(ledger: Ledger, requests: Sequence[PostTransaction], *expected: str) -> None:
+def await_statuses(ledger: LedgerApplication, requests: Sequence[PostTransaction], *expected: str) -> None:
     """Wait until this has become of requests."""
     eventually(lambda: statuses(ledger, requests) == set(expected))
 
@@ -156,7 +156,7 @@ def assert_done_once(database: Database, asked: Sequence[PostTransaction]) -> No
 
 
 def test_it_does_what_became_due_while_there_was_none(
-    database: Database, ledger: Ledger, clock: Clock
+    database: Database, ledger: LedgerApplication, clock: Clock
 ) -> None:
     accepted = acceptances(40)
     short = holds(40, clock.after(5))
@@ -172,7 +172,9 @@ def test_it_does_what_became_due_while_there_was_none(
     assert_done_once(database, [*accepted, *short, *long])
 
 
-def test_it_does_what_becomes_due_while_it_waits(database: Database, ledger: Ledger, clock: Clock) -> None:
+def test_it_does_what_becomes_due_while_it_waits(
+    database: Database, ledger: LedgerApplication, clock: Clock
+) -> None:
     with working(database, ledger, clock):
         for _ in range(5):
             accepted, short = acceptances(7), holds(7, clock.after(5))
@@ -188,7 +190,11 @@ def test_it_does_what_becomes_due_while_it_waits(database: Database, ledger: Led
 
 @pytest.mark.parametrize("in_turn", [True, False], ids=["one stands by", "both at once"])
 def test_two_do_each_thing_once(
-    database: Database, clock: Clock, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, in_turn: bool
+    database: Database,
+    clock: Clock,
+    ledger: LedgerApplication,
+    monkeypatch: pytest.MonkeyPatch,
+    in_turn: bool,
 ) -> None:
     if not in_turn:
         monkeypatch.setattr(leadership, "hold", lambda *_: True)
@@ -209,7 +215,11 @@ def test_two_do_each_thing_once(
 
 
 def test_what_cannot_be_read_keeps_nothing_else_from_being_done(
-    database: Database, ledger: Ledger, clock: Clock, owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
+    database: Database,
+    ledger: LedgerApplication,
+    clock: Clock,
+    owner: Connection[Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(due_worker, "SET_ASIDE_SECONDS", 3600.0)
     of_account = [*holds(2, clock.after(5), between=("c", "b")), *acceptances(1, between=("c", "b"))]
@@ -231,7 +241,7 @@ def test_what_cannot_be_read_keeps_nothing_else_from_being_done(
 
 
 def test_what_was_set_aside_is_tried_again(
-    database: Database, ledger: Ledger, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    database: Database, ledger: LedgerApplication, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(due_worker, "SET_ASIDE_SECONDS", 0.2)
     real, failures = due_worker._command, iter([True] * 3)
@@ -244,7 +254,7 @@ def test_what_was_set_aside_is_tried_again(
 
 
 def test_it_survives_the_loss_of_its_connection(
-    database: Database, ledger: Ledger, clock: Clock, owner: Connection[Any]
+    database: Database, ledger: LedgerApplication, clock: Clock, owner: Connection[Any]
 ) -> None:
     asked = []
     with working(database, ledger, clock):
@@ -259,7 +269,7 @@ def test_it_survives_the_loss_of_its_connection(
 
 
 def test_an_outage_sets_nothing_aside(
-    database: Database, ledger: Ledger, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    database: Database, ledger: LedgerApplication, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(due_worker, "SET_ASIDE_SECONDS", 3600.0)
     monkeypatch.setattr(group_commit, "PATIENCE_SECONDS", 0.1)
@@ -287,7 +297,7 @@ def test_an_outage_sets_nothing_aside(
 
 
 def test_it_ends_when_it_is_told_to_while_another_holds_the_place(
-    database: Database, ledger: Ledger, clock: Clock
+    database: Database, ledger: LedgerApplication, clock: Clock
 ) -> None:
     with working(database, ledger, clock), working(database, ledger, clock):
         asked = acceptances(1)
@@ -295,7 +305,7 @@ def test_it_ends_when_it_is_told_to_while_another_holds_the_place(
         await_statuses(ledger, asked, "posted")
 
 
-def random_history(ledger: Ledger, clock: Clock, chance: random.Random) -> None:
+def random_history(ledger: LedgerApplication, clock: Clock, chance: random.Random) -> None:
     """Requests of every kind that begins or ends what is due."""
     begun: list[PostTransaction] = []
     for _ in range(60):
@@ -316,7 +326,7 @@ def random_history(ledger: Ledger, clock: Clock, chance: random.Random) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_what_is_due_is_the_same_in_steps_of_any_size_and_rebuilt(
-    database: Database, ledger: Ledger, clock: Clock, owner: Connection[Any], seed: int
+    database: Database, ledger: LedgerApplication, clock: Clock, owner: Connection[Any], seed: int
 ) -> None:
     chance = random.Random(seed)
     random_history(ledger, clock, chance)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from domain.application import Ledger
+from domain.application import LedgerApplication
 from domain.commit import decider, group_commit
 from domain.commit.decider import Result, is_refused
 from domain.journal import snapshots
@@ -63,7 +63,7 @@ class TwoWriters(RuleBasedStateMachine):
         self._stack = ExitStack()
         self.database = self._stack.enter_context(databases.migrated())
         self.now = CLOCK_BEHIND
-        self.ledgers = [Ledger(self.database, clock) for clock in self.clocks()]
+        self.ledgers = [LedgerApplication(self.database, clock) for clock in self.clocks()]
         for ledger in self.ledgers:
             ledger.start()
         self.asked = Asked()

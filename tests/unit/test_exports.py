@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from domain.journal.encoding import encode_envelope, encode_event
 from domain.transparency.export_format import (
-    Begin,
-    End,
+    Attestation,
     Exported,
+    Footer,
+    Header,
     Malformed,
-    Seal,
     event_line,
     part_line,
     read_begin,
@@ -88,10 +88,10 @@ def test_there_is_one_way_to_write_an_event(line: bytes) -> None:
 
 
 def test_the_other_lines() -> None:
-    begin = Begin(export="tallystick/1", since=5, until=4, peaks=["00"])
-    seal = Seal(checkpoint=None, path=[], verifiers=["a"], head=4)
+    begin = Header(export="tallystick/1", since=5, until=4, peaks=["00"])
+    seal = Attestation(checkpoint=None, path=[], verifiers=["a"], head=4)
     assert read_begin(part_line(begin)) == begin
-    assert read_end(part_line(End(end=3, root="00"))) == End(end=3, root="00")
+    assert read_end(part_line(Footer(end=3, root="00"))) == Footer(end=3, root="00")
     assert read_seal(part_line(seal)) == seal
     for line in (
         b'{"export":"tallystick/2","from":1,"to":1,"peaks":[]}',

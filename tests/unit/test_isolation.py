@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from domain.journal.encoding import NewerVersion, UnreadableEvent
 from domain.model.events import Envelope, Recorded
 from domain.model.ledgers import LedgerOpened
-from projections.engine.poison import POISON, Full, Isolation, Unreadable, describe
+from projections.engine.poison import POISON, Full, PoisonFinder, Unreadable, describe
 from projections.engine.projection import Inconsistent
 
 ENVELOPE = Envelope(
@@ -59,8 +59,8 @@ def event(position: int, stream: str) -> Recorded:
 
 def isolated(
     tables: Tables, events: Sequence[Recorded | Unreadable], *held: str, room: int = 100
-) -> Isolation:
-    isolation = Isolation(tables.savepoint, tables.write, set(held), room)
+) -> PoisonFinder:
+    isolation = PoisonFinder(tables.savepoint, tables.write, set(held), room)
     isolation.apply(events)
     return isolation
 
@@ -128,7 +128,7 @@ def test_what_may_pass_is_no_events_fault(passing: type[Exception]) -> None:
         raise passing("now")
 
     with pytest.raises(passing):
-        Isolation(Tables().savepoint, write, set(), 9).apply([event(1, "a"), event(2, "b")])
+        PoisonFinder(Tables().savepoint, write, set(), 9).apply([event(1, "a"), event(2, "b")])
 
 
 @pytest.mark.parametrize(

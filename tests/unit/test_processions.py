@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Sequence
 
-from domain.commit.chunks import Procession
+from domain.commit.chunks import ChunkedSubmission
 from domain.commit.decider import Result, Submission
 from domain.model.commands import Command, Outcome
 from domain.model.errors import JournalUnavailable
@@ -22,7 +22,7 @@ class Queue:
         self.forgotten = 0
 
     def begin(self, commands: Sequence[Command]) -> None:
-        Procession(commands, self.replies.append, 3, self._put, self._forget).begin()
+        ChunkedSubmission(commands, self.replies.append, 3, self._put, self._forget).begin()
 
     def _put(self, submission: Submission) -> None:
         self.waiting.append(submission)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from api.http.endpoint import Asked
+from api.http.endpoint import Call
 from api.http.responses import POSITION, Answer, etag, json_answer, tags
 from api.resources.accounts.schemas import account_body
 from domain.model.accounts import Account
@@ -19,19 +19,19 @@ def shown(
     return json_answer(status, account_body(account), all_headers)
 
 
-async def expected_version(asked: Asked[Any, Any], ledger: str, address: str) -> int | None:
+async def expected_version(call: Call[Any, Any], ledger: str, address: str) -> int | None:
     """Return the version that If-Match names, None if it names none or any.
 
     Of several tags, the one that is true now is taken; a tag that no account can have matches nothing.
     """
-    header = asked.headers.get(b"if-match")
+    header = call.headers.get(b"if-match")
     if header is None:
         return None
     given = tags(header.decode("latin-1"))
     if given == ["*"]:
         return None
     if len(given) > 1:
-        account, _ = await asked.service.read(asked.service.ledger.account, ledger, address)
+        account, _ = await call.service.read(call.service.ledger.account, ledger, address)
         return account.version if etag(account.version) in given else _NO_VERSION
     number = given[0][1:-1]
     is_version = number.isascii() and number.isdigit() and len(number) < 19 and given[0] == etag(int(number))

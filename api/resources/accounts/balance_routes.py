@@ -8,7 +8,7 @@ from pydantic import Field
 from api.http import examples
 from api.http.consistency import Consistency
 from api.http.declaration import READER, Declaration, Returns
-from api.http.endpoint import Asked, Endpoint
+from api.http.endpoint import Call, Endpoint
 from api.http.fields import Asset, Page
 from api.http.pages import projected_page, reflected
 from api.http.read_your_writes import read_projection
@@ -33,50 +33,50 @@ _Place = tuple[
 ]
 
 
-async def get_balance(asked: Asked[AtQuery, None]) -> Answer:
+async def get_balance(call: Call[AtQuery, None]) -> Answer:
     """Show what was posted to an account up to a time, inclusive, by the clock chosen; before its opening, zeros.
 
     By the effective clock an entry counts from its `effective_at` on, which may lie in the future.
     """
-    query, address = asked.query, asked.names["address"]
-    account, _ = await asked.service.read(asked.service.ledger.account, asked.ledger, address)
-    read = partial(posted_at, ledger=asked.ledger, account=address, clock=query.clock, at=query.at)
-    found = await read_projection(asked, "entries", read)
+    query, address = call.query, call.path_params["address"]
+    account, _ = await call.service.read(call.service.ledger.account, call.ledger, address)
+    read = partial(posted_at, ledger=call.ledger, account=address, clock=query.clock, at=query.at)
+    found = await read_projection(call, "entries", read)
     return json_answer(200, account_balance_body(account, query.clock, found), reflected(found))
 
 
-async def get_trial_balance(asked: Asked[AtQuery, None]) -> Answer:
+async def get_trial_balance(call: Call[AtQuery, None]) -> Answer:
     """Show the totals of a ledger up to a time, inclusive: in each asset, debits = credits.
 
     By asset; those that have no entry by then are left out.
     """
-    query = asked.query
-    await asked.service.read(asked.service.ledger.book, asked.ledger)
-    read = partial(trial_balance, ledger=asked.ledger, clock=query.clock, at=query.at)
-    found = await read_projection(asked, "entries", read)
+    query = call.query
+    await call.service.read(call.service.ledger.ledger, call.ledger)
+    read = partial(trial_balance, ledger=call.ledger, clock=query.clock, at=query.at)
+    found = await read_projection(call, "entries", read)
     return json_answer(200, trial_balance_body(found), reflected(found))
 
 
-async def get_balances(asked: Asked[GroupsQuery, None]) -> Answer:
+async def get_balances(call: Call[GroupsQuery, None]) -> Answer:
     """List the sums of what was posted to groups of accounts, by group and asset.
 
     A group is named by the first segments of its addresses; an address that has fewer is a group of its own. Without
     `group_by` there is one row for each asset.
     """
-    query = asked.query
-    await asked.service.read(asked.service.ledger.book, asked.ledger)
+    query = call.query
+    await call.service.read(call.service.ledger.ledger, call.ledger)
     read = partial(
         list_groups,
-        ledger=asked.ledger,
+        ledger=call.ledger,
         segments=query.segments,
         prefix=query.prefix,
         asset=query.asset,
-        after=Place(*asked.place) if asked.place else None,
+        after=Place(*call.cursor_position) if call.cursor_position else None,
         limit=query.page_size + 1,
         descending=query.descending,
     )
-    found = await read_projection(asked, "balances", read)
-    return projected_page(asked, found, group_balance_body, lambda group: group.place)
+    found = await read_projection(call, "balances", read)
+    return projected_page(call, found, group_balance_body, lambda group: group.place)
 
 
 ENDPOINTS = [

@@ -8,7 +8,7 @@ from pydantic import Field
 from api.http import examples
 from api.http.consistency import Consistency
 from api.http.declaration import READER, Declaration, Returns
-from api.http.endpoint import Asked, Endpoint
+from api.http.endpoint import Call, Endpoint
 from api.http.fields import MAX_POSITION, Page, Time
 from api.http.pages import projected_page
 from api.http.read_your_writes import read_projection
@@ -25,26 +25,26 @@ _Place = tuple[
 ]
 
 
-async def get_entries(asked: Asked[EntriesQuery, None]) -> Answer:
+async def get_entries(call: Call[EntriesQuery, None]) -> Answer:
     """List the posted entries of an account, with the balance after each in the order of the clock chosen.
 
     `from` is inclusive, `to` exclusive, both by that clock.
     """
-    query, address = asked.query, asked.names["address"]
-    await asked.service.read(asked.service.ledger.account, asked.ledger, address)
+    query, address = call.query, call.path_params["address"]
+    await call.service.read(call.service.ledger.account, call.ledger, address)
     read = partial(
         list_entries,
-        ledger=asked.ledger,
+        ledger=call.ledger,
         account=address,
         clock=query.clock,
         since=query.since,
         until=query.until,
-        after=Place(*asked.place) if asked.place else None,
+        after=Place(*call.cursor_position) if call.cursor_position else None,
         limit=query.page_size + 1,
         descending=query.descending,
     )
-    found = await read_projection(asked, "entries", read)
-    return projected_page(asked, found, statement_entry_body, lambda entry: entry.place(query.clock))
+    found = await read_projection(call, "entries", read)
+    return projected_page(call, found, statement_entry_body, lambda entry: entry.place(query.clock))
 
 
 ENDPOINTS = [

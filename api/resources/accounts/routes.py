@@ -6,7 +6,7 @@ from typing import Any
 from api.http import examples
 from api.http.consistency import Consistency
 from api.http.declaration import CLIENT, READER, Declaration, NoQuery, Returns
-from api.http.endpoint import Asked, Endpoint
+from api.http.endpoint import Call, Endpoint
 from api.http.fields import Address, Page
 from api.http.pages import projected_page, reflected
 from api.http.read_your_writes import held_back, read_projection
@@ -34,9 +34,9 @@ from projections.errors import ProjectionBehind
 from projections.read_models.balances import list_accounts, read_account
 
 
-async def open_account(asked: Asked[NoQuery, AccountRequest]) -> Answer:
+async def open_account(call: Call[NoQuery, AccountRequest]) -> Answer:
     """Open an account. The same opening attributes again answer 200 with the account as it is now."""
-    body = asked.body
+    body = call.body
     require_order(body.min_balance, body.max_balance)
     opening = AccountOpened(
         asset=body.asset,
@@ -45,38 +45,38 @@ async def open_account(asked: Asked[NoQuery, AccountRequest]) -> Answer:
         max_balance=body.max_balance,
         metadata=body.metadata,
     )
-    command = OpenAccount(asked.context, asked.ledger, body.address, opening)
-    outcome = await asked.service.writer.perform(command)
-    location = f"/v1/ledgers/{asked.ledger}/accounts/{body.address}"
+    command = OpenAccount(call.context, call.ledger, body.address, opening)
+    outcome = await call.service.writer.perform(command)
+    location = f"/v1/ledgers/{call.ledger}/accounts/{body.address}"
     return shown(outcome.state, outcome.position, 201 if outcome.recorded else 200, {"Location": location})
 
 
-async def get_account(asked: Asked[AccountQuery, None]) -> Answer:
+async def get_account(call: Call[AccountQuery, None]) -> Answer:
     """Look at one account. A confirmation read, unless `consistency=eventual` asks for the projection.
 
     `at_position` or `at` show it as it stood at a position or an instant of recorded time, folded from the journal:
     404 before it was opened, 422 for what is yet to come. Ledger-Position is then the position that the answer
     reflects. It gives the same answer at any time; to an instant just past, a commit under way may still add.
     """
-    ledger, address = asked.ledger, asked.names["address"]
-    if asked.query.consistency == "eventual":
-        return await _get_projected_account(asked, ledger, address)
-    if asked.query.past is None:
-        account, head = await asked.service.read(asked.service.ledger.account, ledger, address)
+    ledger, address = call.ledger, call.path_params["address"]
+    if call.query.consistency == "eventual":
+        return await _get_projected_account(call, ledger, address)
+    if call.query.past is None:
+        account, head = await call.service.read(call.service.ledger.account, ledger, address)
         position = head
     else:
-        account, position, head = await asked.service.read(
-            asked.service.ledger.account_at, ledger, address, asked.query.past
+        account, position, head = await call.service.read(
+            call.service.ledger.account_at, ledger, address, call.query.past
         )
-    if asked.query.min_position is not None and asked.query.min_position > head:
+    if call.query.min_position is not None and call.query.min_position > head:
         raise ProjectionBehind(head, head, "running")  # what is named is not recorded yet, perhaps never
-    return _unless_unchanged(asked, account, {POSITION: str(position), HEAD: str(head)})
+    return _unless_unchanged(call, account, {POSITION: str(position), HEAD: str(head)})
 
 
-async def _get_projected_account(asked: Asked[AccountQuery, None], ledger: str, address: str) -> Answer:
-    await asked.service.read(asked.service.ledger.book, ledger)
+async def _get_projected_account(call: Call[AccountQuery, None], ledger: str, address: str) -> Answer:
+    await call.service.read(call.service.ledger.ledger, ledger)
     found: Reading[Account | None] = await read_projection(
-        asked, "balances", partial(read_account, ledger=ledger, address=address)
+        call, "balances", partial(read_account, ledger=ledger, address=address)
     )
     if found.found is None:
         if found.lacking.held:  # its opening is what could not be applied
@@ -84,42 +84,42 @@ async def _get_projected_account(asked: Asked[AccountQuery, None], ledger: str, 
         missing = account_not_found(ledger, address)
         missing.position = found.position
         raise missing
-    return _unless_unchanged(asked, found.found, reflected(found))
+    return _unless_unchanged(call, found.found, reflected(found))
 
 
-async def change_account(asked: Asked[NoQuery, AccountChange]) -> Answer:
+async def change_account(call: Call[NoQuery, AccountChange]) -> Answer:
     """Change limits or metadata. What is left out stays; `metadata` is replaced whole; no change records nothing."""
-    ledger, address = asked.ledger, asked.names["address"]
+    ledger, address = call.ledger, call.path_params["address"]
     # What is asked for is judged by itself first; with the limit that the account has, once that is known.
-    require_order(asked.body.min_balance, asked.body.max_balance)
-    changes: dict[str, Any] = {name: getattr(asked.body, name) for name in asked.body.model_fields_set}
-    version = await expected_version(asked, ledger, address)
-    command = ChangeAccount(asked.context, ledger, address, **changes, if_version=version)
-    outcome = await asked.service.writer.perform(command)
+    require_order(call.body.min_balance, call.body.max_balance)
+    changes: dict[str, Any] = {name: getattr(call.body, name) for name in call.body.model_fields_set}
+    version = await expected_version(call, ledger, address)
+    command = ChangeAccount(call.context, ledger, address, **changes, if_version=version)
+    outcome = await call.service.writer.perform(command)
     return shown(outcome.state, outcome.position)
 
 
-async def get_accounts(asked: Asked[AccountsQuery, None]) -> Answer:
+async def get_accounts(call: Call[AccountsQuery, None]) -> Answer:
     """List the accounts of a ledger, by address. Filters are combined."""
-    query = asked.query
-    await asked.service.read(asked.service.ledger.book, asked.ledger)
+    query = call.query
+    await call.service.read(call.service.ledger.ledger, call.ledger)
     read = partial(
         list_accounts,
-        ledger=asked.ledger,
+        ledger=call.ledger,
         prefix=query.prefix or None,
         asset=query.asset or None,
         status=query.status or None,
         metadata=query.metadata,
-        after=asked.place,
+        after=call.cursor_position,
         limit=query.page_size + 1,
         descending=query.descending,
     )
-    found = await read_projection(asked, "balances", read)
-    return projected_page(asked, found, account_body, lambda account: account.address)
+    found = await read_projection(call, "balances", read)
+    return projected_page(call, found, account_body, lambda account: account.address)
 
 
-def _unless_unchanged(asked: Asked[Any, Any], account: Account, headers: dict[str, str]) -> Answer:
-    known = asked.headers.get(b"if-none-match")
+def _unless_unchanged(call: Call[Any, Any], account: Account, headers: dict[str, str]) -> Answer:
+    known = call.headers.get(b"if-none-match")
     if known is not None and is_unchanged(known.decode("latin-1"), account.version):
         return Answer(304, headers={**headers, "ETag": etag(account.version)})
     return json_answer(200, account_body(account), {**headers, "ETag": etag(account.version)})

@@ -3,7 +3,7 @@
 from api.http import examples
 from api.http.consistency import Consistency
 from api.http.declaration import CLIENT, Declaration, NoQuery, Returns
-from api.http.endpoint import Asked, Endpoint
+from api.http.endpoint import Call, Endpoint
 from api.http.responses import Answer
 from api.resources.accounts.answers import expected_version, shown
 from api.resources.accounts.schemas import AccountBody, StatusChange
@@ -11,26 +11,26 @@ from domain.model.accounts import ChangeStatus, Status
 from domain.model.errors import AccountClosed, AccountNotEmpty, AccountNotFound, LedgerError, VersionMismatch
 
 
-async def freeze_account(asked: Asked[NoQuery, StatusChange]) -> Answer:
+async def freeze_account(call: Call[NoQuery, StatusChange]) -> Answer:
     """Freeze an account: it refuses everything but voids and expiries. Freezing a frozen one records nothing."""
-    return await _change(asked, "frozen")
+    return await _change(call, "frozen")
 
 
-async def unfreeze_account(asked: Asked[NoQuery, StatusChange]) -> Answer:
+async def unfreeze_account(call: Call[NoQuery, StatusChange]) -> Answer:
     """Unfreeze an account. Unfreezing an open one records nothing."""
-    return await _change(asked, "open")
+    return await _change(call, "open")
 
 
-async def close_account(asked: Asked[NoQuery, StatusChange]) -> Answer:
+async def close_account(call: Call[NoQuery, StatusChange]) -> Answer:
     """Close an account for ever, if its balance is zero and nothing is pending on it. Again is as once."""
-    return await _change(asked, "closed")
+    return await _change(call, "closed")
 
 
-async def _change(asked: Asked[NoQuery, StatusChange], status: Status) -> Answer:
-    ledger, address = asked.ledger, asked.names["address"]
-    version = await expected_version(asked, ledger, address)
-    command = ChangeStatus(asked.context, ledger, address, status, asked.body.reason, version)
-    outcome = await asked.service.writer.perform(command)
+async def _change(call: Call[NoQuery, StatusChange], status: Status) -> Answer:
+    ledger, address = call.ledger, call.path_params["address"]
+    version = await expected_version(call, ledger, address)
+    command = ChangeStatus(call.context, ledger, address, status, call.body.reason, version)
+    outcome = await call.service.writer.perform(command)
     return shown(outcome.state, outcome.position)
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from api.http.consistency import Consistency
 from api.http.declaration import ANYBODY, OVERSEER, Concerns, Declaration, NoQuery, Returns
-from api.http.endpoint import Asked, Endpoint, overseer
+from api.http.endpoint import Call, Endpoint, overseer
 from api.http.fields import Query
 from api.http.responses import Answer, json_answer
 from api.resources.projections.answers import all_shown
@@ -28,27 +28,27 @@ class HealthQuery(Query):
     verbose: str | None = Field(None, description="whatever it is: tell more, if there is more to tell")
 
 
-async def get_liveness(asked: Asked[HealthQuery, None]) -> Answer:
+async def get_liveness(call: Call[HealthQuery, None]) -> Answer:
     """Say that the process answers at all."""
     return json_answer(200, {"status": "alive"})
 
 
-async def get_readiness(asked: Asked[HealthQuery, None]) -> Answer:
+async def get_readiness(call: Call[HealthQuery, None]) -> Answer:
     """Say whether requests can be served: database reachable, migrations current, writer writing.
 
     With `verbose`, and the key of an auditor or operator with every ledger, each check and how far each projection is;
     where `TALLYSTICK_PUBLIC_METRICS` is true, anybody is told. A projection that lags makes nothing unready.
     """
-    readiness = await check(asked.service)
+    readiness = await check(call.service)
     require(readiness)
-    if asked.query.verbose is None or not (asked.service.metrics_are_public or await overseer(asked)):
+    if call.query.verbose is None or not (call.service.metrics_are_public or await overseer(call)):
         return json_answer(200, {"status": "ready"})
     checks = {name: failure or "ok" for name, failure in readiness._asdict().items()}
-    projections = await asked.service.look_up(all_shown)
+    projections = await call.service.look_up(all_shown)
     return json_answer(200, {"status": "ready", "checks": checks, "projections": projections})
 
 
-async def get_metrics(asked: Asked[NoQuery, None]) -> Answer:
+async def get_metrics(call: Call[NoQuery, None]) -> Answer:
     """Show what is measured, in the text format of Prometheus, to who was granted every ledger.
 
     Where `TALLYSTICK_PUBLIC_METRICS` is true, anybody may ask, also while keys cannot be looked up.
@@ -58,10 +58,10 @@ async def get_metrics(asked: Asked[NoQuery, None]) -> Answer:
     # Without the database, the figures of the processes are all the more wanted.
     with suppress(JournalUnavailable, TimeoutError):
         async with asyncio.timeout(PATIENCE_SECONDS):
-            progress = await asked.service.look_up(all_progress)
+            progress = await call.service.look_up(all_progress)
             now = system_clock()
-            stuck = totals(await asked.service.look_up(partial(find_stuck, now=now)), now)
-    page = await asked.service.read(asked.service.metrics.page, progress, stuck)
+            stuck = totals(await call.service.look_up(partial(find_stuck, now=now)), now)
+    page = await call.service.read(call.service.metrics.page, progress, stuck)
     return Answer(200, page, media_type=MEDIA_TYPE)
 
 

@@ -14,7 +14,7 @@ from psycopg import Connection
 from api.http import examples
 from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, OVERSEER, Concerns, Declaration, NoQuery, Returns
-from api.http.endpoint import Asked, Endpoint
+from api.http.endpoint import Call, Endpoint
 from api.http.fields import Page, Time
 from api.http.pages import page
 from api.http.responses import Answer, json_answer
@@ -32,45 +32,45 @@ from api.security import keys as security
 from domain.model.ids import is_id
 
 
-async def make_key(asked: Asked[NoQuery, KeyRequest]) -> Answer:
+async def make_key(call: Call[NoQuery, KeyRequest]) -> Answer:
     """Make a key. It is shown in this answer and never again; its name is the actor of what is done with it.
 
     The ledgers that it is granted must exist, or be said to come. That it was made, by whom, when and for what is
     recorded for ever, never the key itself; so are rotations and revocations. `GET /v1/audit/events` lists them.
     """
-    body = asked.body
-    if not asked.caller.may_grant(body.granted):
+    body = call.body
+    if not call.caller.may_grant(body.granted):
         raise Forbidden("A key can only grant the ledgers that it was granted.")
-    make = partial(security.add_key, wanted=body.wanted, by=asked.context)
-    return _shown_once(*await asked.service.query(make))
+    make = partial(security.add_key, wanted=body.wanted, by=call.context)
+    return _shown_once(*await call.service.query(make))
 
 
-async def get_keys(asked: Asked[KeysQuery, None]) -> Answer:
+async def get_keys(call: Call[KeysQuery, None]) -> Answer:
     """List the keys by when they were made, also those that were revoked or have ended, without the keys themselves.
 
     They are those that were granted no other ledger than the key that asks.
     """
-    query = asked.query
+    query = call.query
     read = partial(
         security.list_keys,
-        after=asked.place,
+        after=call.cursor_position,
         limit=query.page_size + 1,
         descending=query.descending,
-        granted=asked.caller.granted,
+        granted=call.caller.granted,
         state=query.state or None,
     )
-    rows = await asked.service.look_up(read)
-    return json_answer(200, page(asked, rows, key_body, lambda key: (key.created_at, str(key.id))))
+    rows = await call.service.look_up(read)
+    return json_answer(200, page(call, rows, key_body, lambda key: (key.created_at, str(key.id))))
 
 
-async def rotate_key(asked: Asked[NoQuery, Rotation]) -> Answer:
+async def rotate_key(call: Call[NoQuery, Rotation]) -> Answer:
     """Make a new key with the name, roles and ledgers of this one, which ends when the overlap is over.
 
     Without an overlap it ends at once; other processes believe it for one more second at most. An end that is nearer
     already stays. The bootstrap key is refused: it is configured where the service is started.
     """
-    service, id, seconds = asked.service, _id(asked.names), asked.body.overlap_seconds
-    rotate = partial(security.rotate_key, id=id, overlap_seconds=seconds, by=asked.context)
+    service, id, seconds = call.service, _id(call.path_params), call.body.overlap_seconds
+    rotate = partial(security.rotate_key, id=id, overlap_seconds=seconds, by=call.context)
     rotated = await service.query(rotate)
     service.keys.forget()
     if rotated is None:
@@ -78,10 +78,10 @@ async def rotate_key(asked: Asked[NoQuery, Rotation]) -> Answer:
     return _shown_once(*rotated)
 
 
-async def revoke_key(asked: Asked[NoQuery, None]) -> Answer:
+async def revoke_key(call: Call[NoQuery, None]) -> Answer:
     """Revoke a key for ever; other processes believe it for one more second at most. Again is as once."""
-    service = asked.service
-    revoke = partial(security.revoke_key, id=_id(asked.names), by=asked.context)
+    service = call.service
+    revoke = partial(security.revoke_key, id=_id(call.path_params), by=call.context)
     found = await service.query(revoke)
     service.keys.forget()
     if not found:

@@ -4,7 +4,7 @@ from typing import Any
 
 from api.http.consistency import Consistency
 from api.http.declaration import ANYBODY, Declaration, NoQuery, Returns
-from api.http.endpoint import Asked, Endpoint
+from api.http.endpoint import Call, Endpoint
 from api.http.responses import HTML, JSON, Answer
 from api.problems import PROBLEM_TYPES, PathNotFound
 from api.resources.installation.docs import SECURITY_POLICY, asset, document_page, problem_page
@@ -12,28 +12,28 @@ from api.resources.installation.docs import SECURITY_POLICY, asset, document_pag
 _SAFE = {"Content-Security-Policy": SECURITY_POLICY, "X-Content-Type-Options": "nosniff"}
 
 
-async def get_document(asked: Asked[NoQuery, None]) -> Answer:
+async def get_document(call: Call[NoQuery, None]) -> Answer:
     """Show this document."""
-    return Answer(200, asked.service.document())
+    return Answer(200, call.service.document())
 
 
-async def get_documentation(asked: Asked[NoQuery, None]) -> Answer:
+async def get_documentation(call: Call[NoQuery, None]) -> Answer:
     """Show this document to people. Works offline."""
     return Answer(200, document_page().encode(), _SAFE, HTML)
 
 
-async def get_documentation_asset(asked: Asked[NoQuery, None]) -> Answer:
+async def get_documentation_asset(call: Call[NoQuery, None]) -> Answer:
     """Get a file that the documentation needs."""
-    found = await asked.service.read(asset, asked.names["asset"])
+    found = await call.service.read(asset, call.path_params["asset"])
     if found is None:
         raise PathNotFound
     content, media_type = found
     return Answer(200, content, {**_SAFE, "Cache-Control": "max-age=3600"}, media_type)
 
 
-async def get_problem(asked: Asked[NoQuery, None]) -> Answer:
+async def get_problem(call: Call[NoQuery, None]) -> Answer:
     """Explain a problem: the page that its `type` names."""
-    kind = PROBLEM_TYPES.get(asked.names["code"])
+    kind = PROBLEM_TYPES.get(call.path_params["code"])
     if kind is None:
         raise PathNotFound
     return Answer(200, problem_page(kind).encode(), _SAFE, HTML)

@@ -10,7 +10,7 @@ from pydantic import Field
 from api.http import examples
 from api.http.consistency import Consistency
 from api.http.declaration import OVERSEER, Concerns, Declaration, NoQuery, Returns
-from api.http.endpoint import Asked, Endpoint
+from api.http.endpoint import Call, Endpoint
 from api.http.fields import MAX_POSITION, Page, Time
 from api.http.pages import page
 from api.http.responses import TEXT, Answer, json_answer
@@ -43,78 +43,78 @@ _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 _Place = tuple[Time, Annotated[int, Field(strict=True, ge=1, le=MAX_POSITION)]]
 
 
-async def get_checkpoint(asked: Asked[CheckpointQuery, None]) -> Answer:
+async def get_checkpoint(call: Call[CheckpointQuery, None]) -> Answer:
     """Get the newest checkpoint: a signed note of C2SP with the size of the journal and the root of its tree.
 
     It is signed about a second after what it covers was recorded, at most. `min_position` waits for one that covers a
     position. Keep it: every later journal can be proved to have grown out of this one.
     """
-    wanted = asked.query.min_position or 0
-    wait_seconds = asked.prefer.wait_seconds if asked.query.min_position is not None else 0.0
-    look = partial(asked.service.look_up, read_newest)
-    signed = await asked.service.checkpoints.covering(wanted, look, wait_seconds)
+    wanted = call.query.min_position or 0
+    wait_seconds = call.prefer.wait_seconds if call.query.min_position is not None else 0.0
+    look = partial(call.service.look_up, read_newest)
+    signed = await call.service.checkpoints.covering(wanted, look, wait_seconds)
     if signed is None or signed.size < wanted:
-        raise await _behind(asked, signed)
+        raise await _behind(call, signed)
     return Answer(200, signed.note.encode(), media_type=TEXT)
 
 
-async def _behind(asked: Asked[CheckpointQuery, None], signed: Signed | None) -> ProjectionBehind:
-    seen = await asked.service.look_up(partial(progress, name=PROJECTION.name))
+async def _behind(call: Call[CheckpointQuery, None], signed: Signed | None) -> ProjectionBehind:
+    seen = await call.service.look_up(partial(progress, name=PROJECTION.name))
     return ProjectionBehind(signed.size if signed else 0, seen.head, seen.state)
 
 
-async def get_checkpoints(asked: Asked[CheckpointsQuery, None]) -> Answer:
+async def get_checkpoints(call: Call[CheckpointsQuery, None]) -> Answer:
     """List all checkpoints that were ever signed, each with its note and when that was, by when they were signed.
 
     One is signed about a second after something was recorded, at most one a second. None is ever deleted.
     """
-    query = asked.query
+    query = call.query
     read = partial(
         list_checkpoints,
         since=query.since,
         until=query.until,
-        after=asked.place,
+        after=call.cursor_position,
         limit=query.page_size + 1,
         descending=query.descending,
     )
-    rows = await asked.service.query(read)
-    return json_answer(200, page(asked, rows, checkpoint_body, lambda row: (row.signed_at, row.number)))
+    rows = await call.service.query(read)
+    return json_answer(200, page(call, rows, checkpoint_body, lambda row: (row.signed_at, row.number)))
 
 
-async def get_past_checkpoint(asked: Asked[NoQuery, None]) -> Answer:
+async def get_past_checkpoint(call: Call[NoQuery, None]) -> Answer:
     """Get the checkpoint of the first `size` events: the note that was signed, and when, in Last-Modified.
 
     Not every size was signed: the list of checkpoints has those that were.
     """
-    size = asked.names["size"]
+    size = call.path_params["size"]
     if not _SIZE.fullmatch(size) or int(size) > MAX_POSITION:
         raise CheckpointNotFound
-    found = await asked.service.query(partial(read_of_size, size=int(size)))
+    found = await call.service.query(partial(read_of_size, size=int(size)))
     signed_at = format_datetime(moment(found.signed_at), usegmt=True)
     return Answer(200, found.note.encode(), {"Last-Modified": signed_at}, media_type=TEXT)
 
 
-async def get_inclusion(asked: Asked[InclusionQuery, None]) -> Answer:
+async def get_inclusion(call: Call[InclusionQuery, None]) -> Answer:
     """Prove that an event is in the journal that a checkpoint is of, at its position."""
-    query = asked.query
-    proof = await asked.service.look_up(partial(prove_inclusion, position=query.position, size=query.size))
+    query = call.query
+    proof = await call.service.look_up(partial(prove_inclusion, position=query.position, size=query.size))
     return json_answer(200, inclusion_body(proof))
 
 
-async def get_consistency(asked: Asked[GrowthQuery, None]) -> Answer:
+async def get_consistency(call: Call[GrowthQuery, None]) -> Answer:
     """Prove that the journal of a later checkpoint begins with all that the journal of an earlier one had."""
-    query = asked.query
-    proof = await asked.service.look_up(partial(prove_growth, first=query.first, second=query.second))
+    query = call.query
+    proof = await call.service.look_up(partial(prove_growth, first=query.first, second=query.second))
     return json_answer(200, growth_body(proof))
 
 
-async def get_verifier_key(asked: Asked[NoQuery, None]) -> Answer:
+async def get_verifier_key(call: Call[NoQuery, None]) -> Answer:
     """Get the keys that checkpoints are verified with, as C2SP signed notes have them (vkeys), one on each line.
 
     The first is the one that came last; those that signed before it stay. Keep them: whoever could replace them here
     could have signed anything.
     """
-    verifiers = await asked.service.look_up(read_verifiers)
+    verifiers = await call.service.look_up(read_verifiers)
     return Answer(200, "".join(f"{verifier}\n" for verifier in verifiers).encode(), media_type=TEXT)
 
 

@@ -14,7 +14,7 @@ from pydantic_core import to_json
 from api.http import examples
 from api.http.consistency import Consistency
 from api.http.declaration import OVERSEER, READER, Concerns, Declaration, Returns
-from api.http.endpoint import Asked, Endpoint
+from api.http.endpoint import Call, Endpoint
 from api.http.fields import MAX_POSITION, Page
 from api.http.pages import projected_page
 from api.http.responses import HEAD, JSON, NDJSON, POSITION, Answer, Streamed, prefers
@@ -31,40 +31,40 @@ STREAMED_EVENTS = 500
 """How many events are read at once for a stream: some milliseconds of work."""
 
 _Place = Annotated[int, Field(strict=True, ge=1, le=MAX_POSITION - 1)]
-_Asked = Asked[EventsQuery, None] | Asked[TrailQuery, None]
+_Asked = Call[EventsQuery, None] | Call[TrailQuery, None]
 _Events = Found[JournalEvent]
 _Read = Callable[[Connection[Any]], _Events]
 
 
-async def get_events(asked: Asked[EventsQuery, None]) -> Answer | Streamed:
+async def get_events(call: Call[EventsQuery, None]) -> Answer | Streamed:
     """List the events of a ledger in the order of positions. Filters are combined.
 
     `Accept: application/x-ndjson` streams all of them, one on each line, up to the head as of the request, which
     Ledger-Position states; `page_size` does not matter then. A stream that ends without the end of its last chunk is
     incomplete: ask for the rest with `after`.
     """
-    await asked.service.read(asked.service.ledger.book, asked.ledger)
-    accept = asked.headers.get(b"accept", b"").decode("latin-1")
+    await call.service.read(call.service.ledger.ledger, call.ledger)
+    accept = call.headers.get(b"accept", b"").decode("latin-1")
     if prefers(accept, NDJSON, JSON):
-        return await _streamed(asked)
-    read = _reading(asked, asked.place, asked.query.page_size + 1)
-    found = await _reached(asked, asked.service.look_up, read)
-    return projected_page(asked, found, event_body, lambda event: event.position)
+        return await _streamed(call)
+    read = _reading(call, call.cursor_position, call.query.page_size + 1)
+    found = await _reached(call, call.service.look_up, read)
+    return projected_page(call, found, event_body, lambda event: event.position)
 
 
-async def get_trail(asked: Asked[TrailQuery, None]) -> Answer | Streamed:
+async def get_trail(call: Call[TrailQuery, None]) -> Answer | Streamed:
     """List what happened to the installation itself, in the order of positions: keys made, rotated and revoked.
 
     Each says who did it and when, and name, roles, ledgers and end of the key. They are kept for ever, in the journal
     that is sealed. Shown are those of keys that were granted no other ledger than the key that asks. Filters are
     combined, and `Accept: application/x-ndjson` streams all, as for the events of a ledger.
     """
-    accept = asked.headers.get(b"accept", b"").decode("latin-1")
+    accept = call.headers.get(b"accept", b"").decode("latin-1")
     if prefers(accept, NDJSON, JSON):
-        return await _streamed(asked)
-    read = _reading(asked, asked.place, asked.query.page_size + 1)
-    found = await _reached(asked, asked.service.query, read)
-    return projected_page(asked, found, event_body, lambda event: event.position)
+        return await _streamed(call)
+    read = _reading(call, call.cursor_position, call.query.page_size + 1)
+    found = await _reached(call, call.service.query, read)
+    return projected_page(call, found, event_body, lambda event: event.position)
 
 
 def _is_shown(event: JournalEvent, caller: Key, key_id: str) -> bool:
@@ -78,38 +78,40 @@ def _is_shown(event: JournalEvent, caller: Key, key_id: str) -> bool:
     return caller.may_grant(payload.get("ledgers", (EVERY_LEDGER,)))
 
 
-async def _streamed(asked: _Asked) -> Streamed:
-    query = asked.service.query_for_stream
-    first = await _reached(asked, query, _reading(asked, asked.place, STREAMED_EVENTS, max_tail_events=None))
+async def _streamed(call: _Asked) -> Streamed:
+    query = call.service.query_for_stream
+    first = await _reached(
+        call, query, _reading(call, call.cursor_position, STREAMED_EVENTS, max_tail_events=None)
+    )
     headers = {POSITION: str(first.head), HEAD: str(first.head)}
-    return Streamed(200, _lines(asked, first), headers, NDJSON)
+    return Streamed(200, _lines(call, first), headers, NDJSON)
 
 
-async def _lines(asked: _Asked, page: _Events) -> AsyncIterator[bytes]:
+async def _lines(call: _Asked, page: _Events) -> AsyncIterator[bytes]:
     head = page.head
     while page.rows:
         yield b"".join(to_json(event_body(event)) + b"\n" for event in page.rows)
         if len(page.rows) < STREAMED_EVENTS:
             return
         place = page.rows[-1].position
-        read = _reading(asked, place, STREAMED_EVENTS, head=head, max_tail_events=None)
-        page = await asked.service.query_for_stream(read)
+        read = _reading(call, place, STREAMED_EVENTS, head=head, max_tail_events=None)
+        page = await call.service.query_for_stream(read)
 
 
 def _reading(
-    asked: _Asked,
+    call: _Asked,
     place: int | None,
     limit: int,
     head: int | None = None,
     **more: Any,
 ) -> _Read:
     """Return what reads the events after a place in the list, none of them beyond the head if that is given."""
-    query = asked.query
+    query = call.query
     if isinstance(query, TrailQuery):
         ledger, filters = INSTALLATION, query.filters
-        more["only"] = partial(_is_shown, caller=asked.caller, key_id=query.key_id)
+        more["only"] = partial(_is_shown, caller=call.caller, key_id=query.key_id)
     else:
-        ledger, filters = asked.ledger, Filters(
+        ledger, filters = call.ledger, Filters(
             query.account, query.transaction_id, query.correlation_id, query.actor, query.type, query.since, query.until
         )  # fmt: skip
     low, high = (query.after or 0) + 1, None if head is None else head + 1
@@ -127,16 +129,16 @@ def _reading(
     )
 
 
-async def _reached(asked: _Asked, query: Callable[[_Read], Awaitable[_Events]], read: _Read) -> _Events:
+async def _reached(call: _Asked, query: Callable[[_Read], Awaitable[_Events]], read: _Read) -> _Events:
     """Return what is read once it reflects the `min_position` that the request names, if it names one.
 
     Nobody waits for the index, but for the journal alone. Raises `ProjectionBehind` if it has not come there in time.
     """
-    position = asked.query.min_position
+    position = call.query.min_position
     found = await query(read)
     if position is None or found.position >= position:
         return found
-    waited = await asked.service.waiter.reached(PROJECTION.name, position, asked.prefer.wait_seconds)
+    waited = await call.service.waiter.wait_async(PROJECTION.name, position, call.prefer.wait_seconds)
     seen = waited.arrived()
     found = await query(read)
     if found.position < position:

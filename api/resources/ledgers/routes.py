@@ -5,7 +5,7 @@ from functools import partial
 from api.http import examples
 from api.http.consistency import Consistency
 from api.http.declaration import CLIENT, READER, Concerns, Declaration, NoQuery, Returns
-from api.http.endpoint import Asked, Endpoint
+from api.http.endpoint import Call, Endpoint
 from api.http.fields import LedgerName, Page, Time
 from api.http.pages import projected_page
 from api.http.read_your_writes import read_projection
@@ -16,31 +16,31 @@ from domain.model.ledgers import OpenLedger
 from projections.read_models.ledgers import Place, list_ledgers
 
 
-async def open_ledger(asked: Asked[NoQuery, LedgerRequest]) -> Answer:
+async def open_ledger(call: Call[NoQuery, LedgerRequest]) -> Answer:
     """Open a ledger. The same again changes nothing and answers 200. Needs a key that was granted every ledger."""
-    command = OpenLedger(asked.context, asked.body.name, asked.body.metadata)
-    outcome = await asked.service.writer.perform(command)
-    headers = {POSITION: str(outcome.position), "Location": f"/v1/ledgers/{asked.body.name}"}
+    command = OpenLedger(call.context, call.body.name, call.body.metadata)
+    outcome = await call.service.writer.perform(command)
+    headers = {POSITION: str(outcome.position), "Location": f"/v1/ledgers/{call.body.name}"}
     return json_answer(201 if outcome.recorded else 200, ledger_body(outcome.state), headers)
 
 
-async def get_ledgers(asked: Asked[LedgersQuery, None]) -> Answer:
+async def get_ledgers(call: Call[LedgersQuery, None]) -> Answer:
     """List the ledgers that the key was granted, oldest first."""
-    query = asked.query
+    query = call.query
     read = partial(
         list_ledgers,
-        after=Place(*asked.place) if asked.place else None,
+        after=Place(*call.cursor_position) if call.cursor_position else None,
         limit=query.page_size + 1,
         descending=query.descending,
-        granted=asked.caller.granted,
+        granted=call.caller.granted,
     )
-    found = await read_projection(asked, "ledgers", read)
-    return projected_page(asked, found, ledger_body, lambda ledger: Place(ledger.opened_at, ledger.name))
+    found = await read_projection(call, "ledgers", read)
+    return projected_page(call, found, ledger_body, lambda ledger: Place(ledger.opened_at, ledger.name))
 
 
-async def get_ledger(asked: Asked[NoQuery, None]) -> Answer:
+async def get_ledger(call: Call[NoQuery, None]) -> Answer:
     """Look at one ledger. A confirmation read."""
-    ledger, head = await asked.service.read(asked.service.ledger.book, asked.ledger)
+    ledger, head = await call.service.read(call.service.ledger.ledger, call.ledger)
     return json_answer(200, ledger_body(ledger), {POSITION: str(head)})
 
 

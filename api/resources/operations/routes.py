@@ -3,20 +3,20 @@
 from api.http import examples
 from api.http.consistency import Consistency
 from api.http.declaration import READER, Declaration, NoQuery, Returns
-from api.http.endpoint import Asked, Endpoint
+from api.http.endpoint import Call, Endpoint
 from api.http.responses import POSITION, Answer, json_answer
 from api.resources.operations.answers import any_operation_body
 from api.resources.transactions.operation_schemas import OperationBody
 from domain.model.errors import OperationUnknown
 
 
-async def get_operation(asked: Asked[NoQuery, None]) -> Answer:
+async def get_operation(call: Call[NoQuery, None]) -> Answer:
     """Tell what became of a keyed request: for a client whose answer was lost. A confirmation read.
 
     404 `operation_unknown` with `"retry": "safe"` says that nothing of it was recorded.
     """
-    ledger = asked.service.ledger
-    made, head = await asked.service.read(ledger.operation, asked.ledger, asked.names["key"])
+    ledger = call.service.ledger
+    made, head = await call.service.read(ledger.operation, call.ledger, call.path_params["key"])
     return json_answer(200, any_operation_body(made), {POSITION: str(head)})
 
 

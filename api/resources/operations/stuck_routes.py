@@ -8,7 +8,7 @@ from pydantic import Field
 from api.http import examples
 from api.http.consistency import Consistency
 from api.http.declaration import OVERSEER, Concerns, Declaration, Returns
-from api.http.endpoint import Asked, Endpoint
+from api.http.endpoint import Call, Endpoint
 from api.http.fields import Time
 from api.http.pages import page
 from api.http.responses import Answer, json_answer
@@ -18,25 +18,25 @@ from projections.diagnosis.stuck.catalogue import StuckKind, totals
 from projections.diagnosis.stuck.search import find_stuck
 
 
-async def get_stuck(asked: Asked[StuckQuery, None]) -> Answer:
+async def get_stuck(call: Call[StuckQuery, None]) -> Answer:
     """List what is stuck, the oldest first: how old, why, and what is safe to do, each with a stable code.
 
     Requests that were accepted and not carried out, holds past their end, payouts without one, deliveries, streams held
     behind dead letters, projections, sessions of the database that keep the service waiting. What somebody has to
     decide is stuck at once, the rest from the ages on that are given. An empty list says that nothing is.
     """
-    now, query = system_clock(), asked.query
-    find = partial(find_stuck, now=now, thresholds=query.thresholds, granted=asked.caller.granted)
-    found = await asked.service.look_up(find)
+    now, query = system_clock(), call.query
+    find = partial(find_stuck, now=now, thresholds=query.thresholds, granted=call.caller.granted)
+    found = await call.service.look_up(find)
     if query.descending:
         found.reverse()
-    after = asked.place
+    after = call.cursor_position
     following = [
         stuck
         for stuck in found
         if after is None or (stuck.place < after if query.descending else stuck.place > after)
     ]
-    body = page(asked, following, partial(stuck_body, now=now), lambda stuck: stuck.place)
+    body = page(call, following, partial(stuck_body, now=now), lambda stuck: stuck.place)
     return json_answer(200, {**body, "totals": [total_body(total) for total in totals(found, now)]})
 
 

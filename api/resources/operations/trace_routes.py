@@ -7,7 +7,7 @@ from api.http import examples
 from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, READER, Declaration, NoQuery, Returns
 from api.http.disclosure import payout_as_told, transaction_as_told
-from api.http.endpoint import Asked, Endpoint
+from api.http.endpoint import Call, Endpoint
 from api.http.responses import HEAD, POSITION, Answer, json_answer
 from api.resources.operations.answers import trace_body
 from api.resources.operations.trace_schemas import ConversationQuery, TraceBody
@@ -24,38 +24,38 @@ TRACER = READER | OPERATOR
 """Those who trace: whoever reads the ledger, and whoever repairs what a trace shows to be broken."""
 
 
-async def trace_operation(asked: Asked[NoQuery, None]) -> Answer:
+async def trace_operation(call: Call[NoQuery, None]) -> Answer:
     """Tell the whole story of a keyed request in the order of time, and what is safe to do now.
 
     Its request, what it recorded, replays, how far projections are, deliveries, calls of providers, dead letters. 404
     `operation_unknown` with `"retry": "safe"` says that nothing of it was recorded.
     """
-    ledger, key = asked.ledger, asked.names["key"]
+    ledger, key = call.ledger, call.path_params["key"]
     read = partial(story_of_operation, ledger=ledger, id=operation_id(ledger, key))
     try:
-        story = await asked.service.look_up(read)
+        story = await call.service.look_up(read)
     except OperationUnknown:
         raise operation_unknown(key) from None
-    body = trace_body(_told(story, asked), ledger, system_clock(), key=key)
+    body = trace_body(_told(story, call), ledger, system_clock(), key=key)
     return json_answer(200, body, {POSITION: str(story.position)})
 
 
-async def trace_conversation(asked: Asked[ConversationQuery, None]) -> Answer:
+async def trace_conversation(call: Call[ConversationQuery, None]) -> Answer:
     """Tell the whole story of a correlation id: every event, operation, projection and delivery that it is on.
 
     Operations that were asked for in other conversations, and sent again in this one, are among them. One of which
     nothing is recorded has an empty timeline and the verdict `nothing_recorded`.
     """
-    ledger = asked.ledger
-    correlation_id = asked.query.correlation_id or asked.context.correlation_id
+    ledger = call.ledger
+    correlation_id = call.query.correlation_id or call.context.correlation_id
     read = partial(story_of_conversation, ledger=ledger, correlation_id=correlation_id)
-    story = await asked.service.look_up(read)
-    body = trace_body(_told(story, asked), ledger, system_clock(), correlation_id=correlation_id)
+    story = await call.service.look_up(read)
+    body = trace_body(_told(story, call), ledger, system_clock(), correlation_id=correlation_id)
     return json_answer(200, body, {POSITION: str(story.position), HEAD: str(story.head)})
 
 
-def _told(story: Story, asked: Asked[Any, None]) -> Story:
-    return story._replace(operations=tuple(_as_told(made, asked.caller) for made in story.operations))
+def _told(story: Story, call: Call[Any, None]) -> Story:
+    return story._replace(operations=tuple(_as_told(made, call.caller) for made in story.operations))
 
 
 def _as_told(made: Made, caller: Key) -> Made:

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 from api.http.body import CALLBACK_BODY_BYTES
 from api.http.consistency import Consistency
 from api.http.declaration import ANYBODY, Declaration, NoQuery, Returns
-from api.http.endpoint import Asked, Endpoint
+from api.http.endpoint import Call, Endpoint
 from api.http.fields import body_errors
 from api.http.responses import Answer
 from api.problems import InvalidShape, PathNotFound
@@ -16,35 +16,35 @@ from domain.model.events import Context
 from domain.model.payouts.payout import Payout
 from domain.model.payouts.reports import RecordReport
 from domain.model.streams import is_ledger_name
-from projections.process_managers.payer import new_mark
+from projections.process_managers.payer import new_nonce
 from projections.process_managers.providers.interface import Callback
 
 
-async def receive_callback(asked: Asked[NoQuery, CallbackRequest]) -> Answer:
+async def receive_callback(call: Call[NoQuery, CallbackRequest]) -> Answer:
     """Take what a provider says of a payout, signed as Standard Webhooks has it. The same message counts once.
 
     What is late, repeated or out of order changes nothing twice; what contradicts what was recorded makes the payout
     stuck. It is answered once it is durable.
     """
-    callback = _read(asked)
-    seen = await _payout(asked, callback.key)
-    context = Context(asked.caller.name, seen.correlation_id, _trace(seen, asked.context.traceparent))
-    message_id = asked.headers[MESSAGE_ID].decode("latin-1")
-    report = RecordReport(context, seen, new_mark(), "callback", callback.report, message_id)
-    await asked.service.writer.perform(report)
+    callback = _read(call)
+    seen = await _payout(call, callback.key)
+    context = Context(call.caller.name, seen.correlation_id, _trace(seen, call.context.traceparent))
+    message_id = call.headers[MESSAGE_ID].decode("latin-1")
+    report = RecordReport(context, seen, new_nonce(), "callback", callback.report, message_id)
+    await call.service.writer.perform(report)
     return Answer(204)
 
 
-def _read(asked: Asked[NoQuery, CallbackRequest]) -> Callback:
+def _read(call: Call[NoQuery, CallbackRequest]) -> Callback:
     try:
-        return asked.service.providers[asked.names["provider"]].read_callback(asked.sent)
+        return call.service.providers[call.path_params["provider"]].read_callback(call.raw_body)
     except ValidationError as error:
         raise InvalidShape((f"/data{pointer}", words) for pointer, words in body_errors(error)) from None
     except ValueError as error:
         raise InvalidRequest("/data", str(error)) from None
 
 
-async def _payout(asked: Asked[NoQuery, CallbackRequest], provider_key: str) -> Payout:
+async def _payout(call: Call[NoQuery, CallbackRequest], provider_key: str) -> Payout:
     """Return the payout that the provider knows by a key, as it was accepted, however many callbacks it had since.
 
     Raises `PayoutNotFound` if the provider was never given that key.
@@ -54,10 +54,10 @@ async def _payout(asked: Asked[NoQuery, CallbackRequest], provider_key: str) -> 
     if not is_ledger_name(ledger):
         raise PayoutNotFound
     try:
-        payout, _ = await asked.service.read(asked.service.ledger.payout_as_accepted, ledger, payout_id)
+        payout, _ = await call.service.read(call.service.ledger.payout_as_accepted, ledger, payout_id)
     except (LedgerNotFound, PayoutNotFound):  # whatever is wrong with the key, the answer is the same
         raise PayoutNotFound from None
-    if (payout.provider, payout.provider_key) != (asked.names["provider"], provider_key):
+    if (payout.provider, payout.provider_key) != (call.path_params["provider"], provider_key):
         raise PayoutNotFound
     return payout
 

@@ -9,7 +9,7 @@ from api.http import examples
 from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, READER, Declaration, Returns
 from api.http.disclosure import payout_as_told
-from api.http.endpoint import Asked, Endpoint
+from api.http.endpoint import Call, Endpoint
 from api.http.fields import MAX_POSITION, Page
 from api.http.pages import projected_page
 from api.http.read_your_writes import read_projection
@@ -21,24 +21,24 @@ from projections.read_models.payouts import PROJECTION, Filters, list_payouts
 _Place = Annotated[int, Field(strict=True, ge=1, le=MAX_POSITION - 1)]
 
 
-async def get_payouts(asked: Asked[PayoutsQuery, None]) -> Answer:
+async def get_payouts(call: Call[PayoutsQuery, None]) -> Answer:
     """List the payouts of a ledger, rejected ones included, by when they were asked for. Filters are combined."""
-    query = asked.query
-    await asked.service.read(asked.service.ledger.book, asked.ledger)
+    query = call.query
+    await call.service.read(call.service.ledger.ledger, call.ledger)
     read = partial(
         list_payouts,
-        ledger=asked.ledger,
+        ledger=call.ledger,
         filters=Filters(query.state or None, query.account or None, query.provider or None),
-        after=asked.place,
+        after=call.cursor_position,
         limit=query.page_size + 1,
         descending=query.descending,
     )
-    found = await read_projection(asked, PROJECTION.name, read)
+    found = await read_projection(call, PROJECTION.name, read)
 
     def shown(payout: Payout) -> PayoutBody:
-        return payout_body(payout_as_told(payout, asked.caller))
+        return payout_body(payout_as_told(payout, call.caller))
 
-    return projected_page(asked, found, shown, lambda payout: payout.made_position)
+    return projected_page(call, found, shown, lambda payout: payout.made_position)
 
 
 ENDPOINTS = [

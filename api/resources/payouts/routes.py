@@ -8,7 +8,7 @@ from api.http import examples
 from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, POSTER, READER, Declaration, NoQuery, Returns
 from api.http.disclosure import payout_as_told
-from api.http.endpoint import Asked, Endpoint
+from api.http.endpoint import Call, Endpoint
 from api.http.responses import POSITION, Answer, etag, is_unchanged, json_answer
 from api.resources.payouts.answers import payout_answer
 from api.resources.payouts.schemas import (
@@ -38,21 +38,21 @@ from domain.model.errors import (
 from domain.model.payouts.requests import RequestPayout
 from domain.model.payouts.resolutions import NOT_PAID, CompletePayout, FailPayout, ReconcilePayout, Resolution
 from domain.model.transactions import Description
-from projections.process_managers.payer import new_mark
+from projections.process_managers.payer import new_nonce
 
 
-async def request_payout(asked: Asked[TransactionQuery, PayoutRequest]) -> Answer:
+async def request_payout(call: Call[TransactionQuery, PayoutRequest]) -> Answer:
     """Hold an amount of an account, and have it paid out through a provider once that is durable.
 
     The answer is the payout as it was accepted; look at it again for what became of it. A provider that does not answer
     leaves it in doubt, and is asked until it does. Its hold ends once: settled when the payout is completed, voided
     when it failed. A refusal by a business rule is recorded, and is the answer to the same request for ever.
     """
-    writer, body = asked.service.writer, asked.body
-    operation = operation_of(asked.ledger, asked.key, asked.path, asked.sent)
+    writer, body = call.service.writer, call.body
+    operation = operation_of(call.ledger, call.key, call.path, call.raw_body)
     command = RequestPayout(
-        asked.context,
-        asked.ledger,
+        call.context,
+        call.ledger,
         operation,
         Description(reference=body.reference, metadata=body.metadata),
         body.account,
@@ -60,54 +60,54 @@ async def request_payout(asked: Asked[TransactionQuery, PayoutRequest]) -> Answe
         body.provider,
         body.destination,
         # With a part that is random: what another installation asks for under the same key is another payout.
-        f"{asked.ledger}.{operation.id}.{new_mark()}",
-        body.provider in asked.service.providers,
+        f"{call.ledger}.{operation.id}.{new_nonce()}",
+        body.provider in call.service.providers,
     )
-    perform = writer.try_out if asked.query.dry_run else writer.perform
+    perform = writer.try_out if call.query.dry_run else writer.perform
     return payout_answer(await perform(command))
 
 
-async def get_payout(asked: Asked[NoQuery, None]) -> Answer:
+async def get_payout(call: Call[NoQuery, None]) -> Answer:
     """Look at one payout, with its history. A confirmation read."""
-    ledger = asked.service.ledger
-    payout, head = await asked.service.read(ledger.payout, asked.ledger, asked.names["id"])
+    ledger = call.service.ledger
+    payout, head = await call.service.read(ledger.payout, call.ledger, call.path_params["id"])
     headers = {POSITION: str(head), "ETag": etag(payout.version)}
-    known = asked.headers.get(b"if-none-match")
+    known = call.headers.get(b"if-none-match")
     if known is not None and is_unchanged(known.decode("latin-1"), payout.version):
         return Answer(304, headers=headers)
-    return json_answer(200, payout_body(payout_as_told(payout, asked.caller)), headers)
+    return json_answer(200, payout_body(payout_as_told(payout, call.caller)), headers)
 
 
-async def reconcile_payout(asked: Asked[NoQuery, Reconciling]) -> Answer:
+async def reconcile_payout(call: Call[NoQuery, Reconciling]) -> Answer:
     """Have the provider asked now what became of a payout, whatever is known of it.
 
     An answer that contradicts what was recorded makes the payout stuck; one that agrees with the books resolves one
     that is.
     """
-    return await _resolve(asked, ReconcilePayout)
+    return await _resolve(call, ReconcilePayout)
 
 
-async def complete_payout(asked: Asked[NoQuery, Resolving]) -> Answer:
+async def complete_payout(call: Call[NoQuery, Resolving]) -> Answer:
     """Say that the money of a payout has left. Its hold is settled or, had it been given back, the amount is posted.
 
     Completing a completed one records nothing.
     """
-    return await _resolve(asked, CompletePayout)
+    return await _resolve(call, CompletePayout)
 
 
-async def fail_payout(asked: Asked[NoQuery, Failing]) -> Answer:
+async def fail_payout(call: Call[NoQuery, Failing]) -> Answer:
     """Say that the money of a payout has not left and will not. Its hold is voided or, had it been settled, reversed.
 
     While the payout is submitted or in doubt the money may have left, and whoever fails it confirms that it has not:
     `"confirm": "not_paid"`. Failing a failed one records nothing.
     """
-    return await _resolve(asked, partial(FailPayout, confirmed=asked.body.confirm == NOT_PAID))
+    return await _resolve(call, partial(FailPayout, confirmed=call.body.confirm == NOT_PAID))
 
 
-async def _resolve(asked: Asked[NoQuery, Any], command: Callable[..., Resolution]) -> Answer:
-    seen, _ = await asked.service.read(asked.service.ledger.payout, asked.ledger, asked.names["id"])
-    outcome = await asked.service.writer.perform(command(asked.context, seen, new_mark(), asked.body.reason))
-    payout = payout_as_told(outcome.state, asked.caller)
+async def _resolve(call: Call[NoQuery, Any], command: Callable[..., Resolution]) -> Answer:
+    seen, _ = await call.service.read(call.service.ledger.payout, call.ledger, call.path_params["id"])
+    outcome = await call.service.writer.perform(command(call.context, seen, new_nonce(), call.body.reason))
+    payout = payout_as_told(outcome.state, call.caller)
     headers = {POSITION: str(outcome.position), "ETag": etag(payout.version)}
     return json_answer(200, payout_body(payout), headers)
 

@@ -10,7 +10,7 @@ from psycopg import Connection
 from api.http import examples
 from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, OVERSEER, Concerns, Declaration, NoQuery, Returns
-from api.http.endpoint import Asked, Endpoint
+from api.http.endpoint import Call, Endpoint
 from api.http.fields import Page, Time
 from api.http.pages import page
 from api.http.responses import Answer, json_answer
@@ -28,49 +28,49 @@ from projections.errors import DeadLetterClosed, DeadLetterNotFound, ProjectionB
 from projections.running.dead_letter_decisions import discard, retry
 
 
-async def get_dead_letters(asked: Asked[DeadLettersQuery, None]) -> Answer:
+async def get_dead_letters(call: Call[DeadLettersQuery, None]) -> Answer:
     """List dead letters by when they first failed, those included that are closed. Filters are combined."""
-    query = asked.query
+    query = call.query
     read = partial(
         list_letters,
         projection=query.projection or None,
         state=query.state or None,
-        after=asked.place,
+        after=call.cursor_position,
         limit=query.page_size + 1,
         descending=query.descending,
-        granted=asked.caller.granted,
+        granted=call.caller.granted,
     )
-    rows = await asked.service.look_up(read)
-    body = page(asked, rows, dead_letter_body, lambda letter: (letter.first_failed_at, str(letter.id)))
+    rows = await call.service.look_up(read)
+    body = page(call, rows, dead_letter_body, lambda letter: (letter.first_failed_at, str(letter.id)))
     return json_answer(200, body)
 
 
-async def get_dead_letter(asked: Asked[NoQuery, None]) -> Answer:
+async def get_dead_letter(call: Call[NoQuery, None]) -> Answer:
     """Look at a dead letter."""
     return json_answer(
-        200, dead_letter_body(await asked.service.look_up(partial(find_letter, id=_id(asked.names))))
+        200, dead_letter_body(await call.service.look_up(partial(find_letter, id=_id(call.path_params))))
     )
 
 
-async def retry_dead_letter(asked: Asked[NoQuery, Retrying]) -> Answer:
+async def retry_dead_letter(call: Call[NoQuery, Retrying]) -> Answer:
     """Apply the event, and in order all that is held behind it: all of that or nothing. The answer tells which.
 
     If it fails again, the letter is still `open`, with one more attempt and the new reason. If a later event fails, the
     letter is `resolved` and `followed_by` another. A letter that is resolved is answered as it is. One of a version
     that is being rebuilt can be decided once that is live.
     """
-    decide = partial(retry, id=_id(asked.names), by=asked.context, reason=asked.body.reason)
-    return json_answer(200, dead_letter_body(await asked.service.query(decide)))
+    decide = partial(retry, id=_id(call.path_params), by=call.context, reason=call.body.reason)
+    return json_answer(200, dead_letter_body(await call.service.query(decide)))
 
 
-async def discard_dead_letter(asked: Asked[NoQuery, Discarding]) -> Answer:
+async def discard_dead_letter(call: Call[NoQuery, Discarding]) -> Answer:
     """Skip the event, for the reason given, and apply in order all that is held behind it: all of that or nothing.
 
     It is skipped by this version of the projection: one that is rebuilt meets it anew. If a later event fails, the
     letter is `followed_by` another. A letter that is discarded is answered as it is.
     """
-    decide = partial(discard, id=_id(asked.names), by=asked.context, reason=asked.body.reason)
-    return json_answer(200, dead_letter_body(await asked.service.query(decide)))
+    decide = partial(discard, id=_id(call.path_params), by=call.context, reason=call.body.reason)
+    return json_answer(200, dead_letter_body(await call.service.query(decide)))
 
 
 def _ledgers_of(connection: Connection[Any], names: Mapping[str, str]) -> Sequence[str] | None:

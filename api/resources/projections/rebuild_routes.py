@@ -9,7 +9,7 @@ from psycopg import Connection
 from api.http import examples
 from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, Concerns, Declaration, NoQuery, Returns
-from api.http.endpoint import Asked, Endpoint
+from api.http.endpoint import Call, Endpoint
 from api.http.responses import Answer, json_answer
 from api.resources.projections.answers import shown_after
 from api.resources.projections.schemas import Control, ProjectionBody, RebuildRequest
@@ -17,48 +17,48 @@ from projections.errors import ProjectionNotFound, RebuildNeeded, RebuildNotUnde
 from projections.rebuilding.requests import cancel_rebuild, pause_rebuild, request_rebuild, resume_rebuild
 
 
-async def rebuild_projection(asked: Asked[NoQuery, RebuildRequest]) -> Answer:
+async def rebuild_projection(call: Call[NoQuery, RebuildRequest]) -> Answer:
     """Ask for a new version, filled beside the live one, compared with it, and put in its place if it is equal.
 
     Reads never stop. What is under way already is answered as it is, and told of an accepted difference. What was
     stopped by a difference goes on if that is accepted, and is otherwise begun anew, as what failed is. The version
     that was replaced is kept until the next rebuild.
     """
-    body = asked.body
+    body = call.body
     act = partial(
         request_rebuild,
-        actor=asked.context.actor,
+        actor=call.context.actor,
         reason=body.reason or None,
         accept_difference=body.accept_difference,
     )
-    return await _answer(asked, 202, act)
+    return await _answer(call, 202, act)
 
 
-async def cancel_projection_rebuild(asked: Asked[NoQuery, Control]) -> Answer:
+async def cancel_projection_rebuild(call: Call[NoQuery, Control]) -> Answer:
     """End a rebuild and drop what it has made. Where none is under way, there is nothing to do: again is as once.
 
     Refused while this release has no other version of the projection.
     """
-    return await _answer(asked, 200, _by(asked, cancel_rebuild))
+    return await _answer(call, 200, _by(call, cancel_rebuild))
 
 
-async def pause_projection_rebuild(asked: Asked[NoQuery, Control]) -> Answer:
+async def pause_projection_rebuild(call: Call[NoQuery, Control]) -> Answer:
     """Keep a rebuild where it is, also after a restart, until it is resumed. Again is as once."""
-    return await _answer(asked, 200, _by(asked, pause_rebuild))
+    return await _answer(call, 200, _by(call, pause_rebuild))
 
 
-async def resume_projection_rebuild(asked: Asked[NoQuery, Control]) -> Answer:
+async def resume_projection_rebuild(call: Call[NoQuery, Control]) -> Answer:
     """Let a paused rebuild go on from where it is. Again is as once."""
-    return await _answer(asked, 200, _by(asked, resume_rebuild))
+    return await _answer(call, 200, _by(call, resume_rebuild))
 
 
-def _by(asked: Asked[NoQuery, Control], act: Callable[..., None]) -> Callable[..., None]:
-    return partial(act, actor=asked.context.actor, reason=asked.body.reason or None)
+def _by(call: Call[NoQuery, Control], act: Callable[..., None]) -> Callable[..., None]:
+    return partial(act, actor=call.context.actor, reason=call.body.reason or None)
 
 
-async def _answer(asked: Asked[Any, Any], status: int, act: Callable[[Connection[Any], str], Any]) -> Answer:
-    shown = partial(shown_after, name=asked.names["name"], act=act)
-    return json_answer(status, await asked.service.query(shown))
+async def _answer(call: Call[Any, Any], status: int, act: Callable[[Connection[Any], str], Any]) -> Answer:
+    shown = partial(shown_after, name=call.path_params["name"], act=act)
+    return json_answer(status, await call.service.query(shown))
 
 
 def _declaration(path: str, operation_id: str, summary: str, returns: Returns, **more: Any) -> Declaration:

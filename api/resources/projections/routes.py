@@ -9,7 +9,7 @@ from pydantic import Field
 from api.http import examples
 from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, OVERSEER, Concerns, Declaration, NoQuery, Returns
-from api.http.endpoint import Asked, Endpoint
+from api.http.endpoint import Call, Endpoint
 from api.http.fields import Page
 from api.http.pages import page
 from api.http.responses import Answer, json_answer
@@ -22,17 +22,17 @@ from projections.running.positions import Progress
 _Place = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 
 
-async def get_projections(asked: Asked[ProjectionsQuery, None]) -> Answer:
+async def get_projections(call: Call[ProjectionsQuery, None]) -> Answer:
     """List all projections by name, and how far each is."""
-    found, query = await asked.service.look_up(all_shown), asked.query
+    found, query = await call.service.look_up(all_shown), call.query
     found.sort(key=_name, reverse=query.descending)
-    after = asked.place
+    after = call.cursor_position
     following = [
         shown
         for shown in found
         if after is None or (_name(shown) < after if query.descending else _name(shown) > after)
     ]
-    return json_answer(200, page(asked, following, dict, _name))
+    return json_answer(200, page(call, following, dict, _name))
 
 
 def _name(shown: dict[str, Any]) -> str:
@@ -40,31 +40,31 @@ def _name(shown: dict[str, Any]) -> str:
     return name
 
 
-async def get_projection(asked: Asked[NoQuery, None]) -> Answer:
+async def get_projection(call: Call[NoQuery, None]) -> Answer:
     """Tell how far one projection is."""
-    return json_answer(200, await asked.service.look_up(partial(shown, name=asked.names["name"])))
+    return json_answer(200, await call.service.look_up(partial(shown, name=call.path_params["name"])))
 
 
-async def pause_projection(asked: Asked[NoQuery, Control]) -> Answer:
+async def pause_projection(call: Call[NoQuery, Control]) -> Answer:
     """Keep a projection where it is, also after a restart, until it is resumed. Again is as once.
 
     Reads go on and state how far it is; who waits for a position waits, and gets it if it is resumed in time.
     """
-    return await _controlled(asked, pause)
+    return await _controlled(call, pause)
 
 
-async def resume_projection(asked: Asked[NoQuery, Control]) -> Answer:
+async def resume_projection(call: Call[NoQuery, Control]) -> Answer:
     """Let a projection go on that was paused or has halted. Again is as once.
 
     What it halted at is met again: if it is not mended it halts again.
     """
-    return await _controlled(asked, resume)
+    return await _controlled(call, resume)
 
 
-async def _controlled(asked: Asked[NoQuery, Control], act: Callable[..., Progress]) -> Answer:
-    act = partial(act, by=asked.context, reason=asked.body.reason)
+async def _controlled(call: Call[NoQuery, Control], act: Callable[..., Progress]) -> Answer:
+    act = partial(act, by=call.context, reason=call.body.reason)
     return json_answer(
-        200, await asked.service.query(partial(shown_after, name=asked.names["name"], act=act))
+        200, await call.service.query(partial(shown_after, name=call.path_params["name"], act=act))
     )
 
 

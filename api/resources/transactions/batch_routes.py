@@ -10,7 +10,7 @@ from api.http import examples
 from api.http.body import BATCH_BODY_BYTES, BATCH_BODY_VALUES
 from api.http.consistency import Consistency
 from api.http.declaration import POSTER, Declaration, Returns
-from api.http.endpoint import Asked, Endpoint
+from api.http.endpoint import Call, Endpoint
 from api.http.responses import POSITION, REPLAYED, Answer, json_answer
 from api.problems import MEDIA_TYPE, InternalError, problem, problem_of
 from api.resources.transactions.answers import operation_body, rejection_problem, transactions_path
@@ -33,48 +33,48 @@ from domain.model.transactions import Acceptance
 Item = PostItem | SettleItem | VoidItem | ReverseItem
 
 
-async def post_batch(asked: Asked[TransactionQuery, BatchRequest]) -> Answer:
+async def post_batch(call: Call[TransactionQuery, BatchRequest]) -> Answer:
     """Carry out keyed requests in order, later ones seeing earlier ones; each is the same request as its single form.
 
     `independent`: each succeeds or is refused by itself; between a thousand and the next, requests of others may be
     carried out. `atomic`: all succeed, or nothing is recorded, the keys stay free, and the answer is 409
     `batch_rejected` with the index and the problem of the first item that failed.
     """
-    service, body = asked.service, asked.body
-    commands = await service.read(_commands, asked)
+    service, body = call.service, call.body
+    commands = await service.read(_commands, call)
     results = await service.writer.perform_together(
-        commands, all_or_none=body.mode == "atomic", dry_run=asked.query.dry_run
+        commands, all_or_none=body.mode == "atomic", dry_run=call.query.dry_run
     )
     first = results[0]
     if isinstance(first, BatchRejected):
         if isinstance(first.cause, _OF_THE_WHOLE):
             raise first.cause
-        return _batch_rejected(asked, first)
+        return _batch_rejected(call, first)
     if isinstance(first, Exception) and (
         body.mode == "atomic" or all(isinstance(result, _OF_THE_WHOLE) for result in results)
     ):
         raise first
-    return await service.read(_answer, asked, results)
+    return await service.read(_answer, call, results)
 
 
 # No item's own: the batch names the ledger, and what cannot be reached now may be sent again.
 _OF_THE_WHOLE = (LedgerNotFound, Unavailable)
 
 
-def _commands(asked: Asked[TransactionQuery, BatchRequest]) -> list[Command]:
-    sent = asked.sent["transactions"]
-    return [_command(asked, item, sent[index]) for index, item in enumerate(asked.body.transactions)]
+def _commands(call: Call[TransactionQuery, BatchRequest]) -> list[Command]:
+    sent = call.raw_body["transactions"]
+    return [_command(call, item, sent[index]) for index, item in enumerate(call.body.transactions)]
 
 
-def _command(asked: Asked[Any, Any], item: Item, sent: dict[str, Any]) -> Command:
+def _command(call: Call[Any, Any], item: Item, sent: dict[str, Any]) -> Command:
     """Return the command of an item: of the request that would have been sent to the item's own path."""
     alone = {**sent}
     del alone["idempotency_key"]
     alone.pop(item.verb, None)
-    operation = operation_of(asked.ledger, item.idempotency_key, _path(asked.ledger, item), alone)
+    operation = operation_of(call.ledger, item.idempotency_key, _path(call.ledger, item), alone)
     if isinstance(item, PostItem):
-        return post(asked.context, asked.ledger, operation, item)
-    return on_transaction(asked.context, asked.ledger, operation, getattr(item, item.verb), item)
+        return post(call.context, call.ledger, operation, item)
+    return on_transaction(call.context, call.ledger, operation, getattr(item, item.verb), item)
 
 
 def _path(ledger: str, item: Item) -> str:
@@ -82,22 +82,22 @@ def _path(ledger: str, item: Item) -> str:
     return f"{path}/{getattr(item, verb)}/{verb}" if verb else path
 
 
-def _answer(asked: Asked[TransactionQuery, BatchRequest], results: Sequence[Result]) -> Answer:
+def _answer(call: Call[TransactionQuery, BatchRequest], results: Sequence[Result]) -> Answer:
     shown = [
-        _result_body(asked, index, item, result)
-        for index, (item, result) in enumerate(zip(asked.body.transactions, results, strict=True))
+        _result_body(call, index, item, result)
+        for index, (item, result) in enumerate(zip(call.body.transactions, results, strict=True))
     ]
     positions = (getattr(result, "position", None) for result in results)
-    headers = {POSITION: str(max(filter(None, positions), default=asked.service.position()))}
+    headers = {POSITION: str(max(filter(None, positions), default=call.service.position()))}
     if all(isinstance(result, Outcome) and result.replayed for result in results):
         headers[REPLAYED] = "true"
     return json_answer(200, {"results": shown}, headers)
 
 
-def _result_body(asked: Asked[Any, Any], index: int, item: Item, result: Result) -> ResultBody:
+def _result_body(call: Call[Any, Any], index: int, item: Item, result: Result) -> ResultBody:
     if isinstance(result, Exception):
         error = result if isinstance(result, LedgerError) else InternalError()
-        refusal = _problem(asked, item, error) | {"index": index}
+        refusal = _problem(call, item, error) | {"index": index}
         return {"status": refusal["status"], "replayed": False, "problem": refusal}
     made = result.state
     if isinstance(made, Acceptance):
@@ -108,21 +108,21 @@ def _result_body(asked: Asked[Any, Any], index: int, item: Item, result: Result)
     return {"status": 201, "replayed": result.replayed, "transaction": transaction_body(made)}
 
 
-def _batch_rejected(asked: Asked[Any, Any], rejected: BatchRejected) -> Answer:
-    item, cause = asked.body.transactions[rejected.index], rejected.cause
+def _batch_rejected(call: Call[Any, Any], rejected: BatchRejected) -> Answer:
+    item, cause = call.body.transactions[rejected.index], rejected.cause
     if isinstance(cause, Outcome):
         inner = rejection_problem(cause.state)
         if not cause.replayed:  # nothing is recorded, so there is no transaction to be read
             del inner["transaction_id"]
     else:
-        inner = _problem(asked, item, cause if isinstance(cause, LedgerError) else InternalError())
+        inner = _problem(call, item, cause if isinstance(cause, LedgerError) else InternalError())
     members = {"index": rejected.index, "problem": inner | {"index": rejected.index}}
-    body = problem(rejected.code, rejected.detail, asked.path, asked.context.correlation_id, members)
+    body = problem(rejected.code, rejected.detail, call.path, call.context.correlation_id, members)
     return Answer(body["status"], to_json(body), {POSITION: str(rejected.position)}, MEDIA_TYPE)
 
 
-def _problem(asked: Asked[Any, Any], item: Item, error: LedgerError) -> Any:
-    return problem_of(error, quote(_path(asked.ledger, item)), asked.context.correlation_id)
+def _problem(call: Call[Any, Any], item: Item, error: LedgerError) -> Any:
+    return problem_of(error, quote(_path(call.ledger, item)), call.context.correlation_id)
 
 
 ENDPOINTS = [

@@ -65,10 +65,10 @@ def on_transaction(
     return VoidHold(*keyed)
 
 
-def entries_of(asked: Sequence[EntryRequest]) -> tuple[Entry, ...]:
+def entries_of(call: Sequence[EntryRequest]) -> tuple[Entry, ...]:
     """Return the entries that are asked for."""
     return tuple(
-        [Entry(account=entry.account, direction=entry.direction, amount=entry.amount) for entry in asked]
+        [Entry(account=entry.account, direction=entry.direction, amount=entry.amount) for entry in call]
     )
 
 

@@ -8,7 +8,7 @@ from pydantic import Field
 from api.http import examples
 from api.http.consistency import Consistency
 from api.http.declaration import READER, Declaration, Returns
-from api.http.endpoint import Asked, Endpoint
+from api.http.endpoint import Call, Endpoint
 from api.http.fields import MAX_POSITION, Page
 from api.http.pages import projected_page
 from api.http.read_your_writes import read_projection
@@ -21,23 +21,23 @@ from projections.read_models.transactions import PROJECTION
 _Place = Annotated[int, Field(strict=True, ge=1, le=MAX_POSITION - 1)]
 
 
-async def get_transactions(asked: Asked[TransactionsQuery, None]) -> Answer:
+async def get_transactions(call: Call[TransactionsQuery, None]) -> Answer:
     """List the transactions of a ledger, rejected ones included, by when they were recorded. Filters are combined.
 
     What was accepted to be carried out later is listed once it has been.
     """
-    query = asked.query
-    await asked.service.read(asked.service.ledger.book, asked.ledger)
+    query = call.query
+    await call.service.read(call.service.ledger.ledger, call.ledger)
     read = partial(
         list_transactions,
-        ledger=asked.ledger,
+        ledger=call.ledger,
         filters=Filters(**{name: getattr(query, name) or None for name in Filters._fields}),
-        after=asked.place,
+        after=call.cursor_position,
         limit=query.page_size + 1,
         descending=query.descending,
     )
-    found = await read_projection(asked, PROJECTION.name, read)
-    return projected_page(asked, found, transaction_body, lambda transaction: transaction.made_position)
+    found = await read_projection(call, PROJECTION.name, read)
+    return projected_page(call, found, transaction_body, lambda transaction: transaction.made_position)
 
 
 ENDPOINTS = [

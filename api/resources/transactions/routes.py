@@ -6,7 +6,7 @@ from api.http import examples
 from api.http.body import ENTRIES_BODY_BYTES, MAX_BODY_BYTES
 from api.http.consistency import Consistency
 from api.http.declaration import POSTER, READER, Declaration, NoQuery, Returns
-from api.http.endpoint import Asked, Endpoint
+from api.http.endpoint import Call, Endpoint
 from api.http.responses import POSITION, Answer, etag, is_unchanged, json_answer
 from api.resources.transactions.answers import answer
 from api.resources.transactions.commands import on_transaction, operation_of, post
@@ -43,57 +43,57 @@ from domain.model.idempotency import Operation
 Body = SettleRequest | VoidRequest | ReverseRequest
 
 
-async def post_transaction(asked: Asked[TransactionQuery, TransactionRequest]) -> Answer:
+async def post_transaction(call: Call[TransactionQuery, TransactionRequest]) -> Answer:
     """Post a transaction, or make a hold: for each asset, debits = credits. All of its entries are recorded or none.
 
     A refusal by a business rule is recorded as well, and is the answer to the same request for ever. With
     `Prefer: respond-async` the request is accepted durably, answered 202, and carried out by a worker.
     """
-    respond_async = asked.prefer.respond_async and not asked.query.dry_run
-    command = post(asked.context, asked.ledger, _operation(asked), asked.body, respond_async=respond_async)
-    return await _perform(asked, command)
+    respond_async = call.prefer.respond_async and not call.query.dry_run
+    command = post(call.context, call.ledger, _operation(call), call.body, respond_async=respond_async)
+    return await _perform(call, command)
 
 
-async def settle_hold(asked: Asked[TransactionQuery, SettleRequest]) -> Answer:
+async def settle_hold(call: Call[TransactionQuery, SettleRequest]) -> Answer:
     """Post all or part of a hold, once; what is not posted is released. Limits are not judged again."""
-    return await _perform_on_transaction(asked)
+    return await _perform_on_transaction(call)
 
 
-async def void_hold(asked: Asked[TransactionQuery, VoidRequest]) -> Answer:
+async def void_hold(call: Call[TransactionQuery, VoidRequest]) -> Answer:
     """Release a hold."""
-    return await _perform_on_transaction(asked)
+    return await _perform_on_transaction(call)
 
 
-async def reverse_transaction(asked: Asked[TransactionQuery, ReverseRequest]) -> Answer:
+async def reverse_transaction(call: Call[TransactionQuery, ReverseRequest]) -> Answer:
     """Post the mirror of what remains of a posting or settlement, or of a part of it. Limits apply."""
-    return await _perform_on_transaction(asked)
+    return await _perform_on_transaction(call)
 
 
-async def get_transaction(asked: Asked[NoQuery, None]) -> Answer:
+async def get_transaction(call: Call[NoQuery, None]) -> Answer:
     """Look at one transaction, a rejected one included. A confirmation read."""
-    ledger = asked.service.ledger
-    transaction, head = await asked.service.read(ledger.transaction, asked.ledger, asked.names["id"])
+    ledger = call.service.ledger
+    transaction, head = await call.service.read(ledger.transaction, call.ledger, call.path_params["id"])
     headers = {POSITION: str(head), "ETag": etag(transaction.version)}
-    known = asked.headers.get(b"if-none-match")
+    known = call.headers.get(b"if-none-match")
     if known is not None and is_unchanged(known.decode("latin-1"), transaction.version):
         return Answer(304, headers=headers)
     return json_answer(200, transaction_body(transaction), headers)
 
 
-async def _perform_on_transaction(asked: Asked[TransactionQuery, Any]) -> Answer:
-    command = on_transaction(asked.context, asked.ledger, _operation(asked), asked.names["id"], asked.body)
-    return await _perform(asked, command)
+async def _perform_on_transaction(call: Call[TransactionQuery, Any]) -> Answer:
+    command = on_transaction(call.context, call.ledger, _operation(call), call.path_params["id"], call.body)
+    return await _perform(call, command)
 
 
-async def _perform(asked: Asked[TransactionQuery, Any], command: Command) -> Answer:
-    writer = asked.service.writer
-    if asked.query.dry_run:
+async def _perform(call: Call[TransactionQuery, Any], command: Command) -> Answer:
+    writer = call.service.writer
+    if call.query.dry_run:
         return answer(await writer.try_out(command))
     return answer(await writer.perform(command))
 
 
-def _operation(asked: Asked[Any, Any]) -> Operation:
-    return operation_of(asked.ledger, asked.key, asked.path, asked.sent)
+def _operation(call: Call[Any, Any]) -> Operation:
+    return operation_of(call.ledger, call.key, call.path, call.raw_body)
 
 
 _MADE = ("ETag", "Location", "Idempotent-Replayed")

@@ -10,7 +10,7 @@ from pydantic import Field
 from api.http import examples
 from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, OVERSEER, Concerns, Declaration, NoQuery, Returns
-from api.http.endpoint import Asked, Endpoint
+from api.http.endpoint import Call, Endpoint
 from api.http.fields import MAX_POSITION, Page
 from api.http.pages import page
 from api.http.responses import Answer, json_answer
@@ -23,47 +23,47 @@ from projections.outbox.deliveries import Delivery
 _Place = Annotated[int, Field(strict=True, ge=1, le=MAX_POSITION)]
 
 
-async def get_deliveries(asked: Asked[DeliveriesQuery, None]) -> Answer:
+async def get_deliveries(call: Call[DeliveriesQuery, None]) -> Answer:
     """List what became of the events owed to a webhook, by position, with every attempt. Attempts are not paged."""
-    query, webhook = asked.query, await find_webhook(asked)
+    query, webhook = call.query, await find_webhook(call)
     read = partial(
         deliveries.list_deliveries,
         webhook_id=webhook.id,
         state=query.state,
-        after=asked.place,
+        after=call.cursor_position,
         limit=query.page_size + 1,
         descending=query.descending,
     )
-    rows = await asked.service.look_up(read)
-    return json_answer(200, page(asked, rows, delivery_body, lambda delivery: delivery.position))
+    rows = await call.service.look_up(read)
+    return json_answer(200, page(call, rows, delivery_body, lambda delivery: delivery.position))
 
 
-async def retry_delivery(asked: Asked[NoQuery, None]) -> Answer:
+async def retry_delivery(call: Call[NoQuery, None]) -> Answer:
     """Make another attempt at once, with all those of the schedule before it again.
 
     One that was acknowledged or suppressed is sent again. One that is under way, or waits behind another of its key,
     stays as it is.
     """
-    return await _change(asked, deliveries.retry_delivery)
+    return await _change(call, deliveries.retry_delivery)
 
 
-async def discard_delivery(asked: Asked[NoQuery, ReasonRequest]) -> Answer:
+async def discard_delivery(call: Call[NoQuery, ReasonRequest]) -> Answer:
     """Give a delivery up, so that those behind it of its key go on. One that is done stays as it is.
 
     Who does it and why is kept with it.
     """
-    reason = f"{asked.body.reason} ({asked.caller.name})"
-    return await _change(asked, partial(deliveries.discard_delivery, reason=reason))
+    reason = f"{call.body.reason} ({call.caller.name})"
+    return await _change(call, partial(deliveries.discard_delivery, reason=reason))
 
 
-async def _change(asked: Asked[Any, Any], change: Callable[..., Delivery | None]) -> Answer:
-    webhook = await find_webhook(asked)
-    position = _position(asked.names["delivery"])
+async def _change(call: Call[Any, Any], change: Callable[..., Delivery | None]) -> Answer:
+    webhook = await find_webhook(call)
+    position = _position(call.path_params["delivery"])
 
     def on_connection(connection: Connection[Any]) -> Delivery | None:
         return change(connection, webhook_id=webhook.id, position=position)
 
-    delivery = await asked.service.query(on_connection)
+    delivery = await call.service.query(on_connection)
     if delivery is None:
         words = f"The webhook {webhook.id} has no delivery {position}."
         raise DeliveryNotFound(words, webhook_id=str(webhook.id), delivery_id=str(position))

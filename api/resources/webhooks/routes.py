@@ -11,7 +11,7 @@ from psycopg import Connection
 from api.http import examples
 from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, OVERSEER, Concerns, Declaration, NoQuery, Returns
-from api.http.endpoint import Asked, Endpoint
+from api.http.endpoint import Call, Endpoint
 from api.http.fields import Page, Time
 from api.http.pages import page
 from api.http.responses import Answer, json_answer
@@ -36,86 +36,86 @@ from projections.outbox.webhooks import Registration, Webhook
 LOOK_UP_TIMEOUT_SECONDS = 2.0
 
 
-async def register_webhook(asked: Asked[NoQuery, WebhookRequest]) -> Answer:
+async def register_webhook(call: Call[NoQuery, WebhookRequest]) -> Answer:
     """Register a webhook: from now on it is told of every event that it subscribes to, in order for each account.
 
     Bodies are CloudEvents, signed as Standard Webhooks has it. The secret is shown in this answer and never again. URLs
     are https, without credentials, and lead to public addresses, which is judged again at every connection.
     """
-    body = asked.body
-    if not asked.caller.may_grant(body.ledgers):
+    body = call.body
+    if not call.caller.may_grant(body.ledgers):
         raise Forbidden("A key can only register a webhook for the ledgers that it was granted.")
-    await _require_destination(asked, body.url)
+    await _require_destination(call, body.url)
     registration = Registration(
-        body.url, body.ledgers, body.types, body.description, created_by=asked.caller.name
+        body.url, body.ledgers, body.types, body.description, created_by=call.caller.name
     )
-    made, secret = await asked.service.query(partial(webhooks.register_webhook, registration=registration))
+    made, secret = await call.service.query(partial(webhooks.register_webhook, registration=registration))
     headers = {"Location": f"/v1/webhooks/{made.id}", "Cache-Control": "no-store"}
     return json_answer(201, {**webhook_body(made), "secret": secret}, headers)
 
 
-async def get_webhooks(asked: Asked[WebhooksQuery, None]) -> Answer:
+async def get_webhooks(call: Call[WebhooksQuery, None]) -> Answer:
     """List the webhooks by when they were registered, without their secrets."""
-    query = asked.query
+    query = call.query
     read = partial(
         webhooks.list_webhooks,
-        after=asked.place,
+        after=call.cursor_position,
         limit=query.page_size + 1,
         descending=query.descending,
-        granted=asked.caller.granted,
+        granted=call.caller.granted,
     )
-    rows = await asked.service.look_up(read)
-    return json_answer(200, page(asked, rows, webhook_body, lambda row: (row.created_at, str(row.id))))
+    rows = await call.service.look_up(read)
+    return json_answer(200, page(call, rows, webhook_body, lambda row: (row.created_at, str(row.id))))
 
 
-async def get_webhook(asked: Asked[NoQuery, None]) -> Answer:
+async def get_webhook(call: Call[NoQuery, None]) -> Answer:
     """Look at a webhook."""
-    return json_answer(200, webhook_body(await find_webhook(asked)))
+    return json_answer(200, webhook_body(await find_webhook(call)))
 
 
-async def rotate_secret(asked: Asked[NoQuery, SecretRotation]) -> Answer:
+async def rotate_secret(call: Call[NoQuery, SecretRotation]) -> Answer:
     """Make a new secret. Until the overlap is over, a day unless it is given, the old one signs too.
 
     An end that is nearer already stays.
     """
-    webhook = await find_webhook(asked)
-    seconds = asked.body.overlap_seconds
+    webhook = await find_webhook(call)
+    seconds = call.body.overlap_seconds
     rotate = partial(webhooks.rotate_secret, id=webhook.id, overlap_seconds=seconds)
-    secret = await asked.service.query(rotate)
+    secret = await call.service.query(rotate)
     if secret is None:
         raise not_found(webhook.id)
     return json_answer(201, {"id": str(webhook.id), "secret": secret}, {"Cache-Control": "no-store"})
 
 
-async def disable_webhook(asked: Asked[NoQuery, ReasonRequest]) -> Answer:
+async def disable_webhook(call: Call[NoQuery, ReasonRequest]) -> Answer:
     """Send nothing more until it is enabled; what is owed to it waits. One that is disabled stays as it is."""
-    webhook = await find_webhook(asked)
-    reason = f"{asked.body.reason} ({asked.caller.name})"
-    return _shown(await asked.service.query(partial(webhooks.disable_webhook, id=webhook.id, reason=reason)))
+    webhook = await find_webhook(call)
+    reason = f"{call.body.reason} ({call.caller.name})"
+    return _shown(await call.service.query(partial(webhooks.disable_webhook, id=webhook.id, reason=reason)))
 
 
-async def enable_webhook(asked: Asked[NoQuery, None]) -> Answer:
+async def enable_webhook(call: Call[NoQuery, None]) -> Answer:
     """Go on where it was disabled: what waits is due at once, with all its attempts before it again."""
-    webhook = await find_webhook(asked)
-    return _shown(await asked.service.query(partial(webhooks.enable_webhook, id=webhook.id)))
+    webhook = await find_webhook(call)
+    return _shown(await call.service.query(partial(webhooks.enable_webhook, id=webhook.id)))
 
 
-async def delete_webhook(asked: Asked[NoQuery, None]) -> Answer:
+async def delete_webhook(call: Call[NoQuery, None]) -> Answer:
     """Delete a webhook: nothing more is sent, and its secrets are forgotten. Again is as once.
 
     What waits is suppressed, and all that became of its deliveries stays on record.
     """
-    id = _id(asked.names)
-    delete = partial(webhooks.delete_webhook, id=id, actor=asked.caller.name)
-    if not await asked.service.query(delete):
+    id = _id(call.path_params)
+    delete = partial(webhooks.delete_webhook, id=id, actor=call.caller.name)
+    if not await call.service.query(delete):
         raise not_found(id)
     return Answer(204)
 
 
-async def find_webhook(asked: Asked[Any, Any]) -> Webhook:
+async def find_webhook(call: Call[Any, Any]) -> Webhook:
     """Return the webhook that the path names; raise `WebhookNotFound`."""
-    id = _id(asked.names)
-    found = await asked.service.look_up(partial(webhooks.find_webhook, id=id))
+    id = _id(call.path_params)
+    found = await call.service.look_up(partial(webhooks.find_webhook, id=id))
     if found is None:
         raise not_found(id)
     return found
@@ -150,12 +150,12 @@ def _shown(webhook: Webhook | None) -> Answer:
     return json_answer(200, webhook_body(_existing(webhook)))
 
 
-async def _require_destination(asked: Asked[Any, Any], url: str) -> None:
+async def _require_destination(call: Call[Any, Any], url: str) -> None:
     """Raise `InvalidRequest` unless a URL may be registered.
 
     A name that cannot be looked up now may be later, and is judged then; if not, its deliveries say so.
     """
-    policy = asked.service.destinations
+    policy = call.service.destinations
     refusal = policy.refusal(url)
     if refusal is None:
         refusal = policy.refusal_of_addresses(await _addresses(*host_of(url)))

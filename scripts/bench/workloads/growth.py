@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from psycopg.errors import InsufficientPrivilege
 
-from domain.application import Ledger
+from domain.application import LedgerApplication
 from domain.journal.database import Database
 from domain.journal.queries import load
 from scripts.bench.report.figures import BenchFailed, Contestant, Reading
@@ -132,7 +132,7 @@ def _small(url: str, accounts: int, count: int) -> Reading:
 class GrowingJournal:
     """A journal that is filled."""
 
-    def __init__(self, database: Database, ledger: Ledger, accounts: int) -> None:
+    def __init__(self, database: Database, ledger: LedgerApplication, accounts: int) -> None:
         self._database = database
         self._ledger = ledger
         self._accounts = accounts

@@ -12,7 +12,7 @@ from itertools import islice
 from random import Random
 from time import perf_counter
 
-from domain.application import Ledger
+from domain.application import LedgerApplication
 from domain.commit.decider import Result
 from domain.model.commands import Command
 from scripts.bench.report.figures import Contestant, Reading
@@ -58,7 +58,7 @@ def in_process(url: str, accounts: int) -> Iterator[Stage]:
 class InProcess:
     """The workloads on one ledger, which runs all the while, so that its cache is warm."""
 
-    def __init__(self, ledger: Ledger, accounts: int) -> None:
+    def __init__(self, ledger: LedgerApplication, accounts: int) -> None:
         self._ledger = ledger
         self._accounts = accounts
         self._random = Random(1)

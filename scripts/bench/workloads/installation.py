@@ -7,7 +7,7 @@ from uuid import uuid4
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-from domain.application import Ledger
+from domain.application import LedgerApplication
 from domain.journal.database import Database
 from domain.journal.migrations import migrate
 
@@ -32,8 +32,8 @@ def installation(url: str) -> Iterator[Database]:
 
 
 @contextmanager
-def running(database: Database) -> Iterator[Ledger]:
+def running(database: Database) -> Iterator[LedgerApplication]:
     """A ledger that takes commands."""
-    with Ledger(database) as ledger:
+    with LedgerApplication(database) as ledger:
         ledger.start()
         yield ledger

@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from itertools import islice
 from random import Random
 
-from domain.application import Ledger
+from domain.application import LedgerApplication
 from domain.commit.decider import Result
 from domain.model.accounts import AccountOpened, OpenAccount
 from domain.model.commands import Command, Outcome
@@ -48,7 +48,7 @@ def command(request: Request, random: Random) -> Command:
     return PostTransaction(context, BOOK, operation, description, entries, pending=pending)
 
 
-def open_accounts(ledger: Ledger, accounts: int, *, limited: bool = False) -> None:
+def open_accounts(ledger: LedgerApplication, accounts: int, *, limited: bool = False) -> None:
     """Open the book and its accounts, some of them at a time; with `limited` as many again, those numbered after them,
     whose overdraft is limited."""
     context = Context("bench", "bench", None)
@@ -63,12 +63,12 @@ def open_accounts(ledger: Ledger, accounts: int, *, limited: bool = False) -> No
         )
 
 
-def record(ledger: Ledger, source: Iterator[Transfer], random: Random) -> None:
+def record(ledger: LedgerApplication, source: Iterator[Transfer], random: Random) -> None:
     """Record transfers, many at a time."""
     _execute(ledger, (command(request, random) for transfer in source for request in transfer.requests()))
 
 
-def _execute(ledger: Ledger, commands: Iterator[Command]) -> None:
+def _execute(ledger: LedgerApplication, commands: Iterator[Command]) -> None:
     """Execute commands, one batch being decided while the next is made."""
     waiting: deque[Future[Sequence[Result]]] = deque()
     while batch := list(islice(commands, AT_ONCE)):
