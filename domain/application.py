@@ -17,7 +17,7 @@ from domain.commit.decider import Reply, Result
 from domain.commit.group_commit import GroupCommit, reason_of
 from domain.journal.database import Database
 from domain.journal.eventsourcing.factory import DATABASE_URL, SCHEMA, JournalDatastore, JournalFactory
-from domain.journal.reader import Unreadable, read_aggregates, read_beginnings, read_past
+from domain.journal.reader import UnreadableAggregate, read_aggregates, read_beginnings, read_past
 from domain.model.accounts import Account, existing_account
 from domain.model.commands import Command, Outcome
 from domain.model.errors import AccountNotFound, InvalidRequest, JournalUnavailable
@@ -45,7 +45,7 @@ def system_clock() -> Instant:
     return instant(datetime.now(UTC))
 
 
-class Reading(NamedTuple):
+class AggregateReading(NamedTuple):
     """The states of some streams, and the head of the journal at an instant not later than that of any of them."""
 
     states: tuple[State, ...]
@@ -188,11 +188,11 @@ class LedgerApplication(Application[str]):
         assert isinstance(made, Transaction | Acceptance | Payout)
         return made, head
 
-    def _read(self, *streams: str) -> Reading:
+    def _read(self, *streams: str) -> AggregateReading:
         """Fold streams from the journal on the primary: every write acknowledged before now is seen."""
         states, head = self._on_primary(lambda connection: read_aggregates(connection, streams))
         _require_readable(*states)
-        return Reading(states, head)
+        return AggregateReading(states, head)
 
     def _on_primary(self, read: Callable[[Connection[Any]], Found]) -> Found:
         try:
@@ -203,5 +203,5 @@ class LedgerApplication(Application[str]):
 
 def _require_readable(*states: State) -> None:
     for state in states:
-        if isinstance(state, Unreadable):
+        if isinstance(state, UnreadableAggregate):
             raise JournalUnavailable(state.reason)

@@ -35,7 +35,7 @@ from api.http.request import RequestHead
 from api.http.responses import DRY_RUN, JSON, Answer, Streamed
 from api.problems import Forbidden, InvalidShape, Unauthenticated, UnsupportedMediaType
 from api.security.keys import EVERY_LEDGER, NOBODY, Key
-from api.service.body_room import Place
+from api.service.body_room import RoomShare
 from api.service.key_cache import KNOWN_FOR_SECONDS
 from api.service.service import Service
 from domain.model.errors import JournalUnavailable
@@ -141,7 +141,7 @@ class Endpoint(APIRoute):
         service: Service = scope["state"]["service"]
 
         def make_room(size: int) -> None:
-            scope.setdefault("place", Place(service.room, caller.id)).grow(size)
+            scope.setdefault("place", RoomShare(service.room, caller.id)).grow(size)
 
         body = await read_body(receive, scope["head"].headers, self.declared.max_body_bytes, make_room)
         if "place" in scope:

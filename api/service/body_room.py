@@ -57,7 +57,7 @@ class BodyRoom:
         return self._small if size <= LARGEST_OF_SMALL_BYTES else self._large
 
 
-class Place:
+class RoomShare:
     """The place of one request in the room; without a large body it takes none."""
 
     def __init__(self, room: BodyRoom, caller: Hashable) -> None:

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from domain.journal.encoding import decode, encode_envelope, encode_event
-from domain.journal.reader import Row, Unreadable, fold_rows
+from domain.journal.reader import Row, UnreadableAggregate, fold_rows
 from domain.journal.weights import weight_of
 from domain.journal.writer import Rows
 from domain.model.accounts import Account, MetadataChanged
@@ -45,7 +45,7 @@ class Submission(NamedTuple):
     asked_at_seconds: float = 0.0
 
 
-class Batch(NamedTuple):
+class DecidedBatch(NamedTuple):
     """Commands decided together: the states that they began from, what they append, what they will be answered.
 
     `clock` is what the clock said at `decided_at_seconds`; `recorded_at` may be later, since it never runs back.
@@ -81,7 +81,7 @@ class Decider:
         self.recorded_at = EARLIEST
         """The newest recorded time that is known: none that is given out is earlier."""
 
-    def decide(self, submissions: Sequence[Submission], needed: Collection[str]) -> Batch:
+    def decide(self, submissions: Sequence[Submission], needed: Collection[str]) -> DecidedBatch:
         """Decide submissions in order; `needed` are all streams that their commands name, which must be known.
 
         Raises what a command raises that is no refusal, having forgotten what the batch touched.
@@ -89,10 +89,10 @@ class Decider:
         clock, decided_at_seconds = self._clock(), monotonic()
         self.recorded_at = max(clock, self.recorded_at)
         before = dict(zip(needed, map(self.states.__getitem__, needed), strict=True))
-        is_readable = Unreadable not in map(type, before.values())
+        is_readable = UnreadableAggregate not in map(type, before.values())
         self._read = self.states.__getitem__ if is_readable else self._read_readable
         rows = Rows(self.position, [], [], [], [])
-        batch = Batch(before, rows, [], self.recorded_at, decided_at_seconds, clock)
+        batch = DecidedBatch(before, rows, [], self.recorded_at, decided_at_seconds, clock)
         try:
             for submission in submissions:
                 batch.results.extend(self._results(submission, batch))
@@ -101,7 +101,7 @@ class Decider:
             raise
         return batch
 
-    def _results(self, submission: Submission, batch: Batch) -> Sequence[Result]:
+    def _results(self, submission: Submission, batch: DecidedBatch) -> Sequence[Result]:
         """Return a result for each command, having staged the events of those that are to be recorded."""
         if not (submission.all_or_none or submission.dry_run):
             return [self._result(command, batch) for command in submission.commands]
@@ -111,7 +111,7 @@ class Decider:
         finally:
             self._changed_states = None
 
-    def _undoable_results(self, submission: Submission, batch: Batch) -> Sequence[Result]:
+    def _undoable_results(self, submission: Submission, batch: DecidedBatch) -> Sequence[Result]:
         position = self.position
         results: list[Result] = []
         for command in submission.commands:
@@ -128,7 +128,7 @@ class Decider:
         rejected.position = position
         return [rejected] * len(submission.commands)
 
-    def _result(self, command: Command, batch: Batch) -> Result:
+    def _result(self, command: Command, batch: DecidedBatch) -> Result:
         try:
             decision = command.decide(self._read, batch.recorded_at)
         except LedgerError as refusal:
@@ -142,11 +142,11 @@ class Decider:
 
     def _read_readable(self, stream: str) -> State:
         state = self.states[stream]
-        if isinstance(state, Unreadable):
+        if isinstance(state, UnreadableAggregate):
             raise JournalUnavailable(state.reason)
         return state
 
-    def _stage(self, command: Command, events: Iterable[tuple[str, Event]], batch: Batch) -> None:
+    def _stage(self, command: Command, events: Iterable[tuple[str, Event]], batch: DecidedBatch) -> None:
         """Apply the events to the cached aggregates and add them to the rows to append."""
         envelope = envelope_of(command, batch.recorded_at)
         encoded = encode_envelope(envelope)
@@ -165,7 +165,7 @@ class Decider:
             states.append(encode_event(event, encoded))
         self.position = position
 
-    def _unstage(self, batch: Batch, position: int) -> None:
+    def _unstage(self, batch: DecidedBatch, position: int) -> None:
         """Take back what a submission has staged: its rows, and what they did to the cached aggregates."""
         staged = position - batch.rows.after
         for column in batch.rows[1:]:
@@ -217,12 +217,14 @@ class Decider:
             if stream in self._weights:
                 self.weight -= self._weights.pop(stream)[1]
 
-    def undo(self, batch: Batch) -> None:
+    def undo(self, batch: DecidedBatch) -> None:
         """Take back what deciding a batch did to the cache: what it touched is loaded anew when needed."""
         self.forget(batch.before)
         self.position = batch.rows.after
 
-    def settled(self, batch: Batch, since: Mapping[str, State]) -> Iterator[tuple[str, State, Account]]:
+    def settled(
+        self, batch: DecidedBatch, since: Mapping[str, State]
+    ) -> Iterator[tuple[str, State, Account]]:
         """Take note that a batch is committed; yield stream, state before and state after of each of its accounts.
 
         What the next batches may need stays known. `since` are the states that a batch decided since began from: of

@@ -28,7 +28,7 @@ import structlog
 
 from domain.commit.chunks import ChunkedSubmission
 from domain.commit.decider import (
-    Batch,
+    DecidedBatch,
     Decider,
     Reply,
     Result,
@@ -37,7 +37,7 @@ from domain.commit.decider import (
     own_streams_of,
     streams_of,
 )
-from domain.commit.patience import Answer, Patience
+from domain.commit.patience import Patience, PendingAnswer
 from domain.journal.database import Database
 from domain.journal.outage import DATABASE, is_lost
 from domain.journal.silence import HOLDERS_OF_HEAD, LOST, Watch
@@ -81,7 +81,7 @@ class Ahead(NamedTuple):
     """A batch that was decided ahead of the lock, and its rows as they will be sent."""
 
     submissions: Sequence[Submission]
-    batch: Batch
+    batch: DecidedBatch
     values: Mapping[str, Any]
 
 
@@ -274,7 +274,9 @@ class GroupCommit:
 
     # Under the lock: how every batch can be committed, and how those decided ahead are when the guess fails.
 
-    def _commit(self, submissions: Sequence[Submission], in_doubt: Batch | None = None) -> Sequence[Result]:
+    def _commit(
+        self, submissions: Sequence[Submission], in_doubt: DecidedBatch | None = None
+    ) -> Sequence[Result]:
         """Return a result for each command, whatever happens.
 
         `in_doubt` is these submissions decided before, if their commit was asked for and never acknowledged.
@@ -330,7 +332,9 @@ class GroupCommit:
             return [error] * len(commands)
         return list(chain(*(self._commit([part]) for part in alone)))
 
-    def _decide_under_lock(self, submissions: Sequence[Submission], in_doubt: Batch | None) -> Batch | None:
+    def _decide_under_lock(
+        self, submissions: Sequence[Submission], in_doubt: DecidedBatch | None
+    ) -> DecidedBatch | None:
         """Take the head's lock, make the cache exact, decide; None if the batch in doubt is found committed."""
         commands = commands_of(submissions)
         needed = streams_of(commands) | own_streams_of(commands)
@@ -352,7 +356,7 @@ class GroupCommit:
         self._decider.recorded_at = head.recorded_at
         return self._decider.decide(submissions, needed)
 
-    def _commit_decided(self, batch: Batch) -> None:
+    def _commit_decided(self, batch: DecidedBatch) -> None:
         try:
             self._append(batch)
         except BaseException:
@@ -360,7 +364,7 @@ class GroupCommit:
             raise
         self._committed(batch, {})
 
-    def _append(self, batch: Batch) -> None:
+    def _append(self, batch: DecidedBatch) -> None:
         if batch.rows.streams:
             self._writer.append_locked(batch.values)
         else:
@@ -378,7 +382,7 @@ class GroupCommit:
         if missing := self._decider.missing(streams):
             self._decider.learn(missing, connection.load(missing))
 
-    def _committed(self, batch: Batch, since: Mapping[str, State]) -> None:
+    def _committed(self, batch: DecidedBatch, since: Mapping[str, State]) -> None:
         """Take note of a commit and offer snapshots; `since` as `Decider.settled` has it."""
         DATABASE.back("writer")
         self.position = batch.rows.last
@@ -495,7 +499,7 @@ def reason_of(error: BaseException) -> str:
 
 def _is_answered(submission: Submission) -> bool:
     """Tell whether whoever asked was told that the journal is unavailable."""
-    return isinstance(submission.reply, Answer) and submission.reply.is_given
+    return isinstance(submission.reply, PendingAnswer) and submission.reply.is_given
 
 
 def _count(submissions: Sequence[Submission]) -> int:

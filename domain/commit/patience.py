@@ -19,7 +19,7 @@ LOOK_SECONDS = 0.1
 _log = structlog.get_logger(__name__)
 
 
-class Answer:
+class PendingAnswer:
     """Answers once: the first to give the results wins, and what comes later is dropped."""
 
     __slots__ = ("_number", "_patience", "_reply", "give_up_at", "is_given")
@@ -54,7 +54,7 @@ class Patience:
         """`trouble` tells why the journal is unavailable, None while it is not; `clock` counts seconds."""
         self._trouble = trouble
         self._clock = clock
-        self._waiting: set[Answer] = set()
+        self._waiting: set[PendingAnswer] = set()
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="patience", daemon=True)
@@ -69,14 +69,14 @@ class Patience:
         if self._thread.is_alive():
             self._thread.join()
 
-    def answer(self, reply: Callable[[Sequence[Any]], None], number: int, give_up_at: float) -> Answer:
+    def answer(self, reply: Callable[[Sequence[Any]], None], number: int, give_up_at: float) -> PendingAnswer:
         """Return the answer to somebody who waits until then."""
-        answer = Answer(self, reply, number, give_up_at)
+        answer = PendingAnswer(self, reply, number, give_up_at)
         with self._lock:
             self._waiting.add(answer)
         return answer
 
-    def settle(self, answer: Answer) -> bool:
+    def settle(self, answer: PendingAnswer) -> bool:
         """Take note that an answer is given; tell whether it is the first."""
         with self._lock:
             if answer.is_given:

@@ -30,7 +30,7 @@ def head_of(connection: Connection[Any]) -> int:
     return int(head)
 
 
-class Unreadable:
+class UnreadableAggregate:
     """Stands for an aggregate with an event that this release cannot read; commands on it are refused."""
 
     def __init__(self, reason: str) -> None:
@@ -40,7 +40,7 @@ class Unreadable:
 class Past(NamedTuple):
     """An aggregate as it stood at a position, others as they are, and the head of the journal, all of one instant.
 
-    `state` is an `Unreadable` where the journal is too damaged to find the place.
+    `state` is an `UnreadableAggregate` where the journal is too damaged to find the place.
     """
 
     position: int
@@ -51,11 +51,11 @@ class Past(NamedTuple):
 
 
 def fold_rows(rows: Iterable[Row]) -> dict[str, State]:
-    """Return the state of each stream, an `Unreadable` where an event cannot be read."""
+    """Return the state of each stream, an `UnreadableAggregate` where an event cannot be read."""
     states: dict[str, State] = {}
     for stream, version, topic, state, position in rows:
         known = states.get(stream)
-        if isinstance(known, Unreadable):
+        if isinstance(known, UnreadableAggregate):
             continue
         try:
             if topic in TOPICS:
@@ -63,10 +63,10 @@ def fold_rows(rows: Iterable[Row]) -> dict[str, State]:
             else:
                 states[stream] = evolve(known, decode(stream, version, topic, state, position))
         except UnreadableEvent as error:
-            states[stream] = Unreadable(error.reason)
+            states[stream] = UnreadableAggregate(error.reason)
         except (ValueError, TypeError, LookupError, AssertionError):
             # A snapshot that is damaged, or events in an order that no release of this project has written.
-            states[stream] = Unreadable(UnreadableEvent.reason)
+            states[stream] = UnreadableAggregate(UnreadableEvent.reason)
     return states
 
 
@@ -108,5 +108,5 @@ def read_past(connection: Connection[Any], present: Sequence[str], stream: str, 
     rows = connection.cursor(row_factory=tuple_row).execute(_READ_PAST, wanted, prepare=True).fetchall()
     head, head_recorded_at, position = rows[0][:3]
     states = fold_rows(row[3:] for row in rows if row[3] is not None)
-    state = Unreadable(UnreadableEvent.reason) if position is None else states.get(stream)
+    state = UnreadableAggregate(UnreadableEvent.reason) if position is None else states.get(stream)
     return Past(position or 0, state, tuple(map(states.get, present)), head, head_recorded_at)

@@ -19,7 +19,7 @@ rows, for ledgers, and for what is due; and of the rules, for the accounts.
 
 from projections.audit.comparison import (
     TABLES,
-    Comparison,
+    AuditedTable,
     Difference,
     Version,
     compare,
@@ -36,7 +36,7 @@ from projections.audit.violation import Violation
 
 __all__ = [
     "TABLES",
-    "Comparison",
+    "AuditedTable",
     "Difference",
     "Sample",
     "SnapshotDifference",

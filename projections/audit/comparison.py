@@ -130,7 +130,7 @@ class Difference(NamedTuple):
         return f"{self.table}: {self.nature} row: {key}{unequal}"
 
 
-class Comparison(NamedTuple):
+class AuditedTable(NamedTuple):
     """A table compared at a position: how many rows it must hold, how many differ, and the first of those."""
 
     table: str
@@ -164,7 +164,7 @@ def versions(connection: Connection[Any], name: str | None = None) -> list[Versi
 
 def compare(
     connection: Connection[Any], version: Version, *, sample: Sample | None = None
-) -> list[Comparison]:
+) -> list[AuditedTable]:
     """Compare every table of a version with the journal up to where the version stands.
 
     What waits behind dead letters, and what an operator has discarded, must not be in the tables. To be called within
@@ -216,7 +216,7 @@ def _left_out(connection: Connection[Any], version: Version) -> tuple[set[int], 
     return held, discarded
 
 
-def _compare(journal: Journal, name: str, table: Table, version: Version) -> Comparison:
+def _compare(journal: Journal, name: str, table: Table, version: Version) -> AuditedTable:
     expected = _foldable(table.expected(journal))
     condition, values = "true", dict[str, Any]()
     if journal.sample is not None:
@@ -232,7 +232,7 @@ def _compare(journal: Journal, name: str, table: Table, version: Version) -> Com
     found = merge.differences(counted, actual)
     shown = list(islice(found, MAX_SHOWN))
     more = sum(1 for _ in found)
-    return Comparison(merge.table, version.position, counted.rows, len(shown) + more, shown)
+    return AuditedTable(merge.table, version.position, counted.rows, len(shown) + more, shown)
 
 
 def _query(table: str, version: int, condition: str) -> str:

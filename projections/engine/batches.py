@@ -48,7 +48,7 @@ class Contradicted(Exception):
     """A `all_events` projection, which can do without no event, cannot take one, so it goes no further."""
 
 
-class Batch(NamedTuple):
+class EventBatch(NamedTuple):
     """The events that a projection reads of the positions after `after` up to `upto`, as `Project` takes them.
 
     `obstacle` says why the batch ends at `upto` and not later, if it could not, and `needs_newer_release` that it is an
@@ -73,7 +73,7 @@ class Claim(NamedTuple):
     runner: UUID
     state: str
 
-    def values(self, batch: Batch) -> dict[str, Any]:
+    def values(self, batch: EventBatch) -> dict[str, Any]:
         """Return the values that the queries of this module compare and set."""
         return {
             "name": self.projection.name,
@@ -130,17 +130,17 @@ class EventRange:
     events: Sequence[StoredEvent]
     obstacle: str | None = None
 
-    def batch(self, projection: Projection) -> Batch:
+    def batch(self, projection: Projection) -> EventBatch:
         """Return what a projection reads of it; the batch ends before an event of a newer release."""
         if projection.all_events:
             rows = [event.row for event in self.events]
             stored_bytes = sum(len(row[3]) for row in rows)
-            return Batch(self.after, self.upto, rows, self.obstacle, stored_bytes=stored_bytes)
+            return EventBatch(self.after, self.upto, rows, self.obstacle, stored_bytes=stored_bytes)
         topics, continuing = set(projection.topics), set(projection.non_initial_topics)
         events: list[Recorded] = []
         stored_bytes = 0
         if self._topics.isdisjoint(topics | continuing):
-            return Batch(self.after, self.upto, events, self.obstacle)
+            return EventBatch(self.after, self.upto, events, self.obstacle)
         unreadable: list[tuple[int, UnreadableEvent]] = []
         for event in self.events:
             _, version, topic, _, position = event.row
@@ -150,7 +150,7 @@ class EventRange:
                     stored_bytes += len(event.row[3])
                 except NewerVersion as error:  # it will be read when that release has come
                     obstacle = f"{error.reason}: {error}"
-                    return Batch(
+                    return EventBatch(
                         self.after,
                         position - 1,
                         events,
@@ -160,7 +160,7 @@ class EventRange:
                     )
                 except UnreadableEvent as error:
                     unreadable.append((position, error))
-        return Batch(
+        return EventBatch(
             self.after,
             self.upto,
             events,
@@ -208,7 +208,7 @@ def read_stretch(
     return EventRange(after, missing - 1, before, f"the journal has a gap: event {missing} is missing")
 
 
-def read_batch(connection: Connection[Any], projection: Projection, after: int, upto: int) -> Batch:
+def read_batch(connection: Connection[Any], projection: Projection, after: int, upto: int) -> EventBatch:
     """Return the batch of a range of committed positions.
 
     It ends before a position that is missing from the journal, and before an event of a newer release.
@@ -216,7 +216,7 @@ def read_batch(connection: Connection[Any], projection: Projection, after: int, 
     return read_stretch(connection, (projection,), after, upto).batch(projection)
 
 
-class Place(Protocol):
+class Advancing(Protocol):
     """What has a position to be moved: a version as a whole, or a part of one, held by whoever moves it."""
 
     @property
@@ -227,14 +227,14 @@ class Place(Protocol):
     def version(self) -> int:
         """The number of the version."""
 
-    def values(self, batch: Batch) -> dict[str, Any]:
+    def values(self, batch: EventBatch) -> dict[str, Any]:
         """Return the values that are compared and set when a batch is written."""
 
 
 def advance(
     connection: Connection[Any],
-    claim: Place,
-    batch: Batch,
+    claim: Advancing,
+    batch: EventBatch,
     rate_events_per_second: float,
     channel: str | None,
     sql: Queries = _SQL,
@@ -269,8 +269,8 @@ def advance(
 
 def _advance(
     connection: Connection[Any],
-    claim: Place,
-    batch: Batch,
+    claim: Advancing,
+    batch: EventBatch,
     values: dict[str, Any],
     attempts: int | None,
     sql: Queries,
@@ -297,17 +297,17 @@ def _advance(
     return True
 
 
-def _free(connection: Connection[Any], claim: Place, events: list[Any]) -> list[Any]:
+def _free(connection: Connection[Any], claim: Advancing, events: list[Any]) -> list[Any]:
     """Return the events whose streams are not held."""
     held = blocked_streams(connection, claim.projection.name, claim.version)
     return [event for event in events if event.stream not in held]
 
 
-def halt(connection: Connection[Any], claim: Claim, batch: Batch, reason: str) -> None:
+def halt(connection: Connection[Any], claim: Claim, batch: EventBatch, reason: str) -> None:
     """Stop the version where it is, until an operator resumes it, and say why."""
     connection.execute(_SQL["halt"], {**claim.values(batch), "reason": reason})
 
 
-def go_on(connection: Connection[Any], claim: Claim, batch: Batch) -> None:
+def go_on(connection: Connection[Any], claim: Claim, batch: EventBatch) -> None:
     """Let the version that was halted before a batch go on with it."""
     connection.execute(_SQL["go_on"], claim.values(batch))

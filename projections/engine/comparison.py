@@ -11,7 +11,7 @@ from projections.engine.projection import Projection
 _SQL = load(__name__)
 
 
-class Comparison(NamedTuple):
+class TableComparison(NamedTuple):
     """A table of the live version beside the rebuilt one; `differing` are some rows that only one of them has."""
 
     live_table: str
@@ -23,7 +23,7 @@ class Comparison(NamedTuple):
     differing: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, members: Mapping[str, Any]) -> "Comparison":
+    def of(cls, members: Mapping[str, Any]) -> "TableComparison":
         """Return a comparison from how it is kept: its members by name."""
         return cls(**{**members, "differing": tuple(members["differing"])})
 
@@ -48,7 +48,9 @@ class Comparison(NamedTuple):
         )
 
 
-def compare(connection: Connection[Any], projection: Projection, live: int, rebuilt: int) -> list[Comparison]:
+def compare(
+    connection: Connection[Any], projection: Projection, live: int, rebuilt: int
+) -> list[TableComparison]:
     """Compare two versions, which the caller's transaction sees at the same position."""
     return [
         _compare_tables(connection, *tables)
@@ -56,10 +58,10 @@ def compare(connection: Connection[Any], projection: Projection, live: int, rebu
     ]
 
 
-def _compare_tables(connection: Connection[Any], live: str, rebuilt: str) -> Comparison:
+def _compare_tables(connection: Connection[Any], live: str, rebuilt: str) -> TableComparison:
     live_rows, live_checksum = _checksum(connection, live)
     rebuilt_rows, rebuilt_checksum = _checksum(connection, rebuilt)
-    compared = Comparison(live, rebuilt, live_rows, rebuilt_rows, live_checksum, rebuilt_checksum)
+    compared = TableComparison(live, rebuilt, live_rows, rebuilt_rows, live_checksum, rebuilt_checksum)
     if compared.equal:
         return compared
     query = _SQL["differing"].replace("{live}", live).replace("{rebuilt}", rebuilt)

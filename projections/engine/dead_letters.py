@@ -17,7 +17,7 @@ from domain.journal.queries import load
 from domain.model.events import Recorded
 from domain.model.times import Instant, instant
 from domain.release import RELEASE
-from projections.engine.poison import Full, Poison, PoisonFinder, Unreadable, Write, describe
+from projections.engine.poison import Full, Poison, PoisonFinder, UnreadablePoison, Write, describe
 from projections.engine.projection import Projection, directed
 from projections.errors import DeadLetterNotFound
 
@@ -204,11 +204,11 @@ def _in_order(
     connection: Connection[Any],
     events: Sequence[Recorded],
     unreadable: Sequence[tuple[int, UnreadableEvent]],
-) -> list[Recorded | Unreadable]:
+) -> list[Recorded | UnreadablePoison]:
     if not unreadable:
         return list(events)
     errors = dict(unreadable)
     cursor = connection.cursor(row_factory=tuple_row)
     rows = cursor.execute(_SQL["streams"], {"positions": list(errors)}).fetchall()
-    placed = [Unreadable(stream, position, errors[position]) for position, stream in rows]
+    placed = [UnreadablePoison(stream, position, errors[position]) for position, stream in rows]
     return sorted([*events, *placed], key=lambda event: event.position)

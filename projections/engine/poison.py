@@ -41,7 +41,7 @@ Savepoint = Callable[[], AbstractContextManager[object]]
 """Begins a part of the caller's transaction, which is undone if it raises: `Connection.transaction`."""
 
 
-class Unreadable(NamedTuple):
+class UnreadablePoison(NamedTuple):
     """Stands for an event of which no more can be told than where it is, and why."""
 
     stream: str
@@ -77,7 +77,7 @@ class PoisonFinder:
         self.poison: list[Poison] = []
         """The first event of each stream that was found not to be applicable, in the order of positions."""
 
-    def apply(self, events: Sequence[Recorded | Unreadable]) -> None:
+    def apply(self, events: Sequence[Recorded | UnreadablePoison]) -> None:
         """Write events, given in the order of positions, but for the poison ones and what follows in their streams.
 
         Raises `Full`.
@@ -102,8 +102,8 @@ class PoisonFinder:
         self._held.add(poison.stream)
 
 
-def _readable(event: Recorded | Unreadable) -> Recorded:
-    if isinstance(event, Unreadable):
+def _readable(event: Recorded | UnreadablePoison) -> Recorded:
+    if isinstance(event, UnreadablePoison):
         raise event.error
     return event
 

@@ -10,7 +10,7 @@ from typing import Any
 from psycopg import Connection
 
 from domain.journal.queries import load
-from projections.engine.batches import Batch, EventRange, StoredEvent
+from projections.engine.batches import EventBatch, EventRange, StoredEvent
 from projections.engine.projection import Projection
 
 MAX_EVENTS = 20_000
@@ -32,7 +32,7 @@ class RecentEvents:
 
     def batch(
         self, connection: Connection[Any], projection: Projection, after: int, upto: int
-    ) -> Batch | None:
+    ) -> EventBatch | None:
         """Return the batch of a range of committed positions, None if it has to be read otherwise.
 
         That is if it begins before what is kept here, or if a position of it is missing from the journal. What is not

@@ -22,7 +22,7 @@ MAX_SHOWN = 5
 """How many findings of a code are kept in words; all are counted."""
 
 
-class Found(NamedTuple):
+class Fault(NamedTuple):
     """Something that is wrong: a stable code, how often it was found, and the first times in words."""
 
     code: str
@@ -43,7 +43,7 @@ class Verified(NamedTuple):
     signed: Checkpoint | None
     saved: Checkpoint | None
     shown: str
-    found: Sequence[Found]
+    found: Sequence[Fault]
 
 
 class Moment(NamedTuple):
@@ -100,7 +100,7 @@ class _Verification:
         self._compare_signed(signed)
         if earlier is not None:
             self._compare_saved(earlier, signed)
-        found = [Found(code, times, tuple(self._words[code])) for code, times in self._times.items()]
+        found = [Fault(code, times, tuple(self._words[code])) for code, times in self._times.items()]
         return Verified(begin.since, begin.until, self._tree.root, signed, earlier, self._shown, found)
 
     def find(self, code: str, words: str) -> None:

@@ -29,7 +29,7 @@ class Message(NamedTuple):
     body: bytes
 
 
-class Stored(msgspec.Struct):
+class StoredMessage(msgspec.Struct):
     """An event as it is stored; its data is passed on as it is, of whatever version."""
 
     class_version: int
@@ -92,12 +92,12 @@ def message_of(row: Row, public_url: str) -> Message:
     return Message(id, ledger_of(stream), topic, headers, _encoder.encode(attributes))
 
 
-def _decoded(state: bytes) -> Stored:
+def _decoded(state: bytes) -> StoredMessage:
     try:
         return _decoder.decode(state)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ValueError(str(error)) from error
 
 
-_decoder = msgspec.json.Decoder(Stored)
+_decoder = msgspec.json.Decoder(StoredMessage)
 _encoder = msgspec.json.Encoder()

@@ -27,8 +27,8 @@ from domain.journal.outage import DATABASE, is_lost
 from projections.engine.leadership import Standby
 from projections.outbox.messages import MEDIA_TYPE, message_of
 from projections.outbox.publishing import Publishing
-from projections.outbox.queue import MAX_UNDER_WAY, Due, Ended, hand_over, take_over, take_turn
-from projections.outbox.schedule import Answer, Schedule
+from projections.outbox.queue import MAX_UNDER_WAY, DueDelivery, Ended, hand_over, take_over, take_turn
+from projections.outbox.schedule import AttemptAnswer, Schedule
 from projections.outbox.sending import Sender
 from projections.outbox.signatures import signature_headers
 from projections.read_models.outbox import PROJECTION, outbox_channel
@@ -127,23 +127,23 @@ class Rounds:
         for _ in self._connection.notifies(timeout=0):
             pass
 
-    async def _attempt(self, sender: Sender, due: Due) -> None:
+    async def _attempt(self, sender: Sender, due: DueDelivery) -> None:
         try:
             answer = await self._post(sender, due)
         except Exception as error:  # noqa: BLE001 - an attempt has an end, whatever happens in it
             _log.exception("attempt failed", webhook_id=str(due.webhook_id), position=due.position)
-            answer = Answer(None, repr(error), is_in_doubt=True)
+            answer = AttemptAnswer(None, repr(error), is_in_doubt=True)
         wait_seconds = None
         if not answer.is_acknowledged:
             wait_seconds = self._schedule.wait_seconds(due.failures + 1, answer, self._chance)
         self._ended.append(Ended(due, answer, wait_seconds))
         self._awake.set()
 
-    async def _post(self, sender: Sender, due: Due) -> Answer:
+    async def _post(self, sender: Sender, due: DueDelivery) -> AttemptAnswer:
         try:
             message = message_of(due.event, self._publishing.public_url)
         except ValueError as error:
-            return Answer(None, f"the event cannot be told: {error}")
+            return AttemptAnswer(None, f"the event cannot be told: {error}")
         headers = {"Content-Type": MEDIA_TYPE, "User-Agent": "Tallystick", **message.headers}
         headers |= signature_headers(due.secrets, message.id, datetime.now(UTC), message.body)
         return await sender.post(due.url, headers, message.body)

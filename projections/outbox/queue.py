@@ -14,7 +14,7 @@ from psycopg import Connection, Cursor
 from domain.journal.queries import load
 from domain.journal.reader import Row
 from domain.journal.silence import pipelined
-from projections.outbox.schedule import Answer
+from projections.outbox.schedule import AttemptAnswer
 
 MAX_UNDER_WAY = 256
 MAX_UNDER_WAY_OF_ONE = 16
@@ -30,7 +30,7 @@ _SQL = load(__name__)
 _log = structlog.get_logger(__name__)
 
 
-class Due(NamedTuple):
+class DueDelivery(NamedTuple):
     """An attempt that is to be made now: the n-th, after so many failures in a row; `event` is as it is stored."""
 
     webhook_id: UUID
@@ -49,8 +49,8 @@ class Due(NamedTuple):
 class Ended(NamedTuple):
     """An attempt and what became of it; after a failure `wait_seconds` is until the next, None if it was the last."""
 
-    due: Due
-    answer: Answer
+    due: DueDelivery
+    answer: AttemptAnswer
     wait_seconds: float | None
 
 
@@ -74,7 +74,7 @@ def take_turn(
     ended: Sequence[Ended],
     under_way: Mapping[UUID, int],
     disable_after_seconds: float,
-) -> list[Due]:
+) -> list[DueDelivery]:
     """Record what became of attempts, and begin those that are due and that there is room for, in one transaction.
 
     `under_way` counts the attempts of each webhook that go on meanwhile.
@@ -108,7 +108,7 @@ def promote(connection: Connection[Any], webhooks: Sequence[UUID], positions: Se
     connection.execute(_SQL["promote"], wanted, prepare=True)
 
 
-def _claim(connection: Connection[Any], under_way: Mapping[UUID, int]) -> list[Due]:
+def _claim(connection: Connection[Any], under_way: Mapping[UUID, int]) -> list[DueDelivery]:
     wanted = {
         "busy": list(under_way),
         "counts": list(under_way.values()),
@@ -118,7 +118,9 @@ def _claim(connection: Connection[Any], under_way: Mapping[UUID, int]) -> list[D
     }
     rows = connection.execute(_SQL["claim"], wanted, prepare=True).fetchall()
     return [
-        Due(id, number, failures, url, secrets or [], (stream, version, topic, bytes(state), position))
+        DueDelivery(
+            id, number, failures, url, secrets or [], (stream, version, topic, bytes(state), position)
+        )
         for id, position, number, failures, url, secrets, stream, version, topic, state in rows
     ]
 

@@ -17,7 +17,7 @@ JITTER = 0.1
 LONGEST_RETRY_AFTER_SECONDS = 24 * 60 * 60.0
 
 
-class Answer(NamedTuple):
+class AttemptAnswer(NamedTuple):
     """What became of an attempt: the status, or the reason why there is none.
 
     `is_in_doubt` tells that the receiver may have taken it all the same: no answer came to what was, or may have been,
@@ -45,7 +45,7 @@ class Schedule(NamedTuple):
 
     first_wait_seconds: float = FIRST_WAIT_SECONDS
 
-    def wait_seconds(self, failures: int, answer: Answer, chance: random.Random) -> float | None:
+    def wait_seconds(self, failures: int, answer: AttemptAnswer, chance: random.Random) -> float | None:
         """Return how long to wait after a failure that is the n-th in a row, None if it was the last attempt.
 
         The receiver can ask for more time, a day at most, and not for less.

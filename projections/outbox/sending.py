@@ -19,7 +19,7 @@ import httpcore2
 
 from projections.exact_answers import AnswerBytes
 from projections.outbox.destinations import Policy, addresses_of
-from projections.outbox.schedule import Answer
+from projections.outbox.schedule import AttemptAnswer
 
 MAX_ANSWER_BYTES = 65_536
 MAX_REASON_LENGTH = 500
@@ -61,7 +61,7 @@ class Sender:
         await self._pool.aclose()
         self._network.close()
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> AttemptAnswer:
         """Return what became of one request; raises nothing but cancellation."""
         timeouts = {"connect": CONNECT_TIMEOUT_SECONDS, "pool": self._timeout_seconds}
         sent: list[tuple[bytes | str, bytes | str]] = list(headers.items())
@@ -77,9 +77,13 @@ class Sender:
                 async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
                     await _read_some(response)
         except TimeoutError:
-            return answer or Answer(None, f"no answer within {self._timeout_seconds:g} s", is_in_doubt=True)
+            return answer or AttemptAnswer(
+                None, f"no answer within {self._timeout_seconds:g} s", is_in_doubt=True
+            )
         except Exception as error:  # noqa: BLE001  whatever a receiver brought about, the attempt has an end
-            return answer or Answer(None, _describe(error), is_in_doubt=not isinstance(error, _NOT_SENT))
+            return answer or AttemptAnswer(
+                None, _describe(error), is_in_doubt=not isinstance(error, _NOT_SENT)
+            )
         return answer
 
 
@@ -180,13 +184,13 @@ class CountingStream(httpcore2.AsyncNetworkStream):
         return self._stream.get_extra_info(info)
 
 
-def _answer(response: httpcore2.Response) -> Answer:
+def _answer(response: httpcore2.Response) -> AttemptAnswer:
     status = response.status
     if 200 <= status < 300:
-        return Answer(status)
+        return AttemptAnswer(status)
     reason = "redirects are not followed" if 300 <= status < 400 else f"answered {status}"
     wanted = next((value for name, value in response.headers if name.lower() == b"retry-after"), None)
-    return Answer(status, reason, retry_after_seconds=None if wanted is None else retry_after(wanted))
+    return AttemptAnswer(status, reason, retry_after_seconds=None if wanted is None else retry_after(wanted))
 
 
 async def _read_some(response: httpcore2.Response) -> None:

@@ -31,7 +31,7 @@ from domain.model.streams import transaction_stream
 from domain.model.times import Instant
 from domain.model.transactions import Acceptance, Transaction
 from projections.engine.leadership import ClockWrong, Standby, Timekeeper, result_of
-from projections.read_models.due_work import PROJECTION, Due, due_channel, list_due
+from projections.read_models.due_work import PROJECTION, DueTransaction, due_channel, list_due
 
 ACTOR = "tallystick"
 """Who releases holds when their time is over."""
@@ -132,7 +132,7 @@ class Worker:
         self._set_aside[id] = monotonic() + SET_ASIDE_SECONDS
 
 
-def _command(due: Due, state: State) -> Command | None:
+def _command(due: DueTransaction, state: State) -> Command | None:
     """Return the command that does what is due, None if this release cannot tell."""
     if isinstance(state, Acceptance):
         return CompleteTransaction(state)

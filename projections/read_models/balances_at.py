@@ -9,7 +9,7 @@ from domain.model.streams import account_stream
 from domain.model.times import Instant, instant
 from projections.engine.live_version import Reading, read_live
 from projections.engine.projection import Queries
-from projections.read_models.entries import PROJECTION, Clock, Place, Sums, posted_before
+from projections.read_models.entries import PROJECTION, Clock, StatementPlace, Sums, posted_before
 
 # After all entries of a time.
 _LAST_POSITION = 2**63 - 1
@@ -47,7 +47,7 @@ def posted_at(
     def read(cursor: Cursor[TupleRow], version: int) -> PostedAt:
         queries = PROJECTION.queries(version)
         time = _instant(cursor, queries, at)
-        place = Place(time, _LAST_POSITION, 0)
+        place = StatementPlace(time, _LAST_POSITION, 0)
         return PostedAt(time, posted_before(cursor, queries, ledger, account, clock, place))
 
     return read_live(connection, PROJECTION, read, account_stream(ledger, account))

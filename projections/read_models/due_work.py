@@ -22,7 +22,7 @@ from projections.engine.live_version import Reading, read_live
 from projections.engine.projection import Projection, Queries
 
 
-class Due(NamedTuple):
+class DueTransaction(NamedTuple):
     """A transaction that something is to be done about at a time; `position` is that of the event that says so."""
 
     ledger: str
@@ -38,13 +38,16 @@ def due_channel(database: Database) -> str:
 
 def list_due(
     connection: Connection[Any], now: Instant, limit: int, excluding: Collection[str] = ()
-) -> Reading[list[Due]]:
+) -> Reading[list[DueTransaction]]:
     """Return up to `limit` transactions that are due by now, longest due first, without the ids `excluding`."""
     wanted = {"now": now, "limit": limit, "excluding": list(excluding)}
 
-    def read(cursor: Any, version: int) -> list[Due]:
+    def read(cursor: Any, version: int) -> list[DueTransaction]:
         rows = cursor.execute(PROJECTION.queries(version)["list"], wanted).fetchall()
-        return [Due(ledger, str(id), instant(due_at), position) for ledger, id, due_at, position in rows]
+        return [
+            DueTransaction(ledger, str(id), instant(due_at), position)
+            for ledger, id, due_at, position in rows
+        ]
 
     return read_live(connection, PROJECTION, read)
 

@@ -37,7 +37,7 @@ _KINDS: dict[type[Event], Kind] = {
 }
 
 
-class Place(NamedTuple):
+class StatementPlace(NamedTuple):
     """Where an entry stands in a statement: its time by the clock, its position, its number there."""
 
     time: Instant
@@ -65,9 +65,9 @@ class StatementEntry(NamedTuple):
     recorded_at: Instant
     reference: str
 
-    def place(self, clock: Clock) -> Place:
+    def place(self, clock: Clock) -> StatementPlace:
         """Return where the entry stands by a clock: what the next page comes after."""
-        return Place(getattr(self, f"{clock}_at"), self.position, self.entry)
+        return StatementPlace(getattr(self, f"{clock}_at"), self.position, self.entry)
 
 
 def list_entries(
@@ -78,7 +78,7 @@ def list_entries(
     clock: Clock = "recorded",
     since: Instant | None = None,
     until: Instant | None = None,
-    after: Place | None = None,
+    after: StatementPlace | None = None,
     limit: int,
     descending: bool = False,
 ) -> Page[StatementEntry]:
@@ -118,7 +118,7 @@ class Sums(NamedTuple):
 
 
 def posted_before(
-    cursor: Cursor[TupleRow], queries: Queries, ledger: str, account: str, clock: Clock, place: Place
+    cursor: Cursor[TupleRow], queries: Queries, ledger: str, account: str, clock: Clock, place: StatementPlace
 ) -> Sums:
     """Return what an account had posted before a place in its statement by a clock."""
     wanted = {"ledger": ledger, "account": account, **place._asdict()}

@@ -21,7 +21,7 @@ from domain.model.times import Instant
 from domain.transparency.leaves import hash_of
 from projections.engine.live_version import Page, read_live
 from projections.read_models.event_index import PROJECTION, candidates, indexed
-from projections.read_models.event_keys import Content, Filters, content_of, passes, wanted_keys
+from projections.read_models.event_keys import Content, EventFilters, content_of, passes, wanted_keys
 
 MAX_TAIL_EVENTS = 20_000
 """How many events are read one by one that the index does not have yet."""
@@ -61,7 +61,7 @@ def journal_event(row: Row) -> JournalEvent:
 def list_events(
     connection: Connection[Any],
     ledger: str,
-    filters: Filters = Filters(),  # noqa: B008 - it cannot be changed
+    filters: EventFilters = EventFilters(),  # noqa: B008 - it cannot be changed
     *,
     low: int = 1,
     high: int | None = None,
@@ -101,7 +101,7 @@ class _Search(NamedTuple):
     cursor: Cursor[TupleRow]
     version: int
     ledger: str
-    filters: Filters
+    filters: EventFilters
     chunk: int
     descending: bool
 

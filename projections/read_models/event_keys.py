@@ -36,10 +36,10 @@ PASSING_FIELDS = frozenset({"transaction_id", "correlation_id"})
 """Those of which nearly every command has another value."""
 
 Key = tuple[str, str, str]
-"""A ledger, a field of `Filters`, and a value of it; with an empty field, the ledger alone."""
+"""A ledger, a field of `EventFilters`, and a value of it; with an empty field, the ledger alone."""
 
 
-class Filters(NamedTuple):
+class EventFilters(NamedTuple):
     """What an event must be to be found; what is null or empty filters nothing. Times: from inclusive, to exclusive."""
 
     account: str | None = None
@@ -225,13 +225,13 @@ def _ids(payload: Any) -> Iterator[str]:
             yield value
 
 
-def wanted_keys(ledger: str, filters: Filters) -> list[Key]:
+def wanted_keys(ledger: str, filters: EventFilters) -> list[Key]:
     """Return the keys that an event has all of if it passes the filters but for those of time, the rarest first."""
     wanted = [(ledger, field, value) for field in _BY_RARITY if (value := getattr(filters, field))]
     return wanted or [(ledger, "", "")]
 
 
-def passes(row: Row, content: Content, wanted: frozenset[Key], filters: Filters) -> bool:
+def passes(row: Row, content: Content, wanted: frozenset[Key], filters: EventFilters) -> bool:
     """Tell whether an event has all keys that are wanted, and was recorded at the time."""
     recorded_at = content.text("recorded_at") or ""
     if filters.recorded_from and recorded_at < filters.recorded_from:

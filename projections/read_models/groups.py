@@ -12,7 +12,7 @@ from projections.engine.projection import directed, versioned
 from projections.read_models.balances import PROJECTION
 
 
-class Place(NamedTuple):
+class GroupPlace(NamedTuple):
     """Where a group stands in the list; the name is empty if all accounts are one group."""
 
     name: str
@@ -33,9 +33,9 @@ class Group(NamedTuple):
     balance: str
 
     @property
-    def place(self) -> Place:
+    def place(self) -> GroupPlace:
         """Return where the group stands: what the next page comes after."""
-        return Place(self.name, self.asset)
+        return GroupPlace(self.name, self.asset)
 
 
 def list_groups(
@@ -45,7 +45,7 @@ def list_groups(
     segments: int | None = None,
     prefix: str | None = None,
     asset: str | None = None,
-    after: Place | None = None,
+    after: GroupPlace | None = None,
     limit: int,
     descending: bool = False,
 ) -> Page[Group]:

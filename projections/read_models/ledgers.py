@@ -16,7 +16,7 @@ from projections.engine.live_version import Page, read_live
 from projections.engine.projection import Inconsistent, Projection, Queries, directed
 
 
-class Place(NamedTuple):
+class LedgerPlace(NamedTuple):
     """Where a ledger stands in the list: ledgers opened by one commit have the same time."""
 
     opened_at: Instant
@@ -26,7 +26,7 @@ class Place(NamedTuple):
 def list_ledgers(
     connection: Connection[Any],
     *,
-    after: Place | None = None,
+    after: LedgerPlace | None = None,
     limit: int,
     descending: bool = False,
     granted: Sequence[str] | None = None,

@@ -23,7 +23,7 @@ _encode = json.Encoder().encode
 _decode = json.Decoder(Payout).decode
 
 
-class Filters(NamedTuple):
+class PayoutFilters(NamedTuple):
     """What a payout must be to be listed; what is null or empty filters nothing."""
 
     state: PayoutState | None = None
@@ -48,7 +48,7 @@ def payouts_channel(database: Database) -> str:
 def list_payouts(
     connection: Connection[Any],
     ledger: str,
-    filters: Filters = Filters(),  # noqa: B008 - it cannot be changed
+    filters: PayoutFilters = PayoutFilters(),  # noqa: B008 - it cannot be changed
     *,
     after: int | None = None,
     limit: int,

@@ -30,7 +30,7 @@ NO_POSITION = 2**63 - 1
 """Beyond every position."""
 
 
-class Filters(NamedTuple):
+class TransactionFilters(NamedTuple):
     """What a transaction must be to be listed; what is null or empty filters nothing.
 
     `account` is among its entries, `prefix` begins an account of them; all pairs of `metadata` are in its own. Times:
@@ -64,7 +64,7 @@ class Span(NamedTuple):
 def list_transactions(
     connection: Connection[Any],
     ledger: str,
-    filters: Filters = Filters(),  # noqa: B008 - it cannot be changed
+    filters: TransactionFilters = TransactionFilters(),  # noqa: B008 - it cannot be changed
     *,
     after: int | None = None,
     limit: int,
@@ -89,7 +89,7 @@ class _Search(NamedTuple):
     cursor: Cursor[TupleRow]
     queries: Queries
     ledger: str
-    filters: Filters
+    filters: TransactionFilters
     limit: int
     descending: bool
 

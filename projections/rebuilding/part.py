@@ -21,7 +21,7 @@ from psycopg import Connection, errors
 from domain.journal.database import Database
 from domain.journal.queries import load
 from domain.journal.silence import LOST
-from projections.engine.batches import Batch, Part, advance, read_stretch
+from projections.engine.batches import EventBatch, Part, advance, read_stretch
 from projections.engine.poison import describe
 from projections.engine.projection import Projection
 from projections.registry import find_projection
@@ -48,7 +48,7 @@ class PartProgress:
     upto: int
     runner: UUID
 
-    def values(self, batch: Batch) -> dict[str, Any]:
+    def values(self, batch: EventBatch) -> dict[str, Any]:
         """Return the values that are compared and set when a batch is written."""
         return {
             "name": self.projection.name,
@@ -115,7 +115,7 @@ def _fill_some(connection: Connection[Any], unfinished: list[PartProgress]) -> l
     return [filled for filled in unfinished if filled not in left]
 
 
-def _advance(connection: Connection[Any], filled: PartProgress, batch: Batch) -> bool:
+def _advance(connection: Connection[Any], filled: PartProgress, batch: EventBatch) -> bool:
     """Write a batch and move the part's position in one transaction; tell whether to go on with it."""
     if batch.upto == batch.after:
         fail(connection, filled.projection.name, filled.version, _beyond(batch))
@@ -137,7 +137,7 @@ def _advance(connection: Connection[Any], filled: PartProgress, batch: Batch) ->
     return True
 
 
-def _beyond(batch: Batch) -> str:
+def _beyond(batch: EventBatch) -> str:
     return f"it cannot be rebuilt beyond {batch.upto}: {batch.obstacle}"
 
 

@@ -15,7 +15,7 @@ from psycopg.rows import TupleRow, tuple_row
 from pydantic_core import from_json
 
 from domain.journal.queries import load
-from projections.engine.comparison import Comparison
+from projections.engine.comparison import TableComparison
 from projections.engine.projection import Projection
 from projections.engine.rate import RATE_SECONDS
 from projections.errors import RebuildNeeded, RebuildNotUnderWay
@@ -70,7 +70,7 @@ class Rebuild(NamedTuple):
     replaced_version: int | None
     compared_position: int | None
     difference_expected: str | None
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[TableComparison, ...]
     ended_at: datetime | None
 
     @property
@@ -225,7 +225,7 @@ def _rebuilds(
 
 def _rebuild(row: TupleRow) -> Rebuild:
     *before, comparison, ended_at = row
-    compared = tuple(Comparison.of(members) for members in from_json(comparison or "[]"))
+    compared = tuple(TableComparison.of(members) for members in from_json(comparison or "[]"))
     return Rebuild._make([*before, compared, ended_at])
 
 

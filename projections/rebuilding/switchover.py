@@ -19,7 +19,7 @@ from domain.journal.database import Database
 from domain.journal.queries import load
 from domain.journal.silence import LOST, bound_transactions
 from projections.engine.batches import Claim, advance, read_batch, take_over
-from projections.engine.comparison import Comparison, compare
+from projections.engine.comparison import TableComparison, compare
 from projections.engine.live_version import one_instant
 from projections.engine.poison import describe
 from projections.engine.projection import Projection
@@ -169,7 +169,9 @@ class Switching:
         lacking = [f"version {version} lacks what {count} dead letters hold" for version, count in letters]
         return " and ".join(lacking) or None
 
-    def _record(self, live: Live, found: list[Comparison], expected: str | None, *, is_equal: bool) -> bool:
+    def _record(
+        self, live: Live, found: list[TableComparison], expected: str | None, *, is_equal: bool
+    ) -> bool:
         rebuild = find_rebuild(self._connection, self._projection.name, self._version)
         is_refused = not is_equal and rebuild.accept_difference is None
         recorded = self._execute(

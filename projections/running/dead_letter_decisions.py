@@ -21,7 +21,7 @@ from domain.model.errors import JournalUnavailable
 from domain.model.events import Context, Recorded
 from domain.model.streams import ledger_of, name_of
 from projections.engine.dead_letters import DeadLetter, LetterState, add_letter, failure, find_letter, writer
-from projections.engine.poison import Poison, PoisonFinder, Unreadable
+from projections.engine.poison import Poison, PoisonFinder, UnreadablePoison
 from projections.engine.projection import Projection
 from projections.errors import DeadLetterClosed, ProjectionBehind
 from projections.registry import find_projection
@@ -165,10 +165,10 @@ def _close(
         add_letter(stream.connection, stream.projection, stream.version, poison, 1, followed_by)
 
 
-def _event(row: Row) -> Recorded | Unreadable:
+def _event(row: Row) -> Recorded | UnreadablePoison:
     try:
         return decode(*row)
     except NewerVersion:
         raise
     except UnreadableEvent as error:
-        return Unreadable(row[0], row[4], error)
+        return UnreadablePoison(row[0], row[4], error)

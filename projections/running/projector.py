@@ -25,9 +25,9 @@ from domain.journal.outage import DATABASE, is_lost
 from domain.journal.queries import load
 from domain.journal.silence import LOST
 from projections.engine.batches import (
-    Batch,
     Claim,
     Contradicted,
+    EventBatch,
     TooManyHeld,
     advance,
     go_on,
@@ -80,7 +80,7 @@ class NewerReleaseNeeded(Exception):
     """The next event of the version cannot be read by this release."""
 
 
-class Standing(NamedTuple):
+class LiveStanding(NamedTuple):
     """Where the live version of a projection stands, and the head of the journal."""
 
     version: int
@@ -222,12 +222,12 @@ class Runner:
             else:
                 self._arrivals.wait(known, POLL_SECONDS)
 
-    def _standing(self, connection: Connection[Any]) -> Standing:
+    def _standing(self, connection: Connection[Any]) -> LiveStanding:
         wanted = {"name": self.projection.name, "shape": self.projection.shape}
         row = connection.execute(_SQL["standing"], wanted, prepare=True).fetchone()
         if row is None:
             raise LookupError(f"projection {self.projection.name} is not installed")
-        return Standing(*row)
+        return LiveStanding(*row)
 
     def _is_left_to_others(self, connection: Connection[Any]) -> bool:
         """Tell whether the version still stands where this release could not read on."""
@@ -236,7 +236,7 @@ class Runner:
         standing = self._standing(connection)
         return standing.needs_newer_release and standing.position == self._unreadable_after
 
-    def _read_on(self, connection: Connection[Any], claim: Claim, standing: Standing) -> None:
+    def _read_on(self, connection: Connection[Any], claim: Claim, standing: LiveStanding) -> None:
         """Let a version go on that another release could not, if this one can; else raise `NewerReleaseNeeded`."""
         batch = read_batch(connection, self.projection, standing.position, standing.position + 1)
         if batch.needs_newer_release:
@@ -244,7 +244,7 @@ class Runner:
             raise NewerReleaseNeeded
         go_on(connection, claim, batch)
 
-    def _advance(self, connection: Connection[Any], claim: Claim, standing: Standing) -> None:
+    def _advance(self, connection: Connection[Any], claim: Claim, standing: LiveStanding) -> None:
         upto = min(standing.head, standing.position + min(self._max_events, MAX_BATCH_EVENTS))
         batch = self._tail.batch(connection, self.projection, standing.position, upto) or read_batch(
             connection, self.projection, standing.position, upto
@@ -273,7 +273,7 @@ class Runner:
                 linger_seconds = LONG_LINGER_SECONDS if may_linger else LINGER_SECONDS
                 self._stop.wait(max(linger_seconds, self.projection.linger_seconds))
 
-    def _halt(self, connection: Connection[Any], claim: Claim, batch: Batch, reason: str) -> None:
+    def _halt(self, connection: Connection[Any], claim: Claim, batch: EventBatch, reason: str) -> None:
         _log.error("projection halted", projection=self.projection.name, position=batch.after, reason=reason)
         halt(connection, claim, batch, reason)
 

@@ -34,7 +34,7 @@ STANDBY_SECONDS = 0.5
 _log = structlog.get_logger(__name__)
 
 
-class Found(NamedTuple):
+class TreeState(NamedTuple):
     """The tree as it stands: which version of it, and how many events it has.
 
     `root` is what is to be signed, None where that is nothing; `contradiction` says what is wrong.
@@ -83,7 +83,7 @@ class Sealer:
             self._stop.wait(SEAL_EVERY_SECONDS)
 
 
-def seal(connection: Connection[Any], keys: Keys, known: tuple[int, int] | None = None) -> Found | None:
+def seal(connection: Connection[Any], keys: Keys, known: tuple[int, int] | None = None) -> TreeState | None:
     """Sign a checkpoint of the tree if it has grown, keep it, and return how the tree was found.
 
     None while there is no tree that this release can read. A version and size that are `known` to be sealed are not
@@ -105,18 +105,18 @@ def seal(connection: Connection[Any], keys: Keys, known: tuple[int, int] | None 
     return found
 
 
-def _look(cursor: Cursor[TupleRow], version: int, keys: Keys, known: tuple[int, int] | None) -> Found:
+def _look(cursor: Cursor[TupleRow], version: int, keys: Keys, known: tuple[int, int] | None) -> TreeState:
     size, state = standing(cursor, version)
     signed = newest(cursor)
     # What halted stays so until it is resumed; a tree that is smaller than what was signed is still growing there.
     if state == "halted" or (version, size) == known or (signed and size < signed.size):
-        return Found(version, size)
+        return TreeState(version, size)
     try:
         found = _proved_root(cursor, version, size, signed, keys.verifiers)
     except (InvalidNote, Inconsistent) as error:
-        return Found(version, size, contradiction=str(error))
+        return TreeState(version, size, contradiction=str(error))
     is_sealed = signed is not None and size == signed.size and _is_signed_by(signed, keys.signers[0])
-    return Found(version, size, None if is_sealed else found)
+    return TreeState(version, size, None if is_sealed else found)
 
 
 def _proved_root(

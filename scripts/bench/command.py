@@ -23,7 +23,7 @@ from scripts.bench.report.comparisons import (
     GROWTH,
     PUBLISHED,
     STANDARD,
-    Comparison,
+    ContestantComparison,
     chosen,
     names_of,
 )
@@ -69,7 +69,7 @@ class Size(NamedTuple):
     events: int
 
 
-class Found(NamedTuple):
+class StageResults(NamedTuple):
     """What all stages yielded: figures by contestant, books by stage, and what was seen of a journal as it grew."""
 
     figures: dict[str, Figures]
@@ -161,7 +161,9 @@ def bench(
         json_file.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _tell(comparisons: Sequence[Comparison], found: Found, circumstances: Mapping[str, Any]) -> None:
+def _tell(
+    comparisons: Sequence[ContestantComparison], found: StageResults, circumstances: Mapping[str, Any]
+) -> None:
     _output.print(table(comparisons, found.figures))
     for limit in limits(found.figures):
         _output.print(limit_line(limit, found.figures))
@@ -196,7 +198,7 @@ def _where_and_when(circumstances: Mapping[str, Any]) -> str:
     )
 
 
-def _asked_for(options: Sequence[str], only: Sequence[str]) -> Sequence[Comparison]:
+def _asked_for(options: Sequence[str], only: Sequence[str]) -> Sequence[ContestantComparison]:
     if not (options or only):
         return STANDARD
     try:
@@ -237,7 +239,7 @@ def _database(url: str | None) -> Iterator[str]:
             postgres.stop()
 
 
-def _measure(url: str, size: Size, comparisons: Sequence[Comparison]) -> Found:
+def _measure(url: str, size: Size, comparisons: Sequence[ContestantComparison]) -> StageResults:
     """Run the stages that the comparisons need, one after the other."""
     begin = {
         "in-process": lambda: in_process(url, size.accounts),
@@ -250,7 +252,7 @@ def _measure(url: str, size: Size, comparisons: Sequence[Comparison]) -> Found:
         "concurrency": lambda: concurrency(url, size.accounts),
         "growth": lambda: growth(url, size.accounts, size.events),
     }
-    found = Found({}, {}, [])
+    found = StageResults({}, {}, [])
     with _errors.status("…") as status:
         for name in dict.fromkeys(comparison.stage for comparison in comparisons):
             status.update(f"{name}: preparing")
@@ -260,7 +262,12 @@ def _measure(url: str, size: Size, comparisons: Sequence[Comparison]) -> Found:
 
 
 def _run(
-    name: str, stage: Stage, size: Size, wanted: Collection[str], found: Found, tell: Callable[[str], None]
+    name: str,
+    stage: Stage,
+    size: Size,
+    wanted: Collection[str],
+    found: StageResults,
+    tell: Callable[[str], None],
 ) -> None:
     contestants = [contestant for contestant in stage.contestants if contestant.name in wanted]
     for figures in measure(contestants, size.rounds, size.seconds, tell):

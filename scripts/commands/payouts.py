@@ -26,7 +26,7 @@ from domain.model.payouts.resolutions import (
 from domain.model.registry import EVENT_SCHEMA_FINGERPRINT
 from domain.model.streams import is_ledger_name, payout_stream
 from projections.process_managers.payer import new_nonce
-from projections.read_models.payouts import PROJECTION, Filters, list_payouts
+from projections.read_models.payouts import PROJECTION, PayoutFilters, list_payouts
 from projections.running.places import Place, holders
 from scripts.commands.installation import (
     DatabaseUrl,
@@ -211,6 +211,6 @@ def _ledgers(connection: Connection[Any], ledger: str | None) -> list[str]:
 
 def _listed(connection: Connection[Any], ledger: str, state: PayoutState | None) -> Iterator[Payout]:
     after: int | None = None
-    while rows := list_payouts(connection, ledger, Filters(state), after=after, limit=AT_ONCE).rows:
+    while rows := list_payouts(connection, ledger, PayoutFilters(state), after=after, limit=AT_ONCE).rows:
         yield from rows
         after = rows[-1].made_position

@@ -18,7 +18,7 @@ from scripts.doctor.examination import Patient, examples
 MAX_NAMED = 50
 
 
-class Standing(NamedTuple):
+class VersionStanding(NamedTuple):
     """How a version stands. `lag_seconds` is the age of the oldest event that it has not taken in.
 
     It has stood where it is `since` then. `failed_seconds` is the time since whoever advances it failed last, None if
@@ -63,17 +63,17 @@ class Standing(NamedTuple):
 class Concerned(NamedTuple):
     """A version that a finding concerns, in words, and what is to be filled into the commands."""
 
-    version: Standing
+    version: VersionStanding
     words: str
     subject: Mapping[str, str]
 
 
-def standings(patient: Patient) -> list[Standing]:
+def standings(patient: Patient) -> list[VersionStanding]:
     """Return how every version stands."""
-    return [Standing(*row) for row in patient.rows("versions")]
+    return [VersionStanding(*row) for row in patient.rows("versions")]
 
 
-def stopped(patient: Patient, found: Sequence[Standing]) -> Iterator[Finding]:
+def stopped(patient: Patient, found: Sequence[VersionStanding]) -> Iterator[Finding]:
     """Find what has halted, and what somebody has paused."""
     halted = [
         _concerned(version, f"{version}: {_failure(patient, version)}")
@@ -85,7 +85,7 @@ def stopped(patient: Patient, found: Sequence[Standing]) -> Iterator[Finding]:
     yield from grouped("projection_paused", paused)
 
 
-def behind(patient: Patient, found: Sequence[Standing]) -> Iterator[Finding]:
+def behind(patient: Patient, found: Sequence[VersionStanding]) -> Iterator[Finding]:
     """Look twice at what is behind or fails: whether it moves tells being late from all else."""
     late = {(version.name, version.version): version for version in found if _is_suspicious(patient, version)}
     if not late:
@@ -117,11 +117,11 @@ def grouped(code: str, concerned: Sequence[Concerned]) -> Iterator[Finding]:
         yield Finding(code, found, examples([each.words for each in concerned], MAX_NAMED), filled)
 
 
-def _concerned(version: Standing, words: str, **subject: str) -> Concerned:
+def _concerned(version: VersionStanding, words: str, **subject: str) -> Concerned:
     return Concerned(version, words, {"name": version.name, **subject})
 
 
-def _is_suspicious(patient: Patient, version: Standing) -> bool:
+def _is_suspicious(patient: Patient, version: VersionStanding) -> bool:
     if version.state != "running":
         return False
     if version.name == NATS and version.last_error and _tried_lately(version):
@@ -132,7 +132,7 @@ def _is_suspicious(patient: Patient, version: Standing) -> bool:
 
 
 def _cause(
-    patient: Patient, before: Standing, version: Standing, holder: Holder | None
+    patient: Patient, before: VersionStanding, version: VersionStanding, holder: Holder | None
 ) -> tuple[str, str, dict[str, str]] | None:
     """Return why a version is behind, in words, and what is to be filled in; None if it is not any more."""
     is_nats = version.name == NATS
@@ -160,7 +160,7 @@ def _cause(
     return "projection_stuck", f"{words}; its place is held by {holder}", {}
 
 
-def _is_failing(patient: Patient, version: Standing, holder: Holder | None) -> bool:
+def _is_failing(patient: Patient, version: VersionStanding, holder: Holder | None) -> bool:
     """Tell whether somebody goes on trying, rather than that the last who did is gone."""
     if not version.last_error:
         return False
@@ -169,15 +169,15 @@ def _is_failing(patient: Patient, version: Standing, holder: Holder | None) -> b
     return _tried_lately(version)
 
 
-def _tried_lately(version: Standing) -> bool:
+def _tried_lately(version: VersionStanding) -> bool:
     return version.failed_seconds is not None and version.failed_seconds < TRIED_LATELY_SECONDS
 
 
-def _failing(patient: Patient, version: Standing) -> str:
+def _failing(patient: Patient, version: VersionStanding) -> str:
     return f"{version}, fails: {_failure(patient, version)}"
 
 
-def _failure(patient: Patient, version: Standing) -> str:
+def _failure(patient: Patient, version: VersionStanding) -> str:
     """Return why a version does not go on, since when, and before which event."""
     words = f"{version.last_error or 'no reason is noted'}; since {version.stands_since}"
     projection = PROJECTIONS.get(version.name)

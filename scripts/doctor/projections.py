@@ -9,7 +9,7 @@ from psycopg import Connection
 from projections.audit import Sample, Unfoldable, compare, versions
 from projections.registry import NATS, PROJECTIONS
 from projections.running.places import holders, is_standby
-from scripts.doctor.advancing import Concerned, Standing, behind, grouped, standings, stopped
+from scripts.doctor.advancing import Concerned, VersionStanding, behind, grouped, standings, stopped
 from scripts.doctor.catalogue import Finding
 from scripts.doctor.examination import MAX_SUBJECTS, SQL, Check, Patient, examples
 
@@ -83,11 +83,11 @@ def differing(
             yield Finding("journal_event_unreadable", str(error))
 
 
-def _named(found: Sequence[Standing], holds: Callable[[Standing], bool]) -> list[Concerned]:
+def _named(found: Sequence[VersionStanding], holds: Callable[[VersionStanding], bool]) -> list[Concerned]:
     return [Concerned(version, str(version), {"name": version.name}) for version in found if holds(version)]
 
 
-def _versions(patient: Patient, found: Sequence[Standing]) -> Iterator[Finding]:
+def _versions(patient: Patient, found: Sequence[VersionStanding]) -> Iterator[Finding]:
     yield from grouped(
         "projection_beyond_head", _named(found, lambda version: version.position > version.head)
     )
@@ -107,7 +107,7 @@ def _versions(patient: Patient, found: Sequence[Standing]) -> Iterator[Finding]:
     yield from grouped("projection_tables_missing", lacking)
 
 
-def _rebuilds(patient: Patient, found: Sequence[Standing]) -> Iterator[Finding]:
+def _rebuilds(patient: Patient, found: Sequence[VersionStanding]) -> Iterator[Finding]:
     rebuilding = [version for version in found if version.state == "rebuilding"]
     refused = {(v.name, v.version): v.last_error for v in rebuilding if v.last_error}
     if patient.value("has_table", table="rebuilds"):

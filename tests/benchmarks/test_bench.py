@@ -26,11 +26,11 @@ from scripts.bench.report.comparisons import (
     LIMITS,
     PUBLISHED,
     STANDARD,
-    Comparison,
+    ContestantComparison,
     Limit,
     names_of,
 )
-from scripts.bench.report.figures import BenchFailed, Figures, Reading
+from scripts.bench.report.figures import BenchFailed, Figures, Measurement
 from scripts.bench.report.report import document
 from scripts.bench.workloads.load import UnexpectedAnswer, answer_size, percentiles, run_load
 from scripts.bench.workloads.requests import Kind, Plan, requests
@@ -59,7 +59,7 @@ def bench_url(empty_database: Database) -> str:
     ids=["standard", "published", "growth and plot"],
 )
 def test_every_workload_and_yardstick_is_measured_and_the_books_balance(
-    bench_url: str, tmp_path: Path, options: list[str], comparisons: tuple[Comparison, ...]
+    bench_url: str, tmp_path: Path, options: list[str], comparisons: tuple[ContestantComparison, ...]
 ) -> None:
     file = tmp_path / "bench.json"
     done = subprocess.run(
@@ -266,14 +266,18 @@ def test_percentiles() -> None:
 
 def test_a_comparison_is_of_medians_and_a_missed_bar_is_told() -> None:
     figures = {
-        "fast": Figures("fast", "transfers/s", [Reading(10, 1.0), Reading(30, 1.0), Reading(200, 10.0)]),
-        "slow": Figures("slow", "transfers/s", [Reading(5, 1.0), Reading(1, 1.0), Reading(50, 1.0)]),
+        "fast": Figures(
+            "fast", "transfers/s", [Measurement(10, 1.0), Measurement(30, 1.0), Measurement(200, 10.0)]
+        ),
+        "slow": Figures(
+            "slow", "transfers/s", [Measurement(5, 1.0), Measurement(1, 1.0), Measurement(50, 1.0)]
+        ),
     }
     comparisons = [
-        Comparison("stage", "fast", "slow", 4),
-        Comparison("stage", "fast", "slow", 4.1),
-        Comparison("stage", "fast", None, 20),
-        Comparison("stage", "slow", "fast", None),
+        ContestantComparison("stage", "fast", "slow", 4),
+        ContestantComparison("stage", "fast", "slow", 4.1),
+        ContestantComparison("stage", "fast", None, 20),
+        ContestantComparison("stage", "slow", "fast", None),
     ]
     told = document(comparisons, figures, {})
     assert [comparison["value"] for comparison in told["comparisons"]] == [4, 4, 20, 0.25]
@@ -283,5 +287,5 @@ def test_a_comparison_is_of_medians_and_a_missed_bar_is_told() -> None:
 
 
 def test_a_limit_is_of_the_highest_of_all_rounds() -> None:
-    readings = [Reading(1, 1.0, {"memory": 3.0}), Reading(1, 1.0, {"memory": 5.0})]
+    readings = [Measurement(1, 1.0, {"memory": 3.0}), Measurement(1, 1.0, {"memory": 5.0})]
     assert Limit("fast", "memory", 5).most({"fast": Figures("fast", "transfers/s", readings)}) == 5

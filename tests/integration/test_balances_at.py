@@ -16,7 +16,7 @@ from domain.model.events import Recorded
 from domain.model.times import instant, moment
 from projections.engine.projection import directed
 from projections.read_models.balances_at import posted_at, trial_balance
-from projections.read_models.entries import PROJECTION, Clock, Place, list_entries
+from projections.read_models.entries import PROJECTION, Clock, StatementPlace, list_entries
 from projections.registry import add_version, create_indexes
 from tests.postings import ASSETS, Line, generated, lines, project_in_batches, transferred
 
@@ -106,7 +106,7 @@ def test_statements_run_in_the_order_of_either_clock(
             expected.append((line.place(clock), kind, line.direction, line.amount, balance))
         for descending in (False, True):
             found: list[Any] = []
-            after: Place | None = None
+            after: StatementPlace | None = None
             while page := list_entries(
                 owner, "main", account, clock=clock, after=after, limit=13, descending=descending
             ).rows:

@@ -16,7 +16,7 @@ from domain.transparency.leaves import hash_of_item
 from projections.engine.batches import Claim, advance, read_batch, take_over
 from projections.read_models.event_history import JournalEvent, list_events
 from projections.read_models.event_index import PROJECTION
-from projections.read_models.event_keys import Filters
+from projections.read_models.event_keys import EventFilters
 from projections.rebuilding.rebuilder import rebuild
 from tests.author import ADDRESSES, BOOKS, Author, Clock
 from tests.databases import Databases
@@ -87,7 +87,7 @@ def mentions_transaction(item: dict[str, Any], id: str) -> bool:
     return f'"{id}"' in item["said"] or item["stream"].endswith(f"/transactions/{id}")
 
 
-def naive(items: Sequence[dict[str, Any]], book: str, filters: Filters) -> list[int]:
+def naive(items: Sequence[dict[str, Any]], book: str, filters: EventFilters) -> list[int]:
     """The positions of what a filter of the whole journal finds."""
     return [
         item["position"]
@@ -104,7 +104,7 @@ def naive(items: Sequence[dict[str, Any]], book: str, filters: Filters) -> list[
 
 
 def pages(
-    database: Database, book: str, filters: Filters, size: int, *, descending: bool
+    database: Database, book: str, filters: EventFilters, size: int, *, descending: bool
 ) -> list[JournalEvent]:
     """All pages of a list, one after the other."""
     found: list[JournalEvent] = []
@@ -127,7 +127,7 @@ def positions(events: Sequence[JournalEvent]) -> list[int]:
 
 
 def assert_found(
-    database: Database, items: Sequence[dict[str, Any]], book: str, filters: Filters, size: int
+    database: Database, items: Sequence[dict[str, Any]], book: str, filters: EventFilters, size: int
 ) -> None:
     expected = naive(items, book, filters)
     assert positions(pages(database, book, filters, size, descending=False)) == expected
@@ -146,18 +146,18 @@ def test_every_filter_finds_what_a_filter_of_the_whole_journal_finds(
     ids = [item["stream"].split("/")[-1] for item in items if "/transactions/" in item["stream"]]
     some = items[len(items) // 2]
     filters = [
-        Filters(),
-        *(Filters(account=address) for address in [*ADDRESSES, "nobody"]),
-        *(Filters(transaction_id=id) for id in [*ids[::200], str(uuid4())]),
-        *(Filters(correlation_id=f"conversation-{number}") for number in (0, 7, 99)),
-        *(Filters(actor=actor) for actor in ("shop", "bank", "nobody")),
-        *(Filters(type=topic) for topic in sorted({item["type"] for item in items})),
-        Filters(recorded_from=some["recorded_at"]),
-        Filters(recorded_to=some["recorded_at"]),
-        Filters(recorded_from=some["recorded_at"], recorded_to=CLOCK.at(CLOCK.seconds - 1)),
-        Filters(recorded_from=CLOCK.at(0), recorded_to=CLOCK.at(0)),
-        Filters(recorded_to="0001-01-01T00:00:00.000000Z"),
-        Filters(recorded_from="9999-12-31T23:59:59.999999Z"),
+        EventFilters(),
+        *(EventFilters(account=address) for address in [*ADDRESSES, "nobody"]),
+        *(EventFilters(transaction_id=id) for id in [*ids[::200], str(uuid4())]),
+        *(EventFilters(correlation_id=f"conversation-{number}") for number in (0, 7, 99)),
+        *(EventFilters(actor=actor) for actor in ("shop", "bank", "nobody")),
+        *(EventFilters(type=topic) for topic in sorted({item["type"] for item in items})),
+        EventFilters(recorded_from=some["recorded_at"]),
+        EventFilters(recorded_to=some["recorded_at"]),
+        EventFilters(recorded_from=some["recorded_at"], recorded_to=CLOCK.at(CLOCK.seconds - 1)),
+        EventFilters(recorded_from=CLOCK.at(0), recorded_to=CLOCK.at(0)),
+        EventFilters(recorded_to="0001-01-01T00:00:00.000000Z"),
+        EventFilters(recorded_from="9999-12-31T23:59:59.999999Z"),
     ]
     assert {item["type"] for item in items} >= {
         "transaction.held",
@@ -179,7 +179,7 @@ def test_filters_are_combined(written: Database, items: list[dict[str, Any]], se
     def perhaps(*choices: Any) -> Any:
         return chance.choice([None, *choices])
 
-    filters = Filters(
+    filters = EventFilters(
         account=perhaps(entries[0]["account"], entries[-1]["account"]),
         transaction_id=perhaps(about["causation_id"], about["data"].get("hold_id")),
         correlation_id=perhaps(about["correlation_id"]),
@@ -250,13 +250,13 @@ def test_far_behind_it_is_complete_up_to_a_position_before_the_head(
             page = list_events(
                 connection,
                 "main",
-                Filters(actor="shop"),
+                EventFilters(actor="shop"),
                 limit=9999,
                 descending=descending,
                 max_tail_events=30,
             )
             expected = [
-                position for position in naive(items, "main", Filters(actor="shop")) if position <= 130
+                position for position in naive(items, "main", EventFilters(actor="shop")) if position <= 130
             ]
             assert positions(page.rows) == (expected[::-1] if descending else expected)
             assert (page.position, page.head) == (130, len(items))
@@ -285,7 +285,7 @@ def test_events_of_other_programs_are_shown_and_found(database: Database, owner:
 
     def found(**filters: str) -> list[int]:
         with database.connect("test") as connection:
-            return positions(list_events(connection, "strange", Filters(**filters), limit=99).rows)
+            return positions(list_events(connection, "strange", EventFilters(**filters), limit=99).rows)
 
     for upto in (0, 4, 10):
         index(database, upto, 3)
@@ -387,22 +387,26 @@ PAGE = 100
 AT = "2026-01-01T04:00:00.000000Z"
 # The book, the filters, how many events have what they ask for (at least), how many rows may be looked at for a page.
 LARGE: list[Any] = [
-    pytest.param("main", Filters(), 3 * TRANSFERS - 90, 1100, id="none"),
-    pytest.param("small", Filters(), 90, 700, id="of a small ledger"),
-    pytest.param("main", Filters(account="bank"), 2 * TRANSFERS, 1100, id="account of all"),
-    pytest.param("main", Filters(account="users:77"), 15, 320, id="account of few"),
-    pytest.param("main", Filters(account="nobody"), 0, 305, id="account of none"),
-    pytest.param("main", Filters(correlation_id="conversation-500"), 9, 330, id="correlation id"),
-    pytest.param("main", Filters(type="transaction.posted"), TRANSFERS - 40, 1100, id="type of many"),
-    pytest.param("main", Filters(type="account.frozen"), 18, 340, id="type of few"),
-    pytest.param("main", Filters(actor="shop"), 2 * TRANSFERS, 1100, id="actor of all"),
-    pytest.param("main", Filters(actor="clerk"), 30, 360, id="actor of few"),
-    pytest.param("main", Filters(actor="clerk", account="bank"), 20, 750, id="few of many"),
-    pytest.param("main", Filters(account="bank", type="account.frozen"), 6, 750, id="many of few"),
-    pytest.param("main", Filters(recorded_from=AT), PAGE, 1150, id="recorded from"),
-    pytest.param("main", Filters(recorded_to=AT), PAGE, 1150, id="recorded to"),
+    pytest.param("main", EventFilters(), 3 * TRANSFERS - 90, 1100, id="none"),
+    pytest.param("small", EventFilters(), 90, 700, id="of a small ledger"),
+    pytest.param("main", EventFilters(account="bank"), 2 * TRANSFERS, 1100, id="account of all"),
+    pytest.param("main", EventFilters(account="users:77"), 15, 320, id="account of few"),
+    pytest.param("main", EventFilters(account="nobody"), 0, 305, id="account of none"),
+    pytest.param("main", EventFilters(correlation_id="conversation-500"), 9, 330, id="correlation id"),
+    pytest.param("main", EventFilters(type="transaction.posted"), TRANSFERS - 40, 1100, id="type of many"),
+    pytest.param("main", EventFilters(type="account.frozen"), 18, 340, id="type of few"),
+    pytest.param("main", EventFilters(actor="shop"), 2 * TRANSFERS, 1100, id="actor of all"),
+    pytest.param("main", EventFilters(actor="clerk"), 30, 360, id="actor of few"),
+    pytest.param("main", EventFilters(actor="clerk", account="bank"), 20, 750, id="few of many"),
+    pytest.param("main", EventFilters(account="bank", type="account.frozen"), 6, 750, id="many of few"),
+    pytest.param("main", EventFilters(recorded_from=AT), PAGE, 1150, id="recorded from"),
+    pytest.param("main", EventFilters(recorded_to=AT), PAGE, 1150, id="recorded to"),
     pytest.param(
-        "main", Filters(recorded_from=AT, recorded_to="2026-01-01T04:00:09.000000Z"), 27, 700, id="recorded"
+        "main",
+        EventFilters(recorded_from=AT, recorded_to="2026-01-01T04:00:09.000000Z"),
+        27,
+        700,
+        id="recorded",
     ),
 ]
 
@@ -410,7 +414,7 @@ LARGE: list[Any] = [
 @pytest.mark.parametrize("descending", [False, True], ids=["asc", "desc"])
 @pytest.mark.parametrize(("book", "filters", "count", "most_rows"), LARGE)
 def test_every_filter_is_read_by_an_index(
-    large: Database, book: str, filters: Filters, count: int, most_rows: int, descending: bool
+    large: Database, book: str, filters: EventFilters, count: int, most_rows: int, descending: bool
 ) -> None:
     for middle in (None, 3 * TRANSFERS // 2):
         Explained.plans = []

@@ -31,7 +31,7 @@ from projections.process_managers.providers.http import HttpProvider
 from projections.process_managers.providers.interface import Callback, NoAnswer, Order, Provider
 from projections.process_managers.providers.settings import ProviderSettings
 from projections.read_models import payouts
-from projections.read_models.payouts import Filters, list_due_payouts, list_payouts
+from projections.read_models.payouts import PayoutFilters, list_due_payouts, list_payouts
 from projections.rebuilding.rebuilder import rebuild
 from projections.registry import PROJECTIONS
 from scripts.serving.simulator_beside import listen
@@ -390,7 +390,7 @@ def test_filters_and_what_is_due_are_those_of_the_payouts(
     for state in {payout.state for payout in everything}:
         for account in ("alice", "bob", None):
             for provider in ("simulator", None):
-                filters = Filters(state, account, provider)
+                filters = PayoutFilters(state, account, provider)
                 wanted = [
                     payout
                     for payout in everything

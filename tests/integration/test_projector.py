@@ -27,16 +27,15 @@ from domain.model.money import Direction
 from domain.model.postings import PostTransaction
 from domain.model.reversals import ReverseTransaction
 from domain.model.transactions import Description, Transaction, TransactionPosted
-from projections.engine.batches import Batch, Claim, advance, read_batch
+from projections.engine.batches import Claim, EventBatch, advance, read_batch
 from projections.engine.dead_letters import list_letters
 from projections.engine.journal_listener import JournalListener
 from projections.engine.projection import Projection, Queries
 from projections.engine.recent_events import RecentEvents
 from projections.read_models import balances, entries, ledgers, transactions
 from projections.read_models.balances import list_accounts, read_account
-from projections.read_models.entries import Clock, Place, StatementEntry, list_entries
-from projections.read_models.ledgers import Place as LedgerPlace
-from projections.read_models.ledgers import list_ledgers
+from projections.read_models.entries import Clock, StatementEntry, StatementPlace, list_entries
+from projections.read_models.ledgers import LedgerPlace, list_ledgers
 from projections.read_models.transaction_list import list_transactions
 from projections.registry import PROJECTIONS, install
 from projections.running.positions import progress
@@ -263,7 +262,7 @@ def test_statements_are_read_page_by_page_with_the_balance_of_the_whole(
         for descending in (False, True):
             ordered = whole[::-1] if descending else whole
             seen: list[StatementEntry] = []
-            after: Place | None = None
+            after: StatementPlace | None = None
             while page := list_entries(
                 owner, "main", address, clock=clock, after=after, limit=7, descending=descending
             ).rows:
@@ -540,7 +539,7 @@ def test_any_number_may_install_at_once(migrated_database: Database) -> None:
 
 
 def test_an_empty_range_is_an_empty_batch(database: Database, owner: Connection[Any]) -> None:
-    assert read_batch(owner, entries.PROJECTION, 0, 0) == Batch(0, 0, [])
+    assert read_batch(owner, entries.PROJECTION, 0, 0) == EventBatch(0, 0, [])
 
 
 def test_a_runner_that_is_stopped_ends_though_another_holds_the_place(

@@ -15,7 +15,7 @@ from domain.journal.database import Database
 from projections import registry
 from projections.engine import comparison
 from projections.engine.batches import read_stretch
-from projections.engine.comparison import Comparison
+from projections.engine.comparison import TableComparison
 from projections.engine.leadership import try_acquire
 from projections.engine.live_version import read_live
 from projections.errors import ProjectionNotFound, RebuildNotUnderWay
@@ -353,7 +353,7 @@ def test_nothing_stands_still_while_versions_are_compared(
     fill(database, owner, 20)
     reached: list[int] = []
 
-    def compare_while_money_moves(*given: Any) -> list[Comparison]:
+    def compare_while_money_moves(*given: Any) -> list[TableComparison]:
         post(ledger, 20)
         reached.append(await_head(owner))
         assert list_entries(owner, "main", ADDRESSES[0], limit=1).position == reached[-1]

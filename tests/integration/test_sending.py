@@ -13,7 +13,7 @@ import pytest
 
 from projections.outbox import sending
 from projections.outbox.destinations import Policy
-from projections.outbox.schedule import Answer
+from projections.outbox.schedule import AttemptAnswer
 from projections.outbox.sending import Sender
 from projections.outbox.signatures import new_secret, signature_headers
 from tests.receiver import Receiver, Reply, receiving
@@ -30,11 +30,13 @@ def receiver() -> Iterator[Receiver]:
         yield receiver
 
 
-def post(url: str, policy: Policy = ANYWHERE, timeout_seconds: float = 30.0, times: int = 1) -> list[Answer]:
+def post(
+    url: str, policy: Policy = ANYWHERE, timeout_seconds: float = 30.0, times: int = 1
+) -> list[AttemptAnswer]:
     """Send so many requests one after the other."""
     headers = signature_headers([new_secret()], "main/1", datetime.now(UTC), b"{}")
 
-    async def posted() -> list[Answer]:
+    async def posted() -> list[AttemptAnswer]:
         async with Sender(policy, timeout_seconds, 10) as sender:
             return [await sender.post(url, headers, b"{}") for _ in range(times)]
 

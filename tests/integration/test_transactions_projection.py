@@ -15,7 +15,7 @@ from domain.model.entries import Entry
 from domain.model.transactions import Transaction
 from projections.engine.batches import Claim, advance, read_batch, take_over
 from projections.engine.projection import Inconsistent
-from projections.read_models.transaction_list import Filters, list_transactions
+from projections.read_models.transaction_list import TransactionFilters, list_transactions
 from projections.read_models.transactions import PROJECTION
 from projections.rebuilding.rebuilder import rebuild
 from tests.author import ADDRESSES, BOOKS, Author, Clock
@@ -120,7 +120,7 @@ def test_nothing_is_made_twice(database: Database) -> None:
         project_rest(database, 0)
 
 
-def matches(transaction: Transaction, filters: Filters) -> bool:
+def matches(transaction: Transaction, filters: TransactionFilters) -> bool:
     """What the filters mean, said once more."""
     accounts = [entry.account for entry in transaction.entries]
     equals = {
@@ -138,7 +138,7 @@ def matches(transaction: Transaction, filters: Filters) -> bool:
     )
 
 
-def random_filters(chance: random.Random, clock: Clock) -> Filters:
+def random_filters(chance: random.Random, clock: Clock) -> TransactionFilters:
     """One to four filters."""
     times = [clock.at(chance.randrange(90_000)) for _ in range(4)]
     choices: dict[str, Any] = {
@@ -156,11 +156,13 @@ def random_filters(chance: random.Random, clock: Clock) -> Filters:
         "effective_from": times[2],
         "effective_to": times[3],
     }
-    return Filters(**{name: choices[name] for name in chance.sample(list(choices), chance.randint(1, 4))})
+    return TransactionFilters(
+        **{name: choices[name] for name in chance.sample(list(choices), chance.randint(1, 4))}
+    )
 
 
 def pages(
-    connection: Connection[Any], filters: Filters, size: int, *, descending: bool
+    connection: Connection[Any], filters: TransactionFilters, size: int, *, descending: bool
 ) -> Iterator[list[Transaction]]:
     after: int | None = None
     while page := list_transactions(
@@ -183,10 +185,14 @@ def test_filters_find_what_they_mean_page_by_page_in_both_orders(
     whole, chance, found = expected(database), random.Random(gathered), 0
     times = {time for transaction in whole for time in (transaction.recorded_at, transaction.effective_at)}
     named: list[dict[str, Any]] = [
-        {name: time} for time in sorted(times)[::40] for name in Filters._fields[-4:]
+        {name: time} for time in sorted(times)[::40] for name in TransactionFilters._fields[-4:]
     ]
-    bounds = [Filters(**bound) for bound in named]
-    for filters in [Filters(), *bounds, *(random_filters(chance, author.clock) for _ in range(200))]:
+    bounds = [TransactionFilters(**bound) for bound in named]
+    for filters in [
+        TransactionFilters(),
+        *bounds,
+        *(random_filters(chance, author.clock) for _ in range(200)),
+    ]:
         descending, size = chance.random() < 0.5, chance.choice((1, 7, 1000))
         wanted = [transaction for transaction in whole if matches(transaction, filters)]
         if size == 1:
@@ -200,7 +206,11 @@ def test_filters_find_what_they_mean_page_by_page_in_both_orders(
 
 
 def test_a_ledger_without_any(database: Database, owner: Connection[Any]) -> None:
-    for filters in (Filters(), Filters(recorded_from="2026-01-01T00:00:00.000000Z"), Filters(prefix="a")):
+    for filters in (
+        TransactionFilters(),
+        TransactionFilters(recorded_from="2026-01-01T00:00:00.000000Z"),
+        TransactionFilters(prefix="a"),
+    ):
         assert list_transactions(owner, "nowhere", filters, limit=5).rows == []
 
 
@@ -277,39 +287,47 @@ RECORDED = "2026-01-01T20:00:00.000000Z"
 DATED = "2025-11-23T04:00:00.000000Z"
 # The filters, how many transactions have what they ask for, and how many rows may be looked at for a page of 100.
 SINGLE: list[Any] = [
-    pytest.param(Filters(), GENERATED, 110, id="none"),
-    pytest.param(Filters(account="bank"), GENERATED, 220, id="account of all"),
-    pytest.param(Filters(account="users:77:wallet"), 24, 60, id="account of few"),
-    pytest.param(Filters(prefix="users:77:"), 24, 80, id="prefix of few"),
-    pytest.param(Filters(prefix="users:77"), 264, 800, id="prefix of some"),
-    pytest.param(Filters(prefix="users:"), GENERATED, 21_000, id="prefix of all"),
-    pytest.param(Filters(prefix="nobody"), 0, 10, id="prefix of none"),
-    pytest.param(Filters(reference="order-5000"), 1, 2, id="reference"),
-    pytest.param(Filters(status="posted"), 117_000, 110, id="status of most"),
-    pytest.param(Filters(status="pending"), 24, 30, id="status of few"),
-    pytest.param(Filters(status="rejected"), 151, 110, id="status of some"),
-    pytest.param(Filters(status="expired"), 0, 2, id="status of none"),
-    pytest.param(Filters(kind="posting"), 117_000, 110, id="kind of most"),
-    pytest.param(Filters(kind="reversal"), 106, 110, id="kind of few"),
-    pytest.param(Filters(correlation_id="conversation-77"), 10, 20, id="correlation id"),
-    pytest.param(Filters(metadata={"channel": "web"}), 40_000, 420, id="metadata of many"),
-    pytest.param(Filters(metadata={"customer": "77"}), 120, 220, id="metadata of some"),
-    pytest.param(Filters(metadata={"channel": "web", "customer": "77"}), 40, 400, id="two of metadata"),
-    pytest.param(Filters(recorded_from=RECORDED), 48_001, 140, id="recorded from"),
-    pytest.param(Filters(recorded_to=RECORDED), 71_999, 140, id="recorded to"),
+    pytest.param(TransactionFilters(), GENERATED, 110, id="none"),
+    pytest.param(TransactionFilters(account="bank"), GENERATED, 220, id="account of all"),
+    pytest.param(TransactionFilters(account="users:77:wallet"), 24, 60, id="account of few"),
+    pytest.param(TransactionFilters(prefix="users:77:"), 24, 80, id="prefix of few"),
+    pytest.param(TransactionFilters(prefix="users:77"), 264, 800, id="prefix of some"),
+    pytest.param(TransactionFilters(prefix="users:"), GENERATED, 21_000, id="prefix of all"),
+    pytest.param(TransactionFilters(prefix="nobody"), 0, 10, id="prefix of none"),
+    pytest.param(TransactionFilters(reference="order-5000"), 1, 2, id="reference"),
+    pytest.param(TransactionFilters(status="posted"), 117_000, 110, id="status of most"),
+    pytest.param(TransactionFilters(status="pending"), 24, 30, id="status of few"),
+    pytest.param(TransactionFilters(status="rejected"), 151, 110, id="status of some"),
+    pytest.param(TransactionFilters(status="expired"), 0, 2, id="status of none"),
+    pytest.param(TransactionFilters(kind="posting"), 117_000, 110, id="kind of most"),
+    pytest.param(TransactionFilters(kind="reversal"), 106, 110, id="kind of few"),
+    pytest.param(TransactionFilters(correlation_id="conversation-77"), 10, 20, id="correlation id"),
+    pytest.param(TransactionFilters(metadata={"channel": "web"}), 40_000, 420, id="metadata of many"),
+    pytest.param(TransactionFilters(metadata={"customer": "77"}), 120, 220, id="metadata of some"),
     pytest.param(
-        Filters(recorded_from=RECORDED, recorded_to="2026-01-01T20:01:00.000000Z"), 60, 100, id="recorded"
+        TransactionFilters(metadata={"channel": "web", "customer": "77"}), 40, 400, id="two of metadata"
     ),
-    pytest.param(Filters(effective_from=RECORDED), 45_600, 300, id="effective from"),
-    pytest.param(Filters(effective_to=RECORDED), 74_400, 6_300, id="effective to"),
+    pytest.param(TransactionFilters(recorded_from=RECORDED), 48_001, 140, id="recorded from"),
+    pytest.param(TransactionFilters(recorded_to=RECORDED), 71_999, 140, id="recorded to"),
     pytest.param(
-        Filters(effective_from=DATED, effective_to="2025-11-23T04:01:00.000000Z"), 3, 60, id="effective"
+        TransactionFilters(recorded_from=RECORDED, recorded_to="2026-01-01T20:01:00.000000Z"),
+        60,
+        100,
+        id="recorded",
+    ),
+    pytest.param(TransactionFilters(effective_from=RECORDED), 45_600, 300, id="effective from"),
+    pytest.param(TransactionFilters(effective_to=RECORDED), 74_400, 6_300, id="effective to"),
+    pytest.param(
+        TransactionFilters(effective_from=DATED, effective_to="2025-11-23T04:01:00.000000Z"),
+        3,
+        60,
+        id="effective",
     ),
 ]
 
 
 def explained(
-    database: Database, filters: Filters, after: int | None, *, descending: bool
+    database: Database, filters: TransactionFilters, after: int | None, *, descending: bool
 ) -> tuple[list[Transaction], int]:
     """A page, and how many rows were looked at for it: by an index, and no more of them sorted than some pages have."""
     Explained.plans = []
@@ -331,7 +349,7 @@ def explained(
 @pytest.mark.parametrize("descending", [False, True], ids=["asc", "desc"])
 @pytest.mark.parametrize(("filters", "count", "most_rows"), SINGLE)
 def test_every_filter_is_read_by_an_index_and_no_more_sorted_than_a_page(
-    large: Database, filters: Filters, count: int, most_rows: int, descending: bool
+    large: Database, filters: TransactionFilters, count: int, most_rows: int, descending: bool
 ) -> None:
     rows, looked_at = explained(large, filters, None, descending=descending)
     assert len(rows) == min(PAGE, count)
@@ -344,10 +362,15 @@ def test_every_filter_is_read_by_an_index_and_no_more_sorted_than_a_page(
 
 @pytest.mark.parametrize("descending", [False, True], ids=["asc", "desc"])
 @pytest.mark.parametrize(
-    "filters", [Filters(effective_to=RECORDED), Filters(prefix="users:"), Filters(prefix="users:4")]
+    "filters",
+    [
+        TransactionFilters(effective_to=RECORDED),
+        TransactionFilters(prefix="users:"),
+        TransactionFilters(prefix="users:4"),
+    ],
 )
 def test_what_is_too_much_to_gather_is_met_in_the_order_of_the_list(
-    large: Database, monkeypatch: pytest.MonkeyPatch, filters: Filters, descending: bool
+    large: Database, monkeypatch: pytest.MonkeyPatch, filters: TransactionFilters, descending: bool
 ) -> None:
     monkeypatch.setattr("projections.read_models.transaction_list.MAX_GATHERED", 1000)
     rows, looked_at = explained(large, filters, None, descending=descending)

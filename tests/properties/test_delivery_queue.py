@@ -22,8 +22,8 @@ from psycopg import Connection
 from domain.journal.database import Database
 from projections.engine.batches import read_batch
 from projections.outbox.deliveries import discard_delivery, retry_delivery
-from projections.outbox.queue import MAX_UNDER_WAY_OF_ONE, Due, Ended, take_over, take_turn
-from projections.outbox.schedule import Answer
+from projections.outbox.queue import MAX_UNDER_WAY_OF_ONE, DueDelivery, Ended, take_over, take_turn
+from projections.outbox.schedule import AttemptAnswer
 from projections.outbox.webhooks import delete_webhook, disable_webhook, enable_webhook
 from projections.read_models.outbox import PROJECTION
 from tests.ledgers import open_accounts, outcomes, running, transfer
@@ -62,7 +62,7 @@ class Queue(RuleBasedStateMachine):
     def __init__(self, connection: Connection[Any], owner: Connection[Any]) -> None:
         super().__init__()
         self.connection = connection
-        self.under_way: list[Due] = []
+        self.under_way: list[DueDelivery] = []
         self.position = 0
         owner.execute(FORGET)
         self.hooks = [register(connection, "http://127.0.0.1:9/") for _ in range(2)]
@@ -159,17 +159,17 @@ class Queue(RuleBasedStateMachine):
         return self.connection.execute(query).fetchall()
 
 
-def _ended(due: Due, answer: str) -> Ended:
+def _ended(due: DueDelivery, answer: str) -> Ended:
     match answer:
         case "acknowledged":
-            return Ended(due, Answer(204), None)
+            return Ended(due, AttemptAnswer(204), None)
         case "given up":
-            return Ended(due, Answer(400, "answered 400"), None)
+            return Ended(due, AttemptAnswer(400, "answered 400"), None)
         case "in doubt":
-            return Ended(due, Answer(None, "no answer", is_in_doubt=True), 0.0)
+            return Ended(due, AttemptAnswer(None, "no answer", is_in_doubt=True), 0.0)
         case "later":
-            return Ended(due, Answer(500, "answered 500"), 3600.0)
-    return Ended(due, Answer(500, "answered 500"), 0.0)
+            return Ended(due, AttemptAnswer(500, "answered 500"), 3600.0)
+    return Ended(due, AttemptAnswer(500, "answered 500"), 0.0)
 
 
 def test_no_delivery_is_lost_and_no_key_gets_stuck(journal: Database, owner: Connection[Any]) -> None:

@@ -20,7 +20,7 @@ from scripts.bench.report.comparisons import (
     chosen,
     names_of,
 )
-from scripts.bench.report.figures import Figures, Reading, in_digits
+from scripts.bench.report.figures import Figures, Measurement, in_digits
 from scripts.bench.report.plot import charts, plot
 from scripts.bench.workloads.growth import bytes_needed
 from scripts.bench.workloads.in_process import whole_batches
@@ -127,7 +127,7 @@ def figures() -> dict[str, Figures]:
     found = {}
     for number, name in enumerate(sorted(names_of(CONCURRENCY))):
         details = {"p50_milliseconds": 1.5 + number, "p99_milliseconds": 130.0 + number}
-        found[name] = Figures(name, "requests/s", [Reading(1_000 + 37 * number, 1.0, details)])
+        found[name] = Figures(name, "requests/s", [Measurement(1_000 + 37 * number, 1.0, details)])
     return found
 
 

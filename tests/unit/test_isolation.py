@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from domain.journal.encoding import NewerVersion, UnreadableEvent
 from domain.model.events import Envelope, Recorded
 from domain.model.ledgers import LedgerOpened
-from projections.engine.poison import POISON, Full, PoisonFinder, Unreadable, describe
+from projections.engine.poison import POISON, Full, PoisonFinder, UnreadablePoison, describe
 from projections.engine.projection import Inconsistent
 
 ENVELOPE = Envelope(
@@ -58,7 +58,7 @@ def event(position: int, stream: str) -> Recorded:
 
 
 def isolated(
-    tables: Tables, events: Sequence[Recorded | Unreadable], *held: str, room: int = 100
+    tables: Tables, events: Sequence[Recorded | UnreadablePoison], *held: str, room: int = 100
 ) -> PoisonFinder:
     isolation = PoisonFinder(tables.savepoint, tables.write, set(held), room)
     isolation.apply(events)
@@ -82,7 +82,7 @@ def test_what_is_held_is_left_out_without_being_tried() -> None:
 
 def test_an_event_that_cannot_be_read_is_poison() -> None:
     tables = Tables()
-    unreadable = Unreadable("b", 2, UnreadableEvent("event 2"))
+    unreadable = UnreadablePoison("b", 2, UnreadableEvent("event 2"))
     isolation = isolated(tables, [event(1, "b"), unreadable, event(3, "a"), event(4, "b")])
     assert [poison.position for poison in isolation.poison] == [2]
     assert tables.positions == [1, 3]

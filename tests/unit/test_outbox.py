@@ -14,7 +14,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from projections.outbox.destinations import Policy, host_of, is_public
 from projections.outbox.messages import MEDIA_TYPE, message_of
-from projections.outbox.schedule import LONGEST_RETRY_AFTER_SECONDS, WAITS, Answer, Schedule
+from projections.outbox.schedule import LONGEST_RETRY_AFTER_SECONDS, WAITS, AttemptAnswer, Schedule
 from projections.outbox.sending import retry_after
 from projections.outbox.signatures import new_secret, signature_headers
 from projections.read_models.outbox import Subscriber
@@ -22,10 +22,10 @@ from tests.upgrade.record import Form, golden
 
 GOLDEN = golden()
 ANYWHERE = Policy(allow_private=True, allow_http=True)
-REFUSED = Answer(500)
+REFUSED = AttemptAnswer(500)
 
 
-def wait(failures: int, answer: Answer = REFUSED, first_wait_seconds: float = 5.0) -> float | None:
+def wait(failures: int, answer: AttemptAnswer = REFUSED, first_wait_seconds: float = 5.0) -> float | None:
     return Schedule(first_wait_seconds).wait_seconds(failures, answer, random.Random(1))
 
 
@@ -49,7 +49,7 @@ def test_waits_differ_by_chance_and_grow_with_the_first() -> None:
     ("asked", "waited"), [(0.0, None), (1.0, None), (3600.0, 3600.0), (1e9, LONGEST_RETRY_AFTER_SECONDS)]
 )
 def test_a_receiver_can_ask_for_more_time_and_not_for_less(asked: float, waited: float | None) -> None:
-    answer = Answer(503, retry_after_seconds=asked)
+    answer = AttemptAnswer(503, retry_after_seconds=asked)
     assert wait(1, answer) == (wait(1) if waited is None else waited)
     assert wait(len(WAITS) + 1, answer) is None
 
@@ -78,10 +78,10 @@ def test_no_retry_after_header_is_a_fault(value: bytes) -> None:
 
 
 def test_success_alone_acknowledges() -> None:
-    acknowledged = [status for status in range(100, 600) if Answer(status).is_acknowledged]
+    acknowledged = [status for status in range(100, 600) if AttemptAnswer(status).is_acknowledged]
     assert acknowledged == list(range(200, 300))
-    assert not Answer(None).is_acknowledged
-    assert [status for status in range(100, 600) if Answer(status).is_gone] == [410]
+    assert not AttemptAnswer(None).is_acknowledged
+    assert [status for status in range(100, 600) if AttemptAnswer(status).is_gone] == [410]
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ from domain.model import accounts, ledgers, transactions
 from domain.model.payouts import payout
 from domain.model.registry import EVENT_TYPES
 from domain.model.transactions import TransactionAccepted
-from projections.engine.comparison import Comparison
+from projections.engine.comparison import TableComparison
 from projections.engine.projection import Projection, directed, versioned
 from projections.engine.rate import Rate
-from projections.read_models.entries import Place, StatementEntry
+from projections.read_models.entries import StatementEntry, StatementPlace
 from projections.read_models.transaction_list import Span
 from projections.registry import PROJECTIONS
 
@@ -91,7 +91,7 @@ def test_a_rate_follows_the_last_moments_and_counts_waiting() -> None:
 
 
 def test_a_comparison_says_in_words_what_was_compared() -> None:
-    equal = Comparison("entries_v1", "entries_v2", 7, 7, "123", "123")
+    equal = TableComparison("entries_v1", "entries_v2", 7, 7, "123", "123")
     assert equal.equal
     assert "entries_v1 and entries_v2 are equal: 7 rows" in str(equal)
     assert "123" in str(equal)
@@ -119,5 +119,5 @@ def test_an_entry_stands_at_a_place_by_each_clock() -> None:
         recorded_at="2026-02-02T00:00:00.000000Z",
         reference="",
     )
-    assert entry.place("recorded") == Place("2026-02-02T00:00:00.000000Z", 9, 2)
-    assert entry.place("effective") == Place("2026-01-01T00:00:00.000000Z", 9, 2)
+    assert entry.place("recorded") == StatementPlace("2026-02-02T00:00:00.000000Z", 9, 2)
+    assert entry.place("effective") == StatementPlace("2026-01-01T00:00:00.000000Z", 9, 2)

@@ -14,7 +14,7 @@ from domain.model.times import Instant, later
 from domain.model.transactions import Acceptance, Transaction
 from projections.diagnosis.remedies import SAFE, Remedy, safe_to_do
 from projections.diagnosis.request_replays import Replays
-from projections.diagnosis.trace.story import Made, Reached, Standing, Story
+from projections.diagnosis.trace.story import Made, ProjectionStanding, Reached, Story
 from projections.diagnosis.trace.timeline import timeline
 from projections.diagnosis.trace.verdict import (
     PAYOUT_OVERDUE_SECONDS,
@@ -131,9 +131,9 @@ OUTCOMES: dict[str, tuple[Made, Instant, Remedy]] = {
 }
 
 
-def standing(reached: Reached, state: str = "running", name: str = "balances") -> Standing:
+def standing(reached: Reached, state: str = "running", name: str = "balances") -> ProjectionStanding:
     progress = Progress(name, 1, 5, 9, state, 4, 1.0, 0.0, 0, None, None, 0.0)
-    return Standing(progress, reached, NOW)
+    return ProjectionStanding(progress, reached, NOW)
 
 
 def delivery(state: Any, *attempts: Attempt) -> Delivery:

@@ -26,7 +26,7 @@ from api.resources.accounts.balance_schemas import (
 from domain.model.errors import AccountNotFound
 from domain.model.streams import ADDRESS_PATTERN, MAX_ADDRESS_LENGTH
 from projections.read_models.balances_at import posted_at, trial_balance
-from projections.read_models.groups import Place, list_groups
+from projections.read_models.groups import GroupPlace, list_groups
 
 _Place = tuple[
     Annotated[str, Field(pattern=f"^(?:{ADDRESS_PATTERN[1:-1]})?$", max_length=MAX_ADDRESS_LENGTH)], Asset
@@ -71,7 +71,7 @@ async def get_balances(call: Call[GroupsQuery, None]) -> Answer:
         segments=query.segments,
         prefix=query.prefix,
         asset=query.asset,
-        after=Place(*call.cursor_position) if call.cursor_position else None,
+        after=GroupPlace(*call.cursor_position) if call.cursor_position else None,
         limit=query.page_size + 1,
         descending=query.descending,
     )

@@ -16,7 +16,7 @@ from api.http.responses import Answer
 from api.resources.accounts.schemas import EntriesQuery, StatementEntryBody, statement_entry_body
 from domain.model.entries import MAX_ENTRIES
 from domain.model.errors import AccountNotFound
-from projections.read_models.entries import Place, list_entries
+from projections.read_models.entries import StatementPlace, list_entries
 
 _Place = tuple[
     Time,
@@ -39,7 +39,7 @@ async def get_entries(call: Call[EntriesQuery, None]) -> Answer:
         clock=query.clock,
         since=query.since,
         until=query.until,
-        after=Place(*call.cursor_position) if call.cursor_position else None,
+        after=StatementPlace(*call.cursor_position) if call.cursor_position else None,
         limit=query.page_size + 1,
         descending=query.descending,
     )

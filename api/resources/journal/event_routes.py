@@ -25,7 +25,7 @@ from projections.engine.live_version import Page as Found
 from projections.errors import ProjectionBehind
 from projections.read_models.event_history import JournalEvent, list_events
 from projections.read_models.event_index import PROJECTION
-from projections.read_models.event_keys import Filters
+from projections.read_models.event_keys import EventFilters
 
 STREAMED_EVENTS = 500
 """How many events are read at once for a stream: some milliseconds of work."""
@@ -111,7 +111,7 @@ def _reading(
         ledger, filters = INSTALLATION, query.filters
         more["only"] = partial(_is_shown, caller=call.caller, key_id=query.key_id)
     else:
-        ledger, filters = call.ledger, Filters(
+        ledger, filters = call.ledger, EventFilters(
             query.account, query.transaction_id, query.correlation_id, query.actor, query.type, query.since, query.until
         )  # fmt: skip
     low, high = (query.after or 0) + 1, None if head is None else head + 1

@@ -14,7 +14,7 @@ from domain.model.registry import EVENT_TYPES
 from domain.model.streams import ADDRESS_PATTERN, INSTALLATION, MAX_ADDRESS_LENGTH
 from domain.model.times import Instant
 from projections.read_models.event_history import JournalEvent
-from projections.read_models.event_keys import Filters
+from projections.read_models.event_keys import EventFilters
 
 MAX_ACTOR_LENGTH = 255
 
@@ -68,9 +68,9 @@ class TrailQuery(ListQuery, ProjectedQuery):
     until: Bound = Field(None, alias="to", description="recorded before then, exclusive")
 
     @property
-    def filters(self) -> Filters:
+    def filters(self) -> EventFilters:
         """What an event must be to be found, but for the key."""
-        return Filters(
+        return EventFilters(
             correlation_id=self.correlation_id or None,
             actor=self.actor or None,
             type=self.type or None,

@@ -13,7 +13,7 @@ from api.http.responses import POSITION, Answer, json_answer
 from api.resources.ledgers.schemas import LedgerBody, LedgerRequest, LedgersQuery, ledger_body
 from domain.model.errors import LedgerExists
 from domain.model.ledgers import OpenLedger
-from projections.read_models.ledgers import Place, list_ledgers
+from projections.read_models.ledgers import LedgerPlace, list_ledgers
 
 
 async def open_ledger(call: Call[NoQuery, LedgerRequest]) -> Answer:
@@ -29,13 +29,13 @@ async def get_ledgers(call: Call[LedgersQuery, None]) -> Answer:
     query = call.query
     read = partial(
         list_ledgers,
-        after=Place(*call.cursor_position) if call.cursor_position else None,
+        after=LedgerPlace(*call.cursor_position) if call.cursor_position else None,
         limit=query.page_size + 1,
         descending=query.descending,
         granted=call.caller.granted,
     )
     found = await read_projection(call, "ledgers", read)
-    return projected_page(call, found, ledger_body, lambda ledger: Place(ledger.opened_at, ledger.name))
+    return projected_page(call, found, ledger_body, lambda ledger: LedgerPlace(ledger.opened_at, ledger.name))
 
 
 async def get_ledger(call: Call[NoQuery, None]) -> Answer:

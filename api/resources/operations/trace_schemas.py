@@ -10,7 +10,7 @@ from api.http.fields import Query
 from api.resources.transactions.operation_schemas import OperationBody
 from domain.model.times import Instant
 from projections.diagnosis.remedies import Remedy
-from projections.diagnosis.trace.story import Reached, Standing
+from projections.diagnosis.trace.story import ProjectionStanding, Reached
 from projections.diagnosis.trace.timeline import Moment, MomentKind
 from projections.diagnosis.trace.verdict import ConcernCode, Verdict, VerdictCode
 
@@ -92,7 +92,7 @@ def moment_body(moment: Moment) -> dict[str, Any]:
     return moment._asdict()
 
 
-def standing_body(standing: Standing) -> StandingBody:
+def standing_body(standing: ProjectionStanding) -> StandingBody:
     """Return how far a projection is, as it is shown."""
     name, version, position, _, state, *_ = standing.progress
     return {

@@ -16,7 +16,7 @@ from api.http.read_your_writes import read_projection
 from api.http.responses import Answer
 from api.resources.payouts.schemas import PayoutBody, PayoutsQuery, payout_body
 from domain.model.payouts.payout import Payout
-from projections.read_models.payouts import PROJECTION, Filters, list_payouts
+from projections.read_models.payouts import PROJECTION, PayoutFilters, list_payouts
 
 _Place = Annotated[int, Field(strict=True, ge=1, le=MAX_POSITION - 1)]
 
@@ -28,7 +28,7 @@ async def get_payouts(call: Call[PayoutsQuery, None]) -> Answer:
     read = partial(
         list_payouts,
         ledger=call.ledger,
-        filters=Filters(query.state or None, query.account or None, query.provider or None),
+        filters=PayoutFilters(query.state or None, query.account or None, query.provider or None),
         after=call.cursor_position,
         limit=query.page_size + 1,
         descending=query.descending,

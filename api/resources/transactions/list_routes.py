@@ -15,7 +15,7 @@ from api.http.read_your_writes import read_projection
 from api.http.responses import Answer
 from api.resources.transactions.list_schemas import TransactionsQuery
 from api.resources.transactions.schemas import TransactionBody, transaction_body
-from projections.read_models.transaction_list import Filters, list_transactions
+from projections.read_models.transaction_list import TransactionFilters, list_transactions
 from projections.read_models.transactions import PROJECTION
 
 _Place = Annotated[int, Field(strict=True, ge=1, le=MAX_POSITION - 1)]
@@ -31,7 +31,9 @@ async def get_transactions(call: Call[TransactionsQuery, None]) -> Answer:
     read = partial(
         list_transactions,
         ledger=call.ledger,
-        filters=Filters(**{name: getattr(query, name) or None for name in Filters._fields}),
+        filters=TransactionFilters(
+            **{name: getattr(query, name) or None for name in TransactionFilters._fields}
+        ),
         after=call.cursor_position,
         limit=query.page_size + 1,
         descending=query.descending,

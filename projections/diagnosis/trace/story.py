@@ -13,7 +13,7 @@ from psycopg import Connection
 from psycopg.rows import tuple_row
 
 from domain.journal.queries import load
-from domain.journal.reader import Row, Unreadable, read_aggregates
+from domain.journal.reader import Row, UnreadableAggregate, read_aggregates
 from domain.model.errors import JournalUnavailable, OperationUnknown
 from domain.model.idempotency import is_key, operation_id
 from domain.model.ledgers import existing_ledger
@@ -26,7 +26,7 @@ from projections.engine.dead_letters import DeadLetter, letters_about
 from projections.engine.live_version import one_instant
 from projections.outbox.deliveries import Delivery, deliveries_at
 from projections.read_models.event_history import JournalEvent, journal_event, list_events
-from projections.read_models.event_keys import Filters
+from projections.read_models.event_keys import EventFilters
 from projections.running.positions import Progress, all_progress
 
 MAX_EVENTS = 2_000
@@ -45,7 +45,7 @@ Made = Transaction | Acceptance | Payout
 Reached = Literal["reached", "behind", "held"]
 
 
-class Standing(NamedTuple):
+class ProjectionStanding(NamedTuple):
     """How far a projection is with the events of a story: `held` where a dead letter holds a stream of them.
 
     What it has reached, it had reached by `advanced_at`.
@@ -74,7 +74,7 @@ class Story(NamedTuple):
     operations: tuple[Made, ...]
     events: tuple[JournalEvent, ...]
     replays: tuple[Replays, ...]
-    standings: tuple[Standing, ...]
+    standings: tuple[ProjectionStanding, ...]
     deliveries: tuple[Delivery, ...]
     suppressions: tuple[Suppression, ...]
     letters: tuple[DeadLetter, ...]
@@ -104,7 +104,7 @@ def story_of_conversation(connection: Connection[Any], ledger: str, correlation_
     One in which nothing was recorded has no events. The connection must be in no transaction. Raises what
     `list_events` and, but for `OperationUnknown`, what `story_of_operation` does.
     """
-    found = list_events(connection, ledger, Filters(correlation_id=correlation_id), limit=MAX_EVENTS + 1)
+    found = list_events(connection, ledger, EventFilters(correlation_id=correlation_id), limit=MAX_EVENTS + 1)
     with one_instant(connection):
         ids = _operation_ids(ledger, found.rows)
         ids |= dict.fromkeys(replayed_in(connection, ledger, correlation_id, MAX_OPERATIONS))
@@ -119,7 +119,7 @@ def _operations(connection: Connection[Any], ledger: str, ids: Sequence[str]) ->
     streams = [stream(ledger, id) for id in ids for stream in (payout_stream, transaction_stream)]
     states, head = read_aggregates(connection, [ledger_stream(ledger), *streams])
     for state in states:
-        if isinstance(state, Unreadable):
+        if isinstance(state, UnreadableAggregate):
             raise JournalUnavailable(state.reason)
     existing_ledger(states[0], ledger)
     pairs = zip(states[1::2], states[2::2], strict=True)
@@ -215,14 +215,16 @@ def _story(
     )
 
 
-def _standings(connection: Connection[Any], letters: Sequence[DeadLetter], last: int) -> Iterable[Standing]:
+def _standings(
+    connection: Connection[Any], letters: Sequence[DeadLetter], last: int
+) -> Iterable[ProjectionStanding]:
     rows = connection.cursor(row_factory=tuple_row).execute(_SQL["advanced"])
     advanced = {(name, version): instant(at) for name, version, at in rows}
     held = {(letter.projection, letter.projection_version) for letter in letters if letter.state == "open"}
     for progress in all_progress(connection):
         of = progress.name, progress.version
         reached: Reached = "reached" if progress.reflects(last) else "behind"
-        yield Standing(progress, "held" if of in held else reached, advanced[of])
+        yield ProjectionStanding(progress, "held" if of in held else reached, advanced[of])
 
 
 def _suppressions(connection: Connection[Any], deliveries: Sequence[Delivery]) -> Iterable[Suppression]:

@@ -11,7 +11,7 @@ from domain.model.streams import transaction_stream
 from domain.model.times import EARLIEST, Instant
 from domain.model.transactions import Acceptance, Transaction
 from projections.diagnosis.request_replays import Replays
-from projections.diagnosis.trace.story import Made, Standing, Story, Suppression
+from projections.diagnosis.trace.story import Made, ProjectionStanding, Story, Suppression
 from projections.engine.dead_letters import DeadLetter
 from projections.outbox.deliveries import Attempt, Delivery
 from projections.read_models.event_history import JournalEvent
@@ -166,7 +166,7 @@ def _of_replays(replays: Replays, made: Made) -> Moment:
     return Moment(replays.last_at, position, kind, made.idempotency_key, replays.actor, words)
 
 
-def _of_standing(standing: Standing) -> Iterator[Moment]:
+def _of_standing(standing: ProjectionStanding) -> Iterator[Moment]:
     progress = standing.progress
     where = f"it stands at {progress.position} of {progress.head}, {progress.state}"
     subject = f"projections/{progress.name}"

@@ -11,7 +11,7 @@ from domain.model.payouts.payout import Payout, PayoutState
 from domain.model.times import Instant, later
 from domain.model.transactions import Acceptance, Transaction
 from projections.diagnosis.remedies import Remedy, safe_to_do
-from projections.diagnosis.trace.story import Made, Standing, Story
+from projections.diagnosis.trace.story import Made, ProjectionStanding, Story
 from projections.outbox.deliveries import Delivery
 from projections.registry import NATS
 
@@ -277,7 +277,7 @@ def _overdue(made: Made, now: Instant) -> Iterator[Concern]:
             yield _concern("payout_overdue", "ask_provider", words, _resource(made))
 
 
-def _of_standing(standing: Standing) -> Iterator[Concern]:
+def _of_standing(standing: ProjectionStanding) -> Iterator[Concern]:
     progress = standing.progress
     if standing.reached != "behind":
         return

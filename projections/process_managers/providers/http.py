@@ -45,7 +45,7 @@ def _words(text: object) -> object:
 Words = Annotated[str, BeforeValidator(_words)]
 
 
-class Answer(BaseModel):
+class ProviderAnswer(BaseModel):
     """What the provider says of a payout; members that are not known here say nothing."""
 
     model_config = ConfigDict(strict=True, frozen=True)
@@ -102,7 +102,7 @@ class HttpProvider:
 
     def read_callback(self, payload: Mapping[str, Any]) -> Callback:
         """Return what a callback says; raise `ValueError`."""
-        answer = Answer.model_validate(payload.get("data"))
+        answer = ProviderAnswer.model_validate(payload.get("data"))
         if answer.state == "unknown":
             raise ValueError("a callback is of a payout that the provider knows")
         return Callback(answer.key, answer.report)
@@ -161,7 +161,7 @@ def _understood(order: Order, status: int, body: bytes) -> Report:
     if status >= 500 or status in (408, 429):
         raise NoAnswer(f"the provider answered {status}")
     try:
-        answer = Answer.model_validate(json.loads(body.decode(), object_pairs_hook=_unique))
+        answer = ProviderAnswer.model_validate(json.loads(body.decode(), object_pairs_hook=_unique))
     except (ValueError, RecursionError):  # pydantic's ValidationError is a ValueError
         raise NoAnswer(f"the provider answered {status} with what is no answer") from None
     if answer.key != order.key:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from scripts.bench.report.figures import Figures
 
 
-class Comparison(NamedTuple):
+class ContestantComparison(NamedTuple):
     """A workload and what it is held against, both measured in the same stage.
 
     With a yardstick, `bar` is the ratio of the medians to reach, without one the rate; None where it is only reported.
@@ -25,65 +25,65 @@ class Comparison(NamedTuple):
 
 
 STANDARD = (
-    Comparison("in-process", "in-process", "raw-append", 0.7),
-    Comparison("in-process", "in-process", "library", 20),
-    Comparison("in-process", "hot-account", "in-process", 0.9),
-    Comparison("in-process", "batches-of-10", "batches-of-1", None),
-    Comparison("in-process", "batches-of-100", "batches-of-1", None),
-    Comparison("in-process", "batches-of-1000", "batches-of-1", None),
-    Comparison("http", "http", "bare-route", 0.6),
-    Comparison("http", "http-hot", "http", 0.9),
-    Comparison("http", "batches", "http", 5),
-    Comparison("http", "batch-of-10000", None, None),
-    Comparison("following", "own-write", None, None),
-    Comparison("following", "lag", None, None),
+    ContestantComparison("in-process", "in-process", "raw-append", 0.7),
+    ContestantComparison("in-process", "in-process", "library", 20),
+    ContestantComparison("in-process", "hot-account", "in-process", 0.9),
+    ContestantComparison("in-process", "batches-of-10", "batches-of-1", None),
+    ContestantComparison("in-process", "batches-of-100", "batches-of-1", None),
+    ContestantComparison("in-process", "batches-of-1000", "batches-of-1", None),
+    ContestantComparison("http", "http", "bare-route", 0.6),
+    ContestantComparison("http", "http-hot", "http", 0.9),
+    ContestantComparison("http", "batches", "http", 5),
+    ContestantComparison("http", "batch-of-10000", None, None),
+    ContestantComparison("following", "own-write", None, None),
+    ContestantComparison("following", "lag", None, None),
     # A page of 100 of a long statement takes three times as long as one of a short statement at most.
-    Comparison("statement", "statement", "short-statement", 1 / 3),
-    Comparison("replay", "replay", "projection-runner", 50),
-    Comparison("replay", "replay", None, 30_000),
+    ContestantComparison("statement", "statement", "short-statement", 1 / 3),
+    ContestantComparison("replay", "replay", "projection-runner", 50),
+    ContestantComparison("replay", "replay", None, 30_000),
 )
 """What is measured unless something else is asked for."""
 
 PUBLISHED = (
-    Comparison("published", "tigerbeetle-uniform", "row-ledger", 5),
-    Comparison("published", "tigerbeetle-zipfian", "tigerbeetle-uniform", None),
-    Comparison("published", "tigerbeetle-hot-set", "tigerbeetle-uniform", None),
-    Comparison("published", "tigerbeetle-two-phase", "tigerbeetle-uniform", None),
-    Comparison("published", "one-hot-account", "row-ledger-hot", 10),
-    Comparison("published", "pgledger-50-accounts", "row-ledger-50", None),
-    Comparison("published", "pgledger-10-accounts", "row-ledger-10", None),
-    Comparison("published", "formance-world-to-bank", "tigerbeetle-uniform", None),
-    Comparison("published", "formance-world-to-any", "tigerbeetle-uniform", None),
-    Comparison("published", "formance-any-to-bank", "tigerbeetle-uniform", None),
-    Comparison("published", "formance-bounded", "tigerbeetle-uniform", None),
-    Comparison("published-http", "tigerbeetle-http", "published-bare-route", None),
-    Comparison("published-http", "tigerbeetle-http-zipfian", "tigerbeetle-http", None),
-    Comparison("published-http", "tigerbeetle-http-hot-set", "tigerbeetle-http", None),
-    Comparison("published-http", "tigerbeetle-http-two-phase", "tigerbeetle-http", None),
-    Comparison("published-http", "tigerbeetle-http-batches", "tigerbeetle-http", None),
-    Comparison("published-http", "pgledger-http-50-accounts", "tigerbeetle-http", None),
-    Comparison("published-http", "pgledger-http-10-accounts", "tigerbeetle-http", None),
-    Comparison("published-http", "formance-http-world-to-bank", "tigerbeetle-http", None),
-    Comparison("published-http", "formance-http-world-to-any", "tigerbeetle-http", None),
-    Comparison("published-http", "formance-http-any-to-bank", "tigerbeetle-http", None),
-    Comparison("published-http", "formance-http-bounded", "tigerbeetle-http", None),
+    ContestantComparison("published", "tigerbeetle-uniform", "row-ledger", 5),
+    ContestantComparison("published", "tigerbeetle-zipfian", "tigerbeetle-uniform", None),
+    ContestantComparison("published", "tigerbeetle-hot-set", "tigerbeetle-uniform", None),
+    ContestantComparison("published", "tigerbeetle-two-phase", "tigerbeetle-uniform", None),
+    ContestantComparison("published", "one-hot-account", "row-ledger-hot", 10),
+    ContestantComparison("published", "pgledger-50-accounts", "row-ledger-50", None),
+    ContestantComparison("published", "pgledger-10-accounts", "row-ledger-10", None),
+    ContestantComparison("published", "formance-world-to-bank", "tigerbeetle-uniform", None),
+    ContestantComparison("published", "formance-world-to-any", "tigerbeetle-uniform", None),
+    ContestantComparison("published", "formance-any-to-bank", "tigerbeetle-uniform", None),
+    ContestantComparison("published", "formance-bounded", "tigerbeetle-uniform", None),
+    ContestantComparison("published-http", "tigerbeetle-http", "published-bare-route", None),
+    ContestantComparison("published-http", "tigerbeetle-http-zipfian", "tigerbeetle-http", None),
+    ContestantComparison("published-http", "tigerbeetle-http-hot-set", "tigerbeetle-http", None),
+    ContestantComparison("published-http", "tigerbeetle-http-two-phase", "tigerbeetle-http", None),
+    ContestantComparison("published-http", "tigerbeetle-http-batches", "tigerbeetle-http", None),
+    ContestantComparison("published-http", "pgledger-http-50-accounts", "tigerbeetle-http", None),
+    ContestantComparison("published-http", "pgledger-http-10-accounts", "tigerbeetle-http", None),
+    ContestantComparison("published-http", "formance-http-world-to-bank", "tigerbeetle-http", None),
+    ContestantComparison("published-http", "formance-http-world-to-any", "tigerbeetle-http", None),
+    ContestantComparison("published-http", "formance-http-any-to-bank", "tigerbeetle-http", None),
+    ContestantComparison("published-http", "formance-http-bounded", "tigerbeetle-http", None),
 )
 """The workloads that other ledgers publish, in their own shapes (scripts/bench/yardsticks/peers.py)."""
 
 SWEPT_CONNECTIONS = (1, 4, 16, 64, 128, 256)
 
 CONCURRENCY = tuple(
-    Comparison("concurrency", f"{workload}-{connections}", f"bare-route-{connections}", None)
+    ContestantComparison("concurrency", f"{workload}-{connections}", f"bare-route-{connections}", None)
     for connections in SWEPT_CONNECTIONS
     for workload in ("http", "http-hot")
 )
 """Single transfers over HTTP by the number of connections, as they are plotted."""
 
 GROWTH = (
-    Comparison("growth", "growth", "small-journal", 0.9),
-    Comparison("growth", "growth-after-checkpoint", "small-journal", None),
-    Comparison("growth", "confirmation", "short-confirmation", 0.5),
-    Comparison("growth", "old-transaction", "new-transaction", None),
+    ContestantComparison("growth", "growth", "small-journal", 0.9),
+    ContestantComparison("growth", "growth-after-checkpoint", "small-journal", None),
+    ContestantComparison("growth", "confirmation", "short-confirmation", 0.5),
+    ContestantComparison("growth", "old-transaction", "new-transaction", None),
 )
 """A large journal beside a small one: filling it takes minutes."""
 
@@ -115,18 +115,18 @@ LIMITS = (
 """Every limit."""
 
 
-def names_of(comparisons: Sequence[Comparison]) -> set[str]:
+def names_of(comparisons: Sequence[ContestantComparison]) -> set[str]:
     """Return the names of all contestants that comparisons need."""
     workloads = {comparison.workload for comparison in comparisons}
     return workloads | {comparison.yardstick for comparison in comparisons if comparison.yardstick}
 
 
-def chosen(names: Sequence[str]) -> list[Comparison]:
+def chosen(names: Sequence[str]) -> list[ContestantComparison]:
     """Return the comparisons of workloads, or of whole stages, by name; raise `LookupError` with a name unknown."""
     return list(chain.from_iterable(map(_named, names)))
 
 
-def _named(name: str) -> Sequence[Comparison]:
+def _named(name: str) -> Sequence[ContestantComparison]:
     of_workload = [comparison for comparison in COMPARISONS if comparison.workload == name]
     of_stage = [comparison for comparison in COMPARISONS if comparison.stage == name]
     if not (of_workload or of_stage):

@@ -16,7 +16,7 @@ class BenchFailed(RuntimeError):
     """A workload did not do what it was asked, so that its figures mean nothing; the message says what."""
 
 
-class Reading(NamedTuple):
+class Measurement(NamedTuple):
     """One timed run: how many units of work were done, in how many seconds, and what else was measured."""
 
     units: int
@@ -38,7 +38,7 @@ class Contestant(NamedTuple):
 
     name: str
     unit: str
-    run: Callable[[int], Reading]
+    run: Callable[[int], Measurement]
     warm_up: int
     most: int
 
@@ -48,7 +48,7 @@ class Figures(NamedTuple):
 
     name: str
     unit: str
-    readings: Sequence[Reading]
+    readings: Sequence[Measurement]
 
     @property
     def rates(self) -> list[float]:

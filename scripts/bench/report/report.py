@@ -6,7 +6,7 @@ from typing import Any
 from rich.box import SIMPLE
 from rich.table import Table
 
-from scripts.bench.report.comparisons import LIMITS, Comparison, Limit
+from scripts.bench.report.comparisons import LIMITS, ContestantComparison, Limit
 from scripts.bench.report.figures import Figures, in_digits
 from scripts.bench.workloads.books import Books
 
@@ -18,7 +18,7 @@ _GROWING = (
 )
 
 
-def table(comparisons: Sequence[Comparison], figures: Mapping[str, Figures]) -> Table:
+def table(comparisons: Sequence[ContestantComparison], figures: Mapping[str, Figures]) -> Table:
     """Return the comparisons: medians of all rounds, their spread, the ratio of the medians, the bar."""
     shown = Table(title="Medians of all rounds (lowest–highest)", box=SIMPLE)
     for column in ("workload", "rate", "p50\np99 ms", "yardstick", "rate", "ratio", "to reach", ""):
@@ -28,7 +28,7 @@ def table(comparisons: Sequence[Comparison], figures: Mapping[str, Figures]) -> 
     return shown
 
 
-def _row(comparison: Comparison, figures: Mapping[str, Figures]) -> tuple[str, ...]:
+def _row(comparison: ContestantComparison, figures: Mapping[str, Figures]) -> tuple[str, ...]:
     _, workload, yardstick, bar = comparison
     score = comparison.score(figures)
     against = figures[yardstick] if yardstick else None
@@ -86,7 +86,7 @@ def limit_line(limit: Limit, figures: Mapping[str, Figures]) -> str:
 
 
 def document(
-    comparisons: Sequence[Comparison],
+    comparisons: Sequence[ContestantComparison],
     figures: Mapping[str, Figures],
     books: Mapping[str, Books],
     milestones: Sequence[Mapping[str, Any]] = (),
@@ -101,7 +101,7 @@ def document(
     }
 
 
-def _comparison(comparison: Comparison, figures: Mapping[str, Figures]) -> dict[str, Any]:
+def _comparison(comparison: ContestantComparison, figures: Mapping[str, Figures]) -> dict[str, Any]:
     score, bar = comparison.score(figures), comparison.bar
     return {
         "stage": comparison.stage,

@@ -3,7 +3,7 @@
 import gc
 from collections.abc import Callable, Sequence
 
-from scripts.bench.report.figures import Contestant, Figures, Reading
+from scripts.bench.report.figures import Contestant, Figures, Measurement
 
 
 def measure(
@@ -18,7 +18,7 @@ def measure(
     for contestant in contestants:
         tell(f"{contestant.name}: warming up")
         counts[contestant.name] = _fitting(contestant, _run(contestant, contestant.warm_up), seconds)
-    readings: dict[str, list[Reading]] = {contestant.name: [] for contestant in contestants}
+    readings: dict[str, list[Measurement]] = {contestant.name: [] for contestant in contestants}
     for number in range(1, rounds + 1):
         for contestant in contestants:
             tell(f"{contestant.name}: round {number} of {rounds}")
@@ -26,10 +26,10 @@ def measure(
     return [Figures(name, unit, readings[name]) for name, unit, *_ in contestants]
 
 
-def _run(contestant: Contestant, count: int) -> Reading:
+def _run(contestant: Contestant, count: int) -> Measurement:
     gc.collect()  # no run pays for what another left behind
     return contestant.run(count)
 
 
-def _fitting(contestant: Contestant, warm_up: Reading, seconds: float) -> int:
+def _fitting(contestant: Contestant, warm_up: Measurement, seconds: float) -> int:
     return max(1, min(contestant.most, round(warm_up.rate * seconds)))

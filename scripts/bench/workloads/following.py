@@ -8,7 +8,7 @@ from secrets import token_urlsafe
 
 from domain.journal.database import Database
 from projections.running.positions import all_progress
-from scripts.bench.report.figures import Contestant, Reading
+from scripts.bench.report.figures import Contestant, Measurement
 from scripts.bench.report.stages import Stage
 from scripts.bench.workloads.books import balanced_books
 from scripts.bench.workloads.installation import installation, running
@@ -34,10 +34,10 @@ def following(url: str, accounts: int) -> Iterator[Stage]:
         with service(database, key) as served:
             load = SteadyLoad(Plan(served.port, key, 0, 0, accounts, 0))
 
-            def wait(transfers: int) -> Reading:
+            def wait(transfers: int) -> Measurement:
                 return load.run(transfers, WAITED_FOR_PER_SECOND, waited_for, "wait")
 
-            def lag(transfers: int) -> Reading:
+            def lag(transfers: int) -> Measurement:
                 with sampled_lag(database) as lags_seconds:
                     reading = load.run(transfers, LAGGING_PER_SECOND, transferred, "answer")
                 return reading._replace(details={**reading.details, **_details("lag", lags_seconds)})
@@ -61,12 +61,12 @@ class SteadyLoad:
         self.acknowledged = 0
         """How many transfers were acknowledged so far."""
 
-    def run(self, count: int, rate_per_second: float, work: Transferring, measured: str) -> Reading:
+    def run(self, count: int, rate_per_second: float, work: Transferring, measured: str) -> Measurement:
         """Make so many transfers; the details are what was measured of them, under the name given."""
         plan = self._plan._replace(requests=count, seed=next(self._seeds))
         seconds, found_seconds = run_steadily(plan, rate_per_second, work)
         self.acknowledged += count
-        return Reading(count, seconds, _details(measured, found_seconds))
+        return Measurement(count, seconds, _details(measured, found_seconds))
 
 
 def _details(name: str, measured_seconds: Sequence[float]) -> Mapping[str, float]:

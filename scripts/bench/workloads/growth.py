@@ -19,7 +19,7 @@ from psycopg.errors import InsufficientPrivilege
 from domain.application import LedgerApplication
 from domain.journal.database import Database
 from domain.journal.queries import load
-from scripts.bench.report.figures import BenchFailed, Contestant, Reading
+from scripts.bench.report.figures import BenchFailed, Contestant, Measurement
 from scripts.bench.report.stages import Stage
 from scripts.bench.workloads.books import balanced_books
 from scripts.bench.workloads.in_process import UNIT, InProcess
@@ -76,11 +76,11 @@ def growth(url: str, accounts: int, events: int) -> Iterator[Stage]:
         ours = InProcess(ledger, accounts)
         appending = ours.contestant("growth")._replace(most=MOST_TRANSFERS)
 
-        def after_checkpoint(count: int) -> Reading:
+        def after_checkpoint(count: int) -> Measurement:
             checkpoint(database)
             return appending.run(count)
 
-        def between_checkpoints(count: int) -> Reading:
+        def between_checkpoints(count: int) -> Measurement:
             large.append(min(TRANSFERS_AFTER_CHECKPOINT, events // EVENTS_A_TRANSFER))
             return appending.run(count)
 
@@ -122,7 +122,7 @@ def _sizes(events: int) -> Sequence[int]:
     return [size for size in sizes if size < events] + [events]
 
 
-def _small(url: str, accounts: int, count: int) -> Reading:
+def _small(url: str, accounts: int, count: int) -> Measurement:
     """Measure a run on a journal that has been made for it and so is as small each time."""
     with installation(url) as database, running(database) as ledger:
         GrowingJournal(database, ledger, accounts).grow(SMALL_EVENTS)
@@ -175,12 +175,12 @@ class GrowingJournal:
     ) -> Contestant:
         """Return the workload of reading what is wanted, one after the other."""
 
-        def run(count: int) -> Reading:
+        def run(count: int) -> Measurement:
             asked = list(islice(wanted, count))
             began = perf_counter()
             for one in asked:
                 read(BOOK, one)
-            return Reading(count, perf_counter() - began)
+            return Measurement(count, perf_counter() - began)
 
         return Contestant(name, "reads/s", run, WARM_UP_READS, MOST_READS)
 

@@ -15,7 +15,7 @@ from time import perf_counter
 from domain.application import LedgerApplication
 from domain.commit.decider import Result
 from domain.model.commands import Command
-from scripts.bench.report.figures import Contestant, Reading
+from scripts.bench.report.figures import Contestant, Measurement
 from scripts.bench.report.stages import Stage
 from scripts.bench.workloads.books import balanced_books
 from scripts.bench.workloads.installation import installation, running
@@ -94,7 +94,7 @@ class InProcess:
             MOST_TRANSFERS,
         )
 
-    def _run(self, batches: Sequence[Sequence[Command]], outstanding: int) -> Reading:
+    def _run(self, batches: Sequence[Sequence[Command]], outstanding: int) -> Measurement:
         after = self._ledger.group_commit.position
         started = perf_counter()
         results = self._execute(batches, outstanding)
@@ -103,7 +103,7 @@ class InProcess:
             require_recorded(result)
         self.acknowledged += len(results)
         self.written = Written(after, self._ledger.group_commit.position, len(results), len(batches))
-        return Reading(len(results), seconds)
+        return Measurement(len(results), seconds)
 
     def _execute(self, batches: Sequence[Sequence[Command]], outstanding: int) -> list[Result]:
         results: list[Result] = []

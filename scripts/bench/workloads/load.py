@@ -14,7 +14,7 @@ from itertools import islice
 from time import perf_counter, process_time
 from typing import Any, cast
 
-from scripts.bench.report.figures import BenchFailed, Reading
+from scripts.bench.report.figures import BenchFailed, Measurement
 from scripts.bench.workloads.processes import environment
 from scripts.bench.workloads.requests import Expected, Plan, expected, requests
 
@@ -27,7 +27,7 @@ class UnexpectedAnswer(Exception):
     """An answer that is not the one that was asked for."""
 
 
-def run_load(plan: Plan) -> Reading:
+def run_load(plan: Plan) -> Measurement:
     """Run a plan in a process of its own; raise `BenchFailed` if any request was not answered as it must be."""
     command = [sys.executable, "-m", "scripts.bench.workloads.load"]
     with subprocess.Popen(
@@ -50,7 +50,7 @@ def run_load(plan: Plan) -> Reading:
     measured: dict[str, Any] = json.loads(answer)
     if "error" in measured:
         raise BenchFailed(f"the HTTP load failed: {measured['error']}")
-    return Reading(measured.pop("answers") * plan.units, measured.pop("seconds"), measured)
+    return Measurement(measured.pop("answers") * plan.units, measured.pop("seconds"), measured)
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from itertools import count
 from secrets import token_urlsafe
 
-from scripts.bench.report.figures import Contestant, Reading
+from scripts.bench.report.figures import Contestant, Measurement
 from scripts.bench.report.stages import Stage
 from scripts.bench.workloads.books import balanced_books
 from scripts.bench.workloads.catching_up import seconds_to_catch_up
@@ -37,7 +37,7 @@ def over_http(url: str, accounts: int) -> Iterator[Stage]:
             largest = batches._replace(connections=1, size=LARGEST_BATCH_TRANSFERS)
             load = HttpLoad(lambda: seconds_to_catch_up(database))
 
-            def run_largest(_: int) -> Reading:
+            def run_largest(_: int) -> Measurement:
                 reading = load.run(largest, LARGEST_BATCH_TRANSFERS)
                 peak = served.peak_resident_megabytes()
                 return reading._replace(details={**reading.details, "peak_resident_megabytes": peak})
@@ -85,11 +85,11 @@ class HttpLoad:
         self.acknowledged = 0
         """How many transfers were acknowledged so far."""
 
-    def runs(self, plan: Plan) -> Callable[[int], Reading]:
+    def runs(self, plan: Plan) -> Callable[[int], Measurement]:
         """Return what sends about so many units and times them."""
         return lambda units: self.run(plan, units)
 
-    def run(self, plan: Plan, units: int) -> Reading:
+    def run(self, plan: Plan, units: int) -> Measurement:
         """Send about so many units, in whole requests, and time them."""
         requests = max(1, round(units / plan.units))
         reading = run_load(plan._replace(requests=requests, seed=next(self._seeds)))

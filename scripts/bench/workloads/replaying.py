@@ -13,7 +13,7 @@ from time import perf_counter
 from domain.journal.database import Database
 from projections.rebuilding.rebuilder import rebuild_together
 from projections.registry import PROJECTIONS
-from scripts.bench.report.figures import BenchFailed, Contestant, Reading
+from scripts.bench.report.figures import BenchFailed, Contestant, Measurement
 from scripts.bench.report.stages import Stage
 from scripts.bench.workloads.books import balanced_books
 from scripts.bench.workloads.catching_up import catch_up
@@ -45,7 +45,7 @@ def replaying(url: str, accounts: int, transfers_recorded: int) -> Iterator[Stag
         yield Stage(contestants, lambda: balanced_books(database, transfers_recorded))
 
 
-def _replay(database: Database, head: int) -> Reading:
+def _replay(database: Database, head: int) -> Measurement:
     """Rebuild every projection; what counts are the events of the journal, each of which all of them are given."""
     started = perf_counter()
     rebuilds = rebuild_together(database, list(PROJECTIONS))
@@ -53,4 +53,4 @@ def _replay(database: Database, head: int) -> Reading:
     for rebuild in rebuilds:
         if not rebuild.switched or rebuild.compared_position != head:
             raise BenchFailed(f"the replay was not put in place: {rebuild}")
-    return Reading(head, seconds)
+    return Measurement(head, seconds)

@@ -12,7 +12,7 @@ from psycopg.sql import SQL, Identifier
 
 from domain.journal.database import Database
 from domain.journal.queries import load
-from scripts.bench.report.figures import Reading
+from scripts.bench.report.figures import Measurement
 
 _SQL = load("scripts.bench.bench")
 
@@ -47,7 +47,7 @@ class RawAppend:
         self._drop()
         self._connection.close()
 
-    def append(self, written: Written) -> Reading:
+    def append(self, written: Written) -> Measurement:
         """Append the rows in as many transactions as there were batches, and time that."""
         batches = self._batches(written)
         self._drop()
@@ -56,7 +56,7 @@ class RawAppend:
         for rows in batches:
             with self._connection.transaction():
                 self._connection.execute(_SQL["append"], rows, prepare=True)
-        return Reading(written.transfers, perf_counter() - started)
+        return Measurement(written.transfers, perf_counter() - started)
 
     def _batches(self, written: Written) -> list[Columns]:
         with self._journal.connect("tallystick bench") as connection:

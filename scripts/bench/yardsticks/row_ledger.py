@@ -17,7 +17,7 @@ from psycopg.sql import SQL, Identifier
 
 from domain.journal.database import Database
 from domain.journal.queries import load
-from scripts.bench.report.figures import BenchFailed, Reading
+from scripts.bench.report.figures import BenchFailed, Measurement
 from scripts.bench.workloads.installation import schema
 from scripts.bench.workloads.transfers import AMOUNT
 from scripts.serving.embedded_postgres import binaries
@@ -49,12 +49,12 @@ class RowLedger:
         self._connection = connection
         self._made = 0
 
-    def runs(self, clients: int, accounts: int, choosing: str = UNIFORM) -> Callable[[int], Reading]:
+    def runs(self, clients: int, accounts: int, choosing: str = UNIFORM) -> Callable[[int], Measurement]:
         """Return what makes about so many transfers among the first accounts, from so many clients, and times them."""
         script = f"{choosing}SELECT transfer(:debited, :credited, {AMOUNT});\n"
         return lambda count: self._run(script, clients, accounts, max(1, count // clients))
 
-    def _run(self, script: str, clients: int, accounts: int, transfers: int) -> Reading:
+    def _run(self, script: str, clients: int, accounts: int, transfers: int) -> Measurement:
         with tempfile.NamedTemporaryFile("w", prefix="tallystick-bench-", suffix=".sql") as file:
             file.write(script)
             file.flush()
@@ -65,7 +65,7 @@ class RowLedger:
         if done != clients * transfers or not rate:
             raise BenchFailed(f"pgbench did not do what it was asked:\n{written}")
         self._require_balance()
-        return Reading(int(done), done / rate, {"mean_milliseconds": latency})
+        return Measurement(int(done), done / rate, {"mean_milliseconds": latency})
 
     def _pgbench(self, script: Path, clients: int, accounts: int, transfers: int) -> str:
         command = [

@@ -16,7 +16,7 @@ from eventsourcing.domain import Aggregate, event
 from psycopg.sql import SQL, Identifier
 
 from domain.journal.database import Database
-from scripts.bench.report.figures import Reading
+from scripts.bench.report.figures import Measurement
 from scripts.bench.workloads.installation import schema
 from scripts.bench.workloads.recording import AT_ONCE
 from scripts.bench.workloads.transfers import AMOUNT, address, random_uuid
@@ -60,7 +60,7 @@ class Accounts(Application[UUID]):
 
 
 @contextmanager
-def stock_library(url: str, accounts: int) -> Iterator[Callable[[int], Reading]]:
+def stock_library(url: str, accounts: int) -> Iterator[Callable[[int], Measurement]]:
     """The yardstick, in a schema of its own; called with a number of transfers, it does and times them."""
     with schema(url) as database:
         with psycopg.connect(url, autocommit=True) as connection:
@@ -72,19 +72,19 @@ def stock_library(url: str, accounts: int) -> Iterator[Callable[[int], Reading]]
             application.close()
 
 
-def _transferring(application: Accounts, accounts: int) -> Callable[[int], Reading]:
+def _transferring(application: Accounts, accounts: int) -> Callable[[int], Measurement]:
     random = Random(2)
     ids: list[UUID] = []
     for first in range(0, accounts, AT_ONCE):
         numbers = range(first, min(first + AT_ONCE, accounts))
         ids += application.open([address(number) for number in numbers])
 
-    def run(count: int) -> Reading:
+    def run(count: int) -> Measurement:
         wanted = [(random_uuid(random), random.sample(ids, 2)) for _ in range(count)]
         started = perf_counter()
         for transaction_id, (debited, credited) in wanted:
             application.transfer(transaction_id, debited, credited)
-        return Reading(count, perf_counter() - started)
+        return Measurement(count, perf_counter() - started)
 
     return run
 

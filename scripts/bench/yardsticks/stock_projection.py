@@ -16,7 +16,7 @@ from eventsourcing.postgres import PostgresTrackingRecorder
 from eventsourcing.projection import Projection, ProjectionRunner
 from psycopg.sql import SQL, Identifier
 
-from scripts.bench.report.figures import BenchFailed, Reading
+from scripts.bench.report.figures import BenchFailed, Measurement
 from scripts.bench.workloads.installation import schema
 from scripts.bench.workloads.recording import AT_ONCE
 from scripts.bench.workloads.transfers import address
@@ -47,7 +47,7 @@ class Seen(Projection[PostgresTrackingRecorder]):
 
 
 @contextmanager
-def stock_projection(url: str) -> Iterator[Callable[[int], Reading]]:
+def stock_projection(url: str) -> Iterator[Callable[[int], Measurement]]:
     """The yardstick, in a schema of its own; called with a number of events, it projects and times them."""
     with schema(url) as database:
         with psycopg.connect(url, autocommit=True) as connection:
@@ -59,7 +59,7 @@ def stock_projection(url: str) -> Iterator[Callable[[int], Reading]]:
             recording.close()
 
 
-def _project(recording: Accounts, events: int) -> Reading:
+def _project(recording: Accounts, events: int) -> Measurement:
     ids: list[UUID] = []
     for first in range(0, events, AT_ONCE):
         ids += recording.open([address(number) for number in range(first, min(first + AT_ONCE, events))])
@@ -77,4 +77,4 @@ def _project(recording: Accounts, events: int) -> Reading:
         assert isinstance(projection, Seen)
         if not projection.reaches(last):
             raise BenchFailed("the library's projection runner did not reach the head in time")
-        return Reading(len(ids), perf_counter() - started)
+        return Measurement(len(ids), perf_counter() - started)
