@@ -1,4 +1,4 @@
-"""Proofs of single events: checked without the ledger, by the command and by the program in the README."""
+"""Proofs of single events: checked without the ledger, by the command and by the program in the page on operating."""
 
 import json
 import re
@@ -65,8 +65,8 @@ def proved(database: Database, position: int, *options: object) -> str:
 
 @pytest.fixture(scope="module")
 def checker() -> str:
-    """The program that the README shows to check a proof with."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    """The program that the page on operating shows to check a proof with."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "scripts" / "README.md").read_text(), re.DOTALL)
     (block,) = (text for text in blocks if "tlog-proof" in text)
     assert len(block.splitlines()) <= 36
     assert "tallystick" not in block and "domain" not in block
@@ -74,7 +74,7 @@ def checker() -> str:
 
 
 def check(program: str, proof: Path, key: str) -> "subprocess.CompletedProcess[str]":
-    """Run the program of the README in a process of its own, away from this project."""
+    """Run that program in a process of its own, away from this project."""
     command = [sys.executable, "-I", "-c", program, str(proof), key]
     return subprocess.run(command, cwd=proof.parent, capture_output=True, text=True, timeout=60)
 
