@@ -1,4 +1,4 @@
-"""The pages for readers: their links lead somewhere, and they name every setting, command and event type that there is."""
+"""The pages for readers: their links lead somewhere, and they name every setting, command and event type."""
 
 import re
 from pathlib import Path
