@@ -26,7 +26,7 @@ PART_BYTES = 256 * 1024
 """How much of a large answer is handed over at once."""
 
 # A third of the time that pydantic takes for a transaction.
-_encode = msgspec.json.Encoder().encode
+encoded = msgspec.json.Encoder().encode
 
 
 class Answer(NamedTuple):
@@ -125,7 +125,7 @@ def _place(qualities: Mapping[str, float], media_type: str) -> int:
 
 def json_answer(status: int, body: Any, headers: Mapping[str, str] | None = None) -> Answer:
     """Return an answer with a JSON body."""
-    return Answer(status, _encode(body), headers or {})
+    return Answer(status, encoded(body), headers or {})
 
 
 def etag(version: int) -> str:

@@ -9,7 +9,7 @@ from api.answers import HEAD, POSITION, Answer, etag, is_unchanged, json_answer
 from api.consistency import Consistency
 from api.declaration import CLIENT, READER, Declaration, NoQuery, Returns
 from api.endpoint import Asked, Endpoint
-from api.lists import projected_page, reflected
+from api.lists import PAGE_BYTES, projected_page, reflected
 from api.schemas.accounts import (
     AccountBody,
     AccountChange,
@@ -112,6 +112,7 @@ async def get_accounts(asked: Asked[AccountsQuery, None]) -> Answer:
         metadata=query.metadata,
         after=asked.place,
         limit=query.page_size + 1,
+        most_bytes=PAGE_BYTES,
         descending=query.descending,
     )
     found = await read_projection(asked, "balances", read)

@@ -12,7 +12,7 @@ from api.answers import Answer, json_answer
 from api.consistency import Consistency
 from api.declaration import OPERATOR, OVERSEER, Concerns, Declaration, NoQuery, Returns
 from api.endpoint import Asked, Endpoint
-from api.lists import page
+from api.lists import PAGE_BYTES, page
 from api.schemas.common import Page, Time
 from api.schemas.dead_letters import (
     DeadLetterBody,
@@ -37,6 +37,7 @@ async def get_dead_letters(asked: Asked[DeadLettersQuery, None]) -> Answer:
         state=query.state or None,
         after=asked.place,
         limit=query.page_size + 1,
+        most_bytes=PAGE_BYTES,
         descending=query.descending,
         granted=asked.caller.granted,
     )

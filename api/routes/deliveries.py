@@ -12,7 +12,7 @@ from api.answers import Answer, json_answer
 from api.consistency import Consistency
 from api.declaration import OPERATOR, OVERSEER, Concerns, Declaration, NoQuery, Returns
 from api.endpoint import Asked, Endpoint
-from api.lists import page
+from api.lists import PAGE_BYTES, page
 from api.routes.webhooks import find_webhook, ledgers_of
 from api.schemas.common import MAX_POSITION, Page
 from api.schemas.webhooks import DeliveriesQuery, DeliveryBody, ReasonRequest, delivery_body
@@ -32,6 +32,7 @@ async def get_deliveries(asked: Asked[DeliveriesQuery, None]) -> Answer:
         state=query.state,
         after=asked.place,
         limit=query.page_size + 1,
+        most_bytes=PAGE_BYTES,
         descending=query.descending,
     )
     rows = await asked.service.look_up(read)

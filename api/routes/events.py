@@ -16,7 +16,7 @@ from api.answers import HEAD, JSON, NDJSON, POSITION, Answer, Streamed, prefers
 from api.consistency import Consistency
 from api.declaration import OVERSEER, READER, Concerns, Declaration, Returns
 from api.endpoint import Asked, Endpoint
-from api.lists import projected_page
+from api.lists import PAGE_BYTES, projected_page
 from api.schemas.common import MAX_POSITION, Page
 from api.schemas.events import EventBody, EventsQuery, TrailQuery, event_body
 from api.security import EVERY_LEDGER, Key
@@ -26,9 +26,10 @@ from projections.event_history import JournalEvent, list_events
 from projections.event_index import PROJECTION
 from projections.event_keys import Filters
 from projections.live import Page as Found
+from projections.live import ends_early
 
 STREAMED_EVENTS = 500
-"""How many events are read at once for a stream: some milliseconds of work."""
+"""How many events are read at once for a stream, unless they are large: some milliseconds of work."""
 
 _Place = Annotated[int, Field(strict=True, ge=1, le=MAX_POSITION - 1)]
 _Asked = Asked[EventsQuery, None] | Asked[TrailQuery, None]
@@ -89,7 +90,7 @@ async def _lines(asked: _Asked, page: _Events) -> AsyncIterator[bytes]:
     head = page.head
     while page.rows:
         yield b"".join(to_json(event_body(event)) + b"\n" for event in page.rows)
-        if len(page.rows) < STREAMED_EVENTS:
+        if len(page.rows) < STREAMED_EVENTS and not ends_early(page.rows):
             return
         place = page.rows[-1].position
         read = _reading(asked, place, STREAMED_EVENTS, head=head, max_tail_events=None)
@@ -122,6 +123,7 @@ def _reading(
         low=low,
         high=high,
         limit=limit,
+        most_bytes=PAGE_BYTES,
         descending=query.descending,
         **more,
     )

@@ -16,7 +16,7 @@ from api.answers import Answer, json_answer
 from api.consistency import Consistency
 from api.declaration import OPERATOR, OVERSEER, Concerns, Declaration, NoQuery, Returns
 from api.endpoint import Asked, Endpoint
-from api.lists import page
+from api.lists import PAGE_BYTES, page
 from api.problems import BootstrapKeyFixed, Forbidden, KeyExists, PathNotFound
 from api.schemas.common import Page, Time
 from api.schemas.keys import KeyBody, KeyRequest, KeysQuery, NewKeyBody, Rotation, key_body, new_key_body
@@ -46,6 +46,7 @@ async def get_keys(asked: Asked[KeysQuery, None]) -> Answer:
         security.list_keys,
         after=asked.place,
         limit=query.page_size + 1,
+        most_bytes=PAGE_BYTES,
         descending=query.descending,
         granted=asked.caller.granted,
         state=query.state or None,

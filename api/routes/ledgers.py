@@ -7,7 +7,7 @@ from api.answers import POSITION, Answer, json_answer
 from api.consistency import Consistency
 from api.declaration import CLIENT, READER, Concerns, Declaration, NoQuery, Returns
 from api.endpoint import Asked, Endpoint
-from api.lists import projected_page
+from api.lists import PAGE_BYTES, projected_page
 from api.schemas.common import LedgerName, Page, Time
 from api.schemas.ledgers import LedgerBody, LedgerRequest, LedgersQuery, ledger_body
 from api.waiting import read_projection
@@ -31,6 +31,7 @@ async def get_ledgers(asked: Asked[LedgersQuery, None]) -> Answer:
         list_ledgers,
         after=Place(*asked.place) if asked.place else None,
         limit=query.page_size + 1,
+        most_bytes=PAGE_BYTES,
         descending=query.descending,
         granted=asked.caller.granted,
     )

@@ -11,7 +11,7 @@ from api.consistency import Consistency
 from api.declaration import OPERATOR, READER, Declaration, Returns
 from api.disclosure import payout_as_told
 from api.endpoint import Asked, Endpoint
-from api.lists import projected_page
+from api.lists import PAGE_BYTES, projected_page
 from api.schemas.common import MAX_POSITION, Page
 from api.schemas.payouts import PayoutBody, PayoutsQuery, payout_body
 from api.waiting import read_projection
@@ -31,6 +31,7 @@ async def get_payouts(asked: Asked[PayoutsQuery, None]) -> Answer:
         filters=Filters(query.state or None, query.account or None, query.provider or None),
         after=asked.place,
         limit=query.page_size + 1,
+        most_bytes=PAGE_BYTES,
         descending=query.descending,
     )
     found = await read_projection(asked, PROJECTION.name, read)

@@ -10,7 +10,7 @@ from api.answers import Answer
 from api.consistency import Consistency
 from api.declaration import READER, Declaration, Returns
 from api.endpoint import Asked, Endpoint
-from api.lists import projected_page
+from api.lists import PAGE_BYTES, projected_page
 from api.schemas.common import MAX_POSITION, Page
 from api.schemas.transaction_list import TransactionsQuery
 from api.schemas.transactions import TransactionBody, transaction_body
@@ -34,6 +34,7 @@ async def get_transactions(asked: Asked[TransactionsQuery, None]) -> Answer:
         filters=Filters(**{name: getattr(query, name) or None for name in Filters._fields}),
         after=asked.place,
         limit=query.page_size + 1,
+        most_bytes=PAGE_BYTES,
         descending=query.descending,
     )
     found = await read_projection(asked, PROJECTION.name, read)

@@ -13,7 +13,7 @@ from api.answers import Answer, json_answer
 from api.consistency import Consistency
 from api.declaration import OPERATOR, OVERSEER, Concerns, Declaration, NoQuery, Returns
 from api.endpoint import Asked, Endpoint
-from api.lists import page
+from api.lists import PAGE_BYTES, page
 from api.problems import Forbidden
 from api.schemas.common import Page, Time
 from api.schemas.webhooks import (
@@ -60,6 +60,7 @@ async def get_webhooks(asked: Asked[WebhooksQuery, None]) -> Answer:
         webhooks.list_webhooks,
         after=asked.place,
         limit=query.page_size + 1,
+        most_bytes=PAGE_BYTES,
         descending=query.descending,
         granted=asked.caller.granted,
     )

@@ -7,7 +7,8 @@ import pytest
 from psycopg import Connection
 
 from domain.journal.database import Database
-from projections import batches, tail as tails
+from projections import batches
+from projections import tail as tails
 from projections.batches import read_batch
 from projections.register import PROJECTIONS
 from projections.tail import Tail
