@@ -1,5 +1,6 @@
 """What is kept in memory is bounded by its size, however large callers make each piece of it."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,10 @@ from domain.journal import snapshots
 from domain.journal.database import Database
 from domain.journal.snapshots import Snapshotter
 from domain.ledger import Ledger
-from domain.weights import weight_of
+from domain.ledgers import OpenLedger
+from domain.payout_requests import RequestPayout
+from domain.transactions import Description
+from domain.weights import weight_of, weight_of_commands
 from projections import tail
 from projections.register import PROJECTIONS
 from projections.tail import Tail
@@ -48,6 +52,24 @@ def open_large(ledger: Ledger) -> None:
 def measured(ledger: Ledger) -> int:
     """How much the metadata of all cached aggregates takes."""
     return sum(map(weight_of, list(ledger.group_commit._decider.states.values())))
+
+
+def test_a_command_is_weighed_by_what_callers_have_made() -> None:
+    small = transfer("a", "b", 1)
+    plain = weight_of_commands([small])
+    assert 0 < weight_of_commands([small, small]) == 2 * plain < 5_000
+    assert weight_of_commands([replace(small, entries=small.entries * 500)]) > 100 * plain
+    described = small.description._replace(metadata=LARGE)
+    assert weight_of_commands([replace(small, description=described)]) > 25_000
+    assert weight_of_commands([OpenAccount(CONTEXT, "main", "a", large("x"))]) > 25_000
+    assert weight_of_commands([ChangeAccount(CONTEXT, "main", "a", metadata=LARGE)]) > 25_000
+    assert weight_of_commands([ChangeAccount(CONTEXT, "main", "a", min_balance=1)]) < 5_000
+    assert weight_of_commands([OpenLedger(CONTEXT, "main", LARGE)]) > 25_000
+    destination = {"parts": [{"text": "x" * 100}] * 70}
+    payout = RequestPayout(
+        CONTEXT, "main", small.operation, Description(), "a", 1, "simulator", destination, "key", True
+    )
+    assert weight_of_commands([payout]) > 7_000
 
 
 def test_a_state_is_weighed_by_what_callers_have_made() -> None:
