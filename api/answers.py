@@ -56,12 +56,16 @@ class Answer(NamedTuple):
 
 
 class Streamed(NamedTuple):
-    """An answer that is made while it is sent, part by part, as fast as the client takes it."""
+    """An answer that is made while it is sent, part by part, as fast as the client takes it.
+
+    `part_bytes` is about how large its parts are.
+    """
 
     status: int
     parts: AsyncIterator[bytes]
     headers: Mapping[str, str]
     media_type: str
+    part_bytes: int = 0
 
     async def send_while_wanted(
         self, receive: Receive, send: Send, is_admitted: Callable[[], Awaitable[bool]]

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from pydantic_core import to_json
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.body_room import BodyRoom
+from api.body_room import AnswerRoom, BodyRoom
 from api.checkpoint_watch import CheckpointWatch
 from api.connections import POOL_SIZE
 from api.cross_origin import CrossOrigin
@@ -132,6 +132,7 @@ def _start(settings: Settings, database: Database, document: Callable[[], bytes]
         document,
         settings.public_metrics,
         BodyRoom(),
+        AnswerRoom(),
         CheckpointWatch(),
     )
 

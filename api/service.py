@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from psycopg import Connection
 
-from api.body_room import BodyRoom
+from api.body_room import AnswerRoom, BodyRoom
 from api.checkpoint_watch import CheckpointWatch
 from api.connections import connected, looked_up
 from api.key_ring import KeyRing
@@ -48,6 +48,7 @@ class Service(NamedTuple):
     document: Callable[[], bytes]
     metrics_are_public: bool
     room: BodyRoom
+    answers: AnswerRoom
     checkpoints: CheckpointWatch
 
     def position(self) -> int:

@@ -31,6 +31,9 @@ from projections.live import ends_early
 STREAMED_EVENTS = 500
 """How many events are read at once for a stream, unless they are large: some milliseconds of work."""
 
+STREAMED_BYTES = 1024**2
+"""How large those may be together, as they are stored, unless it is one alone."""
+
 _Place = Annotated[int, Field(strict=True, ge=1, le=MAX_POSITION - 1)]
 _Asked = Asked[EventsQuery, None] | Asked[TrailQuery, None]
 _Events = Found[JournalEvent]
@@ -81,19 +84,28 @@ def _is_shown(event: JournalEvent, caller: Key, key_id: str) -> bool:
 
 async def _streamed(asked: _Asked) -> Streamed:
     query = asked.service.query_for_stream
-    first = await _reached(asked, query, _reading(asked, asked.place, STREAMED_EVENTS, max_tail_events=None))
+    first = await _reached(
+        asked, query, _reading(asked, asked.place, STREAMED_EVENTS, STREAMED_BYTES, max_tail_events=None)
+    )
     headers = {POSITION: str(first.head), HEAD: str(first.head)}
-    return Streamed(200, _lines(asked, first), headers, NDJSON)
+    part_bytes = 0 if _is_last(first) else 2 * STREAMED_BYTES
+    return Streamed(200, _lines(asked, first), headers, NDJSON, part_bytes)
+
+
+def _is_last(page: _Events) -> bool:
+    return len(page.rows) < STREAMED_EVENTS and not ends_early(page.rows)
 
 
 async def _lines(asked: _Asked, page: _Events) -> AsyncIterator[bytes]:
     head = page.head
     while page.rows:
-        yield b"".join(to_json(event_body(event)) + b"\n" for event in page.rows)
-        if len(page.rows) < STREAMED_EVENTS and not ends_early(page.rows):
+        lines = b"".join(to_json(event_body(event)) + b"\n" for event in page.rows)
+        place, is_last = page.rows[-1].position, _is_last(page)
+        del page  # nor is it kept while the client reads
+        yield lines
+        if is_last:
             return
-        place = page.rows[-1].position
-        read = _reading(asked, place, STREAMED_EVENTS, head=head, max_tail_events=None)
+        read = _reading(asked, place, STREAMED_EVENTS, STREAMED_BYTES, head, max_tail_events=None)
         page = await asked.service.query_for_stream(read)
 
 
@@ -101,6 +113,7 @@ def _reading(
     asked: _Asked,
     place: int | None,
     limit: int,
+    most_bytes: int = PAGE_BYTES,
     head: int | None = None,
     **more: Any,
 ) -> _Read:
@@ -123,7 +136,7 @@ def _reading(
         low=low,
         high=high,
         limit=limit,
-        most_bytes=PAGE_BYTES,
+        most_bytes=most_bytes,
         descending=query.descending,
         **more,
     )

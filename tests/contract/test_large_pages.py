@@ -1,7 +1,9 @@
 """Pages of what is large: they end where they are large enough, lose nothing, and take no more memory than that."""
 
 import json
+import socket
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -14,7 +16,7 @@ from projections.balances import list_accounts
 from projections.event_history import list_events
 from projections.live import FETCHED_ROWS, Page, Rows
 from projections.transaction_list import list_transactions
-from tests.contract.conftest import Book, Served, serving
+from tests.contract.conftest import KEY, Book, Served, serving
 from tests.databases import Databases
 from tests.projecting import eventually
 
@@ -90,6 +92,46 @@ def test_events_are_the_same_on_pages_and_in_a_stream(large: tuple[Served, Book]
     with book.client.stream("GET", path, headers={"Accept": "application/x-ndjson"}) as streamed:
         assert [json.loads(line)["position"] for line in streamed.iter_lines()] == found
     assert found == list(range(2, found[-1] + 1))  # the first is of the bootstrap key
+
+
+@contextmanager
+def unread(served: Served, book: Book, path: str, accept: str) -> Iterator[None]:
+    """A request for what is large, whose answer has begun and is not read."""
+    host, port = served.url.removeprefix("http://").split(":")
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect((host, int(port)))
+        head = (
+            f"GET {book.path}/{path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\nAccept: {accept}"
+        )
+        connection.sendall(f"{head}\r\n\r\n".encode())
+        assert connection.recv(12).startswith(b"HTTP/1.1 200")
+        yield
+
+
+@pytest.mark.parametrize(
+    ("path", "accept"), [("transactions?page_size=1000", "*/*"), ("events", "application/x-ndjson")]
+)
+def test_answers_that_nobody_reads_are_bounded(
+    large: tuple[Served, Book], path: str, accept: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served, book = large
+    monkeypatch.setattr("api.body_room.MAX_ANSWER_BYTES_OF_ONE", 5 * 1024**2)
+    monkeypatch.setattr("api.body_room.MAX_ANSWER_BYTES", 8 * 1024**2)
+    made = book.client.post("/v1/keys", json={"name": uuid4().hex, "roles": ["client"], "ledgers": ["main"]})
+
+    def ask(client: httpx2.Client) -> httpx2.Response:
+        return client.get(f"{book.path}/{path}", headers={"Accept": accept})
+
+    with unread(served, book, path, accept), ExitStack() as more:
+        if accept != "*/*":
+            more.enter_context(unread(served, book, path, accept))
+        refused = ask(book.client)
+        assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
+        assert book.account("users:1").status_code == 200
+        with served.client(made.json()["key"]) as other:
+            assert ask(other).status_code == 200
+    eventually(lambda: ask(book.client).status_code == 200)
 
 
 class Counted(Cursor[Any]):
