@@ -133,6 +133,7 @@ def _start(settings: Settings, database: Database, document: Callable[[], bytes]
         settings.public_metrics,
         BodyRoom(),
         AnswerRoom(),
+        asyncio.Semaphore(POOL_SIZE),
         CheckpointWatch(),
     )
 
