@@ -20,6 +20,7 @@ from domain.events import Context, Recorded
 from domain.journal.encoding import NewerVersion, UnreadableEvent, decode
 from domain.journal.queries import load
 from domain.journal.reader import Row
+from projections.batches import MAX_BATCH_BYTES
 from projections.dead_letters import DeadLetter, LetterState, add_letter, failure, find_letter, writer
 from projections.isolation import Isolation, Poison, Unreadable
 from projections.projection import Projection
@@ -67,6 +68,7 @@ class _Stream(NamedTuple):
             "topics": self.projection.topics,
             "continuing": self.projection.continuing_topics,
             "limit": BATCH_EVENTS,
+            "most_bytes": MAX_BATCH_BYTES,
         }
         cursor = self.connection.cursor(row_factory=tuple_row)
         return cursor.execute(_SQL["held_events"], wanted, binary=True).fetchall()

@@ -6,7 +6,7 @@ import pytest
 from psycopg import Connection
 
 from domain.journal.database import Database
-from projections import batches
+from projections import batches, verdicts
 from projections.batches import WHOLE, Part, read_batch, read_stretch
 from projections.register import PROJECTIONS
 from tests.ledgers import open_accounts, outcomes, running, transfer
@@ -108,3 +108,18 @@ def test_what_does_not_fit_is_not_fetched(owner: Connection[Any]) -> None:
         after = stretch.upto
         stretch = read_stretch(owner, ALL, after, 40)
     assert (counts, after) == ([16, 16, 8], 40)
+
+
+def test_what_is_held_of_a_stream_is_read_by_and_by(
+    owner: Connection[Any], head: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = verdicts._Stream(owner, PROJECTIONS["balances"], 1, "main/accounts/a", head)
+    whole = stream._rows(0)
+    assert len(whole) == 20
+    monkeypatch.setattr(verdicts, "MAX_BATCH_BYTES", 1)
+    found, after = [], 0
+    while rows := stream._rows(after):
+        assert len(rows) == 1
+        found += rows
+        after = rows[-1][1]
+    assert found == whole
