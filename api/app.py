@@ -17,7 +17,7 @@ from api.http.openapi import complete
 from api.http.router import Router
 from api.resources import ENDPOINTS
 from api.security.callback_signatures import Signatures
-from api.service.body_room import BodyRoom
+from api.service.body_room import AnswerRoom, BodyRoom
 from api.service.checkpoint_watch import CheckpointWatch
 from api.service.connections import POOL_SIZE
 from api.service.key_cache import KeyCache
@@ -132,6 +132,8 @@ def _start(settings: Settings, database: Database, document: Callable[[], bytes]
         document,
         settings.public_metrics,
         BodyRoom(),
+        AnswerRoom(),
+        asyncio.Semaphore(POOL_SIZE),
         CheckpointWatch(),
     )
 

@@ -114,8 +114,8 @@ class Endpoint(APIRoute):
         try:
             await self._answer(scope, receive, send)
         finally:
-            if "place" in scope:
-                scope["place"].leave()
+            for name in scope.keys() & {"place", "place of answer"}:
+                scope[name].leave()
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = monotonic()
@@ -130,11 +130,20 @@ class Endpoint(APIRoute):
             if scope["method"] == "HEAD":
                 await answer.send_without_parts(send)
             else:
+                self._keep_room(call, scope, answer.part_bytes)
                 await answer.send_while_wanted(receive, send, partial(self._is_admitted, call, scope))
             return
         if self.declared.method == "GET" and monotonic() - began > KNOWN_FOR_SECONDS:
             await self._admit_again(call.service, scope["head"])
+        if self.declared.method == "GET":
+            self._keep_room(call, scope, len(answer.body))
         await (_tried_out(answer) if is_dry_run else answer).send(send)
+
+    def _keep_room(self, call: Call[Any, Any], scope: Scope, size: int) -> None:
+        """Take room for what waits until the client reads it; raise `Overloaded` if too much does."""
+        if self.declared.roles and size > LARGE_BODY_BYTES:
+            scope["place of answer"] = RoomShare(call.service.answers, call.caller.id)
+            scope["place of answer"].grow(size)
 
     async def _body(self, scope: Scope, receive: Receive, caller: Key) -> bytes:
         """Return the body, once there is room for it and, if it is a large one, it is its turn."""

@@ -1,11 +1,20 @@
-"""Pages of lists: how many rows to ask for, and whether another page follows."""
+"""Pages of lists: how much to ask for, and whether another page follows.
 
-from collections.abc import Callable, Sequence
+A page is bounded by bytes, not only by number: a thousand of the largest transactions would be hundreds of megabytes.
+Where rows can be large, not many more are read than fit (`projections.engine.live_version.read_rows`); what is written decides.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
+from msgspec import Raw
+
 from api.http.endpoint import Call
-from api.http.responses import DEAD_LETTERS, HEAD, POSITION, Answer, json_answer
-from projections.engine.live_version import Page, Reading
+from api.http.responses import DEAD_LETTERS, HEAD, POSITION, Answer, encoded, json_answer
+from projections.engine.live_version import Page, Reading, ends_early
+
+PAGE_BYTES = 4 * 1024**2
+"""How large the items of a page may be together, unless it is one alone."""
 
 Row = TypeVar("Row")
 
@@ -15,15 +24,27 @@ def page(
 ) -> dict[str, Any]:
     """Return a page of what was found: one row more than the page holds says that another follows.
 
-    `show` gives the form of an item, `place` what the next page comes after.
+    `show` gives the form of an item, `place` what the next page comes after. The page ends before the item that would
+    make it larger than `PAGE_BYTES`, but holds one.
     """
-    size = call.query.page_size
-    shown = rows[:size]
-    more = len(rows) > size
+    items = _fitting(map(show, rows[: call.query.page_size]))
+    more = len(rows) > len(items) or ends_early(rows)
     return {
-        "data": [show(row) for row in shown],
-        "next_cursor": call.cursor_after(place(shown[-1])) if more else None,
+        "data": items,
+        "next_cursor": call.cursor_after(place(rows[len(items) - 1])) if more else None,
     }
+
+
+def _fitting(shown: Iterable[Any]) -> list[Raw]:
+    """Return the items of a page as they are written, so many as fit."""
+    items: list[Raw] = []
+    size_bytes = 0
+    for item in map(encoded, shown):
+        size_bytes += len(item)
+        if items and size_bytes > PAGE_BYTES:
+            break
+        items.append(Raw(item))
+    return items
 
 
 def projected_page(

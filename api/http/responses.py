@@ -26,7 +26,7 @@ PART_BYTES = 256 * 1024
 """How much of a large answer is handed over at once."""
 
 # A third of the time that pydantic takes for a transaction.
-_encode = msgspec.json.Encoder().encode
+encoded = msgspec.json.Encoder().encode
 
 
 class Answer(NamedTuple):
@@ -56,12 +56,16 @@ class Answer(NamedTuple):
 
 
 class Streamed(NamedTuple):
-    """An answer that is made while it is sent, part by part, as fast as the client takes it."""
+    """An answer that is made while it is sent, part by part, as fast as the client takes it.
+
+    `part_bytes` is about how large its parts are.
+    """
 
     status: int
     parts: AsyncIterator[bytes]
     headers: Mapping[str, str]
     media_type: str
+    part_bytes: int = 0
 
     async def send_while_wanted(
         self, receive: Receive, send: Send, is_admitted: Callable[[], Awaitable[bool]]
@@ -125,7 +129,7 @@ def _place(qualities: Mapping[str, float], media_type: str) -> int:
 
 def json_answer(status: int, body: Any, headers: Mapping[str, str] | None = None) -> Answer:
     """Return an answer with a JSON body."""
-    return Answer(status, _encode(body), headers or {})
+    return Answer(status, encoded(body), headers or {})
 
 
 def etag(version: int) -> str:

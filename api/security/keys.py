@@ -33,6 +33,7 @@ from domain.model.events import Context
 from domain.model.keys import BOOTSTRAP, KeyMade, KeyRevoked, KeyRotated, likeness
 from domain.model.streams import key_stream
 from domain.model.times import Instant, instant
+from projections.engine.live_version import Rows, read_rows
 
 Role = Literal["client", "poster", "auditor", "operator"]
 ROLES: tuple[Role, ...] = ("client", "poster", "auditor", "operator")
@@ -218,16 +219,21 @@ def list_keys(
     *,
     granted: Sequence[str] | None = None,
     state: KeyState | None = None,
-) -> list[Key]:
+    most_bytes: int | None = None,
+) -> Rows[Key]:
     """Return up to `limit` keys made after the key with this time and id, oldest first, valid or not.
 
-    `granted` are the ledgers of who asks, None for every ledger: a key that may use others is not shown.
+    `granted` are the ledgers of who asks, None for every ledger: a key that may use others is not shown. They end
+    early with the one that makes them larger than `most_bytes`, unless that is None.
     """
     time, id = after or (None, None)
     order, beyond = ("DESC", "<") if descending else ("ASC", ">")
     query = _SQL["list"].replace(":order", order).replace(":beyond", beyond)
-    wanted = {"after_time": time, "after_id": id, "limit": limit, "state": state}
-    return _keys(connection, query, {**wanted, "granted": None if granted is None else list(granted)})
+    wanted: dict[str, Any] = {"after_time": time, "after_id": id, "limit": limit, "state": state}
+    wanted["granted"] = None if granted is None else list(granted)
+    query = query.replace(":columns", _SQL["columns"])
+    rows = read_rows(connection.cursor(row_factory=tuple_row), query, wanted, most_bytes)
+    return rows.read_as(_key(*row) for row in rows)
 
 
 def _keep_bootstrap_key(connection: Connection[Any], key: str) -> None:

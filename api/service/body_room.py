@@ -23,6 +23,9 @@ LARGEST_OF_SMALL_BYTES = MIB
 # What is worked on at once: a batch of the largest size, or several smaller ones.
 LARGE_AT_ONCE_BYTES = 16 * MIB
 SMALL_AT_ONCE_BYTES = 4 * MIB
+# Of large answers to reads that are not read yet, of all callers and of one.
+MAX_ANSWER_BYTES = 128 * MIB
+MAX_ANSWER_BYTES_OF_ONE = 64 * MIB
 
 
 class BodyRoom:
@@ -55,6 +58,22 @@ class BodyRoom:
     def turns(self, size: int) -> "_Turns":
         """Return where a body of a size waits for its turn."""
         return self._small if size <= LARGEST_OF_SMALL_BYTES else self._large
+
+
+class AnswerRoom(BodyRoom):
+    """The room of large answers to reads, from when they are made until the client has taken them.
+
+    An answer waits in memory for as long as its client reads slowly, and there can be as many as connections.
+    """
+
+    def take(self, caller: Hashable, size: int) -> None:
+        """Take room in the name of a caller; raise `Overloaded` if there is too little."""
+        if self._bytes_of[caller] + size > MAX_ANSWER_BYTES_OF_ONE:
+            raise Overloaded("Too many large answers to this caller are not read yet. Read them first.")
+        if self._bytes + size > MAX_ANSWER_BYTES:
+            raise Overloaded("Too many large answers are not read yet. Try again shortly.")
+        self._bytes += size
+        self._bytes_of[caller] += size
 
 
 class RoomShare:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 from psycopg import Connection
 
 from api.security.callback_signatures import Signatures
-from api.service.body_room import BodyRoom
+from api.service.body_room import AnswerRoom, BodyRoom
 from api.service.checkpoint_watch import CheckpointWatch
 from api.service.connections import connected, looked_up
 from api.service.key_cache import KeyCache
@@ -29,7 +29,8 @@ class Service(NamedTuple):
     """What answers requests. `document` returns the OpenAPI document.
 
     `destinations` says where webhooks may go. `reading` is where reads block; `streaming` where those do of which one
-    request makes very many. Where `metrics_are_public`, figures of the books are shown to who has no key.
+    request makes very many; `turns` are as many as `reading` has threads. Where `metrics_are_public`, figures of the
+    books are shown to who has no key.
     """
 
     ledger: LedgerApplication
@@ -48,6 +49,8 @@ class Service(NamedTuple):
     document: Callable[[], bytes]
     metrics_are_public: bool
     room: BodyRoom
+    answers: AnswerRoom
+    turns: asyncio.Semaphore
     checkpoints: CheckpointWatch
 
     def position(self) -> int:
@@ -55,8 +58,14 @@ class Service(NamedTuple):
         return max(self.writer.position, self.waiter.head)
 
     async def read(self, function: Callable[..., Read], *arguments: Any) -> Read:
-        """Return what a blocking function returns, called in a thread for reads."""
-        return await asyncio.get_running_loop().run_in_executor(self.reading, function, *arguments)
+        """Return what a blocking function returns, called in a thread for reads.
+
+        No more of them go on at once than there are threads: whose turn is over has been made into an answer before the
+        next begins. Else threads would read large pages faster than these are made into answers, and all would wait in
+        memory.
+        """
+        async with self.turns:
+            return await asyncio.get_running_loop().run_in_executor(self.reading, function, *arguments)
 
     async def query(self, function: Callable[[Connection[Any]], Read]) -> Read:
         """Return what a function finds, given a connection; raise `JournalUnavailable` if there is none."""

@@ -45,7 +45,7 @@ class Writer:
 
     def require_room(self) -> None:
         """Raise `Overloaded` if no more commands are taken now, before any work is done on one."""
-        if self.waiting_commands >= MAX_WAITING_COMMANDS:
+        if self.waiting_commands >= MAX_WAITING_COMMANDS or self._ledger.group_commit.is_full:
             raise Overloaded
 
     async def perform(self, command: Command) -> Outcome:

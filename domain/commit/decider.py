@@ -35,7 +35,8 @@ Reply = Callable[[Sequence[Result]], None]
 class Submission(NamedTuple):
     """Commands that were submitted together, to be decided in order; see `GroupCommit.submit`.
 
-    `asked_at_seconds` is when, by the monotonic clock.
+    `asked_at_seconds` is when, by the monotonic clock; `weight` about how much memory they take while they wait, none
+    where that is counted with others.
     """
 
     commands: Sequence[Command]
@@ -43,6 +44,7 @@ class Submission(NamedTuple):
     all_or_none: bool = False
     dry_run: bool = False
     asked_at_seconds: float = 0.0
+    weight: int = 0
 
 
 class DecidedBatch(NamedTuple):

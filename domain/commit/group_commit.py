@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from itertools import chain
 from time import monotonic, sleep
 from typing import Any, NamedTuple
@@ -42,6 +43,7 @@ from domain.journal.database import Database
 from domain.journal.outage import DATABASE, is_lost
 from domain.journal.silence import HOLDERS_OF_HEAD, LOST, Watch
 from domain.journal.snapshots import Snapshotter
+from domain.journal.weights import weight_of_commands
 from domain.journal.writer import ClockDiffers, JournalWriter, Timekeeping
 from domain.model.commands import Command
 from domain.model.errors import JournalUnavailable, Overloaded
@@ -50,6 +52,11 @@ from domain.model.times import Instant
 
 MAX_BATCH_COMMANDS = 1_000
 MAX_WAITING_COMMANDS = 20_000
+MAX_WAITING_BYTES = 64 * 1024**2
+"""Of what waits, and of one submission more: the largest batch must find its turn beside what others ask for.
+
+Who asked is answered in time, also when nothing is recorded, and then asks again. What was asked first still waits.
+"""
 MAX_CATCH_UP_EVENTS = 5_000
 # Every request is answered within 15 s of its arrival (api/README.md, Problems): the rest is for its way here and back.
 PATIENCE_SECONDS = 13.0
@@ -119,6 +126,7 @@ class GroupCommit:
         self._waiting: deque[Submission] = deque()
         self._waiting_commands = 0
         self._later_commands = 0
+        self._waiting_bytes = 0
         self._last_commands = 0
         self._awaited = 1
         self._changed = threading.Condition()
@@ -135,6 +143,16 @@ class GroupCommit:
     def waiting_commands(self) -> int:
         """How many commands wait for the next batches."""
         return self._waiting_commands + self._later_commands
+
+    @property
+    def waiting_bytes(self) -> int:
+        """About how much memory the commands take that wait for the next batches."""
+        return self._waiting_bytes
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits that no more commands are taken now."""
+        return self.waiting_commands >= MAX_WAITING_COMMANDS or self._waiting_bytes >= MAX_WAITING_BYTES
 
     def start(self) -> None:
         """Begin to commit, and set two things of the whole process for it.
@@ -184,15 +202,24 @@ class GroupCommit:
             if self._stopping:
                 raise JournalUnavailable("stopping")
             waiting = self._waiting_commands + self._later_commands
-            if waiting and waiting + len(commands) > MAX_WAITING_COMMANDS:
+            if waiting and (self.is_full or waiting + len(commands) > MAX_WAITING_COMMANDS):
                 raise Overloaded
+            weight = weight_of_commands(commands)
+            self._waiting_bytes += weight
             if len(commands) <= MAX_BATCH_COMMANDS or all_or_none or dry_run:
-                self._put(Submission(commands, reply, all_or_none, dry_run, monotonic()))
+                self._put(Submission(commands, reply, all_or_none, dry_run, monotonic(), weight))
             else:
                 self._later_commands += len(commands)
+                last = partial(self._reply_to_last, reply, weight)
                 ChunkedSubmission(
-                    commands, reply, MAX_BATCH_COMMANDS, self._put_later, self._forget_later
+                    commands, last, MAX_BATCH_COMMANDS, self._put_later, self._forget_later
                 ).begin()
+
+    def _reply_to_last(self, reply: Reply, weight: int, results: Sequence[Result]) -> None:
+        """Answer commands that were put part by part: until then all of them are kept."""
+        with self._changed:
+            self._waiting_bytes -= weight
+        reply(results)
 
     def _put_later(self, submission: Submission) -> None:
         with self._changed:
@@ -247,6 +274,7 @@ class GroupCommit:
             while self._waiting and commands < MAX_BATCH_COMMANDS:
                 submission = self._waiting.popleft()
                 self._waiting_commands -= len(submission.commands)
+                self._waiting_bytes -= submission.weight
                 if not _is_answered(submission):
                     submissions.append(submission)
                     commands += len(submission.commands)

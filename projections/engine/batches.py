@@ -30,6 +30,9 @@ PAUSES_SECONDS = (0.03, 0.1)
 ATTEMPTS = len(PAUSES_SECONDS) + 1
 """How often an event is tried before it is set aside."""
 
+MAX_BATCH_BYTES = 16 * 1024**2
+"""Of what a batch may be of events as they are stored, and of one event more."""
+
 _SQL = load(__name__)
 _PASS_OVER = _SQL["pass_over"].replace(":advance", _SQL["advance"])
 _log = structlog.get_logger(__name__)
@@ -183,8 +186,8 @@ def read_stretch(
 ) -> EventRange:
     """Return what projections read of a range of committed positions, and of that only the streams of a part.
 
-    It ends before a position that is missing from the journal, whatever the part. Where one of them reads `all_events`,
-    all events are returned.
+    It ends before a position that is missing from the journal, whatever the part, and with the event that makes it
+    larger than `MAX_BATCH_BYTES`. Where one of them reads `all_events`, all events are returned.
     """
     topics = sorted({topic for projection in projections for topic in projection.topics})
     wanted = {
@@ -194,6 +197,7 @@ def read_stretch(
         "continuing": sorted(
             {topic for projection in projections for topic in projection.non_initial_topics}
         ),
+        "most_bytes": MAX_BATCH_BYTES,
         **part._asdict(),
     }
     with pipelined(connection):
@@ -201,9 +205,13 @@ def read_stretch(
         reading = connection.execute(_SQL["events"], wanted, prepare=True, binary=True)
         (count,) = counting.fetchone() or (0,)
         rows = reading.fetchall()
+    is_full = sum(len(row[3]) for row in rows) >= MAX_BATCH_BYTES
+    end = rows[-1][4] if is_full else upto
     if count == upto - after:
-        return EventRange(after, upto, list(map(StoredEvent, rows)))
+        return EventRange(after, end, list(map(StoredEvent, rows)))
     (missing,) = connection.execute(_SQL["first_gap"], wanted).fetchone() or (after + 1,)
+    if end < missing:
+        return EventRange(after, end, list(map(StoredEvent, rows)))
     before = [StoredEvent(row) for row in rows if row[4] < missing]
     return EventRange(after, missing - 1, before, f"the journal has a gap: event {missing} is missing")
 
@@ -211,7 +219,8 @@ def read_stretch(
 def read_batch(connection: Connection[Any], projection: Projection, after: int, upto: int) -> EventBatch:
     """Return the batch of a range of committed positions.
 
-    It ends before a position that is missing from the journal, and before an event of a newer release.
+    It ends before a position that is missing from the journal, before an event of a newer release, and where
+    `read_stretch` says that it is too large.
     """
     return read_stretch(connection, (projection,), after, upto).batch(projection)
 

@@ -13,11 +13,20 @@ UPDATE projection_versions SET runner = %(runner)s WHERE name = %(name)s AND ver
 SELECT count(*) FROM events WHERE notification_id > %(after)s AND notification_id <= %(upto)s;
 
 -- name: events
-SELECT originator_id, originator_version, topic, state, notification_id FROM events
-WHERE notification_id > %(after)s AND notification_id <= %(upto)s
-AND (%(topics)s::text[] IS NULL OR topic = ANY(%(topics)s) OR originator_version > 1 AND topic = ANY(%(continuing)s))
-AND (%(parts)s::bigint = 1 OR (hashtextextended(originator_id, 0) & 9223372036854775807) %% %(parts)s = %(number)s::bigint)
-ORDER BY notification_id;
+-- No more than fit into `most_bytes`, but for the last of them, so that there is always one. How long a state is shows
+-- without reading it, so what does not fit costs nothing but its row.
+SELECT originator_id, originator_version, topic, state, notification_id FROM (
+    SELECT originator_id, originator_version, topic, state, notification_id,
+        sum(octet_length(state)) OVER (ORDER BY notification_id ROWS UNBOUNDED PRECEDING) - octet_length(state) AS before
+    FROM events
+    WHERE notification_id > %(after)s AND notification_id <= %(upto)s
+    AND (%(topics)s::text[] IS NULL OR topic = ANY(%(topics)s) OR originator_version > 1 AND topic = ANY(%(continuing)s))
+    AND (
+        %(parts)s::bigint = 1
+        OR (hashtextextended(originator_id, 0) & 9223372036854775807) %% %(parts)s = %(number)s::bigint
+    )
+) AS event
+WHERE before < %(most_bytes)s ORDER BY notification_id;
 
 -- name: first_gap
 SELECT min(position) FROM generate_series(%(after)s::bigint + 1, %(upto)s::bigint) AS position

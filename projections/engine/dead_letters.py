@@ -17,6 +17,7 @@ from domain.journal.queries import load
 from domain.model.events import Recorded
 from domain.model.times import Instant, instant
 from domain.release import RELEASE
+from projections.engine.live_version import Rows, read_rows
 from projections.engine.poison import Full, Poison, PoisonFinder, UnreadablePoison, Write, describe
 from projections.engine.projection import Projection, directed
 from projections.errors import DeadLetterNotFound
@@ -170,15 +171,19 @@ def list_letters(
     limit: int | None = None,
     descending: bool = False,
     granted: Sequence[str] | None = None,
-) -> list[DeadLetter]:
+    most_bytes: int | None = None,
+) -> Rows[DeadLetter]:
     """Return up to `limit` letters by when they first failed, that come after the one with this time and id.
 
-    They are of events of the ledgers that are `granted`, of all for None.
+    They are of events of the ledgers that are `granted`, of all for None. They end early with the one that makes them
+    larger than `most_bytes`, unless that is None.
     """
     time, id = after or (None, None)
     wanted: dict[str, Any] = {"projection": projection, "state": state, "after_time": time, "after_id": id}
     wanted |= {"granted": None if granted is None else list(granted), "limit": limit}
-    return _letters(connection, directed(_SQL["list"], descending=descending), wanted)
+    query = directed(_SQL["list"], descending=descending).replace(":columns", _SQL["columns"])
+    rows = read_rows(connection.cursor(row_factory=tuple_row), query, wanted, most_bytes)
+    return rows.read_as(map(_letter, rows))
 
 
 def letters_about(

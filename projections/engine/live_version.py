@@ -5,12 +5,15 @@ is, its position, its dead letters, the head of the journal and the rows all com
 what is stated with an answer is true of exactly that answer.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
+from itertools import chain
 from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
+from msgspec import json
 from psycopg import Connection, Cursor, errors
+from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow, tuple_row
 
 from domain.journal.queries import load
@@ -19,8 +22,34 @@ from projections.errors import ProjectionBehind
 
 _SQL = load(__name__)
 _ATTEMPTS = 5
+_encode = json.Encoder().encode
+
+FETCHED_ROWS = 32
+"""How many rows of a list are fetched at once where what they hold is bounded: a large one is some 0.5 MB."""
 
 Item = TypeVar("Item")
+Made = TypeVar("Made")
+
+
+class Rows(list[Item]):
+    """Rows of a list in order. `ends_early` tells that others follow, although these are fewer than were asked for.
+
+    `size_bytes` is how much they hold, where that is bounded.
+    """
+
+    def __init__(self, rows: Iterable[Item] = (), *, ends_early: bool = False, size_bytes: int = 0) -> None:
+        super().__init__(rows)
+        self.ends_early = ends_early
+        self.size_bytes = size_bytes
+
+    def read_as(self, items: Iterable[Made]) -> "Rows[Made]":
+        """Return what the rows are read as, in their place."""
+        return Rows(items, ends_early=self.ends_early, size_bytes=self.size_bytes)
+
+
+def ends_early(rows: Sequence[Any]) -> bool:
+    """Tell whether others follow that did not fit."""
+    return isinstance(rows, Rows) and rows.ends_early
 
 
 class Lacking(NamedTuple):
@@ -57,6 +86,50 @@ class Page(NamedTuple, Generic[Item]):
     position: int
     head: int
     lacking: Lacking
+
+
+def read_rows(
+    cursor: Cursor[TupleRow], query: str | bytes, wanted: Mapping[str, Any], most_bytes: int | None
+) -> Rows[TupleRow]:
+    """Return the rows that a query finds, `limit` of them at most if that is among the values that are `wanted`.
+
+    Unless `most_bytes` is None, they end with the row that makes them larger than that; there is none if it is zero.
+    What does not fit is not fetched, but for a few rows. The query is planned with its values.
+    """
+    text = query if isinstance(query, bytes) else query.encode()
+    is_short = (wanted.get("limit") or FETCHED_ROWS + 1) <= FETCHED_ROWS
+    if most_bytes is None or is_short:
+        rows = cursor.execute(text, wanted, prepare=False).fetchall()
+        return Rows(rows) if most_bytes is None else _fitting(iter([rows]), most_bytes)
+    is_idle = cursor.connection.info.transaction_status == TransactionStatus.IDLE
+    lasting = cursor.connection.transaction() if is_idle else nullcontext()
+    with lasting, closing(_fetched(cursor, text, wanted)) as parts:
+        return _fitting(parts, most_bytes)
+
+
+def _fetched(cursor: Cursor[TupleRow], query: bytes, wanted: Mapping[str, Any]) -> Generator[list[TupleRow]]:
+    """Yield the rows of a query in parts, each fetched when it is asked for."""
+    cursor.execute(b"DECLARE listed NO SCROLL CURSOR FOR " + query, wanted, prepare=False)
+    try:
+        while rows := cursor.execute(b"FETCH %d FROM listed" % FETCHED_ROWS, prepare=False).fetchall():
+            yield rows
+            if len(rows) < FETCHED_ROWS:
+                return
+    finally:
+        if cursor.connection.info.transaction_status == TransactionStatus.INTRANS:
+            cursor.execute("CLOSE listed")
+
+
+def _fitting(parts: Iterable[list[TupleRow]], most_bytes: int) -> Rows[TupleRow]:
+    """Return the rows of parts until they hold so many bytes, written as JSON."""
+    found: Rows[TupleRow] = Rows()
+    for row in chain.from_iterable(parts):
+        if found.size_bytes >= most_bytes:
+            found.ends_early = True
+            break
+        found.append(row)
+        found.size_bytes += len(_encode(row))
+    return found
 
 
 @contextmanager

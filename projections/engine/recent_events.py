@@ -10,14 +10,14 @@ from typing import Any
 from psycopg import Connection
 
 from domain.journal.queries import load
-from projections.engine.batches import EventBatch, EventRange, StoredEvent
+from projections.engine.batches import MAX_BATCH_BYTES, WHOLE, EventBatch, EventRange, StoredEvent
 from projections.engine.projection import Projection
 
 MAX_EVENTS = 20_000
 MAX_BYTES = 32 * 1024**2
 """Of events as they are stored; decoded ones take about as much again."""
 
-_SQL = load("domain.journal.journal")
+_SQL = load("projections.engine.batches")
 
 
 class RecentEvents:
@@ -36,26 +36,31 @@ class RecentEvents:
         """Return the batch of a range of committed positions, None if it has to be read otherwise.
 
         That is if it begins before what is kept here, or if a position of it is missing from the journal. What is not
-        here yet is read on the connection.
+        here yet is read on the connection, no more than `MAX_BATCH_BYTES` at once: then the batch ends there.
         """
         with self._lock:
             if after > self._after + len(self._events):
                 self._after, self._events, self._bytes = after, [], 0
             if not self._extend(connection, upto) or after < self._after:
                 return None
+            upto = min(upto, self._after + len(self._events))
             events = self._events[after - self._after : upto - self._after]
         return EventRange(after, upto, events).batch(projection)
 
     def _extend(self, connection: Connection[Any], upto: int) -> bool:
-        """Read on until a position; tell whether every event until there is here."""
+        """Read on until a position, or as far as fits; tell whether every event until there is here."""
         known = self._after + len(self._events)
         if upto > known:
-            rows = connection.execute(_SQL["range"], (known, upto), prepare=True, binary=True).fetchall()
-            if len(rows) != upto - known:
+            wanted = {"after": known, "upto": upto, "topics": None, "continuing": [], **WHOLE._asdict()}
+            wanted["most_bytes"] = MAX_BATCH_BYTES
+            rows = connection.execute(_SQL["events"], wanted, prepare=True, binary=True).fetchall()
+            read_bytes = sum(len(row[3]) for row in rows)
+            end = rows[-1][4] if read_bytes >= MAX_BATCH_BYTES else upto
+            if len(rows) != end - known:
                 return False
             self._events += map(StoredEvent, rows)
-            self._bytes += sum(len(row[3]) for row in rows)
-            excess = self._excess(upto - known)
+            self._bytes += read_bytes
+            excess = self._excess(len(rows))
             self._bytes -= sum(len(event.row[3]) for event in self._events[:excess])
             del self._events[:excess]
             self._after += excess

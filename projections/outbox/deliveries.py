@@ -13,6 +13,7 @@ from psycopg.rows import tuple_row
 
 from domain.journal.queries import load
 from domain.model.times import Instant, instant
+from projections.engine.live_version import Rows, read_rows
 from projections.engine.projection import directed
 from projections.outbox.messages import event_id
 from projections.outbox.queue import promote
@@ -68,11 +69,17 @@ def list_deliveries(
     limit: int,
     *,
     descending: bool,
-) -> list[Delivery]:
-    """Return up to `limit` deliveries of a webhook after the one at a position, in the order of positions."""
+    most_bytes: int | None = None,
+) -> Rows[Delivery]:
+    """Return up to `limit` deliveries of a webhook after the one at a position, in the order of positions.
+
+    They end early with the one that makes them larger than `most_bytes`, unless that is None.
+    """
     query = _SQL["list"] if state is None else _SQL["list_in_state"].replace(":state", f"'{state}'")
     wanted = {"webhook_id": webhook_id, "after": after, "limit": limit}
-    return _deliveries(connection, directed(query, descending=descending), wanted)
+    query = directed(query, descending=descending).replace(":columns", _SQL["columns"])
+    rows = read_rows(connection.cursor(row_factory=tuple_row), query, wanted, most_bytes)
+    return rows.read_as(_delivery(*row) for row in rows)
 
 
 def deliveries_at(connection: Connection[Any], positions: Sequence[int]) -> list[Delivery]:

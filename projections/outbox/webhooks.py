@@ -15,6 +15,7 @@ from psycopg.rows import tuple_row
 
 from domain.journal.queries import load
 from domain.model.times import Instant, instant
+from projections.engine.live_version import Rows, read_rows
 from projections.engine.projection import directed
 from projections.outbox.signatures import new_secret
 
@@ -90,15 +91,19 @@ def list_webhooks(
     *,
     descending: bool,
     granted: Sequence[str] | None = None,
-) -> list[Webhook]:
+    most_bytes: int | None = None,
+) -> Rows[Webhook]:
     """Return up to `limit` webhooks registered after the one with this time and id, oldest first.
 
-    `granted` are the ledgers of who asks, None for every ledger: a webhook that is told of others is not shown.
+    `granted` are the ledgers of who asks, None for every ledger: a webhook that is told of others is not shown. They
+    end early with the one that makes them larger than `most_bytes`, unless that is None.
     """
     time, id = after or (None, None)
-    query = directed(_SQL["list"], descending=descending)
-    wanted = {"after_time": time, "after_id": id, "limit": limit}
-    return _webhooks(connection, query, {**wanted, "granted": None if granted is None else list(granted)})
+    query = directed(_SQL["list"], descending=descending).replace(":columns", _SQL["columns"])
+    wanted: dict[str, Any] = {"after_time": time, "after_id": id, "limit": limit}
+    wanted["granted"] = None if granted is None else list(granted)
+    rows = read_rows(connection.cursor(row_factory=tuple_row), query, wanted, most_bytes)
+    return rows.read_as(_webhook(*row) for row in rows)
 
 
 def rotate_secret(connection: Connection[Any], id: UUID, overlap_seconds: int) -> str | None:

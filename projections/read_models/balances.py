@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import Any
 
 from msgspec import json
-from psycopg import Connection
+from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
 from domain.journal.arrays import bigint_array, text_array
@@ -17,7 +17,7 @@ from domain.model.accounts import EVENTS, Account, AccountOpened, Status, evolve
 from domain.model.events import Recorded
 from domain.model.streams import account_stream
 from domain.model.times import instant
-from projections.engine.live_version import Page, Reading, read_live
+from projections.engine.live_version import Page, Reading, Rows, read_live, read_rows
 from projections.engine.projection import Inconsistent, Projection, Queries, directed
 
 MAX_PLANNED_ONCE = 500
@@ -43,11 +43,13 @@ def list_accounts(
     after: str | None = None,
     limit: int,
     descending: bool = False,
+    most_bytes: int | None = None,
 ) -> Page[Account]:
     """Return up to `limit` accounts by address that come after the address `after`.
 
     `prefix` is that of the address; all pairs of `metadata` must be in the account's; null or empty filters
-    nothing.
+    nothing. They are `Rows`, which end early with the one that makes them larger than `most_bytes`, unless that is
+    None.
     """
     wanted = {
         "ledger": ledger,
@@ -58,14 +60,13 @@ def list_accounts(
         "after": after,
         "limit": limit,
     }
-    reading = read_live(
-        connection,
-        PROJECTION,
-        lambda cursor, version: cursor.execute(
-            directed(PROJECTION.queries(version)["list"], descending=descending), wanted, prepare=False
-        ).fetchall(),
-    )
-    return Page([_account(row) for row in reading.found], *reading[1:])
+
+    def read(cursor: Cursor[TupleRow], version: int) -> Rows[TupleRow]:
+        query = directed(PROJECTION.queries(version)["list"], descending=descending)
+        return read_rows(cursor, query, wanted, most_bytes)
+
+    reading = read_live(connection, PROJECTION, read)
+    return Page(reading.found.read_as(map(_account, reading.found)), *reading[1:])
 
 
 def read_account(connection: Connection[Any], ledger: str, address: str) -> Reading[Account | None]:

@@ -5,7 +5,7 @@ what came later is read in the journal, event by event; only where the index is 
 the head, and say so.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -19,7 +19,8 @@ from domain.model.errors import JournalUnavailable
 from domain.model.streams import ledger_of
 from domain.model.times import Instant
 from domain.transparency.leaves import hash_of
-from projections.engine.live_version import Page, read_live
+from projections.engine.live_version import Page, Rows, read_live
+from projections.engine.projection import directed
 from projections.read_models.event_index import PROJECTION, candidates, indexed
 from projections.read_models.event_keys import Content, EventFilters, content_of, passes, wanted_keys
 
@@ -27,6 +28,8 @@ MAX_TAIL_EVENTS = 20_000
 """How many events are read one by one that the index does not have yet."""
 
 CHUNK_EVENTS = 500
+CHUNK_BYTES = 4 * 1024**2
+"""Of what is looked up at once of events as they are stored, and of one event more."""
 
 _SQL = load(__name__)
 
@@ -69,27 +72,41 @@ def list_events(
     descending: bool = False,
     max_tail_events: int | None = MAX_TAIL_EVENTS,
     only: Callable[[JournalEvent], bool] | None = None,
+    most_bytes: int | None = None,
 ) -> Page[JournalEvent]:
     """Return up to `limit` events of a ledger at positions from `low` to before `high`, and up to where it is complete.
 
-    With `INSTALLATION` they are those that belong to no ledger. `only` tells which of what is found is wanted.
+    With `INSTALLATION` they are those that belong to no ledger. `only` tells which of what is found is wanted. They are
+    `Rows`, which end early with the one that makes them larger than `most_bytes` as they are stored, unless that is
+    None.
 
     They are complete up to the head, unless more than `max_tail_events` would have to be read one by one. Raises
     `JournalUnavailable` if events are so damaged that no time can be looked for, and `ProjectionBehind` while there is
     no index.
     """
 
-    def read(cursor: Cursor[TupleRow], version: int) -> tuple[list[JournalEvent], int]:
+    def read(cursor: Cursor[TupleRow], version: int) -> tuple[Rows[JournalEvent], int]:
         ((head,),) = cursor.execute(_HEAD).fetchall()
         known = indexed(cursor, version)
         upto = head if max_tail_events is None else min(head, known + max_tail_events)
         search = _Search(cursor, version, ledger, filters, min(limit, CHUNK_EVENTS), descending)
         span = search.span(low, min(upto + 1, high or upto + 1))
-        return list(islice(filter(only, search.found(*span, known)), limit)), upto
+        return _fitting(islice(filter(only, search.found(*span, known)), limit), most_bytes), upto
 
     reading = read_live(connection, PROJECTION, read)
     rows, upto = reading.found
     return Page(rows, upto, reading.head, reading.lacking)
+
+
+def _fitting(events: Iterable[JournalEvent], most_bytes: int | None) -> Rows[JournalEvent]:
+    found: Rows[JournalEvent] = Rows()
+    for event in events:
+        if most_bytes is not None and found.size_bytes >= most_bytes:
+            found.ends_early = True
+            break
+        found.append(event)
+        found.size_bytes += len(event.row[3])
+    return found
 
 
 _HEAD = load("domain.journal.journal")["head"]
@@ -126,22 +143,25 @@ class _Search(NamedTuple):
         keys = wanted_keys(self.ledger, self.filters)
         found = candidates(self.cursor, self.version, keys, low, high, descending=self.descending)
         while positions := list(islice(found, self.chunk)):
-            rows = self.cursor.execute(_SQL["at_positions"], {"positions": positions}, prepare=False)
-            yield from self._passing(rows.fetchall())
+            while positions and (rows := self._rows("at_positions", positions=positions)):
+                yield from self._passing(rows)
+                positions = positions[positions.index(rows[-1][4]) + 1 :] if _is_full(rows) else []
 
     def _tail(self, low: int, high: int) -> Iterator[JournalEvent]:
-        query = _SQL["between"].replace(":order", "DESC" if self.descending else "ASC").encode()
         while low < high:
-            wanted = {"low": low, "high": high, "limit": CHUNK_EVENTS}
-            rows = self.cursor.execute(query, wanted, prepare=False).fetchall()
+            rows = self._rows("between", low=low, high=high, limit=CHUNK_EVENTS)
             yield from self._passing(rows)
-            if len(rows) < CHUNK_EVENTS:
+            if len(rows) < CHUNK_EVENTS and not _is_full(rows):
                 return
             low, high = (low, rows[-1][4]) if self.descending else (rows[-1][4] + 1, high)
 
+    def _rows(self, name: str, **wanted: Any) -> list[TupleRow]:
+        """Return the rows of a query in the order of the list, or as many of them as fit."""
+        query = directed(_SQL[name], descending=self.descending).encode()
+        return self.cursor.execute(query, {**wanted, "most_bytes": CHUNK_BYTES}, prepare=False).fetchall()
+
     def _passing(self, rows: list[TupleRow]) -> Iterator[JournalEvent]:
         wanted = frozenset(wanted_keys(self.ledger, self.filters))
-        rows.sort(key=lambda row: row[4], reverse=self.descending)
         for stream, version, topic, state, position in rows:
             row = (stream, version, topic, bytes(state), position)
             content = content_of(row[3])
@@ -153,3 +173,8 @@ class _Search(NamedTuple):
         if row is None:
             raise JournalUnavailable(UnreadableEvent.reason)
         return int(row[0])
+
+
+def _is_full(rows: list[TupleRow]) -> bool:
+    """Tell whether rows may end where no more fitted."""
+    return sum(len(row[3]) for row in rows) >= CHUNK_BYTES

@@ -1,10 +1,23 @@
 -- name: at_positions
-SELECT originator_id, originator_version, topic, state, notification_id FROM events
-WHERE notification_id = ANY(%(positions)s::bigint[]);
+-- No more than fit into `most_bytes`, but for the last of them, so that there is always one. How long a state is shows
+-- without reading it.
+SELECT originator_id, originator_version, topic, state, notification_id FROM (
+    SELECT originator_id, originator_version, topic, state, notification_id,
+        sum(octet_length(state)) OVER (ORDER BY notification_id :order ROWS UNBOUNDED PRECEDING) - octet_length(state)
+            AS before
+    FROM events WHERE notification_id = ANY(%(positions)s::bigint[])
+) AS event
+WHERE before < %(most_bytes)s ORDER BY notification_id :order;
 
 -- name: between
-SELECT originator_id, originator_version, topic, state, notification_id FROM events
-WHERE notification_id >= %(low)s AND notification_id < %(high)s ORDER BY notification_id :order LIMIT %(limit)s;
+SELECT originator_id, originator_version, topic, state, notification_id FROM (
+    SELECT originator_id, originator_version, topic, state, notification_id,
+        sum(octet_length(state)) OVER (ORDER BY notification_id :order ROWS UNBOUNDED PRECEDING) - octet_length(state)
+            AS before
+    FROM events WHERE notification_id >= %(low)s AND notification_id < %(high)s
+    ORDER BY notification_id :order LIMIT %(limit)s
+) AS event
+WHERE before < %(most_bytes)s ORDER BY notification_id :order;
 
 -- name: first_since
 -- The position from which on everything was recorded at or after a time, found by halving: recorded time never runs

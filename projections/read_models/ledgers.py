@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from psycopg import Connection
+from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow, tuple_row
 from psycopg.types.json import Jsonb
 
@@ -12,7 +12,7 @@ from domain.model.ledgers import EVENTS, Ledger, evolve
 from domain.model.money import split_asset
 from domain.model.streams import ledger_of
 from domain.model.times import Instant, instant
-from projections.engine.live_version import Page, read_live
+from projections.engine.live_version import Page, Rows, read_live, read_rows
 from projections.engine.projection import Inconsistent, Projection, Queries, directed
 
 
@@ -29,23 +29,26 @@ def list_ledgers(
     after: LedgerPlace | None = None,
     limit: int,
     descending: bool = False,
+    most_bytes: int | None = None,
     granted: Sequence[str] | None = None,
 ) -> Page[Ledger]:
-    """Return up to `limit` ledgers, oldest first, that come after the place `after`; of those `granted` unless None."""
+    """Return up to `limit` ledgers, oldest first, that come after the place `after`; of those `granted` unless None.
+
+    They are `Rows`, which end early with the one that makes them larger than `most_bytes`, unless that is None.
+    """
     wanted = {
         "after_time": after.opened_at if after else None,
         "after_name": after.name if after else None,
         "limit": limit,
         "granted": None if granted is None else list(granted),
     }
-    reading = read_live(
-        connection,
-        PROJECTION,
-        lambda cursor, version: cursor.execute(
-            directed(PROJECTION.queries(version)["list"], descending=descending), wanted, prepare=False
-        ).fetchall(),
-    )
-    return Page([_ledger(row) for row in reading.found], *reading[1:])
+
+    def read(cursor: Cursor[TupleRow], version: int) -> Rows[TupleRow]:
+        query = directed(PROJECTION.queries(version)["list"], descending=descending)
+        return read_rows(cursor, query, wanted, most_bytes)
+
+    reading = read_live(connection, PROJECTION, read)
+    return Page(reading.found.read_as(map(_ledger, reading.found)), *reading[1:])
 
 
 def project(connection: Connection[Any], queries: Queries, events: Sequence[Recorded]) -> None:

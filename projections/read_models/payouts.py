@@ -15,7 +15,7 @@ from domain.model.events import Recorded
 from domain.model.payouts.payout import EVENTS, Payout, PayoutState, Requested, evolve
 from domain.model.streams import ledger_of, name_of
 from domain.model.times import Instant
-from projections.engine.live_version import Page, Reading, read_live
+from projections.engine.live_version import Page, Reading, Rows, read_live, read_rows
 from projections.engine.projection import Inconsistent, Projection, Queries, directed
 from projections.read_models.rejections import with_details
 
@@ -53,8 +53,12 @@ def list_payouts(
     after: int | None = None,
     limit: int,
     descending: bool = False,
+    most_bytes: int | None = None,
 ) -> Page[Payout]:
-    """Return up to `limit` payouts by when they were asked for, that come after the `made_position` `after`."""
+    """Return up to `limit` payouts by when they were asked for, that come after the `made_position` `after`.
+
+    They are `Rows`, which end early with the one that makes them larger than `most_bytes`, unless that is None.
+    """
     wanted = {
         **{name: value or None for name, value in filters._asdict().items()},
         "ledger": ledger,
@@ -62,10 +66,10 @@ def list_payouts(
         "limit": limit,
     }
 
-    def read(cursor: Cursor[TupleRow], version: int) -> list[Payout]:
+    def read(cursor: Cursor[TupleRow], version: int) -> Rows[Payout]:
         query = directed(PROJECTION.queries(version)["page"], descending=descending)
-        rows = cursor.execute(query.encode(), wanted, prepare=False).fetchall()
-        return with_details(cursor, map(_payout, rows))
+        rows = read_rows(cursor, query, wanted, most_bytes)
+        return rows.read_as(with_details(cursor, map(_payout, rows)))
 
     return Page(*read_live(connection, PROJECTION, read))
 

@@ -4,6 +4,7 @@ A page costs about the same however many transactions there are, as far as the f
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from psycopg.rows import TupleRow
 from domain.model.streams import account_stream
 from domain.model.times import Instant
 from domain.model.transactions import Kind, Status, Transaction
-from projections.engine.live_version import Page, read_live
+from projections.engine.live_version import Page, Rows, read_live, read_rows
 from projections.engine.projection import Queries, directed
 from projections.read_models.rejections import with_details
 from projections.read_models.transactions import PROJECTION, selected, transaction
@@ -69,17 +70,20 @@ def list_transactions(
     after: int | None = None,
     limit: int,
     descending: bool = False,
+    most_bytes: int | None = None,
 ) -> Page[Transaction]:
-    """Return up to `limit` transactions by when they were recorded, that come after the `made_position` `after`."""
-    reading = read_live(
-        connection,
-        PROJECTION,
-        lambda cursor, version: with_details(
-            cursor,
-            _Search(cursor, PROJECTION.queries(version), ledger, filters, limit, descending).found(after),
-        ),
-        account_stream(ledger, filters.account) if filters.account else None,
-    )
+    """Return up to `limit` transactions by when they were recorded, that come after the `made_position` `after`.
+
+    They are `Rows`, which end early with the one that makes them larger than `most_bytes`, unless that is None.
+    """
+
+    def read(cursor: Cursor[TupleRow], version: int) -> Rows[Transaction]:
+        queries = PROJECTION.queries(version)
+        found = _Search(cursor, queries, ledger, filters, limit, descending, most_bytes).found(after)
+        return found.read_as(with_details(cursor, found))
+
+    about = account_stream(ledger, filters.account) if filters.account else None
+    reading = read_live(connection, PROJECTION, read, about)
     return Page(reading.found, *reading[1:])
 
 
@@ -92,8 +96,9 @@ class _Search(NamedTuple):
     filters: TransactionFilters
     limit: int
     descending: bool
+    most_bytes: int | None
 
-    def found(self, after: int | None) -> list[Transaction]:
+    def found(self, after: int | None) -> Rows[Transaction]:
         filters = self.filters
         span = self._recorded(filters.recorded_from, filters.recorded_to)
         if after is not None:
@@ -103,12 +108,20 @@ class _Search(NamedTuple):
             return self._some(span, positions, None)
         # What takes effect when it is recorded lies within the positions of that time. The rest is found by itself.
         plain = span.within(self._recorded(filters.effective_from, filters.effective_to))
-        found = self._some(plain, positions, False)
+        undated = self._some(plain, positions, False)
         if positions is None and not self._is_led:
             positions = self._gathered("gather_dated", span)
-        found += self._some(span, positions, True)
-        found.sort(key=attrgetter("made_position"), reverse=self.descending)
-        return found[: self.limit]
+        return self._merged(undated, self._some(span, positions, True))
+
+    def _merged(self, *parts: Rows[Transaction]) -> Rows[Transaction]:
+        """Return the rows of several parts of the list in its order, as far as all of them go."""
+        found = sorted(chain(*parts), key=attrgetter("made_position"), reverse=self.descending)
+        ends = [rows[-1].made_position for rows in parts if rows.ends_early]
+        if ends and self.descending:
+            found = [transaction for transaction in found if transaction.made_position >= max(ends)]
+        elif ends:
+            found = [transaction for transaction in found if transaction.made_position <= min(ends)]
+        return Rows(found[: self.limit], ends_early=bool(ends))
 
     @property
     def _is_led(self) -> bool:
@@ -138,24 +151,31 @@ class _Search(NamedTuple):
             {position for (position,) in found if span.low <= position < span.high}, reverse=self.descending
         )
 
-    def _some(self, span: Span, positions: Sequence[int] | None, dated: bool | None) -> list[Transaction]:
+    def _some(self, span: Span, positions: Sequence[int] | None, dated: bool | None) -> Rows[Transaction]:
         """Return the first of a span, of the positions given if there are any."""
         if positions is None:
-            return self._page(span, None, dated)
-        found: list[Transaction] = []
+            return self._page(span, None, dated, self.most_bytes)
+        found: Rows[Transaction] = Rows()
         for chunk in _chunks(positions, self.limit):
-            found += self._page(span, chunk, dated)
-            if len(found) >= self.limit:
+            left = None if self.most_bytes is None else self.most_bytes - found.size_bytes
+            more = self._page(span, chunk, dated, left)
+            found = Rows(
+                [*found, *more], ends_early=more.ends_early, size_bytes=found.size_bytes + more.size_bytes
+            )
+            if len(found) >= self.limit or found.ends_early:
                 break
-        return found[: self.limit]
+        return found.read_as(found[: self.limit])
 
-    def _page(self, span: Span, positions: Sequence[int] | None, dated: bool | None) -> list[Transaction]:
+    def _page(
+        self, span: Span, positions: Sequence[int] | None, dated: bool | None, most_bytes: int | None
+    ) -> Rows[Transaction]:
         if span.low >= span.high:
-            return []
+            return Rows()
         wanted = {**self._values(), **span._asdict(), "positions": positions, "dated": dated}
         query = selected(self.queries, "page").replace(":joins", self._joins())
         query = directed(query, descending=self.descending)
-        return [transaction(row) for row in self.cursor.execute(query.encode(), wanted, prepare=False)]
+        rows = read_rows(self.cursor, query, wanted, most_bytes)
+        return rows.read_as(map(transaction, rows))
 
     def _values(self) -> dict[str, Any]:
         filters, pairs = self.filters, list((self.filters.metadata or {}).items())

@@ -20,6 +20,7 @@ from domain.journal.reader import Row
 from domain.model.errors import JournalUnavailable
 from domain.model.events import Context, Recorded
 from domain.model.streams import ledger_of, name_of
+from projections.engine.batches import MAX_BATCH_BYTES
 from projections.engine.dead_letters import DeadLetter, LetterState, add_letter, failure, find_letter, writer
 from projections.engine.poison import Poison, PoisonFinder, UnreadablePoison
 from projections.engine.projection import Projection
@@ -68,6 +69,7 @@ class _Stream(NamedTuple):
             "topics": self.projection.topics,
             "continuing": self.projection.non_initial_topics,
             "limit": BATCH_EVENTS,
+            "most_bytes": MAX_BATCH_BYTES,
         }
         cursor = self.connection.cursor(row_factory=tuple_row)
         return cursor.execute(_SQL["held_events"], wanted, binary=True).fetchall()

@@ -9,10 +9,17 @@ WHERE v.name = %(projection)s AND v.version = %(version)s FOR UPDATE OF v;
 
 -- name: held_events
 -- By the key of the journal, a part of the stream at a time: the events that the projection reads and has passed by.
-SELECT originator_id, originator_version, topic, state, notification_id FROM events
-WHERE originator_id = %(stream)s AND originator_version > %(after)s AND notification_id <= %(upto)s
-AND (topic = ANY(%(topics)s) OR originator_version > 1 AND topic = ANY(%(continuing)s))
-ORDER BY originator_version LIMIT %(limit)s;
+-- No more than fit into `most_bytes`, but for the last of them.
+SELECT originator_id, originator_version, topic, state, notification_id FROM (
+    SELECT originator_id, originator_version, topic, state, notification_id,
+        sum(octet_length(state)) OVER (ORDER BY originator_version ROWS UNBOUNDED PRECEDING) - octet_length(state)
+            AS before
+    FROM events
+    WHERE originator_id = %(stream)s AND originator_version > %(after)s AND notification_id <= %(upto)s
+    AND (topic = ANY(%(topics)s) OR originator_version > 1 AND topic = ANY(%(continuing)s))
+    ORDER BY originator_version LIMIT %(limit)s
+) AS event
+WHERE before < %(most_bytes)s ORDER BY originator_version;
 
 -- name: fail_again
 UPDATE dead_letters SET attempts = attempts + 1, last_failed_at = clock_timestamp(), shape = %(shape)s,

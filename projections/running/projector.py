@@ -25,6 +25,7 @@ from domain.journal.outage import DATABASE, is_lost
 from domain.journal.queries import load
 from domain.journal.silence import LOST
 from projections.engine.batches import (
+    MAX_BATCH_BYTES,
     Claim,
     Contradicted,
     EventBatch,
@@ -49,8 +50,6 @@ from projections.transparency.signer import Sealer
 
 MAX_BATCH_EVENTS = 5_000
 FIRST_BATCH_EVENTS = 500
-MAX_BATCH_BYTES = 16 * 1024**2
-"""Of what a batch may be of events as they are stored, so far as the one before it foretells: batches begin small."""
 POLL_SECONDS = 0.25
 STANDBY_SECONDS = 0.5
 FIRST_PAUSE_SECONDS = 0.1

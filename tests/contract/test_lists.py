@@ -3,12 +3,16 @@
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterator
+from importlib import import_module
+from operator import itemgetter
+from pkgutil import iter_modules
 from typing import Any, NamedTuple
 from uuid import uuid4
 
 import httpx2
 import pytest
 
+from api import resources as routes
 from api.app import create_app
 from api.resources import ENDPOINTS
 from api.settings import Settings
@@ -286,6 +290,70 @@ def test_pages_are_the_list_without_gaps_or_repetitions(shelf: Shelf, size: int,
     assert len(whole) >= 3 and len(set(whole)) == len(whole)
     assert [name for page in shelf.pages(size, order=order) for name in page] == whole
     assert whole == shelf.whole(order="asc")[:: 1 if order == "asc" else -1]
+
+
+def bound_pages(monkeypatch: pytest.MonkeyPatch, most_bytes: int) -> None:
+    """Let pages hold so many bytes, and few rows be fetched at once."""
+    monkeypatch.setattr("projections.engine.live_version.FETCHED_ROWS", 2)
+    for name in (
+        "api.http.pages",
+        *(f"api.resources.{module.name}" for module in iter_modules(routes.__path__)),
+    ):
+        if hasattr(import_module(name), "PAGE_BYTES"):
+            monkeypatch.setattr(f"{name}.PAGE_BYTES", most_bytes)
+    monkeypatch.setattr("projections.read_models.event_history.CHUNK_BYTES", most_bytes)
+
+
+@each
+@pytest.mark.parametrize("most_bytes", [1, 1_500])
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_pages_that_end_early_are_the_list_as_well(
+    shelf: Shelf, most_bytes: int, order: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = shelf.page(page_size=1000, order=order)["data"][:40]
+    bound_pages(monkeypatch, most_bytes)
+    found: list[Any] = []
+    cursor: dict[str, str] = {}
+    while len(found) < len(whole):
+        page = shelf.page(page_size=1000, order=order, **cursor)
+        items = page["data"]
+        assert items and (len(items) == 1 or len(json.dumps(items, separators=(",", ":"))) < most_bytes + 100)
+        found += items
+        assert len(found) >= 40 or (page["next_cursor"] is None) == (len(found) == len(whole))
+        cursor = {"cursor": page["next_cursor"]}
+    name_of = itemgetter(*shelf.listed.names)
+    assert list(map(name_of, found))[: len(whole)] == list(map(name_of, whole))
+
+
+def test_filters_of_transactions_lead_to_the_same_on_pages_that_end_early(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for day in range(1, 6):
+        shop.transfer("a", "b", 1, effective_at=f"2026-01-0{day}T00:00:00Z")
+        shop.transfer("a", "b", 2)
+    shop.wait()
+    shelf = Shelf(shop, "list_transactions")
+    bounds = {"effective_from": "2026-01-02T00:00:00Z", "effective_to": "2100-01-01T00:00:00Z"}
+    queries: list[dict[str, str]] = [
+        bounds,
+        {**bounds, "prefix": "a"},
+        {"prefix": "c"},
+        {**bounds, "account": "a"},
+    ]
+    wholes = [
+        (query, order, shelf.whole(order=order, **query)) for query in queries for order in ("asc", "desc")
+    ]
+    bound_pages(monkeypatch, 1_500)
+    monkeypatch.setattr("projections.read_models.transaction_list.CHUNK_POSITIONS", 2)
+    for query, order, whole in wholes:
+        found: list[tuple[Any, ...]] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            page = shelf.page(page_size=3, order=order, **query, **({"cursor": cursor} if cursor else {}))
+            assert page["data"]
+            found += shelf.names(page)
+            cursor = page["next_cursor"]
+        assert len(whole) >= 3 and found == whole
 
 
 @each

@@ -154,6 +154,13 @@ def test_too_much_waiting_comes_before_the_message(wrong: Wrong, monkeypatch: py
     assert int(answer.headers["retry-after"]) >= 1
 
 
+def test_so_does_what_is_too_large_together(wrong: Wrong, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_commit, "MAX_WAITING_BYTES", 0)
+    malformed(wrong)
+    answer = wrong.send()
+    assert (answer.status_code, code_of(answer)) == (503, "overloaded")
+
+
 def test_the_version_comes_after_the_account_and_before_the_rules(book: Book) -> None:
     stale = {"If-Match": '"9"'}
     missing = book.client.patch(f"{book.path}/accounts/nobody", json={}, headers=stale)

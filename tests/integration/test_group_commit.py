@@ -11,6 +11,7 @@ import pytest
 
 from domain.application import LedgerApplication
 from domain.commit import group_commit
+from domain.commit.group_commit import GroupCommit
 from domain.journal.database import Database
 from domain.journal.writer import JournalWriter, Rows
 from domain.model.accounts import Account
@@ -29,7 +30,7 @@ from domain.model.postings import PostTransaction
 from domain.model.registry import evolve
 from domain.model.streams import account_stream
 from tests.ledgers import folded, history, open_accounts, outcomes, running, transfer
-from tests.projecting import cut
+from tests.projecting import cut, eventually
 
 pytestmark = pytest.mark.integration
 
@@ -364,3 +365,68 @@ def test_few_commands_are_committed_in_one_round_trip_where_nobody_else_writes(
         one.perform(transfer("a", "b", 1))
         assert locked > before
     folded(history(database))
+
+
+def heavy(entries: int, key: str | None = None) -> PostTransaction:
+    """A transfer in so many entries."""
+    command = transfer("a", "b", 1, key=key)
+    return replace(command, entries=command.entries * (entries // 2))
+
+
+def test_a_queue_that_is_full_by_bytes_refuses_and_does_not_grow(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "MAX_WAITING_BYTES", 2_000_000)
+    ledger = LedgerApplication(database)  # not started: what is submitted waits
+    pending = [ledger.execute(heavy(1000)) for _ in range(8)]
+    assert ledger.group_commit.is_full
+    with pytest.raises(Overloaded):
+        ledger.execute(heavy(1000))
+    assert 2_000_000 <= ledger.group_commit.waiting_bytes < 2_300_000
+    with pytest.raises(Overloaded):
+        ledger.execute(transfer("a", "b", 1))
+    ledger.start()
+    for future in pending:
+        future.result()
+    assert ledger.group_commit.waiting_bytes == 0
+    ledger.execute(heavy(1000)).result()
+    ledger.close()
+
+
+def test_what_waits_for_nobody_any_more_is_counted_until_it_is_let_go(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on = threading.Event()
+    goes_on.set()
+
+    def decide_later(self: GroupCommit, submissions: Any) -> None:
+        assert goes_on.wait(60)
+
+    monkeypatch.setattr(group_commit, "MAX_WAITING_BYTES", 1_000_000)
+    monkeypatch.setattr(GroupCommit, "_decide_ahead", decide_later)
+    monkeypatch.setattr(GroupCommit, "_reason", lambda self: None if goes_on.is_set() else "unreachable")
+    with running(database) as ledger:
+        open_accounts(ledger, "a", "b")
+        monkeypatch.setattr(group_commit, "PATIENCE_SECONDS", 0.1)
+        goes_on.clear()
+        ledger.execute(transfer("a", "b", 1))
+        eventually(lambda: ledger.group_commit.waiting_commands == 0)
+        for _ in range(4):
+            (result,) = ledger.execute(heavy(1000)).result()
+            # Who asked has its answer, and what was asked for still takes memory.
+            assert isinstance(result, JournalUnavailable)
+        with pytest.raises(Overloaded):
+            ledger.execute(heavy(1000))
+        assert 1_000_000 <= ledger.group_commit.waiting_bytes < 1_300_000
+        goes_on.set()
+        eventually(lambda: ledger.group_commit.waiting_bytes == 0)
+        monkeypatch.setattr(group_commit, "PATIENCE_SECONDS", 60.0)
+        outcomes(ledger.execute(transfer("a", "b", 1)).result())
+
+
+@pytest.mark.parametrize("commands", [2, 2_500])
+def test_nothing_is_counted_once_all_is_answered(database: Database, commands: int) -> None:
+    with running(database) as ledger:
+        open_accounts(ledger, "a", "b")
+        outcomes(ledger.execute(*(transfer("a", "b", 1) for _ in range(commands))).result())
+        assert ledger.group_commit.waiting_bytes == 0

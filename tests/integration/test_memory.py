@@ -1,5 +1,6 @@
 """What is kept in memory is bounded by its size, however large callers make each piece of it."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,9 +10,12 @@ from domain.commit import decider
 from domain.journal import snapshots
 from domain.journal.database import Database
 from domain.journal.snapshots import Snapshotter
-from domain.journal.weights import weight_of
+from domain.journal.weights import weight_of, weight_of_commands
 from domain.model.accounts import Account, AccountOpened, ChangeAccount, OpenAccount
+from domain.model.ledgers import OpenLedger
+from domain.model.payouts.requests import RequestPayout
 from domain.model.streams import account_stream
+from domain.model.transactions import Description
 from projections.engine import recent_events
 from projections.engine.recent_events import RecentEvents
 from projections.registry import PROJECTIONS
@@ -48,6 +52,24 @@ def open_large(ledger: LedgerApplication) -> None:
 def measured(ledger: LedgerApplication) -> int:
     """How much the metadata of all cached aggregates takes."""
     return sum(map(weight_of, list(ledger.group_commit._decider.states.values())))
+
+
+def test_a_command_is_weighed_by_what_callers_have_made() -> None:
+    small = transfer("a", "b", 1)
+    plain = weight_of_commands([small])
+    assert 0 < weight_of_commands([small, small]) == 2 * plain < 5_000
+    assert weight_of_commands([replace(small, entries=small.entries * 500)]) > 100 * plain
+    described = small.description._replace(metadata=LARGE)
+    assert weight_of_commands([replace(small, description=described)]) > 25_000
+    assert weight_of_commands([OpenAccount(CONTEXT, "main", "a", large("x"))]) > 25_000
+    assert weight_of_commands([ChangeAccount(CONTEXT, "main", "a", metadata=LARGE)]) > 25_000
+    assert weight_of_commands([ChangeAccount(CONTEXT, "main", "a", min_balance=1)]) < 5_000
+    assert weight_of_commands([OpenLedger(CONTEXT, "main", LARGE)]) > 25_000
+    destination = {"parts": [{"text": "x" * 100}] * 70}
+    payout = RequestPayout(
+        CONTEXT, "main", small.operation, Description(), "a", 1, "simulator", destination, "key", True
+    )
+    assert weight_of_commands([payout]) > 7_000
 
 
 def test_a_state_is_weighed_by_what_callers_have_made() -> None:

@@ -6,8 +6,10 @@ import pytest
 from psycopg import Connection
 
 from domain.journal.database import Database
-from projections.engine.batches import Part, read_batch, read_stretch
+from projections.engine import batches
+from projections.engine.batches import WHOLE, Part, read_batch, read_stretch
 from projections.registry import PROJECTIONS
+from projections.running import dead_letter_decisions as verdicts
 from tests.ledgers import open_accounts, outcomes, running, transfer
 from tests.projecting import append, delete_event
 
@@ -66,3 +68,59 @@ def test_what_is_newer_stops_only_who_reads_it(owner: Connection[Any], head: int
     assert (stopped.upto, len(stopped.events)) == (position - 1, 19) and stopped.obstacle is not None
     passing = stretch.batch(PROJECTIONS["balances"])
     assert (passing.upto, passing.obstacle) == (position, None)
+
+
+@pytest.mark.parametrize("part", [WHOLE, Part(0, 2), Part(1, 2)])
+@pytest.mark.parametrize("most_bytes", [1, 2_000, 5_000])
+def test_a_stretch_ends_with_the_event_that_makes_it_too_large(
+    owner: Connection[Any], head: int, part: Part, most_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = [event.row for event in read_stretch(owner, ALL, 0, head, part).events]
+    monkeypatch.setattr(batches, "MAX_BATCH_BYTES", most_bytes)
+    found, after = [], 0
+    while after < head:
+        stretch = read_stretch(owner, ALL, after, head, part)
+        rows = [event.row for event in stretch.events]
+        assert stretch.obstacle is None and sum(len(row[3]) for row in rows[:-1]) < most_bytes
+        assert stretch.upto == head or stretch.upto == rows[-1][4] < head
+        found += rows
+        after = stretch.upto
+    assert found == whole
+
+
+def test_a_stretch_that_is_too_large_ends_before_a_gap_or_says_nothing_of_it(
+    owner: Connection[Any], head: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delete_event(owner, head - 3)
+    monkeypatch.setattr(batches, "MAX_BATCH_BYTES", 1)
+    stretch = read_stretch(owner, ALL, 0, head)
+    assert (stretch.upto, stretch.obstacle) == (1, None)
+    before_gap = read_stretch(owner, ALL, head - 4, head)
+    assert before_gap.upto == head - 4 and before_gap.obstacle is not None
+
+
+def test_what_does_not_fit_is_not_fetched(owner: Connection[Any]) -> None:
+    large = b'{"class_version":1,"data":"%s"}' % (b"x" * 1024**2)
+    for number in range(40):
+        append(owner, f"main/transactions/{number}", 1, "transaction.unheard_of", large)
+    stretch, after, counts = read_stretch(owner, ALL, 0, 40), 0, []
+    while stretch.events:
+        counts.append(len(stretch.events))
+        after = stretch.upto
+        stretch = read_stretch(owner, ALL, after, 40)
+    assert (counts, after) == ([16, 16, 8], 40)
+
+
+def test_what_is_held_of_a_stream_is_read_by_and_by(
+    owner: Connection[Any], head: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = verdicts._Stream(owner, PROJECTIONS["balances"], 1, "main/accounts/a", head)
+    whole = stream._rows(0)
+    assert len(whole) == 20
+    monkeypatch.setattr(verdicts, "MAX_BATCH_BYTES", 1)
+    found, after = [], 0
+    while rows := stream._rows(after):
+        assert len(rows) == 1
+        found += rows
+        after = rows[-1][1]
+    assert found == whole

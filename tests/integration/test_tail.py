@@ -7,6 +7,8 @@ import pytest
 from psycopg import Connection
 
 from domain.journal.database import Database
+from projections.engine import batches
+from projections.engine import recent_events as tails
 from projections.engine.batches import read_batch
 from projections.engine.recent_events import RecentEvents
 from projections.registry import PROJECTIONS
@@ -77,3 +79,17 @@ def test_what_cannot_be_read_is_told_of_and_what_is_newer_stops_who_reads_it(
     passing = tail.batch(owner, PROJECTIONS["balances"], 0, head + 3)
     assert passing is not None and passing.upto == head + 3
     assert (passing.obstacle, passing.unreadable) == (None, ())
+
+
+def test_what_is_too_large_is_read_by_and_by(
+    database: Database, owner: Connection[Any], head: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (batches, tails):
+        monkeypatch.setattr(module, "MAX_BATCH_BYTES", 2_000)
+    tail, projection, after, ends = RecentEvents(), PROJECTIONS["event_index"], 0, []
+    while after < head:
+        batch = tail.batch(owner, projection, after, head)
+        assert batch == read_batch(owner, projection, after, head)
+        after = batch.upto
+        ends.append(after)
+    assert len(ends) > 5 and ends[-1] == head

@@ -8,7 +8,7 @@ from api.http.consistency import Consistency
 from api.http.declaration import CLIENT, READER, Declaration, NoQuery, Returns
 from api.http.endpoint import Call, Endpoint
 from api.http.fields import Address, Page
-from api.http.pages import projected_page, reflected
+from api.http.pages import PAGE_BYTES, projected_page, reflected
 from api.http.read_your_writes import held_back, read_projection
 from api.http.responses import HEAD, POSITION, Answer, etag, is_unchanged, json_answer
 from api.resources.accounts.answers import expected_version, shown
@@ -112,6 +112,7 @@ async def get_accounts(call: Call[AccountsQuery, None]) -> Answer:
         metadata=query.metadata,
         after=call.cursor_position,
         limit=query.page_size + 1,
+        most_bytes=PAGE_BYTES,
         descending=query.descending,
     )
     found = await read_projection(call, "balances", read)

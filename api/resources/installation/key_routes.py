@@ -16,7 +16,7 @@ from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, OVERSEER, Concerns, Declaration, NoQuery, Returns
 from api.http.endpoint import Call, Endpoint
 from api.http.fields import Page, Time
-from api.http.pages import page
+from api.http.pages import PAGE_BYTES, page
 from api.http.responses import Answer, json_answer
 from api.problems import BootstrapKeyFixed, Forbidden, KeyExists, PathNotFound
 from api.resources.installation.key_schemas import (
@@ -55,6 +55,7 @@ async def get_keys(call: Call[KeysQuery, None]) -> Answer:
         security.list_keys,
         after=call.cursor_position,
         limit=query.page_size + 1,
+        most_bytes=PAGE_BYTES,
         descending=query.descending,
         granted=call.caller.granted,
         state=query.state or None,

@@ -16,19 +16,23 @@ from api.http.consistency import Consistency
 from api.http.declaration import OVERSEER, READER, Concerns, Declaration, Returns
 from api.http.endpoint import Call, Endpoint
 from api.http.fields import MAX_POSITION, Page
-from api.http.pages import projected_page
+from api.http.pages import PAGE_BYTES, projected_page
 from api.http.responses import HEAD, JSON, NDJSON, POSITION, Answer, Streamed, prefers
 from api.resources.journal.event_schemas import EventBody, EventsQuery, TrailQuery, event_body
 from api.security.keys import EVERY_LEDGER, Key
 from domain.model.streams import INSTALLATION, key_stream
 from projections.engine.live_version import Page as Found
+from projections.engine.live_version import ends_early
 from projections.errors import ProjectionBehind
 from projections.read_models.event_history import JournalEvent, list_events
 from projections.read_models.event_index import PROJECTION
 from projections.read_models.event_keys import EventFilters
 
 STREAMED_EVENTS = 500
-"""How many events are read at once for a stream: some milliseconds of work."""
+"""How many events are read at once for a stream, unless they are large: some milliseconds of work."""
+
+STREAMED_BYTES = 1024**2
+"""How large those may be together, as they are stored, unless it is one alone."""
 
 _Place = Annotated[int, Field(strict=True, ge=1, le=MAX_POSITION - 1)]
 _Asked = Call[EventsQuery, None] | Call[TrailQuery, None]
@@ -81,20 +85,29 @@ def _is_shown(event: JournalEvent, caller: Key, key_id: str) -> bool:
 async def _streamed(call: _Asked) -> Streamed:
     query = call.service.query_for_stream
     first = await _reached(
-        call, query, _reading(call, call.cursor_position, STREAMED_EVENTS, max_tail_events=None)
+        call,
+        query,
+        _reading(call, call.cursor_position, STREAMED_EVENTS, STREAMED_BYTES, max_tail_events=None),
     )
     headers = {POSITION: str(first.head), HEAD: str(first.head)}
-    return Streamed(200, _lines(call, first), headers, NDJSON)
+    part_bytes = 0 if _is_last(first) else 2 * STREAMED_BYTES
+    return Streamed(200, _lines(call, first), headers, NDJSON, part_bytes)
+
+
+def _is_last(page: _Events) -> bool:
+    return len(page.rows) < STREAMED_EVENTS and not ends_early(page.rows)
 
 
 async def _lines(call: _Asked, page: _Events) -> AsyncIterator[bytes]:
     head = page.head
     while page.rows:
-        yield b"".join(to_json(event_body(event)) + b"\n" for event in page.rows)
-        if len(page.rows) < STREAMED_EVENTS:
+        lines = b"".join(to_json(event_body(event)) + b"\n" for event in page.rows)
+        place, is_last = page.rows[-1].position, _is_last(page)
+        del page  # nor is it kept while the client reads
+        yield lines
+        if is_last:
             return
-        place = page.rows[-1].position
-        read = _reading(call, place, STREAMED_EVENTS, head=head, max_tail_events=None)
+        read = _reading(call, place, STREAMED_EVENTS, STREAMED_BYTES, head, max_tail_events=None)
         page = await call.service.query_for_stream(read)
 
 
@@ -102,6 +115,7 @@ def _reading(
     call: _Asked,
     place: int | None,
     limit: int,
+    most_bytes: int = PAGE_BYTES,
     head: int | None = None,
     **more: Any,
 ) -> _Read:
@@ -124,6 +138,7 @@ def _reading(
         low=low,
         high=high,
         limit=limit,
+        most_bytes=most_bytes,
         descending=query.descending,
         **more,
     )

@@ -7,7 +7,7 @@ from api.http.consistency import Consistency
 from api.http.declaration import CLIENT, READER, Concerns, Declaration, NoQuery, Returns
 from api.http.endpoint import Call, Endpoint
 from api.http.fields import LedgerName, Page, Time
-from api.http.pages import projected_page
+from api.http.pages import PAGE_BYTES, projected_page
 from api.http.read_your_writes import read_projection
 from api.http.responses import POSITION, Answer, json_answer
 from api.resources.ledgers.schemas import LedgerBody, LedgerRequest, LedgersQuery, ledger_body
@@ -31,6 +31,7 @@ async def get_ledgers(call: Call[LedgersQuery, None]) -> Answer:
         list_ledgers,
         after=LedgerPlace(*call.cursor_position) if call.cursor_position else None,
         limit=query.page_size + 1,
+        most_bytes=PAGE_BYTES,
         descending=query.descending,
         granted=call.caller.granted,
     )

@@ -11,7 +11,7 @@ from api.http.declaration import OPERATOR, READER, Declaration, Returns
 from api.http.disclosure import payout_as_told
 from api.http.endpoint import Call, Endpoint
 from api.http.fields import MAX_POSITION, Page
-from api.http.pages import projected_page
+from api.http.pages import PAGE_BYTES, projected_page
 from api.http.read_your_writes import read_projection
 from api.http.responses import Answer
 from api.resources.payouts.schemas import PayoutBody, PayoutsQuery, payout_body
@@ -31,6 +31,7 @@ async def get_payouts(call: Call[PayoutsQuery, None]) -> Answer:
         filters=PayoutFilters(query.state or None, query.account or None, query.provider or None),
         after=call.cursor_position,
         limit=query.page_size + 1,
+        most_bytes=PAGE_BYTES,
         descending=query.descending,
     )
     found = await read_projection(call, PROJECTION.name, read)

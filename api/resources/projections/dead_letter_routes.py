@@ -12,7 +12,7 @@ from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, OVERSEER, Concerns, Declaration, NoQuery, Returns
 from api.http.endpoint import Call, Endpoint
 from api.http.fields import Page, Time
-from api.http.pages import page
+from api.http.pages import PAGE_BYTES, page
 from api.http.responses import Answer, json_answer
 from api.resources.projections.dead_letter_schemas import (
     DeadLetterBody,
@@ -37,6 +37,7 @@ async def get_dead_letters(call: Call[DeadLettersQuery, None]) -> Answer:
         state=query.state or None,
         after=call.cursor_position,
         limit=query.page_size + 1,
+        most_bytes=PAGE_BYTES,
         descending=query.descending,
         granted=call.caller.granted,
     )

@@ -10,7 +10,7 @@ from api.http.consistency import Consistency
 from api.http.declaration import READER, Declaration, Returns
 from api.http.endpoint import Call, Endpoint
 from api.http.fields import MAX_POSITION, Page
-from api.http.pages import projected_page
+from api.http.pages import PAGE_BYTES, projected_page
 from api.http.read_your_writes import read_projection
 from api.http.responses import Answer
 from api.resources.transactions.list_schemas import TransactionsQuery
@@ -36,6 +36,7 @@ async def get_transactions(call: Call[TransactionsQuery, None]) -> Answer:
         ),
         after=call.cursor_position,
         limit=query.page_size + 1,
+        most_bytes=PAGE_BYTES,
         descending=query.descending,
     )
     found = await read_projection(call, PROJECTION.name, read)

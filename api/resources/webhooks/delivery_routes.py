@@ -12,7 +12,7 @@ from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, OVERSEER, Concerns, Declaration, NoQuery, Returns
 from api.http.endpoint import Call, Endpoint
 from api.http.fields import MAX_POSITION, Page
-from api.http.pages import page
+from api.http.pages import PAGE_BYTES, page
 from api.http.responses import Answer, json_answer
 from api.resources.webhooks.routes import find_webhook, ledgers_of
 from api.resources.webhooks.schemas import DeliveriesQuery, DeliveryBody, ReasonRequest, delivery_body
@@ -32,6 +32,7 @@ async def get_deliveries(call: Call[DeliveriesQuery, None]) -> Answer:
         state=query.state,
         after=call.cursor_position,
         limit=query.page_size + 1,
+        most_bytes=PAGE_BYTES,
         descending=query.descending,
     )
     rows = await call.service.look_up(read)

@@ -13,7 +13,7 @@ from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, OVERSEER, Concerns, Declaration, NoQuery, Returns
 from api.http.endpoint import Call, Endpoint
 from api.http.fields import Page, Time
-from api.http.pages import page
+from api.http.pages import PAGE_BYTES, page
 from api.http.responses import Answer, json_answer
 from api.problems import Forbidden
 from api.resources.webhooks.schemas import (
@@ -61,6 +61,7 @@ async def get_webhooks(call: Call[WebhooksQuery, None]) -> Answer:
         webhooks.list_webhooks,
         after=call.cursor_position,
         limit=query.page_size + 1,
+        most_bytes=PAGE_BYTES,
         descending=query.descending,
         granted=call.caller.granted,
     )
