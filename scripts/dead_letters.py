@@ -11,14 +11,21 @@ from projections.dead_letters import DeadLetter, LetterState, find_letter, list_
 from projections.verdicts import discard as discard_letter
 from projections.verdicts import retry as retry_letter
 from scripts.aligned import cell, print_aligned
-from scripts.installation import DatabaseUrl, DataDir, Schema, operator, service_connection
+from scripts.installation import DatabaseUrl, DataDir, Schema, id_as_shown, operator, service_connection
 from scripts.serve import fail
 
 dead_letters = typer.Typer(
     help="List, show, retry and discard dead letters, directly on the database.", no_args_is_help=True
 )
 
-Id = Annotated[UUID, typer.Argument(help="The id of the letter, as `tallystick dead-letters list` shows it.")]
+Id = Annotated[
+    UUID,
+    typer.Argument(
+        parser=id_as_shown,
+        metavar="ID",
+        help="The id of the letter, as `tallystick dead-letters list` shows it.",
+    ),
+]
 
 _COLUMNS = ("id", "projection", "state", "position", "stream", "held_events", "attempts", "message")
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import structlog
 import typer
@@ -18,6 +18,7 @@ from psycopg import Connection
 
 from domain.addresses import account_stream, ledger_stream
 from domain.events import Context
+from domain.ids import is_id
 from domain.journal.database import Database
 from domain.journal.queries import load
 from domain.journal.reader import read_aggregates
@@ -46,6 +47,13 @@ Reason = Annotated[str, typer.Option(help="Why; kept with it.")]
 MAX_REASON_LENGTH = 500
 
 _SQL = load("scripts", "installation.sql")
+
+
+def id_as_shown(text: str) -> UUID:
+    """Return an id, read as the API reads it, in no other form than it is shown in; refuse others as wrong use."""
+    if not is_id(text):
+        raise typer.BadParameter(f"{text!r} is no id such as 0b2f7c1e-8d3a-5b6f-9c0d-1e2f3a4b5c6d")
+    return UUID(text)
 
 
 def reason_in_words(reason: str) -> None:

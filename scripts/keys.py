@@ -20,14 +20,19 @@ from api.problems import BootstrapKeyFixed, KeyExists
 from api.schemas.keys import KeyBody, KeyRequest, key_body
 from domain.errors import InvalidRequest, JournalUnavailable
 from scripts.aligned import cell, print_aligned
-from scripts.installation import DatabaseUrl, DataDir, Schema, operator, service_connection
+from scripts.installation import DatabaseUrl, DataDir, Schema, id_as_shown, operator, service_connection
 from scripts.serve import fail
 
 keys = typer.Typer(
     help="Make, list, rotate and revoke keys to the API, directly on the database.", no_args_is_help=True
 )
 
-Id = Annotated[UUID, typer.Argument(help="The id of the key, as `tallystick keys list` shows it.")]
+Id = Annotated[
+    UUID,
+    typer.Argument(
+        parser=id_as_shown, metavar="ID", help="The id of the key, as `tallystick keys list` shows it."
+    ),
+]
 
 _PARAMETERS = {
     "name": "NAME",

@@ -4,7 +4,6 @@ import json
 import sys
 from collections.abc import Iterator
 from typing import Annotated, Any
-from uuid import UUID
 
 import typer
 from psycopg import Connection
@@ -14,6 +13,7 @@ from rich.text import Text
 
 from api.trace_answers import trace_body
 from domain.errors import LedgerError, OperationUnknown
+from domain.ids import canonical_id, is_id
 from domain.ledger import system_clock
 from domain.operations import is_key, operation_id
 from projections.remedies import safe_to_do
@@ -72,19 +72,13 @@ def _found(connection: Connection[Any], name: str, ledger: str | None) -> Iterat
 
 def _operation(connection: Connection[Any], ledger: str, name: str) -> Story | None:
     """Return the story of the operation with a key or, where there is none, with an id; None if there is neither."""
-    for id in [*([operation_id(ledger, name)] if is_key(name) else []), *_ids(name)]:
+    by_id = [canonical_id(name)] if is_id(name) else []
+    for id in [*([operation_id(ledger, name)] if is_key(name) else []), *by_id]:
         try:
             return story_of_operation(connection, ledger, id)
         except OperationUnknown:
             continue
     return None
-
-
-def _ids(name: str) -> list[str]:
-    try:
-        return [str(UUID(name))]
-    except ValueError:
-        return []
 
 
 def _print(body: dict[str, Any]) -> None:

@@ -22,6 +22,7 @@ from scripts.installation import (
     DataDir,
     Reason,
     Schema,
+    id_as_shown,
     operator,
     reason_in_words,
     service_connection,
@@ -34,7 +35,14 @@ commands = typer.Typer(
     no_args_is_help=True,
 )
 
-Id = Annotated[UUID, typer.Argument(help="The id of the webhook, as `tallystick webhooks list` shows it.")]
+Id = Annotated[
+    UUID,
+    typer.Argument(
+        parser=id_as_shown,
+        metavar="ID",
+        help="The id of the webhook, as `tallystick webhooks list` shows it.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print a JSON array, for programs")]
 
 PUBLISHER: Place = ("publish", "outbox")
