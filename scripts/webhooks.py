@@ -116,7 +116,7 @@ def retry(
             given_up = deliveries.list_deliveries(connection, id, "failed", None, AT_ONCE, descending=False)
             wanted = [delivery.position for delivery in given_up]
         for each in wanted:
-            _tell(deliveries.retry_delivery(connection, id, each), each)
+            _tell(deliveries.retry_delivery(connection, id, each, operator().actor), each)
         if not wanted:
             typer.echo("No delivery was given up.")
         else:
@@ -143,7 +143,7 @@ def discard(
 def enable(id: Id, database_url: DatabaseUrl = None, data_dir: DataDir = None, schema: Schema = None) -> None:
     """Go on where it was disabled: what waits is due at once. Ends with 1 where no publisher runs, which sends it."""
     with service_connection("webhooks", database_url, data_dir, schema) as connection:
-        _tell_state(_existing(webhooks.enable_webhook(connection, id), id))
+        _tell_state(_existing(webhooks.enable_webhook(connection, id, operator().actor), id))
         _see_publisher(connection)
 
 

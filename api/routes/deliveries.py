@@ -15,7 +15,7 @@ from api.endpoint import Asked, Endpoint
 from api.lists import page
 from api.routes.webhooks import find_webhook, ledgers_of
 from api.schemas.common import MAX_POSITION, Page
-from api.schemas.webhooks import DeliveriesQuery, DeliveryBody, ReasonRequest, delivery_body
+from api.schemas.webhooks import DeliveriesQuery, DeliveryBody, GoingOn, ReasonRequest, delivery_body
 from domain.errors import DeliveryNotFound, WebhookNotFound
 from projections.outbox import deliveries
 from projections.outbox.deliveries import Delivery
@@ -38,13 +38,14 @@ async def get_deliveries(asked: Asked[DeliveriesQuery, None]) -> Answer:
     return json_answer(200, page(asked, rows, delivery_body, lambda delivery: delivery.position))
 
 
-async def retry_delivery(asked: Asked[NoQuery, None]) -> Answer:
+async def retry_delivery(asked: Asked[NoQuery, GoingOn]) -> Answer:
     """Make another attempt at once, with all those of the schedule before it again.
 
     One that was acknowledged or suppressed is sent again. One that is under way, or waits behind another of its key,
     stays as it is.
     """
-    return await _change(asked, deliveries.retry_delivery)
+    actor, reason = asked.caller.name, asked.body.reason
+    return await _change(asked, partial(deliveries.retry_delivery, actor=actor, reason=reason))
 
 
 async def discard_delivery(asked: Asked[NoQuery, ReasonRequest]) -> Answer:
@@ -105,6 +106,9 @@ ENDPOINTS = [
             Consistency.PROCESS,
             OPERATOR,
             (Returns(200, "The delivery.", DeliveryBody, examples.DELIVERY),),
+            body=GoingOn,
+            body_example=examples.GOING_ON,
+            is_body_optional=True,
             concerns=Concerns.THING,
             ledgers_of=ledgers_of,
             problems=(WebhookNotFound, DeliveryNotFound),

@@ -17,6 +17,7 @@ from api.lists import page
 from api.problems import Forbidden
 from api.schemas.common import Page, Time
 from api.schemas.webhooks import (
+    GoingOn,
     NewWebhookBody,
     ReasonRequest,
     SecretBody,
@@ -93,10 +94,12 @@ async def disable_webhook(asked: Asked[NoQuery, ReasonRequest]) -> Answer:
     return _shown(await asked.service.query(partial(webhooks.disable_webhook, id=webhook.id, reason=reason)))
 
 
-async def enable_webhook(asked: Asked[NoQuery, None]) -> Answer:
+async def enable_webhook(asked: Asked[NoQuery, GoingOn]) -> Answer:
     """Go on where it was disabled: what waits is due at once, with all its attempts before it again."""
     webhook = await find_webhook(asked)
-    return _shown(await asked.service.query(partial(webhooks.enable_webhook, id=webhook.id)))
+    actor, reason = asked.caller.name, asked.body.reason
+    enable = partial(webhooks.enable_webhook, id=webhook.id, actor=actor, reason=reason)
+    return _shown(await asked.service.query(enable))
 
 
 async def delete_webhook(asked: Asked[NoQuery, None]) -> Answer:
@@ -276,6 +279,9 @@ ENDPOINTS = [
             Consistency.PROCESS,
             OPERATOR,
             (Returns(200, "The webhook.", WebhookBody, examples.WEBHOOK),),
+            body=GoingOn,
+            body_example=examples.GOING_ON,
+            is_body_optional=True,
             concerns=Concerns.THING,
             ledgers_of=ledgers_of,
             problems=(WebhookNotFound,),

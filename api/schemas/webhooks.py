@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict
 
-from api.schemas.common import ListQuery, Request, in_parts
+from api.schemas.common import ListQuery, Reasoned, Request, in_parts
 from api.schemas.keys import GrantedLedger
 from api.schemas.words import one_of
 from domain.aggregates import EVENT_TYPES
@@ -49,6 +49,10 @@ class ReasonRequest(Request):
     """Why something is done that stops deliveries."""
 
     reason: Reason
+
+
+class GoingOn(Reasoned):
+    """Why a webhook is enabled or a delivery retried, if that is to be told: it is logged, with who does it."""
 
 
 class WebhooksQuery(ListQuery):
