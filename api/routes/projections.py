@@ -24,7 +24,8 @@ _Place = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 
 async def get_projections(asked: Asked[ProjectionsQuery, None]) -> Answer:
     """List all projections by name, and how far each is."""
-    found, query = await asked.service.look_up(all_shown), asked.query
+    query = asked.query
+    found = await asked.service.look_up(partial(all_shown, granted=asked.caller.granted))
     found.sort(key=_name, reverse=query.descending)
     after = asked.place
     following = [
@@ -42,7 +43,8 @@ def _name(shown: dict[str, Any]) -> str:
 
 async def get_projection(asked: Asked[NoQuery, None]) -> Answer:
     """Tell how far one projection is."""
-    return json_answer(200, await asked.service.look_up(partial(shown, name=asked.names["name"])))
+    look = partial(shown, name=asked.names["name"], granted=asked.caller.granted)
+    return json_answer(200, await asked.service.look_up(look))
 
 
 async def pause_projection(asked: Asked[NoQuery, Control]) -> Answer:

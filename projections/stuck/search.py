@@ -18,7 +18,7 @@ from projections import due, payouts
 from projections.dead_letters import list_letters
 from projections.live import read_live
 from projections.places import TRIED_LATELY_SECONDS, holders, places_of
-from projections.positions import Progress, all_progress
+from projections.positions import Progress, all_progress, error_as_told
 from projections.projection import Projection, versioned
 from projections.stuck.catalogue import Stuck, StuckKind, Thresholds
 from projections.stuck.sessions import blocking_sessions
@@ -173,7 +173,8 @@ class _Search:
             if kind == "projection_behind":
                 kind = self._kind_of_behind(progress)
             if progress.last_error and kind in ("projection_failing", "projection_halted"):
-                detail += f" Its error: {progress.last_error}."
+                told = error_as_told(self._connection, progress, self._granted)
+                detail += f" Its error: {told}."
             yield Stuck(kind, since, None, f"/v1/projections/{progress.name}", progress.position, detail)
 
     def _kind_of_behind(self, progress: Progress) -> StuckKind:

@@ -7,6 +7,7 @@ import httpx2
 import psycopg
 import pytest
 
+from projections.positions import WITHHELD
 from tests.contract.conftest import Book, Keys, Served, code_of, pointers_of, serving
 from tests.databases import Databases
 from tests.projecting import eventually
@@ -119,7 +120,7 @@ def test_a_body_is_not_needed(entries: Rebuilds, client: httpx2.Client) -> None:
 
 
 def test_a_difference_is_shown_and_accepted_with_a_reason(
-    entries: Rebuilds, served: Served, book: Book, client: httpx2.Client
+    entries: Rebuilds, served: Served, book: Book, client: httpx2.Client, keys: Keys
 ) -> None:
     before = entries.show()
     damage(served, before["version"])
@@ -138,6 +139,15 @@ def test_a_difference_is_shown_and_accepted_with_a_reason(
     }
     assert compared[f"turnovers_v{before['version']}"]["equal"]
     assert (rebuild["difference_expected"], rebuild["seconds_left"]) == (None, None)
+    # The rows are of any ledger, and so is what an error quotes.
+    with served.database.connect_as_owner("test owner") as owner:
+        owner.execute("UPDATE rebuilds SET last_error = 'a row of main' WHERE name = 'entries'")
+    for ledgers, error in ((["main"], WITHHELD), ([], WITHHELD), (["*"], "a row of main")):
+        told = Rebuilds(keys.client("auditor", ledgers=ledgers), "entries").show()["rebuild"]
+        assert told["last_error"] == error
+        compared = {comparison["live_table"]: comparison for comparison in told["comparison"]}
+        seen = of_entries["differing"] if ledgers == ["*"] else []
+        assert compared[of_entries["live_table"]] == {**of_entries, "differing": seen}
     # The live version is what is read, until the difference is accepted.
     assert entries.post(accept_difference="it was damaged").status_code == 202
     after = entries.await_state(None)
