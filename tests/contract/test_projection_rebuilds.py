@@ -1,6 +1,7 @@
 """Rebuilds over HTTP: asked for, watched, stopped by a difference, accepted, cancelled, paused, resumed."""
 
 from collections.abc import Iterator
+from time import monotonic
 from typing import Any
 
 import httpx2
@@ -223,4 +224,31 @@ def test_auditors_look_and_operators_act(entries: Rebuilds, keys: Keys) -> None:
     operator = keys.client("operator", ledgers=["*"])
     asked = Rebuilds(operator, "entries").post()
     assert (asked.status_code, asked.json()["rebuild"]["requested_by"]) == (202, keys.last_name)
+    entries.await_state(None)
+
+
+@pytest.mark.parametrize(
+    ("locking", "method", "path"),
+    [
+        ("SELECT FROM projections WHERE name = 'entries' FOR UPDATE", "POST", "/entries/rebuild"),
+        ("SELECT FROM projections WHERE name = 'entries' FOR UPDATE", "POST", "/entries/rebuild/cancel"),
+        ("LOCK TABLE projection_versions", "GET", ""),
+        ("LOCK TABLE rebuilds", "GET", "/entries"),
+    ],
+)
+def test_who_is_kept_waiting_by_a_lock_is_told_so(
+    entries: Rebuilds, served: Served, client: httpx2.Client, locking: str, method: str, path: str
+) -> None:
+    with served.database.connect_as_owner("test lock") as stranger:
+        stranger.execute(f"BEGIN; {locking}")
+        began = monotonic()
+        answer = client.request(method, f"/v1/projections{path}")
+        assert monotonic() - began < 15
+        assert (answer.status_code, code_of(answer)) == (503, "journal_unavailable")
+        assert answer.json()["reason"] == "locked"
+        assert "holds a lock" in answer.json()["detail"]
+        assert int(answer.headers["retry-after"]) > 0
+    # Nothing of it is kept, and it is taken as soon as nobody is in the way.
+    assert entries.show()["rebuild"] is None
+    assert client.request(method, f"/v1/projections{path}").status_code in (200, 202)
     entries.await_state(None)
