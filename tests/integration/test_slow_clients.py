@@ -35,6 +35,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         post_ledger(client)
         for address in ("a", "b"):
             post_account(client, address)
+        at = 0
         for batch in range(BATCHES):
             items = [
                 {"idempotency_key": f"{batch}-{n}", "description": "x" * 900, **transfer_body("a", "b", 1)}
@@ -43,9 +44,11 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
             body = {"mode": "atomic", "transactions": items}
             answer = client.post("/v1/ledgers/main/transactions/batch", json=body)
             assert answer.status_code == 200
+            at = int(answer.headers["ledger-position"])
         # What is read is not to be beside what is being projected.
-        at = {"min_position": answer.headers["ledger-position"]}
-        listed = client.get("/v1/ledgers/main/transactions", params=at, headers={"Prefer": "wait=30"})
+        listed = client.get(
+            "/v1/ledgers/main/transactions", params={"min_position": at}, headers={"Prefer": "wait=30"}
+        )
         assert listed.status_code == 200
         yield running
 
