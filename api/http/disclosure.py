@@ -2,13 +2,20 @@
 
 Operators who are neither client nor auditor resolve payouts and trace requests, and providers call back. Of a refusal
 they are told the code and what it means.
+
+What goes wrong with a projection as a whole may quote events of any ledger: those are told who were granted all that it
+can be about.
 """
+
+from collections.abc import Sequence
 
 from api.http.declaration import READER
 from api.problems import PROBLEM_TYPES
 from api.security.keys import Key
 from domain.model.payouts.payout import Payout
 from domain.model.transactions import Rejection, Transaction
+from projections.rebuilding.requests import Rebuild
+from projections.running.positions import WITHHELD
 
 
 def reads_accounts(caller: Key) -> bool:
@@ -31,6 +38,17 @@ def transaction_as_told(transaction: Transaction, caller: Key) -> Transaction:
     if transaction.rejection is None or not _is_withheld(transaction.rejection, caller):
         return transaction
     return transaction._replace(rejection=_meaning(transaction.rejection))
+
+
+def rebuild_as_told(rebuild: Rebuild, granted: Sequence[str] | None) -> Rebuild:
+    """Return a rebuild as whom these ledgers were granted, every one for None, may know it.
+
+    It is of the whole journal, and where it differs from the live version the rows that differ are shown.
+    """
+    if granted is None:
+        return rebuild
+    compared = tuple(comparison._replace(differing=()) for comparison in rebuild.comparisons)
+    return rebuild._replace(last_error=rebuild.last_error and WITHHELD, comparisons=compared)
 
 
 def _is_withheld(rejection: Rejection, caller: Key) -> bool:

@@ -382,6 +382,7 @@ WEBHOOK: dict[str, Any] = {
 NEW_WEBHOOK: dict[str, Any] = {**WEBHOOK, "secret": "whsec_…"}
 NEW_SECRET: dict[str, Any] = {"id": WEBHOOK["id"], "secret": "whsec_…"}
 REASON: dict[str, Any] = {"reason": "the receiver is being moved"}
+GOING_ON: dict[str, Any] = {"reason": "the receiver is well again"}
 DELIVERY: dict[str, Any] = {
     "id": "21",
     "webhook_id": WEBHOOK["id"],

@@ -129,12 +129,16 @@ class _Turns:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():  # it came at the same moment
-                self.give_back(size)
+                self._left += size
+            self._admit()  # those behind one that was too large for what is left
             raise
 
     def give_back(self, size: int) -> None:
         """End a turn."""
         self._left += size
+        self._admit()
+
+    def _admit(self) -> None:
         while self._waiting and (self._waiting[0][1].done() or self._waiting[0][0] <= self._left):
             size, turn = self._waiting.popleft()
             if not turn.done():

@@ -23,7 +23,7 @@ def looked_up(ledger: LedgerApplication, function: Callable[[Connection[Any]], F
     try:
         return ledger.datastore.read(function)
     except (OperationalError, InterfaceError) as error:
-        raise JournalUnavailable("unreachable") from error
+        raise JournalUnavailable(reason_of(error)) from error
 
 
 @contextmanager

@@ -49,6 +49,7 @@ LOST = (
 
 _SQL = load(__name__)
 HOLDERS_OF_PLACE = _SQL["silent"].replace(":holders", _SQL["holders_of_place"])
+HOLDERS_OF_REBUILT = _SQL["silent"].replace(":holders", _SQL["holders_of_rebuilt"])
 HOLDERS_OF_HEAD = _SQL["silent"].replace(":holders", _SQL["holders_of_head"])
 _log = structlog.get_logger(__name__)
 
@@ -91,9 +92,9 @@ class Watch:
     """Watches who holds one thing that others wait for."""
 
     def __init__(self, silent: str, wanted: Mapping[str, Any]) -> None:
-        """`silent` is one of the queries of this module, `wanted` its values."""
+        """`silent` is one of the queries of this module, `wanted` its values; `silence` among them is in seconds."""
         self._silent = silent
-        self._wanted = {**wanted, "silence": float(SILENCE_SECONDS)}
+        self._wanted = {"silence": float(SILENCE_SECONDS), **wanted}
         self._seen: dict[tuple[Any, ...], float] = {}
         self._looked_at = 0.0
 

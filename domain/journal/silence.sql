@@ -25,6 +25,14 @@ SELECT l.pid FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
 WHERE l.locktype = 'relation' AND l.granted AND l.relation = 'head'::regclass
 AND l.mode IN ('RowShareLock', 'RowExclusiveLock') AND a.application_name = 'tallystick writer'
 
+-- name: holders_of_rebuilt
+-- Sessions that rebuild and hold what others that rebuild wait for.
+SELECT DISTINCT h.pid FROM pg_stat_activity AS w, unnest(pg_blocking_pids(w.pid)) AS blocking (pid)
+JOIN pg_stat_activity AS h USING (pid)
+WHERE w.wait_event_type = 'Lock' AND w.datname = current_database() AND h.datname = w.datname
+AND w.application_name IN ('tallystick filling', 'tallystick rebuild')
+AND h.application_name IN ('tallystick filling', 'tallystick rebuild')
+
 -- name: silent
 -- Of holders those whose server process waits for them: to say something, or to take an answer. It has done so since its
 -- last statement began or ended.

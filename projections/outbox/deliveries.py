@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
+import structlog
 from psycopg import Connection
 from psycopg.rows import tuple_row
 
@@ -22,6 +23,7 @@ from projections.read_models.outbox import partition_key
 State = Literal["pending", "sent", "acknowledged", "failed", "suppressed"]
 
 _SQL = load(__name__)
+_log = structlog.get_logger(__name__)
 
 
 class Attempt(NamedTuple):
@@ -87,18 +89,28 @@ def deliveries_at(connection: Connection[Any], positions: Sequence[int]) -> list
     return _deliveries(connection, _SQL["at_positions"], {"positions": list(positions)})
 
 
-def retry_delivery(connection: Connection[Any], webhook_id: UUID, position: int) -> Delivery | None:
+def retry_delivery(
+    connection: Connection[Any],
+    webhook_id: UUID,
+    position: int,
+    actor: str | None = None,
+    reason: str = "",
+) -> Delivery | None:
     """Make another attempt at once, with all those of the schedule before it again; None if it is not owed.
 
     One that is under way, or waits behind another of its key, stays as it is. One that was acknowledged is sent again,
-    and then its key's order holds no more for it.
+    and then its key's order holds no more for it. Who does it and why is logged.
     """
     wanted = {"webhook_id": webhook_id, "position": position}
     with connection.transaction():
         connection.execute(_SQL["lock"])
-        connection.execute(_SQL["retry"], wanted)
+        is_changed = connection.execute(_SQL["retry"], wanted).rowcount > 0
         connection.execute(_SQL["announce"])
-        return find_delivery(connection, webhook_id, position)
+        found = find_delivery(connection, webhook_id, position)
+    if is_changed:
+        named = {"webhook_id": str(webhook_id), "position": position}
+        _log.info("delivery retried", **named, actor=actor, reason=reason)
+    return found
 
 
 def discard_delivery(

@@ -126,8 +126,13 @@ def disable_webhook(connection: Connection[Any], id: UUID, reason: str) -> Webho
     return find_webhook(connection, id)
 
 
-def enable_webhook(connection: Connection[Any], id: UUID) -> Webhook | None:
-    """Go on where it was disabled, beginning the schedule of attempts anew; None if there is no such webhook."""
+def enable_webhook(
+    connection: Connection[Any], id: UUID, actor: str | None = None, reason: str = ""
+) -> Webhook | None:
+    """Go on where it was disabled, beginning the schedule of attempts anew; None if there is no such webhook.
+
+    Who does it and why is logged.
+    """
     with connection.transaction():
         connection.execute(_SQL["lock"])
         is_changed = connection.execute(_SQL["enable"], {"id": id}).rowcount > 0
@@ -136,7 +141,7 @@ def enable_webhook(connection: Connection[Any], id: UUID) -> Webhook | None:
             connection.execute(_SQL["announce"])
         found = find_webhook(connection, id)
     if is_changed:
-        _log.info("webhook enabled", webhook_id=str(id))
+        _log.info("webhook enabled", webhook_id=str(id), actor=actor, reason=reason)
     return found
 
 

@@ -2,7 +2,8 @@
 
 Several processes fill the parts of a version at once, each part with a position of its own, which moves in the
 transaction that writes: exactly once, and fenced. A process fills its part of several projections together: the journal
-is read and decoded once for all of them. It may be killed at any time; another goes on where the positions say.
+is read and decoded once for all of them. It may be killed at any time; another goes on where the positions say. While
+it runs it says so on standard output, so that one that hangs is found and replaced.
 """
 
 import gc
@@ -12,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from time import sleep
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -32,6 +34,8 @@ BATCH_EVENTS = 25_000
 # A batch makes some hundred thousand objects and frees them all at once, without cycles: the default threshold has the
 # collector search them again and again, for a third of the time.
 COLLECT_AFTER_OBJECTS = 1_000_000
+
+SAY_EVERY_SECONDS = 1.0
 
 _SQL = load("projections.rebuilding.part")
 _log = structlog.get_logger(__name__)
@@ -154,6 +158,7 @@ def main() -> None:
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     asked = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, name="lifeline", daemon=True).start()
+    threading.Thread(target=_say_it_runs, name="sign of life", daemon=True).start()
     gc.set_threshold(COLLECT_AFTER_OBJECTS)
     versions: Collection[tuple[Projection, int]] = [
         (find_projection(name), version) for name, version in asked["versions"]
@@ -161,6 +166,16 @@ def main() -> None:
     with Database(asked["url"], asked["schema"]).connect("tallystick filling") as connection:
         open_session(connection)
         fill(connection, versions, asked["number"])
+
+
+def _say_it_runs() -> None:
+    """Say so for as long as the interpreter goes on. A thread of its own, since a batch may take long to be folded.
+
+    What the other one may wait for, within bounds of its own, is the database.
+    """
+    while True:
+        os.write(sys.stdout.fileno(), b".")
+        sleep(SAY_EVERY_SECONDS)
 
 
 def _end_with_parent() -> None:

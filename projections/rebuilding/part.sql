@@ -1,9 +1,9 @@
 -- name: session
 -- A rebuild interrupted by a crash of the server loses some of its last batches, whose positions are lost with them. A
 -- server process whose client was killed ends what it does within a second, so that another can go on; one whose client
--- was stopped ends after a minute, which is longer than any batch takes to be folded.
+-- was stopped ends after half a minute, which is longer than any batch takes to be folded.
 SET synchronous_commit = off;
-SET idle_in_transaction_session_timeout = '60s';
+SET idle_in_transaction_session_timeout = '30s';
 SET client_connection_check_interval = '1s';
 
 -- name: take_over

@@ -1,7 +1,7 @@
 """Filling versions from the beginning of the journal, several together: divided into parts, filled, united.
 
-A part is filled by a process of its own, unless the journal is short. What is here starts the processes, starts again
-those that are killed, measures how far they are, and ends them.
+A part is filled by a process of its own, unless the journal is short. What is here starts the processes, starts others
+in the place of those that are killed or hang, measures how far they are, and ends them.
 """
 
 import json
@@ -29,6 +29,12 @@ SHORT_EVENTS = 20_000
 """A journal up to so long is filled from where it is asked for: starting processes would take longer."""
 
 LOOK_SECONDS = 0.2
+SILENT_SECONDS = 15.0
+"""For how long a process may say nothing before another takes its place: it says something every second."""
+
+STARTING_SECONDS = 30.0
+"""For how long it may say nothing at first."""
+
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
 
@@ -45,45 +51,71 @@ class PartProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._not_before = 0.0
         self._pause_seconds = FIRST_PAUSE_SECONDS
+        self._silent_since = 0.0
+        self._looked_at = 0.0
         self.is_done = False
 
     def keep_running(self) -> None:
-        """Start the process, also in the place of one that was killed or has failed, after a pause that grows."""
+        """Start the process, also in the place of one that was killed, has failed or hangs, after a pause that grows.
+
+        What a process has committed stays, and what it has not is undone: the next one goes on where the positions say.
+        """
         if self._process is None:
             if not self.is_done and monotonic() >= self._not_before:
                 self._start()
         elif (status := self._process.poll()) is not None:
-            self.end()
             self.is_done = status == 0
-            self._not_before = monotonic() + self._pause_seconds
-            self._pause_seconds = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS)
+            self._end_and_pause()
             if status:
                 _log.warning("filling interrupted", part=self._number, status=status)
+        elif self._hangs(self._process):
+            _log.warning("filling hangs", part=self._number, process=self._process.pid)
+            self._end_and_pause()
+
+    def _hangs(self, process: "subprocess.Popen[bytes]") -> bool:
+        """Tell whether nothing was heard of the process for too long, which is looked for several times a second."""
+        now = monotonic()
+        assert process.stdout is not None
+        # Who was stopped itself, and looks for the first time since, knows nothing of the time between.
+        if process.stdout.read() or now - self._looked_at > SILENT_SECONDS:
+            self._silent_since = now
+        self._looked_at = now
+        return now - self._silent_since > SILENT_SECONDS
+
+    def _end_and_pause(self) -> None:
+        self.end()
+        self._not_before = monotonic() + self._pause_seconds
+        self._pause_seconds = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS)
 
     def _start(self) -> None:
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         self._process = subprocess.Popen(
             [sys.executable, "-m", "projections.rebuilding.part"],
             stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
             # Of the settings it needs none, and the key that signs is not for it.
             env={
                 **{name: value for name, value in os.environ.items() if not name.startswith("TALLYSTICK_")},
                 "PYTHONPATH": path,
             },
         )
-        assert self._process.stdin is not None
+        self._looked_at = monotonic()
+        self._silent_since = self._looked_at + STARTING_SECONDS - SILENT_SECONDS
+        assert self._process.stdin is not None and self._process.stdout is not None
+        os.set_blocking(self._process.stdout.fileno(), False)
         # Not on its command line, which every user may read.
         with suppress(BrokenPipeError):  # it has ended already, which is seen by the next look
             self._process.stdin.write(self._asked)
-            self._process.stdin.flush()
 
     def end(self) -> None:
-        """End the process; what it was writing is undone by the server."""
+        """End the process, also one that was stopped; what it was writing is undone by the server."""
         if self._process is not None:
-            assert self._process.stdin is not None
+            assert self._process.stdin is not None and self._process.stdout is not None
             self._process.kill()
             self._process.wait()
             self._process.stdin.close()
+            self._process.stdout.close()
             self._process = None
 
 

@@ -20,7 +20,7 @@ from psycopg import Connection
 from domain.journal.database import Database
 from domain.journal.outage import DATABASE, is_lost
 from domain.journal.queries import load
-from domain.journal.silence import LOST
+from domain.journal.silence import HOLDERS_OF_REBUILT, LOST, Watch
 from projections.engine.leadership import Standby
 from projections.engine.poison import describe
 from projections.engine.projection import Projection
@@ -41,6 +41,8 @@ from projections.registry import PROJECTIONS, find_projection, install, is_insta
 LOOK_SECONDS = 0.5
 REPORT_SECONDS = 0.1
 PAUSE_AFTER_FAULT_SECONDS = 1.0
+SILENCE_SECONDS = 30.0
+"""How long a session that rebuilds may say nothing while others wait for it, also where no timer of the server runs."""
 
 _SQL = load(__name__)
 _log = structlog.get_logger(__name__)
@@ -96,6 +98,7 @@ class Rebuilder:
 
     def _serve(self, connection: Connection[Any], groups: list["Group"]) -> None:
         held: set[str] = set()
+        watch = Watch(HOLDERS_OF_REBUILT, {"silence": SILENCE_SECONDS})
         while not self._stop.is_set():
             busy = {name for group in groups for name in group.names()}
             for name in held - busy:
@@ -109,6 +112,8 @@ class Rebuilder:
             if monotonic() >= self._not_before and (taken := self._take(connection, held)):
                 held |= {rebuild.name for rebuild in taken}
                 groups.append(Group(self._database, self._known, taken, self._workers))
+            if groups:
+                watch.look(connection)
             drop_cancelled(connection)
             self._stop.wait(LOOK_SECONDS)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from time import monotonic
 from typing import Any, NamedTuple
@@ -22,6 +22,11 @@ from projections.registry import NATS, PROJECTIONS
 
 POLL_SECONDS = 0.5
 RECONNECT_SECONDS = 0.5
+
+NEXT_EVENTS = 5_000
+"""Of how many events after its position, at most, the error of a projection can speak: those it projects at once."""
+
+WITHHELD = "withheld, since it may quote events of ledgers that this key was not granted"
 
 _SQL = load(__name__)
 _PART = "positions of projections"
@@ -74,6 +79,21 @@ def progress(connection: Connection[Any], name: str) -> Progress:
 def all_progress(connection: Connection[Any]) -> list[Progress]:
     """Return how far every installed projection is, by name."""
     return _progress(connection, _shapes())
+
+
+def error_as_told(
+    connection: Connection[Any], seen: Progress, granted: Sequence[str] | None = None
+) -> str | None:
+    """Return the error of a projection as it may be told to whom these ledgers were granted, every one for None.
+
+    It can quote any event of the batch that failed. So it is `WITHHELD` where one of another ledger comes next.
+    """
+    if seen.last_error is None or granted is None:
+        return seen.last_error
+    wanted = {"after": seen.position, "upto": seen.position + NEXT_EVENTS, "granted": list(granted)}
+    cursor = connection.cursor(row_factory=tuple_row)
+    ((is_of_others,),) = cursor.execute(_SQL["others_come_next"], wanted).fetchall()
+    return WITHHELD if is_of_others else seen.last_error
 
 
 def _shapes() -> dict[str, int]:

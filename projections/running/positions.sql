@@ -23,3 +23,10 @@ CROSS JOIN LATERAL (
 ) AS letters
 LEFT JOIN events AS next ON next.notification_id = v.position + 1
 ORDER BY v.name;
+
+-- name: others_come_next
+-- Whether an event after a position belongs to another ledger than these, or to none.
+SELECT EXISTS (
+    SELECT FROM events WHERE notification_id > %(after)s AND notification_id <= %(upto)s
+    AND split_part(originator_id, '/', 1) <> ALL(%(granted)s::text[])
+);

@@ -10,7 +10,14 @@ from domain.model.errors import LedgerError
 from projections.engine.dead_letters import DeadLetter, LetterState, find_letter, list_letters
 from projections.running.dead_letter_decisions import discard as discard_letter
 from projections.running.dead_letter_decisions import retry as retry_letter
-from scripts.commands.installation import DatabaseUrl, DataDir, Schema, operator, service_connection
+from scripts.commands.installation import (
+    DatabaseUrl,
+    DataDir,
+    Schema,
+    id_as_shown,
+    operator,
+    service_connection,
+)
 from scripts.console import fail
 from scripts.table import cell, print_aligned
 
@@ -18,7 +25,14 @@ dead_letters = typer.Typer(
     help="List, show, retry and discard dead letters, directly on the database.", no_args_is_help=True
 )
 
-Id = Annotated[UUID, typer.Argument(help="The id of the letter, as `tallystick dead-letters list` shows it.")]
+Id = Annotated[
+    UUID,
+    typer.Argument(
+        parser=id_as_shown,
+        metavar="ID",
+        help="The id of the letter, as `tallystick dead-letters list` shows it.",
+    ),
+]
 
 _COLUMNS = ("id", "projection", "state", "position", "stream", "held_events", "attempts", "message")
 

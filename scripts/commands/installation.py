@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import structlog
 import typer
@@ -20,6 +20,7 @@ from domain.journal.database import Database
 from domain.journal.queries import load
 from domain.journal.reader import read_aggregates
 from domain.model.events import Context
+from domain.model.ids import is_id
 from domain.model.keys import AT_A_TERMINAL
 from domain.model.streams import account_stream, ledger_stream
 from scripts.console import fail, settings_or_exit
@@ -46,6 +47,13 @@ Reason = Annotated[str, typer.Option(help="Why; kept with it.")]
 MAX_REASON_LENGTH = 500
 
 _SQL = load(__name__)
+
+
+def id_as_shown(text: str) -> UUID:
+    """Return an id, read as the API reads it, in no other form than it is shown in; refuse others as wrong use."""
+    if not is_id(text):
+        raise typer.BadParameter(f"{text!r} is no id such as 0b2f7c1e-8d3a-5b6f-9c0d-1e2f3a4b5c6d")
+    return UUID(text)
 
 
 def reason_in_words(reason: str) -> None:

@@ -19,7 +19,14 @@ from api.problems import BootstrapKeyFixed, KeyExists
 from api.resources.installation.key_schemas import KeyBody, KeyRequest, key_body
 from api.security import keys as security
 from domain.model.errors import InvalidRequest, JournalUnavailable
-from scripts.commands.installation import DatabaseUrl, DataDir, Schema, operator, service_connection
+from scripts.commands.installation import (
+    DatabaseUrl,
+    DataDir,
+    Schema,
+    id_as_shown,
+    operator,
+    service_connection,
+)
 from scripts.console import fail
 from scripts.table import cell, print_aligned
 
@@ -27,7 +34,12 @@ keys = typer.Typer(
     help="Make, list, rotate and revoke keys to the API, directly on the database.", no_args_is_help=True
 )
 
-Id = Annotated[UUID, typer.Argument(help="The id of the key, as `tallystick keys list` shows it.")]
+Id = Annotated[
+    UUID,
+    typer.Argument(
+        parser=id_as_shown, metavar="ID", help="The id of the key, as `tallystick keys list` shows it."
+    ),
+]
 
 _PARAMETERS = {
     "name": "NAME",

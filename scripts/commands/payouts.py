@@ -33,6 +33,7 @@ from scripts.commands.installation import (
     DataDir,
     Reason,
     Schema,
+    id_as_shown,
     ledgers_of,
     operator,
     reason_in_words,
@@ -46,7 +47,12 @@ from scripts.table import cell, print_aligned
 
 payouts = typer.Typer(help="List, show and resolve payouts, directly on the database.", no_args_is_help=True)
 
-Id = Annotated[UUID, typer.Argument(help="The id of the payout, as `tallystick payouts list` shows it.")]
+Id = Annotated[
+    UUID,
+    typer.Argument(
+        parser=id_as_shown, metavar="ID", help="The id of the payout, as `tallystick payouts list` shows it."
+    ),
+]
 InLedger = Annotated[str | None, typer.Option(help="The ledger; all are searched unless one is named.")]
 
 PAYER: Place = ("pay", f"{PROJECTION.name}/{EVENT_SCHEMA_FINGERPRINT}")

@@ -4,7 +4,6 @@ import json
 import sys
 from collections.abc import Iterator
 from typing import Annotated, Any
-from uuid import UUID
 
 import typer
 from psycopg import Connection
@@ -16,6 +15,7 @@ from api.resources.operations.answers import trace_body
 from domain.application import system_clock
 from domain.model.errors import LedgerError, OperationUnknown
 from domain.model.idempotency import is_key, operation_id
+from domain.model.ids import canonical_id, is_id
 from projections.diagnosis.remedies import safe_to_do
 from projections.diagnosis.trace.story import Story, story_of_conversation, story_of_operation
 from scripts.commands.installation import DatabaseUrl, DataDir, Schema, ledgers_of, service_connection
@@ -72,19 +72,13 @@ def _found(connection: Connection[Any], name: str, ledger: str | None) -> Iterat
 
 def _operation(connection: Connection[Any], ledger: str, name: str) -> Story | None:
     """Return the story of the operation with a key or, where there is none, with an id; None if there is neither."""
-    for id in [*([operation_id(ledger, name)] if is_key(name) else []), *_ids(name)]:
+    by_id = [canonical_id(name)] if is_id(name) else []
+    for id in [*([operation_id(ledger, name)] if is_key(name) else []), *by_id]:
         try:
             return story_of_operation(connection, ledger, id)
         except OperationUnknown:
             continue
     return None
-
-
-def _ids(name: str) -> list[str]:
-    try:
-        return [str(UUID(name))]
-    except ValueError:
-        return []
 
 
 def _print(body: dict[str, Any]) -> None:

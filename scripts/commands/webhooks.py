@@ -20,6 +20,7 @@ from scripts.commands.installation import (
     DataDir,
     Reason,
     Schema,
+    id_as_shown,
     operator,
     reason_in_words,
     service_connection,
@@ -34,7 +35,14 @@ commands = typer.Typer(
     no_args_is_help=True,
 )
 
-Id = Annotated[UUID, typer.Argument(help="The id of the webhook, as `tallystick webhooks list` shows it.")]
+Id = Annotated[
+    UUID,
+    typer.Argument(
+        parser=id_as_shown,
+        metavar="ID",
+        help="The id of the webhook, as `tallystick webhooks list` shows it.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print a JSON array, for programs")]
 
 PUBLISHER: Place = ("publish", "outbox")
@@ -108,7 +116,7 @@ def retry(
             given_up = deliveries.list_deliveries(connection, id, "failed", None, AT_ONCE, descending=False)
             wanted = [delivery.position for delivery in given_up]
         for each in wanted:
-            _tell(deliveries.retry_delivery(connection, id, each), each)
+            _tell(deliveries.retry_delivery(connection, id, each, operator().actor), each)
         if not wanted:
             typer.echo("No delivery was given up.")
         else:
@@ -135,7 +143,7 @@ def discard(
 def enable(id: Id, database_url: DatabaseUrl = None, data_dir: DataDir = None, schema: Schema = None) -> None:
     """Go on where it was disabled: what waits is due at once. Ends with 1 where no publisher runs, which sends it."""
     with service_connection("webhooks", database_url, data_dir, schema) as connection:
-        _tell_state(_existing(webhooks.enable_webhook(connection, id), id))
+        _tell_state(_existing(webhooks.enable_webhook(connection, id, operator().actor), id))
         _see_publisher(connection)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from api.resources import ENDPOINTS
 from tests.contract.conftest import Book, code_of, pointers_of
+from tests.projecting import eventually
 
 POSTS = [endpoint.declared for endpoint in ENDPOINTS if endpoint.declared.method == "POST"]
 
@@ -24,6 +25,7 @@ def test_every_body_of_which_nothing_is_required_may_be_missing() -> None:
         *("retry_dead_letter", "pause_projection", "resume_projection", "rebuild_projection"),
         *("cancel_projection_rebuild", "pause_projection_rebuild", "resume_projection_rebuild"),
         *("reconcile_payout", "rotate_key", "rotate_webhook_secret"),
+        *("enable_webhook", "retry_delivery"),
     }
     declared_so = {declared.operation_id for declared in POSTS if declared.is_body_optional}
     assert may_be_missing <= declared_so
@@ -97,6 +99,41 @@ def test_where_something_is_required_it_is_said_what(client: httpx2.Client, book
         f"/v1/webhooks/{nothing}/deliveries/1/discard",
     ):
         assert "/reason" in pointers_of(client.post(path))
+
+
+def test_no_post_ignores_a_body() -> None:
+    assert [declared.operation_id for declared in POSTS if declared.body is None] == []
+
+
+@pytest.fixture
+def owed(book: Book) -> str:
+    """The path of a delivery that can be retried."""
+    body = {"url": "https://93.184.216.34/", "ledgers": [book.name], "types": ["*"]}
+    hook = f"/v1/webhooks/{book.client.post('/v1/webhooks', json=body).json()['id']}"
+    book.transfer("a", "b", 1)
+    eventually(lambda: bool(book.client.get(f"{hook}/deliveries").json()["data"]))
+    (first, *_) = book.client.get(f"{hook}/deliveries").json()["data"]
+    return f"{hook}/deliveries/{first['position']}"
+
+
+def test_what_is_done_to_a_webhook(book: Book, owed: str) -> None:
+    hook = owed.partition("/deliveries")[0]
+    refused: list[tuple[dict[str, Any], str]] = [
+        ({"json": {"resaon": "x"}}, "invalid_request"),
+        ({"json": {"reason": 1}}, "invalid_request"),
+        ({"json": {"reason": "x" * 501}}, "invalid_request"),
+        ({"json": []}, "invalid_request"),
+        ({"content": b"{"}, "malformed_json"),
+        ({"content": b'{"reason": "a", "reason": "b"}'}, "malformed_json"),
+        ({"content": b"{}", "headers": {"Content-Encoding": "gzip"}}, "unsupported_media_type"),
+        ({"content": b"{}", "headers": {"Content-Type": "text/plain"}}, "unsupported_media_type"),
+    ]
+    for path in (f"{hook}/enable", f"{owed}/retry"):
+        for sent, code in refused:
+            assert code_of(book.client.post(path, **sent)) == code, (path, sent)
+        for sent in ({}, {"json": {}}, {"json": {"reason": "the receiver is well again"}}):
+            assert book.client.post(path, **sent).status_code == 200
+    assert pointers_of(book.client.post(f"{hook}/enable", json={"resaon": "x"})) == ["/resaon"]
 
 
 @pytest.mark.parametrize("content", [b" ", b"\n", b"null", b"x"])

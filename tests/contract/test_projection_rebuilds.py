@@ -1,12 +1,14 @@
 """Rebuilds over HTTP: asked for, watched, stopped by a difference, accepted, cancelled, paused, resumed."""
 
 from collections.abc import Iterator
+from time import monotonic
 from typing import Any
 
 import httpx2
 import psycopg
 import pytest
 
+from projections.running.positions import WITHHELD
 from tests.contract.conftest import Book, Keys, Served, code_of, pointers_of, serving
 from tests.databases import Databases
 from tests.projecting import eventually
@@ -119,7 +121,7 @@ def test_a_body_is_not_needed(entries: Rebuilds, client: httpx2.Client) -> None:
 
 
 def test_a_difference_is_shown_and_accepted_with_a_reason(
-    entries: Rebuilds, served: Served, book: Book, client: httpx2.Client
+    entries: Rebuilds, served: Served, book: Book, client: httpx2.Client, keys: Keys
 ) -> None:
     before = entries.show()
     damage(served, before["version"])
@@ -138,6 +140,15 @@ def test_a_difference_is_shown_and_accepted_with_a_reason(
     }
     assert compared[f"turnovers_v{before['version']}"]["equal"]
     assert (rebuild["difference_expected"], rebuild["seconds_left"]) == (None, None)
+    # The rows are of any ledger, and so is what an error quotes.
+    with served.database.connect_as_owner("test owner") as owner:
+        owner.execute("UPDATE rebuilds SET last_error = 'a row of main' WHERE name = 'entries'")
+    for ledgers, error in ((["main"], WITHHELD), ([], WITHHELD), (["*"], "a row of main")):
+        told = Rebuilds(keys.client("auditor", ledgers=ledgers), "entries").show()["rebuild"]
+        assert told["last_error"] == error
+        compared = {comparison["live_table"]: comparison for comparison in told["comparison"]}
+        seen = of_entries["differing"] if ledgers == ["*"] else []
+        assert compared[of_entries["live_table"]] == {**of_entries, "differing": seen}
     # The live version is what is read, until the difference is accepted.
     assert entries.post(accept_difference="it was damaged").status_code == 202
     after = entries.await_state(None)
@@ -213,4 +224,31 @@ def test_auditors_look_and_operators_act(entries: Rebuilds, keys: Keys) -> None:
     operator = keys.client("operator", ledgers=["*"])
     asked = Rebuilds(operator, "entries").post()
     assert (asked.status_code, asked.json()["rebuild"]["requested_by"]) == (202, keys.last_name)
+    entries.await_state(None)
+
+
+@pytest.mark.parametrize(
+    ("locking", "method", "path"),
+    [
+        ("SELECT FROM projections WHERE name = 'entries' FOR UPDATE", "POST", "/entries/rebuild"),
+        ("SELECT FROM projections WHERE name = 'entries' FOR UPDATE", "POST", "/entries/rebuild/cancel"),
+        ("LOCK TABLE projection_versions", "GET", ""),
+        ("LOCK TABLE rebuilds", "GET", "/entries"),
+    ],
+)
+def test_who_is_kept_waiting_by_a_lock_is_told_so(
+    entries: Rebuilds, served: Served, client: httpx2.Client, locking: str, method: str, path: str
+) -> None:
+    with served.database.connect_as_owner("test lock") as stranger:
+        stranger.execute(f"BEGIN; {locking}")
+        began = monotonic()
+        answer = client.request(method, f"/v1/projections{path}")
+        assert monotonic() - began < 15
+        assert (answer.status_code, code_of(answer)) == (503, "journal_unavailable")
+        assert answer.json()["reason"] == "locked"
+        assert "holds a lock" in answer.json()["detail"]
+        assert int(answer.headers["retry-after"]) > 0
+    # Nothing of it is kept, and it is taken as soon as nobody is in the way.
+    assert entries.show()["rebuild"] is None
+    assert client.request(method, f"/v1/projections{path}").status_code in (200, 202)
     entries.await_state(None)

@@ -1,11 +1,14 @@
 """What is stuck, over HTTP: the oldest first, page by page, for those who may see it, and in the metrics."""
 
 from typing import Any
+from uuid import uuid4
 
 import httpx2
 import pytest
 
-from tests.contract.conftest import Book, Keys, code_of, pointers_of, transfer_body
+from projections.running.positions import NEXT_EVENTS, WITHHELD
+from projections.running.projector import MAX_BATCH_EVENTS
+from tests.contract.conftest import Book, Journal, Keys, Served, code_of, pointers_of, transfer_body
 from tests.projecting import eventually
 
 EAGER = {"request_seconds": "0", "hold_seconds": "0", "delivery_seconds": "0"}
@@ -66,6 +69,48 @@ def test_it_is_paged_by_age(book: Book, keys: Keys) -> None:
         book.client.delete(f"/v1/webhooks/{hook}")
 
 
+def test_an_error_is_told_to_who_was_granted_all_that_it_may_quote(
+    served: Served, book: Book, keys: Keys, journal: Journal
+) -> None:
+    other = f"l{uuid4().hex[:12]}"
+    assert book.client.post("/v1/ledgers", json={"name": other}).status_code == 201
+    quoting = "ValueError: users:alice of " + book.name
+    operators = {
+        name: keys.client("operator", ledgers=ledgers)
+        for name, ledgers in {"its": [book.name], "other": [other], "all": ["*"], "none": []}.items()
+    }
+    both = keys.client("auditor", ledgers=[book.name, other])
+    position = int(book.transfer("a", "b", 1).headers["ledger-position"])
+    seen = book.client.get(f"{book.path}/accounts/b/entries?min_position={position}")
+    assert seen.status_code == 200
+    journal.pause("entries")
+    try:
+        book.transfer("a", "b", 1)
+        with served.database.connect_as_owner("test owner") as owner:
+            owner.execute(
+                "UPDATE projection_versions SET state = 'halted', last_error = %s WHERE name = 'entries' AND live",
+                (quoting,),
+            )
+        for name, asks in operators.items():
+            error = quoting if name in ("its", "all") else WITHHELD
+            assert told(asks) == (error, error, True), name
+        # From now on what comes next is of both.
+        post = {"address": "c", "asset": "USD/2", "normal_side": "credit"}
+        assert book.client.post(f"/v1/ledgers/{other}/accounts", json=post).status_code == 201
+        assert told(operators["its"]) == (WITHHELD, WITHHELD, True)
+        assert told(both) == told(operators["all"]) == (quoting, quoting, True)
+    finally:
+        journal.resume("entries")
+
+
+def told(asks: httpx2.Client) -> tuple[str, str, bool]:
+    """The error of a projection that is told where one is looked at, in the list, and whether of what is stuck."""
+    looked_at = asks.get("/v1/projections/entries").json()["last_error"]
+    listed = {each["name"]: each["last_error"] for each in asks.get("/v1/projections").json()["data"]}
+    (halted,) = (each for each in stuck(asks)["data"] if each["resource"] == "/v1/projections/entries")
+    return looked_at, listed["entries"], halted["why"].endswith(f"Its error: {looked_at}.")
+
+
 @pytest.mark.parametrize(
     "name", ["request_seconds", "hold_seconds", "payout_seconds", "delivery_seconds", "projection_seconds"]
 )
@@ -77,3 +122,7 @@ def test_ages_are_whole_seconds(client: httpx2.Client, name: str, value: str) ->
 def test_a_cursor_belongs_to_its_ages(client: httpx2.Client) -> None:
     answer = client.get("/v1/stuck", params={"cursor": "x"})
     assert (answer.status_code, code_of(answer)) == (400, "cursor_invalid")
+
+
+def test_an_error_is_of_no_event_beyond_those_that_are_looked_at() -> None:
+    assert NEXT_EVENTS >= MAX_BATCH_EVENTS

@@ -11,9 +11,10 @@ import pytest
 from psycopg import Connection
 
 from domain.journal.database import Database
+from domain.model.idempotency import operation_id
 from scripts import endings
 from scripts.tallystick import COMMANDS, application
-from tests.ledgers import open_accounts, running
+from tests.ledgers import open_accounts, running, transfer
 from tests.projecting import await_head, projecting
 
 pytestmark = pytest.mark.integration
@@ -90,6 +91,9 @@ WRONG: list[tuple[str, ...]] = [
     ("replay", "nothing"),
     ("replay", "entries", "--discard"),
     ("dead-letters", "show", "x"),
+    ("keys", "rotate", "x"),
+    ("payouts", "show", "x"),
+    ("webhooks", "show", "x"),
     ("dead-letters", "discard", NOBODY),
     ("payouts", "fail", NOBODY),
     ("payouts", "fail", NOBODY, "--reason", "x", "--confirm", "paid"),
@@ -178,6 +182,46 @@ def test_what_is_called_wrongly(arguments: tuple[str, ...], capfd: pytest.Captur
     assert call(arguments, NOWHERE) == 2
     output, errors = capfd.readouterr()
     assert output == "" and errors and "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "{" + NOBODY + "}",
+        f"urn:uuid:{NOBODY}",
+        NOBODY.replace("-", ""),
+        NOBODY.replace("-", "", 1),
+        f" {NOBODY}",
+        f"{NOBODY}\n",
+        NOBODY[:-1] + "١",
+    ],
+)
+@pytest.mark.parametrize(
+    "arguments", [arguments for arguments in ON_A_DATABASE if NOBODY in arguments], ids=" ".join
+)
+def test_ids_are_read_as_the_api_reads_them(
+    arguments: tuple[str, ...], other: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert call(tuple(other if each == NOBODY else each for each in arguments), NOWHERE) == 2
+    output, errors = capfd.readouterr()
+    assert output == "" and "Traceback" not in errors
+    assert "Invalid value for 'ID'" in errors and "is no id such as" in " ".join(errors.split())
+    # In capitals it is the id.
+    assert call(tuple(each.upper() if each == NOBODY else each for each in arguments), NOWHERE) == 3
+
+
+@pytest.mark.prepared(by=fill)
+def test_a_trace_is_found_by_an_id_in_the_one_form(
+    database: Database, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with running(database) as ledger:
+        assert ledger.perform(transfer("a", "b", 1, key="k")).recorded
+    id = operation_id("main", "k")
+    for form in (id, id.upper()):
+        assert call(("trace", form, "--json"), *database) == 0
+    for other in ("{" + id + "}", f"urn:uuid:{id}", id.replace("-", "")):
+        assert call(("trace", other), *database) == 3
+        assert "nothing is recorded of" in capfd.readouterr().err
 
 
 @pytest.mark.prepared(by=fill)

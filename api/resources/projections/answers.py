@@ -1,27 +1,28 @@
 """Projections as they are shown: how far each is, its rebuild, and the versions that are not read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from psycopg import Connection
 
+from api.http.disclosure import rebuild_as_told
 from api.resources.projections.schemas import projection_body
 from projections.engine.live_version import one_instant
 from projections.rebuilding.requests import current_rebuilds
 from projections.rebuilding.unread_versions import unread_versions
-from projections.running.positions import Progress, all_progress, progress
+from projections.running.positions import Progress, all_progress, error_as_told, progress
 
 
-def all_shown(connection: Connection[Any]) -> list[dict[str, Any]]:
-    """Return all projections, by name."""
+def all_shown(connection: Connection[Any], granted: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """Return all projections, by name, as they may be shown to whom these ledgers were granted, every one for None."""
     with one_instant(connection):
-        return _shown(connection, all_progress(connection))
+        return _shown(connection, all_progress(connection), granted)
 
 
-def shown(connection: Connection[Any], name: str) -> dict[str, Any]:
-    """Return one projection; raise `ProjectionNotFound`."""
+def shown(connection: Connection[Any], name: str, granted: Sequence[str] | None = None) -> dict[str, Any]:
+    """Return one projection, as `all_shown` does; raise `ProjectionNotFound`."""
     with one_instant(connection):
-        return _shown(connection, [progress(connection, name)])[0]
+        return _shown(connection, [progress(connection, name)], granted)[0]
 
 
 def shown_after(
@@ -32,10 +33,13 @@ def shown_after(
     return shown(connection, name)
 
 
-def _shown(connection: Connection[Any], seen: list[Progress]) -> list[dict[str, Any]]:
-    rebuilds = {rebuild.name: rebuild for rebuild in current_rebuilds(connection)}
+def _shown(
+    connection: Connection[Any], seen: list[Progress], granted: Sequence[str] | None
+) -> list[dict[str, Any]]:
+    rebuilds = {rebuild.name: rebuild_as_told(rebuild, granted) for rebuild in current_rebuilds(connection)}
     unread = unread_versions(connection)
+    told = [each._replace(last_error=error_as_told(connection, each, granted)) for each in seen]
     return [
         projection_body(each, rebuilds.get(each.name), [other for other in unread if other.name == each.name])
-        for each in seen
+        for each in told
     ]

@@ -24,7 +24,8 @@ _Place = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 
 async def get_projections(call: Call[ProjectionsQuery, None]) -> Answer:
     """List all projections by name, and how far each is."""
-    found, query = await call.service.look_up(all_shown), call.query
+    query = call.query
+    found = await call.service.look_up(partial(all_shown, granted=call.caller.granted))
     found.sort(key=_name, reverse=query.descending)
     after = call.cursor_position
     following = [
@@ -42,7 +43,8 @@ def _name(shown: dict[str, Any]) -> str:
 
 async def get_projection(call: Call[NoQuery, None]) -> Answer:
     """Tell how far one projection is."""
-    return json_answer(200, await call.service.look_up(partial(shown, name=call.path_params["name"])))
+    look = partial(shown, name=call.path_params["name"], granted=call.caller.granted)
+    return json_answer(200, await call.service.look_up(look))
 
 
 async def pause_projection(call: Call[NoQuery, Control]) -> Answer:

@@ -15,7 +15,13 @@ from api.http.fields import MAX_POSITION, Page
 from api.http.pages import PAGE_BYTES, page
 from api.http.responses import Answer, json_answer
 from api.resources.webhooks.routes import find_webhook, ledgers_of
-from api.resources.webhooks.schemas import DeliveriesQuery, DeliveryBody, ReasonRequest, delivery_body
+from api.resources.webhooks.schemas import (
+    DeliveriesQuery,
+    DeliveryBody,
+    GoingOn,
+    ReasonRequest,
+    delivery_body,
+)
 from projections.errors import DeliveryNotFound, WebhookNotFound
 from projections.outbox import deliveries
 from projections.outbox.deliveries import Delivery
@@ -39,13 +45,14 @@ async def get_deliveries(call: Call[DeliveriesQuery, None]) -> Answer:
     return json_answer(200, page(call, rows, delivery_body, lambda delivery: delivery.position))
 
 
-async def retry_delivery(call: Call[NoQuery, None]) -> Answer:
+async def retry_delivery(call: Call[NoQuery, GoingOn]) -> Answer:
     """Make another attempt at once, with all those of the schedule before it again.
 
     One that was acknowledged or suppressed is sent again. One that is under way, or waits behind another of its key,
     stays as it is.
     """
-    return await _change(call, deliveries.retry_delivery)
+    actor, reason = call.caller.name, call.body.reason
+    return await _change(call, partial(deliveries.retry_delivery, actor=actor, reason=reason))
 
 
 async def discard_delivery(call: Call[NoQuery, ReasonRequest]) -> Answer:
@@ -106,6 +113,9 @@ ENDPOINTS = [
             Consistency.PROCESS,
             OPERATOR,
             (Returns(200, "The delivery.", DeliveryBody, examples.DELIVERY),),
+            body=GoingOn,
+            body_example=examples.GOING_ON,
+            is_body_optional=True,
             concerns=Concerns.THING,
             ledgers_of=ledgers_of,
             problems=(WebhookNotFound, DeliveryNotFound),

@@ -17,6 +17,7 @@ from api.http.pages import PAGE_BYTES, page
 from api.http.responses import Answer, json_answer
 from api.problems import Forbidden
 from api.resources.webhooks.schemas import (
+    GoingOn,
     NewWebhookBody,
     ReasonRequest,
     SecretBody,
@@ -95,10 +96,12 @@ async def disable_webhook(call: Call[NoQuery, ReasonRequest]) -> Answer:
     return _shown(await call.service.query(partial(webhooks.disable_webhook, id=webhook.id, reason=reason)))
 
 
-async def enable_webhook(call: Call[NoQuery, None]) -> Answer:
+async def enable_webhook(call: Call[NoQuery, GoingOn]) -> Answer:
     """Go on where it was disabled: what waits is due at once, with all its attempts before it again."""
     webhook = await find_webhook(call)
-    return _shown(await call.service.query(partial(webhooks.enable_webhook, id=webhook.id)))
+    actor, reason = call.caller.name, call.body.reason
+    enable = partial(webhooks.enable_webhook, id=webhook.id, actor=actor, reason=reason)
+    return _shown(await call.service.query(enable))
 
 
 async def delete_webhook(call: Call[NoQuery, None]) -> Answer:
@@ -278,6 +281,9 @@ ENDPOINTS = [
             Consistency.PROCESS,
             OPERATOR,
             (Returns(200, "The webhook.", WebhookBody, examples.WEBHOOK),),
+            body=GoingOn,
+            body_example=examples.GOING_ON,
+            is_body_optional=True,
             concerns=Concerns.THING,
             ledgers_of=ledgers_of,
             problems=(WebhookNotFound,),

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict
 
-from api.http.fields import ListQuery, Request, in_parts
+from api.http.fields import ListQuery, Reasoned, Request, in_parts
 from api.http.words import one_of
 from api.resources.installation.key_schemas import GrantedLedger
 from domain.model.registry import EVENT_TYPES
@@ -49,6 +49,10 @@ class ReasonRequest(Request):
     """Why something is done that stops deliveries."""
 
     reason: Reason
+
+
+class GoingOn(Reasoned):
+    """Why a webhook is enabled or a delivery retried, if that is to be told: it is logged, with who does it."""
 
 
 class WebhooksQuery(ListQuery):

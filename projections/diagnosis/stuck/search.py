@@ -21,7 +21,7 @@ from projections.engine.projection import Projection, versioned
 from projections.errors import ProjectionBehind
 from projections.read_models import due_work, payouts
 from projections.running.places import TRIED_LATELY_SECONDS, holders, places_of
-from projections.running.positions import Progress, all_progress
+from projections.running.positions import Progress, all_progress, error_as_told
 
 HANGING_SECONDS = 30.0
 """For how long whoever has the place of a projection does nothing before it hangs, at least."""
@@ -173,7 +173,8 @@ class _Search:
             if kind == "projection_behind":
                 kind = self._kind_of_behind(progress)
             if progress.last_error and kind in ("projection_failing", "projection_halted"):
-                detail += f" Its error: {progress.last_error}."
+                told = error_as_told(self._connection, progress, self._granted)
+                detail += f" Its error: {told}."
             yield Stuck(kind, since, None, f"/v1/projections/{progress.name}", progress.position, detail)
 
     def _kind_of_behind(self, progress: Progress) -> StuckKind:
