@@ -34,8 +34,8 @@ from api.problems import (
 from api.security import NOBODY
 from api.service import Service
 from api.visit import Visit, joined
-from domain.errors import LedgerError, ProjectionBehind
-from domain.journal.outage import DATABASE
+from domain.errors import JournalUnavailable, LedgerError, ProjectionBehind
+from domain.journal.outage import DATABASE, DENIALS, is_denied
 
 LEDGERS = "/v1/ledgers"
 SLOW_SECONDS = 1.0
@@ -112,6 +112,9 @@ def _refusal(error: Exception, scope: Scope, talk: Conversation) -> Answer:
     instance = scope.get("raw_path", b"").decode("latin-1") or scope["path"]
     if isinstance(error, HTTPException) and error.status_code in _OF_FRAMEWORK:
         error = _OF_FRAMEWORK[error.status_code](headers=error.headers)
+    if not isinstance(error, LedgerError) and is_denied(error):
+        DENIALS.note(error)
+        error = JournalUnavailable("denied")
     if not isinstance(error, LedgerError):
         _log.error("fault", path=instance, correlation_id=talk.correlation_id, exc_info=error)
         error = InternalError()

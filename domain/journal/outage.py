@@ -23,6 +23,15 @@ _ENDED = (
     psycopg.errors.TransactionTimeout,
 )
 
+# A right, a table or writing itself was taken away behind the service's back: no other connection helps.
+_DENIED = (
+    psycopg.errors.InsufficientPrivilege,
+    psycopg.errors.ReadOnlySqlTransaction,
+    psycopg.errors.InvalidSchemaName,
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+)
+
 _log = structlog.get_logger(__name__)
 
 
@@ -104,3 +113,39 @@ def is_lost(error: BaseException | None) -> bool:
     if isinstance(error, JournalUnavailable):
         return error.reason == "unreachable"
     return isinstance(error, _ENDED)
+
+
+def is_denied(error: BaseException | None) -> bool:
+    """Tell whether an error, or its cause, says that the database answers and denies the service what it needs."""
+    while error is not None and not isinstance(error, _DENIED):
+        error = error.__cause__
+    return error is not None
+
+
+class Denials:
+    """What the database denies this process: said once a minute, with what was denied, while requests meet it."""
+
+    def __init__(
+        self, remind_seconds: float = REMIND_SECONDS, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self._remind_seconds = remind_seconds
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._requests = 0
+        self._remind_at = 0.0
+
+    def note(self, error: BaseException) -> None:
+        """Note that one request was denied something."""
+        with self._lock:
+            self._requests += 1
+            now = self._clock()
+            if now < self._remind_at:
+                return
+            self._remind_at = now + self._remind_seconds
+            requests, self._requests = self._requests, 0
+        said = str(error).strip().partition("\n")[0] or type(error).__name__
+        _log.error("database denies what is needed", error=said, requests=requests)
+
+
+DENIALS = Denials()
+"""What the database of this process denies it."""

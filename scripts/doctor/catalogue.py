@@ -96,6 +96,12 @@ CATALOGUE: Mapping[str, Kind] = {
         "Take these rights from the service's role, and see that it is no superuser and owns no table.",
         ("REVOKE {privilege} ON {table} FROM {role};",),
     ),
+    "service_lacks_rights": Kind(
+        "error",
+        "Requests that need them are answered 503 `journal_unavailable`, reason `denied`, or projections stand.",
+        "Find out who took them away; then give them back, as the owner of the schema.",
+        ("GRANT {privilege} ON {table} TO {role};",),
+    ),
     "service_has_login_rights": Kind(
         "warning",
         "The service works with the rights of the login that migrated: only triggers protect the"

@@ -29,6 +29,7 @@ OF_THE_SERVER = (
     Check("vacuum keeps up", server.vacuum),
 )
 OF_THE_INSTALLATION = (
+    Check("the service has its rights", installation.rights),
     Check("nobody keeps the service waiting", server.blockers),
     Check("the journal is protected", installation.protection),
     Check("somebody may ask", installation.keys),
@@ -118,6 +119,9 @@ def examinations(database: Database, scope: Scope, timeout_seconds: float) -> It
         examined = examine(database, check, scope, timeout_seconds)
         if "migrations_pending" in codes and examined.lacks_migration:
             continue  # that they are pending is told already
+        codes |= {finding.code for finding in examined.findings}
+        if "service_lacks_rights" in codes and examined.lacks_right:
+            continue  # that it is lacking is told already
         yield examined
 
 

@@ -9,9 +9,10 @@ from psycopg import Connection
 
 from domain.journal.database import Database
 from scripts.doctor import installation, outbox
-from scripts.doctor.catalogue import CATALOGUE
+from scripts.doctor.catalogue import CATALOGUE, Finding
 from scripts.doctor.command import doctor
-from scripts.doctor.examination import Check, Scope, examine
+from scripts.doctor.examination import Check, Examined, Scope, examine
+from scripts.doctor.report import findings
 from tests.commands import invoke
 from tests.outboxes import register
 
@@ -108,3 +109,41 @@ def test_a_standby_is_said_to_be_one(database: Database, monkeypatch: pytest.Mon
     for module in ("installation", "advancing", "outbox", "projections"):
         monkeypatch.setattr(f"scripts.doctor.{module}.is_standby", lambda _: True)
     assert codes(database, installation.vantage) == ["standby_examined"]
+
+
+def test_many_checks_that_lack_a_right_are_one_finding() -> None:
+    lacking = [Examined(name, [Finding("rights_missing", f"{name}: denied")], 0.0) for name in ("a", "b")]
+    (finding,) = findings(lacking)
+    assert (finding.found, finding.examples) == ("2 checks could not be made", ("a: denied", "b: denied"))
+    assert findings(lacking[:1]) == lacking[0].findings
+
+
+def test_a_right_of_the_service_was_taken_away(database: Database, owner: Connection[Any]) -> None:
+    owner.execute("REVOKE SELECT, INSERT ON events FROM tallystick_service")
+    login = f"{database.schema}_server"
+    owner.execute(f"CREATE ROLE {login} LOGIN; GRANT tallystick_service TO {login}")
+    try:
+        found = examined(database._replace(url=database.url.replace("postgres@", f"{login}@")))
+        assert "rights_missing" not in found and "check_failed" not in found
+        table = f"{database.schema}.events"
+        assert found["service_lacks_rights"]["commands"] == [
+            f"GRANT SELECT ON {table} TO tallystick_service;",
+            f"GRANT INSERT ON {table} TO tallystick_service;",
+        ]
+        for command in found["service_lacks_rights"]["commands"]:
+            owner.execute(command)
+        assert "service_lacks_rights" not in examined(database)
+    finally:
+        owner.execute(f"DROP ROLE {login}")
+
+
+def test_the_rights_looked_for_are_those_that_migrations_grant(
+    database: Database, owner: Connection[Any]
+) -> None:
+    granted = owner.execute(
+        "SELECT relname, privilege_type FROM pg_class, aclexplode(relacl)"
+        " WHERE relnamespace = current_schema()::regnamespace AND grantee = 'tallystick_service'::regrole"
+        " AND relowner <> 'tallystick_service'::regrole AND relname NOT IN ('journal', 'journal_entries')"
+        " AND (relname, privilege_type) <> ('valid_api_keys', 'UPDATE')"
+    ).fetchall()
+    assert set(granted) == set(installation.NEEDED)
