@@ -26,7 +26,7 @@ from domain.commands import Command
 from domain.errors import LedgerError
 from domain.events import Context
 from domain.journal.database import Database
-from domain.journal.outage import DATABASE, is_lost
+from domain.journal.outage import DATABASE, DENIALS, is_denied, is_lost
 from domain.ledger import Ledger, system_clock
 from domain.payout_attempts import RecordSilence, SubmitPayout
 from domain.payout_reports import RecordReport
@@ -139,6 +139,8 @@ class Payer:
                 is_usual = isinstance(error, psycopg.Error | LedgerError | ClockWrong)
                 if is_lost(error):
                     DATABASE.lost("payer", error)
+                elif is_denied(error):
+                    DENIALS.note(error)
                 else:
                     _log.warning("payer interrupted", error=repr(error), exc_info=None if is_usual else error)
                 self._stopping.wait(RECONNECT_SECONDS)

@@ -14,7 +14,7 @@ from psycopg.sql import SQL, Identifier
 
 from domain.errors import JournalUnavailable, ProjectionBehind
 from domain.journal.database import Database
-from domain.journal.outage import DATABASE
+from domain.journal.outage import DATABASE, DENIALS, is_denied
 from domain.journal.queries import load
 from domain.refusals import projection_not_found
 from projections.outbox.publishing import NATS
@@ -224,7 +224,10 @@ class Waiter:
                     self._follow(connection)
             except psycopg.Error as error:
                 self._is_reachable = False
-                DATABASE.lost(_PART, error)
+                if is_denied(error):
+                    DENIALS.note(error)
+                else:
+                    DATABASE.lost(_PART, error)
                 self._stopping.wait(RECONNECT_SECONDS)
 
     def _follow(self, connection: Connection[Any]) -> None:

@@ -24,7 +24,7 @@ from domain.errors import JournalUnavailable, LedgerError
 from domain.events import Context, State
 from domain.holds import ExpireHold
 from domain.journal.database import Database
-from domain.journal.outage import DATABASE, is_lost
+from domain.journal.outage import DATABASE, DENIALS, is_denied, is_lost
 from domain.journal.reader import read_aggregates
 from domain.ledger import Ledger, system_clock
 from domain.postings import CompleteTransaction
@@ -86,6 +86,8 @@ class Worker:
                 is_usual = isinstance(error, psycopg.Error | LedgerError | Late | ClockWrong)
                 if is_lost(error):
                     DATABASE.lost("worker", error)
+                elif is_denied(error):
+                    DENIALS.note(error)
                 else:
                     _log.warning(
                         "worker interrupted", error=repr(error), exc_info=None if is_usual else error

@@ -123,7 +123,7 @@ def is_denied(error: BaseException | None) -> bool:
 
 
 class Denials:
-    """What the database denies this process: said once a minute, with what was denied, while requests meet it."""
+    """What the database denies this process: said once a minute, with what was denied, while anything meets it."""
 
     def __init__(
         self, remind_seconds: float = REMIND_SECONDS, clock: Callable[[], float] = monotonic
@@ -131,20 +131,21 @@ class Denials:
         self._remind_seconds = remind_seconds
         self._clock = clock
         self._lock = threading.Lock()
-        self._requests = 0
+        self.times = 0
+        """How often something was denied, ever."""
+
         self._remind_at = 0.0
 
     def note(self, error: BaseException) -> None:
-        """Note that one request was denied something."""
+        """Note that a request, or what goes on in the background, was denied something."""
         with self._lock:
-            self._requests += 1
+            self.times += 1
             now = self._clock()
             if now < self._remind_at:
                 return
             self._remind_at = now + self._remind_seconds
-            requests, self._requests = self._requests, 0
         said = str(error).strip().partition("\n")[0] or type(error).__name__
-        _log.error("database denies what is needed", error=said, requests=requests)
+        _log.error("database denies what is needed", error=said, times=self.times)
 
 
 DENIALS = Denials()

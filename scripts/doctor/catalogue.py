@@ -56,6 +56,12 @@ CATALOGUE: Mapping[str, Kind] = {
         "Examine the primary as well.",
     ),
     # The installation.
+    "schema_closed": Kind(
+        "error",
+        "Nothing in it could be examined, and the service cannot use it either if it logs in so.",
+        "Give the right back, as the owner of the schema.",
+        ("GRANT USAGE ON SCHEMA {schema} TO {role};", "GRANT {role} TO {login};"),
+    ),
     "schema_missing": Kind(
         "error",
         "There is no installation in this schema.",

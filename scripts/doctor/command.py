@@ -29,7 +29,7 @@ OF_THE_SERVER = (
     Check("vacuum keeps up", server.vacuum),
 )
 OF_THE_INSTALLATION = (
-    Check("the service has its rights", installation.rights),
+    Check("the service has its rights", installation.service_rights),
     Check("nobody keeps the service waiting", server.blockers),
     Check("the journal is protected", installation.protection),
     Check("somebody may ask", installation.keys),
@@ -113,7 +113,7 @@ def examinations(database: Database, scope: Scope, timeout_seconds: float) -> It
         examined = examine(database, check, scope, timeout_seconds)
         yield examined
         codes |= {finding.code for finding in examined.findings}
-        if "schema_missing" in codes:
+        if {"schema_missing", "schema_closed"} & codes:
             return
     for check in OF_THE_INSTALLATION:
         examined = examine(database, check, scope, timeout_seconds)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from domain.journal import migrations
 from domain.journal.database import SERVICE_ROLE
+from domain.journal.trouble import rights_of
 from projections.places import is_standby
 from scripts.doctor.catalogue import Finding
 from scripts.doctor.examination import Patient, examples
@@ -56,6 +57,12 @@ def schema(patient: Patient) -> Iterator[Finding]:
     ((_, version),) = patient.rows("settings", names=["server_version_num"])
     if int(version) < OLDEST_POSTGRES:
         yield Finding("postgres_unsupported", f"the server's version is {version}")
+    rights = rights_of(patient.connection, patient.database.schema)
+    if rights.has_schema and not rights.may_use:
+        subject = {"login": rights.login, "schema": patient.database.schema, "role": SERVICE_ROLE}
+        words = f"the login {rights.login} may not use the schema {patient.database.schema}"
+        yield Finding("schema_closed", words, subjects=(subject,))
+        return
     if not patient.value("has_table", table="migrations"):
         yield Finding("schema_missing", f"the schema {patient.database.schema} has no installation")
         return
@@ -70,7 +77,7 @@ def schema(patient: Patient) -> Iterator[Finding]:
         yield Finding("index_invalid", f"{len(invalid)} cannot be used", examples(invalid), subjects)
 
 
-def rights(patient: Patient) -> Iterator[Finding]:
+def service_rights(patient: Patient) -> Iterator[Finding]:
     """See that the service has what the migrations have granted to it."""
     with patient.database.connect("tallystick doctor") as service:
         ((role,),) = service.execute("SELECT current_user").fetchall()

@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 from domain.journal import outage
 from tests.contract.conftest import Served, serving, transfer_body
 from tests.databases import Databases
+from tests.projecting import eventually
 
 TAKEN = [
     ("SELECT ON events", "GET", "/v1/ledgers/main/accounts/a"),
@@ -60,6 +61,20 @@ def test_what_is_denied_is_no_fault_and_passes_once_it_is_given_back(
         assert not {"fault", "command failed"} & set(said)
         assert said.count("database denies what is needed") <= 1
         assert _ask(client, method, path, headers).status_code in (200, 201, 404)
+
+
+def test_what_goes_on_in_the_background_says_so_once(denied: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outage.DENIALS, "times", 0)
+    monkeypatch.setattr(outage.DENIALS, "_remind_at", 0.0)
+    with denied.database.connect_as_owner("test owner") as owner, capture_logs() as logs:
+        owner.execute("REVOKE SELECT ON projection_versions FROM tallystick_service")
+        try:
+            eventually(lambda: outage.DENIALS.times >= 20)
+        finally:
+            owner.execute("GRANT SELECT ON projection_versions TO tallystick_service")
+    said = [str(line["event"]) for line in logs]
+    assert said.count("database denies what is needed") == 1
+    assert not [words for words in said if words.endswith(("reach", "again", "interrupted", "failed"))]
 
 
 def _ask(client: httpx2.Client, method: str, path: str, headers: dict[str, str]) -> httpx2.Response:
