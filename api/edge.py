@@ -182,8 +182,9 @@ def _observe(scope: Scope, talk: Conversation, status: int, seconds: float) -> N
     # What is unmatched, path or method, could be anything, and figures are kept for ever.
     method = scope["method"] if route and status != 405 else "any"
     service.metrics.request(method, path, status, seconds)
-    # What an outage does to requests is said once, and not of each of them.
-    if (status >= 500 or seconds > SLOW_SECONDS) and (status == 500 or not DATABASE.was_on(seconds)):
+    # What an outage or a denial does to requests is said once, and not of each of them.
+    is_known = status != 500 and (DATABASE.was_on(seconds) or DENIALS.was_on(seconds))
+    if (status >= 500 or seconds > SLOW_SECONDS) and not is_known:
         _log.warning(
             "slow" if status < 500 else "failed",
             method=scope["method"],

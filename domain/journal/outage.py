@@ -135,12 +135,17 @@ class Denials:
         """How often something was denied, ever."""
 
         self._remind_at = 0.0
+        self._noted_at: float | None = None
+
+    def was_on(self, seconds: float) -> bool:
+        """Tell whether something was denied within so many seconds before now."""
+        return self._noted_at is not None and self._clock() <= self._noted_at + seconds
 
     def note(self, error: BaseException) -> None:
         """Note that a request, or what goes on in the background, was denied something."""
         with self._lock:
             self.times += 1
-            now = self._clock()
+            self._noted_at = now = self._clock()
             if now < self._remind_at:
                 return
             self._remind_at = now + self._remind_seconds
