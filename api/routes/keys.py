@@ -65,7 +65,7 @@ async def rotate_key(asked: Asked[NoQuery, Rotation]) -> Answer:
     rotated = await service.query(rotate)
     service.keys.forget()
     if rotated is None:
-        raise _not_found()
+        raise PathNotFound(f"There is no valid key {id}: it was never made, is revoked, or has ended.")
     return _shown_once(*rotated)
 
 
@@ -76,7 +76,7 @@ async def revoke_key(asked: Asked[NoQuery, None]) -> Answer:
     found = await service.query(revoke)
     service.keys.forget()
     if not found:
-        raise _not_found()
+        raise PathNotFound(f"There is no key {_id(asked.names)}.")
     return Answer(204)
 
 
