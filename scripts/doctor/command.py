@@ -117,8 +117,8 @@ def examinations(database: Database, scope: Scope, timeout_seconds: float) -> It
             return
     for check in OF_THE_INSTALLATION:
         examined = examine(database, check, scope, timeout_seconds)
-        if "migrations_pending" in codes and examined.lacks_migration:
-            continue  # that they are pending is told already
+        if {"migrations_pending", "projection_tables_missing"} & codes and examined.lacks_migration:
+            continue  # why it is not there is told already
         codes |= {finding.code for finding in examined.findings}
         if "service_lacks_rights" in codes and examined.lacks_right:
             continue  # that it is lacking is told already

@@ -151,3 +151,18 @@ def test_the_rights_looked_for_are_those_that_migrations_grant(
         " AND (relname, privilege_type) <> ('valid_api_keys', 'UPDATE')"
     ).fetchall()
     assert set(granted) == set(installation.NEEDED)
+
+
+def test_a_projection_whose_tables_are_gone_is_one_finding(
+    database: Database, owner: Connection[Any]
+) -> None:
+    owner.execute("DROP TABLE entries_v1, turnovers_v1")
+    owner.execute("UPDATE head SET position = 9")
+    owner.execute(
+        "UPDATE projection_versions SET last_error = 'UndefinedTable', failing_since = now() - interval '1 day'"
+        " WHERE name = 'entries'"
+    )
+    found = examined(database)
+    concerned = {code for code, told in found.items() if "entries" in str(told)}
+    assert concerned == {"projection_tables_missing"}
+    assert "check_failed" not in found
