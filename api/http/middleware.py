@@ -34,8 +34,8 @@ from api.problems import (
 )
 from api.security.keys import NOBODY
 from api.service.service import Service
-from domain.journal.outage import DATABASE
-from domain.model.errors import LedgerError
+from domain.journal.outage import DATABASE, DENIALS, is_denied
+from domain.model.errors import JournalUnavailable, LedgerError
 from projections.errors import ProjectionBehind
 
 LEDGERS = "/v1/ledgers"
@@ -113,6 +113,9 @@ def _refusal(error: Exception, scope: Scope, talk: Conversation) -> Answer:
     instance = scope.get("raw_path", b"").decode("latin-1") or scope["path"]
     if isinstance(error, HTTPException) and error.status_code in _OF_FRAMEWORK:
         error = _OF_FRAMEWORK[error.status_code](headers=error.headers)
+    if not isinstance(error, LedgerError) and is_denied(error):
+        DENIALS.note(error)
+        error = JournalUnavailable("denied")
     if not isinstance(error, LedgerError):
         _log.error("fault", path=instance, correlation_id=talk.correlation_id, exc_info=error)
         error = InternalError()
@@ -180,8 +183,9 @@ def _observe(scope: Scope, talk: Conversation, status: int, seconds: float) -> N
     # What is unmatched, path or method, could be anything, and figures are kept for ever.
     method = scope["method"] if route and status != 405 else "any"
     service.metrics.request(method, path, status, seconds)
-    # What an outage does to requests is said once, and not of each of them.
-    if (status >= 500 or seconds > SLOW_SECONDS) and (status == 500 or not DATABASE.was_on(seconds)):
+    # What an outage or a denial does to requests is said once, and not of each of them.
+    is_known = status != 500 and (DATABASE.was_on(seconds) or DENIALS.was_on(seconds))
+    if (status >= 500 or seconds > SLOW_SECONDS) and not is_known:
         _log.warning(
             "slow" if status < 500 else "failed",
             method=scope["method"],

@@ -156,7 +156,12 @@ def add_key(connection: Connection[Any], wanted: Wanted, by: Context) -> tuple[K
         _require_ledgers(connection, wanted.ledgers)
         _require_new_name(connection, wanted.name)
         ledgers = list(dict.fromkeys((*wanted.ledgers, *wanted.ledgers_to_come)))
-        made = _add(connection, _row(uuid4(), wanted.name, wanted.roles, ledgers, key), recorder, by)
+        made = _add(
+            connection,
+            _row(uuid4(), wanted.name, list(dict.fromkeys(wanted.roles)), ledgers, key),
+            recorder,
+            by,
+        )
         recorder.record([(key_stream(str(made.id)), KeyMade(replaces=None, **made.told))], by)
     return made, key
 

@@ -40,7 +40,7 @@ from domain.commit.decider import (
 )
 from domain.commit.patience import Patience, PendingAnswer
 from domain.journal.database import Database
-from domain.journal.outage import DATABASE, is_lost
+from domain.journal.outage import DATABASE, DENIALS, is_denied, is_lost
 from domain.journal.silence import HOLDERS_OF_HEAD, LOST, Watch
 from domain.journal.snapshots import Snapshotter
 from domain.journal.weights import weight_of_commands
@@ -356,6 +356,9 @@ class GroupCommit:
         alone = [part for submission in submissions for part in _apart(submission)]
         if len(alone) == 1:
             commands = alone[0].commands
+            if is_denied(error):
+                DENIALS.note(error)
+                return self._unavailable(alone, "denied")
             _log.error("command failed", command=type(commands[0]).__name__, exc_info=error)
             return [error] * len(commands)
         return list(chain(*(self._commit([part]) for part in alone)))

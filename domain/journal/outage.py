@@ -23,6 +23,15 @@ _ENDED = (
     psycopg.errors.TransactionTimeout,
 )
 
+# A right, a table or writing itself was taken away behind the service's back: no other connection helps.
+_DENIED = (
+    psycopg.errors.InsufficientPrivilege,
+    psycopg.errors.ReadOnlySqlTransaction,
+    psycopg.errors.InvalidSchemaName,
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+)
+
 _log = structlog.get_logger(__name__)
 
 
@@ -104,3 +113,45 @@ def is_lost(error: BaseException | None) -> bool:
     if isinstance(error, JournalUnavailable):
         return error.reason == "unreachable"
     return isinstance(error, _ENDED)
+
+
+def is_denied(error: BaseException | None) -> bool:
+    """Tell whether an error, or its cause, says that the database answers and denies the service what it needs."""
+    while error is not None and not isinstance(error, _DENIED):
+        error = error.__cause__
+    return error is not None
+
+
+class Denials:
+    """What the database denies this process: said once a minute, with what was denied, while anything meets it."""
+
+    def __init__(
+        self, remind_seconds: float = REMIND_SECONDS, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self._remind_seconds = remind_seconds
+        self._clock = clock
+        self._lock = threading.Lock()
+        self.times = 0
+        """How often something was denied, ever."""
+
+        self._remind_at = 0.0
+        self._noted_at: float | None = None
+
+    def was_on(self, seconds: float) -> bool:
+        """Tell whether something was denied within so many seconds before now."""
+        return self._noted_at is not None and self._clock() <= self._noted_at + seconds
+
+    def note(self, error: BaseException) -> None:
+        """Note that a request, or what goes on in the background, was denied something."""
+        with self._lock:
+            self.times += 1
+            self._noted_at = now = self._clock()
+            if now < self._remind_at:
+                return
+            self._remind_at = now + self._remind_seconds
+        said = str(error).strip().partition("\n")[0] or type(error).__name__
+        _log.error("database denies what is needed", error=said, times=self.times)
+
+
+DENIALS = Denials()
+"""What the database of this process denies it."""

@@ -241,6 +241,10 @@ class JournalUnavailable(Unavailable):
             "Another session of the database holds a lock that this needs: `tallystick stuck` and `tallystick doctor`"
             " say who it is."
         ),
+        "denied": (
+            "The database denies the service what this needs, such as a right or a table: `tallystick doctor` says"
+            " what, and how to give it back."
+        ),
         "clock": (
             "The clocks of this server and of the database differ by more than is allowed, so nothing was recorded:"
             " `tallystick doctor` says by how much."

@@ -10,7 +10,7 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 from domain.journal.database import Database
-from domain.journal.outage import DATABASE
+from domain.journal.outage import DATABASE, DENIALS, is_denied
 
 CHECK_SECONDS = 0.25
 RECONNECT_SECONDS = 0.5
@@ -33,7 +33,10 @@ class JournalListener:
             try:
                 self._listen(stop)
             except psycopg.Error as error:
-                DATABASE.lost(_PART, error)
+                if is_denied(error):
+                    DENIALS.note(error)
+                else:
+                    DATABASE.lost(_PART, error)
                 stop.wait(RECONNECT_SECONDS)
 
     def wait(self, known: int, timeout_seconds: float) -> None:

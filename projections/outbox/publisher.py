@@ -23,7 +23,7 @@ from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
 from domain.journal.database import Database
-from domain.journal.outage import DATABASE, is_lost
+from domain.journal.outage import DATABASE, DENIALS, is_denied, is_lost
 from projections.engine.leadership import Standby
 from projections.outbox.messages import MEDIA_TYPE, message_of
 from projections.outbox.publishing import Publishing
@@ -56,6 +56,8 @@ def run_publisher(database: Database, stop: threading.Event, publishing: Publish
             is_usual = isinstance(error, psycopg.Error)
             if is_lost(error):
                 DATABASE.lost("publisher", error)
+            elif is_denied(error):
+                DENIALS.note(error)
             else:
                 _log.warning("publisher interrupted", error=repr(error), exc_info=None if is_usual else error)
             stop.wait(RECONNECT_SECONDS)

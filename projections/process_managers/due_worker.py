@@ -19,7 +19,7 @@ from psycopg.sql import SQL, Identifier
 
 from domain.application import LedgerApplication, system_clock
 from domain.journal.database import Database
-from domain.journal.outage import DATABASE, is_lost
+from domain.journal.outage import DATABASE, DENIALS, is_denied, is_lost
 from domain.journal.reader import read_aggregates
 from domain.model.commands import Command, Outcome
 from domain.model.errors import JournalUnavailable, LedgerError
@@ -86,6 +86,8 @@ class Worker:
                 is_usual = isinstance(error, psycopg.Error | LedgerError | Late | ClockWrong)
                 if is_lost(error):
                     DATABASE.lost("worker", error)
+                elif is_denied(error):
+                    DENIALS.note(error)
                 else:
                     _log.warning(
                         "worker interrupted", error=repr(error), exc_info=None if is_usual else error

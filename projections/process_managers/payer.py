@@ -23,7 +23,7 @@ from psycopg.sql import SQL, Identifier
 
 from domain.application import LedgerApplication, system_clock
 from domain.journal.database import Database
-from domain.journal.outage import DATABASE, is_lost
+from domain.journal.outage import DATABASE, DENIALS, is_denied, is_lost
 from domain.model.commands import Command
 from domain.model.errors import LedgerError
 from domain.model.events import Context
@@ -139,6 +139,8 @@ class Payer:
                 is_usual = isinstance(error, psycopg.Error | LedgerError | ClockWrong)
                 if is_lost(error):
                     DATABASE.lost("payer", error)
+                elif is_denied(error):
+                    DENIALS.note(error)
                 else:
                     _log.warning("payer interrupted", error=repr(error), exc_info=None if is_usual else error)
                 self._stopping.wait(RECONNECT_SECONDS)

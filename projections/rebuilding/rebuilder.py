@@ -18,7 +18,7 @@ import structlog
 from psycopg import Connection
 
 from domain.journal.database import Database
-from domain.journal.outage import DATABASE, is_lost
+from domain.journal.outage import DATABASE, DENIALS, is_denied, is_lost
 from domain.journal.queries import load
 from domain.journal.silence import HOLDERS_OF_REBUILT, LOST, Watch
 from projections.engine.leadership import Standby
@@ -89,8 +89,11 @@ class Rebuilder:
                     DATABASE.lost("rebuilds", error)
                 else:
                     _log.warning("rebuilds interrupted", error=str(error))
-            except Exception:  # noqa: BLE001 - nothing may end it
-                _log.exception("rebuilds interrupted")
+            except Exception as error:  # noqa: BLE001 - nothing may end it
+                if is_denied(error):
+                    DENIALS.note(error)
+                else:
+                    _log.exception("rebuilds interrupted")
             # Their places are gone with the connection.
             for group in groups:
                 group.end()

@@ -13,7 +13,7 @@ from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Identifier
 
 from domain.journal.database import Database
-from domain.journal.outage import DATABASE
+from domain.journal.outage import DATABASE, DENIALS, is_denied
 from domain.journal.queries import load
 from domain.model.errors import JournalUnavailable
 from projections.engine.rate import RATE_SECONDS
@@ -241,7 +241,10 @@ class PositionWaiter:
                     self._follow(connection)
             except psycopg.Error as error:
                 self._is_reachable = False
-                DATABASE.lost(_PART, error)
+                if is_denied(error):
+                    DENIALS.note(error)
+                else:
+                    DATABASE.lost(_PART, error)
                 self._stopping.wait(RECONNECT_SECONDS)
 
     def _follow(self, connection: Connection[Any]) -> None:

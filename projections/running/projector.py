@@ -21,7 +21,7 @@ from psycopg import Connection
 
 from domain.journal.database import Database
 from domain.journal.encoding import NewerVersion
-from domain.journal.outage import DATABASE, is_lost
+from domain.journal.outage import DATABASE, DENIALS, is_denied, is_lost
 from domain.journal.queries import load
 from domain.journal.silence import LOST
 from projections.engine.batches import (
@@ -183,8 +183,11 @@ class Runner:
                     self._stop.wait(RECONNECT_SECONDS)
                     continue
                 _log.warning("projection interrupted", projection=name, error=describe(error))
-            except Exception:  # noqa: BLE001 - nothing may end the projector
-                _log.exception("projection failed", projection=name)
+            except Exception as error:  # noqa: BLE001 - nothing may end the projector
+                if is_denied(error):
+                    DENIALS.note(error)
+                else:
+                    _log.exception("projection failed", projection=name)
             self._stop.wait(self._pause_seconds)
             self._pause_seconds = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS)
 

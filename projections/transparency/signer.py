@@ -17,7 +17,7 @@ from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
 from domain.journal.database import Database
-from domain.journal.outage import DATABASE, is_lost
+from domain.journal.outage import DATABASE, DENIALS, is_denied, is_lost
 from domain.transparency.checkpoints import Checkpoint, open_checkpoint
 from domain.transparency.merkle_tree import consistency_path, root, verify_consistency
 from domain.transparency.signed_notes import InvalidNote, Signer, Verifier
@@ -66,6 +66,8 @@ class Sealer:
                 is_usual = isinstance(error, psycopg.Error)
                 if is_lost(error):
                     DATABASE.lost("sealer", error)
+                elif is_denied(error):
+                    DENIALS.note(error)
                 else:
                     _log.warning(
                         "sealer interrupted", error=repr(error), exc_info=None if is_usual else error

@@ -29,6 +29,7 @@ OF_THE_SERVER = (
     Check("vacuum keeps up", server.vacuum),
 )
 OF_THE_INSTALLATION = (
+    Check("the service has its rights", installation.service_rights),
     Check("nobody keeps the service waiting", server.blockers),
     Check("the journal is protected", installation.protection),
     Check("somebody may ask", installation.keys),
@@ -112,12 +113,15 @@ def examinations(database: Database, scope: Scope, timeout_seconds: float) -> It
         examined = examine(database, check, scope, timeout_seconds)
         yield examined
         codes |= {finding.code for finding in examined.findings}
-        if "schema_missing" in codes:
+        if {"schema_missing", "schema_closed"} & codes:
             return
     for check in OF_THE_INSTALLATION:
         examined = examine(database, check, scope, timeout_seconds)
-        if "migrations_pending" in codes and examined.lacks_migration:
-            continue  # that they are pending is told already
+        if {"migrations_pending", "projection_tables_missing"} & codes and examined.lacks_migration:
+            continue  # why it is not there is told already
+        codes |= {finding.code for finding in examined.findings}
+        if "service_lacks_rights" in codes and examined.lacks_right:
+            continue  # that it is lacking is told already
         yield examined
 
 

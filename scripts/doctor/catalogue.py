@@ -56,6 +56,12 @@ CATALOGUE: Mapping[str, Kind] = {
         "Examine the primary as well.",
     ),
     # The installation.
+    "schema_closed": Kind(
+        "error",
+        "Nothing in it could be examined, and the service cannot use it either if it logs in so.",
+        "Give the right back, as the owner of the schema.",
+        ("GRANT USAGE ON SCHEMA {schema} TO {role};", "GRANT {role} TO {login};"),
+    ),
     "schema_missing": Kind(
         "error",
         "There is no installation in this schema.",
@@ -95,6 +101,12 @@ CATALOGUE: Mapping[str, Kind] = {
         "A fault or an intruder in the service could rewrite history.",
         "Take these rights from the service's role, and see that it is no superuser and owns no table.",
         ("REVOKE {privilege} ON {table} FROM {role};",),
+    ),
+    "service_lacks_rights": Kind(
+        "error",
+        "Requests that need them are answered 503 `journal_unavailable`, reason `denied`, or projections stand.",
+        "Find out who took them away; then give them back, as the owner of the schema.",
+        ("GRANT {privilege} ON {table} TO {role};",),
     ),
     "service_has_login_rights": Kind(
         "warning",

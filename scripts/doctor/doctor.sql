@@ -24,6 +24,13 @@ WHERE tgrelid IN (to_regclass('events'), to_regclass('head')) AND NOT tgisintern
 SELECT table_name, privilege FROM unnest(%(tables)s::text[], %(privileges)s::text[]) AS r(table_name, privilege)
 WHERE has_table_privilege(%(role)s, to_regclass(table_name), privilege);
 
+-- name: lacking_rights
+-- Each table that is there and that the role may not use so, by its whole name; one that is not there, others see.
+SELECT format('%%I.%%I', nspname, relname), privilege
+FROM unnest(%(tables)s::text[], %(privileges)s::text[]) AS r(table_name, privilege)
+JOIN pg_class AS c ON c.oid = to_regclass(table_name) JOIN pg_namespace AS n ON n.oid = relnamespace
+WHERE NOT has_table_privilege(%(role)s, c.oid, privilege) ORDER BY relname, privilege DESC;
+
 -- name: temporary_tables
 -- The database, if the role may make temporary tables there; else null.
 SELECT CASE WHEN has_database_privilege(%(role)s, current_database(), 'TEMPORARY') THEN quote_ident(current_database()) END;

@@ -99,6 +99,9 @@ class Examined(NamedTuple):
     lacks_migration: bool = False
     """Whether it failed for want of a table, a column or a function."""
 
+    lacks_right: bool = False
+    """Whether it failed for want of a right."""
+
 
 def examine(
     database: Database,
@@ -108,7 +111,8 @@ def examine(
     limits: Limits = Limits(),  # noqa: B008 - it cannot be changed
 ) -> Examined:
     """Run one check. Whatever becomes of it is a finding: that it failed, or that it did not end in time."""
-    begun, findings, lacks_migration = monotonic(), list[Finding](), False
+    begun, findings = monotonic(), list[Finding]()
+    lacks_migration = lacks_right = False
     try:
         with read_only(database) as connection, _cancelled_after(connection, timeout_seconds):
             findings.extend(check.examine(Patient(database, connection, scope, limits)))
@@ -117,13 +121,13 @@ def examine(
     except psycopg.OperationalError as error:
         findings.append(Finding("database_unreachable", f"“{check.name}” could not be made: {_line(error)}"))
     except psycopg.errors.InsufficientPrivilege as error:
-        subjects = ({"login": _login(database)},)
+        lacks_right, subjects = True, ({"login": _login(database)},)
         findings.append(Finding("rights_missing", f"“{check.name}”: {_line(error)}", subjects=subjects))
     except Exception as error:  # noqa: BLE001 - one check must not hide the others
         lacks_migration = isinstance(error, _OF_MIGRATIONS)
         words = f"“{check.name}”: {type(error).__name__}: {_line(error)}"
         findings.append(Finding("check_failed", words))
-    return Examined(check.name, findings, monotonic() - begun, lacks_migration)
+    return Examined(check.name, findings, monotonic() - begun, lacks_migration, lacks_right)
 
 
 def _line(error: Exception) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from domain.journal import migrations
 from domain.journal.database import SERVICE_ROLE
+from domain.journal.trouble import rights_of
 from projections.running.places import is_standby
 from scripts.doctor.catalogue import Finding
 from scripts.doctor.examination import Patient, examples
@@ -29,12 +30,39 @@ FORBIDDEN = (
 )
 """Rights that the service must not have."""
 
+NEEDED = tuple(
+    (table, privilege)
+    for privileges, tables in (
+        ("SELECT", "migrations installation valid_api_keys"),
+        ("SELECT INSERT", "events signing_keys checkpoints projection_controls projection_switches"),
+        ("SELECT UPDATE", "head"),
+        ("SELECT INSERT DELETE", "snapshots"),
+        (
+            "SELECT INSERT UPDATE",
+            "api_keys rebuilds dead_letters webhooks deliveries delivery_attempts outbox_suppressions request_replays",
+        ),
+        (
+            "SELECT INSERT UPDATE DELETE",
+            "tracking projections projection_versions rebuild_parts webhook_secrets",
+        ),
+    )
+    for table in tables.split()
+    for privilege in privileges.split()
+)
+"""Rights that the service must have, as the migrations grant them."""
+
 
 def schema(patient: Patient) -> Iterator[Finding]:
     """Compare the migrations applied with those of this release; look at the server's version and at the indexes."""
     ((_, version),) = patient.rows("settings", names=["server_version_num"])
     if int(version) < OLDEST_POSTGRES:
         yield Finding("postgres_unsupported", f"the server's version is {version}")
+    rights = rights_of(patient.connection, patient.database.schema)
+    if rights.has_schema and not rights.may_use:
+        subject = {"login": rights.login, "schema": patient.database.schema, "role": SERVICE_ROLE}
+        words = f"the login {rights.login} may not use the schema {patient.database.schema}"
+        yield Finding("schema_closed", words, subjects=(subject,))
+        return
     if not patient.value("has_table", table="migrations"):
         yield Finding("schema_missing", f"the schema {patient.database.schema} has no installation")
         return
@@ -47,6 +75,17 @@ def schema(patient: Patient) -> Iterator[Finding]:
     if invalid := [index for (index,) in patient.rows("invalid_indexes")]:
         subjects = tuple({"index": index} for index in invalid)
         yield Finding("index_invalid", f"{len(invalid)} cannot be used", examples(invalid), subjects)
+
+
+def service_rights(patient: Patient) -> Iterator[Finding]:
+    """See that the service has what the migrations have granted to it."""
+    with patient.database.connect("tallystick doctor") as service:
+        ((role,),) = service.execute("SELECT current_user").fetchall()
+    tables, privileges = zip(*NEEDED, strict=True)
+    if lacking := patient.rows("lacking_rights", role=role, tables=list(tables), privileges=list(privileges)):
+        subjects = tuple({"privilege": p, "table": t, "role": role} for t, p in lacking)
+        words = examples([f"{p} on {t}" for t, p in lacking])
+        yield Finding("service_lacks_rights", f"{role} lacks {len(lacking)} rights", words, subjects)
 
 
 def protection(patient: Patient) -> Iterator[Finding]:

@@ -24,7 +24,8 @@ def standing(patient: Patient) -> Iterator[Finding]:
     yield from grouped("projection_retired_left", _named(found, lambda version: version.state == "retired"))
     yield from stopped(patient, found)
     yield from _rebuilds(patient, found)
-    yield from behind(patient, found)
+    # What fails for want of its tables is told already, with what mends it.
+    yield from behind(patient, [version for version in found if not _lacks(patient, version)])
 
 
 def letters(patient: Patient) -> Iterator[Finding]:
@@ -97,14 +98,20 @@ def _versions(patient: Patient, found: Sequence[VersionStanding]) -> Iterator[Fi
         if not version.known
     ]
     yield from grouped("projection_of_another_release", unknown)
-    lacking = []
-    for version in found:
-        if version.known and version.name != NATS:
-            names = PROJECTIONS[version.name].table_names(version.version)
-            if missing := [table for (table,) in patient.rows("missing_tables", names=names)]:
-                words = f"{version}, lacks {', '.join(missing)}"
-                lacking.append(Concerned(version, words, {"name": version.name}))
+    lacking = [
+        Concerned(version, f"{version}, lacks {', '.join(missing)}", {"name": version.name})
+        for version in found
+        if (missing := _lacks(patient, version))
+    ]
     yield from grouped("projection_tables_missing", lacking)
+
+
+def _lacks(patient: Patient, version: VersionStanding) -> list[str]:
+    """Return the tables of a version that are not there; none of a retired one, which nobody needs."""
+    if not version.known or version.name == NATS or version.state == "retired":
+        return []
+    names = PROJECTIONS[version.name].table_names(version.version)
+    return [table for (table,) in patient.rows("missing_tables", names=names)]
 
 
 def _rebuilds(patient: Patient, found: Sequence[VersionStanding]) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from scripts.calls import as_called
 from scripts.doctor.catalogue import Finding, Severity
-from scripts.doctor.examination import Examined, Scope
+from scripts.doctor.examination import Examined, Scope, examples
 
 EXIT_HEALTHY, EXIT_WARNINGS, EXIT_ERRORS = 0, 1, 3
 _COLOURS = {"error": "bold red", "warning": "yellow", "info": "cyan"}
@@ -33,8 +33,19 @@ def code_of(found: Sequence[Finding]) -> int:
 
 def findings(examined: Sequence[Examined]) -> list[Finding]:
     """Return all findings, errors first, otherwise in the order of checks."""
-    found = [finding for check in examined for finding in check.findings]
+    found = _of_one_cause([finding for check in examined for finding in check.findings])
     return sorted(found, key=lambda finding: _ORDER.index(finding.kind.severity))
+
+
+def _of_one_cause(found: Sequence[Finding]) -> list[Finding]:
+    """Make one finding, in the place of the first, of all that say that the login lacks a right."""
+    lacking = [finding for finding in found if finding.code == "rights_missing"]
+    if len(lacking) < 2:
+        return list(found)
+    one = lacking[0]._replace(
+        found=f"{len(lacking)} checks could not be made", examples=examples([each.found for each in lacking])
+    )
+    return [one if finding is lacking[0] else finding for finding in found if finding not in lacking[1:]]
 
 
 def as_json(examined: Sequence[Examined], scope: Scope, facts: dict[str, Any]) -> str:

@@ -121,8 +121,10 @@ def _run(
     from scripts.serving.surroundings import of_process, of_simulator
 
     database = Database(postgres.url if postgres else str(settings.database_url), settings.schema_)
-    made_key = prepare(settings, database)
     address = f"http://{_bracketed(settings.host)}:{listening.getsockname()[1]}"
+    if made_key := prepare(settings, database):
+        # At once: whatever ends this start before it is ready, the key is made and never shown again.
+        _show_key(address, made_key)
     local_address = f"http://{_bracketed(_local(settings.host))}:{listening.getsockname()[1]}"
     with contextlib.ExitStack() as stack:
         environment = stack.enter_context(_environment(settings, database))
@@ -165,7 +167,7 @@ def _run(
             return _answers(settings.host, listening.getsockname()[1])
 
         def announce() -> None:
-            _announce(address, made_key, postgres.data_dir if postgres else None)
+            _announce(address, postgres.data_dir if postgres else None)
 
         Supervisor([*children, *simulators], postgres, is_ready, announce).run()
 
@@ -235,12 +237,15 @@ def _answers(host: str, port: int) -> bool:
         connection.close()
 
 
-def _announce(address: str, made_key: str | None, data_dir: Path | None) -> None:
-    if made_key:
-        typer.echo(f"API key with every role on every ledger, shown this once: {made_key}")
-        typer.echo(
-            f"curl -s {address}/v1/ledgers -H 'Authorization: Bearer {made_key}'"
-            " -H 'Content-Type: application/json' -d '{\"name\": \"main\"}'"
-        )
+def _show_key(address: str, made_key: str) -> None:
+    typer.echo(f"API key with every role on every ledger, shown this once: {made_key}")
+    typer.echo(
+        f"curl -s {address}/v1/ledgers -H 'Authorization: Bearer {made_key}'"
+        " -H 'Content-Type: application/json' -d '{\"name\": \"main\"}'"
+    )
+    sys.stdout.flush()
+
+
+def _announce(address: str, data_dir: Path | None) -> None:
     typer.echo(f"Tallystick is ready on {address}" + (f" with its data in {data_dir}" if data_dir else ""))
     sys.stdout.flush()

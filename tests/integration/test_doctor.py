@@ -131,6 +131,12 @@ FAULTS_OF_ANY = [
         " SET search_path = pg_catalog, pg_temp AS $$ BEGIN RETURN OLD; END $$",
         ["journal_unprotected"],
     ),
+    (
+        installation.service_rights,
+        "REVOKE INSERT ON events FROM tallystick_service",
+        ["service_lacks_rights"],
+    ),
+    (installation.service_rights, "REVOKE ALL ON head FROM tallystick_service", ["service_lacks_rights"]),
     (installation.protection, "GRANT UPDATE ON events TO tallystick_service", ["service_may_rewrite"]),
     (installation.protection, "ALTER TABLE head OWNER TO tallystick_service", ["service_may_rewrite"]),
     (

@@ -10,8 +10,9 @@ from psycopg import Connection
 from domain.journal.database import Database
 from scripts.commands.doctor import doctor
 from scripts.doctor import installation, outbox
-from scripts.doctor.catalogue import CATALOGUE
-from scripts.doctor.examination import Check, Scope, examine
+from scripts.doctor.catalogue import CATALOGUE, Finding
+from scripts.doctor.examination import Check, Examined, Scope, examine
+from scripts.doctor.report import findings
 from tests.commands import invoke
 from tests.outboxes import register
 
@@ -74,7 +75,11 @@ def test_a_login_that_may_see_nothing(database: Database, owner: Connection[Any]
     try:
         other = database._replace(url=database.url.replace("postgres@", f"{login}@"))
         found = examined(other)
-        assert set(found) <= {"rights_missing", "schema_missing", "check_failed"}
+        assert set(found) == {"schema_closed"}
+        assert found["schema_closed"]["commands"] == [
+            f"GRANT USAGE ON SCHEMA {database.schema} TO tallystick_service;",
+            f"GRANT tallystick_service TO {login};",
+        ]
         owner.execute(f"GRANT USAGE ON SCHEMA {database.schema} TO {login}")
         found = examined(other)
         assert "rights_missing" in found and "check_failed" not in found
@@ -108,3 +113,56 @@ def test_a_standby_is_said_to_be_one(database: Database, monkeypatch: pytest.Mon
     for module in ("installation", "advancing", "outbox", "projections"):
         monkeypatch.setattr(f"scripts.doctor.{module}.is_standby", lambda _: True)
     assert codes(database, installation.vantage) == ["standby_examined"]
+
+
+def test_many_checks_that_lack_a_right_are_one_finding() -> None:
+    lacking = [Examined(name, [Finding("rights_missing", f"{name}: denied")], 0.0) for name in ("a", "b")]
+    (finding,) = findings(lacking)
+    assert (finding.found, finding.examples) == ("2 checks could not be made", ("a: denied", "b: denied"))
+    assert findings(lacking[:1]) == lacking[0].findings
+
+
+def test_a_right_of_the_service_was_taken_away(database: Database, owner: Connection[Any]) -> None:
+    owner.execute("REVOKE SELECT, INSERT ON events FROM tallystick_service")
+    login = f"{database.schema}_server"
+    owner.execute(f"CREATE ROLE {login} LOGIN; GRANT tallystick_service TO {login}")
+    try:
+        found = examined(database._replace(url=database.url.replace("postgres@", f"{login}@")))
+        assert "rights_missing" not in found and "check_failed" not in found
+        table = f"{database.schema}.events"
+        assert found["service_lacks_rights"]["commands"] == [
+            f"GRANT SELECT ON {table} TO tallystick_service;",
+            f"GRANT INSERT ON {table} TO tallystick_service;",
+        ]
+        for command in found["service_lacks_rights"]["commands"]:
+            owner.execute(command)
+        assert "service_lacks_rights" not in examined(database)
+    finally:
+        owner.execute(f"DROP ROLE {login}")
+
+
+def test_the_rights_looked_for_are_those_that_migrations_grant(
+    database: Database, owner: Connection[Any]
+) -> None:
+    granted = owner.execute(
+        "SELECT relname, privilege_type FROM pg_class, aclexplode(relacl)"
+        " WHERE relnamespace = current_schema()::regnamespace AND grantee = 'tallystick_service'::regrole"
+        " AND relowner <> 'tallystick_service'::regrole AND relname NOT IN ('journal', 'journal_entries')"
+        " AND (relname, privilege_type) <> ('valid_api_keys', 'UPDATE')"
+    ).fetchall()
+    assert set(granted) == set(installation.NEEDED)
+
+
+def test_a_projection_whose_tables_are_gone_is_one_finding(
+    database: Database, owner: Connection[Any]
+) -> None:
+    owner.execute("DROP TABLE entries_v1, turnovers_v1")
+    owner.execute("UPDATE head SET position = 9")
+    owner.execute(
+        "UPDATE projection_versions SET last_error = 'UndefinedTable', failing_since = now() - interval '1 day'"
+        " WHERE name = 'entries'"
+    )
+    found = examined(database)
+    concerned = {code for code, told in found.items() if "entries" in str(told)}
+    assert concerned == {"projection_tables_missing"}
+    assert "check_failed" not in found

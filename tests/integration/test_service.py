@@ -43,6 +43,37 @@ def test_it_stops_in_order_and_keeps_everything(tmp_path: Path) -> None:
         assert client.get("/v1/ledgers/main/accounts/a").status_code == 200
 
 
+def test_the_key_is_shown_before_anything_that_may_fail_is_started(database: Database) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "scripts.tallystick",
+        "serve",
+        "--port",
+        "0",
+        "--schema",
+        database.schema,
+    ]
+    process = subprocess.Popen(
+        [*command, "--database-url", database.url],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        before = ""
+        for line in process.stdout:
+            before += line
+            if '"event": "started"' in line:
+                break
+        assert "shown this once: tk_" in before
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+
+
 def test_requests_in_flight_are_finished_before_it_stops(tmp_path: Path) -> None:
     with serving(tmp_path / "data") as service:
         with service.client() as client:

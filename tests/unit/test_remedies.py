@@ -52,6 +52,7 @@ FILLED = {
     "trigger": "events_are_never_changed",
     "privilege": "UPDATE",
     "role": "tallystick_service",
+    "schema": "tallystick",
     "login": "somebody",
     "gid": "'gid'",
     "slot": "'slot'",

@@ -75,7 +75,7 @@ async def rotate_key(call: Call[NoQuery, Rotation]) -> Answer:
     rotated = await service.query(rotate)
     service.keys.forget()
     if rotated is None:
-        raise _not_found()
+        raise PathNotFound(f"There is no valid key {id}: it was never made, is revoked, or has ended.")
     return _shown_once(*rotated)
 
 
@@ -86,7 +86,7 @@ async def revoke_key(call: Call[NoQuery, None]) -> Answer:
     found = await service.query(revoke)
     service.keys.forget()
     if not found:
-        raise _not_found()
+        raise PathNotFound(f"There is no key {_id(asked.names)}.")
     return Answer(204)
 
 
