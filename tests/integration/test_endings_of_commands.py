@@ -123,6 +123,11 @@ def call(arguments: tuple[str, ...], url: str, schema: str = "tallystick") -> in
     """Carry out a command line on a database, as `tallystick` does."""
     options = [] if "--database-url" in arguments else ["--database-url", url, "--schema", schema]
     with_options = [*arguments, *(options if takes_a_database(arguments) else [])]
+    if arguments[0] in THAT_SERVE:
+        # It sets up logging and signals for the whole process that it runs in, and never takes that back.
+        return subprocess.run(
+            [sys.executable, "-m", "scripts.tallystick", *with_options], cwd=ROOT
+        ).returncode
     return endings.run(application([arguments[0]] if arguments[0] in COMMANDS else COMMANDS), with_options)
 
 
