@@ -14,7 +14,7 @@ from domain.journal.database import Database
 from scripts import endings
 from scripts.tallystick import COMMANDS, application
 from tests.ledgers import open_accounts, running
-from tests.projecting import await_head, projecting
+from tests.projecting import await_head, eventually, projecting
 
 pytestmark = pytest.mark.integration
 
@@ -276,7 +276,7 @@ def test_a_reader_that_stops_reading(database: Database, arguments: tuple[str, .
 
 @pytest.mark.prepared(by=fill)
 def test_an_export_that_is_interrupted_or_finds_no_room_leaves_nothing(
-    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: Database, owner: Connection[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = tmp_path / "journal.ndjson"
     target.write_text("what was there before")
@@ -292,8 +292,8 @@ def test_an_export_that_is_interrupted_or_finds_no_room_leaves_nothing(
         # What a shell begins in the background ignores this signal, and so does all that it begins.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  no thread runs here
     ) as exporting:
-        with pytest.raises(subprocess.TimeoutExpired):
-            exporting.wait(3)
+        eventually(lambda: is_connected(owner, "tallystick export"))
+        assert exporting.poll() is None
         exporting.send_signal(signal.SIGINT)
         _, errors = exporting.communicate(timeout=60)
     assert exporting.returncode == endings.INTERRUPTED
@@ -318,6 +318,11 @@ def test_a_fault_of_the_program_is_an_error_that_says_where(
     errors = capfd.readouterr().err
     assert errors.startswith("tallystick: a fault of this program: KeyError: 'x' (tests/integration/")
     assert len(errors.splitlines()) == 1
+
+
+def is_connected(owner: Connection[object], application_name: str) -> bool:
+    query = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s"
+    return owner.execute(query, (application_name,)).fetchone() is not None
 
 
 def command(arguments: tuple[str, ...], database: Database) -> list[str]:
