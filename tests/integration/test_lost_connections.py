@@ -209,7 +209,7 @@ def test_an_outage_is_one_line_at_its_beginning_and_one_at_its_end(
         load.until(100)
         before = len(service.output)
         postgres.stop()
-        sleep(12)
+        sleep(16)  # longer than those who write are kept waiting
         postgres.start()
         load.until(200)
         # Each process finds out by itself that it is back.
