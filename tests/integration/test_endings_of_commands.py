@@ -11,7 +11,7 @@ import pytest
 from psycopg import Connection
 
 from domain.journal.database import Database
-from scripts import endings
+from scripts import endings, tallystick
 from scripts.tallystick import COMMANDS, application
 from tests.ledgers import open_accounts, running
 from tests.projecting import await_head, eventually, projecting
@@ -128,7 +128,8 @@ def call(arguments: tuple[str, ...], url: str, schema: str = "tallystick") -> in
         return subprocess.run(
             [sys.executable, "-m", "scripts.tallystick", *with_options], cwd=ROOT
         ).returncode
-    return endings.run(application([arguments[0]] if arguments[0] in COMMANDS else COMMANDS), with_options)
+    named = [arguments[0]] if arguments[0] in COMMANDS else COMMANDS
+    return endings.run(lambda: application(named), with_options)
 
 
 def takes_a_database(arguments: tuple[str, ...]) -> bool:
@@ -305,6 +306,19 @@ def test_an_export_that_is_interrupted_or_finds_no_room_leaves_nothing(
     monkeypatch.setattr("scripts.exported.os.fsync", full)
     assert call(("export", str(target), "--wait-seconds", "0"), *database) == 3
     assert [path.read_text() for path in tmp_path.iterdir()] == ["what was there before"]
+
+
+def test_who_interrupts_a_command_while_it_is_loaded_is_told_so_and_nothing_more(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tallystick, "application", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        tallystick.main()
+    assert ended.value.code == endings.INTERRUPTED
+    assert capfd.readouterr() == ("", "tallystick: it was interrupted\n")
 
 
 def test_a_fault_of_the_program_is_an_error_that_says_where(
