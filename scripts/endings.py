@@ -14,7 +14,7 @@ import errno
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NoReturn
 
@@ -32,10 +32,14 @@ def warn(sentence: str) -> NoReturn:
     raise typer.Exit(WARNINGS)
 
 
-def run(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
-    """Carry out a command line, that of this process unless one is given; return the exit code."""
-    _let_closed_pipes_through()
+def run(load: Callable[[], typer.Typer], arguments: Sequence[str] | None = None) -> int:
+    """Carry out a command line, that of this process unless one is given; return the exit code.
+
+    `load` returns the command; it may take a second, in which whoever called it may think better of it.
+    """
     try:
+        app = load()
+        _let_closed_pipes_through()
         status = _called(app, arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:

@@ -41,7 +41,7 @@ def main() -> NoReturn:
     # Standard output is the command's own, whatever is logged meanwhile.
     structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     called = [name for name in sys.argv[1:2] if name in COMMANDS]
-    sys.exit(run(application(called or COMMANDS)))
+    sys.exit(run(lambda: application(called or COMMANDS)))
 
 
 def application(names: Iterable[str] = COMMANDS) -> typer.Typer:

@@ -2,7 +2,10 @@
 
 import os
 import shutil
+import signal
+import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,6 +15,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+import structlog
 
 from domain.journal.database import Database
 from tests.databases import Databases
@@ -106,6 +110,28 @@ def _takes_long(item: pytest.Item) -> bool:
 def _drop_templates(url: str, run: str) -> None:
     with connected(url, run) as databases:
         databases.drop_templates()
+
+
+@pytest.fixture(autouse=True)
+def _process_as_it_was() -> Iterator[None]:
+    """Fail a test that sets up this process as the service does its own: it is the process of the next tests as well.
+
+    Their loggers would be made once, each for the output that the test at the time was given, and fail once that is
+    closed: in whichever test logs next, and only in some orders of the tests.
+    """
+    before = _set_up()
+    yield
+    assert _set_up() == before, "what serves sets up its process; run it in one of its own"
+
+
+def _set_up() -> tuple[object, ...]:
+    """What a process of the service changes for all that runs in it."""
+    return (
+        structlog.get_config()["cache_logger_on_first_use"],
+        sys.excepthook,
+        threading.excepthook,
+        signal.getsignal(signal.SIGTERM),
+    )
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import psutil
 
 ROOT = Path(__file__).parent.parent
 KEY = "tk_key_of_the_tests_and_of_no_one_else"
-READY_TIMEOUT_SECONDS = 60
+READY_TIMEOUT_SECONDS = 100
 
 
 class Service:

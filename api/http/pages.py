@@ -1,7 +1,8 @@
 """Pages of lists: how much to ask for, and whether another page follows.
 
 A page is bounded by bytes, not only by number: a thousand of the largest transactions would be hundreds of megabytes.
-Where rows can be large, not many more are read than fit (`projections.engine.live_version.read_rows`); what is written decides.
+Where rows can be large, few more are read than fit (`projections.engine.live_version.read_rows`). The written bytes
+decide.
 """
 
 from collections.abc import Callable, Iterable, Sequence

@@ -40,7 +40,7 @@ from domain.commit.decider import (
 )
 from domain.commit.patience import Patience, PendingAnswer
 from domain.journal.database import Database
-from domain.journal.outage import DATABASE, DENIALS, is_denied, is_lost
+from domain.journal.outage import DATABASE, DENIALS, Outage, is_denied, is_lost
 from domain.journal.silence import HOLDERS_OF_HEAD, LOST, Watch
 from domain.journal.snapshots import Snapshotter
 from domain.journal.weights import weight_of_commands
@@ -134,7 +134,8 @@ class GroupCommit:
         self._trouble: str | None = None
         self._warn_of_clock_at = 0.0
         self._watch = Watch(HOLDERS_OF_HEAD, {})
-        self._patience = Patience(self._reason, monotonic)
+        self._outage = Outage("journal")
+        self._patience = Patience(self._reason, self._outage, monotonic)
         self._thread = threading.Thread(target=self._run, name="group commit", daemon=True)
         self.position = 0
         """The newest position of the journal that this writer knows to be committed."""
@@ -331,7 +332,7 @@ class GroupCommit:
                 self._trouble = reason_of(error)
                 if self._trouble == "locked":
                     self._watch_holder()
-                    _log.warning("journal locked", commands=len(commands_of(submissions)))
+                    self._outage.lost("writer", JournalUnavailable(self._trouble))
                 else:
                     DATABASE.lost("writer", error, when_asked=True)
                 if all(map(_is_answered, submissions)):
@@ -416,6 +417,7 @@ class GroupCommit:
     def _committed(self, batch: DecidedBatch, since: Mapping[str, State]) -> None:
         """Take note of a commit and offer snapshots; `since` as `Decider.settled` has it."""
         DATABASE.back("writer")
+        self._outage.back("writer")
         self.position = batch.rows.last
         self._trouble = None
         self._observe(len(batch.results), len(batch.rows.streams), monotonic() - batch.decided_at_seconds)

@@ -12,9 +12,12 @@ from typing import Any
 
 import structlog
 
+from domain.journal.outage import DATABASE, Outage
 from domain.model.errors import JournalUnavailable
 
 LOOK_SECONDS = 0.1
+# After others have the database again, until the writer has.
+RECOVERY_SECONDS = 5.0
 
 _log = structlog.get_logger(__name__)
 
@@ -50,9 +53,13 @@ class PendingAnswer:
 class Patience:
     """Those who wait, and a thread that sees for how long."""
 
-    def __init__(self, trouble: Callable[[], str | None], clock: Callable[[], float]) -> None:
-        """`trouble` tells why the journal is unavailable, None while it is not; `clock` counts seconds."""
+    def __init__(self, trouble: Callable[[], str | None], outage: Outage, clock: Callable[[], float]) -> None:
+        """`trouble` tells why the journal is unavailable, None while it is not; `clock` counts seconds.
+
+        That somebody is answered so is said as the `outage` of the writer, who says when it is over.
+        """
         self._trouble = trouble
+        self._outage = outage
         self._clock = clock
         self._waiting: set[PendingAnswer] = set()
         self._lock = threading.Lock()
@@ -93,8 +100,8 @@ class Patience:
         now = self._clock()
         with self._lock:
             late = [answer for answer in self._waiting if answer.give_up_at <= now]
-        if late:
-            _log.warning("journal unavailable", reason=reason, requests=len(late))
+        if late and not DATABASE.was_on(RECOVERY_SECONDS):  # which is said already
+            self._outage.lost("writer", JournalUnavailable(reason))
         for answer in late:
             answer.give_up(reason)
 

@@ -13,12 +13,14 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
+from tests.projecting import eventually
 from tests.service import KEY, Service, post_ledger, serving
 
 pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.timeout(300)]
 
 MAX_MEMORY_BYTES = 400 * 1024 * 1024
-MAX_P99_SECONDS = 1.0
+# A second where nothing else runs; what nobody bounds takes many.
+MAX_P99_SECONDS = 3.0
 DESCRIPTORS = 400
 
 ASK = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -203,12 +205,13 @@ def test_silent_connections_and_halves_of_heads_keep_nobody_out(service: Service
         sleep(2)
         for _ in range(20):
             assert b" 200 " in answer_to(service, LAST)[:20]
-        sleep(12)
-        assert api(service).num_fds() < 150
-    sleep(7)
-    reached = [line for line in service.output if '"connections are at their bound"' in line]
-    over = [line for line in service.output if '"connections are below their bound again"' in line]
-    assert len(reached) == len(over) == 1
+        eventually(lambda: api(service).num_fds() < 150)
+
+    def said(event: str) -> int:
+        return sum(f'"{event}"' in line for line in service.output)
+
+    eventually(lambda: said("connections are below their bound again") > 0)
+    assert said("connections are at their bound") == said("connections are below their bound again") == 1
 
 
 def test_a_head_is_complete_in_time(service: Service) -> None:

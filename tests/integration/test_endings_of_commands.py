@@ -12,10 +12,10 @@ from psycopg import Connection
 
 from domain.journal.database import Database
 from domain.model.idempotency import operation_id
-from scripts import endings
+from scripts import endings, tallystick
 from scripts.tallystick import COMMANDS, application
 from tests.ledgers import open_accounts, running, transfer
-from tests.projecting import await_head, projecting
+from tests.projecting import await_head, eventually, projecting
 
 pytestmark = pytest.mark.integration
 
@@ -127,7 +127,13 @@ def call(arguments: tuple[str, ...], url: str, schema: str = "tallystick") -> in
     """Carry out a command line on a database, as `tallystick` does."""
     options = [] if "--database-url" in arguments else ["--database-url", url, "--schema", schema]
     with_options = [*arguments, *(options if takes_a_database(arguments) else [])]
-    return endings.run(application([arguments[0]] if arguments[0] in COMMANDS else COMMANDS), with_options)
+    if arguments[0] in THAT_SERVE:
+        # It sets up logging and signals for the whole process that it runs in, and never takes that back.
+        return subprocess.run(
+            [sys.executable, "-m", "scripts.tallystick", *with_options], cwd=ROOT
+        ).returncode
+    named = [arguments[0]] if arguments[0] in COMMANDS else COMMANDS
+    return endings.run(lambda: application(named), with_options)
 
 
 def takes_a_database(arguments: tuple[str, ...]) -> bool:
@@ -315,7 +321,7 @@ def test_a_reader_that_stops_reading(database: Database, arguments: tuple[str, .
 
 @pytest.mark.prepared(by=fill)
 def test_an_export_that_is_interrupted_or_finds_no_room_leaves_nothing(
-    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: Database, owner: Connection[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = tmp_path / "journal.ndjson"
     target.write_text("what was there before")
@@ -331,8 +337,8 @@ def test_an_export_that_is_interrupted_or_finds_no_room_leaves_nothing(
         # What a shell begins in the background ignores this signal, and so does all that it begins.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  no thread runs here
     ) as exporting:
-        with pytest.raises(subprocess.TimeoutExpired):
-            exporting.wait(3)
+        eventually(lambda: is_connected(owner, "tallystick export"))
+        assert exporting.poll() is None
         exporting.send_signal(signal.SIGINT)
         _, errors = exporting.communicate(timeout=60)
     assert exporting.returncode == endings.INTERRUPTED
@@ -346,6 +352,19 @@ def test_an_export_that_is_interrupted_or_finds_no_room_leaves_nothing(
     assert [path.read_text() for path in tmp_path.iterdir()] == ["what was there before"]
 
 
+def test_who_interrupts_a_command_while_it_is_loaded_is_told_so_and_nothing_more(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tallystick, "application", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        tallystick.main()
+    assert ended.value.code == endings.INTERRUPTED
+    assert capfd.readouterr() == ("", "tallystick: it was interrupted\n")
+
+
 def test_a_fault_of_the_program_is_an_error_that_says_where(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -357,6 +376,11 @@ def test_a_fault_of_the_program_is_an_error_that_says_where(
     errors = capfd.readouterr().err
     assert errors.startswith("tallystick: a fault of this program: KeyError: 'x' (tests/integration/")
     assert len(errors.splitlines()) == 1
+
+
+def is_connected(owner: Connection[object], application_name: str) -> bool:
+    query = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s"
+    return owner.execute(query, (application_name,)).fetchone() is not None
 
 
 def command(arguments: tuple[str, ...], database: Database) -> list[str]:

@@ -8,9 +8,11 @@ from typing import Any
 import psycopg
 import pytest
 import typer
+from structlog.testing import capture_logs
 
 from domain.application import LedgerApplication, system_clock
 from domain.commit import group_commit
+from domain.journal import writer
 from domain.journal.database import Database
 from domain.model.errors import JournalUnavailable
 from projections.diagnosis.stuck.search import find_stuck
@@ -73,6 +75,27 @@ def test_all_who_wait_are_told_in_time_and_nothing_is_lost(
         assert ledger.perform(transfer("a", "b", 1, key=f"key-{number}")).state.status == "posted"
     assert ledger.account("main", "b")[0].balance == 6
     folded(history(database))
+
+
+def test_a_lock_is_one_line_at_its_beginning_and_one_at_its_end_however_many_wait(
+    database: Database, stranger: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(writer, "LOCK_TIMEOUT_SECONDS", 0.3)
+    asked = []
+    with running(database) as ledger, capture_logs() as lines:
+        open_accounts(ledger, "a", "b")
+        stranger.execute("BEGIN; SELECT * FROM head FOR UPDATE")
+        for number in range(20):
+            asked.append(ledger.execute(transfer("a", "b", 1, key=f"key-{number}")))
+            sleep(0.1)
+        results = [result for answer in asked for result in answer.result(40)]
+        assert all(isinstance(result, JournalUnavailable) for result in results)
+        stranger.execute("ROLLBACK")
+        eventually(lambda: ledger.perform(transfer("a", "b", 1)).recorded)
+    said = [line for line in lines if line["log_level"] == "warning"]
+    assert [line["event"] for line in said] == ["journal out of reach", "journal within reach again"]
+    assert "tallystick doctor" in said[0]["error"]
 
 
 def test_who_holds_the_head_is_named_with_what_to_do(

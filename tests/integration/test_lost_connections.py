@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from scripts.serving.embedded_postgres import EmbeddedPostgres
+from tests.projecting import eventually
 from tests.service import Service, post_account, post_ledger, serving, transfer_body
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
@@ -208,10 +209,11 @@ def test_an_outage_is_one_line_at_its_beginning_and_one_at_its_end(
         load.until(100)
         before = len(service.output)
         postgres.stop()
-        sleep(12)
+        sleep(16)  # longer than those who write are kept waiting
         postgres.start()
         load.until(200)
-        sleep(1.5)
+        # Each process finds out by itself that it is back.
+        eventually(lambda: sum("within reach again" in line for line in service.output[before:]) >= 3)
         lines = [json.loads(line) for line in service.output[before:]]
     said: dict[str, list[str]] = {}
     for line in lines:

@@ -150,11 +150,12 @@ def test_a_version_that_goes_live_meanwhile_is_told_of(database: Database, owner
         waiter.wait_for("entries", 0, PATIENCE_SECONDS)
         waited = pool.submit(run, waiter.wait_async("entries", head, 4.0))
         eventually(lambda: bool(waiter._callbacks))
-        owner.execute(
-            "WITH former AS (UPDATE projection_versions SET live = false WHERE name = 'entries' RETURNING *)"
-            " INSERT INTO projection_versions (name, version, shape) SELECT name, 2, shape FROM former"
-        )
-        owner.execute("UPDATE projection_versions SET live = true WHERE version = 2")
+        with owner.transaction():  # in between there is no such projection, which may be seen
+            owner.execute(
+                "WITH former AS (UPDATE projection_versions SET live = false WHERE name = 'entries' RETURNING *)"
+                " INSERT INTO projection_versions (name, version, shape) SELECT name, 2, shape FROM former"
+            )
+            owner.execute("UPDATE projection_versions SET live = true WHERE version = 2")
         seen = waited.result()
         assert seen.outcome is WaitOutcome.SWITCHED
         with pytest.raises(ProjectionBehind):

@@ -38,7 +38,7 @@ def test_it_stops_in_order_and_keeps_everything(tmp_path: Path) -> None:
             post_ledger(client)
             post_account(client, "a")
         assert service.stop() == 0
-        assert not psutil.wait_procs(children, timeout=5)[1]
+        assert not psutil.wait_procs(children, timeout=30)[1]
     with serving(tmp_path / "data") as service, service.client() as client:
         assert client.get("/v1/ledgers/main/accounts/a").status_code == 200
 
@@ -128,7 +128,7 @@ def test_killed_it_leaves_no_process_and_starts_at_once(tmp_path: Path) -> None:
     first.stop()
     with serving(tmp_path / "data", "--port", port) as service, service.client() as client:
         assert client.get("/v1/ledgers/main").status_code == 200
-    assert not psutil.wait_procs(children, timeout=10)[1]
+    assert not psutil.wait_procs(children, timeout=30)[1]
 
 
 def test_the_first_start_makes_a_key_and_shows_it_once(tmp_path: Path) -> None:

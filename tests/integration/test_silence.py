@@ -68,16 +68,22 @@ def commit(connection: psycopg.Connection[Any]) -> None:
 
 @pytest.mark.parametrize("statements", [lock_and_read, fail, commit])
 def test_who_is_silent_after_a_pipeline_loses_the_session(
-    statements: Callable[[psycopg.Connection[Any]], None], connection: psycopg.Connection[Any]
+    statements: Callable[[psycopg.Connection[Any]], None],
+    connection: psycopg.Connection[Any],
+    owner: psycopg.Connection[Any],
 ) -> None:
     bound_session(connection)
-    connection.execute(
-        "SET idle_in_transaction_session_timeout = '200ms'; SET idle_session_timeout = '200ms'"
-    )
+    # Long beside what the statements take on a slow machine.
+    connection.execute("SET idle_in_transaction_session_timeout = '2s'; SET idle_session_timeout = '2s'")
     statements(connection)
-    sleep(2)
+    eventually(lambda: not is_there(owner, connection.info.backend_pid))
     with pytest.raises(silence.LOST):
         connection.execute("SELECT 1")
+
+
+def is_there(owner: psycopg.Connection[Any], pid: int) -> bool:
+    """Whether the server has such a session."""
+    return owner.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", (pid,)).fetchone() is not None
 
 
 @pytest.mark.parametrize("size", [0, 1, 10_000_000])
@@ -244,19 +250,20 @@ def test_a_place_whose_holder_hangs_in_a_copy_is_taken_over(database: Database) 
 def test_who_speaks_while_it_waits_keeps_its_place(
     database: Database, connection: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(silence, "SESSION_SILENCE_SECONDS", 1)
+    monkeypatch.setattr(silence, "SESSION_SILENCE_SECONDS", 2)
     monkeypatch.setattr("projections.engine.leadership.SAY_EVERY_SECONDS", 0.2)
     assert try_acquire(connection, "projection", "entries")
-    pause(connection, threading.Event(), 2.5)
+    pause(connection, threading.Event(), 3.5)
     answered: Future[int] = Future()
     with pytest.raises(TimeoutError):
-        result_of(connection, answered, 2.5)
+        result_of(connection, answered, 3.5)
     answered.set_result(7)
     assert result_of(connection, answered, 1.0) == 7
     say_something(connection)
     with database.connect("tallystick test") as standby:
         assert not Standby().try_acquire(standby, "projection", "entries")
-    sleep(2.5)
+        # Who looks on watches nobody: the server alone ends what is silent now.
+        eventually(lambda: not is_there(standby, connection.info.backend_pid))
     with pytest.raises(psycopg.OperationalError):
         say_something(connection)
 
@@ -264,20 +271,23 @@ def test_who_speaks_while_it_waits_keeps_its_place(
 def test_who_speaks_is_left_alone_by_those_who_wait(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(silence, "SILENCE_SECONDS", 1.0)
+    monkeypatch.setattr(silence, "SILENCE_SECONDS", 2.0)
     monkeypatch.setattr(silence, "WATCH_SECONDS", 0.5)
     watch = Watch(HOLDERS_OF_PLACE, {"purpose": "projection", "name": "entries"})
     with database.connect("tallystick standby") as standby, database.connect("tallystick holder") as holder:
         role = standby.execute("SELECT current_user").fetchone()
         assert try_acquire(holder, "projection", "entries")
-        for _ in range(10):
+        for _ in range(15):
             say_something(holder)
             watch.look(standby)
             sleep(0.2)
         assert standby.execute("SELECT current_user").fetchone() == role
-        for _ in range(20):
+
+        def is_ended() -> bool:
             watch.look(standby)
-            sleep(0.2)
+            return not is_there(standby, holder.info.backend_pid)
+
+        eventually(is_ended)
         with pytest.raises(psycopg.OperationalError):
             say_something(holder)
 

@@ -152,8 +152,8 @@ def test_each_event_arrives_in_the_order_of_its_key_whatever_the_receiver_does(
     hook = register(connection, receiver.url)
     after = ledger.head()
     head = move(ledger, 30) and move(ledger, 30, "b", "c")
-    threading.Timer(1.0, late.set).start()
-    with publishing(database, QUICK._replace(timeout_seconds=0.5)):
+    threading.Timer(3.0, late.set).start()
+    with publishing(database, QUICK._replace(timeout_seconds=2.0)):
         found = await_acknowledged(connection, hook.id, head - after)
     for received in receiver.received:
         received.verified(hook.secret)
@@ -164,9 +164,8 @@ def test_each_event_arrives_in_the_order_of_its_key_whatever_the_receiver_does(
         assert arrivals == len(delivery.attempts)
         *failed, last = delivery.attempts
         assert last.outcome == "acknowledged" and {of.outcome for of in failed} <= {"failed"}
-        # Where no answer came, the next attempt says that the receiver may have had it before.
-        doubtful = delivery.position % 7 in (1, 2)
-        assert last.duplicated == (doubtful and bool(failed))
+        # Where no answer came, also if the machine was slow, the next attempt says that the receiver may have had it.
+        assert last.duplicated == any(of.status_code is None for of in failed)
         assert all(of.ended_at and of.duration_seconds is not None for of in delivery.attempts)
     assert {of.event_id for of in found} == set(receiver.ids())
 

@@ -86,7 +86,7 @@ async def revoke_key(call: Call[NoQuery, None]) -> Answer:
     found = await service.query(revoke)
     service.keys.forget()
     if not found:
-        raise PathNotFound(f"There is no key {_id(asked.names)}.")
+        raise PathNotFound(f"There is no key {_id(call.path_params)}.")
     return Answer(204)
 
 
