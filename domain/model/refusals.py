@@ -1,11 +1,11 @@
-"""What a refusal is about, in words and in members: the entry, the account, the asset, the amounts.
+"""The details of refusals, in words and in members: the entry, the account, the asset, the amounts.
 
-Amounts are whole minor units. One that is not within ±(2^53−1), as only a difference of such can be, is left out of the
-members; the words have it. `pointer` is a JSON pointer into the request, or into the item of a batch. `/entries/N`
-is an entry of the transaction: the request's own or, where it leaves them to the transaction that it names, as the
-rejected transaction shows them.
+Amounts are whole minor units. An amount outside ±(2^53−1), which only a difference of amounts can be, is left out of
+the members and stated in words only. `pointer` is a JSON pointer into the request, or into the item of a batch.
+`/entries/N` is an entry of the transaction: of the request's own entries, or, if the request names a transaction and
+gives no entries, of the entries that the rejected transaction shows.
 
-Nothing is named here but what exists, or what was found to be well-formed: no other input is echoed.
+A refusal names only what exists or was found to be well-formed. No other input is echoed.
 """
 
 from collections.abc import Sequence
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 _ID = compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", IGNORECASE)
 
 Pointer = str | None
-"""Where in the request; None where it is about no part of it."""
+"""The place in the request that the refusal is about, or None if it is about no part of it."""
 
 
 # What is not there.
