@@ -1,7 +1,7 @@
-"""How much memory states take that callers can make large: their metadata, and the assets of a ledger.
+"""The memory of the parts of states that callers can make large: metadata, and the assets of a ledger.
 
-Whatever keeps many states bounds them by this, beside their number: an account is some 900 bytes, and its metadata can
-be a hundred times as much.
+Caches and queues of states are bounded by this as well as by their number: an account takes about 900 bytes, and its
+metadata can take a hundred times as much.
 """
 
 from collections.abc import Mapping
