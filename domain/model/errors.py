@@ -240,13 +240,13 @@ class JournalUnavailable(Unavailable):
         "unreachable": "The database does not answer.",
         "locked": (
             "Another session of the database holds a lock that this needs: `tallystick stuck` and `tallystick doctor`"
-            " say who it is."
+            " say which one."
         ),
         "clock": (
             "The clocks of this server and of the database differ by more than is allowed, so nothing was recorded:"
             " `tallystick doctor` says by how much."
         ),
-        "stopping": "This server is about to stop, and takes no more requests.",
+        "stopping": "This server is stopping and takes no more requests.",
     }
     """The reasons that concern every request alike, in words. Any other reason concerns what the request names."""
 

@@ -235,7 +235,7 @@ def account_streams(state: State) -> Sequence[str]:
 def with_amount(entries: Sequence[Entry], amount: int) -> tuple[Entry, ...]:
     """Return the two entries of a transaction with another amount; raise `InvalidRequest` if it has more than two."""
     if len(entries) != 2:
-        raise InvalidRequest("/amount", "an amount is taken only where the transaction has two entries")
+        raise InvalidRequest("/amount", "an amount is accepted only if the transaction has two entries")
     return scaled(entries, amount)
 
 

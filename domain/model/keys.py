@@ -113,10 +113,10 @@ def flaw_of_name(name: str) -> str | None:
     if unicodedata.combining(name[0]):
         return "must not begin with a mark that belongs on a letter"
     if any(len(_alphabets(word)) > 1 for word in _WORD.findall(name)):
-        return "must not mix alphabets within a word: letters of one can be taken for those of another"
+        return "must not mix alphabets within a word: a letter of one can look like a letter of another"
     alike = likeness(name)
     if alike.partition(":")[0].strip() in RESERVED_NAMES or alike.endswith(AT_A_TERMINAL):
-        return "is reserved for the service itself, or can be taken for a name that is"
+        return "is reserved for the service itself, or looks like a reserved name"
     return None
 
 

@@ -25,8 +25,8 @@ NOT_PAID = "not_paid"
 """The value by which an operator confirms that the money has not left."""
 
 MUST_BE_CONFIRMED = (
-    "must be not_paid: the payout is {state}, so that its money may have left. To fail it gives the amount back to the"
-    " account, and if the provider has paid it is paid twice. See the provider's own books first."
+    "must be not_paid: the payout is {state}, so that its money may have left. To fail it returns the amount to the"
+    " account. If the provider has paid, the amount is then paid twice. Check the provider's own books first."
 )
 
 
