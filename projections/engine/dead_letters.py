@@ -21,9 +21,9 @@ from domain.release import RELEASE
 from projections.engine.poison import Full, Poison, PoisonFinder, UnreadablePoison, Write, describe
 from projections.engine.projection import Projection, directed
 from projections.errors import DeadLetterNotFound
-"""How many streams of a version may be held. If more fail, the fault is not in the events, and the projection halts."""
+
 MAX_HELD_STREAMS = 100
-"""How many streams of a version may be held. Beyond it, it is not events that are wrong, and the projection halts."""
+"""How many streams of a version may be held. If more fail, the fault is not in the events, and the projection halts."""
 
 MAX_MESSAGE_CHARACTERS = 2_000
 
