@@ -162,9 +162,9 @@ class LedgerApplication(Application[str]):
         return existing_payout(states[1], payout_id), head
 
     def payout_as_accepted(self, ledger: str, payout_id: str) -> tuple[Payout, int]:
-        """Return a payout as it was when its request was recorded, and the head. The cost does not grow with its
-        history.
+        """Return a payout as it was when its request was recorded, and the head.
 
+        The cost does not grow with the payout's history.
         Raises, in this order, `LedgerNotFound` and `PayoutNotFound`.
         """
         streams = ledger_stream(ledger), payout_stream(ledger, payout_id)
@@ -174,8 +174,7 @@ class LedgerApplication(Application[str]):
         return existing_payout(states[1], payout_id), head
 
     def operation(self, ledger: str, key: str) -> tuple[Transaction | Acceptance | Payout, int]:
-        """Return what a keyed request made, or its acceptance, and the head. For a payout it is the payout, not its
-        hold.
+        """Return what a keyed request made, or its acceptance, and the head. A payout takes precedence over its hold.
 
         Raises, in this order, `LedgerNotFound` and `OperationUnknown`.
         """

@@ -59,10 +59,8 @@ WARN_OF_CLOCK_EVERY_SECONDS = 60.0
 # With fewer commands, waiting for the commit gathers a larger batch, which saves more than deciding meanwhile.
 MIN_COMMANDS_MEANWHILE = 200
 # Callers that were just answered tend to ask again at once, and one commit of many costs much less than two of few.
-# With
-# 64 callers that each wait for their answer, lingering raises the throughput of a saturated machine by a tenth and
-# more,
-# and shortens their wait.
+# With 64 callers that each wait for their answer, lingering raises the throughput of a saturated machine by a tenth and
+# more, and shortens their wait.
 LINGER_SECONDS = 0.004
 MIN_COMMANDS_TO_LINGER_FOR = 8
 # A wrong guess is likely to repeat: other writers are at work, or requests are repeated, or refused.
@@ -327,8 +325,7 @@ class GroupCommit:
         return [JournalUnavailable(reason) for _ in commands_of(submissions)]
 
     def _one_by_one(self, submissions: Sequence[Submission], error: Exception) -> Sequence[Result]:
-        """Return results after the database, or a bug here, refused a batch: the error must hit only its own
-        command."""
+        """Return results after the database or a bug here refused a batch: only one command may be at fault."""
         alone = [part for submission in submissions for part in _apart(submission)]
         if len(alone) == 1:
             commands = alone[0].commands
@@ -464,8 +461,7 @@ class GroupCommit:
             raise MissedGuess
 
     def _is_committed(self, under_way: UnderWay, after: Ahead | None) -> bool:
-        """Wait for the batch under way. If its commit failed, undo `after`, commit the batch under the lock, answer
-        it."""
+        """Wait for the batch under way. If it failed, undo `after`, commit and answer the batch under the lock."""
         try:
             under_way.committed.result()
         except Exception as error:  # noqa: BLE001  it is tried again under the lock, which classifies the error

@@ -19,16 +19,14 @@ SELECT stream, coalesce(
 -- done, and if not, whether the head is where the rows begin. It is one statement, so that a writer that guesses the
 -- head needs no transaction around it, and the commit is one round trip.
 -- Both changes read from `locked`, so that the lock is taken before either: an insertion without the lock could wait
--- for
--- a writer that waits for us. The commit sends the notification, so a follower that it wakes finds the events.
+-- for a writer that waits for us. The commit sends the notification, so a follower that it wakes finds the events.
 -- Parameters are typed arrays instead of rows of placeholders: one prepared statement serves any number of events, with
 -- binary parameters. PostgreSQL takes 25 µs for the three rows of a transfer, and with COPY too; indexes are 10 of
 -- them.
 -- Nothing is done for a writer whose clock is wrong. Recorded time never runs back, so one event dated next year would
 -- date all later ones, and end every hold. `clock` is the writer's clock `age_seconds` ago. It is compared with the
 -- arrival of the statement, so that waiting for the lock does not count. `recorded_at` may be later than that clock
--- only
--- if it is the head's. Without a limit neither is checked.
+-- only if it is the head's. Without a limit neither is checked.
 WITH locked AS MATERIALIZED (
     SELECT position, position = %(after)b::bigint AS is_next, coalesce(
         abs(extract(epoch FROM statement_timestamp() - %(clock)s::timestamptz) - %(age_seconds)s::float8) <= %(limit)s
@@ -80,11 +78,9 @@ SELECT stream, 1::bigint FROM unnest(%(streams)b::text[]) AS stream;
 
 -- name: load
 -- Loads whole batches of streams. For each stream: the newest snapshot that this release can read, then the events
--- after
--- it, both only up to the version until which the stream is wanted.
+-- after it, both only up to the version until which the stream is wanted.
 -- LATERAL, because a join with unnest is planned as a sequential scan of the journal until its first ANALYZE (measured
--- at 600,000 rows: 143 ms, and 2 ms with LATERAL). Only accounts have snapshots. Not looking for others saves two
--- thirds
+-- at 600,000 rows: 143 ms, and 2 ms with LATERAL). Only accounts have snapshots. Not looking for others saves a third
 -- of the time, because most uncached streams belong to transactions that do not exist yet.
 SELECT s.stream, found.*
 FROM (:wanted) AS s(stream, until)
@@ -108,8 +104,7 @@ CROSS JOIN LATERAL (
 
 -- name: read
 -- `load` for readers, who also want the head at the same instant: one statement sees one state of the database. The
--- head
--- always leaves a row; a stream without events leaves none.
+-- head always leaves a row; a stream without events leaves none.
 SELECT head.position, found.* FROM head LEFT JOIN LATERAL (:load) AS found ON true;
 
 -- name: past

@@ -40,8 +40,7 @@ class _Kept(NamedTuple):
 
 
 class Readers:
-    """At most `size` connections at once. The most recently used is lent first, so that surplus ones idle and are
-    closed."""
+    """At most `size` connections at once. The most recently used is lent first, so surplus ones become idle."""
 
     def __init__(
         self,

@@ -40,8 +40,7 @@ ENOUGH_AT_ONCE = 200
 
 SNAPSHOT_BYTES = 1_000
 MAX_WAITING_BYTES = 16 * 1024**2
-"""How many bytes may wait to be written; further snapshots are dropped. An account counts `SNAPSHOT_BYTES` and its
-metadata."""
+"""How many bytes may wait, counted as `SNAPSHOT_BYTES` and metadata for each account; more are dropped."""
 
 Upcast = Callable[[dict[str, Any]], None]
 """Changes the stored members of one form, in place, to those of the next."""
@@ -138,7 +137,7 @@ class Snapshotter:
                 if is_lost(error):
                     DATABASE.lost("snapshots", error, when_asked=True)
                 else:
-                    _log.warning("snapshots not kept", snapshots=len(items), error=type(error).__name__)
+                    _log.warning("snapshots not written", snapshots=len(items), error=type(error).__name__)
                 if connection:
                     connection.close()
                 connection = None

@@ -20,8 +20,7 @@ Judge = Callable[[Account, int, int], type[RuleRefusal] | None]
 
 
 class Breach(NamedTuple):
-    """An account that breaks a rule, the side (None for either), and the amount requested on that side, in minor
-    units."""
+    """An account that breaks a rule, the side (None for either), and the minor units requested on that side."""
 
     account: Account
     side: Direction | None

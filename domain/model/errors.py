@@ -215,8 +215,7 @@ class BatchRejected(RuleRefusal):
     code = "batch_rejected"
 
     def __init__(self, index: int, cause: Any) -> None:
-        """`index` counts items from 0. `cause` is the result of that item: an `Outcome`, or the exception that refused
-        it."""
+        """`index` counts items from 0. `cause` is the item's result: an `Outcome`, or the exception that refused it."""
         super().__init__()
         self.index = index
         self.cause = cause

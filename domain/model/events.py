@@ -100,5 +100,4 @@ class Recorded(Struct, frozen=True, gc=False):
 
 
 State = Any
-"""The folded state of an aggregate: an `Account`, `Transaction`, `Ledger` and so on, or `None` before its first
-event."""
+"""The folded state of an aggregate: an `Account`, `Transaction`, `Ledger` and so on; `None` before its first event."""

@@ -78,8 +78,7 @@ class OnHold(OnTransaction):
 
 @dataclass(frozen=True, slots=True)
 class SettleHold(OnHold):
-    """Post a hold, once: all of it, an `amount` if the hold has two entries, or the parts in `entries`. Release the
-    rest."""
+    """Post all of a hold, an `amount` of a hold with two entries, or the parts `entries`; release the rest. Once."""
 
     amount: int | None = None
     entries: tuple[Entry, ...] | None = None

@@ -174,8 +174,7 @@ class CompleteTransaction:
         return [*self.request.streams(), own]
 
     def decide(self, read: Read, now: Instant) -> Decision:
-        """Post, hold or refuse a request that still waits. A hold whose `expires_at` has passed is refused, not
-        made."""
+        """Post, hold or refuse a request that still waits. A hold is refused if its `expires_at` has passed."""
         request = self.request
         if not isinstance(read(request.own_stream), Acceptance):
             return Decision((), request.own_stream)

@@ -16,8 +16,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
 _FORMS = sorted((topic, event_type.class_version) for topic, event_type in EVENT_TYPES.items())
 
 EVENT_SCHEMA_FINGERPRINT = sha256(repr(_FORMS).encode()).hexdigest()[:16]
-"""Identifies the set of event versions that this release can read. Releases that read the same set have the same
-value."""
+"""Identifies the set of event versions that this release can read. Releases that read the same set share it."""
 
 _EVOLVE = {event_type: noun.evolve for noun in _NOUNS for event_type in noun.EVENTS}
 

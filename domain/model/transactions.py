@@ -401,8 +401,7 @@ def _changed(transaction: Transaction, event: Event) -> Transaction:
 
 
 def existing_transaction(state: State, id: str) -> Transaction:
-    """Return the transaction of a folded stream; raise `TransactionNotFound` if there is none, or only an
-    acceptance."""
+    """Return the transaction of a folded stream; raise `TransactionNotFound` if nothing has made it yet."""
     if not isinstance(state, Transaction):
         raise transaction_not_found(id)
     return state

@@ -111,8 +111,7 @@ def _roots_of(place: int, last: int, hashes: Sequence[bytes]) -> tuple[bytes, by
 
 
 def _subtree(start: int, end: int, nodes: Nodes) -> bytes:
-    """Return the hash of the leaves from `start` up to `end`, exclusive. A subtree of this size must begin at
-    `start`."""
+    """Return the hash of the leaves from `start` to before `end`. A subtree of this size must begin there."""
     size = end - start
     if size & (size - 1) == 0:
         level = size.bit_length() - 1
@@ -165,8 +164,7 @@ class Accumulator:
 
     @classmethod
     def resumed(cls, size: int, peaks: Sequence[bytes]) -> "Accumulator":
-        """Return the tree of the first `size` leaves, given its `peaks`; raise `ValueError` if their number is
-        wrong."""
+        """Return the tree of the first `size` leaves, given its `peaks`; raise `ValueError` if they are not as many."""
         if len(peaks) != size.bit_count():
             raise ValueError(f"a tree of {size} leaves has not {len(peaks)} peaks")
         tree = cls()

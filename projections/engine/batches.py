@@ -120,8 +120,7 @@ class StoredEvent:
 
 @dataclass(frozen=True)
 class EventRange:
-    """The events in the positions after `after` up to and including `upto`, for several projections. Each is decoded at
-    most once.
+    """The events in the positions after `after` up to `upto`, for several projections. Each is decoded at most once.
 
     `obstacle` says why the range had to end at `upto`, if it had to.
     """
@@ -218,7 +217,7 @@ def read_batch(connection: Connection[Any], projection: Projection, after: int, 
 
 
 class Advancing(Protocol):
-    """Something whose position can be moved: a whole version, or a part of one. Whoever moves it must hold it."""
+    """A whole version, or a part of one, whose position a runner moves. The runner must hold it."""
 
     @property
     def projection(self) -> Projection:

@@ -25,8 +25,7 @@ WHERE NOT EXISTS (SELECT FROM events WHERE notification_id = position);
 
 -- name: advance
 -- The first statement of its transaction, so that it excludes anyone who changes this row to fence, pause or replace
--- the
--- version.
+-- the version.
 UPDATE projection_versions SET
     position = %(upto)s, rate_events_per_second = %(rate)s, last_error = NULL, advanced_at = now()
 WHERE name = %(name)s AND version = %(version)s

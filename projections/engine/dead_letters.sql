@@ -12,8 +12,7 @@ SELECT notification_id, originator_id FROM events WHERE notification_id = ANY(%(
 
 -- name: add
 -- The event's members are read here from its stored bytes, which need not make sense. The clock is read once, because
--- the
--- first failure is also the last.
+-- the first failure is also the last.
 INSERT INTO dead_letters (
     id, projection, projection_version, shape, stream, stream_version, position, topic, event_version, correlation_id,
     actor, accounts, exception, message, release, attempts, first_failed_at, last_failed_at

@@ -104,8 +104,7 @@ _DESCENDING = {":order": "DESC", ":beyond": "<"}
 
 
 def directed(query: str, *, descending: bool) -> str:
-    """Return a list's query for one direction: `:order` becomes the sort order, `:beyond` the comparison with the
-    cursor."""
+    """Return a list's query for one direction: `:order` is the sort order, `:beyond` compares with the cursor."""
     for placeholder, text in (_DESCENDING if descending else _ASCENDING).items():
         query = query.replace(placeholder, text)
     return query

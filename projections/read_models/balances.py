@@ -135,8 +135,7 @@ def _move(
     accounts: Collection[Account],
     first: Collection[Recorded],
 ) -> None:
-    """Add amounts to the rows of accounts. `first` is the first event of each; raises `Inconsistent` at another
-    version."""
+    """Add amounts to rows; raise `Inconsistent` if a row is not at the version before its `first` event."""
     numbers = zip(*map(_NUMBERS_OF, accounts), strict=True)
     columns = {
         "ledger": text_array(account.ledger for account in accounts),

@@ -23,8 +23,7 @@ class PostedAt(NamedTuple):
 
 
 class AssetTotals(NamedTuple):
-    """The sums of all entries of a ledger in one asset, as digits, because they may exceed what clients read
-    exactly."""
+    """The sums of all entries of a ledger in one asset, as digits: they may exceed what is exact in a client."""
 
     asset: str
     debits: str

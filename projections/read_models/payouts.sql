@@ -66,8 +66,8 @@ AND (%(provider)s::text IS NULL OR provider = %(provider)s)
 ORDER BY made_position :order LIMIT %(limit)s;
 
 -- name: list_due
--- LATERAL, so that each provider gets its own share by one descent of the index. Only for a provider that has just
--- begun to answer again is more read than what is due: everything that will be due.
+-- LATERAL, so that each provider gets its own share by one descent of the index. For a provider that has just begun to
+-- answer again, payouts that are due later are read too.
 SELECT due.ledger, due.id::text, due.provider, due.position
 FROM unnest(%(providers)s::text[], %(limits)s::int[], %(well_since)s::timestamptz[]) AS free(provider, places, well_since)
 CROSS JOIN LATERAL (

@@ -62,8 +62,7 @@ COLUMNS: Mapping[Kind, Sequence[str]] = {
         "balance",
     ),
 }
-"""The columns of each report. Opening and closing are credits − debits. A statement's balance follows its account's
-side.
+"""The columns of each report. Opening and closing are credits − debits. A statement's balance is its account's.
 
 In `debit_balance` and `credit_balance`, a balance is in the column of its side as a number above zero; the other is
 zero.

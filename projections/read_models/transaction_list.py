@@ -21,8 +21,7 @@ from projections.read_models.rejections import with_details
 from projections.read_models.transactions import PROJECTION, selected, transaction
 
 MAX_GATHERED = 20_000
-"""How many positions of a prefix or of dated transactions are gathered and sorted. If there are more, the list is
-walked."""
+"""How many positions of a prefix or of dated transactions are gathered and sorted; for more, the list is walked."""
 
 CHUNK_POSITIONS = 1_000
 MAX_JOINED_PAIRS = 4

@@ -65,9 +65,8 @@ ON transactions_v:version (ledger, reference, made_position) WHERE reference <> 
 -- is a quarter of the text.
 CREATE INDEX IF NOT EXISTS transactions_v:version_correlation
 ON transactions_v:version (ledger, hashtextextended(correlation_id, 0), made_position);
--- A transaction that takes effect when recorded is found by its recorded time. The dated need both of these indexes:
--- those of a narrow time are few, and are gathered by it and sorted; of many, a page is soon found in the order of the
--- list.
+-- A transaction that takes effect when recorded is found by its recorded time. Dated ones need both of these indexes:
+-- if the time range has few, they are gathered by time and sorted; if it has many, the list's order soon fills a page.
 CREATE INDEX IF NOT EXISTS transactions_v:version_dated
 ON transactions_v:version (ledger, effective_at, made_position) WHERE dated;
 CREATE INDEX IF NOT EXISTS transactions_v:version_dated_order

@@ -32,8 +32,7 @@ def turn_over(connection: Connection[Any], queries: Queries, events: Sequence[Re
 
 
 def _sums(events: Sequence[Recorded]) -> _Sums:
-    """Return debits and credits by ledger, account, asset, clock, minute, and whether the time is exactly on the
-    minute."""
+    """Return debits and credits by ledger, account, asset, clock, minute, and whether exactly on the minute."""
     sums: _Sums = defaultdict(lambda: [0, 0])
     for recorded in events:
         event, recorded_at = recorded.event, recorded.envelope.recorded_at

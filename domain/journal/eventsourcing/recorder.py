@@ -95,13 +95,12 @@ class JournalRecorder(PostgresApplicationRecorder):
         return None
 
     def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> JournalSubscription:
-        """Return the events after the position `gt` as they are appended: all, or those of `topics` if any are
-        given."""
+        """Return the events after the position `gt` as they are appended: all, or only those of `topics`."""
         return JournalSubscription(recorder=self, gt=gt, topics=topics)
 
     def _append(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
-        # Not in a pipeline, unlike the library: there a conflict may be found while later statements are still
-        # being sent. The COMMIT then fails as if the connection were lost, and is tried again.
+        # Not in a pipeline, unlike the library: there a conflict may be found while later statements are still being
+        # sent. The COMMIT then fails as if the connection were lost, and is tried again.
         with self.datastore.transaction(commit=True) as cursor:
             self._insert_events(cursor, stored_events, **kwargs)
             if not stored_events:

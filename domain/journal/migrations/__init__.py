@@ -134,8 +134,7 @@ def _ensure_schema(connection: Connection[TupleRow], schema: str, service: str) 
 
 
 def _ensure_service_role(connection: Connection[TupleRow]) -> str:
-    """Return the role that gets the service's rights: the service's own role, or the login if it may not make that
-    role.
+    """Return the role that gets the service's rights: the service's own, or the login if it may not make that.
 
     Roles belong to the whole cluster, so another database may be making the same role now; that is no error. A role
     that an administrator has made and granted to the login is used as it is.

@@ -104,8 +104,7 @@ class PayoutUnanswered(Event):
 
 
 class PayoutReported(Told):
-    """The provider reported something that does not end the payout. If an answer is missing, it is asked at
-    `ask_at`."""
+    """The provider's report does not end the payout. If an answer is missing, it is asked at `ask_at`."""
 
     TOPIC: ClassVar[str] = "payout.reported"
 

@@ -28,8 +28,7 @@ that ends the payout, or contradicts what is known, is always recorded."""
 
 
 class Report(NamedTuple):
-    """What a provider says about a payout: its verdict, the amount and asset if it names them, its words and
-    reference."""
+    """What a provider says about a payout: verdict, amount and asset if it names them, words, reference."""
 
     verdict: Verdict
     amount: int | None = None
