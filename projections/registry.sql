@@ -46,5 +46,5 @@ DELETE FROM projection_versions WHERE name = %(name)s AND version = %(version)s;
 SELECT tables FROM projection_versions WHERE name = %(name)s AND version = %(version)s;
 
 -- name: patience
--- Dropping a table locks it against new readers for as long as the oldest reader still uses it, so the wait is short.
+-- Dropping a table locks it against new readers for as long as the oldest reader still uses it, so give up soon.
 SET LOCAL lock_timeout = '2s';

@@ -325,7 +325,7 @@ class GroupCommit:
         return [JournalUnavailable(reason) for _ in commands_of(submissions)]
 
     def _one_by_one(self, submissions: Sequence[Submission], error: Exception) -> Sequence[Result]:
-        """Return results after the database or a bug here refused a batch: only one command may be at fault."""
+        """Commit commands one by one after an error, so that it reaches only the command that causes it."""
         alone = [part for submission in submissions for part in _apart(submission)]
         if len(alone) == 1:
             commands = alone[0].commands

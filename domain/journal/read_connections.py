@@ -1,8 +1,8 @@
 """A small pool of connections for reads. Each is checked before it is lent, and replaced if it is dead.
 
-psycopg's pool connects in the background, and waits longer after each failure. After a restart of PostgreSQL, a reader
-each had to find its dead connections, with seconds in between. Here the reader that needs a connection makes it, so
-nobody waits longer than that takes.
+psycopg's pool connects in the background, and waits longer after each failure. After a restart of PostgreSQL, each of
+its dead connections cost another reader seconds. Here the reader that needs a connection makes it, so nobody waits
+longer than that takes.
 """
 
 import select

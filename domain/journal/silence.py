@@ -59,7 +59,7 @@ def bound_transactions(connection: Connection[Any], seconds: float = SILENCE_SEC
 
 
 def bound_session(connection: Connection[Any]) -> None:
-    """Have the server end the session if it is silent at all. The user of it must send something every few seconds."""
+    """Have the server end the session if it is silent, in a transaction or not: send something every few seconds."""
     bound_transactions(connection)
     connection.execute(_SQL["session"], {"silence": str(SESSION_SILENCE_SECONDS)})
 

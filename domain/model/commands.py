@@ -33,7 +33,7 @@ class Command(Protocol):
 
     @property
     def context(self) -> Context:
-        """Who asks, and the correlation of the request."""
+        """The caller, and the correlation of the request."""
 
     @property
     def operation(self) -> Operation | None:

@@ -7,24 +7,25 @@ Releases run side by side on one journal and are rolled back, so each may meet e
 
 If you change an event:
 - When you add, remove or rename a member, or give it another meaning, raise `class_version` and add an upcast. An
-optional member is no exception: an older release that read the event without it would decide about money on a part of
-the facts. So no release reads an event unless it knows every member.
+  optional member is no exception: an older release that read the event without it would decide about money on a part of
+  the facts. So no release reads an event unless it knows every member.
 - When you add an event type, choose a topic that was never used before. Keep a type that is no longer recorded, so that
-it can be read.
+  it can be read.
 - When you do either to an event of accounts, raise the form of their snapshots too (domain/journal/snapshots.py).
 - When you make a projection read another topic, or write something else for the same event, raise its shape
-(projections/engine/projection.py). A projection that reads a new version of an event and writes the same keeps its
-shape.
+  (projections/engine/projection.py). A projection that reads a new version of an event and writes the same keeps its
+  shape.
 - When you add to the envelope, make the member optional, and leave it out of the stored form if it says nothing. The
-envelope says how an event came about and never what happened, so that readers skip members of it that they do not know.
+  envelope says how an event came about and never what happened, so that readers skip members of it that they do not
+  know.
 
 When a release reads an event:
 - `newer_version`: its topic or version is newer than this release. The event's aggregate is neither written nor shown
-(503 `journal_unavailable`); all other aggregates are. A projection skips topics that it does not read. It halts before
-a newer version of a topic that it reads, and a newer release that shares the projection continues.
+  (503 `journal_unavailable`); all other aggregates are. A projection skips topics that it does not read. It halts
+  before a newer version of a topic that it reads, and a newer release that shares the projection continues.
 - `unreadable`: its version is known, but a member is unknown, or a required one is missing. No release of this project
-has recorded such an event. Its aggregate is neither written nor shown. In a projection the event becomes a dead letter,
-which holds its stream and no other.
+  has recorded such an event. Its aggregate is neither written nor shown. In a projection the event becomes a dead
+  letter, which holds its stream and no other.
 
 A program outside Tallystick that reads events from webhooks, the broker or the history goes by type and
 `schema_version`, ignores members that it does not know, and keeps events that it cannot read instead of skipping them.
@@ -67,7 +68,7 @@ class Envelope(Struct, frozen=True, gc=False):
 
 
 class Context(NamedTuple):
-    """Who asks, and the correlation of the request: what the edge knows about a command beside its content."""
+    """The caller and the correlation of a request: what the edge knows about a command beside its content."""
 
     actor: str
     correlation_id: str
@@ -78,8 +79,8 @@ class Context(NamedTuple):
 class Recorded(Struct, frozen=True, gc=False):
     """An event at its place in the journal.
 
-    `version` counts the events of the stream from 1, `position` the events of the whole journal from 1. Both have no
-    gaps.
+    `version` counts the events of the stream from 1, `position` the events of the whole journal from 1. Neither
+    has gaps.
     """
 
     stream: str

@@ -143,7 +143,7 @@ class CompleteTransaction:
 
     @property
     def context(self) -> Context:
-        """Who asked, and the correlation of the request."""
+        """The caller who asked, and the correlation of the request."""
         envelope = self.acceptance.envelope
         return Context(envelope.actor, envelope.correlation_id, envelope.traceparent)
 

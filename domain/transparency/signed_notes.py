@@ -151,7 +151,7 @@ def _signature(line: str) -> tuple[str, bytes]:
 
 
 def from_base64(encoded: str) -> bytes:
-    """Return the bytes of a base64 text; raise `MalformedNote` unless it is their only canonical encoding."""
+    """Return the bytes of a base64 text; raise `MalformedNote` unless it is their canonical encoding."""
     try:
         found = b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):

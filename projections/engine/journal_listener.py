@@ -1,7 +1,7 @@
 """The journal listener: the one connection of a process that is notified of commits, for all who follow the journal.
 
-PostgreSQL wakes every listening process for every commit. One connection for each projection cost a twentieth of a
-saturated machine.
+PostgreSQL wakes every listening process for every commit. One connection for each projection would cost a
+twentieth of a saturated machine.
 """
 
 import threading

@@ -228,7 +228,7 @@ def _query(queries: Queries, count: int) -> bytes:
 
 
 def _stretches(first_at: int, last_at: int, *, descending: bool) -> Iterator[tuple[int, int]]:
-    """Yield ranges of stretches that cover a range of events, counted from 0. Each range doubles the last."""
+    """Yield ranges of stretches that cover a range of events, counted from 0. Each is twice as long as the last."""
     low, high = first_at >> _STRETCH_BITS, last_at >> _STRETCH_BITS
     several = 1
     while low <= high:

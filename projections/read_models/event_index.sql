@@ -1,9 +1,9 @@
 -- name: create_tables
 -- Which events have a key: for each 256 neighbouring events, one byte for each event that has it. The slot names both
 -- the key and the neighbours (event_index.py, _slots). From its highest bits on it holds: a stretch of 65,536
--- positions, a hash of the key, and the number of the 256 within the stretch. So writes are close together, at the end
--- of the table and of its one index; with the key first they would be all over it. A search for a key looks into each
--- stretch.
+-- positions, a hash of the key, and the number of the 256 neighbours within the stretch. So writes are close together, at
+-- the end of the table and of its one index; with the key first they would be all over it. A search for a key looks
+-- into each stretch.
 CREATE TABLE event_index_v:version (
     slot bigint NOT NULL PRIMARY KEY,
     offsets bytea NOT NULL

@@ -32,7 +32,7 @@ CREATE TABLE transactions_v:version (
     reversed_amount bigint NOT NULL,
     version bigint NOT NULL,
     position bigint NOT NULL,
-    -- A column, so that it has statistics: the planner takes a comparison of two columns to be hardly ever true.
+    -- A column, so that it has statistics: the planner would assume two compared columns to be hardly ever equal.
     dated boolean NOT NULL GENERATED ALWAYS AS (effective_at <> recorded_at) STORED,
     PRIMARY KEY (ledger, made_position)
 );

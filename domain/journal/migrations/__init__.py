@@ -55,13 +55,13 @@ def _apply_pending(connection: Connection[TupleRow], schema: str) -> list[str]:
 
 
 def _is_behind(database: Database, connection: Connection[TupleRow]) -> bool:
-    """Tell whether migrations are pending, or cannot be seen by the login nor by the service."""
+    """Tell whether migrations are pending, or neither the login nor the service can see whether they are."""
     invisible = (errors.UndefinedTable, errors.InvalidSchemaName, errors.InsufficientPrivilege)
     try:
         return bool(_pending(connection))
     except invisible:
         pass
-    try:  # the login may have only as the service what it lacks by itself
+    try:  # the login may have rights only as the service
         with database.connect("tallystick migrate") as service:
             return bool(_pending(service))
     except invisible:

@@ -290,7 +290,7 @@ class Payout(NamedTuple):
 
 
 def clearing_account(provider: str, asset: str) -> str:
-    """Return the address of the clearing account of a provider in an asset: what we have there, or owe there."""
+    """Return the address of the account of our money at a provider; below zero, the provider has paid first."""
     code, _ = split_asset(asset)
     return f"providers:{provider}:{code}"
 

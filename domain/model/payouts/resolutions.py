@@ -25,7 +25,7 @@ NOT_PAID = "not_paid"
 """The value by which an operator confirms that the money has not left."""
 
 MUST_BE_CONFIRMED = (
-    "must be not_paid: the payout is {state}, so that its money may have left. To fail it returns the amount to the"
+    "must be not_paid: the payout is {state}, so that its money may have left. Failing it returns the amount to the"
     " account. If the provider has paid, the amount is then paid twice. Check the provider's own books first."
 )
 
