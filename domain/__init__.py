@@ -1,1 +1,1 @@
-"""The write side: what the ledger is, how it decides, and the journal that remembers it."""
+"""The write side: the model of the ledger, its decisions, and the journal that stores them."""

@@ -1,7 +1,7 @@
-"""The application: commands go in through the group commit, confirmation reads fold the aggregate from the journal.
+"""The application: commands go through the group commit; confirmation reads fold the aggregate from the journal.
 
-It is an application of the eventsourcing library, whose notification log, mapper and recorders work on it as its
-documentation says; only saving is done in batches.
+It is an application of the eventsourcing library. The library's notification log, mapper and recorders work on it as
+the library documents; only saving differs, because it is done in batches.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,20 +33,20 @@ from domain.model.transactions import Acceptance, Transaction, existing_transact
 Found = TypeVar("Found")
 
 MAX_CLOCK_DIFFERENCE_SECONDS = 5.0
-"""By how much a service's clock and the database's may differ unless it is told otherwise.
+"""How much a service's clock and the database's may differ unless configured otherwise.
 
-Machines whose clocks are kept by NTP differ by milliseconds. Every instant that is recorded, and every `expires_at`
-that is judged, may be wrong by as much.
+Clocks kept by NTP differ by milliseconds. Every recorded instant, and every `expires_at` that is checked, may be wrong
+by this much.
 """
 
 
 def system_clock() -> Instant:
-    """Return the present instant."""
+    """Return the current instant by this machine's clock."""
     return instant(datetime.now(UTC))
 
 
 class AggregateReading(NamedTuple):
-    """The states of some streams, and the head of the journal at an instant not later than that of any of them."""
+    """The states of some streams, and the head of the journal. No state is older than the head."""
 
     states: tuple[State, ...]
     head: int
@@ -62,7 +62,7 @@ class LedgerApplication(Application[str]):
         observe: Callable[[int, int, float], None] = lambda commands, events, seconds: None,
         max_clock_difference_seconds: float | None = None,
     ) -> None:
-        """See `GroupCommit` for what is observed, and for the clock's difference from the database's."""
+        """See `GroupCommit` for `observe` and `max_clock_difference_seconds`."""
         super().__init__(
             {
                 "PERSISTENCE_MODULE": "domain.journal.eventsourcing.factory:JournalFactory",
@@ -78,16 +78,16 @@ class LedgerApplication(Application[str]):
             self.factory.datastore, JournalDatastore
         )
         self.datastore: JournalDatastore = self.factory.datastore
-        """The pool of connections of readers, whose rows are dictionaries."""
+        """The pool of reader connections. Their rows are dictionaries."""
         self.group_commit = GroupCommit(database, clock, observe, max_clock_difference_seconds)
         self._clock = clock
 
     def start(self) -> None:
-        """Begin to take commands."""
+        """Start taking commands."""
         self.group_commit.start()
 
     def close(self) -> None:
-        """Commit what waits and end."""
+        """Commit the waiting commands, then end."""
         self.group_commit.stop()
         super().close()
 
@@ -100,20 +100,20 @@ class LedgerApplication(Application[str]):
     def execute(
         self, *commands: Command, all_or_none: bool = False, dry_run: bool = False
     ) -> "Future[Sequence[Result]]":
-        """Queue commands and return what will become of each of them, once it is durable."""
+        """Queue commands and return a future of their results, which is set once they are durable."""
         results: Future[Sequence[Result]] = Future()
         self.submit(commands, results.set_result, all_or_none=all_or_none, dry_run=dry_run)
         return results
 
     def perform(self, command: Command) -> Outcome:
-        """Carry out one command and return its outcome, or raise what refused it."""
+        """Execute one command and return its outcome, or raise the exception that refused it."""
         (result,) = self.execute(command).result()
         if isinstance(result, Exception):
             raise result
         return result
 
     def head(self) -> int:
-        """Return the newest position of the journal, 0 while it is empty."""
+        """Return the newest position of the journal, or 0 while it is empty."""
         return self._read().head
 
     def ledger(self, ledger: str) -> tuple[Ledger, int]:
@@ -128,11 +128,11 @@ class LedgerApplication(Application[str]):
         return existing_account(states[1], ledger, address), head
 
     def account_at(self, ledger: str, address: str, at: int | Instant) -> tuple[Account, int, int]:
-        """Return an account as it stood at a position, or when the last event recorded by an instant had been
-        recorded; that position; and the head.
+        """Return an account as it was at a position or an instant, the position found, and the head.
 
-        Raises, in this order, `InvalidRequest` for what is yet to come, `LedgerNotFound` if there is none now, and
-        `AccountNotFound`, with the position that it reflects, if the account was not open then.
+        For an instant, the position found is that of the last event recorded at or before it. Raises, in this order,
+        `InvalidRequest` for a position or instant in the future, `LedgerNotFound` if the ledger does not exist now, and
+        `AccountNotFound`, with the position found, if the account was not open then.
         """
         now = self._clock()
         streams = [ledger_stream(ledger)], account_stream(ledger, address)
@@ -140,7 +140,7 @@ class LedgerApplication(Application[str]):
         if isinstance(at, int) and at > past.head:
             raise InvalidRequest("?at_position", "is beyond the newest position of the journal")
         if isinstance(at, str) and at > max(now, past.head_recorded_at):
-            raise InvalidRequest("?at", "is yet to come")
+            raise InvalidRequest("?at", "is in the future")
         _require_readable(*past.present, past.state)
         existing_ledger(past.present[0], ledger)
         try:
@@ -162,8 +162,9 @@ class LedgerApplication(Application[str]):
         return existing_payout(states[1], payout_id), head
 
     def payout_as_accepted(self, ledger: str, payout_id: str) -> tuple[Payout, int]:
-        """Return a payout as its request was recorded, and the head: what never changes of it, however much followed.
+        """Return a payout as it was when its request was recorded, and the head.
 
+        The cost does not grow with the payout's history.
         Raises, in this order, `LedgerNotFound` and `PayoutNotFound`.
         """
         streams = ledger_stream(ledger), payout_stream(ledger, payout_id)
@@ -173,7 +174,7 @@ class LedgerApplication(Application[str]):
         return existing_payout(states[1], payout_id), head
 
     def operation(self, ledger: str, key: str) -> tuple[Transaction | Acceptance | Payout, int]:
-        """Return what a keyed request made, or its acceptance, and the head; a payout rather than its hold.
+        """Return what a keyed request made, or its acceptance, and the head. A payout takes precedence over its hold.
 
         Raises, in this order, `LedgerNotFound` and `OperationUnknown`.
         """
@@ -189,7 +190,7 @@ class LedgerApplication(Application[str]):
         return made, head
 
     def _read(self, *streams: str) -> AggregateReading:
-        """Fold streams from the journal on the primary: every write acknowledged before now is seen."""
+        """Fold streams from the journal on the primary: every write acknowledged before this call is seen."""
         states, head = self._on_primary(lambda connection: read_aggregates(connection, streams))
         _require_readable(*states)
         return AggregateReading(states, head)

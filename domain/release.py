@@ -1,8 +1,8 @@
-"""Which release this is: what the document shows, and what is noted where it matters which code did something."""
+"""The version of this release: shown in the OpenAPI document, and recorded wherever it matters which code acted."""
 
 from pathlib import Path
 
 RELEASE = "0.1.0"
 
 ROOT = Path(__file__).parent.parent
-"""The folder of the packages, in which a process that this one starts finds the same release."""
+"""The folder that holds the packages. A child process started from here runs the same release."""

@@ -1,1 +1,1 @@
-"""The read side: read models that can be lost and rebuilt from the journal, and what acts on them."""
+"""The read side: read models that can be lost and rebuilt from the journal, and the programs that act on them."""

@@ -1,4 +1,4 @@
-"""Refusals of what is read: one class for each problem code, as in domain/model/errors.py."""
+"""Refusals of reads and of operating requests: one class for each problem code, as in domain/model/errors.py."""
 
 from re import compile
 
@@ -64,7 +64,7 @@ class ProjectionBehind(Unavailable):
     code = "projection_behind"
 
     def __init__(self, position: int, head: int, state: str, dead_letter: str | None = None) -> None:
-        """`dead_letter` is the id of the letter that holds what was asked for, if one does."""
+        """`dead_letter` is the id of the dead letter that holds the requested rows, if there is one."""
         super().__init__()
         self.position = position
         self.head = head
@@ -73,7 +73,7 @@ class ProjectionBehind(Unavailable):
 
 
 def projection_not_found(name: str) -> ProjectionNotFound:
-    """Return the refusal of a request that names a projection that is not there."""
+    """Return the refusal of a request that names an unknown projection."""
     if not _NAME.fullmatch(name):
         return ProjectionNotFound()
     return ProjectionNotFound(f"There is no projection {name}.", projection=name)

@@ -1,1 +1,1 @@
-"""Batches commands, decides them in memory and commits them under one lock."""
+"""Group commit: batches commands, decides them in memory and commits them under one lock."""

@@ -1,6 +1,7 @@
-"""Processions: very many commands that do not belong together, submitted part by part.
+"""Chunked submissions: very many independent commands, submitted in parts.
 
-Between two parts others have their turn: decided at once, ten thousand would keep everybody waiting for a second.
+Others have their turn between two parts. Ten thousand commands decided at once would keep everybody waiting for a
+second.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,11 +12,11 @@ from domain.model.commands import Command
 from domain.model.errors import JournalUnavailable
 
 PARTS_ON_THEIR_WAY = 2
-"""So many that one can be decided while the one before it is committed."""
+"""How many parts are submitted at a time, so that one is decided while the one before it is committed."""
 
 
 class ChunkedSubmission:
-    """The parts of what was submitted together, in order; `reply` gets the results of all once the last has its own."""
+    """Commands submitted in parts, in order. `reply` gets the results of all of them once the last part has its own."""
 
     def __init__(
         self,
@@ -25,7 +26,7 @@ class ChunkedSubmission:
         submit: Callable[[Submission], None],
         forget: Callable[[int], None],
     ) -> None:
-        """`forget` is told of how many commands are not going to be submitted."""
+        """`forget` gets the number of commands that will not be submitted."""
         self._commands = commands
         self._reply = reply
         self._part_commands = part_commands
@@ -37,7 +38,7 @@ class ChunkedSubmission:
         self._given_up: list[Result] = []
 
     def begin(self) -> None:
-        """Submit the first parts; the others follow as these are answered."""
+        """Submit the first parts. Each answer submits the next part."""
         for _ in range(PARTS_ON_THEIR_WAY):
             self._submit_part()
 
@@ -57,7 +58,7 @@ class ChunkedSubmission:
             self._submit_part()
 
     def _give_up(self, result: Result) -> None:
-        """Submit no more: each part would be tried for as long as the first, and by then nobody waits."""
+        """Submit no more parts: each would be tried for as long as the first, and by then nobody waits for them."""
         left = len(self._commands) - self._submitted
         self._commands = self._commands[: self._submitted]
         self._given_up += [result] * left

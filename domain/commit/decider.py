@@ -1,7 +1,7 @@
-"""Deciding, in memory: commands on cached aggregates, in order, with what is to be appended as the outcome.
+"""Decides commands in memory, in order, on cached aggregates. The result is the rows to append.
 
-The cache holds aggregates as they are at one position of the journal, events that are staged and not committed yet
-included. Nothing here waits or writes: who owns a `Decider` says what it knows and what became of what it decided.
+The cache holds aggregates as they are at one position of the journal, including staged events that are not committed
+yet. No I/O. The owner loads its state and tells it whether each batch was committed.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -23,10 +23,10 @@ from domain.model.times import EARLIEST, Instant
 
 MAX_CACHED_AGGREGATES = 200_000
 MAX_CACHED_BYTES = 96 * 1024**2
-"""Of what callers can make large in cached aggregates; all else in them is some 900 bytes each."""
+"""The bound on the parts of cached aggregates that callers can make large. The rest is about 900 bytes each."""
 
 WEIGHING_TOPICS = frozenset({MetadataChanged.TOPIC, AssetRegistered.TOPIC})
-"""Events that change how much memory a state takes, beside the first of its stream."""
+"""Events that change how much memory a state takes, in addition to the first event of its stream."""
 
 Result = Outcome | Exception
 Reply = Callable[[Sequence[Result]], None]
@@ -35,8 +35,8 @@ Reply = Callable[[Sequence[Result]], None]
 class Submission(NamedTuple):
     """Commands that were submitted together, to be decided in order; see `GroupCommit.submit`.
 
-    `asked_at_seconds` is when, by the monotonic clock; `weight` about how much memory they take while they wait, none
-    where that is counted with others.
+    `asked_at_seconds` is the time of submission by the monotonic clock. `weight` is about how many bytes of memory the
+    commands take while they wait; it is 0 where another submission counts them.
     """
 
     commands: Sequence[Command]
@@ -48,9 +48,10 @@ class Submission(NamedTuple):
 
 
 class DecidedBatch(NamedTuple):
-    """Commands decided together: the states that they began from, what they append, what they will be answered.
+    """Commands decided together: the states they began from, the rows they append, their results.
 
-    `clock` is what the clock said at `decided_at_seconds`; `recorded_at` may be later, since it never runs back.
+    `clock` is what the clock said at `decided_at_seconds`. `recorded_at` may be later, because recorded time never runs
+    back.
     """
 
     before: dict[str, State]
@@ -62,31 +63,31 @@ class DecidedBatch(NamedTuple):
 
     @property
     def values(self) -> Mapping[str, Any]:
-        """The values of its rows as they are sent."""
+        """The parameters with which its rows are sent."""
         return self.rows.values(self.recorded_at, self.clock, self.decided_at_seconds)
 
 
 class Decider:
-    """Decides commands on the aggregates that it has been told of."""
+    """Decides commands on the aggregates that its owner has loaded into it."""
 
     def __init__(self, clock: Callable[[], Instant]) -> None:
         self._clock = clock
         self.states: dict[str, State] = {}
-        """The aggregates that are known, by stream; None for a stream without events."""
+        """The known aggregates, by stream; None for a stream without events."""
         self._weights: dict[str, tuple[object, int]] = {}
         self.weight = 0
-        """How many bytes of the aggregates that are known callers have made, about; see `weight_of`."""
+        """About how many bytes the caller-sized parts of the known aggregates take; see `weight_of`."""
         self._changed_states: dict[str, State] | None = None
         self._read: Read = self._read_readable
         self.position = 0
-        """The position of the journal at which the cached aggregates stand."""
+        """The journal position at which the cached aggregates stand."""
         self.recorded_at = EARLIEST
-        """The newest recorded time that is known: none that is given out is earlier."""
+        """The newest known recorded time. No earlier time is given out."""
 
     def decide(self, submissions: Sequence[Submission], needed: Collection[str]) -> DecidedBatch:
-        """Decide submissions in order; `needed` are all streams that their commands name, which must be known.
+        """Decide submissions in order. `needed` are all streams that their commands name; all must be known.
 
-        Raises what a command raises that is no refusal, having forgotten what the batch touched.
+        An exception of a command that is no refusal is raised, after forgetting every stream of the batch.
         """
         clock, decided_at_seconds = self._clock(), monotonic()
         self.recorded_at = max(clock, self.recorded_at)
@@ -104,7 +105,7 @@ class Decider:
         return batch
 
     def _results(self, submission: Submission, batch: DecidedBatch) -> Sequence[Result]:
-        """Return a result for each command, having staged the events of those that are to be recorded."""
+        """Return a result for each command, and stage the events of those that are to be recorded."""
         if not (submission.all_or_none or submission.dry_run):
             return [self._result(command, batch) for command in submission.commands]
         self._changed_states = {}
@@ -149,7 +150,7 @@ class Decider:
         return state
 
     def _stage(self, command: Command, events: Iterable[tuple[str, Event]], batch: DecidedBatch) -> None:
-        """Apply the events to the cached aggregates and add them to the rows to append."""
+        """Apply the events to the cached aggregates and add them to the batch's rows."""
         envelope = envelope_of(command, batch.recorded_at)
         encoded = encode_envelope(envelope)
         _, streams, versions, topics, states = batch.rows
@@ -168,7 +169,7 @@ class Decider:
         self.position = position
 
     def _unstage(self, batch: DecidedBatch, position: int) -> None:
-        """Take back what a submission has staged: its rows, and what they did to the cached aggregates."""
+        """Undo what a submission has staged: its rows, and its changes to the cached aggregates."""
         staged = position - batch.rows.after
         for column in batch.rows[1:]:
             del column[staged:]
@@ -176,12 +177,12 @@ class Decider:
         self.position = position
 
     def missing(self, streams: set[str]) -> set[str]:
-        """Return those of the streams that are not known."""
-        # Not `streams - cache.keys()`: that goes through the whole cache, 10 ms for each batch when it is full.
+        """Return the streams that are not known."""
+        # Not `streams - cache.keys()`: that walks the whole cache, 10 ms for each batch when it is full.
         return streams.difference(self.states)
 
     def following_streams(self, commands: Sequence[Command]) -> set[str]:
-        """Return the streams that commands need beside those that they name, given what is known of these."""
+        """Return the streams that commands need in addition to those they name, once the named ones are known."""
         following: set[str] = set()
         for command in commands:
             if (streams := command.following_streams) is not None:
@@ -189,48 +190,48 @@ class Decider:
         return following
 
     def learn(self, streams: Iterable[str], rows: Iterable[Row]) -> None:
-        """Take note of streams, given all their rows, or the newest snapshot and the rows after it."""
+        """Add streams to the cache, given all their rows, or the newest snapshot and the rows after it."""
         self.states.update(dict.fromkeys(streams) | fold_rows(rows))
 
     def apply(self, rows: Iterable[Row], position: int) -> None:
-        """Apply what others have appended up to a position."""
+        """Apply to the cache what others have appended up to a position."""
         for stream, version, topic, state, at in rows:
             if stream in self.states:
                 try:
                     recorded = decode(stream, version, topic, state, at)
                     self.states[stream] = evolve(self.states[stream], recorded)
-                except Exception:  # noqa: BLE001  loading it anew, if need be, will tell what is wrong
+                except Exception:  # noqa: BLE001  loading it again, when needed, will show what is wrong
                     self.forget([stream])
-                if topic in WEIGHING_TOPICS:  # what is loaded anew is weighed then
+                if topic in WEIGHING_TOPICS:  # it is weighed when it is loaded again
                     self.forget([stream])
         self.position = position
 
     def forget_all(self, position: int) -> None:
-        """Forget every aggregate, and begin anew at a position."""
+        """Forget every aggregate, and continue from a position."""
         self.states.clear()
         self._weights.clear()
         self.weight = 0
         self.position = position
 
     def forget(self, streams: Iterable[str]) -> None:
-        """Forget aggregates: they are not known until they are learned again."""
+        """Forget aggregates. They are unknown until they are learned again."""
         for stream in streams:
             self.states.pop(stream, None)
             if stream in self._weights:
                 self.weight -= self._weights.pop(stream)[1]
 
     def undo(self, batch: DecidedBatch) -> None:
-        """Take back what deciding a batch did to the cache: what it touched is loaded anew when needed."""
+        """Undo a batch: forget the streams it touched, so that they are loaded again when needed."""
         self.forget(batch.before)
         self.position = batch.rows.after
 
     def settled(
         self, batch: DecidedBatch, since: Mapping[str, State]
     ) -> Iterator[tuple[str, State, Account]]:
-        """Take note that a batch is committed; yield stream, state before and state after of each of its accounts.
+        """Note that a batch is committed, and yield stream, state before and state after of each of its accounts.
 
-        What the next batches may need stays known. `since` are the states that a batch decided since began from: of
-        these streams the cache holds what is not committed yet.
+        Streams that the next batches may need stay known. `since` are the states from which a batch decided later
+        began. For these streams the cache holds states that are not committed yet.
         """
         for stream, before in batch.before.items():
             after = since[stream] if stream in since else self.states.get(stream)
@@ -241,7 +242,7 @@ class Decider:
             elif isinstance(after, Ledger):
                 self._weigh(stream, after)
             elif stream not in since:
-                # A transaction's outcome is final, and what is absent or unreadable is looked up anew each time.
+                # A transaction's outcome is final, so it is not needed; absent and unreadable streams are reloaded.
                 self.states.pop(stream, None)
         excess = len(self.states) - MAX_CACHED_AGGREGATES
         if excess > 0:
@@ -250,7 +251,7 @@ class Decider:
             self._lighten(since)
 
     def _weigh(self, stream: str, state: Account | Ledger) -> None:
-        """Take note of how much memory a state takes, unless that has not changed since it was weighed."""
+        """Note how much memory a state takes, unless that has not changed since it was weighed."""
         content = state.metadata if isinstance(state, Account) else state.assets
         known, known_weight = self._weights.get(stream, (None, 0))
         if known is not content:
@@ -259,7 +260,7 @@ class Decider:
             self._weights[stream] = content, weight
 
     def _lighten(self, since: Mapping[str, State]) -> None:
-        """Forget those that were weighed first, until there is room for some time."""
+        """Forget the aggregates that were weighed first, until there is room for some time."""
         excess = self.weight - MAX_CACHED_BYTES * 7 // 8
         heavy: list[str] = []
         for stream, (_, weight) in self._weights.items():
@@ -272,12 +273,12 @@ class Decider:
 
 
 def is_refused(result: Result) -> bool:
-    """Tell whether a command was refused, by an exception or by a rule, now or when it was first asked."""
+    """Tell whether a command was refused, by an exception or by a rule, now or when it was first sent."""
     return isinstance(result, Exception) or result.is_refused
 
 
 def _unrecorded(result: Result, head: int) -> Result:
-    """Return the result of a command whose events were taken back: no position in it is above the head."""
+    """Return the result of a command whose events were undone. No position in it is above the head."""
     if isinstance(result, Outcome):
         return result._replace(recorded=False, position=min(result.position, head))
     if isinstance(result, LedgerError) and result.position is not None:
@@ -291,10 +292,10 @@ def commands_of(submissions: Sequence[Submission]) -> list[Command]:
 
 
 def streams_of(commands: Sequence[Command]) -> set[str]:
-    """Return the streams that commands name beside their own."""
+    """Return the streams that commands name in addition to their own."""
     return {stream for command in commands for stream in command.streams()}
 
 
 def own_streams_of(commands: Sequence[Command]) -> set[str]:
-    """Return the streams that keyed commands begin."""
+    """Return the streams that keyed commands begin with their outcome."""
     return {stream for command in commands if (stream := command.own_stream) is not None}

@@ -1,15 +1,15 @@
-"""The write path: lock, catch up, decide, append, commit; one database transaction for all that wait.
+"""The write path: lock, catch up, decide, append, commit. One database transaction serves all waiting commands.
 
-Commands that arrive while a commit is under way are decided together in the next one, by the one writer thread of the
-process. As the decision is made under the head's lock there are no conflicts to retry, and a hot account costs the same
-as a thousand cold ones. Any number of processes may do so at once: the lock serialises their batches, and a writer that
-finds the head moved first reads what the others appended (DESIGN.md, The write path).
+Commands that arrive during a commit are decided together in the next one, by the one writer thread of the process.
+Decisions are made under the lock on the head, so there are no conflicts to retry, and a hot account costs the same as a
+thousand cold ones. Any number of processes may write at once: the lock serialises their batches, and a writer that
+finds the head moved first reads what the others appended (domain/README.md, Group commit).
 
-Where nobody else writes, the lock tells a writer nothing new. So a batch is decided ahead of it, on the states that the
-last batch left, and lock, append and commit go to the database at once; when much waits, it is decided while the last
-one is still being committed. That is a guess, and it is checked: the head, once locked, must be where the guess began,
-and keys that were taken to be new must be. If they are not, or if the last batch failed, what was decided ahead is
-forgotten and decided again under the lock.
+If nobody else writes, the lock tells a writer nothing new. So a batch is decided ahead of the lock, on the states that
+the last batch left, and lock, append and commit go to the database in one round trip. If much waits, the batch is
+decided while the last one is still being committed. Deciding ahead is a guess, and it is checked: once locked, the head
+must be where the guess began, and keys that were taken to be new must be new. If they are not, or if the last batch
+failed, the batch is forgotten and decided again under the lock.
 """
 
 import gc
@@ -58,18 +58,19 @@ MAX_WAITING_BYTES = 64 * 1024**2
 Who asked is answered in time, also when nothing is recorded, and then asks again. What was asked first still waits.
 """
 MAX_CATCH_UP_EVENTS = 5_000
-# Every request is answered within 15 s of its arrival (api/README.md, Problems): the rest is for its way here and back.
+# Every request is answered within 15 s of its arrival (api/README.md, Problems). The other 2 s are for its way in and
+# out.
 PATIENCE_SECONDS = 13.0
 RECONNECT_SECONDS = 0.1
 WARN_OF_CLOCK_EVERY_SECONDS = 60.0
-# Below this, waiting for the commit gathers a larger batch, and that saves more than deciding meanwhile does.
+# With fewer commands, waiting for the commit gathers a larger batch, which saves more than deciding meanwhile.
 MIN_COMMANDS_MEANWHILE = 200
-# Who has just been answered tends to ask again at once, and one commit of many costs much less than two of few. With 64
-# callers, each of which waits for its answer, this raises what a saturated machine does by a tenth and more, and they
-# wait for a shorter time.
+# Callers that were just answered tend to ask again at once, and one commit of many costs much less than two of few.
+# With 64 callers that each wait for their answer, lingering raises the throughput of a saturated machine by a tenth and
+# more, and shortens their wait.
 LINGER_SECONDS = 0.004
 MIN_COMMANDS_TO_LINGER_FOR = 8
-# Who guesses wrong once will do so again: other writers are at work, or requests are repeated, or refused.
+# A wrong guess is likely to repeat: other writers are at work, or requests are repeated, or refused.
 BATCHES_NOT_AHEAD_AFTER_A_MISS = 50
 BATCHES_NOT_AHEAD_AFTER_A_REFUSAL = 10
 
@@ -77,15 +78,15 @@ _log = structlog.get_logger(__name__)
 
 
 class MissedGuess(Exception):
-    """Another writer has appended since the batch was decided ahead, or a key that was taken to be new is not."""
+    """Another writer has appended since the batch was decided ahead, or a key that was taken to be new is not new."""
 
 
 class NobodyWaits(Exception):
-    """All who asked were told that the journal is unavailable, so what they asked for is left to their next attempt."""
+    """All callers were told that the journal is unavailable, so their requests are left to their next attempt."""
 
 
 class Ahead(NamedTuple):
-    """A batch that was decided ahead of the lock, and its rows as they will be sent."""
+    """A batch decided ahead of the lock, with its rows as they will be sent."""
 
     submissions: Sequence[Submission]
     batch: DecidedBatch
@@ -93,14 +94,14 @@ class Ahead(NamedTuple):
 
 
 class UnderWay(NamedTuple):
-    """A batch that the other thread commits now."""
+    """A batch that the commit thread is committing."""
 
     ahead: Ahead
     committed: "Future[None]"
 
 
 class GroupCommit:
-    """Decides and commits commands in batches, in a thread of its own."""
+    """Decides and commits commands in batches, in its own thread."""
 
     def __init__(
         self,
@@ -109,10 +110,10 @@ class GroupCommit:
         observe: Callable[[int, int, float], None] = lambda commands, events, seconds: None,
         max_clock_difference_seconds: float | None = None,
     ) -> None:
-        """`observe` is told of each batch: commands, events, seconds from its decision to its commit.
+        """`observe` is called for each batch with commands, events, and seconds from decision to commit.
 
-        Nothing is recorded while the clock differs from the database's by more than `max_clock_difference_seconds`,
-        unless that is None.
+        While the clock differs from the database's by more than `max_clock_difference_seconds`, nothing is recorded.
+        None turns this check off.
         """
         self._observe = observe
         self._database = database
@@ -156,12 +157,12 @@ class GroupCommit:
         return self.waiting_commands >= MAX_WAITING_COMMANDS or self._waiting_bytes >= MAX_WAITING_BYTES
 
     def start(self) -> None:
-        """Begin to commit, and set two things of the whole process for it.
+        """Start committing, and change two settings of the whole process.
 
-        The collector of cycles runs seldom: the aggregates in the cache are many and without cycles, and going through
-        them with the default thresholds costs a third of the throughput. And who waits for the interpreter's lock gets
-        it after half a millisecond: the default of five would hold each step of a commit back for as long, while the
-        next batch is decided (measured: 7% of the throughput).
+        The garbage collector runs seldom: the cache holds many aggregates without reference cycles, and scanning them
+        at the default thresholds costs a third of the throughput. A thread that waits for the interpreter's lock gets
+        it after half a millisecond: the default of five would delay each step of a commit by that much while the next
+        batch is decided (measured: 7% of the throughput).
         """
         gc.set_threshold(100_000, 50, 1000)
         sys.setswitchinterval(0.0005)
@@ -170,7 +171,7 @@ class GroupCommit:
         self._thread.start()
 
     def stop(self) -> None:
-        """Refuse new commands, commit those that wait, then end."""
+        """Refuse new commands, commit the waiting ones, then end."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
@@ -187,14 +188,14 @@ class GroupCommit:
     ) -> None:
         """Queue commands to be decided in order, in one transaction.
 
-        More than `MAX_BATCH_COMMANDS` of which each may fail by itself are several, and others come between them.
-        `reply` is called once, in the writer's thread and only after the commit, with an `Outcome` for each command
-        or the exception that refused it. If the journal is in trouble and `PATIENCE_SECONDS` are over, it is called in
-        another thread, with `JournalUnavailable` for each: what became of the commands is then not known. With
-        `all_or_none`, the first command that is refused, by an exception or by a rule, undoes all of them, and each
-        gets the same `BatchRejected`. A `dry_run` is decided as if it were to be recorded, then undone. Where there are
-        no commands it is called at once, with no results. Raises `Overloaded` when too much waits, and
-        `JournalUnavailable` once stopping.
+        More than `MAX_BATCH_COMMANDS` commands that may fail independently are split into several transactions, and
+        other commands may come between them. `reply` is called once, in the writer's thread and only after the commit,
+        with an `Outcome` for each command or the exception that refused it. If the journal is in trouble and
+        `PATIENCE_SECONDS` are over, `reply` is called in another thread, with `JournalUnavailable` for each command: it
+        is then not known whether they were recorded. With `all_or_none`, the first refused command, by an exception or
+        by a rule, undoes all of them, and each gets the same `BatchRejected`. A `dry_run` is decided as if it were to
+        be recorded, then undone. Without commands, `reply` is called at once, with no results. Raises
+        `JournalUnavailable` once stopping, and `Overloaded` if too many commands wait.
         """
         if not commands:  # nothing would wake the writer
             reply(())
@@ -240,7 +241,7 @@ class GroupCommit:
             self._changed.notify()
 
     def _reason(self) -> str | None:
-        """Return why nothing is recorded now, None if all is well."""
+        """Return why nothing is recorded now, or None if all is well."""
         is_overdue = self._writer.is_overdue or self._reader_ahead.is_overdue
         return self._trouble or ("unreachable" if is_overdue else None)
 
@@ -252,7 +253,7 @@ class GroupCommit:
             done = under_way.ahead if under_way and self._is_committed(under_way, ahead) else None
             if under_way and not done:
                 ahead = None
-            # The next commit begins before the last is answered: the database would have nothing to do meanwhile.
+            # The next commit begins before the last is answered, so that the database is not idle meanwhile.
             under_way = self._begin_commit(ahead) if ahead else None
             if done:
                 self._committed(done.batch, ahead.batch.before if ahead else {})
@@ -261,7 +262,7 @@ class GroupCommit:
                 _reply(submissions, self._commit(submissions) if is_much else self._commit_few(submissions))
 
     def _collect(self, under_way: UnderWay | None) -> list[Submission]:
-        """Return what waits. With a batch under way: many commands, or nothing once it is committed."""
+        """Return the waiting submissions. During a commit: many commands, or nothing once the commit is done."""
         submissions: list[Submission] = []
         commands = 0
         with self._changed:
@@ -287,12 +288,12 @@ class GroupCommit:
         return is_over or self._waiting_commands >= self._awaited
 
     def _is_over(self) -> bool:
-        """Whether nothing more is to come. Otherwise nothing was collected because all was answered for it."""
+        """Whether nothing more will come. If false, nothing was collected because `Patience` had answered it all."""
         with self._changed:
             return self._stopping and not self._waiting
 
     def _linger(self) -> None:
-        """Wait a moment until nearly as many commands wait as were in the last batch, if those were several."""
+        """If the last batch was large, wait a moment until nearly as many commands wait again."""
         if self._last_commands >= MIN_COMMANDS_TO_LINGER_FOR:
             self._awaited = self._last_commands * 7 // 8
             self._changed.wait_for(lambda: self._enough_waits(None), LINGER_SECONDS)
@@ -301,14 +302,14 @@ class GroupCommit:
         with self._changed:
             self._changed.notify()
 
-    # Under the lock: how every batch can be committed, and how those decided ahead are when the guess fails.
+    # Under the lock: this can commit every batch, and commits those decided ahead if the guess fails.
 
     def _commit(
         self, submissions: Sequence[Submission], in_doubt: DecidedBatch | None = None
     ) -> Sequence[Result]:
         """Return a result for each command, whatever happens.
 
-        `in_doubt` is these submissions decided before, if their commit was asked for and never acknowledged.
+        `in_doubt` is an earlier decision of the same submissions whose commit was requested and never acknowledged.
         """
         while True:
             try:
@@ -340,7 +341,7 @@ class GroupCommit:
                 sleep(RECONNECT_SECONDS)
 
     def _watch_holder(self) -> None:
-        """See whether a writer that holds the head is silent, and have its session ended if it is."""
+        """Check whether the writer that holds the head is silent, and have its session ended if it is."""
         with suppress(psycopg.Error), self._database.connect("tallystick watch") as connection:
             self._watch.look(connection)
 
@@ -353,7 +354,7 @@ class GroupCommit:
         return [JournalUnavailable(reason) for _ in commands_of(submissions)]
 
     def _one_by_one(self, submissions: Sequence[Submission], error: Exception) -> Sequence[Result]:
-        """Return results when the database, or a fault of ours, refused something: it must affect only its own."""
+        """Commit commands one by one after an error, so that it reaches only the command that causes it."""
         alone = [part for submission in submissions for part in _apart(submission)]
         if len(alone) == 1:
             commands = alone[0].commands
@@ -367,7 +368,7 @@ class GroupCommit:
     def _decide_under_lock(
         self, submissions: Sequence[Submission], in_doubt: DecidedBatch | None
     ) -> DecidedBatch | None:
-        """Take the head's lock, make the cache exact, decide; None if the batch in doubt is found committed."""
+        """Take the head's lock, bring the cache up to date, decide. None if the batch in doubt is found committed."""
         commands = commands_of(submissions)
         needed = streams_of(commands) | own_streams_of(commands)
         cold = self._decider.missing(needed)
@@ -415,7 +416,7 @@ class GroupCommit:
             self._decider.learn(missing, connection.load(missing))
 
     def _committed(self, batch: DecidedBatch, since: Mapping[str, State]) -> None:
-        """Take note of a commit and offer snapshots; `since` as `Decider.settled` has it."""
+        """Note a commit and offer snapshots. `since` is the parameter of `Decider.settled`."""
         DATABASE.back("writer")
         self._outage.back("writer")
         self.position = batch.rows.last
@@ -426,22 +427,23 @@ class GroupCommit:
     # Ahead of the lock.
 
     def _commit_few(self, submissions: Sequence[Submission]) -> Sequence[Result]:
-        """Return a result for each command, whatever happens, if it can be in one round trip."""
+        """Return a result for each command, whatever happens; in one round trip if possible."""
         ahead = self._decide_ahead(submissions)
         if ahead is None:
             return self._commit(submissions)
         try:
             self._commit_ahead(ahead)
             self._committed(ahead.batch, {})
-        except Exception as error:  # noqa: BLE001  under the lock, where it is tried again, it will be judged
+        except Exception as error:  # noqa: BLE001  it is tried again under the lock, which classifies the error
             return self._commit_after_all(ahead, error)
         return ahead.batch.results
 
     def _decide_ahead(self, submissions: Sequence[Submission]) -> Ahead | None:
-        """Decide on the states that the batch under way, or the last one, leaves; None if that cannot be done now.
+        """Decide on the states that the batch under way, or the last one, leaves. None if that is not possible now.
 
-        What keyed requests begin is taken to be new without looking: if it is not, its append will fail on the
-        journal's own uniqueness. What records nothing would go unchecked so, and is decided under the lock instead.
+        Streams that keyed requests begin are taken to be new without looking. If one is not new, its append fails on
+        the journal's own uniqueness. A command that records nothing would not be checked this way, so it is decided
+        under the lock instead.
         """
         self._not_ahead = max(0, self._not_ahead - 1)
         if self._not_ahead or not self.position or any(submission.dry_run for submission in submissions):
@@ -455,8 +457,8 @@ class GroupCommit:
             self._decider.learn(self._decider.missing(own), ())
             batch = self._decider.decide(submissions, needed | own)
         except Exception as error:  # noqa: BLE001
-            # Under the lock, where it is tried again, the error will be judged. What was loaded may hold what others
-            # appended after what is known here: catching up would apply that a second time.
+            # It is tried again under the lock, which classifies the error. The streams loaded here may contain events
+            # that others appended after the known position, which catching up would apply a second time.
             if not is_lost(error):
                 _log.info("could not decide ahead", error=type(error).__name__)
             self._decider.forget(needed | own)
@@ -469,7 +471,7 @@ class GroupCommit:
         return Ahead(submissions, batch, batch.values)
 
     def _begin_commit(self, ahead: Ahead) -> UnderWay:
-        """Have the other thread commit what was decided ahead."""
+        """Have the commit thread commit what was decided ahead."""
         committed = self._committer.submit(self._commit_ahead, ahead)
         committed.add_done_callback(self._wake)
         return UnderWay(ahead, committed)
@@ -492,10 +494,10 @@ class GroupCommit:
             raise MissedGuess
 
     def _is_committed(self, under_way: UnderWay, after: Ahead | None) -> bool:
-        """Wait for the batch under way; if it was not committed, do that, answer it, and forget what came `after`."""
+        """Wait for the batch under way. If it failed, undo `after`, commit and answer the batch under the lock."""
         try:
             under_way.committed.result()
-        except Exception as error:  # noqa: BLE001  under the lock, where it is tried again, it will be judged
+        except Exception as error:  # noqa: BLE001  it is tried again under the lock, which classifies the error
             if after:
                 self._decider.undo(after.batch)
             _reply(under_way.ahead.submissions, self._commit_after_all(under_way.ahead, error))
@@ -503,7 +505,7 @@ class GroupCommit:
         return True
 
     def _commit_after_all(self, ahead: Ahead, error: Exception) -> Sequence[Result]:
-        """Return a result for each command, whatever happens, given why it could not be committed ahead."""
+        """Return a result for each command, whatever happens. `error` is why it could not be committed ahead."""
         if not is_lost(error):
             _log.info("deciding ahead missed", error=repr(error.__cause__ or error))
         self._not_ahead = BATCHES_NOT_AHEAD_AFTER_A_MISS
@@ -518,12 +520,12 @@ class GroupCommit:
 def _is_out_of_reach(error: Exception) -> bool:
     """Tell whether the same commands may succeed later, on another connection."""
     if isinstance(error, psycopg.errors.PipelineAborted):
-        return False  # an OperationalError by its class, but what aborted the pipeline was a refusal
+        return False  # its class is OperationalError, but a refusal aborted the pipeline
     return isinstance(error, (*LOST, psycopg.errors.ReadOnlySqlTransaction))
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the word for why the journal is unavailable, given what the database, or the library, has raised."""
+    """Return the word for why the journal is unavailable, given the error of the database or of the library."""
     is_locked = isinstance(error, psycopg.errors.LockNotAvailable) or isinstance(
         error.__cause__, psycopg.errors.LockNotAvailable
     )
@@ -531,7 +533,7 @@ def reason_of(error: BaseException) -> str:
 
 
 def _is_answered(submission: Submission) -> bool:
-    """Tell whether whoever asked was told that the journal is unavailable."""
+    """Tell whether the caller was told that the journal is unavailable."""
     return isinstance(submission.reply, PendingAnswer) and submission.reply.is_given
 
 
@@ -540,7 +542,7 @@ def _count(submissions: Sequence[Submission]) -> int:
 
 
 def _apart(submission: Submission) -> Sequence[Submission]:
-    """Return what can be decided apart: each command, unless they belong together."""
+    """Return the parts that can be decided separately: each command, unless the commands belong together."""
     if submission.all_or_none or submission.dry_run:
         return [submission]
     return [submission._replace(commands=[command]) for command in submission.commands]
@@ -552,6 +554,6 @@ def _reply(submissions: Sequence[Submission], results: Sequence[Result]) -> None
         after = first + len(submission.commands)
         try:
             submission.reply(results[first:after])
-        except Exception:  # noqa: BLE001  the asker's fault must not end the writer
+        except Exception:  # noqa: BLE001  a fault in the caller's `reply` must not end the writer
             _log.exception("reply failed")
         first = after

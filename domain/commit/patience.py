@@ -1,9 +1,9 @@
-"""Patience: whoever waits for the journal is answered in time, whatever the writer's thread waits for.
+"""Patience: every caller that waits for the journal is answered in time, whatever the writer's thread waits for.
 
-That thread may hang in a statement that the server does not answer, or try again and again for a lock that somebody
-holds. Those who wait behind it have a time of their own each, from when they asked. Once that is over and the journal
-is in trouble they are told so; what has been begun may still take place, and its key will tell. A writer that is merely
-busy keeps them waiting: their turn will come.
+The writer's thread may hang in a statement that the server does not answer, or try again and again for a lock that
+somebody holds. Each caller behind it has its own deadline, counted from its request. If the deadline is over and the
+journal is in trouble, the caller is told so. Commands that were begun may still be committed, and the idempotency key
+will tell. A writer that is merely busy keeps its callers waiting: their turn will come.
 """
 
 import threading
@@ -23,14 +23,14 @@ _log = structlog.get_logger(__name__)
 
 
 class PendingAnswer:
-    """Answers once: the first to give the results wins, and what comes later is dropped."""
+    """Answers once. The first to give results wins, and later results are dropped."""
 
     __slots__ = ("_number", "_patience", "_reply", "give_up_at", "is_given")
 
     def __init__(
         self, patience: "Patience", reply: Callable[[Sequence[Any]], None], number: int, give_up_at: float
     ) -> None:
-        """`number` is of how many commands, `give_up_at` by the monotonic clock."""
+        """`number` is the number of commands. `give_up_at` is in seconds of the monotonic clock."""
         self._patience = patience
         self._reply = reply
         self._number = number
@@ -38,25 +38,25 @@ class PendingAnswer:
         self.is_given = False
 
     def __call__(self, results: Sequence[Any]) -> None:
-        """Give the results, unless others were given."""
+        """Give the results, unless an answer was given before."""
         if self._patience.settle(self):
             self._reply(results)
 
     def give_up(self, reason: str) -> None:
-        """Say that the journal is unavailable, unless results were given."""
+        """Answer that the journal is unavailable, unless an answer was given before."""
         try:
             self([JournalUnavailable(reason) for _ in range(self._number)])
-        except Exception:  # noqa: BLE001  the asker's fault must not keep others waiting
+        except Exception:  # noqa: BLE001  a fault in one caller's `reply` must not keep others waiting
             _log.exception("reply failed")
 
 
 class Patience:
-    """Those who wait, and a thread that sees for how long."""
+    """The waiting callers, and a thread that watches their deadlines."""
 
     def __init__(self, trouble: Callable[[], str | None], outage: Outage, clock: Callable[[], float]) -> None:
-        """`trouble` tells why the journal is unavailable, None while it is not; `clock` counts seconds.
+        """`trouble` returns why the journal is unavailable, or None while it is available. `clock` counts seconds.
 
-        That somebody is answered so is said as the `outage` of the writer, who says when it is over.
+        `outage` is the writer's: it logs that callers are refused, and the writer logs when that is over.
         """
         self._trouble = trouble
         self._outage = outage
@@ -67,24 +67,24 @@ class Patience:
         self._thread = threading.Thread(target=self._run, name="patience", daemon=True)
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start watching."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop watching."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
 
     def answer(self, reply: Callable[[Sequence[Any]], None], number: int, give_up_at: float) -> PendingAnswer:
-        """Return the answer to somebody who waits until then."""
+        """Return the pending answer for a caller that waits until `give_up_at`."""
         answer = PendingAnswer(self, reply, number, give_up_at)
         with self._lock:
             self._waiting.add(answer)
         return answer
 
     def settle(self, answer: PendingAnswer) -> bool:
-        """Take note that an answer is given; tell whether it is the first."""
+        """Note that an answer is given, and tell whether it is the first."""
         with self._lock:
             if answer.is_given:
                 return False
@@ -93,7 +93,7 @@ class Patience:
             return True
 
     def look(self) -> None:
-        """Answer those whose time is over, if the journal is in trouble."""
+        """If the journal is in trouble, answer the callers whose deadline is over."""
         reason = self._trouble()
         if reason is None:
             return

@@ -1,6 +1,6 @@
-"""Arrays in PostgreSQL's binary form, each encoded as a whole.
+"""Arrays in PostgreSQL's binary form, encoded in one piece.
 
-psycopg encodes a list element by element, in Python: for the rows of a transfer that takes 3.7 µs, and this 2.3.
+psycopg encodes a list element by element in Python. For the rows of a transfer that takes 3.7 µs; this takes 2.3 µs.
 """
 
 import struct
@@ -19,7 +19,7 @@ _BIGINT_BYTES = 8
 
 
 class Array(NamedTuple):
-    """An array as a parameter; the query has to name its type, as in `%(streams)b::text[]`."""
+    """An array as a parameter. The query must name its type, as in `%(streams)b::text[]`."""
 
     encoded: bytes
 
@@ -41,7 +41,7 @@ def text_array(elements: Iterable[str]) -> Array:
 
 
 def bigint_array(elements: Sequence[int]) -> Array:
-    """Return these numbers as a `bigint[]`; raise `ValueError` if one is none of that type."""
+    """Return these numbers as a `bigint[]`; raise `ValueError` if one is outside the range of that type."""
     with_lengths = chain.from_iterable(zip(repeat(_BIGINT_BYTES), elements))
     try:
         encoded = struct.pack("!" + "iq" * len(elements), *with_lengths)
@@ -60,6 +60,6 @@ def _with_lengths(elements: Sequence[bytes]) -> Iterable[bytes]:
 
 
 def _array(element_type: str, count: int, elements: Iterable[bytes]) -> Array:
-    """Return an array of one dimension, numbered from 1 and without nulls."""
+    """Return a one-dimensional array, numbered from 1 and without nulls."""
     head = _HEAD(1, False, postgres.types[element_type].oid, count, 1)
     return Array(b"".join([head, *elements]))

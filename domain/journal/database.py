@@ -1,10 +1,10 @@
-"""Where the database is, and how the service connects to it.
+"""The address of the database, and how the service connects to it.
 
-Every connection of the service gives up its login's own rights for those of the role `tallystick_service`, which can
-add to the journal but not change it (0001_journal.sql). Migrations alone keep the login's rights.
+On every connection the service exchanges its login's own rights for those of the role `tallystick_service`, which can
+add to the journal but not change it (0001_journal.sql). Only migrations keep the login's rights.
 
-Every connection says by itself what its session is to be like, whatever the role, the database, the URL or the
-environment sets: `SESSION` is the list.
+Every connection sets the session parameters listed in `SESSION` itself, whatever the role, the database, the URL or the
+environment sets.
 """
 
 import os
@@ -17,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Identifier, Literal
 
-import domain.journal.arrays  # noqa: F401  a connection sends those only that are known before it is made
+import domain.journal.arrays  # noqa: F401  a connection uses only the dumpers registered before it is made
 
 SERVICE_ROLE = "tallystick_service"
 CONNECT_TIMEOUT_SECONDS = 5
@@ -39,11 +39,11 @@ SESSION: Mapping[str, str] = {
     "transform_null_equals": "off",
     "quote_all_identifiers": "off",
     "row_security": "on",
-    # What transactions are, unless they say so themselves.
+    # Defaults of transactions. A transaction that needs something else sets it.
     "default_transaction_isolation": "read committed",
     "default_transaction_read_only": "off",
     "default_transaction_deferrable": "off",
-    # When the server ends a statement or a session: where a bound is wanted, who wants it sets it.
+    # When the server ends a statement or a session. Code that wants a bound sets one.
     "statement_timeout": "0",
     "lock_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
@@ -62,11 +62,11 @@ SESSION: Mapping[str, str] = {
         "on",
     ),
 }
-"""What every session of the service is like; the search path is the schema's own, and in no connection another."""
+"""The parameters of every session of the service. The search path is set as well: always the installation's schema."""
 
 _SAID_LATER: Mapping[str, str] = {
     **SESSION,
-    # Not known to every server, or not for every login to set: named only where they are something else.
+    # Not known to every server, or not every login may set them: so they are set only where their value differs.
     "transaction_timeout": "0",
     "restrict_nonsystem_relation_kind": "",
     "session_replication_role": "origin",
@@ -75,8 +75,8 @@ _SAID_LATER: Mapping[str, str] = {
 _TAKE_ROLE = SQL(
     "SELECT pg_has_role(session_user, oid, 'SET'),"
     " CASE WHEN pg_has_role(session_user, oid, 'SET') THEN pg_catalog.set_config('role', rolname, false) END"
-    # A login whose sessions begin in some other role is a member all the same. A superuser is one of everything, so
-    # that it counts which role he has taken on.
+    # A login whose sessions begin in another role is a member all the same. A superuser is a member of every role, so
+    # for a superuser only the current role counts.
     " FROM pg_catalog.pg_roles WHERE rolname = {} AND (pg_has_role(oid, 'MEMBER')"
     " OR pg_has_role(session_user, oid, 'MEMBER')"
     " AND NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = session_user))"
@@ -84,27 +84,27 @@ _TAKE_ROLE = SQL(
 
 
 class UnfitDatabase(psycopg.OperationalError):
-    """The database, or the login, cannot serve as it is; the message says why, and which statement mends it."""
+    """The database or the login cannot serve as it is. The message says why, and which statement mends it."""
 
 
 class Database(NamedTuple):
-    """A PostgreSQL database by its URL, and the schema in it that holds one installation."""
+    """A PostgreSQL database, by its URL, and the schema in it that holds one installation."""
 
     url: str
     schema: str = "tallystick"
 
     @property
     def journal_channel(self) -> str:
-        """The notification channel on which each commit of the journal announces its head."""
+        """The notification channel on which each commit announces the new head of the journal."""
         return f"{self.schema}_journal"
 
     @property
     def search_path(self) -> str:
-        """Where names are looked for: temporary tables last, since any login may make one of any name."""
+        """Where names are looked up. Temporary tables come last, because any login may make one of any name."""
         return f"{self.schema}, pg_temp"
 
     def conninfo(self, application_name: str) -> str:
-        """Return the connection string of the service: the settings of `SESSION`, its schema in the search path."""
+        """Return the connection string of the service, with the settings of `SESSION` and the schema's search path."""
         given = conninfo_to_dict(self.url)
         pinned = {"search_path": self.search_path, **SESSION}
         before = given.get("options") or os.environ.get("PGOPTIONS") or ""
@@ -116,7 +116,7 @@ class Database(NamedTuple):
             client_encoding=ENCODING,
             connect_timeout=given.get("connect_timeout") or CONNECT_TIMEOUT_SECONDS,
             keepalives_idle=given.get("keepalives_idle") or 10,
-            # A server that vanished, or takes no word any more, is lost within some ten seconds (silence.py).
+            # A server that vanished, or accepts no more data, is found lost within about ten seconds (silence.py).
             keepalives_interval=given.get("keepalives_interval") or 2,
             keepalives_count=given.get("keepalives_count") or 3,
             tcp_user_timeout=given.get("tcp_user_timeout") or 10_000,
@@ -125,7 +125,7 @@ class Database(NamedTuple):
     def connect(self, application_name: str, *, autocommit: bool = True) -> Connection[Any]:
         """Return a connection with the rights of the service; raises `psycopg.OperationalError`.
 
-        That is an `UnfitDatabase` where time alone will not help.
+        It raises the subclass `UnfitDatabase` if waiting will not help.
         """
         connection = self.connect_as_owner(application_name)
         try:
@@ -137,7 +137,7 @@ class Database(NamedTuple):
         return connection
 
     def connect_as_owner(self, application_name: str) -> Connection[Any]:
-        """Return a connection with the rights of the login, for migrations; raises as `connect` does."""
+        """Return a connection with the rights of the login, for migrations. Raises what `connect` raises."""
         connection: Connection[Any] = psycopg.connect(self.conninfo(application_name), autocommit=True)
         try:
             _require_encoding(connection)
@@ -149,10 +149,10 @@ class Database(NamedTuple):
 
 
 def take_service_role(connection: Connection[Any]) -> None:
-    """Give up the login's rights for those of the service, where the login may.
+    """Exchange the login's rights for those of the service, if the login may.
 
-    A login that could not make the role when migrating is its own service; the triggers protect the journal from it.
-    Raises `UnfitDatabase` for a member of the role who may not become it.
+    A login that could not make the role when it migrated keeps its own rights; the triggers protect the journal from
+    it. Raises `UnfitDatabase` for a member of the role who may not become it.
     """
     with connection.cursor(row_factory=tuple_row) as cursor:
         row = cursor.execute(_TAKE_ROLE.format(Literal(SERVICE_ROLE))).fetchone()
@@ -175,9 +175,10 @@ def _require_encoding(connection: Connection[Any]) -> None:
 
 
 def _pin(connection: Connection[Any], search_path: str) -> None:
-    """Set what startup options have not: what PGTZ and PGDATESTYLE said, and what a pooler kept to itself.
+    """Set the parameters that startup options did not: values from PGTZ and PGDATESTYLE, and options a pooler dropped.
 
-    `off` for synchronous_commit would lose what was acknowledged; which of the other values is for the operator to say.
+    With synchronous_commit `off`, acknowledged writes could be lost, so it is set to `on`. Its other values are the
+    operator's choice.
     """
     names, settings = zip(*_SAID_LATER.items(), strict=True)
     pin = SQL(

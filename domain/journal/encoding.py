@@ -1,7 +1,7 @@
-"""How an event is stored: JSON bytes, the envelope first, the event itself under `data`.
+"""The stored form of an event: JSON bytes, the envelope first, the event itself under `data`.
 
-The bytes are what the audit hashes, and a golden file pins them for every type and version. An event is encoded in
-about a microsecond, since what all events of a command share is encoded once.
+The audit hashes these bytes, and a golden file pins them for every type and version. Encoding an event takes about a
+microsecond, because the part that all events of a command share is encoded once.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class UnreadableEvent(Exception):
-    """An event of the journal cannot be understood by this release; `reason` says why, in one word."""
+    """This release cannot understand an event of the journal. `reason` says why, in one word."""
 
     reason = "unreadable"
 
@@ -45,7 +45,7 @@ _UNDECODABLE = (MsgspecError, ValueError, AttributeError, KeyError, TypeError, R
 
 
 def encode_envelope(envelope: Envelope) -> bytes:
-    """Return the part of the stored form that all events of one command share."""
+    """Return the envelope's part of the stored form, which all events of one command share."""
     return _encode(envelope)[1:-1] + b',"data":'
 
 
@@ -55,9 +55,10 @@ def encode_event(event: Event, envelope: bytes) -> bytes:
 
 
 def decode(stream: str, version: int, topic: str, state: bytes, position: int) -> Recorded:
-    """Return a stored event, brought up to the present version of its type.
+    """Return a stored event, upcast to the current version of its type.
 
-    Raises `NewerVersion` for a topic or version that this release does not know, else `UnreadableEvent`.
+    Raises `NewerVersion` for a topic or version that this release does not know, and `UnreadableEvent` for anything
+    else that cannot be decoded.
     """
     event_type = EVENT_TYPES.get(topic)
     if event_type is None:
@@ -72,7 +73,7 @@ def decode(stream: str, version: int, topic: str, state: bytes, position: int) -
 
 
 def _is_newer(event_type: type[Event], state: bytes) -> bool:
-    """Tell whether a version is stored that this release does not know, whatever else that one stores."""
+    """Tell whether the stored version is newer than this release, whatever else is stored."""
     try:
         return _decode_form(state).class_version > event_type.class_version
     except _UNDECODABLE:
@@ -99,9 +100,9 @@ def _event(event_type: type[Event], stored: _Stored) -> Event:
 
 
 def upcast(event_type: type[Event], class_version: int, data: dict[str, Any]) -> None:
-    """Change stored data of an older version of its type, in place, into that of the present one.
+    """Change the stored data of an older version, in place, to the current version of its type.
 
-    Raises `NewerVersion` if the stored version is above the one that this release knows.
+    Raises `NewerVersion` if the stored version is newer than this release.
     """
     if class_version > event_type.class_version:
         raise NewerVersion(f"version {class_version} of {event_type.TOPIC} is newer than this release")

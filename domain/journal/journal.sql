@@ -1,11 +1,11 @@
 -- name: lock_head
--- Whoever holds this row is the writer: positions are given out in commit order, without gaps. The server's time is of
--- when it was asked, however long the lock was waited for.
+-- The holder of this row's lock is the writer, so positions are given out in commit order, without gaps. `asked_at` is
+-- the server's time when the statement arrived, however long it then waited for the lock.
 SELECT position, recorded_at, extract(epoch FROM statement_timestamp())::float8 AS asked_at FROM head FOR UPDATE;
 
 -- name: lock_to_record
--- For who records events beside changes of other tables, in one transaction. By the clock of the database, which all who
--- do so have in common, and which tells the changes their time as well; it is read once the lock is there.
+-- For writers that record events beside changes of other tables, in one transaction. They use the database's clock: it
+-- is the same for all of them, and it also dates their changes. It is read after the lock is taken.
 WITH locked AS MATERIALIZED (SELECT position, recorded_at FROM head FOR UPDATE)
 SELECT position, recorded_at, clock_timestamp(), current_schema() || '_journal' FROM locked;
 
@@ -15,17 +15,18 @@ SELECT stream, coalesce(
 ) FROM unnest(%(streams)s::text[]) AS stream;
 
 -- name: append
--- Append rows after the head, move it to the last of them, and notify; the row tells whether this was done, and if not,
--- whether the head is where the rows begin after. One statement, so that a writer who guesses where the head is needs no
--- transaction around it, and the commit is one round trip.
--- Both changes read from `locked`, so that the lock is taken before either: an insertion without it could wait for a
--- writer who waits for us. The notification is sent by the commit, so a follower that it wakes finds the events.
--- Typed arrays and not rows of placeholders: one statement to prepare for any number of events, its parameters binary.
--- What it costs PostgreSQL, 25 µs for the three rows of a transfer, COPY costs as well: ten are the indexes.
--- Nothing is done for a writer whose clock is wrong: recorded time never runs back, so that one event of next year would
--- date all later ones, and end every hold. `clock` is what its clock said `age_seconds` ago, and is compared with when
--- the statement arrived, so that no wait for the lock counts. `recorded_at` may be later than that clock, but only if it
--- is the head's. Without a limit neither is judged.
+-- Append rows after the head, move the head to the last of them, and notify. The row returned tells whether this was
+-- done, and if not, whether the head is where the rows begin. It is one statement, so that a writer that guesses the
+-- head needs no transaction around it, and the commit is one round trip.
+-- Both changes read from `locked`, so that the lock is taken before either: an insertion without the lock could wait
+-- for a writer that waits for us. The commit sends the notification, so a follower that it wakes finds the events.
+-- Parameters are typed arrays instead of rows of placeholders: one prepared statement serves any number of events, with
+-- binary parameters. PostgreSQL takes 25 µs for the three rows of a transfer, and with COPY too; indexes are 10 of
+-- them.
+-- Nothing is done for a writer whose clock is wrong. Recorded time never runs back, so one event dated next year would
+-- date all later ones, and end every hold. `clock` is the writer's clock `age_seconds` ago. It is compared with the
+-- arrival of the statement, so that waiting for the lock does not count. `recorded_at` may be later than that clock
+-- only if it is the head's. Without a limit neither is checked.
 WITH locked AS MATERIALIZED (
     SELECT position, position = %(after)b::bigint AS is_next, coalesce(
         abs(extract(epoch FROM statement_timestamp() - %(clock)s::timestamptz) - %(age_seconds)s::float8) <= %(limit)s
@@ -55,7 +56,7 @@ FROM locked LEFT JOIN moved ON true;
 SELECT position FROM head;
 
 -- name: event_at
--- Tells whether a commit whose acknowledgement was lost took place: its last event is there, or is not.
+-- Tells whether a commit whose acknowledgement was lost took place: its last event exists, or does not.
 SELECT originator_id, originator_version, state FROM events WHERE notification_id = %(position)s;
 
 -- name: stored_positions
@@ -63,24 +64,24 @@ SELECT notification_id FROM events
 WHERE originator_id = %(stream)s AND originator_version = %(version)s AND state = %(state)s;
 
 -- name: range
--- What others appended since this writer last looked. Bounded by the caller.
+-- The events that others appended since this writer last looked. The caller bounds the range.
 SELECT originator_id, originator_version, topic, state, notification_id FROM events
 WHERE notification_id > %b AND notification_id <= %b ORDER BY notification_id;
 
 -- name: present
--- What to load, where it is streams as they are now: `load` ends at a version, and none is as high as this.
+-- What to load, for streams as they are now: `load` stops at a version, and no version is as high as this one.
 SELECT stream, 9223372036854775807 FROM unnest(%(streams)b::text[]) AS stream;
 
 -- name: beginnings
--- What to load, where only the first event of each stream is wanted: it costs the same however long the stream is.
+-- What to load, for the first event of each stream. The cost does not grow with the length of a stream.
 SELECT stream, 1::bigint FROM unnest(%(streams)b::text[]) AS stream;
 
 -- name: load
--- Whole batches of cold streams: for each, the newest snapshot that this release can read, then the events after it,
--- none of them beyond the version until which the stream is wanted.
--- LATERAL, because a join against unnest is planned as a sequential scan of the journal until its first ANALYZE
--- (measured at 600,000 rows: 143 ms, and 2 ms so). Only accounts have snapshots; not to look for others is a third of
--- the time, since most cold streams are those of transactions to be.
+-- Loads whole batches of streams. For each stream: the newest snapshot that this release can read, then the events
+-- after it, both only up to the version until which the stream is wanted.
+-- LATERAL, because a join with unnest is planned as a sequential scan of the journal until its first ANALYZE (measured
+-- at 600,000 rows: 143 ms, and 2 ms with LATERAL). Only accounts have snapshots. Not looking for others saves a third
+-- of the time, because most uncached streams belong to transactions that do not exist yet.
 SELECT s.stream, found.*
 FROM (:wanted) AS s(stream, until)
 LEFT JOIN LATERAL (
@@ -102,19 +103,19 @@ CROSS JOIN LATERAL (
 ) AS found;
 
 -- name: read
--- `load` for readers, who also want the head of the same instant: one statement sees one state of the database.
--- A stream without events leaves no row, the head always one.
+-- `load` for readers, who also want the head at the same instant: one statement sees one state of the database. The
+-- head always leaves a row; a stream without events leaves none.
 SELECT head.position, found.* FROM head LEFT JOIN LATERAL (:load) AS found ON true;
 
 -- name: past
--- What to load, where it is one stream as it stood at the place that `read_past` finds, beside others as they are now.
+-- What to load, for one stream as it was at the place that `read_past` finds, beside other streams as they are now.
 SELECT %(past_stream)b::text, place.version UNION ALL :present;
 
 -- name: read_past
--- `read`, with a stream as it stood at a position, or at the last position recorded by an instant. Position and version
--- are found by halving what they can be, some twenty look-ups each: positions and versions have no gaps, recorded time
--- and the positions of a stream rise with them. An index on stream and position would cost every append instead.
--- An event without a time that can be read, or one that is missing, ends the search: then there is no place.
+-- `read`, with one stream as it was at a position, or at the last position recorded at or before an instant. Binary
+-- search finds position and version, in about twenty look-ups each. It works because positions and versions have no
+-- gaps, and recorded time and the positions of a stream rise with them. An index on stream and position would burden
+-- every append instead. A missing event, or one whose time cannot be read, ends the search: then there is no place.
 WITH RECURSIVE by_time (low, high) AS (
     SELECT coalesce(%(position)b::bigint, 0), coalesce(%(position)b::bigint, position) FROM head
     UNION ALL
@@ -151,7 +152,7 @@ LEFT JOIN (SELECT position, low FROM by_position WHERE low = high) AS place (pos
 LEFT JOIN LATERAL (:load) AS found ON true;
 
 -- name: keep_snapshots
--- Two processes may take the same one.
+-- Two processes may take the same snapshot.
 INSERT INTO snapshots (originator_id, originator_version, topic, state)
 SELECT stream, version, %(topic)s, state
 FROM unnest(%(streams)b::text[], %(versions)b::bigint[], %(states)b::bytea[]) AS s(stream, version, state)

@@ -1,7 +1,7 @@
-"""Saying that something is out of reach: once when it is lost, once a minute, and once when it is back.
+"""Logs an outage: once when something is lost, once a minute while it lasts, and once when it is back.
 
-Many parts of a process use the same database, each tries again several times a second, and all lose it at the same
-moment. So they share one `Outage`, and an operator reads one line and not hundreds.
+Many parts of a process use the same database. Each of them tries again several times a second, and all lose it at the
+same moment. They share one `Outage`, so that an operator reads one line instead of hundreds.
 """
 
 import threading
@@ -15,8 +15,8 @@ from domain.model.errors import JournalUnavailable
 
 REMIND_SECONDS = 60.0
 
-# The last two are of the class "invalid transaction state", and so internal errors to psycopg: the server has ended the
-# session.
+# psycopg puts the last two into the class "invalid transaction state", under internal errors. They mean that the server
+# has ended the session.
 _ENDED = (
     psycopg.InterfaceError,
     psycopg.errors.IdleInTransactionSessionTimeout,
@@ -36,7 +36,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Outage:
-    """Whether one thing can be reached by this process, and since when not."""
+    """Whether this process can reach one thing, and if not, since when."""
 
     def __init__(
         self, what: str, remind_seconds: float = REMIND_SECONDS, clock: Callable[[], float] = monotonic
@@ -53,18 +53,18 @@ class Outage:
 
     @property
     def parts(self) -> frozenset[str]:
-        """Which parts of this process are without it now."""
+        """The parts of this process that cannot reach it now."""
         return frozenset(self._parts)
 
     def was_on(self, seconds: float) -> bool:
-        """Tell whether some part of this process is without it, or was within so many seconds before now."""
+        """Tell whether any part of this process cannot reach it now, or could not in the last `seconds`."""
         return bool(self._parts) or (self._ended_at is not None and self._clock() < self._ended_at + seconds)
 
     def lost(self, part: str, error: Exception, *, when_asked: bool = False) -> None:
         """Note that a part cannot reach it.
 
-        A part that tries only `when_asked` may find out late, when all is well again: its first failure in a row says
-        nothing. And it is well again as soon as another part is.
+        A part that tries only `when_asked` may find out late, when all is well again. So the first of its consecutive
+        failures is ignored, and the part counts as well again as soon as another part does.
         """
         with self._lock:
             if when_asked and part not in self._suspicious:
@@ -85,10 +85,10 @@ class Outage:
             _log.warning(f"{self._what} still out of reach", seconds=seconds, parts=parts, error=said)
 
     def back(self, part: str) -> None:
-        """Note that a part reaches it."""
+        """Note that a part can reach it."""
         if (
             not self._parts and not self._suspicious
-        ):  # looked at without the lock, since after each commit it is asked
+        ):  # checked without the lock, because this runs after each commit
             return
         with self._lock:
             was_on = bool(self._parts)
@@ -107,7 +107,7 @@ DATABASE = Outage("database")
 
 
 def is_lost(error: BaseException | None) -> bool:
-    """Tell whether an error says that a connection was lost, or cannot be made: the same may succeed on another."""
+    """Tell whether an error means that a connection was lost or cannot be made. Another connection may succeed."""
     if isinstance(error, psycopg.OperationalError):
         return error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
     if isinstance(error, JournalUnavailable):

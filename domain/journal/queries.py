@@ -1,4 +1,4 @@
-"""SQL in files: each query named by a line `-- name: …`, its comment saying why it is as it is."""
+"""SQL in files. A line `-- name: …` names each query; the comment below it says why the query is as it is."""
 
 import re
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ _NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 
 @cache
 def load(module: str) -> Mapping[str, str]:
-    """Return the queries of the SQL file that stands beside a module and has its name; by name, comments left out.
+    """Return the queries, by name and without comments, of the SQL file beside a module that has the module's name.
 
     `load(__name__)` returns the module's own.
     """

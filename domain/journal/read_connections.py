@@ -1,8 +1,8 @@
-"""Connections for reads: a few that are kept, each looked at before it is given, and made anew where it is dead.
+"""A small pool of connections for reads. Each is checked before it is lent, and replaced if it is dead.
 
-psycopg's pool connects in the background, and waits longer after each failure: after a restart of PostgreSQL each of
-its dead connections was found out by a reader of its own, with seconds between. Here whoever wants a connection makes
-it, so that nobody waits longer than that takes.
+psycopg's pool connects in the background, and waits longer after each failure. After a restart of PostgreSQL, each of
+its dead connections cost another reader seconds. Here the reader that needs a connection makes it, so nobody waits
+longer than that takes.
 """
 
 import select
@@ -20,7 +20,7 @@ from domain.journal.database import UnfitDatabase
 from domain.journal.outage import DATABASE
 
 PATIENCE_SECONDS = 5.0
-"""For how long readers wait for a database that has gone away; later ones are refused at once until it is back."""
+"""How long readers wait for a database that is away. Readers that come after that fail at once until it is back."""
 
 RETRY_SECONDS = 0.05
 MAX_IDLE_SECONDS = 600.0
@@ -40,7 +40,7 @@ class _Kept(NamedTuple):
 
 
 class Readers:
-    """At most so many connections at once, those used last given first, so that what is not needed is closed."""
+    """At most `size` connections at once. The most recently used is lent first, so surplus ones become idle."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Readers:
         self._drained_at = 0.0
 
     def open(self, wait: bool = False, timeout: float = 0.0) -> None:
-        """Do nothing: connections are made when they are wanted."""
+        """Do nothing: connections are made when they are needed."""
 
     def __enter__(self) -> "Readers":
         return self
@@ -68,7 +68,7 @@ class Readers:
 
     @contextmanager
     def connection(self) -> Iterator[Connection[Any]]:
-        """A connection in autocommit mode for one reader; raises `psycopg.OperationalError` where there is none."""
+        """A connection in autocommit mode for one reader; raises `psycopg.OperationalError` if there is none."""
         if not self._free.acquire(timeout=self._patience_seconds):
             raise NoReader(f"no connection became free in {self._patience_seconds:g} s")
         try:
@@ -81,7 +81,7 @@ class Readers:
             self._free.release()
 
     def drain(self) -> None:
-        """Keep none of the connections that there are now: one of them was lost, and others may be about to be."""
+        """Discard all present connections, idle or lent: one of them was lost, so others may be about to be."""
         with self._lock:
             self._drained_at = monotonic()
             idle, self._idle = self._idle, []
@@ -89,7 +89,7 @@ class Readers:
             kept.connection.close()
 
     def close(self) -> None:
-        """Close what is idle; what is in use is closed when it is given back."""
+        """Close the idle connections. Lent ones are closed when they are returned."""
         with self._lock:
             self._is_closed = True
             idle, self._idle = self._idle, []
@@ -97,7 +97,7 @@ class Readers:
             kept.connection.close()
 
     def _take(self) -> _Kept | None:
-        """Return the connection that was used last and lives; those found dead before it are closed."""
+        """Return the most recently used connection that is alive, or None. Dead ones found on the way are closed."""
         while True:
             with self._lock:
                 if not self._idle:
@@ -126,7 +126,7 @@ class Readers:
         return max(self._drained_at, now - MAX_AGE_SECONDS)
 
     def _connect_anew(self) -> Connection[Any]:
-        """Connect, trying again until the database has been gone for as long as patience lasts."""
+        """Connect, trying again until the database has been away for `patience_seconds`."""
         while True:
             try:
                 connection = self._connect()
@@ -148,10 +148,10 @@ class Readers:
 
 
 def is_ended(connection: Connection[Any]) -> bool:
-    """Tell whether an idle connection is dead, without asking the server unless it has said something by itself.
+    """Tell whether an idle connection is dead. The server is asked only if it has sent something by itself.
 
-    An end is said: by a restart, an administrator, a time-out, a failover. A host that vanished is found by its silence
-    alone, in the time that keepalives give it.
+    The server announces an end by a restart, an administrator, a time-out or a failover. A host that vanished is found
+    only by its silence, in the time that keepalives give it.
     """
     if connection.closed:
         return True

@@ -21,26 +21,26 @@ _READ_BEGINNINGS = _SQL["read"].replace(":load", _SQL["load"].replace(":wanted",
 _READ_PAST = _SQL["read_past"].replace(":load", _SQL["load"].replace(":wanted", _PAST))
 
 Row = tuple[str, int, str, bytes, int]
-"""A stored event: stream, version, topic, state, position. A snapshot stands first in its stream, at position 0."""
+"""A stored event: stream, version, topic, state, position. A snapshot comes first in its stream, at position 0."""
 
 
 def head_of(connection: Connection[Any]) -> int:
-    """Return the newest position of the journal, 0 while it is empty."""
+    """Return the newest position of the journal, or 0 while it is empty."""
     ((head,),) = connection.cursor(row_factory=tuple_row).execute(_SQL["head"]).fetchall()
     return int(head)
 
 
 class UnreadableAggregate:
-    """Stands for an aggregate with an event that this release cannot read; commands on it are refused."""
+    """Takes the place of an aggregate with an event that this release cannot read. Commands on it are refused."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
 
 
 class Past(NamedTuple):
-    """An aggregate as it stood at a position, others as they are, and the head of the journal, all of one instant.
+    """An aggregate as it was at a position, other aggregates as they are now, and the head; all read at one instant.
 
-    `state` is an `UnreadableAggregate` where the journal is too damaged to find the place.
+    `state` is an `UnreadableAggregate` if the journal is too damaged to find the position.
     """
 
     position: int
@@ -51,7 +51,7 @@ class Past(NamedTuple):
 
 
 def fold_rows(rows: Iterable[Row]) -> dict[str, State]:
-    """Return the state of each stream, an `UnreadableAggregate` where an event cannot be read."""
+    """Return the state of each stream, an `UnreadableAggregate` if one of its events cannot be read."""
     states: dict[str, State] = {}
     for stream, version, topic, state, position in rows:
         known = states.get(stream)
@@ -65,15 +65,16 @@ def fold_rows(rows: Iterable[Row]) -> dict[str, State]:
         except UnreadableEvent as error:
             states[stream] = UnreadableAggregate(error.reason)
         except (ValueError, TypeError, LookupError, AssertionError):
-            # A snapshot that is damaged, or events in an order that no release of this project has written.
+            # A damaged snapshot, or events in an order that no release of this project has written.
             states[stream] = UnreadableAggregate(UnreadableEvent.reason)
     return states
 
 
 def read_aggregates(connection: Connection[Any], streams: Sequence[str]) -> tuple[tuple[State, ...], int]:
-    """Return the state of each stream, None if it has no events, and the head of the journal at that instant.
+    """Return the state of each stream, None if it has no events, and the head of the journal at the same instant.
 
-    Linearizable: on the primary, in one statement and so of one instant, nothing cached (DESIGN.md, Consistency).
+    Linearizable: it reads on the primary, in one statement and so at one instant, and caches nothing (api/README.md,
+    Consistency).
     """
     return _read(connection, _READ, streams)
 
@@ -81,7 +82,7 @@ def read_aggregates(connection: Connection[Any], streams: Sequence[str]) -> tupl
 def read_beginnings(connection: Connection[Any], streams: Sequence[str]) -> tuple[tuple[State, ...], int]:
     """Return the state of each stream after its first event, None if it has no events, and the head of the journal.
 
-    It costs the same however long a stream is. Linearizable, as `read_aggregates` is.
+    The cost does not grow with the length of a stream. Linearizable, like `read_aggregates`.
     """
     return _read(connection, _READ_BEGINNINGS, streams)
 
@@ -94,9 +95,9 @@ def _read(connection: Connection[Any], query: str, streams: Sequence[str]) -> tu
 
 
 def read_past(connection: Connection[Any], present: Sequence[str], stream: str, at: int | Instant) -> Past:
-    """Return a stream as it stood at a position, or at the last position recorded by an instant, that included.
+    """Return a stream as it was at a position, or at the last position recorded at or before an instant.
 
-    `present` are other streams, as they are now. Linearizable, as `read_aggregates` is.
+    `present` are other streams, read as they are now. Linearizable, like `read_aggregates`.
     """
     wanted = {
         "streams": list(present),

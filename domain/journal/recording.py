@@ -1,8 +1,8 @@
-"""Events recorded beside changes of other tables: both in one transaction, and so both or neither.
+"""Records events together with changes of other tables, in one transaction: both are committed, or neither.
 
-What is recorded so is about the installation and not about money, seldom, and decided by those other tables. Whatever
-is decided by the journal goes through the group commit. To that, this is another writer: whoever holds the head's lock
-gives out the positions, and a writer that finds the head moved reads what was appended.
+Events recorded this way are rare. They concern the installation and not money, and those other tables decide them.
+Everything that the journal decides goes through the group commit. To the group commit, this is one more writer: the
+holder of the head's lock gives out positions, and a writer that finds the head moved reads the appended events.
 """
 
 from collections import Counter
@@ -21,14 +21,14 @@ from domain.model.errors import JournalUnavailable
 from domain.model.events import Context, Envelope, Event
 from domain.model.times import instant
 
-# Everybody waits for who holds the lock: the server ends the transaction of one that stops.
+# Everybody waits for the holder of the lock, so the server ends the transaction of a holder that stops.
 _LIMITS = "SET LOCAL lock_timeout = '10s'; SET LOCAL idle_in_transaction_session_timeout = '10s'"
 
 _SQL = load("domain.journal.journal")
 
 
 class Recorder:
-    """Records events, while the head's lock is held, in the transaction that holds it."""
+    """Records events in the transaction that holds the head's lock."""
 
     def __init__(
         self, connection: Connection[Any], position: int, recorded_at: str, now: datetime, channel: str
@@ -38,10 +38,10 @@ class Recorder:
         self._channel = channel
         self._recorded_at = max(recorded_at, instant(now))
         self.now = now
-        """The time by the clock of the database: when what is recorded beside the events happened."""
+        """The time by the database's clock: when the change beside the events happened."""
 
     def record(self, events: Sequence[tuple[str, Event]], context: Context) -> None:
-        """Append (stream, event) in order, in the name of who asks; to be called once."""
+        """Append (stream, event) in order, in the name of the caller in `context`. Call it once."""
         encoded = encode_envelope(self._envelope(context))
         versions = self._versions([stream for stream, _ in events])
         rows = Rows(self._position, [], [], [], [])
@@ -69,10 +69,10 @@ class Recorder:
 
 @contextmanager
 def recording(connection: Connection[Any]) -> Iterator[Recorder]:
-    """Yield what records events in the transaction that this is, which begins with the head's lock.
+    """Begin a transaction with the head's lock, and yield a recorder of events in it.
 
-    Whatever else is done on the connection meanwhile is committed with them. Raises `JournalUnavailable` if another
-    writer holds the lock for too long, and `psycopg.Error`.
+    Everything else that is done on the connection meanwhile is committed with the events. Raises `JournalUnavailable`
+    if another writer holds the lock for too long, and `psycopg.Error`.
     """
     with connection.transaction():
         connection.execute(_LIMITS)

@@ -1,6 +1,6 @@
 -- name: rights
--- What the role of this session may do with the schema, and whether that is there: it is looked for by its name, since
--- one that the role may not use cannot be seen in any other way.
+-- What this session's role may do with the schema, and whether the schema exists. It is looked up by name, because a
+-- schema that the role may not use is visible in no other way.
 SELECT current_user, current_database(),
     has_database_privilege(current_database(), 'CREATE'),
     nspname IS NOT NULL,
@@ -10,7 +10,7 @@ SELECT current_user, current_database(),
 FROM (SELECT 1) AS one LEFT JOIN pg_namespace n ON nspname = %(schema)s;
 
 -- name: temporary_tables_are_open
--- Whether everybody may make temporary tables here, and whether this role may change that.
+-- Whether everybody may make temporary tables in this database, and this role may change that.
 SELECT EXISTS (
     SELECT FROM aclexplode(coalesce(datacl, acldefault('d', datdba)))
     WHERE grantee = 0 AND privilege_type = 'TEMPORARY'
@@ -18,12 +18,13 @@ SELECT EXISTS (
 FROM pg_database WHERE datname = current_database();
 
 -- name: unpinned_routines
--- By what they look names up in, trigger functions among them: whoever calls them decides that.
+-- Routines without a search path of their own, trigger functions included: their caller decides where names are looked
+-- up.
 SELECT p.oid::regprocedure::text FROM pg_proc p
 WHERE pronamespace = current_schema()::regnamespace AND prokind IN ('f', 'p')
     AND NOT EXISTS (SELECT FROM unnest(proconfig) AS setting WHERE starts_with(setting, 'search_path='))
     AND pg_has_role(proowner, 'USAGE');
 
 -- name: is_member
--- A row if the role is there and the role of this session has it.
+-- One row if the role exists and this session's role is a member of it.
 SELECT 1 FROM pg_roles WHERE rolname = %(role)s AND pg_has_role(oid, 'MEMBER');

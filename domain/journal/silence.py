@@ -1,18 +1,18 @@
-"""Clients that fall silent: what they hold is taken from them, so that one that hangs does not stop all others.
+"""Ends the sessions of silent clients, so that one client that hangs does not stop all others.
 
-A process that was stopped, or whose machine vanished, keeps its locks for as long as its session lives. The server ends
-the session, if it is told to, when no word has come for some seconds: timers of its own, and the keepalives of TCP
-where a machine is gone. What the client wakes up to is a lost connection, which it has to be ready for anyway.
+A process that was stopped, or whose machine vanished, keeps its locks as long as its session lives. If it is told to,
+the server ends the session after some seconds without a word: by timers of its own, and by the keepalives of TCP if a
+machine is gone. The client wakes up to a lost connection, which it must be ready for anyway.
 
-PostgreSQL starts these timers whenever it says that it is ready, and stops them with the next message. A pipeline of
-psycopg ends with Sync, which is answered so, and then Flush, which is not: it stops the timers, and nothing starts them
-again (measured on 15 and 18, with four forms of pipeline). So pipelines end here with Sync alone. `transaction_timeout`
-would end such a transaction too, but there is none before PostgreSQL 17, and it would end one that is busy with a large
-batch as well.
+PostgreSQL starts these timers when it reports that it is ready, and stops them with the next message. A pipeline of
+psycopg ends with Sync, which is answered with that report, and then with Flush, which is not: Flush stops the timers,
+and nothing starts them again (measured on 15 and 18, with four forms of pipeline). So pipelines here end with Sync
+alone. `transaction_timeout` would end such a transaction too, but PostgreSQL 16 does not have it, and it would also end
+a transaction that is busy with a large batch.
 
-No timer runs in the midst of a COPY, of a request that came by half, or of an answer that is not taken. That is for
-those who wait: they watch whom they wait for, and end a session whose server process waits for its client all the
-while.
+No timer runs in the middle of a COPY, of a request that arrived in part, or of an answer that the client does not read.
+There the waiting processes help themselves: they watch the session that they wait for, and end it if its server process
+keeps waiting for its client.
 """
 
 from collections.abc import Iterator, Mapping
@@ -30,22 +30,22 @@ from psycopg.rows import tuple_row
 from domain.journal.queries import load
 
 SILENCE_SECONDS = 8
-"""How long who holds what others wait for may say nothing within a transaction."""
+"""How long the holder of something that others wait for may be silent within a transaction."""
 
 SESSION_SILENCE_SECONDS = 12
-"""How long who holds what others wait for may say nothing between transactions."""
+"""How long the holder of something that others wait for may be silent between transactions."""
 
 WATCH_SECONDS = 2.5
-"""For how long at least a session that has been silent for longer is seen to be so, before it is ended."""
+"""How long a silent session is observed, at least, before it is ended."""
 
 LOST = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
-    # Of the class "invalid transaction state", and so internal errors to psycopg: they are the loss of a connection.
+    # psycopg counts these two as internal errors ("invalid transaction state"), but they mean a lost connection.
     psycopg.errors.IdleInTransactionSessionTimeout,
     psycopg.errors.TransactionTimeout,
 )
-"""What is raised where the database is out of reach, or has ended the session: another may do better."""
+"""The errors raised if the database is out of reach or has ended the session. Another session may succeed."""
 
 _SQL = load(__name__)
 HOLDERS_OF_PLACE = _SQL["silent"].replace(":holders", _SQL["holders_of_place"])
@@ -55,12 +55,12 @@ _log = structlog.get_logger(__name__)
 
 
 def bound_transactions(connection: Connection[Any], seconds: float = SILENCE_SECONDS) -> None:
-    """Have the server end the session when it is silent within a transaction, or its machine is gone."""
+    """Have the server end the session if it is silent within a transaction, or if its machine is gone."""
     connection.execute(_SQL["transactions"], {"silence": str(seconds)})
 
 
 def bound_session(connection: Connection[Any]) -> None:
-    """Have the server end the session when it is silent: whoever uses it must say something every few seconds."""
+    """Have the server end the session if it is silent, in a transaction or not: send something every few seconds."""
     bound_transactions(connection)
     connection.execute(_SQL["session"], {"silence": str(SESSION_SILENCE_SECONDS)})
 
@@ -74,7 +74,7 @@ def pipelined(connection: Connection[Any]) -> Iterator[None]:
 
 
 class _Leaving:
-    """Ends a pipeline as the library does, less the Flush; `tests/integration/test_silence.py` sees that it works."""
+    """Ends a pipeline as the library does, but without the Flush. `tests/integration/test_silence.py` checks it."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
@@ -84,28 +84,28 @@ class _Leaving:
             self._pipeline._enqueue_sync()
             yield from self._pipeline._communicate_gen()
         finally:
-            yield from send(self._pipeline.pgconn)  # what was too much for one go
+            yield from send(self._pipeline.pgconn)  # the rest that did not fit into the first write
             yield from self._pipeline._fetch_gen(flush=False)
 
 
 class Watch:
-    """Watches who holds one thing that others wait for."""
+    """Watches the holder of one thing that others wait for."""
 
     def __init__(self, silent: str, wanted: Mapping[str, Any]) -> None:
-        """`silent` is one of the queries of this module, `wanted` its values; `silence` among them is in seconds."""
+        """`silent` is one of the queries of this module, `wanted` holds its parameters, with `silence` in seconds."""
         self._silent = silent
         self._wanted = {"silence": float(SILENCE_SECONDS), **wanted}
         self._seen: dict[tuple[Any, ...], float] = {}
         self._looked_at = 0.0
 
     def look(self, connection: Connection[Any]) -> None:
-        """End sessions that were silent at each look for a while; look about once a second, or every few seconds.
+        """End sessions that were silent at each look for `WATCH_SECONDS`. Look every second or every few seconds.
 
-        The connection must be in no transaction. What the login may neither see nor end is left alone.
+        The connection must not be in a transaction. Sessions that the login may not see or end are left alone.
         """
         now = monotonic()
         found = self._find(connection)
-        if now - self._looked_at > SILENCE_SECONDS:  # we were stopped ourselves
+        if now - self._looked_at > SILENCE_SECONDS:  # this process was stopped itself
             self._seen.clear()
         self._looked_at = now
         self._seen = {session: self._seen.get(session, now) for session in found}
@@ -127,7 +127,7 @@ class Watch:
 
 @contextmanager
 def as_login(connection: Connection[Any]) -> Iterator[None]:
-    """Have the login's own rights for a moment: the sessions to be seen and ended are logged in as it is."""
+    """Use the login's own rights for a moment: the sessions to see and to end were opened by the same login."""
     with connection.transaction():
         connection.execute("SET LOCAL ROLE NONE")
         yield

@@ -1,13 +1,12 @@
 """Snapshots: folded aggregates, so that a long stream loads in milliseconds.
 
-Taken out of band, by a thread of their own and never in a request's transaction. They are no truth: losing all of them
-costs time only.
+A thread of its own takes them, never a request's transaction. They hold no truth: losing all of them costs only time.
 
-The version of their form is part of their topic. Two releases side by side read what each of them can: older forms by
-way of upcasts, as events; newer ones are passed over, and what they stand for is folded from an older snapshot or from
-the first event. `ACCOUNT_FORM` is raised, and an upcast added, whenever the members of `Account` change, and also
-whenever an event of accounts is added or its version raised. A snapshot hides the events before it, and a release that
-does not know one of these must meet it, so that it refuses to write (domain/model/events.py).
+The version of their form is part of their topic. Of two releases side by side, each reads the forms that it can. It
+upcasts older forms, like events. It passes over newer ones, and folds the aggregate from an older snapshot or from the
+first event. Raise `ACCOUNT_FORM` and add an upcast whenever the members of `Account` change, and also whenever an event
+of accounts is added or its version raised. A snapshot hides the events before it, and a release that does not know one
+of these events must meet it, so that it refuses to write (domain/model/events.py).
 """
 
 import queue
@@ -29,37 +28,38 @@ from domain.model.accounts import Account, AccountOpened
 from domain.model.events import State
 
 SNAPSHOT_EVERY = 20
-"""Versions between two snapshots of a stream: loading folds fewer than about this many events.
+"""The number of versions between two snapshots of a stream. Loading folds fewer than about this many events.
 
-An event to fold costs whoever loads 4 µs in PostgreSQL and 4 µs here; a snapshot some 40 µs, once, and 550 bytes, which
-are 3% of the twenty events. Accounts are loaded by every confirmation read, and to be written once the cache is full.
+Folding an event costs 4 µs in PostgreSQL and 4 µs here at each load. A snapshot costs about 40 µs, once, and 550 bytes,
+which is 3% of its twenty events. Accounts are loaded by every confirmation read, and, once the cache is full, by
+writes.
 """
 
 ENOUGH_AT_ONCE = 200
-"""How many snapshots one statement is worth; no more than a commit changes accounts are added to them."""
+"""Flush after this many snapshots. One more commit's accounts may be added to that."""
 
 SNAPSHOT_BYTES = 1_000
 MAX_WAITING_BYTES = 16 * 1024**2
-"""How much may wait to be written, of an account about so much beside its metadata; the rest is left out."""
+"""How many bytes may wait, counted as `SNAPSHOT_BYTES` and metadata for each account; more are dropped."""
 
 Upcast = Callable[[dict[str, Any]], None]
-"""Changes stored members of one form, in place, into those of the next."""
+"""Changes the stored members of one form, in place, to those of the next."""
 
 ACCOUNT_FORM = 1
 UPCASTS: Mapping[int, Upcast | str] = {}
-"""How a snapshot of each older form becomes one of the next; or why none does, so that events are folded instead."""
+"""For each older form, the upcast to the next form, or the reason why there is none and events are folded instead."""
 
 _SQL = load("domain.journal.journal")
 _log = structlog.get_logger(__name__)
 
 
 def topic_of(form: int) -> str:
-    """Return the topic of snapshots of a form."""
+    """Return the topic of the snapshots of a form."""
     return f"account.snapshot.{form}"
 
 
 def readable_forms(present: int, upcasts: Mapping[int, Upcast | str]) -> list[int]:
-    """Return the forms, newest first, from which upcasts lead to the present one, that included."""
+    """Return the forms that can be upcast to the present one, newest first, beginning with the present one."""
     forms = [present]
     while callable(upcasts.get(forms[-1] - 1)):
         forms.append(forms[-1] - 1)
@@ -69,7 +69,7 @@ def readable_forms(present: int, upcasts: Mapping[int, Upcast | str]) -> list[in
 ACCOUNT_TOPIC = topic_of(ACCOUNT_FORM)
 FORMS = {topic_of(form): form for form in readable_forms(ACCOUNT_FORM, UPCASTS)}
 TOPICS = list(FORMS)
-"""The topics of the snapshots that this release reads; all others it passes over."""
+"""The topics of the snapshots that this release reads. It passes over all others."""
 
 
 def encode_snapshot(account: Account) -> bytes:
@@ -78,7 +78,7 @@ def encode_snapshot(account: Account) -> bytes:
 
 
 def decode_snapshot(state: bytes, topic: str = ACCOUNT_TOPIC) -> Account:
-    """Return the account of a stored snapshot, whose topic is one of `TOPICS`."""
+    """Return the account of a stored snapshot. `topic` must be one of `TOPICS`."""
     fields: dict[str, Any] = msgspec.json.decode(state)
     for form in range(FORMS[topic], ACCOUNT_FORM):
         upcast = UPCASTS[form]
@@ -88,10 +88,10 @@ def decode_snapshot(state: bytes, topic: str = ACCOUNT_TOPIC) -> Account:
 
 
 class Snapshotter:
-    """Writes snapshots of the states given to it, as time permits; what it has no room for it leaves out."""
+    """Writes snapshots of the states given to it, as time permits. If too many wait, it drops some."""
 
     def __init__(self, database: Database, backlog: int = 100) -> None:
-        """`backlog` is of how many commits states may wait."""
+        """`backlog` is the number of commits whose states may wait."""
         self._database = database
         self._waiting: queue.Queue[Sequence[tuple[str, Account]] | None] = queue.Queue(backlog)
         self._lock = threading.Lock()
@@ -99,18 +99,18 @@ class Snapshotter:
         self._thread = threading.Thread(target=self._run, name="snapshots", daemon=True)
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start writing."""
         self._thread.start()
 
     def stop(self, timeout_seconds: float = 5.0) -> None:
-        """Write what waits, then end."""
+        """Write the waiting snapshots, then end."""
         self._waiting.put(None)
         self._thread.join(timeout_seconds)
 
     def consider(self, changed: Iterable[tuple[str, State, Account]]) -> None:
-        """Take snapshots of accounts whose committed state has passed a multiple of `SNAPSHOT_EVERY`.
+        """Take snapshots of accounts whose committed version has passed a multiple of `SNAPSHOT_EVERY`.
 
-        Given are stream, state before and state after of each that a commit has changed.
+        `changed` lists, for each account that a commit changed, its stream, its state before and its state after.
         """
         passed = [
             (stream, after)
@@ -137,7 +137,7 @@ class Snapshotter:
                 if is_lost(error):
                     DATABASE.lost("snapshots", error, when_asked=True)
                 else:
-                    _log.warning("snapshots not kept", snapshots=len(items), error=type(error).__name__)
+                    _log.warning("snapshots not written", snapshots=len(items), error=type(error).__name__)
                 if connection:
                     connection.close()
                 connection = None
@@ -145,7 +145,7 @@ class Snapshotter:
             connection.close()
 
     def _gather(self) -> list[tuple[str, Account]]:
-        """Wait for states and return them with others that wait; none when it is time to end."""
+        """Wait for states and return them with others that wait; an empty list when it is time to end."""
         items: list[tuple[str, Account]] = []
         while (passed := self._waiting.get()) is not None:
             self._count_bytes(passed, -1)
@@ -153,12 +153,12 @@ class Snapshotter:
             if self._waiting.empty() or len(items) >= ENOUGH_AT_ONCE:
                 return items
         if items:
-            self._waiting.put(None)  # these first
+            self._waiting.put(None)  # write these first, then end
         return items
 
     def _connect(self) -> Connection[Any]:
         connection = self._database.connect("tallystick snapshots")
-        # A snapshot that a crash takes back is no loss, and the journal's commits do not wait for its way to the disk.
+        # Losing a snapshot in a crash does no harm, and the journal's commits need not wait until it is on disk.
         connection.execute("SET synchronous_commit = off")
         return connection
 

@@ -1,4 +1,4 @@
-"""What is wrong with a database, in one sentence, with the statement that mends it; and whether time may mend it."""
+"""Says what is wrong with a database, in one sentence with the statement that mends it; and whether it may pass."""
 
 import re
 from typing import NamedTuple
@@ -13,10 +13,10 @@ from domain.journal.database import ENCODING, SERVICE_ROLE, Database, UnfitDatab
 from domain.journal.queries import load
 
 OLDEST_SERVER = 160_000
-"""PostgreSQL 16, as the server tells its version."""
+"""PostgreSQL 16, in the form in which the server reports its version."""
 
-# What libpq and the server say when a connection cannot be made, which comes without a code. In another language none
-# of these is found, and the error is taken for one that may pass.
+# What libpq and the server say if a connection cannot be made. Such errors have no code. In another language nothing
+# here matches, and the error is taken for one that may pass.
 _PASSING = re.compile(
     r"starting up|shutting down|recovery mode|not yet accepting|too many clients|remaining connection slots"
     r"|too many connections|Connection refused|No such file or directory|timeout expired|timed out"
@@ -46,7 +46,7 @@ class Trouble(NamedTuple):
 
 
 class Rights(NamedTuple):
-    """What a login may do in a database, and whether the schema of the installation is there."""
+    """What a login may do in a database, and whether the installation's schema exists."""
 
     login: str
     database: str
@@ -66,7 +66,7 @@ def rights_of(connection: Connection[TupleRow], schema: str) -> Rights:
 
 
 def require_migratable(connection: Connection[TupleRow], schema: str) -> None:
-    """Raise `UnfitDatabase` unless the role of the connection may make what migrations make."""
+    """Raise `UnfitDatabase` unless the server is new enough, no standby, and the role may do what migrations do."""
     if connection.info.server_version < OLDEST_SERVER:
         version = connection.info.server_version // 10_000
         raise UnfitDatabase(
@@ -95,7 +95,7 @@ def require_migratable(connection: Connection[TupleRow], schema: str) -> None:
 def unmigratable(
     connection: Connection[TupleRow], schema: str, error: errors.InsufficientPrivilege
 ) -> UnfitDatabase:
-    """Return in words that the role of a connection lacked a right when it migrated: what is there is another's."""
+    """Return the error for a role that lacked a right while migrating, because another role owns the tables."""
     rights = rights_of(connection, schema)
     return UnfitDatabase(
         f"the login {_quoted(rights.login)} may not migrate the schema {_quoted(schema)}"
@@ -105,7 +105,7 @@ def unmigratable(
 
 
 def trouble_of(error: Exception, database: Database) -> Trouble:
-    """Return what an error says of the database: of connecting to it, of its rights, or of its tables."""
+    """Return the trouble that an error shows: with connecting to the database, with its rights, or with its tables."""
     if isinstance(error, UnfitDatabase):
         return Trouble(str(error))
     if isinstance(error, errors.ReadOnlySqlTransaction):
@@ -129,11 +129,11 @@ def trouble_of(error: Exception, database: Database) -> Trouble:
 
 
 def _unconnected(error: psycopg.OperationalError, database: Database) -> Trouble:
-    """Judge by its words an error without a code: mostly, that no connection can be made."""
+    """Classify an error without a code by its words. Mostly it means that no connection can be made."""
     text = str(error).strip()
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     words = f"the database is out of reach: {lines[-1] if len(lines) == 1 else '; '.join(lines[:3])}"
-    # A name that is unknown now will be so in ten seconds, whatever the resolver calls it.
+    # A host name that is unknown now will be unknown in ten seconds too, whatever the resolver says.
     if not _NO_HOST.search(text) and (_PASSING.search(text) or not _REFUSED.search(text)):
         return Trouble(words, may_pass=True)
     login = _quoted(str(conninfo_to_dict(database.url).get("user") or "…"))
@@ -166,7 +166,7 @@ def _lacking(error: errors.InsufficientPrivilege, database: Database) -> str:
 
 
 def _invisible(rights: Rights | None, database: Database) -> str:
-    """Tell a schema that is not there, or not whole, from one that the login may not see."""
+    """Distinguish a schema that is missing or incomplete from one that the login may not see."""
     if rights is None or not rights.has_schema or rights.may_use:
         return f"the schema {_quoted(database.schema)} was not migrated: run `tallystick migrate` first"
     login = _quoted(rights.login)
@@ -177,7 +177,7 @@ def _invisible(rights: Rights | None, database: Database) -> str:
 
 
 def _rights_in(database: Database) -> Rights | None:
-    """Return the rights that the service has, with the login that it has them by; None if the database is gone."""
+    """Return the rights that the service has, with the name of its login; None if the database is out of reach."""
     try:
         with database.connect("tallystick rights") as connection:
             rights = rights_of(connection, database.schema)

@@ -1,7 +1,7 @@
-"""How much memory states and commands take that callers can make large: by metadata, entries, the assets of a ledger.
+"""The memory of states and commands that callers can make large: metadata, entries, the assets of a ledger.
 
-Whatever keeps many of them bounds them by this, beside their number: an account is some 900 bytes, and its metadata can
-be a hundred times as much; a command of a thousand entries is a hundred times one of two.
+Caches and queues are bounded by this as well as by their number. An account takes about 900 bytes, and its metadata can
+take a hundred times as much. A command of a thousand entries takes a hundred times as much as one of two.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,6 +1,6 @@
 """The writer's connection to the journal: lock the head, load streams, append, commit.
 
-Whoever holds the head's lock gives out the positions; see `domain/commit/group_commit.py` for who decides and when.
+The holder of the head's lock gives out the positions. `domain/commit/group_commit.py` says who decides and when.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -20,19 +20,19 @@ from domain.journal.snapshots import TOPICS
 from domain.model.times import EARLIEST, Instant, moment
 
 LOCK_TIMEOUT_SECONDS = 3
-"""How long a statement waits for a lock before it is said who holds it, and tried again."""
+"""How long a statement waits for a lock before the holder is reported and the statement is tried again."""
 
 OVERDUE_SECONDS = 10.0
-"""How long the server may take for a statement that writes little: it is hung, or gone, if it takes longer."""
+"""How long the server may take for a statement that writes little. If it takes longer, it hangs or is gone."""
 
 APPENDED_EVENTS_PER_SECOND = 1_000
-"""How fast the slowest server appends: a large batch may take so much longer."""
+"""How fast the slowest server appends. A large batch may take longer by this rate."""
 
 _SQL = load("domain.journal.journal")
 
 
 class Rows(NamedTuple):
-    """Events to append after a position, column by column as they are sent, each list as long as the others."""
+    """Events to append after a position, in columns, as they are sent. All lists have the same length."""
 
     after: int
     streams: list[str]
@@ -42,15 +42,16 @@ class Rows(NamedTuple):
 
     @property
     def last(self) -> int:
-        """The position of the last of them; `after` where there are none."""
+        """The position of the last event, or `after` if there are none."""
         return self.after + len(self.streams)
 
     def values(
         self, recorded_at: Instant, clock: Instant | None = None, read_at_seconds: float = 0.0
     ) -> Mapping[str, Any]:
-        """Return the values of the query `append`, which records them at a time, but for those of the writer.
+        """Return the parameters of the query `append`, except those that the writer adds.
 
-        `clock` is what the clock said at `read_at_seconds` of `monotonic`, where it is to be judged.
+        `recorded_at` is the time to record the events with. `clock` is the clock's time at `read_at_seconds` of
+        `monotonic`, or None if the clock is not to be checked.
         """
         return {
             "after": self.after,
@@ -75,24 +76,24 @@ class Head(NamedTuple):
 
 
 class ClockDiffers(Exception):
-    """This machine's clock and the database's differ by more than may be, so nothing was recorded."""
+    """This machine's clock and the database's differ by more than is allowed, so nothing was recorded."""
 
 
 class Timekeeping(NamedTuple):
-    """The clock of a writer, and by how much it may differ from the database's; None if that is not judged."""
+    """A writer's clock, and how much it may differ from the database's. None: the difference is not checked."""
 
     clock: Callable[[], Instant] = lambda: EARLIEST
     max_difference_seconds: float | None = None
 
 
 class JournalWriter:
-    """One connection that writes. Every method raises `psycopg.Error`; after one, `disconnect`."""
+    """One connection that writes. Every method raises `psycopg.Error`; call `disconnect` after that."""
 
     def __init__(
         self,
         database: Database,
         application_name: str,
-        timekeeping: Timekeeping = Timekeeping(),  # noqa: B008  it cannot be changed
+        timekeeping: Timekeeping = Timekeeping(),  # noqa: B008  immutable
     ) -> None:
         self._database = database
         self._application_name = application_name
@@ -102,14 +103,14 @@ class JournalWriter:
 
     @property
     def is_overdue(self) -> bool:
-        """Whether the server has not answered in the time that it may take. Any thread may ask."""
+        """Whether the server has exceeded its time to answer. Any thread may ask."""
         overdue_at = self._overdue_at
         return overdue_at is not None and monotonic() > overdue_at
 
     def lock(self, streams: Collection[str]) -> tuple[Head, list[Row]]:
-        """Begin a transaction, take the head's lock, and load streams; one round trip.
+        """Begin a transaction, take the head's lock, and load streams. One round trip.
 
-        Raises `ClockDiffers`, and then the transaction is over.
+        Raises `ClockDiffers` after ending the transaction.
         """
         with self._asking() as connection:
             read_at, clock = monotonic(), self._timekeeping.clock()
@@ -125,7 +126,7 @@ class JournalWriter:
             return Head(position, recorded_at), rows
 
     def _is_wrong(self, clock: Instant, elapsed_seconds: float, server_seconds: float) -> bool:
-        """Tell whether a clock differs from the server's, which was read some time in the seconds after it."""
+        """Tell whether our clock differs from the server's, which was read at some moment of `elapsed_seconds`."""
         limit = self._timekeeping.max_difference_seconds
         if limit is None:
             return False
@@ -133,22 +134,22 @@ class JournalWriter:
         return not own - limit <= server_seconds <= own + elapsed_seconds + limit
 
     def load(self, streams: Collection[str]) -> list[Row]:
-        """Return the newest snapshot and the events after it of each stream."""
+        """Return, for each stream, the newest snapshot and the events after it."""
         with self._asking() as connection:
             rows: list[Row] = self._load(connection, streams).fetchall()
             return rows
 
     def between(self, after: int, until: int) -> list[Row]:
-        """Return the events after a position until another, it included."""
+        """Return the events after the position `after`, up to and including `until`."""
         with self._asking() as connection:
             cursor = connection.execute(_SQL["range"], (after, until), prepare=True, binary=True)
             return cursor.fetchall()
 
     def append(self, values: Mapping[str, Any]) -> bool:
-        """Append rows, given their `values`, in a transaction of their own; one round trip.
+        """Append rows, given their `values`, in a transaction of their own. One round trip.
 
-        Tell whether the head was where they begin: if not, nothing was recorded. An error may come after the commit
-        took place; `contains` then tells, but after an `IntegrityError` or `ClockDiffers` nothing was recorded either.
+        Returns whether the head was where the rows begin; if not, nothing was recorded. An error may come after the
+        commit took place, and `contains` then tells. After an `IntegrityError` or `ClockDiffers` nothing was recorded.
         """
         with self._asking(values) as connection:
             if connection.info.transaction_status != TransactionStatus.IDLE:
@@ -156,9 +157,10 @@ class JournalWriter:
             return _is_appended(self._append(connection, values))
 
     def append_locked(self, values: Mapping[str, Any]) -> None:
-        """Append rows in the transaction that `lock` began, and ask for its commit; one round trip.
+        """Append rows in the transaction that `lock` began, and ask for its commit. One round trip.
 
-        An error may come after the commit took place; `contains` then tells. After `ClockDiffers` nothing was recorded.
+        An error may come after the commit took place, and `contains` then tells. After `ClockDiffers` nothing was
+        recorded.
         """
         with self._asking(values) as connection:
             with pipelined(connection):
@@ -168,9 +170,9 @@ class JournalWriter:
                 raise AssertionError("rows do not begin at the head that was locked")
 
     def contains(self, rows: Rows) -> bool:
-        """Tell whether the journal holds these rows, given its head's lock so that nothing is in flight.
+        """Tell whether the journal holds these rows. The caller holds the head's lock, so nothing is in flight.
 
-        They are recorded all or none, so the last one tells.
+        The rows are recorded all or none, so only the last one is looked up.
         """
         with self._asking() as connection:
             wanted = {"position": rows.last}
@@ -178,12 +180,12 @@ class JournalWriter:
             return found == (rows.streams[-1], rows.versions[-1], rows.states[-1])
 
     def release(self) -> None:
-        """End the transaction, and so the lock, without having appended."""
+        """Roll the transaction back without appending. This frees the lock."""
         with self._asking() as connection:
             connection.execute("ROLLBACK")
 
     def disconnect(self) -> None:
-        """Close the connection; the next call makes another."""
+        """Close the connection. The next call opens another."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
@@ -203,7 +205,7 @@ class JournalWriter:
 
     @contextmanager
     def _asking(self, values: Mapping[str, Any] | None = None) -> Iterator[Connection[Any]]:
-        """The connection, made if there is none, to be asked one thing; it is noted by when it should have answered."""
+        """Yield the connection, opened if need be, for one question, and note when the answer is overdue."""
         events = values["last"] - values["after"] if values else 0
         self._overdue_at = monotonic() + OVERDUE_SECONDS + events / APPENDED_EVENTS_PER_SECOND
         try:
@@ -214,7 +216,7 @@ class JournalWriter:
     def _connect(self) -> Connection[Any]:
         self._connection = connection = self._database.connect(self._application_name)
         connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
-        # A writer that stops while it holds the lock would stop all others: the server then ends its transaction.
+        # If a writer stops while it holds the lock, the server ends its transaction, so that others can continue.
         bound_transactions(connection)
         return connection
 

@@ -1,1 +1,1 @@
-"""The ledger's nouns, events and rules. Pure: no I/O, clock or randomness."""
+"""The ledger's aggregates, events and rules. Pure: no I/O, clock or randomness."""

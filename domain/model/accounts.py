@@ -1,8 +1,8 @@
 """Accounts: what they hold, in which asset, within which limits.
 
 A credit-normal account's balance is posted credits − posted debits; a debit-normal account's is mirrored. `available`
-is the balance less what is pending against it. Limits are judged on the net change of a whole transaction, and only
-what worsens a breach is refused (the contract, Accounts).
+is the balance minus the pending entries against it. Limits are checked against the net change of a whole transaction,
+and only a change that makes a breach worse is refused (api/README.md, Accounts).
 """
 
 from collections.abc import Mapping, Sequence
@@ -69,9 +69,9 @@ class EntriesHeld(Event):
 
 
 class EntriesSettled(Event):
-    """A settlement ended what a hold had made pending, and posted all or part of it.
+    """A settlement ended a hold and posted all or part of it.
 
-    `held_debits` and `held_credits` are pending no more, `debits` and `credits` are posted.
+    `held_debits` and `held_credits` leave the pending sums; `debits` and `credits` are added to the posted sums.
     """
 
     TOPIC: ClassVar[str] = "account.entries_settled"
@@ -85,7 +85,7 @@ class EntriesSettled(Event):
 
 
 class EntriesReleased(Event):
-    """What a hold had made pending was released, by a void or by its expiry, and nothing of it posted."""
+    """A void or an expiry released a hold: the pending entries were removed, and nothing was posted."""
 
     TOPIC: ClassVar[str] = "account.entries_released"
 
@@ -112,7 +112,7 @@ class MetadataChanged(Event):
 
 
 class Frozen(Event):
-    """The account was frozen: it takes part in nothing but voids and expiries until it is unfrozen."""
+    """The account was frozen: until it is unfrozen, it takes part only in voids and expiries."""
 
     TOPIC: ClassVar[str] = "account.frozen"
 
@@ -128,7 +128,7 @@ class Unfrozen(Event):
 
 
 class Closed(Event):
-    """The account was closed, for ever; nothing was left on it."""
+    """The account was closed for ever. Nothing was left on it."""
 
     TOPIC: ClassVar[str] = "account.closed"
 
@@ -171,24 +171,24 @@ class Account(NamedTuple):
 
     @property
     def balance(self) -> int:
-        """Posted amounts, as seen from the normal side."""
+        """The posted balance, in minor units, as seen from the normal side."""
         if self.normal_side == "credit":
             return self.posted_credits - self.posted_debits
         return self.posted_debits - self.posted_credits
 
     @property
     def pending_outflow(self) -> int:
-        """What is pending against the balance."""
+        """The pending entries that would lower the balance, in minor units."""
         return self.pending_debits if self.normal_side == "credit" else self.pending_credits
 
     @property
     def pending_inflow(self) -> int:
-        """What is pending in favour of the balance."""
+        """The pending entries that would raise the balance, in minor units."""
         return self.pending_credits if self.normal_side == "credit" else self.pending_debits
 
     @property
     def available(self) -> int:
-        """The balance less what is pending against it."""
+        """The balance minus the pending entries against it, in minor units."""
         return self.balance - self.pending_outflow
 
 
@@ -231,9 +231,10 @@ def _moved(
     version: int,
     position: int,
 ) -> Account:
-    """Return the account with changes of what is posted and of what is pending.
+    """Return the account after adding these changes to its posted and pending sums.
 
-    Made from a tuple: every transaction does this for each of its accounts, and `_replace` takes eight times as long.
+    It is built from a tuple, because every transaction does this for each of its accounts and `_replace` takes eight
+    times as long.
     """
     # fmt: off
     (
@@ -271,17 +272,17 @@ def _opened(event: AccountOpened, recorded: Recorded) -> Account:
 
 
 def status_refusal(account: Account) -> type[RuleRefusal] | None:
-    """Return why the account can take part in nothing but the release of holds, None if it can."""
+    """Return why the account can take part only in releases of holds, or None if it is open."""
     if account.status == "open":
         return None
     return AccountClosed if account.status == "closed" else AccountFrozen
 
 
 def posting_refusal(account: Account, debits: int, credits: int) -> type[RuleRefusal] | None:
-    """Return the first rule, in the contract's order, that posting these sums would break, or None.
+    """Return the first rule that posting these sums would break, in the order of api/README.md, Problems; or None.
 
-    It is the net of both that changes the balance. Totals are judged with what is pending, so that a settlement, which
-    is not judged again, can never overflow.
+    The balance changes by the net of debits and credits. Totals are checked together with the pending sums, so that a
+    later settlement, which is not checked again, can never overflow.
     """
     if account.status != "open":
         return status_refusal(account)
@@ -292,10 +293,10 @@ def posting_refusal(account: Account, debits: int, credits: int) -> type[RuleRef
 
 
 def holding_refusal(account: Account, debits: int, credits: int) -> type[RuleRefusal] | None:
-    """Return the first rule, in the contract's order, that holding these sums would break, or None.
+    """Return the first rule that holding these sums would break, in the order of api/README.md, Problems; or None.
 
-    What is pending against the balance lowers `available` by all of it, since what is pending in favour of it may never
-    be posted; and the other way round for `max_balance`.
+    The whole outflow of a hold lowers `available`, because its inflow may never be posted. In the same way, the whole
+    inflow counts against `max_balance`.
     """
     if account.status != "open":
         return status_refusal(account)
@@ -307,7 +308,7 @@ def holding_refusal(account: Account, debits: int, credits: int) -> type[RuleRef
 
 
 def _overflows(account: Account, debits: int, credits: int) -> bool:
-    """Tell whether a total would leave its range; `balance` and `available` are differences of totals within it."""
+    """Tell whether a total would leave its range. `balance` and `available` are differences of totals within it."""
     return (
         account.posted_debits + account.pending_debits + debits > MAX_AMOUNT
         or account.posted_credits + account.pending_credits + credits > MAX_AMOUNT
@@ -315,7 +316,7 @@ def _overflows(account: Account, debits: int, credits: int) -> bool:
 
 
 def _limit_refusal(account: Account, outflow: int, inflow: int) -> type[RuleRefusal] | None:
-    """Judge the limits that are come closer to; what is broken already may be, as long as it is not made worse."""
+    """Check only the limit this change moves towards. An account past a limit may stay there, but go no further."""
     if outflow > 0 and account.min_balance is not None and account.available - outflow < account.min_balance:
         return InsufficientFunds
     if (
@@ -328,9 +329,9 @@ def _limit_refusal(account: Account, outflow: int, inflow: int) -> type[RuleRefu
 
 
 def existing_account(state: State, ledger: str, address: str, pointer: str | None = None) -> Account:
-    """Return the account of a folded stream; raise `AccountNotFound` if nothing opened it.
+    """Return the account of a folded stream; raise `AccountNotFound` if the stream has no events.
 
-    `pointer` is where a request names the account, if it does in its body.
+    `pointer` is the place in the request's body that names the account, if there is one.
     """
     if state is None:
         raise account_not_found(ledger, address, pointer)
@@ -340,7 +341,7 @@ def existing_account(state: State, ledger: str, address: str, pointer: str | Non
 
 @dataclass(frozen=True, slots=True)
 class OpenAccount(Repeatable):
-    """Open an account; the same again changes nothing, whatever was changed since."""
+    """Open an account. Repeating it with the same attributes changes nothing, whatever has changed since."""
 
     context: Context
     ledger: str
@@ -352,7 +353,7 @@ class OpenAccount(Repeatable):
         return (ledger_stream(self.ledger), account_stream(self.ledger, self.address))
 
     def decide(self, read: Read, now: Instant) -> Decision:
-        """Open the account, unless it is.
+        """Open the account, unless it exists with the same attributes.
 
         Raises, in this order, `LedgerNotFound`, `AccountExists` and `AssetScaleConflict`.
         """
@@ -368,7 +369,7 @@ class OpenAccount(Repeatable):
 
 @dataclass(frozen=True, slots=True)
 class ChangeAccount(Repeatable):
-    """Change limits or metadata of an account; what is left out (`...`) stays, what is equal records nothing.
+    """Change limits or metadata of an account. `...` leaves a value as it is; an equal value records nothing.
 
     `if_version` is the version that the account must still have.
     """
@@ -386,10 +387,10 @@ class ChangeAccount(Repeatable):
         return (ledger_stream(self.ledger), account_stream(self.ledger, self.address))
 
     def decide(self, read: Read, now: Instant) -> Decision:
-        """Record what differs.
+        """Record the values that differ.
 
-        Raises, in this order, `LedgerNotFound`, `AccountNotFound`, `VersionMismatch`, `InvalidRequest` for a
-        minimum above the maximum, and `AccountClosed`.
+        Raises, in this order, `LedgerNotFound`, `AccountNotFound`, `VersionMismatch`, `InvalidRequest` if the minimum
+        is above the maximum, and `AccountClosed`.
         """
         existing_ledger(read(ledger_stream(self.ledger)), self.ledger)
         stream = account_stream(self.ledger, self.address)
@@ -410,7 +411,7 @@ class ChangeAccount(Repeatable):
 
 @dataclass(frozen=True, slots=True)
 class ChangeStatus(Repeatable):
-    """Freeze, unfreeze or close an account, that is give it a status; one that it has already records nothing.
+    """Freeze, unfreeze or close an account. Setting the status that it already has records nothing.
 
     `if_version` is the version that the account must still have.
     """
@@ -429,7 +430,7 @@ class ChangeStatus(Repeatable):
     def decide(self, read: Read, now: Instant) -> Decision:
         """Record the new status.
 
-        Raises, in this order, `LedgerNotFound`, `AccountNotFound`, `VersionMismatch`, `AccountClosed`, and, of a
+        Raises, in this order, `LedgerNotFound`, `AccountNotFound`, `VersionMismatch`, `AccountClosed`, and, when
         closing, `AccountNotEmpty`.
         """
         existing_ledger(read(ledger_stream(self.ledger)), self.ledger)
@@ -458,12 +459,12 @@ def _differences(one: AccountOpened, other: AccountOpened) -> list[str]:
 
 
 def require_order(minimum: int | None, maximum: int | None) -> None:
-    """Raise `InvalidRequest` if an account could never be within these limits."""
+    """Raise `InvalidRequest` if the minimum is above the maximum, so that no balance could be within the limits."""
     if minimum is not None and maximum is not None and minimum > maximum:
         raise InvalidRequest("/min_balance", "min_balance is greater than max_balance")
 
 
 def require_version(account: Account, version: int | None) -> None:
-    """Raise `VersionMismatch` if a version is named that the account no longer has."""
+    """Raise `VersionMismatch` if `version` is given and is not the account's version."""
     if version is not None and version != account.version:
         raise version_mismatch(account)

@@ -1,9 +1,9 @@
-"""Which entry of a transaction breaks a rule of accounts, and by how much.
+"""Which entry of a transaction breaks a rule of an account, and by how much.
 
-An account is judged by the sums of the whole transaction, so what is named is the first entry of the account on the
-side that breaks the rule: what lowers `available` below `min_balance`, raises the balance above `max_balance`, or takes
-debits or credits out of their range. Of a frozen or closed account it is the first entry on either side. Of several
-accounts that break the rule, the one is named whose entry comes first.
+An account is checked against the sums of the whole transaction. The refusal points at the account's first entry on the
+side that breaks the rule: the side that lowers `available` below `min_balance`, raises the balance above `max_balance`,
+or takes debits or credits out of their range. For a frozen or closed account it is the first entry on either side. If
+several accounts break the rule, the refusal names the account whose entry comes first.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,11 +16,11 @@ from domain.model.money import MAX_AMOUNT, Direction
 from domain.model.refusals import amount_overflow, balance_limit_exceeded, insufficient_funds, not_open
 
 Judge = Callable[[Account, int, int], type[RuleRefusal] | None]
-"""Returns the rule that debits and credits of an account would break, if they would."""
+"""Returns the rule that these debits and credits of an account would break, or None."""
 
 
 class Breach(NamedTuple):
-    """An account that breaks a rule: on which side, None for either, and what is asked of it there."""
+    """An account that breaks a rule, the side (None for either), and the minor units requested on that side."""
 
     account: Account
     side: Direction | None
@@ -37,7 +37,8 @@ def named_refusal(
 ) -> RuleRefusal:
     """Return the refusal by a rule that `judge` found broken, with the entry, the account and the amounts.
 
-    An account without such an entry, as one of a hold of which other parts are settled, is named without a pointer.
+    There is no pointer if the account has no such entry among `entries`: a settlement of other parts of a hold can be
+    refused because of it.
     """
     breaches = [
         breach
@@ -54,7 +55,7 @@ def named_refusal(
 def _breaches(
     refusal: type[RuleRefusal], account: Account, debits: int, credits: int, *, pending: bool
 ) -> Iterator[Breach]:
-    """Yield how an account that breaks a rule does so: both its sides can overflow."""
+    """Yield how an account breaks the rule. Both its sides can overflow at once."""
     if issubclass(refusal, AccountClosed | AccountFrozen):
         yield Breach(account, None, 0)
     elif issubclass(refusal, AmountOverflow):
@@ -70,7 +71,7 @@ def _breaches(
 
 
 def _first_entry(entries: Sequence[Entry], breach: Breach) -> int:
-    """Return the place of the first entry of an account on the side of a breach, behind all if there is none."""
+    """Return the index of the account's first entry on the side of the breach, or the number of entries if none."""
     for place, entry in enumerate(entries):
         if entry.account == breach.account.address and breach.side in (None, entry.direction):
             return place

@@ -1,7 +1,7 @@
-"""What a command is: a request to change the ledger, decided in memory against folded aggregates.
+"""Commands: requests to change the ledger, decided in memory against folded aggregates.
 
-A command names the streams it has to know, then decides. Deciding is pure: no I/O, no clock, no randomness. It returns
-the events to record, or raises the refusal that leaves nothing behind (domain/model/errors.py).
+A command names the streams it reads, then decides. Deciding is pure: no I/O, no clock, no randomness. It returns the
+events to record, or raises a refusal that leaves nothing behind (domain/model/errors.py).
 """
 
 from collections.abc import Callable, Sequence
@@ -12,15 +12,15 @@ from domain.model.idempotency import Operation
 from domain.model.times import Instant
 
 Read = Callable[[str], State]
-"""Returns the state of a stream that the command named, `None` where it has no events."""
+"""Returns the state of a stream that the command named, or `None` if the stream has no events."""
 
 
 class Decision(NamedTuple):
-    """What a command leads to.
+    """The result of deciding a command.
 
-    `events` are (stream, event) in the order in which they are recorded, the command's own last. `stream` is the
-    stream whose state is the answer. `first_answer` is the state that the first answer showed, where a keyed request
-    was decided before: then nothing is recorded, and it is the answer again.
+    `events` are (stream, event) in the order in which they are recorded; the command's own event comes last. `stream`
+    is the stream whose state is the answer. `first_answer` is set if a keyed request was decided before: it is the
+    state that the first answer showed, and it is the answer again. Nothing is recorded then.
     """
 
     events: Sequence[tuple[str, Event]]
@@ -33,36 +33,36 @@ class Command(Protocol):
 
     @property
     def context(self) -> Context:
-        """Who asks, in which conversation."""
+        """The caller, and the correlation of the request."""
 
     @property
     def operation(self) -> Operation | None:
-        """The keyed request that the command is, None where repeating it is harmless without a key."""
+        """The keyed request, or None if the command can be repeated harmlessly without a key."""
 
     @property
     def own_stream(self) -> str | None:
-        """The stream that a keyed request begins, with its outcome; None where there is no key."""
+        """The stream that a keyed request begins with its outcome, or None if there is no key."""
 
     def streams(self) -> Sequence[str]:
-        """Return the ids of the streams that `decide` reads beside its own."""
+        """Return the ids of the streams that `decide` reads in addition to its own."""
 
     @property
     def following_streams(self) -> Callable[[Read], Sequence[str]] | None:
-        """Returns the ids of streams that are known only once `streams` can be read; None where there are none."""
+        """Returns the ids of streams that are known only once `streams` are loaded. None if there are none."""
 
     def decide(self, read: Read, now: Instant) -> Decision:
         """Return the decision, or raise the `LedgerError` that refuses the command and leaves nothing behind."""
 
 
 def envelope_of(command: Command, now: Instant) -> Envelope:
-    """Return the circumstances in which a command's events are recorded."""
+    """Return the envelope with which a command's events are recorded."""
     actor, correlation_id, traceparent = command.context
     operation = command.operation
     return Envelope(
         recorded_at=now,
         actor=actor,
         correlation_id=correlation_id,
-        # What directly caused the events: the operation of a keyed request, else the conversation.
+        # The direct cause of the events: the operation of a keyed request, else the correlation.
         causation_id=operation.id if operation else correlation_id,
         idempotency_key=operation.key if operation else None,
         traceparent=traceparent,
@@ -70,7 +70,7 @@ def envelope_of(command: Command, now: Instant) -> Envelope:
 
 
 class Repeatable:
-    """A command without a key: repeating it is harmless by itself."""
+    """A command without a key. Repeating it is harmless."""
 
     __slots__ = ()
 
@@ -80,11 +80,11 @@ class Repeatable:
 
 
 class Outcome(NamedTuple):
-    """What became of a command.
+    """The result of a command.
 
-    `state` is the aggregate as the command left it (of a replay: as the first answer showed it), `recorded` tells
-    whether events were recorded now, `position` is that of the last event recorded, of a replay that of the first
-    answer, and of a command that had nothing to record the head of the journal.
+    `state` is the aggregate as the command left it, or, for a replay, as the first answer showed it. `recorded` tells
+    whether events were recorded now. `position` is the position of the last event recorded; for a replay, the position
+    of the first answer; for a command that had nothing to record, the head of the journal.
     """
 
     state: State
@@ -94,5 +94,5 @@ class Outcome(NamedTuple):
 
     @property
     def is_refused(self) -> bool:
-        """Whether a rule refused the request, now or when it was first asked."""
+        """Whether a rule refused the request, now or when it was first sent."""
         return getattr(self.state, "rejection", None) is not None

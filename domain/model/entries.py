@@ -14,7 +14,7 @@ MAX_ENTRIES = 1000
 
 
 class Entry(Event):
-    """One side of a transaction as it was asked for: an account, a direction, an amount in minor units."""
+    """One side of a transaction as requested: an account, a direction, an amount in minor units."""
 
     account: str
     direction: Direction
@@ -22,10 +22,10 @@ class Entry(Event):
 
 
 class PostedEntry(Entry):
-    """An entry as it was posted: with the account's asset and normal side, and its state afterwards.
+    """An entry as posted: with the account's asset and normal side, and the account's balance afterwards.
 
-    `debits_after` is the sum of all debits posted to the account; with the balance, that of the credits follows. It is
-    null where a release that did not keep it recorded the entry.
+    `debits_after` is the sum of all debits posted to the account; the sum of the credits follows from it and the
+    balance. It is null in entries recorded by a release that did not store it.
     """
 
     asset: str
@@ -39,7 +39,7 @@ Totals = dict[str, tuple[Account, int, int]]
 
 
 def entry_totals(ledger: str, entries: Sequence[Entry], read: Read) -> Totals:
-    """Sum the entries by account; raise `AccountNotFound`, which names the entry, if one is not there."""
+    """Sum the entries by account. Raises `AccountNotFound`, which points at the entry, if an account does not exist."""
     totals: Totals = {}
     for entry in entries:
         known = totals.get(entry.account)
@@ -57,7 +57,7 @@ def entry_totals(ledger: str, entries: Sequence[Entry], read: Read) -> Totals:
 
 
 def require_balance(totals: Totals) -> None:
-    """Raise `UnbalancedTransaction`, which names the sums, unless debits = credits in each asset."""
+    """Raise `UnbalancedTransaction`, which names the sums, unless debits equal credits in each asset."""
     differences: dict[str, int] = {}
     for account, debits, credits in totals.values():
         differences[account.asset] = differences.get(account.asset, 0) + debits - credits
@@ -74,7 +74,7 @@ def _sums_by_asset(totals: Totals) -> dict[str, tuple[int, int]]:
 
 
 def posted_entries(entries: Sequence[Entry], totals: Totals) -> tuple[PostedEntry, ...]:
-    """Return the entries with what their account has posted after each of them."""
+    """Return the entries, each with the balance and the debits of its account after it."""
     after: dict[str, tuple[int, int]] = {}
     posted = []
     for entry in entries:
@@ -100,19 +100,19 @@ def posted_entries(entries: Sequence[Entry], totals: Totals) -> tuple[PostedEntr
 
 
 def debited(entries: Sequence[Entry]) -> int:
-    """Return the sum of the debits, whatever their assets: what tells how much of a transaction was reversed."""
+    """Return the sum of the debits over all assets. It measures how much of a transaction was reversed."""
     return sum(entry.amount for entry in entries if entry.direction == "debit")
 
 
 def as_asked(entries: Sequence[Entry]) -> tuple[Entry, ...]:
-    """Return the entries without what posting them added."""
+    """Return the entries as requested, without the values that posting added."""
     return tuple(
         Entry(account=entry.account, direction=entry.direction, amount=entry.amount) for entry in entries
     )
 
 
 def mirrored(entries: Sequence[Entry]) -> tuple[Entry, ...]:
-    """Return the entries with debits for credits and credits for debits."""
+    """Return the entries with debits and credits exchanged."""
     return tuple(
         Entry(
             account=entry.account,
@@ -124,5 +124,5 @@ def mirrored(entries: Sequence[Entry]) -> tuple[Entry, ...]:
 
 
 def scaled(entries: Sequence[Entry], amount: int) -> tuple[Entry, ...]:
-    """Return the entries of a transaction that has two of them, with another amount."""
+    """Return the two entries of a transaction with another amount, in minor units."""
     return tuple(Entry(account=entry.account, direction=entry.direction, amount=amount) for entry in entries)

@@ -1,7 +1,7 @@
-"""Why the ledger refuses: one class for each problem code, its docstring being the words a caller reads.
+"""Why the ledger refuses: one class for each problem code. The docstring of a class is the sentence a caller reads.
 
-The families say who must act. A `RuleRefusal` of a keyed request is recorded and replayed for ever; every other
-refusal leaves nothing behind and its idempotency key stays free (the contract's table of problem codes).
+The families say who must act. A `RuleRefusal` of a keyed request is recorded and replayed for ever. Every other refusal
+leaves nothing behind, and the idempotency key stays free (api/README.md, Problems).
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,7 +17,7 @@ class LedgerError(Exception):
 
     code: ClassVar[str]
     position: int | None = None
-    """The newest position of the journal when the request was refused, where the journal was asked."""
+    """The newest position of the journal when the request was refused, if the journal was read."""
 
     def __init__(self, detail: str | None = None, **details: Any) -> None:
         self.detail = detail or self.explanation()
@@ -26,11 +26,11 @@ class LedgerError(Exception):
 
     @classmethod
     def explanation(cls) -> str:
-        """Return what the code means, in words, without anything of the request."""
+        """Return the general meaning of the code, in words, without anything from the request."""
         return " ".join((cls.__doc__ or "").split())
 
     def withheld(self) -> "LedgerError":
-        """Return the refusal as those are told of it who may not read accounts: of one that it names, nothing."""
+        """Return the refusal for callers who may not read accounts: without its details if it names an account."""
         if "account" not in self.details:
             return self
         told = type(self)()
@@ -215,7 +215,7 @@ class BatchRejected(RuleRefusal):
     code = "batch_rejected"
 
     def __init__(self, index: int, cause: Any) -> None:
-        """`index` counts items from 0; `cause` is what became of it: an `Outcome`, or the exception that refused it."""
+        """`index` counts items from 0. `cause` is the item's result: an `Outcome`, or the exception that refused it."""
         super().__init__()
         self.index = index
         self.cause = cause
@@ -239,7 +239,7 @@ class JournalUnavailable(Unavailable):
         "unreachable": "The database does not answer.",
         "locked": (
             "Another session of the database holds a lock that this needs: `tallystick stuck` and `tallystick doctor`"
-            " say who it is."
+            " say which one."
         ),
         "denied": (
             "The database denies the service what this needs, such as a right or a table: `tallystick doctor` says"
@@ -249,9 +249,9 @@ class JournalUnavailable(Unavailable):
             "The clocks of this server and of the database differ by more than is allowed, so nothing was recorded:"
             " `tallystick doctor` says by how much."
         ),
-        "stopping": "This server is about to stop, and takes no more requests.",
+        "stopping": "This server is stopping and takes no more requests.",
     }
-    """The reasons that concern all requests alike, in words; any other is about what the request names."""
+    """The reasons that concern every request alike, in words. Any other reason concerns what the request names."""
 
     def __init__(self, reason: str, detail: str | None = None) -> None:
         words = self.OF_THE_JOURNAL.get(reason)
@@ -260,11 +260,11 @@ class JournalUnavailable(Unavailable):
 
     @property
     def is_of_the_journal(self) -> bool:
-        """Whether every request would be refused so now, whatever it asks for."""
+        """Whether every request would be refused for this reason, whatever it asks for."""
         return self.reason in self.OF_THE_JOURNAL
 
 
-# The contract's order: of several refusals of one request, the first in this list is given.
+# The order of api/README.md, Problems: of several refusals of one request, the first in this list is given.
 RULE_PRECEDENCE: tuple[type[RuleRefusal], ...] = (
     LedgerExists,
     AccountExists,
@@ -287,6 +287,6 @@ RULE_PRECEDENCE: tuple[type[RuleRefusal], ...] = (
 
 
 def first_of(refusals: Iterable[type[RuleRefusal] | None]) -> type[RuleRefusal] | None:
-    """Return the refusal that the contract puts first, None if there is none."""
+    """Return the refusal that comes first in `RULE_PRECEDENCE`, or None if there is none."""
     given = [refusal for refusal in refusals if refusal is not None]
     return min(given, key=RULE_PRECEDENCE.index) if given else None

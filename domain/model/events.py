@@ -1,30 +1,34 @@
-"""What an event is, and what is known of every event that was recorded.
+"""Events: what they are, how their types change between releases, and what is known of each recorded event.
 
 An event type has an explicit topic and version, never a module path, so that code can move while history stays
-readable (DESIGN.md, The journal). The envelope says when, by whom, because of what and under which key.
+readable. The envelope says when the event was recorded, by whom, for which reason and under which key.
 
-Releases run side by side on one journal and are rolled back, so each may meet what another one recorded.
+Releases run side by side on one journal and are rolled back, so each may meet events that another one recorded.
 
-Whoever changes an event
-- adds, removes, renames or gives another meaning to a member of it: raises `class_version` and adds an upcast. An
-  optional member is no exception. An older release that read the event without it would decide about money on a part
-  of what happened; so no release reads an event of which it does not know every member.
-- adds an event type: chooses a topic that was never used before. A type that is recorded no more stays, to be read.
-- does either to an event of accounts: raises the form of their snapshots too (domain/journal/snapshots.py).
-- makes a projection read another topic, or write something else for the same event: raises its shape
-  (projections/engine/projection.py). One that reads an event in a new version and writes the same keeps it.
-- adds to the envelope: makes the member optional, and leaves it out of what is stored where it says nothing. The
-  envelope says how an event came about and never what happened, so that what is unknown of it is passed over.
+If you change an event:
+- When you add, remove or rename a member, or give it another meaning, raise `class_version` and add an upcast. An
+  optional member is no exception: an older release that read the event without it would decide about money on a part of
+  the facts. So no release reads an event unless it knows every member.
+- When you add an event type, choose a topic that was never used before. Keep a type that is no longer recorded, so that
+  it can be read.
+- When you do either to an event of accounts, raise the form of their snapshots too (domain/journal/snapshots.py).
+- When you make a projection read another topic, or write something else for the same event, raise its shape
+  (projections/engine/projection.py). A projection that reads a new version of an event and writes the same keeps its
+  shape.
+- When you add to the envelope, make the member optional, and leave it out of the stored form if it says nothing. The
+  envelope says how an event came about and never what happened, so that readers skip members of it that they do not
+  know.
 
-Whoever reads an event
-- of a topic or version that this release does not know: `newer_version`. An aggregate of which it is a part is neither
-  written nor shown (503 `journal_unavailable`), every other one is. A projection passes over topics that it does not
-  read; before a version of those that it reads it halts, and a newer release that shares it goes on.
-- of a version that is known, with a member that is not, or without one that must be there: `unreadable`. No release of
-  this project has recorded that. The aggregate is neither written nor shown; in a projection the event becomes a dead
+When a release reads an event:
+- `newer_version`: its topic or version is newer than this release. The event's aggregate is neither written nor shown
+  (503 `journal_unavailable`); all other aggregates are. A projection skips topics that it does not read. It halts
+  before a newer version of a topic that it reads, and a newer release that shares the projection continues.
+- `unreadable`: its version is known, but a member is unknown, or a required one is missing. No release of this project
+  has recorded such an event. Its aggregate is neither written nor shown. In a projection the event becomes a dead
   letter, which holds its stream and no other.
-- outside of Tallystick, from webhooks, the broker or the history: goes by type and `schema_version`, ignores members
-  that it does not know, and keeps what it cannot read instead of passing over it.
+
+A program outside Tallystick that reads events from webhooks, the broker or the history goes by type and
+`schema_version`, ignores members that it does not know, and keeps events that it cannot read instead of skipping them.
 """
 
 from typing import Any, ClassVar, NamedTuple, dataclass_transform
@@ -34,17 +38,18 @@ from msgspec import Struct
 from domain.model.times import Instant
 
 
-# Says to type checkers what is so by inheritance: every event is frozen. Nothing in an event can be part of a cycle, so
-# the collector need not look (`gc`).
+# Tells type checkers what inheritance makes true: every event is frozen. `gc=False`: nothing in an event can be part of
+# a reference cycle, so the collector need not look.
 @dataclass_transform(frozen_default=True)
 class Event(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """Something that happened to one aggregate; `TOPIC` and `class_version` name its stored form.
+    """Something that happened to one aggregate. `TOPIC` and `class_version` name its stored form.
 
-    A struct of msgspec: made in 0.1 µs, encoded in 0.2 to 0.4, and decoded with its envelope in 1, where a pydantic
-    model took 1 to 2, 1 to 2, and 8. Members are checked when an event is decoded; those of a new one were at the edge.
+    Events are msgspec structs: made in 0.1 µs, encoded in 0.2 to 0.4 µs, and decoded with the envelope in 1 µs, where a
+    pydantic model took 1 to 2, 1 to 2, and 8 µs. Members are checked when an event is decoded; the values of a new
+    event were checked at the edge.
 
-    When `class_version` is raised, a static method `upcast_v{n}_v{n+1}(data)` changes stored data of version n,
-    in place, into that of n+1, as the eventsourcing library has it.
+    When `class_version` is raised, a static method `upcast_v{n}_v{n+1}(data)` changes stored data of version n, in
+    place, into version n+1, as the eventsourcing library specifies it.
     """
 
     TOPIC: ClassVar[str]
@@ -52,7 +57,7 @@ class Event(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
 
 
 class Envelope(Struct, frozen=True, gc=False):
-    """The circumstances of a recorded event, the same for all events of one command."""
+    """The circumstances of a recorded event. All events of one command share them."""
 
     recorded_at: Instant
     actor: str
@@ -63,18 +68,19 @@ class Envelope(Struct, frozen=True, gc=False):
 
 
 class Context(NamedTuple):
-    """Who asks and in which conversation: what the edge knows of a command beside its content."""
+    """The caller and the correlation of a request: what the edge knows about a command beside its content."""
 
     actor: str
     correlation_id: str
     traceparent: str | None = None
 
 
-# A struct too: made in a quarter of the time of a named tuple, for each event that is recorded or read.
+# A struct too: it is made in a quarter of the time of a named tuple, once for each event recorded or read.
 class Recorded(Struct, frozen=True, gc=False):
     """An event at its place in the journal.
 
-    `version` counts the events of the stream from 1, `position` those of the whole journal from 1, both without gaps.
+    `version` counts the events of the stream from 1, `position` the events of the whole journal from 1. Neither
+    has gaps.
     """
 
     stream: str
@@ -85,14 +91,14 @@ class Recorded(Struct, frozen=True, gc=False):
 
     @property
     def originator_id(self) -> str:
-        """The stream, by the name that the eventsourcing library gives it."""
+        """The stream, under the eventsourcing library's name for it."""
         return self.stream
 
     @property
     def originator_version(self) -> int:
-        """The version, by the name that the eventsourcing library gives it."""
+        """The version, under the eventsourcing library's name for it."""
         return self.version
 
 
 State = Any
-"""The folded state of an aggregate: an `Account`, `Transaction`, `Ledger` or `None` before its first event."""
+"""The folded state of an aggregate: an `Account`, `Transaction`, `Ledger` and so on; `None` before its first event."""

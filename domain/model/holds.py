@@ -1,7 +1,8 @@
-"""Holds: settled in whole or in part, voided, or expired; once, by whichever comes first.
+"""Holds: settled in whole or in part, voided, or expired. The first of these ends the hold; it happens once.
 
-What is pending moves to posted, or is released. Its accounts were judged when the hold was made and are not judged
-again, but a frozen account refuses everything but voids and expiries (the contract, Transactions).
+A settlement moves pending amounts to posted and releases the rest. The limits of its accounts were checked when the
+hold was made and are not checked again, but a frozen account refuses everything except voids and expiries
+(api/README.md, Accounts and Transactions).
 """
 
 from collections import Counter
@@ -40,34 +41,34 @@ from domain.model.transactions import (
 
 @dataclass(frozen=True, slots=True)
 class OnTransaction(Keyed):
-    """A keyed request that names a transaction made before."""
+    """A keyed request about an earlier transaction, which it names by id."""
 
     named_id: str
 
     @property
     def named_stream(self) -> str:
-        """The stream of the transaction named."""
+        """The stream of the named transaction."""
         return transaction_stream(self.ledger, self.named_id)
 
     def streams(self) -> Sequence[str]:
-        """Return the streams of the ledger and of the transaction named."""
+        """Return the streams of the ledger and of the named transaction."""
         return (ledger_stream(self.ledger), self.named_stream)
 
     def following_streams(self, read: Read) -> Sequence[str]:
-        """Return the streams of the accounts of the transaction named."""
+        """Return the streams of the accounts of the named transaction."""
         return account_streams(read(self.named_stream))
 
 
 @dataclass(frozen=True, slots=True)
 class OnHold(OnTransaction):
-    """A keyed request that names a hold. One that a payout has taken is refused: it is not the client's to end."""
+    """A keyed request about a hold. The hold of a payout is refused: only the payout may end it."""
 
     def streams(self) -> Sequence[str]:
-        """Return the streams of the ledger, of the hold, and of the payout that the hold may be taken by."""
+        """Return the streams of the ledger, of the hold, and of the payout that may own the hold."""
         return (ledger_stream(self.ledger), self.named_stream, payout_stream(self.ledger, self.named_id))
 
     def refusal(self, hold: Transaction, read: Read, now: Instant) -> type[RuleRefusal] | None:
-        """Return why the transaction cannot be settled or voided as a hold, None if it can."""
+        """Return why the transaction cannot be settled or voided as a hold, or None if it can."""
         if hold.has_expired(now):
             return HoldExpired
         if hold.status != "pending":
@@ -77,7 +78,7 @@ class OnHold(OnTransaction):
 
 @dataclass(frozen=True, slots=True)
 class SettleHold(OnHold):
-    """Post a hold once: all of it, an `amount` of one that has two entries, or parts, `entries`; release the rest."""
+    """Post all of a hold, an `amount` of a hold with two entries, or the parts `entries`; release the rest. Once."""
 
     amount: int | None = None
     entries: tuple[Entry, ...] | None = None
@@ -85,7 +86,7 @@ class SettleHold(OnHold):
     def decide_new(self, read: Read, now: Instant) -> Decision:
         """Post the parts and release the rest, or record the refusal.
 
-        Raises, in this order, `TransactionNotFound`, `InvalidRequest` for parts that do not fit the hold, and
+        Raises, in this order, `TransactionNotFound`, `InvalidRequest` if the parts do not fit the hold, and
         `UnbalancedTransaction`.
         """
         hold = existing_transaction(read(self.named_stream), self.named_id)
@@ -100,7 +101,7 @@ class SettleHold(OnHold):
         return self._settle(hold, parts, held, settled, now)
 
     def settle_whole(self, read: Read, now: Instant) -> Decision:
-        """Post all of a hold that is pending, or record the refusal of its accounts."""
+        """Post all of a hold that is pending, or record why its accounts refuse it."""
         hold = existing_transaction(read(self.named_stream), self.named_id)
         held = entry_totals(self.ledger, hold.entries, read)
         refusal = first_of([_status_refusal(*total) for total in held.values()])
@@ -127,7 +128,7 @@ class SettleHold(OnHold):
     def _named(
         self, refusal: type[RuleRefusal], hold: Transaction, parts: Sequence[Entry], held: Totals
     ) -> RuleRefusal:
-        """Return a refusal with what it is about."""
+        """Return the refusal with its details."""
         if refusal in _OF_HOLDS:
             return refusal_of_hold(refusal, hold)
         if issubclass(refusal, AmountExceedsHold):
@@ -135,7 +136,7 @@ class SettleHold(OnHold):
         return named_refusal(refusal, held, parts, _status_refusal)
 
     def _named_excess(self, hold: Transaction, parts: Sequence[Entry], held: Totals) -> RuleRefusal:
-        """Return the refusal that names the first entry of an account and direction of which too much is settled."""
+        """Return the refusal, pointing at the first entry whose account and direction are settled for too much."""
         left, requested = _sums(hold.entries), _sums(parts)
         place = next(
             place for place, entry in enumerate(parts) if requested[_side(entry)] > left[_side(entry)]
@@ -146,7 +147,7 @@ class SettleHold(OnHold):
         return amount_exceeds_hold(account, left[side], requested[side], hold.id, pointer)
 
     def _parts(self, hold: Transaction) -> tuple[Entry, ...]:
-        """Return the entries to post; raise `InvalidRequest` if the hold does not have the like."""
+        """Return the entries to post. Raises `InvalidRequest` if the hold has no such account and direction."""
         if self.amount is not None:
             return with_amount(hold.entries, self.amount)
         if self.entries is None:
@@ -177,7 +178,7 @@ class SettleHold(OnHold):
 
 @dataclass(frozen=True, slots=True)
 class VoidHold(OnHold):
-    """Release a hold; the void's own transaction shows the entries released."""
+    """Release a hold. The transaction of the void shows the released entries."""
 
     def decide_new(self, read: Read, now: Instant) -> Decision:
         """Release the hold, or record the refusal; raise `TransactionNotFound`."""
@@ -197,7 +198,7 @@ class VoidHold(OnHold):
 
 @dataclass(frozen=True, slots=True)
 class ExpireHold:
-    """Release a hold whose time is over, if it still is pending; once, however often this is asked for."""
+    """Release a hold whose time is over, if it is still pending. Idempotent."""
 
     context: Context
     ledger: str
@@ -224,16 +225,16 @@ class ExpireHold:
 
 
 def account_streams(state: State) -> Sequence[str]:
-    """Return the streams of the accounts of a transaction, none where there is no transaction."""
+    """Return the streams of a transaction's accounts; empty if there is no transaction."""
     if not isinstance(state, Transaction):
         return ()
     return [account_stream(state.ledger, entry.account) for entry in state.entries]
 
 
 def with_amount(entries: Sequence[Entry], amount: int) -> tuple[Entry, ...]:
-    """Return the two entries of a transaction with another amount; raise `InvalidRequest` if it has more."""
+    """Return the two entries of a transaction with another amount; raise `InvalidRequest` if it has more than two."""
     if len(entries) != 2:
-        raise InvalidRequest("/amount", "an amount is taken only where the transaction has two entries")
+        raise InvalidRequest("/amount", "an amount is accepted only if the transaction has two entries")
     return scaled(entries, amount)
 
 
@@ -241,7 +242,7 @@ _OF_HOLDS = (HoldExpired, HoldNotPending, HoldReserved)
 
 
 def refusal_of_hold(refusal: type[RuleRefusal], hold: Transaction) -> RuleRefusal:
-    """Return the refusal to settle or void a transaction as a hold, with what it is about."""
+    """Return the refusal to settle or void a transaction as a hold, with its details."""
     if issubclass(refusal, HoldExpired):
         return hold_expired(hold)
     return hold_reserved(hold.id) if issubclass(refusal, HoldReserved) else hold_not_pending(hold)

@@ -1,7 +1,7 @@
-"""Idempotency: what makes a keyed request the same request, and the id of what it creates.
+"""Idempotency: the fingerprint that makes two keyed requests the same, and the id of what a request creates.
 
-The id is derived from ledger and key, so the journal's own uniqueness makes a keyed request exactly-once across
-processes and crashes, and a client can name what it is about to create (the contract, Idempotency).
+The id is derived from ledger and key. So the uniqueness of streams in the journal makes a keyed request exactly-once
+across processes and crashes, and a client can name what it is about to create (api/README.md, Idempotency).
 """
 
 import hashlib
@@ -20,7 +20,7 @@ _KEY = re.compile(KEY_PATTERN[1:-1])
 
 
 class Operation(NamedTuple):
-    """A keyed request: its key, the id that follows from it, and the fingerprint of what was asked."""
+    """A keyed request: its key, the id derived from the key, and the fingerprint of the request's content."""
 
     key: str
     id: str
@@ -30,7 +30,7 @@ class Operation(NamedTuple):
 def operation_id(ledger: str, key: str) -> str:
     """Return `uuid5(NAMESPACE_URL, "tallystick:" + ledger + "/" + key)` as text (RFC 9562 §5.5).
 
-    By hand because every command needs one: a third of the time of `str(uuid.uuid5(…))`.
+    Every command needs one, so it is computed by hand: that takes a third of the time of `str(uuid.uuid5(…))`.
     """
     name = f"tallystick:{ledger}/{key}".encode()
     text = hashlib.sha1(_NAMESPACE + name, usedforsecurity=False).hexdigest()
@@ -40,9 +40,9 @@ def operation_id(ledger: str, key: str) -> str:
 def fingerprint(method: str, path: str, body: Any) -> str:
     """Return the SHA-256, in hex, of method, path and canonical body.
 
-    `body` is the JSON value as sent, before any default is filled in: order of members, white space and escapes do
-    not count, a default left out and the same default written do. It is one that the shape of a request allows: whole
-    numbers within its bounds, and text that is UTF-8.
+    `body` is the JSON value as sent, before any default is filled in. The order of members, white space and escapes do
+    not count. A default left out and the same default written count as different. `body` must have passed the check of
+    a request's shape: whole numbers within bounds, and text that is valid UTF-8.
     """
     return hashlib.sha256(f"{method} {path}\n".encode() + _canonical(body)).hexdigest()
 

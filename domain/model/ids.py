@@ -1,7 +1,7 @@
-"""Ids of what the ledger makes: UUIDs, written with hyphens, and read without regard to case (RFC 9562 §4).
+"""Ids that the ledger makes: UUIDs written with hyphens, read without regard to case (RFC 9562 §4).
 
-What is stored and shown has lower case. Python's own `UUID` would also take braces, `urn:uuid:` and no hyphens at all,
-under which nothing has ever been shown.
+They are stored and shown in lower case. Python's own `UUID` would also accept braces, `urn:uuid:` and missing hyphens;
+no id was ever shown in those forms.
 """
 
 import re
@@ -17,5 +17,5 @@ def is_id(text: str) -> bool:
 
 
 def canonical_id(text: str) -> str:
-    """Return an id as it is stored, in lower case; text that is no id, which names nothing, stays as it is."""
+    """Return an id in lower case, as it is stored. Text that is no id names nothing, and is returned unchanged."""
     return text.lower() if is_id(text) else text

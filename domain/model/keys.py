@@ -1,7 +1,7 @@
-"""Keys to the API, as the journal remembers them: who made, rotated and revoked which, for ever.
+"""The audit trail of API keys in the journal: who made, rotated and revoked which key.
 
-Whether a key is valid is kept where it is looked up (api/security/keys.py). Here is its trail, recorded in the
-transaction that changes the key. So there is no key without its record, and no record of what did not happen. Neither a
+Authentication looks keys up in their own table (api/security/keys.py). The trail is recorded in the same transaction
+that changes the key, so there is no key without its record, and no record of a change that did not happen. Neither a
 key nor its digest is ever recorded.
 """
 
@@ -15,25 +15,25 @@ from domain.model.times import Instant
 
 BOOTSTRAP = "bootstrap"
 RESERVED_NAMES = frozenset({"tallystick", BOOTSTRAP, "service", "provider", "terminal", "nobody"})
-"""Names under which the service itself acts, and what stands before a colon in names of others who are no keys."""
+"""Names under which the service itself acts, and prefixes before a colon in the names of actors that are no keys."""
 
 AT_A_TERMINAL = " at a terminal"
-"""What ends the names of those who work on the database itself, without a key."""
+"""The suffix of the names of actors who work directly on the database, without a key."""
 
 MAX_NAME_LENGTH = 255
 
 _WORD = re.compile(r"\w+")
 _ALIKE_ALPHABETS = ("LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "CHEROKEE")
-# They show as nothing, though Unicode counts them among letters and marks.
+# These characters are invisible, though Unicode counts them among letters and marks.
 _INVISIBLE = frozenset(
     map(chr, (0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0, *range(0x180B, 0x1810)))
 ) | frozenset(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
 
 
 class _OfKey(Event):
-    """What an event of a key says of it: its name, which is the actor of what is done with it, and what it may do.
+    """The description of a key in its events: its name, its roles, its ledgers. The name is the actor of its requests.
 
-    `valid_until` is null for a key without an end.
+    `valid_until` is null for a key that never expires.
     """
 
     name: str
@@ -43,7 +43,7 @@ class _OfKey(Event):
 
 
 class KeyMade(_OfKey):
-    """A key was made; `replaces` is the id of the key in whose place it is, the bootstrap key's own if that changed."""
+    """A key was made. `replaces` is the id of the key that it replaces: its own id if the bootstrap key changed."""
 
     TOPIC: ClassVar[str] = "key.made"
 
@@ -51,7 +51,7 @@ class KeyMade(_OfKey):
 
 
 class KeyRotated(_OfKey):
-    """A key was rotated: it ends, and another one is in its place."""
+    """A key was rotated: it ends, and another key replaces it."""
 
     TOPIC: ClassVar[str] = "key.rotated"
 
@@ -59,7 +59,7 @@ class KeyRotated(_OfKey):
 
 
 class KeyRevoked(_OfKey):
-    """A key was revoked: it is valid no more."""
+    """A key was revoked: it is no longer valid."""
 
     TOPIC: ClassVar[str] = "key.revoked"
 
@@ -97,13 +97,13 @@ def evolve(key: ApiKey | None, recorded: Recorded) -> ApiKey:
 
 
 def likeness(name: str) -> str:
-    """Return what names have in common that can be taken for each other: case, width, accents and blanks aside."""
+    """Return a form that is equal for names that look alike: it ignores case, width, accents and extra blanks."""
     plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", name).casefold())
     return " ".join("".join(character for character in plain if not unicodedata.combining(character)).split())
 
 
 def flaw_of_name(name: str) -> str | None:
-    """Return in words why a new key cannot be called so, None if it can."""
+    """Return in words why a new key cannot have this name, or None if it can."""
     if not 1 <= len(name) <= MAX_NAME_LENGTH:
         return f"must have 1 to {MAX_NAME_LENGTH} characters"
     if not name.isprintable() or not _INVISIBLE.isdisjoint(name):
@@ -113,10 +113,10 @@ def flaw_of_name(name: str) -> str | None:
     if unicodedata.combining(name[0]):
         return "must not begin with a mark that belongs on a letter"
     if any(len(_alphabets(word)) > 1 for word in _WORD.findall(name)):
-        return "must not mix alphabets within a word: letters of one can be taken for those of another"
+        return "must not mix alphabets within a word: a letter of one can look like a letter of another"
     alike = likeness(name)
     if alike.partition(":")[0].strip() in RESERVED_NAMES or alike.endswith(AT_A_TERMINAL):
-        return "is reserved for the service itself, or can be taken for a name that is"
+        return "is reserved for the service itself, or looks like a reserved name"
     return None
 
 

@@ -1,6 +1,6 @@
 """Ledgers: books of accounts, each with its assets.
 
-Within a ledger an asset's code has one scale for ever: the first account that uses it registers it.
+Within a ledger an asset's code has one scale for ever. The first account that uses the asset registers it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ class LedgerOpened(Event):
 
 
 class AssetRegistered(Event):
-    """A ledger uses an asset for the first time, and so fixes the scale of its code."""
+    """A ledger uses an asset for the first time. This fixes the scale of the asset's code."""
 
     TOPIC: ClassVar[str] = "ledger.asset_registered"
 
@@ -36,7 +36,7 @@ EVENTS: tuple[type[Event], ...] = (LedgerOpened, AssetRegistered)
 
 
 class Ledger(NamedTuple):
-    """A ledger, folded; `assets` maps codes to scales."""
+    """A ledger, folded. `assets` maps codes to scales."""
 
     name: str
     metadata: Mapping[str, str]
@@ -60,7 +60,7 @@ def evolve(ledger: Ledger | None, recorded: Recorded) -> Ledger:
 
 @dataclass(frozen=True, slots=True)
 class OpenLedger(Repeatable):
-    """Open a ledger; the same again changes nothing."""
+    """Open a ledger. Repeating it with the same metadata changes nothing."""
 
     context: Context
     ledger: str
@@ -71,7 +71,7 @@ class OpenLedger(Repeatable):
         return (ledger_stream(self.ledger),)
 
     def decide(self, read: Read, now: Instant) -> Decision:
-        """Open the ledger, unless it is; raise `LedgerExists` if it is with other metadata."""
+        """Open the ledger, unless it exists; raise `LedgerExists` if it exists with other metadata."""
         stream = ledger_stream(self.ledger)
         existing = read(stream)
         if existing is None:
@@ -82,7 +82,7 @@ class OpenLedger(Repeatable):
 
 
 def existing_ledger(state: State, name: str) -> Ledger:
-    """Return the ledger of a folded stream; raise `LedgerNotFound` if nothing opened it."""
+    """Return the ledger of a folded stream; raise `LedgerNotFound` if the stream has no events."""
     if state is None:
         raise ledger_not_found(name)
     assert isinstance(state, Ledger)
@@ -90,9 +90,9 @@ def existing_ledger(state: State, name: str) -> Ledger:
 
 
 def register_asset(ledger: Ledger, asset: str) -> list[tuple[str, Event]]:
-    """Return the event that an asset new to the ledger needs, if it is new.
+    """Return the event that registers the asset, or nothing if the ledger has it.
 
-    Raises `AssetScaleConflict` if its code is in use with another scale.
+    Raises `AssetScaleConflict` if the asset's code is in use with another scale.
     """
     code, scale = split_asset(asset)
     known = ledger.assets.get(code)

@@ -1,7 +1,7 @@
 """Amounts and assets.
 
-Amounts are whole minor units within ±(2^53−1), so that they are exact in every client, JavaScript's included
-(RFC 8259 §6; the contract's Conventions).
+Amounts are whole minor units within ±(2^53−1), so that they are exact in every client, including JavaScript (RFC 8259
+§6; api/README.md, Conventions).
 """
 
 import re

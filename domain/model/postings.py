@@ -1,4 +1,4 @@
-"""Postings and the making of holds: entries that balance, recorded together or refused together."""
+"""Postings and new holds: balanced entries that are recorded together or refused together."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +28,8 @@ from domain.model.transactions import (
 class PostTransaction(Keyed):
     """Post a transaction or, if `pending`, make a hold.
 
-    `effective_at` defaults to the time of recording. A hold that has `expires_at` is released then at the latest.
+    `effective_at` defaults to the time of recording. A hold with `expires_at` is released at that instant at the
+    latest.
     """
 
     entries: tuple[Entry, ...]
@@ -46,14 +47,17 @@ class PostTransaction(Keyed):
     def decide_new(self, read: Read, now: Instant) -> Decision:
         """Post or hold, or record the refusal.
 
-        Raises, in this order, `InvalidRequest` for a hold that would have expired, `AccountNotFound` and
+        Raises, in this order, `InvalidRequest` if `expires_at` is in the past, `AccountNotFound` and
         `UnbalancedTransaction`.
         """
         self.require_future(now)
         return self.make(read, now)
 
     def make(self, read: Read, now: Instant) -> Decision:
-        """Decide a request whose key is free, or accepted and waiting; raises as `decide_new` does."""
+        """Decide a request whose key is free, or which was accepted and waits.
+
+        Raises, in this order, `AccountNotFound` and `UnbalancedTransaction`.
+        """
         totals = entry_totals(self.ledger, self.entries, read)
         require_balance(totals)
         judge = holding_refusal if self.pending else posting_refusal
@@ -76,7 +80,7 @@ class PostTransaction(Keyed):
         )
 
     def require_future(self, now: Instant) -> None:
-        """Raise `InvalidRequest` if the time of expiry is over."""
+        """Raise `InvalidRequest` if `expires_at` is in the past."""
         if self.expires_at is not None and self.expires_at <= now:
             raise InvalidRequest("/expires_at", "expires_at is in the past")
 
@@ -107,12 +111,12 @@ class PostTransaction(Keyed):
 
 
 class AcceptTransaction(PostTransaction):
-    """Accept a posting or hold, durably, to be carried out later by `CompleteTransaction`."""
+    """Accept a posting or hold durably. `CompleteTransaction` carries it out later."""
 
     __slots__ = ()
 
     def decide_new(self, read: Read, now: Instant) -> Decision:
-        """Accept the request, having judged what can never change: that its accounts exist, and that it balances.
+        """Accept the request after checking what can never change: that its accounts exist, and that it balances.
 
         Raises what `PostTransaction.decide_new` raises.
         """
@@ -130,7 +134,7 @@ class AcceptTransaction(PostTransaction):
 
 @dataclass(frozen=True, slots=True)
 class CompleteTransaction:
-    """Carry out an accepted request, in the name of who asked; once, however often this is asked for."""
+    """Carry out an accepted request, in the name of the caller who sent it. Idempotent."""
 
     acceptance: Acceptance
 
@@ -139,7 +143,7 @@ class CompleteTransaction:
 
     @property
     def context(self) -> Context:
-        """Who asked, and in which conversation."""
+        """The caller who asked, and the correlation of the request."""
         envelope = self.acceptance.envelope
         return Context(envelope.actor, envelope.correlation_id, envelope.traceparent)
 
@@ -151,7 +155,7 @@ class CompleteTransaction:
 
     @property
     def request(self) -> PostTransaction:
-        """The request as it would have been decided at once."""
+        """The request in the form in which it is decided at once."""
         asked = self.acceptance.request
         return PostTransaction(
             self.context,
@@ -165,12 +169,12 @@ class CompleteTransaction:
         )
 
     def streams(self) -> Sequence[str]:
-        """Return the streams of the ledger, of the accounts, and of the transaction, which has begun."""
+        """Return the streams of the ledger, of the accounts, and of the transaction, which holds the acceptance."""
         own = transaction_stream(self.acceptance.ledger, self.acceptance.id)
         return [*self.request.streams(), own]
 
     def decide(self, read: Read, now: Instant) -> Decision:
-        """Post, hold or refuse what is still waiting. A hold whose time is over by now is refused, not made."""
+        """Post, hold or refuse a request that still waits. A hold is refused if its `expires_at` has passed."""
         request = self.request
         if not isinstance(read(request.own_stream), Acceptance):
             return Decision((), request.own_stream)

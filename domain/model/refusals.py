@@ -1,11 +1,11 @@
-"""What a refusal is about, in words and in members: the entry, the account, the asset, the amounts.
+"""The details of refusals, in words and in members: the entry, the account, the asset, the amounts.
 
-Amounts are whole minor units. One that is not within ±(2^53−1), as only a difference of such can be, is left out of the
-members; the words have it. `pointer` is a JSON pointer into the request, or into the item of a batch. `/entries/N`
-is an entry of the transaction: the request's own or, where it leaves them to the transaction that it names, as the
-rejected transaction shows them.
+Amounts are whole minor units. An amount outside ±(2^53−1), which only a difference of amounts can be, is left out of
+the members and stated in words only. `pointer` is a JSON pointer into the request, or into the item of a batch.
+`/entries/N` is an entry of the transaction: of the request's own entries, or, if the request names a transaction and
+gives no entries, of the entries that the rejected transaction shows.
 
-Nothing is named here but what exists, or what was found to be well-formed: no other input is echoed.
+A refusal names only what exists or was found to be well-formed. No other input is echoed.
 """
 
 from collections.abc import Sequence
@@ -50,21 +50,21 @@ if TYPE_CHECKING:
 _ID = compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", IGNORECASE)
 
 Pointer = str | None
-"""Where in the request; None where it is about no part of it."""
+"""The place in the request that the refusal is about, or None if it is about no part of it."""
 
 
-# What is not there.
+# Names of things that do not exist.
 
 
 def ledger_not_found(name: str) -> LedgerNotFound:
-    """Return the refusal of a request that names a ledger that is not there."""
+    """Return the refusal of a request that names an unknown ledger."""
     if not is_ledger_name(name):
         return LedgerNotFound()
     return LedgerNotFound(f"There is no ledger {name}.", ledger=name)
 
 
 def account_not_found(ledger: str, address: str, pointer: Pointer = None) -> AccountNotFound:
-    """Return the refusal of a request that names an account that is not there."""
+    """Return the refusal of a request that names an unknown account."""
     if not is_address(address):
         return AccountNotFound()
     words = f"There is no account {address} in the ledger {ledger}."
@@ -72,21 +72,21 @@ def account_not_found(ledger: str, address: str, pointer: Pointer = None) -> Acc
 
 
 def transaction_not_found(id: str) -> TransactionNotFound:
-    """Return the refusal of a request that names a transaction that is not there."""
+    """Return the refusal of a request that names an unknown transaction."""
     if not _ID.fullmatch(id):
         return TransactionNotFound()
     return TransactionNotFound(f"There is no transaction {id} in the ledger.", transaction_id=id)
 
 
 def payout_not_found(id: str) -> PayoutNotFound:
-    """Return the refusal of a request that names a payout that is not there."""
+    """Return the refusal of a request that names an unknown payout."""
     if not _ID.fullmatch(id):
         return PayoutNotFound()
     return PayoutNotFound(f"There is no payout {id} in the ledger.", payout_id=id)
 
 
 def operation_unknown(key: str) -> OperationUnknown:
-    """Return the refusal of a question about a key of which nothing is known."""
+    """Return the refusal of a question about an unknown idempotency key."""
     return OperationUnknown(None, idempotency_key=key) if is_key(key) else OperationUnknown()
 
 
@@ -94,12 +94,12 @@ def operation_unknown(key: str) -> OperationUnknown:
 
 
 def ledger_exists(name: str) -> LedgerExists:
-    """Return the refusal to open a ledger that has other metadata."""
+    """Return the refusal to open a ledger that exists with other metadata."""
     return LedgerExists(f"The ledger {name} exists with other metadata.", ledger=name, differs=["metadata"])
 
 
 def account_exists(account: "Account", differs: Sequence[str], pointer: Pointer = None) -> AccountExists:
-    """Return the refusal to open an account where there is one; `differs` are the attributes in which they differ."""
+    """Return the refusal to open an account that exists. `differs` are the names of the attributes that differ."""
     words = (
         f"The account {account.address} was opened with other attributes: {', '.join(differs)}"
         f" {'differs' if len(differs) == 1 else 'differ'}."
@@ -117,13 +117,13 @@ def asset_scale_conflict(asset: str, code: str, scale: int) -> AssetScaleConflic
 
 
 def version_mismatch(account: "Account") -> VersionMismatch:
-    """Return the refusal to change an account that has changed."""
+    """Return the refusal to change an account that is at another version than the request names."""
     words = f"The account {account.address} is at version {account.version}; If-Match names another."
     return VersionMismatch(words, **_about(account), version=account.version)
 
 
 def account_not_empty(account: "Account") -> AccountNotEmpty:
-    """Return the refusal to close an account on which there is something."""
+    """Return the refusal to close an account that has a balance or pending amounts."""
     debits, credits = account.pending_debits, account.pending_credits
     words = (
         f"The account {account.address} has a balance of {account.balance}; {debits} of debits and {credits} of"
@@ -134,7 +134,7 @@ def account_not_empty(account: "Account") -> AccountNotEmpty:
 
 
 def not_open(account: "Account", pointer: Pointer = None) -> AccountClosed | AccountFrozen:
-    """Return the refusal of what an account cannot take part in, being closed or frozen."""
+    """Return the refusal of a request that a closed or frozen account cannot take part in."""
     about = _about(account, pointer)
     if account.status == "closed":
         return AccountClosed(f"The account {account.address} is closed, for ever.", **about)
@@ -146,7 +146,7 @@ def not_open(account: "Account", pointer: Pointer = None) -> AccountClosed | Acc
 
 
 def insufficient_funds(account: "Account", requested: int, pointer: Pointer) -> InsufficientFunds:
-    """Return the refusal to lower `available` by what is requested: of a posting the net, of a hold all of it."""
+    """Return the refusal to lower `available` by `requested`: the net of a posting, the whole outflow of a hold."""
     minimum = account.min_balance
     assert minimum is not None
     shortfall = requested - (account.available - minimum)
@@ -161,7 +161,7 @@ def insufficient_funds(account: "Account", requested: int, pointer: Pointer) -> 
 
 
 def balance_limit_exceeded(account: "Account", requested: int, pointer: Pointer) -> BalanceLimitExceeded:
-    """Return the refusal to raise the balance by what is requested: of a posting the net, of a hold all of it."""
+    """Return the refusal to raise the balance by `requested`: the net of a posting, the whole inflow of a hold."""
     maximum, pending = account.max_balance, account.pending_inflow
     assert maximum is not None
     excess = account.balance + pending + requested - maximum
@@ -183,7 +183,7 @@ def balance_limit_exceeded(account: "Account", requested: int, pointer: Pointer)
 def amount_overflow(
     account: "Account", direction: Direction, requested: int, pointer: Pointer
 ) -> AmountOverflow:
-    """Return the refusal to add what is requested to the debits or credits of an account, posted and pending."""
+    """Return the refusal to add `requested` to the debits or credits of an account, posted and pending."""
     if direction == "debit":
         total = account.posted_debits + account.pending_debits
     else:
@@ -198,9 +198,9 @@ def amount_overflow(
 
 
 def unbalanced_transaction(sums: dict[str, tuple[int, int]]) -> UnbalancedTransaction:
-    """Return the refusal of entries that do not balance, given debits and credits of each asset.
+    """Return the refusal of entries that do not balance, given (debits, credits) for each asset.
 
-    Sums of up to 1,000 amounts may exceed what is exact in every client: they are strings of digits.
+    The sums are strings of digits, because a sum of up to 1,000 amounts may exceed what clients read exactly.
     """
     unequal = {asset: total for asset, total in sums.items() if total[0] != total[1]}
     words = "; ".join(f"{debits} and {credits} of {asset}" for asset, (debits, credits) in unequal.items())
@@ -217,19 +217,19 @@ def unbalanced_transaction(sums: dict[str, tuple[int, int]]) -> UnbalancedTransa
 
 
 def hold_expired(hold: "Transaction") -> HoldExpired:
-    """Return the refusal to settle or void a hold whose time is over."""
+    """Return the refusal to settle or void a hold that has expired."""
     words = f"The hold {hold.id} expired at {hold.expires_at}: it can be neither settled nor voided."
     return HoldExpired(words, hold_id=hold.id, expires_at=hold.expires_at)
 
 
 def expired_before_it_was_made(expires_at: str) -> HoldExpired:
-    """Return the refusal to make a hold that was accepted, and whose time was over before it was carried out."""
+    """Return the refusal to make an accepted hold whose `expires_at` passed before the request was carried out."""
     words = f"The hold was to expire at {expires_at}, before the request was carried out: it was not made."
     return HoldExpired(words, pointer="/expires_at", expires_at=expires_at)
 
 
 def hold_not_pending(named: "Transaction") -> HoldNotPending:
-    """Return the refusal to settle or void what is no hold, or none any more."""
+    """Return the refusal to settle or void a transaction that is not a pending hold."""
     ended_by = named.related.settled_by or named.related.voided_by
     if named.kind != "hold":
         words = f"The transaction {named.id} is no hold, but a {named.kind}, {named.status}."
@@ -242,13 +242,13 @@ def hold_not_pending(named: "Transaction") -> HoldNotPending:
 
 
 def hold_reserved(hold_id: str) -> HoldReserved:
-    """Return the refusal to end the hold of a payout, whose id it has."""
+    """Return the refusal to end the hold of a payout. Both have the same id."""
     words = f"The hold {hold_id} is that of the payout {hold_id}, which alone settles or voids it."
     return HoldReserved(words, hold_id=hold_id, payout_id=hold_id)
 
 
 def not_reversible(named: "Transaction") -> NotReversible:
-    """Return the refusal to reverse what has posted nothing, or nothing that is left to reverse."""
+    """Return the refusal to reverse a transaction that has posted nothing, or has nothing left to reverse."""
     if named.status == "rejected":
         words = f"The {named.kind} {named.id} was rejected: it posted nothing that could be reversed."
     elif named.kind in ("posting", "settlement"):
@@ -263,7 +263,7 @@ def not_reversible(named: "Transaction") -> NotReversible:
 def amount_exceeds_hold(
     account: "Account", held: int, requested: int, hold_id: str, pointer: Pointer
 ) -> AmountExceedsHold:
-    """Return the refusal to settle more of an account and direction than is held."""
+    """Return the refusal to settle more for an account and direction than the hold holds."""
     words = f"The hold {hold_id} holds {held} for the account {account.address}; {requested} is asked for."
     words += f" That is {requested - held} too much (minor units of {account.asset})."
     amounts = _exact(held=held, requested=requested)
@@ -273,7 +273,7 @@ def amount_exceeds_hold(
 def amount_exceeds_reversible(
     account: "Account", reversible: int, requested: int, original_id: str
 ) -> AmountExceedsReversible:
-    """Return the refusal to reverse a larger amount than is left to reverse."""
+    """Return the refusal to reverse more than is left to reverse."""
     words = (
         f"Of the transaction {original_id}, {reversible} is left to reverse; {requested} is asked for. That is"
         f" {requested - reversible} too much (minor units of {account.asset})."
@@ -283,13 +283,13 @@ def amount_exceeds_reversible(
 
 
 def payout_ended(payout: "Payout") -> PayoutEnded:
-    """Return the refusal to end a payout otherwise than it ended."""
+    """Return the refusal to end a payout in another way than it has ended."""
     words = f"The payout {payout.id} is {payout.state}. {PayoutEnded.explanation()}"
     return PayoutEnded(words, payout_id=payout.id, payout_state=payout.state)
 
 
 def repeated(refusal: type[RuleRefusal], detail: str, details: dict[str, Any]) -> RuleRefusal:
-    """Return a refusal of what a request leads to, as that of the request itself, into which no pointer leads."""
+    """Return the refusal of a request because of a transaction that it leads to. The pointer into that is left out."""
     return refusal(detail, **{name: value for name, value in details.items() if name != "pointer"})
 
 

@@ -1,4 +1,4 @@
-"""Which noun folds which event: the one table of all event types of the journal."""
+"""The table of all event types of the journal, and which aggregate folds which of them."""
 
 from collections.abc import Iterable
 from hashlib import sha256
@@ -16,7 +16,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
 _FORMS = sorted((topic, event_type.class_version) for topic, event_type in EVENT_TYPES.items())
 
 EVENT_SCHEMA_FINGERPRINT = sha256(repr(_FORMS).encode()).hexdigest()[:16]
-"""Names the events that this release can read: the same for all releases that can read the same."""
+"""Identifies the set of event versions that this release can read. Releases that read the same set share it."""
 
 _EVOLVE = {event_type: noun.evolve for noun in _NOUNS for event_type in noun.EVENTS}
 
@@ -27,7 +27,7 @@ def evolve(state: State, recorded: Recorded) -> State:
 
 
 def fold(state: State, history: Iterable[Recorded]) -> State:
-    """Return the state of an aggregate after events of its stream, in order."""
+    """Return the state of an aggregate after several events of its stream, in order."""
     for recorded in history:
         state = _EVOLVE[type(recorded.event)](state, recorded)
     return state

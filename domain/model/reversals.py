@@ -1,4 +1,4 @@
-"""Reversals: the mirror of what a posting or settlement posted, in whole, or in parts until the whole is reversed."""
+"""Reversals: the mirror of a posting or settlement, in whole, or in parts until the whole is reversed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from domain.model.transactions import ReversalPosted, Reversed, Transaction, exi
 
 @dataclass(frozen=True, slots=True)
 class ReverseTransaction(OnTransaction):
-    """Reverse what remains of a transaction, or an `amount` of one that has two entries."""
+    """Reverse the rest of a transaction, or an `amount` if the transaction has two entries."""
 
     amount: int | None = None
     effective_at: Instant | None = None
@@ -26,7 +26,7 @@ class ReverseTransaction(OnTransaction):
     def decide_new(self, read: Read, now: Instant) -> Decision:
         """Post the mirror, or record the refusal.
 
-        Raises, in this order, `TransactionNotFound` and `InvalidRequest` for an amount of a transaction that has more
+        Raises, in this order, `TransactionNotFound`, and `InvalidRequest` for an `amount` if the transaction has more
         than two entries.
         """
         original = existing_transaction(read(self.named_stream), self.named_id)
@@ -57,7 +57,7 @@ class ReverseTransaction(OnTransaction):
     def _named(
         self, refusal: type[RuleRefusal], original: Transaction, totals: Totals, entries: Sequence[Entry]
     ) -> RuleRefusal:
-        """Return a refusal with what it is about."""
+        """Return the refusal with its details."""
         if issubclass(refusal, NotReversible):
             return not_reversible(original)
         if issubclass(refusal, AmountExceedsReversible):
@@ -70,7 +70,7 @@ class ReverseTransaction(OnTransaction):
         if self.amount is not None:
             return with_amount(mirror, self.amount)
         remaining = original.reversible_amount
-        # Only what has two entries is reversed in parts. Where nothing remains, the refusal shows the whole.
+        # Only transactions of two entries are reversed in parts. If nothing remains, the refusal shows the whole.
         return scaled(mirror, remaining) if len(mirror) == 2 and remaining else mirror
 
 

@@ -1,6 +1,6 @@
-"""Names within a ledger: of the ledger itself, of its accounts, and of the streams that hold their events.
+"""Names of ledgers, accounts and streams.
 
-A stream's id is text that a person can read in SQL: `main/accounts/users:alice:wallet` (DESIGN.md, The journal).
+A stream's id is text that a person can read in SQL: `main/accounts/users:alice:wallet`.
 """
 
 import re
@@ -11,7 +11,7 @@ PROVIDER_PATTERN = r"^[a-z][a-z0-9-]{0,31}$"
 MAX_ADDRESS_LENGTH = 255
 
 INSTALLATION = "-"
-"""Stands for the ledger in streams that belong to the installation as a whole; no ledger can be called so."""
+"""Takes the ledger's place in streams that belong to the whole installation. No ledger can have this name."""
 
 _LEDGER = re.compile(LEDGER_PATTERN[1:-1])
 _ADDRESS = re.compile(ADDRESS_PATTERN[1:-1])
@@ -43,25 +43,25 @@ def transaction_stream(ledger: str, transaction_id: str) -> str:
 
 
 def payout_stream(ledger: str, payout_id: str) -> str:
-    """Return the id of the stream of a payout's events; its hold is the transaction with the same id."""
+    """Return the id of the stream of a payout's events. The payout's hold is the transaction with the same id."""
     return f"{ledger}/payouts/{payout_id}"
 
 
 def key_stream(key_id: str) -> str:
-    """Return the id of the stream of an API key's events, which belong to no ledger."""
+    """Return the id of the stream of an API key's events. They belong to no ledger."""
     return f"{INSTALLATION}/keys/{key_id}"
 
 
 def is_transaction_stream(stream: str) -> bool:
-    """Tell whether a stream is that of a transaction."""
+    """Tell whether a stream belongs to a transaction."""
     return "/transactions/" in stream
 
 
 def ledger_of(stream: str) -> str:
-    """Return the name of the ledger that a stream belongs to, `INSTALLATION` if it belongs to none."""
+    """Return the name of the ledger that a stream belongs to, or `INSTALLATION` if it belongs to none."""
     return stream.partition("/")[0]
 
 
 def name_of(stream: str) -> str:
-    """Return what a stream is called within its kind: an account's address, a transaction's id."""
+    """Return the last part of a stream's id: an account's address, a transaction's id."""
     return stream.split("/", 2)[-1]

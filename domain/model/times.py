@@ -1,7 +1,7 @@
-"""Instants as text: RFC 3339 in UTC with six digits of fraction, always.
+"""Instants as text: always RFC 3339 in UTC with six digits of fraction.
 
-In this one form text order is time order, so decisions compare instants without parsing them, and what is stored is
-what is shown. Clocks are read at the edge and passed in.
+In this form text order is time order, so decisions compare instants without parsing them, and instants are shown as
+they are stored. Clocks are read at the edge and passed in.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -24,5 +24,5 @@ def moment(instant: Instant) -> datetime:
 
 
 def later(since: Instant, seconds: float) -> Instant:
-    """Return the instant that comes some seconds after another."""
+    """Return the instant this many seconds after `since`."""
     return instant(moment(since) + timedelta(seconds=seconds))

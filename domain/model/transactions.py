@@ -1,9 +1,9 @@
-"""Transactions: what was posted, held, settled, voided, reversed or refused, each under the key that asked for it.
+"""Transactions: postings, holds, settlements, voids, reversals and refusals, each under the key of its request.
 
-A transaction's stream begins with the outcome of the request that made it, refusals included, so that the same request
-can be answered again for ever; a request that is accepted to be carried out later begins it with its acceptance. Each
-account concerned records what the transaction did to it; the transaction's own event comes last, so that its position
-covers them all. The decisions stand in `postings`, `holds` and `reversals`.
+A transaction's stream begins with the outcome of the request that made it, also if the outcome is a refusal, so that
+the same request can be answered again for ever. The stream of a request that is carried out later begins with its
+acceptance. Each account of the transaction records the change to it. The transaction's own event comes last, so that
+its position covers them all. `postings`, `holds` and `reversals` make the decisions.
 """
 
 from abc import ABC, abstractmethod
@@ -26,7 +26,7 @@ Status = Literal["posted", "pending", "settled", "voided", "expired", "rejected"
 
 
 class Description(NamedTuple):
-    """What a request says of the transaction: the caller's reference, words and metadata."""
+    """What a request says about the transaction: the caller's reference, description and metadata."""
 
     reference: str = ""
     description: str = ""
@@ -34,7 +34,7 @@ class Description(NamedTuple):
 
 
 class Described(Event):
-    """What a transaction says of itself."""
+    """The caller's reference, description and metadata."""
 
     reference: str
     description: str
@@ -42,7 +42,7 @@ class Described(Event):
 
 
 class Made(Described):
-    """The first answer to a keyed request; `fingerprint` is that of the request."""
+    """The first answer to a keyed request. `fingerprint` identifies the request's content."""
 
     fingerprint: str
     entries: tuple[Entry, ...]
@@ -63,13 +63,13 @@ class TransactionPosted(Posted):
 
     @staticmethod
     def upcast_v1_v2(data: dict[str, Any]) -> None:
-        """Version 1 did not keep the debits of accounts."""
+        """Version 1 did not store the debits of accounts."""
         for entry in data["entries"]:
             entry["debits_after"] = None
 
 
 class SettlementPosted(Posted):
-    """All or part of a hold was posted; the rest of it was released."""
+    """All or part of a hold was posted, and the rest was released."""
 
     TOPIC: ClassVar[str] = "transaction.settlement_posted"
 
@@ -77,7 +77,7 @@ class SettlementPosted(Posted):
 
 
 class ReversalPosted(Posted):
-    """The mirror of all or part of a posting or settlement was posted."""
+    """All or part of a posting or settlement was reversed: its mirror was posted."""
 
     TOPIC: ClassVar[str] = "transaction.reversal_posted"
 
@@ -93,7 +93,7 @@ class TransactionHeld(Made):
 
 
 class VoidRecorded(Made):
-    """A hold was released on request; the entries are those of the hold."""
+    """A hold was released on request. The entries are the hold's."""
 
     TOPIC: ClassVar[str] = "transaction.void_recorded"
 
@@ -101,10 +101,10 @@ class VoidRecorded(Made):
 
 
 class TransactionRejected(Made):
-    """A request for a transaction was refused by a business rule; `code` and `details` are the problem's.
+    """A business rule refused a request for a transaction. `code` and `details` are those of the problem.
 
-    `related_id` is the transaction that was to be settled, voided or reversed. `details` are kept as they were
-    answered (domain/model/refusals.py): they are shown again, and nothing is decided by them.
+    `related_id` is the transaction that was to be settled, voided or reversed. `details` are stored as they were
+    answered (domain/model/refusals.py): they are shown again, and no decision depends on them.
     """
 
     TOPIC: ClassVar[str] = "transaction.rejected"
@@ -119,17 +119,17 @@ class TransactionRejected(Made):
 
     @staticmethod
     def upcast_v1_v2(data: dict[str, Any]) -> None:
-        """Version 1 knew postings only."""
+        """Version 1 was recorded for postings only."""
         data["expires_at"] = data["related_id"] = None
 
     @staticmethod
     def upcast_v2_v3(data: dict[str, Any]) -> None:
-        """Version 2 did not keep what a refusal is about: its answer had no members that say so, and has none."""
+        """Version 2 did not store the details of a refusal. Its answer had none, and has none when replayed."""
         data["details"] = {}
 
 
 class TransactionAccepted(Described):
-    """A request for a posting or hold was accepted, to be carried out later; the rules are judged then."""
+    """A request for a posting or hold was accepted, to be carried out later. The rules are checked then."""
 
     TOPIC: ClassVar[str] = "transaction.accepted"
 
@@ -189,7 +189,7 @@ POSTINGS: tuple[type[Posted], ...] = (TransactionPosted, SettlementPosted, Rever
 
 
 class Rejection(NamedTuple):
-    """Why a transaction was refused: a problem code, its words, and what it is about (domain/model/refusals.py)."""
+    """Why a transaction was refused: a problem code, the sentence, and the members (domain/model/refusals.py)."""
 
     code: str
     detail: str
@@ -197,7 +197,7 @@ class Rejection(NamedTuple):
 
 
 class Related(NamedTuple):
-    """The transactions that this one settles, voids or reverses, or that did so to it; by id."""
+    """Ids of the transactions that this one settles, voids or reverses, or that settled, voided or reversed it."""
 
     settles: str | None = None
     voids: str | None = None
@@ -213,9 +213,9 @@ _UNRELATED = Related()
 class Transaction(NamedTuple):
     """A transaction, folded.
 
-    `accepted_at` is when its request was recorded first, `recorded_at` when it was carried out or refused;
-    `made_version` and `made_position` are those of the event that did so, `version` and `position` of the last event.
-    `reversed_amount` is the sum of the debits that reversals have mirrored.
+    `accepted_at` is when its request was first recorded, `recorded_at` when the request was carried out or refused.
+    `made_version` and `made_position` are those of the event that did so; `version` and `position` are those of the
+    last event. `reversed_amount` is the sum of the debits that were reversed so far, in minor units.
     """
 
     ledger: str
@@ -244,11 +244,11 @@ class Transaction(NamedTuple):
 
     @property
     def reversible_amount(self) -> int:
-        """The sum of the debits that no reversal has mirrored."""
+        """The sum of the debits that can still be reversed, in minor units."""
         return debited(self.entries) - self.reversed_amount
 
     def has_expired(self, now: Instant) -> bool:
-        """Tell whether this is a hold whose time was over before it was settled or voided, released or not."""
+        """Tell whether this hold expired before it was settled or voided, whether or not it was released yet."""
         if self.status == "pending":
             return self.expires_at is not None and self.expires_at <= now
         return self.status == "expired"
@@ -267,7 +267,7 @@ class Transaction(NamedTuple):
 
 
 class Acceptance(NamedTuple):
-    """A request that was accepted and is still to be carried out: there is no transaction yet."""
+    """A request that was accepted and not carried out yet. There is no transaction yet."""
 
     ledger: str
     id: str
@@ -278,31 +278,31 @@ class Acceptance(NamedTuple):
 
     @property
     def fingerprint(self) -> str:
-        """That of the request."""
+        """The request's fingerprint."""
         return self.request.fingerprint
 
     @property
     def idempotency_key(self) -> str:
-        """That of the request."""
+        """The request's idempotency key."""
         return self.envelope.idempotency_key or ""
 
     @property
     def correlation_id(self) -> str:
-        """That of the request."""
+        """The request's correlation id."""
         return self.envelope.correlation_id
 
     @property
     def accepted_at(self) -> Instant:
-        """When it was recorded."""
+        """When the acceptance was recorded."""
         return self.envelope.recorded_at
 
     def as_first_answered(self) -> "Acceptance":
-        """Return the acceptance: the answer for as long as there is no other."""
+        """Return the acceptance itself: until the request is carried out, it is the answer."""
         return self
 
 
 def evolve(state: Transaction | Acceptance | None, recorded: Recorded) -> Transaction | Acceptance:
-    """Return the transaction after an event of its stream, or the acceptance that it begins with."""
+    """Return the transaction after an event of its stream, or the acceptance that the stream begins with."""
     event = recorded.event
     if isinstance(event, Made):
         assert state is None or isinstance(state, Acceptance)
@@ -339,7 +339,7 @@ def _made(event: Made, recorded: Recorded, acceptance: Acceptance | None) -> Tra
             rejection = Rejection(event.code, event.detail, event.details)
             related = _relation(kind, event.related_id)
     ledger, _, id = recorded.stream.split("/", 2)
-    # By position, which takes half the time, since every command makes one.
+    # Positional arguments take half the time, and every command makes one.
     return Transaction(
         ledger,
         id,
@@ -368,7 +368,7 @@ def _made(event: Made, recorded: Recorded, acceptance: Acceptance | None) -> Tra
 
 
 def _relation(kind: Kind, related_id: str | None) -> Related:
-    """Return what a transaction of a kind was to do to another."""
+    """Return the relation between a transaction of this kind and the transaction that it names."""
     return Related(
         settles=related_id if kind == "settlement" else None,
         voids=related_id if kind == "void" else None,
@@ -401,7 +401,7 @@ def _changed(transaction: Transaction, event: Event) -> Transaction:
 
 
 def existing_transaction(state: State, id: str) -> Transaction:
-    """Return the transaction of a folded stream; raise `TransactionNotFound` if nothing made it, or nothing has yet."""
+    """Return the transaction of a folded stream; raise `TransactionNotFound` if nothing has made it yet."""
     if not isinstance(state, Transaction):
         raise transaction_not_found(id)
     return state
@@ -409,7 +409,7 @@ def existing_transaction(state: State, id: str) -> Transaction:
 
 @dataclass(frozen=True, slots=True)
 class Keyed(ABC):
-    """A keyed request for a transaction, whose stream its outcome begins."""
+    """A keyed request for a transaction. Its outcome begins the transaction's stream."""
 
     context: Context
     ledger: str
@@ -418,14 +418,14 @@ class Keyed(ABC):
 
     @property
     def own_stream(self) -> str:
-        """The stream of the transaction to be."""
+        """The stream of the transaction that the request makes."""
         return transaction_stream(self.ledger, self.operation.id)
 
     def decide(self, read: Read, now: Instant) -> Decision:
-        """Answer as before, or decide what is asked for the first time.
+        """Return the first answer again if the key was used before, else decide the request.
 
-        Raises, in this order, `LedgerNotFound`, `IdempotencyKeyReused` and what `decide_new` raises; a refusal by a
-        rule is recorded instead.
+        Raises, in this order, `LedgerNotFound`, `IdempotencyKeyReused` and what `decide_new` raises. A refusal by a
+        rule is recorded instead of raised.
         """
         existing_ledger(read(ledger_stream(self.ledger)), self.ledger)
         stream = self.own_stream
@@ -437,7 +437,7 @@ class Keyed(ABC):
         return Decision((), stream, first_answer=self.first_answer(existing, read))
 
     def first_answer(self, existing: "Transaction | Acceptance", read: Read) -> State:
-        """Return what the first answer to the request showed, given what begins the transaction's stream."""
+        """Return the state that the first answer showed, given the state of the transaction's stream."""
         return existing.as_first_answered()
 
     @abstractmethod
@@ -445,7 +445,7 @@ class Keyed(ABC):
         """Decide a request whose key is free."""
 
     def described(self) -> dict[str, Any]:
-        """Return the members that the event of the outcome takes over from the request."""
+        """Return the members that the event of the outcome copies from the request."""
         return {
             "fingerprint": self.operation.fingerprint,
             "reference": self.description.reference,
@@ -463,7 +463,7 @@ class Keyed(ABC):
         expires_at: Instant | None = None,
         related_id: str | None = None,
     ) -> Decision:
-        """Record a refusal by a rule; what was to be posted or released was not, and is shown as it was asked for."""
+        """Record a refusal by a rule. It shows the entries as requested, since none of them was posted or released."""
         event = TransactionRejected(
             kind=kind,
             entries=as_asked(entries),

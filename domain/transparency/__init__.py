@@ -1,1 +1,1 @@
-"""RFC 9162 trees, C2SP tiles, notes, checkpoints and proofs, and the export format. Knows nothing of ledgers."""
+"""RFC 9162 trees, C2SP tiles, notes, checkpoints and proofs, and the export format. Does not know about ledgers."""

@@ -1,6 +1,6 @@
-"""Checkpoints, as C2SP tlog-checkpoint has them: how many leaves the tree of a journal has, and its root.
+"""Checkpoints in the form of C2SP tlog-checkpoint: the number of leaves in the tree of a journal, and its root.
 
-The origin is `tallystick/` and the id of the installation; its keys have the same name.
+The origin is `tallystick/` and the id of the installation. The installation's keys have the same name.
 """
 
 import re
@@ -24,7 +24,7 @@ _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
 class Checkpoint(NamedTuple):
-    """What is signed: the tree of the first `size` events of the journal of an installation has this root."""
+    """The signed statement: the tree of the first `size` events of an installation's journal has this root."""
 
     origin: str
     size: int
@@ -46,12 +46,12 @@ def origin_of(installation: object) -> str:
 
 
 def open_checkpoint(note: str, verifiers: Sequence[Verifier]) -> Checkpoint:
-    """Return the checkpoint of a signed note; raise `InvalidNote`. Lines after the root are passed over."""
+    """Return the checkpoint of a signed note; raise `InvalidNote`. Lines after the root are ignored."""
     return _checkpoint(verified(note, verifiers))
 
 
 def claimed(note: str) -> Checkpoint:
-    """Return what a note says, whoever signed it; raise `MalformedNote`."""
+    """Return the checkpoint that a note states, without checking signatures; raise `MalformedNote`."""
     return _checkpoint(text_of(note))
 
 
@@ -66,10 +66,10 @@ def _checkpoint(text: str) -> Checkpoint:
 
 
 def tidied(text: str) -> str:
-    """Return the note of a checkpoint that was saved, pasted or mailed, as it was signed; raise `MalformedNote`.
+    """Return a checkpoint's note that was saved, pasted or mailed, in the form in which it was signed.
 
-    Line ends of other systems, blank lines and blanks at the ends of lines say nothing here, since no line of a
-    checkpoint is empty or has any. What is signed decides whether the note is right.
+    Foreign line ends, blank lines and blanks at the ends of lines are removed: no line of a checkpoint is empty or ends
+    with a blank. The signature then decides whether the note is right. Raises `MalformedNote`.
     """
     lines = [line.strip() for line in text.removeprefix("\ufeff").splitlines()]
     lines = [line for line in lines if line]

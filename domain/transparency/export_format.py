@@ -1,4 +1,4 @@
-"""Exports: the journal as lines of JSON, which say all that the journal says and can be verified without a database.
+"""Exports: the journal as lines of JSON, complete, and verifiable without a database.
 
     {"export":"tallystick/1","from":1,"to":26,"peaks":[]}
     {"position":1,"stream":"main/ledger","version":1,"type":"ledger.opened","event":{…},"leaf_hash":"…"}
@@ -6,14 +6,14 @@
     {"end":26,"root":"…"}
     {"checkpoint":"…","path":[],"verifiers":["…"],"head":26}
 
-The line of an event is its leaf in the tree of the journal (leaves.py), byte for byte, with the hash under which it was
-sealed put before the last brace: whoever takes that away again and hashes the rest has verified the event.
-`peaks` are those of the tree of all events before `from`, so that the root follows from a part of the journal as well.
-All lines but the last follow from the journal alone; the last has what was signed, and the path that leads there if the
-checkpoint is of a larger tree than the one of `to` events; if `head`, the newest position there was, is beyond `to`,
-the export may end in the midst of what one command recorded.
+The line of an event is its leaf in the tree of the journal (leaves.py), byte for byte, with the leaf hash that was
+sealed inserted before the last brace. To verify the event, remove the hash and hash the rest. `peaks` are the peaks of
+the tree of all events before `from`, so that the root can also be computed from a part of the journal. All lines but
+the last follow from the journal alone. The last line has the signed checkpoint, and, if the checkpoint is of a larger
+tree than the first `to` events, the path to that tree. If `head`, the newest position at the time, is beyond `to`, the
+export may end between the events of one command.
 
-Stored bytes that are not one value of JSON in one line, which no release writes, are exported under `event_base64`.
+Stored bytes that are not one JSON value in one line, which no release writes, are exported under `event_base64`.
 """
 
 from base64 import b64decode, b64encode
@@ -35,11 +35,11 @@ Part = TypeVar("Part", "Header", "Footer", "Attestation")
 
 
 class Malformed(ValueError):
-    """A line is not one of an export; what was expected is said in words."""
+    """A line does not belong to an export. The message says what was expected."""
 
 
 class Header(Struct, frozen=True, forbid_unknown_fields=True):
-    """The first line: which positions follow, and the peaks of the tree before them, in hex."""
+    """The first line: the range of positions, and the peaks of the tree before them, in hex."""
 
     export: str
     since: int = msgspec.field(name="from")
@@ -48,14 +48,14 @@ class Header(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Footer(Struct, frozen=True, forbid_unknown_fields=True):
-    """The line after the last event: its position, and the root of the tree up to it, in hex."""
+    """The line after the last event: the event's position, and the root of the tree up to it, in hex."""
 
     end: int
     root: str
 
 
 class Attestation(Struct, frozen=True, forbid_unknown_fields=True):
-    """The last line: the newest checkpoint, the path in hex to its tree from the export's, the keys, the head."""
+    """The last line: the newest checkpoint, the path in hex from the export's tree to it, the keys, the head."""
 
     checkpoint: str | None
     path: list[str]
@@ -64,7 +64,7 @@ class Attestation(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Exported(NamedTuple):
-    """An event as it is stored, with the hash of the leaf that was sealed at its position."""
+    """An event as it is stored, with the leaf hash that was sealed at its position."""
 
     position: int
     stream: str
@@ -94,7 +94,7 @@ _decode_raw = Decoder(Raw).decode
 
 
 def part_line(part: Header | Footer | Attestation) -> bytes:
-    """Return a line that is no event's."""
+    """Return a line that is not an event's."""
     return _encode(part) + b"\n"
 
 
@@ -108,7 +108,7 @@ def event_line(exported: Exported) -> bytes:
 
 
 def read_event(line: bytes) -> tuple[Exported, bytes]:
-    """Return the event of a line, and the hash of its leaf as it is now; raise `Malformed`."""
+    """Return the event of a line, and the leaf hash computed from the line; raise `Malformed`."""
     try:
         read = _decode_line(line)
         state = bytes(read.event) or b64decode(read.event_base64, validate=True)
@@ -116,7 +116,7 @@ def read_event(line: bytes) -> tuple[Exported, bytes]:
     except (msgspec.MsgspecError, ValueError) as error:
         raise Malformed(f"this is no event: {error}") from error
     exported = Exported(read.position, read.stream, read.version, read.type, state, sealed)
-    # There is one way to write an event, or a line could be verified as one thing and be read as another.
+    # Only one spelling of an event is valid. Otherwise a line could be verified as one thing and read as another.
     if _is_plain(line, read, state, sealed):
         return exported, leaf_hash(line[:-_SUFFIX_BYTES] + b"}")
     if line != event_line(exported)[:-1]:
@@ -125,7 +125,7 @@ def read_event(line: bytes) -> tuple[Exported, bytes]:
 
 
 def _is_plain(line: bytes, read: _Line, state: bytes, sealed: bytes) -> bool:
-    """Tell whether a line is the one of its event, and nothing in it had to be escaped: a tenth of writing it anew."""
+    """Tell whether a line is the event's own, without escapes. This takes a tenth of the time of writing it again."""
     place = (
         f'{{"position":{read.position},"stream":"{read.stream}","version":{read.version},"type":"{read.type}"'
     )
@@ -151,7 +151,7 @@ def read_seal(line: bytes) -> Attestation:
 
 
 def hashes(texts: list[str]) -> list[bytes]:
-    """Return hashes that are given in hex; raise `Malformed`."""
+    """Return hashes given in hex; raise `Malformed`."""
     try:
         return [bytes.fromhex(text) for text in texts]
     except ValueError as error:

@@ -1,16 +1,16 @@
 """The leaves of the journal's Merkle tree: one for each event, leaf number = position − 1.
 
-The bytes of a leaf are JSON without blanks that ends with the stored event, byte for byte:
+A leaf is JSON without blanks that ends with the stored event, byte for byte:
 
     {"position":21,"stream":"main/ledger","version":1,"type":"ledger.opened","event":{…}}
 
-So a leaf binds what an event says, of which stream it is, at which version, and where it stands among all others. What
-is before the stored event cannot be confused with it, since each text there is a JSON string (RFC 8785 §3.2.2.2) and
-each number is written without sign, fraction or leading zeros; what follows it is one closing brace.
+So a leaf binds the event's content, its stream, its version, and its place among all others. The text before the stored
+event cannot be confused with the event, because each text there is a JSON string (RFC 8785 §3.2.2.2) and each number is
+written without sign, fraction or leading zeros. One closing brace follows the event.
 
-An event as it is shown and exported has all of it: `stored_state` makes the stored bytes anew from an item, as long as
-they are JSON in the form in which every release of this project has written it. Bytes that are not, which only
-another program could have written, are hashed as they are, and the item alone does not suffice to verify them.
+A shown or exported event contains all of this. `stored_state` rebuilds the stored bytes from such an item if they have
+the JSON form that every release of this project writes. Other bytes, which only another program could have written, are
+hashed as they are, and the item alone does not suffice to verify them.
 """
 
 import json
@@ -33,12 +33,12 @@ def leaf_bytes(position: int, stream: str, version: int, topic: str, state: byte
 
 
 def hash_of(position: int, stream: str, version: int, topic: str, state: bytes) -> bytes:
-    """Return the hash of the leaf of a stored event, which is shown in hex as its `leaf_hash`."""
+    """Return the hash of the leaf of a stored event. Its hex form is the event's `leaf_hash`."""
     return leaf_hash(leaf_bytes(position, stream, version, topic, state))
 
 
 def stored_state(item: Mapping[str, Any]) -> bytes:
-    """Return the stored bytes of an event that is given as it is shown and exported.
+    """Return the stored bytes of an event, given in the form in which it is shown and exported.
 
     Members of `payload`, at every depth, must be in the order in which they were shown.
     """
@@ -51,5 +51,5 @@ def stored_state(item: Mapping[str, Any]) -> bytes:
 
 
 def hash_of_item(item: Mapping[str, Any]) -> bytes:
-    """Return the hash of the leaf of an event that is given as it is shown and exported."""
+    """Return the leaf hash of an event, given in the form in which it is shown and exported."""
     return hash_of(item["position"], item["stream"], item["version"], item["type"], stored_state(item))

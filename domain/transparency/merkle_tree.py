@@ -1,7 +1,8 @@
-"""The Merkle tree of RFC 9162 §2.1 (that of RFC 6962 too): roots, and proofs of inclusion and of consistency.
+"""The Merkle tree of RFC 9162 §2.1, which RFC 6962 also has: roots, and proofs of inclusion and of consistency.
 
-A tree is known by its complete subtrees: `Nodes` returns the hash of the one that has 2^level leaves and is the
-index-th of its level, from 0. Nothing here needs a database, so who verifies an export offline uses this too.
+A tree is given by its complete subtrees: `Nodes` returns the hash of the subtree with 2^level leaves that is the
+index-th of its level, counted from 0. Nothing here needs a database, so the offline verification of an export uses it
+too.
 """
 
 import hashlib
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 HASH_BYTES = 32
 
 Nodes = Callable[[int, int], bytes]
-"""The hash of a complete subtree, by its level and its index in the level."""
+"""Returns the hash of a complete subtree, given its level and its index in the level."""
 
 EMPTY_ROOT = hashlib.sha256().digest()
 """The root of a tree without leaves."""
@@ -24,12 +25,12 @@ def leaf_hash(leaf: bytes) -> bytes:
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
-    """Return the hash of a node, given those of its children."""
+    """Return the hash of a node, given the hashes of its children."""
     return _sha256(b"\x01" + left + right).digest()
 
 
 def folded(hashes: Sequence[bytes]) -> bytes:
-    """Return the root of a complete subtree, given the hashes of one level of it: a power of two of them."""
+    """Return the root of a complete subtree, given the hashes of one of its levels: a power of two of them."""
     while len(hashes) > 1:
         pairs = iter(hashes)
         hashes = [_sha256(b"\x01" + left + right).digest() for left, right in zip(pairs, pairs, strict=True)]
@@ -48,9 +49,9 @@ def inclusion_path(index: int, size: int, nodes: Nodes) -> list[bytes]:
 
 
 def consistency_path(first: int, second: int, nodes: Nodes) -> list[bytes]:
-    """Return the proof that the tree of `first` leaves is the beginning of that of `second` (RFC 9162 §2.1.4.1).
+    """Return the proof that the tree of `first` leaves is a prefix of the tree of `second` (RFC 9162 §2.1.4.1).
 
-    It is empty where there is nothing to prove: for equal sizes, and for the tree without leaves.
+    The proof is empty for equal sizes and for the tree without leaves, where there is nothing to prove.
     """
     assert 0 <= first <= second
     if first in (0, second):
@@ -59,7 +60,7 @@ def consistency_path(first: int, second: int, nodes: Nodes) -> list[bytes]:
 
 
 def verify_inclusion(leaf: bytes, index: int, size: int, root: bytes, path: Sequence[bytes]) -> bool:
-    """Tell whether a path proves that the leaf of this hash is the index-th of a tree (RFC 9162 §2.1.3.2)."""
+    """Tell whether a path proves that the leaf with this hash is the index-th of a tree (RFC 9162 §2.1.3.2)."""
     if not 0 <= index < size:
         return False
     place, last, found = index, size - 1, leaf
@@ -79,7 +80,7 @@ def verify_inclusion(leaf: bytes, index: int, size: int, root: bytes, path: Sequ
 def verify_consistency(
     first: int, second: int, first_root: bytes, second_root: bytes, path: Sequence[bytes]
 ) -> bool:
-    """Tell whether a path proves that one tree is the beginning of another (RFC 9162 §2.1.4.2)."""
+    """Tell whether a path proves that one tree is a prefix of another (RFC 9162 §2.1.4.2)."""
     if not 0 <= first <= second:
         return False
     if first in (0, second):
@@ -92,7 +93,7 @@ def verify_consistency(
 
 
 def _roots_of(place: int, last: int, hashes: Sequence[bytes]) -> tuple[bytes, bytes] | None:
-    """Return the roots of both trees as a path has them, None if it has not the length that their sizes ask for."""
+    """Return the two roots that a path leads to, or None if its length does not fit the sizes."""
     while place & 1:
         place, last = place >> 1, last >> 1
     first = second = hashes[0]
@@ -110,7 +111,7 @@ def _roots_of(place: int, last: int, hashes: Sequence[bytes]) -> tuple[bytes, by
 
 
 def _subtree(start: int, end: int, nodes: Nodes) -> bytes:
-    """Return the hash of the leaves from `start` to before `end`, where `start` is one at which such a tree begins."""
+    """Return the hash of the leaves from `start` to before `end`. A subtree of this size must begin there."""
     size = end - start
     if size & (size - 1) == 0:
         level = size.bit_length() - 1
@@ -132,7 +133,7 @@ def _inclusion(index: int, start: int, end: int, nodes: Nodes) -> Iterator[bytes
 
 
 def _consistency(first: int, start: int, end: int, nodes: Nodes, *, is_known: bool) -> Iterator[bytes]:
-    """Yield what proves the first leaves up to `first`; `is_known` while what lies to the left is the whole tree."""
+    """Yield the proof for the first leaves up to `first`. `is_known`: nothing lies to the left of this subtree."""
     if first == end:
         if not is_known:
             yield _subtree(start, end, nodes)
@@ -147,15 +148,15 @@ def _consistency(first: int, start: int, end: int, nodes: Nodes, *, is_known: bo
 
 
 def _split(size: int) -> int:
-    """Return the largest power of two below a size."""
+    """Return the largest power of two that is less than a size."""
     return 1 << ((size - 1).bit_length() - 1)
 
 
 class Accumulator:
-    """The root of a tree that is read once, leaf by leaf, in memory that grows with its height alone."""
+    """Computes the root of a tree that is read once, leaf by leaf. Its memory grows only with the tree's height."""
 
     def __init__(self, leaves: Iterable[bytes] = ()) -> None:
-        """`leaves` are hashes of leaves."""
+        """`leaves` are leaf hashes."""
         self.size = 0
         self._peaks: list[bytes] = []
         for leaf in leaves:
@@ -172,7 +173,7 @@ class Accumulator:
 
     @property
     def peaks(self) -> list[bytes]:
-        """The hashes of the complete subtrees that the tree is made of, from left to right, each as large as can be."""
+        """The hashes of the complete subtrees that make up the tree, from left to right, each as large as possible."""
         return list(self._peaks)
 
     def append(self, leaf: bytes) -> None:

@@ -1,7 +1,7 @@
-"""Signed notes, as C2SP signed-note has them: a text that people can read, with Ed25519 signatures below it.
+"""Signed notes in the form of C2SP signed-note: a text that people can read, with Ed25519 signatures below it.
 
-A verifier is what auditors keep: name, hash and public key in one line of text (a vkey). Whoever has the note and a
-verifier needs nothing else.
+An auditor keeps a verifier: a name, a hash and a public key in one line of text (a vkey). The note and a verifier are
+all that is needed to check a signature.
 """
 
 import binascii
@@ -18,28 +18,28 @@ SEED_BYTES = 32
 _ED25519 = b"\x01"
 _ID_BYTES = 4
 SIGNATURE_MARK = "— "
-"""What the line of a signature begins with."""
+"""The beginning of a signature line."""
 
 _SEPARATOR = "\n\n"
 
 
 class InvalidNote(Exception):
-    """The text is no signed note, or no verifier given accounts for it."""
+    """The text is no signed note, or none of the given verifiers confirms it."""
 
 
 class MalformedNote(InvalidNote):
-    """The text is no signed note at all, whatever the keys are."""
+    """The text is no signed note, whatever the keys are."""
 
 
 class Verifier(NamedTuple):
-    """A public key and the name of its owner, which has neither blanks nor `+`."""
+    """A public key and its owner's name, which contains neither blanks nor `+`."""
 
     name: str
     public_key: bytes
 
     @property
     def key_id(self) -> bytes:
-        """The four bytes that say in a signature which key made it."""
+        """The four bytes that name the key in a signature."""
         named = self.name.encode() + b"\n" + _ED25519 + self.public_key
         return hashlib.sha256(named).digest()[:_ID_BYTES]
 
@@ -48,7 +48,7 @@ class Verifier(NamedTuple):
 
     @classmethod
     def parse(cls, vkey: str) -> "Verifier":
-        """Return the verifier of a line of text; raise `InvalidNote`."""
+        """Return the verifier of a vkey line; raise `InvalidNote`."""
         name, _, rest = vkey.strip().partition("+")
         key_id, _, encoded = rest.partition("+")
         key = from_base64(encoded)
@@ -58,7 +58,7 @@ class Verifier(NamedTuple):
         return verifier
 
     def accepts(self, text: str, signature: bytes) -> bool:
-        """Tell whether a signature of a text is of this key."""
+        """Tell whether this key made the signature of the text."""
         try:
             Ed25519PublicKey.from_public_bytes(self.public_key).verify(signature, text.encode())
         except InvalidSignature:
@@ -67,14 +67,14 @@ class Verifier(NamedTuple):
 
 
 class Signer(NamedTuple):
-    """A private key, by the seed of 32 bytes that it is made from, and the name of its owner."""
+    """A private key, given by its 32-byte seed, and its owner's name."""
 
     name: str
     seed: bytes
 
     @property
     def verifier(self) -> Verifier:
-        """The public half."""
+        """The public half of the key."""
         return Verifier(self.name, self._key.public_key().public_bytes_raw())
 
     @property
@@ -93,16 +93,16 @@ def is_name(name: str) -> bool:
 
 
 def sign(text: str, signers: Iterable[Signer]) -> str:
-    """Return the note of a text, which ends with a line feed, signed by each of the signers."""
+    """Return the note of a text, signed by each of the signers. The text must end with a line feed."""
     assert text.endswith("\n")
     return text + "\n" + "".join(signer.line(text) for signer in signers)
 
 
 def verified(note: str, verifiers: Sequence[Verifier]) -> str:
-    """Return the text of a note that at least one of the verifiers accounts for.
+    """Return the text of a note that at least one of the verifiers confirms.
 
-    Signatures of keys that are not given are passed over. Raises `InvalidNote` if none is left, and if one of a given
-    key is not of this text.
+    Signatures of other keys are ignored. Raises `InvalidNote` if a given key's signature does not fit the text, and if
+    no signature is of a given key.
     """
     text, lines = _parts(note)
     by_id = {(verifier.name, verifier.key_id): verifier for verifier in verifiers}
@@ -121,7 +121,7 @@ def verified(note: str, verifiers: Sequence[Verifier]) -> str:
 
 
 def _unknown(signed: Sequence[tuple[str, str]], known: Sequence[tuple[str, str]]) -> str:
-    """Say that none of the keys that have signed is known, and which are."""
+    """Return the sentence that names the keys that signed and the keys that are known."""
 
     def named(keys: Sequence[tuple[str, str]]) -> str:
         return ", ".join(f"{name} (key {key_id})" for name, key_id in keys)
@@ -131,7 +131,7 @@ def _unknown(signed: Sequence[tuple[str, str]], known: Sequence[tuple[str, str]]
 
 
 def text_of(note: str) -> str:
-    """Return the text of a note, whoever signed it; raise `MalformedNote`."""
+    """Return the text of a note without checking signatures; raise `MalformedNote`."""
     return _parts(note)[0]
 
 
@@ -151,7 +151,7 @@ def _signature(line: str) -> tuple[str, bytes]:
 
 
 def from_base64(encoded: str) -> bytes:
-    """Return the bytes of a text, of which there is no other in base64; raise `InvalidNote`."""
+    """Return the bytes of a base64 text; raise `MalformedNote` unless it is their canonical encoding."""
     try:
         found = b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):

@@ -1,8 +1,8 @@
-"""The Merkle tree cut into tiles, as C2SP tlog-tiles has them: what is kept of it, and how it grows.
+"""The Merkle tree in tiles, in the form of C2SP tlog-tiles: what is stored of the tree, and how it grows.
 
-A tile has the hashes of up to 256 neighbouring nodes of one level in eight: those of tile (level, number) are complete
-subtrees of 256^level leaves each, from the 256·number-th on. The tiles at the right edge are partial; they only ever
-grow, so that every earlier tree can be read from the tiles of a later one.
+A tile holds the hashes of up to 256 neighbouring nodes of every eighth level. The nodes of tile (level, number) are
+complete subtrees of 256^level leaves each, beginning with the 256·number-th of them. The tiles at the right edge are
+partial. They only ever grow, so every earlier tree can be read from the tiles of a later one.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,18 +15,18 @@ WIDTH = 1 << HEIGHT
 
 
 class TileAddress(NamedTuple):
-    """Which tile: its level, and its number in the level, both from 0."""
+    """A tile's level, and its number in the level, both from 0."""
 
     level: int
     number: int
 
 
 Tiles = Mapping[TileAddress, bytes]
-"""Tiles by their place, each as its hashes one after another."""
+"""Tiles by their address. Each is its hashes, one after another."""
 
 
 def partial_tiles(size: int) -> list[TileAddress]:
-    """Return the places of the tiles that are partial in a tree of `size` leaves: those that an append reads."""
+    """Return the addresses of the partial tiles in a tree of `size` leaves. An append reads them."""
     places = []
     level = 0
     while size:
@@ -40,7 +40,7 @@ def partial_tiles(size: int) -> list[TileAddress]:
 def append(size: int, partial: Tiles, leaves: Sequence[bytes]) -> dict[TileAddress, bytes]:
     """Return every tile that changes when leaves are appended to a tree of `size` leaves with these partial tiles.
 
-    Raises `KeyError` if a tile of the edge is missing, `ValueError` if one has not the length that the size asks for.
+    Raises `KeyError` if a partial tile is missing, and `ValueError` if a tile's length does not fit the size.
     """
     changed: dict[TileAddress, bytes] = {}
     level = 0
@@ -59,7 +59,7 @@ def append(size: int, partial: Tiles, leaves: Sequence[bytes]) -> dict[TileAddre
 def _fill(
     place: TileAddress, known: bytes, hashes: Sequence[bytes], changed: dict[TileAddress, bytes]
 ) -> list[bytes]:
-    """Put hashes into tiles of one level from a place on; return the nodes that stand for those which are full."""
+    """Put hashes into tiles of one level from an address on; return the nodes that stand for the full tiles."""
     level, first = place
     everything = [*hashes_of(known), *hashes]
     full = []
@@ -77,7 +77,7 @@ def hashes_of(tile: bytes) -> list[bytes]:
 
 
 def nodes_of(tile_at: Callable[[TileAddress], bytes]) -> Nodes:
-    """Return the nodes of a tree, read from its tiles; each node raises `LookupError` if its tile does not have it."""
+    """Return the nodes of a tree, read from its tiles. A node raises `LookupError` if its tile does not contain it."""
 
     def node(level: int, index: int) -> bytes:
         height = level % HEIGHT
@@ -93,5 +93,5 @@ def nodes_of(tile_at: Callable[[TileAddress], bytes]) -> Nodes:
 
 
 def by_address(tiles: Iterable[tuple[int, int, bytes]]) -> dict[TileAddress, bytes]:
-    """Return tiles by their place, given as rows of level, number and hashes."""
+    """Return tiles by their address, given as rows of level, number and hashes."""
     return {TileAddress(level, number): bytes(hashes) for level, number, hashes in tiles}

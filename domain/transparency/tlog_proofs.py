@@ -3,7 +3,7 @@
     c2sp.org/tlog-proof@v1
     extra BASE64            the leaf: `{"position":21,"stream":…,"version":…,"type":…,"event":{…}}` (leaves.py)
     index 20                position − 1
-    BASE64                  the hashes of the path (RFC 9162 §2.1.3), from the leaf's sibling on
+    BASE64                  the hashes of the path (RFC 9162 §2.1.3), beginning with the leaf's sibling
     …
 
     tallystick/…            the checkpoint, a signed note
@@ -12,8 +12,8 @@
     (an empty line)
     — tallystick/… BASE64
 
-The hash of the leaf, led through the path, must come to the root of the checkpoint; the checkpoint must be signed by a
-key that is known. The extra line itself is signed by nobody: it is believed since its hash is in the tree.
+The leaf's hash and the path must lead to the root of the checkpoint, and a known key must have signed the checkpoint.
+Nobody signs the extra line itself: it is trusted because its hash is in the tree.
 """
 
 import re
@@ -31,7 +31,7 @@ _INDEX = re.compile(r"index (0|[1-9][0-9]{0,18})")
 
 
 class MalformedProof(Exception):
-    """The text is no proof of this form; what is wrong is said in words."""
+    """The text is no proof of this form. The message says what is wrong."""
 
 
 class TlogProof(NamedTuple):
@@ -44,13 +44,13 @@ class TlogProof(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The proof as it is written."""
+        """The proof as text."""
         path = "".join(f"{_base64(node)}\n" for node in self.path)
         return f"{HEADER}\nextra {_base64(self.leaf)}\nindex {self.leaf_index}\n{path}\n{self.note}"
 
 
 def read_proof(text: str) -> TlogProof:
-    """Return the proof that a text is; raise `MalformedProof`. Line ends of other systems say nothing."""
+    """Return the proof in a text; raise `MalformedProof`. Line ends may be those of any system."""
     head, separator, note = text.removeprefix("\ufeff").replace("\r\n", "\n").partition("\n\n")
     header, *lines = head.split("\n")
     if header != HEADER:
@@ -66,7 +66,7 @@ def read_proof(text: str) -> TlogProof:
 
 
 def position_of(leaf: bytes) -> int:
-    """Return the position that a leaf says its event has; raise `MalformedProof`."""
+    """Return the position that a leaf states; raise `MalformedProof`."""
     found = _POSITION.match(leaf)
     if found is None:
         raise MalformedProof("the leaf is no event with its position")

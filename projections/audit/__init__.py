@@ -1,20 +1,20 @@
-"""The audit: what the tables of projections must hold, and whether the journal keeps its own rules.
+"""The audit: compares the tables of projections with the journal, and checks whether the journal keeps its own rules.
 
-It folds the stored JSON of the journal with plain Python, and shares nothing with what writes or projects it: a fault
-there would not show in a comparison of that code with itself. The domain's types, events and folds and the projections'
-own code are therefore not used here, only the journal's table.
+It folds the stored JSON of the journal with plain Python, and shares nothing with the code that writes or projects the
+journal: a fault in that code would not show if the code were compared with itself. So it uses only the journal's table,
+and neither the domain's types, events and folds nor the projections' code.
 
     with database.connect("audit") as connection:
         assert differences(connection) == []
 
-compares every row and column of every version of every projection with the journal at the position where the version
-stands, in one state of the database, so that projectors, rebuilds and writers may run meanwhile. `one_instant`,
-`versions` and `compare` do the same step by step, for one version or for a sample of accounts and transactions.
+compares every row and column of every version of every projection with the journal at the version's position, in one
+snapshot of the database, so that projectors, rebuilds and writers may run meanwhile. `one_instant`, `versions` and
+`compare` do the same step by step, for one version or for a sample of accounts and transactions.
 
-`violations` judges the journal itself by the rules of a ledger (`violation.Violation` names them).
+`violations` checks the journal itself against the rules of a ledger, whose codes are listed at `violation.Violation`.
 
-Memory does not grow with the journal, but for the sums of `turnovers`, of which there are as many as that table has
-rows, for ledgers, and for what is due; and of the rules, for the accounts.
+Memory does not grow with the length of the journal, with these exceptions: the sums of `turnovers`, which are as many
+as that table has rows, the ledgers, and the work that is due; for the rules, the accounts.
 """
 
 from projections.audit.comparison import (

@@ -6,7 +6,7 @@ from projections.audit.stored import Stored
 from projections.audit.violation import Violation, violation
 
 LARGEST = 9_007_199_254_740_991
-"""The largest total: 2^53 − 1, which is exact in every client."""
+"""The largest total, in minor units: 2^53 − 1, which is exact in every client."""
 
 MOVING = (
     "account.entries_posted",
@@ -17,7 +17,7 @@ MOVING = (
 
 
 class AccountFold:
-    """An account, summed from its opening on; amounts are minor units."""
+    """An account, summed from its opening on. Amounts are in minor units."""
 
     __slots__ = (
         "asset",
@@ -45,22 +45,22 @@ class AccountFold:
 
     @property
     def balance(self) -> int:
-        """What is posted, as the normal side sees it."""
+        """The posted balance, as the normal side sees it."""
         difference = self.posted_credits - self.posted_debits
         return difference if self.side == "credit" else -difference
 
     @property
     def available(self) -> int:
-        """The balance less what is pending against it."""
+        """The balance minus the pending entries against it."""
         return self.balance - (self.pending_debits if self.side == "credit" else self.pending_credits)
 
     @property
     def highest(self) -> int:
-        """The balance with all that is pending in favour of it."""
+        """The balance plus all pending entries in favour of it."""
         return self.balance + (self.pending_credits if self.side == "credit" else self.pending_debits)
 
     def read(self, event: Stored) -> Iterator[Violation]:
-        """Take in the next event of the account; return the rules that it breaks."""
+        """Apply the next event of the account; yield the rules that it breaks."""
         if event.version != self.version + 1:
             yield violation("version_gap", event, f"version {event.version} follows {self.version}")
         self.version = event.version
@@ -94,7 +94,7 @@ class AccountFold:
                 f"debits come to {self.posted_debits} posted and {self.pending_debits} pending,"
                 f" credits to {self.posted_credits} and {self.pending_credits}",
             )
-        # A limit may be set that is broken already; what makes it worse is the violation.
+        # A limit that is already broken may be set. Only an event that makes the breach worse is a violation.
         if self.minimum is not None and self.available < min(self.minimum, available):
             yield violation(
                 "limit_broken", event, f"available fell to {self.available}, minimum {self.minimum}"

@@ -1,4 +1,4 @@
-"""What the tables of `ledgers` and `balances` must hold: one row for each stream, folded from its events."""
+"""The rows that `ledgers` and `balances` must hold: one for each stream, folded from its events."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -26,7 +26,7 @@ def ledgers(journal: Journal) -> Iterator[Row]:
 
 
 def balances(journal: Journal) -> Iterator[Row]:
-    """Return the rows of balances by stream, as the query of that name has their columns."""
+    """Return the rows of balances by stream, with the columns of the query `balances`."""
     for stream, events in journal.accounts():
         account = Account()
         for event in events:
@@ -36,7 +36,7 @@ def balances(journal: Journal) -> Iterator[Row]:
 
 
 class Account:
-    """An account as its row shows it, folded event by event."""
+    """An account in the form of its row, folded event by event."""
 
     def __init__(self) -> None:
         self.opening: Stored | None = None
@@ -47,7 +47,7 @@ class Account:
         self.version = self.position = 0
 
     def read(self, event: Stored) -> None:
-        """Take in the next event."""
+        """Apply the next event."""
         self.version = event.version
         if event.topic == DISCARDED:
             return
@@ -73,7 +73,7 @@ class Account:
                 self.status = _STATUS[topic]
 
     def row(self) -> Row:
-        """Return the columns of the account's row but for its stream."""
+        """Return the columns of the account's row, without its stream."""
         assert self.opening is not None
         opened = self.opening.data
         return (

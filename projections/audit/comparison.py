@@ -1,4 +1,4 @@
-"""Comparing the tables of a projection, row by row, with what the journal says that they must hold."""
+"""Compares the tables of a projection, row by row, with the rows that follow from the journal."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from projections.audit.stored import Journal, Row, Sample, Unfoldable, rows_of
 Nature = Literal["missing", "extra", "unequal"]
 
 MAX_SHOWN = 10
-"""How many differences of a table are kept to be shown; all are counted."""
+"""How many differences of a table are kept to be shown. All are counted."""
 
 _TYPES = {
     "made_position": "bigint",
@@ -31,10 +31,10 @@ _SQL = load("projections.audit.audit")
 
 
 class Table(NamedTuple):
-    """A table of a projection: the rows that it must hold, in the order of its first `key` columns.
+    """A table of a projection and the rows that it must hold, sorted by its first columns, the `key`.
 
-    `sampled_by` are the columns by which the rows of a sample are found, and `sampled` what they are compared with:
-    ledgers, accounts or transactions of the sample, or the expected rows themselves.
+    `sampled_by` are the columns by which the rows of a sample are found. `sampled` says which values these columns must
+    have: those of the sample's ledgers, accounts or transactions, or of the expected rows themselves.
     """
 
     projection: str
@@ -88,7 +88,7 @@ TABLES: Mapping[str, Table] = {
     "event_index": Table("event_index", ("slot",), seals.index, ("slot",), "rows"),
     "seals": Table("seals", ("level", "number"), seals.tiles, ("level", "number"), "rows"),
 }
-"""All tables of all projections, without the number of their version."""
+"""All tables of all projections, without the numbers of their versions."""
 
 
 SHAPES: Mapping[str, int] = {
@@ -102,11 +102,11 @@ SHAPES: Mapping[str, int] = {
     "event_index": 1,
     "seals": 1,
 }
-"""The shape of the tables of each projection that is known here; those of another release may have others."""
+"""The shape of each projection's tables that is compared here. Tables of another release may have other shapes."""
 
 
 class Version(NamedTuple):
-    """A version of a projection that is read: where it stands, and in which state."""
+    """A version of a projection that is being read: its position and its state."""
 
     name: str
     version: int
@@ -115,7 +115,7 @@ class Version(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """A row that is missing, that is there and must not be, or whose columns are unequal: (expected, actual) each."""
+    """A row that is missing, extra, or has unequal columns. `columns` maps names to (expected, actual)."""
 
     table: str
     nature: Nature
@@ -131,7 +131,7 @@ class Difference(NamedTuple):
 
 
 class AuditedTable(NamedTuple):
-    """A table compared at a position: how many rows it must hold, how many differ, and the first of those."""
+    """The result for a table at a position: how many rows it must hold, how many differ, and the first differences."""
 
     table: str
     position: int
@@ -141,13 +141,13 @@ class AuditedTable(NamedTuple):
 
     @property
     def equal(self) -> bool:
-        """Whether the table holds exactly what it must."""
+        """Whether the table holds exactly the expected rows."""
         return not self.differing
 
 
 @contextmanager
 def one_instant(connection: Connection[Any]) -> Iterator[None]:
-    """One state of the database to read in, for as long as this lasts; the connection must not be in a transaction."""
+    """Read everything within this context from one snapshot. The connection must not be in a transaction."""
     with connection.transaction():
         connection.execute(_SQL["one_instant"])
         connection.execute(_SQL["whole_cursors"])
@@ -155,7 +155,7 @@ def one_instant(connection: Connection[Any]) -> Iterator[None]:
 
 
 def versions(connection: Connection[Any], name: str | None = None) -> list[Version]:
-    """Return the versions of a projection that are read, of all if none is named, if their shape is one of `SHAPES`."""
+    """Return the versions in use, of one projection or of all, whose shape is in `SHAPES`."""
     shapes = {known: shape for known, shape in SHAPES.items() if name in (None, known)}
     wanted = {"names": list(shapes), "shapes": list(shapes.values())}
     cursor = connection.cursor(row_factory=tuple_row)
@@ -165,10 +165,10 @@ def versions(connection: Connection[Any], name: str | None = None) -> list[Versi
 def compare(
     connection: Connection[Any], version: Version, *, sample: Sample | None = None
 ) -> list[AuditedTable]:
-    """Compare every table of a version with the journal up to where the version stands.
+    """Compare every table of a version with the journal up to the version's position.
 
-    What waits behind dead letters, and what an operator has discarded, must not be in the tables. To be called within
-    `one_instant`, in which the version was found. Raises `Unfoldable`.
+    Events that are held behind dead letters, and events that an operator has discarded, must not be in the tables. Call
+    it within `one_instant`, in which the version was found. Raises `Unfoldable`.
     """
     held, discarded = _left_out(connection, version)
     journal = Journal(connection, version.position, held, discarded, sample)
@@ -180,9 +180,10 @@ def compare(
 
 
 def differences(connection: Connection[Any], name: str | None = None) -> list[Difference]:
-    """Compare the whole of a projection, of all if none is named, in all its versions; return the first differences.
+    """Compare all versions of a projection, or of all projections if none is named, and return the first differences.
 
-    The connection must not be in a transaction. An empty list is: equal in every row and column. Raises `Unfoldable`.
+    An empty list means: equal in every row and column. The connection must not be in a transaction. Raises
+    `Unfoldable`.
     """
     with one_instant(connection):
         return [
@@ -196,7 +197,7 @@ def differences(connection: Connection[Any], name: str | None = None) -> list[Di
 def expected_rows(connection: Connection[Any], table: str, upto: int) -> Iterator[Mapping[str, Any]]:
     """Return the rows that a table must hold at a position, in the order of its key, each with its columns by name.
 
-    To be called within `one_instant`. Raises `KeyError` for a table that is none of `TABLES`, and `Unfoldable`.
+    Call it within `one_instant`. Raises `KeyError` for a table that is not in `TABLES`, and `Unfoldable`.
     """
     (version, *_) = versions(connection, TABLES[table].projection)
     columns = _columns(connection, _query(table, version.version, "false"), {})
@@ -205,7 +206,7 @@ def expected_rows(connection: Connection[Any], table: str, upto: int) -> Iterato
 
 
 def _left_out(connection: Connection[Any], version: Version) -> tuple[set[int], set[int]]:
-    """Return the positions of events that are held behind dead letters, and of those that were discarded."""
+    """Return the positions of events that are held behind dead letters, and those of discarded events."""
     cursor = connection.cursor(row_factory=tuple_row)
     if cursor.execute(_SQL["has_dead_letters"]).fetchone() != (True,):
         return set(), set()
@@ -245,14 +246,14 @@ def _columns(connection: Connection[Any], query: str, values: Mapping[str, Any])
 
 
 def _sampled(table: Table, sample: Sample, rows: Sequence[Row]) -> tuple[str, dict[str, Any]]:
-    """Return the condition that a row of the table belongs to a sample, and its values."""
+    """Return the condition that a row of the table belongs to a sample, and its parameters."""
     if table.sampled == "rows":
         keys: list[Row] = [row[: len(table.key)] for row in rows]
     elif table.sampled == "ledgers":
         keys = [(ledger,) for ledger in sample.ledgers]
     else:
         keys = [tuple(stream.split(f"/{table.sampled}/", 1)) for stream in getattr(sample, table.sampled)]
-        # Streams of transactions are named by ids; one that another program named otherwise is in no table.
+        # Streams of transactions are named by ids. A stream that another program named otherwise is in no table.
         keys = [key for key in keys if table.sampled == "accounts" or _is_id(key[1])]
     columns = zip(*keys, strict=True) if keys else [() for _ in table.sampled_by]
     arrays = ", ".join(f"%({name})s::{_TYPES.get(name, 'text')}[]" for name in table.sampled_by)
@@ -268,7 +269,7 @@ def _is_id(text: str) -> bool:
 
 
 def _foldable(rows: Iterator[Row]) -> Iterator[Row]:
-    """Return the rows; raise `Unfoldable` for a journal that lacks what every release has written."""
+    """Return the rows; raise `Unfoldable` if the journal lacks something that every release has written."""
     last: Row | None = None
     try:
         for last in rows:
@@ -278,7 +279,7 @@ def _foldable(rows: Iterator[Row]) -> Iterator[Row]:
 
 
 class _Counted:
-    """Rows, counted as they pass."""
+    """Counts rows as they pass."""
 
     def __init__(self, rows: Iterator[Row]) -> None:
         self._rows = rows
@@ -291,14 +292,14 @@ class _Counted:
 
 
 class _Merge(NamedTuple):
-    """A table: its name, the names of its columns, and how many of them, the first, are what rows are sorted by."""
+    """A table: its name, the names of its columns, and how many of the first columns are the key."""
 
     table: str
     columns: Sequence[str]
     key: int
 
     def differences(self, expected: Iterable[Row], actual: Iterable[Row]) -> Iterator[Difference]:
-        """Return what differs between two lists of rows, both sorted by key, holding one row of each."""
+        """Return the differences between two lists of rows. Both are sorted by key and have at most one row per key."""
         key, expected, actual = self.key, iter(expected), iter(actual)
         wanted, found = next(expected, None), next(actual, None)
         while wanted is not None or found is not None:

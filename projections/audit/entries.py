@@ -1,4 +1,4 @@
-"""What the tables of `entries` must hold: every posted entry, and the sums of entries over spans of time."""
+"""The rows that `entries` and `turnovers` must hold: every posted entry, and the sums of entries over spans of time."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _MIDNIGHT = datetime(1, 1, 1, tzinfo=UTC)
 
 
 def entries(journal: Journal) -> Iterator[Row]:
-    """Return the rows of entries by position and number, as the query of that name has their columns."""
+    """Return the rows of entries by position and number, with the columns of the query `entries`."""
     sampled = None if journal.sample is None else journal.sample.accounts
     for event in _posted(journal):
         ledger, data = event.ledger, event.data
@@ -37,16 +37,16 @@ def entries(journal: Journal) -> Iterator[Row]:
                 entry["direction"],
                 amount if entry["direction"] == entry["normal_side"] else -amount,
                 entry["balance_after"],
-                entry.get("debits_after"),  # the first form of postings did not have it
+                entry.get("debits_after"),  # version 1 of postings did not have it
                 effective_at,
                 data["reference"],
             )
 
 
 def turnovers(journal: Journal) -> Iterator[Row]:
-    """Return the rows of turnovers by their key; of a sample, those of its accounts and none of whole ledgers.
+    """Return the rows of turnovers by their key. For a sample: those of its accounts, and none of whole ledgers.
 
-    They are summed in memory: as many as the table has.
+    The sums are kept in memory: as many as the table has rows.
     """
     sums: defaultdict[Row, list[int]] = defaultdict(lambda: [0, 0])
     sampled = None if journal.sample is None else journal.sample.accounts
@@ -64,7 +64,7 @@ def turnovers(journal: Journal) -> Iterator[Row]:
 
 
 def _posted(journal: Journal) -> Iterator[Stored]:
-    """Return what was posted, in the order of positions; of a sample, what was posted to one of its accounts."""
+    """Return the events that posted, in the order of positions. For a sample: those that posted to its accounts."""
     if journal.sample is None:
         return (event for event in journal.of_topics(*POSTED) if event.topic != DISCARDED)
     transactions = {
@@ -86,9 +86,9 @@ def _clocks(event: Stored) -> list[tuple[str, str]]:
 
 @lru_cache(1024)
 def _spans(time: str) -> list[tuple[str, str]]:
-    """Return the spans that a time falls into, each by its end; the day's last.
+    """Return the spans that a time falls into, each by its end. The day comes last.
 
-    A span is open at its beginning and closed at its end. One that ends together with a longer one is not kept.
+    A span excludes its beginning and includes its end. A span that ends together with a longer one is not kept.
     """
     moment = datetime.fromisoformat(time)
     minute, hour, day = (_end(moment, span) for span in (_MINUTE, _HOUR, _DAY))

@@ -1,4 +1,4 @@
-"""What the table of `outbox` must hold: for each webhook how many events were owed to it, and the last of them."""
+"""The rows that `outbox` must hold: for each webhook, how many events were owed to it, and the last of them."""
 
 from collections.abc import Iterator
 from uuid import UUID
@@ -12,9 +12,9 @@ _SQL = load("projections.audit.audit")
 
 
 def outbox(journal: Journal) -> Iterator[Row]:
-    """Return webhook, number of events and position of the last, of those that were owed any, by webhook.
+    """Return, for each webhook that was owed any event, its id, the number of events and the position of the last.
 
-    Of a sample nothing is returned: no sample of streams has all events that are owed.
+    Nothing for a sample, because no sample of streams has all the events that are owed.
     """
     if journal.sample is not None:
         return

@@ -1,4 +1,4 @@
-"""The rules of payouts: each holds its amount once, and what is said of its money is what a transaction has booked."""
+"""The rules of payouts: each holds its amount once, and its recorded end agrees with the transaction that booked it."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -10,17 +10,17 @@ History = Callable[[str], Sequence[Stored]]
 """Returns all events of a stream, by version."""
 
 _BEGINNINGS = {"payout.accepted": "transaction.held", "payout.rejected": "transaction.rejected"}
-"""What the transaction of its id records with the beginning of a payout."""
+"""The event that begins a payout, and the event that its transaction records with it."""
 
 _BOOKINGS = {
     "payout.completed": ("transaction.settlement_posted", "transaction.posted"),
     "payout.failed": ("transaction.void_recorded", "transaction.reversal_posted"),
 }
-"""What books an end: of a hold, and of what was booked before."""
+"""For each end, the event that books it: from a hold, and after it was booked the other way before."""
 
 
 class PayoutRules:
-    """Judges the events of payouts, one after another; keeps of each its version and how its money was last booked."""
+    """Checks the events of payouts, one after another. It keeps each payout's version, state and last booking."""
 
     def __init__(self, history: History) -> None:
         self._history = history
@@ -29,7 +29,7 @@ class PayoutRules:
         self._states: dict[str, str] = {}  # the last beginning or end
 
     def judge(self, event: Stored) -> Iterator[Violation]:
-        """Return the rules that an event of a payout breaks."""
+        """Yield the rules that an event of a payout breaks."""
         version = self._versions.get(event.stream, 0)
         if event.version != version + 1:
             yield violation("version_gap", event, f"version {event.version} follows {version}")
@@ -66,7 +66,7 @@ class PayoutRules:
         self._booked[event.stream] = event.topic
 
     def _moved(self, event: Stored, id: str, topics: Sequence[str], direction: str) -> Iterator[Violation]:
-        """Judge the transaction that the same command has made: which it is, and what it moves."""
+        """Check the transaction that the same command has made: its kind, and the amount it moves."""
         made = next(iter(self._history(f"{event.ledger}/transactions/{id}")), None)
         if made is None or made.topic not in topics:
             yield violation("payout_unmatched", event, f"transaction {id} is no {' or '.join(topics)}")
@@ -83,5 +83,5 @@ class PayoutRules:
 
 
 def _unfollowed(event: Stored) -> Sequence[str]:
-    """Return the ends after which an event is out of place: what has ended is not sent to the provider again."""
+    """Return the ends after which this event is out of place: a payout that ended is not submitted again."""
     return tuple(_BOOKINGS) if event.topic == "payout.submitted" else ()

@@ -1,4 +1,4 @@
-"""What the table of `payouts` must hold: a row for each payout, folded from its stream."""
+"""The rows that `payouts` must hold: one for each payout, folded from its stream."""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -39,13 +39,13 @@ _MEMBERS = (
     "version",
     "position",
 )
-"""What a body holds, in this order."""
+"""The members of a body, in this order."""
 
 _MONEY = {"completed": "paid", "failed": "released"}
 
 
 def payouts(journal: Journal) -> Iterator[Row]:
-    """Return the rows of payouts by ledger and id, as the query of that name has their columns."""
+    """Return the rows of payouts by ledger and id, with the columns of the query `payouts`."""
     streams = {stream: list(events) for stream, events in groupby(_concerning(journal), attrgetter("stream"))}
     for _, events in sorted(streams.items(), key=lambda of: of[0].split("/payouts/")):
         if events[0].topic in ("payout.accepted", "payout.rejected"):
@@ -53,9 +53,9 @@ def payouts(journal: Journal) -> Iterator[Row]:
 
 
 def _concerning(journal: Journal) -> Iterable[Stored]:
-    """Return the events of payouts, one stream after another; their ids are those of their holds."""
+    """Return the events of payouts, one stream after another. A payout's id is the id of its hold."""
     if journal.sample is None:
-        # Those that were discarded have a topic no more.
+        # Discarded events have lost their topic, so the stream is checked as well.
         events = (event for event in journal.of_topics(*PAYOUTS) if "/payouts/" in event.stream)
         return sorted(events, key=attrgetter("stream", "version"))
     return journal.of_streams(

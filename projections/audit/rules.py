@@ -1,4 +1,4 @@
-"""The rules of the journal as a whole: no gaps, nothing out of place, debits = credits in each asset."""
+"""The rules of the journal as a whole: no gaps, nothing out of place, debits equal to credits in each asset."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,7 +14,7 @@ from projections.audit.violation import Violation, violation
 
 
 class Rules:
-    """Reads a journal from its beginning and judges every event. Keeps its accounts, so memory grows with those."""
+    """Checks every event of a journal from its beginning. It keeps the accounts, so its memory grows with them."""
 
     def __init__(self, history: History) -> None:
         self._accounts: dict[str, AccountFold] = {}
@@ -28,7 +28,7 @@ class Rules:
         self._recorded_at = ""
 
     def read(self, event: Stored) -> Iterator[Violation]:
-        """Take in the next event; return the rules that it breaks."""
+        """Apply the next event; yield the rules that it breaks."""
         if event.position != self._position + 1:
             yield violation("position_gap", event, f"position {event.position} follows {self._position}")
         recorded_at = event.envelope["recorded_at"]
@@ -52,7 +52,7 @@ class Rules:
                 yield from self._of_ledger(event)
 
     def close(self) -> Iterator[Violation]:
-        """Return the rules that the journal breaks as it stands after its last event."""
+        """Yield the rules that the journal breaks as a whole, after its last event."""
         yield from self._ended()
         sums: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         for stream, account in self._accounts.items():
@@ -74,7 +74,7 @@ class Rules:
             code, _, scale = event.data["asset"].partition("/")
             if self._scales.get((event.ledger, code)) != int(scale):
                 yield violation(
-                    "asset_conflict", event, f"{event.data['asset']} is not what the ledger registered"
+                    "asset_conflict", event, f"{event.data['asset']} is not as the ledger registered it"
                 )
             self._accounts[event.stream] = AccountFold(event)
         else:
@@ -94,13 +94,13 @@ class Rules:
             self._scales[asset] = event.data["scale"]
 
     def _of_key(self, event: Stored) -> Iterator[Violation]:
-        """Judge an event of a key: any may be the first of a stream, since older releases recorded none."""
+        """Check an event of a key. Any may be the first of its stream, because older releases recorded none."""
         version = self._keys.get(event.stream, 0)
         if event.version != version + 1:
             yield violation("version_gap", event, f"version {event.version} follows {version}")
         self._keys[event.stream] = event.version
         if event.stream != f"{INSTALLATION}/keys/{event.name}":
-            yield violation("event_misplaced", event, f"{event.topic} in a stream that is no key's")
+            yield violation("event_misplaced", event, f"{event.topic} in a stream that is not this key's")
 
     def _of_transaction(self, event: Stored) -> Iterator[Violation]:
         yield from self._transactions.judge(event, self._command)
@@ -111,12 +111,12 @@ class Rules:
         else:
             if self._command.change is not None and not _has_change(event):
                 yield violation(
-                    "entries_unmatched", event, f"{self._command.change.topic} belongs to nothing"
+                    "entries_unmatched", event, f"{self._command.change.topic} belongs to no transaction"
                 )
             self._command = Command()
 
     def _ended(self) -> Iterator[Violation]:
-        """Judge that no command is left half done where another begins."""
+        """Check that no command is incomplete when the next begins."""
         command = self._command
         if command.moves or command.change:
             first = command.moves[0] if command.moves else command.change
@@ -126,9 +126,9 @@ class Rules:
 
 
 def violations(connection: Connection[Any], sample: Sample | None = None) -> Iterator[Violation]:
-    """Return the rules that the journal breaks; with a sample, those that its accounts break, each by itself.
+    """Yield the rules that the journal breaks. With a sample: those that its accounts break, each checked by itself.
 
-    To be called within `one_instant`. At an event that cannot be understood it ends, with `event_unreadable`.
+    Call it within `one_instant`. It ends at the first event that cannot be understood, with `event_unreadable`.
     """
     journal = Journal(connection, BEYOND, sample=sample)
     if sample is None:
@@ -137,7 +137,7 @@ def violations(connection: Connection[Any], sample: Sample | None = None) -> Ite
 
 
 def broken(events: Iterable[Stored], history: History, *, is_whole: bool = True) -> Iterator[Violation]:
-    """Return the rules that a journal breaks, given from its first event on: those of its end only if all is given."""
+    """Yield the rules that a journal breaks, given its events from the first on. `is_whole`: also check its end."""
     rules = Rules(history)
     try:
         for event in events:
@@ -164,7 +164,7 @@ def _understood(event: Stored, read: Callable[[Stored], Iterator[Violation]]) ->
 
 
 class _History:
-    """Looks streams up in the database; a command asks for the same one several times in a row."""
+    """Looks streams up in the database. It keeps the last one, because a command asks for it several times in a row."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal

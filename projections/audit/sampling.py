@@ -1,4 +1,4 @@
-"""Choosing a sample: the streams of the newest events, and of events drawn from the whole journal by a seed."""
+"""Chooses a sample: the streams of the newest events, and of events drawn from the whole journal by a seed."""
 
 import random
 from collections.abc import Iterable, Iterator
@@ -11,15 +11,15 @@ from domain.journal.queries import load
 from projections.audit.stored import Sample
 
 MAX_ACCOUNT_EVENTS = 50_000
-"""How many events the accounts of a sample have together at most: a sample must end soon, however long they are."""
+"""The most events that the accounts of a sample have together, so that a sample ends soon however long accounts are."""
 
 _SQL = load("projections.audit.audit")
 
 
 def choose(connection: Connection[Any], events: int, seed: int) -> Sample:
-    """Return the streams of as many of the newest events, and of as many drawn at random.
+    """Return the streams of the newest `events` events, and of as many drawn at random.
 
-    Positions have no gaps, so every event is as likely as every other. To be called within `one_instant`.
+    Positions have no gaps, so every event is equally likely. Call it within `one_instant`.
     """
     cursor = connection.cursor(row_factory=tuple_row)
     ((head,),) = cursor.execute(_SQL["head"]).fetchall()
@@ -35,7 +35,7 @@ def choose(connection: Connection[Any], events: int, seed: int) -> Sample:
 
 
 def _short_enough(accounts: Iterable[tuple[str, int]]) -> Iterator[str]:
-    """Return the accounts that can be taken, each with its length, until they have too many events."""
+    """Yield accounts, given with their lengths, as long as they have few enough events together."""
     total = 0
     for stream, length in accounts:
         if total + length <= MAX_ACCOUNT_EVENTS:

@@ -1,4 +1,4 @@
-"""What the tables of the audit's own projections must hold: the tiles of the tree over all events, and their index."""
+"""The rows that `seals` and `event_index` must hold: the tiles of the tree over all events, and the events' index."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ _STRETCH = 65_536
 
 
 def tiles(journal: Journal) -> Iterator[Row]:
-    """Return the tiles of the tree, level by level. No sample has them: every event is in all that is above it."""
+    """Return the tiles of the tree, level by level. Nothing for a sample: every event is in all nodes above it."""
     if journal.sample is not None:
         return
     level, hashes = 0, _leaves(journal)
@@ -30,7 +30,7 @@ def tiles(journal: Journal) -> Iterator[Row]:
 
 
 def index(journal: Journal) -> Iterator[Row]:
-    """Return the rows of the index, stretch by stretch; none of a sample."""
+    """Return the rows of the index, stretch by stretch. Nothing for a sample."""
     if journal.sample is not None:
         return
     stretch = 0
@@ -77,7 +77,7 @@ def _root(tile: Sequence[bytes]) -> bytes:
 
 
 def _keys(stream: str, topic: str, state: bytes) -> set[str]:
-    """Return what an event can be found by: what it says, and everything that it might mention."""
+    """Return the keys by which an event can be found: what it says, and everything that it might mention."""
     event = json.loads(state)
     ledger, kind, *name = stream.split("/", 2)
     found = {
@@ -99,7 +99,7 @@ def _keys(stream: str, topic: str, state: bytes) -> set[str]:
 
 
 def _texts(member: str, value: Any) -> Iterator[tuple[str, str]]:
-    """Return every text within a value, with the name of the member that it is; names are texts of no member."""
+    """Yield every text within a value, with the name of its member. Names of members are texts without a member."""
     if isinstance(value, str):
         yield member, value
     elif isinstance(value, list):

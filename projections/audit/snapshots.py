@@ -1,4 +1,4 @@
-"""Snapshots of accounts, compared with the fold of the events that they stand for."""
+"""Compares snapshots of accounts with the fold of the events that they stand for."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ _SQL = load("projections.audit.audit")
 
 
 class SnapshotDifference(NamedTuple):
-    """A snapshot that says something else than the events do: what it must say and says, by member."""
+    """A snapshot that differs from its events. `members` maps names to (expected, actual)."""
 
     stream: str
     version: int
@@ -30,9 +30,9 @@ class SnapshotDifference(NamedTuple):
 def snapshot_differences(
     connection: Connection[Any], sample: Sample | None = None
 ) -> Iterator[SnapshotDifference]:
-    """Compare the newest snapshot of each account, or of each of a sample, with its events up to the same version.
+    """Compare the newest snapshot of each account, or of each account of a sample, with its events up to that version.
 
-    To be called within `one_instant`. Raises `Unfoldable`.
+    Call it within `one_instant`. Raises `Unfoldable`.
     """
     streams = None if sample is None else sorted(sample.accounts)
     found = rows_of(connection, _SQL["snapshots"], {"streams": streams})
@@ -51,7 +51,7 @@ def snapshot_differences(
             if event.version <= snapshot[1]:
                 account.read(event)
         members = _unequal(account, snapshot[2])
-        if account.version != snapshot[1]:  # it stands for events that are not there
+        if account.version != snapshot[1]:  # it stands for events that do not exist
             members["version"] = (account.version, snapshot[1])
         if members:
             yield SnapshotDifference(stream, snapshot[1], members)

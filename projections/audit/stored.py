@@ -1,4 +1,4 @@
-"""Events as they are stored: JSON, read with nothing of what reads them elsewhere."""
+"""Events as they are stored: JSON, read without the code that reads them elsewhere."""
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -57,7 +57,7 @@ CLASS_VERSIONS: Mapping[str, int] = {
 """The topics that are understood here, each with the newest version of its form."""
 
 INSTALLATION = "-"
-"""In the place of the ledger in the streams of what belongs to none."""
+"""Takes the ledger's place in streams that belong to no ledger."""
 
 POSTED = ("transaction.posted", "transaction.settlement_posted", "transaction.reversal_posted")
 MADE = (*POSTED, "transaction.held", "transaction.void_recorded", "transaction.rejected")
@@ -69,11 +69,11 @@ _SQL = load("projections.audit.audit")
 
 _decode = (
     json.JSONDecoder().decode
-)  # `json.loads` looks first for which encoding bytes have: a quarter of its time
+)  # `json.loads` would first detect the encoding of bytes, which takes a quarter of its time
 
 
 class Unfoldable(Exception):
-    """An event cannot be understood, or not where it stands; nothing can be said of what comes after it."""
+    """An event cannot be understood, or not at its place. Nothing can be said about what comes after it."""
 
     def __init__(self, position: int, reason: str) -> None:
         super().__init__(f"the event at position {position} {reason}")
@@ -97,12 +97,12 @@ class Stored(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What the stream is called within its kind: an account's address, a transaction's id."""
+        """The last part of the stream's id: an account's address, a transaction's id."""
         return self.stream.split("/", 2)[-1]
 
 
 def parsed(stream: str, version: int, topic: str, state: bytes, position: int) -> Stored:
-    """Return an event of its row; raise `Unfoldable` if it is no JSON, of a newer release, or of an unknown topic."""
+    """Return the event of a row; raise `Unfoldable` if it is no JSON, of a newer release, or of an unknown topic."""
     try:
         envelope = _decode(state.decode())
         data, class_version = envelope["data"], envelope["class_version"]
@@ -118,23 +118,23 @@ Row = tuple[Any, ...]
 
 
 class Sample(NamedTuple):
-    """The streams of accounts and of transactions that a comparison is restricted to."""
+    """The streams of accounts and of transactions to which a comparison is restricted."""
 
     accounts: frozenset[str]
     transactions: frozenset[str]
 
     @property
     def ledgers(self) -> frozenset[str]:
-        """The names of their ledgers."""
+        """The names of the streams' ledgers."""
         return frozenset(stream.split("/", 1)[0] for stream in self.accounts | self.transactions)
 
 
 class Journal(NamedTuple):
     """The journal as a projection has read it: up to a position, without the events at some positions.
 
-    Of those that were `discarded` it has taken in that they are there, and nothing of what they say: their topic is
-    `DISCARDED`. Every method reads through cursors of the server, a few thousand rows at a time, within the transaction
-    of the connection; raises `Unfoldable`.
+    Of `discarded` events the projection has noted only that they exist, not their content: they have the topic
+    `DISCARDED`. Every method reads through server-side cursors, a few thousand rows at a time, within the connection's
+    transaction, and raises `Unfoldable`.
     """
 
     connection: Connection[Any]
@@ -144,11 +144,11 @@ class Journal(NamedTuple):
     sample: Sample | None = None
 
     def of_topics(self, *topics: str) -> Iterator[Stored]:
-        """Return the events of some topics, of all if none is named, in the order of positions."""
+        """Return the events of some topics, or of all if none is named, in the order of positions."""
         return self._read("whole", topics=list(topics) or None)
 
     def accounts(self) -> Iterator[tuple[str, Iterator[Stored]]]:
-        """Return the streams of accounts by name, all or those of the sample, each with its events in order."""
+        """Return the streams of all accounts, or of the sample's, by name, each with its events in order."""
         if self.sample is None:
             events = self._read("accounts")
         else:
@@ -160,15 +160,15 @@ class Journal(NamedTuple):
         return self._read("streams", streams=sorted(streams))
 
     def of_stream(self, stream: str) -> list[Stored]:
-        """Return the events of one stream, at once and without a cursor: for one that is short."""
+        """Return the events of one short stream, at once and without a cursor."""
         cursor = self.connection.cursor(row_factory=tuple_row)
         values = {"upto": self.upto, "streams": [stream]}
         return [parsed(*row) for row in cursor.execute(_SQL["streams"], values, binary=True)]
 
     def made(self) -> Iterator[tuple[Stored, list[Stored]]]:
-        """Return the events that made transactions, in the order of positions, with the later ones of their streams.
+        """Return the events that made transactions, in the order of positions, with the later events of their streams.
 
-        Of the sample, if there is one, only those of its transactions.
+        If there is a sample, only those of its transactions.
         """
         if self.sample is not None:
             yield from sorted(self._made_of_sample(self.sample), key=lambda found: found[0].position)
@@ -182,7 +182,7 @@ class Journal(NamedTuple):
     def _made_of_sample(self, sample: Sample) -> Iterator[tuple[Stored, list[Stored]]]:
         for _, events in groupby(self.of_streams(sample.transactions), attrgetter("stream")):
             later = list(events)
-            while later and later[0].topic not in MADE:  # before it there may have been an acceptance
+            while later and later[0].topic not in MADE:  # an acceptance may come first
                 later.pop(0)
             if later:
                 yield later[0], later[1:]
@@ -206,7 +206,7 @@ class Journal(NamedTuple):
 
 
 def rows_of(connection: Connection[Any], query: str, values: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
-    """Return the rows of a query through a cursor of the server, within the transaction of the connection."""
+    """Return the rows of a query through a server-side cursor, within the connection's transaction."""
     with connection.cursor(f"audit_{uuid4().hex}", row_factory=tuple_row) as cursor:
         cursor.itersize = ROWS_AT_ONCE
         cursor.execute(query.encode(), values, binary=True)

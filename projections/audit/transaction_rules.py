@@ -1,7 +1,7 @@
-"""The rules of transactions: what accounts and transactions record of one command agrees, and is as its kind demands.
+"""The rules of transactions: the records of accounts and transactions by one command agree, and fit its kind.
 
-A command's events stand together: first those of the accounts that it moves, one each, then that of the transaction
-that it settles, voids or reverses, then its own.
+A command's events are consecutive: first those of the accounts that it moves, one for each; then that of the
+transaction that it settles, voids or reverses; then its own.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,11 +31,12 @@ _CHANGES = {
     "transaction.void_recorded": ("transaction.hold_voided", "voids", "voided_by"),
     "transaction.reversal_posted": ("transaction.reversed", "reverses", "reversed_by"),
 }
-"""What the transaction records that another settles, voids or reverses, and how the two name each other."""
+"""For a transaction that settles, voids or reverses another: the other's event, and the members by which they name each
+other."""
 
 
 class Command:
-    """The events of a command, as far as they were read."""
+    """The events of a command that were read so far."""
 
     def __init__(self) -> None:
         self.moves: list[Stored] = []
@@ -43,20 +44,20 @@ class Command:
 
 
 class TransactionRules:
-    """Judges the events of transactions, given the accounts as they stand after them."""
+    """Checks the events of transactions, given the accounts as they are after them."""
 
     def __init__(self, accounts: Mapping[str, AccountFold], history: History) -> None:
         self._accounts = accounts
         self._history = history
 
     def judge(self, event: Stored, command: Command) -> Iterator[Violation]:
-        """Return the rules that an event of a transaction breaks, given those of its command before it."""
+        """Yield the rules that an event of a transaction breaks, given the earlier events of its command."""
         if event.topic in MADE or event.topic == "transaction.accepted":
             yield from self._made(event)
         else:
             yield from self._changed(event)
         if event.topic in ("transaction.hold_settled", "transaction.hold_voided", "transaction.reversed"):
-            return  # that is not the last event of its command
+            return  # the command has more events
         yield from self._matched(event, command)
         if event.topic in POSTED:
             yield from self._posted(event)
@@ -77,7 +78,7 @@ class TransactionRules:
             yield violation("transaction_unbalanced", event, f"debits − credits: {differing}")
 
     def _changed(self, event: Stored) -> Iterator[Violation]:
-        """Judge what another transaction, or its own end, does to one."""
+        """Check a change of a transaction, by another transaction or by its own expiry."""
         before = self._before(event)
         if [earlier.version for earlier in before] != list(range(1, event.version)):
             yield violation("version_gap", event, f"version {event.version} follows {len(before)} events")
@@ -86,7 +87,7 @@ class TransactionRules:
             yield from _over_reversed(event, made, before)
             return
         if made is None or made.topic != "transaction.held":
-            yield violation("hold_misused", event, f"{event.topic} of what is no hold")
+            yield violation("hold_misused", event, f"{event.topic} of a transaction that is no hold")
             return
         if any(earlier.topic in ENDED for earlier in before):
             yield violation("hold_misused", event, f"{event.topic} of a hold that had ended")
@@ -95,7 +96,7 @@ class TransactionRules:
             yield violation("hold_misused", event, f"{event.topic} at {now}, expires {expires_at}")
 
     def _matched(self, event: Stored, command: Command) -> Iterator[Violation]:
-        """Judge whether the accounts recorded what the transaction did, and no more."""
+        """Check that the accounts recorded exactly what the transaction did."""
         sums = _sums(event.data.get("entries", ()))
         entries = {"held": sums, "moved": sums}
         named = self._named(event)
@@ -104,7 +105,7 @@ class TransactionRules:
         if event.topic == "transaction.settlement_posted" and named:
             entries["held"] = _sums(named.data["entries"])
             if not _is_part(entries["moved"], entries["held"]):
-                yield violation("settlement_exceeds_hold", event, f"the hold {named.name} had less")
+                yield violation("settlement_exceeds_hold", event, f"the hold {named.name} held less")
         elif event.topic == "transaction.hold_expired" and named:
             entries["moved"] = _sums(named.data["entries"])
         elif event.topic == "transaction.void_recorded" and named:
@@ -126,7 +127,7 @@ class TransactionRules:
                 yield violation("entries_unmatched", event, f"{move.stream} was moved by another command")
 
     def _expected_moves(self, event: Stored, held: Sums, moved: Sums) -> dict[str, Mapping[str, Any]]:
-        """Return what each account must have recorded of a transaction."""
+        """Return what each account must have recorded about a transaction."""
         topic = _MOVES.get(event.topic)
         if topic is None:
             return {}
@@ -145,7 +146,7 @@ class TransactionRules:
         return expected
 
     def _posted(self, event: Stored) -> Iterator[Violation]:
-        """Judge what the entries say of their accounts; those stand as they are after the last of the entries."""
+        """Check what the entries say about their accounts, which are in their state after the last of the entries."""
         after: dict[str, list[int]] = {}
         for address, (debits, credits) in _sums(event.data["entries"]).items():
             if account := self._accounts.get(f"{event.ledger}/accounts/{address}"):
@@ -153,7 +154,7 @@ class TransactionRules:
         for number, entry in enumerate(event.data["entries"], start=1):
             account = self._accounts.get(f"{event.ledger}/accounts/{entry['account']}")
             if account is None:
-                continue  # which is said where it was moved
+                continue  # the account's own event reports this
             sums = after[entry["account"]]
             sums[entry["direction"] == "credit"] += entry["amount"]
             balance = sums[1] - sums[0] if account.side == "credit" else sums[0] - sums[1]
@@ -181,7 +182,7 @@ class TransactionRules:
         return {asset: difference for asset, difference in differences.items() if difference}
 
     def _named(self, event: Stored) -> Stored | None:
-        """Return the event that made the transaction which another settles, voids or reverses, or which expires."""
+        """Return the event that made the hold or original that this event settles, voids, reverses or lets expire."""
         if event.topic == "transaction.hold_expired":
             stream = event.stream
         elif event.topic in _CHANGES:
@@ -198,7 +199,7 @@ class TransactionRules:
 def _over_reversed(event: Stored, made: Stored | None, before: Sequence[Stored]) -> Iterator[Violation]:
     if made is None or made.topic not in ("transaction.posted", "transaction.settlement_posted"):
         yield violation(
-            "reversal_exceeds_original", event, "reversed what was neither posting nor settlement"
+            "reversal_exceeds_original", event, "reversed a transaction that is no posting or settlement"
         )
         return
     done = sum(earlier.data["amount"] for earlier in before if earlier.topic == "transaction.reversed")
@@ -210,7 +211,7 @@ def _over_reversed(event: Stored, made: Stored | None, before: Sequence[Stored])
 
 
 def _unlike(event: Stored, command: Command, named: Stored | None) -> Iterator[Violation]:
-    """Judge whether the transaction named has recorded what was done to it, and by whom."""
+    """Check that the named transaction has recorded what was done to it, and by which transaction."""
     topic, _, by = _CHANGES[event.topic]
     change = command.change
     if change is None or named is None:

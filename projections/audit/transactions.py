@@ -1,4 +1,4 @@
-"""What the tables of `transactions` and `due` must hold: a row for each transaction, folded from its stream."""
+"""The rows that `transactions` and `due` must hold: one for each transaction, folded from its stream."""
 
 import json
 from collections.abc import Iterator
@@ -13,13 +13,13 @@ _ENDS = dict(zip(ENDED, ("settled", "voided", "expired"), strict=True))
 
 
 def transactions(journal: Journal) -> Iterator[Row]:
-    """Return the rows of transactions by the position that made them, as the query of that name has their columns."""
+    """Return the rows of transactions by the position that made them, with the columns of the query `transactions`."""
     for made, later in journal.made():
         yield _transaction(made, later)
 
 
 def transaction_accounts(journal: Journal) -> Iterator[Row]:
-    """Return the accounts of each transaction, each once: made_position, ledger, account."""
+    """Return the accounts of each transaction, each account once: made_position, ledger, account."""
     for made in _made(journal):
         for account in sorted({entry["account"] for entry in made.data["entries"]}):
             yield (made.position, made.ledger, account)
@@ -33,7 +33,7 @@ def transaction_metadata(journal: Journal) -> Iterator[Row]:
 
 
 def due(journal: Journal) -> Iterator[Row]:
-    """Return what is due: requests accepted and not carried out, holds with an end and not ended."""
+    """Return the work that is due: accepted requests not carried out, and holds that have an end and have not ended."""
     waiting: dict[tuple[str, str], Row] = {}
     for event in _concerning(journal):
         key = event.ledger, event.name
@@ -47,7 +47,7 @@ def due(journal: Journal) -> Iterator[Row]:
 
 
 def _made(journal: Journal) -> Iterator[Stored]:
-    """Return the events that made transactions, without what came later."""
+    """Return the events that made transactions, without the later events of their streams."""
     if journal.sample is None:
         return (event for event in journal.of_topics(*MADE) if event.topic != DISCARDED)
     return (made for made, _ in journal.made())
@@ -105,7 +105,7 @@ def _transaction(made: Stored, later: list[Stored]) -> Row:
 
 
 def _related(made: Stored, kind: str) -> str | None:
-    """Return the transaction that this one settles, voids or reverses, or was to."""
+    """Return the id of the transaction that this one settles, voids or reverses, or was meant to."""
     relation: str | None = made.data.get(_RELATIONS[kind]) or made.data.get("related_id")
     return relation
 

@@ -1,4 +1,4 @@
-"""What breaks a rule of the journal."""
+"""The violations of the journal's rules."""
 
 from typing import NamedTuple
 
@@ -6,12 +6,11 @@ from projections.audit.stored import Stored
 
 
 class Violation(NamedTuple):
-    """A rule broken by an event: a stable code, where, and what was found in words.
+    """A rule broken by an event: a stable code, the event's place, and what was found, in words.
 
     The codes: `position_gap version_gap time_reversed event_unreadable event_misplaced account_not_open
     amount_out_of_range limit_broken totals_unbalanced transaction_unbalanced entries_unmatched balance_after_wrong
-    key_mismatch hold_misused settlement_exceeds_hold reversal_exceeds_original asset_conflict
-    payout_unmatched`.
+    key_mismatch hold_misused settlement_exceeds_hold reversal_exceeds_original asset_conflict payout_unmatched`.
     """
 
     code: str

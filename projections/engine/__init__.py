@@ -1,1 +1,1 @@
-"""Advances one version of one read model, exactly once. Knows no read model by name."""
+"""The engine that advances one version of one projection, exactly once. It knows no read model by name."""

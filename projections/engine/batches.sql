@@ -1,5 +1,5 @@
 -- name: hold
--- Held by the session, so the server frees it when the runner's connection is gone, however that came about.
+-- The session holds the lock, so the server frees it when the runner's connection ends, for whatever reason.
 SELECT pg_try_advisory_lock(hashtextextended(%(purpose)s || ' ' || current_schema() || '/' || %(name)s, 0));
 
 -- name: clock
@@ -9,7 +9,7 @@ SELECT extract(epoch FROM clock_timestamp())::float8;
 UPDATE projection_versions SET runner = %(runner)s WHERE name = %(name)s AND version = %(version)s;
 
 -- name: count
--- Positions are gapless, so as many events as positions.
+-- Positions have no gaps, so there must be as many events as positions.
 SELECT count(*) FROM events WHERE notification_id > %(after)s AND notification_id <= %(upto)s;
 
 -- name: events
@@ -33,7 +33,8 @@ SELECT min(position) FROM generate_series(%(after)s::bigint + 1, %(upto)s::bigin
 WHERE NOT EXISTS (SELECT FROM events WHERE notification_id = position);
 
 -- name: advance
--- First of all in its transaction: whoever changes this row, to fence, pause or replace the version, excludes us.
+-- The first statement of its transaction, so that it excludes anyone who changes this row to fence, pause or replace
+-- the version.
 UPDATE projection_versions SET
     position = %(upto)s, rate_events_per_second = %(rate)s, last_error = NULL, advanced_at = now()
 WHERE name = %(name)s AND version = %(version)s
@@ -41,8 +42,8 @@ AND position = %(after)s AND runner = %(runner)s AND state = %(state)s
 RETURNING held_streams;
 
 -- name: stop
--- In the transaction that has moved the position too far. A version that is being rebuilt stays so, and the next rebuild
--- begins anew since there is an error.
+-- In the transaction that has moved the position too far. A version that is being rebuilt keeps its state. Its next
+-- rebuild starts over because there is an error.
 UPDATE projection_versions SET
     position = %(upto)s, state = CASE state WHEN 'running' THEN 'halted' ELSE state END,
     last_error = %(reason)s
@@ -52,7 +53,7 @@ WHERE name = %(name)s AND version = %(version)s;
 SELECT pg_notify(%(channel)s, %(of_shape)s || ':' || %(upto)s::text);
 
 -- name: pass_over
--- Both at once, where nothing else is written.
+-- Moves the position and announces it in one statement, for batches in which nothing else is written.
 WITH moved AS (:advance)
 SELECT pg_notify(%(channel)s, %(of_shape)s || ':' || %(upto)s::text) FROM moved;
 

@@ -1,4 +1,4 @@
-"""Comparing two versions of a projection, table by table: rows, and a checksum over all columns of all rows."""
+"""Compares two versions of a projection, table by table: the number of rows, and a checksum over all columns."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ _SQL = load(__name__)
 
 
 class TableComparison(NamedTuple):
-    """A table of the live version beside the rebuilt one; `differing` are some rows that only one of them has."""
+    """A table of the live version and its rebuilt counterpart. `differing` are some rows that only one of them has."""
 
     live_table: str
     rebuilt_table: str
@@ -24,12 +24,12 @@ class TableComparison(NamedTuple):
 
     @classmethod
     def of(cls, members: Mapping[str, Any]) -> "TableComparison":
-        """Return a comparison from how it is kept: its members by name."""
+        """Return a comparison from its stored form, a mapping of its members."""
         return cls(**{**members, "differing": tuple(members["differing"])})
 
     @property
     def equal(self) -> bool:
-        """Whether nothing differs."""
+        """Whether the tables are equal."""
         return (self.live_rows, self.live_checksum) == (self.rebuilt_rows, self.rebuilt_checksum)
 
     def __str__(self) -> str:
@@ -51,7 +51,7 @@ class TableComparison(NamedTuple):
 def compare(
     connection: Connection[Any], projection: Projection, live: int, rebuilt: int
 ) -> list[TableComparison]:
-    """Compare two versions, which the caller's transaction sees at the same position."""
+    """Compare two versions. The caller's transaction must see both at the same position."""
     return [
         _compare_tables(connection, *tables)
         for tables in zip(projection.table_names(live), projection.table_names(rebuilt), strict=True)

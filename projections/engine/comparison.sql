@@ -1,6 +1,6 @@
 -- name: checksum
--- In no order: the sum of a hash of each row. Equal rows in two tables have equal sums. By the function with which the
--- server itself hashes rows, column by column: to make text of them takes twice the time.
+-- The sum of a hash of each row, which does not depend on their order: equal rows in two tables have equal sums. The
+-- server's own function hashes the rows column by column; converting them to text would take twice the time.
 SELECT count(*), coalesce(sum(hash_record_extended(t, 0)), 0)::text FROM {table} AS t;
 
 -- name: differing

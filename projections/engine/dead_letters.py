@@ -1,7 +1,8 @@
-"""Dead letters: events that a version of a projection could not apply, each holding the rest of its stream behind it.
+"""Dead letters: events that a version of a projection could not apply. Each holds the rest of its stream behind it.
 
-A letter is written in the transaction that moves the position past its event, so that nothing is skipped without one.
-Letters belong to a version: a rebuilt one meets the same events, and has letters of its own if they fail there too.
+A letter is written in the same transaction that moves the position past its event, so that no event is skipped without
+one. Letters belong to a version: a rebuilt version meets the same events, and has letters of its own if they fail
+again.
 """
 
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ from projections.engine.projection import Projection, directed
 from projections.errors import DeadLetterNotFound
 
 MAX_HELD_STREAMS = 100
-"""How many streams of a version may be held. Beyond it, it is not events that are wrong, and the projection halts."""
+"""How many streams of a version may be held. If more fail, the fault is not in the events, and the projection halts."""
 
 MAX_MESSAGE_CHARACTERS = 2_000
 
@@ -34,7 +35,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Closing(NamedTuple):
-    """How a letter came to be closed; `by` is null if its version was replaced or dropped."""
+    """How a letter was closed. `by` is null if its version was replaced or dropped."""
 
     at: Instant
     by: str | None
@@ -46,8 +47,9 @@ class Closing(NamedTuple):
 class DeadLetter(NamedTuple):
     """An event that a version of a projection could not apply, and why.
 
-    `event_version`, `correlation_id` and `actor` are null where the stored event does not tell. `release` and `shape`
-    are of the code that failed last. `held_events` counts what follows in its stream, while it is open.
+    `event_version`, `correlation_id` and `actor` are null if the stored event does not state them. `release` and
+    `shape` are those of the code that failed last. While the letter is open, `held_events` counts the events that
+    follow in its stream.
     """
 
     id: UUID
@@ -80,13 +82,13 @@ def write_around(
     unreadable: Sequence[tuple[int, UnreadableEvent]],
     attempts: int,
 ) -> Full | None:
-    """Write a batch but for what is held and what is found to be poison, for which letters are made.
+    """Write a batch without the held streams and without poison events, and add letters for the poison events.
 
-    Returns the reason if one more stream would have to be held than may be, in all parts of the version together; then
-    all before that event is written, and nothing from it on.
+    If one more stream would be held than allowed, counted over all parts of the version, returns that as `Full`: all
+    events before that one are written, and none from it on.
     """
-    # Parts of a version that is rebuilt are written at once, each in a transaction that locks its own part alone. From
-    # the count on, no other part may add to it.
+    # Parts of a version in a rebuild are written at once, each in a transaction that locks only its own part. This lock
+    # keeps other parts from adding to the count after it was taken.
     connection.execute(_SQL["lock_version"], {"projection": projection.name, "version": version})
     held = blocked_streams(connection, projection.name, version)
     write = writer(connection, projection, version)
@@ -102,13 +104,13 @@ def write_around(
 
 
 def writer(connection: Connection[Any], projection: Projection, version: int) -> Write:
-    """Return what writes events into the tables of a version."""
+    """Return the function that writes events into the tables of a version."""
     queries = projection.queries(version)
     return lambda events: projection.project(connection, queries, events)
 
 
 def blocked_streams(connection: Connection[Any], projection: str, version: int) -> set[str]:
-    """Return the streams that wait behind open letters."""
+    """Return the streams that are held behind open letters."""
     wanted = {"projection": projection, "version": version}
     cursor = connection.cursor(row_factory=tuple_row)
     return {stream for (stream,) in cursor.execute(_SQL["held"], wanted)}
@@ -122,7 +124,7 @@ def add_letter(
     attempts: int,
     id: UUID | None = None,
 ) -> None:
-    """Keep a letter for a poison event, which must be the only open one of its stream."""
+    """Store a letter for a poison event. It must be the only open letter of its stream."""
     row = {
         "id": id or uuid4(),
         "projection": projection.name,
@@ -145,7 +147,7 @@ def add_letter(
 
 
 def failure(error: Exception) -> dict[str, str]:
-    """Return what a letter says of an exception, and the release that met it."""
+    """Return a letter's description of an exception, with this release."""
     words = describe(error).replace("\0", "\N{REPLACEMENT CHARACTER}")
     return {
         "exception": type(error).__name__,
@@ -173,10 +175,10 @@ def list_letters(
     granted: Sequence[str] | None = None,
     most_bytes: int | None = None,
 ) -> Rows[DeadLetter]:
-    """Return up to `limit` letters by when they first failed, that come after the one with this time and id.
+    """Return up to `limit` letters after `after` (time and id), in the order of their first failure.
 
-    They are of events of the ledgers that are `granted`, of all for None. They end early with the one that makes them
-    larger than `most_bytes`, unless that is None.
+    `granted` are the ledgers whose events are included; None includes all. The page ends early with the letter that
+    makes it larger than `most_bytes`, unless that is None.
     """
     time, id = after or (None, None)
     wanted: dict[str, Any] = {"projection": projection, "state": state, "after_time": time, "after_id": id}
@@ -189,7 +191,7 @@ def list_letters(
 def letters_about(
     connection: Connection[Any], streams: Sequence[str], positions: Sequence[int]
 ) -> list[DeadLetter]:
-    """Return the letters of the events at these positions, and those open that hold one of these streams."""
+    """Return the letters of the events at these positions, and the open letters that hold one of these streams."""
     return _letters(connection, _SQL["about"], {"streams": list(streams), "positions": list(positions)})
 
 

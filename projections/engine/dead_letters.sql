@@ -3,16 +3,16 @@ SELECT stream FROM dead_letters
 WHERE projection = %(projection)s AND projection_version = %(version)s AND state = 'open';
 
 -- name: lock_version
--- The letters of a version are counted and added by one transaction at a time. Not so strongly that it would wait for
--- rows that refer to it.
+-- Only one transaction at a time counts and adds the letters of a version. The lock is weak enough not to wait for rows
+-- that refer to this one.
 SELECT FROM projection_versions WHERE name = %(projection)s AND version = %(version)s FOR NO KEY UPDATE;
 
 -- name: streams
 SELECT notification_id, originator_id FROM events WHERE notification_id = ANY(%(positions)s);
 
 -- name: add
--- What is known of the event is read from its stored bytes here, where nothing of it need make sense. The clock is read
--- once: the first failure is the last as well.
+-- The event's members are read here from its stored bytes, which need not make sense. The clock is read once, because
+-- the first failure is also the last.
 INSERT INTO dead_letters (
     id, projection, projection_version, shape, stream, stream_version, position, topic, event_version, correlation_id,
     actor, accounts, exception, message, release, attempts, first_failed_at, last_failed_at
@@ -32,7 +32,7 @@ CROSS JOIN LATERAL (SELECT decoded(e.state) AS event OFFSET 0) AS d
 WHERE e.notification_id = %(position)s;
 
 -- name: columns
--- Versions of a stream are gapless, so that what follows an event is counted without looking at it.
+-- Versions of a stream have no gaps, so the events that follow are counted without reading them.
 l.id, l.projection, l.projection_version, l.shape, l.state, l.stream, l.stream_version, l.position, l.topic,
 l.event_version, l.correlation_id, l.actor, l.exception, l.message, l.release, l.attempts, l.first_failed_at,
 l.last_failed_at,

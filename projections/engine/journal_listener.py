@@ -1,7 +1,7 @@
-"""Arrivals: the one connection of a process that is told of commits to the journal, for all who follow it there.
+"""The journal listener: the one connection of a process that is notified of commits, for all who follow the journal.
 
-PostgreSQL wakes every process that listens for every commit. With a connection for each projection that was a
-twentieth of what a saturated machine did.
+PostgreSQL wakes every listening process for every commit. One connection for each projection would cost a
+twentieth of a saturated machine.
 """
 
 import threading
@@ -19,13 +19,13 @@ _PART = "arrivals"
 
 
 class JournalListener:
-    """Counts what it is told. Notifications can be missed, so who waits for them looks by itself as well."""
+    """Counts notifications. Some can be missed, so those who wait for them also look at the journal by themselves."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._changed = threading.Condition()
         self.count = 0
-        """How often events are known to have arrived."""
+        """How many times events are known to have arrived."""
 
     def run(self, stop: threading.Event) -> None:
         """Listen until `stop` is set, whatever happens to the database meanwhile."""
@@ -40,7 +40,7 @@ class JournalListener:
                 stop.wait(RECONNECT_SECONDS)
 
     def wait(self, known: int, timeout_seconds: float) -> None:
-        """Block until the count is another than the one that is known, or the time is over."""
+        """Block until the count differs from `known`, or the time is over."""
         with self._changed:
             self._changed.wait_for(lambda: self.count != known, timeout_seconds)
 
@@ -48,7 +48,7 @@ class JournalListener:
         with self._database.connect("tallystick arrivals") as connection:
             connection.execute(SQL("LISTEN {}").format(Identifier(self._database.journal_channel)))
             DATABASE.back(_PART)
-            self._note()  # what came before this one listened
+            self._note()  # for commits before this connection listened
             while not stop.is_set():
                 for _ in connection.notifies(timeout=CHECK_SECONDS):
                     self._note()

@@ -1,11 +1,11 @@
-"""Places: of what one process at a time may do, who does it, and who takes over when that one hangs.
+"""Leadership: places that only one process at a time can hold, and who takes over from a holder that hangs.
 
-A place is an advisory lock of a session. It is free as soon as the session is gone, and all that its holder writes is
-written in that same session: who has lost the place can write nothing more. So a holder proves that it is alive by
-speaking. `try_acquire` has the server end its session after `SESSION_SILENCE_SECONDS` of silence, and those who stand
-by end one that the server would wait for (`domain/journal/silence.py`). A loop that holds a place says something at
-least every `SAY_EVERY_SECONDS`, also while it waits for something else; what it computes in between takes less than the
-rest.
+A place is an advisory lock of a session. It is free as soon as the session is gone. All that its holder writes is
+written in that same session, so a holder that lost the place can write nothing more. A holder proves that it is alive
+by sending statements. `try_acquire` has the server end the session after `SESSION_SILENCE_SECONDS` of silence, and
+standbys end a session that the server would keep waiting for (`domain/journal/silence.py`). A loop that holds a place
+sends something at least every `SAY_EVERY_SECONDS`, also while it waits for something else; computing in between must
+take less than the rest of the allowed silence.
 """
 
 import threading
@@ -28,9 +28,9 @@ _SQL = load("projections.engine.batches")
 
 
 def try_acquire(connection: Connection[Any], purpose: str, name: str) -> bool:
-    """Take the one place there is for a purpose on a projection; tell whether it was free.
+    """Take the one place that exists for a purpose and a name, such as a projection's; tell whether it was free.
 
-    It is held until the connection ends, or says nothing for too long.
+    The place is held until the connection ends or is silent for too long.
     """
     row = connection.execute(_SQL["hold"], {"purpose": purpose, "name": name}).fetchone()
     if row is None or not row[0]:
@@ -40,14 +40,14 @@ def try_acquire(connection: Connection[Any], purpose: str, name: str) -> bool:
 
 
 class Standby:
-    """Waits for places, and sees that those who hold them are alive."""
+    """Waits for places, and checks that their holders are alive."""
 
     def __init__(self) -> None:
         self._watches: dict[tuple[str, str], Watch] = {}
         self._look_at = 0.0
 
     def try_acquire(self, connection: Connection[Any], purpose: str, name: str) -> bool:
-        """Take a place if it is free, and tell so; otherwise look at who holds it."""
+        """Take a place and return true if it is free. Otherwise check whether its holder is silent."""
         if try_acquire(connection, purpose, name):
             self._watches.pop((purpose, name), None)
             return True
@@ -60,7 +60,7 @@ class Standby:
     def wait(
         self, connection: Connection[Any], purpose: str, name: str, stop: threading.Event, seconds: float
     ) -> bool:
-        """Try every so many seconds until the place is taken; return false if `stop` is set first."""
+        """Try every `seconds` until the place is taken; return false if `stop` is set first."""
         while not self.try_acquire(connection, purpose, name):
             if stop.wait(seconds):
                 return False
@@ -68,20 +68,20 @@ class Standby:
 
 
 class ClockWrong(Exception):
-    """This machine's clock differs from the database's, so that others do better what follows a clock."""
+    """This machine's clock differs from the database's, so another machine should do the work that follows a clock."""
 
 
 class Timekeeper:
-    """Compares a clock with the database's now and then, for those who act by it."""
+    """Compares a clock with the database's from time to time, for work that follows the clock."""
 
     def __init__(self, clock: Callable[[], Instant], max_difference_seconds: float | None) -> None:
-        """Nothing is compared where `max_difference_seconds` is None."""
+        """If `max_difference_seconds` is None, nothing is compared."""
         self._clock = clock
         self._max_difference_seconds = max_difference_seconds
         self._compare_at = 0.0
 
     def require_right(self, connection: Connection[Any]) -> None:
-        """Raise `ClockWrong` if the clock differs; asks the database every `SAY_EVERY_SECONDS` at most."""
+        """Raise `ClockWrong` if the clock differs. It asks the database at most every `SAY_EVERY_SECONDS`."""
         if self._max_difference_seconds is None or monotonic() < self._compare_at:
             return
         before = moment(self._clock()).timestamp()
@@ -93,19 +93,19 @@ class Timekeeper:
 
 
 def say_something(connection: Connection[Any]) -> None:
-    """Prove that the holder is alive."""
+    """Prove that the holder of this connection is alive."""
     connection.execute("SELECT")
 
 
 def pause(connection: Connection[Any], stop: threading.Event, seconds: float) -> None:
-    """Wait, and keep the place that the connection holds, until the time is over or `stop` is set."""
+    """Wait until the time is over or `stop` is set, and keep the connection's place meanwhile."""
     until = monotonic() + seconds
     while not stop.wait(min(SAY_EVERY_SECONDS, max(0.0, until - monotonic()))) and monotonic() < until:
         say_something(connection)
 
 
 def result_of(connection: Connection[Any], future: "Future[Found]", timeout_seconds: float) -> Found:
-    """Return what another thread finds, and keep the place meanwhile; raises `TimeoutError`."""
+    """Return the result of another thread, and keep the connection's place meanwhile; raises `TimeoutError`."""
     until = monotonic() + timeout_seconds
     while (left := until - monotonic()) > SAY_EVERY_SECONDS:
         try:

@@ -1,8 +1,8 @@
-"""Reading the live version of a projection, together with the position that it reflects.
+"""Reads the live version of a projection, together with the position that it reflects.
 
-One version of each shape of tables is live, and a release reads that of the shape which it knows. Which version that
-is, its position, its dead letters, the head of the journal and the rows all come from one snapshot of the database, so
-what is stated with an answer is true of exactly that answer.
+Each shape of a projection's tables has one live version, and a release reads the one of the shape it knows. The
+version's number, its position, its dead letters, the head of the journal and the rows all come from one snapshot of the
+database, so the position stated with an answer holds for exactly that answer.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -53,9 +53,9 @@ def ends_early(rows: Sequence[Any]) -> bool:
 
 
 class Lacking(NamedTuple):
-    """What an answer lacks: how many streams are held behind dead letters, and the position of the oldest of these.
+    """What an answer lacks: how many streams are held behind dead letters, and the position of the oldest letter.
 
-    `held` is the oldest letter that is known to concern the one account that was asked for, `held_from` its position.
+    If the request is about one account, `held` is the oldest letter known to concern it, and `held_from` its position.
     """
 
     streams: int = 0
@@ -65,9 +65,9 @@ class Lacking(NamedTuple):
 
 
 class Reading(NamedTuple, Generic[Item]):
-    """What a projection says, the position that it reflects, and the newest position of the journal then.
+    """What a projection says, the position that it reflects, and the newest position of the journal at that instant.
 
-    Of the streams that it is `lacking` the position is not true: these are reflected up to their dead letters only.
+    `position` does not hold for the streams in `lacking`: those are shown only up to their dead letters.
     """
 
     found: Item
@@ -77,9 +77,9 @@ class Reading(NamedTuple, Generic[Item]):
 
 
 class Page(NamedTuple, Generic[Item]):
-    """Some rows of a list, the position that they reflect, and the newest position of the journal then.
+    """Some rows of a list, the position that they reflect, and the newest position of the journal at that instant.
 
-    Of the streams that it is `lacking` the position is not true: these are reflected up to their dead letters only.
+    `position` does not hold for the streams in `lacking`: those are shown only up to their dead letters.
     """
 
     rows: list[Item]
@@ -134,7 +134,7 @@ def _fitting(parts: Iterable[list[TupleRow]], most_bytes: int) -> Rows[TupleRow]
 
 @contextmanager
 def one_instant(connection: Connection[Any]) -> Iterator[None]:
-    """Let all that is read see the same state of the database."""
+    """Read everything within this context from one snapshot of the database."""
     with connection.transaction():
         connection.execute(_SQL["one_instant"])
         yield
@@ -146,17 +146,17 @@ def read_live(
     read: Callable[[Cursor[TupleRow], int], Item],
     account: str | None = None,
 ) -> Reading[Item]:
-    """Return what `read` finds, given a cursor and the number of the version that is live.
+    """Return what `read` finds, given a cursor and the number of the live version.
 
-    `account` is the stream of the one account that is asked for, if it is one. The connection must not be in a
-    transaction. Raises `ProjectionBehind` while there is no version that this release can read: what is still being
-    filled would pass for a list without the rest.
+    `account` is the stream of the account that the request is about, if it is about one. The connection must not be in
+    a transaction. Raises `ProjectionBehind` while there is no version that this release can read. A version that is
+    still being filled is not read, because its rows would look like a complete list.
     """
     for _ in range(_ATTEMPTS - 1):
         try:
             return _read_once(connection, projection, read, account)
         except errors.UndefinedTable:
-            # A rebuild has switched, and the version that this snapshot calls live was dropped meanwhile.
+            # A rebuild has switched, and the version that is live in this snapshot was dropped meanwhile.
             continue
     return _read_once(connection, projection, read, account)
 
@@ -195,9 +195,9 @@ def streamed_live(
     begin: Callable[[Cursor[TupleRow], int], Item],
     account: str | None = None,
 ) -> Iterator[Reading[Item]]:
-    """Read as `read_live` does, but hold the state of the database until the caller is done with what was found.
+    """Read as `read_live` does, but keep the snapshot of the database until the caller has read what was found.
 
-    `begin` opens the cursors that the caller reads; from then on their tables cannot be dropped.
+    `begin` opens the cursors that the caller reads. From then on their tables cannot be dropped.
     """
     for attempt in range(1, _ATTEMPTS + 1):
         is_begun = False

@@ -1,7 +1,7 @@
-"""Finding the events that cannot be applied, so that each holds up its own stream and no other.
+"""Finds the events that cannot be applied, so that each holds up only its own stream.
 
-A batch that fails is written in halves, and the halves that fail in halves again: one poison event among 5,000 costs
-about as much again as writing the batch two or three times.
+A batch that fails is written in halves, and a half that fails is halved again. One poison event among 5,000 costs about
+as much again as writing the batch two or three times.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,11 +18,11 @@ from projections.engine.projection import Inconsistent
 POISON = (
     Inconsistent,
     UnreadableEvent,
-    # The rows of an event do not fit the tables. A row too large for an index is an operational error to psycopg.
+    # The rows of an event do not fit the tables. psycopg counts a row too large for an index as an operational error.
     psycopg.IntegrityError,
     psycopg.DataError,
     psycopg.errors.ProgramLimitExceeded,
-    # What decoding and folding raise for events in an order, or with contents, that no release of this project writes.
+    # What decoding and folding raise for events in an order or with contents that no release of this project writes.
     MsgspecError,
     ValueError,
     TypeError,
@@ -31,18 +31,18 @@ POISON = (
     AssertionError,
     ArithmeticError,
 )
-"""What an event raises that will not pass however often it is tried. Anything else may, and is no event's fault."""
+"""Errors that repeat however often the event is tried. Any other error may pass, and is no event's fault."""
 
 Write = Callable[[Sequence[Recorded]], None]
-"""Writes what events change, given in the order of positions."""
+"""Writes the changes that events make, given in the order of positions."""
 
 
 Savepoint = Callable[[], AbstractContextManager[object]]
-"""Begins a part of the caller's transaction, which is undone if it raises: `Connection.transaction`."""
+"""Begins a part of the caller's transaction that is rolled back if it raises, like `Connection.transaction`."""
 
 
 class UnreadablePoison(NamedTuple):
-    """Stands for an event of which no more can be told than where it is, and why."""
+    """Stands for an event that cannot be decoded: only its stream, its position and the error are known."""
 
     stream: str
     position: int
@@ -50,7 +50,7 @@ class UnreadablePoison(NamedTuple):
 
 
 class Poison(NamedTuple):
-    """An event that cannot be applied, and why."""
+    """An event that cannot be applied, and the error."""
 
     stream: str
     position: int
@@ -58,7 +58,7 @@ class Poison(NamedTuple):
 
 
 class Full(Exception):
-    """One more stream would be held than may be; everything before its poison event is written."""
+    """One more stream than allowed would be held. Everything before its poison event is written."""
 
     def __init__(self, poison: Poison) -> None:
         super().__init__(f"event {poison.position} of {poison.stream}: {describe(poison.error)}")
@@ -66,19 +66,19 @@ class Full(Exception):
 
 
 class PoisonFinder:
-    """Writes events within the caller's transaction, and sets aside those that cannot be."""
+    """Writes events within the caller's transaction, and sets aside those that cannot be applied."""
 
     def __init__(self, savepoint: Savepoint, write: Write, held: set[str], room: int) -> None:
-        """`held` are the streams that wait behind poison events already; `room` is how many more may come."""
+        """`held` are the streams already held behind poison events. `room` is how many more may be held."""
         self._savepoint = savepoint
         self._write = write
         self._held = held
         self._room = room
         self.poison: list[Poison] = []
-        """The first event of each stream that was found not to be applicable, in the order of positions."""
+        """The first event of each stream that could not be applied, in the order of positions."""
 
     def apply(self, events: Sequence[Recorded | UnreadablePoison]) -> None:
-        """Write events, given in the order of positions, but for the poison ones and what follows in their streams.
+        """Write events, given in the order of positions, without the poison ones and what follows in their streams.
 
         Raises `Full`.
         """
@@ -109,6 +109,6 @@ def _readable(event: Recorded | UnreadablePoison) -> Recorded:
 
 
 def describe(error: BaseException) -> str:
-    """Return an exception in words: its type, its message, and what it came from."""
+    """Return an exception in words: its type, its message, and its cause."""
     words = f"{type(error).__name__}: {error}"
     return f"{words}, from {describe(error.__cause__)}" if error.__cause__ else words

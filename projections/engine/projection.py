@@ -1,7 +1,7 @@
-"""What a projection is: the events that it reads, the tables that it fills, how the ones change the others.
+"""What a projection is: the events it reads, the tables it fills, and how events change the tables.
 
-A projection can exist in several versions at once, each with tables of its own: SQL beside this module writes
-`entries_v:version` and is completed with a number here.
+A projection can exist in several versions at once, each with its own tables. The SQL beside a read model's module
+writes `entries_v:version`, and the number is filled in here.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,40 +18,41 @@ Queries = Mapping[str, str]
 """The SQL of one version of a projection, by name."""
 
 Project = Callable[[Connection[Any], Queries, Sequence[Any]], None]
-"""Writes what events change, given in the order of positions, within the caller's transaction.
+"""Writes the changes that events make, within the caller's transaction.
 
-They come as `Recorded`, those of a projection of `all_events` as rows of the journal.
+Events come in the order of positions, as `Recorded`; for a projection of `all_events` they come as rows of the journal.
 
-Events of disjoint sets of streams may be written at once, by transactions that do nothing after it but commit: rows
-that they share are sums, changed last of all and in the order of their key. A transaction waits
-only for another's commit, so deadlocks cannot arise.
+Several transactions may write events of disjoint sets of streams at once, and each commits right after writing. Rows
+that they share are sums, which are changed last of all and in the order of their key. So a transaction only ever waits
+for another one's commit, and deadlocks cannot arise.
 """
 
 
 class Inconsistent(Exception):
-    """A projection's tables contradict the journal, so it must be rebuilt rather than advanced."""
+    """A projection's tables contradict the journal, so the projection must be rebuilt instead of advanced."""
 
 
 class Projection(NamedTuple):
-    """A read model. The SQL file beside its `module` has `create_tables` and `create_indexes`.
+    """A read model. The SQL file beside its `module` has the queries `create_tables` and `create_indexes`.
 
-    If its rows keep the version of their stream, it has `skip` as well, which lets a row pass over an event that an
+    If its rows keep the version of their stream, the file also has `skip`, which moves a row past an event that an
     operator has discarded.
 
-    Of `non_initial_events` it reads only those events that are not the first of their stream.
+    Of the types in `non_initial_events`, it reads only events that are not the first of their stream.
 
-    `by_stream` says that what an event changes does not depend on events of other streams, so that streams can be
-    projected apart and at once. Without it a rebuild takes all events in their order, in one process.
+    `by_stream`: the changes of an event do not depend on events of other streams, so a rebuild can project parts of the
+    streams separately and at once. Without it, a rebuild takes all events in their order, in one process.
 
-    `shape` counts what its tables have looked like over the releases: whoever changes them, or the topics that are
-    read, or what is written into them for the same events, raises it. Each shape has a live version of its own, which
-    releases that know this shape read and advance, and no others: so two releases run side by side, and a new shape is
-    filled beside the old one. Reading an event in a new version and writing the same for it keeps the shape: then the
-    version is shared, and a release that cannot read the event leaves it to one that can.
+    `shape` numbers the forms that its tables have had over the releases. Raise it when you change the tables, the
+    topics that are read, or what is written for the same events. Each shape has its own live version, and only releases
+    that know the shape read and advance it. So two releases can run side by side, and a new shape is filled beside the
+    old one. If you read a new version of an event and write the same for it, keep the shape: then both releases share
+    the live version, and a release that cannot read the event leaves it to one that can (projections/README.md, Two
+    releases).
 
-    A projection of `all_events` reads every event, whatever its topic, as it is stored. It can do without none, so it
-    is not divided into parts, and no event of it can be set aside. `linger_seconds` is how long it lets events collect
-    before it goes on, where that is longer than others do: who reads it does not wait for it.
+    A projection of `all_events` reads every event as it is stored, whatever its topic. It may skip none, so it is not
+    divided into parts, and no event can be set aside. `linger_seconds` is how long it lets events collect before it
+    advances. It may be longer than for other projections, if nobody waits for its rows.
     """
 
     name: str
@@ -67,17 +68,17 @@ class Projection(NamedTuple):
 
     @property
     def of_shape(self) -> str:
-        """The name of what releases with this shape have in common: one live version, one runner, one rebuild."""
+        """Identifies what releases with this shape share: one live version, one runner, one rebuild."""
         return f"{self.name}/{self.shape}"
 
     @property
     def topics(self) -> list[str]:
-        """The topics that it reads; it passes over all others."""
+        """The topics that it reads. It passes over all others."""
         return [event_type.TOPIC for event_type in self.events]
 
     @property
     def non_initial_topics(self) -> list[str]:
-        """The topics that it reads where an event is not the first of its stream."""
+        """The topics of which it reads only events that are not the first of their stream."""
         return [event_type.TOPIC for event_type in self.non_initial_events]
 
     def queries(self, version: int) -> Queries:
@@ -91,7 +92,7 @@ class Projection(NamedTuple):
 
 @cache
 def versioned(module: str, version: int) -> Queries:
-    """Return the queries beside a module for the tables of one version."""
+    """Return the queries beside a module, for the tables of one version."""
     queries = load(module)
     return MappingProxyType(
         {name: text.replace(":version", f"{version:d}") for name, text in queries.items()}
@@ -103,7 +104,7 @@ _DESCENDING = {":order": "DESC", ":beyond": "<"}
 
 
 def directed(query: str, *, descending: bool) -> str:
-    """Return a list's query for one direction: `:order` of the sort, `:beyond` what follows the cursor."""
+    """Return a list's query for one direction: `:order` is the sort order, `:beyond` compares with the cursor."""
     for placeholder, text in (_DESCENDING if descending else _ASCENDING).items():
         query = query.replace(placeholder, text)
     return query

@@ -1,15 +1,15 @@
-"""How fast something goes: events per second, averaged over the last moments."""
+"""A rate in events per second, averaged over the last moments."""
 
 import math
 from collections.abc import Callable
 from time import monotonic
 
 RATE_SECONDS = 5.0
-"""Over how long a rate is averaged: what is older than this counts for less than 1/e."""
+"""The period over which a rate is averaged. Older events count for less than 1/e."""
 
 
 class Rate:
-    """An average that fades: what is older than `fade_seconds` counts for less than 1/e."""
+    """A fading average: events older than `fade_seconds` count for less than 1/e."""
 
     def __init__(self, fade_seconds: float, clock: Callable[[], float] = monotonic) -> None:
         self._fade_seconds = fade_seconds
@@ -20,11 +20,11 @@ class Rate:
 
     @property
     def events_per_second(self) -> float:
-        """The rate at the last measurement, 0 before the first."""
+        """The rate at the last measurement, or 0 before the first."""
         return self._average
 
     def measure(self, events: int) -> float:
-        """Count events since the last measurement; return the rate."""
+        """Count the events since the last measurement, and return the rate."""
         now = self._clock()
         elapsed_seconds = max(now - self._measured_at, 1e-6)
         kept = self._weight * math.exp(-elapsed_seconds / self._fade_seconds)

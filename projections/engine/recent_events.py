@@ -1,7 +1,7 @@
 """The newest events of the journal, read and decoded once for all projections that run in a process.
 
-Projections that keep up read the same events within a moment of one another, so none need be fetched or decoded twice.
-One that lags behind what is kept here reads for itself.
+Projections that keep up read the same events within moments of one another, so none of these is fetched or decoded
+twice. A projection that lags behind the events kept here reads by itself.
 """
 
 import threading
@@ -15,13 +15,13 @@ from projections.engine.projection import Projection
 
 MAX_EVENTS = 20_000
 MAX_BYTES = 32 * 1024**2
-"""Of events as they are stored; decoded ones take about as much again."""
+"""The bound on the stored size of the events kept. Decoded, they take about as much again."""
 
 _SQL = load("projections.engine.batches")
 
 
 class RecentEvents:
-    """The events after some position up to the newest that was asked for."""
+    """The events after some position, up to the newest that was asked for."""
 
     def __init__(self, max_events: int = MAX_EVENTS) -> None:
         self._max_events = max_events
@@ -33,10 +33,11 @@ class RecentEvents:
     def batch(
         self, connection: Connection[Any], projection: Projection, after: int, upto: int
     ) -> EventBatch | None:
-        """Return the batch of a range of committed positions, None if it has to be read otherwise.
+        """Return the batch for a range of committed positions, or None if the caller must read it otherwise.
 
-        That is if it begins before what is kept here, or if a position of it is missing from the journal. What is not
-        here yet is read on the connection, no more than `MAX_BATCH_BYTES` at once: then the batch ends there.
+        It is None if the range begins before the events kept here, or if one of its positions is missing from the
+        journal. Events that are not here yet are read on the connection, at most `MAX_BATCH_BYTES` at once. The batch
+        ends where these end.
         """
         with self._lock:
             if after > self._after + len(self._events):
@@ -48,7 +49,7 @@ class RecentEvents:
         return EventRange(after, upto, events).batch(projection)
 
     def _extend(self, connection: Connection[Any], upto: int) -> bool:
-        """Read on until a position, or as far as fits; tell whether every event until there is here."""
+        """Read on up to a position, or as far as fits; tell whether every event up to it is here."""
         known = self._after + len(self._events)
         if upto > known:
             wanted = {"after": known, "upto": upto, "topics": None, "continuing": [], **WHOLE._asdict()}
@@ -67,7 +68,7 @@ class RecentEvents:
         return True
 
     def _excess(self, newest: int) -> int:
-        """Return how many of the oldest events are to go, none of the newest, for which somebody asks just now."""
+        """Return how many of the oldest events to drop. The `newest` ones stay, because a caller is asking for them."""
         excess = max(0, len(self._events) - self._max_events)
         left = self._bytes - sum(len(event.row[3]) for event in self._events[:excess])
         while left > MAX_BYTES and excess < len(self._events) - newest:

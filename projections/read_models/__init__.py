@@ -1,1 +1,1 @@
-"""The read models: one module and one SQL file each, and the queries on them."""
+"""The read models: one module and one SQL file for each, and the queries on them."""

@@ -1,7 +1,8 @@
-"""What became of accounts themselves: opened, limits and metadata changed, frozen, unfrozen, closed, from what to what.
+"""Changes of accounts themselves: opened, limits and metadata changed, frozen, unfrozen, closed; each before and after.
 
-Read from the journal, so complete up to its newest position. An event says what is from then on; what was before is in
-the event before it that said the same thing, which is looked up here. Changes are streamed in the order of positions.
+They are read from the journal, so they are complete up to its newest position. An event states the values after it; the
+values before it are in the previous event about the same attributes, which is looked up here. Changes are streamed in
+the order of positions.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,7 +30,7 @@ from projections.engine.live_version import Lacking, Reading, one_instant
 from projections.read_models.reports import opened_rows
 
 Facet = Literal["status", "limits", "metadata"]
-"""What can change of an account."""
+"""What can change about an account."""
 
 FACETS: Sequence[Facet] = ("status", "limits", "metadata")
 
@@ -47,9 +48,9 @@ _SQL = load(__name__)
 
 
 class Change(NamedTuple):
-    """One attribute of an account as it was changed by one event; limits in minor units, None is unlimited.
+    """The change of one attribute of an account by one event. Limits are in minor units; None means no limit.
 
-    `change` is the event: `opened`, `limits_changed` and so on. Of an account that is opened all of `before` is None.
+    `change` names the event: `opened`, `limits_changed` and so on. For an opening, every `before` is None.
     """
 
     recorded_at: Instant
@@ -76,9 +77,9 @@ def account_changes(
     since: Instant | None = None,
     until: Instant | None = None,
 ) -> Iterator[Reading[Iterator[Change]]]:
-    """Read the changes of one account, of those with a prefix, or of all; recorded from `since` to before `until`.
+    """Read the changes of one account, of accounts with a prefix, or of all, recorded from `since` to before `until`.
 
-    What is read raises `UnreadableEvent` for an event that this release cannot read.
+    Iterating raises `UnreadableEvent` at an event that this release cannot read.
     """
     first = account_stream(ledger, account or prefix or "")
     wanted = {
@@ -127,7 +128,7 @@ def _change(recorded: Recorded, asset: str, attribute: str, was: Any, now: Any) 
 
 
 def _attributes(facet: Facet, before: Event | None, event: Event) -> Iterator[tuple[str, Any, Any]]:
-    """Yield each attribute that an event set to another value, with what it was; everything of an opening."""
+    """Yield each attribute that an event changed, with its value before and after; for an opening, all attributes."""
     if facet == "status":
         yield "status", before and _STATUS[type(before)], _STATUS[type(event)]
         return

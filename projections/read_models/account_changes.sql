@@ -1,6 +1,6 @@
 -- name: changes
--- Each change of an account, together with the event before it that said the same thing of the account. One pass over
--- the journal finds what was changed; the rest is done with these events, which are few beside those of postings.
+-- Each change of an account, together with the previous event about the same attributes. One pass over the journal
+-- finds the changes. The rest works on these events, which are few compared to postings.
 WITH changes AS MATERIALIZED (
     SELECT originator_id, originator_version, topic, state, notification_id FROM events
     WHERE originator_id >= %(low)s AND originator_id < %(high)s AND topic = ANY(%(topics)s)

@@ -1,7 +1,6 @@
 """The list of accounts with their balances, as `domain.model.accounts.Account` has them.
 
-Rows are folded with the aggregate's own `evolve`, so that an account reads the same here as in a confirmation
-read.
+Rows are folded with the aggregate's own `evolve`, so an account reads the same here as in a confirmation read.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -24,10 +23,10 @@ MAX_PLANNED_ONCE = 500
 
 _NUMBERS = ("posted_debits", "posted_credits", "pending_debits", "pending_credits", "version", "position")
 _NUMBERS_OF = attrgetter(*_NUMBERS)
-_OTHERS_OF = attrgetter("status", "metadata", "min_balance")  # both limits are changed at once
+_OTHERS_OF = attrgetter("status", "metadata", "min_balance")  # both limits always change together
 _UNCHANGED: Any = object()
-# An account that nothing is known of, from its asset to the event that opened it. What is null has not changed; limits
-# may be changed to null.
+# An account about which nothing is known, from its asset to its opening event. Null means unchanged. Limits can be
+# changed to null, so they have a mark of their own.
 _UNKNOWN: tuple[Any, ...] = (None, None, None, _UNCHANGED, _UNCHANGED, None, 0, 0, 0, 0, None, None)
 _METADATA, _OPENED_AT, _OPENING = map(Account._fields.index, ("metadata", "opened_at", "opening"))
 
@@ -47,8 +46,8 @@ def list_accounts(
 ) -> Page[Account]:
     """Return up to `limit` accounts by address that come after the address `after`.
 
-    `prefix` is that of the address; all pairs of `metadata` must be in the account's; null or empty filters
-    nothing. They are `Rows`, which end early with the one that makes them larger than `most_bytes`, unless that is
+    `prefix` is the beginning of the address. All pairs of `metadata` must be in the account's. A filter that is null or
+    empty filters nothing. The page ends early with the account that makes it larger than `most_bytes`, unless that is
     None.
     """
     wanted = {
@@ -70,7 +69,7 @@ def list_accounts(
 
 
 def read_account(connection: Connection[Any], ledger: str, address: str) -> Reading[Account | None]:
-    """Return an account as the projection has it, None if it does not, with its position and the head."""
+    """Return an account as the projection shows it, or None if it has none, with the position and the head."""
     wanted = {"ledgers": [ledger], "addresses": [address]}
     reading = read_live(
         connection,
@@ -83,11 +82,11 @@ def read_account(connection: Connection[Any], ledger: str, address: str) -> Read
 
 
 def project(connection: Connection[Any], queries: Queries, events: Sequence[Recorded]) -> None:
-    """Add the accounts that events open, and to the others what events change of them.
+    """Add the accounts that events open, and apply the other events to their accounts' rows.
 
-    No row is read: events are folded with `evolve` all the same, onto an account of which nothing is known and which
-    holds nothing, and what comes of that is added to the row. Raises `Inconsistent` unless each row that is changed is
-    at the version before the first of its events. Events of disjoint sets of streams may be projected at once.
+    No row is read. The events of an account are folded with `evolve` onto an empty account about which nothing is
+    known, and the result is added to the row. Raises `Inconsistent` unless each changed row is at the version before
+    the first of its events. Events of disjoint sets of streams may be projected at once.
     """
     opened: dict[str, Account] = {}
     changed: dict[str, Account] = {}
@@ -137,7 +136,7 @@ def _move(
     accounts: Collection[Account],
     first: Collection[Recorded],
 ) -> None:
-    """Add amounts to the rows of accounts, given the first event of each; raise `Inconsistent` at the wrong version."""
+    """Add amounts to rows; raise `Inconsistent` if a row is not at the version before its `first` event."""
     numbers = zip(*map(_NUMBERS_OF, accounts), strict=True)
     columns = {
         "ledger": text_array(account.ledger for account in accounts),
@@ -145,7 +144,7 @@ def _move(
         **dict(zip(_NUMBERS, map(bigint_array, numbers), strict=True)),
         "expected": bigint_array([recorded.version - 1 for recorded in first]),
     }
-    # To plan is a third of what a few rows cost; for many it is done anew, with the size that the table has by then.
+    # Planning is a third of the cost of a few rows. For many rows the plan is made anew, for the table's present size.
     is_planned_once = len(accounts) <= MAX_PLANNED_ONCE
     found = connection.execute(queries["move"], columns, prepare=is_planned_once).fetchall()
     if len(found) < len(accounts):
@@ -155,7 +154,7 @@ def _move(
 
 
 def _is_altered(account: Account) -> bool:
-    """Tell whether more of an account has changed than amounts."""
+    """Tell whether anything other than amounts has changed."""
     altered: bool = _OTHERS_OF(account) != (None, None, _UNCHANGED)
     return altered
 
@@ -175,7 +174,7 @@ def _alteration(account: Account) -> dict[str, Any]:
 
 
 def _account(row: TupleRow) -> Account:
-    """Return the account of a row, whose JSON comes as text: parsed so, it takes a fifth of the time."""
+    """Return the account of a row. Its JSON comes as text, because parsing it here takes a fifth of the time."""
     values = list(row)
     values[_METADATA] = json.decode(values[_METADATA])
     values[_OPENED_AT] = instant(values[_OPENED_AT])

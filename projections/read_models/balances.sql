@@ -18,15 +18,15 @@ CREATE TABLE balances_v:version (
     version bigint NOT NULL,
     position bigint NOT NULL,
     PRIMARY KEY (ledger, address)
-) WITH (fillfactor = 70);  -- amounts change all the time and are in no index: room for HOT updates
+) WITH (fillfactor = 70);  -- amounts change all the time and are in no index, so leave room for HOT updates
 
 -- name: create_indexes
 CREATE INDEX IF NOT EXISTS balances_v:version_asset ON balances_v:version (ledger, asset, address);
 CREATE INDEX IF NOT EXISTS balances_v:version_metadata ON balances_v:version USING gin (metadata jsonb_path_ops);
 
 -- name: find
--- LATERAL with a LIMIT, which forces one descent of the index for each: a plain join against unnest may be planned as
--- a scan of the whole table until its first ANALYZE.
+-- LATERAL with a LIMIT forces one descent of the index for each row. A plain join with unnest may be planned as a scan
+-- of the whole table until its first ANALYZE.
 SELECT b.*
 FROM unnest(%(ledgers)s::text[], %(addresses)s::text[]) AS s(ledger, address)
 CROSS JOIN LATERAL (
@@ -42,7 +42,7 @@ COPY balances_v:version (
 ) FROM STDIN;
 
 -- name: move
--- Rows are found as above, and for the same reason, then changed where they lie; amounts are added. A row at another
+-- Rows are found as in `find`, for the same reason, then updated by their place; amounts are added. A row at another
 -- version than expected is not among those returned.
 UPDATE balances_v:version AS b SET
     posted_debits = b.posted_debits + c.posted_debits, posted_credits = b.posted_credits + c.posted_credits,
@@ -64,7 +64,7 @@ WHERE b.ctid = found.place
 RETURNING c.number;
 
 -- name: alter
--- What is seldom changed, of a row that `move` has found. What is null is left as it is, limits unless they were changed.
+-- Rare changes, of a row that `move` has found. Null leaves a value as it is; limits are set only if they were changed.
 UPDATE balances_v:version SET
     status = coalesce(%(status)s, status),
     min_balance = CASE WHEN %(limited)s THEN %(min_balance)s::bigint ELSE min_balance END,
@@ -73,13 +73,13 @@ UPDATE balances_v:version SET
 WHERE ledger = %(ledger)s AND address = %(address)s;
 
 -- name: skip
--- An event that was discarded changes nothing but the version, after which the next one comes.
+-- A discarded event changes only the version, so that the next event follows it.
 UPDATE balances_v:version SET version = %(version)s
 WHERE ledger = %(ledger)s AND address = %(name)s AND version = %(version)s - 1;
 
 -- name: list
--- Planned anew each time with its values, so that filters that are null vanish and a prefix is a range of the key:
--- the characters of an address all sort below `~`.
+-- Planned each time with its values, so that null filters vanish and a prefix becomes a range of the key: the
+-- characters of an address all sort below `~`.
 SELECT ledger, address, asset, normal_side, status, min_balance, max_balance, metadata::text, posted_debits,
     posted_credits, pending_debits, pending_credits, opened_at, opening::text, version, position
 FROM balances_v:version

@@ -1,4 +1,4 @@
-"""What was posted up to a time by either clock: to one account, and in a ledger as a whole."""
+"""The sums posted up to a time by either clock: for one account, and for a whole ledger."""
 
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ _LAST_POSITION = 2**63 - 1
 
 
 class PostedAt(NamedTuple):
-    """What an account had posted at a time."""
+    """What an account had posted at a time, in minor units."""
 
     at: Instant
     posted: Sums
@@ -38,10 +38,10 @@ def posted_at(
     clock: Clock = "effective",
     at: Instant | None = None,
 ) -> Reading[PostedAt]:
-    """Return the sums of the entries whose time by the clock is `at` or earlier; now, if that is None.
+    """Return the sums of an account's entries whose time by the clock is `at` or earlier. None means now.
 
-    By the recorded clock it costs the same however many entries the account has, by the effective clock as much as
-    the page of a statement.
+    By the recorded clock the cost does not depend on the number of entries. By the effective clock it is that of a page
+    of a statement.
     """
 
     def read(cursor: Cursor[TupleRow], version: int) -> PostedAt:
@@ -56,7 +56,7 @@ def posted_at(
 def trial_balance(
     connection: Connection[Any], ledger: str, *, clock: Clock = "effective", at: Instant | None = None
 ) -> Reading[list[AssetTotals]]:
-    """Return the totals of each asset, by name, of the entries whose time is `at` or earlier; now, if that is None.
+    """Return the totals of each asset, by name, over the entries whose time is `at` or earlier. None means now.
 
     Assets without such an entry are left out.
     """

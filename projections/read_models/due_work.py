@@ -1,4 +1,4 @@
-"""What the ledger itself still has to do: carry out accepted requests, and release holds when their time is over."""
+"""The work that the ledger itself still has to do: carry out accepted requests, and release holds that expire."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ from projections.engine.projection import Projection, Queries
 
 
 class DueTransaction(NamedTuple):
-    """A transaction that something is to be done about at a time; `position` is that of the event that says so."""
+    """A transaction with work due at a time. `position` is the position of the event that made it due."""
 
     ledger: str
     id: str
@@ -32,14 +32,14 @@ class DueTransaction(NamedTuple):
 
 
 def due_channel(database: Database) -> str:
-    """Return the channel on which it is announced that something became due, now or at a time."""
+    """Return the channel that announces new due work, due now or later."""
     return f"{database.schema}_due"
 
 
 def list_due(
     connection: Connection[Any], now: Instant, limit: int, excluding: Collection[str] = ()
 ) -> Reading[list[DueTransaction]]:
-    """Return up to `limit` transactions that are due by now, longest due first, without the ids `excluding`."""
+    """Return up to `limit` transactions that are due by `now`, longest due first, without the ids in `excluding`."""
     wanted = {"now": now, "limit": limit, "excluding": list(excluding)}
 
     def read(cursor: Any, version: int) -> list[DueTransaction]:
@@ -53,7 +53,7 @@ def list_due(
 
 
 def project(connection: Connection[Any], queries: Queries, events: Sequence[Recorded]) -> None:
-    """Keep what became due by events, and remove what was done."""
+    """Add the work that events make due, and remove the work that they complete."""
     last = {recorded.stream: recorded for recorded in events}
     due = {stream: due_at for stream, recorded in last.items() if (due_at := _due_at(recorded))}
     _execute(connection, queries["remove"], {stream: last[stream] for stream in last.keys() - due.keys()}, {})
@@ -63,7 +63,7 @@ def project(connection: Connection[Any], queries: Queries, events: Sequence[Reco
 
 
 def _due_at(recorded: Recorded) -> Instant | None:
-    """Return when something is due after an event, None if nothing is."""
+    """Return when work is due after an event, or None if there is none."""
     match recorded.event:
         case TransactionAccepted():
             return recorded.envelope.recorded_at
@@ -91,7 +91,7 @@ PROJECTION = Projection(
     (TransactionAccepted, TransactionHeld, Settled, Voided, Expired),
     ("due",),
     project,
-    # What was accepted before is carried out or refused by an event that is not the first of its stream.
+    # An event that is not the first of its stream carries out, or refuses, a request that was accepted before.
     non_initial_events=(TransactionPosted, TransactionRejected),
     by_stream=True,
 )

@@ -15,13 +15,13 @@ DELETE FROM due_v:version AS d USING unnest(%(ledgers)s::text[], %(ids)s::uuid[]
 WHERE d.ledger = done.ledger AND d.id = done.id;
 
 -- name: keep
--- An accepted hold that is made is due again, at another time.
+-- An accepted request for a hold becomes due again, at another time, once the hold is made.
 INSERT INTO due_v:version (ledger, id, due_at, position)
 SELECT * FROM unnest(%(ledgers)s::text[], %(ids)s::uuid[], %(due_at)s::timestamptz[], %(positions)s::bigint[])
 ON CONFLICT (ledger, id) DO UPDATE SET due_at = excluded.due_at, position = excluded.position;
 
 -- name: announce
--- Only who does what is due listens, and only then need it look: waking it for every event would cost more than its work.
+-- Only the due worker listens, and it needs to look only then. Waking it for every event would cost more than its work.
 SELECT pg_notify(current_schema() || '_due', '');
 
 -- name: list

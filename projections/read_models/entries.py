@@ -1,9 +1,9 @@
 """The statement of an account: its posted entries, in the order in which they were recorded or took effect.
 
-A page costs the same by either clock, however many entries the account has. By the effective clock its balances are
-counted from what was posted before it, which costs a little more for each day on which dated entries of the account
-took effect or were recorded, and for those of the day on which the page begins; dated are entries that took effect at
-another time than they were recorded.
+By either clock, a page costs the same however many entries the account has. By the effective clock, its balances start
+from the sums posted before the page. Computing these costs a little more for each day on which dated entries of the
+account took effect or were recorded, and for each dated entry of the day on which the page begins. Dated entries are
+those that took effect at another time than they were recorded.
 """
 
 from collections.abc import Iterator, Sequence
@@ -38,7 +38,7 @@ _KINDS: dict[type[Event], Kind] = {
 
 
 class StatementPlace(NamedTuple):
-    """Where an entry stands in a statement: its time by the clock, its position, its number there."""
+    """The place of an entry in a statement: its time by the clock, its position, its number at that position."""
 
     time: Instant
     position: int
@@ -46,10 +46,10 @@ class StatementPlace(NamedTuple):
 
 
 class StatementEntry(NamedTuple):
-    """An entry of a statement; `position` is that of its transaction, in which `entry` numbers it from 1.
+    """An entry of a statement. `position` is that of its transaction, in which `entry` numbers it from 1.
 
-    `change` is the amount signed as the account's normal side sees it, and `balance_after` the balance after
-    it in the order of the statement's clock.
+    `change` is the amount, signed as the account's normal side sees it. `balance_after` is the balance after the entry,
+    in the order of the statement's clock. Both are in minor units.
     """
 
     account: str
@@ -66,7 +66,7 @@ class StatementEntry(NamedTuple):
     reference: str
 
     def place(self, clock: Clock) -> StatementPlace:
-        """Return where the entry stands by a clock: what the next page comes after."""
+        """Return the entry's place by a clock. The next page comes after it."""
         return StatementPlace(getattr(self, f"{clock}_at"), self.position, self.entry)
 
 
@@ -82,9 +82,9 @@ def list_entries(
     limit: int,
     descending: bool = False,
 ) -> Page[StatementEntry]:
-    """Return up to `limit` entries that come after the place `after`, by the times of the clock.
+    """Return up to `limit` entries that come after the place `after`, ordered by the clock's time.
 
-    `since` is inclusive, `until` exclusive. Entries of the same time stand in the order of positions.
+    `since` is inclusive, `until` exclusive. Entries of the same time are ordered by position.
     """
     wanted = {
         "ledger": ledger,
@@ -111,7 +111,7 @@ def list_entries(
 
 
 class Sums(NamedTuple):
-    """Sums of posted amounts on both sides."""
+    """The sums of posted debits and of posted credits, in minor units."""
 
     debits: int
     credits: int
@@ -120,7 +120,7 @@ class Sums(NamedTuple):
 def posted_before(
     cursor: Cursor[TupleRow], queries: Queries, ledger: str, account: str, clock: Clock, place: StatementPlace
 ) -> Sums:
-    """Return what an account had posted before a place in its statement by a clock."""
+    """Return what an account had posted before a place in its statement, by a clock."""
     wanted = {"ledger": ledger, "account": account, **place._asdict()}
     row = cursor.execute(queries[f"posted_{clock}"], wanted, prepare=False).fetchone()
     debits, credits = row or (0, 0)
@@ -128,7 +128,7 @@ def posted_before(
 
 
 def _running(rows: list[StatementEntry], before: Sums, *, descending: bool) -> list[StatementEntry]:
-    """Return the rows of a page with the balance after each in their order, given the sums before them all."""
+    """Return the rows of a page with the balance after each, given the sums posted before the page."""
     ordered = rows[::-1] if descending else rows
     balance = before.credits - before.debits
     if (ordered[0].direction == "credit") != (ordered[0].change > 0):  # a debit-normal account
@@ -141,7 +141,7 @@ def _running(rows: list[StatementEntry], before: Sums, *, descending: bool) -> l
 
 
 def project(connection: Connection[Any], queries: Queries, events: Sequence[Recorded]) -> None:
-    """Add the entries that were posted, and the sums that they make."""
+    """Add the posted entries, and add them to the turnovers."""
     with connection.cursor().copy(queries["add"]) as copy:
         for recorded in events:
             for row in _rows(recorded):

@@ -1,5 +1,5 @@
 -- name: create_tables
--- `change` is the amount signed as the account's normal side sees it. `entry` counts from 1 within the transaction.
+-- `change` is the amount, signed as the account's normal side sees it. `entry` counts from 1 within the transaction.
 CREATE TABLE entries_v:version (
     ledger text COLLATE "C" NOT NULL,
     account text COLLATE "C" NOT NULL,
@@ -12,15 +12,15 @@ CREATE TABLE entries_v:version (
     direction text NOT NULL,
     change bigint NOT NULL,
     balance_after bigint NOT NULL,
-    debits_after bigint,  -- null where an older release recorded the entry, which did not keep it
+    debits_after bigint,  -- null in entries recorded by an older release that did not store it
     effective_at timestamptz NOT NULL,
     reference text NOT NULL
 );
 
--- Sums of entries over spans of time, each span open at its beginning and closed at its end `until`: what took effect
--- at midnight, as much does, ends a day, and up to midnight days are enough. The rows of account '' are sums of the
--- whole ledger: of plain entries, which have one time, by clock 'both', and of dated ones by either clock. Those of an
--- account are of its dated entries alone, by the day: for plain ones balance_after does.
+-- Sums of entries over spans of time. A span excludes its beginning and includes its end `until`. Many entries take
+-- effect at midnight; this way they end a day, and sums up to midnight need only days. The rows of account '' are sums
+-- of the whole ledger: of plain entries, which have only one time, under clock 'both', and of dated entries under
+-- either clock. Rows of an account sum only its dated entries, by the day; for plain entries balance_after is enough.
 CREATE TABLE turnovers_v:version (
     ledger text COLLATE "C" NOT NULL,
     account text COLLATE "C" NOT NULL,
@@ -31,13 +31,13 @@ CREATE TABLE turnovers_v:version (
     debits numeric NOT NULL,
     credits numeric NOT NULL,
     PRIMARY KEY (ledger, account, clock, span, until, asset)
-) WITH (fillfactor = 70);  -- the present spans change with every batch: room for HOT updates
+) WITH (fillfactor = 70);  -- the current spans change with every batch, so leave room for HOT updates
 
 -- name: create_indexes
--- Most entries are plain: they take effect when they are recorded and stand in the same order on both clocks, so one
--- index has them. Dated ones stand in two, one for each clock, with all that sums of them need. Recorded time never runs
--- against positions. Each plain entry costs one insertion, each dated one three, and no account has to be searched
--- through its entries of one sort for those of the other.
+-- Most entries are plain: they take effect when they are recorded and have the same order by both clocks, so one index
+-- holds them. Dated entries are in two indexes, one for each clock, with all that their sums need. Recorded time never
+-- runs against positions. Each plain entry costs one insertion, each dated entry three, and a search for entries of one
+-- sort never reads through those of the other.
 CREATE UNIQUE INDEX IF NOT EXISTS entries_v:version_plain
 ON entries_v:version (ledger, account, recorded_at, position, entry)
 WHERE effective_at = recorded_at;
@@ -47,8 +47,8 @@ WHERE effective_at <> recorded_at;
 CREATE UNIQUE INDEX IF NOT EXISTS entries_v:version_dated_effective
 ON entries_v:version (ledger, account, effective_at, position, entry) INCLUDE (change, direction)
 WHERE effective_at <> recorded_at;
--- For what happened in a ledger in a part of a minute. Rows lie in the order in which they were recorded, so the first
--- costs next to nothing.
+-- For sums over a part of a minute in a ledger. Rows lie in the order in which they were recorded, so the first of
+-- these indexes costs next to nothing.
 CREATE INDEX IF NOT EXISTS entries_v:version_moment
 ON entries_v:version USING brin (recorded_at) WITH (pages_per_range = 32, autosummarize = on);
 CREATE INDEX IF NOT EXISTS entries_v:version_dated_moment
@@ -61,11 +61,11 @@ COPY entries_v:version (
 ) FROM STDIN;
 
 -- name: turn_over
--- Given sums by the minute, as minutes begin; what was timed on the minute belongs to the one that it ends. A span that
--- ends together with a longer one is never read, so it is not kept: entries dated at midnight, which can be many, then
--- change one row of the ledger. Spans are counted off from a midnight before all times, which takes a tenth of the time
--- that date_trunc takes. In the order of the key, so that of several batches that are written at once each waits for
--- the one before, and none for each other.
+-- The parameters are sums by the minute, named by the minute's beginning. Entries exactly on the minute belong to the
+-- minute that ends there. A span that ends together with a longer one is never read, so it is not kept: entries dated
+-- at midnight, of which there can be many, change only one row of the ledger. Spans are counted from a midnight before
+-- all times, which takes a tenth of the time of date_trunc. Rows are written in the order of the key, so that batches
+-- written at once wait for one another in that order and cannot deadlock.
 INSERT INTO turnovers_v:version AS t (ledger, account, clock, span, until, asset, debits, credits)
 SELECT n.ledger, n.account, n.clock, s.span, s.until, n.asset, sum(n.debits), sum(n.credits)
 FROM unnest(
@@ -88,8 +88,8 @@ ON CONFLICT (ledger, account, clock, span, until, asset) DO UPDATE SET
     debits = t.debits + excluded.debits, credits = t.credits + excluded.credits;
 
 -- name: statement
--- Planned anew each time with its values, so that bounds that are null vanish. The cost of a page does not depend on
--- how many entries the account has, plain or dated, by either clock.
+-- Planned each time with its values, so that null bounds vanish. By either clock, the cost of a page does not depend on
+-- how many entries the account has, plain or dated.
 SELECT account, position, entry, transaction_id, kind, direction, abs(change), change, balance_after, effective_at,
     recorded_at, reference
 FROM (
@@ -116,12 +116,12 @@ FROM (
 ORDER BY :clock_at :order, position :order, entry :order LIMIT %(limit)s;
 
 -- name: now
--- No earlier than what is recorded, should the clocks of two machines differ.
+-- Not earlier than the newest recorded time, in case the clocks of two machines differ.
 SELECT greatest(now(), recorded_at::timestamptz) FROM head;
 
 -- name: posted_recorded
--- What the account had posted before a place in the order of the recorded clock: the last entry before it says so. Only
--- where an older release recorded that one are all debits summed.
+-- What the account had posted before a place in the order of the recorded clock. The last entry before the place states
+-- it. Only if an older release recorded that entry are all debits summed.
 WITH last AS (
     (
         SELECT * FROM entries_v:version
@@ -155,11 +155,11 @@ FROM (
 ) AS posted;
 
 -- name: posted_effective
--- What the account had posted before a place in the order of the effective clock: what the last plain entry before it
--- says, less the dated entries recorded before that one, plus those that had taken effect before the place. Of dated
--- entries whole days are taken from the turnovers, and only the rest of one day from the entries themselves. A day that
--- ends at the time of the place is whole only for a place after all entries of that time. Where an older release
--- recorded the last plain entry, the plain entries are summed instead.
+-- What the account had posted before a place in the order of the effective clock: the sums stated by the last plain
+-- entry before it, minus the dated entries recorded before that entry, plus the dated entries that had taken effect
+-- before the place. Whole days of dated entries come from the turnovers; only the rest of one day comes from the
+-- entries themselves. A day that ends at the place's time is whole only for a place after all entries of that time. If
+-- an older release recorded the last plain entry, the plain entries are summed instead.
 WITH last AS (
     SELECT *, date_trunc('day', recorded_at - interval '1 microsecond', 'UTC') AS midnight
     FROM entries_v:version
@@ -217,10 +217,10 @@ posted AS (
 SELECT sum(debits)::bigint, sum(credits)::bigint FROM posted;
 
 -- name: trial_balance
--- Whole days, the hours after them, the minutes after these, and of the last minute the entries themselves: what was
--- recorded then, by the effective clock the plain ones of that and the dated ones that took effect then. What was
--- recorded in a minute is found apart from the rest, since then its place in the table is the only way there is; the
--- planner prefers to skip through the index of plain entries, one account after another.
+-- Whole days, then the hours after them, then the minutes after those, and for the last minute the entries themselves:
+-- by the effective clock, the plain entries recorded in it and the dated ones that took effect in it. The entries
+-- recorded in the minute are found in a separate step, so that only their place in the table can lead to them.
+-- Otherwise the planner prefers to skip through the index of plain entries, one account after another.
 WITH spans(span, since) AS (VALUES
     ('day', '-infinity'::timestamptz),
     ('hour', date_trunc('day', %(at)s::timestamptz, 'UTC')),

@@ -1,8 +1,8 @@
-"""The history of events: what the journal itself has, in the order of positions, filtered.
+"""The history of events: the journal's own events in the order of positions, filtered.
 
-An answer is complete up to the position that it states. The index leads to the events up to its own position, and
-what came later is read in the journal, event by event; only where the index is far behind does the answer end before
-the head, and say so.
+An answer is complete up to the position that it states. The index finds the events up to its own position; later ones
+are read from the journal, event by event. Only if the index is far behind does the answer end before the head, and it
+says so.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -25,7 +25,7 @@ from projections.read_models.event_index import PROJECTION, candidates, indexed
 from projections.read_models.event_keys import Content, EventFilters, content_of, passes, wanted_keys
 
 MAX_TAIL_EVENTS = 20_000
-"""How many events are read one by one that the index does not have yet."""
+"""How many events that are not in the index yet are read one by one."""
 
 CHUNK_EVENTS = 500
 CHUNK_BYTES = 4 * 1024**2
@@ -35,9 +35,9 @@ _SQL = load(__name__)
 
 
 class JournalEvent(NamedTuple):
-    """An event as it is stored, read but not interpreted; members that cannot be read are None.
+    """An event as it is stored, read but not interpreted. Members that cannot be read are None.
 
-    `leaf_hash` is that of its leaf in the tree of the journal (`domain/transparency/leaves.py`).
+    `leaf_hash` is the hash of its leaf in the tree of the journal (`domain/transparency/leaves.py`).
     """
 
     row: Row
@@ -46,17 +46,17 @@ class JournalEvent(NamedTuple):
 
     @property
     def position(self) -> int:
-        """Where it stands among all events."""
+        """The event's position in the journal."""
         return self.row[4]
 
     @property
     def ledger(self) -> str:
-        """The ledger that its stream belongs to."""
+        """The ledger that the event's stream belongs to."""
         return ledger_of(self.row[0])
 
 
 def journal_event(row: Row) -> JournalEvent:
-    """Return a stored event as it is read but not interpreted."""
+    """Return a stored event, read but not interpreted."""
     stream, version, topic, state, position = row
     return JournalEvent(row, content_of(state), hash_of(position, stream, version, topic, state))
 
@@ -74,15 +74,13 @@ def list_events(
     only: Callable[[JournalEvent], bool] | None = None,
     most_bytes: int | None = None,
 ) -> Page[JournalEvent]:
-    """Return up to `limit` events of a ledger at positions from `low` to before `high`, and up to where it is complete.
+    """Return up to `limit` events of a ledger at positions from `low` to before `high`.
 
-    With `INSTALLATION` they are those that belong to no ledger. `only` tells which of what is found is wanted. They are
-    `Rows`, which end early with the one that makes them larger than `most_bytes` as they are stored, unless that is
-    None.
-
-    They are complete up to the head, unless more than `max_tail_events` would have to be read one by one. Raises
-    `JournalUnavailable` if events are so damaged that no time can be looked for, and `ProjectionBehind` while there is
-    no index.
+    `position` of the page is the position up to which they are complete: the head, unless more than `max_tail_events`
+    would have to be read one by one. For `INSTALLATION` as the ledger, they are the events that belong to no ledger.
+    `only` filters the events found. The page ends early with the event that makes it larger than `most_bytes` as
+    stored, unless that is None. Raises `JournalUnavailable` if events are too damaged to search by time, and
+    `ProjectionBehind` while there is no index.
     """
 
     def read(cursor: Cursor[TupleRow], version: int) -> tuple[Rows[JournalEvent], int]:
@@ -113,7 +111,7 @@ _HEAD = load("domain.journal.journal")["head"]
 
 
 class _Search(NamedTuple):
-    """Events that are looked for, within one snapshot of the database; `chunk` is how many are looked up at once."""
+    """A search for events within one snapshot of the database. `chunk` is how many events are looked up at once."""
 
     cursor: Cursor[TupleRow]
     version: int
@@ -123,7 +121,7 @@ class _Search(NamedTuple):
     descending: bool
 
     def span(self, low: int, high: int) -> tuple[int, int]:
-        """Return the part of a span of positions that was recorded at the time that is asked for."""
+        """Return the part of a range of positions that was recorded in the filters' time range."""
         since, until = self.filters.recorded_from, self.filters.recorded_to
         return (
             max(low, self._first_since(since)) if since else low,
@@ -131,7 +129,7 @@ class _Search(NamedTuple):
         )
 
     def found(self, low: int, high: int, known: int) -> Iterator[JournalEvent]:
-        """Yield the events of a span, in order; up to the position `known` the index leads to them."""
+        """Yield the events of a range, in order. Up to the position `known` the index finds them."""
         middle = min(max(low, known + 1), high)
         parts = [self._indexed(low, middle), self._tail(middle, high)]
         for part in reversed(parts) if self.descending else parts:

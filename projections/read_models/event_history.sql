@@ -20,9 +20,8 @@ SELECT originator_id, originator_version, topic, state, notification_id FROM (
 WHERE before < %(most_bytes)s ORDER BY notification_id :order;
 
 -- name: first_since
--- The position from which on everything was recorded at or after a time, found by halving: recorded time never runs
--- against positions. An event without a time that can be read, or one that is missing, ends the search: then there is
--- no row.
+-- The position from which on everything was recorded at or after a time, found by binary search: recorded time never
+-- runs against positions. A missing event, or one whose time cannot be read, ends the search: then there is no row.
 WITH RECURSIVE narrowed(low, high) AS (
     SELECT 1::bigint, position + 1 FROM head
     UNION ALL

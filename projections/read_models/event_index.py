@@ -1,8 +1,8 @@
-"""The index of the journal's events: which of them have a key, such as an account that they mention.
+"""The index of the journal's events: which events have a key, such as an account that they mention.
 
-It is compact, and written at one end only, since the journal that it is of grows for ever; how it does that stands in
-event_index.sql. A hash stands for a key, so that what is found here are candidates: `event_history` looks each of them
-up and sees whether it is what was asked for, and reads what is not indexed yet in the journal itself.
+The journal grows for ever, so the index is compact and is written only at its end; event_index.sql says how. A hash
+stands for a key, so the events found here are candidates. `event_history` looks each of them up and checks it, and
+reads events that are not indexed yet from the journal itself.
 """
 
 import struct
@@ -35,7 +35,7 @@ from projections.read_models.event_keys import (
 )
 
 LINGER_SECONDS = 0.1
-"""Small batches write the rows of common keys again and again, and few wait for the index."""
+"""Small batches rewrite the rows of common keys again and again, and few callers wait for the index."""
 
 NEIGHBOURS = 256
 STRETCH_POSITIONS = 256 * NEIGHBOURS
@@ -53,7 +53,7 @@ _COPY_END = b"\xff\xff"
 
 def project(connection: Connection[Any], queries: Queries, rows: Sequence[Row]) -> None:
     """Add events to the index."""
-    # The neighbours of the first event may be known; all others begin in this batch.
+    # The neighbours of the first event may have rows already; all others begin in this batch.
     begun = -(rows[0][4] - 1) % NEIGHBOURS
     if known := _slots(rows[:begun]):
         slots, offsets = zip(*known, strict=True)
@@ -66,7 +66,7 @@ def project(connection: Connection[Any], queries: Queries, rows: Sequence[Row]) 
 
 
 def _encoded(slots: Iterable[tuple[int, bytearray]]) -> bytes:
-    """Return rows as COPY takes them in binary."""
+    """Return rows in COPY's binary format."""
     pieces: list[bytes | bytearray] = [_COPY_HEAD]
     for slot, offsets in slots:
         pieces += (_COPY_ROW(2, 8, slot, len(offsets)), offsets)
@@ -75,7 +75,7 @@ def _encoded(slots: Iterable[tuple[int, bytearray]]) -> bytes:
 
 
 def _slots(rows: Sequence[Row]) -> list[tuple[int, bytearray]]:
-    """Return the slots of the keys of events at successive positions, each with the events' offsets, in order."""
+    """Return the slots of the keys of events at consecutive positions, each with the events' offsets, in order."""
     found: list[tuple[int, bytearray]] = []
     begin = 0
     while begin < len(rows):
@@ -92,7 +92,7 @@ def _slots(rows: Sequence[Row]) -> list[tuple[int, bytearray]]:
 def _offsets(neighbours: Sequence[Row]) -> Mapping[int, bytearray]:
     """Return the offsets of events among their neighbours, by the hashes of their keys.
 
-    Those of keys that an event only seems to have can be among them.
+    They may include keys that an event only seems to have.
     """
     found: defaultdict[int, bytearray] = defaultdict(bytearray)
     command: _Command | None = None
@@ -109,11 +109,11 @@ def _hashes_by_meaning(row: Row) -> Iterable[int]:
 
 
 class _Command(NamedTuple):
-    """What the events of a command have in common, of which one comes after the other: it is read and hashed once.
+    """What consecutive events of one command share, so that it is parsed and hashed only once.
 
-    `stem` is what the names of their streams begin with, `envelope` how it is stored, up to where the payload begins,
-    `own_stream` the transaction that caused them, `cause` its id. Payloads are not read where what they may mention can
-    be seen without. All this is most of what the index costs.
+    `stem` is the common beginning of their streams' names. `envelope` is the stored envelope up to where the payload
+    begins. `own_stream` is the stream of the transaction whose request caused them, and `cause` its id. Payloads are
+    not parsed if what they may mention can be seen without parsing. Parsing and hashing are most of the index's cost.
     """
 
     ledger: str
@@ -125,7 +125,7 @@ class _Command(NamedTuple):
 
     @classmethod
     def of(cls, row: Row) -> "_Command | None":
-        """Return the command of an event, None if that is not stored in the form in which this project writes."""
+        """Return the command of an event, or None if the event is not stored in this project's own form."""
         stream, _, _, state, _ = row
         if (parts := parts_of(state)) is None:
             return None
@@ -146,7 +146,7 @@ class _Command(NamedTuple):
         )
 
     def has(self, row: Row) -> bool:
-        """Tell whether an event is of this command."""
+        """Tell whether an event belongs to this command."""
         stream, _, _, state, _ = row
         return state.startswith(self.envelope, state.find(b",")) and stream.startswith(self.stem)
 
@@ -174,17 +174,17 @@ def _hashes_of_stream(stream: str) -> tuple[int, ...]:
 
 
 def _place(at: int) -> int:
-    """Return what a slot has of where an event is, counted from 0."""
+    """Return the bits of a slot that come from an event's place, counted from 0."""
     return (at >> _STRETCH_BITS << _STRETCH_SHIFT) + (at >> _NEIGHBOURS_SHIFT) % 256
 
 
 def _neighbours(slot: int) -> int:
-    """Return which neighbours a slot is of, counted from 0."""
+    """Return the number, from 0, of the group of neighbours that a slot belongs to."""
     return (slot >> _STRETCH_SHIFT << 8) + slot % 256
 
 
 def key_hash(ledger: str, field: str, value: str) -> int:
-    """Return what stands for a key."""
+    """Return the hash that stands for a key."""
     digest = blake2b(f"{ledger}/{field}/{value}".encode(), digest_size=5).digest()
     return int.from_bytes(digest) >> (40 - _HASH_BITS)
 
@@ -193,12 +193,12 @@ _known_hash = lru_cache(20_000)(key_hash)
 
 
 def _hash(ledger: str, field: str, value: str) -> int:
-    # Ids come up in one command and hardly ever again: kept, they would drive the others out.
+    # Ids appear in one command and hardly ever again: in the cache they would push the others out.
     return key_hash(ledger, field, value) if field in PASSING_FIELDS else _known_hash(ledger, field, value)
 
 
 def indexed(cursor: Cursor[TupleRow], version: int) -> int:
-    """Return up to which position events are in the index of a version."""
+    """Return the position up to which events are in the index of a version."""
     row = cursor.execute(PROJECTION.queries(version)["position"]).fetchone()
     assert row is not None
     return int(row[0])
@@ -209,8 +209,8 @@ def candidates(
 ) -> Iterator[int]:
     """Yield the positions from `low` to before `high` of events that have all keys, and of a few that only seem to.
 
-    It looks into ever more stretches at once, so that a page of what is common costs little, and what is rare is found
-    in few steps.
+    Each step searches more stretches at once than the one before. So a page of common events costs little, and rare
+    events are found in few steps.
     """
     query = _query(PROJECTION.queries(version), len(keys))
     hashes = {f"key_{number}": key_hash(*key) << _NEIGHBOURS_SHIFT for number, key in enumerate(keys)}
@@ -228,7 +228,7 @@ def _query(queries: Queries, count: int) -> bytes:
 
 
 def _stretches(first_at: int, last_at: int, *, descending: bool) -> Iterator[tuple[int, int]]:
-    """Yield ranges of stretches that cover a range of events, counted from 0, each twice as many as the one before."""
+    """Yield ranges of stretches that cover a range of events, counted from 0. Each is twice as long as the last."""
     low, high = first_at >> _STRETCH_BITS, last_at >> _STRETCH_BITS
     several = 1
     while low <= high:

@@ -1,8 +1,9 @@
 -- name: create_tables
--- Which events have a key: of 256 neighbouring events, one byte for each that has it. The first column names the key and
--- the neighbours at once (event_index.py, _slot): from its highest bits on a stretch of 65,536 positions, a hash of the
--- key, and which 256 of the stretch. So what is written lies close together, at the end of the table and of its one
--- index; by the key first, it would be written all over. Who looks for a key looks into each stretch.
+-- Which events have a key: for each 256 neighbouring events, one byte for each event that has it. The slot names both
+-- the key and the neighbours (event_index.py, _slots). From its highest bits on it holds: a stretch of 65,536
+-- positions, a hash of the key, and the number of the 256 neighbours within the stretch. So writes are close together, at
+-- the end of the table and of its one index; with the key first they would be all over it. A search for a key looks
+-- into each stretch.
 CREATE TABLE event_index_v:version (
     slot bigint NOT NULL PRIMARY KEY,
     offsets bytea NOT NULL
@@ -10,7 +11,7 @@ CREATE TABLE event_index_v:version (
 ALTER TABLE event_index_v:version ALTER COLUMN offsets SET STORAGE PLAIN;
 
 -- name: create_indexes
--- The key is all that is needed.
+-- The primary key is the only index needed.
 SELECT;
 
 -- name: add
@@ -25,8 +26,8 @@ ON CONFLICT (slot) DO UPDATE SET offsets = e.offsets || excluded.offsets;
 SELECT position FROM projection_versions WHERE name = 'event_index' AND version = :version;
 
 -- name: find
--- Of some stretches, the neighbours that have the first key. LATERAL with a LIMIT, that of what there can be, forces one
--- descent of the index for each stretch, statistics or not.
+-- In a range of stretches, the neighbours that have the first key. LATERAL with a LIMIT, which is the most there can
+-- be, forces one descent of the index for each stretch, whatever the statistics.
 SELECT lead.slot, lead.offsets:columns
 FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS stretch
 CROSS JOIN LATERAL (
@@ -37,7 +38,7 @@ CROSS JOIN LATERAL (
 :joins;
 
 -- name: join
--- And those of the same neighbours that have another.
+-- The offsets of the same neighbours for another key.
 CROSS JOIN LATERAL (
     SELECT offsets FROM event_index_v:version
     WHERE slot = lead.slot - %(key_0)s::bigint + %(key_:number)s::bigint LIMIT 1

@@ -1,9 +1,9 @@
-"""What an event of the journal can be found by: its ledger, type and actor, its conversation, and what it mentions.
+"""The keys by which an event of the journal can be found: ledger, type, actor, correlation, and what it mentions.
 
-An event mentions the account of whose stream it is, and those that its payload names. It mentions the transaction of
-whose stream it is, the one whose request caused it, and those whose ids its payload has; what callers say in their own
-words (references, reasons, metadata) mentions nothing. Payloads are looked at as they are stored, so that this holds
-for events of other releases too.
+An event mentions the account of its own stream and the accounts that its payload names. It mentions the transaction of
+its own stream, the transaction whose request caused it, and the transactions whose ids are in its payload. The callers'
+own words (references, reasons, metadata) mention nothing. Payloads are read as they are stored, so that this also holds
+for events of other releases.
 """
 
 import re
@@ -30,17 +30,17 @@ _VERSION = b'{"class_version":'
 _OWN_WORDS = frozenset({"reference", "description", "reason", "detail"})
 
 BEFORE_DATA = b',"data":'
-"""What stands between envelope and payload in the form in which this project writes."""
+"""The text between envelope and payload in the form in which this project stores events."""
 
 PASSING_FIELDS = frozenset({"transaction_id", "correlation_id"})
-"""Those of which nearly every command has another value."""
+"""The fields whose value differs in nearly every command."""
 
 Key = tuple[str, str, str]
-"""A ledger, a field of `EventFilters`, and a value of it; with an empty field, the ledger alone."""
+"""A ledger, a field of `EventFilters`, and a value of that field. With an empty field it is the ledger alone."""
 
 
 class EventFilters(NamedTuple):
-    """What an event must be to be found; what is null or empty filters nothing. Times: from inclusive, to exclusive."""
+    """Filters on events. Null or empty filters nothing. Times: from inclusive, to exclusive."""
 
     account: str | None = None
     transaction_id: str | None = None
@@ -51,19 +51,19 @@ class EventFilters(NamedTuple):
     recorded_to: Instant | None = None
 
 
-# Those that lead to the fewest events come first.
+# The fields that lead to the fewest events come first.
 _BY_RARITY = ("transaction_id", "correlation_id", "account", "type", "actor")
 
 
 class Content(NamedTuple):
-    """What is stored of an event beside its place, as far as it can be read; events of one command share `envelope`."""
+    """The stored content of an event, as far as it can be read. Events of one command share `envelope`."""
 
     schema_version: int | None
     envelope: Mapping[str, Any]
     payload: Any
 
     def text(self, name: str) -> str | None:
-        """Return a member of the envelope that is text."""
+        """Return a member of the envelope if it is text."""
         value = self.envelope.get(name)
         return value if isinstance(value, str) else None
 
@@ -72,7 +72,7 @@ UNREADABLE = Content(None, {}, None)
 
 
 def content_of(state: bytes) -> Content:
-    """Return what is stored of an event; of bytes that are no JSON object, nothing."""
+    """Return the content of a stored event, or `UNREADABLE` if the bytes are no JSON object."""
     parts = parts_of(state)
     try:
         if parts is not None:
@@ -84,9 +84,9 @@ def content_of(state: bytes) -> Content:
 
 
 def parts_of(state: bytes) -> tuple[bytes, bytes] | None:
-    """Return envelope and payload of what has the form in which this project writes, as far as that can be seen.
+    """Return the bytes of envelope and payload if the event has this project's stored form, as far as can be seen.
 
-    No text within the envelope can be taken for its end: quotes in text are escaped.
+    No text within the envelope can be mistaken for its end, because quotes in text are escaped.
     """
     begin, end = state.find(b","), state.find(BEFORE_DATA)
     if begin < end and state.startswith(_VERSION) and state.endswith(b"}"):
@@ -96,7 +96,7 @@ def parts_of(state: bytes) -> tuple[bytes, bytes] | None:
 
 @lru_cache(maxsize=64)
 def envelope_of(encoded: bytes) -> Mapping[str, Any]:
-    """Return the envelope that a part is of, the same for all events of a command; raise `ValueError`."""
+    """Return the envelope, given its part of the stored form; raise `ValueError`. Events of a command share it."""
     envelope: dict[str, Any] = from_json(b"{" + encoded[1:] + b"}")
     return envelope
 
@@ -113,7 +113,7 @@ def _by_meaning(state: bytes) -> Content:
 
 
 def keys_of(row: Row, content: Content) -> Iterator[Key]:
-    """Yield everything that an event can be found by; some perhaps more than once."""
+    """Yield all keys by which an event can be found. Some may come more than once."""
     ledger = ledger_of(row[0])
     yield from shared_keys(ledger, Said(*map(content.text, ("actor", "correlation_id", "causation_id"))))
     yield ledger, "type", row[2]
@@ -125,7 +125,7 @@ def keys_of(row: Row, content: Content) -> Iterator[Key]:
 
 
 class Said(Struct, gc=False):
-    """What leads to keys among what all events of a command say of how they came about."""
+    """The members of an envelope that make keys."""
 
     actor: str | None = None
     correlation_id: str | None = None
@@ -133,7 +133,7 @@ class Said(Struct, gc=False):
 
     @property
     def cause(self) -> str | None:
-        """The id of the transaction whose request this was, None where it was another."""
+        """The id of the transaction whose request caused the event, or None if no such request did."""
         return self.causation_id if self.causation_id and _UUID.fullmatch(self.causation_id) else None
 
 
@@ -141,12 +141,12 @@ _decode_said = Decoder(Said).decode
 
 
 def said_of(encoded: bytes) -> Said:
-    """Return what is said in the envelope that a part is of; raise `MsgspecError` if it is not of the usual form."""
+    """Return what an envelope says, given its part of the stored form; raise `MsgspecError` if its form is unusual."""
     return _decode_said(b"{" + encoded[1:] + b"}")
 
 
 def shared_keys(ledger: str, said: Said) -> list[Key]:
-    """Return those keys that all events of one command have, of which nothing but the ledger is sure to be there."""
+    """Return the keys shared by all events of a command. Only the ledger's key is always present."""
     keys = [(ledger, "", "")]
     if said.actor is not None:
         keys.append((ledger, "actor", said.actor))
@@ -158,10 +158,10 @@ def shared_keys(ledger: str, said: Said) -> list[Key]:
 
 
 def possible_ids(payload: bytes, known: bytes = b"") -> Iterable[str]:
-    """Return all ids that a payload can mention, perhaps without one that is `known`: any text that is an id.
+    """Return all ids that a payload may mention: every text that is an id, perhaps without `known`.
 
-    Quicker than reading it, for who looks again. Without a backslash in it, every text of a payload stands there as it
-    is. Raises `ValueError` for what is no JSON.
+    This is faster than parsing, for callers that check again. In a payload without a backslash every text appears as it
+    is. Raises `ValueError` if the payload is no JSON.
     """
     if b"\\" in payload:
         return [text for _, text in _texts(from_json(payload)) if _UUID.fullmatch(text)]
@@ -172,7 +172,7 @@ def possible_ids(payload: bytes, known: bytes = b"") -> Iterable[str]:
 
 
 def possible_accounts(payload: bytes) -> Iterable[str]:
-    """Return all accounts that a payload can mention, any text that is a member `account`, as `possible_ids` does."""
+    """Return all accounts that a payload may mention: every text of a member `account`, found as in `possible_ids`."""
     if b"\\" in payload:
         return [text for member, text in _texts(from_json(payload)) if member == "account"]
     mentions = payload.count(_ACCOUNT)
@@ -185,7 +185,7 @@ def possible_accounts(payload: bytes) -> Iterable[str]:
 
 
 def _texts(value: Any, member: str = "") -> Iterator[tuple[str, str]]:
-    """Yield every text in a value, with the name of the member that it is of, if it is one; names are texts too."""
+    """Yield every text in a value, with the name of its member, if it has one. Names of members are texts too."""
     match value:
         case str():
             yield member, value
@@ -199,7 +199,7 @@ def _texts(value: Any, member: str = "") -> Iterator[tuple[str, str]]:
 
 
 def keys_of_stream(stream: str) -> Iterator[Key]:
-    """Yield the key that follows from what an event is an event of, if that is an account or a transaction."""
+    """Yield the key that follows from an event's own stream, if that is an account's or a transaction's."""
     ledger, _, rest = stream.partition("/")
     kind, _, name = rest.partition("/")
     if kind in _OF_STREAM:
@@ -226,13 +226,13 @@ def _ids(payload: Any) -> Iterator[str]:
 
 
 def wanted_keys(ledger: str, filters: EventFilters) -> list[Key]:
-    """Return the keys that an event has all of if it passes the filters but for those of time, the rarest first."""
+    """Return the keys that every event passing the filters has, the rarest first. Filters of time have no keys."""
     wanted = [(ledger, field, value) for field in _BY_RARITY if (value := getattr(filters, field))]
     return wanted or [(ledger, "", "")]
 
 
 def passes(row: Row, content: Content, wanted: frozenset[Key], filters: EventFilters) -> bool:
-    """Tell whether an event has all keys that are wanted, and was recorded at the time."""
+    """Tell whether an event has all wanted keys, and was recorded in the filters' time range."""
     recorded_at = content.text("recorded_at") or ""
     if filters.recorded_from and recorded_at < filters.recorded_from:
         return False

@@ -1,6 +1,6 @@
-"""Balances of groups of accounts, summed from the projection `balances`: what was posted, nothing that is pending.
+"""Balances of groups of accounts, summed from the projection `balances`: posted amounts, without pending ones.
 
-A page costs as much as there are accounts with the prefix, less those of the pages before.
+The cost of a page grows with the number of accounts that have the prefix, minus those of the pages before.
 """
 
 from typing import Any, NamedTuple
@@ -13,16 +13,16 @@ from projections.read_models.balances import PROJECTION
 
 
 class GroupPlace(NamedTuple):
-    """Where a group stands in the list; the name is empty if all accounts are one group."""
+    """The place of a group in the list. The name is empty if all accounts are one group."""
 
     name: str
     asset: str
 
 
 class Group(NamedTuple):
-    """The accounts of one asset whose addresses begin alike, and their sums as digits.
+    """The accounts of one asset whose addresses begin alike, and their sums in minor units, as digits.
 
-    `name` is what they begin with, empty if all accounts are one group; `balance` is credits − debits.
+    `name` is the common beginning, empty if all accounts are one group. `balance` is credits − debits.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Group(NamedTuple):
 
     @property
     def place(self) -> GroupPlace:
-        """Return where the group stands: what the next page comes after."""
+        """Return the place of the group. The next page comes after it."""
         return GroupPlace(self.name, self.asset)
 
 
@@ -51,8 +51,8 @@ def list_groups(
 ) -> Page[Group]:
     """Return up to `limit` groups by name and asset that come after the place `after`.
 
-    A group has the first `segments` segments of its addresses in common; shorter addresses are groups of their own,
-    and None makes all accounts one group. `prefix` and `asset` choose the accounts; null or empty chooses all.
+    Addresses with the same first `segments` segments are a group. Shorter addresses are groups of their own, and None
+    makes all accounts one group. `prefix` and `asset` choose the accounts; null or empty chooses all.
     """
     wanted = {
         "ledger": ledger,

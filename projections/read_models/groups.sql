@@ -1,8 +1,8 @@
 -- name: groups
--- Planned anew each time with its values, so that filters that are null vanish and a prefix is a range of the primary
--- key: the characters of an address all sort below `~`. Every address of a group that follows another sorts after the
--- name of that other one, since it begins with its own group's: so `from_address`, null where the list is read
--- backwards, spares the groups of the pages before.
+-- Planned each time with its values, so that null filters vanish and a prefix becomes a range of the primary key: the
+-- characters of an address all sort below `~`. If one group follows another in the list, all its addresses sort after
+-- the other's name, because they begin with their own group's name. So `from_address`, which is null if the list is
+-- read backwards, skips the groups of the pages before.
 SELECT name, asset, count(*), sum(posted_debits)::text, sum(posted_credits)::text,
     (sum(posted_credits) - sum(posted_debits))::text
 FROM (

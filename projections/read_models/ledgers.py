@@ -17,7 +17,7 @@ from projections.engine.projection import Inconsistent, Projection, Queries, dir
 
 
 class LedgerPlace(NamedTuple):
-    """Where a ledger stands in the list: ledgers opened by one commit have the same time."""
+    """The place of a ledger in the list. Ledgers opened by one commit have the same time, so the name is needed too."""
 
     opened_at: Instant
     name: str
@@ -32,9 +32,9 @@ def list_ledgers(
     most_bytes: int | None = None,
     granted: Sequence[str] | None = None,
 ) -> Page[Ledger]:
-    """Return up to `limit` ledgers, oldest first, that come after the place `after`; of those `granted` unless None.
+    """Return up to `limit` ledgers, oldest first, that come after `after`. `granted` restricts them, unless None.
 
-    They are `Rows`, which end early with the one that makes them larger than `most_bytes`, unless that is None.
+    The page ends early with the item that makes it larger than `most_bytes`, unless that is None.
     """
     wanted = {
         "after_time": after.opened_at if after else None,
@@ -52,7 +52,7 @@ def list_ledgers(
 
 
 def project(connection: Connection[Any], queries: Queries, events: Sequence[Recorded]) -> None:
-    """Fold events into the ledgers that they belong to, and keep these."""
+    """Fold events into their ledgers, and store these."""
     names = list({ledger_of(recorded.stream) for recorded in events})
     cursor = connection.cursor(row_factory=tuple_row)
     ledgers = {row[0]: _ledger(row) for row in cursor.execute(queries["find"], {"names": names})}

@@ -21,7 +21,7 @@ ON CONFLICT (name) DO UPDATE SET
     assets = excluded.assets, version = excluded.version, position = excluded.position;
 
 -- name: skip
--- An event that was discarded changes nothing but the version, after which the next one comes.
+-- A discarded event changes only the version, so that the next event follows it.
 UPDATE ledgers_v:version SET version = %(version)s WHERE name = %(ledger)s AND version = %(version)s - 1;
 
 -- name: list

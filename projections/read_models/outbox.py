@@ -1,11 +1,13 @@
 """Which events are owed to which webhook: a projection whose rows are counts, and whose effects are deliveries.
 
-A delivery is made once, by the version that first finds it owed, and its row is never deleted. A rebuild finds them all
-made: it sends nothing, and counts what it did not send in `outbox_suppressions`.
+The version that first finds a delivery owed makes it, once, and its row is never deleted. A rebuild finds all
+deliveries made: it sends nothing, and counts in `outbox_suppressions` what it did not send (projections/README.md,
+Outbox).
 
-Events are taken as they are stored, those of types that this release does not know among them: who subscribes to all is
-told of all, and a consumer may know what we do not. What belongs to no ledger, such as a key that was made, is told
-to no webhook: even those of every ledger are about ledgers, and their receivers need not know who may call.
+Events are taken as they are stored, including types that this release does not know: a webhook that subscribed to all
+types gets all, and its receiver may know types that we do not. Events that belong to no ledger, such as a key that was
+made, go to no webhook: even a webhook for every ledger is about ledgers, and its receiver need not know who may call
+the API.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,11 +25,11 @@ from domain.model.streams import INSTALLATION, ledger_of
 from projections.engine.projection import Projection, Queries
 
 EVERY = "*"
-"""Every ledger, or every type of event, of a subscription."""
+"""In a subscription: every ledger, or every type of event."""
 
 
 class Subscriber(NamedTuple):
-    """What a webhook has subscribed to: events after a position and, once it is deleted, up to another."""
+    """A webhook's subscription: to events after a position and, once it is deleted, up to another."""
 
     id: UUID
     ledgers: frozenset[str]
@@ -36,7 +38,7 @@ class Subscriber(NamedTuple):
     upto: int | None
 
     def is_owed(self, position: int, ledger: str, topic: str) -> bool:
-        """Tell whether it is to be told of an event."""
+        """Tell whether an event is to be delivered to it."""
         return (
             position > self.after
             and (self.upto is None or position <= self.upto)
@@ -46,20 +48,21 @@ class Subscriber(NamedTuple):
 
 
 def outbox_channel(database: Database) -> str:
-    """Return the channel on which it is announced that deliveries became due."""
+    """Return the channel that announces new due deliveries."""
     return f"{database.schema}_outbox"
 
 
 def partition_key(stream: str) -> str:
     """Return the key within which deliveries are in order: the stream, and so the account or transaction concerned.
 
-    Whoever follows balances reads the events of accounts, of which each has one stream, where versions rise by one.
+    To follow balances, a receiver reads the events of accounts. Each account has one stream, whose versions rise by
+    one.
     """
     return stream
 
 
 def project(connection: Connection[Any], queries: Queries, rows: Sequence[Row]) -> None:
-    """Count what is owed by events, and make the deliveries that are not made yet."""
+    """Count the events that are owed, and make the deliveries that do not exist yet."""
     connection.execute(queries["lock"])
     cursor = connection.cursor(row_factory=tuple_row)
     found = cursor.execute(queries["subscribers"], {"first": rows[0][4]}).fetchall()
@@ -90,7 +93,7 @@ def _owed(subscribers: Sequence[Subscriber], rows: Sequence[Row]) -> Iterator[tu
 
 
 class _Conversation(Struct):
-    """Of a stored event the one member that is kept with its deliveries."""
+    """The one member of a stored event that is kept with its deliveries."""
 
     correlation_id: str
 
@@ -99,9 +102,9 @@ _decoder = Decoder(_Conversation)
 
 
 def correlation_id_of(state: bytes) -> str:
-    """Return the correlation id of a stored event, of whatever release; "" if it has none that can be read.
+    """Return the correlation id of a stored event of any release, or "" if none can be read.
 
-    Such an event is owed all the same. Telling it will fail, which is on record for each webhook.
+    Such an event is owed all the same. Its delivery will fail, and that failure is recorded for each webhook.
     """
     try:
         return _decoder.decode(state).correlation_id.replace("\0", "")
@@ -109,5 +112,5 @@ def correlation_id_of(state: bytes) -> str:
         return ""
 
 
-# Shape 1 told subscribers to every ledger of what belongs to none as well.
+# Shape 1 also delivered events that belong to no ledger, to webhooks of every ledger.
 PROJECTION = Projection("outbox", __name__, (), ("outbox",), project, all_events=True, shape=2)

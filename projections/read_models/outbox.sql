@@ -1,5 +1,6 @@
 -- name: create_tables
--- How many events were owed to each webhook: what a rebuild is compared by. What became of them is in `deliveries`.
+-- How many events were owed to each webhook; rebuilds are compared by these counts. `deliveries` says what became of
+-- them.
 CREATE TABLE outbox_v:version (
     webhook_id uuid PRIMARY KEY,
     events bigint NOT NULL,
@@ -7,26 +8,26 @@ CREATE TABLE outbox_v:version (
 );
 
 -- name: create_indexes
--- There are none, but every projection names some.
+-- None, but every projection must have this query.
 SELECT;
 
 -- name: lock
--- Held by whoever decides which delivery is the next of its key, or which events are owed: a registration that commits
--- between our reading of the webhooks and our commit would otherwise miss the events of this batch.
+-- Held by each transaction that decides which delivery is the next of its key, or which events are owed. Without it, a
+-- registration that commits between our reading of the webhooks and our commit would miss the events of this batch.
 SELECT pg_advisory_xact_lock(hashtextextended('outbox ' || current_schema(), 0));
 
 -- name: subscribers
 SELECT id, ledgers, types, after, upto FROM webhooks WHERE upto IS NULL OR upto >= %(first)s;
 
 -- name: by_keys
--- For what is asked next, which is rows by their keys; see `session` in outbox/queue.sql. Until the transaction ends.
+-- For the next query, which looks rows up by their keys; see `session` in outbox/queue.sql. Until the transaction ends.
 SELECT set_config(name, 'off', true) FROM unnest(ARRAY['enable_seqscan', 'enable_hashjoin', 'enable_mergejoin']) AS name;
 
 -- name: owe
--- A delivery is made by whichever version of the projection first finds it owed; any other finds it made. So whatever reads
--- the journal again, a rebuild or tables of another shape, sends nothing again, and says how much it did not send. The
--- first of its key is due at once, unless an older one is not done. What is owed to a webhook that was deleted meanwhile is
--- not sent any more.
+-- The version of the projection that first finds a delivery owed makes it; any other version finds it made. So whatever
+-- reads the journal again, a rebuild or tables of another shape, sends nothing again, and counts what it did not send.
+-- The first delivery of a key is due at once, unless an older one is not done. Deliveries to a webhook that was deleted
+-- meanwhile are not sent.
 WITH given AS (
     SELECT * FROM unnest(
         %(webhooks)s::uuid[], %(positions)s::bigint[], %(keys)s::text[], %(correlation_ids)s::text[]

@@ -1,6 +1,6 @@
-"""The list of payouts, as `domain.model.payouts.payout.Payout` has them, and what the ledger has to do about them when.
+"""The list of payouts, as `domain.model.payouts.payout.Payout` has them, and when the ledger must act on them.
 
-Rows are folded with the aggregate's own `evolve`, so that a payout reads the same here as in a confirmation read.
+Rows are folded with the aggregate's own `evolve`, so a payout reads the same here as in a confirmation read.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ _decode = json.Decoder(Payout).decode
 
 
 class PayoutFilters(NamedTuple):
-    """What a payout must be to be listed; what is null or empty filters nothing."""
+    """Filters on payouts. Null or empty filters nothing."""
 
     state: PayoutState | None = None
     account: str | None = None
@@ -32,7 +32,7 @@ class PayoutFilters(NamedTuple):
 
 
 class DuePayout(NamedTuple):
-    """A payout that the ledger has to do something about; `position` is that of its last event."""
+    """A payout on which the ledger must act. `position` is the position of its last event."""
 
     ledger: str
     id: str
@@ -41,7 +41,7 @@ class DuePayout(NamedTuple):
 
 
 def payouts_channel(database: Database) -> str:
-    """Return the channel on which it is announced that a payout became due, now or at a time."""
+    """Return the channel that announces payouts that became due, due now or later."""
     return f"{database.schema}_payouts"
 
 
@@ -55,9 +55,9 @@ def list_payouts(
     descending: bool = False,
     most_bytes: int | None = None,
 ) -> Page[Payout]:
-    """Return up to `limit` payouts by when they were asked for, that come after the `made_position` `after`.
+    """Return up to `limit` payouts in the order of their requests, that come after the `made_position` `after`.
 
-    They are `Rows`, which end early with the one that makes them larger than `most_bytes`, unless that is None.
+    The page ends early with the item that makes it larger than `most_bytes`, unless that is None.
     """
     wanted = {
         **{name: value or None for name, value in filters._asdict().items()},
@@ -81,10 +81,10 @@ def list_due_payouts(
     excluding: Collection[str] = (),
     well_since: Mapping[str, Instant] | None = None,
 ) -> Reading[list[DuePayout]]:
-    """Return the payouts that are due by now, longest due first, but for those with the ids `excluding`.
+    """Return the payouts that are due by `now`, longest due first, without the ids in `excluding`.
 
-    Of each provider there are as many as it is `free` for, so that what waits for one does not hide another's. Of a
-    provider that is `well_since` an instant, what is in doubt since before that is due as well.
+    `free` gives the most to return for each provider, so that payouts waiting for one provider do not hide another's.
+    For a provider in `well_since`, payouts that have been in doubt since before that instant are due as well.
     """
     wanted = {
         "now": now,
@@ -102,7 +102,7 @@ def list_due_payouts(
 
 
 def count_forgotten(connection: Connection[Any], now: Instant, known: Collection[str]) -> dict[str, int]:
-    """Return how many payouts are due of each provider that is not among those that are known."""
+    """Return, for each provider that is not in `known`, how many of its payouts are due."""
     wanted = {"now": now, "known": list(known)}
 
     def read(cursor: Cursor[TupleRow], version: int) -> dict[str, int]:
@@ -112,7 +112,7 @@ def count_forgotten(connection: Connection[Any], now: Instant, known: Collection
 
 
 def project(connection: Connection[Any], queries: Queries, events: Sequence[Recorded]) -> None:
-    """Add the payouts that were asked for, and fold the other events into those that they change."""
+    """Add the payouts that were requested, and fold the other events into their payouts."""
     begun = {recorded.stream for recorded in events if isinstance(recorded.event, Requested)}
     known: dict[str, Payout] = _found(
         connection, queries, sorted({recorded.stream for recorded in events} - begun)
@@ -158,13 +158,13 @@ def _keep(connection: Connection[Any], queries: Queries, payouts: Iterable[Payou
 
 
 def _kept(payout: Payout) -> Any:
-    """Return a payout as rows keep it: the details of its refusal stand in the journal (rejections.py)."""
+    """Return a payout as its row stores it. The details of its refusal are in the journal (rejections.py)."""
     rejection: Any = payout.rejection and payout.rejection[:2]
     return payout._replace(rejection=rejection)
 
 
 def _payout(row: TupleRow) -> Payout:
-    """Return the payout of a row, whose version counts the events that were discarded as well."""
+    """Return the payout of a row. The row's version also counts discarded events."""
     body, version = row
     return _decode(body)._replace(version=version)
 

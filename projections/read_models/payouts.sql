@@ -1,6 +1,6 @@
 -- name: create_tables
--- `body` is the payout as it was folded, as JSON; the columns beside it are what is filtered and sorted by, and what
--- operators look for: `state` and `changed_at` tell what is older than it should be.
+-- `body` is the folded payout, as JSON. The other columns are those that lists filter and sort by, and that operators
+-- look for: `state` and `changed_at` show payouts that have waited longer than they should.
 CREATE TABLE payouts_v:version (
     ledger text COLLATE "C" NOT NULL,
     id uuid NOT NULL,
@@ -18,18 +18,19 @@ CREATE TABLE payouts_v:version (
 
 -- name: create_indexes
 CREATE UNIQUE INDEX IF NOT EXISTS payouts_v:version_order ON payouts_v:version (ledger, made_position);
--- Every filter has an index that ends with the order of the list, so that a page costs the same however much there is.
+-- Every filter has an index that ends with the list's order, so that a page costs the same however many payouts there
+-- are.
 CREATE INDEX IF NOT EXISTS payouts_v:version_state ON payouts_v:version (ledger, state, made_position);
 CREATE INDEX IF NOT EXISTS payouts_v:version_account ON payouts_v:version (ledger, account, made_position);
 CREATE INDEX IF NOT EXISTS payouts_v:version_provider ON payouts_v:version (ledger, provider, made_position);
 CREATE INDEX IF NOT EXISTS payouts_v:version_due ON payouts_v:version (provider, due_at, position)
 WHERE due_at IS NOT NULL;
--- What has not ended, by how long nothing was heard of it.
+-- Payouts that have not ended, by the time since which nothing was heard of them.
 CREATE INDEX IF NOT EXISTS payouts_v:version_unended ON payouts_v:version (changed_at)
 WHERE state NOT IN ('completed', 'failed', 'rejected');
 
 -- name: skip
--- An event that was discarded changes nothing but the version, after which the next one comes.
+-- A discarded event changes only the version, so that the next event follows it.
 UPDATE payouts_v:version SET version = %(version)s
 WHERE ledger = %(ledger)s AND id = %(name)s::uuid AND version = %(version)s - 1;
 
@@ -51,11 +52,11 @@ ON CONFLICT (ledger, id) DO UPDATE SET
     position = excluded.position, version = excluded.version, body = excluded.body;
 
 -- name: announce
--- Only who calls providers listens, and only then need it look.
+-- Only the payer listens, and it needs to look only then.
 SELECT pg_notify(current_schema() || '_payouts', '');
 
 -- name: page
--- Planned anew each time with its values, so that filters that are null vanish and the rest chooses the index.
+-- Planned each time with its values, so that null filters vanish and the others choose the index.
 SELECT body, version FROM payouts_v:version
 WHERE ledger = %(ledger)s
 AND (%(after)s::bigint IS NULL OR made_position :beyond %(after)s)
@@ -65,8 +66,8 @@ AND (%(provider)s::text IS NULL OR provider = %(provider)s)
 ORDER BY made_position :order LIMIT %(limit)s;
 
 -- name: list_due
--- LATERAL, so that each provider gets its own share, by one descent of the index. Only of a provider that has just begun
--- to answer again is more read than what is due: all that will be.
+-- LATERAL, so that each provider gets its own share by one descent of the index. For a provider that has just begun to
+-- answer again, payouts that are due later are read too.
 SELECT due.ledger, due.id::text, due.provider, due.position
 FROM unnest(%(providers)s::text[], %(limits)s::int[], %(well_since)s::timestamptz[]) AS free(provider, places, well_since)
 CROSS JOIN LATERAL (

@@ -1,8 +1,8 @@
-"""What refusals are about, for lists that show them: looked up in the journal.
+"""The details of refusals, for lists that show them, looked up in the journal.
 
-Rows of projections keep the code and the words of a refusal. All else that was answered stands in the event that
-recorded it, which never changes, and is found by its position: so nothing is kept twice, and no projection has to be
-filled anew to show it.
+Rows of projections keep the code and the sentence of a refusal. Its other members are in the event that recorded it,
+which never changes and is found by its position. So nothing is stored twice, and no projection has to be rebuilt to
+show them.
 """
 
 from collections.abc import Iterable
@@ -22,9 +22,9 @@ _SQL = load(__name__)
 
 
 def with_details(cursor: Cursor[TupleRow], made: Iterable[Made]) -> list[Made]:
-    """Return what was made, that which was rejected with what its refusal is about.
+    """Return the transactions or payouts, with the details added to each rejection.
 
-    Nothing is added to what a newer release recorded in a form that is not known here.
+    A rejection that a newer release recorded in an unknown form is returned without details.
     """
     listed = list(made)
     rejected = {each.made_position: at for at, each in enumerate(listed) if each.rejection is not None}

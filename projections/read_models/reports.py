@@ -1,9 +1,10 @@
-"""Reports of a ledger: its journal, its trial balance, its activity by the day, the statement of an account.
+"""Reports on a ledger: its journal, its trial balance, its daily activity, the statement of an account.
 
-Read from the projection of entries in one state of the database, so that a report says which position it reflects. Rows
-are streamed: a report of a million entries takes no more memory than one of ten. All amounts are whole minor units.
+They are read from the projection of entries in one snapshot of the database, so a report states the position that it
+reflects. Rows are streamed: a report of a million entries takes no more memory than one of ten. All amounts are whole
+minor units.
 
-What a transaction says of itself beside its entries, its description and actor, is read in the journal.
+A transaction's description and actor are read from the journal.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -61,9 +62,10 @@ COLUMNS: Mapping[Kind, Sequence[str]] = {
         "balance",
     ),
 }
-"""The columns of each report. Opening and closing are credits − debits; a statement's balance is its account's.
+"""The columns of each report. Opening and closing are credits − debits. A statement's balance is its account's.
 
-The balance of an account stands in the column of its side, debit or credit, as a number above zero; the other is zero.
+In `debit_balance` and `credit_balance`, a balance is in the column of its side as a number above zero; the other is
+zero.
 """
 
 AMOUNTS = frozenset(
@@ -80,24 +82,24 @@ AMOUNTS = frozenset(
         "balance",
     )
 )
-"""The columns that are amounts in the asset of their row."""
+"""The columns with amounts, in minor units of the row's asset."""
 
 NUMBERS = frozenset(("position", "transactions", "entries"))
-"""The columns that are other numbers."""
+"""The columns with other numbers."""
 
 ROWS_AT_ONCE = 2_000
 
 _SQL = load(__name__)
 
 Row = tuple[Any, ...]
-"""Texts, and numbers in the columns of `AMOUNTS` and `NUMBERS`."""
+"""A report's row: numbers in the columns of `AMOUNTS` and `NUMBERS`, texts in the others."""
 
 
 Rows = ServerCursor[TupleRow]
 
 
 class Span(NamedTuple):
-    """A span of time by a clock: from an instant, it included, to another, it not; None is unlimited."""
+    """A span of time by a clock: `since` is inclusive, `until` exclusive; None is unlimited."""
 
     clock: Clock = "recorded"
     since: Instant | None = None
@@ -105,7 +107,7 @@ class Span(NamedTuple):
 
 
 class Scope(NamedTuple):
-    """Which accounts a report is about: one, those whose addresses begin alike, or groups by their first segments."""
+    """The accounts of a report: one, those whose addresses begin alike, or groups by their first segments."""
 
     account: str | None = None
     prefix: str | None = None
@@ -120,9 +122,9 @@ def report(
     span: Span,
     scope: Scope = Scope(),  # noqa: B008 - it cannot be changed
 ) -> Iterator[Reading[Iterator[Row]]]:
-    """Read the rows of a report one by one, and the position that they reflect; the connection is busy meanwhile.
+    """Read the rows of a report one by one, with the position that they reflect. The connection is busy meanwhile.
 
-    A statement is of one account. The journal of an account, or of a prefix, has every transaction that posted to it,
+    A statement is about one account. The journal of an account or of a prefix has every transaction that posted to it,
     with all its entries. Raises `ProjectionBehind` while there is no projection that this release can read.
     """
     wanted = {"ledger": ledger, "since": span.since, "until": span.until, **scope._asdict()}
@@ -137,7 +139,7 @@ def report(
 
 
 def opened_rows(connection: Connection[Any], query: bytes, wanted: Mapping[str, Any]) -> Rows:
-    """Return a cursor on all rows of a query, which are read in parts; the connection must be in a transaction."""
+    """Return a cursor on all rows of a query, which fetches them in parts. The connection must be in a transaction."""
     connection.execute(_SQL["whole_cursors"])
     rows = connection.cursor(f"report_{uuid4().hex}", row_factory=tuple_row)
     rows.itersize = ROWS_AT_ONCE
@@ -166,12 +168,12 @@ def _rows(kind: Kind, rows: Rows) -> Iterator[Row]:
 
 
 def sides(closing: int) -> tuple[int, int]:
-    """Return a balance, given as credits − debits, as what stands in the debit and in the credit column."""
+    """Return the numbers for the debit and the credit column, given a balance as credits − debits."""
     return max(-closing, 0), max(closing, 0)
 
 
 def _described(connection: Connection[Any], rows: Rows) -> Iterator[Row]:
-    """Yield the entries of a journal, each with what its transaction says of itself."""
+    """Yield the entries of a journal, each with the description and actor of its transaction."""
     while chunk := rows.fetchmany(ROWS_AT_ONCE):
         said = _said(connection, {row[2] for row in chunk})
         for *first, account, asset, direction, amount in chunk:
@@ -196,10 +198,9 @@ def _said(connection: Connection[Any], positions: set[int]) -> dict[int, Content
 
 
 class Totals:
-    """The sums of the amounts of a report by asset, counted while its rows go by.
+    """The sums of a report's amounts by asset, counted while its rows pass.
 
-    Of a journal and of a trial balance debits and credits are the same in each asset, and what is opened and closed
-    with is nothing.
+    In a journal and a trial balance, debits and credits are equal in each asset, and opening and closing sum to zero.
     """
 
     def __init__(self, columns: Sequence[str]) -> None:
@@ -209,7 +210,7 @@ class Totals:
         self._sums: dict[str, list[int]] = {}
 
     def counting(self, rows: Iterator[Row]) -> Iterator[Row]:
-        """Yield the rows, having added each."""
+        """Yield the rows, adding each to the sums."""
         for row in rows:
             known = self._sums.setdefault(row[self._asset], [0] * len(self._summed))
             for place, number in enumerate(self._summed):
@@ -217,7 +218,7 @@ class Totals:
             yield row
 
     def rows(self) -> list[Row]:
-        """Return a row for each asset, by name, without texts but the asset."""
+        """Return a row for each asset, by name. Its only text is the asset."""
         made = []
         for asset, sums in sorted(self._sums.items()):
             row: list[Any] = [""] * self._width

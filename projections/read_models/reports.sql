@@ -1,10 +1,10 @@
 -- name: whole_cursors
--- All rows of a report are read, so plans that are quick to the first rows and slow to the last are no good.
+-- All rows of a report are read, so plans that are fast to the first rows and slow to the last are unsuitable.
 SET LOCAL cursor_tuple_fraction = 1;
 
 -- name: trial_balance
--- Every account that had posted anything by then, what it had posted before the span and within it; or every group of
--- accounts whose addresses have their first segments in common.
+-- Every account that had posted anything by the end, with its sums before the span and within it; or every group of
+-- accounts whose addresses have the same first segments.
 SELECT account, asset,
     coalesce(sum(change) FILTER (WHERE NOT within), 0)::text,
     coalesce(sum(amount) FILTER (WHERE within AND direction = 'debit'), 0)::text,
@@ -33,13 +33,13 @@ AND (%(until)s::timestamptz IS NULL OR :clock_at < %(until)s) :mentioned
 ORDER BY :clock_at, position, entry;
 
 -- name: mentioned_account
--- All entries of a transaction have one position and the same times.
+-- All entries of a transaction have the same position and the same times.
 AND position IN (
     SELECT position FROM entries_v:version WHERE ledger = %(ledger)s AND account = %(account)s
 )
 
 -- name: mentioned_prefix
--- The characters of an address all sort below `~`, so that a prefix is a range of the index.
+-- The characters of an address all sort below `~`, so a prefix is a range of the index.
 AND position IN (
     SELECT position FROM entries_v:version
     WHERE ledger = %(ledger)s AND account >= %(prefix)s AND account < %(prefix)s || '~'
@@ -49,7 +49,7 @@ AND position IN (
 SELECT notification_id, state FROM events WHERE notification_id = ANY(%(positions)s::bigint[]);
 
 -- name: activity
--- Days of UTC. A transaction counts once for each asset that it moves.
+-- Days are in UTC. A transaction counts once for each asset that it moves.
 SELECT (:clock_at AT TIME ZONE 'UTC')::date::text AS day, kind, asset, count(DISTINCT transaction_id)::text, count(*)::text,
     coalesce(sum(abs(change)) FILTER (WHERE direction = 'debit'), 0)::text
 FROM entries_v:version
@@ -58,7 +58,7 @@ AND (%(until)s::timestamptz IS NULL OR :clock_at < %(until)s)
 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
 
 -- name: statement
--- The whole account is read: balances are counted in the order of the clock, and not those that were kept.
+-- The whole account is read, because balances are computed in the clock's order and not taken from `balance_after`.
 SELECT to_char(time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), position::text, transaction_id::text, kind,
     reference, asset, direction, amount::text, balance::text
 FROM (

@@ -1,10 +1,10 @@
-"""The seals: the Merkle tree over the journal, kept in tiles (`domain/transparency/tiles.py`).
+"""The seals: the Merkle tree over the journal, stored in tiles (`domain/transparency/tiles.py`).
 
-The tree follows from the journal alone, so that a rebuild makes the same one again; if it does not, the journal was
-changed behind it, and the comparison says so. What does not follow from the journal are the checkpoints that were
-signed: they are kept apart (`projections/transparency/checkpoints.py`), and no rebuild touches them.
+The tree follows from the journal alone, so a rebuild makes the same tree again. If it does not, the journal was changed
+behind it, and the comparison says so. The signed checkpoints do not follow from the journal, so they are stored
+elsewhere (`projections/transparency/checkpoints.py`), and no rebuild touches them.
 
-Every event is a leaf, also one that this release cannot read.
+Every event is a leaf, also an event that this release cannot read.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,11 +21,11 @@ from domain.transparency.tiles import TileAddress, append, by_address, nodes_of,
 from projections.engine.projection import Inconsistent, Projection, Queries
 
 LINGER_SECONDS = 0.1
-"""Each batch writes the tiles at the edge of the tree anew, so that fewer and larger ones are cheaper."""
+"""Each batch rewrites the tiles at the edge of the tree, so fewer and larger batches are cheaper."""
 
 
 def project(connection: Connection[Any], queries: Queries, rows: Sequence[Row]) -> None:
-    """Append the leaves of events to the tree; raise `Inconsistent` if that is not as large as their positions say."""
+    """Append the leaves of events to the tree; raise `Inconsistent` if its size does not fit their positions."""
     size = rows[0][4] - 1
     leaves = [
         hash_of(position, stream, version, topic, state) for stream, version, topic, state, position in rows
@@ -55,7 +55,7 @@ def _write(connection: Connection[Any], query: str, tiles: Mapping[TileAddress, 
 
 
 def nodes(cursor: Cursor[TupleRow], version: int) -> Nodes:
-    """Return the nodes of the tree of a version, each tile read once; what is not there raises `Inconsistent`."""
+    """Return the nodes of a version's tree. Each tile is read once; a missing node raises `Inconsistent`."""
     query = PROJECTION.queries(version)["tile"]
 
     @cache
@@ -77,7 +77,7 @@ def nodes(cursor: Cursor[TupleRow], version: int) -> Nodes:
 
 
 def standing(cursor: Cursor[TupleRow], version: int) -> tuple[int, str]:
-    """Return how many leaves the tree of a version has, and the state of the version."""
+    """Return the number of leaves in a version's tree, and the state of the version."""
     row = cursor.execute(PROJECTION.queries(version)["standing"]).fetchone()
     assert row is not None
     return row[0], row[1]

@@ -1,6 +1,5 @@
 -- name: create_tables
--- A tile has up to 256 hashes of 32 bytes. They are as random as anything, so nothing is gained by trying to compress
--- them.
+-- A tile has up to 256 hashes of 32 bytes. Hashes are random, so compressing them gains nothing.
 CREATE TABLE seals_v:version (
     level smallint NOT NULL,
     number bigint NOT NULL,
@@ -10,7 +9,7 @@ CREATE TABLE seals_v:version (
 ALTER TABLE seals_v:version ALTER COLUMN hashes SET STORAGE EXTERNAL;
 
 -- name: create_indexes
--- The key is all that is needed.
+-- The primary key is the only index needed.
 SELECT;
 
 -- name: edge
@@ -26,7 +25,7 @@ FROM unnest(%(levels)b::smallint[], %(numbers)b::bigint[], %(hashes)b::bytea[]) 
 WHERE t.level = c.level AND t.number = c.number;
 
 -- name: begin
--- No conflict is resolved here: a tile that is there already contradicts the position.
+-- Conflicts are not resolved: a tile that exists already contradicts the position.
 INSERT INTO seals_v:version (level, number, hashes)
 SELECT * FROM unnest(%(levels)b::smallint[], %(numbers)b::bigint[], %(hashes)b::bytea[]);
 
@@ -34,5 +33,5 @@ SELECT * FROM unnest(%(levels)b::smallint[], %(numbers)b::bigint[], %(hashes)b::
 SELECT hashes FROM seals_v:version WHERE level = %(level)s AND number = %(number)s;
 
 -- name: standing
--- In the snapshot of the reader: how large the tree is, and whether it may be trusted.
+-- From the reader's snapshot: how large the tree is, and whether it may be trusted.
 SELECT position, state FROM projection_versions WHERE name = 'seals' AND version = :version;

@@ -1,6 +1,7 @@
-"""Reading the list of transactions: oldest or newest first, with any combination of filters.
+"""Reads the list of transactions, oldest or newest first, with any combination of filters.
 
-A page costs about the same however many transactions there are, as far as the filters lead to few or to a page soon.
+A page costs about the same however many transactions there are, if the filters match few of them, or enough to fill a
+page soon.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,21 +22,21 @@ from projections.read_models.rejections import with_details
 from projections.read_models.transactions import PROJECTION, selected, transaction
 
 MAX_GATHERED = 20_000
-"""How many positions are gathered and sorted, of a prefix or of dated transactions; of more, the list is walked."""
+"""How many positions of a prefix or of dated transactions are gathered and sorted; for more, the list is walked."""
 
 CHUNK_POSITIONS = 1_000
 MAX_JOINED_PAIRS = 4
-"""How many pairs of metadata may lead; planning takes longer with each, so that others are looked at in the rows."""
+"""How many pairs of metadata are joined. Each makes planning slower, so any others are checked in the rows."""
 
 NO_POSITION = 2**63 - 1
 """Beyond every position."""
 
 
 class TransactionFilters(NamedTuple):
-    """What a transaction must be to be listed; what is null or empty filters nothing.
+    """Filters on transactions. Null or empty filters nothing.
 
-    `account` is among its entries, `prefix` begins an account of them; all pairs of `metadata` are in its own. Times:
-    from inclusive, to exclusive.
+    `account` must be among the entries' accounts, and `prefix` must begin one of them. All pairs of `metadata` must be
+    in the transaction's. Times: from inclusive, to exclusive.
     """
 
     account: str | None = None
@@ -58,7 +59,7 @@ class Span(NamedTuple):
     high: int = NO_POSITION
 
     def within(self, other: "Span") -> "Span":
-        """Return what both have in common."""
+        """Return the positions that are in both."""
         return Span(max(self.low, other.low), min(self.high, other.high))
 
 
@@ -72,9 +73,9 @@ def list_transactions(
     descending: bool = False,
     most_bytes: int | None = None,
 ) -> Page[Transaction]:
-    """Return up to `limit` transactions by when they were recorded, that come after the `made_position` `after`.
+    """Return up to `limit` transactions in the order of recording, that come after the `made_position` `after`.
 
-    They are `Rows`, which end early with the one that makes them larger than `most_bytes`, unless that is None.
+    The page ends early with the transaction that makes it larger than `most_bytes`, unless that is None.
     """
 
     def read(cursor: Cursor[TupleRow], version: int) -> Rows[Transaction]:
@@ -88,7 +89,7 @@ def list_transactions(
 
 
 class _Search(NamedTuple):
-    """One page that is looked for, within one snapshot of the database."""
+    """The search for one page, within one snapshot of the database."""
 
     cursor: Cursor[TupleRow]
     queries: Queries
@@ -106,7 +107,8 @@ class _Search(NamedTuple):
         positions = self._gathered("gather_prefix", span) if filters.prefix and not self._is_led else None
         if not filters.effective_from and not filters.effective_to:
             return self._some(span, positions, None)
-        # What takes effect when it is recorded lies within the positions of that time. The rest is found by itself.
+        # Transactions that take effect when recorded lie within the positions of that time. The dated are searched
+        # apart.
         plain = span.within(self._recorded(filters.effective_from, filters.effective_to))
         undated = self._some(plain, positions, False)
         if positions is None and not self._is_led:
@@ -125,12 +127,12 @@ class _Search(NamedTuple):
 
     @property
     def _is_led(self) -> bool:
-        """Whether a filter leads to few in the order of the list, so that nothing need be gathered out of it."""
+        """Whether a filter has an index in the order of the list and matches few, so that nothing must be gathered."""
         filters = self.filters
         return bool(filters.account or filters.reference or filters.correlation_id or filters.metadata)
 
     def _recorded(self, since: Instant | None, until: Instant | None) -> Span:
-        """Return the positions of what was recorded between two times."""
+        """Return the positions recorded from `since` to before `until`."""
         return Span(
             self._first_since(since) if since else 0,
             self._first_since(until) if until else NO_POSITION,
@@ -142,7 +144,7 @@ class _Search(NamedTuple):
         return int(position)
 
     def _gathered(self, name: str, span: Span) -> list[int] | None:
-        """Return the positions that a query finds, in the order of the list; None if they are too many."""
+        """Return the positions that a query finds, in the order of the list, or None if there are too many."""
         wanted = {**self._values(), "limit": MAX_GATHERED + 1}
         found = self.cursor.execute(self.queries[name], wanted, prepare=False).fetchall()
         if len(found) > MAX_GATHERED:
@@ -152,7 +154,7 @@ class _Search(NamedTuple):
         )
 
     def _some(self, span: Span, positions: Sequence[int] | None, dated: bool | None) -> Rows[Transaction]:
-        """Return the first of a span, of the positions given if there are any."""
+        """Return the first transactions of a span, only from `positions` if these are given."""
         if positions is None:
             return self._page(span, None, dated, self.most_bytes)
         found: Rows[Transaction] = Rows()
@@ -197,7 +199,7 @@ class _Search(NamedTuple):
 
 
 def _chunks(positions: Sequence[int], limit: int) -> Iterator[Sequence[int]]:
-    """Yield positions in order: first as many as a page has, since nothing else may be asked of them, then more."""
+    """Yield positions in order: first as many as a page has, since no other filter may apply, then larger chunks."""
     yield positions[:limit]
     for first in range(limit, len(positions), CHUNK_POSITIONS):
         yield positions[first : first + CHUNK_POSITIONS]

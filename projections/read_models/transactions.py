@@ -1,8 +1,8 @@
-"""The list of transactions, as `domain.model.transactions.Transaction` has them; `transaction_list` reads it.
+"""The list of transactions, as `domain.model.transactions.Transaction` has them. `transaction_list` reads it.
 
-Rows are folded with the aggregate's own `evolve`, so that a transaction reads the same here as in a confirmation read.
-They hold what that shows: of an entry its account, direction and amount, and neither the request's fingerprint nor when
-it was accepted, which is in an event that is not read here, nor the details of a refusal (rejections.py).
+Rows are folded with the aggregate's own `evolve`, so a transaction reads the same here as in a confirmation read. They
+hold only what the list shows: of an entry its account, direction and amount. They hold neither the request's
+fingerprint, nor when it was accepted (that event is not read here), nor the details of a refusal (rejections.py).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,11 +28,11 @@ from domain.model.transactions import (
 from projections.engine.projection import Inconsistent, Projection, Queries
 
 LAST_MADE_VERSION = 2
-"""The event that makes a transaction is the first of its stream, or the second after an acceptance."""
+"""The event that makes a transaction is the first of its stream, or the second, after an acceptance."""
 
 
 def project(connection: Connection[Any], queries: Queries, events: Sequence[Recorded]) -> None:
-    """Add the transactions that events make, and fold the others into those that they change."""
+    """Add the transactions that events make, and fold the other events into their transactions."""
     made: dict[str, Transaction] = {}
     changes: list[Recorded] = []
     for recorded in events:
@@ -143,7 +143,7 @@ def _array(ids: Sequence[str]) -> str | None:
 
 
 def selected(queries: Queries, name: str) -> str:
-    """Return a query that reads rows, which it gives as `transaction` takes them."""
+    """Return a query whose rows have the columns that `transaction` takes."""
     return queries[name].replace(":columns", queries["columns"])
 
 

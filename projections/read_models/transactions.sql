@@ -1,8 +1,8 @@
 -- name: create_tables
--- Rows are named by `made_position`, the position of the event that made the transaction: it never changes, and since
--- recorded time never runs against positions it is the order of recorded time as well. So the one key is both how rows
--- are found and how they are listed, and grows at its end only. What every filter needs beside it is an index of its
--- own that ends with the position, so that a page costs the same however much there is.
+-- A row's key is `made_position`, the position of the event that made the transaction. It never changes, and because
+-- recorded time never runs against positions, it is also the order of recorded time. So the one key serves both to find
+-- rows and to list them, and grows only at its end. Each filter beyond that has its own index that ends with the
+-- position, so that a page costs the same however many transactions there are.
 CREATE TABLE transactions_v:version (
     ledger text COLLATE "C" NOT NULL,
     made_position bigint NOT NULL,
@@ -32,7 +32,7 @@ CREATE TABLE transactions_v:version (
     reversed_amount bigint NOT NULL,
     version bigint NOT NULL,
     position bigint NOT NULL,
-    -- A column, so that it has statistics: two that are compared would be taken to be equal hardly ever.
+    -- A column, so that it has statistics: the planner would assume two compared columns to be hardly ever equal.
     dated boolean NOT NULL GENERATED ALWAYS AS (effective_at <> recorded_at) STORED,
     PRIMARY KEY (ledger, made_position)
 );
@@ -49,32 +49,32 @@ CREATE TABLE transaction_metadata_v:version (
 );
 
 -- name: create_indexes
--- account= is a range of this in the order of the list, prefix= a range of it in another.
+-- account= is a range of this index in the order of the list; prefix= is a range of it in another order.
 CREATE UNIQUE INDEX IF NOT EXISTS transaction_accounts_v:version_account
 ON transaction_accounts_v:version (ledger, account, made_position);
--- A table of pairs and not a GIN index of JSON: of that, a value that many share would have to be gathered and sorted.
+-- A table of pairs instead of a GIN index of JSON: with GIN, a value that many share would be gathered and sorted.
 CREATE UNIQUE INDEX IF NOT EXISTS transaction_metadata_v:version_pair
 ON transaction_metadata_v:version (ledger, key, value, made_position);
--- Written at as many places as there are kinds and states, each of which grows at its end only. Not partial, although
--- nearly all are posted postings: what is common in a ledger may be rare in a stretch of years of it.
+-- These are written at as many places as there are kinds and statuses, and each place grows only at its end. They are
+-- not partial, although nearly all rows are posted postings: what is common in a ledger may be rare over years of it.
 CREATE INDEX IF NOT EXISTS transactions_v:version_kind ON transactions_v:version (ledger, kind, made_position);
 CREATE INDEX IF NOT EXISTS transactions_v:version_status ON transactions_v:version (ledger, status, made_position);
 CREATE INDEX IF NOT EXISTS transactions_v:version_reference
 ON transactions_v:version (ledger, reference, made_position) WHERE reference <> '';
--- Nearly every request has a correlation id of its own, made at random: this is written all over, so it has to be
--- small. A hash is a quarter of the text.
+-- Nearly every request has its own random correlation id, so this index is written all over and must be small. A hash
+-- is a quarter of the text.
 CREATE INDEX IF NOT EXISTS transactions_v:version_correlation
 ON transactions_v:version (ledger, hashtextextended(correlation_id, 0), made_position);
--- What takes effect when it is recorded is found by its recorded time. The rest needs both: few of a narrow time are
--- gathered by it and sorted, of many a page is soon met in the order of the list.
+-- A transaction that takes effect when recorded is found by its recorded time. Dated ones need both of these indexes:
+-- if the time range has few, they are gathered by time and sorted; if it has many, the list's order soon fills a page.
 CREATE INDEX IF NOT EXISTS transactions_v:version_dated
 ON transactions_v:version (ledger, effective_at, made_position) WHERE dated;
 CREATE INDEX IF NOT EXISTS transactions_v:version_dated_order
 ON transactions_v:version (ledger, made_position) WHERE dated;
 
 -- name: skip
--- An event that was discarded changes nothing but the version, after which the next one comes. Rows are found by way of
--- the journal, as when they are changed.
+-- A discarded event changes only the version, so that the next event follows it. As for `change`, the journal leads to
+-- the row.
 UPDATE transactions_v:version AS t SET version = %(version)s
 FROM (
     SELECT notification_id AS position FROM events WHERE originator_id = %(stream)s AND originator_version <= 2
@@ -82,7 +82,7 @@ FROM (
 WHERE t.ledger = %(ledger)s AND t.made_position = made.position AND t.version = %(version)s - 1;
 
 -- name: columns
--- As they are read, in the order of those that are added.
+-- The columns that are read, in the order of those that are added.
 t.ledger, t.id::text, t.kind, t.status, t.entries, t.reference, t.description, t.metadata, t.effective_at,
 t.recorded_at, t.expires_at, t.idempotency_key, t.correlation_id, t.actor, t.settles::text, t.voids::text,
 t.reverses::text, t.settled_by::text, t.voided_by::text, t.reversed_by::text[], t.rejection_code,
@@ -102,9 +102,9 @@ COPY transaction_accounts_v:version (ledger, account, made_position) FROM STDIN;
 COPY transaction_metadata_v:version (ledger, key, value, made_position) FROM STDIN;
 
 -- name: find
--- By the key of the journal, which leads to the event that made the transaction: the first of its stream, or the second
--- after an acceptance. An index of ids here would be written at random by every transaction, for the few that change.
--- LATERAL with a LIMIT forces one descent of an index for each, statistics or not.
+-- The key of the journal leads to the event that made the transaction: the first of its stream, or the second after an
+-- acceptance. An index of ids here would be written at random places by every transaction, for the few that change.
+-- LATERAL with a LIMIT forces one descent of an index for each, whatever the statistics.
 SELECT :columns
 FROM unnest(%(ledgers)s::text[], %(streams)s::text[]) AS s(ledger, stream)
 CROSS JOIN LATERAL (
@@ -116,7 +116,7 @@ CROSS JOIN LATERAL (
 ) AS t;
 
 -- name: change
--- Rows are found as above, and for the same reason, then changed where they lie.
+-- Rows are found as in `find`, for the same reason, then updated by their place.
 UPDATE transactions_v:version AS t SET
     status = c.status, settled_by = c.settled_by, voided_by = c.voided_by, reversed_by = c.reversed_by::uuid[],
     reversed_amount = c.reversed_amount, version = c.version, position = c.position
@@ -134,9 +134,9 @@ CROSS JOIN LATERAL (
 WHERE t.ctid = found.place;
 
 -- name: page
--- Planned anew each time with its values, so that filters that are null vanish. Every join is one to one and in the
--- order of the list, so that whichever filter is the rarest can lead and the others be looked up; bounds of the
--- position are said of each table, since those of one are not derived for another.
+-- Planned each time with its values, so that null filters vanish. Every join is one to one and in the order of the
+-- list, so that the rarest filter can lead and the others are looked up. The bounds of the position are stated for each
+-- table, because the planner does not derive those of one from another.
 SELECT :columns
 FROM transactions_v:version AS t
 :joins
@@ -165,21 +165,21 @@ AND m:number.made_position = t.made_position
 AND m:number.made_position >= %(low)s AND m:number.made_position < %(high)s
 
 -- name: gather_prefix
--- The characters of an address all sort below `~`. The order is that of the index, so that it is read and no table.
+-- The characters of an address all sort below `~`. The order is the index's, so that only the index is read.
 SELECT made_position FROM transaction_accounts_v:version
 WHERE ledger = %(ledger)s AND account >= %(prefix)s AND account < %(prefix)s || '~'
 ORDER BY ledger, account, made_position LIMIT %(limit)s;
 
 -- name: gather_dated
--- Whether there are few is counted, not estimated: what is dated is mostly dated back, which statistics do not know.
+-- Rows are counted instead of estimated: dated transactions are mostly dated back, which statistics do not show.
 SELECT made_position FROM transactions_v:version WHERE ledger = %(ledger)s AND dated
 AND (%(effective_from)s::timestamptz IS NULL OR effective_at >= %(effective_from)s)
 AND (%(effective_to)s::timestamptz IS NULL OR effective_at < %(effective_to)s)
 ORDER BY ledger, effective_at, made_position LIMIT %(limit)s;
 
 -- name: first_since
--- The position from which on everything was recorded at or after a time, found by halving: recorded time never runs
--- against positions, so this takes some 25 steps down the key and needs no index of the time.
+-- The position from which on everything was recorded at or after a time, found by binary search: recorded time never
+-- runs against positions, so about 25 steps down the key suffice, without an index of the time.
 WITH RECURSIVE narrowed(low, high) AS (
     SELECT 0::bigint, coalesce(
         (SELECT made_position + 1 FROM transactions_v:version WHERE ledger = %(ledger)s

@@ -1,7 +1,7 @@
-"""What was turned over in spans of time: the sums of posted entries by minute, hour and day, on either clock.
+"""Turnovers: the sums of posted entries by minute, hour and day, on either clock.
 
-Kept beside the entries by the projection `entries`, so that sums up to any time cost as much as the spans that they
-are made of, however many entries those hold. Sums are net of a batch: most batches change a few rows.
+The projection `entries` keeps them beside the entries, so that the cost of a sum up to any time grows with the number
+of spans and not of entries. Sums are added up within a batch first, so most batches change few rows.
 """
 
 from collections import defaultdict
@@ -17,14 +17,14 @@ from domain.model.transactions import Posted
 from projections.engine.projection import Queries
 
 WHOLE_LEDGER = ""
-"""Stands for an account in sums over all of them."""
+"""Takes the account's place in sums over all accounts of a ledger."""
 
 _Key = tuple[str, str, str, str, str, bool]
 _Sums = defaultdict[_Key, list[int]]
 
 
 def turn_over(connection: Connection[Any], queries: Queries, events: Sequence[Recorded]) -> None:
-    """Add what transactions posted to the sums of the spans that they fall into."""
+    """Add the entries that transactions posted to the sums of their spans of time."""
     sums = _sums(events)
     columns = [list(column) for column in zip(*sums, strict=True)]
     sides = [list(side) for side in zip(*sums.values(), strict=True)]
@@ -32,7 +32,7 @@ def turn_over(connection: Connection[Any], queries: Queries, events: Sequence[Re
 
 
 def _sums(events: Sequence[Recorded]) -> _Sums:
-    """Return debits and credits by ledger, account, asset, clock, and the minute and whether they were on it."""
+    """Return debits and credits by ledger, account, asset, clock, minute, and whether exactly on the minute."""
     sums: _Sums = defaultdict(lambda: [0, 0])
     for recorded in events:
         event, recorded_at = recorded.event, recorded.envelope.recorded_at

@@ -1,7 +1,7 @@
-"""The library's infrastructure factory for this journal.
+"""The eventsourcing library's infrastructure factory for this journal.
 
-It is chosen by `PERSISTENCE_MODULE=domain.journal.eventsourcing.factory:JournalFactory`.
-Tables exist before it is used: DDL is in migrations only.
+It is chosen by `PERSISTENCE_MODULE=domain.journal.eventsourcing.factory:JournalFactory`. It makes no tables: DDL is in
+migrations only.
 """
 
 from collections.abc import Callable
@@ -29,26 +29,27 @@ DATABASE_URL = "TALLYSTICK_DATABASE_URL"
 SCHEMA = "TALLYSTICK_SCHEMA"
 LOCK_TIMEOUT_SECONDS = 5
 READER_SILENCE_SECONDS = 60
-"""Of a process that stops in the midst of a read: its snapshot and its locks keep others from vacuum and from DDL."""
+"""How long a reader may be silent within a transaction. A process that stops while it reads keeps a snapshot and locks,
+which hold up vacuum and DDL."""
 
 Found = TypeVar("Found")
 
 
 class JournalDatastore(PostgresDatastore):
-    """A pool of connections that have the rights of the service, no more."""
+    """A pool of connections that have only the rights of the service."""
 
     def __init__(self, database: Database, pool_size: int, connect_timeout_seconds: float) -> None:
         originator_id_type: Literal["text"] = "text"
         super().__init__("", "", "", "", "", schema=database.schema, originator_id_type=originator_id_type)
         self.database = database
-        # Under the library's name for its pool, since all that it does with one is to open it, to borrow and to close.
-        connect = partial(_reader, database)  # not a method, which would keep this from being freed
+        # It has the library's name for a pool. The library only opens it, borrows from it and closes it.
+        connect = partial(_reader, database)  # not a method, which would keep this object from being freed
         self.pool: Any = Readers(connect, pool_size, connect_timeout_seconds)
 
     def read(self, function: Callable[[Connection[Any]], Found]) -> Found:
-        """Return what a pure read finds, tried once more on a fresh connection if its own was lost meanwhile.
+        """Return the result of a pure read. If its connection is lost meanwhile, it is tried once more on a fresh one.
 
-        Raises the library's `OperationalError` when there is no connection to be had.
+        Raises the library's `OperationalError` if there is no connection.
         """
         began = False
         try:
@@ -63,11 +64,11 @@ class JournalDatastore(PostgresDatastore):
             return function(connection)
 
     def register_type_adapters(self) -> None:
-        """Do nothing: arrays of plain types are three times as fast as the library's composite type."""
+        """Do nothing: the journal uses arrays of plain types, which are three times as fast as the library's type."""
 
 
 def _reader(database: Database) -> Connection[Any]:
-    """Return a connection that says who keeps it waiting rather than wait for ever."""
+    """Return a connection that fails after a bounded wait for a lock, so that the holder can be reported."""
     connection = database.connect("tallystick reader")
     connection.row_factory = dict_row
     connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
@@ -113,13 +114,13 @@ class JournalFactory(PostgresFactory):
         return self.application_recorder_class(self.datastore, events_table_name="events")
 
     def process_recorder(self) -> JournalProcessRecorder:
-        """Return a recorder of the journal that records positions with it."""
+        """Return a recorder of the journal that also records tracking positions."""
         return self.process_recorder_class(self.datastore)
 
     def tracking_recorder(
         self, tracking_recorder_class: type[TPostgresTrackingRecorder] | None = None
     ) -> TPostgresTrackingRecorder:
-        """Return a recorder of positions, of the class given, else configured, else the library's."""
+        """Return a recorder of tracking positions: of the class given, else the configured, else the library's."""
         topic = self.env.get(self.TRACKING_RECORDER_TOPIC)
         recorder_class: Any = tracking_recorder_class or (
             resolve_topic(topic) if topic else self.tracking_recorder_class

@@ -1,4 +1,4 @@
-"""The library's mapper between stored events and events as this project has them."""
+"""The library's mapper between stored events and this project's events."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ from domain.model.events import Recorded
 
 
 class JournalMapper(Mapper[str]):
-    """Maps `Recorded` events; topics are explicit (`account.opened`), module paths are never stored."""
+    """Maps `Recorded` events. Topics are explicit (`account.opened`); module paths are never stored."""
 
     def to_stored_event(self, domain_event: DomainEventProtocol[str]) -> StoredEvent:
-        """Return the stored form of a `Recorded` event, compressed and enciphered as configured."""
+        """Return the stored form of a `Recorded` event, compressed and encrypted as configured."""
         assert isinstance(domain_event, Recorded)
         state = encode_event(domain_event.event, encode_envelope(domain_event.envelope))
         if self.compressor:
@@ -23,9 +23,9 @@ class JournalMapper(Mapper[str]):
         return StoredEvent(domain_event.stream, domain_event.version, domain_event.event.TOPIC, state)
 
     def to_domain_event(self, stored_event: StoredEvent) -> Any:
-        """Return a stored event as `Recorded`, its position 0 unless it comes as a notification.
+        """Return a stored event as `Recorded`. Its position is 0 unless it comes as a notification.
 
-        Raises `MapperDeserialisationError` for what this release cannot read.
+        Raises `MapperDeserialisationError` if this release cannot read the event.
         """
         position = stored_event.id if isinstance(stored_event, Notification) else 0
         state = stored_event.state

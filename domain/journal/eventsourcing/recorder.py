@@ -1,7 +1,7 @@
 """The library's recorders, on the tables that the migrations made.
 
-Positions are not the library's sequence: whoever locks the head row owns the counter, so positions have no gaps and
-follow the order of commits, and readers that tail the journal miss nothing.
+Positions do not come from the library's sequence. The holder of the lock on the head row gives them out, so positions
+have no gaps and follow the order of commits, and readers that follow the journal miss nothing.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ class SnapshotRecorder(PostgresAggregateRecorder):
     def _insert_stored_events(
         self, curs: Cursor[DictRow], stored_events: Sequence[StoredEvent], **_: Any
     ) -> None:
-        # One statement, and so all or none: the connection commits each by itself.
+        # One statement, so all or none: the connection commits each statement by itself.
         curs.execute(
             f"INSERT INTO {self.events_table_name}"
             " SELECT * FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::bytea[])",
@@ -49,16 +49,16 @@ class SnapshotRecorder(PostgresAggregateRecorder):
 
 
 class _Reminder(Event):
-    """An event that nobody waits for longer than a second."""
+    """A threading event that nobody waits for longer than a second."""
 
     def wait(self, timeout: float | None = _LOOK_AGAIN_SECONDS) -> bool:
         return super().wait(timeout)
 
 
 class JournalSubscription(PostgresSubscription):
-    """Follows the journal, also where a notification does not arrive.
+    """Follows the journal, even if a notification does not arrive.
 
-    The library reads first and listens afterwards, so that it never hears of what is appended in between.
+    The library reads first and listens afterwards, so it gets no notification of events appended in between.
     """
 
     def _loop_on_pull(self) -> None:
@@ -78,11 +78,11 @@ class JournalRecorder(PostgresApplicationRecorder):
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
         """Append events and return their positions.
 
-        When the connection is lost it is not known whether COMMIT took place. The next attempt looks, once it holds
-        the head's lock and so nothing is in flight, and takes what it finds for its own success. Raises
+        When the connection is lost, it is not known whether COMMIT took place. The next attempt takes the head's lock,
+        so that nothing is in flight, and looks for the events; if they are there, it has succeeded. Raises
         `IntegrityError` if another writer has appended to one of the streams.
         """
-        # The library's own retry, which this replaces, would meet its own events and report a conflict.
+        # This replaces the library's own retry, which would meet its own events and report a conflict.
         for attempt in range(_ATTEMPTS):
             try:
                 if attempt > 0 and (found := self._already_recorded(stored_events)):
@@ -95,12 +95,12 @@ class JournalRecorder(PostgresApplicationRecorder):
         return None
 
     def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> JournalSubscription:
-        """Return the events after the position `gt` as they are appended, all of them unless topics are named."""
+        """Return the events after the position `gt` as they are appended: all, or only those of `topics`."""
         return JournalSubscription(recorder=self, gt=gt, topics=topics)
 
     def _append(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
-        # Not in a pipeline, as the library has it: there a conflict may be found while later statements are still
-        # being sent, and the COMMIT then fails as if the connection were lost, and is tried again.
+        # Not in a pipeline, unlike the library: there a conflict may be found while later statements are still being
+        # sent. The COMMIT then fails as if the connection were lost, and is tried again.
         with self.datastore.transaction(commit=True) as cursor:
             self._insert_events(cursor, stored_events, **kwargs)
             if not stored_events:
@@ -132,7 +132,7 @@ class JournalRecorder(PostgresApplicationRecorder):
         return list(range(found["notification_id"], found["notification_id"] + len(stored_events)))
 
     def max_notification_id(self) -> int | None:
-        """Return the newest position, None while the journal is empty."""
+        """Return the newest position, or None while the journal is empty."""
         with self.datastore.get_connection() as connection:
             row = connection.execute(_SQL["head"], prepare=True).fetchone()
         assert row is not None
@@ -140,7 +140,7 @@ class JournalRecorder(PostgresApplicationRecorder):
 
 
 class JournalProcessRecorder(JournalRecorder, PostgresProcessRecorder):
-    """Records events together with the position of the event that they follow from."""
+    """Records events together with the position of the event that caused them."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """Migrations: the only place where the journal's schema is made or changed.
 
-Numbered SQL files are applied in order, each once, in one transaction under a lock, so that any number of processes
-may start at once on an empty database.
+Numbered SQL files are applied in order, each once, in one transaction under a lock. So any number of processes may
+start at once on an empty database.
 """
 
 from importlib.resources import files
@@ -14,7 +14,7 @@ from domain.journal.database import SERVICE_ROLE, Database
 from domain.journal.queries import load
 from domain.journal.trouble import require_migratable, unmigratable
 
-# Any number will do that no other program takes as an advisory lock in this database.
+# Any number will do that no other program uses for an advisory lock in this database.
 _LOCK = 7_425_109_116_001
 
 _SQL = load("domain.journal.rights")
@@ -23,9 +23,9 @@ _SQL = load("domain.journal.rights")
 def migrate(database: Database) -> list[str]:
     """Bring the schema up to date and return the names of the migrations applied now.
 
-    Migrations of a newer release are left alone, so that a release can be rolled back. Where nothing is to be done, no
-    right to change anything is needed. Raises `psycopg.OperationalError` if the database is out of reach, and of that
-    kind `UnfitDatabase` if the login may not do what is to be done.
+    Migrations of a newer release are left alone, so that a release can be rolled back. If nothing is to be done, the
+    login needs no right to change anything. Raises `psycopg.OperationalError` if the database is out of reach, and its
+    subclass `UnfitDatabase` if the login may not do what must be done.
     """
     with database.connect_as_owner("tallystick migrate") as connection:
         applied = _migrate(connection, database.schema) if _is_behind(database, connection) else []
@@ -55,13 +55,13 @@ def _apply_pending(connection: Connection[TupleRow], schema: str) -> list[str]:
 
 
 def _is_behind(database: Database, connection: Connection[TupleRow]) -> bool:
-    """Tell whether anything is to be done, or neither the login nor the service can see."""
+    """Tell whether migrations are pending, or neither the login nor the service can see whether they are."""
     invisible = (errors.UndefinedTable, errors.InvalidSchemaName, errors.InsufficientPrivilege)
     try:
         return bool(_pending(connection))
     except invisible:
         pass
-    try:  # a login need not have by itself what it has as the service
+    try:  # the login may have rights only as the service
         with database.connect("tallystick migrate") as service:
             return bool(_pending(service))
     except invisible:
@@ -69,10 +69,10 @@ def _is_behind(database: Database, connection: Connection[TupleRow]) -> bool:
 
 
 def _keep_temporary_tables_out(connection: Connection[TupleRow]) -> None:
-    """Take from everybody the right to make temporary tables in this database, where the login owns it.
+    """Revoke everybody's right to make temporary tables in this database, if the login owns it.
 
-    Guards look nowhere but in their own schema; that nobody can make a table of such a name is the second lock on that
-    door. A copy of a database, or one that was restored, has lost the first revocation: so it is looked at each time.
+    Guards look names up only in their own schema. That nobody can make a temporary table of such a name is a second
+    protection. A copied or restored database has lost the first revocation, so this is checked each time.
     """
     if not _is_true(connection, "temporary_tables_are_open"):
         return
@@ -88,7 +88,7 @@ def _is_true(connection: Connection[TupleRow], query: str) -> bool:
 
 
 def _pin_search_paths(connection: Connection[TupleRow], schema: str) -> None:
-    """Have each function look names up in the same places, whoever calls it (0013_search_paths.sql)."""
+    """Give each function a fixed search path, whoever calls it (0013_search_paths.sql)."""
     pin = SQL("ALTER ROUTINE {} SET search_path = pg_catalog, {}, pg_temp")
     for (routine,) in connection.execute(_SQL["unpinned_routines"]).fetchall():
         connection.execute(pin.format(SQL(routine), Identifier(schema)))
@@ -134,10 +134,10 @@ def _ensure_schema(connection: Connection[TupleRow], schema: str, service: str) 
 
 
 def _ensure_service_role(connection: Connection[TupleRow]) -> str:
-    """Return the role to grant the service's rights to: its own, or the login where that may not be made.
+    """Return the role that gets the service's rights: the service's own, or the login if it may not make that.
 
-    Roles belong to the whole cluster, so other databases may be making the same one now: that is no error. One that an
-    administrator has made and granted to the login will do.
+    Roles belong to the whole cluster, so another database may be making the same role now; that is no error. A role
+    that an administrator has made and granted to the login is used as it is.
     """
     role = Identifier(SERVICE_ROLE)
     if connection.execute(_SQL["is_member"], {"role": SERVICE_ROLE}).fetchone():

@@ -1,1 +1,1 @@
-"""A payout: its state, and every command on it."""
+"""Payouts: their state, and every command on them."""

@@ -1,4 +1,4 @@
-"""Calling the provider: what is recorded before a call, and when a call was answered by nothing."""
+"""Calling the provider: what is recorded before the provider is called, and when it does not answer."""
 
 from dataclasses import dataclass
 
@@ -20,16 +20,16 @@ FROZEN = "the account was frozen before the provider was called"
 
 @dataclass(frozen=True, slots=True)
 class SubmitPayout(OnPayout):
-    """Record that the provider is about to be called; who records it, and nobody else, calls it then.
+    """Record that the provider is about to be called. Only the caller who records this calls the provider.
 
-    `patience_seconds` is how long the call can take at most. A call that was never made is not made when the account
-    was frozen meanwhile: the payout fails.
+    `patience_seconds` is the longest that the call can take. If the account was frozen before the first call, the
+    provider is not called, and the payout fails.
     """
 
     patience_seconds: float
 
     def decide(self, read: Read, now: Instant) -> Decision:
-        """Record the attempt, or nothing if the payout is not to be submitted; raise `PayoutNotFound`."""
+        """Record the attempt, or nothing if the payout is not to be submitted now; raise `PayoutNotFound`."""
         payout = existing_payout(read(self.stream), self.seen.id)
         if not payout.is_to_be_submitted:
             return Decision((), self.stream)
@@ -53,16 +53,16 @@ class SubmitPayout(OnPayout):
 
 @dataclass(frozen=True, slots=True)
 class RecordSilence(OnPayout):
-    """Record that a submission or an inquiry got no answer that says anything, `detail` being why.
+    """Record that a submission or an inquiry got no usable answer. `detail` says why.
 
-    Nothing is recorded if the payout has changed since it was seen: what changed it knows more.
+    Nothing is recorded if the payout has changed since it was `seen`: the change is the newer information.
     """
 
     source: Source
     detail: str
 
     def decide(self, read: Read, now: Instant) -> Decision:
-        """Put the payout in doubt, to be asked for later; raise `PayoutNotFound`."""
+        """Put the payout in doubt and set when to ask the provider; raise `PayoutNotFound`."""
         payout = existing_payout(read(self.stream), self.seen.id)
         if payout.version != self.seen.version:
             return Decision((), self.stream)

@@ -1,7 +1,7 @@
-"""What the books say of a payout's money, brought in line with its end: once, by ordinary transactions.
+"""Bookings: ordinary transactions that bring the books in line with the end of a payout, once.
 
-The hold is settled or voided. Where an operator resolves a contradiction the other way after that, what was posted is
-reversed, or what was released is posted anew; then limits apply, and may refuse it.
+The hold is settled or voided. If an operator later resolves a contradiction the other way, the posted amount is
+reversed, or the released amount is posted again. Limits apply then, and may refuse it.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ _REFUSALS = {refusal.code: refusal for refusal in RULE_PRECEDENCE}
 
 
 class Booking(NamedTuple):
-    """The events that book a payout's end, and the id of the transaction that does; nothing where it was booked."""
+    """The events that book a payout's end, and the id of their transaction. Empty if the end is booked already."""
 
     events: Sequence[tuple[str, Event]] = ()
     transaction_id: str | None = None
@@ -34,11 +34,11 @@ class Booking(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class OnPayout:
-    """A request that concerns a payout, which is `seen` as it was when the request was made.
+    """A request about a payout. `seen` is the payout as it was when the request was made.
 
-    It has a key that follows from the payout's own, and that no client can use, having a slash in it: `mark` tells the
-    request from all others. Who asks twice asks for two things, so it is not looked up; but the transaction that books
-    an end is named by it, as every transaction is by its key.
+    The request's key is the payout's key, a slash and `mark`. No client can use such a key, because keys of clients
+    have no slash. Repeating it is a new request, so the key is never looked up. It only names the transaction that
+    books the outcome.
     """
 
     context: Context
@@ -49,7 +49,7 @@ class OnPayout:
 
     @property
     def operation(self) -> Operation:
-        """The request, and the transaction that it may make."""
+        """The request, with the id of the transaction that it may make."""
         key = f"{self.seen.idempotency_key}/{self.mark}"
         return Operation(key, operation_id(self.seen.ledger, key), self.seen.fingerprint)
 
@@ -59,7 +59,7 @@ class OnPayout:
         return payout_stream(self.seen.ledger, self.seen.id)
 
     def streams(self) -> Sequence[str]:
-        """Return the streams of the payout, of its accounts and of its hold."""
+        """Return the streams of the payout, of its two accounts and of its hold."""
         seen = self.seen
         return [
             self.stream,
@@ -69,7 +69,7 @@ class OnPayout:
         ]
 
     def following_streams(self, read: Read) -> Sequence[str]:
-        """Return the streams of the transaction that booked the payout last, and of the one that may do so now."""
+        """Return the streams of the transaction that booked the payout last, and of the one that may book it now."""
         payout = read(self.stream)
         if not isinstance(payout, Payout):
             return []
@@ -77,9 +77,9 @@ class OnPayout:
         return [transaction_stream(payout.ledger, id) for id in ids]
 
     def paid(self, payout: Payout, read: Read, now: Instant) -> Booking:
-        """Return what books that the money left.
+        """Return the booking that the money left.
 
-        Raises a `RuleRefusal`: `AccountFrozen` of an account that is, and, where the amount has to be posted anew, what
+        Raises a `RuleRefusal`: `AccountFrozen` if an account is frozen, and, if the amount must be posted again, what
         refuses a posting.
         """
         if payout.money == "paid":
@@ -90,9 +90,9 @@ class OnPayout:
         return _booked(PostTransaction(*keyed, _entries(payout)).make(read, now))
 
     def released(self, payout: Payout, read: Read, now: Instant) -> Booking:
-        """Return what books that the money did not leave.
+        """Return the booking that the money did not leave.
 
-        Raises the `RuleRefusal` of a reversal, where the amount was posted.
+        Raises the `RuleRefusal` of a reversal, if the amount was posted.
         """
         if payout.money == "released":
             return Booking()

@@ -1,10 +1,10 @@
-"""Payouts: money that leaves the ledger through a provider, with a state for whatever can be known of it.
+"""Payouts: money that leaves the ledger through a provider, with a state for everything that can be known about it.
 
 A payout is a keyed request. Its hold is the transaction with the payout's id, so that one key begins one stream of
-transactions, whatever it asked for; what becomes of it stands in a stream of its own. A provider that does not answer
-has not failed: the payout is in doubt until the provider, asked under the same key of its own, says what it did.
-Whatever contradicts what was recorded before moves nothing: the payout is stuck until an operator resolves it. The
-decisions stand in `payout_requests`, `payout_attempts`, `payout_reports` and `payout_resolutions`.
+transactions, whatever was requested. The payout's own events are in a stream of their own. A provider that does not
+answer has not failed: the payout is in doubt until the provider, asked under the same provider key, says what it did. A
+report that contradicts the record moves no money: the payout is stuck until an operator resolves it. `requests`,
+`attempts`, `reports` and `resolutions` make the decisions.
 """
 
 from collections.abc import Mapping
@@ -19,24 +19,24 @@ from domain.model.transactions import Rejection
 
 PayoutState = Literal["accepted", "submitted", "in_doubt", "completed", "failed", "stuck", "rejected"]
 Verdict = Literal["processing", "completed", "failed", "unknown"]
-"""What a provider says of a payout: `unknown` is that it never heard of it."""
+"""What a provider says about a payout. `unknown` means that it never heard of the payout."""
 
 Source = Literal["submission", "inquiry", "callback", "operator", "ledger"]
-"""Who said so: the provider in answer to a submission or to an inquiry, or by itself; an operator; the ledger."""
+"""Who said it: the provider, in answer to a submission or an inquiry, or in a callback; an operator; or the ledger."""
 
 Money = Literal["held", "paid", "released"]
-"""What the ledger's books say of the money: it waits in the hold, it left, it is the account's again."""
+"""Where the money is by the ledger's books: waiting in the hold, paid out, or back in the account."""
 
 FIRST_INQUIRY_SECONDS = 0.5
 LONGEST_INQUIRY_SECONDS = 300.0
-# After so many waits of one kind in a row the longest is reached.
+# The longest wait is reached after this many doublings.
 MAX_DOUBLINGS = 10
-# How many steps of a history are looked at for them: a long history makes a decision no slower.
+# How many steps of the history are searched for waits, so that a long history does not slow a decision.
 MAX_STEPS_LOOKED_AT = 64
 
 
 class Told(Event):
-    """What was said of a payout, by whom; `message_id` is that of the callback that said it."""
+    """What somebody said about a payout. `message_id` is the id of the callback, if a callback said it."""
 
     source: Source
     detail: str
@@ -45,7 +45,7 @@ class Told(Event):
 
 
 class Requested(Event):
-    """What was asked for; `fingerprint` is that of the request."""
+    """The content of the request. `fingerprint` identifies it."""
 
     fingerprint: str
     account: str
@@ -58,7 +58,7 @@ class Requested(Event):
 
 
 class PayoutAccepted(Requested):
-    """A payout was accepted: its amount is held. The provider will know it by `provider_key`."""
+    """A payout was accepted, and its amount is held. The provider will know the payout by `provider_key`."""
 
     TOPIC: ClassVar[str] = "payout.accepted"
 
@@ -66,9 +66,9 @@ class PayoutAccepted(Requested):
 
 
 class PayoutRejected(Requested):
-    """A payout was refused by a business rule; `code` and `details` are the problem's.
+    """A business rule refused a payout. `code` and `details` are those of the problem.
 
-    The transaction with its id was rejected.
+    The transaction with the payout's id was rejected.
     """
 
     TOPIC: ClassVar[str] = "payout.rejected"
@@ -80,12 +80,12 @@ class PayoutRejected(Requested):
 
     @staticmethod
     def upcast_v1_v2(data: dict[str, Any]) -> None:
-        """Version 1 did not keep what a refusal is about: its answer had no members that say so, and has none."""
+        """Version 1 did not store the details of a refusal. Its answer had none, and has none when replayed."""
         data["details"] = {}
 
 
 class PayoutSubmitted(Event):
-    """The provider is about to be called. If nothing is recorded of it by `ask_at`, it will be asked what it did."""
+    """The provider is about to be called. If no result is recorded by `ask_at`, the provider is asked what it did."""
 
     TOPIC: ClassVar[str] = "payout.submitted"
 
@@ -94,7 +94,7 @@ class PayoutSubmitted(Event):
 
 
 class PayoutUnanswered(Event):
-    """A submission or an inquiry got no answer that says anything. The provider is asked at `ask_at`."""
+    """A submission or an inquiry got no usable answer. The provider is asked at `ask_at`."""
 
     TOPIC: ClassVar[str] = "payout.unanswered"
 
@@ -104,7 +104,7 @@ class PayoutUnanswered(Event):
 
 
 class PayoutReported(Told):
-    """The provider said something that ends nothing; if an answer is still missing, it is asked at `ask_at`."""
+    """The provider's report does not end the payout. If an answer is missing, it is asked at `ask_at`."""
 
     TOPIC: ClassVar[str] = "payout.reported"
 
@@ -113,7 +113,7 @@ class PayoutReported(Told):
 
 
 class PayoutCompleted(Told):
-    """The money has left; `booked_by` is the transaction that booked it, null where it was booked before."""
+    """The money has left. `booked_by` is the transaction that booked this, or null if it was booked before."""
 
     TOPIC: ClassVar[str] = "payout.completed"
 
@@ -121,7 +121,7 @@ class PayoutCompleted(Told):
 
 
 class PayoutFailed(Told):
-    """The money will not leave; `booked_by` is the transaction that gave it back, null where it was back before."""
+    """The money will not leave. `booked_by` is the transaction that returned it, or null if it was returned before."""
 
     TOPIC: ClassVar[str] = "payout.failed"
 
@@ -129,7 +129,7 @@ class PayoutFailed(Told):
 
 
 class PayoutContradicted(Told):
-    """The provider said what cannot be true beside what was recorded, as `detail` says; operators resolve it."""
+    """The provider's report contradicts the record. `detail` says how. An operator must resolve it."""
 
     TOPIC: ClassVar[str] = "payout.contradicted"
 
@@ -139,7 +139,7 @@ class PayoutContradicted(Told):
 
 
 class PayoutReconciliationRequested(Event):
-    """An operator wants the provider to be asked now."""
+    """An operator asked for the provider to be asked now."""
 
     TOPIC: ClassVar[str] = "payout.reconciliation_requested"
 
@@ -160,7 +160,7 @@ EVENTS: tuple[type[Event], ...] = (
 
 
 class Step(NamedTuple):
-    """One event of a payout's history: the state after it, what happened, who said so and what."""
+    """One event in a payout's history: the state after it, the event's name, its source and its detail."""
 
     state: PayoutState
     event: str
@@ -174,9 +174,10 @@ class Step(NamedTuple):
 class Payout(NamedTuple):
     """A payout, folded.
 
-    `attempts` counts submissions, `waits` the answers in a row that settled nothing. `due_at` is when the ledger must
-    act, None if it need not. `is_unknown` says that the provider never heard of it, `is_acknowledged` that it has;
-    `money` is what the books say, `booked_by` the transaction that says it. `messages` are the callbacks recorded.
+    `attempts` counts submissions, `waits` consecutive answers that did not end the payout. `due_at` is when the ledger
+    must act, or None if it need not. `is_unknown`: the provider said that it never heard of the payout.
+    `is_acknowledged`: the provider knows it. `money` is where the money is by the books, and `booked_by` the
+    transaction that put it there. `messages` are the ids of the recorded callbacks.
     """
 
     ledger: str
@@ -211,49 +212,50 @@ class Payout(NamedTuple):
 
     @property
     def made_position(self) -> int:
-        """The position of its first event."""
+        """The position of the payout's first event."""
         return self.history[0].position
 
     @property
     def accepted_at(self) -> Instant:
-        """When its request was recorded."""
+        """When the request was recorded."""
         return self.history[0].at
 
     @property
     def changed_at(self) -> Instant:
-        """When its last event was recorded."""
+        """When the payout's last event was recorded."""
         return self.history[-1].at
 
     @property
     def ended_at(self) -> Instant | None:
-        """When it was completed, failed or rejected, None if it is none of these now."""
+        """When the payout was completed, failed or rejected, or None if its state is none of these."""
         if self.state not in ("completed", "failed", "rejected"):
             return None
         return next(step.at for step in reversed(self.history) if step.event == self.state)
 
     @property
     def clearing_account(self) -> str:
-        """The account that its money goes to."""
+        """The address of the clearing account that the money goes to."""
         return clearing_account(self.provider, self.asset)
 
     @property
     def is_to_be_submitted(self) -> bool:
-        """Whether the provider is to be called: it never was, or says that it never was."""
+        """Whether to call the provider: it was never called, or says that it never heard of the payout."""
         return self.state == "accepted" or (self.state == "in_doubt" and self.is_unknown)
 
     def next_inquiry(self, now: Instant, *, is_answered: bool) -> Instant:
-        """Return when to ask the provider next, now that it has answered or not, and its answer settles nothing.
+        """Return when to ask the provider next. `is_answered` tells whether it answered this time, without an end.
 
-        Each wait is twice the one before it. The waits begin anew when a provider that did not answer answers again,
-        and when one that answered stops: what it will do next has nothing to do with how long it was away.
+        Each wait is twice the one before it, up to `LONGEST_INQUIRY_SECONDS`. The waits start again when a silent
+        provider answers, and when an answering provider falls silent: how long it was in one condition says nothing
+        about the other.
         """
         doublings = self._waits_in_a_row(is_answered=is_answered)
         return later(now, min(FIRST_INQUIRY_SECONDS * 2.0**doublings, LONGEST_INQUIRY_SECONDS))
 
     def _waits_in_a_row(self, *, is_answered: bool) -> int:
-        """Return how many waits of one kind the history ends with: for an end, or for an answer.
+        """Return how many consecutive waits of one kind the history ends with: for an answer, or for an end.
 
-        That the provider never heard of a payout counts as no answer, since the payout is submitted anew at once.
+        `unknown` from the provider counts as no answer, because the payout is submitted again at once.
         """
         waits = 0
         for step in reversed(self.history[-MAX_STEPS_LOOKED_AT:]):
@@ -288,7 +290,7 @@ class Payout(NamedTuple):
 
 
 def clearing_account(provider: str, asset: str) -> str:
-    """Return the address of the account of what a provider has, or had to pay out, in an asset."""
+    """Return the address of the account of our money at a provider; below zero, the provider has paid first."""
     code, _ = split_asset(asset)
     return f"providers:{provider}:{code}"
 
@@ -408,7 +410,7 @@ def _step(state: PayoutState, recorded: Recorded) -> Step:
 
 
 def existing_payout(state: Payout | None, id: str) -> Payout:
-    """Return the payout of a folded stream; raise `PayoutNotFound` if nothing asked for it."""
+    """Return the payout of a folded stream; raise `PayoutNotFound` if the stream has no events."""
     if state is None:
         raise payout_not_found(id)
     return state

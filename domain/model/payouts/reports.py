@@ -1,6 +1,6 @@
-"""What a provider says of a payout, weighed against what is known: an end, nothing new, or a contradiction.
+"""A provider's reports on a payout, compared with what is known: an end, nothing new, or a contradiction.
 
-The same report, however late and however often it comes, in whatever order with others, ends a payout once.
+However late, however often and in whatever order reports come, the same report ends a payout only once.
 """
 
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ from domain.model.payouts.payout import (
 from domain.model.times import Instant
 
 MAX_NOTED_CALLBACKS = 100
-"""How many callbacks of one payout are recorded. Whatever number a provider sends, the payout's history stays short; a
-callback that ends the payout, or contradicts what is known, is always recorded."""
+"""How many callbacks of one payout are recorded, so that its history stays short whatever a provider sends. A callback
+that ends the payout, or contradicts what is known, is always recorded."""
 
 
 class Report(NamedTuple):
-    """What a provider says of a payout: its verdict, of which amount and asset if it says so, and its own words."""
+    """What a provider says about a payout: verdict, amount and asset if it names them, words, reference."""
 
     verdict: Verdict
     amount: int | None = None
@@ -39,15 +39,15 @@ class Report(NamedTuple):
 
 Consequence = Literal["completes", "fails", "tells", "contradicts"]
 
-# What a report says to a payout that has been submitted and whose end is not known.
+# What a report means for a payout that was submitted and whose end is not known.
 _OPEN: dict[Verdict, Consequence] = {
     "completed": "completes",
     "failed": "fails",
     "processing": "tells",
     "unknown": "tells",
 }
-# What it says to one that ended. That it is being processed was said earlier and comes late, and of what failed the
-# provider need not know.
+# What a report means for a payout that has ended. "Processing" is an earlier report that comes late. A provider need
+# not know a payout that failed.
 _COMPLETED: dict[Verdict, Consequence] = {
     "completed": "tells",
     "failed": "contradicts",
@@ -63,11 +63,11 @@ _FAILED: dict[Verdict, Consequence] = {
 
 
 def consequence(payout: Payout, report: Report, source: Source) -> Consequence:
-    """Return what follows from a report."""
+    """Return what a report does to the payout."""
     differs = difference(payout, report)
     match payout.state:
         case "stuck":
-            # What an operator asks for, once it agrees with the books, is the resolution.
+            # An operator asked for the inquiry. If its answer agrees with the books, it resolves the payout.
             is_agreed = not differs and source == "inquiry"
             return _agreement(payout, report.verdict) if is_agreed else "tells"
         case "completed" if not differs:
@@ -80,7 +80,7 @@ def consequence(payout: Payout, report: Report, source: Source) -> Consequence:
 
 
 def difference(payout: Payout, report: Report) -> str:
-    """Return in which way a report cannot be of this payout as it was submitted; an empty text if it can."""
+    """Return why a report cannot be about this payout as it was submitted, or an empty text if it can."""
     if report.amount not in (None, payout.amount):
         return "the provider names another amount"
     if report.asset not in (None, payout.asset):
@@ -100,14 +100,14 @@ def _agreement(payout: Payout, verdict: Verdict) -> Consequence:
 
 @dataclass(frozen=True, slots=True)
 class RecordReport(OnPayout):
-    """Record what the provider said: in answer to a submission or an inquiry, or in the callback `message_id`."""
+    """Record a provider's report: the answer to a submission or an inquiry, or the callback `message_id`."""
 
     source: Source
     report: Report
     message_id: str | None = None
 
     def decide(self, read: Read, now: Instant) -> Decision:
-        """End the payout, note the report, or record the contradiction; nothing for what was noted before.
+        """End the payout, note the report, or record the contradiction; nothing if the report was noted before.
 
         Raises `PayoutNotFound`.
         """
@@ -126,7 +126,7 @@ class RecordReport(OnPayout):
         return self._recorded(Booking(), self._note(payout, now))
 
     def _completed(self, payout: Payout, read: Read, now: Instant) -> Decision:
-        """Complete the payout; while an account is frozen, note that it was paid: asked again, it will be booked."""
+        """Complete the payout. While an account is frozen, only note the report: a later inquiry will book it."""
         try:
             booking = self.paid(payout, read, now)
         except AccountFrozen as refusal:
@@ -136,12 +136,12 @@ class RecordReport(OnPayout):
         return self._recorded(booking, PayoutCompleted(booked_by=booking.transaction_id, **self._told()))
 
     def _is_noted(self, payout: Payout, follows: Consequence) -> bool:
-        """Tell whether this callback was recorded, or ends nothing when enough that end nothing were."""
+        """Tell whether this callback was recorded before, or ends nothing and enough such callbacks were recorded."""
         has_enough = len(payout.messages) >= MAX_NOTED_CALLBACKS and follows == "tells"
         return self.message_id in payout.messages or (self.source == "callback" and has_enough)
 
     def _is_outdated(self, payout: Payout, follows: Consequence) -> bool:
-        """Tell whether this is an answer that ends nothing to a question about what has changed meanwhile."""
+        """Tell whether this answer ends nothing, and the payout has changed since the question was asked."""
         has_changed = self.source != "callback" and payout.version != self.seen.version
         return has_changed and (follows == "tells" or self.report.verdict == "unknown")
 
@@ -170,7 +170,7 @@ class RecordReport(OnPayout):
         )
 
     def _ask_at(self, payout: Payout, now: Instant) -> Instant | None:
-        """Return when the ledger has to act next: at once if the provider never heard of a payout."""
+        """Return when the ledger must act next: now if the provider never heard of the payout."""
         if payout.state in ("submitted", "in_doubt"):
             return now if self.report.verdict == "unknown" else payout.next_inquiry(now, is_answered=True)
         return payout.due_at if self.source == "callback" else None

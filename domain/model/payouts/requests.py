@@ -1,4 +1,4 @@
-"""Asking for a payout: its amount is held, or the request is refused, as any keyed request is."""
+"""Requests for payouts: the amount is held, or the request is refused, like any keyed request."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ from domain.model.transactions import Acceptance, Keyed, Transaction, Transactio
 class RequestPayout(Keyed):
     """Hold an amount of an account, to be paid out through a provider.
 
-    The hold debits the account and credits the provider's clearing account, which is opened by the first payout that
-    needs it. `is_provider_known` is whether the provider is configured now: a request that was answered before is
-    answered again in any case. `provider_key` is what the provider will know the payout by.
+    The hold debits the account and credits the provider's clearing account. The first payout that needs the clearing
+    account opens it. `is_provider_known` is whether the provider is configured now; a request that was answered before
+    is answered again in any case. `provider_key` is the key under which the provider knows the payout.
     """
 
     account: str
@@ -36,7 +36,7 @@ class RequestPayout(Keyed):
 
     @property
     def payout_stream(self) -> str:
-        """The stream of the payout to be."""
+        """The stream of the payout that the request makes."""
         return payout_stream(self.ledger, self.operation.id)
 
     def streams(self) -> Sequence[str]:
@@ -56,7 +56,7 @@ class RequestPayout(Keyed):
         """Hold the amount and accept the payout, or record the refusal.
 
         Raises, in this order, `InvalidRequest` for an unknown provider, `AccountNotFound`, and `InvalidRequest` for an
-        account that money does not leave by a debit.
+        account whose normal side is not credit.
         """
         if not self.is_provider_known:
             raise InvalidRequest("/provider", "there is no provider of this name")
@@ -101,7 +101,7 @@ class RequestPayout(Keyed):
             )
         else:
             own = PayoutAccepted(provider_key=self.provider_key, **asked)
-        # The clearing account is opened for a refusal too: what the rejected transaction names is there.
+        # The clearing account is opened for a refusal too, because the rejected transaction names it.
         return Decision([*opened, *held.events, (self.payout_stream, own)], self.payout_stream)
 
     def _hold(self, account: Account) -> PostTransaction:
@@ -120,20 +120,20 @@ class RequestPayout(Keyed):
         return account_stream(self.ledger, clearing_account(self.provider, account.asset))
 
 
-# The entries of the hold, by what the request has in their place.
+# The entries of the hold, and the places of the request that they come from.
 _POINTERS = {"/entries/0": "/account", "/entries/1": "/provider"}
 
 
 def _of_request(details: dict[str, Any]) -> dict[str, Any]:
-    """Return what a refusal of the hold is about, with a pointer into the request for the payout."""
+    """Return the details of the hold's refusal, with a pointer into the request for the payout."""
     pointer = details.get("pointer")
     return {**details, "pointer": _POINTERS[pointer]} if pointer in _POINTERS else details
 
 
 def _opening(asset: str) -> AccountOpened:
-    """Return what a clearing account is: what the provider holds for us, an asset, without limits.
+    """Return the opening of a clearing account: our money at the provider, in one asset, without limits.
 
-    Without limits it goes below zero where the provider pays first and is paid later; a `min_balance` that an operator
-    sets makes it a provider that must be funded first.
+    Without limits its balance goes below zero if the provider pays first and we pay the provider later. An operator who
+    sets a `min_balance` makes it a provider that must be funded first.
     """
     return AccountOpened(asset=asset, normal_side="debit", min_balance=None, max_balance=None, metadata={})

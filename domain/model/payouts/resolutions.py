@@ -1,4 +1,4 @@
-"""What operators do about a payout: have the provider asked now, or say themselves how it ended."""
+"""What operators do about a payout: have the provider asked now, or state themselves how the payout ended."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -19,29 +19,29 @@ from domain.model.refusals import payout_ended
 from domain.model.times import Instant
 
 MAY_HAVE_LEFT: tuple[PayoutState, ...] = ("submitted", "in_doubt")
-"""The states in which a provider may have paid, and has not said so."""
+"""The states in which a provider may have paid without having said so."""
 
 NOT_PAID = "not_paid"
-"""What confirms that the money has not left."""
+"""The value by which an operator confirms that the money has not left."""
 
 MUST_BE_CONFIRMED = (
-    "must be not_paid: the payout is {state}, so that its money may have left. To fail it gives the amount back to the"
-    " account, and if the provider has paid it is paid twice. See the provider's own books first."
+    "must be not_paid: the payout is {state}, so that its money may have left. Failing it returns the amount to the"
+    " account. If the provider has paid, the amount is then paid twice. Check the provider's own books first."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Resolution(OnPayout, ABC):
-    """A request of an operator, who gives a reason."""
+    """An operator's request. It gives a reason."""
 
     reason: str
 
     @abstractmethod
     def decide(self, read: Read, now: Instant) -> Decision:
-        """Decide what follows."""
+        """Return the events to record."""
 
     def told(self) -> dict[str, Any]:
-        """Return the members that the event of an end takes over from the request."""
+        """Return the members that the event of an end copies from the request."""
         return {
             "source": "operator",
             "detail": self.reason,
@@ -51,12 +51,12 @@ class Resolution(OnPayout, ABC):
 
 
 class ReconcilePayout(Resolution):
-    """Have the provider asked now, whatever is known: an answer that contradicts the books is recorded as such."""
+    """Have the provider asked now, whatever is known. An answer that contradicts the books is recorded as that."""
 
     __slots__ = ()
 
     def decide(self, read: Read, now: Instant) -> Decision:
-        """Make the payout due; raise `PayoutNotFound`, and `PayoutEnded` for one that no provider ever heard of."""
+        """Make the payout due; raise, in this order, `PayoutNotFound`, and `PayoutEnded` for a rejected payout."""
         payout = existing_payout(read(self.stream), self.seen.id)
         if payout.state == "rejected":
             raise payout_ended(payout)
@@ -67,15 +67,15 @@ class ReconcilePayout(Resolution):
 
 
 class CompletePayout(Resolution):
-    """Say that the money has left."""
+    """State that the money has left."""
 
     __slots__ = ()
 
     def decide(self, read: Read, now: Instant) -> Decision:
-        """Complete the payout, once.
+        """Complete the payout. Idempotent.
 
-        Raises, in this order, `PayoutNotFound`, `PayoutEnded` if it failed or was rejected, and what refuses to post
-        anew what was released before.
+        Raises, in this order, `PayoutNotFound`, `PayoutEnded` if it failed or was rejected, and what `OnPayout.paid`
+        raises.
         """
         payout = existing_payout(read(self.stream), self.seen.id)
         if _has_ended(payout, "completed"):
@@ -87,15 +87,15 @@ class CompletePayout(Resolution):
 
 @dataclass(frozen=True, slots=True)
 class FailPayout(Resolution):
-    """Say that the money has not left, and will not; `confirmed` where whoever says so knows it from the provider."""
+    """State that the money has not left and will not. `confirmed`: the operator knows this from the provider."""
 
     confirmed: bool = False
 
     def decide(self, read: Read, now: Instant) -> Decision:
-        """Fail the payout, once.
+        """Fail the payout. Idempotent.
 
         Raises, in this order, `PayoutNotFound`, `PayoutEnded` if it was completed or rejected, `InvalidRequest` if the
-        money may have left and it is not confirmed that it has not, and what refuses to reverse what was posted before.
+        money may have left and the operator did not confirm that it has not, and what `OnPayout.released` raises.
         """
         payout = existing_payout(read(self.stream), self.seen.id)
         if _has_ended(payout, "failed"):
@@ -108,7 +108,7 @@ class FailPayout(Resolution):
 
 
 def _has_ended(payout: Payout, wanted: PayoutState) -> bool:
-    """Tell whether it ended as wanted; raise `PayoutEnded` if it ended otherwise."""
+    """Tell whether the payout ended in the wanted state; raise `PayoutEnded` if it ended in another."""
     if payout.ended_at is None:
         return False
     if payout.state != wanted:
