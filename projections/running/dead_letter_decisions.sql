@@ -1,14 +1,14 @@
 -- name: patience
--- An advance takes a moment, another verdict may take long: whoever asks for one need not wait for that.
+-- An advance takes a moment, but another decision may take long: a caller need not wait for that.
 SELECT set_config('lock_timeout', %(patience_seconds)s || 's', true);
 
 -- name: lock_version
--- As every advance does first: nobody moves the version meanwhile, and where it stands the stream is handed back.
+-- Every advance takes this lock first, so the version's position cannot move. There the stream is handed back.
 SELECT v.position, v.shape, v.state, head.position FROM projection_versions AS v CROSS JOIN head
 WHERE v.name = %(projection)s AND v.version = %(version)s FOR UPDATE OF v;
 
 -- name: held_events
--- By the key of the journal, a part of the stream at a time: the events that the projection reads and has passed by.
+-- Read in portions by the journal's primary key: the events that the projection reads, up to its position.
 SELECT originator_id, originator_version, topic, state, notification_id FROM events
 WHERE originator_id = %(stream)s AND originator_version > %(after)s AND notification_id <= %(upto)s
 AND (topic = ANY(%(topics)s) OR originator_version > 1 AND topic = ANY(%(continuing)s))
