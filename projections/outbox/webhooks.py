@@ -1,7 +1,7 @@
-"""Webhooks: the addresses that are told of events, what each has subscribed to, and the secrets that sign for it.
+"""Webhooks: the URLs to which events are delivered, what each has subscribed to, and the secrets that sign for it.
 
-The functions work on a connection that is in no transaction. A webhook that was deleted is not found any more; what
-became of its deliveries stays on record.
+The functions need a connection that is in no transaction. A deleted webhook is not found any more, but its deliveries
+stay recorded.
 """
 
 from collections.abc import Sequence
@@ -26,9 +26,9 @@ _log = structlog.get_logger(__name__)
 
 
 class Webhook(NamedTuple):
-    """A webhook, without its secrets; it is told of the events after `position`.
+    """A webhook without its secrets. It gets the events after `position`.
 
-    `suppressed` counts the deliveries that rebuilds would have made again.
+    `suppressed` counts the deliveries that rebuilds did not make again.
     """
 
     id: UUID
@@ -46,7 +46,7 @@ class Webhook(NamedTuple):
 
 
 class Registration(NamedTuple):
-    """What is asked of a new webhook, and who asks."""
+    """The data of a new webhook, and who registers it."""
 
     url: str
     ledgers: Sequence[str]
@@ -56,7 +56,7 @@ class Registration(NamedTuple):
 
 
 def register_webhook(connection: Connection[Any], registration: Registration) -> tuple[Webhook, str]:
-    """Make a webhook that is told of every event from now on; return it and its secret, to be shown once."""
+    """Register a webhook that gets every event from now on; return it and its secret, which is shown only once."""
     id, secret = uuid4(), new_secret()
     row = {
         **registration._asdict(),
@@ -78,7 +78,7 @@ def find_webhook(connection: Connection[Any], id: UUID) -> Webhook | None:
 
 
 def ledgers_of(connection: Connection[Any], id: UUID) -> tuple[str, ...] | None:
-    """Return the ledgers of the webhook with this id, also of one that was deleted; None if there is none."""
+    """Return the ledgers of the webhook with this id, even if it was deleted; None if there is none."""
     row = connection.cursor(row_factory=tuple_row).execute(_SQL["ledgers"], {"id": id}).fetchone()
     return None if row is None else tuple(row[0])
 
@@ -93,7 +93,7 @@ def list_webhooks(
 ) -> list[Webhook]:
     """Return up to `limit` webhooks registered after the one with this time and id, oldest first.
 
-    `granted` are the ledgers of who asks, None for every ledger: a webhook that is told of others is not shown.
+    `granted` are the caller's ledgers, None for all. A webhook that gets events of other ledgers is left out.
     """
     time, id = after or (None, None)
     query = directed(_SQL["list"], descending=descending)
@@ -102,7 +102,7 @@ def list_webhooks(
 
 
 def rotate_secret(connection: Connection[Any], id: UUID, overlap_seconds: int) -> str | None:
-    """Make a new secret, and let the others sign until the overlap is over; None if there is no such webhook."""
+    """Return a new secret; the former ones sign as well until the overlap ends. None if there is no such webhook."""
     secret = new_secret()
     with connection.transaction():
         connection.execute(_SQL["lock"])
@@ -115,14 +115,14 @@ def rotate_secret(connection: Connection[Any], id: UUID, overlap_seconds: int) -
 
 
 def disable_webhook(connection: Connection[Any], id: UUID, reason: str) -> Webhook | None:
-    """Send nothing more until it is enabled; what is owed to it waits. None if there is no such webhook."""
+    """Stop sending until it is enabled; its deliveries wait. Return it, None if there is no such webhook."""
     if connection.execute(_SQL["disable"], {"id": id, "reason": reason}).rowcount:
         _log.info("webhook disabled", webhook_id=str(id), reason=reason)
     return find_webhook(connection, id)
 
 
 def enable_webhook(connection: Connection[Any], id: UUID) -> Webhook | None:
-    """Go on where it was disabled, beginning the schedule of attempts anew; None if there is no such webhook."""
+    """Continue where it was disabled, with the schedules started over. Return it, None if there is no such webhook."""
     with connection.transaction():
         connection.execute(_SQL["lock"])
         is_changed = connection.execute(_SQL["enable"], {"id": id}).rowcount > 0
@@ -136,7 +136,7 @@ def enable_webhook(connection: Connection[Any], id: UUID) -> Webhook | None:
 
 
 def delete_webhook(connection: Connection[Any], id: UUID, actor: str) -> bool:
-    """Send nothing more, for ever, and forget the secrets; tell whether there is such a webhook. Again is as once."""
+    """Stop sending for ever and delete the secrets; tell whether there is such a webhook. Idempotent."""
     with connection.transaction():
         connection.execute(_SQL["lock"])
         if not connection.execute(_SQL["delete"], {"id": id}).rowcount:
