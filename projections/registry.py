@@ -1,4 +1,4 @@
-"""The register of projections: which there are, and making and dropping the tables of their versions."""
+"""The registry of projections: which exist, and how the tables of their versions are created and dropped."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -25,7 +25,7 @@ from projections.read_models import (
 )
 
 NATS = "nats"
-"""The name under which it is seen, beside the projections, how far the stream is."""
+"""The name under which the position of the NATS stream is listed among the projections."""
 
 PROJECTIONS: dict[str, Projection] = {
     projection.name: projection
@@ -47,12 +47,12 @@ _log = structlog.get_logger(__name__)
 
 
 def install(database: Database, projections: Iterable[Projection] | None = None) -> None:
-    """Register projections, all unless some are given, and see that each has a live version of its shape.
+    """Register all projections, or those given, and make sure that each has a live version of its shape.
 
-    Where there is none, one is made, and a rebuild asked for that fills it: until then it is not read. Versions of
-    other shapes are left to the releases that know them. Safe when many processes do so at once. Raises
-    `psycopg.OperationalError` if the database is out of reach, `psycopg.errors.UndefinedTable` or `UndefinedColumn` if
-    it was not migrated.
+    If there is none, a version is created and a rebuild is requested that fills it. Until then it is not read. Versions
+    of other shapes are left to the releases that know them. Many processes may do this at once. Raises
+    `psycopg.OperationalError` if the database is out of reach, and `psycopg.errors.UndefinedTable` or `UndefinedColumn`
+    if it was not migrated.
     """
     with database.connect("tallystick install") as connection, connection.transaction():
         connection.execute(_SQL["lock_installation"])
@@ -62,12 +62,12 @@ def install(database: Database, projections: Iterable[Projection] | None = None)
             if version is None:
                 _make_live(connection, projection)
             else:
-                # What failed for the release before may not for this one.
+                # A rebuild that failed in an earlier release may succeed in this one.
                 connection.execute(_SQL["try_again"], {"name": projection.name, "version": version})
 
 
 def is_installed(connection: Connection[Any], projections: Iterable[Projection]) -> bool:
-    """Tell whether each projection has a live version of its shape: one may have been dropped since."""
+    """Tell whether each projection has a live version of its shape. One may have been dropped since `install`."""
     shapes = {projection.name: projection.shape for projection in projections}
     wanted = {"names": list(shapes), "shapes": list(shapes.values())}
     row = connection.execute(_SQL["are_live"], wanted).fetchone()
@@ -88,7 +88,7 @@ def _make_live(connection: Connection[Any], projection: Projection) -> None:
 
 
 def find_projection(name: str) -> Projection:
-    """Return a projection by its name; raise `ProjectionNotFound`."""
+    """Return a projection by its name. Raises `ProjectionNotFound`."""
     try:
         return PROJECTIONS[name]
     except KeyError:
@@ -103,7 +103,7 @@ def live_version(connection: Connection[Any], projection: Projection) -> int | N
 
 
 def next_version(connection: Connection[Any], name: str) -> int:
-    """Return the number that the next version of a projection gets, which none had before."""
+    """Return the number for the next version of a projection. No version ever had it."""
     row = connection.cursor(row_factory=tuple_row).execute(_SQL["next_version"], {"name": name}).fetchone()
     assert row is not None
     return int(row[0])
@@ -112,7 +112,7 @@ def next_version(connection: Connection[Any], name: str) -> int:
 def add_version(
     connection: Connection[Any], projection: Projection, version: int, state: str, *, live: bool = False
 ) -> None:
-    """Make the tables of a version, without the indexes that filling it does not need, at position 0."""
+    """Create the tables of a version at position 0, without the indexes that filling it does not need."""
     connection.execute(projection.queries(version)["create_tables"])
     wanted = {
         "name": projection.name,
@@ -133,7 +133,7 @@ def add_rebuild(
     reason: str | None,
     accept_difference: str | None = None,
 ) -> None:
-    """Ask for a version to be filled and, where another one of its shape is live, to replace that."""
+    """Request that a version is filled and, if another one of its shape is live, replaces that one."""
     wanted = {
         "name": projection.name,
         "version": version,
@@ -146,12 +146,12 @@ def add_rebuild(
 
 
 def create_indexes(connection: Connection[Any], projection: Projection, version: int) -> None:
-    """Make those indexes of a version that are not there yet."""
+    """Create the indexes that a version lacks."""
     connection.execute(projection.queries(version)["create_indexes"])
 
 
 def drop_version(connection: Connection[Any], name: str, version: int) -> None:
-    """Drop a version's tables and forget it; raise `psycopg.errors.LockNotAvailable` if it is still read."""
+    """Drop a version's tables and its record. Raises `psycopg.errors.LockNotAvailable` if it is still being read."""
     with connection.transaction():
         connection.execute(_SQL["patience"])
         wanted = {"name": name, "version": version}

@@ -1,9 +1,9 @@
 -- name: lock_installation
--- Any number of processes may install at once.
+-- Serialises installations, since any number of processes may install at once.
 SELECT pg_advisory_xact_lock(hashtextextended('tallystick install ' || current_schema(), 0));
 
 -- name: register
--- The number is for releases that know of one live version only.
+-- The version number is for older releases, which know only one live version.
 INSERT INTO projections (name, live_version) VALUES (%(name)s, 1) ON CONFLICT DO NOTHING;
 
 -- name: live
@@ -17,8 +17,8 @@ JOIN unnest(%(names)s::text[], %(shapes)s::int[]) AS known(name, shape) USING (n
 SELECT position FROM head;
 
 -- name: next_version
--- A number that was never given, not to a version that was dropped either: a reader that was overtaken by a switch and a
--- drop must not find other tables under the names that it knows.
+-- A number that no version ever had, not even a dropped one. Otherwise a slow reader could find other tables under the
+-- names that it knows, after a switch and a drop.
 SELECT 1 + greatest(
     (SELECT coalesce(max(version), 0) FROM projection_versions WHERE name = %(name)s),
     (SELECT coalesce(max(version), 0) FROM rebuilds WHERE name = %(name)s)
@@ -46,5 +46,5 @@ DELETE FROM projection_versions WHERE name = %(name)s AND version = %(version)s;
 SELECT tables FROM projection_versions WHERE name = %(name)s AND version = %(version)s;
 
 -- name: patience
--- A table to be dropped is locked against new readers for as long as the oldest one still reads it.
+-- Dropping a table makes new readers wait until the oldest reader has finished, so the wait is limited.
 SET LOCAL lock_timeout = '2s';
