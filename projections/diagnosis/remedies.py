@@ -37,7 +37,7 @@ SAFE: Mapping[Remedy, str] = {
     "wait": "Wait, and ask again. The same request under the same key is harmless meanwhile.",
     "use_new_key": "If you still want it done, send it under a new key. The answer under this key is final.",
     "end_hold": "Settle or void the hold, under a new key: POST /v1/ledgers/{ledger}/transactions/{id}/settle or"
-    " POST /v1/ledgers/{ledger}/transactions/{id}/void. If you do neither, the amounts stay held until it expires.",
+    " POST /v1/ledgers/{ledger}/transactions/{id}/void. If you do neither, the amounts stay held.",
     "hold_again": "If you still want it, make a new hold under a new key. This hold can no longer be settled.",
     "ask_provider": "Ask the provider, as often as you like: `tallystick payouts reconcile {id} --ledger {ledger}`, or"
     " POST /v1/ledgers/{ledger}/payouts/{id}/reconcile. Do not pay out the same again under another key meanwhile: the"
@@ -50,14 +50,14 @@ SAFE: Mapping[Remedy, str] = {
     "decide_dead_letter": "Mend what made the event fail, then retry it: `tallystick dead-letters retry {id}`, or POST"
     " /v1/dead-letters/{id}/retry. Or discard it, with a reason: `tallystick dead-letters discard {id} --reason 'WHY'`,"
     " or POST /v1/dead-letters/{id}/discard. Neither touches money.",
-    "mend_projection": "Mend what its error names: `tallystick doctor` shows the error and the event. A projection that"
-    " fails then continues by itself. A halted one must be resumed: `tallystick projections resume {id}`, or POST"
+    "mend_projection": "Mend what its error names: `tallystick doctor` shows the error and the event. A failing"
+    " projection then continues by itself. A halted one must be resumed: `tallystick projections resume {id}`, or POST"
     " /v1/projections/{id}/resume. If its tables are wrong, rebuild it: `tallystick replay {id}`, or POST"
     " /v1/projections/{id}/rebuild. None of this touches the journal.",
     "resume_projection": "Resume it once the reason for the pause is gone: `tallystick projections resume {id}`, or"
     " POST /v1/projections/{id}/resume.",
     "start_projector": "Check that `tallystick serve` runs and reaches the database. If it runs with --no-projector,"
-    " check `tallystick project` instead. Starting another is harmless: it changes nothing where one runs already.",
+    " check that `tallystick project` runs beside it. Starting another is harmless: if one runs, nothing changes.",
     "restart_projector": "Restart the projector: kill its process, and `tallystick serve` starts a new one. Starting"
     " another beside it does not help: that one only waits for the place. `tallystick projections restart {id}` takes"
     " the place from it. `tallystick doctor` shows which process has the place, and whether a session blocks it.",
@@ -101,7 +101,7 @@ _OF_OTHERS: Mapping[tuple[Remedy, str], str] = {
         "mend_projection",
         NATS,
     ): "Mend what its error names: check that the broker runs, and that TALLYSTICK_NATS_URL leads"
-    " to it. A publisher that fails then continues by itself. A halted one must be resumed: `tallystick projections"
+    " to it. A failing publisher then continues by itself. A halted one must be resumed: `tallystick projections"
     " resume nats`, or POST /v1/projections/nats/resume.",
 }
 """Words that replace those of `SAFE` for webhooks and projections, by the kind of thing or its name."""

@@ -85,7 +85,7 @@ def _lines(connection: Connection[Any], since: int, until: int, tree: _Tree | No
 
 
 def _before(connection: Connection[Any], size: int) -> Accumulator:
-    """Return the tree of the first `size` events. It is computed from the journal, which is what is exported."""
+    """Return the tree of the first `size` events. It is computed from the journal being exported."""
     return Accumulator(hash_of(*row) for row in _rows(connection, 1, size))
 
 

@@ -233,7 +233,7 @@ class Follower:
         await self._note_failure(ConnectionError("the connection to the broker was lost"))
 
     def _messages(self, after: int, upto: int, rows: Sequence[Row]) -> tuple[list[Message], str | None]:
-        """Return the messages of a range, up to the first event of which none can be made, and the reason for that."""
+        """Return the messages of a range, up to the first event that has none, and the reason why it has none."""
         messages: list[Message] = []
         for position in range(after + 1, upto + 1):
             number = len(messages)

@@ -72,7 +72,7 @@ def fill(
     number: int,
     go_on: Callable[[], bool] = lambda: True,
 ) -> None:
-    """Fill the part with this number in several versions, until all are filled or none can go on.
+    """Fill the part with this number in several versions, until all are filled or none can continue.
 
     A version that is paused, cancelled or taken over by another process meanwhile is left. One that cannot be filled is
     marked as failed, and the others continue. Raises `psycopg.OperationalError` if the database is out of reach.

@@ -12,7 +12,7 @@ WHERE name = %(name)s AND version = %(version)s AND number = %(number)s
 RETURNING parts, position, upto;
 
 -- name: advance
--- Always the first statement of its transaction: whoever changes this row, to fence or to cancel, locks this one out.
+-- Always the first statement of its transaction: a session that changes this row, to fence or cancel, locks it out.
 UPDATE rebuild_parts AS p SET position = %(upto)s
 FROM rebuilds AS r
 WHERE p.name = %(name)s AND p.version = %(version)s AND p.number = %(number)s

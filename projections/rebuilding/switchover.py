@@ -41,7 +41,7 @@ class Interrupted(Exception):
 
 
 class Failed(Exception):
-    """The rebuild cannot go on. The message says why."""
+    """The rebuild cannot continue. The message says why."""
 
 
 class Live(NamedTuple):

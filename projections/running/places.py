@@ -1,4 +1,4 @@
-"""Who holds the places. Each projection, each rebuild and each publisher has one, held by one PostgreSQL session.
+"""The holders of places. Each projection, each rebuild and each publisher has one, held by one PostgreSQL session.
 
 `leadership.try_acquire` takes a place. This module shows its holder, so that an operator can tell a process that fails
 or hangs from one that does not run.

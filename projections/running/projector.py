@@ -104,8 +104,8 @@ def run_projector(
 ) -> None:
     """Install projections, run them and carry out their rebuilds until `stop` is set. Failures are retried.
 
-    If the seals are among the projections, checkpoints are made as well, signed with the keys of `signing_seeds` if any
-    are given.
+    If the seals are among the projections, checkpoints are signed as well: with the keys of `signing_seeds`, or with a
+    stored key if none are given.
     """
     projections = tuple(projections)
     _prepare(database, stop, projections)

@@ -49,7 +49,9 @@ CATALOGUE: Mapping[StuckKind, Kind] = {
     "payout_in_doubt": Kind("ask_provider", "The provider has not said whether the money left."),
     "payout_contradictory": Kind("resolve_payout", "The provider contradicts what was recorded."),
     "delivery_waiting": Kind("wait", "The receiver does not acknowledge, or no publisher runs."),
-    "delivery_failed": Kind("retry_delivery", "All attempts failed, and later deliveries of its key wait."),
+    "delivery_failed": Kind(
+        "retry_delivery", "All attempts failed, and later deliveries of the same stream wait."
+    ),
     "webhook_disabled": Kind("enable_webhook", "The webhook is disabled, and its deliveries wait."),
     "stream_held": Kind("decide_dead_letter", "A projection could not apply an event of the stream."),
     "projection_halted": Kind("mend_projection", "The projection met an event that it cannot pass."),

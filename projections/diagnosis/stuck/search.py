@@ -45,7 +45,7 @@ def find_stuck(
     thresholds: Thresholds = Thresholds(),  # noqa: B008 - it cannot be changed
     granted: Sequence[str] | None = None,
 ) -> list[Stuck]:
-    """Return what is stuck at `now`, the oldest first, in the ledgers that are `granted` (None: in all).
+    """Return what is stuck at `now`, the oldest first, in the ledgers that are `granted` (None for all).
 
     The connection must be in no transaction. If a projection cannot be read, what it would show is missing, and the
     projection itself is among the results.
