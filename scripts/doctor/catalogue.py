@@ -37,7 +37,7 @@ CATALOGUE: Mapping[str, Kind] = {
     ),
     "check_failed": Kind(
         "warning",
-        "This check says nothing about the installation.",
+        "What this check would have found is unknown.",
         "Read the error: something was changed by hand, or this program has a fault.",
     ),
     "check_unfinished": Kind(
@@ -48,7 +48,7 @@ CATALOGUE: Mapping[str, Kind] = {
     ),
     "rights_missing": Kind(
         "error",
-        "This check says nothing about the installation, and the service may lack the right too.",
+        "What this check would have found is unknown, and the service may lack the right too.",
         "Run the doctor with the login that migrated, or give this login the rights of the service.",
         ("GRANT tallystick_service TO {login};",),
     ),
@@ -438,10 +438,14 @@ CATALOGUE: Mapping[str, Kind] = {
     "journal_key_reused": Kind("error", "A request was carried out twice.", _TAMPERED),
     # An export, and what was signed of the journal.
     "export_malformed": Kind(
-        "error", "Nothing in this line can be trusted.", f"Export again. If it happens again: {_TAMPERED}"
+        "error",
+        "Nothing in this line can be trusted.",
+        f"Export again. If it happens again, the journal was changed. {_TAMPERED}",
     ),
     "export_incomplete": Kind(
-        "error", "Events are missing.", f"Export again. If it happens again: {_TAMPERED}"
+        "error",
+        "Events are missing.",
+        f"Export again. If it happens again, the journal was changed. {_TAMPERED}",
     ),
     "event_altered": Kind("error", "The event is not the one that was sealed at its position.", _TAMPERED),
     "root_mismatch": Kind(
