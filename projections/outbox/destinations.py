@@ -14,10 +14,10 @@ MAX_URL_LENGTH = 2048
 
 _VISIBLE = re.compile(r"[!-~]+")
 
-# These networks hold every address that names one host of the public Internet (RFC 4291 §2.4, IANA's IPv6 address
-# space). An address outside of them either leads to no host, or carries an IPv4 address that a gateway extracts:
-# ::/96, ::ffff:0:0/96, ::ffff:0:0:0/96, 64:ff9b::/96, 64:ff9b:1::/48. If the network of the service has such a gateway,
-# these would reach its private addresses, so all are refused, whatever address they carry.
+# Every IPv6 address of one host on the public Internet is in 2000::/3 (RFC 4291 §2.4, IANA's IPv6 address space). An
+# address outside of it either leads to no host, or carries an IPv4 address that a gateway extracts: ::/96,
+# ::ffff:0:0/96, ::ffff:0:0:0/96, 64:ff9b::/96, 64:ff9b:1::/48. If the network of the service has such a gateway, these
+# would reach its private addresses, so all are refused, whatever address they carry.
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 _SPECIAL = tuple(
     map(

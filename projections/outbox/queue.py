@@ -93,7 +93,7 @@ def take_turn(
 
 
 def hand_over(connection: Connection[Any], ended: Sequence[Ended], disable_after_seconds: float) -> None:
-    """Record how attempts ended, and end those that have no end. Called by a publisher that stops."""
+    """Record how attempts ended, and make the unfinished ones due again. Called by a publisher that stops."""
     with connection.transaction():
         connection.execute(_SQL["lock"])
         changes = _record(connection, ended, disable_after_seconds) if ended else None

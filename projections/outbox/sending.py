@@ -39,7 +39,7 @@ class AddressRefused(httpcore2.ConnectError):
 
 
 class Sender:
-    """Makes requests, up to a number at once. Use it as an asynchronous context."""
+    """Makes requests, at most `max_connections` at once. Use it as an asynchronous context."""
 
     def __init__(self, policy: Policy, timeout_seconds: float, max_connections: int) -> None:
         """`timeout_seconds` applies to a whole attempt, from looking up the name to the end of the answer."""
