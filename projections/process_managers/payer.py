@@ -1,8 +1,8 @@
 """The payer: calls providers for due payouts, and records their answers.
 
 It finds due payouts in a read model, and looks each one up in the journal before it acts. Before a call, it records
-that it is about to call, with a command that only one payer can win. So if a payer dies in between, the payout is known
-to have perhaps been sent. The provider is then asked about it. It is never sent again under another key.
+that it is about to call, with a command that only one payer can win. So if a payer dies in between, the journal shows
+that the payout may have been sent. The provider is then asked about it. It is never sent again under another key.
 
 One payer holds the place, so that they do not all ask; the others stand by. Two that work at once do no harm. Releases
 that can read different events have separate places, since one may not be able to pursue what the other has accepted.
