@@ -94,18 +94,18 @@ def discard(connection: Connection[Any], id: UUID, by: Context, reason: str) -> 
 
 
 def _decide(
-    connection: Connection[Any], id: UUID, verdict: LetterState, by: Context, reason: str
+    connection: Connection[Any], id: UUID, decision: LetterState, by: Context, reason: str
 ) -> DeadLetter:
     with connection.transaction():
         letter, upto = _hold_still(connection, find_letter(connection, id))
-        if letter.state == verdict:
+        if letter.state == decision:
             return letter
         if letter.state != "open":
             raise DeadLetterClosed
         projection = find_projection(letter.projection)
         stream = _Stream(connection, projection, letter.projection_version, letter.stream, upto)
         after = letter.stream_version - 1
-        if verdict == "discarded":
+        if decision == "discarded":
             after += 1
             stream.skip(after)
         try:
@@ -116,9 +116,9 @@ def _decide(
             row = {"id": id, "shape": projection.shape, **failure(poison.error)}
             connection.execute(_SQL["fail_again"], row)
         else:
-            _close(stream, letter, verdict, by, reason, poison)
+            _close(stream, letter, decision, by, reason, poison)
         decided = find_letter(connection, id)
-    _log.info("dead letter decided", id=str(id), verdict=verdict, actor=by.actor, state=decided.state)
+    _log.info("dead letter decided", id=str(id), decision=decision, actor=by.actor, state=decided.state)
     return decided
 
 
@@ -149,12 +149,17 @@ def _hold_still(connection: Connection[Any], letter: DeadLetter) -> tuple[DeadLe
 
 
 def _close(
-    stream: _Stream, letter: DeadLetter, verdict: LetterState, by: Context, reason: str, poison: Poison | None
+    stream: _Stream,
+    letter: DeadLetter,
+    decision: LetterState,
+    by: Context,
+    reason: str,
+    poison: Poison | None,
 ) -> None:
     followed_by = uuid4() if poison else None
     row = {
         "id": letter.id,
-        "state": verdict,
+        "state": decision,
         "actor": by.actor,
         "reason": reason or None,
         "correlation_id": by.correlation_id,
