@@ -213,9 +213,8 @@ CATALOGUE: Mapping[str, Kind] = {
         "Recorded time never goes back. Until the clocks reach this time, everything is recorded with it, and holds"
         " expire early.",
         "Check the clock of the database and of the machine that recorded the event. Recorded events stay as they are,"
-        " so wait until that time. If it is far away, restore an earlier backup. Or export up to the last position"
-        " with a right time (`tallystick export FILE --to POSITION`), and import that into an empty database"
-        " (`tallystick import FILE`).",
+        " so wait until that time. If it is far away, restore an earlier backup. Or run `tallystick export FILE`, with"
+        " --to at the last position that has a right time, and `tallystick import FILE` into an empty database.",
     ),
     # Projections.
     "projection_missing": Kind(
