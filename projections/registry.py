@@ -88,7 +88,7 @@ def _make_live(connection: Connection[Any], projection: Projection) -> None:
 
 
 def find_projection(name: str) -> Projection:
-    """Return a projection by its name; raise `ProjectionNotFound`."""
+    """Return a projection by its name. Raises `ProjectionNotFound`."""
     try:
         return PROJECTIONS[name]
     except KeyError:

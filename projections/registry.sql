@@ -1,5 +1,5 @@
 -- name: lock_installation
--- Any number of processes may install at once.
+-- Serialises installations, since any number of processes may install at once.
 SELECT pg_advisory_xact_lock(hashtextextended('tallystick install ' || current_schema(), 0));
 
 -- name: register

@@ -1,6 +1,6 @@
-"""Replays: how often a keyed request came again, from whom, and how often its key came with another request.
+"""Replays: how often a keyed request was repeated, by whom, and how often its key came with a different request.
 
-They are best-effort: whoever counts them writes them a moment later (`api/service/replay_log.py`).
+The counts are best-effort: they are written a moment after the request (`api/service/replay_log.py`).
 """
 
 from collections.abc import Collection
@@ -13,13 +13,13 @@ from domain.journal.queries import load
 from domain.model.times import Instant, instant
 
 ReplayKind = Literal["replayed", "mismatched"]
-"""The same request, answered as before; or another request under the same key, which was refused."""
+"""`replayed`: the same request, answered as before. `mismatched`: a different request under the key, refused."""
 
 _SQL = load(__name__)
 
 
 class Replays(NamedTuple):
-    """How often one caller sent a key again, when first and last, and in which conversation last."""
+    """How often one caller repeated a key, first and last when, and the correlation id of the last time."""
 
     ledger: str
     operation_id: str
@@ -32,7 +32,7 @@ class Replays(NamedTuple):
 
 
 def add_replays(connection: Connection[Any], seen: Collection[Replays]) -> None:
-    """Add to what was counted before. Each key, actor and kind is there at most once."""
+    """Add counts to those stored. `seen` has each key, actor and kind at most once."""
     columns = {
         "ledgers": [replays.ledger for replays in seen],
         "operation_ids": [replays.operation_id for replays in seen],
@@ -47,14 +47,14 @@ def add_replays(connection: Connection[Any], seen: Collection[Replays]) -> None:
 
 
 def replays_of(connection: Connection[Any], ledger: str, operation_ids: Collection[str]) -> list[Replays]:
-    """Return what was counted of some operations of a ledger, those first that came again first."""
+    """Return the replays of some operations of a ledger, in the order of their first replay."""
     wanted = {"ledger": ledger, "operation_ids": list(operation_ids)}
     rows = connection.cursor(row_factory=tuple_row).execute(_SQL["of_operations"], wanted)
     return [Replays._make([*row[:5], instant(row[5]), instant(row[6]), row[7]]) for row in rows]
 
 
 def replayed_in(connection: Connection[Any], ledger: str, correlation_id: str, limit: int) -> list[str]:
-    """Return the ids of up to `limit` operations that came again, the last time in a conversation."""
+    """Return the ids of up to `limit` operations whose last replay had this correlation id."""
     wanted = {"ledger": ledger, "correlation_id": correlation_id, "limit": limit}
     rows = connection.cursor(row_factory=tuple_row).execute(_SQL["in_conversation"], wanted)
     return [id for (id,) in rows]

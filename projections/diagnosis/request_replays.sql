@@ -1,5 +1,5 @@
 -- name: add
--- In the order of the key, so that two processes never wait for each other.
+-- Rows are written in the order of the key, so that two processes cannot deadlock.
 INSERT INTO request_replays AS r (
     ledger, operation_id, actor, kind, count, first_at, last_at, last_correlation_id
 )

@@ -1,1 +1,1 @@
-"""The journal as a file: written, verified, restored; the books as plain text."""
+"""Exports: writes, verifies and restores the journal as a file, and writes the books as plain text."""

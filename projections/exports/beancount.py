@@ -1,9 +1,9 @@
-"""Books for Beancount 3: accounts that are credit-normal are liabilities, the others assets.
+"""Books for Beancount 3: credit-normal accounts are liabilities, the others are assets.
 
-Names are made to be ones of Beancount: components begin with a capital, `_` becomes `-`; of two that become the same
-the later gets a number. What Beancount asserts of an account is said of all below it as well, so that one which has
-others below it is called `Self` among them. An account's `address` is kept beside it. Balances are asserted, without
-tolerance, on the morning after each day on which an account was moved.
+Names are changed into valid ones: components begin with a capital, and `_` becomes `-`. If two names become the same,
+the later one gets a number. Beancount applies what it asserts of an account to all accounts below it, so an account
+with others below it gets the name `Self` among them. The account's `address` is written beside it. Balances are
+asserted without tolerance, on the morning after each day on which an account changed.
 """
 
 import re
@@ -22,7 +22,7 @@ _WORDS = ("TRUE", "FALSE", "NULL")
 
 
 class Beancount:
-    """Writes the books of one journal; keeps the names of accounts, and of those moved today the balances."""
+    """Writes the books of one journal. It keeps the names of accounts, and the balances of those changed today."""
 
     def __init__(self) -> None:
         self._names: dict[tuple[str, str], str] = {}
@@ -30,7 +30,7 @@ class Beancount:
         self._closing: list[str] = []
 
     def begin(self, title: str, openings: Iterable[Recorded]) -> Iterator[str]:
-        """Return the title, and that nothing is tolerated."""
+        """Return the title, and the option that allows no tolerance."""
         yield f'option "title" {_quoted(title)}'
         yield 'option "tolerance_multiplier" "0"'
         self._names = _names(openings)
@@ -42,7 +42,7 @@ class Beancount:
         yield f"  address: {_quoted(name_of(recorded.stream))}"
 
     def posted(self, recorded: Recorded, posting: Posted) -> Iterator[str]:
-        """Return a transaction, its id beside it."""
+        """Return a transaction with its id."""
         ledger = ledger_of(recorded.stream)
         yield f"{_day(recorded)} * {_quoted(posting.description or posting.reference)}"
         yield f"  id: {_quoted(name_of(recorded.stream))}"
@@ -54,12 +54,12 @@ class Beancount:
             self._balances[name] = f"{decimal(balance_of(entry), entry.asset)} ~ 0 {_currency(entry.asset)}"
 
     def closed(self, recorded: Recorded) -> Iterator[str]:
-        """Keep that an account was closed until the next morning: to the end of its last day it can be moved."""
+        """Note the closing for the next morning, since the account may change until the end of its last day."""
         self._closing.append(self._names[ledger_of(recorded.stream), name_of(recorded.stream)])
         yield from ()
 
     def morning(self, day: date) -> Iterator[str]:
-        """Return the balances of what was moved the day before, and close what was closed."""
+        """Return the balances of accounts changed the day before, and the closings of that day."""
         yield from (f"{day} balance {name}  {balance}" for name, balance in self._balances.items())
         yield from (f"{day} close {name}" for name in self._closing)
         self._balances.clear()
@@ -101,7 +101,7 @@ def _component(segment: str) -> str:
 
 
 def _currency(asset: str) -> str:
-    """Return the code; where it is none in Beancount, one that no asset can have."""
+    """Return the code of an asset, or a code that no asset can have if Beancount does not allow it."""
     code, _ = split_asset(asset)
     return code if _CURRENCY.fullmatch(code) and code not in _WORDS else f"{code}.X"
 

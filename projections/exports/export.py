@@ -1,9 +1,9 @@
-"""Exporting the journal: reads its lines in one state of the database, in constant memory.
+"""Exporting the journal: reads its lines from one state of the database, in constant memory.
 
-The form of the lines is in `domain/transparency/export_format.py`.
+The format of the lines is in `domain/transparency/export_format.py`.
 
-An export is evidence, so that a journal that was tampered with is exported as it is. With each event goes the hash that
-the tree of the journal has at its position, as far as that was sealed: it tells which event was altered.
+An export is evidence, so a journal that was tampered with is exported as it is. Each event is exported with the hash
+that the journal's tree has at its position, as far as the tree is sealed. That hash shows which event was altered.
 """
 
 from collections.abc import Generator, Iterator
@@ -40,11 +40,11 @@ _SQL = load(__name__)
 
 
 class BeyondHead(Exception):
-    """The positions that were asked for are not those of a part of the journal."""
+    """The requested positions are not all in the journal."""
 
 
 class _Tree(NamedTuple):
-    """The tree of the journal: how many leaves it has, which version it is, and its nodes."""
+    """The tree of the journal: its number of leaves, its version, and its nodes."""
 
     size: int
     version: int
@@ -54,7 +54,7 @@ class _Tree(NamedTuple):
 def export_lines(
     connection: Connection[Any], since: int = 1, until: int | None = None
 ) -> Generator[bytes, None, None]:
-    """Return the lines of the events from a position to another, both included; to the head if none is given.
+    """Return the lines of the events from `since` to `until`, both included, `until` being the head if None.
 
     The connection must not be in a transaction. Raises `BeyondHead`, before the first line.
     """
@@ -85,7 +85,7 @@ def _lines(connection: Connection[Any], since: int, until: int, tree: _Tree | No
 
 
 def _before(connection: Connection[Any], size: int) -> Accumulator:
-    """Return the tree of the first events, by the journal itself, since that is what is exported."""
+    """Return the tree of the first `size` events. It is computed from the journal being exported."""
     return Accumulator(hash_of(*row) for row in _rows(connection, 1, size))
 
 
@@ -103,7 +103,7 @@ def _tree(connection: Connection[Any]) -> _Tree | None:
 
 
 def _sealed(connection: Connection[Any], since: int, tree: _Tree | None) -> Iterator[tuple[int, bytes]]:
-    """Yield positions from one on, or from some before it, each with the hash of the leaf that the tree has there."""
+    """Yield positions and the hash of the tree's leaf at each. The first is `since`, or a few positions before it."""
     if tree is None:
         return
     query = _SQL["leaves"].replace(":version", f"{tree.version:d}")
@@ -114,7 +114,7 @@ def _sealed(connection: Connection[Any], since: int, tree: _Tree | None) -> Iter
 
 
 def _seal(connection: Connection[Any], until: int, head: int, tree: _Tree | None) -> Attestation:
-    """Return the newest checkpoint, with the path to its tree; one within the export if there is no such path."""
+    """Return the newest checkpoint with the path to its tree, or the newest within the export if there is no path."""
     cursor = connection.cursor(row_factory=tuple_row)
     verifiers = read_verifiers(connection)
     keys = [str(verifier) for verifier in verifiers]
@@ -126,7 +126,7 @@ def _seal(connection: Connection[Any], until: int, head: int, tree: _Tree | None
                 path = consistency_path(until, size, tree.node)
                 return Attestation(signed.note, [node.hex() for node in path], keys, head)
         except (InvalidNote, Inconsistent):
-            pass  # verify says what is wrong with what is signed
+            pass  # `verify` reports what is wrong with the signed tree
         row = cursor.execute(_SQL["checkpoint_within"], {"size": until}).fetchone()
         signed = None if row is None else Signed(*row)
     return Attestation(None if signed is None else signed.note, [], keys, head)

@@ -1,5 +1,5 @@
 -- name: whole_cursors
--- All rows of every cursor are read, so plans that are quick to the first rows and slow to the last are no good.
+-- Every cursor is read to its end, so plans that return the first rows quickly and the last slowly are unsuitable.
 SET LOCAL cursor_tuple_fraction = 1;
 
 -- name: events
@@ -7,12 +7,12 @@ SELECT notification_id, originator_id, originator_version, topic, state FROM eve
 WHERE notification_id >= %(since)s AND notification_id <= %(until)s ORDER BY notification_id;
 
 -- name: tree
--- The tree that is read, unless it is one of another release or still being filled.
+-- The tree that this release reads. No row if it belongs to another release or is still being filled.
 SELECT version, position FROM projection_versions
 WHERE name = 'seals' AND shape = %(shape)s AND live AND state <> 'rebuilding';
 
 -- name: leaves
--- The tiles that have the hashes of leaves, in their order.
+-- The tiles with the hashes of leaves, in order.
 SELECT number, hashes FROM seals_v:version WHERE level = 0 AND number >= %(first)s ORDER BY number;
 
 -- name: checkpoint_within

@@ -1,4 +1,4 @@
-"""Files of exports: read from the first line to the last, and looked up in between, without a database."""
+"""Export files: read from the first line to the last, with look-ups in between, and without a database."""
 
 import mmap
 from collections.abc import Iterator
@@ -20,9 +20,9 @@ from projections.audit.stored import Stored, parsed
 
 
 class ExportFile:
-    """An export, mapped into memory. What is kept of it are places of transactions and payouts, about 300 bytes each.
+    """An export, mapped into memory. It keeps where transactions and payouts are, about 300 bytes for each.
 
-    Raises `Malformed` where its first or one of its last two lines is none of an export, and where there is none.
+    Raises `Malformed` if the file is empty, or if its first line or one of its last two is not that of an export.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -39,7 +39,7 @@ class ExportFile:
         self.seal: Attestation = read_seal(self._line(seal_at))
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
-        """Yield the lines between the first and the last two, each with its place in the file."""
+        """Yield the lines between the first and the last two, each with its byte offset in the file."""
         self._map.seek(0)
         place = len(self._map.readline())
         while place < self._end_at:
@@ -48,7 +48,7 @@ class ExportFile:
             place += len(line)
 
     def remember(self, event: Exported, place: int) -> bool:
-        """Keep the place of an event that may be looked up; return whether its stream may be new."""
+        """Note the offset of an event that may be looked up; return whether its stream may be new."""
         stream = event.stream
         if "/accounts/" in stream:
             return True
@@ -59,7 +59,7 @@ class ExportFile:
         return False
 
     def history(self, stream: str) -> list[Stored]:
-        """Return the events of the stream of a transaction or payout as far as they are remembered, by version."""
+        """Return the events noted so far of the stream of a transaction or payout, by version."""
         if stream not in self._first:
             return []
         found = []
@@ -75,5 +75,5 @@ class ExportFile:
         return self._map[place:end]
 
     def _before(self, end: int) -> int:
-        """Return where the line begins that ends at a place."""
+        """Return the offset of the line that ends before `end`."""
         return self._map.rfind(b"\n", 0, max(end - 1, 0)) + 1

@@ -1,4 +1,4 @@
-"""Books for hledger: each posting asserts the balance after it; the time of effect is the secondary date."""
+"""Books for hledger: each posting asserts the balance after it, and the effective time is the secondary date."""
 
 from collections.abc import Iterable, Iterator
 from datetime import date
@@ -16,7 +16,7 @@ class Hledger:
     """Writes the books of one journal."""
 
     def begin(self, title: str, openings: Iterable[Recorded]) -> Iterator[str]:
-        """Return the title, as a comment, and which commodities there are; their decimals follow from the amounts."""
+        """Return the title as a comment, and the commodities. Their decimals follow from the amounts."""
         yield f"; {title}"
         codes = {split_asset(r.event.asset)[0] for r in openings if isinstance(r.event, AccountOpened)}
         yield from (f'commodity "{code}"' for code in sorted(codes))
@@ -27,7 +27,7 @@ class Hledger:
         yield f"account {name}"
 
     def posted(self, recorded: Recorded, posting: Posted) -> Iterator[str]:
-        """Return a transaction, its id as the code."""
+        """Return a transaction with its id as the code."""
         recorded_on, effective_on = recorded.envelope.recorded_at[:10], posting.effective_at[:10]
         words = printable(posting.description or posting.reference).replace(";", ",").strip()
         yield f"{recorded_on}={effective_on} * ({name_of(recorded.stream)}) {words}"
@@ -36,11 +36,11 @@ class Hledger:
         yield from (_posting(ledger_of(recorded.stream), entry) for entry in posting.entries)
 
     def closed(self, recorded: Recorded) -> Iterator[str]:
-        """Return nothing: hledger closes no accounts."""
+        """Return nothing: hledger does not close accounts."""
         yield from ()
 
     def morning(self, day: date) -> Iterator[str]:
-        """Return nothing: balances are asserted with each posting."""
+        """Return nothing: each posting asserts its balance already."""
         yield from ()
 
 

@@ -1,8 +1,8 @@
-"""The books as plain-text accounting has them: what was posted, with the balances that the ledger says it led to.
+"""The books as plain-text accounting: the postings, with the balances that the ledger recorded after them.
 
-Written from the journal in the order of recorded time, in memory that grows with the accounts alone. Amounts come
-from entries and balances from what the ledger kept after them, so that a program which adds the ones up and arrives at
-the others has audited the books. Holds are not in them until they are settled.
+They are written from the journal in the order of recorded time. Memory grows only with the number of accounts. Amounts
+come from entries, and balances from what the ledger recorded after each entry. So a program that adds up the amounts
+and arrives at the balances has audited the books. Holds are left out until they are settled.
 """
 
 from collections.abc import Generator, Iterable, Iterator
@@ -32,30 +32,30 @@ _SQL = load("projections.exports.export")
 
 
 class Dialect(Protocol):
-    """How a program wants books to be written; every method returns lines, without their ends."""
+    """How a program wants books to be written. Every method returns lines without line ends."""
 
     def begin(self, title: str, openings: Iterable[Recorded]) -> Iterator[str]:
-        """Return what comes first; `openings` are those of all accounts that follow."""
+        """Return the first lines. `openings` are those of all accounts that follow."""
 
     def opened(self, recorded: Recorded, opening: AccountOpened) -> Iterator[str]:
-        """Return that an account was opened."""
+        """Return the lines for the opening of an account."""
 
     def posted(self, recorded: Recorded, posting: Posted) -> Iterator[str]:
-        """Return a transaction."""
+        """Return the lines of a transaction."""
 
     def closed(self, recorded: Recorded) -> Iterator[str]:
-        """Return that an account was closed."""
+        """Return the lines for the closing of an account."""
 
     def morning(self, day: date) -> Iterator[str]:
-        """Return what is to be said at the beginning of the day after one on which something was posted."""
+        """Return the lines for the beginning of a day that follows a day with postings."""
 
 
 def accounting_lines(
     connection: Connection[Any], dialect: Dialect, ledger: str | None = None, until: int | None = None
 ) -> Generator[str, None, None]:
-    """Return the books of a ledger, of all if none is named, as of a position, the newest if none is given.
+    """Return the books of one ledger, or of all if None, as of the position `until`, or of the newest if None.
 
-    The connection must not be in a transaction. Raises `BeyondHead`, and `UnreadableEvent` for damage.
+    The connection must not be in a transaction. Raises `BeyondHead`, and `UnreadableEvent` for a damaged journal.
     """
     with one_instant(connection):
         head = head_of(connection)
@@ -106,15 +106,15 @@ def decimal(minor_units: int, asset: str) -> str:
 
 
 def change_of(entry: PostedEntry) -> int:
-    """Return what an entry adds to its account, debits being above zero."""
+    """Return what an entry adds to its account in minor units, positive for a debit."""
     return entry.amount if entry.direction == "debit" else -entry.amount
 
 
 def balance_of(entry: PostedEntry) -> int:
-    """Return the balance that the ledger says an entry led to, debits being above zero."""
+    """Return the balance that the ledger recorded after an entry in minor units, positive for a debit balance."""
     return entry.balance_after if entry.normal_side == "debit" else -entry.balance_after
 
 
 def printable(text: str) -> str:
-    """Return text of one line, without what is no character that can be seen."""
+    """Return text on one line, with every character that is not printable replaced by a space."""
     return "".join(character if character.isprintable() else " " for character in text)

@@ -17,17 +17,17 @@ _TYPES = ("text", "int8", "text", "bytea", "int8")
 
 
 class NotEmpty(Exception):
-    """The journal has events: what is imported would come after them, at other positions."""
+    """The journal has events already, so imported ones would get other positions."""
 
 
 class NotWhole(Exception):
-    """The file does not begin with the first event of the journal."""
+    """The file does not begin with the first event of a journal."""
 
 
 def import_events(database: Database, file: ExportFile) -> int:
-    """Append the events of a file that was verified, all or none; return the newest position.
+    """Append all events of a verified file, or none; return the newest position.
 
-    Raises, in this order, `NotWhole`, `NotEmpty`, and what a verification finds as well, `Malformed` or `Unfoldable`.
+    Raises, in this order, `NotWhole`, `NotEmpty`, and what a verification would find too: `Malformed` or `Unfoldable`.
     """
     if file.begin.since != 1:
         raise NotWhole
@@ -44,7 +44,7 @@ def import_events(database: Database, file: ExportFile) -> int:
 
 
 def _copy(connection: Connection[Any], file: ExportFile) -> tuple[int, Instant]:
-    """Copy the events; return the position of the last of them, and when it was recorded."""
+    """Copy the events; return the position and the recorded time of the last one."""
     last: Exported | None = None
     with connection.cursor().copy(_SQL["copy"]) as copy:
         copy.set_types(_TYPES)

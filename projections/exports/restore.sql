@@ -1,5 +1,5 @@
 -- name: lock_head
--- Whoever holds this row is the writer: a service that runs already waits, and then goes on from what was imported.
+-- The holder of this row's lock is the writer. A service that runs already waits, then continues after the import.
 SELECT position FROM head FOR UPDATE;
 
 -- name: has_events

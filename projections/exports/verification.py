@@ -1,7 +1,7 @@
-"""Verifying an export: that it is what was signed, and that the journal in it keeps the rules of a ledger.
+"""Verifying an export: that it is what was signed, and that its journal keeps the rules of a ledger.
 
-Nothing but the file is needed, and for what was signed, the key that somebody keeps elsewhere. The events are judged by
-`projections/audit`, which shares nothing with what wrote them.
+It needs only the file, and for signatures a key kept somewhere else. `projections/audit` judges the events. It shares
+no code with the ledger that wrote them.
 """
 
 from collections import defaultdict
@@ -19,11 +19,11 @@ from projections.exports.export_file import ExportFile
 from projections.read_models.event_keys import content_of
 
 MAX_SHOWN = 5
-"""How many findings of a code are kept in words; all are counted."""
+"""How many findings of one code are kept in words. All are counted."""
 
 
 class Fault(NamedTuple):
-    """Something that is wrong: a stable code, how often it was found, and the first times in words."""
+    """Something wrong: a stable code, how often it was found, and the first findings in words."""
 
     code: str
     times: int
@@ -31,10 +31,10 @@ class Fault(NamedTuple):
 
 
 class Verified(NamedTuple):
-    """What a verification came to: the positions that were read, the root of their tree, what is signed, what is wrong.
+    """The result of a verification: the positions read, the root of their tree, what is signed, and what is wrong.
 
-    `signed` is the checkpoint of the file, `saved` the one that was given, each None unless a known key accounts for
-    it. `shown` says in words what the saved one has shown, and is empty where it has shown nothing.
+    `signed` is the checkpoint in the file, `saved` the one given by the caller. Each is None unless a known key signed
+    it. `shown` says in words what the saved checkpoint proves, and is empty if it proves nothing.
     """
 
     since: int
@@ -59,10 +59,10 @@ def verify(
     saved: str | None = None,
     sealing: Moment | None = None,
 ) -> Verified:
-    """Verify an export by the keys given, by those in it if none is, and that it goes on from a checkpoint once saved.
+    """Verify an export, and that it continues the history of a checkpoint that was saved earlier.
 
-    Events recorded within the time of `sealing` need not be signed yet. Everything that is wrong is found, none of it
-    raised.
+    Without `verifiers`, the keys in the file are used. Events recorded during `sealing` need not be signed yet.
+    Everything wrong is in the result; nothing is raised.
     """
     return _Verification(file, verifiers, sealing).run(saved)
 
@@ -104,7 +104,7 @@ class _Verification:
         return Verified(begin.since, begin.until, self._tree.root, signed, earlier, self._shown, found)
 
     def find(self, code: str, words: str) -> None:
-        """Count a finding, and keep it if it is one of the first of its code."""
+        """Count a finding, and keep its words if it is among the first of its code."""
         self._times[code] += 1
         if len(self._words[code]) < MAX_SHOWN:
             self._words[code].append(words)
@@ -124,7 +124,7 @@ class _Verification:
             self.find("export_malformed", f"the keys in the last line: {error}")
 
     def _opened(self, note: str | None, name: str, *, is_saved: bool = False) -> Checkpoint | None:
-        """Return a checkpoint that a known key accounts for; one that people have saved may have become untidy."""
+        """Return a checkpoint signed by a known key. The white space of a saved one may have changed, and is mended."""
         if note is None:
             self.find("checkpoint_missing", f"{name} is not there")
             return None
@@ -138,7 +138,7 @@ class _Verification:
             return None
 
     def _judge(self) -> None:
-        """Read every event: hash it, and hold it against the rules, all of them if the file has the beginning."""
+        """Read and hash every event, and check the rules of a ledger if the file begins with the first event."""
         rows = self._events()
         if self._file.begin.since == 1:
             is_whole = self._file.seal.head <= self._file.begin.until
@@ -148,7 +148,7 @@ class _Verification:
         else:
             self.find("beginning_absent", f"the file begins at position {self._file.begin.since}")
         for _ in rows:
-            pass  # what comes after an event that cannot be understood is hashed all the same
+            pass  # events after one that cannot be understood are still hashed
 
     def _events(self) -> Iterator[Exported]:
         expected = self._file.begin.since
@@ -180,7 +180,9 @@ class _Verification:
     def _compare_end(self) -> None:
         begin, end = self._file.begin, self._file.end
         if not self._tree.size == begin.until == end.end:
-            words = f"positions {begin.since} to {begin.until} are announced, events up to {self._tree.size} are there"
+            words = (
+                f"the file announces positions {begin.since} to {begin.until}, and ends at {self._tree.size}"
+            )
             self.find("export_incomplete", words)
         if self._tree.root.hex() != end.root:
             self.find("root_mismatch", f"the root is {self._tree.root.hex()}, the file says {end.root}")
@@ -194,11 +196,11 @@ class _Verification:
             if signed.size < size and not self._is_being_sealed(signed.size + 1):
                 self.find("events_unsealed", f"{size - signed.size} after position {signed.size}")
         elif not self._leads_to(signed):
-            words = f"no path leads from the root of {size} events to that of {signed.size}, which was signed"
+            words = f"no path leads from the root of {size} events to the signed root of {signed.size} events"
             self.find("checkpoint_mismatch", words)
 
     def _is_being_sealed(self, position: int) -> bool:
-        """Tell whether the event at a position, and so all that come after it, is too young to have been signed."""
+        """Tell whether the event at a position, and so every later one, is too young to be signed."""
         recorded_at, sealing = self._times_of.get(position), self._sealing
         return bool(sealing and recorded_at and sealing.since <= recorded_at <= sealing.until)
 
@@ -210,17 +212,19 @@ class _Verification:
         return verify_consistency(self._tree.size, signed.size, self._tree.root, signed.root, path)
 
     def _compare_saved(self, saved: Checkpoint, signed: Checkpoint | None) -> None:
-        """Hold the events against a checkpoint of before; what is smaller than that must be so on purpose."""
+        """Check the events against a saved checkpoint. A file that is shorter than the checkpoint needs a path."""
         if saved.size <= self._tree.size:
             self._compare(saved, "history_rewritten", "the saved checkpoint")
         elif signed is None or signed.size < saved.size:
-            words = f"the saved checkpoint is of {saved.size} events, and the file has no more than {self._tree.size}"
+            words = (
+                f"the saved checkpoint covers {saved.size} events, and the file has only {self._tree.size}"
+            )
             self.find("history_rewritten", words)
         elif signed.size == saved.size and signed.root != saved.root:
-            self.find("history_rewritten", f"another root of {saved.size} events was signed before")
+            self.find("history_rewritten", f"a different root of {saved.size} events was signed before")
         elif signed.size == saved.size:
             if self._leads_to(signed):
-                words = f"the events up to position {self._tree.size} are the first of those that it was signed of"
+                words = f"the events up to position {self._tree.size} are the first of those that it covers"
                 self._show(saved, words)
         elif signed.size > saved.size:
             words = (
@@ -230,14 +234,14 @@ class _Verification:
 
     def _compare(self, checkpoint: Checkpoint, code: str, name: str) -> None:
         if checkpoint.size < self._file.begin.since - 1:
-            words = f"{name} is of {checkpoint.size} events, the file begins at {self._file.begin.since}"
+            words = f"{name} covers {checkpoint.size} events, and the file begins at {self._file.begin.since}"
             self.find("checkpoint_incomparable", words)
         elif self._roots[checkpoint.size] != checkpoint.root:
             self.find(code, f"the first {checkpoint.size} events are not those of {name}")
         elif code == "history_rewritten":
             words = f"nothing up to position {checkpoint.size} was changed since"
             if recorded_at := self._times_of.get(checkpoint.size):
-                words += f"; the last event of it was recorded at {recorded_at}"
+                words += f"; the event there was recorded at {recorded_at}"
             self._show(checkpoint, words)
 
     def _show(self, saved: Checkpoint, words: str) -> None:

@@ -1,6 +1,6 @@
-"""Deliveries: what became of each event for each webhook it was owed to, and what an operator can do about it.
+"""Deliveries: what became of each event for each webhook it is owed to, and what an operator can do about it.
 
-The functions work on a connection that is in no transaction.
+The functions need a connection that is in no transaction.
 """
 
 from collections.abc import Sequence
@@ -27,9 +27,9 @@ _log = structlog.get_logger(__name__)
 
 
 class Attempt(NamedTuple):
-    """One attempt to tell a receiver of an event, or the decision not to.
+    """One attempt to deliver an event to a receiver, or the decision not to.
 
-    `duplicated` tells that the receiver may have had it before; `status_code` is None where no answer came.
+    `duplicated` means that the receiver may have had the event before. `status_code` is None if no answer came.
     """
 
     number: int
@@ -43,7 +43,7 @@ class Attempt(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """An event that is owed to a webhook; `next_attempt_at` is None while it is behind another of its key, or done."""
+    """An event owed to a webhook. `next_attempt_at` is None if it is finished or behind another delivery of its key."""
 
     webhook_id: UUID
     position: int
@@ -58,7 +58,7 @@ class Delivery(NamedTuple):
 
 
 def find_delivery(connection: Connection[Any], webhook_id: UUID, position: int) -> Delivery | None:
-    """Return what became of the event at a position for a webhook, None if it is not owed to it."""
+    """Return the delivery of the event at a position to a webhook, None if it is not owed to it."""
     wanted = {"webhook_id": webhook_id, "position": position}
     return next(iter(_deliveries(connection, _SQL["find"], wanted)), None)
 
@@ -73,9 +73,9 @@ def list_deliveries(
     descending: bool,
     most_bytes: int | None = None,
 ) -> Rows[Delivery]:
-    """Return up to `limit` deliveries of a webhook after the one at a position, in the order of positions.
+    """Return up to `limit` deliveries of a webhook beyond the position `after`, in the order of positions.
 
-    They end early with the one that makes them larger than `most_bytes`, unless that is None.
+    The page ends early with the delivery that makes it larger than `most_bytes`, unless that is None.
     """
     query = _SQL["list"] if state is None else _SQL["list_in_state"].replace(":state", f"'{state}'")
     wanted = {"webhook_id": webhook_id, "after": after, "limit": limit}
@@ -85,7 +85,7 @@ def list_deliveries(
 
 
 def deliveries_at(connection: Connection[Any], positions: Sequence[int]) -> list[Delivery]:
-    """Return the deliveries, to any webhook, of the events at these positions, in the order of positions."""
+    """Return the deliveries of the events at these positions to any webhook, in the order of positions."""
     return _deliveries(connection, _SQL["at_positions"], {"positions": list(positions)})
 
 
@@ -96,10 +96,10 @@ def retry_delivery(
     actor: str | None = None,
     reason: str = "",
 ) -> Delivery | None:
-    """Make another attempt at once, with all those of the schedule before it again; None if it is not owed.
+    """Make the delivery due at once and start its schedule over; return it, None if it is not owed.
 
-    One that is under way, or waits behind another of its key, stays as it is. One that was acknowledged is sent again,
-    and then its key's order holds no more for it. Who does it and why is logged.
+    A delivery that is under way or behind another of its key is left unchanged. An acknowledged one is sent again,
+    outside the order of its key. The actor and the reason are logged.
     """
     wanted = {"webhook_id": webhook_id, "position": position}
     with connection.transaction():
@@ -116,9 +116,9 @@ def retry_delivery(
 def discard_delivery(
     connection: Connection[Any], webhook_id: UUID, position: int, reason: str
 ) -> Delivery | None:
-    """Give a delivery up for good, so that what is behind it goes on; None if it is not owed. Again is as once.
+    """Give a delivery up for good, so that later ones of its key continue; return it, None if it is not owed.
 
-    If an attempt is under way and is acknowledged after all, that is what is kept.
+    Idempotent. If an attempt under way is acknowledged after all, the acknowledgement is kept.
     """
     wanted = {"webhook_id": webhook_id, "position": position, "reason": reason}
     with connection.transaction():

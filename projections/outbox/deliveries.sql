@@ -1,5 +1,5 @@
 -- name: lock
--- As queue.sql has it.
+-- The same lock as in queue.sql.
 SELECT pg_advisory_xact_lock(hashtextextended('outbox ' || current_schema(), 0));
 
 -- name: columns
@@ -23,15 +23,15 @@ AND (%(after)s::bigint IS NULL OR d.position :beyond %(after)s::bigint)
 ORDER BY d.position :order LIMIT %(limit)s;
 
 -- name: list_in_state
--- Apart from `list`, so that a plan made once for any state does not read past all that were acknowledged.
+-- Apart from `list`, since a plan made once for every state would read past all acknowledged deliveries.
 SELECT :columns FROM deliveries AS d JOIN events AS e ON e.notification_id = d.position
 WHERE d.webhook_id = %(webhook_id)s AND d.state = :state
 AND (%(after)s::bigint IS NULL OR d.position :beyond %(after)s::bigint)
 ORDER BY d.position :order LIMIT %(limit)s;
 
 -- name: at_positions
--- Webhooks are few: each with each position is a look-up by the primary key. LATERAL, lest all that was ever
--- delivered be read for it.
+-- Webhooks are few, so this looks up each webhook with each position by the primary key. Without LATERAL, it would read
+-- every delivery ever made.
 SELECT :columns FROM (
     SELECT found.* FROM unnest(%(positions)s::bigint[]) AS wanted (position) CROSS JOIN webhooks AS w
     CROSS JOIN LATERAL (
@@ -41,7 +41,7 @@ SELECT :columns FROM (
 ORDER BY d.position, d.webhook_id;
 
 -- name: retry
--- Not what is under way, and not what waits behind another of its key: that would be out of order.
+-- A delivery that is under way is left alone. So is one that waits behind another of its key, to keep the order.
 UPDATE deliveries SET
     state = 'pending', due_at = clock_timestamp(), failures = 0, reason = NULL,
     is_in_doubt = is_in_doubt OR state = 'acknowledged'

@@ -1,8 +1,9 @@
-"""NATS JetStream: every event of the journal in a stream, in the order of positions, each once.
+"""NATS JetStream: publishes every event of the journal to one stream, in the order of positions, each once.
 
-The stream itself says where to go on: its last message names its event, and each message is published on the condition
-that it follows the one before it. So no crash, of ours or the broker's, leaves out or doubles an event, however long it
-lasts; the broker's own window of duplicates need not be trusted. The stream therefore has to be ours alone.
+The stream itself says where to continue: its last message names its event, and each message is published on the
+condition that it follows the one before it. So no crash of the publisher or the broker omits or doubles an event,
+however long it lasts, and nothing depends on the broker's own window of duplicates. The stream must therefore belong to
+this service alone.
 """
 
 import asyncio
@@ -45,18 +46,18 @@ _BROKER = Outage("broker")
 
 
 class NotOurs(Exception):
-    """The stream does not end with an event of this journal, so nothing can be added to it in order."""
+    """The stream does not end with an event of this journal, so nothing can be appended in order."""
 
 
 class End(NamedTuple):
-    """Where a stream ends: the position of its last event, and the sequence number of the last message."""
+    """The end of a stream: the position of its last event, and the sequence number of its last message."""
 
     position: int
     sequence: int
 
 
 def run_jetstream(database: Database, stop: threading.Event, streaming: Streaming) -> None:
-    """Publish until `stop` is set, whatever happens to the database and the broker meanwhile."""
+    """Publish until `stop` is set. Failures of the database or the broker only interrupt it."""
     pause_seconds = FIRST_PAUSE_SECONDS
     while not stop.is_set():
         try:
@@ -96,10 +97,10 @@ def _serve(
 
 
 class Follower:
-    """Follows the journal over one connection to the broker."""
+    """Publishes the journal over one connection to the broker."""
 
     def __init__(self, connection: Connection[Any], stop: threading.Event, streaming: Streaming) -> None:
-        """The connection to the database holds the place; it is used by nobody else meanwhile."""
+        """The database connection holds the place. Nobody else may use it meanwhile."""
         self._connection = connection
         self._stop = stop
         self._streaming = streaming
@@ -109,11 +110,11 @@ class Follower:
         self.has_published = False
 
     async def run(self) -> None:
-        """Publish until stopped; raises what the broker or the database does, and `NotOurs`."""
+        """Publish until stopped. Raises the errors of the broker and of the database, and `NotOurs`."""
         client = await nats.connect(
             self._streaming.url,
             name="tallystick",
-            # A connection anew begins with a look at the stream anew, so it is not for the client to make.
+            # A new connection must begin by reading the stream's end, so the client must not reconnect by itself.
             allow_reconnect=False,
             max_reconnect_attempts=1,
             connect_timeout=CONNECT_TIMEOUT_SECONDS,
@@ -148,7 +149,7 @@ class Follower:
             pass
 
     async def _find_end(self, stream: JetStreamContext) -> End:
-        """Return where the stream ends, made if there is none; raise `NotOurs`."""
+        """Return the end of the stream, creating the stream if there is none. Raises `NotOurs`."""
         name, subjects = self._streaming.stream, [f"{self._streaming.subject}.>"]
         try:
             info = await stream.stream_info(name)
@@ -159,8 +160,10 @@ class Follower:
         sequence = info.state.last_seq
         position = await self._last_position(stream, sequence, acknowledged) if sequence else 0
         if position != acknowledged:
-            # Further, if we died before we noted it; less far, if the stream was lost, or is a new one.
-            _log.warning("the stream says where to go on", position=position, noted=acknowledged)
+            # It is further if the last publisher died before noting it, and less far if the stream is lost or new.
+            _log.warning(
+                "publishing continues from the end of the stream", position=position, noted=acknowledged
+            )
             self._move(position, 0)
         return End(position, sequence)
 
@@ -168,15 +171,15 @@ class Follower:
         try:
             message = await stream.get_msg(self._streaming.stream, sequence)
         except NotFoundError:
-            # What it held is purged or expired, and is not to be told again.
+            # Its messages were purged or have expired, and are not to be published again.
             return acknowledged
         position = (message.headers or {}).get("Nats-Msg-Id", "").rpartition("/")[2]
         if not (position.isascii() and position.isdecimal()):
-            raise NotOurs(f"the stream {self._streaming.stream} ends with a message of someone else")
+            raise NotOurs(f"the last message of the stream {self._streaming.stream} is not from this service")
         return int(position)
 
     async def _publish(self, stream: JetStreamContext, end: End, upto: int) -> End:
-        """Publish the events after the end of the stream; return where it ends then."""
+        """Publish the events after the end of the stream; return the new end."""
         rows = self._connection.execute(
             _JOURNAL["range"], (end.position, upto), prepare=True, binary=True
         ).fetchall()
@@ -198,15 +201,15 @@ class Follower:
         for sequence, message in enumerate(messages, start=end.sequence):
             headers = self._headers(message, sequence)
             if previous is not None:
-                # Beside the number: a message of someone else, in the place of one of ours, fits the numbers again.
-                # Not with the first: the broker knows the id of its last message only for its window of duplicates.
+                # The sequence number is not enough: a foreign message in the place of one of ours keeps the numbers
+                # right. The first message goes without this: the broker remembers ids only for its duplicate window.
                 headers["Nats-Expected-Last-Msg-Id"] = previous
             subject = f"{self._streaming.subject}.{message.ledger}.{message.type}"
             self._acknowledgements.append(await stream.publish_async(subject, message.body, headers=headers))
             previous = message.id
 
     async def _await_acknowledgements(self) -> None:
-        """Return when all are there; raise what the broker says, or `TimeoutError`."""
+        """Return when all acknowledgements have come. Raises the broker's error, or `TimeoutError`."""
         if self._failure is not None:
             raise self._failure
         try:
@@ -217,7 +220,7 @@ class Follower:
             raise TimeoutError(f"no acknowledgement within {ACKNOWLEDGE_TIMEOUT_SECONDS:g} s") from None
 
     async def _note_failure(self, error: Exception) -> None:
-        """Let a failure end the session: the client leaves the acknowledgement of what was refused pending."""
+        """End the session because of an error. For a refused message, the client would leave the future pending."""
         if self._failure is not None:
             return
         self._failure = error
@@ -230,7 +233,7 @@ class Follower:
         await self._note_failure(ConnectionError("the connection to the broker was lost"))
 
     def _messages(self, after: int, upto: int, rows: Sequence[Row]) -> tuple[list[Message], str | None]:
-        """Return the messages of a range, until one that cannot be told, and why it cannot."""
+        """Return the messages of a range, up to the first event that has none, and the reason why it has none."""
         messages: list[Message] = []
         for position in range(after + 1, upto + 1):
             number = len(messages)
@@ -239,7 +242,7 @@ class Follower:
             try:
                 messages.append(message_of(rows[number], self._streaming.public_url))
             except ValueError as error:
-                return messages, f"event {position} cannot be told: {error}"
+                return messages, f"no message can be made of event {position}: {error}"
         return messages, None
 
     def _headers(self, message: Message, sequence: int) -> dict[str, str]:

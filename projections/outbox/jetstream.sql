@@ -1,5 +1,5 @@
 -- name: register
--- Shown beside the projections, since it follows the journal as they do; it has no tables, so nothing can be rebuilt.
+-- Listed with the projections, since it follows the journal like them. It has no tables, so it cannot be rebuilt.
 WITH registered AS (
     INSERT INTO projections (name, live_version) VALUES ('nats', 1) ON CONFLICT DO NOTHING
 )
@@ -11,7 +11,7 @@ SELECT v.position, v.state, head.position FROM projection_versions AS v CROSS JO
 WHERE v.name = 'nats' AND v.version = 1;
 
 -- name: move
--- Only shown: where to go on is read from the stream itself (jetstream.py).
+-- For display only: publishing continues from the end of the stream itself (jetstream.py).
 UPDATE projection_versions
 SET position = %(position)s, rate_events_per_second = %(rate)s, last_error = NULL, advanced_at = now()
 WHERE name = 'nats' AND version = 1;

@@ -1,7 +1,7 @@
-"""An event as others are told of it: a CloudEvent 1.0 in its JSON form, the same bytes whenever it is told.
+"""The message for an event: a CloudEvent 1.0 in JSON, with the same bytes however often it is sent.
 
-The event's data is the event as the audit shows it. Extensions (`partitionkey`, `sequence`, `traceparent`, and ours)
-carry what a consumer orders and ties together by.
+The event's data is the event as the audit shows it. Extension attributes (`partitionkey`, `sequence`, `traceparent`,
+and Tallystick's own) carry what a consumer needs to order events and to connect them.
 """
 
 from typing import Any, NamedTuple
@@ -15,12 +15,12 @@ from projections.read_models.outbox import partition_key
 
 MEDIA_TYPE = "application/cloudevents+json; charset=utf-8"
 
-# Consumers compare a sequence as text (CloudEvents, Sequence extension), so all have as many digits as one may need.
+# Consumers compare sequences as text (CloudEvents, Sequence extension), so all have the largest number of digits.
 _SEQUENCE_DIGITS = 19
 
 
 class Message(NamedTuple):
-    """What is sent of an event, and by which id, ledger and type it goes."""
+    """The body and headers sent for an event, with its id, ledger and type."""
 
     id: str
     ledger: str
@@ -30,7 +30,7 @@ class Message(NamedTuple):
 
 
 class StoredMessage(msgspec.Struct):
-    """An event as it is stored; its data is passed on as it is, of whatever version."""
+    """An event as it is stored. Its data is passed on unchanged, whatever its version."""
 
     class_version: int
     recorded_at: Instant
@@ -43,14 +43,14 @@ class StoredMessage(msgspec.Struct):
 
 
 def event_id(stream: str, position: int) -> str:
-    """Return the id by which consumers know an event again, whoever tells them of it and how often."""
+    """Return the id by which consumers recognise an event, whoever delivers it and however often."""
     return f"{ledger_of(stream)}/{position}"
 
 
 def message_of(row: Row, public_url: str) -> Message:
-    """Return the message of a stored event; `public_url` is where the service is reached, for the event's `source`.
+    """Return the message of a stored event. `public_url` is the service's public address, for the event's `source`.
 
-    Raises `ValueError` for an event that is not of the form in which events are stored.
+    Raises `ValueError` if the event does not have the stored form.
     """
     stream, version, topic, state, position = row
     ledger: str | None = ledger_of(stream)

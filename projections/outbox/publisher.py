@@ -1,7 +1,7 @@
-"""The publisher of webhooks: makes the attempts that are due, many at once, and has each recorded before and after.
+"""The publisher of webhooks: makes the attempts that are due, many at once, and records each before and after.
 
-Any number may run; one holds the place and the others stand by, until its connection is gone. It runs in a process of
-its own beside the projector: making requests takes the processor from whatever shares its interpreter, and neither
+Any number may run. One holds the place; the others stand by until its connection is gone. It runs in a process of its
+own beside the projector, because making requests takes processor time from everything in the same interpreter. Neither
 answers nor projections may wait for a receiver.
 """
 
@@ -36,9 +36,9 @@ from projections.read_models.outbox import PROJECTION, outbox_channel
 POLL_SECONDS = 0.2
 STANDBY_SECONDS = 0.5
 RECONNECT_SECONDS = 0.5
-# What ends at about the same time is recorded together.
+# Attempts that end at about the same time are recorded together.
 LINGER_SECONDS = 0.003
-# Of a publisher that is told to stop: for as long it waits for answers, the rest is made again by the next one.
+# How long a stopping publisher waits for answers. The next publisher repeats the attempts that are unfinished then.
 GRACE_SECONDS = 2.0
 
 Found = TypeVar("Found")
@@ -46,7 +46,7 @@ _log = structlog.get_logger(__name__)
 
 
 def run_publisher(database: Database, stop: threading.Event, publishing: Publishing) -> None:
-    """Deliver until `stop` is set, whatever happens to the database meanwhile."""
+    """Deliver until `stop` is set. A failure of the database only interrupts it."""
     while not stop.is_set():
         try:
             with database.connect("tallystick publisher") as connection:
@@ -73,10 +73,10 @@ def _serve(
 
 
 class Rounds:
-    """Round after round: record which attempts have ended, begin those that are due, wait for either."""
+    """A loop whose rounds record the attempts that have ended, begin those that are due, and wait for either."""
 
     def __init__(self, connection: Connection[Any], stop: threading.Event, publishing: Publishing) -> None:
-        """The connection holds the place; nobody else uses it meanwhile."""
+        """The connection holds the place. Nobody else may use it meanwhile."""
         self._connection = connection
         self._stop = stop
         self._publishing = publishing
@@ -88,7 +88,7 @@ class Rounds:
         self._ended: list[Ended] = []
 
     async def run(self) -> None:
-        """Deliver until stopped; raises `psycopg.Error` once the connection is lost, what is under way called off."""
+        """Deliver until stopped. If the connection is lost, cancel the running attempts and raise `psycopg.Error`."""
         publishing = self._publishing
         try:
             async with Sender(publishing.policy, publishing.timeout_seconds, MAX_UNDER_WAY) as sender:
@@ -116,9 +116,9 @@ class Rounds:
         await asyncio.sleep(LINGER_SECONDS)
 
     async def _sleep(self) -> None:
-        """Wait until an attempt has ended or deliveries are announced; look again in any case after a moment."""
+        """Wait until an attempt has ended or deliveries are announced, at most `POLL_SECONDS`."""
         loop = asyncio.get_running_loop()
-        # Whatever arrives while nothing is asked of the connection is a notification, or its end.
+        # While no query runs on the connection, whatever arrives is a notification, or the connection's end.
         loop.add_reader(self._connection.fileno(), self._awake.set)
         try:
             with suppress(TimeoutError):
@@ -132,7 +132,7 @@ class Rounds:
     async def _attempt(self, sender: Sender, due: DueDelivery) -> None:
         try:
             answer = await self._post(sender, due)
-        except Exception as error:  # noqa: BLE001 - an attempt has an end, whatever happens in it
+        except Exception as error:  # noqa: BLE001 - every attempt must have an end
             _log.exception("attempt failed", webhook_id=str(due.webhook_id), position=due.position)
             answer = AttemptAnswer(None, repr(error), is_in_doubt=True)
         wait_seconds = None
@@ -145,13 +145,13 @@ class Rounds:
         try:
             message = message_of(due.event, self._publishing.public_url)
         except ValueError as error:
-            return AttemptAnswer(None, f"the event cannot be told: {error}")
+            return AttemptAnswer(None, f"no message can be made of the event: {error}")
         headers = {"Content-Type": MEDIA_TYPE, "User-Agent": "Tallystick", **message.headers}
         headers |= signature_headers(due.secrets, message.id, datetime.now(UTC), message.body)
         return await sender.post(due.url, headers, message.body)
 
     async def _finish(self) -> None:
-        """Give what is under way a moment, then record what has ended; the rest is left to who comes next."""
+        """Wait a moment for attempts under way, then record those that ended. The next publisher gets the rest."""
         if self._under_way:
             await asyncio.wait(self._under_way, timeout=GRACE_SECONDS)
         await self._call_off()

@@ -1,4 +1,4 @@
-"""What an operator decides about telling others of events."""
+"""The operator's settings for delivering events."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ from projections.outbox.destinations import Policy
 from projections.outbox.schedule import FIRST_WAIT_SECONDS
 
 TIMEOUT_SECONDS = 15.0
-# Shorter than the schedule of one delivery: a receiver that is away as a whole is disabled, and nothing given up.
+# Shorter than the schedule of one delivery, so a receiver that is down is disabled before a delivery is given up.
 DISABLE_AFTER_SECONDS = 3 * 24 * 60 * 60.0
 
 DEFAULT_STREAM = "TALLYSTICK"
@@ -14,10 +14,10 @@ DEFAULT_SUBJECT = "tallystick"
 
 
 class Publishing(NamedTuple):
-    """What an operator decides about webhooks.
+    """The operator's settings for webhooks.
 
-    `timeout_seconds` is for one attempt. A webhook that acknowledges nothing for `disable_after_seconds` is disabled.
-    `public_url` is where the service is reached, for the `source` of its events.
+    `timeout_seconds` applies to one attempt. A webhook that acknowledges nothing for `disable_after_seconds` is
+    disabled. `public_url` is the service's public address, for the `source` of its events.
     """
 
     policy: Policy = Policy()
@@ -28,9 +28,9 @@ class Publishing(NamedTuple):
 
 
 class Streaming(NamedTuple):
-    """Where to publish: the broker's URL, the stream, and what subjects begin with.
+    """Where to publish to NATS: the broker's URL, the stream, and the prefix of subjects.
 
-    `public_url` is where the service is reached, for the `source` of its events.
+    `public_url` is the service's public address, for the `source` of its events.
     """
 
     url: str

@@ -1,7 +1,7 @@
-"""The queue of deliveries: which attempts are due, and what is recorded of them before and after they are made.
+"""The queue of deliveries: which attempts are due, and what is recorded before and after each.
 
-One publisher at a time works on it, on the connection that holds the publisher's place. An attempt is on record,
-durably, before its request goes out; whatever dies, the next publisher finds which attempts have no end.
+One publisher at a time works on it, on the connection that holds the publisher's place. An attempt is recorded durably
+before its request is sent. If a publisher dies, the next one finds the attempts that have no end.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,9 +18,9 @@ from projections.outbox.schedule import AttemptAnswer
 
 MAX_UNDER_WAY = 256
 MAX_UNDER_WAY_OF_ONE = 16
-# A receiver that fails keeps few places, so that many that hang leave the rest room.
+# A failing receiver gets few places, so that many hanging ones leave room for the rest.
 MAX_UNDER_WAY_OF_ONE_THAT_FAILS = 2
-# A receiver that was away for longer gets all that waits as soon as it is back.
+# A receiver that was away for longer than this gets everything that waits as soon as it is back.
 LONG_OUTAGE_SECONDS = 60.0
 
 INTERRUPTED = "the publisher ended before an answer was recorded"
@@ -31,7 +31,7 @@ _log = structlog.get_logger(__name__)
 
 
 class DueDelivery(NamedTuple):
-    """An attempt that is to be made now: the n-th, after so many failures in a row; `event` is as it is stored."""
+    """An attempt to make now: its number, the failures in a row before it, and the event as it is stored."""
 
     webhook_id: UUID
     number: int
@@ -47,7 +47,7 @@ class DueDelivery(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """An attempt and what became of it; after a failure `wait_seconds` is until the next, None if it was the last."""
+    """An attempt that ended. After a failure, `wait_seconds` is the time until the next, None if it was the last."""
 
     due: DueDelivery
     answer: AttemptAnswer
@@ -55,7 +55,7 @@ class Ended(NamedTuple):
 
 
 class ReceiverChanges(NamedTuple):
-    """The queries that changed what is known of receivers: well again, failing from now on, disabled and why."""
+    """The queries that changed the state of receivers: well again, newly failing, disabled with the reason."""
 
     well: Cursor[Any]
     failing: Cursor[Any] | None
@@ -63,7 +63,7 @@ class ReceiverChanges(NamedTuple):
 
 
 def take_over(connection: Connection[Any]) -> None:
-    """Begin on a connection: end the attempts that a publisher before has left without an end, to be made again."""
+    """Prepare a connection, and make the attempts due again that a former publisher left without an end."""
     connection.execute(_SQL["session"])
     with connection.transaction():
         connection.execute(_SQL["interrupted"], {"reason": INTERRUPTED})
@@ -75,12 +75,12 @@ def take_turn(
     under_way: Mapping[UUID, int],
     disable_after_seconds: float,
 ) -> list[DueDelivery]:
-    """Record what became of attempts, and begin those that are due and that there is room for, in one transaction.
+    """Record how attempts ended, and begin those that are due and have room, in one transaction.
 
-    `under_way` counts the attempts of each webhook that go on meanwhile.
+    `under_way` counts the attempts of each webhook that are still running.
     """
-    # A key goes on no faster than turns are taken, so a turn is one round trip to the database, or two: the changes of
-    # receivers are fetched only when the claim has been.
+    # A key advances by one delivery a turn, so a turn takes only one or two round trips to the database. The changes of
+    # receivers are fetched only after the claim.
     with pipelined(connection), connection.transaction():
         changes = None
         if ended:
@@ -93,7 +93,7 @@ def take_turn(
 
 
 def hand_over(connection: Connection[Any], ended: Sequence[Ended], disable_after_seconds: float) -> None:
-    """Record what became of attempts and end those that have no end yet: for a publisher that stops."""
+    """Record how attempts ended, and make the unfinished ones due again. Called by a publisher that stops."""
     with connection.transaction():
         connection.execute(_SQL["lock"])
         changes = _record(connection, ended, disable_after_seconds) if ended else None
@@ -103,7 +103,7 @@ def hand_over(connection: Connection[Any], ended: Sequence[Ended], disable_after
 
 
 def promote(connection: Connection[Any], webhooks: Sequence[UUID], positions: Sequence[int]) -> None:
-    """Let what is behind deliveries that are done be next of its key; the lock must be held."""
+    """Make the next delivery of each key due, now that the one before it is done. The caller holds the lock."""
     wanted = {"webhooks": list(webhooks), "positions": list(positions)}
     connection.execute(_SQL["promote"], wanted, prepare=True)
 
@@ -146,9 +146,9 @@ def _record(
 def _judge_receivers(
     connection: Connection[Any], ended: Sequence[Ended], disable_after_seconds: float
 ) -> ReceiverChanges:
-    """Note which receivers fail and which are well again; disable those that are gone or have failed for too long.
+    """Note which receivers fail and which are well again. Disable those that are gone or have failed for too long.
 
-    What the queries return is to be fetched later: in a pipeline, fetching waits for the database.
+    The caller fetches the results later: in a pipeline, fetching waits for the database.
     """
     acknowledged = {of.due.webhook_id for of in ended if of.answer.is_acknowledged}
     wanted = {"webhooks": list(acknowledged), "long_seconds": LONG_OUTAGE_SECONDS}
@@ -172,7 +172,7 @@ def _judge_receivers(
 
 
 def _tell(changes: ReceiverChanges, ended: Sequence[Ended]) -> None:
-    """Log which receivers began to fail, are well again, or are told nothing more."""
+    """Log which receivers began to fail, are well again, or were disabled."""
     reasons = {of.due.webhook_id: of.answer.reason for of in ended if not of.answer.is_acknowledged}
     for (id,) in changes.failing.fetchall() if changes.failing else ():
         _log.warning("webhook is failing", webhook_id=str(id), reason=reasons.get(id))

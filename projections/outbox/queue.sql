@@ -1,17 +1,17 @@
 -- name: session
--- All that is asked here is a few rows by their keys, of tables that grow fast. A plan that was made while they were small
--- would read all of them, until they are analyzed.
+-- Every query here takes a few rows by key from tables that grow fast. A plan made while they were small would read all
+-- of them until they are analyzed.
 SET enable_seqscan = off;
 SET enable_hashjoin = off;
 SET enable_mergejoin = off;
 
 -- name: lock
--- Which delivery is the next of its key is decided by one at a time: by the projection, which adds some, and here, where
--- some are done (outbox.sql).
+-- Only one session at a time decides which delivery is the next of its key: the projection, which adds deliveries
+-- (outbox.sql), or this queue, which finishes them.
 SELECT pg_advisory_xact_lock(hashtextextended('outbox ' || current_schema(), 0));
 
 -- name: interrupted
--- What another publisher has begun and did not live to see the end of. It may have arrived, so it is made again at once.
+-- Attempts that a former publisher did not live to finish. They may have arrived, and are repeated at once.
 WITH found AS (
     UPDATE deliveries SET state = 'pending', due_at = clock_timestamp(), is_in_doubt = true WHERE state = 'sent'
 )
@@ -19,9 +19,9 @@ UPDATE delivery_attempts SET outcome = 'failed', ended_at = clock_timestamp(), r
 WHERE outcome = 'sent';
 
 -- name: claim
--- Of each webhook no more at once than it has room for, and of what can be claimed at all the first of each, then the
--- second of each, and so on: so many webhooks do not starve one another. LATERAL, to read of each only that many.
--- Who asks holds the place of the publisher, so nobody else claims.
+-- Each webhook gets at most as many attempts at once as it has room for. The first of each webhook come before the
+-- second of each, and so on, so webhooks do not starve one another. LATERAL reads only that many rows of each. Only the
+-- holder of the publisher's place claims.
 WITH receivers AS (
     SELECT w.id, w.url, greatest(
         0, CASE WHEN w.failing_since IS NULL THEN %(room)s ELSE %(failing_room)s END - coalesce(busy.count, 0)
@@ -41,7 +41,7 @@ WITH receivers AS (
 ), claimed AS (
     UPDATE deliveries AS d SET state = 'sent', due_at = NULL, attempts = d.attempts + 1
     FROM due WHERE d.webhook_id = due.webhook_id AND d.position = due.position
-    -- said again of the row itself, since an operator may have given it up since it was found
+    -- repeated for the row itself, since an operator may have given it up meanwhile
     AND d.state = 'pending' AND d.due_at IS NOT NULL
     RETURNING d.webhook_id, d.position, d.attempts, d.failures, d.is_in_doubt
 ), begun AS (
@@ -61,8 +61,8 @@ JOIN events AS e ON e.notification_id = c.position
 ORDER BY c.position;
 
 -- name: ended
--- An acknowledgement counts in any case, also if the delivery was given up meanwhile; a failure does not if it was, nor if
--- an operator has had it sent again since.
+-- An acknowledgement always counts, even if the delivery was given up meanwhile. A failure does not count if it was, or
+-- if an operator has had it sent again since.
 WITH ended AS (
     SELECT * FROM unnest(
         %(webhooks)s::uuid[], %(positions)s::bigint[], %(numbers)s::int[], %(outcomes)s::text[], %(statuses)s::int[],
@@ -90,8 +90,9 @@ WHERE d.webhook_id = e.webhook_id AND d.position = e.position
 AND (e.outcome = 'acknowledged' OR d.state = 'sent' AND d.attempts = e.number);
 
 -- name: promote
--- The first unfinished delivery of each key that had one done, unless it is under way or waits for its time already.
--- MATERIALIZED, lest all that wait of the webhook be joined with it (measured: a second for 16 keys, 9,000 waiting).
+-- The first unfinished delivery of each key that had one finished, unless it is under way or already has its time.
+-- MATERIALIZED, or all waiting deliveries of the webhook would be joined (measured: a second for 16 keys and 9,000
+-- waiting).
 WITH key AS (
     SELECT DISTINCT done.webhook_id, done.partition_key
     FROM unnest(%(webhooks)s::uuid[], %(positions)s::bigint[]) AS e (webhook_id, position)
@@ -109,8 +110,8 @@ FROM next
 WHERE d.webhook_id = next.webhook_id AND d.position = next.position AND next.state = 'pending' AND next.due_at IS NULL;
 
 -- name: well
--- A receiver that is back after a long time gets at once what has waited for it. Only after a long time: else what one
--- event's failure puts off, the next event's success would bring back.
+-- A receiver that is back after a long time gets everything that waits at once. After a short time it does not, or the
+-- next event's success would cancel the wait after one event's failure.
 WITH well AS (
     SELECT id, failing_since FROM webhooks WHERE id = ANY(%(webhooks)s) AND failing_since IS NOT NULL
     ORDER BY id FOR NO KEY UPDATE

@@ -1,9 +1,9 @@
 """One attempt: a request to a receiver that may be slow, broken or hostile.
 
-Redirects are not followed, answers are read up to a bound, everything has to be over in time, and connections are made
-to no address but one that was judged, whatever its name meant before or means now. The status line and the headers are
-the receiver's answer. Its body says nothing and is read only so that the connection can be used again, so nothing that
-goes wrong with the body changes the answer.
+Redirects are not followed, answers are read up to a limit, and everything has a time limit. Connections are made only
+to addresses that were checked, whatever the name led to before or leads to now. The status line and the headers are the
+receiver's answer. The body means nothing: it is read only so that the connection can be used again, and an error in it
+does not change the answer.
 """
 
 import asyncio
@@ -30,19 +30,19 @@ KEEP_ALIVE_SECONDS = 30.0
 MAX_IDLE_CONNECTIONS = 64
 MAX_LOOKUPS = 32
 
-# The request was not sent: there was no connection to send it on.
+# With these errors there was no connection, so the request was not sent.
 _NOT_SENT = (httpcore2.ConnectError, httpcore2.ConnectTimeout, httpcore2.PoolTimeout)
 
 
 class AddressRefused(httpcore2.ConnectError):
-    """The receiver's name stands for no address that may be connected to."""
+    """The receiver's name leads to no address that may be connected to."""
 
 
 class Sender:
-    """Makes requests, at most so many at once; to be used as an asynchronous context."""
+    """Makes requests, at most `max_connections` at once. Use it as an asynchronous context."""
 
     def __init__(self, policy: Policy, timeout_seconds: float, max_connections: int) -> None:
-        """`timeout_seconds` is for a whole attempt, from looking up the name to the end of the answer."""
+        """`timeout_seconds` applies to a whole attempt, from looking up the name to the end of the answer."""
         self._timeout_seconds = timeout_seconds
         self._network = JudgedNetwork(policy)
         self._pool = httpcore2.AsyncConnectionPool(
@@ -62,7 +62,7 @@ class Sender:
         self._network.close()
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> AttemptAnswer:
-        """Return what became of one request; raises nothing but cancellation."""
+        """Send one request; return how it ended. Raises nothing except on cancellation."""
         timeouts = {"connect": CONNECT_TIMEOUT_SECONDS, "pool": self._timeout_seconds}
         sent: list[tuple[bytes | str, bytes | str]] = list(headers.items())
         answer = None
@@ -80,7 +80,7 @@ class Sender:
             return answer or AttemptAnswer(
                 None, f"no answer within {self._timeout_seconds:g} s", is_in_doubt=True
             )
-        except Exception as error:  # noqa: BLE001  whatever a receiver brought about, the attempt has an end
+        except Exception as error:  # noqa: BLE001  whatever the receiver does, the attempt has an end
             return answer or AttemptAnswer(
                 None, _describe(error), is_in_doubt=not isinstance(error, _NOT_SENT)
             )
@@ -88,17 +88,17 @@ class Sender:
 
 
 class JudgedNetwork(httpcore2.AsyncNetworkBackend):
-    """Connects to those addresses of a name that the policy admits, one after the other until one answers."""
+    """Connects to the addresses of a name that the policy admits, one after the other until one answers."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self._network = httpcore2.AnyIOBackend()
-        # Of its own, since looking up a name can hang for long and cannot be called off.
+        # Threads of its own: looking up a name can hang for long and cannot be cancelled.
         self._threads = ThreadPoolExecutor(MAX_LOOKUPS, "look up")
         self._lookups: dict[tuple[str, int], asyncio.Future[list[str]]] = {}
 
     def close(self) -> None:
-        """Let go of the threads, also of those that hang."""
+        """Release the threads, even those that hang."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def connect_tcp(
@@ -109,7 +109,7 @@ class JudgedNetwork(httpcore2.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
-        """Return a connection; raise `AddressRefused`, or `ConnectError` or `ConnectTimeout` for the last failure."""
+        """Return a connection. Raises `AddressRefused`, or `ConnectError` or `ConnectTimeout` for the last failure."""
         try:
             async with asyncio.timeout(timeout):
                 addresses = await self._look_up(host, port)
@@ -136,7 +136,7 @@ class JudgedNetwork(httpcore2.AsyncNetworkBackend):
         return await self._network.connect_tcp(last, port, socket_options=socket_options)
 
     async def _look_up(self, host: str, port: int) -> list[str]:
-        """Return the addresses of a host: one look-up at a time for each, so that one that hangs keeps one thread."""
+        """Return the addresses of a host. Each host has one look-up at a time, so a hanging one blocks one thread."""
         place = (host, port)
         looking = self._lookups.get(place)
         if looking is None:
@@ -150,7 +150,7 @@ class JudgedNetwork(httpcore2.AsyncNetworkBackend):
 
 
 class CountingStream(httpcore2.AsyncNetworkStream):
-    """A connection that is given up after an answer that did not end where it said (`projections/exact_answers.py`)."""
+    """A connection that is not reused after an answer with a wrong length (`projections/exact_answers.py`)."""
 
     def __init__(self, stream: httpcore2.AsyncNetworkStream) -> None:
         self._stream = stream
@@ -194,7 +194,7 @@ def _answer(response: httpcore2.Response) -> AttemptAnswer:
 
 
 async def _read_some(response: httpcore2.Response) -> None:
-    """Read the answer to its end, so that the connection can be used again, unless it is too long for that."""
+    """Read the answer to its end, so that the connection can be used again, unless it is too long."""
     length = 0
     async for chunk in response.aiter_stream():
         length += len(chunk)
@@ -203,7 +203,7 @@ async def _read_some(response: httpcore2.Response) -> None:
 
 
 def retry_after(value: bytes) -> float | None:
-    """Return how many seconds a Retry-After header asks for, None if it makes no sense."""
+    """Return how many seconds a Retry-After header asks for, None if it is invalid."""
     text = value.decode("latin-1").strip()
     if text.isdecimal() and text.isascii():
         return float(text[:9])
@@ -216,6 +216,6 @@ def retry_after(value: bytes) -> float | None:
 
 
 def _describe(error: Exception) -> str:
-    """Return an error in words that can be stored: PostgreSQL's text holds neither U+0000 nor lone surrogates."""
+    """Return an error as text that PostgreSQL can store: without U+0000 and lone surrogates."""
     words = str(error) or type(error).__name__
     return words.replace("\0", "").encode("utf-8", "replace").decode()[:MAX_REASON_LENGTH]

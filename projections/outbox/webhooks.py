@@ -1,7 +1,7 @@
-"""Webhooks: the addresses that are told of events, what each has subscribed to, and the secrets that sign for it.
+"""Webhooks: the URLs to which events are delivered, what each has subscribed to, and the secrets that sign for it.
 
-The functions work on a connection that is in no transaction. A webhook that was deleted is not found any more; what
-became of its deliveries stays on record.
+The functions need a connection that is in no transaction. A deleted webhook is not found any more, but its deliveries
+stay recorded.
 """
 
 from collections.abc import Sequence
@@ -27,9 +27,9 @@ _log = structlog.get_logger(__name__)
 
 
 class Webhook(NamedTuple):
-    """A webhook, without its secrets; it is told of the events after `position`.
+    """A webhook without its secrets. It gets the events after `position`.
 
-    `suppressed` counts the deliveries that rebuilds would have made again.
+    `suppressed` counts the deliveries that rebuilds did not make again.
     """
 
     id: UUID
@@ -47,7 +47,7 @@ class Webhook(NamedTuple):
 
 
 class Registration(NamedTuple):
-    """What is asked of a new webhook, and who asks."""
+    """The data of a new webhook, and who registers it."""
 
     url: str
     ledgers: Sequence[str]
@@ -57,7 +57,7 @@ class Registration(NamedTuple):
 
 
 def register_webhook(connection: Connection[Any], registration: Registration) -> tuple[Webhook, str]:
-    """Make a webhook that is told of every event from now on; return it and its secret, to be shown once."""
+    """Register a webhook that gets every event from now on; return it and its secret, which is shown only once."""
     id, secret = uuid4(), new_secret()
     row = {
         **registration._asdict(),
@@ -79,7 +79,7 @@ def find_webhook(connection: Connection[Any], id: UUID) -> Webhook | None:
 
 
 def ledgers_of(connection: Connection[Any], id: UUID) -> tuple[str, ...] | None:
-    """Return the ledgers of the webhook with this id, also of one that was deleted; None if there is none."""
+    """Return the ledgers of the webhook with this id, even if it was deleted; None if there is none."""
     row = connection.cursor(row_factory=tuple_row).execute(_SQL["ledgers"], {"id": id}).fetchone()
     return None if row is None else tuple(row[0])
 
@@ -95,8 +95,8 @@ def list_webhooks(
 ) -> Rows[Webhook]:
     """Return up to `limit` webhooks registered after the one with this time and id, oldest first.
 
-    `granted` are the ledgers of who asks, None for every ledger: a webhook that is told of others is not shown. They
-    end early with the one that makes them larger than `most_bytes`, unless that is None.
+    `granted` are the caller's ledgers, None for all. A webhook that gets events of other ledgers is left out. The page
+    ends early with the webhook that makes it larger than `most_bytes`, unless that is None.
     """
     time, id = after or (None, None)
     query = directed(_SQL["list"], descending=descending).replace(":columns", _SQL["columns"])
@@ -107,7 +107,7 @@ def list_webhooks(
 
 
 def rotate_secret(connection: Connection[Any], id: UUID, overlap_seconds: int) -> str | None:
-    """Make a new secret, and let the others sign until the overlap is over; None if there is no such webhook."""
+    """Return a new secret; the former ones sign as well until the overlap ends. None if there is no such webhook."""
     secret = new_secret()
     with connection.transaction():
         connection.execute(_SQL["lock"])
@@ -120,7 +120,7 @@ def rotate_secret(connection: Connection[Any], id: UUID, overlap_seconds: int) -
 
 
 def disable_webhook(connection: Connection[Any], id: UUID, reason: str) -> Webhook | None:
-    """Send nothing more until it is enabled; what is owed to it waits. None if there is no such webhook."""
+    """Stop sending until it is enabled; its deliveries wait. Return it, None if there is no such webhook."""
     if connection.execute(_SQL["disable"], {"id": id, "reason": reason}).rowcount:
         _log.info("webhook disabled", webhook_id=str(id), reason=reason)
     return find_webhook(connection, id)
@@ -129,9 +129,9 @@ def disable_webhook(connection: Connection[Any], id: UUID, reason: str) -> Webho
 def enable_webhook(
     connection: Connection[Any], id: UUID, actor: str | None = None, reason: str = ""
 ) -> Webhook | None:
-    """Go on where it was disabled, beginning the schedule of attempts anew; None if there is no such webhook.
+    """Continue where it was disabled, with the schedules started over. Return it, None if there is no such webhook.
 
-    Who does it and why is logged.
+    The actor and the reason are logged.
     """
     with connection.transaction():
         connection.execute(_SQL["lock"])
@@ -146,7 +146,7 @@ def enable_webhook(
 
 
 def delete_webhook(connection: Connection[Any], id: UUID, actor: str) -> bool:
-    """Send nothing more, for ever, and forget the secrets; tell whether there is such a webhook. Again is as once."""
+    """Stop sending for ever and delete the secrets; tell whether there is such a webhook. Idempotent."""
     with connection.transaction():
         connection.execute(_SQL["lock"])
         if not connection.execute(_SQL["delete"], {"id": id}).rowcount:

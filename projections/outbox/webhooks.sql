@@ -1,5 +1,5 @@
 -- name: lock
--- Whoever changes what is owed to whom waits for the projection to commit, and the projection for them (outbox.sql).
+-- A change of what is owed to whom waits for the projection to commit, and the projection waits for it (outbox.sql).
 SELECT pg_advisory_xact_lock(hashtextextended('outbox ' || current_schema(), 0));
 
 -- name: columns
@@ -8,7 +8,7 @@ w.created_at,
 (SELECT coalesce(sum(s.deliveries), 0)::bigint FROM outbox_suppressions AS s WHERE s.webhook_id = w.id)
 
 -- name: add
--- By a statement of its own after the lock: it sees the head that the last batch of the projection saw, or a later one.
+-- A separate statement after the lock, so that it sees the head of the projection's last batch, or a later one.
 INSERT INTO webhooks (id, url, ledgers, types, description, created_by, after)
 SELECT %(id)s, %(url)s, %(ledgers)s, %(types)s, %(description)s, %(created_by)s, position FROM head;
 
@@ -16,7 +16,7 @@ SELECT %(id)s, %(url)s, %(ledgers)s, %(types)s, %(description)s, %(created_by)s,
 INSERT INTO webhook_secrets (webhook_id, secret) VALUES (%(id)s, %(secret)s);
 
 -- name: end_secrets
--- A rotation may bring the end of a secret nearer and never puts it off; least() takes no account of null.
+-- A rotation may bring a secret's end forward, but never delays it. least() ignores null.
 UPDATE webhook_secrets
 SET valid_until = least(valid_until, clock_timestamp() + make_interval(secs => %(overlap_seconds)s))
 WHERE webhook_id = %(id)s;
@@ -46,8 +46,8 @@ UPDATE webhooks SET state = 'enabled', disabled_reason = NULL, failing_since = N
 WHERE id = %(id)s AND state = 'disabled';
 
 -- name: begin_anew
--- What was given up or waits for a distant attempt is due at once, and has all its attempts before it again. Not what is
--- behind another of its key.
+-- Deliveries that were given up or wait for a later attempt are due at once, with all their attempts before them. Those
+-- behind another of their key are left alone.
 UPDATE deliveries SET state = 'pending', failures = 0, due_at = clock_timestamp()
 WHERE webhook_id = %(id)s AND (state = 'failed' OR state = 'pending' AND due_at IS NOT NULL);
 

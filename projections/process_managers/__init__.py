@@ -1,1 +1,1 @@
-"""Watch a read model and send commands to the ledger."""
+"""Process managers: each watches a read model and sends commands to the ledger."""

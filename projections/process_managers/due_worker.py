@@ -1,9 +1,9 @@
-"""The worker: carries out accepted requests, and releases holds when their time is over.
+"""The worker: carries out accepted requests, and releases expired holds.
 
-It finds what is due in a read model and asks the ledger for it, as anybody would; that it is done once, whoever asks
-how often, is decided there. So any number of workers may run, and one that dies leaves nothing half done. One holds the
-place, so that they do not all ask, and the others stand by; releases that can read other events have a place of their
-own, since one may not be able to do what the other has accepted.
+It finds due work in a read model and sends a command to the ledger, as any client would. The ledger ensures that the
+work is done once, however often it is requested. So any number of workers may run, and one that dies leaves nothing
+half done. One of them holds the place, so that they do not all ask; the others stand by. Releases that can read
+different events have separate places, since one may not be able to do what the other has accepted.
 """
 
 import threading
@@ -34,21 +34,21 @@ from projections.engine.leadership import ClockWrong, Standby, Timekeeper, resul
 from projections.read_models.due_work import PROJECTION, DueTransaction, due_channel, list_due
 
 ACTOR = "tallystick"
-"""Who releases holds when their time is over."""
+"""The actor that releases expired holds."""
 
 MAX_AT_ONCE = 500
 POLL_SECONDS = 0.2
 STANDBY_SECONDS = 0.5
 RECONNECT_SECONDS = 0.5
 ANSWER_TIMEOUT_SECONDS = 60.0
-# What could not be done, such as for an event of a newer release, must not keep the rest from being done.
+# Work that cannot be done, for example for an event of a newer release, must not hold up the rest.
 SET_ASIDE_SECONDS = 10.0
 
 _log = structlog.get_logger(__name__)
 
 
 class Worker:
-    """Does what is due, in a thread of its own."""
+    """Does due work, in a thread of its own."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Worker:
         clock: Callable[[], Instant] = system_clock,
         max_clock_difference_seconds: float | None = None,
     ) -> None:
-        """The place is left to others while the clock differs from the database's by more than that."""
+        """A worker whose clock differs from the database's by more than the maximum leaves the place to others."""
         self._database = database
         self._ledger = ledger
         self._clock = clock
@@ -68,11 +68,11 @@ class Worker:
         self._set_aside: dict[str, float] = {}
 
     def start(self) -> None:
-        """Begin to work."""
+        """Start working."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish what was begun, then end; the ledger must still take commands meanwhile."""
+        """Finish what was begun, then end. The ledger must accept commands until then."""
         self._stopping.set()
         self._thread.join()
 
@@ -107,7 +107,7 @@ class Worker:
                     pass
 
     def _work(self, connection: Connection[Any]) -> bool:
-        """Do some of what is due; tell whether there was any that is not known to be done already."""
+        """Do some of the due work; tell whether there was any that may still be undone."""
         self._set_aside = {id: until for id, until in self._set_aside.items() if until > monotonic()}
         due = list_due(connection, self._clock(), MAX_AT_ONCE, self._set_aside)
         if not due.found or due.position < self._done_at:
@@ -124,18 +124,18 @@ class Worker:
             if isinstance(result, Outcome):
                 self._done_at = max(self._done_at, result.position)
             elif isinstance(result, JournalUnavailable) and result.is_of_the_journal:
-                raise result  # which says nothing of what is due: it is done as soon as the journal is back
+                raise result  # this says nothing about the work, which is done once the journal is back
             else:
                 self._put_aside(id, repr(result))
         return True
 
     def _put_aside(self, id: str, reason: str) -> None:
-        _log.error("what is due was not done", transaction_id=id, reason=reason)
+        _log.error("due work was not done", transaction_id=id, reason=reason)
         self._set_aside[id] = monotonic() + SET_ASIDE_SECONDS
 
 
 def _command(due: DueTransaction, state: State) -> Command | None:
-    """Return the command that does what is due, None if this release cannot tell."""
+    """Return the command that does the due work, None if this release cannot tell which."""
     if isinstance(state, Acceptance):
         return CompleteTransaction(state)
     if isinstance(state, Transaction):

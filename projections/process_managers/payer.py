@@ -1,12 +1,13 @@
-"""The payer: calls providers for the payouts that are due, and records what they say.
+"""The payer: calls providers for due payouts, and records their answers.
 
-It finds what is due in a read model, and looks each one up in the journal before it acts. That it is about to call is
-recorded before the call, by a command that only one can win; so whoever dies in between leaves a payout of which it is
-known that it may have been sent, and which is asked for, never sent anew under another key. One payer holds the place,
-so that they do not all ask, and the others stand by; should two work at once, they do no harm. Releases that can read
-other events have a place of their own, since one may not be able to pursue what the other has accepted.
+It finds due payouts in a read model, and looks each one up in the journal before it acts. Before a call, it records
+that it is about to call, with a command that only one payer can win. So if a payer dies in between, the journal shows
+that the payout may have been sent. The provider is then asked about it. It is never sent again under another key.
 
-Each provider has threads of its own, as many as it has connections, so that a slow one keeps nobody else waiting.
+One payer holds the place, so that they do not all ask; the others stand by. Two that work at once do no harm. Releases
+that can read different events have separate places, since one may not be able to pursue what the other has accepted.
+
+Each provider has as many threads of its own as it has connections, so a slow provider holds up no other.
 """
 
 import queue
@@ -44,16 +45,16 @@ from projections.read_models.payouts import (
 )
 
 ACTOR = "tallystick"
-"""Who calls providers."""
+"""The actor that calls providers."""
 
 IN_HAND_FOR_EACH_CALL = 4
-"""How many payouts are taken in hand for each call that can be under way, so that no thread waits for the next list."""
+"""How many payouts are taken in hand per possible concurrent call, so that no thread waits for the next query."""
 
 POLL_SECONDS = 0.2
 STANDBY_SECONDS = 0.5
 RECONNECT_SECONDS = 0.5
 STOP_SECONDS = 2.0
-# What could not be done, such as for an event of a newer release, must not keep the rest from being done.
+# Work that cannot be done, for example for an event of a newer release, must not hold up the rest.
 SET_ASIDE_SECONDS = 10.0
 REMIND_SECONDS = 60.0
 
@@ -61,24 +62,24 @@ _log = structlog.get_logger(__name__)
 
 
 def provider_actor(name: str) -> str:
-    """Return who acts when a provider says something."""
+    """Return the actor of events that record what a provider said."""
     return f"provider:{name}"
 
 
 def new_nonce() -> str:
-    """Return what tells a request about a payout from all others."""
+    """Return a random string that tells one request about a payout from all others."""
     return uuid4().hex[:12]
 
 
 class InHand(NamedTuple):
-    """A payout that was taken in hand; `well_since` is when its provider answered again, if that is why it is due."""
+    """A payout taken in hand. `well_since` is when its provider answered again, if that is why the payout is due."""
 
     due: DuePayout
     well_since: Instant | None
 
 
 class Payer:
-    """Pursues the payouts that are due, in threads of its own."""
+    """Pursues due payouts, in threads of its own."""
 
     def __init__(
         self,
@@ -88,7 +89,7 @@ class Payer:
         clock: Callable[[], Instant] = system_clock,
         max_clock_difference_seconds: float | None = None,
     ) -> None:
-        """The place is left to others while the clock differs from the database's by more than that."""
+        """A payer whose clock differs from the database's by more than the maximum leaves the place to others."""
         self._database = database
         self._ledger = ledger
         self._providers = providers
@@ -99,7 +100,7 @@ class Payer:
             name: queue.SimpleQueue() for name in providers
         }
         self._lock = threading.Lock()
-        # By id: of which provider, what position it reached when it was let go of, until when it is left alone.
+        # Each by payout id: its provider, the position it had when it was let go, and until when it is left alone.
         self._in_hand: dict[str, str] = {}
         self._reached: dict[str, int] = {}
         self._set_aside: dict[str, float] = {}
@@ -113,12 +114,12 @@ class Payer:
             ]
 
     def start(self) -> None:
-        """Begin to pay."""
+        """Start paying."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """Begin nothing more, and wait a little for calls under way; one that takes longer will be asked for."""
+        """Begin nothing more, and wait a little for running calls. A call that takes longer is asked about later."""
         self._stopping.set()
         for name, provider in self._providers.items():
             for _ in range(provider.max_calls):
@@ -127,7 +128,7 @@ class Payer:
         for thread in self._threads:
             thread.join(max(0.0, give_up_at - monotonic()))
 
-    # In the thread that looks for what is due.
+    # In the thread that looks for due payouts.
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -159,7 +160,7 @@ class Payer:
                 pass
 
     def _take(self, connection: Connection[Any]) -> None:
-        """Take in hand what is due, as much as there is room for."""
+        """Take due payouts in hand, as many as there is room for."""
         with self._lock:
             busy = list(self._in_hand.values())
             excluding = {*self._in_hand, *self._reached, *self._set_aside}
@@ -173,7 +174,7 @@ class Payer:
             if sum(payout.provider == name for payout in due.found) < free[name]:
                 self._health[name].caught_up(since)
         with self._lock:
-            # What the projection has not reached yet was listed as it was before.
+            # If the projection has not reached a payout's last position, the list still shows its former state.
             self._reached = {id: at for id, at in self._reached.items() if at > due.position}
             self._set_aside = {id: until for id, until in self._set_aside.items() if until > monotonic()}
             self._in_hand |= {payout.id: payout.provider for payout in due.found}
@@ -181,7 +182,7 @@ class Payer:
             self._queues[payout.provider].put(InHand(payout, well_since.get(payout.provider)))
 
     def _remind(self, connection: Connection[Any]) -> None:
-        """Say, now and then, that payouts wait for a provider that is not configured."""
+        """Log from time to time that a provider is silent, or that payouts wait for one that is not configured."""
         if monotonic() < self._remind_at:
             return
         self._remind_at = monotonic() + REMIND_SECONDS
@@ -198,7 +199,7 @@ class Payer:
             try:
                 seen, _ = self._ledger.payout(due.ledger, due.id)
                 position = self._pursue(self._providers[name], seen, in_hand.well_since)
-            except Exception as error:  # noqa: BLE001  what is wrong with one payout must not keep others waiting
+            except Exception as error:  # noqa: BLE001  an error in one payout must not hold up others
                 if is_lost(error):
                     DATABASE.lost("payouts", error, when_asked=True)
                 else:
@@ -222,7 +223,7 @@ class Payer:
                 self._reached[id] = position
 
     def _pursue(self, provider: Provider, seen: Payout, well_since: Instant | None) -> int:
-        """Do what is due about a payout; return the position of its last event."""
+        """Do what is due for a payout; return the position of its last event."""
         if not _is_due(seen, self._clock(), well_since):
             return seen.position
         if not seen.is_to_be_submitted:
@@ -240,7 +241,7 @@ class Payer:
         health = self._health[seen.provider]
         try:
             report = call(order_of(seen))
-        except Exception as error:  # noqa: BLE001  whatever it is, it says nothing of what the provider did
+        except Exception as error:  # noqa: BLE001  no error says anything about what the provider did
             if not isinstance(error, NoAnswer):
                 _log.error("provider's adapter failed", provider=seen.provider, exc_info=error)
             words = str(error) if isinstance(error, NoAnswer) else f"{type(error).__name__} in the adapter"
@@ -255,7 +256,7 @@ class Payer:
 
 
 def _is_due(payout: Payout, now: Instant, well_since: Instant | None) -> bool:
-    """Tell whether something is to be done about a payout, as the query `list_due` has it."""
+    """Tell whether something is due for a payout, by the same rule as the query `list_due`."""
     is_asked_early = payout.state == "in_doubt" and well_since is not None and payout.changed_at < well_since
     return payout.due_at is not None and (payout.due_at <= now or is_asked_early)
 

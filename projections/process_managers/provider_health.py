@@ -1,7 +1,8 @@
-"""Whether a provider answers, as the payer of one process finds out by calling it.
+"""Whether a provider answers, as far as the payer of one process finds by calling it.
 
-A provider that answers nothing for a while is silent. That, and its end, are said once each in the log, with a reminder
-a minute meanwhile. When it ends, every payout that is in doubt since before is due at once, however long it would wait.
+A provider that has not answered for a while is silent. The log says so once, repeats it every minute, and says once
+when the silence ends. Then every payout that was in doubt since before is due at once, however long it would wait
+otherwise.
 """
 
 import threading
@@ -13,7 +14,7 @@ import structlog
 from domain.model.times import Instant
 
 SILENT_AFTER_SECONDS = 5.0
-"""For how long a provider must answer nothing to be called silent: an answer that is lost now and then is no news."""
+"""A provider is silent after this long without any answer. A single lost answer is not worth logging."""
 
 REMIND_SECONDS = 60.0
 
@@ -21,7 +22,7 @@ _log = structlog.get_logger(__name__)
 
 
 class ProviderHealth:
-    """What calls have shown of one provider; its methods are called from several threads at once."""
+    """What calls have shown of one provider. Its methods are called from several threads at once."""
 
     def __init__(self, provider: str, clock: Callable[[], Instant]) -> None:
         self._provider = provider
@@ -34,18 +35,18 @@ class ProviderHealth:
 
     @property
     def well_since(self) -> Instant | None:
-        """When the provider answered again after a silence; None once what was in doubt before has been asked for."""
+        """When the provider answered again after a silence. None once every payout in doubt before was asked about."""
         with self._lock:
             return self._well_since
 
     def caught_up(self, well_since: Instant) -> None:
-        """Note that nothing is left in doubt from before an instant at which it answered again."""
+        """Note that no payout is left in doubt from before `well_since`."""
         with self._lock:
             if self._well_since == well_since:
                 self._well_since = None
 
     def answered(self) -> None:
-        """Note that a call got an answer."""
+        """Note that a call was answered."""
         with self._lock:
             since, said_at = self._unanswered_since, self._said_at
             self._unanswered_since = self._said_at = None
@@ -56,7 +57,7 @@ class ProviderHealth:
         _log.info("provider answers again", provider=self._provider, silent_seconds=silent_seconds)
 
     def did_not_answer(self, reason: str) -> None:
-        """Note that a call got no answer, and why."""
+        """Note that a call was not answered, and why."""
         with self._lock:
             self._reason = reason
             if self._unanswered_since is None:
@@ -64,7 +65,7 @@ class ProviderHealth:
         self.remind()
 
     def remind(self) -> None:
-        """Say that the provider is silent, if it is and if that was not said within the last minute."""
+        """Log that the provider is silent, if it is and this was not logged within the last minute."""
         now = monotonic()
         with self._lock:
             since, said_at, reason = self._unanswered_since, self._said_at, self._reason

@@ -1,1 +1,1 @@
-"""Fills a new version beside the live one, compares, switches."""
+"""Rebuilding: fills a new version beside the live one, compares the two, and switches."""

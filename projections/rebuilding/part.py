@@ -1,9 +1,10 @@
-"""Filling a part of the streams into versions that are being rebuilt: `python -m projections.rebuilding.part`.
+"""Filling one part of the streams into versions that are being rebuilt: `python -m projections.rebuilding.part`.
 
-Several processes fill the parts of a version at once, each part with a position of its own, which moves in the
-transaction that writes: exactly once, and fenced. A process fills its part of several projections together: the journal
-is read and decoded once for all of them. It may be killed at any time; another goes on where the positions say. While
-it runs it says so on standard output, so that one that hangs is found and replaced.
+Several processes fill the parts of a version at once. Each part has a position of its own, which moves in the
+transaction that writes: so every event is applied exactly once, and a fenced process writes nothing. A process fills
+its part of several projections together, so the journal is read and decoded once for all of them. It may be killed at
+any time: another one continues from the positions. While it runs it writes to standard output, so that its parent finds
+and replaces one that hangs.
 """
 
 import gc
@@ -29,10 +30,10 @@ from projections.engine.projection import Projection
 from projections.registry import find_projection
 
 BATCH_EVENTS = 25_000
-"""Of how many events of the journal a part takes its own at once, for each part that there is."""
+"""A part reads this many events of the journal at a time, multiplied by the number of parts, and takes its own."""
 
-# A batch makes some hundred thousand objects and frees them all at once, without cycles: the default threshold has the
-# collector search them again and again, for a third of the time.
+# A batch makes some hundred thousand objects and frees them all at once, without cycles. With the default threshold
+# the collector would search them again and again, for a third of the time.
 COLLECT_AFTER_OBJECTS = 1_000_000
 
 SAY_EVERY_SECONDS = 1.0
@@ -43,7 +44,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass
 class PartProgress:
-    """A part of a version, how far it is filled, and up to where it is to be."""
+    """A part of a version: its position, and the position up to which it is to be filled."""
 
     projection: Projection
     version: int
@@ -53,7 +54,7 @@ class PartProgress:
     runner: UUID
 
     def values(self, batch: EventBatch) -> dict[str, Any]:
-        """Return the values that are compared and set when a batch is written."""
+        """Return the values that writing a batch compares and sets."""
         return {
             "name": self.projection.name,
             "version": self.version,
@@ -65,7 +66,7 @@ class PartProgress:
 
 
 def open_session(connection: Connection[Any]) -> None:
-    """Make a connection one that rebuilds."""
+    """Set a connection up for rebuilding."""
     connection.execute(_SQL["session"])
 
 
@@ -75,10 +76,10 @@ def fill(
     number: int,
     go_on: Callable[[], bool] = lambda: True,
 ) -> None:
-    """Fill the part of this number of several versions, until all are filled or nothing is to be done any more.
+    """Fill the part with this number in several versions, until all are filled or none can continue.
 
-    A version that is paused, cancelled or filled by another process meanwhile is left; one that cannot be filled is
-    marked as failed, and the others go on. Raises `psycopg.OperationalError` if the database is out of reach.
+    A version that is paused, cancelled or taken over by another process meanwhile is left. One that cannot be filled is
+    marked as failed, and the others continue. Raises `psycopg.OperationalError` if the database is out of reach.
     """
     unfinished = [
         taken
@@ -92,7 +93,7 @@ def fill(
 def _take_over(
     connection: Connection[Any], projection: Projection, version: int, number: int
 ) -> PartProgress | None:
-    """Fence whoever else fills the part; return how far it is, None if it is there no more."""
+    """Fence any other process that fills the part; return its progress, None if the part is gone."""
     runner = uuid4()
     wanted = {"name": projection.name, "version": version, "number": number, "runner": runner}
     row = connection.execute(_SQL["take_over"], wanted).fetchone()
@@ -103,7 +104,7 @@ def _take_over(
 
 
 def _fill_some(connection: Connection[Any], unfinished: list[PartProgress]) -> list[PartProgress]:
-    """Advance those that are furthest behind by one batch; return all but those that are to be left."""
+    """Advance the parts that are furthest behind by one batch; return all parts that are still to be filled."""
     after = min(filled.position for filled in unfinished)
     together = [filled for filled in unfinished if filled.position == after]
     part = together[0].part
@@ -120,7 +121,7 @@ def _fill_some(connection: Connection[Any], unfinished: list[PartProgress]) -> l
 
 
 def _advance(connection: Connection[Any], filled: PartProgress, batch: EventBatch) -> bool:
-    """Write a batch and move the part's position in one transaction; tell whether to go on with it."""
+    """Write a batch and move the part's position in one transaction; tell whether to continue with the part."""
     if batch.upto == batch.after:
         fail(connection, filled.projection.name, filled.version, _beyond(batch))
         return False
@@ -129,11 +130,11 @@ def _advance(connection: Connection[Any], filled: PartProgress, batch: EventBatc
             return False
     except (
         errors.DeadlockDetected
-    ):  # with another part, on rows that streams have in common: the other goes first
+    ):  # with another part, on rows that their streams share: the other one goes first
         return True
     except LOST:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is said and stops this version alone
+    except Exception as error:  # noqa: BLE001 - any error is recorded, and stops only this version
         _log.exception("version cannot be filled", projection=filled.projection.name, version=filled.version)
         fail(connection, filled.projection.name, filled.version, describe(error))
         return False
@@ -151,9 +152,9 @@ def fail(connection: Connection[Any], name: str, version: int, reason: str) -> N
 
 
 def main() -> None:
-    """Fill the part that standard input names, in one line of JSON, and end when standard input does.
+    """Fill the part that standard input names in one line of JSON. End as soon as standard input ends.
 
-    That is when the parent has died, however that came about: it alone holds the other end.
+    Only the parent holds the other end, so this process ends however the parent dies.
     """
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     asked = json.loads(sys.stdin.readline())

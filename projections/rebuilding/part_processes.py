@@ -1,7 +1,7 @@
-"""Filling versions from the beginning of the journal, several together: divided into parts, filled, united.
+"""Filling several versions from the beginning of the journal: divided into parts, filled, united.
 
-A part is filled by a process of its own, unless the journal is short. What is here starts the processes, starts others
-in the place of those that are killed or hang, measures how far they are, and ends them.
+A process of its own fills each part, unless the journal is short. This module starts the processes, restarts those that
+are killed or hang, measures their progress, and ends them.
 """
 
 import json
@@ -26,7 +26,7 @@ from projections.rebuilding.part import fill
 from projections.rebuilding.requests import Rebuild, find_rebuild
 
 SHORT_EVENTS = 20_000
-"""A journal up to so long is filled from where it is asked for: starting processes would take longer."""
+"""A journal of up to this many events is filled in this process: starting others would take longer."""
 
 LOOK_SECONDS = 0.2
 SILENT_SECONDS = 15.0
@@ -43,7 +43,7 @@ _log = structlog.get_logger(__name__)
 
 
 class PartProcess:
-    """A process that fills one part, until it has ended by itself."""
+    """A process that fills one part. It is restarted until it succeeds."""
 
     def __init__(self, number: int, asked: bytes) -> None:
         self._number = number
@@ -56,9 +56,10 @@ class PartProcess:
         self.is_done = False
 
     def keep_running(self) -> None:
-        """Start the process, also in the place of one that was killed, has failed or hangs, after a pause that grows.
+        """Start the process, or restart it after it was killed, failed or hung. The pause grows with each restart.
 
-        What a process has committed stays, and what it has not is undone: the next one goes on where the positions say.
+        What the former process committed stays, and the server undoes the rest: the next one continues from the
+        positions.
         """
         if self._process is None:
             if not self.is_done and monotonic() >= self._not_before:
@@ -94,7 +95,7 @@ class PartProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
-            # Of the settings it needs none, and the key that signs is not for it.
+            # The process needs no settings, and must not see the key that signs.
             env={
                 **{name: value for name, value in os.environ.items() if not name.startswith("TALLYSTICK_")},
                 "PYTHONPATH": path,
@@ -104,12 +105,12 @@ class PartProcess:
         self._silent_since = self._looked_at + STARTING_SECONDS - SILENT_SECONDS
         assert self._process.stdin is not None and self._process.stdout is not None
         os.set_blocking(self._process.stdout.fileno(), False)
-        # Not on its command line, which every user may read.
-        with suppress(BrokenPipeError):  # it has ended already, which is seen by the next look
+        # By standard input: any user may read a command line.
+        with suppress(BrokenPipeError):  # the process has ended already; the next look finds that
             self._process.stdin.write(self._asked)
 
     def end(self) -> None:
-        """End the process, also one that was stopped; what it was writing is undone by the server."""
+        """End the process, also one that was stopped. The server undoes what it was writing."""
         if self._process is not None:
             assert self._process.stdin is not None and self._process.stdout is not None
             self._process.kill()
@@ -120,7 +121,7 @@ class PartProcess:
 
 
 class PartProcesses:
-    """Fills versions that are divided into the same number of parts."""
+    """The processes that fill versions divided into the same number of parts."""
 
     def __init__(self, database: Database, versions: Sequence[tuple[Projection, int]], parts: int) -> None:
         named = [(projection.name, version) for projection, version in versions]
@@ -130,7 +131,7 @@ class PartProcesses:
             self._fillers.append(PartProcess(number, json.dumps(asked).encode() + b"\n"))
 
     def keep_running(self) -> bool:
-        """See that every process runs that has something to do; tell whether there is one."""
+        """Start every process that still has something to do; tell whether there is one."""
         for filler in self._fillers:
             filler.keep_running()
         return not all(filler.is_done for filler in self._fillers)
@@ -142,7 +143,7 @@ class PartProcesses:
 
 
 class Division(NamedTuple):
-    """How a version is divided: into how many parts, each to be filled up to the same position."""
+    """How a version is divided: the number of parts, and the position up to which each is filled."""
 
     parts: int
     upto: int
@@ -156,10 +157,10 @@ def fill_together(
     workers: int,
     look: Callable[[], bool],
 ) -> None:
-    """Fill versions up to where the live ones stand now, the journal read once for all; return when that is done.
+    """Fill versions up to the present positions of the live ones, reading the journal once; return when that is done.
 
-    Those that were begun go on as they were divided. `look` is called a few times a second and tells whether to go on.
-    What was not filled, since it was paused, has failed, or was not to go on, still has its parts afterwards.
+    A version that was begun before keeps its division. `look` is called a few times a second, and tells whether to
+    continue. A version that was not filled, because it was paused, failed or was told to stop, keeps its parts.
     """
     divided: dict[Division, list[Rebuild]] = defaultdict(list)
     for rebuild in rebuilds:
@@ -184,7 +185,7 @@ def fill_together(
 
 
 def _divide(connection: Connection[Any], rebuild: Rebuild, parts: int) -> Division | None:
-    """Return how a version is divided, None if it is filled already. One is divided that nothing is in yet."""
+    """Return how the version is divided, dividing it first if it is empty. None if it is already filled."""
     parts = parts if rebuild.target > SHORT_EVENTS else 1
     if rebuild.target:
         connection.execute(_SQL["divide"], {**_named(rebuild), "parts": parts, "upto": rebuild.target})
@@ -198,7 +199,7 @@ def _watch(
     rebuilds: Sequence[Rebuild],
     look: Callable[[], bool],
 ) -> None:
-    """Keep crews running until they are done, and measure how fast it goes."""
+    """Keep the processes running until they are done, and measure how fast they fill."""
     last = {rebuild.name: rebuild.position for rebuild in rebuilds}
     rates = {rebuild.name: Rate(RATE_SECONDS) for rebuild in rebuilds}
     busy = list(crews)

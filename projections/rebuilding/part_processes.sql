@@ -2,7 +2,7 @@
 SELECT count(*), max(upto) FROM rebuild_parts WHERE name = %(name)s AND version = %(version)s;
 
 -- name: divide
--- Only what nothing is in yet, and only once.
+-- Divides only an empty version, and only once.
 INSERT INTO rebuild_parts (name, version, number, parts, upto)
 SELECT v.name, v.version, number, %(parts)s, %(upto)s
 FROM projection_versions AS v CROSS JOIN generate_series(0, %(parts)s - 1) AS number
@@ -10,7 +10,7 @@ WHERE v.name = %(name)s AND v.version = %(version)s AND v.state = 'rebuilding' A
 ON CONFLICT DO NOTHING;
 
 -- name: unite
--- Once all parts are filled, up to the same position, that is the position of the version.
+-- Once all parts are filled up to their common position, that becomes the position of the version.
 WITH filled AS (
     DELETE FROM rebuild_parts WHERE name = %(name)s AND version = %(version)s AND NOT EXISTS (
         SELECT FROM rebuild_parts WHERE name = %(name)s AND version = %(version)s AND position < upto

@@ -1,8 +1,8 @@
-"""Carrying out rebuilds: a new version is filled beside the live one, compared, and put in its place.
+"""Carrying out rebuilds: a new version is filled beside the live one, compared with it, and put in its place.
 
-Any number of processes may be ready to. Of each rebuild one holds the place, which is free as soon as its connection is
-gone, however that came about, and whoever takes it goes on where the positions say. The live version is read and
-advanced all the while.
+Any number of processes may carry out rebuilds. For each rebuild one of them holds the place. The place is free as soon
+as the holder's connection is gone, for whatever reason, and the next holder continues from the positions. The live
+version is read and advanced all the time.
 """
 
 import os
@@ -51,7 +51,7 @@ _OUT_OF_REACH = LOST
 
 
 Report = Callable[[Sequence[Rebuild]], None]
-"""Is told several times a second how rebuilds get on."""
+"""A callback that gets the progress of rebuilds several times a second."""
 
 
 class Rebuilder:
@@ -65,8 +65,8 @@ class Rebuilder:
         workers: int | None = None,
         patience_seconds: float = 0.0,
     ) -> None:
-        """All projections, unless some are given. `workers` is into how many parts long ones are divided, as many as
-        there are cores unless it is given. A rebuild is left to others for `patience_seconds` after the start.
+        """Serves all projections unless some are given. `workers` is the number of parts that long rebuilds are divided
+        into, by default the number of cores. For `patience_seconds` after the start, rebuilds are left to others.
         """
         self._database = database
         self._stop = stop
@@ -77,7 +77,7 @@ class Rebuilder:
         self._standby = Standby()
 
     def run(self) -> None:
-        """Run until stopped, whatever happens to the database meanwhile."""
+        """Run until stopped. A failure of the database only interrupts it."""
         while not self._stop.is_set():
             groups: list[Group] = []
             try:
@@ -89,12 +89,12 @@ class Rebuilder:
                     DATABASE.lost("rebuilds", error)
                 else:
                     _log.warning("rebuilds interrupted", error=str(error))
-            except Exception as error:  # noqa: BLE001 - nothing may end it
+            except Exception as error:  # noqa: BLE001 - nothing may end the rebuilder
                 if is_denied(error):
                     DENIALS.note(error)
                 else:
                     _log.exception("rebuilds interrupted")
-            # Their places are gone with the connection.
+            # The places of the groups are lost with the connection.
             for group in groups:
                 group.end()
             self._stop.wait(PAUSE_AFTER_FAULT_SECONDS)
@@ -121,7 +121,7 @@ class Rebuilder:
             self._stop.wait(LOOK_SECONDS)
 
     def _take(self, connection: Connection[Any], held: Collection[str]) -> list[Rebuild]:
-        """Take the places that are free of rebuilds that are to be carried out."""
+        """Take the free places of rebuilds that are to be carried out; return these rebuilds."""
         return [
             rebuild
             for rebuild in current_rebuilds(connection, self._known.values())
@@ -132,7 +132,7 @@ class Rebuilder:
 
 
 class Group:
-    """Carries out rebuilds that were found at the same time, in threads of its own: they are filled together."""
+    """Carries out rebuilds that were found at the same time, in threads of its own. They are filled together."""
 
     def __init__(
         self,
@@ -151,11 +151,11 @@ class Group:
         self._thread.start()
 
     def names(self) -> set[str]:
-        """The projections whose rebuilds it still carries out."""
+        """Return the projections whose rebuilds it still carries out."""
         return set(self._rebuilds)
 
     def end(self) -> None:
-        """Leave what is under way as it is, also in the midst of a statement."""
+        """Stop at once, even in the middle of a statement. The rebuilds keep their state."""
         self._ending.set()
         while self._thread.is_alive():
             for connection in tuple(self._connections):
@@ -173,7 +173,7 @@ class Group:
                 filled = self._largest_first(connection)
             with ThreadPoolExecutor(self._workers) as pool:
                 list(pool.map(self._finish, filled))
-        except Exception as error:  # noqa: BLE001 - it is tried again by whoever takes the place
+        except Exception as error:  # noqa: BLE001 - the next holder of the place tries again
             self._note(error, tuple(self._rebuilds.values()))
         finally:
             self._rebuilds.clear()
@@ -193,13 +193,13 @@ class Group:
         self._leave(connection)
 
     def _leave(self, connection: Connection[Any]) -> None:
-        """Leave those that were paused or cancelled or have failed."""
+        """Drop from the group the rebuilds that were paused or cancelled or have failed."""
         for rebuild in tuple(self._rebuilds.values()):
             if find_rebuild(connection, rebuild.name, rebuild.version).state not in UNDER_WAY:
                 del self._rebuilds[rebuild.name]
 
     def _largest_first(self, connection: Connection[Any]) -> list[Rebuild]:
-        """Return what was filled, what takes longest before what is soon done, so that nothing long is left at last."""
+        """Return the filled rebuilds, the longest first, so that no long one is left for the end."""
         versions = [rebuild.version for rebuild in self._rebuilds.values()]
         wanted = {"names": list(self._rebuilds), "versions": versions}
         return [self._rebuilds[name] for (name,) in connection.execute(_SQL["largest_first"], wanted)]
@@ -249,10 +249,10 @@ def rebuild_together(
     workers: int | None = None,
     patience_seconds: float = 0.0,
 ) -> list[Rebuild]:
-    """Ask for rebuilds and see them through; return them once each has ended or waits for an operator.
+    """Request rebuilds and see them through; return them once each has ended or waits for an operator.
 
-    They are carried out here unless another process takes them first, for which it has `patience_seconds`. Raises
-    `ProjectionNotFound`, and `psycopg.OperationalError` if the database is out of reach: what was asked for stays.
+    They are carried out here unless another process takes them within `patience_seconds`. Raises `ProjectionNotFound`,
+    and `psycopg.OperationalError` if the database is out of reach. The requests then remain.
     """
     projections = [find_projection(name) for name in names]
     with database.connect("tallystick replay") as connection:
@@ -267,7 +267,7 @@ def rebuild_together(
 
 
 def rebuild(database: Database, name: str, **options: Any) -> Rebuild:
-    """Do as `rebuild_together` does with one projection."""
+    """Rebuild one projection as `rebuild_together` does."""
     return rebuild_together(database, [name], **options)[0]
 
 
@@ -278,7 +278,7 @@ def rebuilding(
     workers: int | None = None,
     patience_seconds: float = 0.0,
 ) -> Iterator[None]:
-    """Carry out rebuilds, as they are asked for, for as long as this lasts."""
+    """Carry out requested rebuilds for as long as the context lasts."""
     stop = threading.Event()
     rebuilder = Rebuilder(database, stop, projections, workers, patience_seconds)
     thread = threading.Thread(target=rebuilder.run, name="rebuilds", daemon=True)

@@ -1,7 +1,7 @@
-"""Rebuilds that were asked for: the rows that say what is wanted, by whom and why, how far it is, what became of it.
+"""Requested rebuilds: rows that say what is wanted, by whom and why, how far it is, and how it ended.
 
-Asking writes a row and makes empty tables. Whoever carries it out (`rebuild.py`) goes by the row, so that a rebuild
-outlasts every process: asked for over HTTP or at a terminal, it is carried out by a projector.
+A request writes a row and creates empty tables. The rebuilder (`rebuilder.py`) works from the row, so a rebuild
+survives any process. Whether requested over HTTP or at a terminal, a projector carries it out.
 """
 
 from collections.abc import Collection
@@ -34,7 +34,7 @@ RebuildState = Literal[
 ]
 
 UNDER_WAY: tuple[RebuildState, ...] = ("requested", "filling", "comparing")
-"""The states in which a rebuild is carried out by whoever finds it."""
+"""The states in which any rebuilder that finds the rebuild carries it out."""
 
 PAUSED: tuple[RebuildState, ...] = ("paused",)
 
@@ -43,12 +43,13 @@ _log = structlog.get_logger(__name__)
 
 
 class Rebuild(NamedTuple):
-    """A rebuild: the version that is made, and how far it is.
+    """A rebuild: the version being made, and its progress.
 
-    `position` of `target` are projected; the target is where the live version stands, which goes on, or the head of the
-    journal where this release has no other version. `accept_difference` says why it is to replace the live version
-    even if they differ. `replaced_version` is the one compared with, null if there was none or it was not compared
-    yet; both stood at `compared_position`. `difference_expected` says why they can be expected to differ, if they can.
+    The events up to `position` are projected, of those up to `target`. The target is the position of the live version,
+    which keeps moving, or the head of the journal if this release has no other version. `accept_difference` is the
+    reason for replacing the live version even if the two differ. `replaced_version` is the version it was compared
+    with, None if there was none or the comparison is still to come. Both were at `compared_position` then.
+    `difference_expected` says why the two may differ, None if there is no reason.
     """
 
     name: str
@@ -75,17 +76,17 @@ class Rebuild(NamedTuple):
 
     @property
     def switched(self) -> bool:
-        """Whether the new version was put in the live one's place."""
+        """Whether the new version has replaced the live one."""
         return self.state == "switched"
 
     @property
     def equal(self) -> bool:
-        """Whether no table differs of those that were compared, if any were."""
+        """Whether all compared tables are equal. True if none were compared."""
         return all(comparison.equal for comparison in self.comparisons)
 
     @property
     def seconds_left(self) -> float | None:
-        """How long it takes at the present rate until the target is reached; None while nothing moves."""
+        """Seconds until the target is reached at the present rate. None while nothing moves."""
         if self.state not in UNDER_WAY or self.rate_events_per_second < 1:
             return None
         return max(0, self.target - self.position) / self.rate_events_per_second
@@ -98,11 +99,11 @@ def request_rebuild(
     reason: str | None = None,
     accept_difference: str | None = None,
 ) -> Rebuild:
-    """Ask for a rebuild; return it.
+    """Request a rebuild; return it.
 
-    One that is under way or paused is returned as it is, and is told of an accepted difference. One that was stopped by
-    a difference goes on if that is accepted; otherwise it is begun anew, as one that failed is. Raises
-    `ProjectionNotFound`.
+    A rebuild that is under way or paused is returned as it is, with an accepted difference recorded on it. One that
+    stopped at a difference continues if the difference is accepted. Otherwise it is started over, and so is one that
+    failed. Raises `ProjectionNotFound`.
     """
     projection = find_projection(name)
     with connection.transaction():
@@ -136,10 +137,10 @@ def _add(
 
 
 def cancel_rebuild(connection: Connection[Any], name: str, actor: str, reason: str | None = None) -> None:
-    """End a rebuild that is not ended, whatever its state; its tables are dropped by whoever carries out rebuilds.
+    """Cancel the unended rebuild of a projection, in whatever state. The rebuilder drops its tables later.
 
-    Where there is none, that is what was asked for. Raises `ProjectionNotFound`, then `RebuildNeeded` if the release
-    has no other version.
+    If there is none, nothing changes. Raises `ProjectionNotFound`, then `RebuildNeeded` if this release has no other
+    version.
     """
     find_projection(name)
     with connection.transaction():
@@ -160,12 +161,12 @@ def _end(connection: Connection[Any], rebuild: Rebuild, actor: str, reason: str 
 
 
 def pause_rebuild(connection: Connection[Any], name: str, actor: str, reason: str | None = None) -> None:
-    """Keep a rebuild where it is. Again is as once. Raises `ProjectionNotFound`, then `RebuildNotUnderWay`."""
+    """Pause a rebuild. Idempotent. Raises `ProjectionNotFound`, then `RebuildNotUnderWay`."""
     _set_state(connection, name, "paused", UNDER_WAY, actor, reason)
 
 
 def resume_rebuild(connection: Connection[Any], name: str, actor: str, reason: str | None = None) -> None:
-    """Let a paused rebuild go on where it is. Again is as once. Raises as `pause_rebuild` does."""
+    """Resume a paused rebuild where it is. Idempotent. Raises as `pause_rebuild` does."""
     _set_state(connection, name, "requested", PAUSED, actor, reason)
 
 
@@ -189,7 +190,7 @@ def _set_state(
 
 
 def drop_cancelled(connection: Connection[Any]) -> None:
-    """Drop what cancelled rebuilds have made; what is still being written is left for the next time."""
+    """Drop the tables of cancelled rebuilds. Tables that are still being written are left for the next time."""
     for name, version in _tuples(connection, _SQL["cancelled"], {}):
         try:
             drop_version(connection, name, version)
@@ -198,7 +199,7 @@ def drop_cancelled(connection: Connection[Any]) -> None:
 
 
 def current_rebuild(connection: Connection[Any], name: str) -> Rebuild | None:
-    """Return the rebuild of a projection, in this release's shape, that is not ended; None if there is none."""
+    """Return the unended rebuild of a projection, in this release's shape; None if there is none."""
     found = _rebuilds(connection, [find_projection(name)])
     return found[0] if found else None
 
@@ -206,12 +207,12 @@ def current_rebuild(connection: Connection[Any], name: str) -> Rebuild | None:
 def current_rebuilds(
     connection: Connection[Any], projections: Collection[Projection] | None = None
 ) -> list[Rebuild]:
-    """Return the rebuilds that are not ended, of all projections unless some are given, by name."""
+    """Return the unended rebuilds of all projections, or of those given, by name."""
     return _rebuilds(connection, PROJECTIONS.values() if projections is None else projections)
 
 
 def find_rebuild(connection: Connection[Any], name: str, version: int) -> Rebuild:
-    """Return one rebuild, also if it is ended; raise `ProjectionNotFound`, and `LookupError` if there is none."""
+    """Return one rebuild, ended or not. Raises `ProjectionNotFound`, then `LookupError` if there is no such version."""
     return _rebuilds(connection, [find_projection(name)], version)[0]
 
 

@@ -1,11 +1,11 @@
 -- name: lock
--- Requests on one projection come one after another.
+-- Serialises the requests on one projection.
 SELECT FROM projections WHERE name = %(name)s FOR NO KEY UPDATE;
 
 -- name: columns
--- Progress is that of the parts together while there are any. The target is where the live version stands; of a version
--- that is live itself, since there is no other of its shape, the head of the journal. The rate fades when nothing is
--- advanced, as that of a projection does.
+-- While there are parts, the progress is their average. The target is the position of the live version, or the head of
+-- the journal for a version that is live itself because no other has its shape. The rate decays while nothing is
+-- advanced, like the rate of a projection.
 r.name, r.version, r.shape, r.state, r.reason, r.requested_by, r.requested_at, r.accept_difference, r.accepted_by,
 r.controlled_by, r.control_reason, r.started_at, coalesce(parts.position, v.position, 0), coalesce(live.position, head.position),
 r.rate_events_per_second * exp(
@@ -14,7 +14,7 @@ r.rate_events_per_second * exp(
 r.last_error, r.compared_version, r.compared_position, r.difference_expected, r.comparison::text, r.ended_at;
 
 -- name: of_versions
--- The rebuilds that are not ended of the shapes asked for; with a version, that one alone, ended or not, of any shape.
+-- The unended rebuilds of the given shapes. With a version: that rebuild alone, ended or not, of any shape.
 SELECT :columns
 FROM rebuilds AS r
 JOIN unnest(%(names)s::text[], %(shapes)s::int[]) AS known(name, shape) ON known.name = r.name
@@ -30,7 +30,7 @@ WHERE CASE WHEN %(version)s::int IS NULL THEN r.shape = known.shape AND r.ended_
 ORDER BY r.name;
 
 -- name: accept
--- Begins again with the comparison, since the live version has gone on.
+-- A rebuild that stopped at a difference compares again, since the live version has moved on.
 UPDATE rebuilds SET
     accept_difference = %(accept_difference)s, accepted_by = %(actor)s,
     state = CASE state WHEN 'differing' THEN 'requested' ELSE state END
@@ -47,8 +47,8 @@ UPDATE rebuilds SET
 WHERE name = %(name)s AND version = %(version)s AND ended_at IS NULL;
 
 -- name: retire
--- Fences whoever fills it. The parts are locked before the version, as whoever advances or unites them does: the version
--- is looked for only once they are counted.
+-- Fences the processes that fill it. The parts are locked before the version, the order in which they are advanced and
+-- united: counting the parts forces that order.
 WITH parts AS (
     DELETE FROM rebuild_parts WHERE name = %(name)s AND version = %(version)s RETURNING number
 )

@@ -1,8 +1,8 @@
-"""Putting a filled version in the live one's place: indexes, what came meanwhile, the comparison, the switch.
+"""Switching to a filled version: create its indexes, catch up, compare, and put it in the live one's place.
 
-What is compared is one snapshot in which both versions stand at the same position. For it the live version is locked
-only until the rest is caught up with and the snapshot is taken; both go on while it is read, however large they are.
-What comes after that position is applied to both by the same code, and the switch is made where they meet again.
+The comparison reads one snapshot in which both versions are at the same position. To take it, the live version is
+locked only while the new one catches up the rest. Both advance while the snapshot is read, however large they are. The
+same code applies later events to both, and the switch happens where they meet again.
 """
 
 from collections.abc import Callable
@@ -30,18 +30,18 @@ from projections.registry import create_indexes
 
 BATCH_EVENTS = 20_000
 PINNED_SECONDS = 60
-"""For how long the live version is held up by a process that was stopped, when that was about to compare."""
+"""If a process is stopped just before it compares, it holds the live version up for at most this long."""
 
 _SQL = load(__name__)
 _log = structlog.get_logger(__name__)
 
 
 class Interrupted(Exception):
-    """The rebuild was paused, cancelled or taken over, or this process is to end: it is left as it is."""
+    """The rebuild was paused, cancelled or taken over, or this process is to end. The rebuild keeps its state."""
 
 
 class Failed(Exception):
-    """The rebuild cannot go on; the message says why."""
+    """The rebuild cannot continue. The message says why."""
 
 
 class Live(NamedTuple):
@@ -53,7 +53,7 @@ class Live(NamedTuple):
 
 
 class Switching:
-    """Brings one filled version to its end, on a connection of its own."""
+    """Takes one filled version from filled to live, on a connection of its own."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Switching:
         self._named = {"name": projection.name, "version": rebuild.version, "shape": projection.shape}
 
     def run(self) -> None:
-        """Go on until the version is live, or stopped by a difference; what makes it fail is recorded.
+        """Continue until the version is live or a difference stops it. A failure is recorded.
 
         Raises `Interrupted`, and `psycopg.OperationalError` if the database is out of reach.
         """
@@ -94,7 +94,7 @@ class Switching:
         self._catch_up()
 
     def _catch_up(self) -> None:
-        """Advance the version to where the live one is, and never beyond: there it will be compared."""
+        """Advance the version to the live one's position and never beyond, since they are compared there."""
         position = self._position()
         while position < (target := self._target()):
             if not self._go_on():
@@ -118,7 +118,7 @@ class Switching:
         return batch.upto
 
     def _arrive(self) -> None:
-        """Let a version be read that is the only one of its shape: there is nothing to compare it with."""
+        """Make a version readable that is the only one of its shape. There is nothing to compare it with."""
         self._set_comparing()
         with self._connection.transaction():
             self._execute("durable")
@@ -127,7 +127,7 @@ class Switching:
         _log.info("projection arrived", projection=self._projection.name, version=self._version)
 
     def _compare(self) -> bool:
-        """Compare with the live version, record what was found; tell whether to switch."""
+        """Compare with the live version and record the result; tell whether to switch."""
         self._set_comparing()
         with ExitStack() as pinned:
             self._pin_live(pinned)
@@ -137,7 +137,7 @@ class Switching:
                 if live.position != self._position():
                     raise Interrupted
                 pinned.close()
-                # With nothing to compare with, an operator says whether the new version is wanted all the same.
+                # Without a comparison, an operator decides whether the new version is wanted all the same.
                 missing = self._missing(live)
                 found = (
                     []
@@ -151,19 +151,19 @@ class Switching:
         return self._record(live, found, expected, is_equal=is_equal)
 
     def _missing(self, live: Live) -> list[str]:
-        """Return the tables of the live version that are not there: somebody has dropped or renamed them."""
+        """Return the tables of the live version that do not exist, because somebody dropped or renamed them."""
         wanted = {"names": self._projection.table_names(live.version)}
         return [table for (table,) in self._connection.execute(_SQL["missing_tables"], wanted).fetchall()]
 
     def _pin_live(self, pinned: ExitStack) -> None:
-        """Keep the live version where it is until the stack is closed."""
+        """Hold the live version at its position until the stack is closed."""
         connection = pinned.enter_context(self._database.connect("tallystick rebuild"))
         bound_transactions(connection, PINNED_SECONDS)
         pinned.enter_context(connection.transaction())
         connection.execute(_SQL["lock_version"], {**self._named, "version": self._live().version})
 
     def _expected(self, live: Live) -> str | None:
-        """Return why the versions can be expected to differ: dead letters of either, which the other may not have."""
+        """Return why the versions may differ: either may have dead letters that the other lacks. None if no reason."""
         wanted = {**self._named, "live": live.version}
         letters = self._connection.execute(_SQL["letters"], wanted).fetchall()
         lacking = [f"version {version} lacks what {count} dead letters hold" for version, count in letters]
@@ -192,12 +192,12 @@ class Switching:
         self._catch_up()
         with self._connection.transaction():
             self._execute("durable")
-            # Before any version is locked: whoever cancels locks in this order too.
+            # Before any version is locked: cancelling locks in this order too.
             self._end()
             self._connection.execute(_SQL["lock_version"], {**self._named, "version": self._live().version})
             self._catch_up()
             live = self._live()
-            # An operator's pause outlasts a rebuild; what halted the live version is what a rebuild is to mend.
+            # An operator's pause outlasts a rebuild. A halt does not: mending its cause is what a rebuild is for.
             state = "paused" if live.state == "paused" else "running"
             self._execute("retire", replaced=live.version)
             self._execute("promote", state=state)

@@ -6,7 +6,7 @@ SELECT version, position, state FROM projection_versions
 WHERE name = %(name)s AND shape = %(shape)s AND live;
 
 -- name: position
--- None while parts of it are not filled yet.
+-- No row while some of its parts are not filled yet.
 SELECT position FROM projection_versions AS v
 WHERE name = %(name)s AND version = %(version)s AND NOT EXISTS (
     SELECT FROM rebuild_parts WHERE name = v.name AND version = v.version
@@ -20,7 +20,7 @@ UPDATE rebuilds SET state = 'comparing'
 WHERE name = %(name)s AND version = %(version)s AND state IN ('filling', 'comparing');
 
 -- name: lock_version
--- The live version cannot be advanced while this is held; it can be read.
+-- While this lock is held, the live version cannot be advanced, but can be read.
 SELECT FROM projection_versions WHERE name = %(name)s AND version = %(version)s FOR UPDATE;
 
 -- name: compared
@@ -31,7 +31,7 @@ UPDATE rebuilds SET
 WHERE name = %(name)s AND version = %(version)s AND state = 'comparing';
 
 -- name: letters
--- What the versions lack, each by its own dead letters: events that were discarded, and streams that are held.
+-- What each version lacks because of its own dead letters: discarded events, and held streams.
 SELECT projection_version, count(*) FROM dead_letters
 WHERE projection = %(name)s AND projection_version IN (%(live)s, %(version)s) AND state IN ('open', 'discarded')
 GROUP BY projection_version ORDER BY projection_version;
@@ -51,5 +51,5 @@ UPDATE projection_versions SET state = %(state)s, live = true, runner = NULL, la
 WHERE name = %(name)s AND version = %(version)s;
 
 -- name: switch_older
--- For releases that know of one live version only.
+-- For older releases, which know only one live version.
 UPDATE projections SET live_version = %(version)s WHERE name = %(name)s AND live_version = %(replaced)s;

@@ -1,8 +1,8 @@
 """Versions that this release does not read, and dropping them.
 
-A version that was replaced is kept, so that an operator can look at it and reads in flight go on, until the projection
-is rebuilt again or it is dropped on request. A version of another shape belongs to other releases. No release can tell
-whether one of those will be started again, so it is an operator who drops it, and not while a release advances it.
+A replaced version is kept, so that an operator can look at it and reads in progress can finish. It is dropped when the
+projection is rebuilt again, or on request. A version of another shape belongs to other releases. No release can tell
+whether one of those will be started again. So an operator drops it, and not while a release advances it.
 """
 
 from collections.abc import Collection
@@ -23,7 +23,7 @@ _log = structlog.get_logger(__name__)
 
 
 class UnreadVersion(NamedTuple):
-    """A version that this release does not read: it was replaced, or is `live` for other releases, or made for them."""
+    """A version that this release does not read: replaced, `live` for other releases, or being made for them."""
 
     name: str
     version: int
@@ -44,7 +44,7 @@ def unread_versions(connection: Connection[Any], name: str | None = None) -> lis
 
 
 def drop_retired(connection: Connection[Any], name: str, shape: int) -> None:
-    """Drop the versions of a shape that were replaced; what is still read is left for the next time."""
+    """Drop the replaced versions of a shape. Those that are still being read are left for the next time."""
     for (version,) in connection.execute(_SQL["retired"], {"name": name, "shape": shape}).fetchall():
         try:
             drop_version(connection, name, version)
@@ -53,14 +53,14 @@ def drop_retired(connection: Connection[Any], name: str, shape: int) -> None:
 
 
 def drop_unread(database: Database, name: str, actor: str) -> tuple[list[UnreadVersion], list[UnreadVersion]]:
-    """Drop what this release does not read of a projection; return what was dropped, and what is in use and kept.
+    """Drop the versions of a projection that this release does not read; return those dropped, and those kept.
 
-    In use is what a running release of another shape advances or fills, and a table that somebody reads just now.
-    Raises `ProjectionNotFound`.
+    Kept are versions that a running release of another shape advances or fills, and those that are being read. Raises
+    `ProjectionNotFound`.
     """
     dropped: list[UnreadVersion] = []
     kept: list[UnreadVersion] = []
-    # The places that are taken on this connection keep others from beginning with what is dropped, until it ends.
+    # Places taken on this connection keep others from starting on a version that is being dropped.
     with database.connect("tallystick retirement") as connection:
         for unread in unread_versions(connection, name):
             (dropped if _drop(connection, unread, actor) else kept).append(unread)

@@ -1,1 +1,1 @@
-"""Keeps the live versions up to date, and tells how far they are."""
+"""Running projections: advances the live versions, and tells how far they are."""

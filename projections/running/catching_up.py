@@ -1,4 +1,4 @@
-"""Bringing projections to the head of the journal where no projector does."""
+"""Bringing projections to the head of the journal when no projector runs."""
 
 import threading
 from collections.abc import Collection, Iterator
@@ -18,17 +18,17 @@ from projections.running.projector import Runner
 
 LOOK_SECONDS = 0.1
 PATIENCE_SECONDS = 30.0
-"""For how long one may stand still before it is given up."""
+"""A projection that stands still for this long is given up."""
 
 
 def catch_up(
     database: Database, names: Collection[str], patience_seconds: float = PATIENCE_SECONDS
 ) -> list[Progress]:
-    """Advance projections that nobody advances to where the head stands now; return those that are left behind it.
+    """Advance projections to the present head, unless somebody else does; return those that are left behind it.
 
-    Those are what is paused, has halted or fails, and what did not move for `patience_seconds`. What somebody else
-    advances is left to them. Raises `ProjectionNotFound`, and `psycopg.OperationalError` if the database is out of
-    reach.
+    Left behind are projections that are paused, halted or failing, or that did not move for `patience_seconds`. A
+    projection that somebody else advances is left to them. Raises `ProjectionNotFound`, and
+    `psycopg.OperationalError` if the database is out of reach.
     """
     with database.connect("tallystick catching up") as connection:
         behind = [seen for seen in (progress(connection, name) for name in names) if seen.lag_events]
@@ -49,7 +49,7 @@ def _is_free(connection: Connection[Any], name: str) -> bool:
 
 
 def _await(connection: Connection[Any], names: Collection[str], head: int, patience_seconds: float) -> None:
-    """Wait until each has reached the head, can go no further, or has stood still for too long."""
+    """Wait until each projection has reached the head or can go no further, or none has moved for too long."""
     moved_at, before = monotonic(), 0
     while monotonic() < moved_at + patience_seconds:
         seen = [progress(connection, name) for name in names]

@@ -1,6 +1,6 @@
-"""Pausing a projection and letting it go on: kept in the database, so it outlasts whatever is restarted.
+"""Pausing and resuming a projection. The state is kept in the database, so it survives restarts.
 
-A runner sees it within a quarter of a second, and writes nothing from the moment on at which it is committed.
+A runner notices it within a quarter of a second. It writes nothing after the moment at which the pause is committed.
 """
 
 from typing import Any, Literal
@@ -20,14 +20,15 @@ _FORMER = {"paused": ["running", "halted"], "running": ["paused", "halted"]}
 
 
 def pause(connection: Connection[Any], name: str, by: Context, reason: str = "") -> Progress:
-    """Keep a projection where it is; return how far that is. Again is as once. Raises `ProjectionNotFound`."""
+    """Pause a projection; return how far it is. Idempotent. Raises `ProjectionNotFound`."""
     return _set(connection, name, "paused", by, reason)
 
 
 def resume(connection: Connection[Any], name: str, by: Context, reason: str = "") -> Progress:
-    """Let a projection go on that was paused or has halted; return how far it is. Again is as once.
+    """Resume a paused or halted projection; return how far it is. Idempotent.
 
-    What it halted at is met again: it halts again unless that was mended. Raises `ProjectionNotFound`.
+    A halted projection meets the same event again, and halts again unless the cause was mended. Raises
+    `ProjectionNotFound`.
     """
     return _set(connection, name, "running", by, reason)
 

@@ -1,5 +1,5 @@
 -- name: set
--- The live version, and others that are read in its place by other releases. What is rebuilt has a control of its own.
+-- Includes the versions that are live for other releases. A rebuild is paused and resumed by a control of its own.
 UPDATE projection_versions AS v SET
     state = %(state)s, last_error = CASE %(state)s WHEN 'running' THEN NULL ELSE v.last_error END
 FROM (
@@ -10,7 +10,7 @@ WHERE v.name = former.name AND v.version = former.version
 RETURNING v.version, v.position, former.state;
 
 -- name: announce
--- Without a position: whoever knows how far projections are has to look.
+-- Without a position: those who follow positions must read the state again.
 SELECT pg_notify(current_schema() || '_projections', %(name)s || ':');
 
 -- name: record

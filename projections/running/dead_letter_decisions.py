@@ -1,10 +1,10 @@
-"""What an operator decides about a dead letter: that it is retried, or that its event is discarded.
+"""An operator's decision about a dead letter: retry its event, or discard it.
 
-Either is carried out by whoever is asked, in one transaction that holds the version of the projection still: the event
-and all that is held behind it are written, the letter is closed, and the stream belongs to the projector again from
-the position on where that stands. So a crash leaves either everything as it was or everything done, it makes no
-difference whether a projector runs, is paused or has halted, and the answer tells what became of it. The projection
-waits meanwhile, which is about as long as its rebuild would take for as many events.
+The decision is carried out at once, in one transaction that locks the version of the projection. It writes the event
+and everything held behind it, closes the letter, and hands the stream back to the projector at the version's position.
+So a crash leaves either the state from before or the finished decision. It makes no difference whether a projector
+runs, is paused or has halted. The answer tells what became of the letter. The projection waits meanwhile, for about as
+long as a rebuild takes for the same number of events.
 """
 
 from typing import Any, NamedTuple
@@ -35,7 +35,7 @@ _log = structlog.get_logger(__name__)
 
 
 class _Stream(NamedTuple):
-    """A stream that is held, of a version of a projection that stands still at `upto`."""
+    """A held stream, in a version of a projection that is locked at position `upto`."""
 
     connection: Connection[Any]
     projection: Projection
@@ -44,7 +44,7 @@ class _Stream(NamedTuple):
     upto: int
 
     def replay(self, after: int) -> Poison | None:
-        """Write the events after a version of the stream; return the one at which that ended, if it did."""
+        """Write the events after a version of the stream; return the one that failed, if one did."""
         write = writer(self.connection, self.projection, self.version)
         isolation = PoisonFinder(self.connection.transaction, write, set(), room=1)
         while rows := self._rows(after):
@@ -55,7 +55,7 @@ class _Stream(NamedTuple):
         return None
 
     def skip(self, version: int) -> None:
-        """Let what was written of the stream pass over an event."""
+        """Let the stored state of the stream skip the event of this version."""
         queries = self.projection.queries(self.version)
         if "skip" in queries:
             row = {"ledger": ledger_of(self.name), "name": name_of(self.name), "stream": self.name}
@@ -76,38 +76,38 @@ class _Stream(NamedTuple):
 
 
 def retry(connection: Connection[Any], id: UUID, by: Context, reason: str = "") -> DeadLetter:
-    """Apply the event of a letter, and in order all that is held behind it; return the letter.
+    """Apply the event of a letter and then, in order, everything held behind it; return the letter.
 
-    If it fails again the letter stays open, with one more attempt and the new reason. If a later event fails, what came
-    before that is applied, and a letter of its own holds the rest. A letter that is resolved is returned as it is.
-    Raises `DeadLetterNotFound`, `ProjectionBehind` while that version is being rebuilt, `JournalUnavailable` if
-    another verdict is being carried out or another release must do it, and `DeadLetterClosed`.
+    If the event fails again, the letter stays open, with one more attempt and the new reason. If a later event fails,
+    the events before it stay applied, and a new letter holds the rest. A resolved letter is returned unchanged. Raises
+    `DeadLetterNotFound`; `JournalUnavailable` if another decision is being carried out or another release must do it;
+    `ProjectionBehind` while the version is being rebuilt; and `DeadLetterClosed`.
     """
     return _decide(connection, id, "resolved", by, reason)
 
 
 def discard(connection: Connection[Any], id: UUID, by: Context, reason: str) -> DeadLetter:
-    """Skip the event of a letter for good, and apply in order all that is held behind it; return the letter.
+    """Skip the event of a letter for good, and apply in order everything held behind it; return the letter.
 
-    Of this version of the projection: a rebuilt one meets the event anew. A reason is needed. If a later event fails, a
-    letter of its own holds the rest. A letter that is discarded is returned as it is. Raises as `retry` does.
+    The event is skipped in this version of the projection only: a rebuild meets it again. A reason is required. If a
+    later event fails, a new letter holds the rest. A discarded letter is returned unchanged. Raises as `retry` does.
     """
     return _decide(connection, id, "discarded", by, reason)
 
 
 def _decide(
-    connection: Connection[Any], id: UUID, verdict: LetterState, by: Context, reason: str
+    connection: Connection[Any], id: UUID, decision: LetterState, by: Context, reason: str
 ) -> DeadLetter:
     with connection.transaction():
         letter, upto = _hold_still(connection, find_letter(connection, id))
-        if letter.state == verdict:
+        if letter.state == decision:
             return letter
         if letter.state != "open":
             raise DeadLetterClosed
         projection = find_projection(letter.projection)
         stream = _Stream(connection, projection, letter.projection_version, letter.stream, upto)
         after = letter.stream_version - 1
-        if verdict == "discarded":
+        if decision == "discarded":
             after += 1
             stream.skip(after)
         try:
@@ -118,18 +118,18 @@ def _decide(
             row = {"id": id, "shape": projection.shape, **failure(poison.error)}
             connection.execute(_SQL["fail_again"], row)
         else:
-            _close(stream, letter, verdict, by, reason, poison)
+            _close(stream, letter, decision, by, reason, poison)
         decided = find_letter(connection, id)
-    _log.info("dead letter decided", id=str(id), verdict=verdict, actor=by.actor, state=decided.state)
+    _log.info("dead letter decided", id=str(id), decision=decision, actor=by.actor, state=decided.state)
     return decided
 
 
 def _hold_still(connection: Connection[Any], letter: DeadLetter) -> tuple[DeadLetter, int]:
-    """Lock the version of a letter; return the letter as it is now, and where the version stands.
+    """Lock the version of a letter; return the letter as it is under the lock, and the version's position.
 
-    Raises `JournalUnavailable` if another verdict is being carried out for longer than `PATIENCE_SECONDS`. If the
-    letter is open, raises `ProjectionBehind` while the version is being rebuilt, by several processes perhaps, and
-    `JournalUnavailable` if its tables are another release's.
+    Raises `JournalUnavailable` if another decision takes longer than `PATIENCE_SECONDS`. For an open letter, raises
+    `ProjectionBehind` while the version is being rebuilt (perhaps by several processes), and `JournalUnavailable` if
+    its tables belong to another release.
     """
     wanted = {"projection": letter.projection, "version": letter.projection_version}
     cursor = connection.cursor(row_factory=tuple_row)
@@ -151,12 +151,17 @@ def _hold_still(connection: Connection[Any], letter: DeadLetter) -> tuple[DeadLe
 
 
 def _close(
-    stream: _Stream, letter: DeadLetter, verdict: LetterState, by: Context, reason: str, poison: Poison | None
+    stream: _Stream,
+    letter: DeadLetter,
+    decision: LetterState,
+    by: Context,
+    reason: str,
+    poison: Poison | None,
 ) -> None:
     followed_by = uuid4() if poison else None
     row = {
         "id": letter.id,
-        "state": verdict,
+        "state": decision,
         "actor": by.actor,
         "reason": reason or None,
         "correlation_id": by.correlation_id,

@@ -1,15 +1,15 @@
 -- name: patience
--- An advance takes a moment, another verdict may take long: whoever asks for one need not wait for that.
+-- An advance takes a moment, but another decision may take long: a caller need not wait for that.
 SELECT set_config('lock_timeout', %(patience_seconds)s || 's', true);
 
 -- name: lock_version
--- As every advance does first: nobody moves the version meanwhile, and where it stands the stream is handed back.
+-- Every advance takes this lock first, so the version's position cannot move. There the stream is handed back.
 SELECT v.position, v.shape, v.state, head.position FROM projection_versions AS v CROSS JOIN head
 WHERE v.name = %(projection)s AND v.version = %(version)s FOR UPDATE OF v;
 
 -- name: held_events
--- By the key of the journal, a part of the stream at a time: the events that the projection reads and has passed by.
--- No more than fit into `most_bytes`, but for the last of them.
+-- Read in portions by the journal's primary key: the events that the projection reads, up to its position. A portion has
+-- no more than fits into `most_bytes`, except for its last event.
 SELECT originator_id, originator_version, topic, state, notification_id FROM (
     SELECT originator_id, originator_version, topic, state, notification_id,
         sum(octet_length(state)) OVER (ORDER BY originator_version ROWS UNBOUNDED PRECEDING) - octet_length(state)

@@ -1,7 +1,7 @@
-"""Who holds the places: of each projection, of its rebuild, of the publishers, one session of PostgreSQL does.
+"""The holders of places. Each projection, each rebuild and each publisher has one, held by one PostgreSQL session.
 
-`leadership.try_acquire` takes a place. This module looks at who has it, for those who must tell nobody from somebody
-who fails or hangs.
+`leadership.try_acquire` takes a place. This module shows its holder, so that an operator can tell a process that fails
+or hangs from one that does not run.
 """
 
 from collections.abc import Collection
@@ -17,16 +17,16 @@ from projections.registry import NATS, find_projection
 
 Purpose = Literal["projection", "rebuild", "publish", "pay"]
 Place = tuple[Purpose, str]
-"""What a place is for, and the name it is held by."""
+"""The purpose of a place, and its name."""
 
 TRIED_LATELY_SECONDS = 30.0
-"""Whoever fails tries again every few seconds: one that has not for so long is there no more."""
+"""A failing process retries every few seconds, so one that has not retried for this long is gone."""
 
 _SQL = load(__name__)
 
 
 class Session(NamedTuple):
-    """A session of PostgreSQL, and what it does."""
+    """A PostgreSQL session, and its state."""
 
     pid: int
     application_name: str
@@ -39,9 +39,9 @@ class Session(NamedTuple):
 
 
 class Holder(NamedTuple):
-    """The session that holds a place: from where, since when, and the processes that it waits for, if it does.
+    """The session that holds a place: its client, since when it is connected, and the processes it waits for, if any.
 
-    Of another login's session not all may be seen.
+    A session of another login may not be fully visible.
     """
 
     pid: int
@@ -58,14 +58,14 @@ class Holder(NamedTuple):
 
 
 def holders(connection: Connection[Any], places: Collection[Place]) -> dict[Place, Holder]:
-    """Return who holds each of some places; those that are free are left out. On a standby all seem to be."""
+    """Return the holders of some places. Free places are left out. On a standby all places seem free."""
     wanted = {"purposes": [purpose for purpose, _ in places], "names": [name for _, name in places]}
     rows = connection.cursor(row_factory=tuple_row).execute(_SQL["holders"], wanted).fetchall()
     return {(purpose, name): _holder(*rest) for purpose, name, *rest in rows}
 
 
 def places_of(name: str, purpose: Purpose = "projection") -> list[Place]:
-    """Return the places of whoever advances a projection, or rebuilds it: by this release's name, and by an older one.
+    """Return the places in which a projection is advanced or rebuilt: this release's name for it, and an older one.
 
     Raises `ProjectionNotFound`.
     """
@@ -75,22 +75,22 @@ def places_of(name: str, purpose: Purpose = "projection") -> list[Place]:
 
 
 def sessions(connection: Connection[Any], pids: Collection[int]) -> list[Session]:
-    """Return the sessions with these process numbers that there still are."""
+    """Return the sessions with these process numbers that still exist."""
     rows = connection.cursor(row_factory=tuple_row).execute(_SQL["sessions"], {"pids": list(pids)})
     return [Session(*row) for row in rows]
 
 
 def is_standby(connection: Connection[Any]) -> bool:
-    """Tell whether the server only follows a primary: then places, locks and sessions are the primary's."""
+    """Tell whether the server follows a primary. Then places, locks and sessions exist on the primary only."""
     row = connection.cursor(row_factory=tuple_row).execute(_SQL["is_standby"]).fetchone()
     return row is not None and bool(row[0])
 
 
 def end_session(connection: Connection[Any], holder: Holder) -> bool:
-    """End the session of a holder, so that the place is free; tell whether that was done.
+    """End the session of a holder, so that its place is free; tell whether it ended.
 
-    The process that had it connects anew if it lives. Raises `psycopg.errors.InsufficientPrivilege` for a login that
-    may not end it.
+    If its process is alive, it connects again. Raises `psycopg.errors.InsufficientPrivilege` if the login may not end
+    the session.
     """
     row = connection.cursor(row_factory=tuple_row).execute(_SQL["end"], {"pid": holder.pid}).fetchone()
     return row is not None and bool(row[0])

@@ -1,6 +1,6 @@
 -- name: holders
--- A place is an advisory lock of a session, by the hash of its purpose and name (`batches.sql` takes it). On a standby
--- nobody's are seen. What a session waits for is seen by those alone who may see it.
+-- A place is a session's advisory lock on the hash of its purpose and name (`batches.sql` takes it). A standby shows
+-- none. Only a login that may see a session sees what it waits for.
 SELECT wanted.purpose, wanted.name, session.pid, coalesce(session.application_name, ''),
     CASE WHEN session.backend_start IS NULL THEN 'a client that this login may not see'
         WHEN session.client_addr IS NULL THEN 'this machine''s socket'
@@ -17,7 +17,7 @@ JOIN pg_stat_activity AS session ON session.pid = lock.pid
 ORDER BY wanted.purpose, wanted.name;
 
 -- name: sessions
--- Who they are that hold others up.
+-- The sessions that make others wait.
 SELECT pid, coalesce(application_name, ''), coalesce(usename, ''), coalesce(state, '') FROM pg_stat_activity
 WHERE pid = ANY(%(pids)s) ORDER BY pid;
 

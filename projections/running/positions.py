@@ -33,21 +33,21 @@ _PART = "positions of projections"
 
 
 def projections_channel(database: Database) -> str:
-    """Return the channel on which each advance of a live version announces `name/shape:position`.
+    """Return the channel on which each advance of a live version is announced as `name/shape:position`.
 
-    With the shape, since a release must not take the advance of another's version for that of its own. A projection
-    that is paused or resumed is announced there as `name:`.
+    The shape is included because a release must not mistake the advance of another release's version for that of its
+    own. Pausing or resuming a projection is announced as `name:`.
     """
     return f"{database.schema}_projections"
 
 
 class Progress(NamedTuple):
-    """How far the live version of a projection is that this release reads.
+    """How far the live version of a projection is, in the shape that this release reads.
 
-    `state` is `rebuilding` while that is the only version there is, and it cannot be read yet. `head` is the newest
-    position of the journal, `lag_seconds` the age of the oldest event not projected yet, 0 if there is none.
-    `dead_letters` counts those that are open, `oldest_dead_letter` is the lowest position of them, and
-    `dead_letter_age_seconds` the time since the first of them failed.
+    `state` is `rebuilding` while the only version is still being filled and cannot be read. `head` is the newest
+    position of the journal. `lag_seconds` is the age of the oldest event not projected yet, 0 if there is none.
+    `dead_letters` counts the open ones, `oldest_dead_letter` is their lowest position, and `dead_letter_age_seconds`
+    is the time since the first of them failed.
     """
 
     name: str
@@ -64,12 +64,12 @@ class Progress(NamedTuple):
     dead_letter_age_seconds: float
 
     def reflects(self, position: int) -> bool:
-        """Whether what is read reflects a position: not while the version is only being filled."""
+        """Whether reads reflect a position. False while the version is still being filled."""
         return self.position >= position and self.state != "rebuilding"
 
 
 def progress(connection: Connection[Any], name: str) -> Progress:
-    """Return how far a projection is; raise `ProjectionNotFound` if none of this name is installed."""
+    """Return how far a projection is. Raises `ProjectionNotFound` if none of this name is installed."""
     found = _progress(connection, {of: shape for of, shape in _shapes().items() if of == name})
     if not found:
         raise projection_not_found(name)
@@ -97,7 +97,7 @@ def error_as_told(
 
 
 def _shapes() -> dict[str, int]:
-    """Return the names that are known, with the shape of each: also of NATS, which has a position and no tables."""
+    """Return the known names with their shapes. NATS is included: it has a position, but no tables."""
     return {NATS: 1, **{projection.name: projection.shape for projection in PROJECTIONS.values()}}
 
 
@@ -108,30 +108,30 @@ def _progress(connection: Connection[Any], shapes: Mapping[str, int]) -> list[Pr
 
 
 class WaitOutcome(Enum):
-    """What became of waiting for a position; the value is that in words."""
+    """How waiting for a position ended. The value says it in words."""
 
     ARRIVED = "the projection has reached the position"
-    UNANNOUNCED = "it has reached it, as was found by looking: the notification of it was missed"
-    LATE = "it runs, but has not reached it in time"
-    PAUSED = "it is paused, and was not resumed in time"
-    HALTED = "it has halted, and was not resumed in time"
-    REBUILDING = "it is being made anew, and was not as far in time"
-    SWITCHED = "another version of it went live meanwhile, and has not reached it in time"
-    UNREACHABLE = "the journal is out of reach, so that it is not known where it is"
+    UNANNOUNCED = "the projection has reached the position; its notification was missed, so polling found it"
+    LATE = "the projection runs, but did not reach the position in time"
+    PAUSED = "the projection is paused, and was not resumed in time"
+    HALTED = "the projection has halted, and was not resumed in time"
+    REBUILDING = "the projection is being rebuilt, and did not reach the position in time"
+    SWITCHED = "another version of the projection went live meanwhile, and did not reach the position in time"
+    UNREACHABLE = "the journal is out of reach, so the projection's position is unknown"
 
 
 _OF_STATE = {"paused": WaitOutcome.PAUSED, "halted": WaitOutcome.HALTED, "rebuilding": WaitOutcome.REBUILDING}
 
 
 class Wait(NamedTuple):
-    """What became of waiting, the projection as last seen (None if it never was), and the head of the journal."""
+    """How waiting ended, the projection as last seen (None if never seen), and the head of the journal."""
 
     outcome: WaitOutcome
     seen: Progress | None
     head: int
 
     def arrived(self) -> Progress:
-        """Return how far the projection is; raise `ProjectionBehind`, or `JournalUnavailable` if it is out of reach."""
+        """Return how far the projection is. Raises `JournalUnavailable` if that is unknown, or `ProjectionBehind`."""
         if self.seen is None or self.outcome is WaitOutcome.UNREACHABLE:
             raise JournalUnavailable("unreachable")
         if self.outcome not in (WaitOutcome.ARRIVED, WaitOutcome.UNANNOUNCED):
@@ -140,9 +140,9 @@ class Wait(NamedTuple):
 
 
 class PositionWaiter:
-    """Knows how far every projection is, and wakes those who wait for one: one thread for the whole process.
+    """Follows how far every projection is, and wakes those who wait for one. One thread serves the whole process.
 
-    It is told by notifications and, since these can be missed, looks by itself as well.
+    It listens for notifications. Since these can be missed, it polls as well.
     """
 
     def __init__(self, database: Database, poll_seconds: float = POLL_SECONDS) -> None:
@@ -154,26 +154,26 @@ class PositionWaiter:
         self._is_reachable = False
         self._stopping = threading.Event()
         self._changed = threading.Condition()
-        # What each waits for: whoever waits for what is far away is not woken by each step towards it.
+        # What each callback waits for, so that it is not woken by every step towards a distant position.
         self._callbacks: dict[Callable[[], None], tuple[str, int]] = {}
         self._thread = threading.Thread(target=self._run, name="projection positions", daemon=True)
         self.head = 0
-        """The newest position of the journal that is known here."""
+        """The newest known position of the journal."""
 
     def start(self) -> None:
-        """Begin to follow."""
+        """Start following."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End; who still waits, waits in vain."""
+        """Stop following. Callers that still wait are not woken any more."""
         self._stopping.set()
         self._thread.join()
 
     def wait_for(self, name: str, position: int, timeout_seconds: float) -> Wait:
-        """Block until a projection has reached a position, or the time is over; return what became of it.
+        """Block until a projection has reached a position or the time is over; return how that ended.
 
-        What is paused or has halted is waited for as well: it may be resumed in time. So is a position that the journal
-        itself does not have yet. Raises `ProjectionNotFound`.
+        A paused or halted projection is waited for as well, since it may be resumed in time. So is a position that the
+        journal itself has not reached. Raises `ProjectionNotFound`.
         """
         give_up_at = monotonic() + timeout_seconds
         with self._changed:
@@ -186,7 +186,7 @@ class PositionWaiter:
             return self._outcome(name, position, began)
 
     async def wait_async(self, name: str, position: int, timeout_seconds: float) -> Wait:
-        """Do as `wait_for` does, without blocking the event loop."""
+        """Wait as `wait_for` does, without blocking the event loop."""
         loop = asyncio.get_running_loop()
         changed = asyncio.Event()
 
@@ -257,7 +257,7 @@ class PositionWaiter:
             for notification in connection.notifies(timeout=self._poll_seconds):
                 self._note(notification.channel, notification.payload)
                 if notification.payload.endswith(":") or self._stopping.is_set():
-                    break  # one was paused or resumed: what else is announced will be seen as well
+                    break  # a projection was paused or resumed: looking again sees every other announcement too
 
     def _look(self, connection: Connection[Any]) -> None:
         seen = all_progress(connection)
@@ -271,7 +271,7 @@ class PositionWaiter:
     def _note(self, channel: str, payload: str) -> None:
         with self._changed:
             announced, _, position = payload.rpartition(":")
-            if not position.isdecimal():  # anyone with a login may notify
+            if not position.isdecimal():  # any login may send notifications
                 return
             name, _, shape = announced.partition("/")
             if channel == self._database.journal_channel:
@@ -299,5 +299,5 @@ class PositionWaiter:
                 continue
             try:
                 callback()
-            except RuntimeError:  # its event loop is closed, and nobody waits there any more
+            except RuntimeError:  # its event loop is closed, so nobody waits there
                 self._callbacks.pop(callback, None)

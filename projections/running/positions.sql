@@ -1,8 +1,7 @@
 -- name: progress
--- Of each projection the live version of the shape that is asked for, also while it is only being filled. The lag is the
--- age of the oldest event that is not projected yet; of one that is missing or cannot be read, the time since the
--- projection came to stand before it. The rate fades while nothing is advanced. The age of a dead letter is that of its
--- first failure.
+-- For each projection, the live version of the wanted shape, even while it is still being filled. The lag is the age of
+-- the oldest event not projected yet. If that event is missing or unreadable, it is the time since the projection
+-- arrived before it. The rate decays while nothing is advanced. A dead letter's age counts from its first failure.
 SELECT v.name, v.version, v.position, head.position, v.state,
     greatest(head.position - v.position, 0),
     CASE WHEN head.position > v.position THEN greatest(0, extract(

@@ -1,13 +1,13 @@
 """The projector: advances the live version of every projection, each in a thread and connection of its own.
 
-It advances the live versions of the shapes that this release knows and no others: those are advanced by the projectors
-of the releases that know them. Any number of projectors may run. Of each projection and shape one runner holds the
-place and the others stand by; the place is free as soon as the connection of its holder is gone. A runner is woken
-when events arrive, of which the notification can be missed, so it looks by itself as well.
+It advances only the versions whose shapes this release knows. The projectors of other releases advance theirs. Any
+number of projectors may run: for each projection and shape one runner holds the place, and the others stand by. A place
+is free as soon as the connection of its holder is gone. A runner is woken by a notification when events arrive. Since a
+notification can be missed, it polls as well.
 
-Releases that know the same shape share a version of it, and any of them may hold its place. One that meets an event of
-a newer release halts the version, says so, and leaves the place to whoever can read on: a runner that finds a version
-halted so, and can, lets it go on.
+Releases that know the same shape share a version of it, and any of them may hold its place. A runner that meets an
+event of a newer release halts the version, logs that, and leaves the place to a release that can read the event. A
+runner that finds a version halted for this reason, and can read the event, resumes it.
 """
 
 import threading
@@ -56,10 +56,10 @@ FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
 RECONNECT_SECONDS = 0.25
 
-# Small batches cost more for an event than large ones, so events are collected for a moment. For longer when many come:
-# then a projector that goes after each of them takes as much of the machine as those who write (measured at 4,000
-# transfers/s: a fifth less for projector and database together), and yet lags by no more than this. For as long as well
-# where none of the last events said anything to the projection.
+# Small batches cost more per event than large ones, so events are collected for a moment. The longer moment applies
+# when many events come: otherwise a projector that follows each of them takes as much of the machine as the writers
+# (measured at 4,000 transfers/s: a fifth less for projector and database together), and the lag is at most this long.
+# It also applies when none of the last events concerned the projection.
 LINGER_SECONDS = 0.01
 LONG_LINGER_SECONDS = 0.1
 BUSY_EVENTS_PER_SECOND = 3_000
@@ -67,20 +67,20 @@ BUSY_EVENTS_PER_SECOND = 3_000
 _SQL = load(__name__)
 _log = structlog.get_logger(__name__)
 
-# Connections lost, deadlocks, a full disk: what may pass is tried again for ever.
+# Lost connections, deadlocks, a full disk: failures that may pass are retried for ever.
 _OUT_OF_REACH = LOST
 
 
 class Fenced(Exception):
-    """Another runner has taken over, although this one holds the place."""
+    """Another runner has taken over the version, although this one holds the place."""
 
 
 class NewerReleaseNeeded(Exception):
-    """The next event of the version cannot be read by this release."""
+    """This release cannot read the next event of the version."""
 
 
 class LiveStanding(NamedTuple):
-    """Where the live version of a projection stands, and the head of the journal."""
+    """The position and state of a projection's live version, and the head of the journal."""
 
     version: int
     position: int
@@ -91,7 +91,7 @@ class LiveStanding(NamedTuple):
 
     @property
     def needs_newer_release(self) -> bool:
-        """Whether it was halted by a release that could not read the next event."""
+        """Whether a release that could not read the next event halted it."""
         return self.state == "halted" and (self.last_error or "").startswith(f"{NewerVersion.reason}:")
 
 
@@ -101,9 +101,10 @@ def run_projector(
     projections: Iterable[Projection] = tuple(PROJECTIONS.values()),
     signing_seeds: Sequence[bytes] = (),
 ) -> None:
-    """Install projections, run them and carry out their rebuilds until `stop` is set, whatever happens meanwhile.
+    """Install projections, run them and carry out their rebuilds until `stop` is set. Failures are retried.
 
-    Where the seals are among them, checkpoints are signed, with the keys of `signing_seeds` if any are given.
+    If the seals are among the projections, checkpoints are signed as well: with the keys of `signing_seeds`, or with a
+    stored key if none are given.
     """
     projections = tuple(projections)
     _prepare(database, stop, projections)
@@ -165,7 +166,7 @@ class Runner:
         self._max_events = FIRST_BATCH_EVENTS
 
     def run(self) -> None:
-        """Run until stopped; after a failure begin anew, after a pause that grows while it fails."""
+        """Run until stopped. After a failure start again, after a pause that grows with each further failure."""
         name = self.projection.name
         while not self._stop.is_set():
             try:
@@ -178,7 +179,7 @@ class Runner:
                 _log.warning("projection is left to a newer release", projection=name)
             except _OUT_OF_REACH as error:
                 if is_lost(error):
-                    # It is as well as before as soon as it has a connection, and readers wait for it.
+                    # Readers wait for it and it works as soon as it connects, so this pause does not grow.
                     DATABASE.lost(f"projection {name}", error)
                     self._stop.wait(RECONNECT_SECONDS)
                     continue
@@ -232,14 +233,14 @@ class Runner:
         return LiveStanding(*row)
 
     def _is_left_to_others(self, connection: Connection[Any]) -> bool:
-        """Tell whether the version still stands where this release could not read on."""
+        """Tell whether the version is still at the event that this release could not read."""
         if self._unreadable_after is None:
             return False
         standing = self._standing(connection)
         return standing.needs_newer_release and standing.position == self._unreadable_after
 
     def _read_on(self, connection: Connection[Any], claim: Claim, standing: LiveStanding) -> None:
-        """Let a version go on that another release could not, if this one can; else raise `NewerReleaseNeeded`."""
+        """Resume a version that another release could not read on. Raises `NewerReleaseNeeded` if this one cannot."""
         batch = read_batch(connection, self.projection, standing.position, standing.position + 1)
         if batch.needs_newer_release:
             self._unreadable_after = standing.position
@@ -256,7 +257,7 @@ class Runner:
             return
         channel = projections_channel(self._database)
         rate = self._rate.measure(batch.upto - batch.after)
-        # If it takes so long that the place is lost, the next one is smaller.
+        # Halved in advance: if the advance takes so long that the place is lost, the next batch is smaller.
         before, self._max_events = self._max_events, max(1, self._max_events // 2)
         try:
             advanced = advance(connection, claim, batch, rate, channel)

@@ -1,1 +1,1 @@
-"""Signs checkpoints of the journal's tree and proves things from it."""
+"""Transparency: signs checkpoints of the journal's tree, and makes proofs from the tree."""

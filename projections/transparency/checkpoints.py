@@ -1,7 +1,7 @@
-"""The checkpoints that were signed, and the keys that signed them.
+"""The signed checkpoints, and the keys that signed them.
 
-They stand apart from the tree (`projections/read_models/seals.py`), since they do not follow from the journal:
-a checkpoint is what was once said to the outside. None is ever changed or deleted, as 0009_audit.sql sees to.
+They are stored apart from the tree (`projections/read_models/seals.py`), since they do not follow from the journal: a
+checkpoint records what was once told to the outside. None is ever changed or deleted; 0009_audit.sql enforces that.
 """
 
 import secrets
@@ -22,14 +22,14 @@ _SQL = load(__name__)
 
 
 class Signed(NamedTuple):
-    """A checkpoint as it was signed: its note, and the size that it is of."""
+    """A signed checkpoint: its note, and its size."""
 
     size: int
     note: str
 
 
 class Past(NamedTuple):
-    """A checkpoint that was signed once: its size, its root, its note, when it was kept; `number` counts them."""
+    """A checkpoint that was signed: its size, root and note, and when it was stored. `number` counts checkpoints."""
 
     size: int
     root: bytes
@@ -39,25 +39,25 @@ class Past(NamedTuple):
 
 
 class Keys(NamedTuple):
-    """Who signs now, and everybody who ever signed, the newest first."""
+    """The keys that sign, and the verifiers of all keys that ever signed, the newest first."""
 
     signers: tuple[Signer, ...]
     verifiers: tuple[Verifier, ...]
 
 
 def newest(cursor: Cursor[TupleRow]) -> Signed | None:
-    """Return the checkpoint that was signed last, None before the first."""
+    """Return the checkpoint that was signed last, None if there is none."""
     row = cursor.execute(_SQL["newest"], prepare=True).fetchone()
     return None if row is None else Signed(*row)
 
 
 def read_newest(connection: Connection[Any]) -> Signed | None:
-    """Return the checkpoint that was signed last, None before the first."""
+    """Return the checkpoint that was signed last, None if there is none."""
     return newest(connection.cursor(row_factory=tuple_row))
 
 
 def read_of_size(connection: Connection[Any], size: int) -> Past:
-    """Return the checkpoint that was signed last of the tree of a size; raise `CheckpointNotFound`."""
+    """Return the checkpoint signed last for the tree of a size. Raises `CheckpointNotFound`."""
     cursor = connection.cursor(row_factory=tuple_row)
     row = cursor.execute(_SQL["of_size"], {"size": size}).fetchone()
     if row is None:
@@ -76,7 +76,7 @@ def list_checkpoints(
 ) -> list[Past]:
     """Return up to `limit` checkpoints in the order in which they were signed, after the time and number `after`.
 
-    Those signed from `since` on, it included, to before `until`; None is unlimited.
+    `since` is included and `until` is not. None is unlimited.
     """
     after_time, after_number = after or (None, None)
     wanted = {
@@ -111,9 +111,9 @@ def read_origin(cursor: Cursor[TupleRow]) -> str:
 
 
 def take_keys(connection: Connection[Any], seeds: Sequence[bytes]) -> Keys:
-    """Return the keys to sign with: those of the seeds given, else the newest that was made here, else a new one.
+    """Return the keys to sign with: those of the given seeds, or else the newest made here, or else a new one.
 
-    They are listed from now on among those that ever signed.
+    They are added to the keys that ever signed.
     """
     cursor = connection.cursor(row_factory=tuple_row)
     origin = read_origin(cursor)
@@ -132,10 +132,10 @@ def _add_key(cursor: Cursor[TupleRow], signer: Signer, seed: bytes | None) -> No
 
 
 def keep(connection: Connection[Any], checkpoint: Checkpoint, note: str) -> None:
-    """Keep a checkpoint that was signed; raise `psycopg.errors.RestrictViolation` if it contradicts the one before."""
+    """Store a signed checkpoint. Raises `psycopg.errors.RestrictViolation` if it contradicts the one before."""
     connection.execute(_SQL["keep"], {"size": checkpoint.size, "root": checkpoint.root, "note": note})
 
 
 def halt(connection: Connection[Any], version: int, reason: str) -> None:
-    """Stop a version of the tree where it is, until an operator resumes it, and say why."""
+    """Halt a version of the tree with a reason, until an operator resumes it."""
     connection.execute(_SQL["halt"], {"version": version, "reason": reason})

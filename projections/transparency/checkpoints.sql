@@ -5,11 +5,11 @@ SELECT id FROM installation;
 SELECT size, note FROM checkpoints ORDER BY number DESC LIMIT 1;
 
 -- name: of_size
--- After a change of keys what was signed before is signed anew: the last one counts.
+-- After a change of keys, the same size is signed again: the last one counts.
 SELECT size, root, note, signed_at, number FROM checkpoints WHERE size = %(size)s ORDER BY number DESC LIMIT 1;
 
 -- name: list
--- Planned anew each time with its values, so that bounds that are null vanish.
+-- Planned again for each call with its values, so that null bounds cost nothing.
 SELECT size, root, note, signed_at, number FROM checkpoints
 WHERE (%(since)s::timestamptz IS NULL OR signed_at >= %(since)s)
 AND (%(until)s::timestamptz IS NULL OR signed_at < %(until)s)

@@ -1,7 +1,7 @@
-"""Proofs of single events against a checkpoint, to be given to somebody who does not have the ledger.
+"""Proofs of single events against a checkpoint, for somebody who does not have the ledger.
 
-What is wrong is told apart: an event that is not in the checkpoint, a checkpoint of another log, and a journal that is
-not the one that was signed.
+The errors distinguish an event that is not in the checkpoint, a checkpoint of another log, and a journal that differs
+from the signed one.
 """
 
 from collections.abc import Sequence
@@ -27,11 +27,11 @@ _SQL = load("projections.exports.export")
 
 
 class NotProved(Exception):
-    """The event cannot be proved; why is said in words."""
+    """The event cannot be proved. The message says why."""
 
 
 class NotSealed(NotProved):
-    """The event cannot be proved yet: no checkpoint covers it."""
+    """The event cannot be proved yet, because no checkpoint covers it."""
 
 
 def prove_event(
@@ -40,9 +40,9 @@ def prove_event(
     saved: str | None = None,
     verifiers: Sequence[Verifier] = (),
 ) -> TlogProof:
-    """Return the proof that the event at a position is in the journal of a saved checkpoint, of the newest if None.
+    """Return the proof that the event at a position is in the journal of a saved checkpoint, or of the newest if None.
 
-    The saved one must be signed by a key of this installation or by one of the verifiers. Raises `NotProved`.
+    The saved checkpoint must be signed by a key of this installation or of `verifiers`. Raises `NotProved`.
     """
 
     def prove(cursor: Cursor[TupleRow], version: int) -> TlogProof:
@@ -54,7 +54,7 @@ def prove_event(
         _require_covered(position, checkpoint, head)
         size, state = standing(cursor, version)
         if checkpoint.size > size:
-            words = f"the tree has come to position {size} of {checkpoint.size}, {state}"
+            words = f"the tree has reached position {size} of {checkpoint.size}, {state}"
             raise NotSealed(f"{words}: does a projector run?")
         return _proof(cursor, version, position, checkpoint, note)
 
@@ -72,7 +72,7 @@ def _newest_note(cursor: Cursor[TupleRow], position: int) -> str:
     signed = newest(cursor)
     if signed is None or signed.size < position:
         sealed = signed.size if signed else 0
-        raise NotSealed(f"position {position} is not sealed yet, {sealed} is: does a projector run?")
+        raise NotSealed(f"position {position} is not sealed yet, only up to {sealed}: does a projector run?")
     return signed.note
 
 
@@ -83,7 +83,7 @@ def _opened(
     if origin != own and not any(verifier.name == origin for verifier in verifiers):
         raise NotProved(
             f"the checkpoint is of another log, {origin}; this one signs as {own}."
-            " If its journal was imported from there, give the key of there with --verifier-key"
+            " If this journal was imported from that log, give its key with --verifier-key"
         )
     return open_checkpoint(note, [*read_verifiers(connection), *verifiers])
 
@@ -91,11 +91,11 @@ def _opened(
 def _require_covered(position: int, checkpoint: Checkpoint, head: int) -> None:
     if position > checkpoint.size:
         raise NotProved(
-            f"position {position} is beyond the checkpoint, which is of {checkpoint.size} events: give a later one"
+            f"position {position} is beyond the checkpoint, which covers {checkpoint.size} events: give a later one"
         )
     if checkpoint.size > head:
         raise NotProved(
-            f"the history was rewritten: the checkpoint is of {checkpoint.size} events, and the journal has {head}"
+            f"the history was rewritten: the checkpoint covers {checkpoint.size} events, and the journal has {head}"
         )
 
 
@@ -105,11 +105,11 @@ def _proof(
     node = nodes(cursor, version)
     if root(checkpoint.size, node) != checkpoint.root:
         raise NotProved(
-            f"the history was rewritten: the first {checkpoint.size} events are not those that the checkpoint is of"
+            f"the history was rewritten: the first {checkpoint.size} events are not those that the checkpoint covers"
         )
     rows = cursor.execute(_SQL["events"], {"since": position, "until": position}).fetchall()
     if not rows:
-        raise NotProved(f"the history was rewritten: the event at position {position} is not there any more")
+        raise NotProved(f"the history was rewritten: the event at position {position} is missing")
     at, stream, stream_version, topic, state = rows[0]
     leaf = leaf_bytes(at, stream, stream_version, topic, bytes(state))
     path = inclusion_path(position - 1, checkpoint.size, node)

@@ -1,4 +1,4 @@
-"""Proofs of inclusion and of consistency, read from the tree of the journal for sizes that a checkpoint has sealed."""
+"""Proofs of inclusion and of consistency, read from the journal's tree for sizes that a checkpoint has sealed."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
@@ -25,7 +25,7 @@ class Inclusion(NamedTuple):
 
 
 class Growth(NamedTuple):
-    """A proof that the tree of `first` events is the beginning of that of `second` (RFC 9162 §2.1.4)."""
+    """A proof that the tree of `first` events is the beginning of the tree of `second` events (RFC 9162 §2.1.4)."""
 
     first: int
     second: int
@@ -36,14 +36,14 @@ class Growth(NamedTuple):
 
 Proof = TypeVar("Proof", Inclusion, Growth)
 Prove = Callable[[Cursor[TupleRow], int, int], Proof]
-"""Makes a proof, given a cursor, the version of the tree, and the size that is sealed."""
+"""Makes a proof from a cursor, the version of the tree, and the sealed size."""
 
 
 def prove_inclusion(connection: Connection[Any], position: int, size: int | None) -> Inclusion:
-    """Return the proof for the event at a position, in the tree of a size, the newest that is sealed if None.
+    """Return the proof that the tree of `size` events, the newest sealed size if None, has the event at a position.
 
-    Raises `InvalidRequest` for a position above the size, and for what is beyond the journal, then `ProjectionBehind`
-    for what is not sealed yet.
+    Raises `InvalidRequest` if the position is above the size or the size is beyond the journal, then `ProjectionBehind`
+    if the size is not sealed yet.
     """
     if size is not None and position > size:
         raise InvalidRequest("?position", "is above size")
@@ -58,10 +58,10 @@ def prove_inclusion(connection: Connection[Any], position: int, size: int | None
 
 
 def prove_growth(connection: Connection[Any], first: int, second: int | None) -> Growth:
-    """Return the proof that the tree of one size is the beginning of that of another, the newest sealed if None.
+    """Return the proof that the tree of `first` events begins the tree of `second`, the newest sealed size if None.
 
-    Raises `InvalidRequest` for sizes in the wrong order, and for what is beyond the journal, then `ProjectionBehind`
-    for what is not sealed yet.
+    Raises `InvalidRequest` if the sizes are in the wrong order or beyond the journal, then `ProjectionBehind` if they
+    are not sealed yet.
     """
     if second is not None and first > second:
         raise InvalidRequest("?from", "is above to")
@@ -76,14 +76,14 @@ def prove_growth(connection: Connection[Any], first: int, second: int | None) ->
 
 
 def _proved(connection: Connection[Any], largest: tuple[str, int], prove: Prove[Proof]) -> Proof:
-    """Return the proof if the largest size that it needs, here with the name of its parameter, is sealed."""
+    """Return the proof if the size that it needs is sealed. `largest` is that size after the name of its parameter."""
     name, needed = largest
 
     def read(cursor: Cursor[TupleRow], version: int) -> tuple[Proof | None, int, str]:
         size, state = standing(cursor, version)
         signed = newest(cursor)
         sealed = signed.size if signed else 0
-        # A tree that is made anew may not have come to what was sealed.
+        # While it is rebuilt, the tree may be smaller than what was sealed.
         is_there = signed is not None and needed <= sealed <= size
         return prove(cursor, version, sealed) if is_there else None, min(sealed, size), state
 

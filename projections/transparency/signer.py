@@ -1,10 +1,10 @@
-"""The sealer: signs a checkpoint of the journal's tree when it has grown, at most one a second.
+"""The sealer: signs a checkpoint of the journal's tree when it has grown, at most once a second.
 
-Before it signs it proves that the tree has grown out of the one that it signed last. If it has not, or if what was
-signed last is not what was kept, the journal, the tree or the checkpoints were changed by somebody: nothing is signed
-any more, and the projection `seals` halts and says so. An operator who resumes it has it proved again.
+Before it signs, it proves that the tree has grown out of the one it signed last. If that fails, or if the last
+checkpoint is not as it was signed, somebody changed the journal, the tree or the checkpoints. Then nothing more is
+signed, and the projection `seals` halts with the reason. If an operator resumes it, the proof is tried again.
 
-Any number of projectors may run; one of them holds the place to sign.
+Any number of projectors may run. One of them holds the place to sign.
 """
 
 import threading
@@ -35,9 +35,9 @@ _log = structlog.get_logger(__name__)
 
 
 class TreeState(NamedTuple):
-    """The tree as it stands: which version of it, and how many events it has.
+    """The state of the tree: its version, and its size in events.
 
-    `root` is what is to be signed, None where that is nothing; `contradiction` says what is wrong.
+    `root` is the root to sign, None if there is nothing to sign. `contradiction` says what is wrong, None if nothing.
     """
 
     version: int
@@ -50,13 +50,13 @@ class Sealer:
     """Signs for as long as it holds the place."""
 
     def __init__(self, database: Database, seeds: Sequence[bytes], stop: threading.Event) -> None:
-        """`seeds` are those of the keys to sign with, the present one first; without any, one is made and kept."""
+        """`seeds` are those of the keys to sign with, the present one first. Without any, a key is made and stored."""
         self._database = database
         self._seeds = seeds
         self._stop = stop
 
     def run(self) -> None:
-        """Run until stopped; after a failure begin anew."""
+        """Run until stopped. After a failure start again."""
         while not self._stop.is_set():
             try:
                 with self._database.connect("tallystick sealer") as connection:
@@ -86,10 +86,10 @@ class Sealer:
 
 
 def seal(connection: Connection[Any], keys: Keys, known: tuple[int, int] | None = None) -> TreeState | None:
-    """Sign a checkpoint of the tree if it has grown, keep it, and return how the tree was found.
+    """Sign a checkpoint of the tree if it has grown, store it, and return the state of the tree.
 
-    None while there is no tree that this release can read. A version and size that are `known` to be sealed are not
-    looked at again. Only who holds the place to sign may call this.
+    None if there is no tree that this release can read, or if it is halted now. A version and size in `known` are
+    sealed already and not read again. Only the holder of the place to sign may call this.
     """
     try:
         found = read_live(
@@ -110,7 +110,7 @@ def seal(connection: Connection[Any], keys: Keys, known: tuple[int, int] | None 
 def _look(cursor: Cursor[TupleRow], version: int, keys: Keys, known: tuple[int, int] | None) -> TreeState:
     size, state = standing(cursor, version)
     signed = newest(cursor)
-    # What halted stays so until it is resumed; a tree that is smaller than what was signed is still growing there.
+    # A halted tree stays halted until it is resumed. A tree smaller than the signed one is still growing towards it.
     if state == "halted" or (version, size) == known or (signed and size < signed.size):
         return TreeState(version, size)
     try:
@@ -124,7 +124,7 @@ def _look(cursor: Cursor[TupleRow], version: int, keys: Keys, known: tuple[int, 
 def _proved_root(
     cursor: Cursor[TupleRow], version: int, size: int, signed: Signed | None, verifiers: Sequence[Verifier]
 ) -> bytes:
-    """Return the root of the tree, having proved that it has grown out of what was signed last."""
+    """Return the root of the tree, after proving that the tree has grown out of the one signed last."""
     node = nodes(cursor, version)
     found = root(size, node)
     if signed is not None:

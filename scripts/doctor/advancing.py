@@ -1,6 +1,6 @@
-"""Whether projections advance: whether anybody runs them, and whether they fail, hang, wait, are stopped, or are late.
+"""Whether projections advance: whether a process runs them, and whether they fail, hang, wait, are stopped or late.
 
-What has one cause is one finding, with a list of all that it concerns.
+Everything with the same cause is one finding, which lists all projections concerned.
 """
 
 from collections import defaultdict
@@ -19,10 +19,10 @@ MAX_NAMED = 50
 
 
 class VersionStanding(NamedTuple):
-    """How a version stands. `lag_seconds` is the age of the oldest event that it has not taken in.
+    """The state of a version. `lag_seconds` is the age of the oldest event that it has not taken in.
 
-    It has stood where it is `since` then. `failed_seconds` is the time since whoever advances it failed last, None if
-    that is not known.
+    It has been at its position `since` then. `failed_seconds` is the time since an attempt to advance it last failed,
+    None if that is unknown.
     """
 
     name: str
@@ -43,7 +43,7 @@ class VersionStanding(NamedTuple):
 
     @property
     def known(self) -> bool:
-        """Whether its tables are those that this release knows; what is published to NATS has none."""
+        """Whether this release knows its tables. True for what is published to NATS, which has none."""
         known = PROJECTIONS.get(self.name)
         return self.name == NATS or (known is not None and known.shape == self.shape)
 
@@ -53,7 +53,7 @@ class VersionStanding(NamedTuple):
         return instant(self.failing_since if self.last_error and self.failing_since else self.since)
 
     def places(self, purpose: str = "projection") -> list[Place]:
-        """Return the places of whoever advances or rebuilds it, by this release's name and those of older ones."""
+        """Return the places in which it is advanced or rebuilt: this release's name for it, and older ones."""
         if self.name == NATS:
             return [("publish", NATS)]
         kind: Place = ("projection", self.name) if purpose == "projection" else ("rebuild", self.name)
@@ -61,7 +61,7 @@ class VersionStanding(NamedTuple):
 
 
 class Concerned(NamedTuple):
-    """A version that a finding concerns, in words, and what is to be filled into the commands."""
+    """A version that a finding concerns: words about it, and the values to fill into the commands."""
 
     version: VersionStanding
     words: str
@@ -69,12 +69,12 @@ class Concerned(NamedTuple):
 
 
 def standings(patient: Patient) -> list[VersionStanding]:
-    """Return how every version stands."""
+    """Return the state of every version."""
     return [VersionStanding(*row) for row in patient.rows("versions")]
 
 
 def stopped(patient: Patient, found: Sequence[VersionStanding]) -> Iterator[Finding]:
-    """Find what has halted, and what somebody has paused."""
+    """Find the versions that have halted or are paused."""
     halted = [
         _concerned(version, f"{version}: {_failure(patient, version)}")
         for version in found
@@ -86,7 +86,7 @@ def stopped(patient: Patient, found: Sequence[VersionStanding]) -> Iterator[Find
 
 
 def behind(patient: Patient, found: Sequence[VersionStanding]) -> Iterator[Finding]:
-    """Look twice at what is behind or fails: whether it moves tells being late from all else."""
+    """Look twice at versions that are behind or fail: one that moves in between is only late."""
     late = {(version.name, version.version): version for version in found if _is_suspicious(patient, version)}
     if not late:
         return
@@ -104,7 +104,7 @@ def behind(patient: Patient, found: Sequence[VersionStanding]) -> Iterator[Findi
 
 
 def grouped(code: str, concerned: Sequence[Concerned]) -> Iterator[Finding]:
-    """Yield one finding of all that it concerns, nothing if that is none."""
+    """Yield one finding for all versions concerned, nothing if there are none."""
     if not concerned:
         return
     subjects = tuple(each.subject for each in concerned)
@@ -134,7 +134,7 @@ def _is_suspicious(patient: Patient, version: VersionStanding) -> bool:
 def _cause(
     patient: Patient, before: VersionStanding, version: VersionStanding, holder: Holder | None
 ) -> tuple[str, str, dict[str, str]] | None:
-    """Return why a version is behind, in words, and what is to be filled in; None if it is not any more."""
+    """Return why a version is behind, in words, and the values for commands. None if it is not behind any more."""
     is_nats = version.name == NATS
     if version.state != "running":
         return None
@@ -144,7 +144,7 @@ def _cause(
     is_unattended = version.position == before.position and holder is None
     if version.position >= before.head or not (is_late or is_unattended):
         return None
-    words = f"{version}, the oldest event missing being {version.lag_seconds:.0f} s old"
+    words = f"{version}, the oldest missing event being {version.lag_seconds:.0f} s old"
     if version.position > before.position:
         return "projection_lagging", words, {}
     if version.last_error:
@@ -155,16 +155,16 @@ def _cause(
         return "nats_publisher_absent" if is_nats else "projector_absent", words, {}
     if holder.blocked_by:
         blocking = ", ".join(map(str, sessions(patient.connection, holder.blocked_by)))
-        words += f"; {holder} waits for {blocking or 'what has ended meanwhile'}"
+        words += f"; {holder} waits for {blocking or 'a session that has ended meanwhile'}"
         return "projection_blocked", words, {"pid": str(holder.blocked_by[0])}
     return "projection_stuck", f"{words}; its place is held by {holder}", {}
 
 
 def _is_failing(patient: Patient, version: VersionStanding, holder: Holder | None) -> bool:
-    """Tell whether somebody goes on trying, rather than that the last who did is gone."""
+    """Tell whether a process still tries to advance it. The one that failed may have ended."""
     if not version.last_error:
         return False
-    if version.failed_seconds is None:  # another release has noted it
+    if version.failed_seconds is None:  # another release noted the error
         return holder is not None or bool(patient.value("has_projector"))
     return _tried_lately(version)
 
@@ -178,8 +178,8 @@ def _failing(patient: Patient, version: VersionStanding) -> str:
 
 
 def _failure(patient: Patient, version: VersionStanding) -> str:
-    """Return why a version does not go on, since when, and before which event."""
-    words = f"{version.last_error or 'no reason is noted'}; since {version.stands_since}"
+    """Return why a version does not advance, since when, and at which event."""
+    words = f"{version.last_error or 'no reason is recorded'}; since {version.stands_since}"
     projection = PROJECTIONS.get(version.name)
     reads_all = projection is None or projection.all_events or not version.known
     wanted = {

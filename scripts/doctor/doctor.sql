@@ -1,5 +1,5 @@
 -- name: session
--- Nothing is changed by who only looks, whatever the rights of the login. No compilation: each query runs once.
+-- Read-only, whatever the rights of the login. No compilation, since each query runs once.
 SET default_transaction_read_only = on; SET jit = off;
 
 -- name: has_table
@@ -20,7 +20,7 @@ SELECT tgname, tgenabled, prosrc FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid
 WHERE tgrelid IN (to_regclass('events'), to_regclass('head')) AND NOT tgisinternal;
 
 -- name: rights
--- A superuser and an owner have them all.
+-- A superuser and an owner have all rights.
 SELECT table_name, privilege FROM unnest(%(tables)s::text[], %(privileges)s::text[]) AS r(table_name, privilege)
 WHERE has_table_privilege(%(role)s, to_regclass(table_name), privilege);
 
@@ -32,7 +32,7 @@ JOIN pg_class AS c ON c.oid = to_regclass(table_name) JOIN pg_namespace AS n ON 
 WHERE NOT has_table_privilege(%(role)s, c.oid, privilege) ORDER BY relname, privilege DESC;
 
 -- name: temporary_tables
--- The database, if the role may make temporary tables there; else null.
+-- The database if the role may create temporary tables in it, else null.
 SELECT CASE WHEN has_database_privilege(%(role)s, current_database(), 'TEMPORARY') THEN quote_ident(current_database()) END;
 
 -- name: unpinned_functions
@@ -48,7 +48,7 @@ SELECT current_setting('server_version'), pg_database_size(current_database()),
 SELECT position FROM head;
 
 -- name: data_directory
--- Null where it lies on another machine, or may not be seen.
+-- Null if it is on another machine, or may not be seen.
 SELECT CASE WHEN inet_server_addr() IS NULL OR inet_server_addr() <<= '127.0.0.0/8' OR inet_server_addr() = '::1'
     THEN (SELECT setting FROM pg_settings WHERE name = 'data_directory') END;
 
@@ -87,8 +87,8 @@ SELECT extract(epoch FROM clock_timestamp())::double precision,
 FROM head;
 
 -- name: versions
--- The lag is the age of the oldest event that is not projected yet. A version stands since it was last advanced or, if
--- that was longer ago, since there is an event that it lacks.
+-- The lag is the age of the oldest event that is not projected yet. A version stands still since it was last advanced,
+-- or since the first event that it lacks was recorded, whichever is later.
 SELECT v.name, v.version, v.shape, v.state, v.live, v.position, head.position, v.last_error,
     CASE WHEN head.position > v.position THEN extract(
         epoch FROM clock_timestamp() - coalesce(next.recorded_at, v.advanced_at)
@@ -104,14 +104,14 @@ LEFT JOIN LATERAL (
 ORDER BY v.name, v.version;
 
 -- name: next_event
--- The first event after a position that a projection reads; by the index of positions.
+-- The first event after a position that a projection reads, found by the index of positions.
 SELECT notification_id, originator_id, topic FROM events
 WHERE notification_id > %(position)s
 AND (%(topics)s::text[] IS NULL OR topic = ANY(%(topics)s) OR originator_version > 1 AND topic = ANY(%(continuing)s))
 ORDER BY notification_id LIMIT 1;
 
 -- name: has_projector
--- Whether a process of a projector is connected at all: one that fails has no connection for its projection meanwhile.
+-- Whether any projector process is connected. One that fails has no connection for its projection meanwhile.
 SELECT EXISTS (
     SELECT FROM pg_stat_activity WHERE datname = current_database()
     AND application_name IN ('tallystick rebuilds', 'tallystick arrivals')
@@ -138,7 +138,7 @@ SELECT ledger, asset, clock, sum(debits - credits) FROM turnovers_v:version
 WHERE account = '' AND span = 'day' GROUP BY ledger, asset, clock HAVING sum(debits - credits) <> 0;
 
 -- name: extent
--- By the index alone.
+-- Reads only the index.
 SELECT head.position, e.events, e.last FROM head
 CROSS JOIN (SELECT count(*) AS events, coalesce(max(notification_id), 0) AS last FROM events) AS e;
 
@@ -149,12 +149,12 @@ SELECT before + 1, position - 1 FROM (
 ) AS pairs WHERE position > before + 1 ORDER BY position LIMIT 100;
 
 -- name: version_gaps
--- By the primary key alone, in whose order streams come: versions begin at 1, and none occurs twice.
+-- Reads only the primary key, in order of streams: versions begin at 1, and none occurs twice.
 SELECT originator_id, count(*), max(originator_version) FROM events
 GROUP BY originator_id HAVING max(originator_version) <> count(*) LIMIT 100;
 
 -- name: overdue
--- With the event that says what is due: the last of its stream, so far as that is still to be done.
+-- Joined with the event that says what is due, which is the last of its stream while the work is still to be done.
 SELECT d.ledger || '/transactions/' || d.id, last.topic,
     extract(epoch FROM clock_timestamp() - d.due_at)::double precision
 FROM due_v:version AS d
@@ -174,7 +174,7 @@ SELECT webhook_id, count(*), min(position), min(reason) FROM deliveries WHERE st
 GROUP BY webhook_id ORDER BY webhook_id;
 
 -- name: late_deliveries
--- Of each webhook what is due longest, by its index.
+-- For each webhook its oldest due delivery, by its index.
 SELECT w.id, extract(epoch FROM clock_timestamp() - next.due_at)::double precision
 FROM webhooks AS w CROSS JOIN LATERAL (
     SELECT due_at FROM deliveries WHERE webhook_id = w.id AND due_at IS NOT NULL ORDER BY due_at LIMIT 1

@@ -1,4 +1,4 @@
-"""The examination: every check by itself, bounded in time, on one connection each that can change nothing."""
+"""The examination: runs each check with a time limit, on a connection of its own that cannot change anything."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +17,7 @@ from scripts.doctor.catalogue import Finding
 CANCEL_AGAIN_SECONDS = 0.2
 
 MAX_SUBJECTS = 20
-"""For how many of a kind the commands are told: the first, where there are more."""
+"""How many subjects of a finding get commands. If there are more, only the first do."""
 
 SQL = load("scripts.doctor.doctor")
 
@@ -30,7 +30,7 @@ _OF_MIGRATIONS = (
 
 
 class Limits(NamedTuple):
-    """Beyond what something is found to be wrong."""
+    """The limits beyond which something is reported."""
 
     lag_seconds: float = 30.0
     unattended_seconds: float = 5.0
@@ -48,7 +48,7 @@ class Limits(NamedTuple):
 
 
 class Scope(NamedTuple):
-    """How much is compared: everything, or the streams of so many events, the newest and others by a seed."""
+    """How much is compared: everything, or the streams of the newest `sample_events` and of as many drawn by `seed`."""
 
     whole: bool
     sample_events: int
@@ -56,7 +56,7 @@ class Scope(NamedTuple):
 
 
 class Patient(NamedTuple):
-    """What a check examines: the installation, by a connection of its owner that can change nothing."""
+    """What a check examines: the installation, over a connection of its owner that cannot change anything."""
 
     database: Database
     connection: Connection[Any]
@@ -68,13 +68,13 @@ class Patient(NamedTuple):
         return self.connection.execute(SQL[query], values).fetchall()
 
     def value(self, query: str, **values: Any) -> Any:
-        """Return the first column of the one row of a query of `doctor.sql`."""
+        """Return the first column of the only row of a query of `doctor.sql`."""
         ((value, *_),) = self.rows(query, **values)
         return value
 
     @contextmanager
     def sampled(self) -> Iterator[Sample | None]:
-        """One state of the database to read in, with the sample of it, None if all is to be compared."""
+        """Read one state of the database in this context. Yields the sample of it, or None to compare everything."""
         with one_instant(self.connection):
             yield (
                 None
@@ -84,20 +84,20 @@ class Patient(NamedTuple):
 
 
 class Check(NamedTuple):
-    """A check by its name in words."""
+    """A check, with its name in words."""
 
     name: str
     examine: Callable[[Patient], Iterator[Finding]]
 
 
 class Examined(NamedTuple):
-    """What a check found, and how long it took."""
+    """What a check found, and how many seconds it took."""
 
     name: str
     findings: list[Finding]
     seconds: float
     lacks_migration: bool = False
-    """Whether it failed for want of a table, a column or a function."""
+    """Whether the check failed because a table, column or function is missing."""
 
     lacks_right: bool = False
     """Whether it failed for want of a right."""
@@ -110,7 +110,7 @@ def examine(
     timeout_seconds: float,
     limits: Limits = Limits(),  # noqa: B008 - it cannot be changed
 ) -> Examined:
-    """Run one check. Whatever becomes of it is a finding: that it failed, or that it did not end in time."""
+    """Run one check. If it fails or does not end in time, that is a finding too."""
     begun, findings = monotonic(), list[Finding]()
     lacks_migration = lacks_right = False
     try:
@@ -119,7 +119,7 @@ def examine(
     except psycopg.errors.QueryCanceled:
         findings.append(Finding("check_unfinished", f"“{check.name}” did not end in {timeout_seconds:g} s"))
     except psycopg.OperationalError as error:
-        findings.append(Finding("database_unreachable", f"“{check.name}” could not be made: {_line(error)}"))
+        findings.append(Finding("database_unreachable", f"“{check.name}” could not run: {_line(error)}"))
     except psycopg.errors.InsufficientPrivilege as error:
         lacks_right, subjects = True, ({"login": _login(database)},)
         findings.append(Finding("rights_missing", f"“{check.name}”: {_line(error)}", subjects=subjects))
@@ -131,7 +131,7 @@ def examine(
 
 
 def _line(error: Exception) -> str:
-    """Return what an error says, without the statement that PostgreSQL shows with it."""
+    """Return the message of an error, without the statement that PostgreSQL adds to it."""
     return (str(error).splitlines() or [""])[0]
 
 
@@ -145,21 +145,21 @@ def _login(database: Database) -> str:
 
 @contextmanager
 def read_only(database: Database) -> Iterator[Connection[Any]]:
-    """A connection with the rights of the login, which sees most, and without that of changing anything."""
+    """A connection with the rights of the login, which sees the most, but in which nothing can be changed."""
     with database.connect_as_owner("tallystick doctor") as connection:
         connection.execute(SQL["session"])
         yield connection
 
 
 def examples(rows: Sequence[object], most: int = 5) -> tuple[str, ...]:
-    """Return the first of many in words, and how many more there are."""
+    """Return the first rows in words, and how many more there are."""
     shown = tuple(str(row) for row in rows[:most])
     return (*shown, f"and {len(rows) - most} more") if len(rows) > most else shown
 
 
 @contextmanager
 def _cancelled_after(connection: Connection[Any], timeout_seconds: float) -> Iterator[None]:
-    """Cancel what the connection executes when the time is over, again and again: it may be between two queries."""
+    """Cancel what the connection executes when the time is over, repeatedly, since it may be between two queries."""
     ended = threading.Event()
 
     def cancel() -> None:

@@ -1,4 +1,4 @@
-"""The installation: its migrations, its indexes, and the protection of its journal."""
+"""Checks of the installation: its migrations, its indexes, and the protection of its journal."""
 
 from collections.abc import Iterator
 
@@ -53,7 +53,7 @@ NEEDED = tuple(
 
 
 def schema(patient: Patient) -> Iterator[Finding]:
-    """Compare the migrations applied with those of this release; look at the server's version and at the indexes."""
+    """Compare the applied migrations with those of this release, and check the server's version and the indexes."""
     ((_, version),) = patient.rows("settings", names=["server_version_num"])
     if int(version) < OLDEST_POSTGRES:
         yield Finding("postgres_unsupported", f"the server's version is {version}")
@@ -69,12 +69,14 @@ def schema(patient: Patient) -> Iterator[Finding]:
     applied = {name for (name,) in patient.rows("migrations")}
     known = set(migrations.names())
     if pending := sorted(known - applied):
-        yield Finding("migrations_pending", f"{len(pending)} are not applied", examples(pending))
+        yield Finding("migrations_pending", f"{len(pending)} migrations are not applied", examples(pending))
     if newer := sorted(applied - known):
-        yield Finding("migrations_newer", f"{len(newer)} are unknown to this release", examples(newer))
+        yield Finding(
+            "migrations_newer", f"{len(newer)} migrations are unknown to this release", examples(newer)
+        )
     if invalid := [index for (index,) in patient.rows("invalid_indexes")]:
         subjects = tuple({"index": index} for index in invalid)
-        yield Finding("index_invalid", f"{len(invalid)} cannot be used", examples(invalid), subjects)
+        yield Finding("index_invalid", f"{len(invalid)} indexes cannot be used", examples(invalid), subjects)
 
 
 def service_rights(patient: Patient) -> Iterator[Finding]:
@@ -89,7 +91,7 @@ def service_rights(patient: Patient) -> Iterator[Finding]:
 
 
 def protection(patient: Patient) -> Iterator[Finding]:
-    """Look at what keeps the journal from being rewritten: triggers, and the rights of the service."""
+    """Check what protects the journal from being rewritten: triggers, and the limited rights of the service."""
     found = {name: (enabled, source) for name, enabled, source in patient.rows("triggers")}
     failing = {name: how for name in TRIGGERS if (how := _failing(*found.get(name, ("", ""))))}
     if failing:
@@ -106,7 +108,9 @@ def protection(patient: Patient) -> Iterator[Finding]:
     if database := patient.value("temporary_tables", role=role):
         yield Finding("temporary_tables_open", f"REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC")
     if unpinned := [name for (name,) in patient.rows("unpinned_functions")]:
-        yield Finding("function_unpinned", f"{len(unpinned)} have no search_path", examples(unpinned))
+        yield Finding(
+            "function_unpinned", f"{len(unpinned)} functions set no search_path", examples(unpinned)
+        )
     tables, privileges = zip(*FORBIDDEN, strict=True)
     rights = patient.rows("rights", role=role, tables=list(tables), privileges=list(privileges))
     if rights:
@@ -118,21 +122,21 @@ def protection(patient: Patient) -> Iterator[Finding]:
 
 
 def keys(patient: Patient) -> Iterator[Finding]:
-    """See that there is a valid key."""
+    """Check that there is a valid key."""
     if not patient.value("has_keys"):
         yield Finding("keys_absent", "there is no valid API key")
 
 
 def vantage(patient: Patient) -> Iterator[Finding]:
-    """Say so where what is examined is a standby."""
+    """Report if the server is a standby."""
     if is_standby(patient.connection):
         yield Finding("standby_examined", "the server is a standby, which follows a primary")
 
 
 def _failing(enabled: str, source: str) -> str:
-    """Return in words why a trigger does not protect, nothing if it does."""
+    """Return in words why a trigger does not protect, an empty string if it does."""
     if not enabled:
-        return "is not there"
+        return "is missing"
     if enabled not in ("O", "A"):
         return DISABLED
     return "" if "RAISE EXCEPTION" in source else "refuses nothing"

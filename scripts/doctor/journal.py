@@ -1,4 +1,4 @@
-"""The journal: its rules, its snapshots, and what the ledger has to do by itself."""
+"""Checks of the journal: its rules, its snapshots, and the work that the ledger has to do by itself."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -10,10 +10,10 @@ from scripts.doctor.examination import MAX_SUBJECTS, SQL, Patient, examples
 
 
 def extent(patient: Patient) -> Iterator[Finding]:
-    """Count: positions from 1 to the head and versions of every stream from 1, all without gaps."""
+    """Count events: positions from 1 to the head and versions of every stream from 1 must have no gaps."""
     ((head, events, last),) = patient.rows("extent")
     if head != last:
-        yield Finding("journal_head_wrong", f"the head is {head}, the newest event at {last}")
+        yield Finding("journal_head_wrong", f"the head is {head}, and the newest event is at {last}")
     if events != last:
         gaps = [f"{first} to {until}" for first, until in patient.rows("position_gaps")]
         yield Finding("journal_position_gap", f"{last - events} positions are missing", examples(gaps))
@@ -23,7 +23,7 @@ def extent(patient: Patient) -> Iterator[Finding]:
 
 
 def rules(patient: Patient) -> Iterator[Finding]:
-    """Judge the journal, or the accounts of the sample, by the rules of a ledger."""
+    """Check the journal, or the accounts of the sample, against the rules of a ledger."""
     found: defaultdict[str, list[Violation]] = defaultdict(list)
     with patient.sampled() as sample:
         for violation in violations(patient.connection, sample):
@@ -41,12 +41,12 @@ def snapshots(patient: Patient) -> Iterator[Finding]:
                 {"stream": f"'{stream}'"}
                 for stream in dict.fromkeys(each.stream for each in differing[:MAX_SUBJECTS])
             )
-            found = f"{len(differing)} say something else"
+            found = f"{len(differing)} differ from the events"
             yield Finding("snapshot_differs", found, examples(differing), subjects)
 
 
 def overdue(patient: Patient) -> Iterator[Finding]:
-    """Look for holds whose time is over and requests that were accepted, and nothing has become of them."""
+    """Look for expired holds that were not released, and for accepted requests that were not carried out."""
     for version in versions(patient.connection, "due"):
         query = SQL["overdue"].replace(":version", f"{version.version:d}")
         wanted = {"seconds": patient.limits.overdue_seconds}

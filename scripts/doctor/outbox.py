@@ -1,4 +1,4 @@
-"""What is told to others: which webhooks are disabled, which deliveries were given up, and whether anybody delivers."""
+"""Checks of deliveries: which webhooks are disabled, which deliveries were given up, and whether a publisher runs."""
 
 import os
 import socket
@@ -17,7 +17,7 @@ PUBLISHER: Place = ("publish", PROJECTION.name)
 
 
 def deliveries(patient: Patient) -> Iterator[Finding]:
-    """Look for webhooks that get nothing, or not all."""
+    """Look for webhooks that get no events, or not all of them."""
     if not patient.value("has_table", table="webhooks"):
         return
     if disabled := patient.rows("disabled_webhooks"):
@@ -30,24 +30,24 @@ def deliveries(patient: Patient) -> Iterator[Finding]:
         ]
         yield Finding("deliveries_failed", "deliveries were given up", examples(words), _subjects(failed))
     if late := patient.rows("late_deliveries", lag_seconds=patient.limits.lag_seconds):
-        words = [f"{id}, since {seconds:.0f} s" for id, seconds in late]
-        # On a standby no holder of a place is seen.
+        words = [f"{id}, for {seconds:.0f} s" for id, seconds in late]
+        # A standby shows no holder of a place.
         is_run = is_standby(patient.connection) or holders(patient.connection, [PUBLISHER])
-        found = f"{len(late)} webhooks wait for deliveries that are due"
+        found = f"{len(late)} webhooks wait for due deliveries"
         yield Finding(
             "deliveries_late" if is_run else "publisher_absent", found, examples(words), _subjects(late)
         )
 
 
 def broker(patient: Patient) -> Iterator[Finding]:
-    """See that NATS can be reached, where it is configured here."""
+    """Check that NATS can be reached, if it is configured here."""
     if not (url := os.environ.get("TALLYSTICK_NATS_URL", "")):
         return
     try:
         parts = urlsplit(url if "//" in url else f"//{url}")
         host, port = parts.hostname or "localhost", parts.port or NATS_PORT
-    except ValueError:  # not what it says: that would show the password
-        yield Finding("nats_unreachable", "TALLYSTICK_NATS_URL is no URL")
+    except ValueError:  # its message would show the password
+        yield Finding("nats_unreachable", "TALLYSTICK_NATS_URL is not a URL")
         return
     try:
         socket.create_connection((host, port), BROKER_TIMEOUT_SECONDS).close()

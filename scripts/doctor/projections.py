@@ -1,4 +1,4 @@
-"""The projections: whether they advance, what they could not apply, and whether they hold what the journal says."""
+"""Checks of projections: whether they advance, what they could not apply, and whether they agree with the journal."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -15,7 +15,7 @@ from scripts.doctor.examination import MAX_SUBJECTS, SQL, Check, Patient, exampl
 
 
 def standing(patient: Patient) -> Iterator[Finding]:
-    """Look at every version: its state, its place, its tables, and whether it advances."""
+    """Check every version: its state, its place, its tables, and whether it advances."""
     found = standings(patient)
     installed = {version.name for version in found if version.state != "retired"}
     if missing := sorted(PROJECTIONS.keys() - installed):
@@ -41,7 +41,7 @@ def letters(patient: Patient) -> Iterator[Finding]:
 
 
 def sums(patient: Patient) -> Iterator[Finding]:
-    """Sum the live tables: debits = credits in each asset, of accounts and of each clock."""
+    """Sum the live tables: debits must equal credits in each asset, over accounts and by each clock."""
     for version in versions(patient.connection):
         if version.name == "balances":
             query = SQL["unbalanced_accounts"].replace(":version", f"{version.version:d}")
@@ -58,7 +58,7 @@ def sums(patient: Patient) -> Iterator[Finding]:
 
 
 def comparisons() -> list[Check]:
-    """Return the check of each projection against the journal, so that one cannot hide the others."""
+    """Return one check per projection that compares it with the journal, so that one cannot hide the others."""
     return [
         Check(f"{name} holds what the journal says", partial(_compared, name)) for name in sorted(PROJECTIONS)
     ]
@@ -72,7 +72,7 @@ def _compared(name: str, patient: Patient) -> Iterator[Finding]:
 def differing(
     connection: Connection[Any], sample: Sample | None = None, name: str | None = None
 ) -> Iterator[Finding]:
-    """Compare a projection with the journal, every one if none is named. To be called within `one_instant`."""
+    """Compare a projection with the journal, or every projection if `name` is None. Call it within `one_instant`."""
     for version in versions(connection, name):
         try:
             for compared in compare(connection, version, sample=sample):

@@ -1,4 +1,4 @@
-"""What the doctor says: findings by severity, as a table for people or as JSON for programs."""
+"""The doctor's report: findings by severity, as a table for people or as JSON for programs."""
 
 import json
 from collections import Counter
@@ -19,12 +19,12 @@ _ORDER: Sequence[Severity] = ("error", "warning", "info")
 
 
 def exit_code(examined: Sequence[Examined]) -> int:
-    """Return 0 if nothing is wrong, 1 for warnings only, 3 for errors; 2 is the wrong use of a command."""
+    """Return 0 if nothing is wrong, 1 for warnings only, 3 for errors. 2 is left to wrong usage of a command."""
     return code_of(findings(examined))
 
 
 def code_of(found: Sequence[Finding]) -> int:
-    """Return the exit code of findings, as `exit_code` has it."""
+    """Return the exit code for findings, as `exit_code` does."""
     severities = {finding.kind.severity for finding in found}
     if "error" in severities:
         return EXIT_ERRORS
@@ -32,7 +32,7 @@ def code_of(found: Sequence[Finding]) -> int:
 
 
 def findings(examined: Sequence[Examined]) -> list[Finding]:
-    """Return all findings, errors first, otherwise in the order of checks."""
+    """Return all findings, errors first, otherwise in the order of the checks."""
     found = _of_one_cause([finding for check in examined for finding in check.findings])
     return sorted(found, key=lambda finding: _ORDER.index(finding.kind.severity))
 
@@ -63,7 +63,7 @@ def as_json(examined: Sequence[Examined], scope: Scope, facts: dict[str, Any]) -
 
 
 def show(examined: Sequence[Examined], scope: Scope, facts: dict[str, Any], console: Console) -> None:
-    """Print what was examined, and each finding with why it matters and what to do."""
+    """Print what was examined, then each finding with why it matters and what to do."""
     for name, value in facts.items():
         console.print(f"{name}: {value}", markup=False)
     if scope.whole:
@@ -84,10 +84,12 @@ def show(examined: Sequence[Examined], scope: Scope, facts: dict[str, Any], cons
 
 
 def show_commands(found: Sequence[Finding], console: Console) -> None:
-    """Print what to run, each command on a line of its own that nothing has broken."""
+    """Print the commands to run, each unbroken on a line of its own."""
     if not any(finding.commands for finding in found):
         return
-    console.print("To run, ready to paste, after the words above (tallystick in a shell, the rest in psql):")
+    console.print(
+        "Commands, ready to paste once you have read the above (tallystick in a shell, the rest in psql):"
+    )
     for finding in found:
         for command in finding.commands:
             console.print(f"  {_printable(as_called(command))}", markup=False, soft_wrap=True)
@@ -103,7 +105,7 @@ def table_of(found: Sequence[Finding]) -> Table:
 
 
 def members_of(finding: Finding) -> dict[str, Any]:
-    """Return a finding as members of JSON."""
+    """Return a finding as the members of a JSON object."""
     return {
         "code": finding.code,
         "severity": finding.kind.severity,
@@ -124,6 +126,6 @@ def _words(finding: Finding) -> str:
 
 
 def _printable(text: str) -> str:
-    """Return text that a terminal does not obey: much of it was written by others."""
+    """Return text without control characters, which a terminal would obey: others wrote much of it."""
     text = text.expandtabs()
     return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -1,1 +1,1 @@
-"""A payment provider that pays nobody and misbehaves on purpose; `tallystick simulate-provider` runs it."""
+"""A payment provider that pays nobody and misbehaves on purpose. `tallystick simulate-provider` runs it."""

@@ -1,4 +1,4 @@
-"""The simulator's own books: each payout that it acted on, once, whatever it said of it."""
+"""The simulator's own books: each payout it acted on, once, whatever it answered about it."""
 
 import threading
 from collections import Counter
@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 from scripts.simulator.faults import Order, Plan
 
 LIE_SECONDS = 1.0
-"""How long a lie lasts."""
+"""How long the simulator tells a lie."""
 
 
 class Paid(NamedTuple):
-    """A payout that was acted on; its outcome was settled then, and is said after a while."""
+    """A payout that was acted on. Its outcome was fixed then, and is told after a delay."""
 
     order: Order
     plan: Plan
@@ -27,14 +27,14 @@ class Paid(NamedTuple):
         return "completed" if self.plan.lie else self.plan.outcome
 
     def said(self, now: float) -> str:
-        """Return the state that is told at a time."""
+        """Return the state that the simulator tells at a time."""
         waited = now - self.acted_at - self.plan.delay_seconds
         if waited < 0:
             return "processing"
         return "failed" if self.plan.lie and waited < LIE_SECONDS else self.outcome
 
     def answer(self, state: str) -> dict[str, Any]:
-        """Return what is said of it in a state."""
+        """Return the answer about the payout in a state."""
         return {
             "key": self.order.key,
             "state": state,
@@ -46,7 +46,7 @@ class Paid(NamedTuple):
 
 
 class Books:
-    """What was acted on, and how often it was tried."""
+    """The payouts acted on, and how often each was submitted and asked about."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -55,24 +55,24 @@ class Books:
         self._inquiries: Counter[str] = Counter()
 
     def submitted(self, key: str) -> int:
-        """Count a submission that arrived, and return how many did."""
+        """Count a submission that arrived; return how many have arrived."""
         with self._lock:
             self._submissions[key] += 1
             return self._submissions[key]
 
     def asked(self, key: str) -> int:
-        """Count an inquiry that arrived, and return how many did."""
+        """Count an inquiry that arrived; return how many have arrived."""
         with self._lock:
             self._inquiries[key] += 1
             return self._inquiries[key]
 
     def find(self, key: str) -> Paid | None:
-        """Return what was acted on under a key."""
+        """Return the payout acted on under a key, None if there is none."""
         with self._lock:
             return self._paid.get(key)
 
     def act(self, order: Order, plan: Plan, correlation_id: str, traceparent: str) -> tuple[Paid, bool]:
-        """Act on an order, unless it was acted on before under its key; return what was done, and whether now."""
+        """Act on an order unless its key was acted on before; return the payout, and whether it is new."""
         with self._lock:
             known = self._paid.get(order.key)
             if known is not None:
@@ -83,7 +83,7 @@ class Books:
             return paid, True
 
     def shown(self) -> list[dict[str, Any]]:
-        """Return the books in the order in which they were written."""
+        """Return the books, in the order in which they were written."""
         with self._lock:
             return [
                 {

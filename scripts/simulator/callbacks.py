@@ -1,4 +1,4 @@
-"""Callbacks: signed as Standard Webhooks has it, and sent again until they are taken, or twice, or in a wrong order."""
+"""Callbacks: signed as in Standard Webhooks, and repeated until accepted, or sent twice, or in a wrong order."""
 
 import heapq
 import itertools
@@ -23,7 +23,7 @@ LATE_SECONDS = 0.3
 
 
 class Message(NamedTuple):
-    """What is sent: the same each time, under the same id."""
+    """A message. Each attempt sends the same body under the same id."""
 
     id: str
     body: str
@@ -32,7 +32,7 @@ class Message(NamedTuple):
 
 
 def messages(paid: Paid) -> Iterator[tuple[float, Message]]:
-    """Yield what is to be sent of a payout, with how many seconds from now."""
+    """Yield the messages about a payout, each with the seconds until it is to be sent."""
     plan = paid.plan
     if plan.lose:
         return
@@ -66,7 +66,7 @@ class Callbacks:
     """Sends messages at their times, in threads of its own."""
 
     def __init__(self, url: str | None, secret: str) -> None:
-        """Without a URL nothing is sent."""
+        """Without a URL, nothing is sent."""
         self._url = url
         self._webhook = Webhook(secret)
         self._client = httpx2.Client(timeout=TIMEOUT_SECONDS, trust_env=False)
@@ -79,12 +79,12 @@ class Callbacks:
         ]
 
     def start(self) -> None:
-        """Begin to send."""
+        """Start sending."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """Send nothing more."""
+        """Stop sending."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
@@ -93,7 +93,7 @@ class Callbacks:
         self._client.close()
 
     def announce(self, paid: Paid) -> None:
-        """Have everything sent that is to be said of a payout."""
+        """Send every message about a payout at its time."""
         if self._url is not None:
             for seconds, message in messages(paid):
                 self._put(seconds, message)

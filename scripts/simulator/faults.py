@@ -1,6 +1,6 @@
-"""What goes wrong with a payout: by chance, always the same for the same seed, or as a script says.
+"""What goes wrong with a payout: drawn at random, the same for the same seed, or given by a script.
 
-The chance of a payout follows from the seed, its destination, its amount and its reference, and not from when it comes:
+The random draw depends on the seed and on the payout's destination, amount and reference, but not on when it comes. So
 a run with the same orders has the same faults, whatever its threads do.
 """
 
@@ -12,12 +12,12 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 Fault = Literal["none", "drop_before", "error_before", "drop_after", "error_after", "stall"]
-"""What becomes of one submission: the connection is dropped, or an error answered, before or after it was acted on; or
-it is acted on, and answered too late."""
+"""What goes wrong with one submission. The connection is dropped, or an error is answered, before or after acting on
+it. Or it is acted on and answered too late (`stall`)."""
 
 
 class Rates(NamedTuple):
-    """How likely each fault is, from 0 to 1; times in seconds."""
+    """How likely each fault is, from 0 to 1. Times are in seconds."""
 
     drop_before: float = 0.0
     error_before: float = 0.0
@@ -51,7 +51,7 @@ WORST = Rates(
     delay_seconds=1.0,
     stall_seconds=3.0,
 )
-"""Nothing works as it should, but for amounts."""
+"""Nothing works as it should, except that amounts are right."""
 
 
 class Order(NamedTuple):
@@ -65,7 +65,7 @@ class Order(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What will become of a payout; `lie` is that it is said to have failed before it is said to be completed."""
+    """What will become of a payout. With `lie`, it is told as failed before it is told as completed."""
 
     outcome: Literal["completed", "failed"] = "completed"
     delay_seconds: float = 0.0
@@ -77,9 +77,9 @@ class Plan(NamedTuple):
 
 
 class Script(BaseModel):
-    """What is to become of the payouts with a destination, an amount, or both; `faults` are of its submissions in turn.
+    """What is to become of payouts with a destination, an amount, or both.
 
-    After the last of the faults, submissions are answered as they should be.
+    `faults` has one fault for each submission in turn. Submissions after the last one are answered correctly.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
@@ -97,7 +97,7 @@ class Script(BaseModel):
     wrong_amount: bool = False
 
     def concerns(self, order: Order) -> bool:
-        """Tell whether the script is of this payout."""
+        """Tell whether the script applies to this payout."""
         return self.destination in (None, order.destination) and self.amount in (None, order.amount)
 
 
@@ -111,12 +111,12 @@ class Faults:
         self._scripts: list[Script] = []
 
     def follow(self, script: Script) -> None:
-        """Let a script decide from now on; the newest that concerns a payout does."""
+        """Follow a script from now on. If several apply to a payout, the newest decides."""
         with self._lock:
             self._scripts.insert(0, script)
 
     def of_submission(self, order: Order, attempt: int) -> Fault:
-        """Return what becomes of a submission; `attempt` counts those of the payout from 1."""
+        """Return what goes wrong with a submission. `attempt` counts the payout's submissions from 1."""
         if (script := self._script(order)) is not None:
             return script.faults[attempt - 1] if attempt <= len(script.faults) else "none"
         chance, rates = self._chance(order, "submission", attempt), self.rates
@@ -135,7 +135,7 @@ class Faults:
         return "none"
 
     def of_inquiry(self, order: Order, attempt: int) -> bool:
-        """Tell whether an inquiry fails; `attempt` counts those of the payout from 1."""
+        """Tell whether an inquiry fails. `attempt` counts the payout's inquiries from 1."""
         if (script := self._script(order)) is not None:
             return attempt <= script.ask_errors
         return self._chance(order, "inquiry", attempt).random() < self.rates.ask_error

@@ -1,6 +1,6 @@
-"""The simulator's HTTP: submit a payout, ask for one, read the books, script what goes wrong.
+"""The simulator's HTTP server: submit a payout, ask about one, read the books, script what goes wrong.
 
-On the server of the standard library, since that lets a connection be dropped in the middle of a request.
+It uses the standard library's server, since that can drop a connection in the middle of a request.
 """
 
 import json
@@ -22,7 +22,7 @@ IDLE_SECONDS = 30
 
 
 class Simulator:
-    """A provider on a port of loopback, in threads of its own."""
+    """A provider on a port of the loopback interface, in threads of its own."""
 
     def __init__(self, listening: socket.socket, faults: Faults, callbacks: Callbacks) -> None:
         self.books = Books()
@@ -33,22 +33,22 @@ class Simulator:
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """The provider's URL."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Start answering."""
         self.callbacks.start()
         self._thread.start()
 
     def stop(self) -> None:
-        """Answer nothing more."""
+        """Stop answering."""
         self._server.shutdown()
         self._server.server_close()
         self.callbacks.stop()
 
     def submit(self, order: Order, correlation_id: str, traceparent: str) -> tuple[Paid | None, Fault]:
-        """Act on an order unless something comes before; return what was done, and what becomes of the answer."""
+        """Act on an order unless a fault comes before; return the payout if acted on, and the fault."""
         fault = self.faults.of_submission(order, self.books.submitted(order.key))
         if fault in ("drop_before", "error_before"):
             return None, fault
@@ -91,7 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(404, {})
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing: the books say it all."""
+        """Log nothing: the books have everything."""
 
     def _body(self) -> Any:
         length = min(int(self.headers.get("Content-Length") or 0), MAX_BODY_BYTES)

@@ -258,7 +258,7 @@ def test_the_command_lists_what_is_stuck(
     table = run(stuck, database, "--request-seconds", "0")
     assert table.exit_code == 1
     assert table.stdout.splitlines()[0].split() == ["age", "kind", "resource", "why", "remedy"]
-    assert "start_worker: See that" in table.stdout
+    assert "start_worker: Check that" in table.stdout
 
 
 def test_the_command_traces_by_key_by_id_and_by_conversation(

@@ -75,7 +75,7 @@ def test_verify_says_what_a_saved_checkpoint_has_shown(file: Path, note: str, tm
     recorded_at = json.loads(file.read_bytes().splitlines()[int(size)])["event"]["recorded_at"]
     words = (
         f"The history goes on from the checkpoint of {size} events that {origin} signed: nothing up to position {size}"
-        f" was changed since; the last event of it was recorded at {recorded_at}."
+        f" was changed since; the event there was recorded at {recorded_at}."
     )
     result = run("verify", file, "--checkpoint", saved)
     assert result.exit_code == 0

@@ -534,7 +534,7 @@ def test_an_event_that_cannot_be_told_is_on_record_and_holds_up_no_other_key(
     with publishing(database, Publishing(ANYWHERE, first_wait_seconds=1e-6)):
         await_states(connection, hook.id, "acknowledged", "failed", "pending", count=5)
         eventually(lambda: state(connection, hook.id, bad).state == "failed")
-    assert "cannot be told" in state(connection, hook.id, bad).reason
+    assert "no message can be made" in state(connection, hook.id, bad).reason
     assert state(connection, hook.id, behind).attempts == () and len(receiver.received) == 3
 
 

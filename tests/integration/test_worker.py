@@ -236,7 +236,7 @@ def test_what_cannot_be_read_keeps_nothing_else_from_being_done(
             clock.move(10)
             await_statuses(ledger, others, "posted", "expired")
     assert statuses(ledger, of_account) == {"pending", "accepted"}
-    aside = Counter(entry["transaction_id"] for entry in logs if entry["event"] == "what is due was not done")
+    aside = Counter(entry["transaction_id"] for entry in logs if entry["event"] == "due work was not done")
     assert aside == {of.operation.id: 1 for of in (*of_account, of_itself)}, "not asked for again and again"
 
 

@@ -1,4 +1,4 @@
-"""What is stuck: business states older than they should be, why, and what is safe to do about each.
+"""What is stuck: business states older than they should be, with the reason and a remedy for each.
 
-`catalogue` says what there can be, `search` finds it.
+`catalogue` names the kinds, `search` finds them.
 """

@@ -1,4 +1,4 @@
-"""The catalogue of what can be stuck: each kind with why it is, and what is safe to do. Kinds never change."""
+"""The kinds of stuck things, each with its reason and its remedy. A kind never changes its meaning."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -29,7 +29,7 @@ StuckKind = Literal[
 
 
 class Kind(NamedTuple):
-    """What all that is stuck in one way has in common."""
+    """What all stuck things of one kind share: the remedy, and why they are stuck."""
 
     remedy: Remedy
     why: str
@@ -38,31 +38,33 @@ class Kind(NamedTuple):
 CATALOGUE: Mapping[StuckKind, Kind] = {
     "session_blocking": Kind(
         "end_session",
-        "A session of the database holds a lock that the service needs, and does not let go of it.",
+        "A database session holds a lock that the service needs, and does not release it.",
     ),
-    "request_waiting": Kind("start_worker", "It was accepted, and no worker has carried it out."),
-    "hold_lapsed": Kind("start_worker", "Its time is over, and no worker has released it."),
+    "request_waiting": Kind("start_worker", "The request was accepted, and no worker has carried it out."),
+    "hold_lapsed": Kind("start_worker", "The hold has expired, and no worker has released it."),
     "payout_accepted": Kind(
-        "start_worker", "Its provider was never called: nobody pays, or the provider is not configured."
+        "start_worker", "The provider was never called: no payer runs, or the provider is not configured."
     ),
-    "payout_submitted": Kind("ask_provider", "Its provider has taken it, and has not said how it ended."),
-    "payout_in_doubt": Kind("ask_provider", "Its provider has not said whether the money left."),
-    "payout_contradictory": Kind("resolve_payout", "Its provider contradicts what was recorded."),
-    "delivery_waiting": Kind("wait", "Its receiver does not acknowledge, or no publisher runs."),
-    "delivery_failed": Kind("retry_delivery", "All attempts failed, and what is behind it waits."),
-    "webhook_disabled": Kind("enable_webhook", "It is disabled, and what is owed to it waits."),
-    "stream_held": Kind("decide_dead_letter", "A projection could not apply an event of it."),
-    "projection_halted": Kind("mend_projection", "It met what it cannot pass."),
-    "projection_paused": Kind("resume_projection", "Somebody has paused it."),
-    "projection_behind": Kind("start_projector", "Nobody advances it, or it does not catch up."),
-    "projection_failing": Kind("mend_projection", "Whoever advances it fails, and tries again."),
-    "projection_hanging": Kind("restart_projector", "Whoever has its place does nothing."),
-    "projection_rebuilding": Kind("wait", "It is made anew, and cannot be read before that is done."),
+    "payout_submitted": Kind("ask_provider", "The provider took the payout, and has not said how it ended."),
+    "payout_in_doubt": Kind("ask_provider", "The provider has not said whether the money left."),
+    "payout_contradictory": Kind("resolve_payout", "The provider contradicts what was recorded."),
+    "delivery_waiting": Kind("wait", "The receiver does not acknowledge, or no publisher runs."),
+    "delivery_failed": Kind(
+        "retry_delivery", "All attempts failed, and later deliveries of the same stream wait."
+    ),
+    "webhook_disabled": Kind("enable_webhook", "The webhook is disabled, and its deliveries wait."),
+    "stream_held": Kind("decide_dead_letter", "A projection could not apply an event of the stream."),
+    "projection_halted": Kind("mend_projection", "The projection met an event that it cannot pass."),
+    "projection_paused": Kind("resume_projection", "An operator paused the projection."),
+    "projection_behind": Kind("start_projector", "No process advances it, or it cannot keep up."),
+    "projection_failing": Kind("mend_projection", "The process that advances it fails, and tries again."),
+    "projection_hanging": Kind("restart_projector", "The process that holds its place does nothing."),
+    "projection_rebuilding": Kind("wait", "It is being rebuilt, and cannot be read before that is done."),
 }
 
 
 class Thresholds(NamedTuple):
-    """How old each state may be, in seconds. What somebody must decide is stuck at once."""
+    """How old each state may be, in seconds. A state that needs an operator's decision counts as stuck at once."""
 
     request_seconds: int = 30
     hold_seconds: int = 30
@@ -73,9 +75,9 @@ class Thresholds(NamedTuple):
 
 
 class Stuck(NamedTuple):
-    """Something that is stuck: since when, where it is found (a path), its position if it has one, and details.
+    """A stuck thing: its kind, since when, its ledger, its path (`resource`), its position if any, and details.
 
-    `ledger` is None for what spans ledgers.
+    `ledger` is None for a thing that spans ledgers.
     """
 
     kind: StuckKind
@@ -87,27 +89,27 @@ class Stuck(NamedTuple):
 
     @property
     def remedy(self) -> Remedy:
-        """What is safe to do about it."""
+        """The code of the remedy."""
         return CATALOGUE[self.kind].remedy
 
     @property
     def why(self) -> str:
-        """Why it is stuck, in words."""
+        """Why it is stuck, in words, followed by the details."""
         why = CATALOGUE[self.kind].why
         return f"{why} {self.detail}" if self.detail else why
 
     @property
     def place(self) -> tuple[Instant, str, str]:
-        """Its place in the order of age."""
+        """The key that sorts stuck things by age, oldest first."""
         return self.since, self.kind, self.resource
 
     def age_seconds(self, now: Instant) -> float:
-        """Return for how long it has been so, not less than 0."""
+        """Return for how many seconds it has been stuck, at least 0."""
         return max(0.0, (moment(now) - moment(self.since)).total_seconds())
 
 
 class Total(NamedTuple):
-    """How much of a kind there is, and how old the oldest is; 0 and 0.0 where there is none."""
+    """How many things of a kind are stuck, and the age of the oldest in seconds. 0 and 0.0 if none are."""
 
     kind: StuckKind
     number: int
@@ -115,7 +117,7 @@ class Total(NamedTuple):
 
 
 def totals(found: Iterable[Stuck], now: Instant) -> list[Total]:
-    """Return the total of each kind."""
+    """Return the total of every kind, in the order of the catalogue."""
     counts: Counter[StuckKind] = Counter()
     ages: dict[StuckKind, float] = {}
     for stuck in found:

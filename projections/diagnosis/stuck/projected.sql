@@ -1,5 +1,5 @@
 -- name: due
--- Only what the journal confirms: a row that the projection has not removed yet is nothing that is stuck.
+-- Only rows that the journal confirms: the projection may not have removed a finished one yet.
 SELECT d.due_at, d.ledger, d.id::text, d.position FROM due_v:version AS d
 CROSS JOIN LATERAL (
     SELECT notification_id, topic FROM events WHERE originator_id = d.ledger || '/transactions/' || d.id
@@ -10,7 +10,8 @@ AND (%(granted)s::text[] IS NULL OR d.ledger = ANY(%(granted)s::text[]))
 ORDER BY d.due_at, d.position LIMIT %(limit)s;
 
 -- name: payouts
--- Since they were asked for, however often their providers were asked since. Those that the journal has moved on are none.
+-- Age counts from the request, however often the provider was asked since. Payouts that the journal has moved on are
+-- left out.
 SELECT p.state, CASE WHEN p.state = 'stuck' THEN p.changed_at ELSE made.recorded_at END AS since, p.ledger, p.id::text,
     p.position, p.provider
 FROM payouts_v:version AS p

@@ -1,4 +1,4 @@
-"""Finding what is stuck: in read models, confirmed by the journal where it is about money."""
+"""Finding what is stuck: in read models, and confirmed by the journal where money is concerned."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,10 +24,10 @@ from projections.running.places import TRIED_LATELY_SECONDS, holders, places_of
 from projections.running.positions import Progress, all_progress, error_as_told
 
 HANGING_SECONDS = 30.0
-"""For how long whoever has the place of a projection does nothing before it hangs, at least."""
+"""A projection hangs if the process that holds its place has done nothing for at least this long."""
 
 MAX_FOUND = 1_000
-"""How much of each kind is found, the oldest first."""
+"""How many of each kind are returned, the oldest first."""
 
 _SQL = load("projections.diagnosis.stuck.stuck")
 _log = structlog.get_logger(__name__)
@@ -45,10 +45,10 @@ def find_stuck(
     thresholds: Thresholds = Thresholds(),  # noqa: B008 - it cannot be changed
     granted: Sequence[str] | None = None,
 ) -> list[Stuck]:
-    """Return what is stuck by now, the oldest first; of those ledgers that are `granted`, all for None.
+    """Return what is stuck at `now`, the oldest first, in the ledgers that are `granted` (None for all).
 
-    The connection must be in no transaction. What a projection that cannot be read would show is missing, and that it
-    cannot be read is found instead.
+    The connection must be in no transaction. If a projection cannot be read, what it would show is missing, and the
+    projection itself is among the results.
     """
     search = _Search(connection, now, thresholds, granted)
     return sorted(search.found(), key=lambda stuck: stuck.place)
@@ -68,7 +68,7 @@ class _Search:
         self._granted = None if granted is None else list(granted)
 
     def found(self) -> Iterator[Stuck]:
-        """Yield what is stuck, in no order."""
+        """Yield everything that is stuck, in no order."""
         limits = self._thresholds
         yield from self._blocking(limits.session_seconds)
         searches: tuple[Callable[[], Iterator[Stuck]], ...] = (
@@ -85,12 +85,12 @@ class _Search:
             for search in searches:
                 try:
                     yield from search()
-                except errors.LockNotAvailable:  # by a session that is found above
-                    _log.warning("not all could be searched: somebody has locked a table")
+                except errors.LockNotAvailable:  # the session that holds it was found above
+                    _log.warning("the search is incomplete: a session has locked a table")
 
     @contextmanager
     def _impatient(self) -> Iterator[None]:
-        """Let no search wait for a lock for long: together they would take longer than anybody waits for them."""
+        """Limit how long each search waits for a lock: together they would outlast the caller's patience."""
         cursor = self._connection.cursor(row_factory=tuple_row)
         (usual,) = cursor.execute("SHOW lock_timeout").fetchone() or ("0",)
         cursor.execute("SET lock_timeout = '500ms'")
@@ -102,7 +102,7 @@ class _Search:
     def _blocking(self, seconds: int) -> Iterator[Stuck]:
         for session in blocking_sessions(self._connection, seconds):
             since = instant(session.since) if session.since else self._now
-            detail = f"It is process {session.pid} of the database."
+            detail = f"It is database process {session.pid}."
             if self._granted is None:
                 detail = f"It is {session.words}. To end it: {session.command};"
             yield Stuck("session_blocking", since, None, f"/v1/stuck#{session.pid}", None, detail)
@@ -115,7 +115,7 @@ class _Search:
         return {"before": later(self._now, -seconds), "granted": self._granted, "limit": MAX_FOUND, **more}
 
     def _live(self, projection: Projection, query: str, wanted: dict[str, Any]) -> list[TupleRow]:
-        """Return what a query finds in the live tables of a projection, nothing while these cannot be read."""
+        """Return what a query finds in the live tables of a projection, nothing if these cannot be read."""
 
         def read(cursor: Cursor[TupleRow], version: int) -> list[TupleRow]:
             return cursor.execute(
@@ -142,26 +142,28 @@ class _Search:
         wanted = self._wanted(self._thresholds.payout_seconds, is_stuck=is_stuck)
         for state, since, ledger, id, position, provider in self._live(payouts.PROJECTION, "payouts", wanted):
             resource = f"/v1/ledgers/{ledger}/payouts/{id}"
-            yield Stuck(_OF_PAYOUT[state], instant(since), ledger, resource, position, f"It is {provider}'s.")
+            yield Stuck(
+                _OF_PAYOUT[state], instant(since), ledger, resource, position, f"Provider: {provider}."
+            )
 
     def _waiting(self) -> Iterator[Stuck]:
         rows = self._rows("waiting", self._thresholds.delivery_seconds)
         for id, state, since, position, reason in rows:
             kind: StuckKind = "delivery_waiting" if state == "enabled" else "webhook_disabled"
-            detail = f"Why it is disabled: {reason}." if state == "disabled" and reason else ""
+            detail = f"Disabled because: {reason}." if state == "disabled" and reason else ""
             yield Stuck(kind, instant(since), None, f"/v1/webhooks/{id}", position, detail)
 
     def _failed(self) -> Iterator[Stuck]:
         for id, since, ledger, position, reason in self._rows("failed"):
             resource = f"/v1/webhooks/{id}/deliveries/{position}"
-            detail = f"The last one: {reason}." if reason else ""
+            detail = f"Last failure: {reason}." if reason else ""
             yield Stuck("delivery_failed", instant(since), ledger, resource, position, detail)
 
     def _held(self) -> Iterator[Stuck]:
         letters = list_letters(self._connection, state="open", limit=MAX_FOUND, granted=self._granted)
         for letter in letters:
             ledger = ledger_of(letter.stream)
-            detail = f"It is {letter.projection}, at {letter.topic}, and {letter.held_events} more wait."
+            detail = f"Projection {letter.projection}, event {letter.topic}; {letter.held_events} more events wait."
             resource = f"/v1/dead-letters/{letter.id}"
             yield Stuck("stream_held", letter.first_failed_at, ledger, resource, letter.position, detail)
 
@@ -169,7 +171,7 @@ class _Search:
         kind = _kind_of(progress, self._thresholds.projection_seconds)
         if kind is not None:
             since = self._oldest_lacking(progress)
-            detail = f"It stands at {progress.position} of {progress.head}."
+            detail = f"It is at position {progress.position} of {progress.head}."
             if kind == "projection_behind":
                 kind = self._kind_of_behind(progress)
             if progress.last_error and kind in ("projection_failing", "projection_halted"):
@@ -178,7 +180,7 @@ class _Search:
             yield Stuck(kind, since, None, f"/v1/projections/{progress.name}", progress.position, detail)
 
     def _kind_of_behind(self, progress: Progress) -> StuckKind:
-        """Return whether whoever advances it fails or hangs, rather than that it is late or nobody does."""
+        """Return whether the process that advances it fails or hangs. If neither, it is only behind."""
         cursor = self._connection.cursor(row_factory=tuple_row)
         ((standing_seconds, failed_seconds),) = cursor.execute(
             _SQL["standing"], {"name": progress.name, "version": progress.version}
@@ -191,14 +193,14 @@ class _Search:
         return "projection_hanging" if hangs else "projection_behind"
 
     def _oldest_lacking(self, progress: Progress) -> Instant:
-        """Return when the oldest event was recorded that a projection lacks, or about so if it cannot be read."""
+        """Return when the oldest event that a projection lacks was recorded; estimated if that cannot be read."""
         cursor = self._connection.cursor(row_factory=tuple_row)
         row = cursor.execute(_SQL["recorded_at"], {"position": progress.position + 1}).fetchone()
         return instant(row[0]) if row and row[0] else later(self._now, -progress.lag_seconds)
 
 
 def _kind_of(progress: Progress, seconds: int) -> StuckKind | None:
-    """Return how a projection is stuck, None if it is not."""
+    """Return in which way a projection is stuck, None if it is not."""
     if progress.state == "halted":
         return "projection_halted"
     if progress.state == "rebuilding":

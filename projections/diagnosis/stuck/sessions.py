@@ -1,6 +1,6 @@
-"""Sessions of the database that keep the service waiting: who they are, what they hold, and how to end them.
+"""Database sessions that keep the service waiting: which they are, what they hold, and how to end them.
 
-They are found by what PostgreSQL says of locks, which nobody can lock: also where the journal itself cannot be read.
+They are found in PostgreSQL's lock views. Nobody can lock those, so this works even when the journal cannot be read.
 """
 
 from collections.abc import Iterator
@@ -19,10 +19,10 @@ _HEAD = "the journal's head"
 
 
 class Blocking(NamedTuple):
-    """A session that holds what the service needs, since when, by the database's clock, and what it holds.
+    """A session that holds something the service needs: since when by the database's clock, and what it `holds`.
 
-    `user`, `state` and `since` are None where the login may not see more: see it as a superuser, or as a member of
-    `pg_read_all_stats`.
+    `user`, `state` and `since` are None if the login may not see them. A superuser or a member of `pg_read_all_stats`
+    may.
     """
 
     pid: int
@@ -36,21 +36,21 @@ class Blocking(NamedTuple):
 
     @property
     def command(self) -> str:
-        """What ends it, to be pasted into psql."""
+        """The SQL statement that ends the session, to be pasted into psql."""
         return f"SELECT pg_terminate_backend({self.pid})"
 
     @property
     def words(self) -> str:
-        """What is known of it."""
-        who = f"process {self.pid} of the database ({self.application_name or 'unnamed'}, user {self.user or '?'}"
+        """A description of the session for an operator."""
+        who = f"database process {self.pid} ({self.application_name or 'unnamed'}, user {self.user or '?'}"
         return (
-            f"{who}, from {self.client}), {self.state or 'its state may not be seen'}, in a transaction for"
+            f"{who}, from {self.client}), {self.state or 'state not visible'}, in a transaction for"
             f" {self.seconds:.0f} s, holds {self.holds}"
         )
 
 
 def blocking_sessions(connection: Connection[Any], seconds: float) -> list[Blocking]:
-    """Return the sessions that have held the journal's head, or kept one of the service waiting, for so long.
+    """Return the sessions that for at least `seconds` held the journal's head or kept the service waiting.
 
     The connection must be in no transaction.
     """
@@ -76,6 +76,6 @@ def _holders_of_head(connection: Connection[Any]) -> Iterator[tuple[int, str]]:
             connection.execute("SET LOCAL lock_timeout = '500ms'")
             rows = connection.cursor(row_factory=tuple_row).execute(_SQL["holders_of_head"]).fetchall()
     except (psycopg.errors.LockNotAvailable, psycopg.errors.UndefinedTable):
-        return  # who has locked the whole table is seen by that
+        return  # the session that has locked the whole table is found by that lock
     for (pid,) in rows:
         yield pid, _HEAD

@@ -1,6 +1,6 @@
 -- name: waited_for
--- What a session of the service waits for, and tables of the installation that a stranger has locked whole: nobody may be
--- waiting just now. A wait is short of itself, since the writer gives up and tries again.
+-- Sessions that a session of the service waits for, and strangers that have locked a whole table of the installation.
+-- The second kind is found even if nobody waits at this moment: waits are short, since the writer gives up and retries.
 SELECT blocker, 'what ' || w.application_name || ' waits for'
 FROM pg_stat_activity AS w CROSS JOIN LATERAL unnest(pg_blocking_pids(w.pid)) AS blocker
 WHERE w.datname = current_database() AND w.application_name LIKE 'tallystick%' AND w.wait_event_type = 'Lock'
@@ -15,7 +15,7 @@ AND c.relnamespace = current_schema()::regnamespace
 AND l.mode IN ('ExclusiveLock', 'AccessExclusiveLock') AND coalesce(a.application_name, '') NOT LIKE 'tallystick%';
 
 -- name: holders_of_head
--- Who has locked the row is written in it, by the number of the transaction.
+-- The locked row names the transaction that holds it.
 SELECT l.pid FROM head JOIN pg_locks AS l ON l.transactionid = head.xmax
 WHERE l.locktype = 'transactionid' AND l.granted AND l.mode = 'ExclusiveLock' AND l.pid <> pg_backend_pid();
 
@@ -26,6 +26,6 @@ SELECT pid, coalesce(application_name, ''), usename,
 FROM pg_stat_activity
 WHERE pid = ANY(%(pids)s) AND coalesce(xact_start <= clock_timestamp() - make_interval(secs => %(seconds)s), true)
 AND backend_type = 'client backend'
--- who waits in the queue before others is not why they wait
+-- a session that waits for a lock itself is not the cause
 AND wait_event_type IS DISTINCT FROM 'Lock'
 ORDER BY xact_start, pid;

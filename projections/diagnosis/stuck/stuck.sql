@@ -1,5 +1,5 @@
 -- name: waiting
--- Of each webhook the oldest delivery that is not made: the index by state leads to it, however many wait behind it.
+-- The oldest unmade delivery of each webhook: the index by state leads straight to it, however many wait behind it.
 SELECT w.id::text, w.state, recorded.at, oldest.position, w.disabled_reason
 FROM webhooks AS w
 CROSS JOIN LATERAL (
@@ -18,7 +18,7 @@ AND (%(granted)s::text[] IS NULL OR w.ledgers <@ %(granted)s::text[])
 ORDER BY recorded.at, w.id LIMIT %(limit)s;
 
 -- name: failed
--- Given up, and holding back what is behind it of its key until somebody decides.
+-- Deliveries that were given up. Each holds back the later ones of its key until somebody decides.
 SELECT d.webhook_id::text, recorded.at, split_part(recorded.stream, '/', 1), d.position, d.reason
 FROM webhooks AS w
 CROSS JOIN LATERAL (
@@ -33,11 +33,11 @@ WHERE %(granted)s::text[] IS NULL OR w.ledgers <@ %(granted)s::text[]
 ORDER BY d.position, w.id LIMIT %(limit)s;
 
 -- name: recorded_at
--- Not the lag, which is measured anew each time: what is listed by its age must not move while pages are turned.
+-- Age counts from this and not from the lag, which is measured anew each time: order must not change between pages.
 SELECT (decoded(state) ->> 'recorded_at')::timestamptz FROM events WHERE notification_id = %(position)s;
 
 -- name: standing
--- For how long it has not been advanced, although there was what it lacks, and when whoever advances it failed last.
+-- How long it has not been advanced although it lacks an event, and when an attempt to advance it last failed.
 SELECT extract(epoch FROM clock_timestamp() - greatest(v.advanced_at, next.recorded_at))::double precision,
     extract(epoch FROM clock_timestamp() - v.failed_at)::double precision
 FROM projection_versions AS v

@@ -1,4 +1,4 @@
-"""The trace of an operation: what is known of it anywhere, in the order of time, and what may be done about it.
+"""The trace of an operation: everything known about it, in the order of time, and what may be done about it.
 
-`story` gathers, of one instant; `timeline` and `verdict` tell, without I/O.
+`story` gathers it from the database at one instant. `timeline` and `verdict` describe it, without I/O.
 """

@@ -1,8 +1,8 @@
-"""The story of an operation, or of a conversation: all that is known of it, gathered without judging.
+"""The story of an operation or of a conversation: everything known about it, gathered but not judged.
 
-What an operation recorded is found without any index, so that its story is as sure as a confirmation read: its own
-streams, and before each event there what the same command did to accounts, which stands in the journal just before it.
-A conversation is found through the index of events.
+The events of an operation are found without an index, so its story is as reliable as a confirmation read. They are the
+events of its own streams, and before each of those the changes to accounts by the same command, which directly precede
+it in the journal. A conversation is found through the index of events.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -30,25 +30,25 @@ from projections.read_models.event_keys import EventFilters
 from projections.running.positions import Progress, all_progress
 
 MAX_EVENTS = 2_000
-"""How many events are told of, the oldest first: those of a transaction with a thousand entries, and more."""
+"""How many events a story has at most, the oldest first: enough for a transaction with a thousand entries."""
 
 MAX_OPERATIONS = 100
-"""How many operations of a conversation are looked at, those first that were recorded first."""
+"""How many operations of a conversation are looked at, in the order in which they were recorded."""
 
 _FIRST_STEP = 8
 
 _SQL = load("projections.diagnosis.trace.trace")
 
 Made = Transaction | Acceptance | Payout
-"""What a keyed request has come to."""
+"""What a keyed request has become."""
 
 Reached = Literal["reached", "behind", "held"]
 
 
 class ProjectionStanding(NamedTuple):
-    """How far a projection is with the events of a story: `held` where a dead letter holds a stream of them.
+    """How far a projection is with the events of a story. `held` means that a dead letter holds one of their streams.
 
-    What it has reached, it had reached by `advanced_at`.
+    If it is `reached`, the projection had the events by `advanced_at` at the latest.
     """
 
     progress: Progress
@@ -57,7 +57,7 @@ class ProjectionStanding(NamedTuple):
 
 
 class Suppression(NamedTuple):
-    """Events that a rebuild of the outbox found owed to a webhook, and did not tell of again."""
+    """Events for a webhook that a rebuild of the outbox met again, and did not deliver again."""
 
     webhook_id: UUID
     version: int
@@ -66,9 +66,9 @@ class Suppression(NamedTuple):
 
 
 class Story(NamedTuple):
-    """All that is known of some operations, the events in the order of positions.
+    """Everything known about some operations, the events in the order of positions.
 
-    It is complete up to `position`, and not `is_whole` where there is more than `MAX_EVENTS` or `MAX_OPERATIONS`.
+    It is complete up to `position`. `is_whole` is false if there is more than `MAX_EVENTS` or `MAX_OPERATIONS`.
     """
 
     operations: tuple[Made, ...]
@@ -84,10 +84,10 @@ class Story(NamedTuple):
 
 
 def story_of_operation(connection: Connection[Any], ledger: str, id: str) -> Story:
-    """Return the story of the operation with an id, all of one instant.
+    """Return the story of the operation with an id, read at one instant.
 
-    The connection must be in no transaction. Raises, in this order, `JournalUnavailable` for what this release cannot
-    read, `LedgerNotFound` and `OperationUnknown`.
+    The connection must be in no transaction. Raises, in this order, `JournalUnavailable` if this release cannot read
+    the operation, `LedgerNotFound` and `OperationUnknown`.
     """
     with one_instant(connection):
         operations, head = _operations(connection, ledger, [id])
@@ -99,10 +99,10 @@ def story_of_operation(connection: Connection[Any], ledger: str, id: str) -> Sto
 
 
 def story_of_conversation(connection: Connection[Any], ledger: str, correlation_id: str) -> Story:
-    """Return the story of all that a correlation id is on: events, operations, and what became of them.
+    """Return the story of everything with a correlation id: events, operations, and what became of them.
 
-    One in which nothing was recorded has no events. The connection must be in no transaction. Raises what
-    `list_events` and, but for `OperationUnknown`, what `story_of_operation` does.
+    If nothing was recorded under it, the story has no events. The connection must be in no transaction. Raises what
+    `list_events` raises, then what `story_of_operation` raises except `OperationUnknown`.
     """
     found = list_events(connection, ledger, EventFilters(correlation_id=correlation_id), limit=MAX_EVENTS + 1)
     with one_instant(connection):
@@ -115,7 +115,7 @@ def story_of_conversation(connection: Connection[Any], ledger: str, correlation_
 
 
 def _operations(connection: Connection[Any], ledger: str, ids: Sequence[str]) -> tuple[tuple[Made, ...], int]:
-    """Return what was made under these ids, a payout rather than its hold, and the head."""
+    """Return what the requests with these ids became, a payout rather than its hold, and the head."""
     streams = [stream(ledger, id) for id in ids for stream in (payout_stream, transaction_stream)]
     states, head = read_aggregates(connection, [ledger_stream(ledger), *streams])
     for state in states:
@@ -128,7 +128,7 @@ def _operations(connection: Connection[Any], ledger: str, ids: Sequence[str]) ->
 
 
 def _operation_ids(ledger: str, events: Iterable[JournalEvent]) -> dict[str, None]:
-    """Return the ids of the operations that clients asked for, in order: the ledger's own have keys of another form."""
+    """Return the ids of the operations that clients asked for, in order. The ledger's own keys have another form."""
     keys = dict.fromkeys(event.content.text("idempotency_key") for event in events)
     return {operation_id(ledger, key): None for key in keys if key is not None and is_key(key)}
 
@@ -140,9 +140,9 @@ def _own_events(connection: Connection[Any], streams: Sequence[str]) -> list[Jou
 
 
 def _with_what_they_did(connection: Connection[Any], own: Sequence[JournalEvent]) -> list[JournalEvent]:
-    """Return events of transactions and payouts, each with those before it that the same command recorded.
+    """Return events of transactions and payouts, and before each the events that the same command recorded.
 
-    From each it goes back, in ever longer steps, for as long as the cause is the same.
+    The search goes back from each event, in ever longer steps, as long as the cause stays the same.
     """
     events = {event.position: event for event in own[:MAX_EVENTS]}
     walking = {event.position: event for event in events.values()}
@@ -163,9 +163,9 @@ def _with_what_they_did(connection: Connection[Any], own: Sequence[JournalEvent]
 
 
 def _is_of_one_command(event: JournalEvent, last: JournalEvent) -> bool:
-    """Tell whether an event was recorded by the command whose last event is given.
+    """Tell whether an event was recorded by the command whose last event is `last`.
 
-    What has no key shares its cause with others of its conversation; then what it did to accounts is before it.
+    Without a key, the cause is shared with other commands of the conversation. Then only changes to accounts count.
     """
     if event.content.text("causation_id") != last.content.text("causation_id"):
         return False

@@ -1,6 +1,6 @@
-"""The timeline of a story: every moment that is known of it, in the order of time, without I/O.
+"""The timeline of a story: every known moment in the order of time, without I/O.
 
-What is no event of the journal has the position of the event that it is about, and the time that was recorded of it.
+A moment that is not an event of the journal has the position of the event it is about, and the time recorded with it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -43,9 +43,9 @@ MomentKind = Literal[
 
 
 class Moment(NamedTuple):
-    """Something that happened, or was found: when, at which position, to what (`subject`), by whom, in words.
+    """Something that happened or was found: when, at which position, to what (`subject`), by whom, in words.
 
-    `time` is None where it is not known, or has not come.
+    `time` is None if it is unknown or still to come.
     """
 
     time: Instant | None
@@ -57,7 +57,7 @@ class Moment(NamedTuple):
 
 
 def timeline(story: Story) -> list[Moment]:
-    """Return the moments of a story by time, those without one last; what is of one time by position."""
+    """Return the moments of a story by time, those without a time last. Equal times are ordered by position."""
     made = {of.id: of for of in story.operations}
     begun: dict[str, int] = {}
     for event in story.events:
@@ -80,7 +80,7 @@ def _place(moment: Moment) -> tuple[bool, Instant, bool, int, bool]:
 
 
 def _of_operation(made: Made, begun: Mapping[str, int]) -> Iterator[Moment]:
-    """Yield the moments of a request; `begun` are the positions at which the streams of the story begin."""
+    """Yield the moments of a request. `begun` maps each stream of the story to its first position."""
     if isinstance(made, Payout):
         yield from _of_payout(made)
         return
@@ -142,7 +142,7 @@ def _of_step(payout: Payout, step: Step) -> Iterator[Moment]:
         case _, "operator":
             kind, words = "payout_resolved", f"an operator says: {step.event}{said}"
         case _:
-            return  # what the ledger decided itself is seen by its event
+            return  # a decision of the ledger itself is shown by its event
     yield Moment(step.at, step.position, kind, f"payouts/{payout.id}", step.actor, words)
 
 
@@ -158,7 +158,7 @@ def _of_event(event: JournalEvent) -> Moment:
 def _of_replays(replays: Replays, made: Made) -> Moment:
     times = "once" if replays.times == 1 else f"{replays.times} times since {replays.first_at}"
     if replays.kind == "mismatched":
-        words = f"another request came under this key, {times}, and was refused; nothing was recorded of it"
+        words = f"a different request came under this key, {times}, and was refused; it was not recorded"
     else:
         words = f"the same request came again, {times}, and was answered as before"
     kind: MomentKind = "key_mismatched" if replays.kind == "mismatched" else "request_replayed"
@@ -168,7 +168,7 @@ def _of_replays(replays: Replays, made: Made) -> Moment:
 
 def _of_standing(standing: ProjectionStanding) -> Iterator[Moment]:
     progress = standing.progress
-    where = f"it stands at {progress.position} of {progress.head}, {progress.state}"
+    where = f"it is at {progress.position} of {progress.head}, {progress.state}"
     subject = f"projections/{progress.name}"
     match standing.reached:
         case "reached":
@@ -186,11 +186,13 @@ def _of_delivery(delivery: Delivery) -> Iterator[Moment]:
     for attempt in delivery.attempts:
         yield from _of_attempt(subject, position, attempt)
     if delivery.state == "failed":
-        words = "given up: what is behind it of the same stream waits for an operator"
+        words = "given up: later deliveries of the same stream wait for an operator"
         yield Moment(None, position, "delivery_failed", subject, None, words)
     elif delivery.state == "pending":
         due = delivery.next_attempt_at
-        words = f"the next attempt is due at {due}" if due else "it waits for what is before it of its stream"
+        words = (
+            f"the next attempt is due at {due}" if due else "it waits for earlier deliveries of its stream"
+        )
         yield Moment(None, position, "delivery_waiting", subject, None, words)
     elif delivery.state == "suppressed" and not delivery.attempts:
         words = delivery.reason or "not sent"
@@ -204,7 +206,7 @@ def _of_attempt(subject: str, position: int, attempt: Attempt) -> Iterator[Momen
         yield Moment(attempt.ended_at, position, "delivery_suppressed", subject, None, words)
         return
     if attempt.duplicated:
-        words = f"{said}: sent again, though the receiver may have it; it knows it by its id"
+        words = f"{said}: sent again; a receiver that already has it recognises it by its id"
         yield Moment(attempt.sent_at, position, "delivery_duplicated", subject, None, words)
     else:
         yield Moment(attempt.sent_at, position, "delivery_sent", subject, None, f"{said}: sent")

@@ -1,5 +1,5 @@
 -- name: of_streams
--- LATERAL, so that each stream is one descent of the primary key, whatever is known of the table.
+-- LATERAL makes each stream one descent of the primary key, whatever the planner knows of the table.
 SELECT found.* FROM unnest(%(streams)s::text[]) AS wanted (stream)
 CROSS JOIN LATERAL (
     SELECT originator_id, originator_version, topic, state, notification_id FROM events
@@ -14,11 +14,11 @@ CROSS JOIN LATERAL (
 ) AS found;
 
 -- name: advanced
--- When each live version came to stand where it stands: what it has reached, it had reached by then.
+-- When each live version reached its present position. It had everything up to there by then.
 SELECT name, version, advanced_at FROM projection_versions WHERE live;
 
 -- name: suppressed
--- The events that a rebuild found owed and did not send again.
+-- The events for a webhook that a rebuild met again and did not send again.
 SELECT webhook_id, version, first_position, last_position, last_at FROM outbox_suppressions
 WHERE webhook_id = ANY(%(webhooks)s::uuid[]) AND last_position >= %(first)s AND first_position <= %(last)s
 ORDER BY last_at;

@@ -1,7 +1,7 @@
-"""The verdict on a story: what happened, what is safe to do now, and why. Codes are stable, words are for people.
+"""The verdict on a story: what happened, what is safe to do, and why. Codes are stable; words are for people.
 
-What a request has come to decides the verdict. What hinders others from seeing it, or may surprise, is a concern beside
-it: concerns never make unsafe what the verdict says is safe.
+The verdict depends only on what the request has become. Anything that delays others from seeing it, or may surprise, is
+a concern beside the verdict. A concern never makes unsafe what the verdict calls safe.
 """
 
 from collections.abc import Iterator, Sequence
@@ -55,11 +55,11 @@ ConcernCode = Literal[
 
 REQUEST_OVERDUE_SECONDS = 30.0
 PAYOUT_OVERDUE_SECONDS = 300.0
-"""After how long what should have been done is a concern."""
+"""A request or payout that is unfinished after this long is a concern."""
 
 
 class Concern(NamedTuple):
-    """What hinders, or may surprise: what it is, and what is safe to do about it."""
+    """Something that hinders or may surprise: what it is, and what is safe to do about it."""
 
     code: ConcernCode
     remedy: Remedy
@@ -68,7 +68,7 @@ class Concern(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What happened, what is safe to do, why."""
+    """What happened, what is safe to do, and why."""
 
     code: VerdictCode
     remedy: Remedy
@@ -87,14 +87,14 @@ class Finding(NamedTuple):
     why: str
 
 
-_FINAL = "What is recorded under a key is never decided again."
+_FINAL = "A recorded answer under a key never changes."
 
 _OF_PAYOUT: dict[PayoutState, Finding] = {
     "accepted": Finding(
         "payout_accepted",
         "wait",
         "The amount is held. The provider has not been called yet.",
-        "The ledger calls the provider by itself, under one key for ever.",
+        "The ledger calls the provider by itself, always under the same key.",
     ),
     "submitted": Finding(
         "payout_submitted",
@@ -105,14 +105,14 @@ _OF_PAYOUT: dict[PayoutState, Finding] = {
     "in_doubt": Finding(
         "payout_in_doubt",
         "ask_provider",
-        "The amount is held. The provider did not answer, or answered nothing that says how it ended.",
+        "The amount is held. The provider did not answer, or its answer did not say how the payout ended.",
         "A time-out is not a failure: the money may have left. The ledger asks under the same key until it knows.",
     ),
     "stuck": Finding(
         "payout_contradictory",
         "resolve_payout",
-        "The provider said what cannot be true beside what was recorded. Nothing was moved because of it.",
-        "Only somebody who sees the provider's own books can tell which is right.",
+        "The provider's answer contradicts what was recorded. No money was moved because of it.",
+        "Only somebody who can see the provider's own books can tell which is right.",
     ),
     "completed": Finding(
         "payout_completed", "nothing", "The money has left, and the hold is settled.", _FINAL
@@ -121,7 +121,7 @@ _OF_PAYOUT: dict[PayoutState, Finding] = {
         "payout_failed",
         "pay_out_again",
         "The money did not leave, and the hold is void.",
-        "The end is recorded under this key, and the provider's key is spent with it.",
+        "The failure is recorded under this key, and the provider's key is used up with it.",
     ),
     "rejected": Finding(
         "rejected", "use_new_key", "A rule of the ledger refused the payout. No money moved.", _FINAL
@@ -130,18 +130,18 @@ _OF_PAYOUT: dict[PayoutState, Finding] = {
 
 _OF_HOLD: dict[str, Finding] = {
     "settled": Finding(
-        "hold_settled", "nothing", "The hold was settled; what was not posted is free.", _FINAL
+        "hold_settled", "nothing", "The hold was settled; any amount not posted was released.", _FINAL
     ),
     "voided": Finding("hold_voided", "hold_again", "The hold was voided. No money moved.", _FINAL),
     "expired": Finding(
-        "hold_expired", "hold_again", "The hold's time was over, and it was released. No money moved.", _FINAL
+        "hold_expired", "hold_again", "The hold expired, and was released. No money moved.", _FINAL
     ),
 }
 _LAPSED = Finding(
     "hold_lapsed",
     "hold_again",
-    "The hold's time is over; it is not released yet. No money moved.",
-    "From its expires_at on it is neither settled nor voided, released or not; the ledger releases it by itself.",
+    "The hold has expired, and is not released yet. No money moved.",
+    "From its expires_at on a hold can be neither settled nor voided. The ledger releases it by itself.",
 )
 _PENDING = Finding(
     "hold_pending",
@@ -153,7 +153,7 @@ _WAITING = Finding(
     "request_waiting",
     "wait",
     "The request is recorded, and not carried out yet.",
-    "It is carried out once, by whichever worker comes to it, also after a crash; the rules are judged then.",
+    "A worker carries it out exactly once, even after a crash. The ledger's rules are checked at that moment.",
 )
 
 
@@ -165,7 +165,7 @@ def verdict(story: Story, now: Instant) -> Verdict:
 
 
 def verdict_of(made: Made, now: Instant) -> Verdict:
-    """Return the verdict on what one request has come to, with no concern but that it takes too long."""
+    """Return the verdict on what one request has become. The only possible concern is that it takes too long."""
     return _verdict(finding_of(made, now), _resource(made), _overdue(made, now))
 
 
@@ -175,13 +175,13 @@ def _verdict(finding: Finding, resource: str, concerns: Iterator[Concern]) -> Ve
 
 
 def _resource(made: Made) -> str:
-    """Return the path where what a request made is found."""
+    """Return the path at which the result of a request is found."""
     kind = "payouts" if isinstance(made, Payout) else "transactions"
     return f"/v1/ledgers/{made.ledger}/{kind}/{made.id}"
 
 
 def finding_of(made: Made, now: Instant) -> Finding:
-    """Return what one request has come to."""
+    """Return what one request has become."""
     if isinstance(made, Payout):
         return _OF_PAYOUT[made.state]
     if isinstance(made, Acceptance):
@@ -227,10 +227,13 @@ def _overall(story: Story, now: Instant) -> Finding:
     remedies = {finding.remedy for finding in found}
     if remedies & {"ask_provider", "resolve_payout"}:
         return Finding(
-            "some_need_an_operator", "see_operations", what, "At least one cannot be told from here."
+            "some_need_an_operator",
+            "see_operations",
+            what,
+            "At least one needs information from its provider.",
         )
     if remedies & {"wait", "end_hold"}:
-        return Finding("some_unfinished", "see_operations", what, "At least one is not at its end.")
+        return Finding("some_unfinished", "see_operations", what, "At least one has not ended yet.")
     return Finding("all_done", "see_operations", what, _FINAL)
 
 
@@ -239,7 +242,7 @@ def _without_operations(story: Story) -> Finding:
         what = f"{len(story.events)} events were recorded, none of them for a request with a key."
         return Finding("recorded", "nothing", what, "Requests without a key are harmless to repeat.")
     what = f"Nothing is recorded of this conversation, up to position {story.position} of {story.head}."
-    why = "What is acknowledged is recorded before its answer. Who knows the key can ask for the operation itself."
+    why = "Every answer is sent only after recording it. With the key, the operation itself can be asked for."
     return Finding("nothing_recorded", "send_again", what, why)
 
 
@@ -252,7 +255,7 @@ def _concerns(story: Story, now: Instant) -> Iterator[Concern]:
         yield from _overdue(made, now)
     mismatched = sum(replays.times for replays in story.replays if replays.kind == "mismatched")
     if mismatched:
-        words = f"Other requests came under the key, and were refused: {mismatched}."
+        words = f"Different requests came under the key, and were refused: {mismatched}."
         yield _concern("key_mismatched", "use_new_key", words)
     for letter in story.letters:
         if letter.state == "open":
@@ -262,15 +265,15 @@ def _concerns(story: Story, now: Instant) -> Iterator[Concern]:
         yield from _of_standing(standing)
     yield from _of_deliveries(story)
     if not story.is_whole:
-        yield _concern("story_cut", "nothing", "There is more than is shown: the oldest is.")
+        yield _concern("story_cut", "nothing", "There is more than is shown here. The oldest is shown.")
 
 
 def _overdue(made: Made, now: Instant) -> Iterator[Concern]:
     if isinstance(made, Acceptance) and later(made.accepted_at, REQUEST_OVERDUE_SECONDS) <= now:
-        words = f"The request waits since {made.accepted_at}: no worker has carried it out."
+        words = f"The request has waited since {made.accepted_at}: no worker has carried it out."
         yield _concern("request_overdue", "start_worker", words, _resource(made))
     if isinstance(made, Payout) and later(made.accepted_at, PAYOUT_OVERDUE_SECONDS) <= now:
-        words = f"The payout was asked for at {made.accepted_at}, and has not ended."
+        words = f"The payout was requested at {made.accepted_at}, and has not ended."
         if made.state == "accepted":
             yield _concern("payout_overdue", "start_worker", words, _resource(made))
         elif made.state == "submitted":

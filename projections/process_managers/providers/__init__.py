@@ -1,5 +1,5 @@
-"""Payment providers: what the ledger asks of one, how one is reached, and which there are.
+"""Payment providers: what the ledger asks of a provider, how one is reached, and which are configured.
 
-To add a provider of another kind, write a module with a class that satisfies `interface.Provider` and is made from
-`settings.ProviderSettings`, and name it in the settings: `"adapter": "package.module:Class"`. `http` is an example.
+To add another kind of provider, write a module with a class that satisfies `interface.Provider` and can be constructed
+from `settings.ProviderSettings`. Name it in the settings: `"adapter": "package.module:Class"`. `http` is an example.
 """

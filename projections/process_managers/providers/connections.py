@@ -1,7 +1,7 @@
-"""Connections to a provider on which a call has an end, whatever the provider answers.
+"""Connections to a provider on which every call ends in time, whatever the provider answers.
 
-The client library gives each single read a time, so an answer that comes byte by byte, or a head that never ends, would
-never be over. Here every read and write of a call is given the time that is left of the whole call.
+The client library limits only each single read. So an answer that comes byte by byte, or headers that never end, could
+last for ever. Here every read and write of a call gets only the time that is left of the whole call.
 """
 
 import ssl
@@ -25,7 +25,7 @@ class TimedNetwork(httpcore2.NetworkBackend):
 
     @contextmanager
     def call(self, seconds: float) -> Iterator[None]:
-        """Give what this thread does meanwhile so many seconds in all."""
+        """Limit everything that this thread does in the context to so many seconds in total."""
         self._call.give_up_at = monotonic() + seconds
         try:
             yield
@@ -33,7 +33,7 @@ class TimedNetwork(httpcore2.NetworkBackend):
             del self._call.give_up_at
 
     def left_seconds(self, timeout: float | None) -> float:
-        """Return how long a read or write may take; raise `httpcore2.ReadTimeout` if the time is over."""
+        """Return how many seconds a read or write may take. Raises `httpcore2.ReadTimeout` if none are left."""
         left: float = self._call.give_up_at - monotonic()
         if left <= 0:
             raise httpcore2.ReadTimeout("the time of the call is over")
@@ -55,9 +55,9 @@ class TimedNetwork(httpcore2.NetworkBackend):
 
 
 class TimedStream(httpcore2.NetworkStream):
-    """A connection of a `TimedNetwork`, given up after an answer that did not end where it said.
+    """A connection of a `TimedNetwork`. It is not reused after an answer that did not end where it said.
 
-    `projections/exact_answers.py` says why.
+    `projections/exact_answers.py` gives the reason.
     """
 
     def __init__(self, network: TimedNetwork, stream: httpcore2.NetworkStream) -> None:

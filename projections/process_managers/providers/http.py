@@ -1,9 +1,9 @@
-"""A provider that is spoken to over HTTP, as the simulator is (`tallystick simulate-provider`).
+"""A provider with an HTTP interface, such as the simulator (`tallystick simulate-provider`).
 
-`POST {url}/payouts` under an `Idempotency-Key` has an order paid out, `GET {url}/payouts/{key}` asks for it. Both
-answer `{"key", "state", "amount", "asset", "reference", "detail"}`, `state` being `processing`, `completed`, `failed`
-or `unknown`; a callback has that as its `data`. Only such an answer says anything: a 404 or a 422 without it may come
-from whatever stands between, and a 5xx means that the provider itself does not know.
+`POST {url}/payouts` under an `Idempotency-Key` submits an order. `GET {url}/payouts/{key}` asks about it. Both answer
+`{"key", "state", "amount", "asset", "reference", "detail"}`, where `state` is `processing`, `completed`, `failed` or
+`unknown`. A callback has the same as its `data`. Only such an answer says what the provider did: a 404 or 422 without
+it may come from something in between, and with a 5xx the provider itself does not know.
 """
 
 import base64
@@ -36,7 +36,7 @@ _FAULTS = (
 
 
 def _words(text: object) -> object:
-    """Cut what others say to what is kept of it; U+0000 and lone surrogates cannot be."""
+    """Cut text of others to the length that is stored, without U+0000 and lone surrogates, which cannot be stored."""
     if not isinstance(text, str):
         return text
     return text.replace("\0", "").encode("utf-8", "replace").decode()[:MAX_WORDS_LENGTH]
@@ -46,7 +46,7 @@ Words = Annotated[str, BeforeValidator(_words)]
 
 
 class ProviderAnswer(BaseModel):
-    """What the provider says of a payout; members that are not known here say nothing."""
+    """The provider's answer about a payout. Unknown members are ignored."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
@@ -59,7 +59,7 @@ class ProviderAnswer(BaseModel):
 
     @property
     def report(self) -> Report:
-        """The report that it is."""
+        """The answer as a report."""
         return Report(self.state, self.amount, self.asset, self.detail, self.reference)
 
 
@@ -81,7 +81,7 @@ class HttpProvider:
         )
 
     def submit(self, order: Order) -> Report:
-        """Have an order paid out; raise `NoAnswer`."""
+        """Submit an order to be paid out. Raises `NoAnswer`."""
         body = {
             "key": order.key,
             "amount": order.amount,
@@ -92,23 +92,23 @@ class HttpProvider:
         headers = {"Idempotency-Key": order.key, "Content-Type": "application/json"}
         report = self._call(order, "POST", f"{self._url}/payouts", headers, json.dumps(body).encode())
         if report.verdict == "unknown":
-            raise NoAnswer("the provider does not know what was just submitted")
+            raise NoAnswer("the provider does not know the payout that was just submitted")
         return report
 
     def ask(self, order: Order) -> Report:
-        """Return what became of an order; raise `NoAnswer`."""
+        """Return what became of an order. Raises `NoAnswer`."""
         path = f"{self._url}/payouts/{quote(order.key, safe='')}"
         return self._call(order, "GET", path)
 
     def read_callback(self, payload: Mapping[str, Any]) -> Callback:
-        """Return what a callback says; raise `ValueError`."""
+        """Return what a callback says. Raises `ValueError` if it says nothing."""
         answer = ProviderAnswer.model_validate(payload.get("data"))
         if answer.state == "unknown":
-            raise ValueError("a callback is of a payout that the provider knows")
+            raise ValueError("a callback must be about a payout that the provider knows")
         return Callback(answer.key, answer.report)
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._pool.close()
 
     def _call(
@@ -132,7 +132,7 @@ class HttpProvider:
 
 
 def _credentials(settings: ProviderSettings) -> dict[str, str]:
-    """Return the header that says who calls: the API key, else the user and password of the URL."""
+    """Return the header that authenticates the caller: the API key, or else the user and password of the URL."""
     url = settings.url
     if settings.api_key:
         return {"Authorization": f"Bearer {settings.api_key.get_secret_value()}"}
@@ -148,12 +148,12 @@ def _conversation(order: Order) -> dict[str, str]:
 
 
 def _read(response: httpcore2.Response) -> bytes:
-    """Return the body; raise `NoAnswer` if it is too long."""
+    """Return the body. Raises `NoAnswer` if it is too long."""
     body = bytearray()
     for part in response.iter_stream():
         body += part
         if len(body) > MAX_ANSWER_BYTES:
-            raise NoAnswer("an answer without end")
+            raise NoAnswer("the answer is too long")
     return bytes(body)
 
 
@@ -163,14 +163,14 @@ def _understood(order: Order, status: int, body: bytes) -> Report:
     try:
         answer = ProviderAnswer.model_validate(json.loads(body.decode(), object_pairs_hook=_unique))
     except (ValueError, RecursionError):  # pydantic's ValidationError is a ValueError
-        raise NoAnswer(f"the provider answered {status} with what is no answer") from None
+        raise NoAnswer(f"the provider answered {status} without a valid answer") from None
     if answer.key != order.key:
-        raise NoAnswer("the provider answered of another payout")
+        raise NoAnswer("the provider answered about another payout")
     return answer.report
 
 
 def _unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the members of an object; raise `ValueError` where one appears twice, since it could mean either."""
+    """Return the members of an object. Raises `ValueError` if one appears twice, since either value could be meant."""
     value = dict(members)
     if len(value) != len(members):
         raise ValueError("a member appears twice")

@@ -1,7 +1,7 @@
-"""What the ledger asks of a payment provider: to pay out, to say what became of it, to make sense of its callbacks.
+"""What the ledger asks of a payment provider: submit a payout, say what became of it, and read its callbacks.
 
-The adapter is told everything that it needs and keeps nothing; when to call, how often, and what follows from an answer
-is decided by the ledger.
+An adapter is given everything it needs and keeps no state. The ledger decides when and how often to call, and what
+follows from an answer.
 """
 
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ from domain.model.payouts.reports import Report
 
 
 class NoAnswer(Exception):
-    """The provider gave no answer that says what it did: it may have done everything or nothing. In words, why."""
+    """The provider did not say what it did: it may have done everything or nothing. The message says why."""
 
 
 class Order(NamedTuple):
-    """What is to be paid out; `key` is the provider's idempotency key for it, the same in every attempt."""
+    """A payout to be made. `key` is the provider's idempotency key for it, the same in every attempt."""
 
     key: str
     amount: int
@@ -28,7 +28,7 @@ class Order(NamedTuple):
 
 
 class Callback(NamedTuple):
-    """What a provider says by itself: of the payout that it knows by `key`."""
+    """A report that a provider sends by itself, about the payout that it knows by `key`."""
 
     key: str
     report: Report
@@ -39,34 +39,34 @@ class Provider(Protocol):
 
     @property
     def max_calls(self) -> int:
-        """How many calls may be under way at once."""
+        """How many calls may run at once."""
 
     @property
     def patience_seconds(self) -> float:
-        """How long a call can take at most, and then some."""
+        """Longer than any call can take."""
 
     def submit(self, order: Order) -> Report:
-        """Have an order paid out, once however often it is submitted under its key.
+        """Submit an order to be paid out. It is paid once, however often it is submitted under its key.
 
-        A report that it failed is final: the money will not leave. Raises `NoAnswer` for everything that does not
-        come from the provider's own books.
+        A report of failure is final: the money will not leave. Raises `NoAnswer` for everything that does not come from
+        the provider's own books.
         """
 
     def ask(self, order: Order) -> Report:
-        """Return what became of an order, `unknown` if the provider itself says that it has none of its key.
+        """Return what became of an order, `unknown` if the provider itself says that it has no order with this key.
 
         Raises `NoAnswer`.
         """
 
     def read_callback(self, payload: Mapping[str, Any]) -> Callback:
-        """Return what a callback says, whose signature was verified; raise `ValueError` if it says nothing."""
+        """Return what a callback with a verified signature says. Raises `ValueError` if it says nothing."""
 
     def close(self) -> None:
-        """Let go of its connections."""
+        """Close its connections."""
 
 
 def order_of(payout: Payout) -> Order:
-    """Return the order that a payout is to its provider."""
+    """Return the provider's order for a payout."""
     return Order(
         payout.provider_key,
         payout.amount,

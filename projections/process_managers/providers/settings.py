@@ -1,4 +1,4 @@
-"""Which providers there are: their settings, and the adapters made from them."""
+"""Which providers are configured: their settings, and the adapters made from them."""
 
 import base64
 import binascii
@@ -37,8 +37,9 @@ def _is_secret(secret: SecretStr) -> SecretStr:
 class ProviderSettings(BaseModel):
     """How a provider is reached.
 
-    `secret` verifies its callbacks, as Standard Webhooks has it; `api_key` is sent to it as a bearer token. A call ends
-    after `timeout_seconds`; `max_connections` bounds the calls under way. `adapter` is the class that speaks to it.
+    `secret` verifies the provider's callbacks as in Standard Webhooks. `api_key` is sent to it as a bearer token. A
+    call ends after `timeout_seconds`. `max_connections` limits the calls that run at once. `adapter` is the class that
+    makes the calls.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
