@@ -1,4 +1,4 @@
-"""Pages of lists: how many rows to ask for, and whether another page follows."""
+"""Pages of lists: their items, and the cursor of the next page."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -13,9 +13,9 @@ Row = TypeVar("Row")
 def page(
     call: Call[Any, Any], rows: Sequence[Row], show: Callable[[Row], Any], place: Callable[[Row], Any]
 ) -> dict[str, Any]:
-    """Return a page of what was found: one row more than the page holds says that another follows.
+    """Return a page of the rows found. One row more than the page holds means that another page follows.
 
-    `show` gives the form of an item, `place` what the next page comes after.
+    `show` returns the form of an item. `place` returns the place of a row, after which the next page begins.
     """
     size = call.query.page_size
     shown = rows[:size]
@@ -29,12 +29,12 @@ def page(
 def projected_page(
     call: Call[Any, Any], found: Any, show: Callable[[Row], Any], place: Callable[[Row], Any]
 ) -> Answer:
-    """Return the answer with a page of a projection, and the positions that it reflects."""
+    """Return an answer with a page of a projection, and the positions that it reflects."""
     return json_answer(200, page(call, found.rows, show, place), reflected(found))
 
 
 def reflected(found: Reading[Any] | Page[Any]) -> dict[str, str]:
-    """Return the headers that say what an answer from a projection reflects, and what it lacks."""
+    """Return the headers that say what a projection's answer reflects, and how many streams it lacks."""
     headers = {POSITION: str(found.position), HEAD: str(found.head)}
     if found.lacking.streams:
         headers[DEAD_LETTERS] = f"{found.lacking.streams}; oldest={found.lacking.oldest}"

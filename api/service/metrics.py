@@ -1,8 +1,8 @@
-"""What is measured, for Prometheus: requests, commands, batches, how far each projection is, and what is stuck.
+"""The metrics for Prometheus: requests, commands, batches, the progress of projections, and what is stuck.
 
 With several processes (`PROMETHEUS_MULTIPROC_DIR`) each keeps its figures in that folder, and any of them answers for
-all. How far projections are, and what is stuck, are no figures of a process: they are read from the database when they
-are asked for.
+all. The progress of projections and what is stuck do not belong to a process: they are read from the database for each
+request.
 """
 
 import os
@@ -24,7 +24,7 @@ _COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
 class Metrics:
-    """The figures of one process. Labels are looked up once: that is slow, and requests are many."""
+    """The figures of one process. Label look-ups are slow and requests are many, so each is made once."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -60,21 +60,21 @@ class Metrics:
         self._of_request: dict[tuple[str, str, int], Histogram] = {}
 
     def command(self, name: str, outcome: str, count: int = 1) -> None:
-        """Count commands; `outcome` is what became of it in one word, for a refusal its code."""
+        """Count commands. `outcome` is one word, or the code of a refusal."""
         counter = self._of_command.get((name, outcome))
         if counter is None:
             counter = self._of_command[name, outcome] = self._commands.labels(name, outcome)
         counter.inc(count)
 
     def batch(self, commands: int, events: int, seconds: float) -> None:
-        """Observe a batch, as `GroupCommit` tells it."""
+        """Observe a batch. `GroupCommit` calls this."""
         self._batch_commands.observe(commands)
         self._commit_seconds.observe(seconds)
         self._events.inc(events)
         self._waiting.set(self._queue())
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Observe a request, by the pattern of its path."""
+        """Observe a request. `route` is the pattern of its path."""
         histogram = self._of_request.get((method, route, status))
         if histogram is None:
             labelled = self._requests.labels(method, route, str(status))
@@ -82,11 +82,11 @@ class Metrics:
         histogram.observe(seconds)
 
     def watch_queue(self, waiting_commands: Callable[[], int]) -> None:
-        """Name the function that tells how many commands wait."""
+        """Set the function that returns how many commands wait."""
         self._queue = waiting_commands
 
     def page(self, progress: Iterable[Progress], stuck: Iterable[Total]) -> bytes:
-        """Return all figures, those of the projections, and how much is stuck."""
+        """Return all figures: those of the processes, the progress of projections, and what is stuck."""
         self._waiting.set(self._queue())
         registry = self._registry
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
@@ -128,7 +128,7 @@ class _Stuck(Collector):
         self._totals = totals
 
     def collect(self) -> Iterator[Metric]:
-        """Yield how much of each kind is stuck, and how old the oldest is; nothing where it was not asked."""
+        """Yield how much of each kind is stuck and how old the oldest is. Nothing if it could not be read."""
         counts = GaugeMetricFamily(
             "tallystick_stuck", "What is older than it should be, 1000 at most", labels=["kind"]
         )

@@ -1,4 +1,4 @@
-"""The parts of one running process of the API, and reading from the database without blocking its event loop."""
+"""The parts of one API process, and reads from the database that do not block its event loop."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -26,10 +26,11 @@ Read = TypeVar("Read")
 
 
 class Service(NamedTuple):
-    """What answers requests. `document` returns the OpenAPI document.
+    """The parts that answer requests.
 
-    `destinations` says where webhooks may go. `reading` is where reads block; `streaming` where those do of which one
-    request makes very many. Where `metrics_are_public`, figures of the books are shown to who has no key.
+    `document` returns the OpenAPI document. `destinations` says where webhooks may send. `reading` runs blocking reads;
+    `streaming` runs the many reads of one long answer. If `metrics_are_public`, figures of the books are shown to
+    callers without a key.
     """
 
     ledger: LedgerApplication
@@ -51,23 +52,25 @@ class Service(NamedTuple):
     checkpoints: CheckpointWatch
 
     def position(self) -> int:
-        """Return the newest position of the journal that this process knows of."""
+        """Return the newest position of the journal that this process knows."""
         return max(self.writer.position, self.waiter.head)
 
     async def read(self, function: Callable[..., Read], *arguments: Any) -> Read:
-        """Return what a blocking function returns, called in a thread for reads."""
+        """Call a blocking function in a thread for reads; return its result."""
         return await asyncio.get_running_loop().run_in_executor(self.reading, function, *arguments)
 
     async def query(self, function: Callable[[Connection[Any]], Read]) -> Read:
-        """Return what a function finds, given a connection; raise `JournalUnavailable` if there is none."""
+        """Call a function with a connection; return its result. Raises `JournalUnavailable` if there is no
+        connection."""
         return await self.read(self._query, function)
 
     async def look_up(self, function: Callable[[Connection[Any]], Read]) -> Read:
-        """Return what a pure read finds, as `query` does; once more if its connection was lost meanwhile."""
+        """Return the result of a pure read, as `query` does. If its connection is lost, it runs once more."""
         return await self.read(looked_up, self.ledger, function)
 
     async def query_for_stream(self, function: Callable[[Connection[Any]], Read]) -> Read:
-        """Return what a function finds for one part of a long answer: few of these go on at once, however many ask."""
+        """Return the result of one read of a long answer. Only a few of these run at once, however many requests
+        ask."""
         return await asyncio.get_running_loop().run_in_executor(
             self.streaming, looked_up, self.ledger, function
         )
