@@ -29,7 +29,7 @@ class Concerns(Enum):
 
     LEDGER = "must be granted the ledger in the path"
     THING = "must be granted every ledger that belongs to the resource in the path"
-    GRANTED = "sees and decides only what belongs to no other ledgers than those that it is granted"
+    GRANTED = "sees and decides nothing that concerns a ledger that it is not granted"
     EVERY = "must be granted every ledger"
     NONE = "needs no ledger"
 

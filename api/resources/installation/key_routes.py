@@ -50,7 +50,7 @@ async def get_keys(call: Call[KeysQuery, None]) -> Answer:
     """List keys in the order in which they were made, including revoked and expired ones. The keys themselves are not
     shown.
 
-    Only keys are listed whose ledgers the asking key was granted too.
+    A key is left out if it was granted a ledger that the asking key was not.
     """
     query = call.query
     read = partial(

@@ -56,8 +56,8 @@ async def get_trail(call: Call[TrailQuery, None]) -> Answer | Streamed:
     """List what happened to the installation itself, in the order of positions: keys made, rotated and revoked.
 
     Each event says who did it and when, and the key's name, roles, ledgers and end. The events are kept for ever in the
-    sealed journal. Only events of keys are shown whose ledgers the asking key was granted too. Filters are combined.
-    `Accept: application/x-ndjson` streams them all, as for the events of a ledger.
+    sealed journal. An event is left out if its key was granted a ledger that the asking key was not. Filters are
+    combined. `Accept: application/x-ndjson` streams them all, as for the events of a ledger.
     """
     accept = call.headers.get(b"accept", b"").decode("latin-1")
     if prefers(accept, NDJSON, JSON):
