@@ -133,7 +133,9 @@ _EXAMPLES: tuple[LedgerError, ...] = (
     refusals.amount_exceeds_hold(_ALICE, 1_000, 1_050, _ID, "/amount"),
     refusals.amount_exceeds_reversible(_ALICE, 1_000, 1_050, _ID),
     refusals.payout_ended(_PAYOUT),
-    InvalidShape([("/entries/0/amount", "Input should be a valid integer")]),
+    InvalidShape(
+        [("/entries/0/amount", "must be a whole number, written without quotes, point or exponent")]
+    ),
     IdempotencyKeyReused(),
     ProjectionBehind(17, 21, "running"),
     JournalUnavailable("unreachable"),

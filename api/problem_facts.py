@@ -79,7 +79,7 @@ FACTS: Mapping[str, Fact] = {
     "webhook_not_found": Fact("none", "Choose one from `GET /v1/webhooks`."),
     "delivery_not_found": Fact("none", "Choose one from the list of the webhook's deliveries."),
     "version_mismatch": Fact(
-        "none", "Read the account again, decide anew, and send the change with the new ETag."
+        "none", "Read the account again, decide again, and send the change with the new ETag."
     ),
     "unbalanced_transaction": Fact(
         "free", "Make debits and credits equal in each asset of `imbalances`, and send the request again."

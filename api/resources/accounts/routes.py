@@ -55,8 +55,8 @@ async def get_account(call: Call[AccountQuery, None]) -> Answer:
     """Show one account. It is read from the journal, so every write acknowledged before is seen.
 
     `consistency=eventual` reads the projection instead. `at_position` or `at` show the account as it stood at a
-    position or at a recorded time, folded from the journal. Before the account was opened that is 404; in the future it
-    is 422. Ledger-Position is the position that the answer reflects.
+    position or at a recorded time, folded from the journal. A time before the account was opened is 404; one in the
+    future is 422. Ledger-Position is the position that the answer reflects.
 
     The same question about the past gets the same answer at any time. Only an instant that has just passed may still
     gain a commit that is under way.

@@ -25,7 +25,7 @@ from projections.running.positions import Progress, all_progress
 class HealthQuery(Query):
     """How much to show."""
 
-    verbose: str | None = Field(None, description="any value: show each check and projection too")
+    verbose: str | None = Field(None, description="any value: show the details that the key may see")
 
 
 async def get_liveness(call: Call[HealthQuery, None]) -> Answer:

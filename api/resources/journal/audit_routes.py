@@ -102,7 +102,7 @@ async def get_inclusion(call: Call[InclusionQuery, None]) -> Answer:
 
 
 async def get_consistency(call: Call[GrowthQuery, None]) -> Answer:
-    """Prove that the journal has only grown: the journal of an earlier checkpoint is the beginning of a later one."""
+    """Prove that the journal has only grown: a later checkpoint's journal begins with an earlier one's."""
     query = call.query
     proof = await call.service.look_up(partial(prove_growth, first=query.first, second=query.second))
     return json_answer(200, growth_body(proof))

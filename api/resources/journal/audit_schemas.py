@@ -65,7 +65,7 @@ GrowthBody = TypedDict(
     "GrowthBody", {"from": int, "to": int, "from_root": str, "to_root": str, "path": list[str]}
 )
 GrowthBody.__doc__ = (
-    "A proof of consistency (RFC 9162 §2.1.4): the tree of size `from` begins the tree of size `to`."
+    "A proof of consistency (RFC 9162 §2.1.4): the tree of size `to` begins with the tree of size `from`."
 )
 
 

@@ -22,7 +22,7 @@ def _is_exact(destination: dict[str, Any]) -> dict[str, Any]:
     if len(to_json(destination)) > MAX_DESTINATION_BYTES:
         raise ValueError(f"must have at most {MAX_DESTINATION_BYTES} bytes as JSON")
     if not all(isinstance(number, int) and abs(number) <= MAX_AMOUNT for number in _numbers(destination)):
-        raise ValueError("numbers must be whole and within ±(2^53−1); write others as text")
+        raise ValueError("numbers must be whole and within ±9007199254740991; write others as text")
     return destination
 
 

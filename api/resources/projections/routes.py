@@ -57,7 +57,7 @@ async def pause_projection(call: Call[NoQuery, Control]) -> Answer:
 async def resume_projection(call: Call[NoQuery, Control]) -> Answer:
     """Resume a projection that was paused or has halted. Idempotent.
 
-    It meets the event at which it halted again. If the cause is not repaired, it halts again.
+    It first retries the event at which it halted. If the cause is not repaired, it halts again.
     """
     return await _controlled(call, resume)
 

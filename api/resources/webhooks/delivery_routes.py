@@ -39,7 +39,7 @@ async def get_deliveries(call: Call[DeliveriesQuery, None]) -> Answer:
 
 
 async def retry_delivery(call: Call[NoQuery, None]) -> Answer:
-    """Try a delivery again at once, and begin its schedule of attempts anew.
+    """Try a delivery again at once, and start its schedule of attempts again.
 
     A delivery that was acknowledged or suppressed is sent again. A delivery that is under way, or waits behind another
     of its partition key, stays as it is.

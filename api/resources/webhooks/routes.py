@@ -97,7 +97,7 @@ async def disable_webhook(call: Call[NoQuery, ReasonRequest]) -> Answer:
 
 
 async def enable_webhook(call: Call[NoQuery, None]) -> Answer:
-    """Enable a webhook. Waiting deliveries are due at once, and their schedule of attempts begins anew."""
+    """Enable a webhook. Waiting deliveries are due at once, and their schedule of attempts starts again."""
     webhook = await find_webhook(call)
     return _shown(await call.service.query(partial(webhooks.enable_webhook, id=webhook.id)))
 
