@@ -34,7 +34,7 @@ from projections.process_managers.payer import Payer
 from projections.process_managers.providers.settings import make_providers
 from projections.running.positions import PositionWaiter
 
-# Long answers may use two connections. The rest, and the interpreter, stay free for short answers.
+# How many long answers read at once. The other connections, and the interpreter, stay free for short answers.
 STREAMS_AT_ONCE = 2
 
 _DESCRIPTION = """A double-entry ledger. Amounts are whole minor units. Every POST that moves money needs an

@@ -6,7 +6,7 @@ UTF-8.
 
 Each route declares how many bytes and how many values its body may have. A body of 16 MiB can hold millions of values.
 Each value becomes an object of 50 to 200 bytes, and each wrong value an error of a kilobyte. So the number of values is
-checked before parsing, and the parsed body is checked again before validation.
+limited before parsing, and the size of objects and lists before validation.
 """
 
 import asyncio
@@ -75,9 +75,9 @@ async def read_body(
     As soon as the body is known to be a large one, `make_room` is called with the number of bytes that need room. It
     raises `Overloaded` if there is too little room.
 
-    Raises `MalformedRequest` if the announced length is none, `BodyTooLarge`, and `RequestTimeout` if the body is not
-    complete within `BODY_TIMEOUT_SECONDS`. These close the connection, because what follows on it would be the rest of
-    this body.
+    Raises `MalformedRequest` if the announced length or transfer coding is invalid, then `BodyTooLarge`, and
+    `RequestTimeout` if the body is not complete within `BODY_TIMEOUT_SECONDS`. These close the connection, because what
+    follows on it would be the rest of this body.
     """
     announced = _announced(headers)
     if announced > most:

@@ -14,7 +14,7 @@ MAX_WAIT_SECONDS = 30.0
 class Consistency(Enum):
     """The classes of consistency. The value is the guarantee in words."""
 
-    LINEARIZABLE = "reads the journal itself: every write acknowledged before is seen"
+    LINEARIZABLE = "reads and decides on the journal itself: every write acknowledged before is seen"
     PROJECTION = (
         "reads a projection: at least up to min_position if the request names one, else up to Ledger-Position"
     )

@@ -28,7 +28,7 @@ class Concerns(Enum):
     """Which ledgers a key must be granted to call a route. The value says so in words."""
 
     LEDGER = "must be granted the ledger in the path"
-    THING = "must be granted every ledger that belongs to the resource in the path"
+    THING = "must be granted every ledger that the resource in the path concerns"
     GRANTED = "sees and decides nothing that concerns a ledger that it is not granted"
     EVERY = "must be granted every ledger"
     NONE = "needs no ledger"

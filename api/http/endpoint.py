@@ -137,7 +137,7 @@ class Endpoint(APIRoute):
         await (_tried_out(answer) if is_dry_run else answer).send(send)
 
     async def _body(self, scope: Scope, receive: Receive, caller: Key) -> bytes:
-        """Return the body. A large one waits for room and for its turn."""
+        """Return the body. A large one takes room, or raises `Overloaded`, and waits for its turn."""
         service: Service = scope["state"]["service"]
 
         def make_room(size: int) -> None:

@@ -92,7 +92,7 @@ class RoomShare:
 
 
 class _Turns:
-    """A queue that admits a limited number of bytes at once, in order of arrival."""
+    """A queue that lets a limited number of bytes be worked on at once, in order of arrival."""
 
     def __init__(self, bytes_at_once: int) -> None:
         self._left = bytes_at_once
