@@ -199,14 +199,14 @@ def status_of(error: type[LedgerError]) -> int:
 
 
 # Stands in until the code has its line, which a test demands.
-_UNTOLD = Fact("open", "")
+_WITHOUT_LINE = Fact("open", "")
 
 
 def _codes(family: type[LedgerError]) -> Iterator[tuple[str, ProblemType]]:
     for error in family.__subclasses__():
         if code := vars(error).get("code"):
             title = code.replace("_", " ").capitalize().replace("json", "JSON")
-            fact = FACTS.get(code, _UNTOLD)
+            fact = FACTS.get(code, _WITHOUT_LINE)
             yield code, ProblemType(code, status_of(error), title, error.explanation(), *fact)
         yield from _codes(error)
 

@@ -93,7 +93,7 @@ class Endpoint(APIRoute):
 
     def __init__(self, declared: Declaration, serve: Serve) -> None:
         super().__init__(declared.path, methods=[declared.method], **documentation(declared, serve))
-        _require_concern(declared)
+        _require_stated_ledgers(declared)
         self.declared = declared
         self._serve = serve
         self._place = TypeAdapter(declared.place) if declared.place is not None else None
@@ -134,7 +134,7 @@ class Endpoint(APIRoute):
             return
         if self.declared.method == "GET" and monotonic() - began > KNOWN_FOR_SECONDS:
             await self._admit_again(call.service, scope["head"])
-        await (_tried_out(answer) if is_dry_run else answer).send(send)
+        await (_dry_run_answer(answer) if is_dry_run else answer).send(send)
 
     async def _body(self, scope: Scope, receive: Receive, caller: Key) -> bytes:
         """Return the body. A large one takes room, or raises `Overloaded`, and waits for its turn."""
@@ -174,14 +174,16 @@ class Endpoint(APIRoute):
         is_empty = declared.is_body_optional and not bytes_sent
         sent = None
         if declared.body:
-            sent = {} if is_empty else await _aside(service, bytes_sent, self._parsed, bytes_sent, head)
+            sent = (
+                {} if is_empty else await _apply_to_body(service, bytes_sent, self._parsed, bytes_sent, head)
+            )
         key = idempotency_key(head.headers.get(b"idempotency-key")) if declared.is_keyed else ""
-        given = _given(scope["query_string"])
+        given = _query_parameters(scope["query_string"])
         listed, place = self._page(scope["path"], given) if self._place else ("", None)
         query = self._query(given) if given or self._no_query is None else self._no_query
         body = None
         if declared.body:
-            body = await _aside(service, bytes_sent, _shaped, declared.body, sent, bytes_sent)
+            body = await _apply_to_body(service, bytes_sent, _shaped, declared.body, sent, bytes_sent)
         context = Context(caller.name, *head.conversation)
         path, headers = scope["path"], head.headers
         return Call(service, caller, context, path, names, headers, query, body, sent, key, place, listed)
@@ -254,7 +256,7 @@ async def overseer(call: Call[Any, Any]) -> Key | None:
     return None if OVERSEER.isdisjoint(caller.roles) or caller.granted is not None else caller
 
 
-def _require_concern(declared: Declaration) -> None:
+def _require_stated_ledgers(declared: Declaration) -> None:
     """Check that a declaration says which ledgers the route concerns, and says it consistently."""
     says_ledger = declared.concerns is Concerns.LEDGER
     if declared.roles and says_ledger != declared.names_ledger:
@@ -274,7 +276,9 @@ async def _caller(service: Service, headers: Mapping[bytes, bytes]) -> Key:
     return caller
 
 
-async def _aside(service: Service, body: bytes, function: Callable[..., Judged], *arguments: Any) -> Judged:
+async def _apply_to_body(
+    service: Service, body: bytes, function: Callable[..., Judged], *arguments: Any
+) -> Judged:
     """Apply a function to a body. A large body goes to another thread, so that other requests need not wait."""
     if len(body) > LARGE_BODY_BYTES:
         return await service.read(function, *arguments)
@@ -289,7 +293,7 @@ def _shaped(model: type[BaseModel], sent: Any, body: bytes) -> BaseModel:
         raise InvalidShape(body_errors(error, model)) from None
 
 
-def _given(query_string: bytes) -> dict[str, str]:
+def _query_parameters(query_string: bytes) -> dict[str, str]:
     """Return the query parameters; raise `InvalidShape` if there are too many, or if one is repeated."""
     if not query_string:
         return {}
@@ -311,7 +315,7 @@ def _repeated(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
             yield f"?{escaped(name)}", f"is given {times} times; a parameter is given once"
 
 
-def _tried_out(answer: Answer) -> Answer:
+def _dry_run_answer(answer: Answer) -> Answer:
     """Return the answer to a dry run. It has the Dry-Run header, and no Location since nothing was made."""
     headers = {name: value for name, value in answer.headers.items() if name != "Location"}
     return answer._replace(headers={**headers, DRY_RUN: "true"})

@@ -65,7 +65,7 @@ class HttpMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         began = perf_counter()
-        head = _visit(scope)
+        head = _read_head(scope)
         talk = head.conversation
         status = 0
         is_head = scope["method"] == "HEAD"
@@ -98,7 +98,7 @@ class HttpMiddleware:
         _observe(scope, talk, status, perf_counter() - began)
 
 
-def _visit(scope: Scope) -> RequestHead:
+def _read_head(scope: Scope) -> RequestHead:
     headers = joined(scope["headers"])
     raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
     if b"%" in raw_path and _UNNAMEABLE.search(raw_path):

@@ -63,7 +63,7 @@ class AccountQuery(ProjectedQuery):
 
     @field_validator("at_position", "at")
     @classmethod
-    def _is_of_the_journal_and_alone(cls, given: object, info: ValidationInfo) -> object:
+    def _is_the_only_choice(cls, given: object, info: ValidationInfo) -> object:
         if info.data.get("consistency") == "eventual":
             raise ValueError("cannot be combined with consistency=eventual: the projection has no history")
         if info.data.get("at_position") is not None:

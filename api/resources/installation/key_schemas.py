@@ -67,7 +67,7 @@ class KeyRequest(Request):
     ] = Field(default_factory=list)
 
     @model_validator(mode="after")
-    def _has_what_to_act_in(self) -> Self:
+    def _names_a_ledger_if_needed(self) -> Self:
         if not self.granted and (idle := sorted(NEEDS_LEDGERS.intersection(self.roles))):
             flaw = f"must name a ledger: {' and '.join(idle)} can do nothing without one"
             error = PydanticCustomError("ledgers", "{flaw}", {"flaw": flaw})

@@ -88,7 +88,7 @@ def _id(names: Mapping[str, str]) -> UUID:
     return UUID(names["id"])
 
 
-def _verdict(verb: str, summary: str, **more: Any) -> Declaration:
+def _decision(verb: str, summary: str, **more: Any) -> Declaration:
     return Declaration(
         "POST",
         f"/v1/dead-letters/{{id}}/{verb}",
@@ -144,7 +144,7 @@ ENDPOINTS = [
         get_dead_letter,
     ),
     Endpoint(
-        _verdict(
+        _decision(
             "retry",
             "Retry a dead letter",
             body=Retrying,
@@ -153,7 +153,7 @@ ENDPOINTS = [
         retry_dead_letter,
     ),
     Endpoint(
-        _verdict(
+        _decision(
             "discard",
             "Discard a dead letter",
             body=Discarding,

@@ -64,7 +64,7 @@ class SettleRequest(DescribedRequest):
 
     @field_validator("amount")
     @classmethod
-    def _either(cls, amount: int | None, info: ValidationInfo) -> int | None:
+    def _is_without_entries(cls, amount: int | None, info: ValidationInfo) -> int | None:
         if amount is not None and info.data.get("entries") is not None:
             raise ValueError("give either amount or entries, not both")
         return amount
