@@ -302,7 +302,7 @@ def _query_parameters(query_string: bytes) -> dict[str, str]:
             query_string.decode("latin-1"), keep_blank_values=True, max_num_fields=MAX_QUERY_PARAMETERS
         )
     except ValueError:
-        raise InvalidShape([("?", f"at most {MAX_QUERY_PARAMETERS} parameters are taken")]) from None
+        raise InvalidShape([("?", f"has more than {MAX_QUERY_PARAMETERS} parameters")]) from None
     given = dict(pairs)
     if len(given) != len(pairs):
         raise InvalidShape(_repeated(pairs))
@@ -312,7 +312,7 @@ def _query_parameters(query_string: bytes) -> dict[str, str]:
 def _repeated(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     for name, times in Counter(name for name, _ in pairs).items():
         if times > 1:
-            yield f"?{escaped(name)}", f"is given {times} times; a parameter is given once"
+            yield f"?{escaped(name)}", f"is given {times} times; give it once"
 
 
 def _dry_run_answer(answer: Answer) -> Answer:

@@ -30,7 +30,7 @@ _LEDGER = "a ledger's name: 1 to 63 of a-z, 0-9 and -, the first a letter"
 FORMS: Mapping[str, str] = {
     ADDRESS_PATTERN: "must be an address such as users:alice:wallet: 1 to 10 segments with : between them, each of 1 to"
     " 64 of A-Z, a-z, 0-9, _ and -",
-    PREFIX_PATTERN: "must be what an address begins with, such as users: or users:al: up to 10 segments with : between"
+    PREFIX_PATTERN: "must be the beginning of an address, such as users: or users:al: up to 10 segments with : between"
     " them, each of 1 to 64 of A-Z, a-z, 0-9, _ and -; the last may be empty",
     ASSET_PATTERN: "must be an asset such as USD/2: a code of 1 to 16 of A-Z, 0-9 and _, the first a letter, and a"
     " scale from 0 to 18",
@@ -42,7 +42,7 @@ FORMS: Mapping[str, str] = {
     UUID_PATTERN: "must be an id such as 0b2f7c1e-8d3a-5b6f-9c0d-1e2f3a4b5c6d",
     GROUP_PATTERN: "must be segment:N, N being from 1 to 10",
     VISIBLE_PATTERN: f"must be at most {MAX_CORRELATION_ID_LENGTH} visible ASCII characters",
-    NOT_BLANK_PATTERN: "must say something: it is blank",
+    NOT_BLANK_PATTERN: "must not be blank",
     r"^[^/]*$": "must be the id of a transaction, without /",
 }
 """The words for each form of text, by the pattern that the text must match."""

@@ -30,14 +30,14 @@ class Metrics:
         self._registry = CollectorRegistry()
         registry = self._registry
         self._commands = Counter(
-            "tallystick_commands", "Commands, by what became of them", ["type", "outcome"], registry=registry
+            "tallystick_commands", "Commands, by outcome", ["type", "outcome"], registry=registry
         )
         self._batch_commands = Histogram(
             "tallystick_batch_commands", "Commands decided in one batch", buckets=_COUNTS, registry=registry
         )
         self._commit_seconds = Histogram(
             "tallystick_commit_seconds",
-            "From deciding a batch to its commit",
+            "Time from the decision of a batch to its commit",
             buckets=_SECONDS,
             registry=registry,
         )
@@ -116,7 +116,7 @@ class _Positions(Collector):
                 family.add_metric([seen.name], float(value))
             yield family
         states = GaugeMetricFamily(
-            "tallystick_projection_state", "1 of the state it is in", labels=["projection", "state"]
+            "tallystick_projection_state", "1 for the current state", labels=["projection", "state"]
         )
         for seen in self._progress:
             states.add_metric([seen.name, seen.state], 1.0)
@@ -130,10 +130,12 @@ class _Stuck(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield how much of each kind is stuck and how old the oldest is. Nothing if it could not be read."""
         counts = GaugeMetricFamily(
-            "tallystick_stuck", "What is older than it should be, 1000 at most", labels=["kind"]
+            "tallystick_stuck", "How many things of a kind are stuck, at most 1000", labels=["kind"]
         )
         ages = GaugeMetricFamily(
-            "tallystick_stuck_oldest_age_seconds", "Age of the oldest of it, 0 if none is", labels=["kind"]
+            "tallystick_stuck_oldest_age_seconds",
+            "Age of the oldest stuck thing of a kind, 0 if none",
+            labels=["kind"],
         )
         for total in self._totals:
             counts.add_metric([total.kind], total.number)
@@ -144,9 +146,9 @@ class _Stuck(Collector):
 
 _OF_PROJECTION = {
     "position": "The position that the projection reflects",
-    "lag_events": "Events not projected yet",
-    "lag_seconds": "Age of the oldest event not projected yet",
-    "rate_events_per_second": "Events projected per second lately",
-    "dead_letters": "Dead letters that are open",
-    "dead_letter_age_seconds": "Time since the first of the open dead letters failed, 0 if there is none",
+    "lag_events": "Events that are not projected yet",
+    "lag_seconds": "Age of the oldest event that is not projected yet",
+    "rate_events_per_second": "Events projected per second, recently",
+    "dead_letters": "Open dead letters",
+    "dead_letter_age_seconds": "Time since the first open dead letter failed, 0 if none is open",
 }
