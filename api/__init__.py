@@ -1,1 +1,1 @@
-"""HTTP: how requests become commands and queries, and how outcomes become answers."""
+"""The HTTP API: requests become commands and queries, outcomes become answers."""

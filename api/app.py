@@ -1,4 +1,4 @@
-"""The application: the parts put together, started and stopped."""
+"""The application: builds its parts, starts them and stops them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -34,16 +34,17 @@ from projections.process_managers.payer import Payer
 from projections.process_managers.providers.settings import make_providers
 from projections.running.positions import PositionWaiter
 
-# Long answers leave most connections, and the interpreter, to short ones.
+# How many long answers read at once. The other connections, and the interpreter, stay free for short answers.
 STREAMS_AT_ONCE = 2
 
-_DESCRIPTION = """A double-entry ledger. Amounts are whole minor units; every POST that moves money needs an
-`Idempotency-Key`, and the same request with the same key is answered the same for ever. HEAD is answered on every path
-that GET is, the same without the body."""
+_DESCRIPTION = """A double-entry ledger. Amounts are whole minor units. Every POST that moves money needs an
+`Idempotency-Key`: the same request with the same key gets the same answer for ever. HEAD works on every GET path and
+returns the same answer without its body."""
 
 
 class Application(FastAPI):
-    """FastAPI with a way of our own to the endpoints: its layers cost as much as judging and answering a request."""
+    """FastAPI for the OpenAPI document only: a router of our own answers requests. FastAPI's layers would cost as much
+    time per request as judging and answering it."""
 
     def __init__(self, *, cors_origins: Sequence[str], **options: Any) -> None:
         super().__init__(**options)
@@ -51,7 +52,7 @@ class Application(FastAPI):
         self._edge = CrossOrigin(edge, cors_origins) if cors_origins else edge
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request; leave what is none to FastAPI."""
+        """Answer an HTTP request; leave other ASGI messages to FastAPI."""
         if scope["type"] == "http":
             scope["app"] = self
             await self._edge(scope, receive, send)
@@ -66,7 +67,7 @@ class Application(FastAPI):
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Return the application for one process; its lifespan opens and closes everything that it uses.
+    """Return the application of one process. Its lifespan opens and closes everything that it uses.
 
     Raises `ValueError` if the settings name no database.
     """
@@ -91,7 +92,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    # For the document; requests come to them by way of `Router`.
+    # Only for the OpenAPI document. Requests reach the endpoints through `Router`.
     app.router.routes.extend(ENDPOINTS)
     return app
 
@@ -139,7 +140,7 @@ def _start(settings: Settings, database: Database, document: Callable[[], bytes]
 
 
 def _stop(service: Service) -> None:
-    """Commit what waits, then let go of everything."""
+    """Commit what waits, then close everything."""
     service.payer.stop()
     service.worker.stop()
     service.waiter.stop()

@@ -1,4 +1,4 @@
-"""An example of each problem that says what it is about, made by what makes the problems themselves."""
+"""An example of each problem, built by the functions that build the real ones."""
 
 from typing import Any
 
@@ -133,7 +133,9 @@ _EXAMPLES: tuple[LedgerError, ...] = (
     refusals.amount_exceeds_hold(_ALICE, 1_000, 1_050, _ID, "/amount"),
     refusals.amount_exceeds_reversible(_ALICE, 1_000, 1_050, _ID),
     refusals.payout_ended(_PAYOUT),
-    InvalidShape([("/entries/0/amount", "Input should be a valid integer")]),
+    InvalidShape(
+        [("/entries/0/amount", "must be a whole number, written without quotes, point or exponent")]
+    ),
     IdempotencyKeyReused(),
     ProjectionBehind(17, 21, "running"),
     JournalUnavailable("unreachable"),
@@ -142,9 +144,9 @@ _BY_CODE = {example.code: example for example in _EXAMPLES}
 
 
 def example_of(code: str, instance: str, correlation_id: str, *, is_keyed: bool = False) -> dict[str, Any]:
-    """Return an example of the problem with a code, as an answer to what was sent to the path `instance`.
+    """Return an example of the problem with a code, as an answer to a request for the path `instance`.
 
-    `is_keyed` says that the request has a key: what a rule refuses is recorded then.
+    `is_keyed`: the request has an idempotency key, so a rule's refusal is recorded and names its transaction.
     """
     kind = PROBLEM_TYPES[code]
     if code == BatchRejected.code:
@@ -158,7 +160,7 @@ def example_of(code: str, instance: str, correlation_id: str, *, is_keyed: bool 
 
 
 def example_for_page(code: str) -> dict[str, Any]:
-    """Return an example of the problem with a code for the page that explains it."""
+    """Return the example for the page that explains a problem."""
     keyed = PROBLEM_TYPES[code].key == "used_up"
     return example_of(code, _PATHS.get(code, _PATH), _OTHER_ID, is_keyed=keyed)
 

@@ -1,8 +1,8 @@
-"""Every refusal as a problem: RFC 9457, one code for each, in one registry.
+"""Every refusal as a problem (RFC 9457): one code for each, in one registry.
 
-What the domain refuses comes from `domain.model.errors` and `projections.errors`, and its family decides the status.
-What only HTTP can refuse is defined here in the same way, its docstring being the words a caller reads. Nothing of the
-request is ever echoed but its path and, for shape, the names of members.
+The domain's refusals come from `domain.model.errors` and `projections.errors`; their base class decides the status. The
+refusals that only HTTP has are defined here in the same way: the docstring is the text that a caller reads. A problem
+repeats nothing from the request except its path and, for shape errors, names of members.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -30,7 +30,7 @@ from projections.errors import ProjectionBehind
 MEDIA_TYPE = "application/problem+json"
 
 MAX_ERRORS = 100
-"""How many errors an answer names: whoever has mended these asks again, and more would be an answer without end."""
+"""How many errors an answer names. A client corrects these and asks again; more would make the answer endless."""
 
 
 class HttpRefusal(LedgerError):
@@ -65,14 +65,14 @@ class IdempotencyKeyInvalid(HttpRefusal):
 
 
 class CursorInvalid(HttpRefusal):
-    """The cursor is not one that this list gave out. Start again without a cursor."""
+    """This list did not give out this cursor. Start again without a cursor."""
 
     code = "cursor_invalid"
     status = 400
 
 
 class CursorMismatch(HttpRefusal):
-    """The cursor belongs to a list with other filters or another order. Repeat those that it was given with."""
+    """The cursor belongs to other filters or another order. Send the filters and order that it was given out with."""
 
     code = "cursor_mismatch"
     status = 400
@@ -86,7 +86,7 @@ class Unauthenticated(HttpRefusal):
 
 
 class Forbidden(HttpRefusal):
-    """The key is valid, but not for this: it lacks the role, or was not granted the ledger."""
+    """The key is valid, but it lacks the role or was not granted the ledger."""
 
     code = "forbidden"
     status = 403
@@ -100,59 +100,60 @@ class PathNotFound(HttpRefusal):
 
 
 class MethodNotAllowed(HttpRefusal):
-    """The path exists, but not for this method; Allow says for which."""
+    """The path exists, but not with this method. The Allow header names the methods that it has."""
 
     code = "method_not_allowed"
     status = 405
 
 
 class BootstrapKeyFixed(HttpRefusal):
-    """The bootstrap key is the environment's, so it is not rotated here: start the service with another
-    TALLYSTICK_BOOTSTRAP_KEY or, where none is configured, make other keys and revoke this one."""
+    """The bootstrap key is configured where the service is started, so it cannot be rotated here. Restart the service
+    with another TALLYSTICK_BOOTSTRAP_KEY. If none is configured, make other keys and revoke this one."""
 
     code = "bootstrap_key_fixed"
     status = 409
 
 
 class KeyExists(HttpRefusal):
-    """A valid key has this name, or one that can be taken for it, and the name is the actor of what is done with a key.
-    Choose another, or rotate or revoke that key."""
+    """A valid key already has this name, or a name that looks the same. Names of keys must differ, since the name is
+    recorded as the actor. Choose another name, or rotate or revoke that key."""
 
     code = "key_exists"
     status = 409
 
 
 class RequestTimeout(HttpRefusal):
-    """The head or the body of the request was not complete in time, 10 seconds each. Nothing was recorded."""
+    """The request did not arrive in time: its head and its body have 10 seconds each. Nothing was recorded."""
 
     code = "request_timeout"
     status = 408
 
 
 class BodyTooLarge(HttpRefusal):
-    """The body is larger than this route takes, or holds more values: the document says how much each route takes,
-    and no route takes more than 16 MiB."""
+    """The body is too large for this route, or holds too many values. The OpenAPI document says how much each route
+    takes; no route takes more than 16 MiB."""
 
     code = "body_too_large"
     status = 413
 
 
 class UnsupportedMediaType(HttpRefusal):
-    """Bodies are JSON in UTF-8, and not compressed: Content-Type: application/json, and no Content-Encoding."""
+    """Bodies are JSON in UTF-8, not compressed. Send Content-Type: application/json and no Content-Encoding."""
 
     code = "unsupported_media_type"
     status = 415
 
 
 class HeadTooLarge(HttpRefusal):
-    """Request line and headers have at most 32 KiB and 100 fields; so have the trailers of a body."""
+    """The request line and headers may have at most 32 KiB and 100 fields. The trailers of a body have the same
+    limits."""
 
     code = "head_too_large"
     status = 431
 
 
 class MalformedRequest(HttpRefusal):
-    """This is no well-formed request of HTTP/1.1. The connection is closed, since it is not known where the next
+    """This is not a well-formed HTTP/1.1 request. The connection is closed, since nobody can tell where the next
     request begins."""
 
     code = "malformed_request"
@@ -160,7 +161,7 @@ class MalformedRequest(HttpRefusal):
 
 
 class InternalError(HttpRefusal):
-    """A fault of ours. The correlation id finds it in the logs; the same idempotency key can be sent again."""
+    """The server failed. The correlation id finds the fault in the logs. The same idempotency key can be sent again."""
 
     code = "internal_error"
     status = 500
@@ -177,9 +178,9 @@ _FAMILIES: tuple[tuple[type[LedgerError], int], ...] = (
 
 
 class ProblemType(NamedTuple):
-    """One kind of problem: its code, its status, a short title, and what it means.
+    """One kind of problem: its code, its status, a short title and its meaning.
 
-    Also what becomes of the idempotency key of a request that meets it, and what to do about it.
+    `key` says what becomes of the idempotency key of a refused request, `remedy` what the sender can do.
     """
 
     code: str
@@ -191,21 +192,21 @@ class ProblemType(NamedTuple):
 
 
 def status_of(error: type[LedgerError]) -> int:
-    """Return the status with which a refusal is answered."""
+    """Return the status that answers a refusal."""
     if issubclass(error, HttpRefusal):
         return error.status
     return next(status for family, status in _FAMILIES if issubclass(error, family))
 
 
-# Until its line is added, which a test asks for.
-_UNTOLD = Fact("open", "")
+# Stands in until the code has its line, which a test demands.
+_WITHOUT_LINE = Fact("open", "")
 
 
 def _codes(family: type[LedgerError]) -> Iterator[tuple[str, ProblemType]]:
     for error in family.__subclasses__():
         if code := vars(error).get("code"):
             title = code.replace("_", " ").capitalize().replace("json", "JSON")
-            fact = FACTS.get(code, _UNTOLD)
+            fact = FACTS.get(code, _WITHOUT_LINE)
             yield code, ProblemType(code, status_of(error), title, error.explanation(), *fact)
         yield from _codes(error)
 
@@ -215,7 +216,7 @@ PROBLEM_TYPES: dict[str, ProblemType] = dict(sorted(_codes(LedgerError)))
 
 
 class InvalidShape(InvalidRequest):
-    """The request does not have the shape that the contract asks for; `errors` points at the first `MAX_ERRORS`."""
+    """The request does not have the shape that api/README.md asks for. `errors` names the first `MAX_ERRORS` places."""
 
     def __init__(self, errors: Iterable[tuple[str, str]]) -> None:
         LedgerError.__init__(self, InvalidRequest.explanation())
@@ -250,7 +251,7 @@ def headers_of(error: LedgerError) -> dict[str, str]:
     if isinstance(error, HttpRefusal):
         return error.headers
     if isinstance(error, ProjectionBehind) and (error.dead_letter or error.state != "running"):
-        return {"Retry-After": "5"}  # somebody has to do something first
+        return {"Retry-After": "5"}  # somebody has to act first
     if isinstance(error, ProjectionBehind | Overloaded | JournalUnavailable):
         return {"Retry-After": "1"}
     return {}

@@ -1,7 +1,4 @@
-"""What an operator can set: one field for each option of the server, read from `TALLYSTICK_…` in the environment.
-
-The table of options is in the contract, Running it.
-"""
+"""The options of the server: one field for each, read from `TALLYSTICK_…` in the environment."""
 
 import binascii
 import re
@@ -30,17 +27,17 @@ from projections.process_managers.providers.settings import ProviderSettings
 
 MIN_BOOTSTRAP_KEY_LENGTH = 24
 
-# Unquoted in the search path, and the beginning of the names of channels, which have 63 bytes in all.
+# Stands unquoted in the search path and begins the names of notification channels, which have at most 63 bytes.
 _SCHEMA_PATTERN = r"^[a-z_][a-z0-9_]{0,39}$"
 
-# Scheme, host and port of a page (RFC 6454 §7), and no other form of them: a browser's is compared as it is.
+# Scheme, host and port of a page (RFC 6454 §7), only in the form that browsers send, since it is compared as text.
 _ORIGIN = re.compile(
     r"(?:http://(?!\S*:80$)|https://(?!\S*:443$))(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[1-9][0-9]{0,4})?"
 )
 
 
 class Settings(BaseSettings):
-    """The options of one process; an invalid one raises `pydantic.ValidationError`."""
+    """The options of one process. An invalid one raises `pydantic.ValidationError`."""
 
     model_config = SettingsConfigDict(env_prefix="TALLYSTICK_", populate_by_name=True, frozen=True)
 
@@ -49,7 +46,7 @@ class Settings(BaseSettings):
     database_url: str | None = None
     data_dir: Path = Path(".tallystick")
     workers: int = Field(1, ge=1, le=64)
-    # `schema` itself is a method of pydantic's models.
+    # Pydantic's models have a method called `schema`.
     schema_: str = Field("tallystick", pattern=_SCHEMA_PATTERN, validation_alias="TALLYSTICK_SCHEMA")
     bootstrap_key: SecretStr | None = None
     # JSON, by name: {"simulator": {"url": "http://127.0.0.1:8100", "secret": "whsec_…"}}
@@ -57,23 +54,23 @@ class Settings(BaseSettings):
         default_factory=dict
     )
     signing_key: SecretStr | None = None
-    # Whose pages may call from a browser: origins with commas between them, or * for all. None by default.
+    # The origins whose pages may call from a browser, separated by commas; * for all. None by default.
     cors_origins: str = ""
-    # Figures of the books, in /metrics and /readyz?verbose, for who has no key.
+    # Show figures of the books in /metrics and /readyz?verbose to callers without a key.
     public_metrics: bool = False
-    # By how much this machine's clock and the database's may differ: beyond that, nothing is written here.
+    # How far this machine's clock and the database's may differ. Beyond that, this process writes nothing.
     max_clock_difference_seconds: float = Field(MAX_CLOCK_DIFFERENCE_SECONDS, gt=0, allow_inf_nan=False)
 
-    # Where the service is reached from outside, for the `source` of the events that it tells others of.
+    # The service's address as seen from outside. It becomes the `source` of published events.
     public_url: str = Field("", pattern=r"^(?:https?://[!-~]+[^/])?$")
-    # A broker of NATS; without one nothing is published there.
+    # A NATS broker. Without one, nothing is published to NATS.
     nats_url: SecretStr | None = None
     nats_stream: str = Field(DEFAULT_STREAM, pattern=r"^[A-Za-z0-9_-]{1,128}$")
     nats_subject: str = Field(DEFAULT_SUBJECT, pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")
     webhook_allow_private: bool = False
     webhook_allow_http: bool = False
     webhook_timeout_seconds: float = Field(TIMEOUT_SECONDS, gt=0, le=60)
-    # Between the first attempt and the second; those after it grow with it.
+    # Between the first attempt and the second; the later waits grow with it.
     webhook_first_wait_seconds: float = Field(FIRST_WAIT_SECONDS, gt=0, le=60)
     webhook_disable_after_seconds: float = Field(DISABLE_AFTER_SECONDS, gt=0)
 
@@ -95,8 +92,8 @@ class Settings(BaseSettings):
         listed = _listed(origins)
         if listed != ["*"] and not all(_ORIGIN.fullmatch(origin) for origin in listed):
             raise ValueError(
-                "must be origins as browsers send them, https://books.example.com, in lower case, without a path or"
-                " the usual port, with commas between them; or * alone"
+                "must be origins as browsers send them, such as https://books.example.com: in lower case, without a"
+                " path or the usual port, separated by commas; or * alone"
             )
         return origins
 
@@ -104,31 +101,29 @@ class Settings(BaseSettings):
     @classmethod
     def _has_seeds(cls, key: SecretStr | None) -> SecretStr | None:
         if key is not None and not all(len(seed) == SEED_BYTES for seed in _seeds(key)):
-            raise ValueError(
-                f"must be {SEED_BYTES} bytes in base64, or several such, with commas between them"
-            )
+            raise ValueError(f"must be {SEED_BYTES} bytes in base64; several are separated by commas")
         return key
 
     @property
     def allowed_origins(self) -> list[str]:
-        """The origins whose pages may call from a browser, none by default; `*` for every one."""
+        """The origins whose pages may call from a browser: none by default, `*` for every one."""
         return _listed(self.cors_origins)
 
     @property
     def signing_seeds(self) -> list[bytes]:
-        """The seeds of the keys to sign checkpoints with, the present one first; none if one is to be made."""
+        """The seeds of the keys that sign checkpoints, the current one first. Empty if a key is to be made."""
         return _seeds(self.signing_key) if self.signing_key else []
 
     @property
     def database(self) -> Database:
-        """The database that the service uses; raises `ValueError` while no URL is known."""
+        """The database of the service. Raises `ValueError` if no URL is set."""
         if self.database_url is None:
             raise ValueError("TALLYSTICK_DATABASE_URL is not set")
         return Database(self.database_url, self.schema_)
 
     @property
     def publishing(self) -> Publishing:
-        """What webhooks may do, and when they are tried again."""
+        """Where webhooks may send, and when deliveries are tried again."""
         return Publishing(
             Policy(allow_private=self.webhook_allow_private, allow_http=self.webhook_allow_http),
             self.webhook_timeout_seconds,
@@ -139,7 +134,7 @@ class Settings(BaseSettings):
 
     @property
     def streaming(self) -> Streaming | None:
-        """The stream of NATS to publish to, None if no broker is configured."""
+        """The NATS stream to publish to, None if no broker is configured."""
         if self.nats_url is None:
             return None
         url = self.nats_url.get_secret_value()

@@ -1,1 +1,1 @@
-"""The way of a request: a small ASGI framework; FastAPI writes the document."""
+"""The path of a request: a small ASGI framework of our own. FastAPI only writes the OpenAPI document."""

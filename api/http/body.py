@@ -1,11 +1,12 @@
-"""Bodies: read within bounds of size and time, and parsed as strict JSON (RFC 8259, I-JSON's unique names).
+"""Request bodies: read within limits of size and time, and parsed as strict JSON (RFC 8259, and RFC 7493: names are
+unique).
 
-What would be read differently by two parsers is refused: members that appear twice, NaN and Infinity, text that is not
+JSON that two parsers could read differently is refused: members that appear twice, NaN, Infinity, and text that is not
 UTF-8.
 
-Each route declares how large its body may be, in bytes and in values: a body of 16 MiB can hold millions of values, and
-each becomes an object of 50 to 200 bytes, and where it is wrong an error of a kilobyte. So what reaches the parser is
-bounded before it is parsed, and what reaches the models before it is validated.
+Each route declares how many bytes and how many values its body may have. A body of 16 MiB can hold millions of values.
+Each value becomes an object of 50 to 200 bytes, and each wrong value an error of a kilobyte. So the number of values is
+limited before parsing, and the size of objects and lists before validation.
 """
 
 import asyncio
@@ -29,30 +30,30 @@ from api.problems import (
     UnsupportedMediaType,
 )
 
-# Of the largest transaction: 1,000 entries with addresses of 255 characters are 0.33 MB, or 1.6 MB where a client
-# writes each character as an escape of six; metadata of 50 times 512 characters is 0.3 MB, written so. The rest is
-# room for layout.
+# The largest transaction: 1,000 entries with addresses of 255 characters are 0.33 MB, or 1.6 MB if the client writes
+# each character as a six-byte escape. Metadata of 50 times 512 characters, escaped, is 0.3 MB. The rest is room for
+# white space.
 ENTRIES_BODY_BYTES = 4 * 1024 * 1024
-# Of what has no entries, which metadata makes large.
+# A body without entries: metadata is the largest part.
 MAX_BODY_BYTES = 1024 * 1024
-# Of a batch of 10,000 items.
+# A batch of 10,000 items.
 BATCH_BODY_BYTES = 16 * 1024 * 1024
 CALLBACK_BODY_BYTES = 64 * 1024
 
-# 1,000 entries have 3,000 values, and its texts, if they were commas only, would have 27,000 of these.
+# 1,000 entries have 3,000 values. Their texts could contain 27,000 commas, which count as values too.
 MAX_BODY_VALUES = 40_000
-# 10,000 transfers with 50 members of metadata each. It is 130 MB of objects at the worst.
+# 10,000 transfers with 50 members of metadata each. At worst they become 130 MB of objects.
 BATCH_BODY_VALUES = 600_000
-# Of one object, in a body of more than `MANY_VALUES`: metadata has the most, 50.
+# Members of one object, checked in bodies of more than `MANY_VALUES` values. Metadata has the most: 50.
 MAX_MEMBERS = 100
 MANY_VALUES = 1_000
-# Nothing here is deeper than 6, but for what a payout's destination may hold. PostgreSQL and the encoders of JSON have
-# bounds of their own beyond this, and each another.
+# Only a payout's destination may be nested deeper than 6. PostgreSQL and the JSON encoders have limits beyond this one,
+# each a different one.
 MAX_DEPTH = 64
 
 BODY_TIMEOUT_SECONDS = 10.0
 LARGE_BODY_BYTES = 64 * 1024
-"""From here on a body counts: it is judged in another thread, and has to find room (`api/service/body_room.py`)."""
+"""A body larger than this is judged in another thread and must find room first (`api/service/body_room.py`)."""
 
 MAX_POINTER_LENGTH = 255
 MAX_DIGITS = 100
@@ -62,18 +63,21 @@ IDENTITY = "identity"
 
 _CLOSE = {"Connection": "close"}
 
-# Digits of the largest length that is a length at all: more of them are never read as a number.
+# The digits of the longest length that can exist. A longer one is cut, so that it is never read in full.
 _MAX_LENGTH_DIGITS = 19
 
 
 async def read_body(
     receive: Receive, headers: Mapping[bytes, bytes], most: int, make_room: Callable[[int], None]
 ) -> bytes:
-    """Return the whole body of a request, of at most `most` bytes.
+    """Return the whole body of a request, at most `most` bytes.
 
-    `make_room` is told how many bytes there are to be room for, as soon as that is known to be a large body, and raises
-    `Overloaded` if there is none. Raises `BodyTooLarge`, and `RequestTimeout` if it is not complete within
-    `BODY_TIMEOUT_SECONDS`; the connection is then closed, since what follows on it would be the rest of this body.
+    As soon as the body is known to be a large one, `make_room` is called with the number of bytes that need room. It
+    raises `Overloaded` if there is too little room.
+
+    Raises `MalformedRequest` if the announced length or transfer coding is invalid, then `BodyTooLarge`, and
+    `RequestTimeout` if the body is not complete within `BODY_TIMEOUT_SECONDS`. These close the connection, because what
+    follows on it would be the rest of this body.
     """
     announced = _announced(headers)
     if announced > most:
@@ -82,8 +86,8 @@ async def read_body(
         make_room(announced)
     reading = _read(receive, most, make_room)
     try:
-        # Nearly every body has come with its head, and is read without waiting. A clock would cost 6 µs, a thirtieth of
-        # what the API does for a transfer.
+        # Nearly every body has arrived with its head, so it is read without waiting. A timer would cost 6 µs, a
+        # thirtieth of the API's work for a transfer.
         waits_for = reading.send(None)
     except StopIteration as read:
         whole: bytes = read.value
@@ -96,9 +100,9 @@ async def read_body(
 
 
 def _announced(headers: Mapping[bytes, bytes]) -> int:
-    """Return the length that the head announces, 0 if it does not; raise `MalformedRequest` where it is no length."""
+    """Return the announced length, or 0 if none is announced; raise `MalformedRequest` if it is not a length."""
     coding = headers.get(b"transfer-encoding")
-    # What is compressed as well is not undone here.
+    # A transfer coding that also compresses is not supported.
     if coding is not None and coding.strip().lower() != b"chunked":
         raise MalformedRequest(headers=_CLOSE)
     length = headers.get(b"content-length")
@@ -118,12 +122,13 @@ def _too_large(most: int) -> BodyTooLarge:
 
 @coroutine
 def _rest(reading: Coroutine[Any, Any, bytes], waits_for: Any) -> Generator[Any, Any, bytes]:
-    """Await a coroutine that was begun by hand, given what it waits for: `yield from` can do so only from the start."""
+    """Await a coroutine that was started by hand, given what it waits for. `yield from` could only await it from its
+    start."""
     while True:
         try:
             try:
                 sent = yield waits_for
-            except BaseException as error:  # noqa: BLE001  it is cancelled, as when the time is over: it has to see that
+            except BaseException as error:  # noqa: BLE001  the coroutine must see its cancellation, such as a timeout
                 waits_for = reading.throw(error)
             else:
                 waits_for = reading.send(sent)
@@ -153,7 +158,8 @@ async def _read(receive: Receive, most: int, make_room: Callable[[int], None]) -
 
 
 def require_uncoded(content_encoding: str) -> None:
-    """Raise `UnsupportedMediaType`, with the one coding that is taken, unless a body is as it is: not compressed."""
+    """Raise `UnsupportedMediaType` if the body is compressed. The refusal names the only coding accepted:
+    `identity`."""
     codings = {coding.strip().lower() for coding in content_encoding.split(",")}
     if not codings <= {"", IDENTITY}:
         detail = (
@@ -163,9 +169,9 @@ def require_uncoded(content_encoding: str) -> None:
 
 
 def require_json(content_type: str | None) -> None:
-    """Raise `UnsupportedMediaType` unless the media type is JSON, in UTF-8 if it names a charset.
+    """Raise `UnsupportedMediaType` unless the media type is JSON and its charset, if it names one, is UTF-8.
 
-    A body without a media type is taken for JSON, the only thing that is spoken here.
+    A body without a media type is taken for JSON, the only format accepted here.
     """
     if content_type is None or content_type == "application/json":
         return
@@ -180,12 +186,13 @@ _CHARSETS = ("charset=utf-8", 'charset="utf-8"')
 
 
 def parse_json(body: bytes, most_values: int = MAX_BODY_VALUES) -> Any:
-    """Return the JSON value of a body; raise `MalformedJson`.
+    """Return the JSON value of a body.
 
-    Raises `BodyTooLarge` if it holds more than `most_values`, and `InvalidShape` if one object of many has more members
-    than any request has: both before they are made.
+    Before parsing, raises `BodyTooLarge` if it holds more than `most_values` values. While parsing, raises
+    `InvalidShape` if an object in a large body has more members than any request has, and `MalformedJson` if the body
+    is not JSON. After parsing, raises `MalformedJson` if it is nested too deep.
     """
-    # By the commas between them; those in texts count as well, which no honest body has so many of.
+    # Values are counted by the commas between them. Commas in texts count too, but no honest body has that many.
     values = body.count(b",")
     if values > most_values:
         raise BodyTooLarge(
@@ -195,15 +202,15 @@ def parse_json(body: bytes, most_values: int = MAX_BODY_VALUES) -> Any:
         value = (_parse_many if values > MANY_VALUES else _parse)(body.decode())
     except (ValueError, RecursionError):
         raise MalformedJson from None
-    # What has more values is a batch, whose models look no deeper than they know.
+    # A body with more values is a batch. The batch models look no deeper than they know.
     if values <= MAX_BODY_VALUES and body.count(b"[") + body.count(b"{") > MAX_DEPTH and _is_deep(value):
         raise MalformedJson(f"The body is nested more than {MAX_DEPTH} deep.")
     return value
 
 
 def require_storable(value: Any, body: bytes) -> None:
-    """Raise `InvalidShape` for U+0000 and unpaired surrogates in any text: JSON allows them, PostgreSQL does not."""
-    if b"\\u" in body:  # only an escape can stand for either
+    """Raise `InvalidShape` if any text holds U+0000 or an unpaired surrogate: JSON allows them, PostgreSQL does not."""
+    if b"\\u" in body:  # only an escape can write either
         errors = list(islice(_unstorable(value), MAX_ERRORS))
         if errors:
             raise InvalidShape(errors)
@@ -227,7 +234,8 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _whole_number(digits: str) -> int:
-    # Whatever has so many digits is beyond every bound here; reading them all takes time that grows with their square.
+    # A number with this many digits is beyond every limit here. Reading all digits would take time that grows with
+    # their square.
     return int(digits) if len(digits) < MAX_DIGITS else BEYOND_EVERY_BOUND
 
 
@@ -240,7 +248,7 @@ _parse_many = json.JSONDecoder(
 
 
 def _is_deep(value: Any) -> bool:
-    """Tell whether a value is nested deeper than `MAX_DEPTH`, level by level."""
+    """Tell whether a value is nested deeper than `MAX_DEPTH`. Walks level by level."""
     level = [value]
     for _ in range(MAX_DEPTH):
         level = [
@@ -254,9 +262,9 @@ def _is_deep(value: Any) -> bool:
     return True
 
 
-# Without recursion and without copies: what is judged may be as deep as the parser allows, and as long.
+# No recursion and no copies: the value may be as deep, and as long, as the parser allows.
 def _unstorable(value: Any) -> Iterator[tuple[str, str]]:
-    """Point at each text that cannot be stored, names of members included."""
+    """Point at each text that cannot be stored, including names of members."""
     levels = [iter([("", value)])]
     while levels:
         pointer, item = next(levels[-1], _NO_MORE)
@@ -288,5 +296,5 @@ def _members(pointer: str, members: dict[str, Any]) -> Iterator[tuple[str, Any]]
 
 
 def escaped(name: str) -> str:
-    """Return a member's name as a token of a JSON pointer (RFC 6901 §3), shortened if it is absurdly long."""
+    """Return a member's name as a token of a JSON pointer (RFC 6901 §3), cut to 255 characters."""
     return name[:MAX_POINTER_LENGTH].replace("~", "~0").replace("/", "~1")

@@ -1,6 +1,6 @@
-"""What a route guarantees about what it shows, declared once for each route (DESIGN.md, Consistency).
+"""The consistency that each route guarantees (api/README.md, Consistency), and the `Prefer` header.
 
-A read of a projection may be stale, but says how stale, and can be told which position it has to reflect.
+A read of a projection may be stale. It says how stale it is, and a request can name the position that it must reflect.
 """
 
 import re
@@ -12,24 +12,26 @@ MAX_WAIT_SECONDS = 30.0
 
 
 class Consistency(Enum):
-    """The classes of consistency; the value is the guarantee in words."""
+    """The classes of consistency. The value is the guarantee in words."""
 
     LINEARIZABLE = "reads and decides on the journal itself: every write acknowledged before is seen"
     PROJECTION = (
-        "reads a projection: at least min_position if that is given, else whatever Ledger-Position states"
+        "reads a projection: at least up to min_position if the request names one, else up to Ledger-Position"
     )
-    JOURNAL = "reads the journal in the order of its positions: complete up to what the answer states"
-    CHOSEN = "linearizable, unless consistency=eventual asks for the projection"
-    PROCESS = "tells of the service itself, not of a ledger"
+    JOURNAL = (
+        "reads the journal in the order of positions: complete up to the position that the answer states"
+    )
+    CHOSEN = "linearizable, or a read of the projection if the request has consistency=eventual"
+    PROCESS = "about the service itself, not about a ledger"
 
     @property
     def described(self) -> dict[str, str]:
-        """The class as the document shows it."""
+        """The class and its guarantee, as the OpenAPI document shows them."""
         return {"class": self.name.lower(), "guarantee": self.value}
 
 
 class Prefer(NamedTuple):
-    """What a Prefer header asks for that is understood here (RFC 7240)."""
+    """The preferences understood here (RFC 7240)."""
 
     wait_seconds: float = DEFAULT_WAIT_SECONDS
     respond_async: bool = False
@@ -41,7 +43,7 @@ _ASYNC = re.compile(r"respond-async\s*(?:;.*)?", re.IGNORECASE)
 
 
 def preferences(header: bytes | None) -> Prefer:
-    """Return the preferences; what is not understood is ignored, as RFC 7240 §2 has it. The first wait counts."""
+    """Return the preferences. Unknown ones are ignored (RFC 7240 §2); the first `wait` counts."""
     if header is None:
         return Prefer()
     named = [preference.strip() for preference in header.decode("latin-1").split(",")]

@@ -1,6 +1,6 @@
-"""The conversation that a request belongs to: its correlation id and its trace context, accepted or made.
+"""The correlation id and trace context of a request: taken from its headers, or made.
 
-An invalid one is replaced, never refused: it identifies, and decides nothing (the contract, Conventions).
+An invalid one is replaced, never refused: no decision depends on it (api/README.md, Conventions).
 """
 
 import random
@@ -11,26 +11,26 @@ from typing import NamedTuple
 MAX_CORRELATION_ID_LENGTH = 128
 
 _CORRELATION_ID = re.compile(rf"[!-~]{{1,{MAX_CORRELATION_ID_LENGTH}}}")
-# W3C Trace Context §3.2: version ff is invalid, as are ids of zeros; later versions may append fields.
+# W3C Trace Context §3.2: version ff is invalid, and so are ids of only zeros. Later versions may append fields.
 _TRACEPARENT = re.compile(
     r"(?:00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
     r"|(?!00|ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[!-~]{0,200})?)"
 )
 
-# Seeded by the system, and not asked of it each time: that call lets go of the interpreter's lock, and the writer,
-# which gets it then, may keep it for milliseconds. The ids need to be unique, not secret.
+# Seeded once by the system. Asking the system for every id would release the interpreter's lock, and the writer, which
+# gets it then, may keep it for milliseconds. The ids need to be unique, not secret.
 _chance = random.Random()
 
 
 class Conversation(NamedTuple):
-    """What ties a request to what caused it and to all that it causes."""
+    """The ids that tie a request to its cause and to everything that it causes."""
 
     correlation_id: str
     traceparent: str
 
 
 def conversation(headers: Mapping[bytes, bytes]) -> Conversation:
-    """Return the conversation that the headers name; what is missing or invalid is made."""
+    """Return the ids that the headers name. A missing or invalid one is made."""
     given_id = headers.get(b"correlation-id", b"").decode("latin-1")
     given_trace = headers.get(b"traceparent", b"").decode("latin-1")
     has_id, has_trace = _CORRELATION_ID.fullmatch(given_id), _TRACEPARENT.fullmatch(given_trace)

@@ -1,7 +1,7 @@
-"""Calls from the pages of other origins: what a browser asks before it sends them, and lets pages see of the answers.
+"""Cross-origin calls from browsers: answers preflight requests and says which headers a page may read.
 
-Starlette's middleware decides. It has no mode for cookies here: who calls is known by the key in `Authorization` alone,
-which no browser adds by itself.
+Starlette's middleware decides. Cookies play no part: a caller is known only by the key in `Authorization`, which no
+browser adds by itself.
 """
 
 from collections.abc import Sequence
@@ -30,14 +30,15 @@ REQUEST_HEADERS = (
 )
 
 ANSWER_HEADERS = (*HEADERS, "Accept-Encoding", "Accept-Patch", "Accept-Post", "Allow", "WWW-Authenticate")
-"""What answers have beyond what every page may see: all that the document names, and those of some refusals."""
+"""The headers that pages may read beyond the safelisted ones: all that the document names, and those of some
+refusals."""
 
 
 class CrossOrigin(CORSMiddleware):
-    """Lets pages of some origins call, whatever they are answered, refusals included."""
+    """Lets pages of some origins call and read every answer, including refusals."""
 
     def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
-        """`origins` as browsers send them; `*` for every one."""
+        """`origins` are written as browsers send them; `*` is every origin."""
         super().__init__(
             app,
             allow_origins=origins,
@@ -48,7 +49,8 @@ class CrossOrigin(CORSMiddleware):
         )
 
     def preflight_response(self, request_headers: Headers) -> Response:
-        """Return what is allowed, also to who is not: the browser compares, and misses its origin."""
+        """Return what is allowed. An origin that is not allowed gets the answer too: the browser compares, and does not
+        find its origin in it."""
         allowed = super().preflight_response(request_headers).headers
         talk = conversation(dict(request_headers.raw))
         return Response(

@@ -1,6 +1,7 @@
-"""Cursors: where the next page of a list begins, and the filters and order that it belongs to.
+"""Cursors: where the next page of a list begins, and which filters and order it belongs to.
 
-Opaque to clients: base64url of JSON. It is a position in a list and no secret, so it is checked but not signed.
+Clients treat them as opaque; they are base64url of JSON. A cursor is a place in a list, not a secret, so it is checked
+but not signed.
 """
 
 import hashlib
@@ -17,12 +18,12 @@ from api.problems import CursorInvalid, CursorMismatch
 
 _BASE64 = re.compile("[A-Za-z0-9_-]+={0,2}")
 
-# These choose a part of the list, or when to answer, not which list it is.
+# These parameters choose a page of the list, or when to answer. They do not choose the list.
 _NOT_FILTERS = frozenset({"cursor", "page_size", "min_position"})
 
 
 def list_identity(path: str, query: Mapping[str, str], defaults: Mapping[str, str]) -> str:
-    """Return what tells one list from another: a hash of its path, filters and order, whatever is left to default."""
+    """Return a hash that identifies a list: path, filters and order. A parameter at its default counts as left out."""
     filters = {
         name: value
         for name, value in query.items()
@@ -32,18 +33,22 @@ def list_identity(path: str, query: Mapping[str, str], defaults: Mapping[str, st
 
 
 def _is_filter(name: str, known: Container[str]) -> bool:
-    """Tell whether a parameter may choose a list: one that is unknown does not, and is refused by its name."""
+    """Tell whether a parameter can choose a list. An unknown one cannot; it is refused later by its name."""
     return name in known or (name.startswith("metadata.") and BY_METADATA in known)
 
 
 def encode_cursor(identity: str, place: Any) -> str:
-    """Return the cursor of the page that follows a place in a list."""
+    """Return the cursor of the page after a place in a list."""
     return urlsafe_b64encode(to_json([identity, place])).decode().rstrip("=")
 
 
 def decode_cursor(cursor: str, identity: str, place: TypeAdapter[Any]) -> Any:
-    """Return the place that a cursor stands for; raise `CursorInvalid` or `CursorMismatch`."""
-    if not _BASE64.fullmatch(cursor):  # Python's own passes over what is none
+    """Return the place that a cursor names.
+
+    Raises `CursorInvalid` if it is not a cursor of such a list, then `CursorMismatch` if it belongs to other filters or
+    another order.
+    """
+    if not _BASE64.fullmatch(cursor):  # Python's decoder would skip characters that are not base64
         raise CursorInvalid
     try:
         match from_json(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))):
@@ -51,7 +56,7 @@ def decode_cursor(cursor: str, identity: str, place: TypeAdapter[Any]) -> Any:
                 found = place.validate_python(where)
             case _:
                 raise CursorInvalid
-    except ValueError:  # no base64, no JSON, no place in this list
+    except ValueError:  # not base64, not JSON, or not a place in this list
         raise CursorInvalid from None
     if given != identity:
         raise CursorMismatch

@@ -1,6 +1,6 @@
-"""What a route says of itself: who may call, what it takes and gives, how consistent it is.
+"""What a route declares: who may call it, what it takes and returns, how consistent it is.
 
-From this one declaration a request is judged (`endpoint.py`) and the OpenAPI document is made (`openapi.py`).
+Requests are judged by this declaration (`endpoint.py`), and the OpenAPI document is made from it (`openapi.py`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,33 +25,33 @@ ANYBODY: frozenset[Role] = frozenset()
 
 
 class Concerns(Enum):
-    """Whose ledgers a route concerns; the value is what is asked of a key beside its roles, in words."""
+    """Which ledgers a key must be granted to call a route. The value says so in words."""
 
-    LEDGER = "was granted the ledger in the path"
-    THING = "was granted every ledger that what the path names concerns"
-    GRANTED = "is shown, and can decide, what concerns no other ledger than those that it was granted"
-    EVERY = "was granted every ledger"
-    NONE = "need not be granted any ledger"
+    LEDGER = "must be granted the ledger in the path"
+    THING = "must be granted every ledger that the resource in the path concerns"
+    GRANTED = "sees and decides nothing that concerns a ledger that it is not granted"
+    EVERY = "must be granted every ledger"
+    NONE = "needs no ledger"
 
     @property
     def described(self) -> dict[str, str]:
-        """What is asked of a key, as the document shows it."""
+        """The demand on a key, as the document shows it."""
         return {"class": self.name.lower(), "the_key": self.value}
 
 
 class LedgersOf(Protocol):
-    """Returns the ledgers that a thing concerns, given the names in the path; None if there is no such thing."""
+    """Returns the ledgers of a resource, given the names in the path; None if there is no such resource."""
 
     def __call__(self, connection: Connection[Any], names: Mapping[str, str]) -> Sequence[str] | None:
         """Return the names of the ledgers."""
 
 
 class NoQuery(Query):
-    """No parameters."""
+    """Takes no query parameters."""
 
 
 class Returns(NamedTuple):
-    """An answer that is no problem. `headers` are those of its own; what all answers carry is not repeated."""
+    """A successful answer. `headers` are only its own; those of all answers are not repeated."""
 
     status: int
     meaning: str
@@ -64,14 +64,18 @@ class Returns(NamedTuple):
 class Declaration(NamedTuple):
     """A route.
 
-    `roles` are those that may call, of which a caller needs one; none at all is a route for anybody, but for one that
-    `is_signed`: who calls it is known by the signature of the body. `concerns` says whose ledgers are asked for, of a
-    thing those that `ledgers_of` finds; it is judged with the roles, before anything else of the request. What
-    `may_be_public` is for anybody where the settings say so. Where `is_body_optional`, no body is as good as `{}`.
-    `max_body_bytes` is how large its body may be, and `max_body_values` how many values of JSON it may hold;
-    body.py says why so many. `is_deferrable` is what `Prefer: respond-async` can be asked of. `place` is the type
-    of what cursors of a list hold.
-    `problems` are the refusals of its own, beside those that follow from the rest.
+    `roles`: a caller needs one of them. No roles means that anybody may call, unless the route `is_signed`: then the
+    signature of the body tells who calls.
+
+    `concerns`: which ledgers the key must be granted. For `Concerns.THING`, `ledgers_of` finds them. This is judged
+    with the roles, before anything else about the request. A route that `may_be_public` is open to anybody if the
+    settings say so.
+
+    `is_body_optional`: no body means `{}`. `max_body_bytes` and `max_body_values` limit the body's size and its number
+    of JSON values; body.py gives the reasons. `is_deferrable`: the route understands `Prefer: respond-async`.
+
+    `place`: the type of the place in a list that cursors hold. `problems`: the route's own refusals; the others follow
+    from the rest of the declaration.
     """
 
     method: str
@@ -100,7 +104,7 @@ class Declaration(NamedTuple):
 
     @property
     def is_public(self) -> bool:
-        """Whether anybody may call, without a key."""
+        """Whether anybody may call without a key."""
         return not self.roles and not self.is_signed
 
     @property
@@ -110,7 +114,7 @@ class Declaration(NamedTuple):
 
     @property
     def writes(self) -> bool:
-        """Whether it goes through the writer."""
+        """Whether requests go through the writer."""
         return self.method != "GET" and self.consistency is Consistency.LINEARIZABLE
 
     @property
@@ -120,5 +124,5 @@ class Declaration(NamedTuple):
 
     @property
     def may_lag(self) -> bool:
-        """Whether what it shows may be behind the head."""
+        """Whether its answer may be behind the head."""
         return self.projected or self.consistency is Consistency.JOURNAL

@@ -1,10 +1,10 @@
-"""Who is told what a refusal names of an account: those who may read the accounts of the ledger, and nobody else.
+"""Who may see what a refusal says about an account: only those who may read the ledger's accounts.
 
-Operators who are neither client nor auditor resolve payouts and trace requests, and providers call back. Of a refusal
-they are told the code and what it means.
+Others meet such refusals too: operators who are neither client nor auditor resolve payouts and trace requests, and
+providers call back. They see only the code and its meaning.
 
-What goes wrong with a projection as a whole may quote events of any ledger: those are told who were granted all that it
-can be about.
+The errors of a projection may quote events of any ledger. They are shown to callers who were granted all the ledgers
+that the error can be about.
 """
 
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ from projections.running.positions import WITHHELD
 
 
 def reads_accounts(caller: Key) -> bool:
-    """Tell whether a key may read accounts, of the ledgers that it was granted."""
+    """Tell whether a key may read the accounts of its ledgers."""
     return not READER.isdisjoint(caller.roles)
 
 
 def payout_as_told(payout: Payout, caller: Key) -> Payout:
-    """Return a payout as its caller may know it."""
+    """Return a payout as its caller may see it."""
     if payout.rejection is None or not _is_withheld(payout.rejection, caller):
         return payout
     rejection = _meaning(payout.rejection)
@@ -34,7 +34,7 @@ def payout_as_told(payout: Payout, caller: Key) -> Payout:
 
 
 def transaction_as_told(transaction: Transaction, caller: Key) -> Transaction:
-    """Return a transaction as its caller may know it."""
+    """Return a transaction as its caller may see it."""
     if transaction.rejection is None or not _is_withheld(transaction.rejection, caller):
         return transaction
     return transaction._replace(rejection=_meaning(transaction.rejection))

@@ -1,7 +1,7 @@
-"""Endpoints: what a route declares of itself, and judging a request in the contract's order before it is served.
+"""Endpoints: judge a request by its route's declaration, in the order of api/README.md, Problems, and serve it.
 
-Caller, load, message, shape: the same for every route, from one declaration that the OpenAPI document is made from as
-well. What comes after (ledger, key, what is named, version, rules) is judged by the domain.
+Caller, load, message and shape are judged here, the same way for every route. The domain judges the rest: ledger,
+idempotency key, named resources, version, rules.
 """
 
 from collections import Counter
@@ -51,10 +51,10 @@ _log = structlog.get_logger(__name__)
 
 
 class Call(NamedTuple, Generic[QueryT, BodyT]):
-    """A request that has been found well-formed and allowed.
+    """A request that was found well-formed and allowed.
 
-    `path_params` are the parameters in the path. `raw_body` is the body as it was sent, before any default was filled
-    in. `cursor_position` is where the cursor points, and `list_id` tells this list from others.
+    `path_params` are the parameters in the path. `raw_body` is the body as sent, before defaults were filled in.
+    `cursor_position` is the place that the cursor names, and `list_id` identifies the list.
     """
 
     service: Service
@@ -72,16 +72,16 @@ class Call(NamedTuple, Generic[QueryT, BodyT]):
 
     @property
     def ledger(self) -> str:
-        """The ledger that the path names."""
+        """The ledger in the path."""
         return self.path_params["ledger"]
 
     @property
     def prefer(self) -> Prefer:
-        """What the request prefers."""
+        """The preferences of the request."""
         return preferences(self.headers.get(b"prefer"))
 
     def cursor_after(self, place: Any) -> str:
-        """Return the cursor of the page that follows a place in this list."""
+        """Return the cursor of the page after a place in this list."""
         return encode_cursor(self.list_id, place)
 
 
@@ -89,11 +89,11 @@ Serve = Callable[[Call[Any, Any]], Awaitable[Answer | Streamed]]
 
 
 class Endpoint(APIRoute):
-    """A route of the service: FastAPI documents it, and the declaration decides how it is served."""
+    """A route of the service. FastAPI documents it; its declaration decides how it is served."""
 
     def __init__(self, declared: Declaration, serve: Serve) -> None:
         super().__init__(declared.path, methods=[declared.method], **documentation(declared, serve))
-        _require_concern(declared)
+        _require_stated_ledgers(declared)
         self.declared = declared
         self._serve = serve
         self._place = TypeAdapter(declared.place) if declared.place is not None else None
@@ -108,8 +108,8 @@ class Endpoint(APIRoute):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request that matches path and method.
 
-        A key that ends meanwhile is shown nothing more: what was read for a while is not sent, and a stream ends where
-        it is. What was written is answered all the same.
+        A key that ends during the request is shown nothing more: the result of a long read is not sent, and a stream
+        stops. A write that was carried out is answered all the same.
         """
         try:
             await self._answer(scope, receive, send)
@@ -122,7 +122,7 @@ class Endpoint(APIRoute):
         call = await self._judge(scope, receive)
         is_dry_run = getattr(call.query, "dry_run", False)
         if is_dry_run:
-            scope["is_dry_run"] = True  # for what refuses it
+            scope["is_dry_run"] = True  # read when a refusal is answered
         answer = await self._serve(call)
         if "place" in scope:
             scope["place"].end_work()
@@ -137,7 +137,7 @@ class Endpoint(APIRoute):
             await self._admit_again(call.service, scope["head"])
         if self.declared.method == "GET":
             self._keep_room(call, scope, len(answer.body))
-        await (_tried_out(answer) if is_dry_run else answer).send(send)
+        await (_dry_run_answer(answer) if is_dry_run else answer).send(send)
 
     def _keep_room(self, call: Call[Any, Any], scope: Scope, size: int) -> None:
         """Take room for what waits until the client reads it; raise `Overloaded` if too much does."""
@@ -146,7 +146,7 @@ class Endpoint(APIRoute):
             scope["place of answer"].grow(size)
 
     async def _body(self, scope: Scope, receive: Receive, caller: Key) -> bytes:
-        """Return the body, once there is room for it and, if it is a large one, it is its turn."""
+        """Return the body. A large one takes room, or raises `Overloaded`, and waits for its turn."""
         service: Service = scope["state"]["service"]
 
         def make_room(size: int) -> None:
@@ -158,7 +158,8 @@ class Endpoint(APIRoute):
         return body
 
     async def _judge(self, scope: Scope, receive: Receive) -> Call[Any, Any]:
-        """Return the request, or raise the first refusal of it in the contract's order."""
+        """Return the request as judged, or raise the first refusal that applies, in the order of api/README.md,
+        Problems."""
         declared = self.declared
         head: RequestHead = scope["head"]
         service: Service = scope["state"]["service"]
@@ -166,7 +167,7 @@ class Endpoint(APIRoute):
         caller = NOBODY
         began = monotonic()
         if declared.roles and not (declared.may_be_public and service.metrics_are_public):
-            # Known before it is allowed: a denial is logged with its actor.
+            # Set before the caller is allowed, so that a denial is logged with its actor.
             scope["caller"] = caller = await _caller(service, head.headers)
             await self._allow(service, caller, names)
         if declared.writes:
@@ -182,20 +183,22 @@ class Endpoint(APIRoute):
         is_empty = declared.is_body_optional and not bytes_sent
         sent = None
         if declared.body:
-            sent = {} if is_empty else await _aside(service, bytes_sent, self._parsed, bytes_sent, head)
+            sent = (
+                {} if is_empty else await _apply_to_body(service, bytes_sent, self._parsed, bytes_sent, head)
+            )
         key = idempotency_key(head.headers.get(b"idempotency-key")) if declared.is_keyed else ""
-        given = _given(scope["query_string"])
+        given = _query_parameters(scope["query_string"])
         listed, place = self._page(scope["path"], given) if self._place else ("", None)
         query = self._query(given) if given or self._no_query is None else self._no_query
         body = None
         if declared.body:
-            body = await _aside(service, bytes_sent, _shaped, declared.body, sent, bytes_sent)
+            body = await _apply_to_body(service, bytes_sent, _shaped, declared.body, sent, bytes_sent)
         context = Context(caller.name, *head.conversation)
         path, headers = scope["path"], head.headers
         return Call(service, caller, context, path, names, headers, query, body, sent, key, place, listed)
 
     async def _allow(self, service: Service, caller: Key, names: Mapping[str, str]) -> None:
-        """Raise `Forbidden` unless the caller has a role that may do this, and the ledgers that it concerns."""
+        """Raise `Forbidden` unless the caller has one of the roles, and the ledgers that the request concerns."""
         declared = self.declared
         if declared.roles.isdisjoint(caller.roles):
             raise Forbidden("The key has none of the roles that may do this.")
@@ -209,18 +212,18 @@ class Endpoint(APIRoute):
             raise Forbidden("This needs a key that was granted every ledger that it concerns.")
 
     async def _concerned(self, service: Service, names: Mapping[str, str]) -> Sequence[str]:
-        """Return the ledgers of what the path names, none if there is no such thing: then it will not be found."""
+        """Return the ledgers of the resource in the path, or none if it does not exist: the route then answers 404."""
         assert self.declared.ledgers_of is not None
         found: Sequence[str] | None = await service.look_up(partial(self.declared.ledgers_of, names=names))
         return found or ()
 
     async def _admit_again(self, service: Service, head: RequestHead) -> None:
-        """Raise `Unauthenticated` if the key of a request is valid no more."""
+        """Raise `Unauthenticated` if the key of a request is no longer valid."""
         if self.declared.roles:
             await _caller(service, head.headers)
 
     async def _is_admitted(self, call: Call[Any, Any], scope: Scope) -> bool:
-        """Tell whether the key of a request is still valid; log it if it is not, since no answer can say so."""
+        """Tell whether the key of a request is still valid. If not, log it, since the answer is already on its way."""
         try:
             await self._admit_again(call.service, scope["head"])
         except Unauthenticated as refusal:
@@ -254,7 +257,7 @@ class Endpoint(APIRoute):
 
 
 async def overseer(call: Call[Any, Any]) -> Key | None:
-    """Return who may see the whole installation and sent a request to a route that is for anybody, None if none did."""
+    """Return the caller of a public route if it may see the whole installation, else None."""
     try:
         caller = await _caller(call.service, call.headers)
     except (Unauthenticated, JournalUnavailable):
@@ -262,15 +265,13 @@ async def overseer(call: Call[Any, Any]) -> Key | None:
     return None if OVERSEER.isdisjoint(caller.roles) or caller.granted is not None else caller
 
 
-def _require_concern(declared: Declaration) -> None:
-    """See to it that a route says whose ledgers it concerns, once and truly."""
+def _require_stated_ledgers(declared: Declaration) -> None:
+    """Check that a declaration says which ledgers the route concerns, and says it consistently."""
     says_ledger = declared.concerns is Concerns.LEDGER
     if declared.roles and says_ledger != declared.names_ledger:
-        raise AssertionError(f"{declared.operation_id} does not say whose ledgers it concerns")
+        raise AssertionError(f"{declared.operation_id} does not say which ledgers it concerns")
     if (declared.concerns is Concerns.THING) != (declared.ledgers_of is not None):
-        raise AssertionError(
-            f"{declared.operation_id} does not say how the ledgers are found that it concerns"
-        )
+        raise AssertionError(f"{declared.operation_id} does not say how to find the ledgers that it concerns")
 
 
 async def _caller(service: Service, headers: Mapping[bytes, bytes]) -> Key:
@@ -284,8 +285,10 @@ async def _caller(service: Service, headers: Mapping[bytes, bytes]) -> Key:
     return caller
 
 
-async def _aside(service: Service, body: bytes, function: Callable[..., Judged], *arguments: Any) -> Judged:
-    """Return what a function makes of a body; of a large one in another thread, since everybody else would wait."""
+async def _apply_to_body(
+    service: Service, body: bytes, function: Callable[..., Judged], *arguments: Any
+) -> Judged:
+    """Apply a function to a body. A large body goes to another thread, so that other requests need not wait."""
     if len(body) > LARGE_BODY_BYTES:
         return await service.read(function, *arguments)
     return function(*arguments)
@@ -299,8 +302,8 @@ def _shaped(model: type[BaseModel], sent: Any, body: bytes) -> BaseModel:
         raise InvalidShape(body_errors(error, model)) from None
 
 
-def _given(query_string: bytes) -> dict[str, str]:
-    """Return the parameters of a query; raise `InvalidShape` if one is repeated or there are too many."""
+def _query_parameters(query_string: bytes) -> dict[str, str]:
+    """Return the query parameters; raise `InvalidShape` if there are too many, or if one is repeated."""
     if not query_string:
         return {}
     try:
@@ -308,7 +311,7 @@ def _given(query_string: bytes) -> dict[str, str]:
             query_string.decode("latin-1"), keep_blank_values=True, max_num_fields=MAX_QUERY_PARAMETERS
         )
     except ValueError:
-        raise InvalidShape([("?", f"at most {MAX_QUERY_PARAMETERS} parameters are taken")]) from None
+        raise InvalidShape([("?", f"has more than {MAX_QUERY_PARAMETERS} parameters")]) from None
     given = dict(pairs)
     if len(given) != len(pairs):
         raise InvalidShape(_repeated(pairs))
@@ -318,10 +321,10 @@ def _given(query_string: bytes) -> dict[str, str]:
 def _repeated(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     for name, times in Counter(name for name, _ in pairs).items():
         if times > 1:
-            yield f"?{escaped(name)}", f"is given {times} times; a parameter is given once"
+            yield f"?{escaped(name)}", f"is given {times} times; give it once"
 
 
-def _tried_out(answer: Answer) -> Answer:
-    """Return the answer to a dry run: it says so, and names no place where nothing is."""
+def _dry_run_answer(answer: Answer) -> Answer:
+    """Return the answer to a dry run. It has the Dry-Run header, and no Location since nothing was made."""
     headers = {name: value for name, value in answer.headers.items() if name != "Location"}
     return answer._replace(headers={**headers, DRY_RUN: "true"})

@@ -1,6 +1,7 @@
-"""Types that many requests and answers share, and turning what is wrong with a request into pointers.
+"""Types that many requests and answers share, and the errors of a request as pointers with plain words.
 
-Requests are strict: unknown members are refused, and numbers, texts and booleans are never taken for one another.
+Requests are strict: unknown members are refused, and a number, a text and a boolean are never converted into one
+another.
 """
 
 import re
@@ -37,12 +38,12 @@ from domain.model.times import instant
 
 MAX_PAGE_SIZE = 1000
 BY_METADATA: Final = "metadata.KEY"
-"""How the parameters that filter by metadata are called together."""
+"""The common name of all parameters that filter by metadata."""
 
 MAX_POSITION = 2**63 - 1
 MAX_DIGITS = 400
 
-# RFC 3339 §5.6. Hours end at 23 and minutes at 59 there, of an offset as well.
+# RFC 3339 §5.6 ends hours at 23 and minutes at 59, in an offset too.
 _TIME = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2}[Tt](?:[01][0-9]|2[0-3]):[0-5][0-9]:([0-9]{2}))(?:\.([0-9]+))?"
     r"([Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
@@ -55,7 +56,7 @@ _LEAP_SECOND = "60"
 def _instant(text: str) -> str:
     found = _TIME.fullmatch(text)
     if found is None:
-        # In a query, where a + stands for a space: what is meant by most who have one before an offset.
+        # In a query, + stands for a space. Most who send a space before an offset meant +.
         hint = (
             "; in a query, + is written %2B"
             if " " in text and _TIME.fullmatch(text.replace(" ", "+"))
@@ -64,23 +65,23 @@ def _instant(text: str) -> str:
         raise ValueError(f"must be a time of RFC 3339, such as 2026-11-23T20:00:00.000000Z{hint}")
     whole, seconds, fraction, offset = found.groups("")
     if seconds == _LEAP_SECOND:
-        raise ValueError("is a leap second, which no clock here has: name the second before it or after it")
-    if fraction[_FRACTION_DIGITS:].strip("0"):  # cutting it off would change what was said
-        raise ValueError("has a finer fraction than microseconds, the finest that is kept: six digits")
+        raise ValueError("is a leap second, which cannot be stored: name the second before or after it")
+    if fraction[_FRACTION_DIGITS:].strip("0"):  # cutting it off would change the time
+        raise ValueError("has more than six digits of fraction: times are kept in microseconds")
     try:
         exact = f"{whole}.{fraction[:_FRACTION_DIGITS] or '0'}{offset}"
         return instant(datetime.fromisoformat(exact.upper()).astimezone(UTC))
     except (ValueError, OverflowError):
-        raise ValueError("is no time that exists in the years 1 to 9999") from None
+        raise ValueError("is not a time that exists in the years 1 to 9999") from None
 
 
 def whole_number(text: object) -> int:
-    """Return the whole number that a parameter is written as; raise `ValueError`."""
+    """Return the whole number that a parameter holds; raise `ValueError`."""
     found = _NUMBER.fullmatch(text) if isinstance(text, str) else None
     if found is None:
         raise ValueError("must be a whole number")
     sign, digits = found[1], found[2].lstrip("0") or "0"
-    # Whatever has so many digits is beyond every bound here; to read all of very many takes too long.
+    # A number with this many digits is beyond every limit here. Reading all of a very long one takes too long.
     return int(sign + (digits if len(digits) <= MAX_DIGITS else "9" * MAX_DIGITS))
 
 
@@ -101,22 +102,22 @@ Time = Annotated[
     AfterValidator(_instant),
     Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-23T20:00:00.000000Z"]),
 ]
-# Bounds come before the validator: it is for what the number is written as, they are for the document as well.
+# The limits come before the validator: it parses the text, and they also stand in the document.
 Position = Annotated[int, Field(ge=0, le=MAX_POSITION), BeforeValidator(whole_number)]
 Counted = Annotated[int, Field(ge=1, le=MAX_POSITION), BeforeValidator(whole_number)]
 PageSize = Annotated[
     int,
-    Field(ge=1, description=f"1 … {MAX_PAGE_SIZE}; more is taken for {MAX_PAGE_SIZE}"),
+    Field(ge=1, description=f"1 … {MAX_PAGE_SIZE}; a larger number counts as {MAX_PAGE_SIZE}"),
     BeforeValidator(whole_number),
     AfterValidator(lambda size: min(size, MAX_PAGE_SIZE)),
 ]
 
 
 def in_parts(most: int, part: int) -> WrapValidator:
-    """Return what validates a list `part` items at a time, and no more of it after `MAX_ERRORS` errors.
+    """Return a validator that judges a list `part` items at a time and stops after `MAX_ERRORS` errors.
 
-    The models find every error there is, each of some kilobytes; a body has room for hundreds of thousands, and nobody
-    is told more than `MAX_ERRORS`. A list of more than `most` items is refused before any of them is looked at.
+    The models would report every error, at some kilobytes each. A body has room for hundreds of thousands, and an
+    answer names only `MAX_ERRORS`. A list of more than `most` items is refused before any item is judged.
     """
 
     def validate(items: Any, handler: ValidatorFunctionWrapHandler) -> Any:
@@ -129,7 +130,7 @@ def in_parts(most: int, part: int) -> WrapValidator:
         wrong: list[InitErrorDetails] = []
         begin = 0
         while begin < len(items) and len(wrong) < MAX_ERRORS:
-            # The last part takes what would be too short for a list of its own.
+            # The last part includes a rest that would be too short for a list of its own.
             end = begin + part if len(items) - begin >= 2 * part else len(items)
             try:
                 taken += handler(items[begin:end])
@@ -144,7 +145,7 @@ def in_parts(most: int, part: int) -> WrapValidator:
 
 
 def _moved(error: ValidationError, by: int) -> list[InitErrorDetails]:
-    """Return the errors of a part as those of the whole list, which has so many items before the part."""
+    """Return the errors of a part as errors of the whole list, in which `by` items come before the part."""
     found = error.errors(include_url=False, include_input=False)[:MAX_ERRORS]
     return [
         InitErrorDetails(
@@ -161,34 +162,34 @@ _KNOWN = frozenset(get_args(core_schema.ErrorType))
 
 
 def _as_custom(found: ErrorDetails) -> PydanticCustomError:
-    # The words are those of the error: as a template they have nothing to fill in.
+    # The words are the error's own. They come in as a value, so that nothing in them is taken for a template.
     return PydanticCustomError("in_part", "{words}", {"words": found["msg"]})
 
 
 class Request(BaseModel):
-    """A body: strict, and without unknown members."""
+    """A request body. Strict; unknown members are refused."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
 class Reasoned(Request):
-    """What an operator asks for, and why: text that is kept with it."""
+    """An operator's request with an optional reason, which is kept with it."""
 
     reason: Annotated[str, Field(max_length=500, examples=["maintenance"])] = ""
 
 
 class Query(BaseModel):
-    """The parameters of a query. Unknown ones are refused: to ignore `dry_run` would be to move money."""
+    """The query parameters. Unknown ones are refused: ignoring a misspelled `dry_run` would move money."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ListQuery(Query):
-    """What every list takes."""
+    """The parameters of every list."""
 
     page_size: PageSize = 100
     cursor: str | None = Field(
-        None, min_length=1, description="where the page begins: a `next_cursor` of the same list"
+        None, min_length=1, description="where the page begins: a `next_cursor` from the same list"
     )
     order: Literal["asc", "desc"] = Field("asc", description="oldest first, or newest first")
 
@@ -199,14 +200,14 @@ class ListQuery(Query):
 
 
 class MetadataQuery(Query):
-    """What lists take that are filtered by metadata: `metadata.KEY=VALUE`, gathered from all parameters."""
+    """The parameters of lists that filter by metadata: `metadata.KEY=VALUE`, gathered from all parameters."""
 
     metadata: Annotated[
         dict[
             Annotated[str, Field(pattern=METADATA_KEY_PATTERN)],
             Annotated[str, Field(pattern=r"^[^\x00]{0,512}$")],
         ],
-        Field(description="`metadata.KEY=VALUE`, as often as wanted: those that have all of these"),
+        Field(description="`metadata.KEY=VALUE`, any number of times: only items that have all of these"),
     ] = Field(default_factory=dict, alias="metadata.KEY")
 
     @model_validator(mode="before")
@@ -223,10 +224,10 @@ class MetadataQuery(Query):
 
 
 class ProjectedQuery(Query):
-    """What every read of a projection takes."""
+    """The parameter of every read of a projection."""
 
     min_position: Position | None = Field(
-        None, description="the position that the answer must reflect; see `Prefer: wait=S`"
+        None, description="the position that the answer must reflect at least; see `Prefer: wait=S`"
     )
 
 
@@ -234,14 +235,14 @@ Item = TypeVar("Item")
 
 
 class Page(TypedDict, Generic[Item]):
-    """A page of a list; `next_cursor` is null on the last one."""
+    """One page of a list. `next_cursor` is null on the last page."""
 
     data: list[Item]
     next_cursor: str | None
 
 
 class Problem(TypedDict):
-    """A problem of RFC 9457. Some codes have members of their own beside these."""
+    """A problem (RFC 9457). Some codes have further members."""
 
     type: str
     title: str
@@ -252,15 +253,15 @@ class Problem(TypedDict):
     correlation_id: str
 
 
-# What pydantic puts into the place of an error beside names and numbers: of a mapping, that its key is meant; of a
-# choice, which of its forms was taken.
+# Parts that pydantic adds to the place of an error beside names and numbers: `[key]` means the key of a mapping, the
+# others say which form of a choice was taken.
 _NOT_IN_BODY = frozenset({"[key]", "[post]", "[settle]", "[void]", "[reverse]"})
 
 
 def body_errors(error: ValidationError, model: type[BaseModel] | None = None) -> Iterator[tuple[str, str]]:
     """Yield a JSON pointer into the body, and what is wrong there, for each error.
 
-    `model` is what the body was held against, for the names of the members that there are.
+    `model` is the body's model. An error about an unknown member lists the members that it has.
     """
     for found in error.errors(include_url=False, include_input=False):
         yield (
@@ -275,6 +276,6 @@ def query_errors(error: ValidationError, model: type[BaseModel]) -> Iterator[tup
     for found in error.errors(include_url=False, include_input=False):
         first, *rest = found["loc"]
         name = f"metadata.{rest[0]}" if first == BY_METADATA and rest else str(first)
-        if name not in told:  # of a choice, each alternative reports its own error
+        if name not in told:  # each alternative of a choice reports its own error
             told.add(name)
             yield f"?{escaped(name)}", words_of_parameter(found, model)

@@ -1,11 +1,11 @@
-"""The Idempotency-Key header: which key it names."""
+"""The Idempotency-Key header."""
 
 import re
 
 from api.problems import IdempotencyKeyInvalid, IdempotencyKeyMissing
 from domain.model.idempotency import is_key
 
-# A string of RFC 8941 §3.3.3: quotes and backslashes within it are escaped.
+# A string of RFC 8941 §3.3.3: quotes and backslashes in it are escaped.
 _QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
 _ESCAPED = re.compile(r'\\(["\\])')
 
@@ -13,8 +13,8 @@ _ESCAPED = re.compile(r'\\(["\\])')
 def idempotency_key(header: bytes | None) -> str:
     """Return the key; `"abc"` in quotes is the key `abc`.
 
-    Raises `IdempotencyKeyMissing` and `IdempotencyKeyInvalid`. A repeated header arrives here joined by a comma and a
-    space, as RFC 9110 §5.3 has it, and so is invalid.
+    Raises `IdempotencyKeyMissing`, then `IdempotencyKeyInvalid`. The values of a repeated header arrive joined by a
+    comma and a space (RFC 9110 §5.3), which is not a valid key.
     """
     if header is None:
         raise IdempotencyKeyMissing

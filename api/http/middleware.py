@@ -1,7 +1,7 @@
-"""The outermost layer: what every request has, and every response, whatever becomes of it.
+"""The outermost layer: everything that all requests and responses have in common.
 
-One layer of pure ASGI in place of the framework's stack: the conversation, the refusals as problems, the position of
-the journal, the measurements, the log of denials and faults.
+One layer of plain ASGI instead of the framework's stack: correlation id and trace context, refusals as problems, the
+journal's position, measurements, the log of denials and faults.
 """
 
 import asyncio
@@ -42,12 +42,12 @@ LEDGERS = "/v1/ledgers"
 SLOW_SECONDS = 1.0
 
 CLIENT_LEFT = "the client has left"
-"""Why the server cancels a request: nobody is there to be answered."""
+"""The server's reason to cancel a request: nobody waits for the answer."""
 
 MAX_INSTANCE_LENGTH = 1024
-"""How much is shown of the path of what is no request yet."""
+"""How much is shown of the path of an incomplete or malformed request."""
 
-# An escaped slash does not separate, and U+0000 cannot be looked for: nothing has such a name.
+# An escaped slash does not separate segments, and U+0000 cannot be looked up. No resource has such a name.
 _UNNAMEABLE = re.compile(rb"%2f|%00", re.IGNORECASE)
 _NOTHING = b"%EF%BF%BD"
 
@@ -57,7 +57,7 @@ _log = structlog.get_logger(__name__)
 
 
 class HttpMiddleware:
-    """Wraps the routes; `scope["visit"]` is the `RequestHead`, `scope["state"]["service"]` the `Service`."""
+    """Wraps the routes. Sets `scope["head"]` to the `RequestHead`; `scope["state"]["service"]` is the `Service`."""
 
     def __init__(self, routes: ASGIApp) -> None:
         self._routes = routes
@@ -65,7 +65,7 @@ class HttpMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         began = perf_counter()
-        head = _visit(scope)
+        head = _read_head(scope)
         talk = head.conversation
         status = 0
         is_head = scope["method"] == "HEAD"
@@ -98,7 +98,7 @@ class HttpMiddleware:
         _observe(scope, talk, status, perf_counter() - began)
 
 
-def _visit(scope: Scope) -> RequestHead:
+def _read_head(scope: Scope) -> RequestHead:
     headers = joined(scope["headers"])
     raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
     if b"%" in raw_path and _UNNAMEABLE.search(raw_path):
@@ -109,7 +109,7 @@ def _visit(scope: Scope) -> RequestHead:
 
 
 def _refusal(error: Exception, scope: Scope, talk: Conversation) -> Answer:
-    """Return the problem that answers an exception; log what must not go unseen."""
+    """Return the problem that answers an exception. Denials and faults are logged."""
     instance = scope.get("raw_path", b"").decode("latin-1") or scope["path"]
     if isinstance(error, HTTPException) and error.status_code in _OF_FRAMEWORK:
         error = _OF_FRAMEWORK[error.status_code](headers=error.headers)
@@ -134,9 +134,9 @@ def _refusal(error: Exception, scope: Scope, talk: Conversation) -> Answer:
 def refusal_before_request(
     error: LedgerError, raw_path: bytes, state: Mapping[str, Any]
 ) -> tuple[Answer, dict[str, str]]:
-    """Return what answers something that is no request yet, and all headers of it.
+    """Return the answer to something that is not a request yet, and all its headers.
 
-    `raw_path` is what is known of the path, `state` what the application keeps.
+    `raw_path` is as much of the path as is known. `state` is the application's state.
     """
     path = raw_path[:MAX_INSTANCE_LENGTH].decode("ascii", "replace")
     talk = conversation({})
@@ -154,15 +154,16 @@ def refusal_before_request(
 
 
 def _positions(error: LedgerError, status: int, scope: Scope) -> dict[str, str]:
-    """Return the position that a refusal reflects: that of the read that it came from, else the newest known.
+    """Return the position that a refusal reflects: the position of the read behind it, else the newest known one.
 
-    Nothing of the books is told to who was not let in, or was not asked for a key: where no path or no method is found.
+    A caller who was not let in, or was not asked for a key since no path or method was found, learns nothing about the
+    books.
     """
     if status in (401, 403) or "caller" not in scope or not scope["path"].startswith(LEDGERS):
         return {}
     service: Service = scope["state"]["service"]
     head = service.position()
-    # The position of `ProjectionBehind` is that of the projection, which the answer does not reflect.
+    # The position of `ProjectionBehind` is the projection's own. The answer does not reflect it.
     seen = None if isinstance(error, ProjectionBehind) else error.position
     positions = {POSITION: str(head if seen is None else seen)}
     route = scope.get("route")
@@ -180,10 +181,10 @@ def _observe(scope: Scope, talk: Conversation, status: int, seconds: float) -> N
     route = scope.get("route")
     service: Service = scope["state"]["service"]
     path = route.path if route else "unmatched"
-    # What is unmatched, path or method, could be anything, and figures are kept for ever.
+    # An unmatched path or method could be anything, and figures are kept for ever.
     method = scope["method"] if route and status != 405 else "any"
     service.metrics.request(method, path, status, seconds)
-    # What an outage or a denial does to requests is said once, and not of each of them.
+    # An outage or a denial is logged once, not for each request that it hits.
     is_known = status != 500 and (DATABASE.was_on(seconds) or DENIALS.was_on(seconds))
     if (status >= 500 or seconds > SLOW_SECONDS) and not is_known:
         _log.warning(

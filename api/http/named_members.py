@@ -1,7 +1,7 @@
-"""What refusals name: members of problems, and of the `rejection` of what was rejected.
+"""What refusals are about: members of problems, and of the `rejection` of a rejected transaction.
 
-Which of them a problem has depends on its code; `/problems/{code}` shows an example. What is not known is left out, as
-is an amount outside ±(2^53−1), which only a difference of two such amounts can be.
+The code decides which members a problem has; `/problems/{code}` shows an example. A member whose value is not
+known is left out. So is an amount outside ±(2^53−1), which only the difference of two valid amounts can be.
 """
 
 from typing import Annotated
@@ -18,7 +18,7 @@ _Digits = Annotated[str, Field(pattern=r"^[0-9]+$")]
 
 
 class ImbalanceBody(TypedDict):
-    """The sums of an asset in which debits and credits differ, in minor units, as strings of digits."""
+    """An asset whose debits and credits differ. Sums in minor units, as strings of digits."""
 
     asset: str
     debits: _Digits
@@ -26,44 +26,46 @@ class ImbalanceBody(TypedDict):
 
 
 class PendingBody(TypedDict):
-    """What is pending on an account, in minor units."""
+    """The pending amounts of an account, in minor units."""
 
     debits: int
     credits: int
 
 
 class Named(TypedDict, total=False):
-    """What a refusal is about."""
+    """The members that say what a refusal is about."""
 
     pointer: Annotated[
         str,
         Field(
-            description="Where in the request, or in the item of a batch, as a JSON pointer. `/entries/N` is an entry"
-            " of the transaction: where the request leaves them to the transaction that it names, as the rejected"
-            " transaction shows them. An account is judged by the sums of the whole transaction: named is its first"
-            " entry on the side that breaks the rule, and of several accounts the one whose entry comes first.",
+            description="The place in the request, or in the item of a batch, as a JSON pointer. `/entries/N` is an"
+            " entry of the transaction. If the request has no entries of its own, it counts the entries that the"
+            " rejected transaction shows. An account is judged by its sums over the whole transaction: the pointer"
+            " names its first entry on the side that breaks the rule. If several accounts break rules, the account"
+            " whose entry comes first is named.",
             examples=["/entries/0"],
         ),
     ]
     account: Annotated[str, Field(description="The address of the account.")]
-    asset: Annotated[str, Field(description="The asset of the account, in whose minor units amounts are.")]
+    asset: Annotated[str, Field(description="The asset of the account. All amounts are in its minor units.")]
     available: Annotated[
-        int, Field(description="What the account has available: its balance less what is pending against it.")
+        int,
+        Field(description="The account's available amount: its balance minus what is pending against it."),
     ]
-    min_balance: Annotated[int, Field(description="Below which `available` may not fall.")]
+    min_balance: Annotated[int, Field(description="The limit below which `available` may not fall.")]
     balance: Annotated[int, Field(description="The balance of the account.")]
-    pending_inflow: Annotated[int, Field(description="What is pending in favour of the balance.")]
+    pending_inflow: Annotated[int, Field(description="The pending amount that would raise the balance.")]
     max_balance: Annotated[
-        int, Field(description="Above which the balance, with what is pending in favour of it, may not rise.")
+        int, Field(description="The limit above which balance + pending_inflow may not rise.")
     ]
-    direction: Annotated[Direction, Field(description="Which total of the account would leave its range.")]
-    total: Annotated[int, Field(description="The debits or credits of the account, posted and pending.")]
-    max_total: Annotated[int, Field(description="The largest total: 2^53−1.")]
+    direction: Annotated[Direction, Field(description="The side whose total would leave its range.")]
+    total: Annotated[int, Field(description="The account's debits or credits, posted and pending.")]
+    max_total: Annotated[int, Field(description="The largest total allowed: 2^53−1.")]
     requested: Annotated[
         int,
         Field(
-            description="What the transaction asks of the account: the net of its entries, of a hold all that is on"
-            " the side concerned; or the amount that was to be settled or reversed."
+            description="The amount that the transaction asks of the account: the net of its entries, or for a hold"
+            " everything on the side concerned. For settle and reverse: the amount asked for."
         ),
     ]
     shortfall: Annotated[int, Field(description="requested − (available − min_balance)")]
@@ -73,36 +75,36 @@ class Named(TypedDict, total=False):
             description="balance + pending_inflow + requested − max_balance; or total + requested − max_total"
         ),
     ]
-    held: Annotated[int, Field(description="What the hold holds of the account on the side concerned.")]
-    reversible: Annotated[int, Field(description="What is left to reverse.")]
+    held: Annotated[int, Field(description="The amount that the hold holds on this account and side.")]
+    reversible: Annotated[int, Field(description="The amount that is left to reverse.")]
     imbalances: Annotated[
         list[ImbalanceBody], Field(description="The assets in which debits and credits differ.")
     ]
-    pending: Annotated[PendingBody, Field(description="What is pending on the account.")]
+    pending: Annotated[PendingBody, Field(description="The account's pending amounts.")]
     differs: Annotated[
-        list[str], Field(description="The attributes in which what exists differs from what was asked for.")
+        list[str], Field(description="The attributes in which the existing account differs from the request.")
     ]
     registered_asset: Annotated[
-        str, Field(description="The asset as which the ledger uses the code, with its scale.")
+        str, Field(description="The asset, with its scale, under which the ledger uses this code.")
     ]
-    version: Annotated[int, Field(description="The version of the account now.")]
-    hold_id: Annotated[str, Field(description="The transaction that was to be settled or voided.")]
-    hold_status: Annotated[Status, Field(description="Its status.")]
-    ended_by: Annotated[str, Field(description="The transaction that settled or voided it.")]
-    expires_at: Annotated[Instant, Field(description="When the hold expired, or was to expire.")]
-    original_id: Annotated[str, Field(description="The transaction that was to be reversed.")]
-    original_kind: Annotated[Kind, Field(description="Its kind.")]
-    original_status: Annotated[Status, Field(description="Its status.")]
-    payout_id: Annotated[str, Field(description="The payout.")]
-    payout_state: Annotated[PayoutState, Field(description="Its state.")]
+    version: Annotated[int, Field(description="The current version of the account.")]
+    hold_id: Annotated[str, Field(description="The transaction that the request wanted to settle or void.")]
+    hold_status: Annotated[Status, Field(description="The status of that transaction.")]
+    ended_by: Annotated[str, Field(description="The transaction that settled or voided the hold.")]
+    expires_at: Annotated[Instant, Field(description="When the hold expired, or would have expired.")]
+    original_id: Annotated[str, Field(description="The transaction that the request wanted to reverse.")]
+    original_kind: Annotated[Kind, Field(description="The kind of that transaction.")]
+    original_status: Annotated[Status, Field(description="The status of that transaction.")]
+    payout_id: Annotated[str, Field(description="The id of the payout.")]
+    payout_state: Annotated[PayoutState, Field(description="The state of the payout.")]
 
 
 class Missing(TypedDict, total=False):
-    """What is not there, or cannot be made since it is."""
+    """The name or id of a resource that does not exist, or that cannot be made because it exists."""
 
     ledger: Annotated[str, Field(description="The name of the ledger.")]
-    idempotency_key: Annotated[str, Field(description="The key of which nothing is known.")]
+    idempotency_key: Annotated[str, Field(description="The key that is not known in this ledger.")]
     projection: Annotated[str, Field(description="The name of the projection.")]
-    dead_letter_id: Annotated[str, Field(description="The dead letter.")]
-    webhook_id: Annotated[str, Field(description="The webhook.")]
-    delivery_id: Annotated[str, Field(description="The delivery.")]
+    dead_letter_id: Annotated[str, Field(description="The id of the dead letter.")]
+    webhook_id: Annotated[str, Field(description="The id of the webhook.")]
+    delivery_id: Annotated[str, Field(description="The id of the delivery.")]

@@ -1,7 +1,7 @@
 """The OpenAPI 3.1 document, made from the declarations of the routes.
 
-FastAPI makes the schemas of bodies and answers; headers, parameters, problems and guarantees are added here, so that
-each operation shows all that the contract promises for it.
+FastAPI makes the schemas of bodies and answers. This module adds headers, parameters, problems and guarantees, so that
+each operation shows everything that api/README.md promises for it.
 """
 
 import inspect
@@ -63,57 +63,57 @@ _EXAMPLE_NAMES = {
 
 HEADERS: dict[str, dict[str, Any]] = {
     "Correlation-Id": {
-        "description": "The request's correlation id: the one given, or one made.",
+        "description": "The correlation id of the request: the one sent, or a new one.",
         "schema": {"type": "string", "maxLength": 128},
     },
     "traceparent": {
-        "description": "The W3C trace context: the one given, or one made.",
+        "description": "The W3C trace context of the request: the one sent, or a new one.",
         "schema": {"type": "string"},
     },
     "Ledger-Position": {
-        "description": "Of a write, the position of the last event that it recorded; of a read, the position that the"
-        " answer reflects; of what recorded nothing, the newest; of a replay, that of the first answer.",
+        "description": "For a write: the position of the last event recorded. For a read: the position that the answer"
+        " reflects. If nothing was recorded: the newest position. For a replay: the position of the first answer.",
         "schema": {"type": "integer", "minimum": 0},
     },
     "Ledger-Head": {
-        "description": "The newest position of the journal: less Ledger-Position, it is how stale the answer is.",
+        "description": "The newest position of the journal. Its distance to Ledger-Position is the staleness.",
         "schema": {"type": "integer", "minimum": 0},
     },
     "Ledger-Dead-Letters": {
-        "description": "Of a read of a projection, when events that it could not apply are set aside: `N; oldest=P`."
-        " N streams are held, each behind a dead letter, and the answer reflects them up to that only, whatever"
-        " Ledger-Position says; P is the lowest position of such a letter. Left out when there are none.",
+        "description": "On a read of a projection that has open dead letters: `N; oldest=P`. N streams are held, each"
+        " behind a dead letter. The answer shows them only up to that dead letter, whatever Ledger-Position says. P is"
+        " the lowest position of these dead letters. Absent if there are none.",
         "schema": {"type": "string", "pattern": "^[1-9][0-9]*; oldest=[1-9][0-9]*$"},
     },
-    "ETag": {"description": "The version of what is shown, strong.", "schema": {"type": "string"}},
+    "ETag": {"description": "The version of the resource, as a strong tag.", "schema": {"type": "string"}},
     "Retry-After": {
-        "description": "After how many seconds asking again can make sense.",
+        "description": "The number of seconds to wait before asking again.",
         "schema": {"type": "integer"},
     },
     "Preference-Applied": {"description": "`respond-async`.", "schema": {"type": "string"}},
-    "Location": {"description": "The path of what was made.", "schema": {"type": "string"}},
+    "Location": {"description": "The path of the resource that was made.", "schema": {"type": "string"}},
     "Dry-Run": {
-        "description": "`true` of an answer to `dry_run=true`: nothing was recorded, and there is no Location.",
+        "description": "`true` on the answer to `dry_run=true`: nothing was recorded, and there is no Location.",
         "schema": {"type": "string", "enum": ["true"]},
     },
     "Last-Modified": {
-        "description": "When it was signed, to the second.",
+        "description": "When the checkpoint was signed, to the second.",
         "schema": {"type": "string"},
     },
     "Idempotent-Replayed": {
-        "description": "`true` when this is the first answer again.",
+        "description": "`true` if the answer is the first answer again.",
         "schema": {"type": "string", "enum": ["true"]},
     },
 }
 
 
 def documentation(declared: Declaration, serve: Callable[..., Any]) -> dict[str, Any]:
-    """Return what FastAPI is told of a route: arguments of its `APIRoute`."""
+    """Return the arguments of FastAPI's `APIRoute` for a route."""
     extra: dict[str, Any] = {
         "x-consistency": declared.consistency.described,
         "parameters": list(_parameters(declared)),
         "security": _security(declared),
-        # Those that may call; one of them is enough.
+        # The roles that may call; one of them is enough.
         "x-roles": sorted(declared.roles),
     }
     if declared.roles:
@@ -136,7 +136,7 @@ def documentation(declared: Declaration, serve: Callable[..., Any]) -> dict[str,
 
 
 def refusals(declared: Declaration) -> Iterator[type[LedgerError]]:
-    """Yield every refusal with which a route can answer, in the order in which they are judged."""
+    """Yield every refusal that a route can answer with, in the order in which they are judged."""
     yield from (MalformedRequest, HeadTooLarge, RequestTimeout)
     if not declared.is_public:
         yield Unauthenticated
@@ -161,7 +161,7 @@ def refusals(declared: Declaration) -> Iterator[type[LedgerError]]:
 
 
 def complete(document: dict[str, Any], declarations: Iterable[Declaration]) -> dict[str, Any]:
-    """Add to FastAPI's document what concerns all operations and the examples; take out what is not so here."""
+    """Add to FastAPI's document what all operations share, and the examples. Remove what this API never sends."""
     components = document.setdefault("components", {})
     components["securitySchemes"] = {
         "key": {"type": "http", "scheme": "bearer", "description": "A key: `Authorization: Bearer tk_…`"},
@@ -169,7 +169,7 @@ def complete(document: dict[str, Any], declarations: Iterable[Declaration]) -> d
             "type": "apiKey",
             "in": "header",
             "name": "webhook-signature",
-            "description": "The provider's signature of the body, as Standard Webhooks has it.",
+            "description": "The provider's signature of the body (Standard Webhooks).",
         },
     }
     components["headers"] = HEADERS
@@ -182,7 +182,7 @@ def complete(document: dict[str, Any], declarations: Iterable[Declaration]) -> d
         _add_examples(document["paths"][declared.path][declared.method.lower()], declared)
     for operations in document["paths"].values():
         for operation in operations.values():
-            # FastAPI's own form of validation error, which is never sent.
+            # FastAPI's own form of validation error is never sent.
             answer = operation["responses"].get("422", {}).get("content", {})
             answer.pop("application/json", None)
             if "422" in operation["responses"] and not answer:
@@ -197,10 +197,10 @@ def _security(declared: Declaration) -> list[dict[str, list[str]]]:
 
 
 def _signature(declared: Declaration) -> Callable[..., Any]:
-    """Return a function of the form that FastAPI documents: names in the path, and the body."""
+    """Return a function with the signature that FastAPI documents: the names in the path, and the body."""
 
     async def documented() -> None:
-        """Stand for the endpoint, which is served otherwise."""
+        """Stand in for the endpoint, which `Router` calls instead."""
 
     keyword = inspect.Parameter.KEYWORD_ONLY
     parameters = [
@@ -222,12 +222,12 @@ def _signature(declared: Declaration) -> Callable[..., Any]:
 
 
 def _response_class(of_type: str) -> type[Response]:
-    """Return a response that FastAPI documents with this media type."""
+    """Return a response class that FastAPI documents with this media type."""
     if of_type == JSON:
         return JSONResponse
 
     class Documented(Response):
-        """Stand for an answer that is no JSON."""
+        """Stand in for an answer that is not JSON."""
 
         media_type = of_type
 
@@ -238,23 +238,27 @@ def _parameters(declared: Declaration) -> Iterator[dict[str, Any]]:
     query = declared.query.model_json_schema()
     for name, schema in query.get("properties", {}).items():
         yield _query_parameter(name, schema, required=name in query.get("required", ()))
-    yield _header("Correlation-Id", "Ties this request to others; one is made if it is missing or invalid.")
-    yield _header("traceparent", "The W3C trace context; one is made if it is missing or invalid.")
+    yield _header(
+        "Correlation-Id", "Ties this request to others. A missing or invalid one is replaced by a new one."
+    )
+    yield _header("traceparent", "The W3C trace context. A missing or invalid one is replaced by a new one.")
     if declared.is_keyed:
         words = '1 to 255 visible ASCII characters without `/`; `"abc"` in quotes is the key `abc`.'
         pattern = r'^(?:[!#-.0-~][!-.0-~]{0,254}|"[!#-.0-\[\]-~]{1,255}")$'
         yield _header("Idempotency-Key", words, required=True, pattern=pattern, example="order-1")
     if any(returned.status == 304 for returned in declared.returns):
         yield _header(
-            "If-None-Match", "ETags that are known: 304 if what is shown has one of them.", example='"3"'
+            "If-None-Match", "ETags that the client has: 304 if the current one is among them.", example='"3"'
         )
     if declared.if_match:
-        yield _header("If-Match", "The ETag that the account must still have.", example='"3"')
+        yield _header("If-Match", "The ETag that the account must have: else 412.", example='"3"')
     if declared.is_signed:
-        yield _header("webhook-id", "Names the message: the same one counts once.", required=True)
+        yield _header(
+            "webhook-id", "The id of the message. A message with the same id counts once.", required=True
+        )
         yield _header(
             "webhook-timestamp",
-            "When it was signed, in seconds of Unix time.",
+            "When the message was signed, in seconds of Unix time.",
             required=True,
             pattern=r"^\d+$",
         )
@@ -263,7 +267,7 @@ def _parameters(declared: Declaration) -> Iterator[dict[str, Any]]:
         yield _header("Prefer", words, example="respond-async")
     if "min_position" in declared.query.model_fields:
         yield _header(
-            "Prefer", "`wait=S`: how long to wait for min_position, 0 to 30 seconds.", example="wait=5"
+            "Prefer", "`wait=S`: how many seconds to wait for min_position, 0 to 30.", example="wait=5"
         )
 
 
@@ -271,7 +275,7 @@ def _query_parameter(name: str, schema: dict[str, Any], *, required: bool) -> di
     described = {"description": schema["description"]} if "description" in schema else {}
     if schema.get("type") == "object":
         schema = {"type": "string", "maxLength": 512}
-    # What may be left out has null for its default, but cannot be given as null.
+    # A parameter that may be left out has null as its default, but cannot be sent as null.
     forms = [form for form in schema.get("anyOf", ()) if form["type"] != "null"]
     shape = forms[0] if len(forms) == 1 else schema
     kept = {key: value for key, value in shape.items() if key not in ("description", "title")}
@@ -305,7 +309,7 @@ def _header_links(names: Iterable[str]) -> dict[str, Any]:
 
 
 def _answers(declared: Declaration) -> dict[int | str, dict[str, Any]]:
-    # Of several media types the first has the schema; the others have examples.
+    # If there are several media types, the first has the schema. The others have examples.
     return {returned.status: _answer(declared, returned) for returned in reversed(declared.returns)}
 
 
@@ -324,7 +328,7 @@ def _answer(declared: Declaration, returned: Returns) -> dict[str, Any]:
 
 
 def _add_examples(operation: dict[str, Any], declared: Declaration) -> None:
-    """Add the examples of a route: here, since FastAPI would leave out of them whatever is null."""
+    """Add the examples of a route. FastAPI would drop every null from them."""
     if declared.body:
         words = f"At most {declared.max_body_bytes} bytes and {declared.max_body_values} values."
         operation["requestBody"]["description"] = words
@@ -367,7 +371,7 @@ _CORRELATION_ID = "8a6e0804-2bd0-4672-b79d-d97027f9071a"
 
 
 def _members(of: Any) -> dict[str, Any]:
-    """Return the schemas of the members of a type, each complete in itself."""
+    """Return the schemas of a type's members, each complete in itself."""
     schema = TypeAdapter(of).json_schema()
     definitions = schema.get("$defs", {})
 
@@ -382,8 +386,8 @@ def _members(of: Any) -> dict[str, Any]:
 _PROBLEM_SCHEMA: dict[str, Any] = {
     "type": "object",
     "title": "Problem",
-    "description": "A problem of RFC 9457. Codes have members of their own: see the example of each, and"
-    " `/problems/{code}`, which also says what becomes of the request's key and what to do.",
+    "description": "A problem (RFC 9457). Some codes have further members: see the example of each code, and"
+    " `/problems/{code}`, which also says what becomes of the idempotency key and what to do.",
     "required": ["type", "title", "status", "detail", "instance", "code", "correlation_id"],
     "properties": {
         "type": {"type": "string", "format": "uri-reference"},
@@ -395,7 +399,7 @@ _PROBLEM_SCHEMA: dict[str, Any] = {
         "correlation_id": {"type": "string"},
         "errors": {
             "type": "array",
-            "description": "With 422: JSON pointers into the body, `?name` for a parameter, the name of a header.",
+            "description": "With 422: where each error is: a JSON pointer into the body, `?name`, or a header's name.",
             "items": {
                 "type": "object",
                 "required": ["pointer", "detail"],
@@ -404,25 +408,31 @@ _PROBLEM_SCHEMA: dict[str, Any] = {
         },
         "transaction_id": {
             "type": "string",
-            "description": "With 409 on a keyed request: the recorded, rejected transaction. With"
-            " `transaction_not_found`: the transaction that is not there.",
+            "description": "With 409 on a keyed request: the id of the recorded, rejected transaction. With"
+            " `transaction_not_found`: the id that was not found.",
         },
         "index": {
             "type": "integer",
-            "description": "Of a batch: which item the problem is about, counted from 0; with `batch_rejected`, the"
-            " first that failed.",
+            "description": "In a batch: which item the problem is about, counted from 0. With `batch_rejected`: the"
+            " first item that failed.",
         },
         "problem": {
             "allOf": [{"$ref": "#/components/schemas/Problem"}],
             "description": "With `batch_rejected`: the problem of that item.",
         },
-        "reason": {"type": "string", "description": "With `journal_unavailable`."},
-        "position": {"type": "integer", "description": "With `projection_behind`."},
-        "head": {"type": "integer", "description": "With `projection_behind`."},
-        "state": {"type": "string", "description": "With `projection_behind`."},
+        "reason": {"type": "string", "description": "With `journal_unavailable`: why."},
+        "position": {
+            "type": "integer",
+            "description": "With `projection_behind`: the projection's position.",
+        },
+        "head": {
+            "type": "integer",
+            "description": "With `projection_behind`: the journal's newest position.",
+        },
+        "state": {"type": "string", "description": "With `projection_behind`: the projection's state."},
         "dead_letter": {
             "type": "string",
-            "description": "With `projection_behind`: the dead letter behind which what was asked for is held.",
+            "description": "With `projection_behind`: the dead letter that holds back what was asked for.",
         },
         "retry": {"type": "string", "description": "With `operation_unknown`: `safe`."},
         **_members(Named),

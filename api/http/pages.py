@@ -1,4 +1,4 @@
-"""Pages of lists: how much to ask for, and whether another page follows.
+"""Pages of lists: their items, and the cursor of the next page.
 
 A page is bounded by bytes, not only by number: a thousand of the largest transactions would be hundreds of megabytes.
 Where rows can be large, few more are read than fit (`projections.engine.live_version.read_rows`). The written bytes
@@ -23,10 +23,10 @@ Row = TypeVar("Row")
 def page(
     call: Call[Any, Any], rows: Sequence[Row], show: Callable[[Row], Any], place: Callable[[Row], Any]
 ) -> dict[str, Any]:
-    """Return a page of what was found: one row more than the page holds says that another follows.
+    """Return a page of the rows found. One row more than the page holds means that another page follows.
 
-    `show` gives the form of an item, `place` what the next page comes after. The page ends before the item that would
-    make it larger than `PAGE_BYTES`, but holds one.
+    `show` returns the form of an item. `place` returns the place of a row, after which the next page begins. The page
+    ends before the item that would make it larger than `PAGE_BYTES`, but holds at least one.
     """
     items = _fitting(map(show, rows[: call.query.page_size]))
     more = len(rows) > len(items) or ends_early(rows)
@@ -51,12 +51,12 @@ def _fitting(shown: Iterable[Any]) -> list[Raw]:
 def projected_page(
     call: Call[Any, Any], found: Any, show: Callable[[Row], Any], place: Callable[[Row], Any]
 ) -> Answer:
-    """Return the answer with a page of a projection, and the positions that it reflects."""
+    """Return an answer with a page of a projection, and the positions that it reflects."""
     return json_answer(200, page(call, found.rows, show, place), reflected(found))
 
 
 def reflected(found: Reading[Any] | Page[Any]) -> dict[str, str]:
-    """Return the headers that say what an answer from a projection reflects, and what it lacks."""
+    """Return the headers that say what a projection's answer reflects, and how many streams it lacks."""
     headers = {POSITION: str(found.position), HEAD: str(found.head)}
     if found.lacking.streams:
         headers[DEAD_LETTERS] = f"{found.lacking.streams}; oldest={found.lacking.oldest}"

@@ -1,4 +1,4 @@
-"""A request as it arrives: its headers by name, and the conversation that it belongs to."""
+"""A request as it arrives: its headers by name, its correlation id and its trace context."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -7,14 +7,14 @@ from api.http.correlation import Conversation
 
 
 class RequestHead(NamedTuple):
-    """A request as the outermost layer found it."""
+    """The head of a request, as the outermost layer read it."""
 
     headers: Mapping[bytes, bytes]
     conversation: Conversation
 
 
 def joined(headers: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """Return the headers by name, the values of a repeated one joined as RFC 9110 §5.3 has it.
+    """Return the headers by name. The values of a repeated header are joined by ", " (RFC 9110 §5.3).
 
     Each value is copied once, however often its name is repeated.
     """

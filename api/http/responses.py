@@ -1,6 +1,6 @@
-"""Answers: bytes that are ready to be sent, without a framework's response object on the way.
+"""Answers: bytes ready to be sent, without a framework's response object in between.
 
-Building and sending one of these costs a few microseconds; the models that describe them are for the document only.
+Building and sending one costs a few microseconds. The models that describe answers are only for the document.
 """
 
 import asyncio
@@ -23,14 +23,14 @@ REPLAYED = "Idempotent-Replayed"
 DRY_RUN = "Dry-Run"
 
 PART_BYTES = 256 * 1024
-"""How much of a large answer is handed over at once."""
+"""How much of a large answer is handed to the server at once."""
 
-# A third of the time that pydantic takes for a transaction.
+# Takes a third of the time that pydantic takes for a transaction.
 encoded = msgspec.json.Encoder().encode
 
 
 class Answer(NamedTuple):
-    """A status, a body and headers; a body without bytes has no media type."""
+    """A status, a body and headers. An empty body has no media type."""
 
     status: int
     body: bytes = b""
@@ -49,14 +49,14 @@ class Answer(NamedTuple):
         if len(self.body) <= PART_BYTES:
             await send({"type": "http.response.body", "body": self.body})
             return
-        # As fast as the client takes it: whoever holds room for a large body holds it until its answer is read.
+        # Sent only as fast as the client reads it. A request with a large body keeps its room until its answer is read.
         for begin in range(0, len(self.body), PART_BYTES):
             part, end = self.body[begin : begin + PART_BYTES], begin + PART_BYTES
             await send({"type": "http.response.body", "body": part, "more_body": end < len(self.body)})
 
 
 class Streamed(NamedTuple):
-    """An answer that is made while it is sent, part by part, as fast as the client takes it.
+    """An answer that is made part by part while it is sent, as fast as the client reads it.
 
     `part_bytes` is about how large its parts are.
     """
@@ -70,10 +70,10 @@ class Streamed(NamedTuple):
     async def send_while_wanted(
         self, receive: Receive, send: Send, is_admitted: Callable[[], Awaitable[bool]]
     ) -> None:
-        """Send the answer through ASGI, until its end or until the client is gone.
+        """Send the answer through ASGI, until it ends or the client is gone.
 
-        What the parts raise after the first ends the connection, so that a client sees that the answer is incomplete;
-        so does one that is not admitted any more, which is asked before each part.
+        An exception after the first part closes the connection, so that the client sees that the answer is incomplete.
+        So does a caller who is no longer admitted: `is_admitted` is asked before each part.
         """
         gone = asyncio.ensure_future(_disconnected(receive))
         try:
@@ -87,7 +87,7 @@ class Streamed(NamedTuple):
             gone.cancel()
 
     async def send_without_parts(self, send: Send) -> None:
-        """Send through ASGI what HEAD asks for: how the answer begins, of which no part is made."""
+        """Send the head of the answer only, for HEAD. No part is made."""
         await self._send_head(send)
         await send({"type": "http.response.body", "body": b""})
 
@@ -106,9 +106,9 @@ _QUALITY = re.compile(r"\s*;\s*q=([01](?:\.\d{0,3})?)\s*")
 
 
 def prefers(accept: str, media_type: str, to: str) -> bool:
-    """Tell whether an Accept header asks for a media type, by its name, rather than for another (RFC 9110 §12.5.1).
+    """Tell whether an Accept header names a media type and prefers it to another (RFC 9110 §12.5.1).
 
-    The other may also be asked for by `application/*` or `*/*`.
+    The other type `to` may also be accepted as `application/*` or `*/*`.
     """
     qualities: dict[str, float] = {}
     for part in accept.lower().split(","):
@@ -122,7 +122,7 @@ def prefers(accept: str, media_type: str, to: str) -> bool:
 
 
 def _place(qualities: Mapping[str, float], media_type: str) -> int:
-    """Return where a media type is named among others, which decides between equals; behind all if it is not."""
+    """Return the index of a media type in the header, which decides between equal qualities; past the end if absent."""
     names = list(qualities)
     return names.index(media_type) if media_type in qualities else len(names)
 
@@ -138,10 +138,10 @@ def etag(version: int) -> str:
 
 
 def tags(header: str) -> Sequence[str]:
-    """Return the entity tags of an If-Match or If-None-Match header; `*` is one of its own (RFC 9110 §13.1)."""
+    """Return the entity tags of an If-Match or If-None-Match header. `*` counts as a tag (RFC 9110 §13.1)."""
     return [tag.strip() for tag in header.split(",")]
 
 
 def is_unchanged(if_none_match: str, version: int) -> bool:
-    """Tell whether If-None-Match names this version, by weak comparison as RFC 9110 §13.1.2 has it."""
+    """Tell whether If-None-Match names this version, by weak comparison (RFC 9110 §13.1.2)."""
     return any(tag == "*" or tag.removeprefix("W/") == etag(version) for tag in tags(if_none_match))

@@ -1,7 +1,7 @@
-"""Which endpoint answers a request: by path, then by method. HEAD is answered wherever GET is (RFC 9110 §9.3.2).
+"""Finds the endpoint for a request: by path, then by method. HEAD works on every GET path (RFC 9110 §9.3.2).
 
-A table of its own, because Allow has to name all methods of a path, and because FastAPI's router, which is left what
-no endpoint is for, makes a request cost a tenth more.
+A table of its own, because Allow must name all methods of a path, and because FastAPI's router would make a request
+cost a tenth more. FastAPI's router gets only the paths without an endpoint.
 """
 
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ from domain.model.ids import canonical_id
 
 
 class Router:
-    """Hands each request to its endpoint: of the first path that matches, the one for its method."""
+    """Hands each request to an endpoint: the first path that matches decides, then the method."""
 
     def __init__(self, endpoints: Sequence[Endpoint], otherwise: ASGIApp) -> None:
-        """`otherwise` gets the paths that no endpoint is for."""
+        """`otherwise` gets the requests whose path no endpoint has."""
         by_path: dict[str, dict[str, Endpoint]] = {}
         for endpoint in endpoints:
             by_method = by_path.setdefault(endpoint.path, {})
@@ -47,9 +47,9 @@ class Router:
 
 
 def _named(found: Match[str]) -> tuple[str, dict[str, str]]:
-    """Return the path and the names in it, an id in the one way in which it is written here.
+    """Return the path and the names in it, with an id in its canonical form.
 
-    So whatever is told apart by path (keyed requests, lists) is the same for an id in capitals.
+    So an id in capitals gives the same keyed request and the same list as the id in lower case.
     """
     path, names = found.string, found.groupdict()
     if (given := names.get("id")) is not None and (id := canonical_id(given)) != given:

@@ -1,7 +1,7 @@
-"""What is wrong with a request in plain words: a sentence for each kind of error that pydantic finds in one.
+"""Says in plain words what is wrong with a request: a sentence for each kind of error that pydantic reports.
 
-Pydantic's own speak to who wrote the model: "Extra inputs are not permitted", "String should match pattern …". A caller
-is told what would be taken instead, and never what was sent.
+Pydantic's own sentences speak to the author of the model: "Extra inputs are not permitted", "String should match
+pattern …". The sentences here tell a caller what would be accepted, and never repeat what was sent.
 """
 
 import re
@@ -30,7 +30,7 @@ _LEDGER = "a ledger's name: 1 to 63 of a-z, 0-9 and -, the first a letter"
 FORMS: Mapping[str, str] = {
     ADDRESS_PATTERN: "must be an address such as users:alice:wallet: 1 to 10 segments with : between them, each of 1 to"
     " 64 of A-Z, a-z, 0-9, _ and -",
-    PREFIX_PATTERN: "must be what an address begins with, such as users: or users:al: up to 10 segments with : between"
+    PREFIX_PATTERN: "must be the beginning of an address, such as users: or users:al: up to 10 segments with : between"
     " them, each of 1 to 64 of A-Z, a-z, 0-9, _ and -; the last may be empty",
     ASSET_PATTERN: "must be an asset such as USD/2: a code of 1 to 16 of A-Z, 0-9 and _, the first a letter, and a"
     " scale from 0 to 18",
@@ -42,10 +42,10 @@ FORMS: Mapping[str, str] = {
     UUID_PATTERN: "must be an id such as 0b2f7c1e-8d3a-5b6f-9c0d-1e2f3a4b5c6d",
     GROUP_PATTERN: "must be segment:N, N being from 1 to 10",
     VISIBLE_PATTERN: f"must be at most {MAX_CORRELATION_ID_LENGTH} visible ASCII characters",
-    NOT_BLANK_PATTERN: "must say something: it is blank",
+    NOT_BLANK_PATTERN: "must not be blank",
     r"^[^/]*$": "must be the id of a transaction, without /",
 }
-"""What text of each form is, by the pattern that it has to match."""
+"""The words for each form of text, by the pattern that the text must match."""
 
 _TEXT = re.compile(r"\^\[\^\\x00\]\{0,(\d+)\}\$")
 _OR_NOTHING = re.compile(r"\^\(\?:(.*)\)\?\$")
@@ -82,19 +82,19 @@ _WORDS: Mapping[str, Callable[[_Context], str]] = {
 
 
 def words_of(found: ErrorDetails) -> str:
-    """Return what is wrong with a value, or that it is missing."""
+    """Return the words for an error about a value."""
     words = _WORDS.get(found["type"])
     if words:
         return words(found.get("ctx", {}))
-    return found["msg"] if found["type"] not in _OF_PYDANTIC else "is not of the form that is asked for"
+    return found["msg"] if found["type"] not in _OF_PYDANTIC else "does not have the required form"
 
 
 _OF_PYDANTIC = frozenset(get_args(core_schema.ErrorType))
-"""The kinds of errors that pydantic finds by itself; what others say is in plain words already."""
+"""The kinds of error that pydantic defines. Errors of other kinds already have plain words."""
 
 
 def words_of_parameter(found: ErrorDetails, query: type[BaseModel]) -> str:
-    """Return what is wrong with a parameter, given what a query takes."""
+    """Return the words for an error about a parameter; `query` is the model of the parameters."""
     if found["type"] != UNKNOWN:
         return words_of(found)
     names = names_of(query)
@@ -106,7 +106,7 @@ def words_of_parameter(found: ErrorDetails, query: type[BaseModel]) -> str:
 
 
 def words_of_member(found: ErrorDetails, body: type[BaseModel] | None) -> str:
-    """Return what is wrong with a member, given what a body is, if that is known."""
+    """Return the words for an error about a member; `body` is the model of the body, None if it is not known."""
     if found["type"] != UNKNOWN:
         return words_of(found)
     names = names_at(body, found["loc"][:-1])
@@ -114,12 +114,12 @@ def words_of_member(found: ErrorDetails, body: type[BaseModel] | None) -> str:
 
 
 def one_of(names: Collection[str]) -> str:
-    """Return that something must have one of some values; that it may be empty goes without saying."""
+    """Return that a value must be one of these names. The empty one is accepted too, but not mentioned."""
     return f"must be one of {', '.join(sorted(filter(None, names)))}"
 
 
 def form(pattern: str) -> str:
-    """Return what text is that matches a pattern."""
+    """Return the words for the form of text that a pattern describes."""
     if text := _TEXT.fullmatch(pattern):
         return f"must have at most {text[1]} characters, none of them U+0000"
     if optional := _OR_NOTHING.fullmatch(pattern):
@@ -128,19 +128,20 @@ def form(pattern: str) -> str:
 
 
 def names_of(model: type[BaseModel]) -> list[str]:
-    """Return the names of the parameters, or of the members, that a model takes, in their order."""
+    """Return the names of the parameters or members of a model, in order."""
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def names_at(model: Any, place: Collection[int | str]) -> list[str]:
-    """Return the names of the members that there are at a place in a body: pydantic's, with the forms of choices."""
+    """Return the names of the members at a place in a body. The place is pydantic's, which includes the forms of
+    choices."""
     for part in place:
         model = _inside(model, part)
     return names_of(model) if isinstance(model, type) and issubclass(model, BaseModel) else []
 
 
 def _inside(annotation: Any, part: int | str) -> Any:
-    """Return the type of a part of what an annotation describes, None if it has none of that name."""
+    """Return the type of a part of an annotated type, None if it has no part of that name."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         is_chosen = any(isinstance(mark, Tag) and mark.tag == part for mark in arguments[1:])

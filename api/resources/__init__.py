@@ -1,6 +1,6 @@
-"""One folder for each resource: its routes, schemas and answers. `ENDPOINTS` are all routes, the most asked for first.
+"""One folder for each resource: routes, schemas and answers. `ENDPOINTS` lists all routes, the busiest first.
 
-`…/transactions/batch` comes before `…/transactions/{id}`, which would match it as well.
+`…/transactions/batch` comes before `…/transactions/{id}`, which would match it too.
 """
 
 from api.resources.accounts import balance_routes as balances

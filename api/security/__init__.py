@@ -1,1 +1,1 @@
-"""Who may call."""
+"""Who may call: keys, roles, and signatures of callbacks."""

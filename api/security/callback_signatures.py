@@ -1,4 +1,4 @@
-"""Who sent a callback: known by its signature, as Standard Webhooks has it, and by no key to the API."""
+"""The sender of a callback, known by its signature (Standard Webhooks). A provider needs no key to the API."""
 
 from collections.abc import Mapping
 from uuid import UUID
@@ -17,7 +17,7 @@ _HEADERS = (MESSAGE_ID, b"webhook-timestamp", b"webhook-signature")
 
 
 class Signatures:
-    """Verifies what claims to come from a provider."""
+    """Verifies the signatures of providers."""
 
     def __init__(self, providers: Mapping[str, ProviderSettings]) -> None:
         self._webhooks = {name: Webhook(of.secret.get_secret_value()) for name, of in providers.items()}
@@ -28,10 +28,10 @@ class Signatures:
             raise PathNotFound
 
     def signatory(self, provider: str, headers: Mapping[bytes, bytes], body: bytes) -> Key:
-        """Return who signed a body; it may do nothing but say something of its own payouts.
+        """Return the signer of a body as a caller without roles: it may only report on its own payouts.
 
-        Raises `PathNotFound` for a provider that is not configured, and `Unauthenticated` for a signature that is
-        missing or wrong, or whose time is more than five minutes off.
+        Raises `PathNotFound` for a provider that is not configured, then `Unauthenticated` if the signature is missing
+        or wrong, or its time is more than five minutes off.
         """
         self.require_known(provider)
         given = {name.decode(): headers.get(name, b"").decode("latin-1") for name in _HEADERS}
@@ -42,7 +42,7 @@ class Signatures:
         except (
             WebhookVerificationError,
             ValueError,
-        ):  # ValueError: what is not even of the form of a signature
+        ):  # ValueError: the signature is malformed
             raise Unauthenticated(
                 "The callback is not signed by the provider, or was signed too long ago.",
                 headers={"WWW-Authenticate": f'{SCHEME} realm="tallystick"'},

@@ -1,15 +1,17 @@
-"""Who may call: keys to the API, their roles, and the ledgers that each is granted.
+"""Keys to the API: their roles, and the ledgers that each is granted.
 
-Only a hash of a key is kept. Keys made here are 256 random bits, so one round of SHA-256 hides them; a configured key
-is the operator's own to choose well. Keys are never compared, they are looked up by their digest, in an index here and
-in a dictionary in `KeyRing`. The time of that could at most show, to who tries keys without end, how a digest begins;
-there is no way from a digest to a random key, so nobody can feel their way to one byte by byte.
+Only a hash of a key is stored. Keys made here are 256 random bits, so one round of SHA-256 hides them. Choosing a
+strong configured key is up to the operator.
 
-Making, rotating and revoking a key is recorded in the journal (domain/model/keys.py), by the transaction that does it.
-It holds the head's lock, so of two such changes one sees what the other has done.
+Keys are never compared. They are looked up by their digest, here in an index and in `KeyCache` in a dictionary. The
+time that takes could at most reveal how a digest begins, to somebody who tries keys without end. A digest does not lead
+back to a random key, so nobody can guess one byte by byte.
 
-The functions work on a connection that is in no transaction, and so serve the API and the command line alike. Those
-that change keys raise `JournalUnavailable` while another writer holds the lock for too long.
+Making, rotating or revoking a key is recorded in the journal (domain/model/keys.py) in the same transaction. That
+transaction holds the head's lock, so of two such changes the second sees what the first did.
+
+The functions work on a connection that is in no transaction, and serve both the API and the command line. Those that
+change keys raise `JournalUnavailable` while another writer holds the lock for too long.
 """
 
 import hashlib
@@ -40,33 +42,33 @@ ROLES: tuple[Role, ...] = ("client", "poster", "auditor", "operator")
 EVERY_LEDGER = "*"
 
 ROLE_MEANINGS: Mapping[Role, str] = {
-    "client": "acts and reads in its ledgers: opens and changes accounts, moves money; with every ledger granted, it"
-    " makes ledgers too",
-    "poster": "as client, but it opens, changes, freezes and closes no account and makes no ledger: it moves money"
-    " within the limits that others set",
+    "client": "acts and reads in its ledgers: opens and changes accounts, moves money; with every ledger granted, makes"
+    " ledgers too",
+    "poster": "as client, but opens, changes, freezes and closes no account and makes no ledger: moves money within the"
+    " limits that others set",
     "auditor": "reads everything in its ledgers, and the trail of keys; changes nothing",
     "operator": "runs projections, dead letters, webhooks, keys and payouts in doubt; neither posts nor reads accounts",
 }
 """What each role may do, in the words that are shown where roles are chosen."""
 
 NEEDS_LEDGERS: frozenset[Role] = frozenset({"client", "poster"})
-"""The roles that are good for nothing without a ledger."""
+"""The roles that can do nothing without a ledger."""
 
 KeyState = Literal["active", "expired", "revoked"]
 
 MAX_OVERLAP_SECONDS = 30 * 24 * 60 * 60
 
 AT_START = Context("tallystick", "start")
-"""In whose name the bootstrap key is made and changed: it is configured where the service is started."""
+"""The actor of changes to the bootstrap key, which is configured where the service is started."""
 
 _BOOTSTRAP_ID = UUID("00000000-0000-4000-8000-000000000001")
 _SQL = load(__name__)
 
 
 class Key(NamedTuple):
-    """A key to the API, without the key itself. Its name is the actor of what is done with it.
+    """A key to the API, without its secret. Its name is recorded as the actor of everything done with it.
 
-    `valid_until` is None for a key without an end, `created_by` and `revoked_by` where nobody is known.
+    `valid_until` is None for a key without an end. `created_by` and `revoked_by` are None where nobody is known.
     """
 
     id: UUID
@@ -81,11 +83,11 @@ class Key(NamedTuple):
     state: KeyState = "active"
 
     def may_use(self, ledger: str) -> bool:
-        """Tell whether the key was granted a ledger, whether or not the ledger exists."""
+        """Tell whether the key was granted a ledger. The ledger need not exist."""
         return EVERY_LEDGER in self.ledgers or ledger in self.ledgers
 
     def may_grant(self, ledgers: Sequence[str]) -> bool:
-        """Tell whether the key was granted each of these ledgers, and so may decide about what concerns them all."""
+        """Tell whether the key was granted all of these ledgers, and so may decide about what concerns them."""
         return all(self.may_use(ledger) for ledger in ledgers)
 
     @property
@@ -95,7 +97,7 @@ class Key(NamedTuple):
 
     @property
     def told(self) -> dict[str, Any]:
-        """What events of the key say of it."""
+        """The attributes of the key that its events record."""
         return {
             "name": self.name,
             "roles": self.roles,
@@ -105,11 +107,11 @@ class Key(NamedTuple):
 
 
 NOBODY = Key(UUID(int=0), "nobody", (), (), "", None)
-"""Who calls where no key is asked for."""
+"""The caller of a route that asks for no key."""
 
 
 class Wanted(NamedTuple):
-    """What is asked of a new key. `ledgers` must exist, `ledgers_to_come` need not: it is granted both."""
+    """A request for a new key. It is granted `ledgers`, which must exist, and `ledgers_to_come`, which need not."""
 
     name: str
     roles: Sequence[str]
@@ -123,16 +125,18 @@ def new_key() -> str:
 
 
 def digest_of(key: str) -> bytes:
-    """Return the digest under which a key is kept and found."""
+    """Return the digest by which a key is stored and found."""
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
 
 
 def ensure_bootstrap_key(database: Database, key: SecretStr | None) -> str | None:
-    """See to it that somebody can call: the key with every role on every ledger, called `bootstrap`.
+    """Ensure that somebody can call: keep a key named `bootstrap` with every role on every ledger.
 
-    A configured key takes the place of the bootstrap key before it. Without one, and only if no key is valid, one is
-    made and returned, to be shown once. Safe when many processes start at once. Raises `psycopg.OperationalError` if
-    the database is out of reach, and `ValueError` if the configured key was given to another name before.
+    A configured key replaces the former bootstrap key. Without a configured key, and only if no key is valid, one is
+    made and returned, to be shown once. Safe when many processes start at once.
+
+    Raises `psycopg.OperationalError` if the database is out of reach, and `ValueError` if the configured key is already
+    in use under another name.
     """
     with database.connect("tallystick keys") as connection, connection.transaction():
         connection.execute(_SQL["lock"])
@@ -146,10 +150,10 @@ def ensure_bootstrap_key(database: Database, key: SecretStr | None) -> str | Non
 
 
 def add_key(connection: Connection[Any], wanted: Wanted, by: Context) -> tuple[Key, str]:
-    """Make a key; return it and the key itself, which nobody can read again.
+    """Make a key. Return it and its secret, which nobody can read again.
 
-    Raises, in this order, `InvalidRequest` if a ledger does not exist that is not said to come, and `KeyExists` if the
-    name is that of a valid key, or can be taken for it.
+    Raises `InvalidRequest` if a ledger in `ledgers` does not exist, then `KeyExists` if a valid key has the name or one
+    that looks the same.
     """
     key = new_key()
     with recording(connection) as recorder:
@@ -169,11 +173,11 @@ def add_key(connection: Connection[Any], wanted: Wanted, by: Context) -> tuple[K
 def rotate_key(
     connection: Connection[Any], id: UUID, overlap_seconds: int, by: Context
 ) -> tuple[Key, str] | None:
-    """Make a new key with the name, roles and ledgers of a valid one, which ends when the overlap is over.
+    """Make a new key with the name, roles and ledgers of a valid one. The old key ends when the overlap is over.
 
-    Returns the new key and the key itself, None if no valid key has this id. One that is rotated again ends when it
-    would have, or earlier. Raises `BootstrapKeyFixed` for the bootstrap key: its row belongs to the environment, which
-    would bring the old key back at the next start.
+    Returns the new key and its secret, or None if no valid key has this id. An old key that would end earlier anyway
+    keeps its end. Raises `BootstrapKeyFixed` for the bootstrap key: it is configured in the environment, which would
+    bring the old key back at the next start.
     """
     if id == _BOOTSTRAP_ID:
         raise BootstrapKeyFixed
@@ -196,7 +200,7 @@ def rotate_key(
 
 
 def revoke_key(connection: Connection[Any], id: UUID, by: Context) -> bool:
-    """Make a key invalid for ever; tell whether there is such a key. Again is as once, and is recorded once."""
+    """Make a key invalid for ever; tell whether it exists. Idempotent: recorded once."""
     if (known := look_at_key(connection, id)) is None or known.state == "revoked":
         return known is not None
     with recording(connection) as recorder:
@@ -212,7 +216,7 @@ def find_key(connection: Connection[Any], digest: bytes) -> Key | None:
 
 
 def look_at_key(connection: Connection[Any], id: UUID) -> Key | None:
-    """Return the key with this id, valid or not, None if there is none."""
+    """Return the key with this id, valid or not; None if there is none."""
     return next(iter(_keys(connection, _SQL["look_at"], {"id": id})), None)
 
 
@@ -228,8 +232,8 @@ def list_keys(
 ) -> Rows[Key]:
     """Return up to `limit` keys made after the key with this time and id, oldest first, valid or not.
 
-    `granted` are the ledgers of who asks, None for every ledger: a key that may use others is not shown. They end
-    early with the one that makes them larger than `most_bytes`, unless that is None.
+    `granted` are the caller's ledgers, None for every ledger. Keys that may use other ledgers are not listed. The page
+    ends early with the key that makes it larger than `most_bytes`, unless that is None.
     """
     time, id = after or (None, None)
     order, beyond = ("DESC", "<") if descending else ("ASC", ">")
@@ -242,7 +246,7 @@ def list_keys(
 
 
 def _keep_bootstrap_key(connection: Connection[Any], key: str) -> None:
-    """Make or change the bootstrap key, unless it is as it should be, and have that recorded."""
+    """Make or change the bootstrap key and record that, unless it is as it should be."""
     row = _row(_BOOTSTRAP_ID, BOOTSTRAP, ROLES, [EVERY_LEDGER], key)
     query = _SQL["bootstrap"].replace(":columns", _SQL["columns"])
     found = connection.cursor(row_factory=tuple_row).execute(query, row).fetchone()
@@ -265,7 +269,7 @@ def _require_ledgers(connection: Connection[Any], ledgers: Sequence[str]) -> Non
     cursor = connection.cursor(row_factory=tuple_row)
     missing = cursor.execute(_SQL["missing_ledgers"], {"ledgers": list(ledgers)}).fetchall()
     if missing:
-        detail = "there is no ledger of this name; one that is made later is named in ledgers_to_come"
+        detail = "there is no ledger of this name; a ledger that is made later belongs in ledgers_to_come"
         raise InvalidRequest(f"/ledgers/{list(ledgers).index(missing[0][0])}", detail)
 
 

@@ -1,12 +1,12 @@
 -- name: lock
--- Several processes may start at once on an empty table: one of them makes the first key.
+-- Several processes may start at once on an empty table. The lock lets one of them make the first key.
 SELECT pg_advisory_xact_lock(7425109116003);
 
 -- name: any_key
 SELECT 1 FROM valid_api_keys LIMIT 1;
 
 -- name: columns
--- In every list of keys and of every key that is found, `k` is the table.
+-- Every query that returns keys calls the table `k`.
 k.id, k.name, k.roles, k.ledgers, k.created_at, k.valid_until, k.created_by, k.revoked_at, k.revoked_by,
 CASE
     WHEN k.revoked_at IS NOT NULL THEN 'revoked' WHEN k.valid_until <= clock_timestamp() THEN 'expired' ELSE 'active'
@@ -16,7 +16,7 @@ END;
 SELECT key_sha256, :columns FROM api_keys AS k WHERE id = %(id)s;
 
 -- name: keep_bootstrap_key
--- One row for ever, so that a configured key takes the place of the one before it, and of its revocation.
+-- The bootstrap key has one row for ever. So a configured key replaces the former one, and its revocation.
 INSERT INTO api_keys AS k (id, name, roles, ledgers, key_sha256, created_at, created_by)
 VALUES (%(id)s, %(name)s, %(roles)s, %(ledgers)s, %(key_sha256)s, %(now)s, %(by)s)
 ON CONFLICT (id) DO UPDATE SET
@@ -25,7 +25,7 @@ ON CONFLICT (id) DO UPDATE SET
 RETURNING :columns;
 
 -- name: missing_ledgers
--- In the journal itself: a ledger that was opened a moment ago is there, whatever projections have read.
+-- Read from the journal itself, so that a ledger opened a moment ago is found even if projections lag.
 SELECT ledger FROM unnest(%(ledgers)s::text[]) WITH ORDINALITY AS named (ledger, number)
 WHERE ledger <> '*' AND NOT EXISTS (
     SELECT FROM events WHERE originator_id = ledger || '/ledger' AND originator_version = 1
@@ -41,12 +41,12 @@ VALUES (%(id)s, %(name)s, %(roles)s, %(ledgers)s, %(key_sha256)s, %(now)s, %(by)
 RETURNING :columns;
 
 -- name: end
--- A rotation may bring the end of a key nearer and never puts it off; least() takes no account of null.
+-- A rotation may bring the end of a key nearer, but never puts it off. least() ignores null.
 UPDATE api_keys AS k SET valid_until = least(valid_until, %(now)s + make_interval(secs => %(overlap_seconds)s))
 WHERE id = %(id)s RETURNING :columns;
 
 -- name: find
--- By the index on digests: its time depends on them alone, and they tell nothing of the keys (security.py).
+-- Found by the index on digests: the time depends only on the digest, which reveals nothing about the key (keys.py).
 SELECT :columns FROM api_keys AS k
 WHERE key_sha256 = %(key_sha256)s AND revoked_at IS NULL AND (valid_until IS NULL OR valid_until > clock_timestamp());
 
@@ -54,8 +54,8 @@ WHERE key_sha256 = %(key_sha256)s AND revoked_at IS NULL AND (valid_until IS NUL
 SELECT :columns FROM api_keys AS k WHERE id = %(id)s;
 
 -- name: list
--- Ids are random, so they serve to tell apart keys of the same microsecond, no more. No limit is all. A key is shown to
--- who was granted all of its ledgers.
+-- Ids are random: they only tell apart keys of the same microsecond. A null limit means all. A key is listed for
+-- callers who were granted all of its ledgers.
 SELECT * FROM (SELECT :columns FROM api_keys AS k) AS shown (
     id, name, roles, ledgers, created_at, valid_until, created_by, revoked_at, revoked_by, state
 )

@@ -1,11 +1,10 @@
-"""Room for large bodies in one process: how much of them is taken in at once, how much is worked on, and for whom.
+"""Room for large bodies in one process: limits how much is held and worked on at once, in all and for each caller.
 
-A body becomes objects of ten to twenty times its size, so a few large ones at once would take the memory of all. Bodies
-up to 64 KiB are not counted: there cannot be more of them than connections.
+A body becomes objects of ten to twenty times its size, so a few large ones at once could exhaust the memory. Bodies up
+to 64 KiB are not counted: there are never more of them than connections.
 
-Fairness: no caller may hold more than half of the room, so that one alone never keeps the others out; and whoever has
-found room waits for its turn in order. What is larger than a mebibyte takes turns apart from what is not, since it may
-take seconds.
+No caller may hold more than half of the room, so that one caller never keeps the others out. A body that has found room
+waits for its turn in order. Bodies larger than a mebibyte wait in a queue of their own, since each may take seconds.
 """
 
 import asyncio
@@ -15,12 +14,12 @@ from collections.abc import Hashable
 from domain.model.errors import Overloaded
 
 MIB = 1024 * 1024
-# Of bodies that are being read, wait for their turn, are worked on, or whose answers are being sent.
+# Bodies that are being read, wait for their turn, are worked on, or whose answers are being sent.
 MAX_BYTES = 32 * MIB
 # One batch of the largest size.
 MAX_BYTES_OF_ONE = 16 * MIB
 LARGEST_OF_SMALL_BYTES = MIB
-# What is worked on at once: a batch of the largest size, or several smaller ones.
+# How much is worked on at once: one batch of the largest size, or several smaller ones.
 LARGE_AT_ONCE_BYTES = 16 * MIB
 SMALL_AT_ONCE_BYTES = 4 * MIB
 # Of large answers to reads that are not read yet, of all callers and of one.
@@ -38,7 +37,7 @@ class BodyRoom:
         self._small = _Turns(SMALL_AT_ONCE_BYTES)
 
     def take(self, caller: Hashable, size: int) -> None:
-        """Take room in the name of a caller; raise `Overloaded` if there is too little."""
+        """Take room for a caller; raise `Overloaded` if there is too little."""
         if self._bytes_of[caller] + size > MAX_BYTES_OF_ONE:
             raise Overloaded(
                 "Too many large bodies of this caller are in work at once. Send them one after the other."
@@ -49,14 +48,14 @@ class BodyRoom:
         self._bytes_of[caller] += size
 
     def give_back(self, caller: Hashable, size: int) -> None:
-        """Give back what was taken."""
+        """Give back room that was taken."""
         self._bytes -= size
         self._bytes_of[caller] -= size
         if not self._bytes_of[caller]:
             del self._bytes_of[caller]
 
     def turns(self, size: int) -> "_Turns":
-        """Return where a body of a size waits for its turn."""
+        """Return the queue in which a body of this size waits for its turn."""
         return self._small if size <= LARGEST_OF_SMALL_BYTES else self._large
 
 
@@ -77,7 +76,7 @@ class AnswerRoom(BodyRoom):
 
 
 class RoomShare:
-    """The place of one request in the room; without a large body it takes none."""
+    """One request's share of the room. Empty unless the request has a large body."""
 
     def __init__(self, room: BodyRoom, caller: Hashable) -> None:
         self._room = room
@@ -86,19 +85,19 @@ class RoomShare:
         self._working = 0
 
     def grow(self, size: int) -> None:
-        """Take room for a body that has or will have so many bytes; raise `Overloaded` if there is too little."""
+        """Take room for a body that has, or will have, `size` bytes; raise `Overloaded` if there is too little."""
         if size > self._size:
             self._room.take(self._caller, size - self._size)
             self._size = size
 
     async def begin_work(self) -> None:
-        """Wait for the turn of this body."""
+        """Wait for this body's turn."""
         if self._size:
             await self._room.turns(self._size).take(self._size)
             self._working = self._size
 
     def end_work(self) -> None:
-        """Let the next one have its turn: what the body became is let go of."""
+        """End this body's turn. The objects made from the body have been released."""
         if self._working:
             self._room.turns(self._size).give_back(self._working)
             self._working = 0
@@ -112,14 +111,14 @@ class RoomShare:
 
 
 class _Turns:
-    """So many bytes at once, in the order in which they came."""
+    """A queue that lets a limited number of bytes be worked on at once, in order of arrival."""
 
     def __init__(self, bytes_at_once: int) -> None:
         self._left = bytes_at_once
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     async def take(self, size: int) -> None:
-        """Wait until it is the turn of so many bytes."""
+        """Wait until `size` bytes are admitted."""
         if not self._waiting and size <= self._left:
             self._left -= size
             return
@@ -128,13 +127,13 @@ class _Turns:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():  # it came at the same moment
+            if turn.done() and not turn.cancelled():  # the turn came just as the wait was cancelled
                 self._left += size
             self._admit()  # those behind one that was too large for what is left
             raise
 
     def give_back(self, size: int) -> None:
-        """End a turn."""
+        """End a turn and admit the next ones that fit."""
         self._left += size
         self._admit()
 

@@ -1,24 +1,25 @@
-"""Waiting for a checkpoint: one look at the database for all who wait, and none when nobody does."""
+"""Waiting for a checkpoint: one query serves all who wait, and none runs while nobody waits."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
 from projections.transparency.checkpoints import Signed
 
-# One is signed each second at most.
+# Checkpoints are signed at most once a second.
 LOOK_SECONDS = 0.2
 
 Look = Callable[[], Awaitable[Signed | None]]
 
 
 class CheckpointWatch:
-    """Knows when the next look is. It belongs to one event loop."""
+    """Shares the next query among all who wait. It belongs to one event loop."""
 
     def __init__(self) -> None:
         self._looking: asyncio.Future[Signed | None] | None = None
 
     async def covering(self, size: int, look: Look, timeout_seconds: float) -> Signed | None:
-        """Return the newest checkpoint once it covers a journal of a size, or what is the newest when time is over."""
+        """Return the newest checkpoint as soon as it covers `size` events. At the timeout, return whichever is the
+        newest."""
         signed = await look()
         try:
             async with asyncio.timeout(timeout_seconds):
@@ -31,7 +32,7 @@ class CheckpointWatch:
     async def _next(self, look: Look) -> Signed | None:
         if self._looking is None or self._looking.done():
             self._looking = asyncio.ensure_future(self._look_later(look))
-        # The look is everybody's: it goes on when one of them leaves.
+        # The query is shared, so it goes on when one of the waiters leaves.
         return await asyncio.shield(self._looking)
 
     async def _look_later(self, look: Look) -> Signed | None:

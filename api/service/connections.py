@@ -12,14 +12,17 @@ from domain.commit.group_commit import reason_of
 from domain.model.errors import JournalUnavailable
 
 POOL_SIZE = 8
-"""How many reads can go on at once: the default of the library's pool."""
+"""How many reads can run at once: the default size of the library's pool."""
 
 
 Found = TypeVar("Found")
 
 
 def looked_up(ledger: LedgerApplication, function: Callable[[Connection[Any]], Found]) -> Found:
-    """Return what a pure read finds, on a fresh connection if its first was lost; raise `JournalUnavailable`."""
+    """Return the result of a pure read. If its connection is lost, it runs once more on a fresh one.
+
+    Raises `JournalUnavailable`.
+    """
     try:
         return ledger.datastore.read(function)
     except (OperationalError, InterfaceError) as error:
@@ -28,7 +31,7 @@ def looked_up(ledger: LedgerApplication, function: Callable[[Connection[Any]], F
 
 @contextmanager
 def connected(ledger: LedgerApplication) -> Iterator[Connection[Any]]:
-    """A connection with the rights of the service; raises `JournalUnavailable` when the database is out of reach."""
+    """Yield a connection with the service's rights. Raises `JournalUnavailable` if the database is out of reach."""
     try:
         with ledger.datastore.get_connection() as connection:
             yield connection

@@ -1,4 +1,4 @@
-"""The keys of one installation, as one process of the API knows them."""
+"""The keys of an installation, as one API process knows them."""
 
 import asyncio
 from concurrent.futures import Executor
@@ -10,43 +10,43 @@ from api.service.connections import looked_up
 from domain.application import LedgerApplication
 
 KNOWN_FOR_SECONDS = 1.0
-"""For how long a key that was looked up is believed: a revocation or an end takes hold everywhere within this time."""
+"""How long a looked-up key is believed. A revocation or an end takes effect everywhere within this time."""
 
 MAX_KNOWN_KEYS = 10_000
 
 
 def _has_failed(looked_up: "asyncio.Future[Key | None]") -> bool:
-    """Tell whether a look-up found nothing out: the database may be back by now."""
+    """Tell whether a look-up failed: the database may be back by now."""
     return looked_up.done() and (looked_up.cancelled() or looked_up.exception() is not None)
 
 
 class KeyCache:
-    """Looks keys up, and remembers for a moment what it found."""
+    """Looks up keys, and remembers the results for a moment."""
 
     def __init__(self, ledger: LedgerApplication, reading: Executor) -> None:
-        """`reading` is where look-ups block."""
+        """`reading` runs the blocking look-ups."""
         self._ledger = ledger
         self._reading = reading
         self._known: dict[bytes, tuple[asyncio.Future[Key | None], float]] = {}
 
     async def find(self, key: str) -> Key | None:
-        """Return what is known of a key, None if it is no valid one; raises `JournalUnavailable`.
+        """Return the key with this secret, None if it is not valid; raise `JournalUnavailable`.
 
-        One look-up at a time for each key, however many requests wait for it.
+        Only one look-up runs at a time for each key, however many requests wait for it.
         """
         digest = digest_of(key)
         looked_up, until = self._known.get(digest, (None, 0.0))
         if looked_up is None or monotonic() >= until or _has_failed(looked_up):
             if len(self._known) >= MAX_KNOWN_KEYS:
                 self._known.clear()
-            # Counted from before the look-up, so that a slow one does not make a key believed for longer.
+            # Counted from before the look-up, so that a slow look-up does not extend the time.
             until = monotonic() + KNOWN_FOR_SECONDS
             looked_up = asyncio.get_running_loop().run_in_executor(self._reading, self._find, digest)
             self._known[digest] = (looked_up, until)
         return looked_up.result() if looked_up.done() else await asyncio.shield(looked_up)
 
     def forget(self) -> None:
-        """Look every key up anew, also those being looked up now: one was revoked or rotated by this process."""
+        """Forget all keys, including look-ups under way: this process has revoked or rotated one."""
         self._known.clear()
 
     def _find(self, digest: bytes) -> Key | None:

@@ -1,8 +1,8 @@
-"""What is measured, for Prometheus: requests, commands, batches, how far each projection is, and what is stuck.
+"""The metrics for Prometheus: requests, commands, batches, the progress of projections, and what is stuck.
 
 With several processes (`PROMETHEUS_MULTIPROC_DIR`) each keeps its figures in that folder, and any of them answers for
-all. How far projections are, and what is stuck, are no figures of a process: they are read from the database when they
-are asked for.
+all. The progress of projections and what is stuck do not belong to a process: they are read from the database for each
+request.
 """
 
 import os
@@ -24,20 +24,20 @@ _COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
 class Metrics:
-    """The figures of one process. Labels are looked up once: that is slow, and requests are many."""
+    """The figures of one process. Label look-ups are slow and requests are many, so each is made once."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         registry = self._registry
         self._commands = Counter(
-            "tallystick_commands", "Commands, by what became of them", ["type", "outcome"], registry=registry
+            "tallystick_commands", "Commands, by outcome", ["type", "outcome"], registry=registry
         )
         self._batch_commands = Histogram(
             "tallystick_batch_commands", "Commands decided in one batch", buckets=_COUNTS, registry=registry
         )
         self._commit_seconds = Histogram(
             "tallystick_commit_seconds",
-            "From deciding a batch to its commit",
+            "Time from the decision of a batch to its commit",
             buckets=_SECONDS,
             registry=registry,
         )
@@ -60,21 +60,21 @@ class Metrics:
         self._of_request: dict[tuple[str, str, int], Histogram] = {}
 
     def command(self, name: str, outcome: str, count: int = 1) -> None:
-        """Count commands; `outcome` is what became of it in one word, for a refusal its code."""
+        """Count commands. `outcome` is one word, or the code of a refusal."""
         counter = self._of_command.get((name, outcome))
         if counter is None:
             counter = self._of_command[name, outcome] = self._commands.labels(name, outcome)
         counter.inc(count)
 
     def batch(self, commands: int, events: int, seconds: float) -> None:
-        """Observe a batch, as `GroupCommit` tells it."""
+        """Observe a batch. `GroupCommit` calls this."""
         self._batch_commands.observe(commands)
         self._commit_seconds.observe(seconds)
         self._events.inc(events)
         self._waiting.set(self._queue())
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Observe a request, by the pattern of its path."""
+        """Observe a request. `route` is the pattern of its path."""
         histogram = self._of_request.get((method, route, status))
         if histogram is None:
             labelled = self._requests.labels(method, route, str(status))
@@ -82,11 +82,11 @@ class Metrics:
         histogram.observe(seconds)
 
     def watch_queue(self, waiting_commands: Callable[[], int]) -> None:
-        """Name the function that tells how many commands wait."""
+        """Set the function that returns how many commands wait."""
         self._queue = waiting_commands
 
     def page(self, progress: Iterable[Progress], stuck: Iterable[Total]) -> bytes:
-        """Return all figures, those of the projections, and how much is stuck."""
+        """Return all figures: those of the processes, the progress of projections, and what is stuck."""
         self._waiting.set(self._queue())
         registry = self._registry
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
@@ -116,7 +116,7 @@ class _Positions(Collector):
                 family.add_metric([seen.name], float(value))
             yield family
         states = GaugeMetricFamily(
-            "tallystick_projection_state", "1 of the state it is in", labels=["projection", "state"]
+            "tallystick_projection_state", "1 for the current state", labels=["projection", "state"]
         )
         for seen in self._progress:
             states.add_metric([seen.name, seen.state], 1.0)
@@ -128,12 +128,14 @@ class _Stuck(Collector):
         self._totals = totals
 
     def collect(self) -> Iterator[Metric]:
-        """Yield how much of each kind is stuck, and how old the oldest is; nothing where it was not asked."""
+        """Yield how much of each kind is stuck and how old the oldest is. Nothing if it could not be read."""
         counts = GaugeMetricFamily(
-            "tallystick_stuck", "What is older than it should be, 1000 at most", labels=["kind"]
+            "tallystick_stuck", "How many things of a kind are stuck, at most 1000", labels=["kind"]
         )
         ages = GaugeMetricFamily(
-            "tallystick_stuck_oldest_age_seconds", "Age of the oldest of it, 0 if none is", labels=["kind"]
+            "tallystick_stuck_oldest_age_seconds",
+            "Age of the oldest stuck thing of a kind, 0 if none",
+            labels=["kind"],
         )
         for total in self._totals:
             counts.add_metric([total.kind], total.number)
@@ -144,9 +146,9 @@ class _Stuck(Collector):
 
 _OF_PROJECTION = {
     "position": "The position that the projection reflects",
-    "lag_events": "Events not projected yet",
-    "lag_seconds": "Age of the oldest event not projected yet",
-    "rate_events_per_second": "Events projected per second lately",
-    "dead_letters": "Dead letters that are open",
-    "dead_letter_age_seconds": "Time since the first of the open dead letters failed, 0 if there is none",
+    "lag_events": "Events that are not projected yet",
+    "lag_seconds": "Age of the oldest event that is not projected yet",
+    "rate_events_per_second": "Events projected per second, recently",
+    "dead_letters": "Open dead letters",
+    "dead_letter_age_seconds": "Time since the first open dead letter failed, 0 if none is open",
 }

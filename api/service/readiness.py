@@ -1,4 +1,4 @@
-"""Whether the service can do its work now: the database is there and up to date, and the writer writes."""
+"""Whether the service can work now: the database answers and is migrated, and the writer can write."""
 
 import asyncio
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ PATIENCE_SECONDS = 2.0
 
 
 class Readiness(NamedTuple):
-    """The checks by name, each None if it passed, else what is wrong in one word."""
+    """The checks by name. None if passed, else what is wrong in one word."""
 
     database: str | None
     migrations: str | None
@@ -32,21 +32,21 @@ class Readiness(NamedTuple):
 
 
 class Probe(Repeatable):
-    """A command that goes all the way of one, up to the lock of the head, and records nothing."""
+    """A command that takes the whole path of a write, up to the head's lock, and records nothing."""
 
     context: ClassVar[Context] = Context("service", "readiness")
 
     def streams(self) -> Sequence[str]:
-        """Return some stream, which need not exist."""
+        """Return a stream, which need not exist."""
         return (ledger_stream("readiness"),)
 
     def decide(self, read: Read, now: Instant) -> Decision:
-        """Decide that there is nothing to do."""
+        """Decide to record nothing."""
         return Decision((), ledger_stream("readiness"))
 
 
 async def check(service: Service) -> Readiness:
-    """Return what is ready and what is not, within about `PATIENCE_SECONDS`."""
+    """Return the result of each check, after about `PATIENCE_SECONDS` for each of two at most."""
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             is_current = await service.look_up(_is_migrated)
@@ -63,7 +63,7 @@ async def check(service: Service) -> Readiness:
 
 
 def require(readiness: Readiness) -> None:
-    """Raise `JournalUnavailable`, its reason the first check that failed, unless the service is ready."""
+    """Raise `JournalUnavailable` unless the service is ready. Its reason is the first check that failed."""
     for name, failure in zip(readiness._fields, readiness, strict=True):
         if failure is not None:
             raise JournalUnavailable(f"{name}_{failure}", "The service is not ready.")

@@ -1,7 +1,7 @@
-"""The log of replays: keyed requests that came again are counted here, and written in the background.
+"""The log of replays: repeated keyed requests are counted here and written in the background.
 
-A replay is answered without a transaction that writes, and must stay so. What is counted is bounded: there are at most
-`MAX_WAITING_REPLAYS` at a time, and what does not fit is logged as not counted.
+A replay is answered without a writing transaction, and this log must not add one. At most `MAX_WAITING_REPLAYS` counts
+wait at a time; the rest is logged as not counted.
 """
 
 import threading
@@ -40,17 +40,17 @@ class ReplayLog:
         self._thread = threading.Thread(target=self._run, name="replay log", daemon=True)
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start the thread that writes."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Write what waits, if the database can be reached, and end."""
+        """Write what waits, if the database can be reached, and stop."""
         self._stopping.set()
         self._is_any.set()
         self._thread.join()
 
     def note(self, command: Command, result: Result) -> None:
-        """Count what became of a keyed command, if its key was known before."""
+        """Count a keyed command if its key was known before."""
         if isinstance(result, IdempotencyKeyReused):
             self._count(command, "mismatched")
         elif not isinstance(result, Exception) and result.replayed:

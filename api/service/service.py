@@ -1,4 +1,4 @@
-"""The parts of one running process of the API, and reading from the database without blocking its event loop."""
+"""The parts of one API process, and reads from the database that do not block its event loop."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -26,11 +26,11 @@ Read = TypeVar("Read")
 
 
 class Service(NamedTuple):
-    """What answers requests. `document` returns the OpenAPI document.
+    """The parts that answer requests.
 
-    `destinations` says where webhooks may go. `reading` is where reads block; `streaming` where those do of which one
-    request makes very many; `turns` are as many as `reading` has threads. Where `metrics_are_public`, figures of the
-    books are shown to who has no key.
+    `document` returns the OpenAPI document. `destinations` says where webhooks may send. `reading` runs blocking reads;
+    `streaming` runs the many reads of one long answer. `turns` has as many places as `reading` has threads. If
+    `metrics_are_public`, figures of the books are shown to callers without a key.
     """
 
     ledger: LedgerApplication
@@ -54,29 +54,30 @@ class Service(NamedTuple):
     checkpoints: CheckpointWatch
 
     def position(self) -> int:
-        """Return the newest position of the journal that this process knows of."""
+        """Return the newest position of the journal that this process knows."""
         return max(self.writer.position, self.waiter.head)
 
     async def read(self, function: Callable[..., Read], *arguments: Any) -> Read:
-        """Return what a blocking function returns, called in a thread for reads.
+        """Call a blocking function in a thread for reads; return its result.
 
-        No more of them go on at once than there are threads: whose turn is over has been made into an answer before the
-        next begins. Else threads would read large pages faster than these are made into answers, and all would wait in
-        memory.
+        A read begins only when an earlier one has been made into an answer, as many at once as there are threads.
+        Otherwise threads would read large pages faster than these are made into answers, and all would wait in memory.
         """
         async with self.turns:
             return await asyncio.get_running_loop().run_in_executor(self.reading, function, *arguments)
 
     async def query(self, function: Callable[[Connection[Any]], Read]) -> Read:
-        """Return what a function finds, given a connection; raise `JournalUnavailable` if there is none."""
+        """Call a function with a connection; return its result. Raises `JournalUnavailable` if there is no
+        connection."""
         return await self.read(self._query, function)
 
     async def look_up(self, function: Callable[[Connection[Any]], Read]) -> Read:
-        """Return what a pure read finds, as `query` does; once more if its connection was lost meanwhile."""
+        """Return the result of a pure read, as `query` does. If its connection is lost, it runs once more."""
         return await self.read(looked_up, self.ledger, function)
 
     async def query_for_stream(self, function: Callable[[Connection[Any]], Read]) -> Read:
-        """Return what a function finds for one part of a long answer: few of these go on at once, however many ask."""
+        """Return the result of one read of a long answer. Only a few of these run at once, however many requests
+        ask."""
         return await asyncio.get_running_loop().run_in_executor(
             self.streaming, looked_up, self.ledger, function
         )

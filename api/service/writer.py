@@ -1,4 +1,4 @@
-"""From the event loop to the writer and back: commands go to the group commit, outcomes come to who awaits them."""
+"""The way from the event loop to the writer's thread and back: commands go in, outcomes come out."""
 
 import asyncio
 from collections import Counter
@@ -19,9 +19,9 @@ Waiting = asyncio.Future[Outcome]
 class Writer:
     """Performs commands for the requests of one event loop.
 
-    What the requests of one turn of the loop ask for is handed over together, and comes back together: waking the other
-    thread, and being woken by it, costs more than deciding a command. A command goes on when its request is gone: once
-    queued, it is decided and recorded whoever still listens.
+    All commands of one turn of the loop are handed over together and come back together: waking the other thread, and
+    being woken by it, costs more than deciding a command. A queued command is decided and recorded even if its request
+    is gone.
     """
 
     def __init__(
@@ -44,12 +44,12 @@ class Writer:
         return self._ledger.group_commit.waiting_commands + len(self._asked)
 
     def require_room(self) -> None:
-        """Raise `Overloaded` if no more commands are taken now, before any work is done on one."""
+        """Raise `Overloaded` if the queue is full, before any work is done on the request."""
         if self.waiting_commands >= MAX_WAITING_COMMANDS or self._ledger.group_commit.is_full:
             raise Overloaded
 
     async def perform(self, command: Command) -> Outcome:
-        """Return the outcome of a command once it is durable, or raise what refused it."""
+        """Return the outcome of a command once it is durable, or raise its refusal."""
         waiting: Waiting = self._loop.create_future()
         if not self._asked:
             self._loop.call_soon(self._submit)
@@ -66,7 +66,7 @@ class Writer:
         return outcome
 
     async def try_out(self, command: Command) -> Outcome:
-        """Return what the outcome of a command would be, or raise what would refuse it; nothing is recorded."""
+        """Return the outcome that a command would have, or raise its refusal. Nothing is recorded."""
         (result,) = await self.perform_together([command], dry_run=True)
         if isinstance(result, Exception):
             raise result
@@ -75,7 +75,7 @@ class Writer:
     async def perform_together(
         self, commands: Sequence[Command], *, all_or_none: bool = False, dry_run: bool = False
     ) -> Sequence[Result]:
-        """Return the results of commands decided in order, once they are durable; see `GroupCommit.submit`."""
+        """Return the results of commands decided in order, once they are durable. See `GroupCommit.submit`."""
         together: asyncio.Future[Sequence[Result]] = self._loop.create_future()
         self._ledger.submit(
             commands, partial(self._reply_together, together), all_or_none=all_or_none, dry_run=dry_run
@@ -100,7 +100,7 @@ class Writer:
             self._deliver(answered, [refusal] * len(answered))
 
     def _reply(self, answered: Sequence[Waiting], results: Sequence[Result]) -> None:
-        # In the writer's thread.
+        # Runs in the writer's thread.
         self._loop.call_soon_threadsafe(self._deliver, answered, results)
 
     def _reply_together(self, together: asyncio.Future[Sequence[Result]], results: Sequence[Result]) -> None:

@@ -114,5 +114,5 @@ def test_a_prefix_is_what_an_address_can_begin_with(book: Book, path: str, prefi
     if not is_one:
         (error,) = answer.json()["errors"]
         assert error["pointer"] == "?prefix" and error["detail"].startswith(
-            "must be what an address begins with"
+            "must be the beginning of an address"
         )

@@ -10,9 +10,9 @@ from api.resources import ENDPOINTS
 from tests.contract.conftest import Book, transfer_body
 
 FORM = "must be a time of RFC 3339, such as 2026-11-23T20:00:00.000000Z"
-FINER = "has a finer fraction than microseconds, the finest that is kept: six digits"
-LEAP = "is a leap second, which no clock here has: name the second before it or after it"
-NONE = "is no time that exists in the years 1 to 9999"
+FINER = "has more than six digits of fraction: times are kept in microseconds"
+LEAP = "is a leap second, which cannot be stored: name the second before or after it"
+NONE = "is not a time that exists in the years 1 to 9999"
 
 TAKEN = {
     "2026-11-23T20:00:00Z": "2026-11-23T20:00:00.000000Z",

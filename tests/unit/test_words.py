@@ -16,7 +16,7 @@ QUERIES = sorted({of.declared.query for of in ENDPOINTS}, key=lambda model: mode
 
 PYDANTIC = re.compile(
     r"Input|input|String|List|Dictionary|Tuple|Value error|valid |should|permitted|pattern|\^|\$|Extra|Field"
-    r"|not of the form"
+    r"|the required form"
 )
 TEXTS = [
     "",

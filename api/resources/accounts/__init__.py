@@ -1,1 +1,1 @@
-"""Accounts: opening and limiting them, their balances and entries."""
+"""Accounts: opening them, their limits, balances and entries."""

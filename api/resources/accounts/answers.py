@@ -1,4 +1,4 @@
-"""How changes of accounts are answered, and the version that they ask for."""
+"""Answers to changes of accounts, and the version that such a change expects."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from api.http.responses import POSITION, Answer, etag, json_answer, tags
 from api.resources.accounts.schemas import account_body
 from domain.model.accounts import Account
 
-# No account is ever at this version: events are counted from 1.
+# No account ever has this version: events are counted from 1.
 _NO_VERSION = 0
 
 
@@ -20,9 +20,10 @@ def shown(
 
 
 async def expected_version(call: Call[Any, Any], ledger: str, address: str) -> int | None:
-    """Return the version that If-Match names, None if it names none or any.
+    """Return the version that If-Match demands. None if there is no If-Match, or if it is `*`.
 
-    Of several tags, the one that is true now is taken; a tag that no account can have matches nothing.
+    If there are several tags, the current version counts if it is among them. A tag that no account can have matches
+    nothing.
     """
     header = call.headers.get(b"if-match")
     if header is None:

@@ -34,9 +34,10 @@ _Place = tuple[
 
 
 async def get_balance(call: Call[AtQuery, None]) -> Answer:
-    """Show what was posted to an account up to a time, inclusive, by the clock chosen; before its opening, zeros.
+    """Show what was posted to an account up to a time, inclusive. Before the account was opened: zeros.
 
-    By the effective clock an entry counts from its `effective_at` on, which may lie in the future.
+    `clock` chooses what the time means. By the effective clock an entry counts from its `effective_at`, which may lie
+    in the future.
     """
     query, address = call.query, call.path_params["address"]
     account, _ = await call.service.read(call.service.ledger.account, call.ledger, address)
@@ -46,9 +47,9 @@ async def get_balance(call: Call[AtQuery, None]) -> Answer:
 
 
 async def get_trial_balance(call: Call[AtQuery, None]) -> Answer:
-    """Show the totals of a ledger up to a time, inclusive: in each asset, debits = credits.
+    """Show the totals of a ledger up to a time, inclusive. In each asset, debits equal credits.
 
-    By asset; those that have no entry by then are left out.
+    One row for each asset. Assets without an entry by then are left out.
     """
     query = call.query
     await call.service.read(call.service.ledger.ledger, call.ledger)
@@ -58,10 +59,10 @@ async def get_trial_balance(call: Call[AtQuery, None]) -> Answer:
 
 
 async def get_balances(call: Call[GroupsQuery, None]) -> Answer:
-    """List the sums of what was posted to groups of accounts, by group and asset.
+    """List what was posted to groups of accounts: one row for each group and asset.
 
-    A group is named by the first segments of its addresses; an address that has fewer is a group of its own. Without
-    `group_by` there is one row for each asset.
+    A group is named by the first segments of its accounts' addresses. An address with fewer segments is a group of its
+    own. Without `group_by` there is one row for each asset.
     """
     query = call.query
     await call.service.read(call.service.ledger.ledger, call.ledger)

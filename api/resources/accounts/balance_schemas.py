@@ -1,4 +1,4 @@
-"""Balances at a time and across accounts, as they are asked for and shown."""
+"""Balances at a time and across accounts: requests and answers."""
 
 from typing import Annotated
 
@@ -16,29 +16,29 @@ from projections.read_models.groups import Group
 
 
 class AtQuery(ProjectedQuery):
-    """A time, inclusive, by one of the clocks."""
+    """A time, inclusive, on one of the clocks."""
 
-    at: Time | None = Field(None, description="inclusive; now, if it is left out")
-    clock: Clock = Field("effective", description="the clock that `at` is of")
+    at: Time | None = Field(None, description="the time, inclusive; default: now")
+    clock: Clock = Field("effective", description="the clock that `at` is on")
 
 
 class GroupsQuery(ListQuery, ProjectedQuery):
-    """Which accounts to sum, and by what to group them; an empty filter filters nothing."""
+    """Which accounts to sum and how to group them. An empty filter is no filter."""
 
-    prefix: AddressPrefix = Field("", description="what addresses begin with")
+    prefix: AddressPrefix = Field("", description="only accounts whose address begins with this")
     asset: Annotated[str, Field(pattern=f"^(?:{ASSET_PATTERN[1:-1]})?$")] = ""
     group_by: Annotated[str, Field(pattern=r"^(?:segment:(?:[1-9]|10))?$")] = Field(
-        "", description="`segment:N`: the first N segments of the address, 1 … 10", examples=["segment:2"]
+        "", description="`segment:N` groups by the first N segments, 1 … 10", examples=["segment:2"]
     )
 
     @property
     def segments(self) -> int | None:
-        """How many segments of its address name an account's group; None for one group of all accounts."""
+        """How many segments name a group; None for one group of all accounts."""
         return int(self.group_by.removeprefix("segment:")) if self.group_by else None
 
 
 class AccountBalanceBody(TypedDict):
-    """What was posted to an account up to a time, in minor units; `balance` is seen from its normal side."""
+    """What was posted to an account up to a time, in minor units. `balance` is on its normal side."""
 
     account: str
     asset: str
@@ -51,7 +51,7 @@ class AccountBalanceBody(TypedDict):
 
 
 def account_balance_body(account: Account, clock: Clock, found: Reading[PostedAt]) -> AccountBalanceBody:
-    """Return the balance of an account at a time as it is shown."""
+    """Return the body for an account's balance at a time."""
     at, (debits, credits) = found.found
     return {
         "account": account.address,
@@ -74,7 +74,7 @@ SignedDigits = Annotated[str, Field(pattern=r"^-?[0-9]+$")]
 
 
 class GroupBalanceBody(TypedDict):
-    """What was posted to the accounts of a group, in minor units; `balance` is credits − debits."""
+    """What was posted to the accounts of a group, in minor units. `balance` is credits − debits."""
 
     group: str | None
     asset: str
@@ -85,7 +85,7 @@ class GroupBalanceBody(TypedDict):
 
 
 def group_balance_body(group: Group) -> GroupBalanceBody:
-    """Return a group as it is shown."""
+    """Return the body for a group."""
     return {
         "group": group.name or None,
         "asset": group.asset,
@@ -105,14 +105,14 @@ class AssetTotalsBody(TypedDict):
 
 
 class TrialBalanceBody(TypedDict):
-    """The totals of each asset that has entries by the time asked for; in each, debits = credits."""
+    """The totals of each asset that has entries by that time. In each, debits equal credits."""
 
     data: list[AssetTotalsBody]
     position: int
 
 
 def trial_balance_body(found: Reading[list[AssetTotals]]) -> TrialBalanceBody:
-    """Return a trial balance as it is shown."""
+    """Return the body for a trial balance."""
     totals: list[AssetTotalsBody] = [
         {"asset": asset, "debits": debits, "credits": credits} for asset, debits, credits in found.found
     ]

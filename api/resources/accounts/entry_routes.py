@@ -26,9 +26,10 @@ _Place = tuple[
 
 
 async def get_entries(call: Call[EntriesQuery, None]) -> Answer:
-    """List the posted entries of an account, with the balance after each in the order of the clock chosen.
+    """List the posted entries of an account, with the balance after each.
 
-    `from` is inclusive, `to` exclusive, both by that clock.
+    Entries and balances follow the order of the chosen clock. `from` is inclusive and `to` exclusive, both on that
+    clock.
     """
     query, address = call.query, call.path_params["address"]
     await call.service.read(call.service.ledger.account, call.ledger, address)

@@ -1,4 +1,4 @@
-"""Accounts: open one, look at one, change one, list them."""
+"""Accounts: open, show, change and list them."""
 
 from functools import partial
 from typing import Any
@@ -35,7 +35,7 @@ from projections.read_models.balances import list_accounts, read_account
 
 
 async def open_account(call: Call[NoQuery, AccountRequest]) -> Answer:
-    """Open an account. The same opening attributes again answer 200 with the account as it is now."""
+    """Open an account. Idempotent: repeating it with the same attributes answers 200 with the account as it is now."""
     body = call.body
     require_order(body.min_balance, body.max_balance)
     opening = AccountOpened(
@@ -52,11 +52,14 @@ async def open_account(call: Call[NoQuery, AccountRequest]) -> Answer:
 
 
 async def get_account(call: Call[AccountQuery, None]) -> Answer:
-    """Look at one account. A confirmation read, unless `consistency=eventual` asks for the projection.
+    """Show one account. It is read from the journal, so every write acknowledged before is seen.
 
-    `at_position` or `at` show it as it stood at a position or an instant of recorded time, folded from the journal:
-    404 before it was opened, 422 for what is yet to come. Ledger-Position is then the position that the answer
-    reflects. It gives the same answer at any time; to an instant just past, a commit under way may still add.
+    `consistency=eventual` reads the projection instead. `at_position` or `at` show the account as it stood at a
+    position or at a recorded time, folded from the journal. A time before the account was opened is 404; one in the
+    future is 422. Ledger-Position is the position that the answer reflects.
+
+    The same question about the past gets the same answer at any time. Only an instant that has just passed may still
+    gain a commit that is under way.
     """
     ledger, address = call.ledger, call.path_params["address"]
     if call.query.consistency == "eventual":
@@ -69,7 +72,7 @@ async def get_account(call: Call[AccountQuery, None]) -> Answer:
             call.service.ledger.account_at, ledger, address, call.query.past
         )
     if call.query.min_position is not None and call.query.min_position > head:
-        raise ProjectionBehind(head, head, "running")  # what is named is not recorded yet, perhaps never
+        raise ProjectionBehind(head, head, "running")  # the named position is not recorded yet, perhaps never
     return _unless_unchanged(call, account, {POSITION: str(position), HEAD: str(head)})
 
 
@@ -79,7 +82,7 @@ async def _get_projected_account(call: Call[AccountQuery, None], ledger: str, ad
         call, "balances", partial(read_account, ledger=ledger, address=address)
     )
     if found.found is None:
-        if found.lacking.held:  # its opening is what could not be applied
+        if found.lacking.held:  # the event that opens it could not be applied
             raise held_back(found)
         missing = account_not_found(ledger, address)
         missing.position = found.position
@@ -88,9 +91,13 @@ async def _get_projected_account(call: Call[AccountQuery, None], ledger: str, ad
 
 
 async def change_account(call: Call[NoQuery, AccountChange]) -> Answer:
-    """Change limits or metadata. What is left out stays; `metadata` is replaced whole; no change records nothing."""
+    """Change limits or metadata. Members left out stay as they are; `metadata` is replaced whole.
+
+    A request that changes nothing records nothing.
+    """
     ledger, address = call.ledger, call.path_params["address"]
-    # What is asked for is judged by itself first; with the limit that the account has, once that is known.
+    # The two limits in the request are compared first. They are compared with the account's other limit once that is
+    # known.
     require_order(call.body.min_balance, call.body.max_balance)
     changes: dict[str, Any] = {name: getattr(call.body, name) for name in call.body.model_fields_set}
     version = await expected_version(call, ledger, address)
@@ -135,10 +142,13 @@ ENDPOINTS = [
             "/v1/ledgers/{ledger}/accounts/{address}",
             "get_account",
             "Accounts",
-            "Look at an account",
+            "Show an account",
             Consistency.CHOSEN,
             READER,
-            (_SHOWN, Returns(304, "The account is as If-None-Match knows it.", headers=("ETag",))),
+            (
+                _SHOWN,
+                Returns(304, "The account is unchanged: If-None-Match has its ETag.", headers=("ETag",)),
+            ),
             query=AccountQuery,
             problems=(AccountNotFound,),
         ),
@@ -171,9 +181,9 @@ ENDPOINTS = [
             Consistency.LINEARIZABLE,
             CLIENT,
             (
-                Returns(201, "The account, opened.", AccountBody, examples.ACCOUNT, ("ETag", "Location")),
+                Returns(201, "The account was opened.", AccountBody, examples.ACCOUNT, ("ETag", "Location")),
                 Returns(
-                    200, "The account, open before.", AccountBody, examples.ACCOUNT, ("ETag", "Location")
+                    200, "The account was already open.", AccountBody, examples.ACCOUNT, ("ETag", "Location")
                 ),
             ),
             body=AccountRequest,

@@ -1,4 +1,4 @@
-"""Accounts and their statements, as they are asked for and shown."""
+"""Accounts and their statements: requests and answers."""
 
 from typing import Annotated, Literal
 
@@ -26,7 +26,7 @@ from projections.read_models.entries import Clock, StatementEntry
 
 
 class AccountRequest(Request):
-    """An account to open; a limit that is null or left out is none."""
+    """An account to open. A limit that is null or left out means no limit."""
 
     address: Address
     asset: Asset
@@ -37,7 +37,7 @@ class AccountRequest(Request):
 
 
 class AccountChange(Request):
-    """What is to change of an account; what is left out stays. `metadata` is replaced whole."""
+    """A change of an account. Members left out stay as they are; `metadata` is replaced whole."""
 
     metadata: Metadata = Field(default_factory=dict)
     min_balance: Limit = None
@@ -51,43 +51,41 @@ class StatusChange(Request):
 
 
 class AccountQuery(ProjectedQuery):
-    """One account: from the journal, as it is or as it stood, or from the projection."""
+    """How to read one account: from the journal, now or in the past, or from the projection."""
 
     consistency: Literal["strong", "eventual"] = Field(
-        "strong", description="`eventual` reads the projection, which is to have reached `min_position`"
+        "strong", description="`eventual` reads the projection, which must have reached `min_position`"
     )
     at_position: Position | None = Field(
-        None, description="the account as it stood at this position of the journal, that included"
+        None, description="show the account as it stood right after this position of the journal"
     )
-    at: Time | None = Field(
-        None, description="the account as it stood at this instant of recorded time, that included"
-    )
+    at: Time | None = Field(None, description="show the account as it stood at this recorded time, inclusive")
 
     @field_validator("at_position", "at")
     @classmethod
-    def _is_of_the_journal_and_alone(cls, given: object, info: ValidationInfo) -> object:
+    def _is_the_only_choice(cls, given: object, info: ValidationInfo) -> object:
         if info.data.get("consistency") == "eventual":
-            raise ValueError("is not for consistency=eventual: the projection has no history")
+            raise ValueError("cannot be combined with consistency=eventual: the projection has no history")
         if info.data.get("at_position") is not None:
-            raise ValueError("is given beside at_position, which says it otherwise")
+            raise ValueError("cannot be combined with at_position: give one of them")
         return given
 
     @property
     def past(self) -> int | Instant | None:
-        """The position or the recorded instant that is asked for, None for the present."""
+        """The position or the recorded time asked for, None for the present."""
         return self.at if self.at_position is None else self.at_position
 
 
 class AccountsQuery(MetadataQuery, ListQuery, ProjectedQuery):
-    """The list of accounts, by address; an empty filter filters nothing."""
+    """The filters of the list of accounts. An empty filter is no filter."""
 
-    prefix: AddressPrefix = Field("", description="what addresses begin with")
+    prefix: AddressPrefix = Field("", description="only accounts whose address begins with this")
     asset: Annotated[str, Field(pattern=f"^(?:{ASSET_PATTERN[1:-1]})?$")] = ""
     status: Literal[Status, ""] = ""
 
 
 class EntriesQuery(ListQuery, ProjectedQuery):
-    """The statement of an account. `from` is inclusive, `to` exclusive, both by the clock."""
+    """The filters of an account's statement. `from` is inclusive and `to` exclusive, both on the chosen clock."""
 
     since: Time | None = Field(None, alias="from")
     until: Time | None = Field(None, alias="to")
@@ -95,14 +93,14 @@ class EntriesQuery(ListQuery, ProjectedQuery):
 
 
 class Sums(TypedDict):
-    """Sums of amounts on both sides, in minor units."""
+    """Sums of debits and credits, in minor units."""
 
     debits: int
     credits: int
 
 
 class AccountBody(TypedDict):
-    """An account, amounts in minor units of its asset."""
+    """An account. Amounts are in minor units of its asset."""
 
     ledger: str
     address: str
@@ -122,7 +120,7 @@ class AccountBody(TypedDict):
 
 
 def account_body(account: Account) -> AccountBody:
-    """Return an account as it is shown."""
+    """Return the body for an account."""
     return {
         "ledger": account.ledger,
         "address": account.address,
@@ -143,7 +141,7 @@ def account_body(account: Account) -> AccountBody:
 
 
 class StatementEntryBody(TypedDict):
-    """A posted entry; `balance_after` runs in the order of the statement's clock."""
+    """A posted entry. `balance_after` runs in the order of the statement's clock."""
 
     transaction_id: str
     kind: Kind
@@ -157,7 +155,7 @@ class StatementEntryBody(TypedDict):
 
 
 def statement_entry_body(entry: StatementEntry) -> StatementEntryBody:
-    """Return an entry of a statement as it is shown."""
+    """Return the body for an entry of a statement."""
     return {
         "transaction_id": entry.transaction_id,
         "kind": entry.kind,

@@ -1,4 +1,4 @@
-"""Accounts frozen, unfrozen and closed. Idempotent by what they say, so they need no key."""
+"""Freeze, unfreeze and close accounts. Idempotent, so no idempotency key is needed."""
 
 from api.http import examples
 from api.http.consistency import Consistency
@@ -12,17 +12,17 @@ from domain.model.errors import AccountClosed, AccountNotEmpty, AccountNotFound,
 
 
 async def freeze_account(call: Call[NoQuery, StatusChange]) -> Answer:
-    """Freeze an account: it refuses everything but voids and expiries. Freezing a frozen one records nothing."""
+    """Freeze an account: it refuses everything but voids and expiries. Idempotent."""
     return await _change(call, "frozen")
 
 
 async def unfreeze_account(call: Call[NoQuery, StatusChange]) -> Answer:
-    """Unfreeze an account. Unfreezing an open one records nothing."""
+    """Unfreeze an account. Idempotent."""
     return await _change(call, "open")
 
 
 async def close_account(call: Call[NoQuery, StatusChange]) -> Answer:
-    """Close an account for ever, if its balance is zero and nothing is pending on it. Again is as once."""
+    """Close an account for ever. Its balance must be zero, with nothing pending. Idempotent."""
     return await _change(call, "closed")
 
 

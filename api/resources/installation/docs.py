@@ -1,4 +1,4 @@
-"""Pages for people: the document in Swagger UI, served from this machine, and what each problem means."""
+"""Pages for people: the OpenAPI document in Swagger UI, served without the internet, and one page for each problem."""
 
 import json
 import re
@@ -52,7 +52,7 @@ def document_page() -> str:
 
 
 def problem_page(kind: ProblemType) -> str:
-    """Return the page of a problem."""
+    """Return the page that explains a problem."""
     example = json.dumps(example_for_page(kind.code), indent=2, ensure_ascii=False)
     body = (
         f"<main>\n<h1>{escape(kind.title)}</h1>\n<p>{escape(kind.meaning)}</p>\n"
@@ -66,13 +66,13 @@ def problem_page(kind: ProblemType) -> str:
 
 
 def _marked(words: str) -> str:
-    """Return words as HTML, what stands between backquotes as code."""
+    """Return words as HTML. Text between backquotes becomes code."""
     return _CODE.sub(r"<code>\1</code>", escape(words))
 
 
 @cache
 def asset(name: str) -> tuple[bytes, str] | None:
-    """Return a file of the document's page and its media type, None if there is none of this name."""
+    """Return a file of the document's page and its media type, None if there is no such file."""
     if name == "start.js":
         return _START, "text/javascript; charset=utf-8"
     if name not in _ASSETS:
@@ -81,7 +81,7 @@ def asset(name: str) -> tuple[bytes, str] | None:
 
 
 def _assets_folder() -> Path:
-    # Found, not imported: of this package only the files are wanted.
+    # Located without importing it: only the package's files are needed.
     spec = find_spec("fastapi_offline")
     assert spec is not None and spec.origin is not None
     return Path(spec.origin).parent / "static"

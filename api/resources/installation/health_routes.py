@@ -1,4 +1,4 @@
-"""The service itself: alive, ready, measured. Anybody may ask for the first two; figures are of the books as well."""
+"""Health and metrics. Anybody may ask whether the service is alive and ready; figures also reveal the books."""
 
 import asyncio
 from contextlib import suppress
@@ -23,21 +23,21 @@ from projections.running.positions import Progress, all_progress
 
 
 class HealthQuery(Query):
-    """How much to tell."""
+    """How much to show."""
 
-    verbose: str | None = Field(None, description="whatever it is: tell more, if there is more to tell")
+    verbose: str | None = Field(None, description="any value: show the details that the key may see")
 
 
 async def get_liveness(call: Call[HealthQuery, None]) -> Answer:
-    """Say that the process answers at all."""
+    """Say that the process answers."""
     return json_answer(200, {"status": "alive"})
 
 
 async def get_readiness(call: Call[HealthQuery, None]) -> Answer:
-    """Say whether requests can be served: database reachable, migrations current, writer writing.
+    """Say whether requests can be served: the database answers, its migrations are current, the writer can write.
 
-    With `verbose`, and the key of an auditor or operator with every ledger, each check and how far each projection is;
-    where `TALLYSTICK_PUBLIC_METRICS` is true, anybody is told. A projection that lags makes nothing unready.
+    With `verbose`, an auditor or operator with every ledger also sees each check and the position of each projection.
+    If `TALLYSTICK_PUBLIC_METRICS` is true, anybody sees them. A projection that lags does not make the service unready.
     """
     readiness = await check(call.service)
     require(readiness)
@@ -49,13 +49,13 @@ async def get_readiness(call: Call[HealthQuery, None]) -> Answer:
 
 
 async def get_metrics(call: Call[NoQuery, None]) -> Answer:
-    """Show what is measured, in the text format of Prometheus, to who was granted every ledger.
+    """Show the metrics in the text format of Prometheus. Needs a key that was granted every ledger.
 
-    Where `TALLYSTICK_PUBLIC_METRICS` is true, anybody may ask, also while keys cannot be looked up.
+    If `TALLYSTICK_PUBLIC_METRICS` is true, anybody may ask, even while keys cannot be looked up.
     """
     progress: list[Progress] = []
     stuck: list[Total] = []
-    # Without the database, the figures of the processes are all the more wanted.
+    # Without the database, the figures of the process matter all the more.
     with suppress(JournalUnavailable, TimeoutError):
         async with asyncio.timeout(PATIENCE_SECONDS):
             progress = await call.service.look_up(all_progress)
@@ -78,7 +78,7 @@ ENDPOINTS = [
             "/livez",
             "get_liveness",
             "Is it alive?",
-            Returns(200, "It is.", Any, {"status": "alive"}),
+            Returns(200, "The process is alive.", Any, {"status": "alive"}),
             query=HealthQuery,
         ),
         get_liveness,
@@ -88,7 +88,7 @@ ENDPOINTS = [
             "/readyz",
             "get_readiness",
             "Is it ready?",
-            Returns(200, "It is.", Any, {"status": "ready"}),
+            Returns(200, "The service is ready.", Any, {"status": "ready"}),
             query=HealthQuery,
             problems=(JournalUnavailable,),
         ),
@@ -98,8 +98,8 @@ ENDPOINTS = [
         _declared(
             "/metrics",
             "get_metrics",
-            "What is measured",
-            Returns(200, "The figures.", None, "tallystick_journal_head 21.0", media_type="text/plain"),
+            "Show the metrics",
+            Returns(200, "The metrics.", None, "tallystick_journal_head 21.0", media_type="text/plain"),
             roles=OVERSEER,
             concerns=Concerns.EVERY,
             may_be_public=True,

@@ -1,7 +1,7 @@
-"""Keys to the API: make one, list them, rotate one, revoke one. For operators, who may hand out any role.
+"""Keys to the API: make, list, rotate and revoke them. For operators, who may hand out any role.
 
-A key concerns all ledgers that it was granted. So whoever lists, rotates and revokes keys is shown, and may end, only
-those that may do no more than what it could grant itself; the bootstrap key is for who was granted every ledger.
+A key concerns all ledgers that it was granted. So an operator sees, rotates and revokes only keys whose ledgers its own
+key was granted too. The bootstrap key is for operators who were granted every ledger.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,10 +33,11 @@ from domain.model.ids import is_id
 
 
 async def make_key(call: Call[NoQuery, KeyRequest]) -> Answer:
-    """Make a key. It is shown in this answer and never again; its name is the actor of what is done with it.
+    """Make a key. The key itself is in this answer and is never shown again.
 
-    The ledgers that it is granted must exist, or be said to come. That it was made, by whom, when and for what is
-    recorded for ever, never the key itself; so are rotations and revocations. `GET /v1/audit/events` lists them.
+    Its name is recorded as the actor of everything done with it. The ledgers in `ledgers` must exist; those in
+    `ledgers_to_come` need not. Making, rotating and revoking a key is recorded for ever, with who did it, when, and for
+    what roles and ledgers. The key itself is not recorded. `GET /v1/audit/events` lists these records.
     """
     body = call.body
     if not call.caller.may_grant(body.granted):
@@ -46,9 +47,10 @@ async def make_key(call: Call[NoQuery, KeyRequest]) -> Answer:
 
 
 async def get_keys(call: Call[KeysQuery, None]) -> Answer:
-    """List the keys by when they were made, also those that were revoked or have ended, without the keys themselves.
+    """List keys in the order in which they were made, including revoked and expired ones. The keys themselves are not
+    shown.
 
-    They are those that were granted no other ledger than the key that asks.
+    A key is left out if it was granted a ledger that the asking key was not.
     """
     query = call.query
     read = partial(
@@ -65,10 +67,10 @@ async def get_keys(call: Call[KeysQuery, None]) -> Answer:
 
 
 async def rotate_key(call: Call[NoQuery, Rotation]) -> Answer:
-    """Make a new key with the name, roles and ledgers of this one, which ends when the overlap is over.
+    """Make a new key with the name, roles and ledgers of this one. This one ends when the overlap is over.
 
-    Without an overlap it ends at once; other processes believe it for one more second at most. An end that is nearer
-    already stays. The bootstrap key is refused: it is configured where the service is started.
+    Without an overlap it ends at once; other processes may accept it for one more second. If it would end earlier
+    anyway, that stays so. The bootstrap key cannot be rotated: it is configured where the service is started.
     """
     service, id, seconds = call.service, _id(call.path_params), call.body.overlap_seconds
     rotate = partial(security.rotate_key, id=id, overlap_seconds=seconds, by=call.context)
@@ -80,7 +82,7 @@ async def rotate_key(call: Call[NoQuery, Rotation]) -> Answer:
 
 
 async def revoke_key(call: Call[NoQuery, None]) -> Answer:
-    """Revoke a key for ever; other processes believe it for one more second at most. Again is as once."""
+    """Revoke a key for ever. Other processes may accept it for one more second. Idempotent."""
     service = call.service
     revoke = partial(security.revoke_key, id=_id(call.path_params), by=call.context)
     found = await service.query(revoke)
@@ -122,7 +124,7 @@ ENDPOINTS = [
             "Make a key",
             Consistency.PROCESS,
             OPERATOR,
-            (Returns(201, "The key, shown this once.", NewKeyBody, examples.NEW_KEY),),
+            (Returns(201, "The key. It is shown only now.", NewKeyBody, examples.NEW_KEY),),
             body=KeyRequest,
             body_example=examples.KEY_REQUEST,
             concerns=Concerns.GRANTED,
@@ -155,7 +157,7 @@ ENDPOINTS = [
             "Rotate a key",
             Consistency.PROCESS,
             OPERATOR,
-            (Returns(201, "The new key, shown this once.", NewKeyBody, examples.NEW_KEY),),
+            (Returns(201, "The new key. It is shown only now.", NewKeyBody, examples.NEW_KEY),),
             body=Rotation,
             body_example=examples.ROTATION,
             is_body_optional=True,
@@ -174,7 +176,7 @@ ENDPOINTS = [
             "Revoke a key",
             Consistency.PROCESS,
             OPERATOR,
-            (Returns(204, "The key is valid no more."),),
+            (Returns(204, "The key is revoked."),),
             concerns=Concerns.THING,
             ledgers_of=_ledgers_of,
             problems=(PathNotFound,),

@@ -1,4 +1,4 @@
-"""Keys to the API, as they are asked for and shown."""
+"""Keys to the API: requests and answers."""
 
 from typing import Annotated, Literal, Self
 
@@ -41,33 +41,33 @@ class KeyRequest(Request):
         Field(
             min_length=1,
             max_length=MAX_NAME_LENGTH,
-            description="The actor of what is done with the key: printable, that of no other valid key, and not"
-            " `tallystick`, `bootstrap`, `service` or `provider:…`, by which the service itself goes.",
+            description="Recorded as the actor of everything done with the key. Printable, unique among valid keys,"
+            " and not `tallystick`, `bootstrap`, `service` or `provider:…`, which the service uses for itself.",
         ),
         AfterValidator(_require_flawless),
     ]
     roles: Annotated[
         list[Role],
-        Field(min_length=1, max_length=len(ROLES), description=f"What it may do: {_ROLES}."),
+        Field(min_length=1, max_length=len(ROLES), description=f"What the key may do: {_ROLES}."),
         in_parts(len(ROLES), part=len(ROLES)),
     ]
     ledgers: Annotated[
         list[GrantedLedger],
         Field(
             max_length=1000,
-            description='`["*"]` is every ledger. None at all is for an `auditor` or `operator` of what concerns no'
-            " ledger.",
+            description='`["*"]` is every ledger. An `auditor` or `operator` may have none, and then sees only what'
+            " concerns no ledger.",
         ),
         in_parts(1000, part=100),
     ] = Field(default_factory=list)
     ledgers_to_come: Annotated[
         list[LedgerToCome],
-        Field(max_length=1000, description="Granted as well, though they may be made later."),
+        Field(max_length=1000, description="Granted too. These ledgers need not exist yet."),
         in_parts(1000, part=100),
     ] = Field(default_factory=list)
 
     @model_validator(mode="after")
-    def _has_what_to_act_in(self) -> Self:
+    def _names_a_ledger_if_needed(self) -> Self:
         if not self.granted and (idle := sorted(NEEDS_LEDGERS.intersection(self.roles))):
             flaw = f"must name a ledger: {' and '.join(idle)} can do nothing without one"
             error = PydanticCustomError("ledgers", "{flaw}", {"flaw": flaw})
@@ -83,29 +83,29 @@ class KeyRequest(Request):
 
     @property
     def wanted(self) -> Wanted:
-        """What is asked, as keys are made by it."""
+        """The request in the form that `add_key` takes."""
         return Wanted(self.name, self.roles, self.ledgers, self.ledgers_to_come)
 
 
 class Rotation(Request):
-    """A key to replace by a new one, the old one being valid for the overlap."""
+    """A key to replace. The old key stays valid for the overlap."""
 
     overlap_seconds: Annotated[int, Field(ge=0, le=MAX_OVERLAP_SECONDS)] = 0
 
 
 class KeysQuery(ListQuery):
-    """The list of keys, by when they were made; an empty state is all."""
+    """The filter of the list of keys. An empty state is no filter."""
 
     state: KeyState | Literal[""] = Field(
-        "", description="`active`; `expired`, since a rotation ended it; `revoked`"
+        "", description="`active`; `expired`: a rotation ended it; `revoked`"
     )
 
 
 class KeyBody(TypedDict):
-    """A key, without the key itself, of whatever state.
+    """A key in any state, without the key itself.
 
-    `valid_until` is null if it has no end; `created_by` if it was made before that was kept; `revoked_at` and
-    `revoked_by` unless it was revoked.
+    `valid_until` is null if the key has no end. `created_by` is null for keys from before this was recorded.
+    `revoked_at` and `revoked_by` are null unless the key was revoked.
     """
 
     id: str
@@ -121,7 +121,7 @@ class KeyBody(TypedDict):
 
 
 class NewKeyBody(TypedDict):
-    """A key just made: the key itself is shown this once."""
+    """A key just made. `key` is shown only now."""
 
     id: str
     name: str
@@ -131,7 +131,7 @@ class NewKeyBody(TypedDict):
 
 
 def key_body(key: Key) -> KeyBody:
-    """Return a key as it is shown."""
+    """Return the body for a key."""
     return {
         "id": str(key.id),
         "name": key.name,
@@ -147,7 +147,7 @@ def key_body(key: Key) -> KeyBody:
 
 
 def new_key_body(made: Key, key: str) -> NewKeyBody:
-    """Return a key just made as it is shown this once."""
+    """Return the body for a key just made, with the key itself."""
     return {
         "id": str(made.id),
         "name": made.name,

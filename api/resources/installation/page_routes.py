@@ -1,4 +1,4 @@
-"""The document and the pages for people. Anybody may read them."""
+"""The OpenAPI document and the pages for people. Anybody may read them."""
 
 from typing import Any
 
@@ -13,17 +13,17 @@ _SAFE = {"Content-Security-Policy": SECURITY_POLICY, "X-Content-Type-Options": "
 
 
 async def get_document(call: Call[NoQuery, None]) -> Answer:
-    """Show this document."""
+    """Return this OpenAPI document."""
     return Answer(200, call.service.document())
 
 
 async def get_documentation(call: Call[NoQuery, None]) -> Answer:
-    """Show this document to people. Works offline."""
+    """Show this document as a page. Works offline."""
     return Answer(200, document_page().encode(), _SAFE, HTML)
 
 
 async def get_documentation_asset(call: Call[NoQuery, None]) -> Answer:
-    """Get a file that the documentation needs."""
+    """Return a file that the documentation page needs."""
     found = await call.service.read(asset, call.path_params["asset"])
     if found is None:
         raise PathNotFound
@@ -32,7 +32,7 @@ async def get_documentation_asset(call: Call[NoQuery, None]) -> Answer:
 
 
 async def get_problem(call: Call[NoQuery, None]) -> Answer:
-    """Explain a problem: the page that its `type` names."""
+    """Explain a problem. The `type` of every problem is the path of its page."""
     kind = PROBLEM_TYPES.get(call.path_params["code"])
     if kind is None:
         raise PathNotFound

@@ -1,1 +1,1 @@
-"""The journal to read: events, their proofs, and the signed checkpoints."""
+"""Reading the journal: events, their proofs, and the signed checkpoints."""

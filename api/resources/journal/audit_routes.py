@@ -1,4 +1,4 @@
-"""Proof that nobody rewrote the journal: signed checkpoints of its Merkle tree, and paths through it."""
+"""Proofs that nobody rewrote the journal: signed checkpoints of its Merkle tree, and proof paths."""
 
 import re
 from email.utils import format_datetime
@@ -44,10 +44,10 @@ _Place = tuple[Time, Annotated[int, Field(strict=True, ge=1, le=MAX_POSITION)]]
 
 
 async def get_checkpoint(call: Call[CheckpointQuery, None]) -> Answer:
-    """Get the newest checkpoint: a signed note of C2SP with the size of the journal and the root of its tree.
+    """Get the newest checkpoint: a C2SP signed note with the journal's size and the root hash of its Merkle tree.
 
-    It is signed about a second after what it covers was recorded, at most. `min_position` waits for one that covers a
-    position. Keep it: every later journal can be proved to have grown out of this one.
+    A checkpoint is signed at most about a second after the events that it covers. `min_position` waits for a checkpoint
+    that covers a position. Keep the note: with it you can later prove that the journal has only grown since.
     """
     wanted = call.query.min_position or 0
     wait_seconds = call.prefer.wait_seconds if call.query.min_position is not None else 0.0
@@ -64,9 +64,9 @@ async def _behind(call: Call[CheckpointQuery, None], signed: Signed | None) -> P
 
 
 async def get_checkpoints(call: Call[CheckpointsQuery, None]) -> Answer:
-    """List all checkpoints that were ever signed, each with its note and when that was, by when they were signed.
+    """List all checkpoints ever signed, with note and time, in the order of signing.
 
-    One is signed about a second after something was recorded, at most one a second. None is ever deleted.
+    One is signed about a second after something was recorded, at most once a second. None is ever deleted.
     """
     query = call.query
     read = partial(
@@ -82,9 +82,9 @@ async def get_checkpoints(call: Call[CheckpointsQuery, None]) -> Answer:
 
 
 async def get_past_checkpoint(call: Call[NoQuery, None]) -> Answer:
-    """Get the checkpoint of the first `size` events: the note that was signed, and when, in Last-Modified.
+    """Get the checkpoint of the first `size` events: the signed note. Last-Modified says when it was signed.
 
-    Not every size was signed: the list of checkpoints has those that were.
+    Not every size was signed; the list of checkpoints shows which were.
     """
     size = call.path_params["size"]
     if not _SIZE.fullmatch(size) or int(size) > MAX_POSITION:
@@ -95,24 +95,24 @@ async def get_past_checkpoint(call: Call[NoQuery, None]) -> Answer:
 
 
 async def get_inclusion(call: Call[InclusionQuery, None]) -> Answer:
-    """Prove that an event is in the journal that a checkpoint is of, at its position."""
+    """Prove that an event stands at its position in the journal of a checkpoint."""
     query = call.query
     proof = await call.service.look_up(partial(prove_inclusion, position=query.position, size=query.size))
     return json_answer(200, inclusion_body(proof))
 
 
 async def get_consistency(call: Call[GrowthQuery, None]) -> Answer:
-    """Prove that the journal of a later checkpoint begins with all that the journal of an earlier one had."""
+    """Prove that the journal has only grown: a later checkpoint's journal begins with an earlier one's."""
     query = call.query
     proof = await call.service.look_up(partial(prove_growth, first=query.first, second=query.second))
     return json_answer(200, growth_body(proof))
 
 
 async def get_verifier_key(call: Call[NoQuery, None]) -> Answer:
-    """Get the keys that checkpoints are verified with, as C2SP signed notes have them (vkeys), one on each line.
+    """Get the public keys that verify checkpoints, one on each line, as vkeys of C2SP signed notes.
 
-    The first is the one that came last; those that signed before it stay. Keep them: whoever could replace them here
-    could have signed anything.
+    The newest key comes first. Older keys that signed before stay listed. Keep a copy: whoever could replace the keys
+    here could have signed anything.
     """
     verifiers = await call.service.look_up(read_verifiers)
     return Answer(200, "".join(f"{verifier}\n" for verifier in verifiers).encode(), media_type=TEXT)

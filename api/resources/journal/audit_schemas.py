@@ -1,4 +1,4 @@
-"""Checkpoints and proofs, as they are asked for and shown."""
+"""Checkpoints and proofs: requests and answers."""
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -15,16 +15,16 @@ class CheckpointQuery(ProjectedQuery):
 
 
 class CheckpointsQuery(ListQuery):
-    """The list of checkpoints, in the order in which they were signed."""
+    """The filters of the list of checkpoints, in the order of signing."""
 
-    since: Bound = Field(None, alias="from", description="signed from then on, inclusive")
-    until: Bound = Field(None, alias="to", description="signed before then, exclusive")
+    since: Bound = Field(None, alias="from", description="signed at this time or later")
+    until: Bound = Field(None, alias="to", description="signed before this time")
 
 
 class CheckpointBody(TypedDict):
-    """A checkpoint that was signed, of the journal up to the position `size`; `note` is the signed note itself.
+    """A signed checkpoint of the journal up to the position `size`. `note` is the signed note itself.
 
-    `signed_at` is by the clock of the database, and no part of what is signed.
+    `signed_at` is the database's time. The signature does not cover it.
     """
 
     size: int
@@ -34,23 +34,23 @@ class CheckpointBody(TypedDict):
 
 
 class InclusionQuery(Query):
-    """An event by its position, and the size of the tree that it is to be proved a part of."""
+    """The position of an event, and the size of the tree that contains it."""
 
     position: Counted
-    size: Counted | None = Field(None, description="of a checkpoint; that of the newest, if it is left out")
+    size: Counted | None = Field(None, description="the size of a checkpoint; default: the newest one's")
 
 
 class GrowthQuery(Query):
-    """The sizes of two trees, of which the smaller is to be proved the beginning of the larger."""
+    """The sizes of two trees. The smaller is to be proved the beginning of the larger."""
 
     first: Position = Field(alias="from", description="the size of an earlier checkpoint")
     second: Position | None = Field(
-        None, alias="to", description="of a later checkpoint; that of the newest, if it is left out"
+        None, alias="to", description="the size of a later checkpoint; default: the newest one's"
     )
 
 
 class InclusionBody(TypedDict):
-    """A proof of RFC 9162 §2.1.3: the event at a position is leaf `leaf_index` of the tree of `size` events."""
+    """A proof of inclusion (RFC 9162 §2.1.3): the event is leaf `leaf_index` in the tree of `size` events."""
 
     position: int
     leaf_index: int
@@ -60,17 +60,17 @@ class InclusionBody(TypedDict):
     path: list[str]
 
 
-# A member called `from` can be declared so only.
+# Only this form of declaration allows a member called `from`.
 GrowthBody = TypedDict(
     "GrowthBody", {"from": int, "to": int, "from_root": str, "to_root": str, "path": list[str]}
 )
 GrowthBody.__doc__ = (
-    "A proof of RFC 9162 §2.1.4: the tree of the size `from` is the beginning of that of the size `to`."
+    "A proof of consistency (RFC 9162 §2.1.4): the tree of size `to` begins with the tree of size `from`."
 )
 
 
 def checkpoint_body(checkpoint: Past) -> CheckpointBody:
-    """Return a checkpoint as it is listed."""
+    """Return the body for a checkpoint in the list."""
     return {
         "size": checkpoint.size,
         "signed_at": checkpoint.signed_at,
@@ -80,7 +80,7 @@ def checkpoint_body(checkpoint: Past) -> CheckpointBody:
 
 
 def inclusion_body(proof: Inclusion) -> InclusionBody:
-    """Return a proof of inclusion as it is shown, hashes in hex."""
+    """Return the body for a proof of inclusion. Hashes are in hex."""
     return {
         "position": proof.position,
         "leaf_index": proof.position - 1,
@@ -92,7 +92,7 @@ def inclusion_body(proof: Inclusion) -> InclusionBody:
 
 
 def growth_body(proof: Growth) -> GrowthBody:
-    """Return a proof of consistency as it is shown, hashes in hex."""
+    """Return the body for a proof of consistency. Hashes are in hex."""
     return {
         "from": proof.first,
         "to": proof.second,

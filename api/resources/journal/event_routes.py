@@ -1,6 +1,6 @@
-"""The history of events: what happened, when, by whom, because of what; from the journal itself.
+"""The history of events, read from the journal itself: what happened, when, who did it, and why.
 
-Those of a ledger are for whoever reads it. Those that belong to none are the trail of keys, for auditors and operators.
+The events of a ledger are for its readers. The events of no ledger are the trail of keys, for auditors and operators.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -29,10 +29,10 @@ from projections.read_models.event_index import PROJECTION
 from projections.read_models.event_keys import EventFilters
 
 STREAMED_EVENTS = 500
-"""How many events are read at once for a stream, unless they are large: some milliseconds of work."""
+"""How many events a stream reads at once, unless they are large: some milliseconds of work."""
 
 STREAMED_BYTES = 1024**2
-"""How large those may be together, as they are stored, unless it is one alone."""
+"""How many bytes these may have together, as stored. A single event may have more."""
 
 _Place = Annotated[int, Field(strict=True, ge=1, le=MAX_POSITION - 1)]
 _Asked = Call[EventsQuery, None] | Call[TrailQuery, None]
@@ -43,9 +43,9 @@ _Read = Callable[[Connection[Any]], _Events]
 async def get_events(call: Call[EventsQuery, None]) -> Answer | Streamed:
     """List the events of a ledger in the order of positions. Filters are combined.
 
-    `Accept: application/x-ndjson` streams all of them, one on each line, up to the head as of the request, which
-    Ledger-Position states; `page_size` does not matter then. A stream that ends without the end of its last chunk is
-    incomplete: ask for the rest with `after`.
+    `Accept: application/x-ndjson` streams all events that the filters leave, one on each line, up to the head at the
+    time of the request, which Ledger-Position states. `page_size` has no effect then. A stream whose last chunk has no
+    end is incomplete: ask for the rest with `after`.
     """
     await call.service.read(call.service.ledger.ledger, call.ledger)
     accept = call.headers.get(b"accept", b"").decode("latin-1")
@@ -59,9 +59,9 @@ async def get_events(call: Call[EventsQuery, None]) -> Answer | Streamed:
 async def get_trail(call: Call[TrailQuery, None]) -> Answer | Streamed:
     """List what happened to the installation itself, in the order of positions: keys made, rotated and revoked.
 
-    Each says who did it and when, and name, roles, ledgers and end of the key. They are kept for ever, in the journal
-    that is sealed. Shown are those of keys that were granted no other ledger than the key that asks. Filters are
-    combined, and `Accept: application/x-ndjson` streams all, as for the events of a ledger.
+    Each event says who did it and when, and the key's name, roles, ledgers and end. The events are kept for ever in the
+    sealed journal. An event is left out if its key was granted a ledger that the asking key was not. Filters are
+    combined. `Accept: application/x-ndjson` streams them all, as for the events of a ledger.
     """
     accept = call.headers.get(b"accept", b"").decode("latin-1")
     if prefers(accept, NDJSON, JSON):
@@ -72,7 +72,8 @@ async def get_trail(call: Call[TrailQuery, None]) -> Answer | Streamed:
 
 
 def _is_shown(event: JournalEvent, caller: Key, key_id: str) -> bool:
-    """Tell whether an event of a key is for who asks, and of the key that is asked for, if one is."""
+    """Tell whether the caller may see an event of a key, and whether it concerns the key in `key_id`, if there is
+    one."""
     payload = event.content.payload
     if not isinstance(payload, dict):
         return caller.may_use(EVERY_LEDGER) and not key_id
@@ -119,7 +120,7 @@ def _reading(
     head: int | None = None,
     **more: Any,
 ) -> _Read:
-    """Return what reads the events after a place in the list, none of them beyond the head if that is given."""
+    """Return a function that reads the events after a place in the list, up to `head` if it is given."""
     query = call.query
     if isinstance(query, TrailQuery):
         ledger, filters = INSTALLATION, query.filters
@@ -145,9 +146,10 @@ def _reading(
 
 
 async def _reached(call: _Asked, query: Callable[[_Read], Awaitable[_Events]], read: _Read) -> _Events:
-    """Return what is read once it reflects the `min_position` that the request names, if it names one.
+    """Return the events read, once they reflect the request's `min_position`, if it names one.
 
-    Nobody waits for the index, but for the journal alone. Raises `ProjectionBehind` if it has not come there in time.
+    No request waits for the index, only for the journal. Raises `ProjectionBehind` if the position is not reached in
+    time.
     """
     position = call.query.min_position
     found = await query(read)

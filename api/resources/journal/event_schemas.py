@@ -1,4 +1,4 @@
-"""The history of events, as it is asked for and shown."""
+"""The history of events: requests and answers."""
 
 from typing import Annotated, Any, Literal
 
@@ -29,47 +29,50 @@ def _is_type(name: str) -> str:
 
 
 class EventsQuery(ListQuery, ProjectedQuery):
-    """The events of a ledger, in the order of positions; an empty filter filters nothing."""
+    """The filters of a ledger's events. An empty filter is no filter."""
 
-    after: Position | None = Field(None, description="those at later positions only, whatever the order")
+    after: Position | None = Field(None, description="only later positions than this, in either order")
     account: Annotated[
         str, Field(pattern=f"^(?:{ADDRESS_PATTERN[1:-1]})?$", max_length=MAX_ADDRESS_LENGTH)
-    ] = Field("", description="that mention this account: those of its own, and those whose entries name it")
+    ] = Field("", description="only events that mention this account: its own, and those with entries on it")
     transaction_id: Annotated[
         str, Field(pattern=f"^(?:{UUID_PATTERN[1:-1]})?$"), AfterValidator(canonical_id)
     ] = Field(
         "",
-        description="that mention this transaction: those of its own, what it caused, and what names its id",
+        description="only events that mention this transaction: its own, those it caused, those that name its id",
     )
     correlation_id: Annotated[str, Field(pattern=rf"^[!-~]{{0,{MAX_CORRELATION_ID_LENGTH}}}$")] = ""
     actor: Annotated[str, Field(pattern=rf"^[^\x00]{{0,{MAX_ACTOR_LENGTH}}}$")] = Field(
-        "", description="the name of the key that asked for it"
+        "", description="the name of the key that made the request"
     )
     type: Annotated[str, AfterValidator(_is_type), Field(json_schema_extra={"enum": [*TYPES]})] = Field(
         "", examples=["transaction.posted"]
     )
-    since: Bound = Field(None, alias="from", description="recorded from then on, inclusive")
-    until: Bound = Field(None, alias="to", description="recorded before then, exclusive")
+    since: Bound = Field(None, alias="from", description="recorded at this time or later")
+    until: Bound = Field(None, alias="to", description="recorded before this time")
 
 
 class TrailQuery(ListQuery, ProjectedQuery):
-    """The events that belong to no ledger, in the order of positions; an empty filter filters nothing."""
+    """The filters of the events that belong to no ledger. An empty filter is no filter."""
 
-    after: Position | None = Field(None, description="those at later positions only, whatever the order")
+    after: Position | None = Field(None, description="only later positions than this, in either order")
     key_id: Annotated[str, Field(pattern=f"^(?:{UUID_PATTERN[1:-1]})?$"), AfterValidator(canonical_id)] = (
-        Field("", description="of this key, and of the one that it replaces or is replaced by")
+        Field(
+            "", description="only events of this key, of the key it replaced, and of the key that replaced it"
+        )
     )
     correlation_id: Annotated[str, Field(pattern=rf"^[!-~]{{0,{MAX_CORRELATION_ID_LENGTH}}}$")] = ""
     actor: Annotated[str, Field(pattern=rf"^[^\x00]{{0,{MAX_ACTOR_LENGTH}}}$")] = Field(
-        "", description="the name of the key that asked for it, or who did it without one"
+        "",
+        description="the name of the key that made the request, or of the process that acted without a key",
     )
     type: Literal["key.made", "key.rotated", "key.revoked", ""] = ""
-    since: Bound = Field(None, alias="from", description="recorded from then on, inclusive")
-    until: Bound = Field(None, alias="to", description="recorded before then, exclusive")
+    since: Bound = Field(None, alias="from", description="recorded at this time or later")
+    until: Bound = Field(None, alias="to", description="recorded before this time")
 
     @property
     def filters(self) -> EventFilters:
-        """What an event must be to be found, but for the key."""
+        """All filters except the key."""
         return EventFilters(
             correlation_id=self.correlation_id or None,
             actor=self.actor or None,
@@ -80,13 +83,13 @@ class TrailQuery(ListQuery, ProjectedQuery):
 
 
 class EventBody(TypedDict):
-    """An event as it is stored; what cannot be read of it is null, and the ledger of one that belongs to none.
+    """An event as it is stored. Members that cannot be read are null; `ledger` is null if the event belongs to none.
 
-    `leaf_hash` is the hash of its leaf, number position − 1, in the Merkle tree over the whole journal (RFC 9162): the
-    SHA-256 of a zero byte and the leaf. The leaf is JSON without blanks, `{"position":…,"stream":…,"version":…,
-    "type":…,"event":{"class_version":…,"recorded_at":…,"actor":…,"correlation_id":…,"causation_id":…,
-    "idempotency_key":…,"traceparent":…,"data":…}}`, where `class_version` is `schema_version`, and `data` is `payload`
-    with its members in the order in which they are shown.
+    `leaf_hash` is the hash of the event's leaf in the Merkle tree over the whole journal (RFC 9162): the SHA-256 of a
+    zero byte and the leaf. The leaf's number is position − 1. The leaf is JSON without blanks, `{"position":…,
+    "stream":…,"version":…,"type":…,"event":{"class_version":…,"recorded_at":…,"actor":…,"correlation_id":…,
+    "causation_id":…,"idempotency_key":…,"traceparent":…,"data":…}}`. In it, `class_version` is `schema_version`, and
+    `data` is `payload` with its members in the order shown here.
     """
 
     position: int
@@ -106,7 +109,7 @@ class EventBody(TypedDict):
 
 
 def event_body(event: JournalEvent) -> EventBody:
-    """Return an event as it is shown."""
+    """Return the body for an event."""
     stream, version, topic, _, position = event.row
     content = event.content
     return {

@@ -1,4 +1,4 @@
-"""Ledgers: open one, list them, look at one."""
+"""Ledgers: open, show and list them."""
 
 from functools import partial
 
@@ -17,7 +17,7 @@ from projections.read_models.ledgers import LedgerPlace, list_ledgers
 
 
 async def open_ledger(call: Call[NoQuery, LedgerRequest]) -> Answer:
-    """Open a ledger. The same again changes nothing and answers 200. Needs a key that was granted every ledger."""
+    """Open a ledger. Idempotent: repeating it answers 200. Needs a key that was granted every ledger."""
     command = OpenLedger(call.context, call.body.name, call.body.metadata)
     outcome = await call.service.writer.perform(command)
     headers = {POSITION: str(outcome.position), "Location": f"/v1/ledgers/{call.body.name}"}
@@ -40,7 +40,7 @@ async def get_ledgers(call: Call[LedgersQuery, None]) -> Answer:
 
 
 async def get_ledger(call: Call[NoQuery, None]) -> Answer:
-    """Look at one ledger. A confirmation read."""
+    """Show one ledger. It is read from the journal, so every write acknowledged before is seen."""
     ledger, head = await call.service.read(call.service.ledger.ledger, call.ledger)
     return json_answer(200, ledger_body(ledger), {POSITION: str(head)})
 
@@ -56,10 +56,8 @@ ENDPOINTS = [
             Consistency.LINEARIZABLE,
             CLIENT,
             (
-                Returns(201, "The ledger, opened.", LedgerBody, examples.LEDGER, ("Location",)),
-                Returns(
-                    200, "The ledger, which was open before.", LedgerBody, examples.LEDGER, ("Location",)
-                ),
+                Returns(201, "The ledger was opened.", LedgerBody, examples.LEDGER, ("Location",)),
+                Returns(200, "The ledger was already open.", LedgerBody, examples.LEDGER, ("Location",)),
             ),
             body=LedgerRequest,
             body_example=examples.LEDGER_REQUEST,
@@ -90,7 +88,7 @@ ENDPOINTS = [
             "/v1/ledgers/{ledger}",
             "get_ledger",
             "Ledgers",
-            "Look at a ledger",
+            "Show a ledger",
             Consistency.LINEARIZABLE,
             READER,
             (Returns(200, "The ledger.", LedgerBody, examples.LEDGER),),

@@ -1,4 +1,4 @@
-"""Ledgers, as they are asked for and shown."""
+"""Ledgers: requests and answers."""
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -16,11 +16,11 @@ class LedgerRequest(Request):
 
 
 class LedgersQuery(ListQuery, ProjectedQuery):
-    """The list of ledgers, by when they were opened."""
+    """The list of ledgers, in the order in which they were opened."""
 
 
 class LedgerBody(TypedDict):
-    """A ledger; `assets` are those that its accounts use."""
+    """A ledger. `assets` are the assets of its accounts."""
 
     name: str
     metadata: dict[str, str]
@@ -31,7 +31,7 @@ class LedgerBody(TypedDict):
 
 
 def ledger_body(ledger: Ledger) -> LedgerBody:
-    """Return a ledger as it is shown."""
+    """Return the body for a ledger."""
     return {
         "name": ledger.name,
         "metadata": dict(ledger.metadata),

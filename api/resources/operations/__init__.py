@@ -1,1 +1,1 @@
-"""What became of a request by its key: its state, its trace, and what is stuck."""
+"""What became of a request: its operation, its trace, and everything that is stuck."""

@@ -1,4 +1,4 @@
-"""Traces as they are answered, and as `tallystick trace` prints them."""
+"""Traces as the API answers them and `tallystick trace` prints them."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from projections.diagnosis.trace.verdict import verdict, verdict_of
 def trace_body(
     story: Story, ledger: str, now: Instant, *, key: str | None = None, correlation_id: str | None = None
 ) -> dict[str, Any]:
-    """Return a trace: of the operation with a key, else of the conversation with a correlation id."""
+    """Return the trace of the operation with a key or, without one, of a correlation id."""
     return {
         "ledger": ledger,
         "idempotency_key": key,
@@ -30,7 +30,7 @@ def trace_body(
 
 
 def any_operation_body(made: Made) -> dict[str, Any]:
-    """Return what became of a keyed request, whatever it asked for."""
+    """Return the state of a keyed request of any kind."""
     body = payout_operation_body(made) if isinstance(made, Payout) else operation_body(made)
     return {**body}
 

@@ -11,9 +11,10 @@ from domain.model.errors import OperationUnknown
 
 
 async def get_operation(call: Call[NoQuery, None]) -> Answer:
-    """Tell what became of a keyed request: for a client whose answer was lost. A confirmation read.
+    """Say what became of a keyed request, for a client that got no answer.
 
-    404 `operation_unknown` with `"retry": "safe"` says that nothing of it was recorded.
+    It is read from the journal, so every write acknowledged before is seen. 404 `operation_unknown` with `"retry":
+    "safe"` means that nothing of the request was recorded.
     """
     ledger = call.service.ledger
     made, head = await call.service.read(ledger.operation, call.ledger, call.path_params["key"])
@@ -30,7 +31,7 @@ ENDPOINTS = [
             "Ask what became of a request",
             Consistency.LINEARIZABLE,
             READER,
-            (Returns(200, "What became of it.", OperationBody, examples.OPERATION),),
+            (Returns(200, "What became of the request.", OperationBody, examples.OPERATION),),
             problems=(OperationUnknown,),
         ),
         get_operation,

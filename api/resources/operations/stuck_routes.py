@@ -1,4 +1,4 @@
-"""What is stuck: business states older than they should be."""
+"""The list of what is stuck: business states older than they should be."""
 
 from functools import partial
 from typing import Annotated
@@ -19,11 +19,13 @@ from projections.diagnosis.stuck.search import find_stuck
 
 
 async def get_stuck(call: Call[StuckQuery, None]) -> Answer:
-    """List what is stuck, the oldest first: how old, why, and what is safe to do, each with a stable code.
+    """List what is stuck, oldest first: how old it is, why, and what is safe to do. Kinds and remedies have stable
+    codes.
 
-    Requests that were accepted and not carried out, holds past their end, payouts without one, deliveries, streams held
-    behind dead letters, projections, sessions of the database that keep the service waiting. What somebody has to
-    decide is stuck at once, the rest from the ages on that are given. An empty list says that nothing is.
+    It lists accepted requests that were not carried out, holds past their end, payouts that have not ended, deliveries,
+    streams held behind dead letters, projections, and database sessions that keep the service waiting. Something that a
+    person must decide is stuck at once. Everything else is stuck from the age given by its parameter. An empty list
+    means that nothing is stuck.
     """
     now, query = system_clock(), call.query
     find = partial(find_stuck, now=now, thresholds=query.thresholds, granted=call.caller.granted)

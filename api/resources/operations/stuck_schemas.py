@@ -1,4 +1,4 @@
-"""What is stuck, as it is asked for and shown."""
+"""What is stuck: requests and answers."""
 
 from typing import Annotated
 
@@ -17,7 +17,7 @@ Seconds = Annotated[int, Field(ge=0, le=_LONGEST_SECONDS), BeforeValidator(whole
 
 
 class StuckQuery(ListQuery):
-    """How old what is stuck is at least, by what it is."""
+    """From which age each kind counts as stuck, in seconds."""
 
     request_seconds: Seconds = Field(
         _DEFAULTS.request_seconds, description="accepted requests that were not carried out"
@@ -25,23 +25,23 @@ class StuckQuery(ListQuery):
     hold_seconds: Seconds = Field(_DEFAULTS.hold_seconds, description="holds past their expires_at")
     payout_seconds: Seconds = Field(_DEFAULTS.payout_seconds, description="payouts that have not ended")
     delivery_seconds: Seconds = Field(
-        _DEFAULTS.delivery_seconds, description="deliveries that are not acknowledged"
+        _DEFAULTS.delivery_seconds, description="deliveries that were not acknowledged"
     )
     projection_seconds: Seconds = Field(
-        _DEFAULTS.projection_seconds, description="the oldest event that a projection lacks"
+        _DEFAULTS.projection_seconds, description="projections, by the oldest event that they lack"
     )
     session_seconds: Seconds = Field(
-        _DEFAULTS.session_seconds, description="sessions of the database that keep the service waiting"
+        _DEFAULTS.session_seconds, description="database sessions that keep the service waiting"
     )
 
     @property
     def thresholds(self) -> Thresholds:
-        """The ages."""
+        """The ages as `find_stuck` takes them."""
         return Thresholds(*(getattr(self, name) for name in Thresholds._fields))
 
 
 class StuckBody(TypedDict):
-    """Something that is stuck. `kind` and `remedy` are stable; `why` and `safe_to_do` are for people."""
+    """Something that is stuck. `kind` and `remedy` are stable codes; `why` and `safe_to_do` are for people."""
 
     kind: StuckKind
     since: Instant
@@ -55,7 +55,7 @@ class StuckBody(TypedDict):
 
 
 class TotalBody(TypedDict):
-    """How much of a kind is stuck, and how old the oldest is."""
+    """How many of a kind are stuck, and how old the oldest is."""
 
     kind: StuckKind
     count: int
@@ -63,9 +63,9 @@ class TotalBody(TypedDict):
 
 
 class StuckPage(TypedDict):
-    """A page of what is stuck, the oldest first, and the totals of each kind over all pages.
+    """A page of what is stuck, oldest first, and the totals of each kind over all pages.
 
-    Of each kind the oldest thousand are found, and counted.
+    At most the oldest thousand of each kind are found and counted.
     """
 
     data: list[StuckBody]
@@ -74,7 +74,7 @@ class StuckPage(TypedDict):
 
 
 def stuck_body(stuck: Stuck, now: Instant) -> StuckBody:
-    """Return something that is stuck, as it is shown."""
+    """Return the body for something that is stuck."""
     return {
         "kind": stuck.kind,
         "since": stuck.since,
@@ -89,5 +89,5 @@ def stuck_body(stuck: Stuck, now: Instant) -> StuckBody:
 
 
 def total_body(total: Total) -> TotalBody:
-    """Return a total as it is shown."""
+    """Return the body for a total."""
     return {"kind": total.kind, "count": total.number, "oldest_age_seconds": total.oldest_age_seconds}

@@ -1,4 +1,4 @@
-"""Traces: what happened to an operation or in a conversation, and what is safe to do."""
+"""Traces: what happened to an operation or under a correlation id, and what is safe to do."""
 
 from functools import partial
 from typing import Any
@@ -21,14 +21,14 @@ from domain.model.transactions import Transaction
 from projections.diagnosis.trace.story import Made, Story, story_of_conversation, story_of_operation
 
 TRACER = READER | OPERATOR
-"""Those who trace: whoever reads the ledger, and whoever repairs what a trace shows to be broken."""
+"""The roles that may trace: those that read the ledger, and those that repair what a trace shows to be broken."""
 
 
 async def trace_operation(call: Call[NoQuery, None]) -> Answer:
     """Tell the whole story of a keyed request in the order of time, and what is safe to do now.
 
-    Its request, what it recorded, replays, how far projections are, deliveries, calls of providers, dead letters. 404
-    `operation_unknown` with `"retry": "safe"` says that nothing of it was recorded.
+    The story has the request, the events recorded, replays, the progress of projections, deliveries, calls of providers
+    and dead letters. 404 `operation_unknown` with `"retry": "safe"` means that nothing of the request was recorded.
     """
     ledger, key = call.ledger, call.path_params["key"]
     read = partial(story_of_operation, ledger=ledger, id=operation_id(ledger, key))
@@ -41,10 +41,10 @@ async def trace_operation(call: Call[NoQuery, None]) -> Answer:
 
 
 async def trace_conversation(call: Call[ConversationQuery, None]) -> Answer:
-    """Tell the whole story of a correlation id: every event, operation, projection and delivery that it is on.
+    """Tell the whole story of a correlation id: its events, operations, projections and deliveries.
 
-    Operations that were asked for in other conversations, and sent again in this one, are among them. One of which
-    nothing is recorded has an empty timeline and the verdict `nothing_recorded`.
+    Operations that began under another correlation id and were repeated under this one are included. A correlation id
+    without any record has an empty timeline and the verdict `nothing_recorded`.
     """
     ledger = call.ledger
     correlation_id = call.query.correlation_id or call.context.correlation_id
@@ -77,7 +77,7 @@ ENDPOINTS = [
             "Trace a request",
             Consistency.LINEARIZABLE,
             TRACER,
-            (Returns(200, "Its story.", TraceBody, examples.TRACE),),
+            (Returns(200, "The trace.", TraceBody, examples.TRACE),),
             problems=(OperationUnknown,),
         ),
         trace_operation,
@@ -91,7 +91,7 @@ ENDPOINTS = [
             "Trace a correlation id",
             Consistency.JOURNAL,
             TRACER,
-            (Returns(200, "Its story.", TraceBody, examples.TRACE),),
+            (Returns(200, "The trace.", TraceBody, examples.TRACE),),
             query=ConversationQuery,
         ),
         trace_conversation,

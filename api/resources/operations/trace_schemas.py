@@ -1,4 +1,4 @@
-"""Traces: the whole story of an operation or a conversation, as it is asked for and shown."""
+"""Traces, the whole story of an operation or a correlation id: requests and answers."""
 
 from typing import Annotated, Any
 
@@ -16,15 +16,15 @@ from projections.diagnosis.trace.verdict import ConcernCode, Verdict, VerdictCod
 
 
 class ConversationQuery(Query):
-    """Which conversation."""
+    """The correlation id to trace."""
 
     correlation_id: Annotated[str, Field(pattern=rf"^[!-~]{{0,{MAX_CORRELATION_ID_LENGTH}}}$")] = Field(
-        "", description="without it, that of this request itself: its `Correlation-Id`"
+        "", description="the correlation id to trace; default: this request's own `Correlation-Id`"
     )
 
 
 class ConcernBody(TypedDict):
-    """What hinders others from seeing what happened, or may surprise."""
+    """Something that keeps others from seeing what happened, or that may surprise."""
 
     code: ConcernCode
     remedy: Remedy
@@ -33,7 +33,7 @@ class ConcernBody(TypedDict):
 
 
 class VerdictBody(TypedDict):
-    """What happened, what is safe to do now, and why. `code` and `remedy` are stable; words are for people."""
+    """What happened, what is safe to do now, and why. `code` and `remedy` are stable; the texts are for people."""
 
     code: VerdictCode
     remedy: Remedy
@@ -50,7 +50,7 @@ class TracedOperationBody(OperationBody):
 
 
 class MomentBody(TypedDict):
-    """A moment. `time` is null where it is not known or has not come; `subject` is what it happened to."""
+    """A moment. `time` is null if it is not known or has not come; `subject` is what it happened to."""
 
     time: Instant | None
     position: int | None
@@ -61,7 +61,7 @@ class MomentBody(TypedDict):
 
 
 class StandingBody(TypedDict):
-    """How far a projection is with what is traced; `held` is behind a dead letter."""
+    """How far a projection is with the traced events. `held` means that a dead letter holds back a stream of theirs."""
 
     name: str
     version: int
@@ -71,9 +71,10 @@ class StandingBody(TypedDict):
 
 
 class TraceBody(TypedDict):
-    """A trace, all of one instant. Replays are best-effort: they are written a moment after they were answered.
+    """A trace, read at one instant.
 
-    It is complete up to `position`; where there is more than is shown, the verdict has the concern `story_cut`.
+    It is complete up to `position`. If more exists than is shown, the verdict has the concern `story_cut`. Replays are
+    best effort: each is written a moment after it was answered.
     """
 
     ledger: str
@@ -88,12 +89,12 @@ class TraceBody(TypedDict):
 
 
 def moment_body(moment: Moment) -> dict[str, Any]:
-    """Return a moment as it is shown."""
+    """Return the body for a moment."""
     return moment._asdict()
 
 
 def standing_body(standing: ProjectionStanding) -> StandingBody:
-    """Return how far a projection is, as it is shown."""
+    """Return the body for a projection's progress."""
     name, version, position, _, state, *_ = standing.progress
     return {
         "name": name,
@@ -105,5 +106,5 @@ def standing_body(standing: ProjectionStanding) -> StandingBody:
 
 
 def verdict_body(verdict: Verdict) -> dict[str, Any]:
-    """Return a verdict as it is shown."""
+    """Return the body for a verdict."""
     return {**verdict._asdict(), "concerns": [concern._asdict() for concern in verdict.concerns]}

@@ -1,1 +1,1 @@
-"""Payouts: requesting them, what their providers say, and ending those in doubt."""
+"""Payouts: requesting them, callbacks of their providers, and resolving those in doubt."""

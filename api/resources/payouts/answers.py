@@ -1,4 +1,4 @@
-"""How requests for payouts are answered: with the payout, or the problem that refused it."""
+"""Answers to payout requests: the payout, or the problem that refused it."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ _STATES: dict[PayoutState, State] = {
 
 
 def payout_answer(outcome: Outcome) -> Answer:
-    """Return the answer to the request for a payout, the same each time."""
+    """Return the answer to a payout request. Repeating the request gives the same answer."""
     payout: Payout = outcome.state
     headers = {POSITION: str(outcome.position)}
     if outcome.replayed:
@@ -41,7 +41,7 @@ def payout_answer(outcome: Outcome) -> Answer:
 
 
 def payout_rejection(payout: Payout) -> Any:
-    """Return the problem that answers the request for a payout that was rejected."""
+    """Return the problem that answers a rejected payout request."""
     assert payout.rejection is not None
     code, detail, details = payout.rejection
     path = f"/v1/ledgers/{payout.ledger}/payouts"
@@ -50,7 +50,7 @@ def payout_rejection(payout: Payout) -> Any:
 
 
 def payout_operation_body(payout: Payout) -> OperationBody:
-    """Return what became of the request for a payout: `outcome` tells whether the money left."""
+    """Return the state of a payout request. `outcome` says whether the money left."""
     return {
         "idempotency_key": payout.idempotency_key,
         "state": _STATES[payout.state],
@@ -67,5 +67,5 @@ def payout_operation_body(payout: Payout) -> OperationBody:
 
 
 def payout_path(payout: Payout) -> str:
-    """Return where a payout is read."""
+    """Return the path of a payout."""
     return f"/v1/ledgers/{payout.ledger}/payouts/{payout.id}"

@@ -1,4 +1,4 @@
-"""Callbacks: what payment providers say by themselves."""
+"""Callbacks: what payment providers report by themselves."""
 
 from pydantic import ValidationError
 
@@ -21,10 +21,10 @@ from projections.process_managers.providers.interface import Callback
 
 
 async def receive_callback(call: Call[NoQuery, CallbackRequest]) -> Answer:
-    """Take what a provider says of a payout, signed as Standard Webhooks has it. The same message counts once.
+    """Take a provider's report about a payout, signed by Standard Webhooks. A message with the same id counts once.
 
-    What is late, repeated or out of order changes nothing twice; what contradicts what was recorded makes the payout
-    stuck. It is answered once it is durable.
+    Late, repeated or reordered reports change nothing twice. A report that contradicts the record makes the payout
+    stuck. The answer comes once the report is durable.
     """
     callback = _read(call)
     seen = await _payout(call, callback.key)
@@ -45,7 +45,7 @@ def _read(call: Call[NoQuery, CallbackRequest]) -> Callback:
 
 
 async def _payout(call: Call[NoQuery, CallbackRequest], provider_key: str) -> Payout:
-    """Return the payout that the provider knows by a key, as it was accepted, however many callbacks it had since.
+    """Return the payout with a provider's key, as it was accepted, so that its number of callbacks does not matter.
 
     Raises `PayoutNotFound` if the provider was never given that key.
     """
@@ -55,7 +55,7 @@ async def _payout(call: Call[NoQuery, CallbackRequest], provider_key: str) -> Pa
         raise PayoutNotFound
     try:
         payout, _ = await call.service.read(call.service.ledger.payout_as_accepted, ledger, payout_id)
-    except (LedgerNotFound, PayoutNotFound):  # whatever is wrong with the key, the answer is the same
+    except (LedgerNotFound, PayoutNotFound):  # the answer is the same, whatever is wrong with the key
         raise PayoutNotFound from None
     if (payout.provider, payout.provider_key) != (call.path_params["provider"], provider_key):
         raise PayoutNotFound
@@ -63,7 +63,7 @@ async def _payout(call: Call[NoQuery, CallbackRequest], provider_key: str) -> Pa
 
 
 def _trace(payout: Payout, given: str | None) -> str | None:
-    """Return the trace context of a callback if it continues the payout's own trace, which it was sent, else that."""
+    """Return the callback's trace context if it continues the payout's trace, else the payout's own."""
     if given and payout.traceparent and given.split("-")[1] == payout.traceparent.split("-")[1]:
         return given
     return payout.traceparent
@@ -76,10 +76,10 @@ ENDPOINTS = [
             "/v1/providers/{provider}/callbacks",
             "receive_callback",
             "Payouts",
-            "Callback of a provider",
+            "Report on a payout, as its provider",
             Consistency.LINEARIZABLE,
             ANYBODY,
-            (Returns(204, "It is taken note of."),),
+            (Returns(204, "The report is accepted."),),
             body=CallbackRequest,
             body_example={
                 "type": "payout.completed",

@@ -1,4 +1,4 @@
-"""Callbacks of providers, as they are sent."""
+"""Callbacks of providers: requests."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class CallbackRequest(BaseModel):
-    """The payload of a webhook as Standard Webhooks recommends it; what `data` holds is the provider's matter."""
+    """The payload of a callback, as Standard Webhooks recommends it. The provider decides what `data` holds."""
 
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 

@@ -22,7 +22,7 @@ _Place = Annotated[int, Field(strict=True, ge=1, le=MAX_POSITION - 1)]
 
 
 async def get_payouts(call: Call[PayoutsQuery, None]) -> Answer:
-    """List the payouts of a ledger, rejected ones included, by when they were asked for. Filters are combined."""
+    """List the payouts of a ledger in the order of their requests, including rejected ones. Filters are combined."""
     query = call.query
     await call.service.read(call.service.ledger.ledger, call.ledger)
     read = partial(

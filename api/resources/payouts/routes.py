@@ -1,4 +1,4 @@
-"""Payouts: ask for one, look at one, and, for operators, resolve one."""
+"""Payouts: request and show them; operators resolve them."""
 
 from collections.abc import Callable
 from functools import partial
@@ -42,11 +42,12 @@ from projections.process_managers.payer import new_nonce
 
 
 async def request_payout(call: Call[TransactionQuery, PayoutRequest]) -> Answer:
-    """Hold an amount of an account, and have it paid out through a provider once that is durable.
+    """Hold an amount of an account, and have a provider pay it out once the hold is durable.
 
-    The answer is the payout as it was accepted; look at it again for what became of it. A provider that does not answer
-    leaves it in doubt, and is asked until it does. Its hold ends once: settled when the payout is completed, voided
-    when it failed. A refusal by a business rule is recorded, and is the answer to the same request for ever.
+    The answer is the payout as it was accepted. Read the payout again to see what became of it. If the provider does
+    not answer, the payout is in doubt and the provider is asked until it answers. The hold ends once: it is settled
+    when the payout is completed, and voided when the payout failed. A refusal by a business rule is recorded: the same
+    request gets it for ever.
     """
     writer, body = call.service.writer, call.body
     operation = operation_of(call.ledger, call.key, call.path, call.raw_body)
@@ -59,7 +60,8 @@ async def request_payout(call: Call[TransactionQuery, PayoutRequest]) -> Answer:
         body.amount,
         body.provider,
         body.destination,
-        # With a part that is random: what another installation asks for under the same key is another payout.
+        # The random part makes the key differ from the one that another installation makes for the same idempotency
+        # key.
         f"{call.ledger}.{operation.id}.{new_nonce()}",
         body.provider in call.service.providers,
     )
@@ -68,7 +70,7 @@ async def request_payout(call: Call[TransactionQuery, PayoutRequest]) -> Answer:
 
 
 async def get_payout(call: Call[NoQuery, None]) -> Answer:
-    """Look at one payout, with its history. A confirmation read."""
+    """Show one payout, with its history. It is read from the journal, so every write acknowledged before is seen."""
     ledger = call.service.ledger
     payout, head = await call.service.read(ledger.payout, call.ledger, call.path_params["id"])
     headers = {POSITION: str(head), "ETag": etag(payout.version)}
@@ -79,27 +81,28 @@ async def get_payout(call: Call[NoQuery, None]) -> Answer:
 
 
 async def reconcile_payout(call: Call[NoQuery, Reconciling]) -> Answer:
-    """Have the provider asked now what became of a payout, whatever is known of it.
+    """Ask the provider now what became of a payout, whatever its state.
 
-    An answer that contradicts what was recorded makes the payout stuck; one that agrees with the books resolves one
-    that is.
+    If the answer contradicts the record, the payout becomes stuck. If it agrees with the books, a stuck payout is
+    resolved.
     """
     return await _resolve(call, ReconcilePayout)
 
 
 async def complete_payout(call: Call[NoQuery, Resolving]) -> Answer:
-    """Say that the money of a payout has left. Its hold is settled or, had it been given back, the amount is posted.
+    """Say that the money of a payout has left. Its hold is settled; if it was already voided, the amount is posted.
 
-    Completing a completed one records nothing.
+    Idempotent: completing a completed payout records nothing.
     """
     return await _resolve(call, CompletePayout)
 
 
 async def fail_payout(call: Call[NoQuery, Failing]) -> Answer:
-    """Say that the money of a payout has not left and will not. Its hold is voided or, had it been settled, reversed.
+    """Say that the money of a payout has not left and will not. Its hold is voided; if it was already settled, that is
+    reversed.
 
-    While the payout is submitted or in doubt the money may have left, and whoever fails it confirms that it has not:
-    `"confirm": "not_paid"`. Failing a failed one records nothing.
+    While the payout is submitted or in doubt, the money may have left. The request must then confirm that it has not:
+    `"confirm": "not_paid"`. Idempotent: failing a failed payout records nothing.
     """
     return await _resolve(call, partial(FailPayout, confirmed=call.body.confirm == NOT_PAID))
 
@@ -143,13 +146,13 @@ ENDPOINTS = [
             "/v1/ledgers/{ledger}/payouts",
             "request_payout",
             "Payouts",
-            "Pay out",
+            "Request a payout",
             Consistency.LINEARIZABLE,
             POSTER,
             (
                 Returns(
                     202,
-                    "The payout is accepted, and its amount held.",
+                    "The payout is accepted, and its amount is held.",
                     PayoutBody,
                     examples.PAYOUT,
                     ("ETag", "Location", "Retry-After"),
@@ -169,18 +172,18 @@ ENDPOINTS = [
             "/v1/ledgers/{ledger}/payouts/{id}",
             "get_payout",
             "Payouts",
-            "Look at a payout",
+            "Show a payout",
             Consistency.LINEARIZABLE,
             READER | OPERATOR,
             (
                 Returns(200, "The payout.", PayoutBody, examples.PAYOUT, ("ETag",)),
-                Returns(304, "The payout is as If-None-Match knows it.", headers=("ETag",)),
+                Returns(304, "The payout is unchanged: If-None-Match has its ETag.", headers=("ETag",)),
             ),
             problems=(PayoutNotFound,),
         ),
         get_payout,
     ),
-    Endpoint(_resolution("reconcile", "Ask the provider now", Reconciling), reconcile_payout),
+    Endpoint(_resolution("reconcile", "Ask the provider about a payout", Reconciling), reconcile_payout),
     Endpoint(
         _resolution("complete", "Say that a payout was paid", Resolving, *_RULES_OF_ACCOUNTS),
         complete_payout,

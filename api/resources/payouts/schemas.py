@@ -1,4 +1,4 @@
-"""Payouts, as they are asked for, shown and resolved."""
+"""Payouts: requests, resolutions and answers."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
@@ -18,11 +18,11 @@ MAX_DESTINATION_BYTES = 8 * 1024
 
 
 def _is_exact(destination: dict[str, Any]) -> dict[str, Any]:
-    """Refuse what would not reach the provider as it was sent."""
+    """Refuse a destination that would not reach the provider exactly as it was sent."""
     if len(to_json(destination)) > MAX_DESTINATION_BYTES:
         raise ValueError(f"must have at most {MAX_DESTINATION_BYTES} bytes as JSON")
     if not all(isinstance(number, int) and abs(number) <= MAX_AMOUNT for number in _numbers(destination)):
-        raise ValueError("numbers must be whole and exact in every client; write others as text")
+        raise ValueError("numbers must be whole and within ±9007199254740991; write others as text")
     return destination
 
 
@@ -41,7 +41,7 @@ def _numbers(value: Any) -> Iterator[float]:
 Destination = Annotated[
     dict[str, JsonValue],
     AfterValidator(_is_exact),
-    Field(description="where the money goes, as the provider understands it; at most 8 KiB"),
+    Field(description="where the money goes, in the provider's own terms; at most 8 KiB"),
 ]
 
 
@@ -57,39 +57,39 @@ class PayoutRequest(Request):
 
 
 class Reconciling(Reasoned):
-    """Why the provider is to be asked, if that is to be kept."""
+    """Why the provider is asked. Optional; it is kept."""
 
 
 class Resolving(Request):
-    """Why an operator knows how it ended."""
+    """How an operator knows the outcome."""
 
     reason: Annotated[str, Field(pattern=r"\S", max_length=500, examples=["the statement shows it"])]
 
 
 class Failing(Resolving):
-    """Why an operator knows that the money has not left; while it may have, that has to be confirmed."""
+    """How an operator knows that the money has not left. While it may have left, `confirm` is needed."""
 
     confirm: Annotated[
         Literal["not_paid"] | None,
         Field(
-            description="needed while the payout is submitted or in doubt: the money may have left, and to fail the"
+            description="needed while the payout is submitted or in doubt: the money may have left, and failing the"
             " payout gives it back to the account"
         ),
     ] = None
 
 
 class PayoutsQuery(ListQuery, ProjectedQuery):
-    """The list of payouts, by when they were asked for; an empty filter filters nothing."""
+    """The filters of the list of payouts. An empty filter is no filter."""
 
     state: Literal[PayoutState, ""] = ""
     account: Annotated[
         str, Field(pattern=f"^(?:{ADDRESS_PATTERN[1:-1]})?$", max_length=MAX_ADDRESS_LENGTH)
-    ] = Field("", description="the address of the account that is paid out from")
+    ] = Field("", description="the address of the account that pays")
     provider: Annotated[str, Field(pattern=f"^(?:{PROVIDER_PATTERN[1:-1]})?$")] = ""
 
 
 class StepBody(TypedDict):
-    """One event of the history: the state after it, what happened, who said so in which words."""
+    """One event of the history: the state after it, what happened, who reported it and in which words."""
 
     state: PayoutState
     event: str
@@ -101,8 +101,11 @@ class StepBody(TypedDict):
 
 
 class PayoutBody(TypedDict):
-    """A payout. `hold_id` is the transaction that holds its amount, `transaction_id` the one that ended the hold, or
-    that an operator's resolution made after that; `due_at` is when the ledger acts next."""
+    """A payout.
+
+    `hold_id` is the transaction that holds its amount. `transaction_id` is the transaction that ended the hold, or the
+    one made later by an operator's resolution. `due_at` is when the ledger acts next.
+    """
 
     id: str
     ledger: str
@@ -132,7 +135,7 @@ class PayoutBody(TypedDict):
 
 
 def payout_body(payout: Payout) -> PayoutBody:
-    """Return a payout as it is shown."""
+    """Return the body for a payout."""
     return {
         "id": payout.id,
         "ledger": payout.ledger,

@@ -1,1 +1,1 @@
-"""Projections: how far they are, their rebuilds and their dead letters."""
+"""Projections: their progress, rebuilds and dead letters."""

@@ -1,4 +1,4 @@
-"""Projections as they are shown: how far each is, its rebuild, and the versions that are not read."""
+"""Projections as they are shown: progress, rebuild, and the versions that this release does not read."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -28,7 +28,7 @@ def shown(connection: Connection[Any], name: str, granted: Sequence[str] | None 
 def shown_after(
     connection: Connection[Any], name: str, act: Callable[[Connection[Any], str], Any]
 ) -> dict[str, Any]:
-    """Do something to a projection and return it as it is then; raise what that raises."""
+    """Call `act` on a projection, then return the projection. Raises what `act` raises."""
     act(connection, name)
     return shown(connection, name)
 

@@ -1,4 +1,4 @@
-"""Dead letters: events that a projection could not apply. List them, look at one, retry it or discard it."""
+"""Dead letters, the events that a projection could not apply: list, show, retry and discard them."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -29,7 +29,7 @@ from projections.running.dead_letter_decisions import discard, retry
 
 
 async def get_dead_letters(call: Call[DeadLettersQuery, None]) -> Answer:
-    """List dead letters by when they first failed, those included that are closed. Filters are combined."""
+    """List dead letters in the order of their first failure, including closed ones. Filters are combined."""
     query = call.query
     read = partial(
         list_letters,
@@ -47,28 +47,30 @@ async def get_dead_letters(call: Call[DeadLettersQuery, None]) -> Answer:
 
 
 async def get_dead_letter(call: Call[NoQuery, None]) -> Answer:
-    """Look at a dead letter."""
+    """Show one dead letter."""
     return json_answer(
         200, dead_letter_body(await call.service.look_up(partial(find_letter, id=_id(call.path_params))))
     )
 
 
 async def retry_dead_letter(call: Call[NoQuery, Retrying]) -> Answer:
-    """Apply the event, and in order all that is held behind it: all of that or nothing. The answer tells which.
+    """Apply the event of a dead letter and then, in order, the events held behind it, in one transaction.
 
-    If it fails again, the letter is still `open`, with one more attempt and the new reason. If a later event fails, the
-    letter is `resolved` and `followed_by` another. A letter that is resolved is answered as it is. One of a version
-    that is being rebuilt can be decided once that is live.
+    If the event fails again, nothing is applied: the letter stays `open`, with one more attempt and the new reason. If
+    a later event fails, those before it are applied, the letter is `resolved`, and `followed_by` names the dead letter
+    that holds the rest. A letter that is already resolved is returned unchanged. A letter of a version that is being
+    rebuilt can be retried once that version is live.
     """
     decide = partial(retry, id=_id(call.path_params), by=call.context, reason=call.body.reason)
     return json_answer(200, dead_letter_body(await call.service.query(decide)))
 
 
 async def discard_dead_letter(call: Call[NoQuery, Discarding]) -> Answer:
-    """Skip the event, for the reason given, and apply in order all that is held behind it: all of that or nothing.
+    """Skip the event of a dead letter and apply, in order, the events held behind it, in one transaction. A reason is
+    needed.
 
-    It is skipped by this version of the projection: one that is rebuilt meets it anew. If a later event fails, the
-    letter is `followed_by` another. A letter that is discarded is answered as it is.
+    Only this version of the projection skips the event: a rebuilt version meets it again. If a later event fails,
+    `followed_by` names the dead letter that holds the rest. A letter that is already discarded is returned unchanged.
     """
     decide = partial(discard, id=_id(call.path_params), by=call.context, reason=call.body.reason)
     return json_answer(200, dead_letter_body(await call.service.query(decide)))
@@ -87,7 +89,7 @@ def _id(names: Mapping[str, str]) -> UUID:
     return UUID(names["id"])
 
 
-def _verdict(verb: str, summary: str, **more: Any) -> Declaration:
+def _decision(verb: str, summary: str, **more: Any) -> Declaration:
     return Declaration(
         "POST",
         f"/v1/dead-letters/{{id}}/{verb}",
@@ -132,7 +134,7 @@ ENDPOINTS = [
             "/v1/dead-letters/{id}",
             "get_dead_letter",
             "Operating",
-            "Look at a dead letter",
+            "Show a dead letter",
             Consistency.PROCESS,
             OVERSEER,
             (Returns(200, "The dead letter.", DeadLetterBody, examples.DEAD_LETTER),),
@@ -143,7 +145,7 @@ ENDPOINTS = [
         get_dead_letter,
     ),
     Endpoint(
-        _verdict(
+        _decision(
             "retry",
             "Retry a dead letter",
             body=Retrying,
@@ -152,7 +154,7 @@ ENDPOINTS = [
         retry_dead_letter,
     ),
     Endpoint(
-        _verdict(
+        _decision(
             "discard",
             "Discard a dead letter",
             body=Discarding,

@@ -1,4 +1,4 @@
-"""Dead letters, as they are asked for, decided and shown."""
+"""Dead letters: requests, decisions and answers."""
 
 from typing import Annotated, Any, Literal
 
@@ -21,30 +21,30 @@ def _is_name(name: str) -> str:
 
 
 class DeadLettersQuery(ListQuery):
-    """The list of dead letters, by when they first failed; empty filters are none."""
+    """The filters of the list of dead letters. An empty filter is no filter."""
 
     projection: Annotated[str, AfterValidator(_is_name), Field(json_schema_extra={"enum": [*NAMES]})] = ""
     state: Literal[LetterState, ""] = Field(
         "",
-        description="`open`; `resolved` by a retry; `discarded`; `superseded`, since that version of the projection"
-        " was replaced",
+        description="`open`; `resolved`: by a retry; `discarded`; `superseded`: its version of the projection was"
+        " replaced",
     )
 
 
 class Retrying(Reasoned):
-    """Why a dead letter is retried, if that is to be kept."""
+    """Why a dead letter is retried. Optional; it is kept."""
 
 
 class Discarding(Request):
-    """Why the event of a dead letter is to be skipped."""
+    """Why the event of a dead letter is skipped."""
 
     reason: Annotated[str, Field(pattern=r"\S", max_length=500, examples=["written by a test program"])]
 
 
 class ClosingBody(TypedDict):
-    """How a dead letter was closed; `by` is null where its version of the projection was replaced.
+    """How a dead letter was closed. `by` is null if its version of the projection was replaced.
 
-    `followed_by` is the dead letter of a later event of the stream, which failed when what was held was replayed.
+    `followed_by` is the dead letter of a later event of the stream that failed when the held events were replayed.
     """
 
     at: Instant
@@ -57,8 +57,9 @@ class ClosingBody(TypedDict):
 class DeadLetterBody(TypedDict):
     """An event that a version of a projection could not apply, and why.
 
-    `shape` and `release` are of the code that failed last; `schema_version`, `correlation_id` and `actor` are the
-    event's, null where it does not tell. `held_events` counts what waits behind it in its stream.
+    `shape` and `release` belong to the code that failed last. `schema_version`, `correlation_id` and `actor` belong to
+    the event; they are null if it does not have them. `held_events` counts the events that wait behind it in its
+    stream.
     """
 
     id: str
@@ -87,6 +88,6 @@ _RENAMED = {"topic": "type", "event_version": "schema_version", "closing": "clos
 
 
 def dead_letter_body(letter: DeadLetter) -> dict[str, Any]:
-    """Return a dead letter as it is shown."""
+    """Return the body for a dead letter."""
     body = {_RENAMED.get(name, name): value for name, value in letter._asdict().items()}
     return {**body, "closed": letter.closing and letter.closing._asdict()}

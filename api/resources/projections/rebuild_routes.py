@@ -1,4 +1,4 @@
-"""Rebuilds of projections: ask for one, cancel it, pause it, let it go on. A projector carries them out."""
+"""Rebuilds of projections: request, cancel, pause and resume them. A projector carries them out."""
 
 from collections.abc import Callable
 from functools import partial
@@ -18,11 +18,12 @@ from projections.rebuilding.requests import cancel_rebuild, pause_rebuild, reque
 
 
 async def rebuild_projection(call: Call[NoQuery, RebuildRequest]) -> Answer:
-    """Ask for a new version, filled beside the live one, compared with it, and put in its place if it is equal.
+    """Build a new version of a projection beside the live one. It is compared with the live one, and goes live if it is
+    equal.
 
-    Reads never stop. What is under way already is answered as it is, and told of an accepted difference. What was
-    stopped by a difference goes on if that is accepted, and is otherwise begun anew, as what failed is. The version
-    that was replaced is kept until the next rebuild.
+    Reads never stop. If a rebuild is already under way, it is returned as it is, and takes over an accepted difference.
+    A rebuild that stopped at a difference continues if the difference is accepted; else it starts again. A failed
+    rebuild starts again. The replaced version is kept until the next rebuild.
     """
     body = call.body
     act = partial(
@@ -35,20 +36,20 @@ async def rebuild_projection(call: Call[NoQuery, RebuildRequest]) -> Answer:
 
 
 async def cancel_projection_rebuild(call: Call[NoQuery, Control]) -> Answer:
-    """End a rebuild and drop what it has made. Where none is under way, there is nothing to do: again is as once.
+    """Cancel a rebuild and drop what it has built. Idempotent: without a rebuild nothing happens.
 
-    Refused while this release has no other version of the projection.
+    Refused if this release has no other version of the projection.
     """
     return await _answer(call, 200, _by(call, cancel_rebuild))
 
 
 async def pause_projection_rebuild(call: Call[NoQuery, Control]) -> Answer:
-    """Keep a rebuild where it is, also after a restart, until it is resumed. Again is as once."""
+    """Pause a rebuild until it is resumed, even across restarts. Idempotent."""
     return await _answer(call, 200, _by(call, pause_rebuild))
 
 
 async def resume_projection_rebuild(call: Call[NoQuery, Control]) -> Answer:
-    """Let a paused rebuild go on from where it is. Again is as once."""
+    """Resume a paused rebuild where it stopped. Idempotent."""
     return await _answer(call, 200, _by(call, resume_rebuild))
 
 

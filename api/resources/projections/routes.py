@@ -1,4 +1,4 @@
-"""Projections: how far each is, pausing them and letting them go on."""
+"""Projections: show their progress, pause and resume them."""
 
 from collections.abc import Callable
 from functools import partial
@@ -23,7 +23,7 @@ _Place = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 
 
 async def get_projections(call: Call[ProjectionsQuery, None]) -> Answer:
-    """List all projections by name, and how far each is."""
+    """List all projections by name, with their progress."""
     query = call.query
     found = await call.service.look_up(partial(all_shown, granted=call.caller.granted))
     found.sort(key=_name, reverse=query.descending)
@@ -42,23 +42,24 @@ def _name(shown: dict[str, Any]) -> str:
 
 
 async def get_projection(call: Call[NoQuery, None]) -> Answer:
-    """Tell how far one projection is."""
+    """Show the progress of one projection."""
     look = partial(shown, name=call.path_params["name"], granted=call.caller.granted)
     return json_answer(200, await call.service.look_up(look))
 
 
 async def pause_projection(call: Call[NoQuery, Control]) -> Answer:
-    """Keep a projection where it is, also after a restart, until it is resumed. Again is as once.
+    """Pause a projection until it is resumed, even across restarts. Idempotent.
 
-    Reads go on and state how far it is; who waits for a position waits, and gets it if it is resumed in time.
+    Reads continue and state the projection's position. A request that waits for a later position gets it if the
+    projection is resumed in time.
     """
     return await _controlled(call, pause)
 
 
 async def resume_projection(call: Call[NoQuery, Control]) -> Answer:
-    """Let a projection go on that was paused or has halted. Again is as once.
+    """Resume a projection that was paused or has halted. Idempotent.
 
-    What it halted at is met again: if it is not mended it halts again.
+    It first retries the event at which it halted. If the cause is not repaired, it halts again.
     """
     return await _controlled(call, resume)
 
@@ -115,7 +116,7 @@ ENDPOINTS = [
             "/v1/projections/{name}",
             "get_projection",
             "Operating",
-            "Look at a projection",
+            "Show a projection",
             Consistency.PROCESS,
             OVERSEER,
             (Returns(200, "The projection.", ProjectionBody, examples.PROJECTION),),

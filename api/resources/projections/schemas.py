@@ -1,4 +1,4 @@
-"""How far a projection is, as it is shown."""
+"""Projections and rebuilds: requests and answers."""
 
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
@@ -18,11 +18,11 @@ class ProjectionsQuery(ListQuery):
 
 
 class Control(Reasoned):
-    """Why a projection is paused or resumed, if that is to be kept."""
+    """Why a projection is paused or resumed. Optional; it is kept."""
 
 
 class RebuildRequest(Reasoned):
-    """Why a projection is rebuilt, if that is to be kept, and why to switch even to what differs, if that is wanted."""
+    """Why a projection is rebuilt, and why it goes live even if it differs. Both are optional and kept."""
 
     accept_difference: Annotated[
         str | None, Field(pattern=r"\S", max_length=500, examples=["the disk was bad"])
@@ -30,7 +30,7 @@ class RebuildRequest(Reasoned):
 
 
 class ComparisonBody(TypedDict):
-    """A table of the live version beside that of the rebuilt one; `differing` are rows that only one of them has."""
+    """A table of the live version compared with the rebuilt one. `differing` lists rows that only one of them has."""
 
     live_table: str
     rebuilt_table: str
@@ -43,12 +43,12 @@ class ComparisonBody(TypedDict):
 
 
 class RebuildBody(TypedDict):
-    """A version that is being made: how far it is, at what rate, how long it still takes.
+    """A version that is being built: its progress, its rate, and the time it still needs.
 
-    `controlled_by` is who paused or resumed it last. `position` of `target` are projected: where the live version is
-    now, or the head of the journal where this release has none. A `differing` one was compared with the live version
-    and found not to be equal: it is kept for inspection until it is accepted, asked for anew or cancelled. `comparison`
-    is null as long as nothing was compared.
+    `position` of `target` events are projected. The target is the live version's position, or the head of the journal
+    if this release has no live version. `controlled_by` is who last paused or resumed the rebuild. `differing` means
+    that it was compared with the live version and is not equal: it is kept for inspection until it is accepted,
+    requested again or cancelled. `comparison` is null until something was compared.
     """
 
     version: int
@@ -72,7 +72,7 @@ class RebuildBody(TypedDict):
 
 
 class UnreadVersionBody(TypedDict):
-    """A version that this release does not read: one that was replaced, or that belongs to other releases."""
+    """A version that this release does not read: it was replaced, or belongs to other releases."""
 
     version: int
     shape: int
@@ -81,9 +81,9 @@ class UnreadVersionBody(TypedDict):
 
 
 class ProjectionBody(TypedDict):
-    """A projection; `rebuild` is null unless a new version of it is being made.
+    """A projection. `rebuild` is null unless a new version is being built.
 
-    `dead_letters` counts those that are open; `oldest_dead_letter` is the lowest position of them, or null.
+    `dead_letters` counts the open ones. `oldest_dead_letter` is the lowest position among them, or null.
     """
 
     name: str
@@ -105,7 +105,7 @@ class ProjectionBody(TypedDict):
 def projection_body(
     progress: Progress, rebuild: Rebuild | None, unread: Iterable[UnreadVersion]
 ) -> dict[str, Any]:
-    """Return a projection as it is shown."""
+    """Return the body for a projection."""
     return {
         **progress._asdict(),
         "rebuild": None if rebuild is None else _rebuild_body(rebuild),

@@ -1,1 +1,1 @@
-"""Transactions: posting, holding, settling, voiding and reversing, one by one or in batches."""
+"""Transactions: post, hold, settle, void and reverse, one by one or in batches."""

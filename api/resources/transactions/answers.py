@@ -1,4 +1,4 @@
-"""How keyed requests are answered: with the transaction, the problem that refused it, or the operation that waits."""
+"""Answers to keyed requests: the transaction, the problem that refused it, or the operation that waits."""
 
 from typing import Any
 from urllib.parse import quote
@@ -16,7 +16,7 @@ RETRY_AFTER_SECONDS = 1
 
 
 def answer(outcome: Outcome) -> Answer:
-    """Return the answer to a keyed request, the same each time."""
+    """Return the answer to a keyed request. Repeating the request gives the same answer."""
     headers = {POSITION: str(outcome.position)}
     if outcome.replayed:
         headers[REPLAYED] = "true"
@@ -35,7 +35,7 @@ def answer(outcome: Outcome) -> Answer:
 
 
 def rejection_problem(transaction: Transaction) -> Any:
-    """Return the problem that answers the request that made a rejected transaction, the first answer's own."""
+    """Return the problem that first answered the request for a rejected transaction."""
     assert transaction.rejection is not None
     code, detail, details = transaction.rejection
     members = {"transaction_id": transaction.id, **details}
@@ -43,7 +43,7 @@ def rejection_problem(transaction: Transaction) -> Any:
 
 
 def operation_body(of: Transaction | Acceptance) -> OperationBody:
-    """Return what became of a keyed request, as the first answer to it showed it."""
+    """Return the state of a keyed request, as its first answer showed it."""
     made = of.as_first_answered()
     state: State = "accepted"
     completed_at, refusal = None, None
@@ -67,22 +67,22 @@ def operation_body(of: Transaction | Acceptance) -> OperationBody:
 
 
 def transaction_path(made: Transaction | Acceptance) -> str:
-    """Return where a transaction is read, or will be."""
+    """Return the path where a transaction is read, or will be."""
     return f"{transactions_path(made.ledger)}/{made.id}"
 
 
 def operation_path(made: Transaction | Acceptance) -> str:
-    """Return where it is read what became of the request for a transaction."""
+    """Return the path of the operation that requested a transaction."""
     return f"/v1/ledgers/{made.ledger}/operations/{quote(made.idempotency_key, safe='')}"
 
 
 def transactions_path(ledger: str) -> str:
-    """Return where transactions of a ledger are posted."""
+    """Return the path where a ledger's transactions are posted."""
     return f"/v1/ledgers/{ledger}/transactions"
 
 
 def request_path(transaction: Transaction) -> str:
-    """Return the path that the request for a transaction was sent to, or could have been instead of in a batch."""
+    """Return the path of the request for a transaction. For an item of a batch: the path of its single form."""
     path, related = transactions_path(transaction.ledger), transaction.related
     match transaction.kind:
         case "settlement":

@@ -1,4 +1,4 @@
-"""Batches: many keyed requests in one, all of them or none, or each by itself."""
+"""Batches: many keyed requests in one, carried out all together or each by itself."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -34,11 +34,12 @@ Item = PostItem | SettleItem | VoidItem | ReverseItem
 
 
 async def post_batch(call: Call[TransactionQuery, BatchRequest]) -> Answer:
-    """Carry out keyed requests in order, later ones seeing earlier ones; each is the same request as its single form.
+    """Carry out keyed requests in order. Later items see earlier ones. Each item is the same keyed request as its
+    single form.
 
-    `independent`: each succeeds or is refused by itself; between a thousand and the next, requests of others may be
-    carried out. `atomic`: all succeed, or nothing is recorded, the keys stay free, and the answer is 409
-    `batch_rejected` with the index and the problem of the first item that failed.
+    `independent`: each item succeeds or is refused by itself. Beyond 1,000 items the batch takes several commits, and
+    other requests may be carried out between them. `atomic`: all items succeed, or nothing is recorded, the keys stay
+    free, and the answer is 409 `batch_rejected` with the index and the problem of the first item that failed.
     """
     service, body = call.service, call.body
     commands = await service.read(_commands, call)
@@ -57,7 +58,7 @@ async def post_batch(call: Call[TransactionQuery, BatchRequest]) -> Answer:
     return await service.read(_answer, call, results)
 
 
-# No item's own: the batch names the ledger, and what cannot be reached now may be sent again.
+# Refusals of the whole batch: it names the ledger, and an unreachable journal concerns every item.
 _OF_THE_WHOLE = (LedgerNotFound, Unavailable)
 
 
@@ -67,7 +68,7 @@ def _commands(call: Call[TransactionQuery, BatchRequest]) -> list[Command]:
 
 
 def _command(call: Call[Any, Any], item: Item, sent: dict[str, Any]) -> Command:
-    """Return the command of an item: of the request that would have been sent to the item's own path."""
+    """Return the command of an item: the same as for a request to the item's own path."""
     alone = {**sent}
     del alone["idempotency_key"]
     alone.pop(item.verb, None)
@@ -112,7 +113,7 @@ def _batch_rejected(call: Call[Any, Any], rejected: BatchRejected) -> Answer:
     item, cause = call.body.transactions[rejected.index], rejected.cause
     if isinstance(cause, Outcome):
         inner = rejection_problem(cause.state)
-        if not cause.replayed:  # nothing is recorded, so there is no transaction to be read
+        if not cause.replayed:  # nothing is recorded, so no transaction can be read
             del inner["transaction_id"]
     else:
         inner = _problem(call, item, cause if isinstance(cause, LedgerError) else InternalError())

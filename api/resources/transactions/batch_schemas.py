@@ -1,4 +1,4 @@
-"""Batches: many keyed requests in one, as they are asked for and answered."""
+"""Batches, many keyed requests in one: requests and answers."""
 
 from typing import Annotated, Any, ClassVar, Literal, NotRequired
 
@@ -57,7 +57,7 @@ class ReverseItem(ReverseRequest):
 
 
 def _form(item: Any) -> str:
-    # In brackets: the parts of a pointer that are no members of the body (api/http/fields.py).
+    # The brackets mark parts of an error's place that are not members of the body (api/http/fields.py).
     if isinstance(item, dict):
         for verb, form in _FORMS:
             if verb in item:
@@ -78,7 +78,7 @@ Item = Annotated[
 
 
 class BatchRequest(Request):
-    """Keyed requests to carry out in order: all of them or none, or each by itself. The batch itself has no key."""
+    """Keyed requests to carry out in order, all together or each by itself. The batch itself has no key."""
 
     mode: Literal["atomic", "independent"]
     transactions: Annotated[
@@ -89,7 +89,7 @@ class BatchRequest(Request):
 
 
 class ResultBody(TypedDict):
-    """What became of an item: the status and body that its single form would have been answered with."""
+    """What became of an item: the status and body that answer its single form."""
 
     status: int
     replayed: bool
@@ -99,6 +99,6 @@ class ResultBody(TypedDict):
 
 
 class BatchBody(TypedDict):
-    """A result for each item, in their order."""
+    """One result for each item, in the same order."""
 
     results: list[ResultBody]

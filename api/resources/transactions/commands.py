@@ -1,4 +1,4 @@
-"""From requests to commands: what is asked for of transactions, alone or in a batch."""
+"""Turns requests about transactions into commands, for single requests and for batches."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +22,7 @@ from domain.model.transactions import Description
 
 
 def operation_of(ledger: str, key: str, path: str, sent: Any) -> Operation:
-    """Return the operation of a request that was sent to a path, or could have been instead of in a batch."""
+    """Return the operation of a request. For an item of a batch, `path` is the path of its single form."""
     return Operation(key, operation_id(ledger, key), fingerprint("POST", path, sent))
 
 
@@ -55,7 +55,7 @@ def on_transaction(
     named_id: str,
     body: SettleRequest | VoidRequest | ReverseRequest,
 ) -> Command:
-    """Return the command that settles, voids or reverses the transaction named."""
+    """Return the command that settles, voids or reverses the transaction `named_id`."""
     keyed = (context, ledger, operation, description_of(body), named_id)
     match body:
         case SettleRequest(amount=amount, entries=entries):
@@ -66,12 +66,12 @@ def on_transaction(
 
 
 def entries_of(call: Sequence[EntryRequest]) -> tuple[Entry, ...]:
-    """Return the entries that are asked for."""
+    """Return the entries of a request."""
     return tuple(
         [Entry(account=entry.account, direction=entry.direction, amount=entry.amount) for entry in call]
     )
 
 
 def description_of(body: DescribedRequest) -> Description:
-    """Return what a request says of the transaction."""
+    """Return the description of a transaction that a request gives."""
     return Description(body.reference, body.description, body.metadata)

@@ -22,9 +22,10 @@ _Place = Annotated[int, Field(strict=True, ge=1, le=MAX_POSITION - 1)]
 
 
 async def get_transactions(call: Call[TransactionsQuery, None]) -> Answer:
-    """List the transactions of a ledger, rejected ones included, by when they were recorded. Filters are combined.
+    """List the transactions of a ledger in the order in which they were recorded, including rejected ones. Filters are
+    combined.
 
-    What was accepted to be carried out later is listed once it has been.
+    A request that was accepted for later appears once it has been carried out.
     """
     query = call.query
     await call.service.read(call.service.ledger.ledger, call.ledger)

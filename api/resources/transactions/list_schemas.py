@@ -1,4 +1,4 @@
-"""The list of transactions, as it is asked for."""
+"""The filters of the list of transactions."""
 
 from typing import Annotated, Literal
 
@@ -21,21 +21,21 @@ Bound = Annotated[
 
 
 class TransactionsQuery(MetadataQuery, ListQuery, ProjectedQuery):
-    """The list of transactions, by when they were recorded; an empty filter filters nothing."""
+    """The filters of the list of transactions. An empty filter is no filter."""
 
     account: Annotated[
         str, Field(pattern=f"^(?:{ADDRESS_PATTERN[1:-1]})?$", max_length=MAX_ADDRESS_LENGTH)
-    ] = Field("", description="the address of an account among the entries")
+    ] = Field("", description="only transactions with an entry on this account")
     prefix: AddressPrefix = Field(
-        "", description="what the address of an account among the entries begins with"
+        "", description="only transactions with an entry on an account whose address begins with this"
     )
     reference: Annotated[str, Field(pattern=rf"^[^\x00]{{0,{MAX_REFERENCE_LENGTH}}}$")] = ""
     status: Literal[Status, ""] = ""
     kind: Literal[Kind, ""] = ""
     correlation_id: Annotated[str, Field(pattern=rf"^[!-~]{{0,{MAX_CORRELATION_ID_LENGTH}}}$")] = Field(
-        "", description="that of the request, and of all that the same conversation caused"
+        "", description="only transactions of requests with this correlation id, and what they caused"
     )
-    recorded_from: Bound = Field(None, description="inclusive")
-    recorded_to: Bound = Field(None, description="exclusive")
-    effective_from: Bound = Field(None, description="inclusive")
-    effective_to: Bound = Field(None, description="exclusive")
+    recorded_from: Bound = Field(None, description="recorded at this time or later")
+    recorded_to: Bound = Field(None, description="recorded before this time")
+    effective_from: Bound = Field(None, description="effective at this time or later")
+    effective_to: Bound = Field(None, description="effective before this time")

@@ -1,4 +1,4 @@
-"""What became of a keyed request, as it is shown."""
+"""The body for an operation: what became of a keyed request."""
 
 from typing import Literal
 
@@ -11,10 +11,10 @@ State = Literal["accepted", "in_progress", "completed", "rejected", "reconciling
 
 
 class OperationBody(TypedDict):
-    """A keyed request. `problem` is the first answer's when a rule refused it, else null.
+    """A keyed request. `problem` is the first answer if a rule refused the request, else null.
 
-    `outcome` says of a payout that has ended whether its money left: `completed`, or `failed` if it is the account's
-    again. It is null for everything else. A payout that failed is `completed` as a request: nothing more will come.
+    `outcome` says whether the money of an ended payout left: `completed`, or `failed` if the account has it again. It
+    is null for everything else. The operation of a failed payout is `completed`: nothing more will come.
     """
 
     idempotency_key: str

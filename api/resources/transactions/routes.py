@@ -1,4 +1,4 @@
-"""Transactions: post one or make a hold, settle, void, reverse, look at one."""
+"""Transactions: post one or make a hold; settle, void, reverse and show one."""
 
 from typing import Any
 
@@ -44,10 +44,10 @@ Body = SettleRequest | VoidRequest | ReverseRequest
 
 
 async def post_transaction(call: Call[TransactionQuery, TransactionRequest]) -> Answer:
-    """Post a transaction, or make a hold: for each asset, debits = credits. All of its entries are recorded or none.
+    """Post a transaction, or make a hold. In each asset, debits must equal credits. All entries are recorded, or none.
 
-    A refusal by a business rule is recorded as well, and is the answer to the same request for ever. With
-    `Prefer: respond-async` the request is accepted durably, answered 202, and carried out by a worker.
+    A refusal by a business rule is recorded too: the same request gets it for ever. With `Prefer: respond-async` the
+    request is accepted durably, answered 202, and carried out by a worker.
     """
     respond_async = call.prefer.respond_async and not call.query.dry_run
     command = post(call.context, call.ledger, _operation(call), call.body, respond_async=respond_async)
@@ -55,7 +55,7 @@ async def post_transaction(call: Call[TransactionQuery, TransactionRequest]) -> 
 
 
 async def settle_hold(call: Call[TransactionQuery, SettleRequest]) -> Answer:
-    """Post all or part of a hold, once; what is not posted is released. Limits are not judged again."""
+    """Post all or part of a hold, once. The rest is released. Limits are not checked again."""
     return await _perform_on_transaction(call)
 
 
@@ -65,12 +65,13 @@ async def void_hold(call: Call[TransactionQuery, VoidRequest]) -> Answer:
 
 
 async def reverse_transaction(call: Call[TransactionQuery, ReverseRequest]) -> Answer:
-    """Post the mirror of what remains of a posting or settlement, or of a part of it. Limits apply."""
+    """Post the mirror image of a posting or settlement: all that is not reversed yet, or a part. Limits apply."""
     return await _perform_on_transaction(call)
 
 
 async def get_transaction(call: Call[NoQuery, None]) -> Answer:
-    """Look at one transaction, a rejected one included. A confirmation read."""
+    """Show one transaction, even a rejected one. It is read from the journal, so every write acknowledged before is
+    seen."""
     ledger = call.service.ledger
     transaction, head = await call.service.read(ledger.transaction, call.ledger, call.path_params["id"])
     headers = {POSITION: str(head), "ETag": etag(transaction.version)}
@@ -121,7 +122,7 @@ def _on_transaction(
         summary,
         Consistency.LINEARIZABLE,
         POSTER,
-        (Returns(201, "The transaction that did so.", TransactionBody, example, _MADE),),
+        (Returns(201, "The new transaction.", TransactionBody, example, _MADE),),
         query=TransactionQuery,
         body=body,
         body_example=request_example,
@@ -134,7 +135,7 @@ def _on_transaction(
 
 _ACCEPTED = Returns(
     202,
-    "The request is accepted, and not carried out yet.",
+    "The request is accepted, but not carried out yet.",
     OperationBody,
     examples.ACCEPTED_OPERATION,
     ("Location", "Retry-After", "Preference-Applied", "Idempotent-Replayed"),
@@ -174,12 +175,12 @@ ENDPOINTS = [
             "/v1/ledgers/{ledger}/transactions/{id}",
             "get_transaction",
             "Transactions",
-            "Look at a transaction",
+            "Show a transaction",
             Consistency.LINEARIZABLE,
             READER,
             (
                 Returns(200, "The transaction.", TransactionBody, examples.TRANSACTION, ("ETag",)),
-                Returns(304, "The transaction is as If-None-Match knows it.", headers=("ETag",)),
+                Returns(304, "The transaction is unchanged: If-None-Match has its ETag.", headers=("ETag",)),
             ),
             problems=(TransactionNotFound,),
         ),

@@ -1,4 +1,4 @@
-"""Transactions, as they are asked for and shown."""
+"""Transactions: requests and answers."""
 
 from typing import Annotated, Any, cast
 
@@ -33,7 +33,7 @@ Entries = Annotated[
 
 
 class DescribedRequest(Request):
-    """What every request for a transaction may say of it."""
+    """The members that every request for a transaction may have."""
 
     reference: Annotated[str, Field(max_length=255)] = ""
     description: Annotated[str, Field(max_length=1000)] = ""
@@ -52,21 +52,21 @@ class TransactionRequest(DescribedRequest):
     @classmethod
     def _only_holds_expire(cls, expires_at: str | None, info: ValidationInfo) -> str | None:
         if expires_at is not None and info.data.get("pending") is False:
-            raise ValueError("only a hold expires, that is a transaction with pending true")
+            raise ValueError("only a hold expires: set pending to true")
         return expires_at
 
 
 class SettleRequest(DescribedRequest):
-    """All of a hold to settle, an `amount` of one that has two entries, or parts of its entries."""
+    """A hold to settle: all of it, an `amount` if it has two entries, or parts of its entries."""
 
     entries: Entries | None = None
     amount: Amount | None = None
 
     @field_validator("amount")
     @classmethod
-    def _either(cls, amount: int | None, info: ValidationInfo) -> int | None:
+    def _is_without_entries(cls, amount: int | None, info: ValidationInfo) -> int | None:
         if amount is not None and info.data.get("entries") is not None:
-            raise ValueError("either an amount or entries can be given")
+            raise ValueError("give either amount or entries, not both")
         return amount
 
 
@@ -75,22 +75,22 @@ class VoidRequest(DescribedRequest):
 
 
 class ReverseRequest(DescribedRequest):
-    """What remains of a transaction to reverse, or an `amount` of one that has two entries."""
+    """A transaction to reverse: all that remains, or an `amount` if it has two entries."""
 
     amount: Amount | None = None
     effective_at: Time | None = None
 
 
 class TransactionQuery(Query):
-    """How to carry the request out."""
+    """How to carry out the request."""
 
     dry_run: Annotated[bool, BeforeValidator(_is_true)] = Field(
-        False, description="`true`: decide and answer as it would be, and record nothing"
+        False, description="`true`: decide and answer as usual, but record nothing"
     )
 
 
 class EntryBody(TypedDict):
-    """An entry of a transaction, its amount in minor units of its account's asset."""
+    """An entry of a transaction. The amount is in minor units of its account's asset."""
 
     account: str
     direction: Direction
@@ -98,7 +98,7 @@ class EntryBody(TypedDict):
 
 
 class RelatedBody(TypedDict):
-    """The ids of the transactions that this one settles, voids or reverses, or that did so to it."""
+    """The transactions that this one settles, voids or reverses, or that settled, voided or reversed it."""
 
     settles: str | None
     voids: str | None
@@ -109,17 +109,17 @@ class RelatedBody(TypedDict):
 
 
 class RejectionBody(Named):
-    """Why a transaction was refused: a problem's code, its words, and what it names."""
+    """Why a transaction was refused: the code and detail of a problem, and its further members."""
 
     code: str
     detail: str
 
 
 def rejection_body(rejection: Rejection | None) -> RejectionBody | None:
-    """Return a refusal as it is shown."""
+    """Return the body for a refusal."""
     if rejection is None:
         return None
-    # What it names is kept as it was answered.
+    # The details are stored as they were first answered.
     body: Any = {"code": rejection.code, "detail": rejection.detail, **rejection.details}
     return cast(RejectionBody, body)
 
@@ -148,7 +148,7 @@ class TransactionBody(TypedDict):
 
 
 def transaction_body(transaction: Transaction) -> TransactionBody:
-    """Return a transaction as it is shown."""
+    """Return the body for a transaction."""
     related = transaction.related
     return {
         "id": transaction.id,

@@ -1,1 +1,1 @@
-"""Webhooks: who is told of events, and every delivery."""
+"""Webhooks: the receivers of events, and every delivery to them."""

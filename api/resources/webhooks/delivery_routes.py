@@ -1,4 +1,4 @@
-"""Deliveries to a webhook: what became of each event, another attempt, and giving one up."""
+"""Deliveries to a webhook: list them, try one again, give one up."""
 
 from collections.abc import Callable
 from functools import partial
@@ -30,7 +30,7 @@ _Place = Annotated[int, Field(strict=True, ge=1, le=MAX_POSITION)]
 
 
 async def get_deliveries(call: Call[DeliveriesQuery, None]) -> Answer:
-    """List what became of the events owed to a webhook, by position, with every attempt. Attempts are not paged."""
+    """List the deliveries to a webhook by position, each with every attempt. Attempts are not paged."""
     query, webhook = call.query, await find_webhook(call)
     read = partial(
         deliveries.list_deliveries,
@@ -46,19 +46,19 @@ async def get_deliveries(call: Call[DeliveriesQuery, None]) -> Answer:
 
 
 async def retry_delivery(call: Call[NoQuery, GoingOn]) -> Answer:
-    """Make another attempt at once, with all those of the schedule before it again.
+    """Try a delivery again at once, and start its schedule of attempts again.
 
-    One that was acknowledged or suppressed is sent again. One that is under way, or waits behind another of its key,
-    stays as it is.
+    A delivery that was acknowledged or suppressed is sent again. A delivery that is under way, or waits behind another
+    of its partition key, stays as it is.
     """
     actor, reason = call.caller.name, call.body.reason
     return await _change(call, partial(deliveries.retry_delivery, actor=actor, reason=reason))
 
 
 async def discard_delivery(call: Call[NoQuery, ReasonRequest]) -> Answer:
-    """Give a delivery up, so that those behind it of its key go on. One that is done stays as it is.
+    """Give up a delivery, so that those behind it in its partition key go on. A delivery that is done stays as it is.
 
-    Who does it and why is kept with it.
+    The reason and the name of the caller's key are kept with it.
     """
     reason = f"{call.body.reason} ({call.caller.name})"
     return await _change(call, partial(deliveries.discard_delivery, reason=reason))
@@ -109,7 +109,7 @@ ENDPOINTS = [
             "/v1/webhooks/{id}/deliveries/{delivery}/retry",
             "retry_delivery",
             "Webhooks",
-            "Make another attempt at a delivery",
+            "Retry a delivery",
             Consistency.PROCESS,
             OPERATOR,
             (Returns(200, "The delivery.", DeliveryBody, examples.DELIVERY),),
@@ -128,7 +128,7 @@ ENDPOINTS = [
             "/v1/webhooks/{id}/deliveries/{delivery}/discard",
             "discard_delivery",
             "Webhooks",
-            "Give a delivery up",
+            "Give up a delivery",
             Consistency.PROCESS,
             OPERATOR,
             (Returns(200, "The delivery.", DeliveryBody, examples.DELIVERY),),

@@ -1,4 +1,4 @@
-"""Webhooks: register one, list them, look at one, rotate its secret, disable, enable and delete it."""
+"""Webhooks: register, list and show them, rotate a secret, disable, enable and delete them."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -38,10 +38,11 @@ LOOK_UP_TIMEOUT_SECONDS = 2.0
 
 
 async def register_webhook(call: Call[NoQuery, WebhookRequest]) -> Answer:
-    """Register a webhook: from now on it is told of every event that it subscribes to, in order for each account.
+    """Register a webhook. From now on every event that it subscribes to is sent to it, in order for each account.
 
-    Bodies are CloudEvents, signed as Standard Webhooks has it. The secret is shown in this answer and never again. URLs
-    are https, without credentials, and lead to public addresses, which is judged again at every connection.
+    Bodies are CloudEvents, signed by Standard Webhooks. The secret is in this answer and is never shown again. URLs
+    must be https, without credentials, and lead to public addresses; the addresses are checked again at every
+    connection.
     """
     body = call.body
     if not call.caller.may_grant(body.ledgers):
@@ -56,7 +57,7 @@ async def register_webhook(call: Call[NoQuery, WebhookRequest]) -> Answer:
 
 
 async def get_webhooks(call: Call[WebhooksQuery, None]) -> Answer:
-    """List the webhooks by when they were registered, without their secrets."""
+    """List webhooks in the order in which they were registered, without their secrets."""
     query = call.query
     read = partial(
         webhooks.list_webhooks,
@@ -71,14 +72,14 @@ async def get_webhooks(call: Call[WebhooksQuery, None]) -> Answer:
 
 
 async def get_webhook(call: Call[NoQuery, None]) -> Answer:
-    """Look at a webhook."""
+    """Show one webhook."""
     return json_answer(200, webhook_body(await find_webhook(call)))
 
 
 async def rotate_secret(call: Call[NoQuery, SecretRotation]) -> Answer:
-    """Make a new secret. Until the overlap is over, a day unless it is given, the old one signs too.
+    """Make a new secret. The old one signs too until the overlap is over, by default a day.
 
-    An end that is nearer already stays.
+    An old secret that would end earlier anyway keeps its end.
     """
     webhook = await find_webhook(call)
     seconds = call.body.overlap_seconds
@@ -90,14 +91,15 @@ async def rotate_secret(call: Call[NoQuery, SecretRotation]) -> Answer:
 
 
 async def disable_webhook(call: Call[NoQuery, ReasonRequest]) -> Answer:
-    """Send nothing more until it is enabled; what is owed to it waits. One that is disabled stays as it is."""
+    """Disable a webhook: nothing more is sent until it is enabled. Its deliveries wait. A disabled one stays as it
+    is."""
     webhook = await find_webhook(call)
     reason = f"{call.body.reason} ({call.caller.name})"
     return _shown(await call.service.query(partial(webhooks.disable_webhook, id=webhook.id, reason=reason)))
 
 
 async def enable_webhook(call: Call[NoQuery, GoingOn]) -> Answer:
-    """Go on where it was disabled: what waits is due at once, with all its attempts before it again."""
+    """Enable a webhook. Waiting deliveries are due at once, and their schedule of attempts starts again."""
     webhook = await find_webhook(call)
     actor, reason = call.caller.name, call.body.reason
     enable = partial(webhooks.enable_webhook, id=webhook.id, actor=actor, reason=reason)
@@ -105,9 +107,9 @@ async def enable_webhook(call: Call[NoQuery, GoingOn]) -> Answer:
 
 
 async def delete_webhook(call: Call[NoQuery, None]) -> Answer:
-    """Delete a webhook: nothing more is sent, and its secrets are forgotten. Again is as once.
+    """Delete a webhook: nothing more is sent, and its secrets are forgotten. Idempotent.
 
-    What waits is suppressed, and all that became of its deliveries stays on record.
+    Waiting deliveries are suppressed. The record of its deliveries stays.
     """
     id = _id(call.path_params)
     delete = partial(webhooks.delete_webhook, id=id, actor=call.caller.name)
@@ -117,7 +119,7 @@ async def delete_webhook(call: Call[NoQuery, None]) -> Answer:
 
 
 async def find_webhook(call: Call[Any, Any]) -> Webhook:
-    """Return the webhook that the path names; raise `WebhookNotFound`."""
+    """Return the webhook in the path; raise `WebhookNotFound`."""
     id = _id(call.path_params)
     found = await call.service.look_up(partial(webhooks.find_webhook, id=id))
     if found is None:
@@ -126,7 +128,7 @@ async def find_webhook(call: Call[Any, Any]) -> Webhook:
 
 
 def ledgers_of(connection: Connection[Any], names: Mapping[str, str]) -> Sequence[str] | None:
-    """Return the ledgers of the webhook that the path names, also of one that was deleted; None if there is none."""
+    """Return the ledgers of the webhook in the path, even of a deleted one; None if there never was one."""
     try:
         return webhooks.ledgers_of(connection, _id(names))
     except WebhookNotFound:
@@ -134,7 +136,7 @@ def ledgers_of(connection: Connection[Any], names: Mapping[str, str]) -> Sequenc
 
 
 def not_found(id: UUID) -> WebhookNotFound:
-    """Return the refusal of a request that names a webhook that is not there."""
+    """Return the refusal of a request that names a webhook that does not exist."""
     return WebhookNotFound(f"There is no webhook {id}, or it was deleted.", webhook_id=str(id))
 
 
@@ -155,9 +157,9 @@ def _shown(webhook: Webhook | None) -> Answer:
 
 
 async def _require_destination(call: Call[Any, Any], url: str) -> None:
-    """Raise `InvalidRequest` unless a URL may be registered.
+    """Raise `InvalidRequest` if a URL may not be registered.
 
-    A name that cannot be looked up now may be later, and is judged then; if not, its deliveries say so.
+    A host name that cannot be looked up now is accepted: it is checked at each delivery, which records if it fails.
     """
     policy = call.service.destinations
     refusal = policy.refusal(url)
@@ -189,7 +191,7 @@ ENDPOINTS = [
             (
                 Returns(
                     201,
-                    "The webhook, its secret shown this once.",
+                    "The webhook. Its secret is shown only now.",
                     NewWebhookBody,
                     examples.NEW_WEBHOOK,
                     ("Location",),
@@ -223,7 +225,7 @@ ENDPOINTS = [
             "/v1/webhooks/{id}",
             "get_webhook",
             "Webhooks",
-            "Look at a webhook",
+            "Show a webhook",
             Consistency.PROCESS,
             OVERSEER,
             (Returns(200, "The webhook.", WebhookBody, examples.WEBHOOK),),
@@ -242,7 +244,7 @@ ENDPOINTS = [
             "Rotate the secret of a webhook",
             Consistency.PROCESS,
             OPERATOR,
-            (Returns(201, "The new secret, shown this once.", SecretBody, examples.NEW_SECRET),),
+            (Returns(201, "The new secret. It is shown only now.", SecretBody, examples.NEW_SECRET),),
             body=SecretRotation,
             body_example=examples.ROTATION,
             is_body_optional=True,
@@ -299,7 +301,7 @@ ENDPOINTS = [
             "Delete a webhook",
             Consistency.PROCESS,
             OPERATOR,
-            (Returns(204, "The webhook is told nothing more."),),
+            (Returns(204, "The webhook is deleted."),),
             concerns=Concerns.THING,
             ledgers_of=ledgers_of,
             problems=(WebhookNotFound,),

@@ -1,4 +1,4 @@
-"""Webhooks and their deliveries, as they are asked for and shown."""
+"""Webhooks and their deliveries: requests and answers."""
 
 from typing import Annotated, Any, Literal
 
@@ -29,7 +29,7 @@ Reason = Annotated[str, Field(min_length=1, max_length=500, pattern=r"\S")]
 
 
 class WebhookRequest(Request):
-    """A webhook to register. `["*"]` is every ledger, or every type; a ledger need not exist yet."""
+    """A webhook to register. `["*"]` is every ledger, or every type. A ledger need not exist yet."""
 
     url: Annotated[
         str, Field(min_length=1, max_length=MAX_URL_LENGTH, examples=["https://example.com/ledger"])
@@ -40,13 +40,13 @@ class WebhookRequest(Request):
 
 
 class SecretRotation(Request):
-    """A secret to replace by a new one; the old one signs too for the overlap."""
+    """A secret to replace. The old secret signs too for the overlap."""
 
     overlap_seconds: Annotated[int, Field(ge=0, le=MAX_OVERLAP_SECONDS)] = DEFAULT_OVERLAP_SECONDS
 
 
 class ReasonRequest(Request):
-    """Why something is done that stops deliveries."""
+    """Why deliveries are stopped."""
 
     reason: Reason
 
@@ -56,20 +56,20 @@ class GoingOn(Reasoned):
 
 
 class WebhooksQuery(ListQuery):
-    """The list of webhooks, by when they were registered."""
+    """The list of webhooks, in the order in which they were registered."""
 
 
 class DeliveriesQuery(ListQuery):
-    """The list of a webhook's deliveries, in the order of positions."""
+    """The filter of the list of a webhook's deliveries, in the order of positions."""
 
-    state: State | None = Field(None, description="those in this state; all without it")
+    state: State | None = Field(None, description="only deliveries in this state; default: all")
 
 
 class WebhookBody(TypedDict):
     """A webhook, without its secrets.
 
-    It is told of the events after `position`. `failing_since` is when the attempts began to fail, null if the last was
-    acknowledged. `suppressed` counts deliveries that a rebuild of the projection would have made again.
+    Events after `position` are sent to it. `failing_since` is when its attempts began to fail, null if the last one was
+    acknowledged. `suppressed` counts the deliveries that a rebuild of the projection would have repeated.
     """
 
     id: str
@@ -87,13 +87,13 @@ class WebhookBody(TypedDict):
 
 
 class NewWebhookBody(WebhookBody):
-    """A webhook just registered: the secret is shown this once."""
+    """A webhook just registered. `secret` is shown only now."""
 
     secret: str
 
 
 class SecretBody(TypedDict):
-    """A secret just made, shown this once."""
+    """A secret just made. It is shown only now."""
 
     id: str
     secret: str
@@ -102,7 +102,7 @@ class SecretBody(TypedDict):
 class AttemptBody(TypedDict):
     """An attempt, or the decision not to make one.
 
-    `duplicated` tells that the receiver may have had it before; `status_code` is null where no answer came.
+    `duplicated` means that the receiver may have got it before. `status_code` is null if no answer came.
     """
 
     number: int
@@ -116,9 +116,9 @@ class AttemptBody(TypedDict):
 
 
 class DeliveryBody(TypedDict):
-    """An event that is owed to a webhook, and every attempt to tell it.
+    """An event that is owed to a webhook, with every attempt to deliver it.
 
-    `next_attempt_at` is null while it is behind another of its partition key, and when it is done.
+    `next_attempt_at` is null while the delivery waits behind another of its partition key, and when it is done.
     """
 
     id: str
@@ -135,12 +135,12 @@ class DeliveryBody(TypedDict):
 
 
 def webhook_body(webhook: Webhook) -> dict[str, Any]:
-    """Return a webhook as it is shown."""
+    """Return the body for a webhook."""
     return {**webhook._asdict(), "id": str(webhook.id)}
 
 
 def delivery_body(delivery: Delivery) -> dict[str, Any]:
-    """Return a delivery as it is shown."""
+    """Return the body for a delivery."""
     return {
         **delivery._asdict(),
         "id": str(delivery.position),
