@@ -77,7 +77,7 @@ class Invalid(LedgerError):
 
 
 class InvalidRequest(Invalid):
-    """The request does not have the shape that the contract asks for; `errors` points at each place."""
+    """The request does not have the required shape; `errors` points at each place."""
 
     code = "invalid_request"
 

@@ -94,3 +94,20 @@ def test_every_event_type_is_in_the_page_on_writing_and_no_other() -> None:
 def test_the_first_page_is_short() -> None:
     page = text_of("README.md")
     assert len(page.split()) <= MAX_WORDS and len(page.splitlines()) <= MAX_LINES
+
+
+def test_code_cites_pages_and_sections_that_exist() -> None:
+    for path in sorted(
+        path for wing in ("domain", "projections", "api", "scripts") for path in (ROOT / wing).rglob("*.py")
+    ):
+        source = re.sub(r"\s+(?:# )?", " ", path.read_text(encoding="utf-8"))
+        assert not re.search(r"\b(DESIGN|API|HOUSE)\.md\b", source), path
+        for page, section in re.findall(
+            r"`?((?:domain|projections|api|scripts|tests)/README\.md)`?, ([A-Z][\w' ]+\w)", source
+        ):
+            headings = anchors(ROOT / page)
+            words = section.lower().replace("'", "").replace(" ", "-")
+            assert any(words == heading or words.startswith(f"{heading}-") for heading in headings), (
+                path,
+                section,
+            )

@@ -133,7 +133,7 @@ def test_two_payers_at_once_submit_each_once(
     database: Database, ledger: LedgerApplication, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even if both hold the place, as when a connection is lost and its owner does not know it yet."""
-    monkeypatch.setattr(leadership, "hold", lambda *_: True)
+    monkeypatch.setattr(leadership, "try_acquire", lambda *_: True)
     asked = requests(60)
     with simulated() as simulator, ExitStack() as stack:
         for _ in range(2):

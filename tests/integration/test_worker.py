@@ -197,7 +197,7 @@ def test_two_do_each_thing_once(
     in_turn: bool,
 ) -> None:
     if not in_turn:
-        monkeypatch.setattr(leadership, "hold", lambda *_: True)
+        monkeypatch.setattr(leadership, "try_acquire", lambda *_: True)
     with ExitStack() as stack:
         other = stack.enter_context(running(database, clock))
         first = stack.enter_context(working(database, ledger, clock))
