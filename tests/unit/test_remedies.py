@@ -201,3 +201,24 @@ def test_what_is_pasted_begins_as_this_was_called(monkeypatch: pytest.MonkeyPatc
     assert as_called("tallystick stuck") == 'tallystick stuck --database-url "$TALLYSTICK_DATABASE_URL"'
     monkeypatch.setattr("sys.argv", ["tallystick", "doctor", "--database-url", "postgresql:///books?a=b"])
     assert as_called("tallystick stuck") == "tallystick stuck --database-url 'postgresql:///books?a=b'"
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", *(f"{wing}/README.md" for wing in ("api", "projections", "scripts"))]
+)
+def test_whatever_command_is_named_in_a_page_exists(page: str) -> None:
+    """Commands of a page that stand alone, with the words in capitals and the dots filled in."""
+    words = {
+        "COMMAND": "doctor",
+        "NAME": "entries",
+        "ID": ID,
+        "POSITION": "7",
+        "N": "8",
+        "KEY": "key-1",
+        "NOTE": __file__,
+        "PROOF": __file__,
+    }
+    for command in commands_in((ROOT / page).read_text(encoding="utf-8")):
+        stated = command.split(" > ")[0].removesuffix(" --help")
+        filled = re.sub(r"\b[A-Z]+\b", lambda found: words.get(found[0], found[0]), stated)
+        parse(filled.replace("…", "x").replace("\\|", "|").partition("[")[0], whole=False)
