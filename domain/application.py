@@ -13,7 +13,7 @@ from eventsourcing.application import Application
 from eventsourcing.persistence import InterfaceError, OperationalError
 from psycopg import Connection
 
-from domain.commit.decider import Reply, Result
+from domain.commit.decider import Result
 from domain.commit.group_commit import GroupCommit, reason_of
 from domain.journal.database import Database
 from domain.journal.eventsourcing.factory import DATABASE_URL, SCHEMA, JournalDatastore, JournalFactory
@@ -91,18 +91,12 @@ class LedgerApplication(Application[str]):
         self.group_commit.stop()
         super().close()
 
-    def submit(
-        self, commands: Sequence[Command], reply: Reply, *, all_or_none: bool = False, dry_run: bool = False
-    ) -> None:
-        """Queue commands; see `GroupCommit.submit`."""
-        self.group_commit.submit(commands, reply, all_or_none=all_or_none, dry_run=dry_run)
-
     def execute(
         self, *commands: Command, all_or_none: bool = False, dry_run: bool = False
     ) -> "Future[Sequence[Result]]":
         """Queue commands and return a future of their results, which is set once they are durable."""
         results: Future[Sequence[Result]] = Future()
-        self.submit(commands, results.set_result, all_or_none=all_or_none, dry_run=dry_run)
+        self.group_commit.submit(commands, results.set_result, all_or_none=all_or_none, dry_run=dry_run)
         return results
 
     def perform(self, command: Command) -> Outcome:

@@ -77,7 +77,7 @@ class Writer:
     ) -> Sequence[Result]:
         """Return the results of commands decided in order, once they are durable. See `GroupCommit.submit`."""
         together: asyncio.Future[Sequence[Result]] = self._loop.create_future()
-        self._ledger.submit(
+        self._ledger.group_commit.submit(
             commands, partial(self._reply_together, together), all_or_none=all_or_none, dry_run=dry_run
         )
         results = await together
@@ -92,10 +92,12 @@ class Writer:
         return results
 
     def _submit(self) -> None:
-        call, self._asked = self._asked, []
-        answered = [waiting for _, waiting in call]
+        asked, self._asked = self._asked, []
+        answered = [waiting for _, waiting in asked]
         try:
-            self._ledger.submit([command for command, _ in call], partial(self._reply, answered))
+            self._ledger.group_commit.submit(
+                [command for command, _ in asked], partial(self._reply, answered)
+            )
         except LedgerError as refusal:
             self._deliver(answered, [refusal] * len(answered))
 

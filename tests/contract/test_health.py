@@ -82,7 +82,7 @@ def test_not_ready_when_the_writer_does_not_write(
     client: httpx2.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("api.service.readiness.PATIENCE_SECONDS", 0.5)
-    monkeypatch.setattr("domain.application.LedgerApplication.submit", lambda *_: None)
+    monkeypatch.setattr("domain.commit.group_commit.GroupCommit.submit", lambda *_: None)
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()["reason"]) == (503, "writer_stopped")
 
