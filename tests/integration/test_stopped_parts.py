@@ -15,7 +15,7 @@ from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
 from domain.journal.database import Database
-from projections.rebuilding import part_processes as crew
+from projections.rebuilding import part_processes
 from projections.rebuilding.rebuilder import rebuilding
 from projections.rebuilding.requests import UNDER_WAY, Rebuild, find_rebuild, request_rebuild
 from projections.registry import PROJECTIONS
@@ -38,21 +38,21 @@ def fill(database: Database) -> None:
 @pytest.fixture(autouse=True)
 def divided(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short journals are filled by processes too."""
-    monkeypatch.setattr(crew, "SHORT_EVENTS", 0)
+    monkeypatch.setattr(part_processes, "SHORT_EVENTS", 0)
 
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The numbers of the processes that were started here to fill parts."""
     started: list[int] = []
-    start = crew.PartProcess._start
+    start = part_processes.PartProcess._start
 
-    def starting(filler: crew.PartProcess) -> None:
+    def starting(filler: part_processes.PartProcess) -> None:
         start(filler)
         assert filler._process is not None
         started.append(filler._process.pid)
 
-    monkeypatch.setattr(crew.PartProcess, "_start", starting)
+    monkeypatch.setattr(part_processes.PartProcess, "_start", starting)
     return started
 
 
@@ -114,7 +114,7 @@ def await_equal(owner: Connection[Any], asked: Rebuild) -> None:
 def test_a_part_that_is_stopped_in_the_midst_of_a_batch_is_replaced(
     database: Database, owner: Connection[Any], started: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crew, "SILENT_SECONDS", 3.0)
+    monkeypatch.setattr(part_processes, "SILENT_SECONDS", 3.0)
     asked = asked_for(database, "balances")
     with rebuilding(database, [PROJECTIONS["balances"]], WORKERS):
         with locked(database, "balances", asked.version):
@@ -133,16 +133,16 @@ def test_a_part_that_is_stopped_in_the_midst_of_a_batch_is_replaced(
 def test_a_part_that_is_stopped_before_it_has_said_a_word_is_replaced(
     database: Database, owner: Connection[Any], started: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crew, "SILENT_SECONDS", 3.0)
-    monkeypatch.setattr(crew, "STARTING_SECONDS", 5.0)
-    start = crew.PartProcess._start
+    monkeypatch.setattr(part_processes, "SILENT_SECONDS", 3.0)
+    monkeypatch.setattr(part_processes, "STARTING_SECONDS", 5.0)
+    start = part_processes.PartProcess._start
 
-    def stopping(filler: crew.PartProcess) -> None:
+    def stopping(filler: part_processes.PartProcess) -> None:
         start(filler)
         if len(started) == 1:
             os.kill(started[0], signal.SIGSTOP)
 
-    monkeypatch.setattr(crew.PartProcess, "_start", stopping)
+    monkeypatch.setattr(part_processes.PartProcess, "_start", stopping)
     asked = asked_for(database, "entries")
     with rebuilding(database, [PROJECTIONS["entries"]], WORKERS):
         await_equal(owner, asked)
@@ -154,7 +154,7 @@ def test_a_part_that_is_stopped_before_it_has_said_a_word_is_replaced(
 def test_a_part_that_waits_for_the_database_is_left_to_it(
     database: Database, owner: Connection[Any], started: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crew, "SILENT_SECONDS", 3.0)
+    monkeypatch.setattr(part_processes, "SILENT_SECONDS", 3.0)
     asked = asked_for(database, "balances")
     with rebuilding(database, [PROJECTIONS["balances"]], WORKERS):
         with locked(database, "balances", asked.version):
@@ -167,14 +167,14 @@ def test_a_part_that_waits_for_the_database_is_left_to_it(
 
 def test_who_was_stopped_itself_takes_nobody_for_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(crew, "monotonic", lambda: now[0])
+    monkeypatch.setattr(part_processes, "monotonic", lambda: now[0])
     silent = SimpleNamespace(stdout=SimpleNamespace(read=lambda: None))
-    filler = crew.PartProcess(0, b"")
+    filler = part_processes.PartProcess(0, b"")
     filler._silent_since = filler._looked_at = now[0]
     hangs: Any = filler._hangs
-    now[0] += crew.SILENT_SECONDS + 100
+    now[0] += part_processes.SILENT_SECONDS + 100
     assert not hangs(silent)
-    for _ in range(int(crew.SILENT_SECONDS)):
+    for _ in range(int(part_processes.SILENT_SECONDS)):
         now[0] += 1
         assert not hangs(silent)
     now[0] += 1
@@ -184,11 +184,11 @@ def test_who_was_stopped_itself_takes_nobody_for_silent(monkeypatch: pytest.Monk
 ELSEWHERE = """
 import sys
 from domain.journal.database import Database
-from projections import crew
+from projections.rebuilding import part_processes
 from projections.rebuilding.rebuilder import rebuilding
 from projections.registry import PROJECTIONS
 
-crew.SHORT_EVENTS = 0
+part_processes.SHORT_EVENTS = 0
 with rebuilding(Database(*sys.argv[1:]), [PROJECTIONS["balances"]], 2):
     print("rebuilding", flush=True)
     sys.stdin.read()
