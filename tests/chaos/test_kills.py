@@ -1,6 +1,6 @@
 """kill -9 of any process of the service, under load: nothing acknowledged is lost, nothing is applied twice.
 
-A short round in every run; `TALLYSTICK_KILLS=30` makes it thirty kills of each kind.
+Every run does a short round. `TALLYSTICK_KILLS=30` makes thirty kills of each kind.
 """
 
 import os
@@ -28,12 +28,12 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1200)]
 KILLS = int(os.environ.get("TALLYSTICK_KILLS", "3"))
 CLIENTS = 8
 ACCOUNTS = ["limited", "users:1", "users:2", "users:3"]
-# A client gives up on a request that was not answered for so long, counting every attempt.
+# A client gives up on a request after this time, all attempts included.
 GIVE_UP_SECONDS = 60.0
 
 
 class Answer(NamedTuple):
-    """What a client was told of one request."""
+    """The answer to one of a client's requests."""
 
     key: str
     body: dict[str, Any]
@@ -42,10 +42,10 @@ class Answer(NamedTuple):
 
 
 class Load:
-    """Clients that move money until told to stop, each repeating a request under its key until it is answered."""
+    """Clients that move money until told to stop. Each repeats a request under its key until it is answered."""
 
     statuses: tuple[int, ...] = (201, 409)
-    """What they may be answered."""
+    """The statuses they may be answered with."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -74,7 +74,7 @@ class Load:
                 self._request(client, f"{number}-{count}", *self.asked(chance))
 
     def asked(self, chance: random.Random) -> tuple[dict[str, Any], dict[str, str]]:
-        """The body and the headers of a request."""
+        """The body and headers of a request."""
         debited, credited = chance.sample(ACCOUNTS, 2)
         return transfer_body(debited, credited, chance.randint(1, 50)), {}
 
@@ -108,7 +108,7 @@ def the_projector(service: Service) -> psutil.Process | None:
 
 
 def a_backend_of_a_writer(service: Service) -> psutil.Process | None:
-    """The server process of a writer's connection; killing it makes PostgreSQL recover from a crash."""
+    """The server process of a writer's connection. Killing it makes PostgreSQL recover from a crash."""
     (postmaster,) = service.processes("bin/postgres", "-D")
     with psycopg.connect(_url_of(postmaster)) as connection:
         row = connection.execute(
@@ -172,7 +172,7 @@ def _every_answer_stands(client: httpx2.Client, answers: list[Answer]) -> None:
         give_up_at = monotonic() + GIVE_UP_SECONDS
         while (
             again.status_code == 503 and monotonic() < give_up_at
-        ):  # of the last one killed it may not have heard yet
+        ):  # it may not have noticed the last kill yet
             sleep(0.05)
             again = _posted(client, key, body)
         assert again.headers.get("Idempotent-Replayed") == "true", again.text

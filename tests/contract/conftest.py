@@ -1,6 +1,6 @@
-"""The service over HTTP: one real server for a run's worker, with a projector; each test has a ledger of its own.
+"""The service over HTTP: one real server per worker of a run, with a projector. Each test has its own ledger.
 
-Whatever a test asks, each answer is held against the OpenAPI document and against what every answer must carry.
+Every answer is checked against the OpenAPI document and against the rules for all answers.
 """
 
 import json
@@ -50,7 +50,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 SECRET = "whsec_" + b64encode(b"the secret of the tests of the contract").decode()
-"""What providers sign their callbacks with."""
+"""The secret that signs providers' callbacks."""
 
 
 _OF_EVERY_PROBLEM = {
@@ -60,12 +60,12 @@ _OF_EVERY_PROBLEM = {
 
 
 def named_in(problem: dict[str, Any]) -> dict[str, Any]:
-    """Return what a problem names of what it is about."""
+    """Return the members of a problem that name what it concerns."""
     return {name: value for name, value in problem.items() if name not in _OF_EVERY_PROBLEM}
 
 
 class Served(NamedTuple):
-    """A service under test: its database, its address, what its answers are held against, the provider it knows."""
+    """A service under test: its database, its address, the check of its answers, and its payment provider."""
 
     database: Database
     url: str
@@ -73,25 +73,25 @@ class Served(NamedTuple):
     simulator: Simulator
 
     def client(self, key: str | None = KEY) -> httpx2.Client:
-        """A client whose every answer is checked; without a key it sends none."""
+        """A client whose every answer is checked. With `key` None it sends no key."""
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         return httpx2.Client(
             base_url=self.url,
             headers=headers,
             timeout=30.0,
             trust_env=False,
-            verify=False,  # it speaks no TLS, and reading the certificates of the system takes 20 ms a client
+            verify=False,  # it speaks no TLS, and reading the system's certificates takes 20 ms a client
             event_hooks={"response": [self.checked]},
         )
 
 
 class Checked:
-    """Holds answers against the document, and against what the contract says of all of them."""
+    """Checks answers against the OpenAPI document and the rules for all answers (api/README.md, Conventions)."""
 
     def __init__(self, document: dict[str, Any]) -> None:
         self.document = document
         self._validators: dict[str, jsonschema_rs.Validator] = {}
-        # A path of words comes before one that has a name in its place (OpenAPI 3.1 §4.8.8.1).
+        # A fixed path comes before one with a name in its place (OpenAPI 3.1 §4.8.8.1).
         self._paths = [
             (re.compile(re.sub(r"{\w+}", "[^/]+", path)), operations)
             for path, operations in sorted(document["paths"].items(), key=lambda item: item[0].count("{"))
@@ -112,7 +112,7 @@ class Checked:
             self._check_problem(answer)
         operations: dict[str, Any] = next((shown for form, shown in self._paths if form.fullmatch(path)), {})
         operation = operations.get("get" if is_head else method.lower())
-        # To who was not let in, or asked for nothing that there is, nothing is told of the books.
+        # A caller that was not admitted, or asked for an unknown path, learns nothing about the books.
         is_let_in = bool(operation) and answer.status_code not in (401, 403)
         is_of_the_books = path.startswith("/v1/ledgers") or path == "/v1/audit/events"
         assert ("ledger-position" in answer.headers) == (
@@ -169,7 +169,7 @@ def served(databases: Databases) -> Iterator[Served]:
 
 @contextmanager
 def serving(databases: Databases, **settings: Any) -> Iterator[Served]:
-    """A running service with a projector, on a database of its own; `settings` are those that are not usual here."""
+    """A running service with a projector, on its own database. `settings` are those that differ from the usual ones."""
     with databases.installed() as database, serving_on(database, **settings) as running:
         yield running
 
@@ -204,7 +204,7 @@ def serving_on(database: Database, **more: Any) -> Iterator[Served]:
 
 
 def listening() -> socket.socket:
-    """A socket bound to a port of the system's choice, on loopback."""
+    """A socket bound to a free port on loopback."""
     bound = socket.socket()
     bound.bind(("127.0.0.1", 0))
     return bound
@@ -212,7 +212,7 @@ def listening() -> socket.socket:
 
 @contextmanager
 def running_server(app: FastAPI, bound: socket.socket) -> Iterator[str]:
-    """A real server in a thread; yields its address once it answers."""
+    """A real server in a thread. Yields its address once it answers."""
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on"))
     serving = threading.Thread(target=server.run, args=([bound],))
     serving.start()
@@ -245,7 +245,7 @@ def client(session_client: httpx2.Client) -> httpx2.Client:
 
 
 class Book:
-    """A ledger of one test, and short ways to ask things of it."""
+    """A ledger of one test, with a method for each request."""
 
     def __init__(self, client: httpx2.Client, name: str) -> None:
         self.client = client
@@ -261,7 +261,7 @@ class Book:
         return account
 
     def account(self, address: str, **options: Any) -> httpx2.Response:
-        """Look at an account."""
+        """Read an account."""
         return self.client.get(f"{self.path}/accounts/{address}", **options)
 
     def post(self, body: Any, key: str | None = None, **headers: str) -> httpx2.Response:
@@ -311,14 +311,14 @@ class Book:
     def pay_out(
         self, amount: int = 40, key: str | None = None, account: str = "alice", **more: Any
     ) -> httpx2.Response:
-        """Ask for a payout, to a destination of its own unless one is given."""
+        """Request a payout, to a new destination unless one is given."""
         body = {"account": account, "amount": amount, "provider": "simulator", **more}
         body.setdefault("destination", {"iban": uuid4().hex})
         headers = {"Idempotency-Key": key or uuid4().hex}
         return self.client.post(f"{self.path}/payouts", json=body, headers=headers)
 
     def payout(self, id: str) -> dict[str, Any]:
-        """Look at a payout."""
+        """Read a payout."""
         shown: dict[str, Any] = self.client.get(f"{self.path}/payouts/{id}").json()
         return shown
 
@@ -332,19 +332,19 @@ class Book:
         return self.client.post(f"{self.path}/payouts/{id}/{verb}", json={"reason": reason, **more})
 
     def transaction(self, id: str) -> httpx2.Response:
-        """Look at a transaction."""
+        """Read a transaction."""
         return self.client.get(f"{self.path}/transactions/{id}")
 
     def operation(self, key: str) -> httpx2.Response:
-        """Ask what became of a request."""
+        """Read the operation of a key."""
         return self.client.get(f"{self.path}/operations/{key}")
 
     def id_of(self, key: str) -> str:
-        """The id that the contract derives from a key."""
+        """The transaction id derived from a key (api/README.md, Idempotency)."""
         return str(uuid5(NAMESPACE_URL, f"tallystick:{self.name}/{key}"))
 
     def amounts(self, address: str) -> tuple[int, int, int, int]:
-        """An account's posted debits and credits, then those pending."""
+        """An account's posted debits and credits, then the pending ones."""
         shown = self.account(address).json()
         posted, pending = shown["posted"], shown["pending"]
         return posted["debits"], posted["credits"], pending["debits"], pending["credits"]
@@ -372,7 +372,7 @@ def book(client: httpx2.Client) -> Book:
 
 
 class Journal:
-    """The journal of the service as its auditors read it: the public view, in the order of positions."""
+    """The journal of the service as auditors read it: the public view, in the order of positions."""
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
@@ -383,17 +383,17 @@ class Journal:
         return int(position)
 
     def after(self, position: int) -> list[dict[str, Any]]:
-        """What was recorded after a position."""
+        """The events recorded after a position."""
         cursor = self._connection.cursor(row_factory=dict_row)
         query = "SELECT * FROM journal WHERE position > %s ORDER BY position"
         return cursor.execute(query, [position]).fetchall()
 
     def pause(self, projection: str) -> None:
-        """Keep a projection where it is."""
+        """Pause a projection."""
         set_state(self._connection, projection, "paused")
 
     def resume(self, projection: str) -> None:
-        """Let a projection go on."""
+        """Resume a projection."""
         set_state(self._connection, projection, "running")
 
 
@@ -406,7 +406,7 @@ def journal(served: Served) -> Iterator[Journal]:
 
 @pytest.fixture
 def nothing_due(journal: Journal) -> Iterator[Journal]:
-    """Nothing is found to be due: no acceptance is carried out and no hold released until `due` is resumed."""
+    """No work becomes due: acceptances are not carried out and holds not released until `due` is resumed."""
     journal.pause("due")
     yield journal
     journal.resume("due")
@@ -414,7 +414,7 @@ def nothing_due(journal: Journal) -> Iterator[Journal]:
 
 @pytest.fixture
 def nothing_paid(journal: Journal) -> Iterator[Journal]:
-    """No payout is found to be due, and no provider called, until `payouts` is resumed."""
+    """No payout becomes due and no provider is called until `payouts` is resumed."""
     journal.pause("payouts")
     yield journal
     journal.resume("payouts")
@@ -422,17 +422,17 @@ def nothing_paid(journal: Journal) -> Iterator[Journal]:
 
 @pytest.fixture
 def simulator(served: Served) -> Simulator:
-    """The provider that the service knows."""
+    """The provider the service knows."""
     return served.simulator
 
 
 def soon(seconds: float = 3.0) -> str:
-    """A time that comes soon, but not before a request that names it is judged."""
+    """A time in the near future, but later than the decision on a request that names it."""
     return (datetime.now(UTC) + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def await_time(time: str) -> None:
-    """Wait until a time is over."""
+    """Wait until a time has passed."""
     eventually(lambda: datetime.now(UTC) > datetime.fromisoformat(time))
 
 
@@ -444,10 +444,10 @@ class Keys:
         self._client = client
         self._opened: list[httpx2.Client] = []
         self.last_name = ""
-        """The name of the key of the newest client."""
+        """The name of the newest client's key."""
 
     def make(self, *roles: str, ledgers: list[str]) -> dict[str, Any]:
-        """Make a key with a name of its own, and return it as it was answered; its ledgers need not exist."""
+        """Make a key with a new name and return the answer. Its ledgers need not exist."""
         name = f"{'-'.join(roles)} {uuid4().hex[:12]}"
         to_come = [ledger for ledger in ledgers if ledger != "*"]
         granted = [ledger for ledger in ledgers if ledger == "*"]
@@ -483,12 +483,12 @@ def keys(served: Served, client: httpx2.Client) -> Iterator[Keys]:
 
 
 def code_of(answer: httpx2.Response) -> str:
-    """The code of the problem that an answer is."""
+    """The problem code of an answer."""
     code: str = answer.json()["code"]
     return code
 
 
 def pointers_of(answer: httpx2.Response) -> list[str]:
-    """Where an invalid request is wrong."""
+    """The pointers to the faults of an invalid request."""
     assert answer.status_code == 422, answer.text
     return [error["pointer"] for error in answer.json()["errors"]]

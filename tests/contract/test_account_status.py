@@ -65,7 +65,7 @@ def test_an_account_that_is_not_there(book: Book, verb: str, address: str) -> No
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_if_match_is_honoured(book: Book, verb: str) -> None:
-    book.transfer("a", "b", 1)  # so that closing it is refused too, by a later step
+    book.transfer("a", "b", 1)  # so that closing it is also refused, by a later rule
     stale = book.change(verb, "a", **{"If-Match": '"1"'})
     assert (stale.status_code, code_of(stale)) == (412, "version_mismatch")
     book.transfer("b", "a", 1)

@@ -1,4 +1,4 @@
-"""Batches over HTTP: keyed requests in order, each as its single form, all of them or none or each by itself."""
+"""Batches over HTTP: keyed requests in order, all or none or each by itself, each answered like the single request."""
 
 import json
 from collections.abc import Callable
@@ -45,7 +45,7 @@ def results_of(answer: httpx2.Response) -> list[dict[str, Any]]:
 
 
 def codes(answer: httpx2.Response) -> list[int | str]:
-    """For each item, its status or the code of its problem."""
+    """The status or problem code of each item."""
     return [
         result["problem"]["code"] if "problem" in result else result["status"]
         for result in results_of(answer)
@@ -53,7 +53,7 @@ def codes(answer: httpx2.Response) -> list[int | str]:
 
 
 def one_of_each(book: Book) -> list[dict[str, Any]]:
-    """A batch of every kind, later items naming what earlier ones make."""
+    """A batch of every kind. Later items name what earlier ones make."""
     return [
         post("p", amount=3, reference="r"),
         hold("h", expires_at=FAR),

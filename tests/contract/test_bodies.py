@@ -1,4 +1,4 @@
-"""Bodies: strict JSON in UTF-8, of a bounded size, complete in time."""
+"""Request bodies: strict JSON in UTF-8, of bounded size, complete in time."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""What every answer has, whatever is asked: conversation, position, problems."""
+"""What every answer carries, whatever the request: conversation, position, problems."""
 
 import re
 from typing import Any
@@ -72,7 +72,7 @@ def test_unknown_paths_need_no_key(keys: Keys, path: str) -> None:
     [
         ("DELETE", "/v1/ledgers", "GET, HEAD, POST"),
         ("PUT", "/v1/ledgers/main/accounts/a", "GET, HEAD, PATCH"),
-        ("GET", "/v1/ledgers/main/transactions/batch", "POST"),  # and no transaction with the id `batch`
+        ("GET", "/v1/ledgers/main/transactions/batch", "POST"),  # there is no transaction with the id `batch`
         ("POST", "/livez", "GET, HEAD"),
         ("OPTIONS", "/v1/keys", "GET, HEAD, POST"),
         ("TRACE", "/v1/keys/x", "DELETE"),

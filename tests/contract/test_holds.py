@@ -32,7 +32,7 @@ UNRELATED: dict[str, Any] = {
 
 
 def parts(*parts: tuple[str, str, int]) -> dict[str, Any]:
-    """A body that names entries."""
+    """A body with entries."""
     return {"entries": [{"account": a, "direction": d, "amount": n} for a, d, n in parts]}
 
 

@@ -1,4 +1,4 @@
-"""Idempotency: the same key and the same request is the same answer, for ever."""
+"""Idempotency: the same key with the same request gets the same answer, for ever."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor

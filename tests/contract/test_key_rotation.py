@@ -1,4 +1,4 @@
-"""Rotation of keys: a new one in the place of an old one, which goes on for an overlap."""
+"""Rotation of keys: a new key replaces an old one, which stays valid for an overlap."""
 
 from typing import Any
 

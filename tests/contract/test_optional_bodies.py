@@ -1,4 +1,4 @@
-"""Bodies that may be missing: where nothing is required of one, none at all is `{}`, and the same request."""
+"""Optional bodies: if no member is required, a missing body is `{}` and makes the same request."""
 
 from typing import Any
 from uuid import uuid4

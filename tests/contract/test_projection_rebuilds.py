@@ -1,4 +1,4 @@
-"""Rebuilds over HTTP: asked for, watched, stopped by a difference, accepted, cancelled, paused, resumed."""
+"""Rebuilds over HTTP: requested, watched, stopped by a difference, accepted, cancelled, paused, resumed."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.contract, pytest.mark.integration]
 
 @pytest.fixture(scope="module")
 def served(databases: Databases) -> Iterator[Served]:
-    """A service of these tests alone, since they damage what it reads."""
+    """A separate service, because these tests damage its projections."""
     with serving(databases) as running:
         yield running
 
@@ -55,11 +55,11 @@ class Rebuilds:
         return found
 
     def post(self, verb: str = "", **body: Any) -> httpx2.Response:
-        """Ask for a rebuild, or for something to be done with the one that there is."""
+        """Request a rebuild, or control the one under way."""
         return self._client.post(f"{self._path}/rebuild{verb}", json=body)
 
     def await_state(self, state: str | None) -> dict[str, Any]:
-        """Wait until a rebuild is in a state, None until there is none; return the projection."""
+        """Wait until a rebuild is in this state (None: until there is no rebuild) and return the projection."""
 
         def is_there() -> bool:
             rebuild = self.show()["rebuild"]
@@ -71,7 +71,7 @@ class Rebuilds:
 
 @pytest.fixture
 def entries(client: httpx2.Client, book: Book) -> Rebuilds:
-    """The rebuilds of `entries`, of which none is under way."""
+    """The rebuilds of `entries`. None is under way."""
     rebuilds = Rebuilds(client, "entries")
     assert rebuilds.post("/cancel").status_code == 200
     return rebuilds
@@ -138,7 +138,7 @@ def test_a_difference_is_shown_and_accepted_with_a_reason(
     }
     assert compared[f"turnovers_v{before['version']}"]["equal"]
     assert (rebuild["difference_expected"], rebuild["seconds_left"]) == (None, None)
-    # The live version is what is read, until the difference is accepted.
+    # Reads use the live version until the difference is accepted.
     assert entries.post(accept_difference="it was damaged").status_code == 202
     after = entries.await_state(None)
     assert after["version"] == rebuild["version"]
@@ -165,7 +165,7 @@ def test_a_rebuild_is_paused_and_resumed(entries: Rebuilds, client: httpx2.Clien
     for verb in ("/pause", "/resume"):
         answer = entries.post(verb)
         assert (answer.status_code, code_of(answer)) == (409, "rebuild_not_under_way")
-    # A version that is locked is not caught up with, so there is time to pause it.
+    # A locked version cannot be caught up, so there is time to pause the rebuild.
     with psycopg.connect(served.database.conninfo("test")) as connection:
         connection.execute("SELECT FROM projection_versions WHERE name = 'entries' AND live FOR UPDATE")
         rebuild = entries.post().json()["rebuild"]

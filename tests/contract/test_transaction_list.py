@@ -1,4 +1,4 @@
-"""The list of transactions: each filter finds exactly what it names, in pages that stay as they are under writes."""
+"""The list of transactions: each filter finds exactly what it names, on pages that stay stable under writes."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ NAMES = ["plain", "dated", "poor", "held", "settled", "settlement", "voided", "v
 
 
 class Mixture:
-    """A ledger with transactions of every kind, by the names that the tests give them."""
+    """A ledger with transactions of every kind, under the names the tests give them."""
 
     def __init__(self, book: Book, ledger: LedgerApplication) -> None:
         self.book = book
@@ -63,13 +63,13 @@ class Mixture:
         self.perform(PostTransaction(*self.request(name), entries(debited, credited), pending=True))
 
     def request(self, name: str, reference: str = "") -> tuple[Context, str, Operation, Description]:
-        """What every keyed command begins with."""
+        """The fields every keyed command begins with."""
         self.ids[name] = operation_id(self.book.name, name)
         context = Context("tester", f"conversation/{name}")
         return context, self.book.name, Operation(name, self.ids[name], "f"), Description(reference=reference)
 
     def perform(self, command: Command) -> None:
-        """Carry a command out, as the service does."""
+        """Carry out a command, as the service does."""
         self._ledger.perform(command)
 
     def read(self, **parameters: Any) -> httpx2.Response:
@@ -81,7 +81,7 @@ class Mixture:
         return answer
 
     def names(self, **parameters: Any) -> list[str]:
-        """The names of those listed."""
+        """The names of the listed transactions."""
         return self.named(self.read(**parameters).json()["data"])
 
     def named(self, listed: Sequence[dict[str, Any]]) -> list[str]:
@@ -174,7 +174,7 @@ def test_bounds_of_recorded_time_are_from_inclusive_to_exclusive(mixture: Mixtur
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
 def test_pages_have_everything_once_whatever_is_written_meanwhile(mixture: Mixture, order: str) -> None:
-    """What is settled, voided or reversed after its page was read does not come again, and nothing is left out."""
+    """A transaction settled, voided or reversed after its page was read does not appear again, and none is left out."""
     pages: list[list[str]] = []
     cursor: dict[str, str] = {}
     while True:

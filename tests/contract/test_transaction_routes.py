@@ -1,4 +1,4 @@
-"""Transactions over HTTP: posting, refusals in the contract's words, the confirmation read."""
+"""Transactions over HTTP: posting, refusals, the confirmation read (api/README.md, Transactions)."""
 
 from typing import Any
 from uuid import NAMESPACE_URL, uuid4, uuid5

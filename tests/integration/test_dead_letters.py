@@ -1,4 +1,4 @@
-"""Poison events on a real journal: they hold up their own stream alone, and nothing of it is lost or applied twice."""
+"""Poison events on a real journal: they hold only their own stream, and nothing of it is lost or applied twice."""
 
 import os
 import signal
@@ -76,7 +76,7 @@ def test_a_poison_event_leaves_every_other_stream_current_and_says_why(
     with projecting(database, TWO), running(database) as ledger:
         open_accounts(ledger, "a", "b", "c")
         before = await_head(owner, "balances", "entries")
-        # Written past the ledger, so that it goes on with the account at the version before.
+        # Written past the ledger, so that the ledger continues the account at the version before.
         position = append(owner, "main/accounts/a", 2, "account.limits_changed", UNREADABLE)
         ledger.perform(transfer("b", "c", 5))
         head = await_head(owner, "balances", "entries")
@@ -170,7 +170,7 @@ def test_after_the_fix_a_retry_applies_the_event_and_all_that_is_held_in_order(
     assert resolved.closing[1:] == ("oncall", "mended", "conversation-9", None)
     assert resolved.held_events == 0
     assert progress(owner, "balances").dead_letters == 0
-    assert retry(owner, letter.id, Context("other", "x")) == resolved  # again is as once
+    assert retry(owner, letter.id, Context("other", "x")) == resolved  # idempotent
     with pytest.raises(DeadLetterClosed):
         discard(owner, letter.id, BY, "too late")
     assert_equal_to_fold(database, owner)
@@ -247,7 +247,7 @@ def test_what_is_discarded_is_left_out_for_good_and_the_rest_applied(
     assert discard(owner, letter.id, BY, "again") == discarded
     with pytest.raises(DeadLetterClosed):
         retry(owner, letter.id, BY)
-    # It is readable for ever, and never changed.
+    # It stays readable and unchanged for ever.
     for statement in ("UPDATE dead_letters SET reason = 'other'", "UPDATE dead_letters SET state = 'open'"):
         with pytest.raises(psycopg.errors.RestrictViolation):
             owner.execute(statement)
@@ -256,7 +256,7 @@ def test_what_is_discarded_is_left_out_for_good_and_the_rest_applied(
 
 
 def advance_to_head(connection: Connection[Any], projection: Projection) -> None:
-    """Advance the live version of a projection that no runner advances meanwhile."""
+    """Advance the live version of a projection while no runner does."""
     claim = Claim(projection, 1, uuid4(), "running")
     take_over(connection, claim)
     set_state(connection, projection.name, "running")
@@ -348,7 +348,7 @@ def test_beyond_the_threshold_the_projection_halts_before_the_event_and_says_why
             assert f"event {seen.position + 1} of main/accounts/u100" in seen.last_error
             assert "100 streams are held" in seen.last_error
             await_head(owner, "entries")
-            # It may be retried while it is halted, which makes room, and then go on.
+            # It may be retried while halted. That makes room, and the projection can then resume.
             failing.streams.clear()
             for letter in letters:
                 assert retry(owner, letter.id, BY).state == "resolved"
@@ -474,7 +474,7 @@ def test_a_rebuilt_version_has_letters_of_its_own_and_those_of_the_replaced_are_
             ledger.perform(transfer("a", "b", 5))
             await_head(owner)
             letter = sole_letter(owner)
-            assert rebuild(database, "balances").switched  # equal: both lack the same
+            assert rebuild(database, "balances").switched  # equal, because both lack the same
             await_progress(owner, "balances", lambda seen: seen.version == 2)
             drop_retired(owner, "balances", PROJECTIONS["balances"].shape)
             superseded = find_letter(owner, letter.id)
@@ -539,7 +539,7 @@ def test_a_rebuild_that_would_hold_too_many_is_refused(
     with running(database) as ledger, projecting(database):
         open_accounts(ledger, "a", "b", "c")
         await_head(owner)
-    # No projector runs: it knows the projection as it was before it was poisoned, and might take the rebuild first.
+    # No projector runs, because it would know the projection without the poison and might take the rebuild first.
     monkeypatch.setattr("projections.engine.dead_letters.MAX_HELD_STREAMS", 1)
     with poisoned("balances") as failing:
         failing.streams |= {A, B}
@@ -564,7 +564,9 @@ def is_waiting_for_a_lock(owner: Connection[Any], application_name: str) -> bool
 def test_parts_that_are_filled_at_once_hold_no_more_streams_together_than_may_be(
     database: Database, owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two parts meet a poison event each, the second while the first has counted and not added its own."""
+    """Two parts each meet a poison event. The second one does so after the first has counted and before it adds its
+    own.
+    """
     parts = 2
     with running(database) as ledger, projecting(database):
         open_accounts(ledger, *(f"a{number}" for number in range(9)))

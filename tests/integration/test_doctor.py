@@ -1,4 +1,4 @@
-"""`tallystick doctor`: a healthy installation has no findings, and each fault that is brought about has its own."""
+"""`tallystick doctor`: a healthy installation has no findings, and each fault has its own finding."""
 
 import json
 import re
@@ -45,7 +45,7 @@ PATIENCE_SECONDS = 60.0
 
 
 def fill(database: Database) -> None:
-    """Write a journal, and bring its projections to the head of it; no service runs."""
+    """Write a journal and bring its projections to the head. No service runs."""
     with running(database) as ledger, projecting(database), database.connect("test") as connection:
         open_accounts(ledger, "alice", "bob", minimum=-1000)
         outcomes(ledger.execute(*(transfer("alice", "bob", 1) for _ in range(120))).result())
@@ -55,7 +55,7 @@ def fill(database: Database) -> None:
 
 
 def make_key(database: Database) -> None:
-    """Make a key, without which nobody may ask anything."""
+    """Make a key: without one, a finding says that none is valid."""
     options = ["--database-url", database.url, "--schema", database.schema]
     made = invoke(keys, ["make", "shop", "--role", "client", "--ledger-to-come", "main", *options])
     assert made.exit_code == 0, made.output
@@ -69,12 +69,12 @@ def codes(database: Database, check: Any, limits: Limits | None = None, scope: S
 def found_by(
     database: Database, check: Any, limits: Limits | None = None, scope: Scope = ALL
 ) -> list[Finding]:
-    """What one check finds."""
+    """The findings of one check."""
     return examine(database, Check("it", check), scope, PATIENCE_SECONDS, limits or Limits()).findings
 
 
 def everything(database: Database, scope: Scope = ALL) -> dict[str, str]:
-    """What all checks find: by code, what was found, but for what other tests do on the same server meanwhile."""
+    """The findings of all checks by code, without those about other tests on the same server."""
     return {
         finding.code: finding.found
         for examined in examinations(database, scope, PATIENCE_SECONDS)
@@ -296,7 +296,7 @@ def test_who_falls_behind_is_told_from_who_catches_up(
         owner.execute("UPDATE projection_versions SET position = position + 1 WHERE name = 'entries'")
 
     monkeypatch.setattr(advancing, "sleep", advance_meanwhile)
-    # A place is free once the server has ended the session of its holder.
+    # A place is free once the server has ended its holder's session.
     eventually(lambda: holder(owner, "balances") is None)
     assert sorted(codes(database, projections.standing, limits)) == [
         "projection_lagging",
@@ -373,7 +373,7 @@ def test_what_is_due_and_not_done_is_found(
     expected = "hold_not_released" if make is PostTransaction else "request_not_carried_out"
     limits = Limits(overdue_seconds=0)
     eventually(lambda: codes(database, journal.overdue, limits) == [expected])
-    # What stands in `due` although it is done is no delay, but a difference.
+    # A row in `due` that is done already is a difference, not a delay.
     owner.execute("SET session_replication_role = replica")
     owner.execute("UPDATE events SET topic = 'transaction.rejected' WHERE originator_id = %s",
                   (f"main/transactions/{operation.id}",))  # fmt: skip
@@ -417,7 +417,7 @@ def test_room_and_age_are_judged_by_their_limits(database: Database, owner: Conn
     assert codes(database, server.room, Limits(free_disk_share=1.0)) == ["disk_full_soon"]
     assert codes(database, server.room, Limits(connections_share=0.0)) == ["connections_exhausted_soon"]
     assert codes(database, server.vacuum, Limits(transaction_age=1)) == ["wraparound_near"]
-    # Statistics are not copied with a database.
+    # A copied database has no statistics.
     with running(database) as ledger:
         outcomes(ledger.execute(transfer("alice", "bob", 1)).result())
     limits = Limits(rows_to_analyse=1)

@@ -1,4 +1,4 @@
-"""Exports: the journal in a file, verified without a database, restored into another, tampered with and found out."""
+"""Exports: the journal as a file, verified without a database, restored into another, and tampering detected."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -46,7 +46,7 @@ def exported(database: Database, *options: object) -> bytes:
 
 
 def verified(file: Path, *options: object) -> tuple[int, dict[str, Any]]:
-    """The exit code and the findings by code, each with its examples in one text."""
+    """The exit code, and the findings by code, each with its examples as one text."""
     result = run("verify", file, "--json", *options)
     said = json.loads(result.stdout)
     assert said["sound"] == (not said["findings"]) == (result.exit_code == 0)
@@ -54,7 +54,7 @@ def verified(file: Path, *options: object) -> tuple[int, dict[str, Any]]:
 
 
 def seal_all(database: Database) -> None:
-    """Project and seal what there is."""
+    """Project and seal everything."""
 
     def is_sealed(head: int) -> bool:
         newest = read_newest(connection)
@@ -66,7 +66,7 @@ def seal_all(database: Database) -> None:
 
 
 def write(database: Database) -> None:
-    """Write a journal with everything that there is, projected and sealed."""
+    """Write a journal with every kind of event, projected and sealed."""
     author = Author(database, seed=4)
     author.write(rounds=6)
     author.write_of_accounts()
@@ -125,7 +125,7 @@ def test_what_is_imported_is_exported_to_the_same_bytes(
     assert run("verify", "--live", *options, "--checkpoint", note, database=other).exit_code == 0
     after.write_bytes(exported(other))
     assert after.read_bytes().splitlines()[:-1] == lines[:-1]
-    with running(other) as ledger:  # it goes on from there
+    with running(other) as ledger:  # it continues from there
         open_accounts(ledger, "after", "afterwards")
     after.write_bytes(exported(other))
     assert verified(after, "--checkpoint", note, *options)[1].keys() == {"events_unsealed"}
@@ -135,7 +135,7 @@ def test_what_is_imported_is_exported_to_the_same_bytes(
 
 
 def rewrite(owner: Connection[Any], *statements: str) -> None:
-    """Do what only a superuser with ill intent can: the triggers are dropped, then everything is allowed."""
+    """Do what only a malicious superuser can: drop the triggers and change anything."""
     owner.execute("DROP TRIGGER IF EXISTS events_are_never_changed ON events")
     owner.execute("DROP TRIGGER IF EXISTS head_never_moves_back ON head")
     with owner.transaction():
@@ -171,7 +171,7 @@ def events_swapped(owner: Connection[Any]) -> None:
 
 
 def appended_in_the_past(owner: Connection[Any]) -> None:
-    """A command that was recorded before, at the end, its times as they were."""
+    """An earlier command appended again at the end with its original times."""
     rewrite(
         owner,
         "INSERT INTO events SELECT 'main/accounts/new', 1, topic, state, (SELECT position + 1 FROM head)"
@@ -181,7 +181,7 @@ def appended_in_the_past(owner: Connection[Any]) -> None:
 
 
 def put_in_between(owner: Connection[Any]) -> None:
-    """An event that nothing but its place betrays: all later positions are moved."""
+    """An event that only its place betrays: all later positions are moved."""
     rewrite(
         owner,
         "DROP INDEX events_notification_id; UPDATE events SET notification_id = notification_id + 1"
@@ -193,7 +193,7 @@ def put_in_between(owner: Connection[Any]) -> None:
 
 
 def stream_rewritten(owner: Connection[Any]) -> None:
-    """Who did something, in every event of a stream, with the hashes of the tree made anew."""
+    """The actor changed in every event of a stream, with all hashes of the tree recomputed."""
     stream = "main/accounts/users:1:wallet"
     rewrite(owner, replaced('"actor":"shop"', '"actor":"none"', f"originator_id = '{stream}'"))
     rows = owner.execute(
@@ -311,7 +311,7 @@ def test_what_is_not_signed_by_who_must_have_signed_it(database: Database, tmp_p
     forged = Checkpoint(KEY.name, len(lines) - 2, root).signed([KEY])
     keys = [*seal.verifiers, str(KEY.verifier)]
     file.write_bytes(b"\n".join(lines) + b"\n" + part_line(Attestation(forged, [], keys, seal.head)))
-    assert verified(file) == (0, {})  # whoever makes the file names the key as well
+    assert verified(file) == (0, {})  # the author of the file names the key as well
     assert verified(file, "--verifier-key", seal.verifiers[0])[1].keys() == {"signature_invalid"}
     file.write_bytes(b"\n".join(lines) + b"\n" + part_line(Attestation(None, [], keys, seal.head)))
     assert verified(file)[1].keys() == {"checkpoint_missing"}
@@ -430,7 +430,7 @@ def test_a_service_goes_on_from_what_was_imported(
     file = tmp_path / "journal.ndjson"
     file.write_bytes(exported(database))
     migrate(other)
-    with running(other) as ledger:  # it runs already, and knows the journal as empty
+    with running(other) as ledger:  # it is already running and knows the journal as empty
         assert run("import", file, database=other).exit_code == 0
         (replayed,) = outcomes(ledger.execute(transfer("a", "b", 1, "key-3")).result())
         assert replayed.replayed

@@ -1,4 +1,4 @@
-"""Projections on a real journal: exactly once whatever is cut or doubled, and never in silence past what is unread."""
+"""Projections on a real journal: exactly once despite cuts and repetitions, and never silently past an unread event."""
 
 import random
 import threading
@@ -59,7 +59,7 @@ ADDRESSES = [f"users:{number}:wallet" for number in range(12)] + ["bank", "users
 
 
 def random_transaction(chance: random.Random, number: int) -> PostTransaction:
-    """A transaction of two to five entries, an account perhaps more than once; one in three takes effect elsewhen."""
+    """A transaction of two to five entries, some for the same account. One in three has another effective time."""
     sides: list[tuple[str, Direction, int]] = []
     for _ in range(chance.choice((1, 1, 1, 2))):
         amount = chance.randint(1, 1000)
@@ -82,7 +82,7 @@ def random_transaction(chance: random.Random, number: int) -> PostTransaction:
 
 
 def settled_and_reversed(chance: random.Random, number: int) -> list[Command]:
-    """Two holds, one of which is voided; a settlement of part of the other, and the reversal of part of that."""
+    """Two holds: one voided, the other settled in part and that settlement reversed in part."""
 
     def asked(what: str) -> tuple[Context, str, Operation, Description]:
         key = f"{what}-{number}"
@@ -100,7 +100,7 @@ def settled_and_reversed(chance: random.Random, number: int) -> list[Command]:
 
 
 def fill(ledger: LedgerApplication, seed: int = 7, count: int = 240) -> None:
-    """Two books, accounts of both sides, random transactions, some refused, some changes of accounts."""
+    """Write two books: accounts of both sides, random transactions, refusals and changes of accounts."""
     chance = random.Random(seed)
     ledger.perform(OpenLedger(CONTEXT, "main", {"colour": "green"}))
     ledger.perform(OpenLedger(CONTEXT, "other", {}))
@@ -137,7 +137,7 @@ def fill(ledger: LedgerApplication, seed: int = 7, count: int = 240) -> None:
 
 
 def statement(states: dict[str, State], events: Sequence[Recorded], address: str, clock: Clock) -> list[Any]:
-    """The statement of an account, made from the folded transactions alone."""
+    """The statement of an account, computed only from the folded transactions."""
     account = states[f"main/accounts/{address}"]
     found = []
     for recorded in events:
@@ -177,7 +177,7 @@ def shown(rows: Sequence[StatementEntry], clock: Clock) -> list[Any]:
 
 
 def assert_equal_to_fold(database: Database, connection: Connection[Any]) -> None:
-    """The read models say what the journal says, folded without them."""
+    """Assert that the read models equal the journal, folded without them."""
     events = history(database)
     states = folded(events)
     for book in {state.ledger for state in states.values() if isinstance(state, Account)}:
@@ -276,7 +276,7 @@ def test_statements_are_read_page_by_page_with_the_balance_of_the_whole(
 
 
 class Cut:
-    """A projection whose session is ended after it has written its first batch, before the commit."""
+    """A projection whose session is ended after it has written its first batch and before the commit."""
 
     def __init__(self, original: Projection, owner: Connection[Any]) -> None:
         self._original = original
@@ -315,7 +315,7 @@ def test_two_projectors_count_nothing_twice_and_one_takes_over_from_the_other(
             await_head(owner)
             first = holder(owner, "entries")
             assert first is not None
-            # The place is freed with the session of its holder, and one of the two takes it.
+            # The place becomes free with its holder's session, and one of the two takes it.
             owner.execute("SELECT pg_terminate_backend(%s, 10000)", (first,))
             eventually(lambda: holder(owner, "entries") not in (None, first))
             outcomes(ledger.execute(*(transfer("bank", "users", 1) for _ in range(50))).result())
@@ -368,7 +368,7 @@ def test_a_gap_in_the_journal_halts_what_comes_to_it(database: Database, owner: 
         open_accounts(ledger, "a", "b")
         outcome = ledger.perform(transfer("a", "b", 5))
         outcomes(ledger.execute(*(transfer("a", "b", 5) for _ in range(9))).result())
-    # An event of a topic that neither reads: a gap says that something is wrong, whatever is missing.
+    # An event with a topic neither reads. Any gap means that something is wrong.
     append(owner, "main/other", 1, "future.event", b"{}")
     head = append(owner, "main/other", 2, "future.event", b"{}")
     delete_event(owner, outcome.position)
@@ -406,7 +406,7 @@ def test_an_event_of_a_newer_release_halts_what_reads_it(database: Database, own
     with projecting(database), running(database) as ledger:
         open_accounts(ledger, "a", "b")
         before = ledger.perform(transfer("a", "b", 5)).position
-        with owner.transaction():  # together, so that they are met in one batch
+        with owner.transaction():  # together, so that one batch meets both
             state = b'{"class_version":99,"data":{}}'
             newer = append(owner, "main/transactions/x", 1, "transaction.posted", state)
             append(owner, "main/future/1", 1, "future.event", b"{}")
@@ -418,9 +418,9 @@ def test_an_event_of_a_newer_release_halts_what_reads_it(database: Database, own
         assert seen.lag_seconds >= 0
         assert seen.dead_letters == 0
         assert len(list_entries(owner, "main", "a", limit=9).rows) == 1
-        # The place is free for a release that can read on.
+        # The place is free for a release that can read the event.
         eventually(lambda: holder(owner, "entries") is None)
-        # Resumed, it meets the same event again: nothing is ever skipped.
+        # When resumed, it meets the same event again: nothing is ever skipped.
         set_state(owner, "entries", "running")
         assert await_progress(owner, "entries", lambda seen: seen.state == "halted").position == newer - 1
 
@@ -438,7 +438,7 @@ def test_a_newer_release_goes_on_where_an_older_one_has_halted(
         newer = append(owner, f"main/transactions/{uuid4()}", 1, TransactionPosted.TOPIC, raised)
         await_progress(owner, "entries", lambda seen: seen.state == "halted")
         monkeypatch.setattr(TransactionPosted, "class_version", present + 1)
-        # The older release leaves it at that, and a newer one that comes needs no operator.
+        # The older release stops there, and a newer one continues without an operator.
         with projecting(database, [entries.PROJECTION]):
             seen = await_progress(owner, "entries", lambda seen: seen.position >= newer)
         assert (seen.state, seen.last_error) == ("running", None)

@@ -1,4 +1,4 @@
-"""Rebuilding beside the live version: reads go on, what differs is refused, what was interrupted is resumed."""
+"""Rebuilding beside the live version: reads continue, a difference is refused, an interruption is resumed."""
 
 import threading
 from collections.abc import Iterator
@@ -73,7 +73,7 @@ def post(ledger: LedgerApplication, count: int) -> None:
 
 
 def fill(database: Database, owner: Connection[Any], count: int = 200) -> int:
-    """A journal and its projections at the head of it, which is returned."""
+    """Write a journal and bring its projections to the head. Return the head."""
     with running(database) as ledger, projecting(database):
         open_accounts(ledger, *ADDRESSES)
         post(ledger, count)
@@ -99,7 +99,7 @@ def tables(owner: Connection[Any], name: str) -> list[str]:
 
 @contextmanager
 def reading(database: Database, failures: list[Exception], counts: list[int]) -> Iterator[None]:
-    """Someone who reads the live version all the while."""
+    """A reader that reads the live version all the time."""
     stop = threading.Event()
 
     def read() -> None:
@@ -130,7 +130,7 @@ def reading(database: Database, failures: list[Exception], counts: list[int]) ->
 
 
 class Gate:
-    """Lets batches of a rebuild of `entries` through until a position is reached, and no more until it is opened."""
+    """Lets batches of a rebuild of `entries` through up to a position, and the rest once it is opened."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, position: int) -> None:
         self._position = position
@@ -148,7 +148,7 @@ class Gate:
         return read_stretch(connection, projections, after, upto, part)
 
     def open(self) -> None:
-        """Let everything through from now on."""
+        """Let everything through."""
         self._opened.set()
 
 
@@ -180,10 +180,10 @@ def test_reads_and_the_projector_go_on_while_projections_are_rebuilt(
         )
     assert failures == []
     assert positions == sorted(positions)
-    # The version that was replaced is kept until the next rebuild begins.
+    # The replaced version is kept until the next rebuild begins.
     assert versions(owner, "entries") == [(2, "retired"), (3, "running")]
     assert tables(owner, "entries") == ["entries_v2", "entries_v3"]
-    # What was switched to last equals what is made anew from the whole journal.
+    # The version switched to last equals one rebuilt from the whole journal.
     assert all(found.equal for found in rebuild_together(database, list(PROJECTIONS)))
 
 
@@ -215,7 +215,7 @@ def test_a_rebuild_says_what_was_compared_and_is_recorded(
 
 
 def replayed(database: Database, *arguments: str) -> tuple[int, str]:
-    """Run `tallystick replay`; return its exit code and what it says."""
+    """Run `tallystick replay`. Return its exit code and output."""
     app = typer.Typer()
     app.command()(replay)
     options = ["--database-url", database.url, "--schema", database.schema]
@@ -245,7 +245,7 @@ def test_a_difference_is_refused_and_shown_until_it_is_accepted_with_a_reason(
     assert "Not switched" in words
     assert versions(owner, "entries") == [(1, "running"), (2, "rebuilding")]
 
-    # Without a reason it is made anew, and refused again.
+    # Without a reason it is rebuilt and refused again.
     code, words = replayed(database, "entries")
     assert (code, tables(owner, "entries")) == (1, ["entries_v1", "entries_v3"])
     stopped = current_rebuild(service, "entries")
@@ -439,7 +439,7 @@ def test_a_rebuild_that_is_paused_goes_on_from_where_it_is_though_nothing_of_it_
     paused = find_rebuild(service, "entries", asked.version)
     assert (paused.state, paused.position, paused.seconds_left) == ("paused", 100, None)
     with rebuilding(database):
-        rebuild(database, "balances")  # another is not held up
+        rebuild(database, "balances")  # another projection is not blocked
         assert find_rebuild(service, "entries", asked.version).position == 100
         assert replayed(database, "entries")[0] == 1
         gate.seen.clear()
@@ -476,7 +476,7 @@ def test_a_journal_that_cannot_be_read_is_not_rebuilt_from(
     assert failed.last_error is not None
     assert failed.last_error.startswith(f"it cannot be rebuilt beyond {bad - 1}: newer_version")
     assert balances.equal
-    # Asked for again it is begun anew.
+    # Requested again, it starts over.
     assert request_rebuild(service, "entries", "tester").version == failed.version + 1
     code, words = replayed(database, "entries")
     assert (code, "has failed: it cannot be rebuilt beyond" in words) == (3, True)

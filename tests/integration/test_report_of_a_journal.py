@@ -1,4 +1,4 @@
-"""The journal report: every transaction with its entries, debits and credits beside each other, in every form."""
+"""The journal report: every transaction with its entries, debits and credits in columns, in every form."""
 
 import csv
 import io
@@ -166,7 +166,9 @@ def act(ledger: LedgerApplication, command: type[Any], key: str, of: str) -> Non
 
 
 def write_oddities(database: Database) -> None:
-    """Texts that are formulas, assets of scale 0 and 18, holds of every end, and what is dated in the future."""
+    """Texts that are formulas, assets of scale 0 and 18, holds of every ending, and transactions dated in the
+    future.
+    """
     with running(database) as ledger:
         for book, asset in (("odd", "USD/2"), ("yen", "JPY/0"), ("wei", "ETH/18"), ("empty", "USD/2")):
             ledger.perform(OpenLedger(CONTEXT, book, {}))
@@ -272,4 +274,4 @@ def test_a_large_report_is_read_in_parts(database: Database) -> None:
     finally:
         tracemalloc.stop()
     assert count == 40_000
-    assert peak < 8 * 1024**2  # a tenth of what its rows would take
+    assert peak < 8 * 1024**2  # a tenth of the size of its rows

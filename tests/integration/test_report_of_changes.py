@@ -38,7 +38,7 @@ def changes(database: Database, ledger: str, *options: object) -> list[dict[str,
 
 
 def expected(database: Database, ledger: str) -> list[dict[str, Any]]:
-    """Every change, found by folding each account and comparing what it was with what it became."""
+    """Every change, found by folding each account and comparing the states before and after each event."""
     accounts: dict[str, Account] = {}
     rows = []
     for recorded in history(database):

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 def ledger(database: Database) -> Iterator[LedgerApplication]:
-    """A ledger with three accounts, while what is owed is projected."""
+    """A ledger with three accounts, while the outbox is projected."""
     with projecting(database, [PROJECTION]), running(database) as ledger:
         open_accounts(ledger, "a", "b", "c")
         yield ledger
@@ -55,7 +55,9 @@ def connection(database: Database) -> Iterator[Connection[Any]]:
 
 
 def move(ledger: LedgerApplication, count: int = 1, debited: str = "a", credited: str = "b") -> int:
-    """Move money so many times; return the newest position. Each makes three events: two of accounts, one posting."""
+    """Move money this many times. Return the newest position. Each move makes three events: two of accounts, one
+    posting.
+    """
     results = ledger.execute(*(transfer(debited, credited, 1) for _ in range(count))).result()
     return max(outcome.position for outcome in outcomes(results))
 
@@ -66,7 +68,7 @@ def key_of(received: Received) -> str:
 
 
 def assert_in_order(receiver: Receiver) -> None:
-    """The first arrivals of the events of each key are in the order of positions."""
+    """Assert that the first arrivals of the events of each key are in the order of positions."""
     seen: set[str] = set()
     last: dict[str, int] = {}
     for received in receiver.received:
@@ -130,7 +132,7 @@ def test_it_is_told_of_what_it_subscribes_to_from_then_on(
 def test_each_event_arrives_in_the_order_of_its_key_whatever_the_receiver_does(
     database: Database, ledger: LedgerApplication, receiver: Receiver, connection: Connection[Any]
 ) -> None:
-    """A receiver that refuses, cuts, answers late, redirects, and fails after it has taken what it was sent."""
+    """A receiver that refuses, cuts, answers late, redirects, and fails after it has taken the message."""
     late = threading.Event()
 
     def behave(received: Received, count: int) -> Reply:
@@ -164,7 +166,7 @@ def test_each_event_arrives_in_the_order_of_its_key_whatever_the_receiver_does(
         assert arrivals == len(delivery.attempts)
         *failed, last = delivery.attempts
         assert last.outcome == "acknowledged" and {of.outcome for of in failed} <= {"failed"}
-        # Where no answer came, the next attempt says that the receiver may have had it before.
+        # After an attempt without an answer, the next one says that the receiver may already have the message.
         doubtful = delivery.position % 7 in (1, 2)
         assert last.duplicated == (doubtful and bool(failed))
         assert all(of.ended_at and of.duration_seconds is not None for of in delivery.attempts)
@@ -381,7 +383,7 @@ def test_nothing_is_sent_while_the_outbox_is_paused_or_the_webhook_disabled(
     set_state(owner, "outbox", "paused")
     with receiving() as witness, publishing(database):
         move(ledger)
-        # A publisher that had sent anything would have by the time it takes another one up.
+        # If the publisher had sent anything, it would have done so before it takes up another delivery.
         set_state(owner, "outbox", "running")
         await_acknowledged(connection, hook.id, 4)
         disable_webhook(connection, hook.id, "moving house")
@@ -472,7 +474,7 @@ def test_tables_of_another_shape_send_nothing_again(
     move(ledger, 4)
     with publishing(database):
         await_acknowledged(connection, hook.id, 12)
-        # What a release does whose tables have another shape: the version that is live begins at position 0.
+        # As in a release whose tables have another shape: its live version begins at position 0.
         owner.execute("TRUNCATE outbox_v1")
         owner.execute("UPDATE projection_versions SET position = 0, runner = NULL WHERE name = 'outbox'")
         await_head(connection, "outbox")
@@ -484,7 +486,7 @@ def test_tables_of_another_shape_send_nothing_again(
 def test_the_version_that_first_finds_an_event_owed_makes_the_delivery(
     database: Database, ledger: LedgerApplication, connection: Connection[Any], owner: Connection[Any]
 ) -> None:
-    """Also one that is only being filled: that of a new release, say, while the old one is stopped already."""
+    """Also a version still being filled, such as a new release's while the old one has already stopped."""
     move(ledger)
     head = await_head(connection, "outbox")
     set_state(owner, "outbox", "paused")

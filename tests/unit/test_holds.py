@@ -1,4 +1,4 @@
-"""Decisions on holds: made, settled, voided, expired (the contract, Accounts and Transactions)."""
+"""Decisions on holds: made, settled, voided, expired (api/README.md, Accounts and Transactions)."""
 
 from collections.abc import Callable
 from itertools import combinations
@@ -75,7 +75,7 @@ DESCRIPTION = Description(reference="order-1", description="two teas", metadata=
 
 
 def books(*accounts: Happening, assets: tuple[str, ...] = ("USD/2",)) -> Given:
-    """A ledger with these accounts, or with two unlimited ones."""
+    """A ledger with these accounts, or with two without limits."""
     return given(*a_ledger(*assets), *(accounts or map(an_account, ("alice", "bob"))))
 
 
@@ -87,7 +87,7 @@ def holding(*entries: Entry, expires_at: Instant | None = None) -> Given:
 
 
 def amounts(history: Given, address: str) -> tuple[tuple[int, int], tuple[int, int]]:
-    """The (debits, credits) posted to an account, and those pending."""
+    """The (debits, credits) posted to an account, and the pending ones."""
     account = history.account(address)
     return (
         (account.posted_debits, account.posted_credits),
@@ -187,11 +187,11 @@ class TestHolding:
 
 
 class TestFundsOfHolds:
-    """`available` = balance − pending outflow; balance + pending inflow is what the maximum limits."""
+    """`available` = balance − pending outflow. The maximum limits balance + pending inflow."""
 
     @staticmethod
     def sides(side: str) -> tuple[Callable[[str, int], Entry], Callable[[str, int], Entry]]:
-        """The directions that let flow out of and into an account of a normal side."""
+        """The directions that let money flow out of and into an account of a normal side."""
         return (debit, credit) if side == "credit" else (credit, debit)
 
     def limited(self, side: str, minimum: int | None = None, maximum: int | None = None) -> Given:
@@ -590,7 +590,7 @@ class TestVoiding:
 
 @pytest.mark.parametrize("request_", [a_settlement(), a_void()], ids=["settle", "void"])
 class TestWhatCanBeSettledOrVoided:
-    """What is judged of the transaction named, in the same way for both."""
+    """Conditions on the named transaction that settling and voiding share."""
 
     def test_it_must_be_there(self, request_: SettleHold | VoidHold) -> None:
         given().when(request_).then_refused(LedgerNotFound)
@@ -661,7 +661,7 @@ class TestWhatCanBeSettledOrVoided:
 
 
 class TestPrecedenceOfSettling:
-    """Of several refusals, the first of the contract's table."""
+    """Of several refusals, the first in the table of api/README.md, Problems."""
 
     def refused(self, *rules: type[RuleRefusal]) -> Answer:
         """Settle a hold that breaks all of these rules."""

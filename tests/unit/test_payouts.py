@@ -1,4 +1,4 @@
-"""Decisions on payouts: accepted, submitted, in doubt, ended once, or stuck (the contract, Payouts)."""
+"""Decisions on payouts: accepted, submitted, in doubt, ended once, or stuck (api/README.md, Payouts)."""
 
 from dataclasses import replace
 from typing import Any
@@ -87,7 +87,7 @@ ASKED: dict[str, Any] = {
 
 
 def books(*more: Happening, opening: AccountOpened | None = None) -> Given:
-    """Alice has 100, and may not go below zero."""
+    """Alice has 100 and may not go below zero."""
     history = given(
         *a_ledger("USD/2"),
         an_account("alice", opening or an_opening(min_balance=0)),
@@ -120,13 +120,13 @@ def report(
     asked: bool = False,
     amount: int | None = None,
 ) -> Answer:
-    """Let the provider say something: in a callback, or asked."""
+    """Let the provider report something, in a callback or when asked."""
     source: Source = "inquiry" if asked else "callback"
     return history.when(a_report(payout(history), verdict, source, message, amount=amount))
 
 
 def in_state(state: PayoutState) -> Given:
-    """A payout that came to be in a state in the shortest way."""
+    """A payout that reached this state in the shortest way."""
     history = books()
     history.when(a_request(amount=40 if state != "rejected" else 101))
     if state not in ("accepted", "rejected"):
@@ -149,7 +149,7 @@ def amounts(history: Given, address: str) -> tuple[int, int, int, int]:
 
 
 def recorded(answer: Answer) -> list[str]:
-    """What was recorded of the payout itself."""
+    """The events recorded about the payout itself."""
     return [event.TOPIC for stream, event in answer.events if stream == STREAM]
 
 
@@ -696,7 +696,7 @@ class TestOperators:
         refusal = history.when(CompletePayout(OPERATOR, payout(history), a_mark(), "it left")).then_refused(
             InsufficientFunds
         )
-        # It is about the transaction that would book it: into the operator's request no pointer leads.
+        # The refusal concerns the transaction that would book it, so no pointer leads into the operator's request.
         assert refusal.details["account"] == "alice" and "pointer" not in refusal.details
         assert refusal.details["shortfall"] == 40
         assert payout(history).state == "stuck"
