@@ -12,7 +12,9 @@ from structlog.testing import capture_logs
 from api.app import create_app
 from api.security.keys import ROLES
 from api.settings import Settings
-from tests.contract.conftest import Book, Keys, code_of
+from tests.contract.answers import code_of
+from tests.contract.books import Book
+from tests.contract.callers import Keys
 
 DOCUMENT = create_app(Settings(database_url="postgresql://nowhere")).openapi()
 

@@ -10,7 +10,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from domain.transparency.merkle_tree import verify_consistency, verify_inclusion
-from tests.contract.conftest import Book, Keys, code_of, pointers_of
+from tests.contract.answers import code_of, pointers_of
+from tests.contract.books import Book
+from tests.contract.callers import Keys
 from tests.contract.test_events import events
 
 

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from tests.contract.conftest import Book, Keys, code_of, pointers_of
+from tests.contract.answers import code_of, pointers_of
+from tests.contract.books import Book
+from tests.contract.callers import Keys
 
 DAYS = [f"2026-0{month}-01T00:00:00.000000Z" for month in (1, 2, 3)]
 

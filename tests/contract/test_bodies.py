@@ -12,7 +12,9 @@ import pytest
 
 from api.http import body
 from api.resources import ENDPOINTS
-from tests.contract.conftest import KEY, Book, Served, code_of, pointers_of, transfer_body
+from tests.contract.answers import code_of, pointers_of
+from tests.contract.books import Book, transfer_body
+from tests.contract.serving import KEY, Served
 
 MIB = 1024 * 1024
 

@@ -8,7 +8,8 @@ from uuid import uuid4
 import pytest
 
 from tests.client import Client, Malformed, Refused, Unknown, new_key
-from tests.contract.conftest import KEY, Served, transfer_body
+from tests.contract.books import transfer_body
+from tests.contract.serving import KEY, Served
 from tests.faulty_proxy import Fault, FaultyProxy
 
 ONCE = transfer_body("a", "b", 10)["entries"]

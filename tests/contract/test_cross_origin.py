@@ -10,7 +10,8 @@ from api.http.cross_origin import ANSWER_HEADERS, REQUEST_HEADERS
 from api.http.openapi import HEADERS
 from api.resources import ENDPOINTS
 from api.settings import Settings
-from tests.contract.conftest import KEY, Served, code_of, serving
+from tests.contract.answers import code_of
+from tests.contract.serving import KEY, Served, serving
 from tests.databases import Databases
 
 ORIGIN = "https://books.example.com"

@@ -11,7 +11,11 @@ import httpx2
 import pytest
 from psycopg import Connection
 
-from tests.contract.conftest import Book, Journal, Keys, Served, code_of, pointers_of, serving
+from tests.contract.answers import code_of, pointers_of
+from tests.contract.books import Book
+from tests.contract.callers import Keys
+from tests.contract.journals import Journal
+from tests.contract.serving import Served, serving
 from tests.databases import Databases
 from tests.poisoning import Poisoned, poisoned
 from tests.projecting import append, eventually

@@ -6,7 +6,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.contract.conftest import Book, Journal, code_of, pointers_of, transfer_body
+from tests.contract.answers import code_of, pointers_of
+from tests.contract.books import Book, transfer_body
+from tests.contract.journals import Journal
 
 Request = tuple[str, Any]
 """The path below the transactions, and the body."""

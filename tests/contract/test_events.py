@@ -11,7 +11,10 @@ import pytest
 
 from domain.transparency.leaves import hash_of_item
 from domain.transparency.merkle_tree import leaf_hash
-from tests.contract.conftest import KEY, Book, Keys, Served, code_of, pointers_of, transfer_body
+from tests.contract.answers import code_of, pointers_of
+from tests.contract.books import Book, transfer_body
+from tests.contract.callers import Keys
+from tests.contract.serving import KEY, Served
 from tests.contract.test_transaction_list import Mixture, mixture
 from tests.ledgers import outcomes, running, transfer
 from tests.projecting import eventually

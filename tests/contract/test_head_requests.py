@@ -9,7 +9,10 @@ import httpx2
 import pytest
 
 from api.resources import ENDPOINTS
-from tests.contract.conftest import KEY, Book, Keys, Served, code_of
+from tests.contract.answers import code_of
+from tests.contract.books import Book
+from tests.contract.callers import Keys
+from tests.contract.serving import KEY, Served
 from tests.projecting import eventually
 
 GETS = [endpoint for endpoint in ENDPOINTS if endpoint.declared.method == "GET"]

@@ -10,7 +10,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from api.app import create_app
 from api.settings import Settings
-from tests.contract.conftest import Book, Keys, code_of, listening, running_server, serving
+from tests.contract.answers import code_of
+from tests.contract.books import Book
+from tests.contract.callers import Keys
+from tests.contract.serving import listening, running_server, serving
 from tests.databases import Databases
 
 

@@ -6,17 +6,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.contract.conftest import (
-    Book,
-    Journal,
-    Served,
-    await_time,
-    code_of,
-    named_in,
-    pointers_of,
-    soon,
-    transfer_body,
-)
+from tests.contract.answers import code_of, named_in, pointers_of
+from tests.contract.books import Book, transfer_body
+from tests.contract.journals import Journal, await_time, soon
+from tests.contract.serving import Served
 from tests.projecting import eventually
 
 MAX = 2**53 - 1

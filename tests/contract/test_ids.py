@@ -9,7 +9,9 @@ import pytest
 
 from api.resources import ENDPOINTS
 from domain.model.idempotency import fingerprint
-from tests.contract.conftest import Book, Served, code_of
+from tests.contract.answers import code_of
+from tests.contract.books import Book
+from tests.contract.serving import Served
 from tests.projecting import append, eventually
 
 # Python reads these as the same UUID. The API accepts none of them.

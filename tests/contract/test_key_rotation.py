@@ -6,7 +6,10 @@ import httpx2
 import pytest
 
 from api.service import key_cache
-from tests.contract.conftest import KEY, Book, Keys, Served, code_of, pointers_of
+from tests.contract.answers import code_of, pointers_of
+from tests.contract.books import Book
+from tests.contract.callers import Keys
+from tests.contract.serving import KEY, Served
 
 
 def rotate(client: httpx2.Client, id: str, **body: Any) -> httpx2.Response:

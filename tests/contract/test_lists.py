@@ -12,7 +12,9 @@ import pytest
 from api.app import create_app
 from api.resources import ENDPOINTS
 from api.settings import Settings
-from tests.contract.conftest import Book, Served, code_of, serving
+from tests.contract.answers import code_of
+from tests.contract.books import Book
+from tests.contract.serving import Served, serving
 from tests.databases import Databases
 from tests.projecting import append, eventually
 

@@ -20,7 +20,10 @@ from api.security.keys import ROLES
 from projections.engine.dead_letters import add_letter
 from projections.engine.poison import Poison
 from projections.registry import PROJECTIONS
-from tests.contract.conftest import Book, Keys, Served, code_of, serving
+from tests.contract.answers import code_of
+from tests.contract.books import Book
+from tests.contract.callers import Keys
+from tests.contract.serving import Served, serving
 from tests.databases import Databases
 from tests.projecting import eventually
 

@@ -7,7 +7,8 @@ import httpx2
 import pytest
 
 from api.resources import ENDPOINTS
-from tests.contract.conftest import Book, code_of, pointers_of
+from tests.contract.answers import code_of, pointers_of
+from tests.contract.books import Book
 
 POSTS = [endpoint.declared for endpoint in ENDPOINTS if endpoint.declared.method == "POST"]
 

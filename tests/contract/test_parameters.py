@@ -9,7 +9,8 @@ import pytest
 from api.http.declaration import NoQuery
 from api.http.words import names_of
 from api.resources import ENDPOINTS
-from tests.contract.conftest import Book, Keys
+from tests.contract.books import Book
+from tests.contract.callers import Keys
 
 ROUTES = [endpoint for endpoint in ENDPOINTS if not endpoint.declared.is_signed]
 

@@ -7,7 +7,9 @@ import httpx2
 import pytest
 
 from domain.commit import group_commit
-from tests.contract.conftest import Book, Keys, code_of, transfer_body
+from tests.contract.answers import code_of
+from tests.contract.books import Book, transfer_body
+from tests.contract.callers import Keys
 
 
 class Wrong:

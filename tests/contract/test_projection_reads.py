@@ -10,7 +10,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.contract.conftest import Book, Served, code_of, pointers_of
+from tests.contract.answers import code_of, pointers_of
+from tests.contract.books import Book
+from tests.contract.serving import Served
 
 
 class Shelf(Book):

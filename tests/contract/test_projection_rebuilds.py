@@ -7,7 +7,10 @@ import httpx2
 import psycopg
 import pytest
 
-from tests.contract.conftest import Book, Keys, Served, code_of, pointers_of, serving
+from tests.contract.answers import code_of, pointers_of
+from tests.contract.books import Book
+from tests.contract.callers import Keys
+from tests.contract.serving import Served, serving
 from tests.databases import Databases
 from tests.projecting import eventually
 

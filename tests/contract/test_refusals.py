@@ -7,7 +7,9 @@ import pytest
 
 from api.problem_examples import example_for_page
 from domain.model.errors import InsufficientFunds
-from tests.contract.conftest import Book, Keys, named_in, transfer_body
+from tests.contract.answers import named_in
+from tests.contract.books import Book, transfer_body
+from tests.contract.callers import Keys
 from tests.projecting import eventually
 
 SHORT = {

@@ -5,7 +5,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.contract.conftest import Book, Journal, await_time, code_of, pointers_of, soon, transfer_body
+from tests.contract.answers import code_of, pointers_of
+from tests.contract.books import Book, transfer_body
+from tests.contract.journals import Journal, await_time, soon
 from tests.projecting import eventually
 
 

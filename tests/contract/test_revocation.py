@@ -15,7 +15,10 @@ from api.resources.journal import event_routes
 from api.service import key_cache
 from api.service.key_cache import KNOWN_FOR_SECONDS
 from projections.read_models.event_history import list_events
-from tests.contract.conftest import KEY, Book, Keys, Served, code_of
+from tests.contract.answers import code_of
+from tests.contract.books import Book
+from tests.contract.callers import Keys
+from tests.contract.serving import KEY, Served
 from tests.projecting import eventually
 
 LONGER_SECONDS = KNOWN_FOR_SECONDS + 0.2

@@ -13,7 +13,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from scripts.simulator.faults import Script
-from tests.contract.conftest import KEY, Book, Served, serving
+from tests.contract.books import Book
+from tests.contract.serving import KEY, Served, serving
 from tests.databases import Databases
 from tests.projecting import append, eventually
 

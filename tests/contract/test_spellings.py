@@ -10,7 +10,9 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 from api.resources import ENDPOINTS
-from tests.contract.conftest import KEY, Book, Served, code_of, transfer_body
+from tests.contract.answers import code_of
+from tests.contract.books import Book, transfer_body
+from tests.contract.serving import KEY, Served
 
 
 class Wire:

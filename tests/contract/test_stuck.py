@@ -5,7 +5,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.contract.conftest import Book, Keys, code_of, pointers_of, transfer_body
+from tests.contract.answers import code_of, pointers_of
+from tests.contract.books import Book, transfer_body
+from tests.contract.callers import Keys
 from tests.projecting import eventually
 
 EAGER = {"request_seconds": "0", "hold_seconds": "0", "delivery_seconds": "0"}

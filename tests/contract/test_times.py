@@ -7,7 +7,7 @@ import pytest
 
 from api.http.fields import BY_METADATA
 from api.resources import ENDPOINTS
-from tests.contract.conftest import Book, transfer_body
+from tests.contract.books import Book, transfer_body
 
 FORM = "must be a time of RFC 3339, such as 2026-11-23T20:00:00.000000Z"
 FINER = "has a finer fraction than microseconds, the finest that is kept: six digits"

@@ -7,7 +7,10 @@ import httpx2
 import pytest
 
 from scripts.simulator.server import Simulator
-from tests.contract.conftest import Book, Journal, Keys, code_of, soon, transfer_body
+from tests.contract.answers import code_of
+from tests.contract.books import Book, transfer_body
+from tests.contract.callers import Keys
+from tests.contract.journals import Journal, soon
 from tests.projecting import eventually
 
 

@@ -8,7 +8,11 @@ import httpx2
 import pytest
 
 from domain.transparency.merkle_tree import verify_inclusion
-from tests.contract.conftest import Book, Journal, Keys, Served, code_of, pointers_of
+from tests.contract.answers import code_of, pointers_of
+from tests.contract.books import Book
+from tests.contract.callers import Keys
+from tests.contract.journals import Journal
+from tests.contract.serving import Served
 from tests.projecting import eventually
 
 TRAIL = "/v1/audit/events"

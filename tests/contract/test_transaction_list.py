@@ -17,7 +17,9 @@ from domain.model.idempotency import Operation, operation_id
 from domain.model.postings import PostTransaction
 from domain.model.reversals import ReverseTransaction
 from domain.model.transactions import Description
-from tests.contract.conftest import Book, Served, code_of, pointers_of, transfer_body
+from tests.contract.answers import code_of, pointers_of
+from tests.contract.books import Book, transfer_body
+from tests.contract.serving import Served
 from tests.ledgers import running
 
 NAMES = ["plain", "dated", "poor", "held", "settled", "settlement", "voided", "void", "reversed", "reversal"]

@@ -5,7 +5,8 @@ from uuid import NAMESPACE_URL, uuid4, uuid5
 
 import pytest
 
-from tests.contract.conftest import Book, code_of, named_in, pointers_of, transfer_body
+from tests.contract.answers import code_of, named_in, pointers_of
+from tests.contract.books import Book, transfer_body
 
 MAX = 2**53 - 1
 

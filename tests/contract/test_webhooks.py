@@ -7,7 +7,10 @@ from uuid import UUID, uuid4
 import httpx2
 import pytest
 
-from tests.contract.conftest import Book, Keys, Served, code_of, pointers_of
+from tests.contract.answers import code_of, pointers_of
+from tests.contract.books import Book
+from tests.contract.callers import Keys
+from tests.contract.serving import Served
 from tests.projecting import eventually
 
 URL = "https://93.184.216.34/ledger"

@@ -6,11 +6,9 @@ import httpx2
 import pytest
 
 from scripts.simulator.faults import Script
-from tests.contract.conftest import Served, serving
+from tests.contract.payouts.destinations import QUIET
+from tests.contract.serving import Served, serving
 from tests.databases import Databases
-
-QUIET = {"name": "quiet"}
-"""A destination whose payouts the provider never reports by itself."""
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,11 @@ import pytest
 from standardwebhooks import Webhook
 
 from domain.model.payouts.reports import MAX_NOTED_CALLBACKS
-from tests.contract.conftest import SECRET, Book, Journal, Served, code_of, pointers_of
-from tests.contract.payouts.conftest import QUIET
+from tests.contract.answers import code_of, pointers_of
+from tests.contract.books import Book
+from tests.contract.journals import Journal
+from tests.contract.payouts.destinations import QUIET
+from tests.contract.serving import SECRET, Served
 
 PATH = "/v1/providers/simulator/callbacks"
 

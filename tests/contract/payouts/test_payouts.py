@@ -8,8 +8,11 @@ import pytest
 
 from scripts.simulator.faults import Script
 from scripts.simulator.server import Simulator
-from tests.contract.conftest import Book, Journal, Keys, code_of, pointers_of
-from tests.contract.payouts.conftest import QUIET
+from tests.contract.answers import code_of, pointers_of
+from tests.contract.books import Book
+from tests.contract.callers import Keys
+from tests.contract.journals import Journal
+from tests.contract.payouts.destinations import QUIET
 
 CLEARING = "providers:simulator:USD"
 ENDS = ("completed", "failed", "stuck")

@@ -7,7 +7,7 @@ import pytest
 
 from scripts.simulator.faults import Script
 from scripts.simulator.server import Simulator
-from tests.contract.conftest import Book
+from tests.contract.books import Book
 from tests.projecting import eventually
 
 
