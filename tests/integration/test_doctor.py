@@ -79,7 +79,7 @@ def everything(database: Database, scope: Scope = ALL) -> dict[str, str]:
         finding.code: finding.found
         for examined in examinations(database, scope, PATIENCE_SECONDS)
         for finding in examined.findings
-        if examined.name not in ("there is room", "no session holds others up")
+        if examined.name not in ("there is room", "no session blocks others")
     }
 
 

@@ -213,7 +213,7 @@ def test_deliveries_are_retried_and_discarded(database: Database, owner: Connect
         assert run(webhooks, database, "retry", hook.id, "--failed").exit_code == 0
         assert "failed" not in states(owner, hook)
         again = run(webhooks, database, "retry", hook.id, "--failed")
-    assert (again.exit_code, again.stdout) == (0, "No delivery was given up.\n")
+    assert (again.exit_code, again.stdout) == (0, "No delivery has failed.\n")
 
 
 def test_a_webhook_is_disabled_and_enabled(database: Database, owner: Connection[Any], hook: Hook) -> None:

@@ -219,7 +219,7 @@ def test_an_import_that_shows_nothing_of_what_it_was_to_show(
     assert verified(short, "--checkpoint", saved)[1].keys() == {"checkpoint_incomparable"}
     result = run("import", short, "--checkpoint", saved, database=other)
     assert (result.exit_code, result.stdout) == (3, "")
-    assert "goes on from the checkpoint" in result.stderr
+    assert "continues the checkpoint" in result.stderr
     *lines, last = file.read_bytes().splitlines()
     seal = read_seal(last)
     short.write_bytes(b"\n".join(lines) + b"\n" + part_line(Attestation(None, [], seal.verifiers, seal.head)))
