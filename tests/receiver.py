@@ -37,7 +37,7 @@ class Received(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """How a request is answered, after `after` is set if given. Without a status the connection is cut."""
+    """How a request is answered, once `after` is set if it is given. Without a status the connection is cut."""
 
     status: int | None = 204
     headers: Mapping[str, str] = {}

@@ -133,7 +133,7 @@ def bench(
 ) -> None:
     """Measure each workload next to its yardstick, in turns, in the same run.
 
-    Without --published, --plot, --growth, --only or --all, measures the standard workloads, for some minutes. Exits 1
+    Without --published, --plot, --growth, --only or --all, measures the standard workloads, for some minutes. Exits 3
     if a workload did not do what it was asked. A missed bar is reported and does not change the exit code.
     """
     asked = {"--published": of_peers, "--plot": plot_file is not None, "--growth": of_growth}

@@ -229,7 +229,7 @@ def test_a_sample_finds_what_was_done_to_its_streams_and_nothing_else(
         TAMPERINGS["ledgers"].replace("main", "main-2"),
     ):
         owner.execute(tampering.encode())
-    # No sample covers these: the outbox depends on webhooks, the others on all events.
+    # A sample covers neither all owed deliveries nor the projections of all events.
     whole = {"outbox", "event_index", "seals"}
     assert differing(ones) == {f"{table}_v1" for table in TABLES if table not in whole}
     assert differing(others) == {"ledgers_v1"}

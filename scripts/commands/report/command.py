@@ -87,7 +87,12 @@ def report(
     it is settled. Voids and expiries move nothing and do not appear. With --account or --prefix, the report has every
     transaction that touched such an account, with all its entries, so debits equal credits in its totals too.
 
-    trial-balance: each account with its balance in the debit or the credit column, and its total debits and credits.
+    trial-balance: each account with its opening balance, debits, credits and closing balance. The closing balance is
+    also shown in a debit or a credit column.
+
+    activity: the number of transactions and entries and the amount of each day, by kind and asset.
+
+    statement: the entries of one account, with its balance after each.
 
     changes: who opened, changed, froze, unfroze or closed an account, when, and the values before and after.
 
