@@ -15,7 +15,7 @@ from domain.journal.database import Database
 from domain.model.accounts import OpenAccount
 from domain.model.ledgers import OpenLedger
 from tests.author import Author
-from tests.integration.test_exports import run
+from tests.integration.exporting import run
 from tests.ledgers import CONTEXT, opening, outcomes, running, transfer
 
 pytestmark = pytest.mark.integration

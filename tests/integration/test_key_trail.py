@@ -27,7 +27,7 @@ from projections.audit import differences, one_instant, violations
 from projections.outbox.messages import message_of
 from scripts.serving import serve
 from tests.databases import Databases
-from tests.integration.test_exports import exported, run, seal_all, verified
+from tests.integration.exporting import exported, run, seal_all, verified
 from tests.ledgers import history, open_accounts, outcomes, running, transfer
 from tests.projecting import append, await_head, projecting
 

@@ -16,7 +16,7 @@ from domain.journal.database import Database
 from domain.transparency.checkpoints import Checkpoint
 from domain.transparency.signed_notes import Signer
 from projections.transparency.checkpoints import read_newest, read_verifiers
-from tests.integration.test_exports import exported, replaced, rewrite, run, seal_all, stream_rewritten
+from tests.integration.exporting import exported, replaced, rewrite, run, seal_all, stream_rewritten
 from tests.ledgers import open_accounts, outcomes, running, transfer
 
 pytestmark = pytest.mark.integration

@@ -24,7 +24,7 @@ from domain.model.times import Instant
 from domain.model.transactions import Description, Posted
 from projections.read_models.reports import Span, report
 from tests.author import Author
-from tests.integration.test_exports import run
+from tests.integration.exporting import run
 from tests.ledgers import CONTEXT, history, open_accounts, opening, outcomes, running, transfer
 from tests.projecting import await_head, projecting
 

@@ -13,7 +13,7 @@ from domain.model.events import Context
 from domain.model.ledgers import OpenLedger
 from domain.model.streams import ledger_of, name_of
 from tests.author import Author
-from tests.integration.test_exports import run
+from tests.integration.exporting import run
 from tests.ledgers import CONTEXT, history, open_accounts, opening, outcomes, running, transfer
 from tests.projecting import append
 

@@ -12,7 +12,7 @@ from domain.journal.database import Database
 from domain.model.streams import ledger_of
 from domain.model.transactions import Posted
 from tests.author import Author
-from tests.integration.test_exports import run
+from tests.integration.exporting import run
 from tests.ledgers import history
 from tests.projecting import await_head, projecting
 

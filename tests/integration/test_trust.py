@@ -20,7 +20,7 @@ from domain.transparency.export_format import Attestation, part_line, read_seal
 from domain.transparency.signed_notes import Signer
 from projections.transparency.checkpoints import read_newest, read_verifiers
 from tests.databases import Databases
-from tests.integration.test_exports import exported, rewrite, run, seal_all, verified
+from tests.integration.exporting import exported, rewrite, run, seal_all, verified
 from tests.ledgers import open_accounts, outcomes, running, transfer
 from tests.projecting import projecting
 

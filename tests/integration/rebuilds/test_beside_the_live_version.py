@@ -21,7 +21,7 @@ from projections.rebuilding.unread_versions import drop_unread
 from projections.registry import PROJECTIONS
 from projections.running.positions import progress
 from tests.integration.rebuilds.journals import ADDRESSES, fill, post, tables, versions
-from tests.integration.rebuilds.test_replay_command import replayed
+from tests.integration.rebuilds.replaying import replayed
 from tests.ledgers import open_accounts, running
 from tests.projecting import await_head, await_progress, eventually, projecting, set_state
 

@@ -24,7 +24,7 @@ from projections.rebuilding.requests import (
 )
 from projections.registry import PROJECTIONS
 from tests.integration.rebuilds.journals import await_state, fill, tables
-from tests.integration.rebuilds.test_replay_command import replayed
+from tests.integration.rebuilds.replaying import replayed
 from tests.projecting import append, eventually
 
 pytestmark = pytest.mark.integration

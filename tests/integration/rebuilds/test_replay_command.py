@@ -16,20 +16,12 @@ from projections.registry import PROJECTIONS
 from scripts.commands.replay import replay
 from tests.commands import invoke
 from tests.integration.rebuilds.journals import fill, tables, versions
+from tests.integration.rebuilds.replaying import replayed
 
 pytestmark = pytest.mark.integration
 
 
 REPOSITORY = Path(__file__).parents[3]
-
-
-def replayed(database: Database, *arguments: str) -> tuple[int, str]:
-    """Run `tallystick replay`. Return its exit code and output."""
-    app = typer.Typer()
-    app.command()(replay)
-    options = ["--database-url", database.url, "--schema", database.schema]
-    result = invoke(app, [*arguments, *options])
-    return result.exit_code, " ".join(result.output.split())
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@
 from typing import Any
 
 from domain.model.accounts import AccountOpened
+from domain.model.entries import PostedEntry
 from domain.model.idempotency import operation_id
+from domain.model.money import Direction
 from domain.model.payouts.attempts import RecordSilence, SubmitPayout
 from domain.model.payouts.payout import FIRST_INQUIRY_SECONDS, Payout, PayoutState, Source, Verdict
 from domain.model.streams import account_stream, payout_stream, transaction_stream
@@ -113,3 +115,17 @@ RELEASED = ((0, 100, 0, 0), (0, 0, 0, 0))
 
 def money(history: Given) -> tuple[tuple[int, int, int, int], tuple[int, int, int, int]]:
     return amounts(history, "alice"), amounts(history, CLEARING)
+
+
+def posted(
+    account: str, direction: Direction, normal_side: Direction, balance: int, debits: int
+) -> PostedEntry:
+    return PostedEntry(
+        account=account,
+        direction=direction,
+        amount=40,
+        asset="USD/2",
+        normal_side=normal_side,
+        balance_after=balance,
+        debits_after=debits,
+    )

@@ -4,9 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from domain.model.entries import PostedEntry
 from domain.model.errors import InsufficientFunds, InvalidRequest, PayoutEnded, PayoutNotFound
-from domain.model.money import Direction
 from domain.model.payouts.payout import PayoutReconciliationRequested, PayoutReported, PayoutState, Verdict
 from domain.model.payouts.resolutions import CompletePayout, FailPayout, ReconcilePayout
 from domain.model.streams import transaction_stream
@@ -170,17 +168,3 @@ class TestOperators:
         seen = payout(in_state("submitted"))
         for command in (CompletePayout, FailPayout, ReconcilePayout):
             books().when(command(OPERATOR, seen, a_mark(), "x")).then_refused(PayoutNotFound)
-
-
-def _posted(
-    account: str, direction: Direction, normal_side: Direction, balance: int, debits: int
-) -> PostedEntry:
-    return PostedEntry(
-        account=account,
-        direction=direction,
-        amount=40,
-        asset="USD/2",
-        normal_side=normal_side,
-        balance_after=balance,
-        debits_after=debits,
-    )

@@ -27,11 +27,11 @@ from tests.unit.payouts.history import (
     in_state,
     money,
     payout,
+    posted,
     recorded,
     report,
     submission,
 )
-from tests.unit.payouts.test_operators import _posted
 
 
 class TestReports:
@@ -71,8 +71,8 @@ class TestReports:
                 SettlementPosted(
                     settles=ID,
                     entries=(
-                        _posted("alice", "debit", "credit", 60, 40),
-                        _posted(CLEARING, "credit", "debit", -40, 0),
+                        posted("alice", "debit", "credit", 60, 40),
+                        posted(CLEARING, "credit", "debit", -40, 0),
                     ),
                     effective_at=NOW,
                     fingerprint="fingerprint-1",
