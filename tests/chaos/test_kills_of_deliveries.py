@@ -17,7 +17,7 @@ import psutil
 import psycopg
 import pytest
 
-from tests.chaos.test_kills import Load, the_postmaster, the_projector
+from tests.chaos.load import Load, the_postmaster, the_projector
 from tests.receiver import Received, Receiver, Reply, receiving
 from tests.service import Service, post_account, post_ledger, serving
 

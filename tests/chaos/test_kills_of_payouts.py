@@ -23,7 +23,7 @@ from domain.model.accounts import Account
 from domain.model.idempotency import operation_id
 from domain.model.payouts.payout import Payout
 from scripts.serving.embedded_postgres import EmbeddedPostgres
-from tests.chaos.test_kills import KILLS, an_api_process, the_projector
+from tests.chaos.load import KILLS, an_api_process, the_projector
 from tests.ledgers import folded, history
 from tests.properties import invariants
 from tests.service import Service, post_account, post_ledger, serving, transfer_body

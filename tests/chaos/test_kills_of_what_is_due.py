@@ -20,7 +20,7 @@ from domain.model.accounts import Account
 from domain.model.idempotency import operation_id
 from domain.model.transactions import Transaction
 from scripts.serving.embedded_postgres import EmbeddedPostgres
-from tests.chaos.test_kills import ACCOUNTS, KILLS, Answer, Load, an_api_process
+from tests.chaos.load import ACCOUNTS, KILLS, Answer, Load, an_api_process
 from tests.ledgers import folded, history
 from tests.projecting import eventually
 from tests.service import post_account, post_ledger, serving

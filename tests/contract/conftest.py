@@ -13,8 +13,10 @@ from scripts.simulator.server import Simulator
 from tests.contract.books import Book
 from tests.contract.callers import Keys
 from tests.contract.journals import Journal
+from tests.contract.mixtures import Mixture
 from tests.contract.serving import Served, serving
 from tests.databases import Databases
+from tests.ledgers import running
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -90,3 +92,12 @@ def keys(served: Served, client: httpx2.Client) -> Iterator[Keys]:
     made = Keys(served, client)
     yield made
     made.close()
+
+
+@pytest.fixture
+def mixture(served: Served, book: Book) -> Iterator[Mixture]:
+    """A ledger with transactions of every kind."""
+    with running(served.database) as ledger:
+        made = Mixture(book, ledger)
+        made.fill()
+        yield made

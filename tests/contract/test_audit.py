@@ -13,7 +13,7 @@ from domain.transparency.merkle_tree import verify_consistency, verify_inclusion
 from tests.contract.answers import code_of, pointers_of
 from tests.contract.books import Book
 from tests.contract.callers import Keys
-from tests.contract.test_events import events
+from tests.contract.histories import events
 
 
 def checkpoint(client: httpx2.Client, **parameters: Any) -> tuple[int, bytes]:

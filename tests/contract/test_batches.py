@@ -9,11 +9,11 @@ import httpx2
 import pytest
 
 from tests.contract.answers import code_of, pointers_of
+from tests.contract.bodies import SPLIT
 from tests.contract.books import Book, transfer_body
 from tests.contract.callers import Keys
 from tests.contract.journals import Journal, soon
 from tests.contract.serving import Served
-from tests.contract.test_holds import SPLIT
 from tests.projecting import eventually
 
 MODES = ["atomic", "independent"]

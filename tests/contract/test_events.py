@@ -14,12 +14,11 @@ from domain.transparency.merkle_tree import leaf_hash
 from tests.contract.answers import code_of, pointers_of
 from tests.contract.books import Book, transfer_body
 from tests.contract.callers import Keys
+from tests.contract.histories import events
+from tests.contract.mixtures import Mixture
 from tests.contract.serving import KEY, Served
-from tests.contract.test_transaction_list import Mixture, mixture
 from tests.ledgers import outcomes, running, transfer
 from tests.projecting import eventually
-
-__all__ = ["mixture"]  # the fixture
 
 FIELDS = {
     "position",
@@ -42,15 +41,6 @@ HELD = ["account.entries_held", "account.entries_held", "transaction.held"]
 SETTLED = ["account.entries_settled"] * 2 + ["transaction.hold_settled", "transaction.settlement_posted"]
 VOIDED = ["account.entries_released"] * 2 + ["transaction.hold_voided", "transaction.void_recorded"]
 NDJSON = {"Accept": "application/x-ndjson"}
-
-
-def events(book: Book, **parameters: Any) -> list[dict[str, Any]]:
-    """A page of the history, as of the newest position or later."""
-    answer = book.client.get(f"{book.path}/events", params={"page_size": 1000, **parameters})
-    assert answer.status_code == 200, answer.text
-    assert answer.headers["ledger-position"] == answer.headers["ledger-head"]
-    found: list[dict[str, Any]] = answer.json()["data"]
-    return found
 
 
 def types(found: list[dict[str, Any]]) -> list[str]:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tests.contract.answers import code_of
+from tests.contract.bodies import SPLIT, UNRELATED
 from tests.contract.books import Book
 from tests.contract.serving import Served
-from tests.contract.test_holds import SPLIT, UNRELATED
 
 MAX = 2**53 - 1
 
