@@ -1,1 +1,1 @@
-"""The `tallystick` command and what it runs."""
+"""The `tallystick` command and everything it runs."""

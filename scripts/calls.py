@@ -1,4 +1,4 @@
-"""How the command is called: an example of each, and how what is to be pasted must begin on this machine."""
+"""How commands are called: an example of each, and the prefix that makes a command ready to paste on this machine."""
 
 import os
 import shlex
@@ -30,7 +30,7 @@ EXAMPLES: Mapping[str, str] = {
     "doctor": "tallystick doctor --all",
     "bench": "tallystick bench --only batches",
 }
-"""An example call of each command, with what it needs."""
+"""One example call of each command, with the options it needs."""
 
 PROGRAM = "tallystick"
 
@@ -39,9 +39,10 @@ WHO_PUBLISHES = "start `tallystick serve` or, beside one that runs with --no-pro
 
 
 def as_called(command: str) -> str:
-    """Return a command as it is pasted where this one was called: by the same path, on the same installation.
+    """Return a command ready to paste: called by the same path as this process, on the same installation.
 
-    What is not for a shell is returned as it is. A URL with a password is not repeated.
+    Text that is not a `tallystick` command is returned unchanged. A database URL with a password is replaced by
+    "$TALLYSTICK_DATABASE_URL".
     """
     if not command.startswith(f"{PROGRAM} "):
         return command

@@ -1,4 +1,4 @@
-"""What every command says at the terminal of settings that are wrong, and of what it cannot do."""
+"""What every command prints when settings are wrong or it cannot go on."""
 
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def settings_or_exit(**options: Any) -> "Settings":
-    """Return the settings from options and environment; on a bad one, say which and exit 2."""
+    """Return the settings from options and environment. If one is wrong, name it and exit 2."""
     from psycopg import ProgrammingError
     from psycopg.conninfo import conninfo_to_dict
     from pydantic import ValidationError
@@ -22,11 +22,11 @@ def settings_or_exit(**options: Any) -> "Settings":
         conninfo_to_dict(settings.database_url or "")
         return settings
     except ProgrammingError:
-        # Not what psycopg says of it: that would show the password.
+        # psycopg's own message would show the password.
         typer.echo("tallystick: TALLYSTICK_DATABASE_URL: is not a PostgreSQL URL", err=True)
         raise typer.Exit(2) from None
     except SettingsError:
-        # Not what pydantic says of it: that would show the secrets.
+        # pydantic's own message would show the secrets.
         typer.echo("tallystick: TALLYSTICK_PROVIDERS: is not JSON", err=True)
         raise typer.Exit(2) from None
     except ValidationError as error:
@@ -37,6 +37,6 @@ def settings_or_exit(**options: Any) -> "Settings":
 
 
 def fail(message: str) -> NoReturn:
-    """Say why this cannot go on and exit 3, as for other errors."""
+    """Print why the command cannot go on and exit 3."""
     typer.echo(f"tallystick: {message}", err=True)
     raise typer.Exit(3)

@@ -1,13 +1,13 @@
-"""How a command ends: by exit codes that are the same for all, with one sentence that says why, and no traceback.
+"""How a command ends: with an exit code shared by all commands and one sentence that says why, without a traceback.
 
 | code | means |
 |---|---|
 | 0 | done, and nothing is wrong |
-| 1 | a warning: something was found, or not all was done; it is said what |
+| 1 | a warning: something was found or was left undone, and the command said what |
 | 2 | the command was called wrongly; nothing was done |
 | 3 | an error: it could not be done, or something is wrong |
-| 130 | it was interrupted |
-| 141 | whoever read its output has stopped reading |
+| 130 | the command was interrupted |
+| 141 | the reader of its output has stopped reading |
 """
 
 import errno
@@ -23,19 +23,19 @@ import typer
 from domain.model.errors import LedgerError
 
 DONE, WARNINGS, USAGE, ERRORS, INTERRUPTED, UNREAD = 0, 1, 2, 3, 130, 141
-"""The last two are what a shell says of whom SIGINT and SIGPIPE end."""
+"""130 and 141 are the codes a shell gives a program ended by SIGINT and by SIGPIPE."""
 
 
 def warn(sentence: str) -> NoReturn:
-    """Say what was found or not done, and end with 1."""
+    """Print what was found or left undone and exit 1."""
     typer.echo(f"tallystick: {sentence}", err=True)
     raise typer.Exit(WARNINGS)
 
 
 def run(load: Callable[[], typer.Typer], arguments: Sequence[str] | None = None) -> int:
-    """Carry out a command line, that of this process unless one is given; return the exit code.
+    """Run a command line and return its exit code. Without `arguments`, run this process's command line.
 
-    `load` returns the command; it may take a second, in which whoever called it may think better of it.
+    `load` returns the command. It may take a second, in which the caller may interrupt it.
     """
     try:
         app = load()
@@ -56,7 +56,7 @@ def run(load: Callable[[], typer.Typer], arguments: Sequence[str] | None = None)
 
 
 def sentence_of(error: Exception) -> str:
-    """Return what stopped a command, in one line; of a fault of this program also where it is."""
+    """Return in one line what stopped a command. For a fault of this program, include its place in the code."""
     if type(error).__module__.split(".")[0] == "psycopg":
         return f"the database refuses: {_line(error)}"
     if isinstance(error, OSError):
@@ -71,7 +71,7 @@ def sentence_of(error: Exception) -> str:
 def _called(app: typer.Typer, arguments: Sequence[str] | None) -> int:
     command = typer.main.get_command(app)
     try:
-        # Not `main`, which has codes of its own for what is interrupted and for closed pipes.
+        # `main` would use its own exit codes for interruption and closed pipes.
         with command.make_context(
             "tallystick", list(sys.argv[1:] if arguments is None else arguments)
         ) as context:
@@ -81,7 +81,7 @@ def _called(app: typer.Typer, arguments: Sequence[str] | None) -> int:
     except (typer.Abort, EOFError):
         return INTERRUPTED
     except Exception as error:
-        # What typer refuses shows itself, with how the command is called.
+        # Errors of typer print themselves, with the usage of the command.
         show, code = getattr(error, "show", None), getattr(error, "exit_code", None)
         if show is None or code is None:
             raise
@@ -91,7 +91,7 @@ def _called(app: typer.Typer, arguments: Sequence[str] | None) -> int:
 
 
 def _say(sentence: str, status: int) -> int:
-    with suppress(OSError):  # nobody hears it
+    with suppress(OSError):  # nobody is reading
         typer.echo(f"tallystick: {sentence}", err=True)
     _read_no_more()
     return status
@@ -102,7 +102,7 @@ def _line(error: Exception) -> str:
 
 
 def _read_no_more() -> None:
-    """Write what cannot be written to nowhere, so that the interpreter does not fail over it when it ends."""
+    """Redirect unwritable streams to the null device, so that the interpreter does not fail on them at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -113,7 +113,7 @@ def _read_no_more() -> None:
 
 
 def _let_closed_pipes_through() -> None:
-    """Have rich, where it is used, raise what it meets rather than end the process with a code of its own."""
+    """Make rich raise broken pipes instead of ending the process with its own exit code."""
     if "rich.console" in sys.modules:
         from rich.console import Console
 

@@ -1,4 +1,4 @@
-"""The `tallystick` command. One module per command; a command's module is imported when it is called."""
+"""The `tallystick` command. Each subcommand is one module, imported only when it is called."""
 
 import sys
 from collections.abc import Iterable
@@ -37,15 +37,15 @@ COMMANDS = {
 
 
 def main() -> NoReturn:
-    """Run the command that the command line names, and end as `endings` says."""
-    # Standard output is the command's own, whatever is logged meanwhile.
+    """Run the command named on the command line and exit as `endings` defines."""
+    # Standard output carries only the command's result, so logs go to standard error.
     structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     called = [name for name in sys.argv[1:2] if name in COMMANDS]
     sys.exit(run(lambda: application(called or COMMANDS)))
 
 
 def application(names: Iterable[str] = COMMANDS) -> typer.Typer:
-    """Return the command with some of its subcommands."""
+    """Return the `tallystick` application with the named subcommands."""
     app = typer.Typer(
         no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
     )
@@ -62,11 +62,11 @@ def application(names: Iterable[str] = COMMANDS) -> typer.Typer:
 
 
 def tallystick() -> None:
-    """An event-sourced, double-entry ledger: the service and the tools of those who operate it.
+    """An event-sourced, double-entry ledger: the service and its operators' tools.
 
-    Each command works on the installation of --data-dir [.tallystick] or, with --database-url, on a PostgreSQL of
-    yours, also by TALLYSTICK_DATA_DIR and TALLYSTICK_DATABASE_URL. Each ends with 0 when done, 1 for warnings, 2 if it
-    was called wrongly, 3 for errors.
+    Every command works on one installation: the one in --data-dir [.tallystick], or your own PostgreSQL with
+    --database-url. TALLYSTICK_DATA_DIR and TALLYSTICK_DATABASE_URL set the same. Exit codes: 0 done, 1 warnings, 2
+    wrong usage, 3 errors.
     """
 
 

@@ -1,4 +1,4 @@
-"""An author of journals: everything that can become of ledgers, accounts, transactions and payouts, by a seed."""
+"""Writes random journals from a seed, with every kind of event of ledgers, accounts, transactions and payouts."""
 
 import random
 from collections.abc import Sequence
@@ -53,12 +53,12 @@ class Clock:
         return self.at(self.seconds)
 
     def at(self, seconds: int) -> Instant:
-        """An instant that the clock comes to, or has come to."""
+        """An instant that the clock reaches or has reached."""
         return instant(BEGINNING + timedelta(seconds=seconds))
 
 
 class Author:
-    """Writes a journal with everything that can become of transactions, at random."""
+    """Writes a random journal with everything that can happen to transactions."""
 
     def __init__(self, database: Database, seed: int) -> None:
         self.chance = random.Random(seed)
@@ -70,7 +70,7 @@ class Author:
         self.accepted: list[Acceptance] = []
 
     def write(self, rounds: int = 12, commands: int = 40) -> None:
-        """Write so many commits, each of so many commands, which may be about each other."""
+        """Write this many commits of this many commands. Commands of one commit may be about each other."""
         self.ledger.start()
         try:
             for book in BOOKS:
@@ -86,7 +86,7 @@ class Author:
             self.ledger.close()
 
     def write_of_accounts(self) -> None:
-        """Write what `write` does not: other assets and sides, and what becomes of accounts themselves."""
+        """Write what `write` leaves out: other assets and sides, and changes of accounts themselves."""
         self.ledger = LedgerApplication(self.database, self.clock)
         self.ledger.start()
         try:
@@ -112,7 +112,7 @@ class Author:
             self.ledger.close()
 
     def write_of_payouts(self, payouts: int = 30) -> None:
-        """Write what becomes of payouts, each told different things in a different order."""
+        """Write the histories of payouts, each with its reports in a different order."""
         self.ledger = LedgerApplication(self.database, self.clock)
         self.ledger.start()
         try:
@@ -133,7 +133,7 @@ class Author:
             self.ledger.close()
 
     def of_payout(self, payout: Payout) -> Command:
-        """Something that can become of a payout: it is sent, or something is said of it, or nothing."""
+        """One step of a payout: it is sent, or the provider reports something, or nothing happens."""
         if payout.is_to_be_submitted:
             return SubmitPayout(CONTEXT, payout, a_mark(), 20.0)
         about = (CONTEXT, payout, a_mark())
@@ -153,7 +153,7 @@ class Author:
     def exchange(
         self, amount: int, *, pending: bool = False, expires_at: Instant | None = None
     ) -> PostTransaction:
-        """A transaction in two assets, some of whose accounts are debit-normal."""
+        """A transaction in two assets. Some of its accounts are debit-normal."""
         operation = self.operation("main-2")
         sides: Sequence[tuple[str, Direction, int]] = (
             ("euros", "credit", amount),
@@ -186,7 +186,7 @@ class Author:
         )
 
     def command(self) -> Command:
-        """A command, at times about what a command before it in the same commit makes."""
+        """A command, sometimes about a transaction that an earlier command of the same commit makes."""
         choice = self.chance.random()
         if choice < 0.5 or not self.made:
             return self.transaction()

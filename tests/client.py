@@ -1,10 +1,11 @@
-"""A client to learn from: how a program moves money through the API exactly once, whatever happens on the way.
+"""A client to learn from: how a program moves money through the API exactly once, even when requests or answers are
+lost.
 
-- The key of a request is made before the first attempt and is the same in all of them. A program that can crash itself
-  stores the key beside its own order first.
-- A request without an answer is sent again, later and later, until a deadline: the key makes that harmless.
-- An answer is final. A refusal is recorded under its key, so that another attempt needs another key.
-- After giving up, the program does not know, and does not guess: it asks what became of the key.
+- Make the key of a request before the first attempt and keep it in all attempts. A program that can crash stores the
+  key with its own order first.
+- Send a request without an answer again, with growing pauses, until a deadline. The key makes that harmless.
+- An answer is final. A refusal is recorded under its key, so another try needs another key.
+- After giving up, do not guess: ask what became of the key.
 """
 
 import random
@@ -18,7 +19,7 @@ import httpx2
 
 Body = dict[str, Any]
 
-# 502 and 504 are how a proxy says that the answer was lost.
+# A proxy answers 502 or 504 when the service's answer was lost.
 SENT_AGAIN = frozenset({408, 429, 502, 503, 504})
 UNDECIDED = ("accepted", "in_progress", "reconciling")
 FIRST_PAUSE_SECONDS = 0.05
@@ -26,7 +27,7 @@ LONGEST_PAUSE_SECONDS = 2.0
 
 
 class Unknown(Exception):
-    """Nobody told in time what became of a request: ask `what_became_of(key)`, or send it again under this key."""
+    """No answer came in time. Ask `what_became_of(key)`, or send the request again under this key."""
 
     def __init__(self, key: str | None, why: str) -> None:
         super().__init__(why)
@@ -34,7 +35,7 @@ class Unknown(Exception):
 
 
 class NotDone(Exception):
-    """The ledger answered, and did not do what was asked; `problem` is what it said, `code` the kind of it."""
+    """The ledger answered and did not do it. `problem` is the answer's body, `code` its problem code."""
 
     def __init__(self, problem: Body) -> None:
         super().__init__(f"{problem['code']}: {problem['detail']}")
@@ -43,20 +44,21 @@ class NotDone(Exception):
 
 
 class Refused(NotDone):
-    """A rule refused it. Under a key that is recorded, final, and can be read at `transaction_id`.
+    """A rule refused it. Under a key, the refusal is recorded, final, and readable at `transaction_id`.
 
-    That is None where there was nothing to record: an account that is open otherwise, a batch rejected as a whole.
+    `transaction_id` is None if nothing was recorded: an account is already open with other attributes, or a batch was
+    rejected as a whole.
     """
 
     @property
     def transaction_id(self) -> str | None:
-        """The recorded, rejected transaction."""
+        """The id of the recorded, rejected transaction."""
         found: str | None = self.problem.get("transaction_id")
         return found
 
 
 class Malformed(NotDone):
-    """The request itself is wrong, or not allowed. Nothing was recorded, and its key is still free."""
+    """The request itself is wrong or not allowed. Nothing was recorded, and its key is still free."""
 
 
 def new_key() -> str:
@@ -65,8 +67,10 @@ def new_key() -> str:
 
 
 def pause_seconds(attempts: int, chance: float, retry_after: str | None) -> float:
-    """Return how long to wait after so many attempts: a random part of a bound that doubles, so that many clients do
-    not come back at once, and not less than the service asked for. `chance` is from 0 to 1.
+    """Return the pause after this many attempts, in seconds: a random part of a bound that doubles each time.
+
+    The random part keeps many clients from returning at once. The pause is at least what the service asked for.
+    `chance` is from 0 to 1.
     """
     bound: float = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(attempts - 1, 30))
     asked = float(retry_after) if retry_after and retry_after.isdigit() else 0.0
@@ -74,10 +78,11 @@ def pause_seconds(attempts: int, chance: float, retry_after: str | None) -> floa
 
 
 class Client:
-    """Speaks to one ledger. Its lists show what it has written: it names the newest position that it was told of.
+    """A client of one ledger. Its lists include everything it has written, because it names the newest position it
+    knows.
 
-    A call takes `deadline_seconds` at most, each attempt `attempt_seconds`. All calls raise `Unknown`, `Refused` and
-    `Malformed`.
+    A call takes at most `deadline_seconds`, each attempt at most `attempt_seconds`. Every call raises `Unknown`,
+    `Refused` and `Malformed`.
     """
 
     def __init__(
@@ -100,7 +105,7 @@ class Client:
         self._deadline_seconds, self._attempt_seconds = deadline_seconds, attempt_seconds
         self._clock, self._wait, self._chance = clock, wait, chance
         self.position = 0
-        """The newest position that a write was answered with."""
+        """The newest position in an answer to a write."""
 
     def __enter__(self) -> Self:
         return self
@@ -109,27 +114,27 @@ class Client:
         self._http.close()
 
     def open_ledger(self, metadata: Mapping[str, str] | None = None) -> Body:
-        """Open the ledger; again is as once."""
+        """Open the ledger. Idempotent."""
         return self._write("/v1/ledgers", {"name": self.ledger, "metadata": dict(metadata or {})})
 
     def open_account(self, address: str, asset: str, normal_side: str, **more: Any) -> Body:
-        """Open an account; again is as once."""
+        """Open an account. Idempotent."""
         body = {"address": address, "asset": asset, "normal_side": normal_side, **more}
         return self._write(f"{self._path}/accounts", body)
 
     def post(
         self, entries: Sequence[Body], *, key: str | None = None, respond_async: bool = False, **more: Any
     ) -> Body:
-        """Post a transaction. With `respond_async` it is accepted first, and this waits until it is decided."""
+        """Post a transaction. `respond_async` has it accepted first; this call still waits for the outcome."""
         headers = {"Prefer": "respond-async"} if respond_async else {}
         return self._keyed("transactions", {"entries": list(entries), **more}, key, headers)
 
     def hold(self, entries: Sequence[Body], *, key: str | None = None, **more: Any) -> Body:
-        """Hold amounts; `expires_at` ends that by itself."""
+        """Hold amounts. A hold with `expires_at` ends by itself then."""
         return self.post(entries, key=key, pending=True, **more)
 
     def settle(self, hold_id: str, *, key: str | None = None, **parts: Any) -> Body:
-        """Post all of a hold, or an `amount` or `entries` of it."""
+        """Settle all of a hold, or an `amount` or `entries` of it."""
         return self._keyed(f"transactions/{hold_id}/settle", parts, key)
 
     def void(self, hold_id: str, *, key: str | None = None, **more: Any) -> Body:
@@ -137,23 +142,23 @@ class Client:
         return self._keyed(f"transactions/{hold_id}/void", more, key)
 
     def reverse(self, transaction_id: str, *, key: str | None = None, **parts: Any) -> Body:
-        """Post the mirror of what remains of a transaction, or of an `amount` of it."""
+        """Reverse what remains of a transaction, or an `amount` of it."""
         return self._keyed(f"transactions/{transaction_id}/reverse", parts, key)
 
     def batch(
         self, transactions: Sequence[Body], mode: Literal["atomic", "independent"] = "atomic"
     ) -> list[Body]:
-        """Carry out many requests, each with a key of its own, and return their results."""
+        """Carry out many requests, each under its own key, and return their results."""
         body = {"mode": mode, "transactions": list(transactions)}
         results: list[Body] = self._write(f"{self._path}/transactions/batch", body)["results"]
         return results
 
     def account(self, address: str) -> Body:
-        """Return an account, every acknowledged write included."""
+        """Return an account, including every acknowledged write."""
         return self._read(f"{self._path}/accounts/{address}")
 
     def entries(self, address: str, **filters: Any) -> Iterator[Body]:
-        """Yield the statement of an account, page by page, with all that this client has written."""
+        """Yield the account's statement page by page, including everything this client has written."""
         asked = {"min_position": self.position, **filters}
         while True:
             page = self._read(f"{self._path}/accounts/{address}/entries", asked)
@@ -163,7 +168,7 @@ class Client:
             asked["cursor"] = page["next_cursor"]
 
     def operation(self, key: str) -> Body | None:
-        """Return what is known of the request with a key; None if the ledger never heard of it: send it (again)."""
+        """Return the operation of a key. None if the ledger has never received it: send it again."""
         try:
             return self._read(f"{self._path}/operations/{quote(key, safe='')}")
         except Malformed as error:
@@ -172,12 +177,12 @@ class Client:
             raise
 
     def what_became_of(self, key: str) -> str:
-        """Return the state of the request with a key, or `unknown`, in which case to send it again is safe."""
+        """Return the state of the request with this key, or `unknown`: then sending it again is safe."""
         operation = self.operation(key)
         return operation["state"] if operation else "unknown"
 
     def _keyed(self, place: str, body: Body, key: str | None, headers: Mapping[str, str] = {}) -> Body:
-        # Here, once, and not where attempts are made: the next attempt must be the same request.
+        # Made once here and not per attempt, because the next attempt must be the same request.
         key = key or new_key()
         return self._write(f"{self._path}/{place}", body, key, {"Idempotency-Key": key, **headers})
 

@@ -1,4 +1,4 @@
-"""Every test that needs PostgreSQL gets a real one: one server for the whole run, a fresh database for each test."""
+"""Every test that needs PostgreSQL gets a real one: one server for the run, a fresh database for each test."""
 
 import os
 import shutil
@@ -28,7 +28,7 @@ MEMORY_BYTES = 8 * 1024**3
 @contextmanager
 def server() -> Iterator[str]:
     """The PostgreSQL server of a test run, by its URL."""
-    # Only the process that starts it needs it.
+    # Imported here, because only the process that starts the server needs it.
     from scripts.serving.embedded_postgres import SETTINGS, EmbeddedPostgres
 
     with (
@@ -44,10 +44,10 @@ def server() -> Iterator[str]:
 
 
 def _fast_folder() -> str | None:
-    """Return a folder in memory with room for the server, None if there is none.
+    """Return a folder in memory with room for the server. None if there is none.
 
-    Thousands of fresh databases are made and dropped, and waiting for the disk is half of what that takes. Nothing here
-    outlives the run; what is killed to see what the disk has kept has a server of its own.
+    Thousands of fresh databases are made and dropped, and half of that time is spent waiting for the disk. Nothing here
+    needs to outlive the run. Tests that kill a server to see what the disk kept start their own.
     """
     memory = Path("/dev/shm")
     has_room = memory.is_dir() and shutil.disk_usage(memory).free > MEMORY_BYTES
@@ -56,7 +56,7 @@ def _fast_folder() -> str | None:
 
 @contextmanager
 def environment(name: str, value: str) -> Iterator[None]:
-    """A variable that the workers find as well."""
+    """An environment variable that the workers inherit."""
     os.environ[name] = value
     try:
         yield
@@ -72,7 +72,7 @@ def connected(url: str, run: str) -> Iterator[Databases]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start the server, unless the caller names one of its own; workers use that of the process that starts them."""
+    """Start the server unless the caller names one. Workers use the server of the process that starts them."""
     if hasattr(config, "workerinput") or config.option.collectonly:
         return
     stack = ExitStack()
@@ -85,9 +85,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Let each worker begin with its share of what takes long, which at the end would keep the others waiting.
+    """Let each worker begin with its share of the long tests, which would keep the others waiting at the end.
 
-    Each is given an equal stretch of the order, and steals from the ends of others' (`pytest --dist worksteal`).
+    Each worker gets an equal stretch of the order and then steals from the ends of others' (`pytest --dist worksteal`).
     """
     workers: int = getattr(config, "workerinput", {}).get("workercount", 1)
     long = [item for item in items if _takes_long(item)]
@@ -136,8 +136,9 @@ def _set_up() -> tuple[object, ...]:
 
 @pytest.fixture
 def tmp_path() -> Iterator[Path]:
-    """A folder of its own, in place of pytest's: every session of pytest closes the common parent of those to others,
-    and to the user that PostgreSQL runs as among them."""
+    """A separate folder in place of pytest's. Every session of pytest closes the common parent of its folders to other
+    users, including the user who runs PostgreSQL.
+    """
     with tempfile.TemporaryDirectory(prefix="tallystick-test-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
@@ -151,23 +152,23 @@ def databases() -> Iterator[Databases]:
 
 @pytest.fixture
 def empty_database(databases: Databases) -> Iterator[Database]:
-    """A database of its own, not migrated yet."""
+    """A separate database, not migrated yet."""
     with databases.empty() as database:
         yield database
 
 
 @pytest.fixture
 def migrated_database(databases: Databases) -> Iterator[Database]:
-    """A migrated database of its own, in which no projection is installed yet."""
+    """A separate, migrated database without any projection installed."""
     with databases.migrated() as database:
         yield database
 
 
 @pytest.fixture
 def database(databases: Databases, request: pytest.FixtureRequest) -> Iterator[Database]:
-    """A database of its own, migrated, with every projection installed.
+    """A separate database, migrated, with every projection installed.
 
-    What `@pytest.mark.prepared(by=prepare)` names has filled it.
+    The function in `@pytest.mark.prepared(by=prepare)` has filled it.
     """
     marked = request.node.get_closest_marker("prepared")
     with databases.installed(marked.kwargs["by"] if marked else None) as database:
@@ -176,6 +177,6 @@ def database(databases: Databases, request: pytest.FixtureRequest) -> Iterator[D
 
 @pytest.fixture
 def owner(database: Database) -> Iterator[psycopg.Connection[Any]]:
-    """A connection of the superuser, its search path the schema of the test."""
+    """A connection of the superuser, with the test's schema as search path."""
     with database.connect_as_owner("test owner") as connection:
         yield connection

@@ -1,4 +1,4 @@
-"""Fresh databases for tests: copies of one that was made once, at a fifth of what making each would take."""
+"""Fresh databases for tests: copies of a template, in a fifth of the time that making each would take."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -15,17 +15,17 @@ from domain.journal.migrations import migrate
 from projections.registry import install
 
 Preparation = Callable[[Database], object]
-"""Fills a database, the same whenever it is called."""
+"""Fills a database, always in the same way."""
 
-# Any number will do that is no other advisory lock of the server's own database.
+# Any number that is not another advisory lock in the server's own database.
 _LOCK = 1
 
 
 class Databases:
-    """Makes databases on a server, for one test each, and drops them.
+    """Makes a database for each test on a server, and drops it.
 
-    The installation is in a schema that is named after the run, so that whoever takes the default name for granted is
-    found out. `connection` is a superuser's to the server's own database, in autocommit mode.
+    The schema of the installation is named after the run, so that code that takes the default name for granted fails.
+    `connection` is a superuser's, to the server's own database, in autocommit mode.
     """
 
     def __init__(self, connection: Connection[Any], server_url: str, run: str) -> None:
@@ -35,21 +35,21 @@ class Databases:
 
     @contextmanager
     def empty(self) -> Iterator[Database]:
-        """A database with nothing in it."""
+        """An empty database."""
         with self._copy_of("template1") as database:
             yield database
 
     @contextmanager
     def migrated(self) -> Iterator[Database]:
-        """A database with an empty journal, and no projection installed."""
+        """A database with an empty journal and no projection installed."""
         with self._copy_of(self._prepared(migrate)) as database:
             yield database
 
     @contextmanager
     def installed(self, prepare: Preparation | None = None) -> Iterator[Database]:
-        """A database as the service finds it once it has started: an empty journal, every projection installed.
+        """A database as it is after the service's start: an empty journal and every projection installed.
 
-        `prepare` has filled what this is a copy of, once in a run.
+        `prepare` has filled the template it is copied from, once per run.
         """
         template = self._prepared(_migrate_and_install)
         if prepare is not None:
@@ -58,7 +58,7 @@ class Databases:
             yield database
 
     def drop_templates(self) -> None:
-        """Drop what the others are copies of."""
+        """Drop the templates."""
         query = "SELECT datname FROM pg_database WHERE starts_with(datname, %s)"
         for (name,) in self._connection.execute(query, (f"{self._run}_",)).fetchall():
             self._drop(name)
@@ -68,7 +68,7 @@ class Databases:
         name = f"test_{uuid4().hex[:12]}"
         self._create(name, template)
         if template != "template1":
-            # What migrating has revoked, a copy of the database has not lost.
+            # A copy of a database does not keep the rights that migrating revoked.
             revoke = SQL("REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC")
             self._connection.execute(revoke.format(Identifier(name)))
         try:
@@ -77,7 +77,7 @@ class Databases:
             self._drop(name)
 
     def _prepared(self, prepare: Preparation, origin: str = "template1") -> str:
-        """Return the name of a template, which whichever worker needs it first has made."""
+        """Return the name of a template. The first worker that needs it makes it."""
         name = hashlib.sha256(f"{prepare.__module__}.{prepare.__qualname__}".encode()).hexdigest()[:12]
         template = f"{self._run}_{name}"
         self._connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
@@ -90,7 +90,7 @@ class Databases:
         return template
 
     def _make(self, template: str, prepare: Preparation, origin: str) -> None:
-        """Make a template. It gets its name at the end: one that could not be made whole is not taken for one."""
+        """Make a template. It gets its name at the end, so that an unfinished one is never used."""
         unfinished = f"{template}_{uuid4().hex[:12]}"
         self._create(unfinished, origin)
         prepare(self._named(unfinished))
@@ -98,12 +98,12 @@ class Databases:
         self._connection.execute(rename.format(Identifier(unfinished), Identifier(template)))
 
     def _create(self, name: str, template: str) -> None:
-        # The other strategy, the default, writes all pages to the log, which is twice the work.
+        # The default strategy writes all pages to the log too, which is twice the work.
         create = SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY")
         self._connection.execute(create.format(Identifier(name), Identifier(template)))
 
     def _drop(self, name: str) -> None:
-        """Drop a database; it fails if a test has left a session in it."""
+        """Drop a database. Fails if a test has left a session in it."""
         self._connection.execute(SQL("DROP DATABASE {}").format(Identifier(name)))
 
     def _named(self, name: str) -> Database:

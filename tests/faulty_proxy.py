@@ -1,7 +1,7 @@
-"""A proxy before the service that loses requests and answers when it is told to.
+"""A proxy before the service that loses requests and answers on demand.
 
-It forwards bytes on loopback. The client asks for one thing at a time on a connection, so what comes from it after an
-answer, or first, begins a request, and what comes from the service after that begins its answer.
+It forwards bytes on loopback. The client sends one request at a time on a connection. So the client's first bytes, and
+those after an answer, begin a request, and the service's next bytes begin its answer.
 """
 
 import selectors
@@ -18,7 +18,7 @@ _BUFFER_BYTES = 1 << 16
 
 
 class Fault(Enum):
-    """What becomes of a request or its answer."""
+    """What happens to a request or its answer."""
 
     NOTHING = "forwarded, both ways"
     REQUEST_LOST = "cut before the service gets anything"
@@ -27,7 +27,7 @@ class Fault(Enum):
 
 
 class FaultyProxy(ThreadingTCPServer):
-    """Listens at `url` while its context lasts; the next requests meet the faults that were planned, one each."""
+    """Listens at `url` while its context lasts. Each of the next requests meets one of the planned faults."""
 
     daemon_threads = True
 
@@ -48,16 +48,16 @@ class FaultyProxy(ThreadingTCPServer):
         self.server_close()
 
     def plan(self, faults: Iterable[Fault]) -> None:
-        """Let the next requests, of any connection, meet these faults, and those after them none."""
+        """Plan these faults for the next requests of any connection. Requests after those meet none."""
         self._planned = deque(faults)
 
     @property
     def planned(self) -> int:
-        """How many faults have not been met yet."""
+        """How many planned faults no request has met yet."""
         return len(self._planned)
 
     def next_fault(self) -> Fault:
-        """Return what the next request is to meet."""
+        """Return the fault of the next request."""
         try:
             return self._planned.popleft()
         except IndexError:
@@ -72,7 +72,7 @@ class _Forwarding(BaseRequestHandler):
 
     def handle(self) -> None:
         with (
-            suppress(OSError),  # one side closed: so does the other
+            suppress(OSError),  # one side closed, so the other is closed too
             socket.create_connection(self.server.service) as service,
             selectors.DefaultSelector() as ready,
         ):

@@ -1,4 +1,4 @@
-"""What many tests do with a ledger: open accounts, move money, read the journal back."""
+"""What many tests do with a ledger: open accounts, move money, read the journal."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -77,7 +77,7 @@ def transfer(
 
 
 def outcomes(results: Sequence[Result]) -> list[Outcome]:
-    """The results, none of which is an error."""
+    """The results. None of them may be an error."""
     errors = [result for result in results if not isinstance(result, Outcome)]
     assert not errors, errors
     return [result for result in results if isinstance(result, Outcome)]
@@ -95,7 +95,7 @@ def history(database: Database) -> list[Recorded]:
 
 
 def folded(events: Sequence[Recorded]) -> dict[str, State]:
-    """Every aggregate, folded from the beginning; versions and positions are seen to have no gaps."""
+    """Every aggregate, folded from the beginning. Asserts that versions and positions have no gaps."""
     states: dict[str, State] = {}
     for position, recorded in enumerate(events, start=1):
         known = states.get(recorded.stream)

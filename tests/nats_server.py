@@ -1,4 +1,4 @@
-"""A real NATS server on loopback, with JetStream on a folder of its own, to be killed and started again."""
+"""A real NATS server on loopback with JetStream in its own folder, to be killed and restarted."""
 
 import shutil
 import socket
@@ -12,7 +12,7 @@ from tests.projecting import eventually
 
 
 class NatsServer:
-    """A server that keeps its port and its files when it is started again."""
+    """A server that keeps its port and files when restarted."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -22,7 +22,7 @@ class NatsServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it and return once it takes connections."""
+        """Start it and return once it accepts connections."""
         program = shutil.which("nats-server", path=sysconfig.get_path("scripts"))
         assert program is not None
         options = ["-a", "127.0.0.1", "-p", str(self.port), "-js", "-sd", str(self._folder)]
@@ -32,14 +32,14 @@ class NatsServer:
         eventually(self._answers)
 
     def kill(self) -> None:
-        """Kill it as kill -9 does."""
+        """Kill it with kill -9."""
         assert self._process is not None
         self._process.kill()
         self._process.wait()
         self._process = None
 
     def stop(self) -> None:
-        """Stop it, if it runs."""
+        """Stop it if it is running."""
         if self._process is not None:
             self._process.terminate()
             self._process.wait(20)

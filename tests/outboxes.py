@@ -1,4 +1,4 @@
-"""What tests of the outbox do: run a publisher, register webhooks, look at what became of deliveries."""
+"""What tests of the outbox do: run a publisher, register webhooks, read the state of deliveries."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ from tests.projecting import PATIENCE_SECONDS, eventually
 
 ANYWHERE = Policy(allow_private=True, allow_http=True)
 QUICK = Publishing(ANYWHERE, timeout_seconds=5.0, first_wait_seconds=0.02)
-"""Attempts are made again soon: the longest wait is a minute."""
+"""Attempts are repeated soon: the longest wait is a minute."""
 
 
 class Hook(NamedTuple):
@@ -51,14 +51,14 @@ def register(
 
 
 def deliveries(connection: Connection[Any], id: UUID) -> list[Delivery]:
-    """What became of the deliveries to a webhook."""
+    """The deliveries to a webhook."""
     return list_deliveries(connection, id, None, None, 100_000, descending=False)
 
 
 def await_states(
     connection: Connection[Any], id: UUID, *states: str, count: int | None = None
 ) -> list[Delivery]:
-    """Wait until all deliveries are in these states, and until there are so many, if a number is given."""
+    """Wait until all deliveries are in these states, and until there are this many if a number is given."""
 
     def is_so() -> bool:
         found = deliveries(connection, id)
@@ -69,5 +69,5 @@ def await_states(
 
 
 def await_acknowledged(connection: Connection[Any], id: UUID, count: int | None = None) -> list[Delivery]:
-    """Wait until all deliveries were acknowledged."""
+    """Wait until all deliveries are acknowledged."""
     return await_states(connection, id, "acknowledged", count=count)

@@ -1,4 +1,4 @@
-"""What tests of payouts ask for: payouts of Alice's through a provider, and what is said of them."""
+"""What tests of payouts send: requests for Alice's payouts through a provider, and the provider's reports."""
 
 import itertools
 from typing import Any
@@ -26,7 +26,7 @@ def a_request(
     is_provider_known: bool = True,
     destination: dict[str, Any] | None = None,
 ) -> RequestPayout:
-    """A keyed request to pay out."""
+    """A keyed request for a payout."""
     operation = Operation(key, operation_id("main", key), fingerprint)
     return RequestPayout(
         CONTEXT,
@@ -46,7 +46,7 @@ _marks = itertools.count(1)
 
 
 def a_mark() -> str:
-    """What tells a request about a payout from all others."""
+    """A value that tells one request about a payout from all others."""
     return f"mark-{next(_marks)}"
 
 
@@ -59,6 +59,6 @@ def a_report(
     amount: int | None = None,
     asset: str | None = None,
 ) -> RecordReport:
-    """What the provider says of a payout as it was seen."""
+    """The provider's report about a payout as it was at some time."""
     report = Report(verdict, amount, asset, "words", "tx-1")
     return RecordReport(TOLD, payout, a_mark(), source, report, message_id)

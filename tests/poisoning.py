@@ -1,4 +1,4 @@
-"""Projections that a test makes fail for chosen events, as a fault in the code would, and mends again."""
+"""Projections that a test makes fail for chosen events, like a fault in the code, and mends again."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from projections.registry import PROJECTIONS
 
 
 class Poisoned:
-    """A projection that raises for events at some positions, and of some streams, until they are taken out again."""
+    """A projection that raises for events at some positions and of some streams, until these are removed."""
 
     def __init__(self, original: Projection) -> None:
         self._original = original
@@ -22,7 +22,7 @@ class Poisoned:
 
     def _project(self, connection: Connection[Any], queries: Queries, events: Sequence[Recorded]) -> None:
         self._original.project(connection, queries, events)
-        # After it, so that what it wrote has to be undone.
+        # Raises after writing, so that the writes must be undone.
         for event in events:
             if event.position in self.positions or event.stream in self.streams:
                 raise ValueError(f"poison at {event.position}")
@@ -30,7 +30,7 @@ class Poisoned:
 
 @contextmanager
 def poisoned(name: str) -> Iterator[Poisoned]:
-    """A projection that fails where it is told to, in the place of the one registered under its name."""
+    """A failing projection in the place of the one registered under its name."""
     original = PROJECTIONS[name]
     failing = Poisoned(original)
     PROJECTIONS[name] = failing.projection

@@ -1,4 +1,4 @@
-"""Generated events that post, at times of the test's choice, and what they come to when simply added up."""
+"""Generated posting events at chosen times, and their plain sums."""
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,12 +38,12 @@ class Line(NamedTuple):
     entry: int
 
     def place(self, clock: Clock) -> tuple[Instant, int, int]:
-        """Where it stands by a clock."""
+        """The entry's place in the order of a clock."""
         return (getattr(self, f"{clock}_at"), self.position, self.entry)
 
     @property
     def change(self) -> int:
-        """The amount as its account's normal side sees it."""
+        """The amount from the view of its account's normal side."""
         return self.amount if self.direction == NORMAL_SIDES.get(self.account, "credit") else -self.amount
 
 
@@ -57,7 +57,9 @@ def transferred(
     older: bool = False,
     ledger: str = "main",
 ) -> Recorded:
-    """An event that posts; `after` is what accounts have posted, kept up; an older release kept no debits."""
+    """An event that posts. `after` holds the totals posted to each account and is updated; an older release kept no
+    debits.
+    """
     entries = []
     for account, direction, amount in sides:
         normal_side = NORMAL_SIDES.get(account, "credit")
@@ -93,8 +95,10 @@ def transferred(
 
 
 def generated(chance: random.Random, count: int, *, older: int = 0) -> list[Recorded]:
-    """Events of some days, many at equal times and at the ends of minutes, hours and days; `older` are of a release
-    that kept no debits. `plain` has no dated entry, `dated` no other."""
+    """Events of some days, many at equal times and at the ends of minutes, hours and days.
+
+    `older` events come from a release that kept no debits. `plain` has no dated entry, `dated` only dated ones.
+    """
     events: list[Recorded] = []
     after: dict[str, tuple[int, int]] = {}
     time = moment("2026-03-27T22:58:59.999999Z")
@@ -125,7 +129,7 @@ def _some(chance: random.Random) -> timedelta:
 
 
 def _to_the_end(time: Any, chance: random.Random) -> timedelta:
-    """How long it is until a minute, hour or day ends."""
+    """The time until a minute, hour or day ends."""
     span = chance.choice((timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)))
     begun: timedelta = (time - moment("2000-01-01T00:00:00.000000Z")) % span
     return span - begun
@@ -166,7 +170,7 @@ def lines(events: Sequence[Recorded]) -> Iterator[Line]:
 def project_in_batches(
     connection: Connection[Any], events: Sequence[Recorded], sizes: Iterator[int], version: int = 1
 ) -> None:
-    """Write events into the tables of a version of `entries`, a batch of the next size at a time."""
+    """Write events into the tables of a version of `entries`, one batch of each given size at a time."""
     queries, first = PROJECTION.queries(version), 0
     while first < len(events):
         size = next(sizes)

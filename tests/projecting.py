@@ -1,4 +1,4 @@
-"""What tests of projections do: run a projector, wait for it, write to the journal what no ledger would."""
+"""What tests of projections do: run a projector, wait for it, and append events that no ledger would write."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +18,7 @@ PATIENCE_SECONDS = 60.0
 
 
 class Deaf(Database):
-    """A database whose notifications nobody hears."""
+    """A database whose notifications nobody receives."""
 
     @property
     def journal_channel(self) -> str:
@@ -42,7 +42,7 @@ def projecting(
 
 
 def eventually(condition: Callable[[], bool]) -> None:
-    """Wait until a condition holds; the patience is far beyond what it takes, and only ends a test that fails."""
+    """Wait until a condition holds. The time limit is far beyond the time it takes and only ends a failing test."""
     give_up_at = monotonic() + PATIENCE_SECONDS
     while not condition():
         assert monotonic() < give_up_at, "it never came about"
@@ -50,20 +50,20 @@ def eventually(condition: Callable[[], bool]) -> None:
 
 
 def await_progress(connection: Connection[Any], name: str, condition: Callable[[Progress], bool]) -> Progress:
-    """Wait until the progress of a projection satisfies a condition, and return it."""
+    """Wait until a projection's progress satisfies a condition, and return it."""
     eventually(lambda: condition(progress(connection, name)))
     return progress(connection, name)
 
 
 def await_head(connection: Connection[Any], *names: str) -> int:
-    """Wait until projections, all unless some are named, are at the head; return it."""
+    """Wait until the named projections, or all of them, are at the head, and return the head."""
     for name in names or PROJECTIONS:
         await_progress(connection, name, lambda seen: seen.reflects(seen.head))
     return progress(connection, "ledgers").head
 
 
 def append(owner: Connection[Any], stream: str, version: int, topic: str, state: bytes) -> int:
-    """Append an event that this release would not record; return its position."""
+    """Append an event this release would not record. Return its position."""
     with owner.transaction():
         (head,) = owner.execute("SELECT position FROM head FOR UPDATE").fetchone() or (0,)
         owner.execute(
@@ -76,14 +76,14 @@ def append(owner: Connection[Any], stream: str, version: int, topic: str, state:
 
 
 def delete_event(owner: Connection[Any], position: int) -> None:
-    """Do to the journal what only a superuser with ill intent can."""
+    """Delete an event, as only a malicious superuser can."""
     with owner.transaction():
         owner.execute("SET LOCAL session_replication_role = replica")
         owner.execute("DELETE FROM events WHERE notification_id = %s", (position,))
 
 
 def holder(owner: Connection[Any], name: str) -> int | None:
-    """The process number of the session that holds the place of a projection's runner."""
+    """The process id of the session that holds the place of a projection's runner."""
     row = owner.execute(
         "SELECT pid FROM pg_locks, hashtextextended('projection ' || current_schema() || '/' || %s, 0) AS key"
         " WHERE locktype = 'advisory' AND granted AND objsubid = 1"
@@ -95,7 +95,7 @@ def holder(owner: Connection[Any], name: str) -> int | None:
 
 
 def cut(owner: Connection[Any], application_name: str) -> int:
-    """Terminate what is connected to this database under a name, and say how many that were."""
+    """End all sessions of this name on this database. Return how many there were."""
     return owner.execute(
         "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
         " WHERE datname = current_database() AND application_name = %s",

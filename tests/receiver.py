@@ -1,4 +1,4 @@
-"""A receiver of webhooks as they are in the world: a real HTTP server on loopback that answers as the test decides."""
+"""A receiver of webhooks: a real HTTP server on loopback that answers as the test decides."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,17 +27,17 @@ class Received(NamedTuple):
         return int(self.id.rpartition("/")[2])
 
     def verified(self, secret: str) -> dict[str, Any]:
-        """The CloudEvent's members, once the signature was verified by the receivers' library."""
+        """The members of the CloudEvent, after the receivers' library has verified the signature."""
         body: dict[str, Any] = Webhook(secret).verify(self.body, dict(self.headers))
         return body
 
     def event(self) -> Any:
-        """The CloudEvent, parsed by a library that is not ours."""
+        """The CloudEvent, parsed by an independent library."""
         return from_http_event(HTTPMessage(dict(self.headers), self.body))
 
 
 class Reply(NamedTuple):
-    """How a request is answered: after an event, if there is one; without a status the connection is cut."""
+    """How a request is answered, once `after` is set if it is given. Without a status the connection is cut."""
 
     status: int | None = 204
     headers: Mapping[str, str] = {}
@@ -46,16 +46,16 @@ class Reply(NamedTuple):
 
 
 Behave = Callable[[Received, int], Reply]
-"""Decides on the answer, given a request and how often its message has come, this time included."""
+"""Decides the answer from a request and how often its message has come, this time included."""
 
 
 def well(received: Received, count: int) -> Reply:
-    """Take everything."""
+    """Accept everything."""
     return Reply()
 
 
 class Receiver:
-    """The requests in the order in which they came, and how to answer those to come."""
+    """The requests in the order they came, and how to answer the next ones."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -65,20 +65,20 @@ class Receiver:
 
     @property
     def received(self) -> Sequence[Received]:
-        """What has come until now."""
+        """The requests received so far."""
         with self._lock:
             return tuple(self._received)
 
     def ids(self) -> list[str]:
-        """The ids of what has come, in order."""
+        """The ids of the received messages, in order."""
         return [received.id for received in self.received]
 
     def positions(self) -> list[int]:
-        """The positions of what has come, in order."""
+        """The positions of the received events, in order."""
         return [received.position for received in self.received]
 
     def take(self, received: Received) -> Reply:
-        """Note a request and decide on its answer."""
+        """Note a request and decide its answer."""
         with self._lock:
             self._received.append(received)
             count = sum(of.id == received.id for of in self._received)
@@ -96,7 +96,7 @@ def receiving() -> Iterator[Receiver]:
         def do_POST(self) -> None:
             length = int(self.headers["Content-Length"])
             body = self.rfile.read(length)
-            if len(body) < length:  # whoever sent it died in the midst of it
+            if len(body) < length:  # the sender died in the middle of it
                 self.close_connection = True
                 return
             headers = {name.lower(): value for name, value in self.headers.items()}
@@ -113,14 +113,14 @@ def receiving() -> Iterator[Receiver]:
             self.wfile.write(reply.body)
 
         def log_message(self, format: str, *arguments: Any) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
         request_queue_size = 256
 
         def handle_error(self, request: Any, client_address: Any) -> None:
-            """Say nothing of clients that went away."""
+            """Ignore clients that went away."""
 
     server = Server(("127.0.0.1", 0), Handler)
     receiver = Receiver(f"http://127.0.0.1:{server.server_port}/hooks")

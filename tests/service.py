@@ -1,4 +1,4 @@
-"""The whole service as a user runs it: `tallystick serve` in a process of its own, on a port that the system chose."""
+"""The whole service as a user runs it: `tallystick serve` in a separate process, on a free port."""
 
 import os
 import re
@@ -20,7 +20,7 @@ READY_TIMEOUT_SECONDS = 100
 
 
 class Service:
-    """A running service: its address, and its processes to be killed."""
+    """A running service: its address, and its processes, which a test may kill."""
 
     def __init__(
         self, process: "subprocess.Popen[str]", url: str, output: list[str], reading: threading.Thread
@@ -31,7 +31,7 @@ class Service:
         self._reading = reading
 
     def client(self, timeout_seconds: float = 20.0) -> httpx2.Client:
-        """A client with the bootstrap key; its connection pool is its own."""
+        """A client with the bootstrap key and its own connection pool."""
         return httpx2.Client(
             base_url=self.url,
             headers={"Authorization": f"Bearer {KEY}"},
@@ -51,7 +51,7 @@ class Service:
         return found
 
     def stop(self) -> int:
-        """Ask it to stop, as an operator does, and return its exit status."""
+        """Stop it as an operator does. Return its exit status."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         status = self.process.wait(40)
@@ -61,7 +61,7 @@ class Service:
 
 @contextmanager
 def serving(data_dir: Path, *options: str, key: str | None = KEY, root: Path = ROOT) -> Iterator[Service]:
-    """The service, ready, on a data directory; stopped at the end if it has not been before.
+    """The service, ready, on a data directory. It is stopped at the end if it still runs.
 
     `root` is the folder of the release that is started.
     """
@@ -74,7 +74,7 @@ def serving(data_dir: Path, *options: str, key: str | None = KEY, root: Path = R
 
 
 def start(data_dir: Path, *options: str, key: str | None = KEY, root: Path = ROOT) -> Service:
-    """Start the service and return once it says that it is ready; without a key it makes one."""
+    """Start the service and return once it says that it is ready. Without a key it makes one."""
     command = [
         sys.executable,
         "-m",

@@ -1,4 +1,4 @@
-"""The provider simulator as a user runs it: `tallystick simulate-provider` in a process of its own."""
+"""The provider simulator as a user runs it: `tallystick simulate-provider` in a separate process."""
 
 import base64
 import json
@@ -15,7 +15,7 @@ STOP_SECONDS = 30.0
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on now."""
+    """A loopback port that is free at this moment."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         port: int = bound.getsockname()[1]
@@ -23,14 +23,14 @@ def free_port() -> int:
 
 
 def settings_of(port: int, **more: float) -> str:
-    """The setting by which a service knows the simulator at a port."""
+    """The setting that tells a service about the simulator at a port."""
     provider = {"url": f"http://127.0.0.1:{port}", "secret": SECRET, **more}
     return json.dumps({"simulator": provider})
 
 
 @contextmanager
 def simulating(port: int, service_url: str, *options: str) -> Iterator[str]:
-    """A simulator that sends its callbacks to a service; yields its address once it answers."""
+    """A simulator that sends its callbacks to a service. Yields its address once it answers."""
     callbacks = f"{service_url}/v1/providers/simulator/callbacks"
     command = [sys.executable, "-m", "scripts.tallystick", "simulate-provider", "--port", str(port)]
     process = subprocess.Popen(

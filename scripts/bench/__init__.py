@@ -1,1 +1,1 @@
-"""The benchmark: each workload beside its yardstick, in the same run, in several interleaved rounds."""
+"""The benchmark: each workload next to its yardstick, in the same run, in several interleaved rounds."""

@@ -1,21 +1,21 @@
 -- name: rows
--- What a run of a workload has appended, to be appended once more by the yardstick.
+-- The events a run has appended, for the yardstick to append once more.
 SELECT originator_id, originator_version, topic, state, notification_id FROM events
 WHERE notification_id > %(after)s AND notification_id <= %(upto)s ORDER BY notification_id;
 
 -- name: copy_of_events
--- With both indexes and the settings of the journal's own table; nothing else refers to it.
+-- With both indexes and the settings of the journal's table. Nothing else refers to this table.
 CREATE TABLE {copy}.events (LIKE {journal}.events INCLUDING ALL)
 WITH (autovacuum_analyze_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05);
 
 -- name: append
--- A yardstick does not change with what it measures: this is not the statement of the journal.
+-- A yardstick must not change with what it measures, so this is not the journal's own statement.
 INSERT INTO events (originator_id, originator_version, topic, state, notification_id)
 SELECT * FROM unnest(%b::text[], %b::bigint[], %b::text[], %b::bytea[], %b::bigint[]);
 
 -- name: totals
--- From the events of accounts, not those of transactions: what each account was told must sum up to what the
--- transactions moved. A hold that was ended leaves nothing pending.
+-- From events of accounts, not of transactions: the sums each account was told must equal what the transactions moved.
+-- A hold that has ended leaves nothing pending.
 SELECT
     count(*) FILTER (
         WHERE topic IN (
@@ -39,7 +39,7 @@ CROSS JOIN LATERAL (
 ) AS decoded;
 
 -- name: settings
--- Those that decide what a commit costs, as the server has them.
+-- The server's settings that decide what a commit costs.
 SELECT name, current_setting(name) FROM pg_settings
 WHERE name IN (
     'fsync', 'synchronous_commit', 'full_page_writes', 'wal_level', 'wal_sync_method', 'wal_compression',
@@ -49,12 +49,12 @@ WHERE name IN (
 ORDER BY name;
 
 -- name: transactions
--- By position, so from one end of the journal; an index of positions is all there is to find them by.
+-- By position, from one end of the journal, because only positions are indexed.
 SELECT split_part(originator_id, '/', 3)
 FROM events WHERE topic = 'transaction.posted' ORDER BY notification_id :order LIMIT %(limit)s;
 
 -- name: sizes
--- Of the journal's table with what belongs to it, and of the snapshots.
+-- The journal's table with its indexes and TOAST table, and the snapshots.
 SELECT c.relname, pg_relation_size(c.oid) FROM pg_class AS c
 WHERE c.oid = 'events'::regclass OR c.oid IN (SELECT indexrelid FROM pg_index WHERE indrelid = 'events'::regclass)
 OR c.oid = (SELECT reltoastrelid FROM pg_class WHERE oid = 'events'::regclass)

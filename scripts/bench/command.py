@@ -1,4 +1,4 @@
-"""`tallystick bench`: every workload beside its yardstick."""
+"""`tallystick bench`: measures every workload next to its yardstick."""
 
 import json
 import signal
@@ -47,19 +47,20 @@ from scripts.endings import ERRORS
 from scripts.serving.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 
 BUSY_LOAD_PER_CORE = 0.25
-"""Above this a workload that needs every core is measured with fewer of them than its yardstick, which needs one."""
+"""Above this load per core, a workload that needs every core gets fewer of them, while its yardstick needs only one."""
 
 STAGES = tuple(dict.fromkeys(comparison.stage for comparison in COMPARISONS))
 ASKED_FOR_BY = {"--published": PUBLISHED, "--plot": CONCURRENCY, "--growth": GROWTH}
-"""What is measured only when it is asked for, by the option that does."""
+"""What is measured only on request, by the option that requests it."""
 
 _output = Console(highlight=False, width=None if sys.stdout.isatty() else 130)
 _errors = Console(stderr=True, highlight=False)
 
 
 class Size(NamedTuple):
-    """How much is measured: rounds, about how long each run lasts, how large the book is, the journal to replay,
-    the statement to read, and the journal that has grown."""
+    """How much is measured: rounds, seconds per run, accounts of the book, transfers of the journal to replay, entries
+    of the long statement, and events of the large journal.
+    """
 
     rounds: int
     seconds: float
@@ -70,7 +71,7 @@ class Size(NamedTuple):
 
 
 class StageResults(NamedTuple):
-    """What all stages yielded: figures by contestant, books by stage, and what was seen of a journal as it grew."""
+    """The results of all stages: figures by contestant, books by stage, and milestones of the growing journal."""
 
     figures: dict[str, Figures]
     books: dict[str, Books]
@@ -88,46 +89,52 @@ QUICK = Size(
 
 
 def bench(
-    rounds: Annotated[int, typer.Option(min=1, max=100, help="How often each is measured.")] = 5,
+    rounds: Annotated[
+        int, typer.Option(min=1, max=100, help="Rounds: how often each workload is measured.")
+    ] = 5,
     seconds: Annotated[float, typer.Option(min=0.05, max=60, help="About how long each run lasts.")] = 1.5,
     statement_entries: Annotated[
-        int, typer.Option(min=1_000, max=10_000_000, help="How many entries the long statement has.")
+        int, typer.Option(min=1_000, max=10_000_000, help="Number of entries of the long statement.")
     ] = 100_000,
     events: Annotated[
-        int, typer.Option(min=50_001, max=100_000_000, help="How large the journal grows, with --growth.")
+        int,
+        typer.Option(
+            min=50_001, max=100_000_000, help="With --growth: number of events of the large journal."
+        ),
     ] = 5_000_000,
-    quick: Annotated[bool, typer.Option("--quick", help="As little as shows that it works.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Measure as little as possible, to see that it works.")
+    ] = False,
     of_peers: Annotated[
         bool, typer.Option("--published", help="Measure the workloads that other ledgers publish.")
     ] = False,
     plot_file: Annotated[
         Path | None,
         typer.Option(
-            "--plot", help="Measure what more connections do, and draw it there as SVG.", dir_okay=False
+            "--plot", help="Measure by number of connections and draw it to this SVG file.", dir_okay=False
         ),
     ] = None,
     of_growth: Annotated[
-        bool, typer.Option("--growth", help="Measure a journal of --events beside one of 50,000; minutes.")
+        bool,
+        typer.Option("--growth", help="Compare a journal of --events with one of 50,000; takes minutes."),
     ] = False,
     everything: Annotated[bool, typer.Option("--all", help="Measure everything.")] = False,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Where to write every figure.", dir_okay=False)
+        Path | None, typer.Option("--json", help="Write every figure to this JSON file.", dir_okay=False)
     ] = None,
     only: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help=f"Measure a workload, or all of a stage: {', '.join(STAGES)}; repeatable.",
+            help=f"Measure only this workload, or all of a stage: {', '.join(STAGES)}; repeatable.",
         ),
     ] = None,
-    database_url: Annotated[
-        str | None, typer.Option(help="A PostgreSQL to use [one of its own, removed afterwards]")
-    ] = None,
+    database_url: Annotated[str | None, typer.Option(help="The PostgreSQL to use [a temporary one]")] = None,
 ) -> None:
-    """Measure each workload beside its yardstick, in the same run, in turns.
+    """Measure each workload next to its yardstick, in turns, in the same run.
 
-    Without --published, --plot, --growth, --only or --all the standard ones: some minutes.
-    Ends with 1 if a workload did not do what it was asked, never because of a figure: a bar that was missed is said.
+    Without --published, --plot, --growth, --only or --all, measures the standard workloads, for some minutes. Exits 3
+    if a workload did not do what it was asked. A missed bar is reported and does not change the exit code.
     """
     asked = {"--published": of_peers, "--plot": plot_file is not None, "--growth": of_growth}
     comparisons = (
@@ -138,7 +145,7 @@ def bench(
     size = QUICK if quick else Size(rounds, seconds, 10_000, 50_000, statement_entries, events)
     if set(GROWTH) & set(comparisons) and not database_url:
         require_room(size.events)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything started is ended
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything started is stopped
     began = monotonic()
     circumstances: dict[str, Any] = {
         "started_at": datetime.now(UTC).isoformat(),
@@ -177,7 +184,7 @@ def _tell(
         f" {database['synchronous_commit']}."
     )
     if left_out := [name for name, theirs in ASKED_FOR_BY.items() if not set(theirs) & set(comparisons)]:
-        _output.print(f"Left out, and measured with {', '.join(left_out)} or --all.")
+        _output.print(f"Left out; measured with {', '.join(left_out)} or --all.")
     machine = circumstances["machine"]
     load, cores = machine["load_average_before"][0], machine["cores"]
     if load > BUSY_LOAD_PER_CORE * cores:
@@ -215,7 +222,7 @@ def _require_folder(file: Path | None, option: str) -> None:
 
 
 def require_room(events: int) -> None:
-    """Refuse to fill a journal of so many events where the disk would be full before."""
+    """Refuse to fill a journal with this many events if the disk would become full."""
     needed, free = bytes_needed(events), disk_usage(tempfile.gettempdir()).free
     if needed > free:
         raise typer.BadParameter(
@@ -226,7 +233,7 @@ def require_room(events: int) -> None:
 
 @contextmanager
 def _database(url: str | None) -> Iterator[str]:
-    """The database that was named, else one of its own: durable, as the service's is."""
+    """The named database, else a temporary one, durable like the service's own."""
     if url:
         yield url
         return
@@ -240,7 +247,7 @@ def _database(url: str | None) -> Iterator[str]:
 
 
 def _measure(url: str, size: Size, comparisons: Sequence[ContestantComparison]) -> StageResults:
-    """Run the stages that the comparisons need, one after the other."""
+    """Run the stages the comparisons need, one after the other."""
     begin = {
         "in-process": lambda: in_process(url, size.accounts),
         "http": lambda: over_http(url, size.accounts),

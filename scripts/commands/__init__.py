@@ -1,1 +1,1 @@
-"""One module per subcommand, and what several of them share."""
+"""One module per subcommand, and the modules they share."""

@@ -1,4 +1,4 @@
-"""`tallystick dead-letters`: list, show, retry and discard them. On the database itself, served or not."""
+"""`tallystick dead-letters`: list, show, retry and discard dead letters, directly on the database."""
 
 import json
 from typing import Annotated, Any
@@ -30,7 +30,7 @@ Id = Annotated[
     typer.Argument(
         parser=id_as_shown,
         metavar="ID",
-        help="The id of the letter, as `tallystick dead-letters list` shows it.",
+        help="The id of the dead letter, from `tallystick dead-letters list`.",
     ),
 ]
 
@@ -39,14 +39,17 @@ _COLUMNS = ("id", "projection", "state", "position", "stream", "held_events", "a
 
 @dead_letters.command("list")
 def list_some(
-    projection: Annotated[str | None, typer.Option(help="Those of one projection")] = None,
-    state: Annotated[LetterState | None, typer.Option(help="open, resolved, discarded or superseded")] = None,
+    projection: Annotated[str | None, typer.Option(help="Only those of this projection")] = None,
+    state: Annotated[
+        LetterState | None,
+        typer.Option(help="Only those in this state: open, resolved, discarded or superseded"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array, for programs")] = False,
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
 ) -> None:
-    """List dead letters by when they first failed, those included that are closed."""
+    """List dead letters, open and closed, by when they first failed."""
     with service_connection("dead-letters", database_url, data_dir, schema) as connection:
         found = [_shown(letter) for letter in list_letters(connection, projection=projection, state=state)]
     if as_json:
@@ -57,7 +60,7 @@ def list_some(
 
 @dead_letters.command()
 def show(id: Id, database_url: DatabaseUrl = None, data_dir: DataDir = None, schema: Schema = None) -> None:
-    """Show all that is known of a dead letter, as JSON."""
+    """Show one dead letter in full, as JSON."""
     with service_connection("dead-letters", database_url, data_dir, schema) as connection:
         try:
             letter = find_letter(connection, id)
@@ -69,14 +72,14 @@ def show(id: Id, database_url: DatabaseUrl = None, data_dir: DataDir = None, sch
 @dead_letters.command()
 def retry(
     id: Id,
-    reason: Annotated[str, typer.Option(help="Why; kept with it.")] = "",
+    reason: Annotated[str, typer.Option(help="Why; stored with the decision.")] = "",
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
 ) -> None:
-    """Apply the event, and in order all that is held behind it: all of that or nothing. Ends with 1 if it fails again.
+    """Apply the event and then all events held behind it, in order: all or none. Exits 1 if one fails again.
 
-    For a stream of which very much is held, this spares the service the work.
+    Use it for a stream with very many held events, which would take the service long.
     """
     with service_connection("dead-letters", database_url, data_dir, schema) as connection:
         try:
@@ -90,13 +93,13 @@ def retry(
 
 @dead_letters.command()
 def retry_all(
-    projection: Annotated[str | None, typer.Option(help="Those of one projection")] = None,
-    reason: Annotated[str, typer.Option(help="Why; kept with each.")] = "",
+    projection: Annotated[str | None, typer.Option(help="Only those of this projection")] = None,
+    reason: Annotated[str, typer.Option(help="Why; stored with each decision.")] = "",
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
 ) -> None:
-    """Retry every letter that is open, each by itself. Ends with 1 if any fails again or cannot be decided now."""
+    """Retry every open dead letter, one at a time. Exits 1 if any fails again or cannot be decided."""
     resolved, rest = 0, 0
     with service_connection("dead-letters", database_url, data_dir, schema) as connection:
         for letter in list_letters(connection, projection=projection, state="open"):
@@ -115,14 +118,14 @@ def retry_all(
 @dead_letters.command()
 def discard(
     id: Id,
-    reason: Annotated[str, typer.Option(help="Why; kept with it.")],
+    reason: Annotated[str, typer.Option(help="Why; stored with the decision.")],
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
 ) -> None:
-    """Skip the event for good, and apply in order all that is held behind it: all of that or nothing."""
+    """Skip the event for good, then apply all events held behind it, in order: all or none."""
     if not reason.strip():
-        raise typer.BadParameter("a reason in words is wanted", param_hint="--reason")
+        raise typer.BadParameter("the reason must not be blank", param_hint="--reason")
     with service_connection("dead-letters", database_url, data_dir, schema) as connection:
         try:
             letter = discard_letter(connection, id, operator(), reason)

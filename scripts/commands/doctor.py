@@ -1,4 +1,4 @@
-"""`tallystick doctor`: the command, and the list of checks."""
+"""`tallystick doctor`: the command and its list of checks."""
 
 import secrets
 from collections.abc import Iterator
@@ -21,31 +21,31 @@ if TYPE_CHECKING:
     from api.settings import Settings
 
 OF_THE_SERVER = (
-    Check("the schema is that of this release", installation.schema),
+    Check("the schema fits this release", installation.schema),
     Check("settings are durable", server.durability),
-    Check("it is seen from the primary", installation.vantage),
+    Check("this server is the primary", installation.vantage),
     Check("there is room", server.room),
-    Check("no session holds others up", server.sessions),
+    Check("no session blocks others", server.sessions),
     Check("vacuum keeps up", server.vacuum),
 )
 OF_THE_INSTALLATION = (
     Check("the service has its rights", installation.service_rights),
-    Check("nobody keeps the service waiting", server.blockers),
+    Check("nothing blocks the service", server.blockers),
     Check("the journal is protected", installation.protection),
-    Check("somebody may ask", installation.keys),
+    Check("a key is valid", installation.keys),
     Check("clocks agree", server.clocks),
     Check("projections advance", projections.standing),
     Check("no event is a dead letter", projections.letters),
     Check("debits = credits in projections", projections.sums),
-    Check("what is owed to webhooks is delivered", outbox.deliveries),
+    Check("webhook deliveries arrive", outbox.deliveries),
     Check("the broker answers", outbox.broker),
-    Check("what is due is done", journal.overdue),
+    Check("due work is done", journal.overdue),
     Check("positions and versions have no gaps", journal.extent),
     Check("the journal keeps its rules", journal.rules),
-    Check("snapshots say what events do", journal.snapshots),
+    Check("snapshots match events", journal.snapshots),
     *projections.comparisons(),
 )
-"""Those that need a schema."""
+"""The checks that need a schema."""
 
 DEFAULT_TIMEOUT_SECONDS = 60.0
 DEFAULT_TIMEOUT_OF_ALL_SECONDS = 3600.0
@@ -53,24 +53,24 @@ DEFAULT_TIMEOUT_OF_ALL_SECONDS = 3600.0
 
 def doctor(
     whole: Annotated[
-        bool, typer.Option("--all", help="Compare the whole journal with every projection, not a sample")
+        bool, typer.Option("--all", help="Check the whole journal against every projection, not a sample")
     ] = False,
     sample_events: Annotated[
-        int, typer.Option(min=1, help="Of how many events, newest and drawn, streams are compared")
+        int, typer.Option(min=1, help="Size of the sample: the newest and randomly drawn events")
     ] = 500,
-    seed: Annotated[int | None, typer.Option(help="Draw the same sample again")] = None,
+    seed: Annotated[int | None, typer.Option(help="Repeat the sample drawn with this seed")] = None,
     timeout_seconds: Annotated[
-        float | None, typer.Option(min=0.1, help="How long one check may take [60, with --all 3600]")
+        float | None, typer.Option(min=0.1, help="Time limit of one check [60; 3600 with --all]")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print a JSON object, for programs")] = False,
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
 ) -> None:
-    """Examine an installation; nothing is changed, and the service may run meanwhile.
+    """Examine an installation. Changes nothing; the service may be running.
 
-    Each finding has a stable code, what was found, why it matters and what to do. Ends with 0 if nothing was found,
-    with 1 if there are warnings only, with 3 if there are errors, and with 2 if the command was used wrongly.
+    Each finding has a stable code and says what was found, why it matters and what to do. Exit codes: 0 no finding, 1
+    warnings only, 2 wrong usage, 3 errors.
     """
     from scripts.console import settings_or_exit
     from scripts.serving.embedded_postgres import EmbeddedPostgresError, attached
@@ -107,7 +107,7 @@ def _told(error: Exception, settings: "Settings") -> str:
 
 
 def examinations(database: Database, scope: Scope, timeout_seconds: float) -> Iterator[Examined]:
-    """Run every check, one after another; those that need a schema only where there is one."""
+    """Run the checks in order. Those that need a schema are skipped if there is none."""
     codes: set[str] = set()
     for check in OF_THE_SERVER:
         examined = examine(database, check, scope, timeout_seconds)
@@ -118,15 +118,15 @@ def examinations(database: Database, scope: Scope, timeout_seconds: float) -> It
     for check in OF_THE_INSTALLATION:
         examined = examine(database, check, scope, timeout_seconds)
         if {"migrations_pending", "projection_tables_missing"} & codes and examined.lacks_migration:
-            continue  # why it is not there is told already
+            continue  # already reported as pending migrations, or as missing tables
         codes |= {finding.code for finding in examined.findings}
         if "service_lacks_rights" in codes and examined.lacks_right:
-            continue  # that it is lacking is told already
+            continue  # already reported as a missing right
         yield examined
 
 
 def facts_of(database: Database) -> dict[str, Any]:
-    """Return what is worth knowing whether anything is wrong or not."""
+    """Return the facts shown with every report, by name: version, sizes and newest position."""
     with read_only(database) as connection:
         ((version, size_bytes, connections),) = connection.execute(SQL["facts"]).fetchall()
         facts = {
@@ -135,7 +135,7 @@ def facts_of(database: Database) -> dict[str, Any]:
             "database size in MB": round(size_bytes / 1e6),
             "connections in use": connections,
         }
-        # What the login may not see, the checks say.
+        # Other checks report rights that the login lacks.
         with suppress(psycopg.errors.InsufficientPrivilege):
             if connection.execute(SQL["has_table"], {"table": "head"}).fetchone() == (True,):
                 ((position,),) = connection.execute(SQL["head"]).fetchall()

@@ -1,4 +1,4 @@
-"""`tallystick export`: writes the journal to a file, with what was signed of it."""
+"""`tallystick export`: writes the journal and its signed checkpoint to a file."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -31,42 +31,44 @@ _LINES_AFTER_EVENTS = 2
 
 
 def export(
-    path: Annotated[Path, typer.Argument(metavar="[FILE]", help="- for standard output")] = STANDARD,
-    since: Annotated[int, typer.Option("--from", min=1, help="The first position")] = 1,
+    path: Annotated[
+        Path, typer.Argument(metavar="[FILE]", help="The file to write; - for standard output")
+    ] = STANDARD,
+    since: Annotated[int, typer.Option("--from", min=1, help="The first position to export")] = 1,
     until: Annotated[
-        int | None, typer.Option("--to", min=0, help="The last position [the newest as it begins]")
+        int | None, typer.Option("--to", min=0, help="The last position to export [the newest at the start]")
     ] = None,
     form: Annotated[
         Format,
-        typer.Option("--format", help="ndjson for verify and import, or books for Beancount or hledger"),
+        typer.Option("--format", help="ndjson for verify and import; beancount or hledger for books"),
     ] = "ndjson",
-    ledger: Annotated[str | None, typer.Option(help="The ledger whose books are written [all]")] = None,
+    ledger: Annotated[str | None, typer.Option(help="For books: only this ledger [all]")] = None,
     wait_seconds: Annotated[
-        float, typer.Option(min=0, help="For how long to wait until the newest position is sealed")
+        float, typer.Option(min=0, help="How long to wait until the last position is sealed")
     ] = 3.0,
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
 ) -> None:
-    """Export the journal as lines of JSON, of one state of the database; the service may run meanwhile.
+    """Export one consistent state of the journal as lines of JSON, or as plain-text books. The service may be running.
 
-    `tallystick verify FILE` verifies them without a database, `tallystick import FILE` restores them into an empty one.
-    Books are what was posted, in plain text, in the order of recorded time, each balance asserted. A file is put in
-    place once it is complete.
+    `tallystick verify FILE` verifies an export without a database. `tallystick import FILE` restores it into an empty
+    one. Books contain what was posted, in the order of recorded time, with an assertion of each balance. The file
+    appears only once it is complete.
     """
     if form == "ndjson" and ledger is not None:
-        raise typer.BadParameter("lines of JSON are those of all ledgers", param_hint="--ledger")
+        raise typer.BadParameter("only books can be of one ledger", param_hint="--ledger")
     if ledger is not None and not is_ledger_name(ledger):
-        raise typer.BadParameter("is no name of a ledger", param_hint="--ledger")
+        raise typer.BadParameter("is not a ledger name", param_hint="--ledger")
     if form != "ndjson" and since != 1:
-        raise typer.BadParameter("books begin with the first position", param_hint="--from")
+        raise typer.BadParameter("books always begin at the first position", param_hint="--from")
     with service_connection("export", database_url, data_dir, schema) as connection, _explained():
         if ledger is not None:
             require(connection, ledger)
         if form == "ndjson":
             until = _sealed(connection, until, wait_seconds)
         with written(path) as file:
-            # Closed while the connection is open: each reads within a transaction.
+            # Closed while the connection is open, because both read within a transaction.
             if form == "ndjson":
                 with closing(export_lines(connection, since, until)) as lines:
                     missing = _write(lines, file)
@@ -87,7 +89,7 @@ def _explained() -> Iterator[None]:
 
 
 def _write(lines: Iterator[bytes], file: IO[bytes]) -> int:
-    """Write lines; return how many events fewer there are than positions."""
+    """Write the lines and return how many positions have no event."""
     first = next(lines)
     file.write(first)
     begin = read_begin(first)
@@ -99,9 +101,9 @@ def _write(lines: Iterator[bytes], file: IO[bytes]) -> int:
 
 
 def _sealed(connection: Connection[Any], until: int | None, wait_seconds: float) -> int | None:
-    """Wait until the last position is sealed, the newest as of now if none is given; return it once it is.
+    """Wait until position `until` is sealed and return it. None stands for the newest position at the start.
 
-    What is recorded meanwhile is left out, or the end of an export under load would never be sealed.
+    Events recorded meanwhile are left out. Otherwise an export under load would never be sealed.
     """
     wanted, give_up_at = head_of(connection) if until is None else until, monotonic() + wait_seconds
     while True:

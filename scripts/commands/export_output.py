@@ -1,4 +1,4 @@
-"""Exports as files: where a command writes one, and how it opens one."""
+"""Exports as files: how a command writes one and how it opens one."""
 
 import os
 import shutil
@@ -14,14 +14,14 @@ from projections.exports.export_file import ExportFile
 from scripts.console import fail
 
 STANDARD = Path("-")
-"""Stands for standard input and output."""
+"""Stands for standard input or standard output."""
 
 
 @contextmanager
 def written(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write, in place of what was there only once all of it is on the disk; standard output for `-`.
+    """A file to write. It replaces an existing one only once all of it is on the disk. `-` is standard output.
 
-    Where it cannot be written, says so and exits 3, and leaves nothing behind.
+    If it cannot be written, this says why, exits 3 and leaves nothing behind.
     """
     if path == STANDARD:
         yield sys.stdout.buffer
@@ -47,18 +47,18 @@ def written(path: Path) -> Iterator[IO[bytes]]:
 
 
 def text_of(path: Path) -> str:
-    """Return the text of a file; where it cannot be read, says so and exits 3."""
+    """Return the text of a file. If it cannot be read, say why and exit 3."""
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
         fail(f"{path} cannot be read: {error.strerror}")
     except UnicodeDecodeError:
-        fail(f"{path} cannot be read: it is no text")
+        fail(f"{path} cannot be read: it is not text")
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[ExportFile]:
-    """An export to read, from standard input for `-`; where it is none, says so and exits 3, as for other errors."""
+    """An export to read; `-` is standard input. If it is not a whole export, say why and exit 3."""
     import typer
 
     try:
@@ -67,7 +67,7 @@ def opened(path: Path) -> Iterator[ExportFile]:
     except OSError as error:
         fail(f"{path} cannot be read: {error.strerror}")
     except Malformed as error:
-        typer.echo(f"export_malformed: {path} is no whole export: {error}", err=True)
+        typer.echo(f"export_malformed: {path} is not a whole export: {error}", err=True)
         raise typer.Exit(3) from None
 
 

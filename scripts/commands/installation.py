@@ -1,6 +1,6 @@
-"""The installation that a command works on directly, whether or not it is served: its options, and a connection.
+"""The installation a command works on directly, served or not: its options and a connection to it.
 
-Whoever reaches the database may do anything, so no key is asked for.
+No API key is needed, because access to the database already allows everything.
 """
 
 import os
@@ -28,21 +28,19 @@ from scripts.serving.database import connected, existing
 
 DatabaseUrl = Annotated[
     str | None,
-    typer.Option(
-        help="The PostgreSQL of the installation, also by TALLYSTICK_DATABASE_URL [the embedded one]"
-    ),
+    typer.Option(help="The PostgreSQL to use; also TALLYSTICK_DATABASE_URL [the embedded one]"),
 ]
 DataDir = Annotated[
     Path | None,
-    typer.Option(help="Where the embedded PostgreSQL lives, also by TALLYSTICK_DATA_DIR [.tallystick]"),
+    typer.Option(help="Directory of the embedded PostgreSQL; also TALLYSTICK_DATA_DIR [.tallystick]"),
 ]
 Schema = Annotated[
     str | None,
-    typer.Option(help="The schema of this installation, also by TALLYSTICK_SCHEMA [tallystick]"),
+    typer.Option(help="Schema of the installation; also TALLYSTICK_SCHEMA [tallystick]"),
 ]
 
 
-Reason = Annotated[str, typer.Option(help="Why; kept with it.")]
+Reason = Annotated[str, typer.Option(help="Why; stored with the decision.")]
 
 MAX_REASON_LENGTH = 500
 
@@ -57,9 +55,9 @@ def id_as_shown(text: str) -> UUID:
 
 
 def reason_in_words(reason: str) -> None:
-    """Refuse what is no reason, as wrong use of a command."""
+    """Raise `typer.BadParameter` for a reason that is blank or too long."""
     if not reason.strip():
-        raise typer.BadParameter("a reason in words is wanted", param_hint="--reason")
+        raise typer.BadParameter("the reason must not be blank", param_hint="--reason")
     if len(reason) > MAX_REASON_LENGTH:
         raise typer.BadParameter(f"at most {MAX_REASON_LENGTH} characters are kept", param_hint="--reason")
 
@@ -73,9 +71,9 @@ def service_connection(
     *,
     as_owner: bool = False,
 ) -> Iterator[Connection[Any]]:
-    """A connection with the rights of the service; where there is none to be had, says why and exits 3.
+    """A connection with the rights of the service. If there is none to be had, this says why and exits 3.
 
-    `as_owner` gives it the rights of the login instead.
+    With `as_owner` it has the rights of the login instead.
     """
     with service_database(database_url, data_dir, schema) as database:
         connect = database.connect_as_owner if as_owner else database.connect
@@ -87,8 +85,8 @@ def service_connection(
 def service_database(
     database_url: str | None, data_dir: Path | None, schema: str | None
 ) -> Iterator[Database]:
-    """The database of an installation that there is; what is wrong with it is said in a sentence, with exit 3."""
-    # Standard output is the command's own, whatever is logged meanwhile.
+    """The database of an existing installation. If it cannot be used, this says why and exits 3."""
+    # Standard output carries only the command's result, so logs go to standard error.
     structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     settings = settings_or_exit(database_url=database_url, data_dir=data_dir, schema_=schema)
     if not settings.database_url:
@@ -98,15 +96,12 @@ def service_database(
 
 
 def ledgers_of(connection: Connection[Any]) -> list[str]:
-    """Return the names of all ledgers, by the journal, which projections may lag behind."""
+    """Return the names of all ledgers. They come from the journal, because projections may lag behind."""
     return [name for (name,) in connection.execute(_SQL["ledgers"]).fetchall()]
 
 
 def require(connection: Connection[Any], ledger: str, account: str | None = None) -> None:
-    """See that there is such a ledger and account, by the journal; else say so and exit 3.
-
-    What is misspelt is not empty.
-    """
+    """Exit 3 unless the journal has this ledger and account, so that a misspelt name is not taken for an empty one."""
     wanted = [ledger_stream(ledger), *([account_stream(ledger, account)] if account else [])]
     states, _ = read_aggregates(connection, wanted)
     for stream, state in zip(wanted, states, strict=True):
@@ -118,8 +113,8 @@ def require(connection: Connection[Any], ledger: str, account: str | None = None
 
 
 def operator() -> Context:
-    """Return who works at this terminal, in a conversation of its own: what is kept with what is done."""
-    # By the operating system and not by the environment, which can say anything.
+    """Return the context to record: the user at this terminal as the actor, and a new correlation id."""
+    # From the operating system, because the environment can claim any name.
     try:
         name = pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:  # a container's user need not have a name

@@ -1,7 +1,7 @@
-"""`tallystick keys`: make, list, rotate and revoke keys to the API on the database itself, whether or not it is served.
+"""`tallystick keys`: make, list, rotate and revoke API keys in the database, whether or not it is served.
 
-Whoever reaches the database may do anything, so no key is asked for and none limits what can be granted. All of it is
-recorded in the journal, in the name of the user of the operating system.
+No API key is needed and none limits what can be granted, because access to the database already allows everything.
+Every change is recorded in the journal, with the user of the operating system as its actor.
 """
 
 import json
@@ -31,14 +31,12 @@ from scripts.console import fail
 from scripts.table import cell, print_aligned
 
 keys = typer.Typer(
-    help="Make, list, rotate and revoke keys to the API, directly on the database.", no_args_is_help=True
+    help="Make, list, rotate and revoke API keys, directly on the database.", no_args_is_help=True
 )
 
 Id = Annotated[
     UUID,
-    typer.Argument(
-        parser=id_as_shown, metavar="ID", help="The id of the key, as `tallystick keys list` shows it."
-    ),
+    typer.Argument(parser=id_as_shown, metavar="ID", help="The id of the key, from `tallystick keys list`."),
 ]
 
 _PARAMETERS = {
@@ -51,23 +49,23 @@ _ROLES = "\n\n".join(f"{role}: {meaning}." for role, meaning in security.ROLE_ME
 
 
 @keys.command(
-    help="Make a key and print it, this once: it alone on standard output, words on standard error.\n\n"
-    "That it was made, by whom and for what is recorded in the journal for ever. What each role may do:\n\n"
-    + _ROLES
+    help="Make a key and print it, once: the key on standard output, everything else on standard error.\n\n"
+    "The journal records for ever who made it and what it grants. What each role may do:\n\n" + _ROLES
 )
 def make(
     name: Annotated[
-        str, typer.Argument(help="The actor of what is done with the key; no other valid key has it")
+        str,
+        typer.Argument(help="The key's name, recorded as the actor of its requests; unique among valid keys"),
     ],
     role: Annotated[
-        list[str], typer.Option(help=f"{', '.join(security.ROLES)}; repeat it for several, see below")
+        list[str], typer.Option(help=f"{', '.join(security.ROLES)}; repeat for several, see above")
     ],
     ledger: Annotated[
         list[str] | None,
-        typer.Option(help="A ledger to grant, which must exist, '*' for all; repeat it for several"),
+        typer.Option(help="An existing ledger to grant, or '*' for all; repeat for several"),
     ] = None,
     ledger_to_come: Annotated[
-        list[str] | None, typer.Option(help="A ledger to grant that may be made later; repeat it for several")
+        list[str] | None, typer.Option(help="A ledger to grant that need not exist yet; repeat for several")
     ] = None,
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
@@ -98,12 +96,12 @@ def make(
 @keys.command("list")
 def list_all(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array, for programs")] = False,
-    state: Annotated[str, typer.Option(help="Only those that are active, expired or revoked")] = "",
+    state: Annotated[str, typer.Option(help="Only keys in this state: active, expired or revoked")] = "",
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
 ) -> None:
-    """List the keys by when they were made, also those that were revoked or have ended, without the keys themselves."""
+    """List all keys by when they were made, including expired and revoked ones. The keys themselves are not shown."""
     if state not in ("", *get_args(security.KeyState)):
         typer.echo(f"tallystick: --state: must be one of {', '.join(get_args(security.KeyState))}", err=True)
         raise typer.Exit(2)
@@ -123,17 +121,16 @@ def rotate(
     id: Id,
     overlap_seconds: Annotated[
         int,
-        typer.Option(
-            min=0, max=security.MAX_OVERLAP_SECONDS, help="For how long the old key stays valid beside it"
-        ),
+        typer.Option(min=0, max=security.MAX_OVERLAP_SECONDS, help="How long the old key stays valid"),
     ] = 0,
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
 ) -> None:
-    """Make a new key in the place of one, with its name, roles and ledgers, and print it, this once.
+    """Replace a key by a new one with the same name, roles and ledgers. The new key is printed once.
 
-    The old key ends when the overlap is over. Not for the bootstrap key: it is configured where the service is started.
+    The old key expires after the overlap. The bootstrap key cannot be rotated here: it is configured where the service
+    is started.
     """
     with _connection(database_url, data_dir, schema) as connection:
         try:
@@ -148,19 +145,19 @@ def rotate(
 
 @keys.command()
 def revoke(id: Id, database_url: DatabaseUrl = None, data_dir: DataDir = None, schema: Schema = None) -> None:
-    """Revoke a key for ever; a running service believes it for one more second at most. Again is as once."""
+    """Revoke a key for ever. Idempotent. A running service may accept the key for one more second."""
     with _connection(database_url, data_dir, schema) as connection:
         found = security.revoke_key(connection, id, operator())
     if not found:
         fail(f"there is no key with the id {id}")
-    typer.echo(f"The key {id} is valid no more.", err=True)
+    typer.echo(f"The key {id} is revoked.", err=True)
 
 
 @contextmanager
 def _connection(
     database_url: str | None, data_dir: Path | None, schema: str | None
 ) -> Iterator[Connection[Any]]:
-    """A connection with the rights of the service; where the journal cannot be written, says so and exits 1."""
+    """A connection with the rights of the service. If the journal cannot be written, this says so and exits 3."""
     with service_connection("keys", database_url, data_dir, schema) as connection:
         try:
             yield connection
@@ -171,7 +168,7 @@ def _connection(
 def _refuse_ledgers(refusal: InvalidRequest, ledgers: Sequence[str]) -> NoReturn:
     """Say which ledger does not exist, and exit 2."""
     missing = ledgers[int(refusal.errors[0]["pointer"].rpartition("/")[2])]
-    words = "there is no ledger of this name; for one that is made later: --ledger-to-come"
+    words = "there is no such ledger; to grant one before it exists: --ledger-to-come"
     typer.echo(f"tallystick: --ledger {missing}: {words} {missing}", err=True)
     raise typer.Exit(2)
 

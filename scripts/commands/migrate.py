@@ -1,4 +1,4 @@
-"""`tallystick migrate`: bring a database up to date, before the processes of a new release start."""
+"""`tallystick migrate`: brings a database up to date before the processes of a new release start."""
 
 import typer
 
@@ -10,7 +10,7 @@ def migrate(
     data_dir: DataDir = None,
     schema: Schema = None,
 ) -> None:
-    """Apply the migrations that the database lacks; the service does so too when it starts."""
+    """Apply the migrations the database lacks. The service also does this when it starts."""
     from scripts.console import settings_or_exit
     from scripts.serving.database import connected
     from scripts.serving.processes import configure_logging

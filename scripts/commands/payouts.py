@@ -1,4 +1,4 @@
-"""`tallystick payouts`: list, show, reconcile, complete and fail them. On the database itself, served or not."""
+"""`tallystick payouts`: list, show, reconcile, complete and fail payouts, directly on the database."""
 
 import json
 import sys
@@ -50,10 +50,10 @@ payouts = typer.Typer(help="List, show and resolve payouts, directly on the data
 Id = Annotated[
     UUID,
     typer.Argument(
-        parser=id_as_shown, metavar="ID", help="The id of the payout, as `tallystick payouts list` shows it."
+        parser=id_as_shown, metavar="ID", help="The id of the payout, from `tallystick payouts list`."
     ),
 ]
-InLedger = Annotated[str | None, typer.Option(help="The ledger; all are searched unless one is named.")]
+InLedger = Annotated[str | None, typer.Option(help="The ledger of the payout [all are searched].")]
 
 PAYER: Place = ("pay", f"{PROJECTION.name}/{EVENT_SCHEMA_FINGERPRINT}")
 AT_ONCE = 1_000
@@ -64,13 +64,15 @@ _COLUMNS = ("id", "ledger", "state", "account", "amount", "asset", "provider", "
 @payouts.command("list")
 def list_some(
     ledger: InLedger = None,
-    state: Annotated[PayoutState | None, typer.Option(help="Those in this state, such as in_doubt")] = None,
+    state: Annotated[
+        PayoutState | None, typer.Option(help="Only those in this state, such as in_doubt")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array, for programs")] = False,
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
 ) -> None:
-    """List payouts by ledger and by when they were asked for."""
+    """List payouts by ledger and by when they were requested."""
     with service_connection("payouts", database_url, data_dir, schema) as connection:
         try:
             names = _ledgers(connection, ledger)
@@ -92,7 +94,7 @@ def show(
     data_dir: DataDir = None,
     schema: Schema = None,
 ) -> None:
-    """Show a payout with its history, as JSON: by the journal itself."""
+    """Show a payout with its history, read from the journal, as JSON."""
     with service_connection("payouts", database_url, data_dir, schema) as connection:
         payout = _found(connection, id, ledger)
     typer.echo(json.dumps(payout_body(payout), indent=2))
@@ -102,12 +104,12 @@ def show(
 def reconcile(
     id: Id,
     ledger: InLedger = None,
-    reason: Annotated[str, typer.Option(help="Why; kept with it.")] = "",
+    reason: Annotated[str, typer.Option(help="Why; stored with the decision.")] = "",
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
 ) -> None:
-    """Have the provider asked now what became of a payout. A running service asks; ends with 1 where none runs."""
+    """Ask the provider for the outcome of a payout at once. A running service does it; exits 1 if none is running."""
     with service_database(database_url, data_dir, schema) as database:
         _resolve(database, id, ledger, ReconcilePayout, reason)
         with database.connect("tallystick payouts") as connection:
@@ -125,7 +127,7 @@ def complete(
     data_dir: DataDir = None,
     schema: Schema = None,
 ) -> None:
-    """Say that the money of a payout has left: its hold is settled. Again is as once."""
+    """Record that the money of a payout has left and settle its hold. Idempotent."""
     reason_in_words(reason)
     with service_database(database_url, data_dir, schema) as database:
         _resolve(database, id, ledger, CompletePayout, reason)
@@ -138,16 +140,18 @@ def fail_one(
     ledger: InLedger = None,
     confirm: Annotated[
         Literal["not-paid"] | None,
-        typer.Option(help="Needed while it is submitted or in doubt: the provider's books show no payment"),
+        typer.Option(
+            help="Needed while submitted or in doubt: confirms that the provider's books show no payment"
+        ),
     ] = None,
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
 ) -> None:
-    """Say that the money of a payout has not left, and will not: it is the account's again. Again is as once.
+    """Record that the money of a payout has not left and never will, and give it back to the account. Idempotent.
 
-    While the payout is submitted or in doubt the money may have left; then this is asked for at a terminal, and
-    otherwise needs --confirm not-paid.
+    While the payout is submitted or in doubt, the money may have left. The command then asks for confirmation at a
+    terminal and needs --confirm not-paid anywhere else.
     """
     reason_in_words(reason)
     with service_database(database_url, data_dir, schema) as database:
@@ -158,12 +162,12 @@ def fail_one(
 
 
 def is_at_a_terminal() -> bool:
-    """Tell whether there is somebody to answer."""
+    """Tell whether a person can answer."""
     return sys.stdin.isatty()
 
 
 def _confirmed(payout: Payout) -> bool:
-    """Ask at a terminal; elsewhere nobody can answer."""
+    """Ask for confirmation at a terminal. Elsewhere return False."""
     if not is_at_a_terminal():
         return False
     question = (
@@ -192,7 +196,7 @@ def _resolve(
 
 
 def _found(connection: Connection[Any], id: UUID, ledger: str | None) -> Payout:
-    """Return a payout, by the journal; where there is none, says so and exits 3."""
+    """Return a payout as the journal has it. If there is none, say so and exit 3."""
     try:
         streams = [payout_stream(name, str(id)) for name in _ledgers(connection, ledger)]
         states, _ = read_aggregates(connection, streams)
@@ -210,7 +214,7 @@ def _ledgers(connection: Connection[Any], ledger: str | None) -> list[str]:
     if ledger is None:
         return ledgers_of(connection)
     if not is_ledger_name(ledger):
-        raise typer.BadParameter("is no name of a ledger", param_hint="--ledger")
+        raise typer.BadParameter("is not a ledger name", param_hint="--ledger")
     require(connection, ledger)
     return [ledger]
 

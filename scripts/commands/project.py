@@ -1,4 +1,4 @@
-"""`tallystick project` and `tallystick publish`: what follows the journal, where `serve` does not run it."""
+"""`tallystick project` and `tallystick publish`: the followers of the journal, run apart from `serve`."""
 
 import os
 
@@ -9,7 +9,7 @@ def project(
     database_url: DatabaseUrl = None,
     schema: Schema = None,
 ) -> None:
-    """Advance every projection until stopped; a second projector waits until the first one ends."""
+    """Advance every projection until stopped. A second projector waits until the first one ends."""
     from scripts.serving.processes import run_projector
 
     set_up(database_url, schema)
@@ -20,7 +20,7 @@ def publish(
     database_url: DatabaseUrl = None,
     schema: Schema = None,
 ) -> None:
-    """Deliver webhooks, and publish to NATS if TALLYSTICK_NATS_URL is set, until stopped.
+    """Deliver webhooks until stopped. Also publish to NATS if TALLYSTICK_NATS_URL is set.
 
     A second publisher waits until the first one ends.
     """
@@ -31,7 +31,7 @@ def publish(
 
 
 def set_up(database_url: str | None, schema: str | None) -> None:
-    """Bring the database up to date, and leave it where a process of the service looks for it."""
+    """Bring the database up to date and put it where the service's processes look for it, in the environment."""
     from scripts.console import fail, settings_or_exit
     from scripts.serving.processes import configure_logging
     from scripts.serving.serve import prepare
@@ -40,7 +40,7 @@ def set_up(database_url: str | None, schema: str | None) -> None:
     settings = settings_or_exit(database_url=database_url, schema_=schema)
     if not settings.database_url:
         fail(
-            "what follows the journal of an embedded database runs with `tallystick serve`; give a --database-url"
+            "an embedded database is served by `tallystick serve`, which does this too; give a --database-url"
         )
     from domain.journal.database import Database
 

@@ -1,4 +1,4 @@
-"""`tallystick projections`: how far each is; pause one, or let it go on. On the database itself, served or not."""
+"""`tallystick projections`: list, pause, resume and restart projections, directly on the database."""
 
 import json
 from collections.abc import Callable
@@ -20,11 +20,11 @@ from scripts.endings import warn
 from scripts.table import cell, print_aligned
 
 projections = typer.Typer(
-    help="List projections, pause one or let it go on, directly on the database.", no_args_is_help=True
+    help="List, pause, resume and restart projections, directly on the database.", no_args_is_help=True
 )
 
-Name = Annotated[str, typer.Argument(help="The projection, as `tallystick projections list` shows it.")]
-Reason = Annotated[str, typer.Option(help="Why; kept with it.")]
+Name = Annotated[str, typer.Argument(help="The projection, from `tallystick projections list`.")]
+Reason = Annotated[str, typer.Option(help="Why; stored with the decision.")]
 
 _COLUMNS = ("name", "version", "state", "position", "head", "lag_events", "dead_letters", "last_error")
 
@@ -36,7 +36,7 @@ def list_all(
     data_dir: DataDir = None,
     schema: Schema = None,
 ) -> None:
-    """List the projections and how far each is."""
+    """List the projections and the position of each."""
     with service_connection("projections", database_url, data_dir, schema) as connection:
         found = [seen._asdict() for seen in all_progress(connection)]
     if as_json:
@@ -53,7 +53,7 @@ def pause(
     data_dir: DataDir = None,
     schema: Schema = None,
 ) -> None:
-    """Keep a projection where it is, also after a restart, until it is resumed. Again is as once."""
+    """Pause a projection, also across restarts, until it is resumed. Idempotent."""
     with service_connection("projections", database_url, data_dir, schema) as connection:
         _control(pause_projection, connection, name, reason)
 
@@ -66,7 +66,7 @@ def resume(
     data_dir: DataDir = None,
     schema: Schema = None,
 ) -> None:
-    """Let a projection go on that was paused or has halted. Again is as once."""
+    """Resume a projection that is paused or has halted. Idempotent."""
     with service_connection("projections", database_url, data_dir, schema) as connection:
         _control(resume_projection, connection, name, reason)
 
@@ -78,9 +78,9 @@ def restart(
     data_dir: DataDir = None,
     schema: Schema = None,
 ) -> None:
-    """Take the place of a projection from a projector that hangs: whoever stands by advances it, or it connects anew.
+    """Take a projection away from a projector that hangs. A standby advances it, or the same projector reconnects.
 
-    Its session of PostgreSQL is ended; nothing that is written is lost. Ends with 1 where nobody has the place.
+    Ends the projector's PostgreSQL session; nothing written is lost. Exits 1 if no projector advances the projection.
     """
     with service_connection("projections", database_url, data_dir, schema, as_owner=True) as connection:
         try:

@@ -1,4 +1,4 @@
-"""`tallystick prove`: writes a proof that an event is in the journal, for somebody who does not have the ledger."""
+"""`tallystick prove`: writes a proof that an event is in the journal, for someone without the ledger."""
 
 from pathlib import Path
 from time import monotonic, sleep
@@ -20,22 +20,24 @@ LOOK_AGAIN_SECONDS = 0.1
 
 def prove(
     position: Annotated[int, typer.Option(min=1, help="The position of the event")],
-    path: Annotated[Path, typer.Argument(metavar="[FILE]", help="- for standard output")] = STANDARD,
+    path: Annotated[
+        Path, typer.Argument(metavar="[FILE]", help="The file to write; - for standard output")
+    ] = STANDARD,
     checkpoint: SavedCheckpoint = None,
     verifier_key: VerifierKeys = None,
     wait_seconds: Annotated[
-        float, typer.Option(min=0, help="For how long to wait until the position is sealed")
+        float, typer.Option(min=0, help="How long to wait until the position is sealed")
     ] = 3.0,
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
 ) -> None:
-    """Write a proof that an event is in the journal, at its position, by a saved checkpoint or else by the newest.
+    """Write a proof that an event is in the journal at its position, against the newest or a saved checkpoint.
 
-    The proof has the event itself, byte for byte as it is stored, the path to the root of the checkpoint's tree, and
-    the checkpoint with its signatures. `tallystick verify-proof` checks it without the ledger, and so does any program
-    that knows the format, tlog-proof of C2SP; the README has one of thirty lines. Exits 3 where there is no proof,
-    above all if the journal is not the one that the checkpoint was signed of.
+    The proof holds the event byte for byte as stored, the path to the root of the checkpoint's tree, and the checkpoint
+    with its signatures. `tallystick verify-proof` checks it without the ledger, and so can any program that knows the
+    format, tlog-proof of C2SP; the README has one of thirty lines. Exits 3 if there is no proof, for example because
+    the checkpoint was signed of another journal.
     """
     verifiers, saved = trusted(verifier_key), saved_note(checkpoint)
     with service_connection("prove", database_url, data_dir, schema) as connection:

@@ -1,4 +1,4 @@
-"""`tallystick replay`: asks for rebuilds and sees them through, and what else is done with rebuilt versions."""
+"""`tallystick replay`: requests rebuilds, follows or carries them out, and manages the versions they make."""
 
 import gc
 import getpass
@@ -36,7 +36,7 @@ from scripts.serving.database import connected, existing
 from scripts.serving.processes import COLLECT_AFTER_OBJECTS
 
 PATIENCE_SECONDS = 2.0
-"""For how long a rebuild is left to a projector, which looks twice a second, before it is carried out here."""
+"""How long a rebuild is left to a projector, which looks twice a second, before this process carries it out."""
 
 _output = Console(highlight=False)
 _errors = Console(stderr=True, highlight=False)
@@ -47,50 +47,51 @@ def replay(
         list[str] | None, typer.Argument(metavar="NAME…", help=f"Projections: {', '.join(PROJECTIONS)}.")
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Every projection.")] = False,
-    reason: Annotated[str | None, typer.Option(help="Why; it is recorded.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why; stored with the request.")] = None,
     accept_difference: Annotated[
         str | None,
-        typer.Option(
-            metavar="REASON", help="Switch although the new version differs; the reason is recorded."
-        ),
+        typer.Option(metavar="REASON", help="Switch even if the new version differs; the reason is stored."),
     ] = None,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Begin anew: cancel what is under way before.")
+        bool, typer.Option("--restart", help="Start over: first cancel a rebuild that is under way.")
     ] = False,
     cancel: Annotated[
-        bool, typer.Option("--cancel", help="Only end what is under way or was stopped, and drop it.")
+        bool,
+        typer.Option("--cancel", help="Only cancel a rebuild that is under way or has stopped, and drop it."),
     ] = False,
-    pause: Annotated[bool, typer.Option("--pause", help="Only keep what is under way where it is.")] = False,
+    pause: Annotated[bool, typer.Option("--pause", help="Only pause a rebuild that is under way.")] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Let what was paused go on, and see to it.")
+        bool, typer.Option("--resume", help="Resume a paused rebuild and follow it to its end.")
     ] = False,
     drop_retired: Annotated[
         bool,
         typer.Option(
             "--drop-retired",
-            help="Only drop versions that were replaced, and those of releases that do not run.",
+            help="Only drop replaced versions and versions of releases that do not run.",
         ),
     ] = False,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, max=64, help="Processes to fill it with, if no projector does [one a core]."),
+        typer.Option(
+            min=1, max=64, help="Processes that fill the version if no projector does [one per core]."
+        ),
     ] = None,
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
 ) -> None:
-    """Rebuild projections beside the live ones, compare, and switch to what is equal.
+    """Rebuild projections beside the live ones, compare, and switch to those that are equal.
 
-    A running projector does it, and this shows how it gets on; where none runs it is done here, up to the newest
-    position. Either may end at any time: whatever runs next goes on with it. Reads never stop. Ends with 1 unless all
-    were switched to and reach the head, and with 3 if one has failed.
+    A running projector does the work and this command shows its progress. If none runs, this command does the work, up
+    to the newest position. Either may stop at any time: the next one to run continues. Reads never stop. Exits 1 unless
+    every projection was switched and reaches the newest position, and 3 if a rebuild failed.
     """
     chosen = _chosen(names or [], every=every)
     for option, words in (("--accept-difference", accept_difference), ("--reason", reason)):
         if words is not None and not words.strip():
-            raise typer.BadParameter("a reason in words is wanted", param_hint=option)
+            raise typer.BadParameter("the reason must not be blank", param_hint=option)
     if sum([restart, cancel, pause, resume, drop_retired]) > 1:
-        raise typer.BadParameter("one of --restart, --cancel, --pause, --resume, --drop-retired is wanted")
+        raise typer.BadParameter("give only one of --restart, --cancel, --pause, --resume, --drop-retired")
     gc.set_threshold(COLLECT_AFTER_OBJECTS)
     settings = settings_or_exit(database_url=database_url, data_dir=data_dir, schema_=schema)
     if not settings.database_url:
@@ -106,10 +107,10 @@ def replay(
             if pause:
                 _control(database, chosen, pause_rebuild, reason, "The rebuild of {} is paused.")
             if resume:
-                _control(database, chosen, resume_rebuild, reason, "The rebuild of {} goes on.")
+                _control(database, chosen, resume_rebuild, reason, "The rebuild of {} is resumed.")
             if cancel or pause:
                 return
-            # So that there is something to compare with, where no projector has run.
+            # Where no projector has ever run, this makes the live version to compare with.
             catch_up(database, chosen)
             outcomes = _rebuild(database, chosen, reason, accept_difference, workers)
             switched = [outcome.name for outcome in outcomes if outcome.switched]
@@ -128,7 +129,7 @@ def replay(
 
 @contextmanager
 def _warnings_alone() -> Iterator[None]:
-    """What goes as it should is told by what is printed."""
+    """Log only warnings: progress is printed."""
     former = structlog.get_config()
     structlog.configure(
         processors=[_without_traceback, *former["processors"]],
@@ -166,7 +167,7 @@ def _say(words: str) -> None:
 
 
 def _actor() -> str:
-    """Who is at the terminal, as the system knows it."""
+    """Return the user at the terminal, as the operating system names it."""
     try:
         return f"terminal:{getpass.getuser()}"
     except (KeyError, OSError):
@@ -251,12 +252,12 @@ def _tell(outcome: Rebuild) -> None:
 
 
 def _tell_late(seen: Standing) -> None:
-    """Say why a projection that was rebuilt does not reach the head."""
+    """Say why a rebuilt projection does not reach the head."""
     where = f"{seen.name} is {seen.state} at {seen.position} of {seen.head}"
     if seen.state == "running":
         why = seen.last_error or f"if nobody advances it, {WHO_PROJECTS}"
     else:
-        why = seen.last_error or "nobody advances it before it is resumed"
+        why = seen.last_error or "it does not advance until it is resumed"
     _errors.print(f"{where}: {why}.", markup=False, soft_wrap=True)
 
 

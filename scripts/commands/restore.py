@@ -22,7 +22,8 @@ from scripts.serving.database import connected
 
 def restore(
     path: Annotated[
-        Path, typer.Argument(metavar="FILE", help="What `tallystick export` wrote; - for standard input")
+        Path,
+        typer.Argument(metavar="FILE", help="The file that `tallystick export` wrote; - for standard input"),
     ],
     checkpoint: SavedCheckpoint = None,
     verifier_key: VerifierKeys = None,
@@ -32,11 +33,11 @@ def restore(
 ) -> None:
     """Restore an exported journal into an empty database: the same events at the same positions, all or none.
 
-    The file is verified before, as `tallystick verify` does with the same options; one in which errors are found is
-    refused, and so is one without the beginning, and a journal that has events. With --checkpoint it must be shown to
-    go on from that one, with --verifier-key to be signed by that key; else it is refused too. Proofs and checkpoints of
-    before stay valid. Projections follow by themselves; API keys and signing keys are no part of the journal, so that
-    the database signs under a name of its own.
+    The file is first verified, as `tallystick verify` does with the same options. It is refused if it has errors or
+    does not begin at position 1, or if the database already has events. With --checkpoint the file must be shown to
+    continue that checkpoint; with --verifier-key it must be signed by that key. Existing proofs and checkpoints stay
+    valid. Projections are built when the service starts. API keys and signing keys are not part of the journal, so the
+    new database signs under its own name.
     """
     verifiers, saved = trusted(verifier_key), saved_note(checkpoint)
     settings = settings_or_exit(database_url=database_url, data_dir=data_dir, schema_=schema)
@@ -56,14 +57,14 @@ def restore(
 
 
 def _require_sound(verified: Verified, verifiers: Sequence[Verifier], saved: str | None) -> None:
-    """Say what was found; refuse errors, and what does not show what it was asked to show."""
+    """Print the findings. Exit 3 on errors, or if the file does not show what it was asked to show."""
     found = [Finding(code, f"{times} times", words) for code, times, words in verified.found]
     if found:
         Console(stderr=True, highlight=False).print(table_of(found))
     if code_of(found) == EXIT_ERRORS:
         fail("the file was not imported: see `tallystick verify`")
     if saved is not None and not verified.shown:
-        fail("the file was not imported: nothing shows that it goes on from the checkpoint")
+        fail("the file was not imported: nothing shows that it continues the checkpoint")
     if verifiers and verified.signed is None:
         fail("the file was not imported: nothing in it is signed by the key")
     if verified.shown:

@@ -1,4 +1,4 @@
-"""`tallystick simulate-provider`: a payment provider for trials, demos and tests, that misbehaves as it is told."""
+"""`tallystick simulate-provider`: a payment provider for trials, demos and tests that misbehaves as it is told."""
 
 import signal
 import threading
@@ -17,20 +17,20 @@ Rate = Annotated[float, typer.Option(min=0.0, max=1.0)]
 
 def simulate_provider(
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="The port of loopback to listen on; 0 for any")
+        int, typer.Option(min=0, max=65535, help="Port to listen on, on loopback; 0 for any free one")
     ] = 8100,
     callback_url: Annotated[
         str | None,
         typer.Option(
-            help="Where callbacks go, such as http://127.0.0.1:8000/v1/providers/simulator/callbacks [nowhere]"
+            help="Where to send callbacks, such as http://127.0.0.1:8000/v1/providers/simulator/callbacks [nowhere]"
         ),
     ] = None,
     secret: Annotated[
         str | None,
-        typer.Option(envvar="TALLYSTICK_SIMULATOR_SECRET", help="What callbacks are signed with [a new one]"),
+        typer.Option(envvar="TALLYSTICK_SIMULATOR_SECRET", help="Secret that signs callbacks [a new one]"),
     ] = None,
-    seed: Annotated[int, typer.Option(help="What chance follows from")] = 0,
-    worst: Annotated[bool, typer.Option("--worst", help="Misbehave in every way, often")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the random choices")] = 0,
+    worst: Annotated[bool, typer.Option("--worst", help="Misbehave often, in every way")] = False,
     drop_before: Rate = 0.0,
     error_before: Rate = 0.0,
     drop_after: Rate = 0.0,
@@ -43,15 +43,15 @@ def simulate_provider(
     duplicate: Rate = 0.0,
     reorder: Rate = 0.0,
     wrong_amount: Rate = 0.0,
-    delay_seconds: Annotated[float, typer.Option(min=0.0, help="How long a payout takes at most")] = 0.0,
-    stall_seconds: Annotated[float, typer.Option(min=0.0, help="How late an answer is that stalls")] = 30.0,
+    delay_seconds: Annotated[float, typer.Option(min=0.0, help="Longest time a payout takes")] = 0.0,
+    stall_seconds: Annotated[float, typer.Option(min=0.0, help="Delay of a stalled answer")] = 30.0,
 ) -> None:
-    """Be a payment provider that pays nobody, until stopped.
+    """Run a payment provider that pays nobody, until stopped.
 
-    Rates are chances from 0 to 1. Of submissions: dropped or answered with an error, before or after being acted on; or
-    answered too late (stall). Of payouts: fail; lie, that is said to have failed and then to be completed. Of
-    callbacks: lost, duplicated, reordered. POST /script decides for a destination or an amount; GET /books shows what
-    was done.
+    Rates are probabilities from 0 to 1. Submissions can be dropped or answered with an error, before or after they are
+    carried out, or answered too late (stall). Payouts can fail, or lie: they are first reported failed and then
+    completed. Callbacks can be lost, duplicated or reordered. POST /script decides the outcome for a destination or an
+    amount. GET /books shows what was done.
     """
     rates = (
         WORST

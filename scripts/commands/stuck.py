@@ -1,4 +1,4 @@
-"""`tallystick stuck`: what is older than it should be. On the database itself, served or not."""
+"""`tallystick stuck`: finds what is older than it should be, directly on the database."""
 
 import json
 from typing import Annotated
@@ -13,7 +13,7 @@ from scripts.commands.installation import DatabaseUrl, DataDir, Schema, service_
 from scripts.table import cell, print_aligned
 
 MAX_ADVISED = 100
-"""Of how many, the oldest, it is told what is safe to do; JSON has it of all."""
+"""For how many of the oldest findings the advice is printed. JSON has it for all."""
 
 _DEFAULTS = Thresholds()
 _COLUMNS = ("age", "kind", "resource", "why", "remedy")
@@ -21,29 +21,29 @@ _COLUMNS = ("age", "kind", "resource", "why", "remedy")
 
 def stuck(
     request_seconds: Annotated[
-        int, typer.Option(min=0, help="Accepted requests that were not carried out, from this age on.")
+        int, typer.Option(min=0, help="Report accepted requests that are not carried out after this time.")
     ] = _DEFAULTS.request_seconds,
     hold_seconds: Annotated[
-        int, typer.Option(min=0, help="Holds this long past their end.")
+        int, typer.Option(min=0, help="Report holds that are still pending this long after they expired.")
     ] = _DEFAULTS.hold_seconds,
     payout_seconds: Annotated[
-        int, typer.Option(min=0, help="Payouts that have not ended.")
+        int, typer.Option(min=0, help="Report payouts that have not ended after this time.")
     ] = _DEFAULTS.payout_seconds,
     delivery_seconds: Annotated[
-        int, typer.Option(min=0, help="Deliveries that are not acknowledged.")
+        int, typer.Option(min=0, help="Report webhook deliveries that are not acknowledged after this time.")
     ] = _DEFAULTS.delivery_seconds,
     projection_seconds: Annotated[
-        int, typer.Option(min=0, help="Projections that lack an event of this age.")
+        int, typer.Option(min=0, help="Report projections that lack an event of this age.")
     ] = _DEFAULTS.projection_seconds,
     session_seconds: Annotated[
-        int, typer.Option(min=0, help="Sessions of the database that keep the service waiting.")
+        int, typer.Option(min=0, help="Report database sessions that block the service for this time.")
     ] = _DEFAULTS.session_seconds,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array, for programs")] = False,
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
 ) -> None:
-    """List what is stuck, the oldest first, why, and what is safe to do. Ends with 1 if anything is."""
+    """List everything that is stuck, oldest first, with the cause and what is safe to do. Exits 1 if anything is."""
     thresholds = Thresholds(
         request_seconds, hold_seconds, payout_seconds, delivery_seconds, projection_seconds, session_seconds
     )

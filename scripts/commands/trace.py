@@ -1,4 +1,4 @@
-"""`tallystick trace`: what happened to a request, and what is safe to do. On the database itself, served or not."""
+"""`tallystick trace`: tells what happened to a request and what is safe to do, directly on the database."""
 
 import json
 import sys
@@ -30,18 +30,16 @@ def trace(
         str,
         typer.Argument(
             metavar="KEY|CORRELATION-ID|TRANSACTION-ID",
-            help="What the request is known by; a payout's id too.",
+            help="The idempotency key, correlation id or transaction id of the request, or a payout's id.",
         ),
     ],
-    ledger: Annotated[
-        str | None, typer.Option(help="The ledger; all are searched unless one is named.")
-    ] = None,
+    ledger: Annotated[str | None, typer.Option(help="The ledger to search [all].")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object, for programs")] = False,
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
 ) -> None:
-    """Tell the whole story of a request or a conversation, and what is safe to do. Ends with 3 if there is none."""
+    """Tell the whole story of a request or a conversation, and what is safe to do. Exits 3 if nothing is recorded."""
     with service_connection("trace", database_url, data_dir, schema) as connection:
         try:
             found = list(_found(connection, name, ledger))
@@ -50,7 +48,9 @@ def trace(
     if not found:
         fail(f"nothing is recorded of {cell(name)}. {safe_to_do('send_again')}")
     if len(found) > 1:
-        fail(f"it is in several ledgers; name one by --ledger: {', '.join(body['ledger'] for body in found)}")
+        fail(
+            f"it is in several ledgers; choose one with --ledger: {', '.join(body['ledger'] for body in found)}"
+        )
     if as_json:
         typer.echo(json.dumps(found[0], indent=2))
     else:
@@ -58,7 +58,7 @@ def trace(
 
 
 def _found(connection: Connection[Any], name: str, ledger: str | None) -> Iterator[dict[str, Any]]:
-    """Yield the trace of what is known by a name in each ledger where something is."""
+    """Yield the trace found under this name in each ledger that has one."""
     ledgers = [ledger] if ledger else ledgers_of(connection)
     for each in ledgers:
         now = system_clock()
@@ -71,7 +71,7 @@ def _found(connection: Connection[Any], name: str, ledger: str | None) -> Iterat
 
 
 def _operation(connection: Connection[Any], ledger: str, name: str) -> Story | None:
-    """Return the story of the operation with a key or, where there is none, with an id; None if there is neither."""
+    """Return the story of the operation with this key, else with this id. None if there is neither."""
     by_id = [canonical_id(name)] if is_id(name) else []
     for id in [*([operation_id(ledger, name)] if is_key(name) else []), *by_id]:
         try:
@@ -112,7 +112,7 @@ def _print(body: dict[str, Any]) -> None:
 
 
 def _row(moment: dict[str, Any]) -> tuple[str, str, str, str]:
-    """Return the cells of a moment; the time to the millisecond, which is enough to read by."""
+    """Return the cells of one moment. The time is shown to the millisecond."""
     time = "-" if moment["time"] is None else moment["time"].replace("T", " ")[:-4]
     actor = f", by {moment['actor']}" if moment["actor"] else ""
     what = f"{moment['subject']}: {moment['words']}{actor}"

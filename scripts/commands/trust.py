@@ -1,4 +1,4 @@
-"""What a command is given to trust: keys that may sign, and a checkpoint that was saved."""
+"""What a command may be told to trust: keys that may sign, and a saved checkpoint."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,44 +13,44 @@ SavedCheckpoint = Annotated[
     typer.Option(
         "--checkpoint",
         dir_okay=False,
-        help="A signed checkpoint of before, as /v1/audit/checkpoint serves it, which it must go on from",
+        help="A saved checkpoint, as /v1/audit/checkpoint serves it, that the journal must continue",
     ),
 ]
 VerifierKeys = Annotated[
     list[str] | None,
     typer.Option(
         "--verifier-key",
-        help="A key to trust, as /v1/audit/verifier-key shows it, or a file of such; repeat for several",
+        help="A key to trust, as /v1/audit/verifier-key shows it, or a file of keys; repeat for several",
     ),
 ]
 
 
 def trusted(given: list[str] | None) -> list[Verifier]:
-    """Return the verifiers of keys and of files of keys; raise `typer.BadParameter` for what is neither."""
+    """Return the verifiers for these keys and files of keys. Raise `typer.BadParameter` for anything else."""
     lines = [line for text in given or () for line in _lines(text)]
     try:
         found = [Verifier.parse(line) for line in lines if line.strip()]
     except InvalidNote as error:
         raise typer.BadParameter(
-            f"is no key and no file of keys: {error}", param_hint="--verifier-key"
+            f"is neither a key nor a file of keys: {error}", param_hint="--verifier-key"
         ) from None
     if given and not found:
-        raise typer.BadParameter("has no key in it", param_hint="--verifier-key")
+        raise typer.BadParameter("contains no key", param_hint="--verifier-key")
     return found
 
 
 def _lines(text: str) -> list[str]:
     try:
         is_file = Path(text).is_file()
-    except (OSError, ValueError):  # too long for a name, or with a character that no name has
+    except (OSError, ValueError):  # too long for a file name, or with a character no name may have
         is_file = False
     return read_text(Path(text)).splitlines() if is_file else [text]
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a file; what is not UTF-8 stands out in it as U+FFFD. Windows writes UTF-16 at times.
+    """Return the text of a file. UTF-16, which Windows sometimes writes, is read too; undecodable bytes become U+FFFD.
 
-    Where it cannot be read, says so and exits 3.
+    If the file cannot be read, say why and exit 3.
     """
     try:
         found = path.read_bytes()
@@ -60,5 +60,5 @@ def read_text(path: Path) -> str:
 
 
 def saved_note(path: Path | None) -> str | None:
-    """Return the text of the file of a checkpoint, None if there is none."""
+    """Return the text of the saved checkpoint, or None if no file is named."""
     return None if path is None else read_text(path)

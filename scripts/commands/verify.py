@@ -1,4 +1,4 @@
-"""`tallystick verify`: judges an exported journal without a database, or the one that there is."""
+"""`tallystick verify`: judges an exported journal without a database, or the journal of an installation."""
 
 import json
 import tempfile
@@ -26,16 +26,18 @@ from scripts.doctor.projections import differing
 from scripts.doctor.report import code_of, members_of, table_of
 
 SEALED_WITHIN_SECONDS = 10.0
-"""What was recorded longer ago must be signed: a second is promised, and machines are late at times."""
+"""Events older than this must be signed. Signing is promised within a second; this allows for slow machines."""
 
 
 def verify(
     path: Annotated[
         Path | None,
-        typer.Argument(metavar="[FILE]", help="What `tallystick export` wrote; - for standard input"),
+        typer.Argument(
+            metavar="[FILE]", help="The file that `tallystick export` wrote; - for standard input"
+        ),
     ] = None,
     live: Annotated[
-        bool, typer.Option("--live", help="Verify the journal of the installation, and its projections")
+        bool, typer.Option("--live", help="Verify the journal and projections of the installation")
     ] = False,
     checkpoint: SavedCheckpoint = None,
     verifier_key: VerifierKeys = None,
@@ -44,13 +46,13 @@ def verify(
     data_dir: DataDir = None,
     schema: Schema = None,
 ) -> None:
-    """Verify that a journal is what was signed, and that it keeps the rules of a ledger.
+    """Verify that a journal is what was signed and that it keeps the rules of a ledger.
 
-    Each finding has a stable code, what was found, why it matters and what to do. Ends with 0 if nothing was found,
-    with 1 for warnings only, with 3 for errors, and with 2 if the command was used wrongly.
+    Each finding has a stable code and says what was found, why it matters and what to do. Exit codes: 0 no finding, 1
+    warnings only, 2 wrong usage, 3 errors.
     """
     if (path is None) == (not live):
-        raise typer.BadParameter("name a file, or --live, and not both", param_hint="FILE")
+        raise typer.BadParameter("give either a file or --live", param_hint="FILE")
     verifiers, saved = trusted(verifier_key), saved_note(checkpoint)
     if path is not None:
         with opened(path) as file:
@@ -67,7 +69,7 @@ def verify(
 def _verify_live(
     connection: Connection[Any], verifiers: list[Verifier], saved: str | None
 ) -> tuple[Verified, list[Finding]]:
-    """Verify the journal as an export of it would be, and compare the projections with the independent fold."""
+    """Verify the journal as an export of it would be verified, and compare the projections with an independent fold."""
     sealing = _being_sealed(connection)
     with tempfile.TemporaryFile() as file:
         with closing(export_lines(connection)) as lines:
@@ -79,7 +81,7 @@ def _verify_live(
 
 
 def _being_sealed(connection: Connection[Any]) -> Moment:
-    """Return when what need not be signed yet was recorded: about now, by the clock of the database."""
+    """Return the recorded time from which events need not be signed yet, by the database's clock."""
     ((now,),) = connection.cursor(row_factory=tuple_row).execute("SELECT clock_timestamp()").fetchall()
     return Moment(later(instant(now), -SEALED_WITHIN_SECONDS), later(instant(now), SEALED_WITHIN_SECONDS))
 

@@ -1,4 +1,4 @@
-"""`tallystick verify-proof`: checks what `tallystick prove` wrote, without a database and without the service."""
+"""`tallystick verify-proof`: checks a proof that `tallystick prove` wrote, without a database or the service."""
 
 import json
 import sys
@@ -23,11 +23,11 @@ _UNCHECKED = (
 
 
 class Refuted(Exception):
-    """The proof does not prove; why is said in words."""
+    """The proof proves nothing. The message says why."""
 
 
 class Proved(NamedTuple):
-    """What a proof has proved; `trusted` says why its checkpoint is believed, None if nothing was given to trust."""
+    """What a proof has shown. `trusted` says why its checkpoint is believed; None if nothing to trust was given."""
 
     proof: TlogProof
     checkpoint: Checkpoint
@@ -37,16 +37,16 @@ class Proved(NamedTuple):
 def verify_proof(
     path: Annotated[
         Path,
-        typer.Argument(metavar="PROOF", help="What `tallystick prove` wrote; - for standard input"),
+        typer.Argument(metavar="PROOF", help="The file that `tallystick prove` wrote; - for standard input"),
     ],
     verifier_key: VerifierKeys = None,
     checkpoint: SavedCheckpoint = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object, for programs")] = False,
 ) -> None:
-    """Check that an event is in the journal that a checkpoint was signed of. Needs neither database nor service.
+    """Check that an event is in the journal a checkpoint was signed for. Needs neither database nor service.
 
-    Ends with 0 if it is proved and the checkpoint is signed by a key given, or is the one given; with 1 if it is proved
-    but nothing was given to trust; with 3 if it is not proved.
+    Exit codes: 0 if it is proved and the checkpoint is signed by a given key or is the given one, 1 if it is proved but
+    nothing to trust was given, 3 if it is not proved.
     """
     verifiers, saved = trusted(verifier_key), saved_note(checkpoint)
     try:
@@ -74,9 +74,9 @@ def _proved(text: str, verifiers: list[Verifier], saved: str | None) -> Proved:
         why = why or "the one that was given"
     position = position_of(proof.leaf)
     if position != proof.leaf_index + 1:
-        raise Refuted(f"it is said to be of position {proof.leaf_index + 1}, its event is of {position}")
+        raise Refuted(f"the proof is for position {proof.leaf_index + 1}, but its event is at {position}")
     if position > checkpoint.size:
-        raise Refuted(f"position {position} is beyond the checkpoint, which is of {checkpoint.size} events")
+        raise Refuted(f"position {position} is beyond the checkpoint, which has {checkpoint.size} events")
     hashed = leaf_hash(proof.leaf)
     if not verify_inclusion(hashed, proof.leaf_index, checkpoint.size, checkpoint.root, proof.path):
         raise Refuted(
@@ -108,7 +108,7 @@ def _print(proved: Proved, *, as_json: bool) -> None:
 
 
 def _event(leaf: bytes) -> Any:
-    """Return the event of a leaf, None if it is no JSON, which no release writes."""
+    """Return the event of a leaf. None if it is not JSON, which no release writes."""
     try:
         return json.loads(leaf)
     except ValueError:

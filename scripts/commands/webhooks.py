@@ -1,4 +1,4 @@
-"""`tallystick webhooks`: see what they are told, and what to do about it. On the database itself, served or not."""
+"""`tallystick webhooks`: see what webhooks are sent and act on it, directly on the database."""
 
 import json
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ from scripts.endings import warn
 from scripts.table import cell, print_aligned
 
 commands = typer.Typer(
-    help="List webhooks and their deliveries, retry or discard these, enable or disable those, directly on the"
+    help="List, enable and disable webhooks; list, retry and discard their deliveries; directly on the"
     " database.",
     no_args_is_help=True,
 )
@@ -38,9 +38,7 @@ commands = typer.Typer(
 Id = Annotated[
     UUID,
     typer.Argument(
-        parser=id_as_shown,
-        metavar="ID",
-        help="The id of the webhook, as `tallystick webhooks list` shows it.",
+        parser=id_as_shown, metavar="ID", help="The id of the webhook, from `tallystick webhooks list`."
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print a JSON array, for programs")]
@@ -74,14 +72,16 @@ def show(id: Id, database_url: DatabaseUrl = None, data_dir: DataDir = None, sch
 @commands.command("deliveries")
 def list_deliveries(
     id: Id,
-    state: Annotated[State | None, typer.Option(help="Those in this state, such as failed")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many, the oldest")] = 1_000,
+    state: Annotated[State | None, typer.Option(help="Only those in this state, such as failed")] = None,
+    limit: Annotated[
+        int, typer.Option(min=1, max=100_000, help="How many to show, the oldest first")
+    ] = 1_000,
     as_json: Json = False,
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
 ) -> None:
-    """List what became of the events owed to a webhook, by position; as JSON with every attempt."""
+    """List the deliveries of a webhook by position. With --json, show every attempt."""
     with service_connection("webhooks", database_url, data_dir, schema) as connection:
         _existing(webhooks.find_webhook(connection, id), id)
         found = deliveries.list_deliveries(connection, id, state, None, limit, descending=False)
@@ -97,17 +97,17 @@ def retry(
     position: Annotated[
         int | None, typer.Argument(min=1, max=MAX_POSITION, help="The position of the event.")
     ] = None,
-    failed: Annotated[bool, typer.Option("--failed", help="All that were given up")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Retry every failed delivery")] = False,
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
 ) -> None:
-    """Make another attempt at a delivery at once, with all those of the schedule before it again.
+    """Attempt a delivery again at once, with all attempts of the schedule before it.
 
-    A running publisher makes it; ends with 1 where none runs. One that was acknowledged is sent again.
+    A running publisher sends it; exits 1 if none is running. An acknowledged delivery is sent again.
     """
     if (position is None) == (not failed):
-        raise typer.BadParameter("name a position, or --failed, and not both", param_hint="POSITION")
+        raise typer.BadParameter("give either a position or --failed", param_hint="POSITION")
     with service_connection("webhooks", database_url, data_dir, schema) as connection:
         _existing(webhooks.find_webhook(connection, id), id)
         if position is not None:
@@ -118,7 +118,7 @@ def retry(
         for each in wanted:
             _tell(deliveries.retry_delivery(connection, id, each, operator().actor), each)
         if not wanted:
-            typer.echo("No delivery was given up.")
+            typer.echo("No delivery has failed.")
         else:
             _see_publisher(connection)
 
@@ -132,7 +132,7 @@ def discard(
     data_dir: DataDir = None,
     schema: Schema = None,
 ) -> None:
-    """Give a delivery up for good, so that what is behind it goes on. One that is done stays as it is."""
+    """Give up a delivery for good, so that the deliveries behind it go on. Leaves a finished one unchanged."""
     reason_in_words(reason)
     with service_connection("webhooks", database_url, data_dir, schema) as connection:
         _existing(webhooks.find_webhook(connection, id), id)
@@ -141,7 +141,7 @@ def discard(
 
 @commands.command()
 def enable(id: Id, database_url: DatabaseUrl = None, data_dir: DataDir = None, schema: Schema = None) -> None:
-    """Go on where it was disabled: what waits is due at once. Ends with 1 where no publisher runs, which sends it."""
+    """Enable a webhook; waiting deliveries become due at once. Exits 1 if no publisher is running to send them."""
     with service_connection("webhooks", database_url, data_dir, schema) as connection:
         _tell_state(_existing(webhooks.enable_webhook(connection, id, operator().actor), id))
         _see_publisher(connection)
@@ -155,7 +155,7 @@ def disable(
     data_dir: DataDir = None,
     schema: Schema = None,
 ) -> None:
-    """Send nothing more until it is enabled; what is owed to it waits. One that is disabled stays as it is."""
+    """Disable a webhook: nothing is sent until it is enabled, and its deliveries wait. Idempotent."""
     reason_in_words(reason)
     with service_connection("webhooks", database_url, data_dir, schema) as connection:
         _tell_state(_existing(webhooks.disable_webhook(connection, id, _signed(reason)), id))

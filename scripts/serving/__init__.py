@@ -1,1 +1,1 @@
-"""Runs the service's processes."""
+"""Starts and supervises the processes of the service."""

@@ -1,13 +1,13 @@
-"""uvicorn's HTTP protocol, within bounds: what a stranger sends and does not send costs the others nothing.
+"""uvicorn's HTTP protocol with limits, so that a slow or hostile client costs the others nothing.
 
-- Bytes are counted since the last progress, that is a head that is complete or a piece of a body. So one count bounds
-  request lines, fields, blank lines, extensions of chunks and trailers, and costs a request nothing that is measurable.
-  The parser is never given more at once than the count allows.
-- Trailers are no headers: the scope has been handed over when they come, and they are put where nobody looks.
-- Whoever is refused is read on for a moment, and what comes is thrown away: a connection that is closed with unread
-  bytes is reset, and the client would not see why.
-- A head has 10 seconds, an answer is read in 30 (`connection_limits.py` looks), and the reads of a client that
-  has left are cancelled.
+- Bytes are counted since the last progress: a complete head or a piece of a body. One count thus bounds request lines,
+  fields, blank lines, chunk extensions and trailers, at no measurable cost per request. The parser never gets more at
+  once than the count allows.
+- Trailers are not headers. The scope has been handed over when they arrive, so they go to a list that nobody reads.
+- A refused client is read for a moment longer, and its bytes are thrown away. Closing a connection with unread bytes
+  would reset it, and the client would not see the refusal.
+- A head must arrive within 10 seconds and an answer be read within 30 (`connection_limits.py` checks this). When a
+  client leaves, its reads are cancelled.
 """
 
 import asyncio
@@ -25,12 +25,12 @@ from scripts.serving.connection_limits import LOOK_SECONDS, Connections
 
 MAX_HEAD_BYTES = 32 * 1024
 MAX_FIELDS = 100
-# Nobody asks for more without waiting for an answer, and each takes some kilobytes.
+# Clients do not send more without waiting for an answer, and each waiting request takes some kilobytes.
 MAX_PIPELINED = 32
 
 HEAD_SECONDS = 10.0
 ANSWER_SECONDS = 30.0
-# For the rest of a body that is answered already, and for what a refused client goes on to send.
+# For the rest of a body that is already answered, and for what a refused client still sends.
 REST_SECONDS = 10.0
 LINGER_SECONDS = 3.0
 MAX_THROWN_AWAY_BYTES = 128 * 1024 * 1024
@@ -39,7 +39,7 @@ _READS = ("GET", "HEAD")
 
 
 class BoundedRequests(HttpToolsProtocol):
-    """Speaks HTTP to one client."""
+    """One HTTP connection to one client."""
 
     def __init__(self, connections: Connections, **options: Any) -> None:
         super().__init__(**options)
@@ -54,7 +54,7 @@ class BoundedRequests(HttpToolsProtocol):
         self._serving: asyncio.Task[None] | None = None
         self._served: RequestResponseCycle | None = None
 
-    # What `Connections` asks.
+    # Called by `Connections`.
 
     @property
     def has_asked(self) -> bool:
@@ -63,7 +63,9 @@ class BoundedRequests(HttpToolsProtocol):
 
     @property
     def waits_since(self) -> float | None:
-        """Since when the client has asked for nothing; None while it is being answered."""
+        """Since when the connection is idle or its request incomplete, on the monotonic clock. None while being
+        answered.
+        """
         return None if self._is_answering or self._is_ending else self._began
 
     @property
@@ -71,7 +73,7 @@ class BoundedRequests(HttpToolsProtocol):
         return bool(self.pipeline) or (self._served is not None and not self._served.response_complete)
 
     def look(self, now: float) -> None:
-        """End what has taken too long: a head, the rest of a body, an answer that is not read, or idleness."""
+        """End the connection if a head, the rest of a body, the reading of an answer or idleness takes too long."""
         self._look_at_answer(now)
         passed = now - self._began
         if self._is_answering:
@@ -97,16 +99,16 @@ class BoundedRequests(HttpToolsProtocol):
             self.transport.abort()
 
     def make_way(self) -> None:
-        """End, since others are to have the place."""
+        """End the connection, because another one needs its place."""
         if self._in_head or self._unfinished:
             self._refuse(Overloaded())
         else:
             self.transport.close()
 
-    # What the transport tells.
+    # Called by the transport.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a connection, or tell that there is no room."""
+        """Accept a connection, or refuse it because there are too many."""
         super().connection_made(transport)
         self._began = monotonic()
         is_kept = self._connections.add(self)
@@ -118,7 +120,7 @@ class BoundedRequests(HttpToolsProtocol):
                 self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection, and cancel what is only read for it."""
+        """Forget the connection and cancel a read that only its client wanted."""
         super().connection_lost(exc)
         self._connections.remove(self)
         self.pipeline.clear()
@@ -126,12 +128,12 @@ class BoundedRequests(HttpToolsProtocol):
             self._serving.cancel(CLIENT_LEFT)
 
     def resume_writing(self) -> None:
-        """Note that the client reads."""
+        """Note that the client is reading."""
         super().resume_writing()
         self._unread_since = None
 
     def data_received(self, data: bytes) -> None:
-        """Take what has come, no more at once than may be unfinished."""
+        """Feed received bytes to the parser, never more at once than an unfinished head may have."""
         room = MAX_HEAD_BYTES - self._unfinished
         if len(data) <= room and not self._is_ending:
             self._feed(data)
@@ -150,7 +152,7 @@ class BoundedRequests(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self.cycle.keep_alive = False  # what follows might be of the other protocol
+            self.cycle.keep_alive = False  # the bytes after an upgrade might belong to the other protocol
         except httptools.HttpParserError as error:
             cause = error.__context__
             self._refuse(cause if isinstance(cause, LedgerError) else MalformedRequest())
@@ -167,7 +169,7 @@ class BoundedRequests(HttpToolsProtocol):
         if self._thrown_away > MAX_THROWN_AWAY_BYTES:
             self.transport.abort()
 
-    # What the parser tells.
+    # Called by the parser.
 
     def on_message_begin(self) -> None:
         """Begin a head."""
@@ -175,7 +177,7 @@ class BoundedRequests(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a field of a head, or of a trailer."""
+        """Take one field of a head or of a trailer."""
         if len(self.headers) >= MAX_FIELDS:
             raise HeadTooLarge
         super().on_header(name, value)
@@ -187,11 +189,11 @@ class BoundedRequests(HttpToolsProtocol):
         if self.parser.get_http_version() not in ("1.1", "1.0"):
             raise MalformedRequest
         super().on_headers_complete()
-        self.headers = []  # of trailers, which nobody reads
+        self.headers = []  # a list for trailers, which nobody reads
         self._has_moved, self._in_head, self._in_body = True, False, True
         self._thrown_away = 0
         if self.expect_100_continue:
-            # Refused before it sent the body, a client may send it or not: the connection would be of no more use.
+            # A client refused before it sent the body may send it or not, so the connection cannot be used again.
             self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
@@ -208,17 +210,17 @@ class BoundedRequests(HttpToolsProtocol):
         self._began = self._connections.now
         super().on_message_complete()
 
-    # What uvicorn does.
+    # Overrides of uvicorn.
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        # As in uvicorn, which does not say which task it is.
+        # Copied from uvicorn, which does not keep the task of each cycle.
         task = self.loop.create_task(cycle.run_asgi(app))
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
         self._serving, self._served = task, cycle
 
     def on_response_complete(self) -> None:
-        """Go on with the next request, or wait for it: as in uvicorn, but without a timer for each answer."""
+        """Start the next request or wait for it. As in uvicorn, but without a timer for each answer."""
         self.server_state.total_requests += 1
         self._began = self._connections.now
         if self.transport.is_closing() or (self._is_ending and not self.pipeline):
@@ -230,11 +232,11 @@ class BoundedRequests(HttpToolsProtocol):
 
     @property
     def has_unread(self) -> bool:
-        """Whether more of the request is to come than was read."""
+        """Whether part of the request is still unread."""
         return self._in_body or self._is_ending
 
     def end_after_rest(self) -> None:
-        """End, but read on for a moment: closed with unread bytes the connection is reset, and the answer lost."""
+        """End, but read for a moment: closing with unread bytes would reset the connection and lose the answer."""
         if self._is_half_closed:
             return
         self._is_ending = self._is_half_closed = True
@@ -244,23 +246,23 @@ class BoundedRequests(HttpToolsProtocol):
         self.flow.resume_reading()
 
     def _refuse(self, error: LedgerError) -> None:
-        """Answer what is no request, after those before it, and read no more requests."""
+        """Answer an invalid request with `error`, after the requests before it, and read no more requests."""
         if self._is_ending:
             return
         self._is_ending = True
         if self._in_body and self.pipeline:
-            self.pipeline.popleft()  # the one that is broken
+            self.pipeline.popleft()  # the invalid one
         elif self._in_body and self._is_answering:
             self._give_up()
-        elif self._in_body:  # which was answered already
+        elif self._in_body:  # already answered
             self.end_after_rest()
-        # Where others are being answered, `on_response_complete` ends the connection after the last of them.
+        # While others are being answered, `on_response_complete` ends the connection after the last of them.
         if not self._is_answering and not self._is_half_closed and not self.transport.is_closing():
             self.transport.write(self._written(error))
             self.end_after_rest()
 
     def _give_up(self) -> None:
-        """Let the request that is being answered see its client as gone."""
+        """Make the request being answered see its client as gone."""
         started = self.cycle.response_started
         self.cycle.disconnected = self.cycle.response_complete = True
         self.cycle.message_event.set()
@@ -277,7 +279,7 @@ class BoundedRequests(HttpToolsProtocol):
 
 
 def begin_looking(connections: Connections, loop: asyncio.AbstractEventLoop) -> None:
-    """Look at connections twice a second for as long as there are any."""
+    """Check all connections twice a second for as long as there are any."""
     if connections.is_looked_at:
         return
     connections.is_looked_at = True
@@ -285,7 +287,7 @@ def begin_looking(connections: Connections, loop: asyncio.AbstractEventLoop) -> 
     def look() -> None:
         try:
             connections.is_looked_at = connections.look()
-        finally:  # a fault with one connection must not keep the others for ever
+        finally:  # a fault with one connection must not keep the others open for ever
             if connections.is_looked_at:
                 loop.call_later(LOOK_SECONDS, look)
 

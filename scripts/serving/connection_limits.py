@@ -1,7 +1,7 @@
-"""How many connections one API process keeps, for how long, and which of them end first.
+"""How many connections one API process keeps, for how long, and which of them are ended first.
 
-One look at all of them twice a second decides, in place of a timer for each step of each request: those would cost
-every request some microseconds, and half a second more or less matters to nobody.
+One check of all connections twice a second replaces a timer for each step of each request. Such timers would cost every
+request some microseconds, and half a second more or less does not matter.
 """
 
 import resource
@@ -12,49 +12,49 @@ import structlog
 
 MAX_CONNECTIONS = 2000
 MIN_CONNECTIONS = 16
-# What a process needs besides: its program and libraries, the pool of the database and the connections that listen
-# there, those to providers, and the connections that are being told that there is no room.
+# Descriptors the process needs for its program and libraries, the database pool, the listening database connections,
+# the connections to providers, and the connections that are being refused.
 RESERVED_DESCRIPTORS = 128
-# So many beyond the bound are told so, and may read it; the others are closed at once.
+# This many connections beyond the limit are told so and may read it. The others are closed at once.
 TOLD_AT_ONCE = 32
 
 LOOK_SECONDS = 0.5
-# Who has just connected may be about to ask.
+# A client that has just connected may be about to send its request.
 SPARED_SECONDS = 1.0
-# An end to what is over only for a moment would be a line for each moment.
+# Reporting the end sooner would log a line for every short pause.
 QUIET_SECONDS = 5.0
-# Of those that wait, how many are ended together: to look at all of them for each one would cost more than they do.
+# How many waiting connections are ended together. Sorting all of them for each single one would cost more.
 ENDED_TOGETHER = 16
 
 _log = structlog.get_logger(__name__)
 
 
 class Connection(Protocol):
-    """What is asked of a connection."""
+    """What `Connections` needs of a connection."""
 
     @property
     def waits_since(self) -> float | None:
-        """Since when it has asked for nothing; None while it is being answered."""
+        """Since when it is idle or its request incomplete, on the monotonic clock. None while it is being answered."""
 
     @property
     def has_asked(self) -> bool:
-        """Whether it has ever asked for anything."""
+        """Whether it has ever sent a complete request."""
 
     def look(self, now: float) -> None:
-        """End what has taken too long."""
+        """End the connection if something has taken too long."""
 
     def make_way(self) -> None:
-        """End, since others are to have the place; it asks for nothing now."""
+        """End the connection, because another one needs its place. It is not being answered."""
 
 
 def bound_of_connections() -> int:
-    """Return how many connections this process can keep, given the descriptors that it may have."""
+    """Return how many connections this process can keep with the descriptors it may open."""
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(MIN_CONNECTIONS, min(MAX_CONNECTIONS, descriptors - RESERVED_DESCRIPTORS))
 
 
 class Connections:
-    """The connections of one process. `bound` is how many are kept; `now` is the time of the last look."""
+    """The connections of one process. `bound` is how many are kept; `now` is the time of the last check."""
 
     def __init__(self, bound: int) -> None:
         self.bound = bound
@@ -67,7 +67,7 @@ class Connections:
         self.is_looked_at = False
 
     def add(self, connection: Connection) -> bool:
-        """Keep a connection, if there is room or some can be made; tell whether it is kept."""
+        """Keep a connection if there is room or some can be made. Tell whether it is kept."""
         if len(self._kept) >= self.bound:
             self._make_room()
         if len(self._kept) >= self.bound:
@@ -83,7 +83,7 @@ class Connections:
         return len(self._ending) <= TOLD_AT_ONCE
 
     def ending(self, connection: Connection) -> None:
-        """Count a connection no more: it ends as soon as its client has read what it was told."""
+        """Stop counting a connection that ends as soon as its client has read its answer."""
         if connection in self._kept:
             self._kept.discard(connection)
             self._ending.add(connection)
@@ -94,7 +94,7 @@ class Connections:
         self._ending.discard(connection)
 
     def look(self) -> bool:
-        """Look at all connections; tell whether there is anything to look at again."""
+        """Check all connections. Tell whether there is anything to check next time."""
         self.now = monotonic()
         for connection in [*self._kept, *self._ending]:
             connection.look(self.now)
@@ -110,7 +110,7 @@ class Connections:
         return bool(self._kept or self._ending) or self._full_since is not None
 
     def _make_room(self) -> None:
-        """End those that have waited longest, first those that never asked for anything."""
+        """End the connections that have waited longest, starting with those that never sent a request."""
         self._full_at = self.now = monotonic()
         if self._full_since is None:
             self._full_since, self._ended, self._refused = self.now, 0, 0

@@ -1,4 +1,4 @@
-"""The database that a command works on: the one it is given, else the embedded one of its data directory."""
+"""The database a command works on: the given one, else the embedded one of the data directory."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 @contextmanager
 def connected(settings: "Settings") -> Iterator[Database]:
-    """The database of the settings; an embedded PostgreSQL that does not run is run for as long as this lasts.
+    """The database of the settings. An embedded PostgreSQL that is not running is started and stopped again at the end.
 
-    On one that cannot run, and on trouble with the database, says what is wrong and exits 3.
+    If the database cannot be used, this says why and exits 3.
     """
     from scripts.serving.embedded_postgres import EmbeddedPostgresError, attached
 
@@ -39,7 +39,7 @@ def connected(settings: "Settings") -> Iterator[Database]:
 
 @contextmanager
 def explained(database: Database) -> Iterator[Database]:
-    """Say in one sentence what is wrong with a database, and which statement mends it, where anything is; exit 3."""
+    """If the database fails, say what is wrong and which statement mends it, in one sentence, and exit 3."""
     try:
         yield database
     except psycopg.Error as error:
@@ -47,15 +47,19 @@ def explained(database: Database) -> Iterator[Database]:
 
 
 def give_up(message: str) -> NoReturn:
-    """Say which error ends this and exit 3."""
+    """Print the error that ends this command and exit 3."""
     typer.echo(f"tallystick: {message}", err=True)
     raise typer.Exit(3)
 
 
 def existing(data_dir: Path) -> Path:
-    """Return a data directory; where there is none, says so and exits 3, lest one be made by what only looks at it."""
+    """Return a data directory. If there is none, say so and exit 3, because a command that only reads must not make
+    one.
+    """
     from scripts.console import fail
 
     if not data_dir.is_dir():
-        fail(f"there is no data directory {data_dir}; name it by --data-dir, or a database by --database-url")
+        fail(
+            f"there is no data directory {data_dir}; name one with --data-dir, or a database with --database-url"
+        )
     return data_dir

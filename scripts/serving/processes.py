@@ -1,6 +1,6 @@
-"""The processes that the supervisor keeps running.
+"""The processes the supervisor keeps running.
 
-`python -m scripts.serving.processes api FD` runs one, so do `… projector` and `… publisher`.
+`python -m scripts.serving.processes api FD` runs one; so do `… projector` and `… publisher`.
 """
 
 import ctypes
@@ -20,8 +20,8 @@ import structlog
 from scripts.serving.supervisor import LIFELINE
 
 GRACE_SECONDS = 10
-# A batch makes some hundred thousand objects and frees them all at once, without cycles: the default threshold has the
-# collector search them again and again, for a third of the time.
+# A batch makes some hundred thousand objects and frees them all at once, without cycles. With the default threshold,
+# the collector would search them again and again and take a third of the time.
 COLLECT_AFTER_OBJECTS = 1_000_000
 PROJECTOR_NICENESS = 10
 KEPT_BYTES = 64 * 1024 * 1024
@@ -32,7 +32,7 @@ BACKLOG = 2048
 
 
 def main() -> None:
-    """Run the process that the command line names."""
+    """Run the process named on the command line."""
     configure_logging(sys.argv[1] if len(sys.argv) > 1 else "worker")
     hold_lifeline()
     keep_freed_memory()
@@ -46,14 +46,13 @@ def main() -> None:
         case ["simulator", listening, callback_url]:
             run_simulator(int(listening), callback_url)
         case unknown:
-            raise ValueError(f"no process is called {unknown}")
+            raise ValueError(f"there is no process called {unknown}")
 
 
 def configure_logging(process: str = "service") -> None:
-    """Log lines of JSON to standard error; a person at a terminal gets them in colours.
+    """Log lines of JSON to standard error. At a terminal, log coloured text instead.
 
-    Each says which process it is of. Those of libraries are such lines too, from warnings on, and so is an exception
-    that nobody caught.
+    Each line names its process. Warnings of libraries and uncaught exceptions are logged the same way.
     """
     render: Any = (
         structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
@@ -85,7 +84,7 @@ def configure_logging(process: str = "service") -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
-    # It warns of each connection that is lost; that is said once, where it is decided what to do.
+    # psycopg warns of each lost connection. The code that handles the loss logs it once.
     logging.getLogger("psycopg").setLevel(logging.ERROR)
     logging.captureWarnings(capture=True)
     log = structlog.get_logger(__name__)
@@ -96,7 +95,7 @@ def configure_logging(process: str = "service") -> None:
 
 
 def hold_lifeline() -> None:
-    """End this process when its parent dies: the parent alone holds the other end of the pipe."""
+    """End this process when its parent dies: only the parent holds the other end of the pipe."""
     descriptor = os.environ.pop(LIFELINE, None)
     if descriptor is None:
         return
@@ -110,10 +109,10 @@ def hold_lifeline() -> None:
 
 
 def keep_freed_memory() -> None:
-    """Have the C library keep what is freed, up to a bound, for what is allocated next.
+    """Make the C library keep freed memory, up to a bound, for later allocations.
 
-    It gives large pieces back at once, and each batch, of megabytes, then takes its pages anew: an eighth of the time
-    that the API process spends on a batch of 1,000. Where the library is not glibc, nothing is changed.
+    By default it returns large pieces at once, and each batch of some megabytes takes its pages anew. That costs an
+    eighth of the API process's time for a batch of 1,000. Nothing changes where the library is not glibc.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
@@ -122,7 +121,7 @@ def keep_freed_memory() -> None:
 
 
 def run_api(listening: int) -> None:
-    """Serve HTTP on a socket that the parent listens on, until SIGTERM."""
+    """Serve HTTP on the parent's listening socket until SIGTERM."""
     import uvicorn
 
     from api.app import create_app
@@ -136,11 +135,11 @@ def run_api(listening: int) -> None:
         http=cast(Any, partial(WholeAnswers, Connections(bound_of_connections()))),
         ws="none",
         lifespan="on",
-        log_config=None,  # as configured above, for all libraries
+        log_config=None,  # configured above for all libraries
         log_level="warning",
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # nothing here believes or needs what a proxy says of the client
+        proxy_headers=False,  # nothing here uses what a proxy says about the client
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
@@ -149,7 +148,7 @@ def run_api(listening: int) -> None:
 
 
 def run_simulator(listening: int, callback_url: str) -> None:
-    """Be the provider of a service that knows no other, on a socket that the parent listens on, until SIGTERM."""
+    """Run the simulated provider on the parent's listening socket until SIGTERM."""
     from scripts.serving.simulator_beside import simulator
 
     stopped = _stopped_by_signal()
@@ -162,8 +161,8 @@ def run_simulator(listening: int, callback_url: str) -> None:
 def run_projector() -> None:
     """Advance every projection until SIGTERM."""
     gc.set_threshold(COLLECT_AFTER_OBJECTS)
-    # Who waits for an answer goes first. A projection that falls behind for it says so, and catches up many times as
-    # fast as a saturated machine can write.
+    # Requests have priority, because a client waits for the answer. A projection that falls behind meanwhile reports it
+    # and catches up many times faster than a saturated machine can write.
     os.nice(PROJECTOR_NICENESS)
     from api.settings import Settings
     from projections.running.projector import run_projector as run
@@ -173,7 +172,7 @@ def run_projector() -> None:
 
 
 def run_publisher() -> None:
-    """Deliver webhooks, and publish to NATS if a broker is configured, until SIGTERM."""
+    """Deliver webhooks until SIGTERM. Also publish to NATS if a broker is configured."""
     os.nice(PROJECTOR_NICENESS)
     from api.settings import Settings
     from projections.outbox.jetstream import run_jetstream

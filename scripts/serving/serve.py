@@ -1,4 +1,4 @@
-"""`tallystick serve`: the whole service from one command."""
+"""`tallystick serve`: the whole service with one command."""
 
 import contextlib
 import errno
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from domain.journal.database import Database
     from scripts.serving.embedded_postgres import EmbeddedPostgres
 
-# Workers of a parent that was killed may hold the port for a moment.
+# Workers of a killed parent may hold the port for a moment.
 BIND_TIMEOUT_SECONDS = 5.0
 DATABASE_TIMEOUT_SECONDS = 10.0
 SAY_SECONDS = 3.0
-# The API drains for 10 s (scripts/serving/processes.py); with PostgreSQL's fast shutdown all ends within about 20 s.
+# The API drains for 10 s (scripts/serving/processes.py). With PostgreSQL's fast shutdown everything ends within 20 s.
 API_STOP_TIMEOUT_SECONDS = 12.0
 PROJECTOR_STOP_TIMEOUT_SECONDS = 4.0
 
@@ -38,25 +38,27 @@ def serve(
     host: Annotated[str | None, typer.Option(help="The address to listen on [127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="The port to listen on [8000]")] = None,
     database_url: Annotated[
-        str | None, typer.Option(help="A PostgreSQL to use [an embedded one in the data directory]")
+        str | None, typer.Option(help="The PostgreSQL to use [an embedded one in the data directory]")
     ] = None,
     data_dir: Annotated[
-        Path | None, typer.Option(help="Where the embedded PostgreSQL lives [.tallystick]")
+        Path | None, typer.Option(help="Directory of the embedded PostgreSQL [.tallystick]")
     ] = None,
-    workers: Annotated[int | None, typer.Option(help="How many API processes to run [1]")] = None,
+    workers: Annotated[int | None, typer.Option(help="The number of API processes [1]")] = None,
     schema: Annotated[str | None, typer.Option(help="The schema of this installation [tallystick]")] = None,
     projector: Annotated[
-        bool, typer.Option(help="Run the projector and the publisher too, in processes of their own")
+        bool, typer.Option(help="Also run the projector and the publisher, each in its own process")
     ] = True,
 ) -> None:
-    """Serve the ledger until it is stopped; each option has an environment variable, TALLYSTICK_PORT and so on."""
+    """Run the ledger's service until stopped. Each option can be set in the environment too, as TALLYSTICK_PORT and so
+    on.
+    """
     from scripts.serving.database import give_up
     from scripts.serving.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
     from scripts.serving.processes import configure_logging
     from scripts.serving.supervisor import ChildrenKeepFailing
 
     configure_logging()
-    # Until the supervisor takes the signal over: leave, and stop what was started on the way out.
+    # Until the supervisor handles the signal: exit, and stop on the way out whatever was started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     settings = settings_or_exit(
         host=host,
@@ -83,7 +85,7 @@ def serve(
 
 
 def prepare(settings: "Settings", database: "Database") -> str | None:
-    """Bring the database up to date; return the API key that was made if there was none, to be shown once."""
+    """Bring the database up to date. Return the bootstrap key if one had to be made: it is shown only once."""
     import psycopg
 
     from api.security.keys import ensure_bootstrap_key
@@ -135,7 +137,7 @@ def _run(
 
         of_api, simulators = environment_of("api"), []
         if postgres and not settings.providers:
-            # For trials: what is kept in a database of one's own is never said to be paid by a simulator.
+            # For trials only: with the operator's own database, no simulator ever reports a payout as paid.
             surroundings = of_simulator(os.environ) | {"PYTHONPATH": environment["PYTHONPATH"]}
             simulator, simulated, of_api[PROVIDERS] = simulator_beside(local_address, surroundings)
             stack.enter_context(simulated)
@@ -174,7 +176,7 @@ def _run(
 
 @contextlib.contextmanager
 def _environment(settings: "Settings", database: "Database") -> Iterator[dict[str, str]]:
-    """What all children are told in their environment: not on their command lines, which every user may read."""
+    """Return the environment of all children. Command lines would be readable by every user."""
     environment = {
         "TALLYSTICK_DATABASE_URL": database.url,
         "TALLYSTICK_SCHEMA": database.schema,
@@ -203,7 +205,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _warn_of_open_keys(host: str) -> None:
-    """Say so where keys and amounts would travel for all to read: there is no TLS here, so it must be in front."""
+    """Warn if keys and amounts would travel unencrypted. This service has no TLS, so a proxy must provide it."""
     try:
         is_loopback = all(
             ip_address(str(found[4][0]).partition("%")[0]).is_loopback
@@ -213,7 +215,7 @@ def _warn_of_open_keys(host: str) -> None:
         is_loopback = False
     if not is_loopback:
         structlog.get_logger(__name__).warning(
-            "keys travel unencrypted: let nobody reach this address but a proxy that speaks TLS", host=host
+            "keys travel unencrypted: only a proxy that speaks TLS should reach this address", host=host
         )
 
 
@@ -222,7 +224,7 @@ def _bracketed(host: str) -> str:
 
 
 def _local(host: str) -> str:
-    """Return where this machine reaches what listens on a host."""
+    """Return the address at which this machine reaches a listener on `host`."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
 
 

@@ -1,6 +1,6 @@
-"""The simulator beside a service that knows no provider, so that payouts can be tried at once.
+"""The simulator that runs beside a service without providers, so that payouts can be tried at once.
 
-It behaves well and pays nobody. Who configures providers gets those and no simulator.
+It behaves well and pays nobody. It does not run if providers are configured.
 """
 
 import base64
@@ -24,25 +24,24 @@ BACKLOG = 256
 
 
 def listen(port: int) -> socket.socket:
-    """Return a socket that listens on a port of loopback, 0 for any; raise `OSError`."""
+    """Return a socket that listens on a port of loopback; 0 is any free one. Raises `OSError`."""
     return socket.create_server(("127.0.0.1", port), backlog=BACKLOG)
 
 
 def make_secret() -> str:
-    """Return a new secret for callbacks, as Standard Webhooks writes it."""
+    """Return a new secret for callbacks, in the format of Standard Webhooks."""
     return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 def providers_setting(url: str, secret: str) -> str:
-    """Return the setting by which a service knows a simulator."""
+    """Return the setting that tells a service about a simulator."""
     return json.dumps({"simulator": {"url": url, "secret": secret}})
 
 
 def simulator_beside(address: str, environment: Mapping[str, str]) -> tuple[Child, socket.socket, str]:
-    """Return the simulator's process for a service at an address, the socket that it listens on, and the service's
-    setting.
+    """Return the simulator's process, its listening socket and the service's setting, for a service at an address.
 
-    The socket is the parent's: it stays where it is when the process dies and is started again.
+    The socket belongs to the parent, so the address stays the same when the process dies and is restarted.
     """
     listening, secret = listen(0), make_secret()
     listening.set_inheritable(True)
@@ -67,7 +66,7 @@ def simulator_beside(address: str, environment: Mapping[str, str]) -> tuple[Chil
 
 
 def simulator(listening: int, callback_url: str) -> "Simulator":
-    """Return the simulator that such a process runs."""
+    """Return the simulator this process runs."""
     from scripts.simulator.callbacks import Callbacks
     from scripts.simulator.faults import Faults, Rates
     from scripts.simulator.server import Simulator

@@ -1,7 +1,7 @@
 """The parent of a running service: it starts the processes, restarts those that die, and stops them in order.
 
-A child ends when its parent dies, also by kill -9: it holds the read end of a pipe, its lifeline, whose write end only
-the parent has (`scripts/serving/processes.py`).
+A child ends when its parent dies, even by kill -9. It holds the read end of a pipe, its lifeline, and only the parent
+has the write end (`scripts/serving/processes.py`).
 """
 
 import itertools
@@ -17,12 +17,12 @@ import structlog
 from scripts.serving.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 
 LIFELINE = "TALLYSTICK_LIFELINE"
-"""The environment variable in which a child finds the file descriptor of its lifeline."""
+"""The environment variable that holds the file descriptor of a child's lifeline."""
 
 POLL_SECONDS = 0.05
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
-# A child that lived this long was well, and so was one that was killed from outside: it is started again at once.
+# A child that lived this long was healthy. So was one that was killed from outside: it is restarted at once.
 WELL_AFTER_SECONDS = 10.0
 MAX_FAILURES_IN_A_ROW = 6
 
@@ -30,14 +30,14 @@ _log = structlog.get_logger(__name__)
 
 
 class ChildrenKeepFailing(RuntimeError):
-    """A process of the service ends by itself, again and again, soon after it is started."""
+    """A process of the service keeps ending by itself soon after it is started."""
 
 
 @dataclass
 class Child:
-    """A process to be kept running; `stop_timeout_seconds` is how long it may take to end before it is killed.
+    """A process to keep running. After `stop_timeout_seconds` without ending, it is killed.
 
-    Neighbours in the list that have the same `group` are stopped together.
+    Neighbours in the list with the same `group` are stopped together.
     """
 
     name: str
@@ -54,10 +54,10 @@ class Child:
 
 @dataclass
 class Supervisor:
-    """Keeps children running, and the embedded PostgreSQL if there is one, until it is told to stop.
+    """Keeps the children, and the embedded PostgreSQL if there is one, running until told to stop.
 
-    Children are stopped in the order in which they are listed, PostgreSQL last. `on_ready` is called once, when
-    `is_ready` first returns true.
+    Children are stopped in the order listed, PostgreSQL last. `on_ready` is called once, when `is_ready` first returns
+    true.
     """
 
     children: Sequence[Child]
@@ -71,7 +71,7 @@ class Supervisor:
     def run(self) -> None:
         """Run until SIGTERM or SIGINT, then stop everything.
 
-        Raises `ChildrenKeepFailing` and `EmbeddedPostgresError`, after having stopped everything.
+        Raises `ChildrenKeepFailing` and `EmbeddedPostgresError`, after everything is stopped.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
@@ -85,7 +85,7 @@ class Supervisor:
                     self.on_ready()
                 sleep(POLL_SECONDS)
         except (ChildrenKeepFailing, EmbeddedPostgresError):
-            # No request in flight can succeed any more.
+            # No request in flight can still succeed.
             self._hurry = True
             raise
         finally:
@@ -112,7 +112,7 @@ class Supervisor:
             child.command,
             env={**child.environment, LIFELINE: str(reading)},
             pass_fds=[reading, *child.pass_fds],
-            # Not in the terminal's group: on Ctrl-C the parent stops them in order.
+            # Not in the terminal's process group: on Ctrl-C the parent stops the children in order.
             start_new_session=True,
         )
         child.started_at = monotonic()

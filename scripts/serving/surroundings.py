@@ -1,8 +1,8 @@
-"""What each process of the service finds in its environment: what it needs, and no more.
+"""What each process of the service gets in its environment: what it needs and nothing more.
 
-The environment of a process can be read by whoever runs as its user, stands in its core dumps, and is inherited by all
-that it starts. So the key that signs is the projector's alone, the secrets of providers are the API's, and PostgreSQL
-and the simulator get none of them.
+The environment of a process can be read by its user, is written into core dumps, and is inherited by every process it
+starts. So only the projector gets the signing key and only the API gets the secrets of providers. PostgreSQL and the
+simulator get none of them.
 """
 
 from collections.abc import Collection, Mapping, MutableMapping
@@ -17,7 +17,7 @@ _OF_PYTHON = (
     *("TERM", "COLORTERM", "NO_COLOR", "FORCE_COLOR"),
 )
 _OF_LIBPQ = ("PG*", "KRB5*")
-# For adapters of an operator's own; nothing of this project believes a proxy that the environment names.
+# For an operator's own adapters. This project itself uses no proxy named in the environment.
 _OF_ADAPTERS = (
     *("TALLYSTICK_ADAPTER_*", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
     *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
@@ -28,25 +28,25 @@ _OWN: Mapping[str, Collection[str]] = {
     "projector": ("TALLYSTICK_SIGNING_KEY",),
     "publisher": ("TALLYSTICK_NATS_URL",),
 }
-"""Of the settings that are secrets, which process gets which. The bootstrap key is nobody's: the parent has used it."""
+"""Which process gets which secret setting. No child gets the bootstrap key, because the parent has already used it."""
 
 _NOBODYS = ("TALLYSTICK_BOOTSTRAP_KEY", "TALLYSTICK_DATABASE_URL", "TALLYSTICK_DATA_DIR")
 
 
 def of_postgres(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what the embedded PostgreSQL gets: no secret, and nothing that would have it work elsewhere."""
+    """Return the environment of the embedded PostgreSQL: no secret, and nothing that would change where it works."""
     return _chosen(environment, _OF_SYSTEM)
 
 
 def of_simulator(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what the simulator beside a service gets, but for its own secret."""
+    """Return the environment of the simulator beside a service, without its own secret."""
     return _chosen(environment, _OF_PYTHON)
 
 
 def of_process(name: str, environment: Mapping[str, str], *, is_embedded: bool) -> dict[str, str]:
-    """Return what a process of the service gets, by its name, but for where the database is.
+    """Return the environment of a process of the service, by its name, without the place of the database.
 
-    What libpq takes from the environment is for a database of the operator's; the embedded one is where it is.
+    libpq's variables are passed on only for an operator's database. The embedded one has a fixed place.
     """
     wanted = [*_OF_PYTHON, *(() if is_embedded else _OF_LIBPQ), *(_OF_ADAPTERS if name == "api" else ())]
     return _chosen(environment, wanted) | {
@@ -55,7 +55,9 @@ def of_process(name: str, environment: Mapping[str, str], *, is_embedded: bool) 
 
 
 def forget_libpq(environment: MutableMapping[str, str]) -> None:
-    """Take away what libpq would follow, from PGSERVICE to PGTZ: this process speaks to the embedded PostgreSQL."""
+    """Remove every variable libpq would follow, from PGSERVICE to PGTZ: this process connects to the embedded
+    PostgreSQL.
+    """
     for variable in [name for name in environment if name.startswith("PG")]:
         del environment[variable]
 

@@ -1,4 +1,4 @@
-"""The benchmark runs, measures everything it says it does, and leaves nothing behind. No figure decides anything."""
+"""The benchmark runs, measures everything it claims to, and leaves nothing behind. No figure decides a test."""
 
 import json
 import math
@@ -42,7 +42,7 @@ COMMAND = [sys.executable, "-m", "scripts.tallystick", "bench", "--quick"]
 
 @pytest.fixture
 def bench_url(empty_database: Database) -> str:
-    """A database of its own, since a benchmark may be killed before it has dropped its schemas."""
+    """A separate database, because a killed benchmark leaves its schemas behind."""
     return empty_database.url
 
 
@@ -95,7 +95,9 @@ def test_every_workload_and_yardstick_is_measured_and_the_books_balance(
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """What is started can be interrupted, also if the tests run in the background of a shell, which ignores that."""
+    """A signal handling that lets children be interrupted, even when a shell runs the tests in the background and
+    ignores SIGINT.
+    """
     former = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, former)
@@ -122,7 +124,7 @@ def test_an_interrupted_run_ends_what_it_started(bench_url: str, number: signal.
 
 @pytest.mark.integration
 def test_nothing_outlives_a_killed_run(bench_url: str) -> None:
-    """Its schemas stay, since nobody was left to drop them; its processes do not."""
+    """The killed run's schemas stay, because nobody was left to drop them. Its processes do not."""
     with subprocess.Popen(
         [*COMMAND, "--only", "http", "--database-url", bench_url],
         cwd=ROOT,
@@ -137,7 +139,7 @@ def test_nothing_outlives_a_killed_run(bench_url: str) -> None:
 
 
 def servers_of(bench: int) -> list[psutil.Process]:
-    """All processes below a benchmark's, once both servers and the service's own two are among them."""
+    """All processes below a benchmark's, once they include both servers and the service's two processes."""
     deadline = monotonic() + 60
     while monotonic() < deadline:
         children = psutil.Process(bench).children(recursive=True)
@@ -180,7 +182,7 @@ def test_a_database_out_of_reach_is_said() -> None:
 
 @contextmanager
 def server_that_answers(answer: bytes) -> Iterator[int]:
-    """An HTTP server of sorts: the same answer to whatever is sent; its port."""
+    """The port of a minimal HTTP server that answers every request the same way."""
 
     class Answering(socketserver.BaseRequestHandler):
         def handle(self) -> None:

@@ -1,6 +1,6 @@
-"""The primary dies under load and its standby is promoted: nothing acknowledged is lost, and nobody restarts anything.
+"""The primary dies under load and its standby is promoted: nothing acknowledged is lost and nothing needs a restart.
 
-Before that the standby answers whoever only reads.
+Before that, the standby answers reads.
 """
 
 import os
@@ -33,12 +33,12 @@ ENTRIES = [
 
 
 def home(data_dir: Path) -> Path:
-    """Where a server has its socket and its files."""
+    """The folder of a server's socket and files."""
     return data_dir / "postgres"
 
 
 def base_backup(primary: Path, standby: Path) -> None:
-    """Copy a running server as its standby, with the rights of the user that it runs as."""
+    """Copy a running server as its standby, with the rights of the user it runs as."""
     owner = home(primary).stat()
     standby.mkdir()
     home(standby).mkdir(mode=0o700)
@@ -74,7 +74,7 @@ def primary(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
 
 @pytest.fixture
 def standby(primary: EmbeddedPostgres, tmp_path: Path) -> Iterator[EmbeddedPostgres]:
-    """A standby that has every commit before it is acknowledged."""
+    """A standby that has every commit before the commit is acknowledged."""
     base_backup(tmp_path / "a", tmp_path / "b")
     server = EmbeddedPostgres(tmp_path / "b")
     server.start()
@@ -87,7 +87,7 @@ def standby(primary: EmbeddedPostgres, tmp_path: Path) -> Iterator[EmbeddedPostg
 
 @pytest.fixture
 def both(primary: EmbeddedPostgres, standby: EmbeddedPostgres, tmp_path: Path) -> str:
-    """The URL of whichever is the primary."""
+    """The URL that reaches whichever server is the primary."""
     hosts = ",".join(quote(str(home(tmp_path / name)), safe="") for name in "ab")
     return f"postgresql://tallystick@/postgres?host={hosts}&target_session_attrs=primary"
 
@@ -99,7 +99,7 @@ def pay(url: str, acknowledged: list[str], enough: int) -> None:
 
 
 def paid(url: str, enough: int, acknowledged: list[str]) -> list[Thread]:
-    """Start paying until so many payments in all are acknowledged."""
+    """Pay until this many payments in all are acknowledged."""
     payers = [Thread(target=pay, args=(url, acknowledged, enough)) for _ in range(PAYERS)]
     for payer in payers:
         payer.start()
@@ -107,7 +107,7 @@ def paid(url: str, enough: int, acknowledged: list[str]) -> list[Thread]:
 
 
 def only_reads(standby: EmbeddedPostgres, *command: str, may_warn: bool = False) -> str:
-    """Run a command on the standby and return what it says."""
+    """Run a read-only command on the standby and return its output."""
     done = subprocess.run(
         [sys.executable, "-m", "scripts.tallystick", *command, "--database-url", standby.url],
         cwd=ROOT,
@@ -156,7 +156,7 @@ def test_a_standby_that_is_promoted_goes_on_with_all_that_was_acknowledged(
 
 
 def projected_balance(service: Service, address: str) -> object:
-    """What the projection says of an account, once it has all that the account's confirmation read shows."""
+    """The projected balance of an account, once the projection has caught up with the account's confirmation read."""
     path = f"/v1/ledgers/main/accounts/{address}"
     with service.client() as client:
         head = client.get(path).headers["Ledger-Position"]

@@ -1,16 +1,13 @@
 """kill -9 of any process of the service, under load: nothing acknowledged is lost, nothing is applied twice.
 
-A short round in every run; `TALLYSTICK_KILLS=30` makes it thirty kills of each kind.
+Every run does a short round. `TALLYSTICK_KILLS=30` makes thirty kills of each kind.
 """
 
-import os
-import random
-import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any, NamedTuple
+from typing import Any
 
 import httpx2
 import psutil
@@ -20,105 +17,30 @@ import pytest
 from domain.journal.database import Database
 from domain.model.idempotency import operation_id
 from scripts.serving.embedded_postgres import EmbeddedPostgres
+from tests.chaos.load import (
+    ACCOUNTS,
+    GIVE_UP_SECONDS,
+    KILLS,
+    Answer,
+    Load,
+    an_api_process,
+    the_postmaster,
+    the_projector,
+)
 from tests.ledgers import folded, history
-from tests.service import Service, post_account, post_ledger, serving, transfer_body
+from tests.service import Service, post_account, post_ledger, serving
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1200)]
 
-KILLS = int(os.environ.get("TALLYSTICK_KILLS", "3"))
-CLIENTS = 8
-ACCOUNTS = ["limited", "users:1", "users:2", "users:3"]
-# A client gives up on a request that was not answered for so long, counting every attempt.
-GIVE_UP_SECONDS = 60.0
-
-
-class Answer(NamedTuple):
-    """What a client was told of one request."""
-
-    key: str
-    body: dict[str, Any]
-    status: int
-    answer: dict[str, Any]
-
-
-class Load:
-    """Clients that move money until told to stop, each repeating a request under its key until it is answered."""
-
-    statuses: tuple[int, ...] = (201, 409)
-    """What they may be answered."""
-
-    def __init__(self, service: Service) -> None:
-        self._service = service
-        self._stop = threading.Event()
-        self.answers: list[Answer] = []
-        self.faults: list[str] = []
-        self._threads = [threading.Thread(target=self._client, args=(n,)) for n in range(CLIENTS)]
-
-    def __enter__(self) -> "Load":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(GIVE_UP_SECONDS + 30)
-        assert not any(thread.is_alive() for thread in self._threads)
-
-    def _client(self, number: int) -> None:
-        chance = random.Random(number)
-        count = 0
-        with self._service.client(5.0) as client:
-            while not self._stop.is_set():
-                count += 1
-                self._request(client, f"{number}-{count}", *self.asked(chance))
-
-    def asked(self, chance: random.Random) -> tuple[dict[str, Any], dict[str, str]]:
-        """The body and the headers of a request."""
-        debited, credited = chance.sample(ACCOUNTS, 2)
-        return transfer_body(debited, credited, chance.randint(1, 50)), {}
-
-    def _request(
-        self, client: httpx2.Client, key: str, body: dict[str, Any], headers: dict[str, str]
-    ) -> None:
-        give_up_at = monotonic() + GIVE_UP_SECONDS
-        headers = {"Idempotency-Key": key, **headers}
-        while monotonic() < give_up_at:
-            try:
-                answer = client.post("/v1/ledgers/main/transactions", json=body, headers=headers)
-            except httpx2.TransportError:
-                sleep(0.02)
-                continue
-            if answer.status_code == 503:
-                sleep(0.05)
-                continue
-            if answer.status_code not in self.statuses:
-                self.faults.append(f"{key}: {answer.status_code} {answer.text}")
-            self.answers.append(Answer(key, body, answer.status_code, answer.json()))
-            return
-        self.faults.append(f"{key}: not answered for {GIVE_UP_SECONDS} s")
-
-
-def an_api_process(service: Service) -> psutil.Process | None:
-    return next(iter(service.processes("scripts.serving.processes", "api")), None)
-
-
-def the_projector(service: Service) -> psutil.Process | None:
-    return next(iter(service.processes("scripts.serving.processes", "projector")), None)
-
 
 def a_backend_of_a_writer(service: Service) -> psutil.Process | None:
-    """The server process of a writer's connection; killing it makes PostgreSQL recover from a crash."""
+    """The server process of a writer's connection. Killing it makes PostgreSQL recover from a crash."""
     (postmaster,) = service.processes("bin/postgres", "-D")
     with psycopg.connect(_url_of(postmaster)) as connection:
         row = connection.execute(
             "SELECT pid FROM pg_stat_activity WHERE application_name = 'tallystick writer' LIMIT 1"
         ).fetchone()
     return psutil.Process(row[0]) if row else None
-
-
-def the_postmaster(service: Service) -> psutil.Process | None:
-    return next(iter(service.processes("bin/postgres", "-D")), None)
 
 
 def _url_of(postmaster: psutil.Process) -> str:
@@ -172,7 +94,7 @@ def _every_answer_stands(client: httpx2.Client, answers: list[Answer]) -> None:
         give_up_at = monotonic() + GIVE_UP_SECONDS
         while (
             again.status_code == 503 and monotonic() < give_up_at
-        ):  # of the last one killed it may not have heard yet
+        ):  # it may not have noticed the last kill yet
             sleep(0.05)
             again = _posted(client, key, body)
         assert again.headers.get("Idempotent-Replayed") == "true", again.text

@@ -1,6 +1,7 @@
-"""kill -9 of what delivers, under load: every event arrives at least once, in order, and no attempt is off the record.
+"""kill -9 of the delivering processes, under load: every event arrives at least once, in order, and every attempt is
+recorded.
 
-A short round in every run; `TALLYSTICK_KILLS=30` makes it thirty kills of each kind.
+Every run does a short round. `TALLYSTICK_KILLS=30` makes thirty kills of each kind.
 """
 
 import os
@@ -16,7 +17,7 @@ import psutil
 import psycopg
 import pytest
 
-from tests.chaos.test_kills import Load, the_postmaster, the_projector
+from tests.chaos.load import Load, the_postmaster, the_projector
 from tests.receiver import Received, Receiver, Reply, receiving
 from tests.service import Service, post_account, post_ledger, serving
 
@@ -78,7 +79,7 @@ def test_every_event_arrives_in_order_and_every_attempt_is_on_record(
 
 
 def _moody(chance: random.Random) -> Callable[[Received, int], Reply]:
-    """A receiver that fails now and then, also after it has taken what was sent."""
+    """A receiver that sometimes fails, even after it has taken the message."""
 
     def behave(received: Received, count: int) -> Reply:
         return Reply(chance.choice((500, None)) if chance.random() < 0.02 else 204)
@@ -133,7 +134,7 @@ def _all_is_on_record(client: httpx2.Client, hook: dict[str, Any], receiver: Rec
     for delivery in _deliveries(client, hook, ["acknowledged"]):
         *failed, last = delivery["attempts"]
         assert last["outcome"] == "acknowledged" and {of["outcome"] for of in failed} <= {"failed"}
-        # Each arrival is an attempt on record; an attempt that was cut off may not have arrived.
+        # Each arrival is a recorded attempt, but an attempt that was cut off may not have arrived.
         assert 1 <= arrivals.pop(delivery["event_id"]) <= len(delivery["attempts"])
         in_doubt = any(of["status_code"] is None for of in failed)
         assert in_doubt or not any(of["duplicated"] for of in delivery["attempts"])
@@ -154,7 +155,9 @@ def _deliveries(client: httpx2.Client, hook: dict[str, Any], states: list[str]) 
 
 
 def _in_order(receiver: Receiver, secret: str) -> None:
-    """The first arrivals of the events of each key are in order, and the receiver's library verifies them all."""
+    """Assert that first arrivals of each key's events are in order and that the receiver's library verifies
+    them all.
+    """
     first: set[str] = set()
     last: dict[str, int] = {}
     for received in receiver.received:

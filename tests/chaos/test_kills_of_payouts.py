@@ -1,7 +1,7 @@
-"""kill -9 of the service's processes while payouts are asked for and pursued, with a provider at its worst: it and the
-ledger agree on each.
+"""kill -9 of the service's processes while payouts are requested and pursued: provider and ledger agree on each payout.
 
-A short round in every run; `TALLYSTICK_PAYOUTS=5000 TALLYSTICK_KILLS=30` makes it a long one.
+The provider misbehaves in every way. Every run does a short round. `TALLYSTICK_PAYOUTS=5000 TALLYSTICK_KILLS=30` makes
+a long one.
 """
 
 import os
@@ -23,7 +23,7 @@ from domain.model.accounts import Account
 from domain.model.idempotency import operation_id
 from domain.model.payouts.payout import Payout
 from scripts.serving.embedded_postgres import EmbeddedPostgres
-from tests.chaos.test_kills import KILLS, an_api_process, the_projector
+from tests.chaos.load import KILLS, an_api_process, the_projector
 from tests.ledgers import folded, history
 from tests.properties import invariants
 from tests.service import Service, post_account, post_ledger, serving, transfer_body
@@ -70,7 +70,7 @@ def test_the_providers_books_and_the_ledgers_agree_on_each_payout(
 
 
 def _asked_for_under_kills(service: Service) -> dict[str, int]:
-    """Ask for payouts, while processes are killed; return the amounts by key."""
+    """Request payouts while processes are killed. Return the amounts by key."""
     chance = random.Random(0)
     amounts = {f"payout-{number}": chance.randint(1, 10_000) for number in range(PAYOUTS)}
     waiting = queue.SimpleQueue[tuple[str, int] | None]()
@@ -82,7 +82,7 @@ def _asked_for_under_kills(service: Service) -> dict[str, int]:
             left = PAYOUTS - PAYOUTS * number // (2 * KILLS)
             _wait_for(lambda left=left: waiting.qsize() <= left)
             _wait_for(lambda: _killed(an_api_process(service)))
-            sleep(chance.uniform(0.1, 0.7))  # so that one dies in a call, another in a commit
+            sleep(chance.uniform(0.1, 0.7))  # so that one kill hits a call and another a commit
         for of in asking:
             of.result()
     return amounts
@@ -132,7 +132,9 @@ def _wait_for(condition: Any) -> None:
 def _pursued_under_kills(
     service: Service, client: httpx2.Client, amounts: dict[str, int]
 ) -> dict[str, dict[str, Any]]:
-    """Kill on, until each payout has ended or is stuck and whoever lies has had the time to; return them by key."""
+    """Keep killing until each payout has ended or is stuck and a lying provider had time to lie. Return the payouts by
+    key.
+    """
     chance = random.Random(1)
     kills = KILLS - KILLS_WHILE_ASKED
     for number in range(kills):
@@ -165,7 +167,7 @@ def _listed(client: httpx2.Client, state: str = "") -> Iterator[dict[str, Any]]:
 def _agree(
     client: httpx2.Client, amounts: dict[str, int], books: list[dict[str, Any]], lies: set[str]
 ) -> None:
-    """Each payout that was asked for is in the provider's books once, and ended as it did there."""
+    """Assert that the provider's books hold each payout once and that both sides ended it alike."""
     assert sorted(line["reference"] for line in books) == sorted(amounts)
     outcomes = {line["reference"]: line for line in books}
     for key, amount in amounts.items():
@@ -184,7 +186,7 @@ def _agree(
 
 
 def _explained(database: Database, amounts: dict[str, int], books: list[dict[str, Any]]) -> None:
-    """The journal holds together, and what left the account is what the provider paid."""
+    """Assert that the journal is consistent and that the money that left the account is the money the provider paid."""
     events = history(database)
     states = folded(events)
     invariants.check(events, states)

@@ -1,6 +1,7 @@
-"""kill -9 of who rebuilds, while money moves and is read: every rebuild ends, reads never stop and are never stale.
+"""kill -9 of rebuilding processes while money moves and is read: every rebuild ends, reads never stop and are never
+stale.
 
-A short round in every run; `TALLYSTICK_KILLS=10` makes it ten, each at a random moment of a rebuild of everything.
+Every run does a short round. `TALLYSTICK_KILLS=10` makes ten, each at a random moment of a rebuild of everything.
 """
 
 import os
@@ -30,12 +31,12 @@ KILLS = int(os.environ.get("TALLYSTICK_KILLS", "3"))
 ADDRESSES = [f"users:{number}" for number in range(50)]
 POST_EVERY_SECONDS = 0.05
 PATIENCE_SECONDS = 120.0
-# Longer than a projector takes to be started again, so that a read that names a position is answered.
+# Longer than a projector takes to restart, so that a read at a named position is answered.
 WAIT = {"Prefer": "wait=30"}
 
 
 def post_many(database: Database) -> None:
-    """A journal that is long enough to be filled by several processes."""
+    """Write a journal long enough to be filled by several processes."""
     chance = random.Random(11)
     with running(database) as ledger:
         open_accounts(ledger, *ADDRESSES)
@@ -46,7 +47,7 @@ def post_many(database: Database) -> None:
 
 
 class Customers:
-    """Those who move money at a moderate rate, each of whom reads what was moved at its position."""
+    """Customers who move money at a moderate rate and read each movement at its position."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -56,7 +57,7 @@ class Customers:
 
     @contextmanager
     def busy(self, count: int = 2) -> Iterator[None]:
-        """Keep them at it for as long as this lasts."""
+        """Keep them busy for as long as this lasts."""
         threads = [threading.Thread(target=self._run, args=(number,)) for number in range(count)]
         for thread in threads:
             thread.start()
@@ -87,7 +88,7 @@ class Customers:
         entries = self._read(
             client, f"accounts/{debited}/entries", {**at, "order": "desc", "page_size": 1}, position
         )
-        # Others may have moved more since, but none before.
+        # Others may have moved money since, but later entries have higher positions.
         assert entries["data"][0]["position"] >= position, entries
         account = self._read(client, f"accounts/{debited}", {**at, "consistency": "eventual"}, position)
         assert account["position"] >= position - 2, account
@@ -108,7 +109,7 @@ def shown(client: httpx2.Client) -> dict[str, Any]:
 
 
 def await_rebuilt(client: httpx2.Client, former: dict[str, Any]) -> dict[str, Any]:
-    """Wait until every projection has another version than before; all the while none may be refused."""
+    """Wait until every projection has a new version. Until then no read may be refused."""
     give_up_at = monotonic() + PATIENCE_SECONDS
     while True:
         seen = shown(client)
@@ -124,7 +125,7 @@ def await_rebuilt(client: httpx2.Client, former: dict[str, Any]) -> dict[str, An
 
 
 def victims(service: Service) -> list[psutil.Process]:
-    """Who rebuilds: the projector, and the processes that fill for it."""
+    """The rebuilding processes: the projector and its part processes."""
     return service.processes("scripts.serving.processes", "projector") + service.processes(
         "projections.rebuilding.part"
     )
@@ -154,6 +155,6 @@ def test_whoever_rebuilds_may_be_killed(tmp_path: Path) -> None:
         assert customers.read > 0
         with database.connect("test audit") as connection:
             assert differences(connection) == [], killed
-        # Who filled for one that was killed has ended with it.
+        # The part processes of the killed projector have ended with it.
         assert not service.processes("projections.rebuilding.part")
         assert service.stop() == 0

@@ -1,6 +1,6 @@
-"""kill -9 of API processes with acceptances and short holds under way: all of them are carried out, and once.
+"""kill -9 of API processes during acceptances and short holds: every one of them is carried out, exactly once.
 
-A short round in every run; `TALLYSTICK_KILLS=30` makes it thirty kills.
+Every run does a short round. `TALLYSTICK_KILLS=30` makes thirty kills.
 """
 
 import random
@@ -20,7 +20,7 @@ from domain.model.accounts import Account
 from domain.model.idempotency import operation_id
 from domain.model.transactions import Transaction
 from scripts.serving.embedded_postgres import EmbeddedPostgres
-from tests.chaos.test_kills import ACCOUNTS, KILLS, Answer, Load, an_api_process
+from tests.chaos.load import ACCOUNTS, KILLS, Answer, Load, an_api_process
 from tests.ledgers import folded, history
 from tests.projecting import eventually
 from tests.service import post_account, post_ledger, serving
@@ -32,13 +32,13 @@ OUTCOMES = {"transaction.posted", "transaction.held", "transaction.rejected"}
 
 
 class Deferred(Load):
-    """Clients that ask for transfers and for short holds, half of them to be carried out later."""
+    """Clients that request transfers and short holds, half of them to be carried out later."""
 
-    # 422: a hold whose time was over before any attempt was recorded.
+    # 422: the hold's time was over before any attempt was recorded.
     statuses = (201, 202, 409, 422)
 
     def asked(self, chance: random.Random) -> tuple[dict[str, Any], dict[str, str]]:
-        """The body and the headers of a request."""
+        """The body and headers of a request."""
         body, headers = super().asked(chance)
         if chance.random() < 0.5:
             expires_at = datetime.now(UTC) + timedelta(seconds=chance.uniform(0.1, 2.0))
@@ -97,7 +97,7 @@ def _shows_nothing_pending(client: httpx2.Client, path: str) -> bool:
 
 
 def _await_outcomes(client: httpx2.Client, answers: list[Answer]) -> None:
-    """Wait until nothing waits, and nothing is pending, since all holds were short."""
+    """Wait until no request is waiting and nothing is pending. All holds are short."""
     for answer in answers:
         if answer.status == 202:
             operation = f"/v1/ledgers/main/operations/{answer.key}"
@@ -108,7 +108,7 @@ def _await_outcomes(client: httpx2.Client, answers: list[Answer]) -> None:
 
 
 def _stands(client: httpx2.Client, answer: Answer) -> None:
-    """What a client was told stands; what was accepted is answered now as if it had been carried out at once."""
+    """Assert that a client's answer still holds, and that an accepted request is answered as if carried out at once."""
     again = client.post(PATH, json=answer.body, headers={"Idempotency-Key": answer.key})
     if answer.status == 422:
         assert again.json()["errors"][0]["pointer"] == "/expires_at"
@@ -122,7 +122,7 @@ def _stands(client: httpx2.Client, answer: Answer) -> None:
 
 
 def _the_journal_explains(database: Database, answers: list[Answer]) -> None:
-    """Each request that was answered has one outcome, each hold that was made one end, and amounts are their sums."""
+    """Assert one outcome for each answered request, one end for each hold, and amounts that are their sums."""
     events = history(database)
     states = folded(events)
     recorded = Counter(

@@ -1,6 +1,6 @@
-"""A machine that hangs: every process of a service is stopped, and another on the same database takes over all it held.
+"""A machine hangs: every process of one service is stopped, and another on the same database takes over its places.
 
-Once the first goes on, nothing was lost, nothing is done twice, and both serve.
+When the first continues, nothing is lost or done twice, and both serve.
 """
 
 import os
@@ -35,7 +35,7 @@ AND l.database = a.datid AND a.application_name <> 'tallystick waiter'
 
 
 def places(owner: psycopg.Connection[Any]) -> dict[str, int]:
-    """Who holds the place of what, by the number of the server's process."""
+    """The holders of each place, by the process id of the server."""
     return dict(owner.execute(_PLACES).fetchall())
 
 
@@ -49,7 +49,7 @@ def signal_all(service: Service, number: signal.Signals) -> None:
 def services(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[Service, Service]]:
-    """Two services on one database, as on two machines; the first holds all places."""
+    """Two services on one database, as on two machines. The first holds all places."""
     monkeypatch.setenv("TALLYSTICK_WEBHOOK_ALLOW_PRIVATE", "true")
     monkeypatch.setenv("TALLYSTICK_WEBHOOK_ALLOW_HTTP", "true")
     options = ("--database-url", database.url, "--schema", database.schema)
@@ -115,7 +115,7 @@ def test_another_takes_over_all_that_a_stopped_machine_held(
         eventually(
             lambda: set(owner.execute("SELECT state FROM deliveries").fetchall()) == {("acknowledged",)}
         )
-    # One holder for each place, and everything recorded once.
+    # Each place has one holder, and everything is recorded once.
     rows = owner.execute(_PLACES).fetchall()
     assert len(rows) == len({name for name, _ in rows}) == len(before)
     events = history(database)
@@ -127,7 +127,7 @@ def test_another_takes_over_all_that_a_stopped_machine_held(
 
 
 def is_sealed(owner: psycopg.Connection[Any]) -> bool:
-    """Whether the newest checkpoint is of the whole journal."""
+    """Whether the newest checkpoint covers the whole journal."""
     return owner.execute(
         "SELECT (SELECT max(size) FROM checkpoints) = (SELECT position FROM head)"
     ).fetchone() == (True,)

@@ -1,4 +1,4 @@
-"""What schemathesis is told of the contract beyond the OpenAPI document; `schemathesis.toml` names this module."""
+"""Rules for schemathesis beyond the OpenAPI document. `schemathesis.toml` names this module."""
 
 from itertools import count
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import schemathesis
 from schemathesis import Case, HookContext, Response
 
-# What generation comes back to, again and again: the example, and the simplest text there is.
+# Generation returns to these again and again: the example, and the simplest text.
 COMMON_KEYS = ("order-1", "0")
 
 _numbers = count(1)
@@ -14,7 +14,7 @@ _numbers = count(1)
 
 @schemathesis.hook
 def map_body(context: HookContext, body: Any) -> Any:
-    """Balance most transactions of two entries: chance hardly ever does."""
+    """Balance most transactions of two entries, because chance hardly ever does."""
     for transaction in _transactions(body):
         match transaction.get("entries"):
             case [
@@ -27,7 +27,9 @@ def map_body(context: HookContext, body: Any) -> Any:
 
 @schemathesis.hook
 def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -> None:
-    """Ask under a key of its own: under a common one, all but the first request would be refused as its reuse."""
+    """Use a new key for each request. Under a common key, every request after the first would be refused as
+    key reuse.
+    """
     if case.headers and case.headers.get("Idempotency-Key") in COMMON_KEYS:
         case.headers["Idempotency-Key"] = f"generated-{next(_numbers)}"
     for transaction in _transactions(case.body):
@@ -37,8 +39,7 @@ def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -
 
 @schemathesis.hook
 def filter_failure(context: HookContext, failure: Any, case: Case[Any], response: Response) -> bool:
-    """Tell whether a failure is one: 503 is the answer to who names a position that is yet to come, or a size
-    that is yet to be sealed."""
+    """Tell whether a failure is real. 503 is a valid answer to a future position or to a size not yet sealed."""
     if response.status_code != 503:
         return True
     problem, asked = response.json(), case.query
@@ -48,6 +49,6 @@ def filter_failure(context: HookContext, failure: Any, case: Case[Any], response
 
 
 def _transactions(body: Any) -> list[dict[str, Any]]:
-    """Return what has the form of a transaction in a body, alone or in a batch."""
+    """Return the members of a body that look like transactions, alone or in a batch."""
     several = body.get("transactions", [body]) if isinstance(body, dict) else []
     return [one for one in several if isinstance(one, dict)] if isinstance(several, list) else []

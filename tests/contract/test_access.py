@@ -1,4 +1,4 @@
-"""Who may do what, over every route that the OpenAPI document has, those of later releases too."""
+"""Who may do what, over every route in the OpenAPI document, including routes added later."""
 
 import re
 from collections.abc import Callable, MutableMapping
@@ -12,13 +12,15 @@ from structlog.testing import capture_logs
 from api.app import create_app
 from api.security.keys import ROLES
 from api.settings import Settings
-from tests.contract.conftest import Book, Keys, code_of
+from tests.contract.answers import code_of
+from tests.contract.books import Book
+from tests.contract.callers import Keys
 
 DOCUMENT = create_app(Settings(database_url="postgresql://nowhere")).openapi()
 
 
 class Operation(NamedTuple):
-    """A route as the document has it."""
+    """A route of the document."""
 
     id: str
     method: str
@@ -27,7 +29,7 @@ class Operation(NamedTuple):
     takes_body: bool
 
     def ask(self, client: httpx2.Client, ledger: str = "main", **names: str) -> httpx2.Response:
-        """Ask for it, with an empty body if it takes one; names in the path that are not given are `x`."""
+        """Request it, with an empty body if it takes one. Path names not given are `x`."""
         names = {"ledger": ledger, **names}
         path = re.sub(r"{(\w+)}", lambda found: names.get(found[1], "x"), self.path)
         return client.request(self.method, path, json={} if self.takes_body else None)
@@ -99,7 +101,7 @@ def test_a_ledger_not_granted_looks_the_same_whether_it_exists_or_not(
 
 @pytest.fixture
 def theirs(client: httpx2.Client) -> dict[str, str]:
-    """The names of what is in another ledger, and a mark that everything there carries."""
+    """The names of things in another ledger, and a mark that each of them carries."""
     ledger, mark = f"l{uuid4().hex[:12]}", f"mark-{uuid4().hex}"
     metadata = {"mark": mark}
     client.post("/v1/ledgers", json={"name": ledger, "metadata": metadata})
@@ -124,10 +126,10 @@ def test_what_is_in_another_ledger_is_not_found_in_this_one(
     for operation in OPERATIONS:
         if operation.method != "GET" or not operation.path.startswith("/v1/ledgers"):
             continue
-        # A problem's instance is the path, so the mark in it is what was asked.
+        # A problem's instance is the path, so the mark in it comes from the request.
         answer = operation.ask(mine, book.name, **names)
         assert answer.status_code in (200, 404), operation
-        # And a key that is not known is named.
+        # A problem about an unknown key names that key.
         asked = answer.text.replace(f"/{names['key']}", "").replace(f'"idempotency_key":"{names["key"]}"', "")
         assert theirs["mark"] not in asked.replace(f"key {names['key']}", ""), operation
         if theirs["mark"] in operation.ask(owners, theirs["ledger"], **names).text:
@@ -157,7 +159,7 @@ def test_a_cursor_of_someone_else_opens_no_ledger(
 
 
 def denials(ask: Callable[[httpx2.Client], httpx2.Response], client: httpx2.Client) -> Any:
-    """What is logged of the denial of a request; nothing in the log may be the key."""
+    """The log of a denied request. It must never contain the key."""
     conversation = f"denied-{uuid4().hex}"
     client.headers["Correlation-Id"] = conversation
     with capture_logs() as logged:

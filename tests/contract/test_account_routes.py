@@ -6,7 +6,8 @@ from uuid import uuid4
 import httpx2
 import pytest
 
-from tests.contract.conftest import Book, code_of, pointers_of
+from tests.contract.answers import code_of, pointers_of
+from tests.contract.books import Book
 
 MAX = 2**53 - 1
 ATTRIBUTES: dict[str, Any] = {

@@ -5,7 +5,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.contract.conftest import Book, Journal, Keys, code_of, pointers_of
+from tests.contract.answers import code_of, pointers_of
+from tests.contract.books import Book
+from tests.contract.callers import Keys
+from tests.contract.journals import Journal
 
 VERBS = ["freeze", "unfreeze", "close"]
 
@@ -65,7 +68,7 @@ def test_an_account_that_is_not_there(book: Book, verb: str, address: str) -> No
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_if_match_is_honoured(book: Book, verb: str) -> None:
-    book.transfer("a", "b", 1)  # so that closing it is refused too, by a later step
+    book.transfer("a", "b", 1)  # so that closing it is also refused, by a later rule
     stale = book.change(verb, "a", **{"If-Match": '"1"'})
     assert (stale.status_code, code_of(stale)) == (412, "version_mismatch")
     book.transfer("b", "a", 1)

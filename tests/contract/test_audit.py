@@ -1,4 +1,4 @@
-"""Checkpoints and proofs over HTTP, verified by what an auditor has: the contract, RFC 9162 and C2SP."""
+"""Checkpoints and proofs over HTTP, verified as an auditor would by api/README.md, RFC 9162 and C2SP."""
 
 from base64 import b64decode
 from datetime import datetime
@@ -10,12 +10,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from domain.transparency.merkle_tree import verify_consistency, verify_inclusion
-from tests.contract.conftest import Book, Keys, code_of, pointers_of
-from tests.contract.test_events import events
+from tests.contract.answers import code_of, pointers_of
+from tests.contract.books import Book
+from tests.contract.callers import Keys
+from tests.contract.histories import events
 
 
 def checkpoint(client: httpx2.Client, **parameters: Any) -> tuple[int, bytes]:
-    """The newest checkpoint: its size and root, its signature verified with the key that the service names."""
+    """The size and root of the newest checkpoint, its signature verified with the service's key."""
     answer = client.get("/v1/audit/checkpoint", params=parameters)
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"].partition(";")[0] == "text/plain"
@@ -116,7 +118,7 @@ def test_it_is_for_those_who_audit(keys: Keys) -> None:
 
 
 def sealed(book: Book) -> int:
-    """Record something, wait until it is sealed, and return the size of the checkpoint that did so."""
+    """Record something, wait until it is sealed, and return the size of that checkpoint."""
     position = book.transfer("a", "b", 5).json()["position"]
     size, _ = checkpoint(book.client, min_position=position)
     return size

@@ -12,7 +12,10 @@ from pydantic import SecretStr
 from api.security.keys import ensure_bootstrap_key
 from api.service import key_cache
 from domain.journal.database import Database
-from tests.contract.conftest import KEY, Book, Keys, code_of, pointers_of
+from tests.contract.answers import code_of, pointers_of
+from tests.contract.books import Book
+from tests.contract.callers import Keys
+from tests.contract.serving import KEY
 
 BODIES: dict[str, Any] = {"POST": {}, "PATCH": {}}
 OF_A_LEDGER = [

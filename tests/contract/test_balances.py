@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from tests.contract.conftest import Book, Keys, code_of, pointers_of
+from tests.contract.answers import code_of, pointers_of
+from tests.contract.books import Book
+from tests.contract.callers import Keys
 
 DAYS = [f"2026-0{month}-01T00:00:00.000000Z" for month in (1, 2, 3)]
 
@@ -37,12 +39,12 @@ class Books:
         return body
 
     def balance(self, address: str, **query: Any) -> tuple[int, int, int]:
-        """What an account had posted."""
+        """The posted balance of an account."""
         found = self.read(f"/accounts/{address}/balance", **query)
         return found["debits"], found["credits"], found["balance"]
 
     def totals(self, **query: Any) -> list[tuple[str, str]]:
-        """The trial balance, whose sides are equal."""
+        """The trial balance. Its sides are equal."""
         data = self.read("/trial-balance", **query)["data"]
         assert all(
             row["debits"] == row["credits"] and row.keys() == {"asset", "debits", "credits"} for row in data
@@ -90,7 +92,7 @@ def test_a_balance_now(books: Books) -> None:
 
 @pytest.fixture
 def dated(books: Books) -> Books:
-    """The same with transfers of 1, 2 and 4 that took effect in another order than they were recorded."""
+    """The same books with transfers of 1, 2 and 4 whose effective order differs from their recorded order."""
     books.move("a", "b", 1, effective_at=DAYS[1])
     books.move("a", "b", 2, effective_at=DAYS[0])
     books.move("a", "b", 4, effective_at=DAYS[2])

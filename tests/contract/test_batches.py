@@ -1,4 +1,4 @@
-"""Batches over HTTP: keyed requests in order, each as its single form, all of them or none or each by itself."""
+"""Batches over HTTP: keyed requests in order, all or none or each by itself, each answered like the single request."""
 
 import json
 from collections.abc import Callable
@@ -8,8 +8,12 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.contract.conftest import Book, Journal, Keys, Served, code_of, pointers_of, soon, transfer_body
-from tests.contract.test_holds import SPLIT
+from tests.contract.answers import code_of, pointers_of
+from tests.contract.bodies import SPLIT
+from tests.contract.books import Book, transfer_body
+from tests.contract.callers import Keys
+from tests.contract.journals import Journal, soon
+from tests.contract.serving import Served
 from tests.projecting import eventually
 
 MODES = ["atomic", "independent"]
@@ -45,7 +49,7 @@ def results_of(answer: httpx2.Response) -> list[dict[str, Any]]:
 
 
 def codes(answer: httpx2.Response) -> list[int | str]:
-    """For each item, its status or the code of its problem."""
+    """The status or problem code of each item."""
     return [
         result["problem"]["code"] if "problem" in result else result["status"]
         for result in results_of(answer)
@@ -53,7 +57,7 @@ def codes(answer: httpx2.Response) -> list[int | str]:
 
 
 def one_of_each(book: Book) -> list[dict[str, Any]]:
-    """A batch of every kind, later items naming what earlier ones make."""
+    """A batch of every kind. Later items name what earlier ones make."""
     return [
         post("p", amount=3, reference="r"),
         hold("h", expires_at=FAR),

@@ -1,4 +1,4 @@
-"""Bodies: strict JSON in UTF-8, of a bounded size, complete in time."""
+"""Request bodies: strict JSON in UTF-8, of bounded size, complete in time."""
 
 import gzip
 import json
@@ -12,7 +12,9 @@ import pytest
 
 from api.http import body
 from api.resources import ENDPOINTS
-from tests.contract.conftest import KEY, Book, Served, code_of, pointers_of, transfer_body
+from tests.contract.answers import code_of, pointers_of
+from tests.contract.books import Book, transfer_body
+from tests.contract.serving import KEY, Served
 
 MIB = 1024 * 1024
 

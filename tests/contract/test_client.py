@@ -1,4 +1,4 @@
-"""The client through a network that loses requests and answers: what it asks for is done exactly once."""
+"""The client through a network that loses requests and answers: everything it requests is done exactly once."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,7 +8,8 @@ from uuid import uuid4
 import pytest
 
 from tests.client import Client, Malformed, Refused, Unknown, new_key
-from tests.contract.conftest import KEY, Served, transfer_body
+from tests.contract.books import transfer_body
+from tests.contract.serving import KEY, Served
 from tests.faulty_proxy import Fault, FaultyProxy
 
 ONCE = transfer_body("a", "b", 10)["entries"]
@@ -16,7 +17,7 @@ ONCE = transfer_body("a", "b", 10)["entries"]
 
 @pytest.fixture
 def proxy(served: Served) -> Iterator[FaultyProxy]:
-    """A proxy before the service, without faults so far."""
+    """A proxy before the service, initially without faults."""
     service = urlsplit(served.url)
     assert service.hostname and service.port
     with FaultyProxy(service.hostname, service.port) as listening:
@@ -25,7 +26,7 @@ def proxy(served: Served) -> Iterator[FaultyProxy]:
 
 @pytest.fixture
 def ledger(proxy: FaultyProxy) -> Iterator[Client]:
-    """A client of a new ledger with two accounts; it speaks through the proxy."""
+    """A client of a new ledger with two accounts, connected through the proxy."""
     with Client(proxy.url, KEY, f"l{uuid4().hex[:12]}", attempt_seconds=0.5) as client:
         client.open_ledger()
         client.open_account("a", "USD/2", "debit")
@@ -61,7 +62,7 @@ def batch(client: Client) -> Any:
     return client.batch([{"idempotency_key": new_key(), "entries": ONCE}])
 
 
-# What each of them leaves in `b`: debits and credits posted, credits pending.
+# Each request, with what it leaves in `b`: debits and credits posted, credits pending.
 REQUESTS = [
     (post, (0, 10, 0)),
     (post_asynchronously, (0, 10, 0)),
@@ -100,7 +101,7 @@ def test_what_is_asked_for_is_done_exactly_once(
     ("fault", "state"), [(Fault.ANSWER_LOST, "completed"), (Fault.REQUEST_LOST, "unknown")]
 )
 def test_after_giving_up_the_key_tells(ledger: Client, proxy: FaultyProxy, fault: Fault, state: str) -> None:
-    times = iter([0.0] * 6 + [60.0] * 9)  # of a few attempts, the last of which ends after the deadline
+    times = iter([0.0] * 6 + [60.0] * 9)  # of a few attempts; the last ends after the deadline
     hurried = Client(proxy.url, KEY, ledger.ledger, clock=lambda: next(times), wait=lambda _: None)
     proxy.plan([fault] * 9)
     with hurried, pytest.raises(Unknown) as gave_up:

@@ -1,4 +1,4 @@
-"""The page of the contract names every route, problem, role and path that there is, so that it cannot go stale."""
+"""api/README.md names every route, problem, role and path, so that it cannot go stale."""
 
 import re
 from typing import get_args

@@ -1,4 +1,4 @@
-"""What every answer has, whatever is asked: conversation, position, problems."""
+"""What every answer carries, whatever the request: conversation, position, problems."""
 
 import re
 from typing import Any
@@ -6,7 +6,11 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.contract.conftest import Book, Journal, Keys, Served, code_of, transfer_body
+from tests.contract.answers import code_of
+from tests.contract.books import Book, transfer_body
+from tests.contract.callers import Keys
+from tests.contract.journals import Journal
+from tests.contract.serving import Served
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
@@ -72,7 +76,7 @@ def test_unknown_paths_need_no_key(keys: Keys, path: str) -> None:
     [
         ("DELETE", "/v1/ledgers", "GET, HEAD, POST"),
         ("PUT", "/v1/ledgers/main/accounts/a", "GET, HEAD, PATCH"),
-        ("GET", "/v1/ledgers/main/transactions/batch", "POST"),  # and no transaction with the id `batch`
+        ("GET", "/v1/ledgers/main/transactions/batch", "POST"),  # there is no transaction with the id `batch`
         ("POST", "/livez", "GET, HEAD"),
         ("OPTIONS", "/v1/keys", "GET, HEAD, POST"),
         ("TRACE", "/v1/keys/x", "DELETE"),

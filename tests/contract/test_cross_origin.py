@@ -1,4 +1,4 @@
-"""Calls from pages of other origins: allowed where a setting says so, and then whatever they are answered."""
+"""Calls from pages of other origins: allowed if a setting says so, and then for every kind of answer."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,8 @@ from api.http.cross_origin import ANSWER_HEADERS, REQUEST_HEADERS
 from api.http.openapi import HEADERS
 from api.resources import ENDPOINTS
 from api.settings import Settings
-from tests.contract.conftest import KEY, Served, code_of, serving
+from tests.contract.answers import code_of
+from tests.contract.serving import KEY, Served, serving
 from tests.databases import Databases
 
 ORIGIN = "https://books.example.com"
@@ -27,7 +28,7 @@ def open_service(databases: Databases) -> Iterator[Served]:
 
 @pytest.fixture
 def page(open_service: Served) -> Iterator[httpx2.Client]:
-    """What a page of an allowed origin sends."""
+    """The headers a page of an allowed origin sends."""
     with open_service.client() as client:
         client.headers["Origin"] = ORIGIN
         yield client
@@ -35,7 +36,7 @@ def page(open_service: Served) -> Iterator[httpx2.Client]:
 
 @pytest.fixture
 def browser(open_service: Served) -> Iterator[httpx2.Client]:
-    """What a browser sends by itself: no key, and nothing that is checked against the document."""
+    """A client that sends what a browser sends by itself: no key. Its answers are not checked against the document."""
     with httpx2.Client(base_url=open_service.url, trust_env=False) as client:
         yield client
 
@@ -80,7 +81,7 @@ def test_answers_can_be_read(page: httpx2.Client) -> None:
         assert name.lower() in exposed
     for name in ("Correlation-Id", "Dry-Run", "WWW-Authenticate", "Allow"):
         assert name.lower() in exposed
-    # Whatever else an answer has, every page may see, or has no use for.
+    # Pages may see all other headers of an answer anyway, or do not need them.
     usual = {"date", "server", "content-length", "content-type", "vary", "cache-control"}
     own = {name for name in answer.headers if not name.startswith("access-control-")}
     assert own <= exposed | usual
@@ -95,7 +96,7 @@ def test_refusals_can_be_read_too(page: httpx2.Client, browser: httpx2.Client) -
         (page.get("/v1/ledgers?limit=1"), 422),
         (page.post("/v1/ledgers", content=b"{"), 400),
         (page.post("/v1/ledgers", content=b"{", headers={"Content-Type": "text/plain"}), 415),
-        (page.options("/v1/ledgers"), 405),  # no browser asks so
+        (page.options("/v1/ledgers"), 405),  # browsers never send this
         (browser.get("/v1/ledgers", headers={"Origin": ORIGIN}), 401),
         (browser.head("/v1/ledgers", headers={"Origin": ORIGIN}), 401),
     ]

@@ -1,4 +1,6 @@
-"""Dead letters over HTTP: what is set aside shows in every answer that lacks it, and can be retried or discarded."""
+"""Dead letters over HTTP: every answer that lacks a set-aside event says so, and the letter can be retried or
+discarded.
+"""
 
 import json
 from collections.abc import Iterator
@@ -9,7 +11,11 @@ import httpx2
 import pytest
 from psycopg import Connection
 
-from tests.contract.conftest import Book, Journal, Keys, Served, code_of, pointers_of, serving
+from tests.contract.answers import code_of, pointers_of
+from tests.contract.books import Book
+from tests.contract.callers import Keys
+from tests.contract.journals import Journal
+from tests.contract.serving import Served, serving
 from tests.databases import Databases
 from tests.poisoning import Poisoned, poisoned
 from tests.projecting import append, eventually
@@ -18,7 +24,7 @@ NOBODY = "00000000-0000-0000-0000-000000000001"
 
 
 class Failing:
-    """A service of which two projections fail where they are told to, and a book in it."""
+    """A service in which two projections fail where told to, and a book in it."""
 
     def __init__(self, served: Served, client: httpx2.Client, **projections: Poisoned) -> None:
         self.served = served
@@ -31,7 +37,7 @@ class Failing:
             assert self.read(path, opened[-1]["position"]).status_code == 200
 
     def transfer(self, debited: str, credited: str, amount: int = 5) -> tuple[str, int]:
-        """Move an amount; return the id and the position."""
+        """Move an amount. Return the transaction's id and position."""
         made = self.book.transfer(debited, credited, amount)
         return made.json()["id"], int(made.headers["ledger-position"])
 
@@ -40,7 +46,7 @@ class Failing:
         return self.client.get(f"{self.book.path}/{path}", params={"min_position": position})
 
     def letter(self, projection: str, state: str = "open") -> dict[str, Any]:
-        """The one letter of a projection, once there is one."""
+        """The one dead letter of a projection, once it exists."""
         filters = {"projection": projection, "state": state}
         eventually(lambda: bool(self.client.get("/v1/dead-letters", params=filters).json()["data"]))
         (letter,) = self.client.get("/v1/dead-letters", params=filters).json()["data"]
@@ -48,13 +54,13 @@ class Failing:
         return shown
 
     def decide(self, letter: dict[str, Any], verb: str, **body: Any) -> httpx2.Response:
-        """Retry or discard a letter."""
+        """Retry or discard a dead letter."""
         return self.client.post(f"/v1/dead-letters/{letter['id']}/{verb}", json=body)
 
 
 @pytest.fixture(scope="module")
 def failing_service(databases: Databases) -> Iterator[tuple[Served, httpx2.Client, dict[str, Poisoned]]]:
-    """A service of this module alone, which the projections that fail make no other test fail in."""
+    """A separate service of this module, so that its failing projections break no other test."""
     with (
         poisoned("balances") as balances,
         poisoned("entries") as entries,
@@ -66,7 +72,7 @@ def failing_service(databases: Databases) -> Iterator[tuple[Served, httpx2.Clien
 
 @pytest.fixture
 def failing(failing_service: tuple[Served, httpx2.Client, dict[str, Poisoned]]) -> Iterator[Failing]:
-    """The service, and at the end without open letters."""
+    """The service, left without open dead letters at the end."""
     served, client, projections = failing_service
     yield Failing(served, client, **projections)
     for projection in projections.values():
@@ -99,7 +105,7 @@ def test_what_is_held_shows_in_every_read_and_a_retry_makes_it_whole(failing: Fa
         shown["address"]: shown["balance"] for shown in failing.read("accounts", position).json()["data"]
     }
     assert listed == {"a": 0, "b": 0, "c": 5}
-    # The one account that is held is not passed off as being there.
+    # The one held account is not reported as up to date.
     eventual: dict[str, Any] = {"consistency": "eventual", "min_position": position}
     held = book.account("a", params=eventual)
     assert (held.status_code, code_of(held)) == (503, "projection_behind")
@@ -118,7 +124,7 @@ def test_what_is_held_shows_in_every_read_and_a_retry_makes_it_whole(failing: Fa
     metrics = client.get("/metrics").text
     assert 'tallystick_projection_dead_letters{projection="balances"} 1.0' in metrics
     assert 'tallystick_projection_state{projection="balances",state="running"} 1.0' in metrics
-    # As long as it is not mended it fails again.
+    # It fails again until the projection is mended.
     again = failing.decide(letter, "retry")
     assert (again.status_code, again.json()["state"], again.json()["attempts"]) == (200, "open", 4)
     failing.projections["balances"].streams.clear()

@@ -7,7 +7,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from domain.journal import outage
-from tests.contract.conftest import Served, serving, transfer_body
+from tests.contract.books import transfer_body
+from tests.contract.serving import Served, serving
 from tests.databases import Databases
 from tests.projecting import eventually
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document: it shows everything that the contract promises, and the service shows it."""
+"""The OpenAPI document shows everything that api/README.md promises, and the service serves it."""
 
 from typing import Any
 

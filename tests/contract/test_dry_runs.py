@@ -1,4 +1,4 @@
-"""`?dry_run=true`: decided and answered as it would be, and nothing is recorded."""
+"""`?dry_run=true`: decided and answered as a real request would be, and nothing is recorded."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,10 +6,12 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.contract.conftest import Book, Journal, code_of, pointers_of, transfer_body
+from tests.contract.answers import code_of, pointers_of
+from tests.contract.books import Book, transfer_body
+from tests.contract.journals import Journal
 
 Request = tuple[str, Any]
-"""Where below the transactions, and the body."""
+"""The path below the transactions, and the body."""
 
 
 def posting(_: Book) -> Request:
@@ -113,7 +115,7 @@ def test_what_cannot_be_is_refused(
     head = journal.head()
     answer = send(book, request_, key)
     assert code_of(answer) == code
-    # What could not be understood was no dry run either.
+    # A request that could not be understood was not a dry run either.
     assert ("dry-run" in answer.headers) == (
         code in ("account_not_found", "transaction_not_found", "unbalanced_transaction")
     )
@@ -189,7 +191,7 @@ def test_a_payout_is_tried_out(book: Book, journal: Journal) -> None:
     again = book.client.post(path, json=body, headers=headers, params={"dry_run": "true"})
     assert (again.headers["dry-run"], again.headers["idempotent-replayed"]) == ("true", "true")
     assert "location" not in again.headers
-    book.await_payout(made.json()["id"], "completed")  # what follows counts events
+    book.await_payout(made.json()["id"], "completed")  # the assertions below count events
 
 
 def test_asking_for_a_later_answer_makes_no_difference(book: Book, journal: Journal) -> None:

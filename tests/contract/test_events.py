@@ -1,4 +1,4 @@
-"""The history of events over HTTP: what happened, when, by whom, because of what; listed, and streamed."""
+"""The history of events over HTTP, listed and streamed: what happened, when, by whom, and why."""
 
 import json
 import socket
@@ -11,12 +11,14 @@ import pytest
 
 from domain.transparency.leaves import hash_of_item
 from domain.transparency.merkle_tree import leaf_hash
-from tests.contract.conftest import KEY, Book, Keys, Served, code_of, pointers_of, transfer_body
-from tests.contract.test_transaction_list import Mixture, mixture
+from tests.contract.answers import code_of, pointers_of
+from tests.contract.books import Book, transfer_body
+from tests.contract.callers import Keys
+from tests.contract.histories import events
+from tests.contract.mixtures import Mixture
+from tests.contract.serving import KEY, Served
 from tests.ledgers import outcomes, running, transfer
 from tests.projecting import eventually
-
-__all__ = ["mixture"]  # the fixture
 
 FIELDS = {
     "position",
@@ -39,15 +41,6 @@ HELD = ["account.entries_held", "account.entries_held", "transaction.held"]
 SETTLED = ["account.entries_settled"] * 2 + ["transaction.hold_settled", "transaction.settlement_posted"]
 VOIDED = ["account.entries_released"] * 2 + ["transaction.hold_voided", "transaction.void_recorded"]
 NDJSON = {"Accept": "application/x-ndjson"}
-
-
-def events(book: Book, **parameters: Any) -> list[dict[str, Any]]:
-    """A page of the history, as of the newest position or later."""
-    answer = book.client.get(f"{book.path}/events", params={"page_size": 1000, **parameters})
-    assert answer.status_code == 200, answer.text
-    assert answer.headers["ledger-position"] == answer.headers["ledger-head"]
-    found: list[dict[str, Any]] = answer.json()["data"]
-    return found
 
 
 def types(found: list[dict[str, Any]]) -> list[str]:
@@ -351,7 +344,7 @@ def long(served: Served, session_client: httpx2.Client) -> Book:
 
 
 LONG = 51_000
-"""How many events."""
+"""The number of events."""
 
 
 def test_a_long_stream_is_whole_and_takes_no_memory(long: Book, served: Served) -> None:
@@ -374,7 +367,8 @@ def test_a_long_stream_is_whole_and_takes_no_memory(long: Book, served: Served) 
                 most = max(most, process.memory_info().rss)
         assert answer.headers["ledger-position"] == str(last)
     assert seen == LONG + 4
-    # All of it is some 40 MB as text and several times that as objects; service, projector and client are this process.
+    # All events are some 40 MB as text and several times that as objects. Service, projector and client share this
+    # process.
     assert most - before < 25 * 2**20
 
 
@@ -382,7 +376,7 @@ def test_who_goes_away_ends_the_stream_and_others_are_answered_meanwhile(long: B
     streams = [begin(served, f"{long.path}/events") for _ in range(12)]
     for stream in streams:
         assert stream.recv(100).startswith(b"HTTP/1.1 200 OK")
-    # They take no more, so that what is sent waits for them; nobody else does.
+    # They stop reading, so their answers wait for them. No other client waits.
     for _ in range(20):
         assert long.account("a").status_code == 200
         assert events(long, page_size=10)
@@ -400,7 +394,7 @@ def test_who_goes_away_ends_the_stream_and_others_are_answered_meanwhile(long: B
 
 
 def begin(served: Served, path: str) -> socket.socket:
-    """Ask for a stream, and read nothing of it."""
+    """Request a stream and read nothing of it."""
     host, _, port = served.url.removeprefix("http://").partition(":")
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)

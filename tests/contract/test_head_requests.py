@@ -1,4 +1,4 @@
-"""HEAD on every path that GET is on: the same answer without its body."""
+"""HEAD on every path that has GET: the same answer without its body."""
 
 import re
 import socket
@@ -9,7 +9,10 @@ import httpx2
 import pytest
 
 from api.resources import ENDPOINTS
-from tests.contract.conftest import KEY, Book, Keys, Served, code_of
+from tests.contract.answers import code_of
+from tests.contract.books import Book
+from tests.contract.callers import Keys
+from tests.contract.serving import KEY, Served
 from tests.projecting import eventually
 
 GETS = [endpoint for endpoint in ENDPOINTS if endpoint.declared.method == "GET"]
@@ -18,7 +21,7 @@ CONVERSATION = {
     "Correlation-Id": "a-conversation-of-one-length",
     "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
 }
-# What is measured changes from one request to the next, and with it how long it is.
+# Measured values, and so the length of the answer, change from one request to the next.
 CHANGING = (
     "/metrics",
     "/v1/projections",
@@ -85,7 +88,7 @@ def test_it_is_as_get_without_the_body(shelf: Book, endpoint: Any) -> None:
 
 
 def test_most_of_them_find_something(book: Book) -> None:
-    """What the test before would prove little without."""
+    """The test above would prove little if most paths found nothing."""
     book.transfer("a", "b", 1, "k")
     found = [book.client.head(named(endpoint.path, book)).status_code for endpoint in GETS]
     assert found.count(200) > len(found) * 2 // 3

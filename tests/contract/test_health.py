@@ -1,4 +1,4 @@
-"""Alive, ready, measured."""
+"""Liveness, readiness and metrics."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +10,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from api.app import create_app
 from api.settings import Settings
-from tests.contract.conftest import Book, Keys, code_of, listening, running_server, serving
+from tests.contract.answers import code_of
+from tests.contract.books import Book
+from tests.contract.callers import Keys
+from tests.contract.serving import listening, running_server, serving
 from tests.databases import Databases
 
 
@@ -88,7 +91,7 @@ def test_not_ready_when_the_writer_does_not_write(
 
 
 def figures(client: httpx2.Client) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    """Every figure of the page, by name and labels."""
+    """Every figure of the metrics page, by name and labels."""
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(client.get("/metrics").text)
@@ -142,7 +145,7 @@ def test_the_journal_and_its_projections_are_measured(client: httpx2.Client, boo
 
 @pytest.fixture
 def unreachable(tmp_path: Path) -> Iterator[httpx2.Client]:
-    """A client of a service whose database is not there."""
+    """A client of a service whose database cannot be reached."""
     url = f"postgresql:///nowhere?host={tmp_path}&connect_timeout=1"
     settings = Settings(database_url=url, public_metrics=True)
     with (

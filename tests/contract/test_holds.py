@@ -6,37 +6,15 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.contract.conftest import (
-    Book,
-    Journal,
-    Served,
-    await_time,
-    code_of,
-    named_in,
-    pointers_of,
-    soon,
-    transfer_body,
-)
+from tests.contract.answers import code_of, named_in, pointers_of
+from tests.contract.bodies import SPLIT, UNRELATED, parts
+from tests.contract.books import Book, transfer_body
+from tests.contract.journals import Journal, await_time, soon
+from tests.contract.serving import Served
 from tests.projecting import eventually
 
 MAX = 2**53 - 1
 FAR = "2126-01-01T00:00:00.000000Z"
-UNRELATED: dict[str, Any] = {
-    "settles": None,
-    "voids": None,
-    "reverses": None,
-    "settled_by": None,
-    "voided_by": None,
-    "reversed_by": [],
-}
-
-
-def parts(*parts: tuple[str, str, int]) -> dict[str, Any]:
-    """A body that names entries."""
-    return {"entries": [{"account": a, "direction": d, "amount": n} for a, d, n in parts]}
-
-
-SPLIT = parts(("a", "debit", 10), ("b", "credit", 7), ("c", "credit", 3))
 
 
 def test_a_hold_is_pending_and_answered_as_the_contract_shows_it(book: Book) -> None:

@@ -1,4 +1,4 @@
-"""Idempotency: the same key and the same request is the same answer, for ever."""
+"""Idempotency: the same key with the same request gets the same answer, for ever."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +8,10 @@ from uuid import NAMESPACE_URL, uuid5
 import httpx2
 import pytest
 
-from tests.contract.conftest import Book, Keys, Served, code_of, pointers_of, transfer_body
+from tests.contract.answers import code_of, pointers_of
+from tests.contract.books import Book, transfer_body
+from tests.contract.callers import Keys
+from tests.contract.serving import Served
 
 
 def assert_replayed(first: httpx2.Response, again: httpx2.Response) -> None:

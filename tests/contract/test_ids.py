@@ -1,4 +1,4 @@
-"""Ids are UUIDs, read without regard to case wherever one can be given, and in no other form."""
+"""Ids are UUIDs in their standard form, accepted in upper or lower case everywhere."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,10 +9,12 @@ import pytest
 
 from api.resources import ENDPOINTS
 from domain.model.idempotency import fingerprint
-from tests.contract.conftest import Book, Served, code_of
+from tests.contract.answers import code_of
+from tests.contract.books import Book
+from tests.contract.serving import Served
 from tests.projecting import append, eventually
 
-# What Python takes for the same UUID, and nothing here has ever been called.
+# Python reads these as the same UUID. The API accepts none of them.
 OTHER_FORMS: list[Callable[[str], str]] = [
     lambda id: "{" + id + "}",
     lambda id: f"urn:uuid:{id}",
@@ -22,7 +24,7 @@ OTHER_FORMS: list[Callable[[str], str]] = [
     lambda id: f"{id}%0A",
     lambda id: id[:-1],
     lambda id: id.replace("-", "--", 1),
-    lambda id: f"{id[:-1]}%D9%A1",  # a digit, and none of ours
+    lambda id: f"{id[:-1]}%D9%A1",  # a digit, but not an ASCII one
 ]
 
 
@@ -74,7 +76,7 @@ class TestTransactions:
             assert again.headers["idempotent-replayed"] == "true"
         batched = book.batch({"idempotency_key": "k", verb: id.upper()})
         assert batched.json()["results"] == [{"status": 201, "replayed": True, "transaction": first.json()}]
-        # As releases that took lower case alone have kept it.
+        # As stored by releases that accepted only lower case.
         kept = fingerprint("POST", f"{book.path}/transactions/{id}/{verb}", {})
         assert book.operation("k").json()["request_fingerprint"] == kept
 
@@ -164,7 +166,7 @@ def webhook(client: httpx2.Client) -> str:
 
 
 def of_webhook(id: str) -> list[tuple[str, str, Any]]:
-    """Everything that can be asked of a webhook that has no deliveries."""
+    """Every request about a webhook without deliveries."""
     path, why = f"/v1/webhooks/{id}", {"reason": "because"}
     return [
         ("GET", path, None),

@@ -1,4 +1,4 @@
-"""Rotation of keys: a new one in the place of an old one, which goes on for an overlap."""
+"""Rotation of keys: a new key replaces an old one, which stays valid for an overlap."""
 
 from typing import Any
 from uuid import uuid4
@@ -7,7 +7,10 @@ import httpx2
 import pytest
 
 from api.service import key_cache
-from tests.contract.conftest import KEY, Book, Keys, Served, code_of, pointers_of
+from tests.contract.answers import code_of, pointers_of
+from tests.contract.books import Book
+from tests.contract.callers import Keys
+from tests.contract.serving import KEY, Served
 
 
 def rotate(client: httpx2.Client, id: str, **body: Any) -> httpx2.Response:

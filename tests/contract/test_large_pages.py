@@ -16,7 +16,8 @@ from projections.engine.live_version import FETCHED_ROWS, Page, Rows
 from projections.read_models.balances import list_accounts
 from projections.read_models.event_history import list_events
 from projections.read_models.transaction_list import list_transactions
-from tests.contract.conftest import KEY, Book, Served, serving
+from tests.contract.books import Book
+from tests.contract.serving import KEY, Served, serving
 from tests.databases import Databases
 from tests.projecting import eventually
 

@@ -1,4 +1,4 @@
-"""What the contract says of lists, for every list that there is: the document shows which there are."""
+"""The rules of api/README.md, Lists, for every list in the OpenAPI document."""
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -16,7 +16,9 @@ from api import resources as routes
 from api.app import create_app
 from api.resources import ENDPOINTS
 from api.settings import Settings
-from tests.contract.conftest import Book, Served, code_of, serving
+from tests.contract.answers import code_of
+from tests.contract.books import Book
+from tests.contract.serving import Served, serving
 from tests.databases import Databases
 from tests.projecting import append, eventually
 
@@ -28,7 +30,7 @@ UNPAGED = {
 
 
 def members(schema: dict[str, Any]) -> dict[str, Any]:
-    """The members of an object that a schema describes."""
+    """The members of the object that a schema describes."""
     if "$ref" in schema:
         schema = DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
     properties: dict[str, Any] = schema.get("properties", {})
@@ -46,9 +48,9 @@ FOUND = sorted(
 
 
 class Listed(NamedTuple):
-    """A list: where it is, what tells its items apart, what makes one more, and a query that finds nothing.
+    """A list: its path, what tells its items apart, how one more is made, and a query that finds nothing.
 
-    `others` are queries that choose another list at the same path.
+    `others` are queries that select another list at the same path.
     """
 
     path: str
@@ -59,7 +61,7 @@ class Listed(NamedTuple):
 
 
 class Shop(Book):
-    """A ledger with some of everything that is listed, in a service of its own."""
+    """A separate service with a ledger that has some of everything that is listed."""
 
     def __init__(self, served: Served, client: httpx2.Client) -> None:
         super().__init__(client, "main")
@@ -80,7 +82,7 @@ class Shop(Book):
         self.wait()
 
     def wait(self) -> None:
-        """Wait until all that was written is listed."""
+        """Wait until everything written is listed."""
         position = int(self.client.get(self.path).headers["ledger-position"])
 
         def is_everywhere() -> bool:
@@ -90,7 +92,7 @@ class Shop(Book):
         eventually(is_everywhere)
 
     def await_seal(self) -> None:
-        """Wait until all that was written is signed, so that there is one more checkpoint."""
+        """Wait until everything written is signed, so that there is one more checkpoint."""
         position = self.client.get(self.path).headers["ledger-position"]
         path = f"/v1/audit/checkpoint?min_position={position}"
         assert self.client.get(path, headers={"Prefer": "wait=30"}).status_code == 200
@@ -124,7 +126,7 @@ class Shop(Book):
         self.await_payout(self.pay_out(1).json()["id"], "completed")
 
     def add_nothing(self) -> None:
-        """There is nothing to add, but what is shown of each changes."""
+        """Nothing can be added to this list, but the content of its items changes."""
         self.add_transfer()
 
 
@@ -195,7 +197,7 @@ LISTS = {
 
 @pytest.fixture(scope="module")
 def shop(databases: Databases) -> Iterator[Shop]:
-    """A service of this module alone, with some of everything."""
+    """A separate service of this module, with some of everything."""
     with serving(databases) as served, served.client() as client:
         yield Shop(served, client)
 
@@ -210,13 +212,13 @@ class Shelf:
         self.path = self.listed.path.format(hook=shop.hook)
 
     def ask(self, query: str = "", **more: Any) -> httpx2.Response:
-        """Ask for a page; parameters of `query` take the place of those that choose the list."""
+        """Request a page. Parameters in `query` replace those that select the list."""
         path, _, own = self.path.partition("?")
         given = dict(part.split("=", 1) for part in [*own.split("&"), *query.split("&")] if part)
         return self.client.get(path, params={**given, **more})
 
     def page(self, query: str = "", **more: Any) -> dict[str, Any]:
-        """A page, which is there."""
+        """Request a page and assert that it is there."""
         answer = self.ask(query, **more)
         assert answer.status_code == 200, answer.text
         page: dict[str, Any] = answer.json()
@@ -225,7 +227,7 @@ class Shelf:
         return page
 
     def names(self, page: dict[str, Any]) -> list[tuple[Any, ...]]:
-        """What tells the items of a page apart."""
+        """The values that tell the items of a page apart."""
         return [tuple(item[name] for name in self.listed.names) for item in page["data"]]
 
     def pages(self, size: int, **query: Any) -> Iterator[list[tuple[Any, ...]]]:
@@ -261,7 +263,7 @@ each = pytest.mark.parametrize("shelf", sorted(LISTS), indirect=True)
 
 
 def refused(answer: httpx2.Response) -> str:
-    """The code with which a cursor was refused."""
+    """The problem code of a refused cursor."""
     assert answer.status_code == 400, answer.text
     return code_of(answer)
 
@@ -439,7 +441,7 @@ def test_a_cursor_of_another_list_is_refused(shelf: Shelf) -> None:
 
 
 def written(value: Any) -> str:
-    """A cursor that holds a value, as one would be written here."""
+    """A cursor that holds this value, encoded as the service would."""
     text = value if isinstance(value, str) else json.dumps(value)
     return urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
@@ -464,7 +466,7 @@ def test_garbage_is_no_cursor(shelf: Shelf) -> None:
         assert refused(shelf.ask(cursor=cursor)) == "cursor_invalid", cursor
 
 
-# What no place in any list can be, or hold in any part.
+# Values that no place of any list can have, in any part.
 NEVER: list[Any] = [
     None,
     True,
@@ -484,7 +486,7 @@ NEVER: list[Any] = [
     {"a": 1},
     "é",
 ]
-# What may be in some, and must at least be no fault.
+# Values that a place in some list may have. They must never cause a fault.
 PERHAPS: list[Any] = [
     1,
     2**31,
@@ -510,7 +512,7 @@ PERHAPS += [
 
 
 def places(place: Any, values: list[Any]) -> Iterator[Any]:
-    """A place of a list with each value in its place, or in the place of each of its parts."""
+    """A list's place with each value in turn, as the whole place and as each of its parts."""
     yield from values
     if isinstance(place, list):
         for index in range(len(place)):

@@ -1,7 +1,7 @@
-"""Every route, asked by every kind of caller, about things of a ledger that it may or may not see.
+"""Every route, called by every kind of caller, about things of a ledger that the caller may or may not see.
 
-`ROUTES` is written by hand and says who may what. A new route fails here until it has a row. Whatever exists is there
-twice, in `mine` and in `theirs`, so that a caller of one ledger is really tried on what is in the other.
+`ROUTES` is written by hand and says who may do what. A new route fails here until it has a row. Everything exists
+twice, in `mine` and in `theirs`, so that a caller of one ledger is also tested on the things of the other.
 """
 
 import hashlib
@@ -20,26 +20,29 @@ from api.security.keys import ROLES
 from projections.engine.dead_letters import add_letter
 from projections.engine.poison import Poison
 from projections.registry import PROJECTIONS
-from tests.contract.conftest import Book, Keys, Served, code_of, serving
+from tests.contract.answers import code_of
+from tests.contract.books import Book
+from tests.contract.callers import Keys
+from tests.contract.serving import Served, serving
 from tests.databases import Databases
 from tests.projecting import eventually
 
 Whose = Literal["ledger", "thing", "body", "list", "every", "none", "anybody", "signed"]
-"""What a route asks of a caller beside the role.
+"""Which ledgers the caller's key must be granted, besides the role.
 
-`ledger`: the one in the path. `thing`: all those of what the path names. `body`: all those that the body names. `list`:
-nothing, but it shows what concerns no other ledgers than the caller's. `every`: all there are. `none`: none.
-`anybody` needs no key, and `signed` another proof than a key.
+`ledger`: the one in the path. `thing`: all ledgers of the thing in the path. `body`: all ledgers named in the body.
+`list`: none, but the list shows only what concerns the caller's ledgers. `every`: all that exist. `none`: none.
+`anybody` needs no key. `signed` needs a signature instead of a key.
 """
 
 C, P, A, O = "client", "poster", "auditor", "operator"  # noqa: E741 - one letter each, so that the table is one
 
-# operation: who may, and whose ledgers are asked for
+# operation: the roles that may call it, and the ledgers they need
 ROUTES: dict[str, tuple[set[str], Whose]] = {
     "open_ledger": ({C}, "every"),
     "list_ledgers": ({C, P, A}, "list"),
     "get_ledger": ({C, P, A}, "ledger"),
-    # Accounts: a poster changes none.
+    # Accounts. A poster changes none.
     "open_account": ({C}, "ledger"),
     "change_account": ({C}, "ledger"),
     "freeze_account": ({C}, "ledger"),
@@ -66,12 +69,12 @@ ROUTES: dict[str, tuple[set[str], Whose]] = {
     "complete_payout": ({O}, "ledger"),
     "fail_payout": ({O}, "ledger"),
     "receive_callback": (set(), "signed"),
-    # What became of it.
+    # Outcomes.
     "get_operation": ({C, P, A}, "ledger"),
     "trace_operation": ({C, P, A, O}, "ledger"),
     "trace_conversation": ({C, P, A, O}, "ledger"),
     "list_events": ({C, P, A}, "ledger"),
-    # Proof.
+    # Proofs.
     "list_trail": ({A, O}, "list"),
     "get_checkpoint": ({A, O}, "none"),
     "list_checkpoints": ({A, O}, "none"),
@@ -84,7 +87,7 @@ ROUTES: dict[str, tuple[set[str], Whose]] = {
     "list_keys": ({A, O}, "list"),
     "rotate_key": ({O}, "thing"),
     "revoke_key": ({O}, "thing"),
-    # Projections: each is of all ledgers.
+    # Projections. Each covers all ledgers.
     "list_projections": ({A, O}, "none"),
     "get_projection": ({A, O}, "none"),
     "pause_projection": ({O}, "every"),
@@ -109,7 +112,7 @@ ROUTES: dict[str, tuple[set[str], Whose]] = {
     "list_deliveries": ({A, O}, "thing"),
     "retry_delivery": ({O}, "thing"),
     "discard_delivery": ({O}, "thing"),
-    # Of the service itself.
+    # The service itself.
     "get_liveness": (set(), "anybody"),
     "get_readiness": (set(), "anybody"),
     "get_metrics": ({A, O}, "every"),
@@ -120,13 +123,13 @@ ROUTES: dict[str, tuple[set[str], Whose]] = {
 }
 DECLARED = {endpoint.declared.operation_id: endpoint.declared for endpoint in ENDPOINTS}
 ADMITTED = {200, 201, 202, 204, 400, 409, 412, 422, 503}
-"""What may become of a request once the caller is let in: what it names is there, and it is often ill-formed."""
+"""Statuses a caller may get once admitted. The thing named exists, and the request is often ill-formed."""
 
 QUERIES = {"list_stuck": "?order=desc", "prove_inclusion": "?position=1", "prove_consistency": "?from=1&to=1"}
 
 
 class Caller(NamedTuple):
-    """Someone who calls: the roles and ledgers of the key, `*` for all; `is_known` unless the key is no valid one."""
+    """A caller: the roles and ledgers of its key, `*` for all. `is_known` is false if the key is not valid."""
 
     client: httpx2.Client
     roles: frozenset[str]
@@ -134,7 +137,7 @@ class Caller(NamedTuple):
     is_known: bool = True
 
     def may_use(self, ledger: str) -> bool:
-        """Tell whether the key was granted a ledger."""
+        """Tell whether the key was granted this ledger."""
         return bool(self.ledgers & {"*", ledger})
 
 
@@ -144,11 +147,11 @@ class Side(NamedTuple):
     book: Book
     names: dict[str, dict[str, str]]
     mark: str
-    """What every list shows of this ledger, if it shows anything."""
+    """What every list that shows this ledger contains."""
 
 
 class World(NamedTuple):
-    """The service with its callers, both ledgers, and a client that may everything."""
+    """The service with its callers, both ledgers, and a client that may do everything."""
 
     served: Served
     callers: dict[str, Caller]
@@ -162,7 +165,7 @@ def test_the_table_has_a_row_for_every_route() -> None:
 
 @pytest.fixture(scope="module")
 def world(databases: Databases) -> Iterator[World]:
-    """Two ledgers with one of everything, and everybody who may call."""
+    """Two ledgers with one of everything, and every kind of caller."""
     with serving(databases) as served, served.client() as owner:
         keys = Keys(served, owner)
         with served.database.connect_as_owner("test owner") as connection:
@@ -216,7 +219,7 @@ def webhook_of(ledger: str, types: list[str]) -> dict[str, Any]:
 
 
 def live(connection: Connection[Any], projection: str) -> int:
-    """The version of a projection that is read."""
+    """The live version of a projection."""
     query = "SELECT version FROM projection_versions WHERE name = %s AND live"
     ((version,),) = connection.execute(query, [projection]).fetchall()
     return int(version)
@@ -230,12 +233,14 @@ def progress(connection: Connection[Any], projection: str) -> int:
 
 
 def callers(keys: Keys, owner: httpx2.Client, connection: Connection[Any], mine: str) -> dict[str, Caller]:
-    """Make everybody: each role by itself and all together, with one ledger, none and every one; and who has no key."""
+    """Make every kind of caller: each role alone and all together, with one ledger, none and all, and one without a
+    key.
+    """
     made = {}
     for roles in ([C], [P], [A], [O], [*ROLES]):
         for granted in ([mine], [], ["*"]):
             new = f"tk_{uuid4().hex}"
-            # In the table itself: an older release made keys of clients without a ledger.
+            # Written into the table itself, because an older release made client keys without ledgers.
             connection.execute(
                 "INSERT INTO api_keys (id, name, roles, ledgers, key_sha256) VALUES (%s, %s, %s, %s, %s)",
                 (uuid4(), f"matrix {uuid4().hex}", roles, granted, hashlib.sha256(new.encode()).digest()),
@@ -269,7 +274,7 @@ def test_who_may_what(world: World, operation: str) -> None:
 
 
 def expectation(operation: str, caller: Caller, side: Side) -> Callable[[httpx2.Response], bool]:
-    """Return what tells whether an answer is as the table says."""
+    """Return a function that tells whether an answer is as the table says."""
     roles, whose = ROUTES[operation]
     if whose == "anybody":
         return lambda answer: answer.status_code not in (401, 403)
@@ -283,13 +288,13 @@ def expectation(operation: str, caller: Caller, side: Side) -> Callable[[httpx2.
     if whose == "list":
         shown = caller.may_use(side.book.name)
         return lambda answer: answer.status_code == 200 and (side.mark in answer.text) == shown
-    # Of a size that was not signed there is no checkpoint, whoever asks.
+    # An unsigned size has no checkpoint for any caller.
     admitted = ADMITTED | ({404} if operation == "get_past_checkpoint" else set())
     return lambda answer: answer.status_code in admitted
 
 
 def ask(world: World, operation: str, caller: Caller, side: Side) -> httpx2.Response:
-    """Ask for a route about one side, so that nothing that the next one needs is changed."""
+    """Call a route about one side without changing anything the next call needs."""
     declared, whose = DECLARED[operation], ROUTES[operation][1]
     names = {
         "name": "entries",
@@ -315,7 +320,7 @@ def caller_head(world: World) -> int:
 
 
 def named(world: World, operation: str, path: str, side: Side) -> dict[str, str]:
-    """Return the names in a path: of one that is about to be lost, a new one is made for each request."""
+    """Return the names in a path. What the call would destroy is made anew for each request."""
     if operation == "revoke_key":
         return {"id": post(world.owner, "/v1/keys", key_of(side.book.name))["id"]}
     if operation == "delete_webhook":
@@ -325,7 +330,9 @@ def named(world: World, operation: str, path: str, side: Side) -> dict[str, str]
 
 
 def body_of(operation: str, side: Side) -> Any:
-    """Return a body that names the ledger where it names any; else an ill-formed one, which changes nothing."""
+    """Return a body that names the ledger if the route's body has one. Otherwise an ill-formed body, which changes
+    nothing.
+    """
     if operation == "make_key":
         return key_of(side.book.name)
     if operation == "register_webhook":
@@ -334,7 +341,7 @@ def body_of(operation: str, side: Side) -> Any:
 
 
 def test_a_thing_that_is_not_there_is_not_found_by_who_might_have_seen_it(world: World) -> None:
-    """Ids are random, and who knows one knows that it was given: that 403 differs from 404 tells nobody more."""
+    """A caller that knows a random id was given it, so the difference between 403 and 404 reveals nothing."""
     operator = world.callers[f"operator of {[world.sides[0].book.name]}"].client
     for path in ("/v1/keys/{}/rotate", "/v1/webhooks/{}/rotate", "/v1/dead-letters/{}/retry"):
         assert operator.post(path.format(uuid4()), json={}).status_code == 404

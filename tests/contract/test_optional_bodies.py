@@ -1,4 +1,4 @@
-"""Bodies that may be missing: where nothing is required of one, none at all is `{}`, and the same request."""
+"""Optional bodies: if no member is required, a missing body is `{}` and makes the same request."""
 
 from typing import Any
 from uuid import uuid4
@@ -7,7 +7,8 @@ import httpx2
 import pytest
 
 from api.resources import ENDPOINTS
-from tests.contract.conftest import Book, code_of, pointers_of
+from tests.contract.answers import code_of, pointers_of
+from tests.contract.books import Book
 from tests.projecting import eventually
 
 POSTS = [endpoint.declared for endpoint in ENDPOINTS if endpoint.declared.method == "POST"]

@@ -1,4 +1,4 @@
-"""Parameters of queries, over every route: what is unknown or repeated is refused by its name."""
+"""Query parameters, over every route: unknown and repeated ones are refused by name."""
 
 import re
 from typing import Any
@@ -9,13 +9,14 @@ import pytest
 from api.http.declaration import NoQuery
 from api.http.words import names_of
 from api.resources import ENDPOINTS
-from tests.contract.conftest import Book, Keys
+from tests.contract.books import Book
+from tests.contract.callers import Keys
 
 ROUTES = [endpoint for endpoint in ENDPOINTS if not endpoint.declared.is_signed]
 
 
 def ask(client: httpx2.Client, endpoint: Any, query: str, ledger: str = "main") -> httpx2.Response:
-    """Ask with a query, and a body that is JSON where there is one to be."""
+    """Request with a query, and with a JSON body if the route takes one."""
     path = re.sub(r"{(\w+)}", lambda found: ledger if found[1] == "ledger" else "x", endpoint.path)
     headers = {"Idempotency-Key": "k"} if endpoint.declared.is_keyed else {}
     body: dict[str, Any] | None = {} if endpoint.declared.body else None
@@ -27,7 +28,7 @@ each = pytest.mark.parametrize("endpoint", ROUTES, ids=lambda endpoint: endpoint
 
 @each
 def test_what_is_unknown_is_refused_with_what_is_known(client: httpx2.Client, endpoint: Any) -> None:
-    # What is asked for otherwise, where something has to be: of several faults of a query all are told.
+    # Other faults of the request stay, because every fault of a query is reported.
     answer = ask(client, endpoint, "limit=1&Page_size=1&=&%00=&%F0%9F%98%80=")
     assert answer.status_code == 422, answer.text
     errors = {error["pointer"]: error["detail"] for error in answer.json()["errors"]}
@@ -57,7 +58,7 @@ def test_parameters_without_a_name_or_a_value(client: httpx2.Client, endpoint: A
 
 
 def test_callbacks_take_none_either(keys: Keys) -> None:
-    # Who is not the provider is told so first.
+    # A caller that is not the provider is told this first.
     assert keys.client_with(None).post("/v1/providers/simulator/callbacks?x=1", json={}).status_code == 401
 
 

@@ -1,4 +1,4 @@
-"""Of several things that are wrong with a request, the first in the contract's table is answered."""
+"""Of several faults of a request, the first in the table of api/README.md, Problems, is answered."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,11 +7,13 @@ import httpx2
 import pytest
 
 from domain.commit import group_commit
-from tests.contract.conftest import Book, Keys, code_of, transfer_body
+from tests.contract.answers import code_of
+from tests.contract.books import Book, transfer_body
+from tests.contract.callers import Keys
 
 
 class Wrong:
-    """A request for a transaction to which faults are added, one for each step of the table."""
+    """A transaction request to which faults are added, one for each row of the table."""
 
     def __init__(self, book: Book) -> None:
         self.client = book.client
@@ -94,7 +96,7 @@ STEPS: list[tuple[Callable[[Wrong], None], int, str]] = [
     (unbalanced, 422, "unbalanced_transaction"),
     (broke, 409, "insufficient_funds"),
 ]
-# These faults are of one thing, so a request has one or the other.
+# These faults concern the same thing, so a request has one or the other.
 EXCLUSIVE = [{bad_key, known_key}, {no_ledger, known_key}]
 PAIRS = [
     pytest.param(first, second, id=f"{first[2]} before {second[2]}")
@@ -172,7 +174,7 @@ def test_the_version_comes_after_the_account_and_before_the_rules(book: Book) ->
     assert code_of(missing) == "account_not_found"
     limits = {"min_balance": 2, "max_balance": 1}
     never = book.client.patch(f"{book.path}/accounts/a", json=limits, headers=stale)
-    assert code_of(never) == "invalid_request"  # whatever the account has
+    assert code_of(never) == "invalid_request"  # whatever the account holds
     book.client.patch(f"{book.path}/accounts/a", json={"max_balance": 1})
     beyond = book.client.patch(f"{book.path}/accounts/a", json={"min_balance": 2}, headers=stale)
     assert code_of(beyond) == "version_mismatch"
@@ -186,7 +188,7 @@ def test_a_cursor_comes_before_the_shape_of_the_query(book: Book) -> None:
 
 
 def test_of_several_rules_the_first_of_the_table_is_given(book: Book) -> None:
-    """Taken away one by one, they show in their order."""
+    """With each rule no longer broken, the next one in order is answered."""
     most = 2**53 - 1
     for address, limits in (
         ("closed", {}),
@@ -221,7 +223,7 @@ def test_an_account_that_exists_comes_before_its_scale(book: Book) -> None:
 
 class TestOfBatches:
     def send(self, book: Book, **wrong: Any) -> str:
-        """Send a batch with faults, and return the code of the answer."""
+        """Send a batch with these faults and return the code of the answer."""
         items = wrong.pop("items", [{"idempotency_key": "k", **transfer_body("a", "nobody")}])
         content = wrong.pop("content", None)
         client, ledger = wrong.pop("client", book.client), wrong.pop("ledger", book.name)

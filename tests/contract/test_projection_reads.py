@@ -11,7 +11,9 @@ import httpx2
 import pytest
 
 from api.http import consistency
-from tests.contract.conftest import Book, Served, code_of, pointers_of
+from tests.contract.answers import code_of, pointers_of
+from tests.contract.books import Book
+from tests.contract.serving import Served
 
 
 class Shelf(Book):
@@ -36,13 +38,13 @@ class Shelf(Book):
             cursor = {"cursor": page["next_cursor"]}
 
     def addresses(self, **parameters: Any) -> list[str]:
-        """The addresses of a list of accounts."""
+        """The addresses in a list of accounts."""
         return [account["address"] for account in self.read("/accounts", **parameters).json()["data"]]
 
 
 @pytest.fixture
 def shelf(book: Book) -> Shelf:
-    """A ledger with five accounts more."""
+    """A ledger with five more accounts."""
     filled = Shelf(book.client, book.name)
     filled.open("users:alice:wallet", metadata={"customer": "42", "tier": "gold"})
     filled.open("users:bob:wallet", metadata={"customer": "43", "tier": "gold"})
@@ -183,7 +185,7 @@ def test_pages_are_stable_under_writes(shelf: Shelf) -> None:
 
 @pytest.fixture
 def dated(shelf: Shelf) -> Shelf:
-    """The same with three transfers, the second of which took effect before the first."""
+    """The same with three transfers. The second took effect before the first."""
     for amount, effective_at in (
         (1, "2026-02-01T00:00:00Z"),
         (2, "2026-01-01T00:00:00Z"),

@@ -1,4 +1,4 @@
-"""Rebuilds over HTTP: asked for, watched, stopped by a difference, accepted, cancelled, paused, resumed."""
+"""Rebuilds over HTTP: requested, watched, stopped by a difference, accepted, cancelled, paused, resumed."""
 
 from collections.abc import Iterator
 from time import monotonic
@@ -9,7 +9,10 @@ import psycopg
 import pytest
 
 from projections.running.positions import WITHHELD
-from tests.contract.conftest import Book, Keys, Served, code_of, pointers_of, serving
+from tests.contract.answers import code_of, pointers_of
+from tests.contract.books import Book
+from tests.contract.callers import Keys
+from tests.contract.serving import Served, serving
 from tests.databases import Databases
 from tests.projecting import eventually
 
@@ -18,7 +21,7 @@ pytestmark = [pytest.mark.contract, pytest.mark.integration]
 
 @pytest.fixture(scope="module")
 def served(databases: Databases) -> Iterator[Served]:
-    """A service of these tests alone, since they damage what it reads."""
+    """A separate service, because these tests damage its projections."""
     with serving(databases) as running:
         yield running
 
@@ -57,11 +60,11 @@ class Rebuilds:
         return found
 
     def post(self, verb: str = "", **body: Any) -> httpx2.Response:
-        """Ask for a rebuild, or for something to be done with the one that there is."""
+        """Request a rebuild, or control the one under way."""
         return self._client.post(f"{self._path}/rebuild{verb}", json=body)
 
     def await_state(self, state: str | None) -> dict[str, Any]:
-        """Wait until a rebuild is in a state, None until there is none; return the projection."""
+        """Wait until a rebuild is in this state (None: until there is no rebuild) and return the projection."""
 
         def is_there() -> bool:
             rebuild = self.show()["rebuild"]
@@ -73,7 +76,7 @@ class Rebuilds:
 
 @pytest.fixture
 def entries(client: httpx2.Client, book: Book) -> Rebuilds:
-    """The rebuilds of `entries`, of which none is under way."""
+    """The rebuilds of `entries`. None is under way."""
     rebuilds = Rebuilds(client, "entries")
     assert rebuilds.post("/cancel").status_code == 200
     return rebuilds
@@ -140,7 +143,7 @@ def test_a_difference_is_shown_and_accepted_with_a_reason(
     }
     assert compared[f"turnovers_v{before['version']}"]["equal"]
     assert (rebuild["difference_expected"], rebuild["seconds_left"]) == (None, None)
-    # The rows are of any ledger, and so is what an error quotes.
+    # The rows are of any ledger, and so is the text that an error quotes.
     with served.database.connect_as_owner("test owner") as owner:
         owner.execute("UPDATE rebuilds SET last_error = 'a row of main' WHERE name = 'entries'")
     for ledgers, error in ((["main"], WITHHELD), ([], WITHHELD), (["*"], "a row of main")):
@@ -149,7 +152,7 @@ def test_a_difference_is_shown_and_accepted_with_a_reason(
         compared = {comparison["live_table"]: comparison for comparison in told["comparison"]}
         seen = of_entries["differing"] if ledgers == ["*"] else []
         assert compared[of_entries["live_table"]] == {**of_entries, "differing": seen}
-    # The live version is what is read, until the difference is accepted.
+    # Reads use the live version until the difference is accepted.
     assert entries.post(accept_difference="it was damaged").status_code == 202
     after = entries.await_state(None)
     assert after["version"] == rebuild["version"]
@@ -176,7 +179,7 @@ def test_a_rebuild_is_paused_and_resumed(entries: Rebuilds, client: httpx2.Clien
     for verb in ("/pause", "/resume"):
         answer = entries.post(verb)
         assert (answer.status_code, code_of(answer)) == (409, "rebuild_not_under_way")
-    # A version that is locked is not caught up with, so there is time to pause it.
+    # A locked version cannot be caught up, so there is time to pause the rebuild.
     with psycopg.connect(served.database.conninfo("test")) as connection:
         connection.execute("SELECT FROM projection_versions WHERE name = 'entries' AND live FOR UPDATE")
         rebuild = entries.post().json()["rebuild"]

@@ -1,4 +1,4 @@
-"""The README's tour, pasted into a shell line by line, says what the README shows."""
+"""The README's tour, pasted into a shell line by line, prints what the README shows."""
 
 import json
 import re
@@ -15,14 +15,14 @@ pytestmark = [pytest.mark.contract, pytest.mark.timeout(180)]
 README = (ROOT / "README.md").read_text()
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 KEY = "tk_a-key-for-trying-things-out"
-# What differs from run to run: times, ids that are chance, rates, checksums over times, the progress bar.
+# What differs between runs: times, random ids, rates, checksums over times, the progress bar.
 VOLATILE = re.compile(
     r'\d{4}-\d\d-\d\dT[\d:.]+Z|"correlation_id":"[^"]*"|━.*|checksum over all columns of all rows is \S+'
 )
 
 
 def tour() -> list[tuple[str, str]]:
-    """Pairs of what to paste and what is shown, in order; nothing is shown of what prints nothing."""
+    """Pairs of the lines to paste and the output shown, in order; no output is shown of what prints nothing."""
     section = README.partition("## A tour of five minutes")[2].partition("\n## ")[0]
     steps: list[tuple[str, str]] = []
     for language, text in BLOCK.findall(section)[1:]:  # the first starts the server
@@ -34,7 +34,7 @@ def tour() -> list[tuple[str, str]]:
 
 
 def essence(text: str) -> list[object]:
-    """What an output says, whatever its spacing: values of JSON, lines of anything else."""
+    """The content of an output without its spacing: values of JSON, lines of anything else."""
     joined = re.sub(r"\n ", " ", text.strip())
     lines = [line for line in joined.splitlines() if line.strip()]
     said = [json.dumps(json.loads(line), separators=(",", ":")) if line[0] == "{" else line for line in lines]
@@ -48,7 +48,7 @@ def test_the_tour_says_what_the_readme_shows(tmp_path: Path) -> None:
 
 
 def take_the_tour(folder: Path, url: str) -> None:
-    """Paste each block into a shell, and see that it says what the README shows."""
+    """Paste each block into a shell and assert that its output is what the README shows."""
     shell = subprocess.Popen(
         ["bash"],
         cwd=folder,

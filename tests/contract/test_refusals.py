@@ -1,4 +1,4 @@
-"""Refusals name what they are about, wherever they are answered, and to whom (the contract, What a problem names)."""
+"""Refusals name what they concern, wherever they are answered, to every reader (api/README.md, Problems)."""
 
 from typing import Any
 
@@ -7,7 +7,9 @@ import pytest
 
 from api.problem_examples import example_for_page
 from domain.model.errors import InsufficientFunds
-from tests.contract.conftest import Book, Keys, named_in, transfer_body
+from tests.contract.answers import named_in
+from tests.contract.books import Book, transfer_body
+from tests.contract.callers import Keys
 from tests.projecting import eventually
 
 SHORT = {
@@ -23,13 +25,13 @@ SHORT = {
 
 @pytest.fixture
 def poor(book: Book) -> Book:
-    """A book with an account that has nothing."""
+    """A book with an empty account."""
     book.open("poor", min_balance=0)
     return book
 
 
 def listed(book: Book, path: str, position: str) -> list[dict[str, Any]]:
-    """What a list shows, once it reflects a position."""
+    """The content of a list, once it reflects a position."""
     query = {"min_position": position, "order": "desc"}
     data: list[dict[str, Any]] = book.client.get(f"{book.path}/{path}", params=query).json()["data"]
     return data
@@ -100,7 +102,7 @@ def test_a_payout_is_refused_where_it_names_the_account(poor: Book, keys: Keys) 
     assert in_list == shown
     hold = poor.transaction(problem["transaction_id"]).json()
     assert hold["rejection"] == rejection | {"pointer": "/entries/0"}
-    # Operators see that it was refused, and nothing of the account.
+    # Operators see that it was refused, and nothing about the account.
     with keys.client("operator", ledgers=["*"]) as operator:
         told = operator.get(f"{poor.path}/payouts/{shown['id']}").json()
         bare = {"code": "insufficient_funds", "detail": InsufficientFunds.explanation()}
@@ -183,7 +185,7 @@ def test_every_refusal_names_what_its_example_shows(book: Book) -> None:
         shown = answer.json()
         example = example_for_page(code)
         if code == "account_exists":
-            del example["transaction_id"]  # of a payout it is recorded, of an opening nothing is
+            del example["transaction_id"]  # recorded for a payout, but not for an opening
         assert shown.keys() == example.keys(), code
         assert all(type(shown[name]) is type(example[name]) for name in example), code
 

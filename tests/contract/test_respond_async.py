@@ -1,21 +1,23 @@
-"""`Prefer: respond-async`: accepted durably, carried out by a worker, told under operations."""
+"""`Prefer: respond-async`: accepted durably, carried out by a worker, reported under operations."""
 
 from typing import Any
 
 import httpx2
 import pytest
 
-from tests.contract.conftest import Book, Journal, await_time, code_of, pointers_of, soon, transfer_body
+from tests.contract.answers import code_of, pointers_of
+from tests.contract.books import Book, transfer_body
+from tests.contract.journals import Journal, await_time, soon
 from tests.projecting import eventually
 
 
 def accept(book: Book, key: str, body: Any = None, **headers: str) -> httpx2.Response:
-    """Ask for a transaction, to be carried out later."""
+    """Request a transaction that is carried out later."""
     return book.post(body or transfer_body(), key, **{"Prefer": "respond-async", **headers})
 
 
 def await_completion(book: Book, key: str) -> dict[str, Any]:
-    """Wait until a request has been carried out, and return what became of it."""
+    """Wait until a request is carried out and return its outcome."""
     eventually(lambda: book.operation(key).json()["state"] != "accepted")
     shown: dict[str, Any] = book.operation(key).json()
     return shown

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.contract.conftest import Book, Served, code_of
-from tests.contract.test_holds import SPLIT, UNRELATED
+from tests.contract.answers import code_of
+from tests.contract.bodies import SPLIT, UNRELATED
+from tests.contract.books import Book
+from tests.contract.serving import Served
 
 MAX = 2**53 - 1
 
@@ -131,7 +133,7 @@ def test_of_several_refusals_the_first_of_the_table_is_given(book: Book) -> None
 
 def test_the_amount_comes_before_overflow_and_overflow_before_the_limits(book: Book) -> None:
     posted = book.transfer("a", "b", 10).json()
-    book.transfer("b", "a", MAX)  # so that a can be credited, and b debited, by no more
+    book.transfer("b", "a", MAX)  # so that a cannot be credited, and b not debited, any more
     for address in ("a", "b"):
         book.client.patch(f"{book.path}/accounts/{address}", json={"min_balance": 0, "max_balance": 0})
     assert code_of(book.reverse(posted["id"], {"amount": 11})) == "amount_exceeds_reversible"

@@ -1,4 +1,4 @@
-"""A key that ends while a request with it is under way: nothing more is shown, and nothing more is accepted."""
+"""A key is revoked during a request that uses it: nothing more is shown and nothing more is accepted."""
 
 import json
 import socket
@@ -15,7 +15,10 @@ from api.resources.journal import event_routes
 from api.service import key_cache
 from api.service.key_cache import KNOWN_FOR_SECONDS
 from projections.read_models.event_history import list_events
-from tests.contract.conftest import KEY, Book, Keys, Served, code_of
+from tests.contract.answers import code_of
+from tests.contract.books import Book
+from tests.contract.callers import Keys
+from tests.contract.serving import KEY, Served
 from tests.projecting import eventually
 
 LONGER_SECONDS = KNOWN_FOR_SECONDS + 0.2
@@ -30,7 +33,7 @@ def test_a_stream_ends_where_it_is(
     original, calls = list_events, []
 
     def held(*arguments: Any, **more: Any) -> Any:
-        """Read the first part at once, the others once the key is revoked."""
+        """Read the first part at once and the others after the key is revoked."""
         calls.append(1)
         if len(calls) > 1:
             asked_again.set()
@@ -66,7 +69,7 @@ def test_who_waits_is_shown_nothing_that_came_after(book: Book, keys: Keys, clie
     with ThreadPoolExecutor(1) as waiting:
         answer = waiting.submit(reader.get, path, headers={"Prefer": "wait=20"})
         sleep(0.2)
-        # Revoking it is recorded too, so that the head passes the position that is awaited.
+        # The revocation is recorded too, so the head passes the awaited position.
         assert book.client.post("/v1/projections/entries/pause", json={}).status_code == 200
         try:
             assert client.delete(f"/v1/keys/{made['id']}").status_code == 204
@@ -110,7 +113,7 @@ def test_what_was_accepted_before_is_answered(book: Book, keys: Keys, client: ht
 def test_another_process_believes_it_for_a_second_at_most(
     served: Served, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Revoked at a terminal: this process is not told."""
+    """Revoked at a terminal, so this process is not notified."""
     monkeypatch.setattr(key_cache, "KNOWN_FOR_SECONDS", 0.3)
     made = keys.make("auditor", ledgers=["main"])
     reader = keys.client_with(made["key"])
@@ -159,7 +162,7 @@ def test_how_a_key_is_sent(keys: Keys, header: str, status: int) -> None:
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_of_two_headers_neither_counts(keys: Keys, order: int) -> None:
-    """Not the first and not the last: a proxy may have judged the other one."""
+    """Neither the first nor the last header, because a proxy may have checked the other."""
     headers = [("Authorization", f"Bearer {KEY}"), ("Authorization", "Bearer tk_of_nobody")][::order]
     answer = keys.client_with(None).get("/v1/keys", headers=headers)
     assert (answer.status_code, code_of(answer)) == (401, "unauthenticated")

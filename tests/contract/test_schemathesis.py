@@ -1,4 +1,4 @@
-"""Requests by the thousand, made from the OpenAPI document: no fault, no answer that the document does not show.
+"""Thousands of requests generated from the OpenAPI document cause no fault and no undocumented answer.
 
 `TALLYSTICK_GENERATED=500 scripts/test tests/contract/test_schemathesis.py` makes more of each operation.
 """
@@ -13,7 +13,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from scripts.simulator.faults import Script
-from tests.contract.conftest import KEY, Book, Served, serving
+from tests.contract.books import Book
+from tests.contract.serving import KEY, Served, serving
 from tests.databases import Databases
 from tests.projecting import append, eventually
 
@@ -26,7 +27,7 @@ SEED = os.environ.get("TALLYSTICK_SEED", "1")
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_every_answer_to_generated_requests_is_documented(databases: Databases, tmp_path: Path) -> None:
-    # A service of its own: what is asked for here, no other test could live with.
+    # A separate service, because no other test could work with what is done here.
     with serving(databases) as served:
         with served.client() as client:
             spare_key_id = prepare(client)
@@ -56,11 +57,11 @@ def test_every_answer_to_generated_requests_is_documented(databases: Databases, 
         for path, operations in served.checked.document["paths"].items()
         for method in operations
     }
-    assert served_well == documented  # else it would prove little
+    assert served_well == documented  # otherwise it would prove little
 
 
 def prepare(client: httpx2.Client) -> str:
-    """Make what `schemathesis.toml` names, and return the id of a key that may be lost."""
+    """Make what `schemathesis.toml` names. Return the id of a key that may be lost."""
     assert client.post("/v1/ledgers", json={"name": "main"}).status_code == 201
     book = Book(client, "main")
     book.open("bank:cash", normal_side="debit")
@@ -76,7 +77,7 @@ def prepare(client: httpx2.Client) -> str:
 
 
 def checkpoint_size(client: httpx2.Client) -> str:
-    """Return the size of a checkpoint that was signed."""
+    """Return the size of a signed checkpoint."""
 
     def sizes() -> list[int]:
         return [of["size"] for of in client.get("/v1/audit/checkpoints").json()["data"]]
@@ -86,12 +87,12 @@ def checkpoint_size(client: httpx2.Client) -> str:
 
 
 def pause_rebuilds(client: httpx2.Client) -> None:
-    """Leave a rebuild that can be paused again, and one that can be resumed, each of a projection of its own."""
+    """Leave one rebuild that can be paused and one that can be resumed, each of another projection."""
     for name in ("payouts", "outbox"):
         path = f"/v1/projections/{name}/rebuild"
 
         def is_paused(path: str = path) -> bool:
-            """Whether it was paused before it had ended, which takes a moment at least."""
+            """Whether it was paused before it ended. A rebuild takes at least a moment."""
             assert client.post(path, json={}).status_code == 202
             return client.post(f"{path}/pause", json={}).status_code == 200
 
@@ -108,10 +109,10 @@ def pay_out(served: Served, client: httpx2.Client) -> None:
 
 
 def poison(served: Served, client: httpx2.Client) -> dict[str, str]:
-    """Make dead letters, and return the ids of one that may be retried and of one that may be discarded."""
+    """Make dead letters. Return the ids of one that may be retried and one that may be discarded."""
     with served.database.connect_as_owner("test owner") as owner:
         (recorded_at,) = owner.execute("SELECT recorded_at FROM head").fetchone() or ("",)
-        # Its time can be read, since accounts are looked up by it.
+        # The time is readable, because accounts are looked up by it.
         state = f'{{"class_version":2,"recorded_at":"{recorded_at}","data":{{}}}}'.encode()
         for number in range(2):
             append(owner, f"main/transactions/poison-{number}", 1, "transaction.posted", state)
@@ -125,7 +126,7 @@ def poison(served: Served, client: httpx2.Client) -> dict[str, str]:
 
 
 def answered_well(client: httpx2.Client) -> set[tuple[str, str]]:
-    """The methods and paths that were answered at least once with what was asked for, by the service's own figures."""
+    """The methods and paths that succeeded at least once, by the service's own metrics."""
     return {
         (sample.labels["method"], sample.labels["route"])
         for family in text_string_to_metric_families(client.get("/metrics").text)

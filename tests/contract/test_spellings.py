@@ -1,4 +1,4 @@
-"""The many ways in which one request can be written: which are the same, and which are none at all."""
+"""The many spellings of one request: which are equal, and which are not accepted."""
 
 import http.client
 import json
@@ -10,11 +10,13 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 from api.resources import ENDPOINTS
-from tests.contract.conftest import KEY, Book, Served, code_of, transfer_body
+from tests.contract.answers import code_of
+from tests.contract.books import Book, transfer_body
+from tests.contract.serving import KEY, Served
 
 
 class Wire:
-    """Sends paths as they are, which clients would tidy."""
+    """Sends paths unchanged, which clients would normalise."""
 
     def __init__(self, served: Served) -> None:
         address = urlsplit(served.url)
@@ -210,7 +212,7 @@ TAGS = [
     ('"{v}"', 200),
     ('"0", "{v}"', 200),
     ('"{v}","0"', 200),
-    ('W/"{v}"', 412),  # weak tags match nothing here (RFC 9110 §13.1.1)
+    ('W/"{v}"', 412),  # weak tags never match here (RFC 9110 §13.1.1)
     ("{v}", 412),
     ("'{v}'", 412),
     ('"0{v}"', 412),

@@ -1,4 +1,4 @@
-"""What is stuck, over HTTP: the oldest first, page by page, for those who may see it, and in the metrics."""
+"""Stuck resources over HTTP and in the metrics: oldest first, page by page, only for those who may see them."""
 
 from typing import Any
 from uuid import uuid4
@@ -8,7 +8,11 @@ import pytest
 
 from projections.running.positions import NEXT_EVENTS, WITHHELD
 from projections.running.projector import MAX_BATCH_EVENTS
-from tests.contract.conftest import Book, Journal, Keys, Served, code_of, pointers_of, transfer_body
+from tests.contract.answers import code_of, pointers_of
+from tests.contract.books import Book, transfer_body
+from tests.contract.callers import Keys
+from tests.contract.journals import Journal
+from tests.contract.serving import Served
 from tests.projecting import eventually
 
 EAGER = {"request_seconds": "0", "hold_seconds": "0", "delivery_seconds": "0"}
@@ -62,7 +66,7 @@ def test_it_is_paged_by_age(book: Book, keys: Keys) -> None:
     metrics = book.client.get("/metrics").text
     assert 'tallystick_stuck{kind="delivery_waiting"}' in metrics
     assert 'tallystick_stuck_oldest_age_seconds{kind="projection_halted"}' in metrics
-    # Who was not granted every ledger that a webhook is for does not see it.
+    # A caller without every ledger of a webhook does not see the webhook.
     other = keys.client("operator", ledgers=["another"])
     assert not [each for each in stuck(other)["data"] if each["kind"] == "delivery_waiting"]
     for hook in hooks:

@@ -6,7 +6,8 @@ from urllib.parse import quote
 import httpx2
 import pytest
 
-from tests.contract.conftest import Book, code_of, pointers_of
+from tests.contract.answers import code_of, pointers_of
+from tests.contract.books import Book
 
 
 def past(book: Book, address: str, **parameters: Any) -> httpx2.Response:

@@ -1,4 +1,4 @@
-"""Times of RFC 3339, wherever one is asked for: what is taken, and why what is not is not."""
+"""RFC 3339 times, wherever a time is accepted: which are taken, and why others are not."""
 
 from typing import Any
 from urllib.parse import quote
@@ -7,7 +7,7 @@ import pytest
 
 from api.http.fields import BY_METADATA
 from api.resources import ENDPOINTS
-from tests.contract.conftest import Book, transfer_body
+from tests.contract.books import Book, transfer_body
 
 FORM = "must be a time of RFC 3339, such as 2026-11-23T20:00:00.000000Z"
 FINER = "has more than six digits of fraction: times are kept in microseconds"
@@ -25,7 +25,7 @@ TAKEN = {
     "2026-11-23t20:00:00z": "2026-11-23T20:00:00.000000Z",
     "2026-11-23T22:00:00+02:00": "2026-11-23T20:00:00.000000Z",
     "2026-11-23T20:00:00-00:00": "2026-11-23T20:00:00.000000Z",
-    "2026-11-23T20:00:00.123456789000+00:00": None,  # more than microseconds
+    "2026-11-23T20:00:00.123456789000+00:00": None,  # finer than microseconds
     "2026-11-24T19:59:00+23:59": "2026-11-23T20:00:00.000000Z",
     "2024-02-29T23:59:59.999999Z": "2024-02-29T23:59:59.999999Z",
     "0001-01-01T00:00:00Z": "0001-01-01T00:00:00.000000Z",
@@ -72,7 +72,7 @@ REFUSED = {
 
 
 def times_of_queries() -> list[tuple[str, str]]:
-    """Every parameter that is a time, by path, as the document has them."""
+    """Every query parameter that is a time, by path, from the document."""
     return [
         (endpoint.path, name)
         for endpoint in ENDPOINTS
@@ -106,7 +106,7 @@ def test_parameters(book: Book, path: str, name: str) -> None:
         answer = book.client.get(f"{url}?{name}={quote(text)}")
         if meaning is None:
             assert answer.json()["errors"] == [{"pointer": f"?{name}", "detail": FINER}]
-        elif answer.status_code != 200:  # an account as it was before it was, or is yet to be
+        elif answer.status_code != 200:  # an account before it existed, or in the future
             assert name == "at" and "time of RFC" not in answer.text
     for text, why in REFUSED.items():
         answer = book.client.get(f"{url}?{name}={quote(text)}")
@@ -133,7 +133,7 @@ def test_members(book: Book, member: str) -> None:
             assert answer.json()["errors"] == [{"pointer": f"/{member}", "detail": FINER}]
         elif answer.status_code == 201:
             assert answer.json()[member] == meaning
-        else:  # over already
+        else:  # already over
             assert member == "expires_at" and meaning < "2027"
     reversed_at = book.reverse(
         book.transfer("a", "b", 1).json()["id"], {"effective_at": "2026-11-23T20:00:00.1234567Z"}

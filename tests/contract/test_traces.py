@@ -7,7 +7,10 @@ import httpx2
 import pytest
 
 from scripts.simulator.server import Simulator
-from tests.contract.conftest import Book, Journal, Keys, code_of, soon, transfer_body
+from tests.contract.answers import code_of
+from tests.contract.books import Book, transfer_body
+from tests.contract.callers import Keys
+from tests.contract.journals import Journal, soon
 from tests.projecting import eventually
 
 
@@ -38,7 +41,7 @@ def of_kind(body: dict[str, Any], kind: str) -> list[dict[str, Any]]:
 
 
 def await_reached(book: Book, key: str) -> dict[str, Any]:
-    """The trace, once every projection but that of a broker, which is not there, shows it."""
+    """The trace, once every projection shows the request. The broker's is left out, because there is no broker."""
 
     def is_so() -> bool:
         shown = trace(book, key)["projections"]
@@ -188,7 +191,7 @@ def test_a_hold_is_followed_to_its_end(book: Book, nothing_due: Journal) -> None
         "posted": "partly_reversed",
         "reversal": "posted",
     }
-    # What ended it is told with what it did to the accounts.
+    # The event that ended it is shown with what it did to the accounts.
     assert len(of_kind(trace(book, "settled"), "event_recorded")) == 6
     nothing_due.resume("due")
     eventually(lambda: trace(book, "lapsing")["verdict"]["code"] == "hold_expired")
@@ -221,7 +224,7 @@ def test_deliveries_are_traced(book: Book) -> None:
     (waiting,) = of_kind(body, "delivery_waiting")
     assert (waiting["subject"], waiting["position"]) == (f"webhooks/{hook}", made.json()["position"])
     assert "delivery_waiting" in [concern["code"] for concern in body["verdict"]["concerns"]]
-    # A client sees that somebody is told, and not who.
+    # A client sees that somebody is notified, but not who.
     assert url not in str(body)
     book.client.delete(f"/v1/webhooks/{hook}")
     eventually(lambda: "delivery_suppressed" in kinds(trace(book, "order-1")))

@@ -1,4 +1,4 @@
-"""The trail of keys: who made, rotated and revoked which, as auditors read it over HTTP."""
+"""The trail of keys: who made, rotated and revoked which key, as auditors read it over HTTP."""
 
 import json
 from typing import Any
@@ -8,7 +8,11 @@ import httpx2
 import pytest
 
 from domain.transparency.merkle_tree import verify_inclusion
-from tests.contract.conftest import Book, Journal, Keys, Served, code_of, pointers_of
+from tests.contract.answers import code_of, pointers_of
+from tests.contract.books import Book
+from tests.contract.callers import Keys
+from tests.contract.journals import Journal
+from tests.contract.serving import Served
 from tests.projecting import eventually
 
 TRAIL = "/v1/audit/events"
@@ -144,7 +148,7 @@ def test_a_webhook_of_everything_is_told_nothing_of_keys(
 
 
 class TestWhatIsRefused:
-    """New keys that would be no good, or that could be taken for something else."""
+    """New keys that would be useless or could be mistaken for something else."""
 
     @pytest.mark.parametrize(
         "name",
@@ -210,7 +214,7 @@ class TestWhatIsRefused:
         ]
         told = {**body, "ledgers": [book.name], "ledgers_to_come": ["no-such"]}
         assert client.post("/v1/keys", json=told).json()["ledgers"] == [book.name, "no-such"]
-        # Who was not granted a ledger does not learn whether it is there.
+        # A caller without a ledger does not learn whether the ledger exists.
         operator = keys.client("operator", ledgers=["mine"])
         for ledgers in ([book.name], ["no-such"]):
             assert code_of(operator.post("/v1/keys", json={**body, "ledgers": ledgers})) == "forbidden"

@@ -1,11 +1,12 @@
-"""Transactions over HTTP: posting, refusals in the contract's words, the confirmation read."""
+"""Transactions over HTTP: posting, refusals, the confirmation read (api/README.md, Transactions)."""
 
 from typing import Any
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
 import pytest
 
-from tests.contract.conftest import Book, code_of, named_in, pointers_of, transfer_body
+from tests.contract.answers import code_of, named_in, pointers_of
+from tests.contract.books import Book, transfer_body
 
 MAX = 2**53 - 1
 

@@ -1,4 +1,4 @@
-"""Webhooks over HTTP: what can be registered, shown, changed, and what became of deliveries."""
+"""Webhooks over HTTP: registering, showing and changing them, and the outcome of deliveries."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,7 +7,10 @@ from uuid import UUID, uuid4
 import httpx2
 import pytest
 
-from tests.contract.conftest import Book, Keys, Served, code_of, pointers_of
+from tests.contract.answers import code_of, pointers_of
+from tests.contract.books import Book
+from tests.contract.callers import Keys
+from tests.contract.serving import Served
 from tests.projecting import eventually
 
 URL = "https://93.184.216.34/ledger"
@@ -28,7 +31,7 @@ def register(client: httpx2.Client, **more: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def hook(book: Book) -> Iterator[dict[str, Any]]:
-    """A webhook of one ledger, to which nothing is delivered here, since no publisher runs."""
+    """A webhook of one ledger. Nothing is delivered here, because no publisher runs."""
     made = register(book.client, ledgers=[book.name], types=["account.entries_posted", "transaction.posted"])
     yield made
     book.client.delete(f"/v1/webhooks/{made['id']}")
@@ -137,7 +140,7 @@ def test_what_is_not_there_is_not_found(client: httpx2.Client) -> None:
     gone = register(client)
     path = f"/v1/webhooks/{gone['id']}"
     assert client.delete(path).status_code == 204
-    assert client.delete(path).status_code == 204  # again is as once
+    assert client.delete(path).status_code == 204  # idempotent
     for of in (path, f"/v1/webhooks/{uuid4()}", "/v1/webhooks/no-uuid"):
         assert code_of(client.get(of)) == "webhook_not_found"
         assert code_of(client.get(f"{of}/deliveries")) == "webhook_not_found"
@@ -196,7 +199,7 @@ def test_deliveries_are_listed_with_what_ties_them_together(book: Book, hook: di
     assert found[-1]["next_attempt_at"] is not None
     book.transfer("a", "b", 10)
     found = await_deliveries(book.client, hook["id"], 6)
-    # The second of each account waits for the first.
+    # The second delivery of each account waits for the first.
     assert [of["next_attempt_at"] is None for of in found] == [False, False, False, True, True, False]
     pages = book.client.get(f"/v1/webhooks/{hook['id']}/deliveries?page_size=4&order=desc").json()
     rest = deliveries(book.client, hook["id"], order="desc", cursor=pages["next_cursor"])

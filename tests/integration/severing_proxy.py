@@ -1,8 +1,8 @@
-"""A proxy before PostgreSQL that loses the answer to a COMMIT: the one failure that leaves the asker in doubt.
+"""A proxy before PostgreSQL that loses the answer to a COMMIT: the one failure that leaves the outcome unknown.
 
-It forwards bytes on loopback and understands just enough of PostgreSQL's protocol to see the server say that a
-transaction is committed (PostgreSQL documentation, Message Formats: CommandComplete). A statement that notifies, and is
-a transaction by itself, is committed when the server is ready for the next one (ReadyForQuery).
+It forwards bytes on loopback and understands just enough of PostgreSQL's protocol to see that a transaction is
+committed (PostgreSQL documentation, Message Formats: CommandComplete). A notifying statement outside a transaction is
+committed once the server is ready for the next statement (ReadyForQuery).
 """
 
 import selectors
@@ -23,18 +23,18 @@ _BUFFER_BYTES = 1 << 16
 
 
 class SeveringProxy(ThreadingTCPServer):
-    """Listens on a port of its own while its context lasts; connect to `database_url` instead of the database's.
+    """Listens on its own port while its context lasts. Connect to its `database_url` instead of the database's.
 
-    It forwards, until told otherwise: `sever_next_commit` makes it lose, once, the server's answer to the next COMMIT
-    and whatever would follow it, and close both sides; `severed` is set when that has happened. `cut` closes every
-    connection and refuses new ones until `restore`.
+    It forwards until told otherwise. `sever_next_commit` makes it lose, once, the answer to the next COMMIT and
+    everything after it, and close both sides; then `severed` is set. `cut` closes every connection and refuses new ones
+    until `restore`.
     """
 
     def __init__(self, database_url: str) -> None:
         super().__init__(("127.0.0.1", 0), _Forwarding)
         with psycopg.connect(database_url) as connection:
             self._host, self._port = connection.info.host, connection.info.port
-        # In the clear, so that messages can be told apart.
+        # Unencrypted, so that messages can be told apart.
         self.database_url = make_conninfo(
             database_url,
             host="127.0.0.1",
@@ -65,20 +65,20 @@ class SeveringProxy(ThreadingTCPServer):
         self._severing = True
 
     def cut(self) -> None:
-        """Close every connection, and refuse new ones."""
+        """Close every connection and refuse new ones."""
         with self._lock:
             self._refusing = True
             for connection in self._open:
-                with suppress(OSError):  # closed by its other side just now
+                with suppress(OSError):  # its other side has just closed it
                     connection.shutdown(socket.SHUT_RDWR)
 
     def restore(self) -> None:
-        """Take connections again."""
+        """Accept connections again."""
         self._refusing = False
 
     @contextmanager
     def connected(self, client: socket.socket) -> Iterator[socket.socket]:
-        """Connect a client to the database; ends at once if connections are refused."""
+        """Connect a client to the database. Ends at once if connections are refused."""
         with self._connect() as server:
             for connection in (client, server):
                 if connection.family != socket.AF_UNIX:
@@ -94,7 +94,7 @@ class SeveringProxy(ThreadingTCPServer):
                     self._open -= {client, server}
 
     def takes_turn(self) -> bool:
-        """Tell whether it is for the caller to sever; it is for one of all connections, once."""
+        """Tell whether the caller must sever. Only one connection does, once."""
         with self._lock:
             mine, self._severing = self._severing, False
             return mine
@@ -117,7 +117,7 @@ class _Forwarding(BaseRequestHandler):
         with self.server.connected(self.request) as database, selectors.DefaultSelector() as ready:
             ready.register(self.request, selectors.EVENT_READ)
             ready.register(database, selectors.EVENT_READ)
-            with suppress(OSError):  # one side closed: so does the other
+            with suppress(OSError):  # one side closed, so the other is closed too
                 self._forward(database, ready)
 
     def _forward(self, database: socket.socket, ready: selectors.BaseSelector) -> None:
@@ -144,7 +144,8 @@ class _Forwarding(BaseRequestHandler):
                     else:
                         answer, committed = [message], message == _COMMITTED
                     if committed and self.server.takes_turn():
-                        # All but the message that says so: rows that a statement returns come before its commit.
+                        # Forward all but the message of the commit, because rows that a statement returns come before
+                        # it.
                         self.request.sendall(b"".join([*passing, *answer[:-1]]))
                         self.server.severed.set()
                         return
@@ -157,7 +158,9 @@ def _describes_notification(message: bytes) -> bool:
 
 
 def _whole_messages(data: bytes) -> tuple[list[bytes], bytes]:
-    """Split what the server sent into messages (a type of one byte, a length of four that counts itself) and a rest."""
+    """Split the server's bytes into whole messages and a rest. A message is a type byte and a four-byte length that
+    counts itself.
+    """
     messages = []
     start = 0
     while len(data) >= start + 5:

@@ -1,4 +1,4 @@
-"""Accounts as they stood: what is read back is the fold of the journal until then, and it is found by look-ups."""
+"""Accounts in the past: each read equals the fold of the journal up to then, and uses only look-ups."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +26,7 @@ ADDRESSES = ("a", "b", "late", "never")
 
 
 class Clock:
-    """A clock that a test sets: seconds of one minute."""
+    """A clock that a test sets, in seconds of one minute."""
 
     def __init__(self) -> None:
         self.second = 10
@@ -58,7 +58,7 @@ def ledger(database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch) ->
     with running(database, clock) as writing:
         open_accounts(writing, "a", "b")
         for batch in range(12):
-            clock.second += (2, 0, -1)[batch % 3]  # instants that several batches share, and a clock set back
+            clock.second += (2, 0, -1)[batch % 3]  # instants shared by several batches, and a clock set back
             outcomes(writing.execute(*(transfer("a", "b", 1 + n) for n in range(batch % 4 + 1))).result(10))
             limit = ChangeAccount(CONTEXT, "main", "b", min_balance=-batch, metadata={"batch": str(batch)})
             writing.perform(limit)
@@ -79,7 +79,7 @@ def states_by_position(database: Database) -> list[dict[str, State]]:
 
 
 def found(ledger: LedgerApplication, address: str, at: int | Instant) -> tuple[Account | None, int | None]:
-    """The account as it stood, None if it was not open, and the position that says so."""
+    """The account as it stood, None if not open, and the position that last changed it."""
     try:
         account, position, _ = ledger.account_at("main", address, at)
     except AccountNotFound as missing:
@@ -189,7 +189,7 @@ def test_a_damaged_snapshot_refuses_the_reads_that_begin_from_it(
 
 
 def append_foreign(owner: psycopg.Connection[Any], position: int, stream: str, version: int) -> None:
-    """Append what no release of this project has written."""
+    """Append an event no release of this project has written."""
     row = (stream, version, "account.foreign", b"\xff", position)
     owner.execute("INSERT INTO events VALUES (%s, %s, %s, %s, %s)", row)
     owner.execute("UPDATE head SET position = %s", (position,))
@@ -227,7 +227,7 @@ def test_a_version_that_is_missing_is_not_passed_over(
 
 
 EVENTS = 50_000
-# Of every two events, one is of the account `main/accounts/hot`.
+# Every second event belongs to the account `main/accounts/hot`.
 GENERATE_EVENTS = """
 INSERT INTO events
 SELECT
@@ -249,9 +249,9 @@ FROM generate_series(1, %s) AS n
 
 
 def write_much(database: Database) -> None:
-    """Write a journal of many events, half of them of one account, with the snapshots that belong to it."""
+    """Write a journal of many events, half of them of one account, with its snapshots."""
     with database.connect_as_owner("test") as owner:
-        # It stays without statistics until a test has them gathered.
+        # Without statistics until a test gathers them.
         owner.execute("ALTER TABLE events SET (autovacuum_enabled = false)")
         owner.execute(GENERATE_EVENTS, (EVENTS,))
         owner.execute("UPDATE head SET position = %s, recorded_at = '2026-01-02T00:00:00.000000Z'", (EVENTS,))

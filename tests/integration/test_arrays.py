@@ -1,4 +1,4 @@
-"""Arrays as parameters: PostgreSQL reads the bytes as what was meant."""
+"""Arrays as parameters: PostgreSQL reads back exactly the values sent."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,7 +10,7 @@ from domain.journal.database import Database
 pytestmark = pytest.mark.integration
 
 MAX_BIGINT = 2**63 - 1
-# PostgreSQL has no text with U+0000.
+# PostgreSQL's text cannot hold U+0000.
 TEXTS = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0")))
 NUMBERS = st.lists(st.integers(-MAX_BIGINT - 1, MAX_BIGINT))
 

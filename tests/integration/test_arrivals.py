@@ -1,4 +1,4 @@
-"""Arrivals: who waits is woken by a commit, and again after the connection that hears of commits was lost."""
+"""Arrivals: a commit wakes those who wait, also after the listening connection was lost."""
 
 import threading
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.integration
 
 @contextmanager
 def listening(database: Database) -> Iterator[JournalListener]:
-    """Arrivals that are heard of, once that is so."""
+    """Arrivals whose listening connection is up."""
     arrivals, stop = JournalListener(database), threading.Event()
     thread = threading.Thread(target=arrivals.run, args=(stop,))
     thread.start()
@@ -48,7 +48,9 @@ def test_a_lost_connection_is_made_again(database: Database, owner: Connection[A
         with listening(database) as arrivals:
             known = arrivals.count
             assert cut(owner, "tallystick arrivals") == 1
-            eventually(lambda: arrivals.count > known)  # it listens again: something may have come meanwhile
+            eventually(
+                lambda: arrivals.count > known
+            )  # it listens again, and something may have come meanwhile
             known = arrivals.count
             ledger.perform(transfer("a", "b", 1))
             eventually(lambda: arrivals.count > known)

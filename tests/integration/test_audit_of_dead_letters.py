@@ -1,4 +1,4 @@
-"""What waits behind a dead letter must not be in a projection yet, what was discarded must never be: both audited."""
+"""The audit of dead letters: no projection contains an event held behind one or a discarded one."""
 
 from typing import Any
 

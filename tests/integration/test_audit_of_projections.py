@@ -1,4 +1,4 @@
-"""The audit's own fold of the journal: equal to what the projections hold, and unequal to whatever is tampered with."""
+"""The audit folds the journal itself: the result equals the projections and differs after any tampering."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.integration
 
 
 def write_and_project(database: Database) -> None:
-    """Write a journal with everything that there is, and bring its projections to the head of it."""
+    """Write a journal with every kind of event and bring its projections to the head."""
     write(database)
     with projecting(database), database.connect("test") as connection:
         await_head(connection)
@@ -229,7 +229,7 @@ def test_a_sample_finds_what_was_done_to_its_streams_and_nothing_else(
         TAMPERINGS["ledgers"].replace("main", "main-2"),
     ):
         owner.execute(tampering.encode())
-    # Of what is owed, and of what is of all events, no sample has all.
+    # A sample covers neither all owed deliveries nor the projections of all events.
     whole = {"outbox", "event_index", "seals"}
     assert differing(ones) == {f"{table}_v1" for table in TABLES if table not in whole}
     assert differing(others) == {"ledgers_v1"}

@@ -1,4 +1,4 @@
-"""Snapshots beside the fold of the events that they stand for."""
+"""Snapshots compared with the fold of the events they stand for."""
 
 from typing import Any
 

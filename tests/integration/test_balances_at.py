@@ -1,4 +1,4 @@
-"""Balances at a time against the simple sum of everything: both clocks, ends of spans, batches of any size."""
+"""Balances at a time equal the plain sum of all entries: by both clocks, at ends of spans, for batches of any size."""
 
 import random
 from collections.abc import Iterator
@@ -54,7 +54,7 @@ def sums(found: list[Line]) -> tuple[int, int]:
 
 
 def times_around(posted: list[Line], clock: Clock, chance: random.Random, count: int) -> list[str]:
-    """Times of entries, a microsecond before and after them, and times before and after everything."""
+    """Times of entries, a microsecond before and after them, and times before and after all entries."""
     near = {
         instant(moment(line.place(clock)[0]) + timedelta(microseconds=shift))
         for line in chance.sample(posted, count)
@@ -145,7 +145,7 @@ def test_the_tables_are_the_same_whatever_the_batches(
 ) -> None:
     events = generated(chance, 300)
     project_in_batches(owner, events, sizes(chance))
-    owner.execute("SET TimeZone = 'Europe/Berlin'")  # its days of 23 hours are none of the ledger's
+    owner.execute("SET TimeZone = 'Europe/Berlin'")  # the ledger knows no days of 23 hours
     for version, size in ((2, 300), (3, 1)):
         add_version(owner, PROJECTION, version, "rebuilding")
         create_indexes(owner, PROJECTION, version)
@@ -182,7 +182,7 @@ def test_a_span_that_ends_with_a_longer_one_is_not_kept(database: Database, owne
 
 
 def many(count: int, accounts: int) -> list[Recorded]:
-    """Transfers between few accounts, one a second; every fourth takes effect at midnight of some day."""
+    """Transfers among few accounts, one per second. Every fourth takes effect at midnight of some day."""
     begin, after = moment("2026-01-01T00:00:00.000000Z"), dict[str, tuple[int, int]]()
     events = []
     for number in range(count):

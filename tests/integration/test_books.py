@@ -1,4 +1,4 @@
-"""Books in plain text: accepted by the programs that they are for, and refused by them when one amount is changed."""
+"""Plain-text books: the programs they are for accept them, and refuse them if one amount is changed."""
 
 import os
 import random
@@ -15,7 +15,7 @@ from domain.journal.database import Database
 from domain.model.accounts import OpenAccount
 from domain.model.ledgers import OpenLedger
 from tests.author import Author
-from tests.integration.test_exports import run
+from tests.integration.exporting import run
 from tests.ledgers import CONTEXT, opening, outcomes, running, transfer
 
 pytestmark = pytest.mark.integration
@@ -26,7 +26,7 @@ AMOUNT = re.compile(rb'^( +[A-Za-z][^ ]*  -?[0-9.]*)([0-9])( "?[A-Z])', re.MULTI
 
 @pytest.fixture
 def written(database: Database) -> Database:
-    """A journal with everything that there is."""
+    """A journal with every kind of event."""
     author = Author(database, seed=11)
     author.write(rounds=8)
     author.write_of_accounts()
@@ -41,7 +41,7 @@ def books(database: Database, form: str, file: Path, *options: object) -> bytes:
 
 
 def checked(*command: object) -> tuple[int, str]:
-    """The exit code of a program, and what it says."""
+    """The exit code and output of a program."""
     ended = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=100)
     return ended.returncode, ended.stdout + ended.stderr
 

@@ -1,4 +1,4 @@
-"""What one stranger can do to everybody through the HTTP port: heads, trailers, pipelines, connections, bodies."""
+"""The harm one client can do to others over HTTP is bounded: heads, trailers, pipelines, connections, bodies."""
 
 import resource
 import socket
@@ -32,10 +32,10 @@ LEDGER = b'11\r\n{"name": "other"}\r\n0\r\n'
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service whose one API process may have 400 descriptors."""
+    """A service whose single API process may have 400 descriptors."""
     with serving(Path(tmp_path_factory.mktemp("bounds")) / "data") as running, running.client() as client:
         post_ledger(client)
-        # The next one finds the limit of its parent.
+        # The next process inherits the limit of its parent.
         resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
         killed = api(running)
         killed.kill()
@@ -62,14 +62,14 @@ def connect(service: Service) -> socket.socket:
 
 
 def answer_to(service: Service, *parts: bytes) -> bytes:
-    """Send something, and return all that comes until the connection ends."""
+    """Send these bytes and return everything received until the connection ends."""
     received = b""
     with connect(service) as connection:
         try:
             for part in parts:
                 connection.sendall(part)
         except OSError:
-            pass  # it is not read any more
+            pass  # the other side no longer reads
         try:
             while part := connection.recv(65536):
                 received += part
@@ -80,7 +80,7 @@ def answer_to(service: Service, *parts: bytes) -> bytes:
 
 @contextmanager
 def unharmed(service: Service) -> Iterator[None]:
-    """Meanwhile another client is answered in time, and the memory of the API stays bounded."""
+    """Meanwhile another client is answered in time, and the API's memory stays bounded."""
     seconds: list[float] = []
     memory: list[int] = []
     stop = threading.Event()

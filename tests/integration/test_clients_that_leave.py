@@ -25,7 +25,7 @@ from projections.read_models.event_history import list_events
 from projections.running.positions import PositionWaiter
 from scripts.serving.connection_limits import Connections
 from scripts.serving.http_protocol import WholeAnswers
-from tests.contract.conftest import listening
+from tests.contract.serving import listening
 from tests.ledgers import open_accounts, outcomes, running, transfer
 from tests.projecting import PATIENCE_SECONDS, eventually
 from tests.service import KEY, transfer_body

@@ -1,4 +1,4 @@
-"""A writer whose clock is wrong records nothing, says why, and goes on by itself once its clock is right."""
+"""A writer with a wrong clock records nothing, says why, and continues by itself once its clock is right."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,7 +29,7 @@ WRONG = pytest.mark.parametrize("seconds", [YEAR_SECONDS, 60.0, -60.0, -YEAR_SEC
 
 
 class Shifted:
-    """A clock that differs from the database's by some seconds, the next of a list at each look."""
+    """A clock that differs from the database's by some seconds, given for each reading."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -41,7 +41,7 @@ class Shifted:
 
 @contextmanager
 def shifted(database: Database) -> Iterator[tuple[LedgerApplication, Shifted]]:
-    """A ledger that judges its clock."""
+    """A ledger that checks its clock."""
     clock = Shifted()
     with LedgerApplication(database, clock, max_clock_difference_seconds=LIMIT_SECONDS) as ledger:
         ledger.start()
@@ -57,7 +57,7 @@ def newest(database: Database) -> Instant:
 
 
 def ahead(_: pytest.MonkeyPatch) -> None:
-    """As it comes."""
+    """A command whose time is not fixed."""
 
 
 def under_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +85,7 @@ def test_nothing_is_recorded_by_a_wrong_clock(
         for _ in range(3):
             assert reasons(ledger.execute(*commands).result(30)) == {"clock"}
         head = ledger.head()
-        clock.seconds = LIMIT_SECONDS / 2  # which is near enough
+        clock.seconds = LIMIT_SECONDS / 2  # near enough
         assert all(isinstance(result, Outcome) for result in ledger.execute(*commands).result(30))
         assert ledger.head() == head + 3 * number
     assert newest(database) < later(system_clock(), LIMIT_SECONDS)
@@ -135,7 +135,7 @@ def test_a_hold_is_not_ended_by_a_wrong_clock(database: Database) -> None:
         clock.seconds = YEAR_SECONDS
         asked: list[Command] = [ExpireHold(CONTEXT, "main", operation_id("main", "hold"))]
         assert reasons(ledger.execute(*asked).result(30)) == {"clock"}
-        # What would be refused without being recorded is not judged by such a clock either.
+        # Such a clock does not decide refusals that are not recorded, either.
         late = replace(transfer("a", "b", 1), pending=True, expires_at=expires_at)
         assert reasons(ledger.execute(late).result(30)) == {"clock"}
         assert reasons(ledger.execute(late, dry_run=True).result(30)) == {"clock"}
@@ -145,9 +145,9 @@ def test_a_hold_is_not_ended_by_a_wrong_clock(database: Database) -> None:
 
 
 def test_recorded_time_that_an_older_release_has_moved_ahead_stops_nobody(database: Database) -> None:
-    """It never runs back, so what comes after has the same."""
+    """Recorded time never runs back, so later events get the same time."""
     far = later(system_clock(), YEAR_SECONDS)
-    with LedgerApplication(database, lambda: far) as ledger:  # which judges nothing
+    with LedgerApplication(database, lambda: far) as ledger:  # it checks nothing
         ledger.start()
         open_accounts(ledger, "a", "b")
     with shifted(database) as (ledger, clock):
@@ -175,7 +175,9 @@ def test_the_writer_tells_a_wrong_clock_from_a_head_that_has_moved(database: Dat
     writer = JournalWriter(database, "tallystick test", Timekeeping(clock, LIMIT_SECONDS))
     rows = Rows(0, ["main/accounts/a"], [1], ["test.event"], [b"{}"])
     with pytest.raises(ClockDiffers):
-        writer.append(rows.values(system_clock(), clock(), 0.0))  # read when the machine was started
+        writer.append(
+            rows.values(system_clock(), clock(), 0.0)
+        )  # a reading from when the machine was started
     with pytest.raises(ClockDiffers):
         writer.append(timely(rows, recorded_at=later(system_clock(), 60.0)))
     assert writer.append(timely(rows))
@@ -231,7 +233,7 @@ def test_who_has_a_wrong_clock_leaves_the_place_to_others(
         others: list[Worker | Payer] = [Worker(database, other), Payer(database, other, {})]
         for part in others:
             part.start()
-        clock.seconds = -YEAR_SECONDS  # to it nothing is ever due
+        clock.seconds = -YEAR_SECONDS  # by this clock nothing is ever due
         eventually(lambda: len(holders()) == 2 and not set(first) & set(holders()))
         for part in (*parts, *others):
             part.stop()

@@ -1,4 +1,4 @@
-"""The roles that `compose.yaml` makes are those that the service needs and no more: its script runs on a server."""
+"""The script in `compose.yaml` makes exactly the roles the service needs: it runs on a real server."""
 
 import os
 import subprocess
@@ -27,7 +27,7 @@ def compose() -> dict[str, Any]:
 
 @pytest.fixture
 def postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
-    """A server as the image's entry point has it when it runs scripts: a superuser and an empty database."""
+    """A server as the image's entry point leaves it for scripts: a superuser and an empty database."""
     server = EmbeddedPostgres(tmp_path / "data")
     server.start()
     with psycopg.connect(server.superuser_url, autocommit=True) as superuser:

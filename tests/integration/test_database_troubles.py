@@ -1,4 +1,4 @@
-"""What is wrong with a database or a login is said in one sentence, at once, with the statement that mends it."""
+"""Trouble with a database or login is reported in one sentence, at once, with the statement that mends it."""
 
 import os
 import re
@@ -37,7 +37,7 @@ READING: Sequence[Sequence[str]] = (
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[EmbeddedPostgres]:
-    """A server of these tests' own, which asks one of its logins for a password; in it an installation."""
+    """A separate server that asks one login for a password, with an installation in it."""
     import tempfile
 
     with tempfile.TemporaryDirectory(prefix="tallystick-test-", ignore_cleanup_errors=True) as folder:
@@ -76,7 +76,7 @@ def run(url: str, *command: str, **environment: str) -> "subprocess.CompletedPro
 
 
 def expect_sentence(url: str, command: Sequence[str], wanted: str) -> None:
-    """One sentence and the remedy, at once, since of waiting another line would tell, and exit status 3."""
+    """Assert one sentence with the remedy, at once (waiting would print another line), and exit status 3."""
     ran = run(url, *command)
     said = ran.stderr + ran.stdout if command[0] == "doctor" else ran.stderr
     assert ran.returncode == 3, (command, said)

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: what a kill at any moment leaves behind is no trouble at the next start."""
+"""The embedded PostgreSQL: a kill at any moment leaves nothing that troubles the next start."""
 
 import os
 import subprocess
@@ -120,7 +120,7 @@ def test_it_starts_again_after_it_was_killed(postgres: EmbeddedPostgres) -> None
 def test_a_number_that_is_another_process_s_by_now_is_not_trusted(
     postgres: EmbeddedPostgres, tmp_path: Path
 ) -> None:
-    """The unrelated process has PostgreSQL's own user, so that PostgreSQL itself would refuse to start."""
+    """The unrelated process runs as PostgreSQL's own user, so PostgreSQL itself would refuse to start."""
     postgres.start()
     data = tmp_path / "data/postgres/data"
     owner = data.stat()
@@ -145,7 +145,7 @@ def test_an_orphan_of_a_parent_that_was_killed_is_stopped_first(
     program = (
         "import sys, time; from pathlib import Path\n"
         "from scripts import embedded_postgres as module\n"
-        "module._die_with_parent = lambda: None\n"  # as on a system that does not tell children
+        "module._die_with_parent = lambda: None\n"  # as on a system that does not notify children
         "server = module.EmbeddedPostgres(Path(sys.argv[1]))\n"
         "server.start(); print(server.pid, flush=True); time.sleep(60)\n"
     )

@@ -1,4 +1,4 @@
-"""How commands end: every one of them, by whatever fails, with the right code, one sentence and no traceback."""
+"""How commands end: each one, whatever fails, with the right exit code, one sentence and no traceback."""
 
 import os
 import signal
@@ -117,14 +117,14 @@ WRONG: list[tuple[str, ...]] = [
 
 
 def fill(database: Database) -> None:
-    """Write a short journal, and bring its projections to the head of it; no service runs."""
+    """Write a short journal and bring its projections to the head. No service runs."""
     with running(database) as ledger, projecting(database), database.connect("test") as connection:
         open_accounts(ledger, "a", "b")
         await_head(connection)
 
 
 def call(arguments: tuple[str, ...], url: str, schema: str = "tallystick") -> int:
-    """Carry out a command line on a database, as `tallystick` does."""
+    """Run a command line on a database, as `tallystick` does."""
     options = [] if "--database-url" in arguments else ["--database-url", url, "--schema", schema]
     with_options = [*arguments, *(options if takes_a_database(arguments) else [])]
     if arguments[0] in THAT_SERVE:
@@ -241,7 +241,7 @@ def test_what_is_done_ends_with_0_and_what_is_found_with_1(
     assert call(("doctor",), *database) == 1
     owner.execute("UPDATE projection_versions SET position = 1, state = 'paused' WHERE name = 'entries'")
     assert call(("stuck", "--projection-seconds", "0"), *database) == 1
-    # Nobody goes on with what is resumed.
+    # No projector advances the resumed projection.
     assert call(("projections", "resume", "entries"), *database) == 1
     assert "nobody advances entries" in capfd.readouterr().err
     assert call(("replay", "--all"), *database) == 0
@@ -267,7 +267,7 @@ def test_a_replay_without_a_projector_reaches_the_head(
     assert positions == [(True,), (True,)]
     words = " ".join(capfd.readouterr().out.split())
     assert "0/" not in words.replace("100", "") and "switched" in words
-    # What is paused is left so, and is said to be.
+    # A paused projection stays paused and is reported.
     owner.execute("UPDATE projection_versions SET position = 0, state = 'paused' WHERE live AND name = 'due'")
     assert call(("replay", "due"), *database) == 1
     assert "due is paused at 0 of " in capfd.readouterr().err
@@ -334,7 +334,7 @@ def test_an_export_that_is_interrupted_or_finds_no_room_leaves_nothing(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # What a shell begins in the background ignores this signal, and so does all that it begins.
+        # Background jobs of a shell, and all their children, ignore this signal.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  no thread runs here
     ) as exporting:
         eventually(lambda: is_connected(owner, "tallystick export"))

@@ -1,4 +1,4 @@
-"""What becomes an entry: postings, settlements and reversals; holds, voids and expiries never."""
+"""Which events make entries: postings, settlements and reversals. Holds, voids and expiries make none."""
 
 from dataclasses import replace
 from typing import Any
@@ -34,7 +34,9 @@ def id_of(key: str) -> str:
 
 @pytest.fixture
 def projected(database: Database, owner: Connection[Any]) -> None:
-    """A posting of 3, reversed as of last year; holds: of 10, of which 6 were settled, one voided, one left."""
+    """A posting of 3, reversed with an effective time last year, and holds of 10, one settled in part, one voided, one
+    left.
+    """
     soon = "2999-01-01T00:00:00.000000Z"
     with projecting(database), running(database) as ledger:
         open_accounts(ledger, "a", "b")

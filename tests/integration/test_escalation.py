@@ -1,4 +1,4 @@
-"""What the service's role may not do by detours: guards look where they mean to, whatever it makes or sets."""
+"""The service's role gains no rights by detours: guards refer to the objects they mean, whatever it creates or sets."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -20,7 +20,7 @@ ROOT, OTHER_ROOT = bytes(32), bytes([1]) * 32
 
 @pytest.fixture
 def service(database: Database) -> Iterator[psycopg.Connection[Any]]:
-    """A session that somebody broke into: the service's role, and every setting in his hand."""
+    """A session an intruder controls: the service's role, with every setting."""
     with running(database) as ledger:
         open_accounts(ledger, "alice")
     with database.connect("tallystick test") as connection:
@@ -29,7 +29,7 @@ def service(database: Database) -> Iterator[psycopg.Connection[Any]]:
 
 
 def let_make_temporary_tables(owner: psycopg.Connection[Any]) -> None:
-    """As in a database of somebody else, where the revocation was not to be had."""
+    """As in another operator's database, where the revocation was not possible."""
     name = Identifier(owner.info.dbname)
     owner.execute(SQL("GRANT TEMPORARY ON DATABASE {} TO PUBLIC").format(name))
 
@@ -57,7 +57,9 @@ def test_a_temporary_table_is_not_taken_for_what_was_signed(
 def test_a_function_of_a_closer_type_is_not_called_for_whoever_reads_the_journal(
     owner: psycopg.Connection[Any], service: psycopg.Connection[Any]
 ) -> None:
-    """The service may make functions in its schema, and the owner reads the view `journal` with all his rights."""
+    """The service may create functions in its schema, and the owner reads the view `journal` with all of the owner's
+    rights.
+    """
     service.execute(
         "CREATE FUNCTION convert_from(bytea, text) RETURNS text LANGUAGE plpgsql AS"
         " $$ BEGIN RAISE 'called with the rights of %', current_user; END $$"
@@ -94,7 +96,7 @@ def test_migrating_takes_the_right_away_where_the_login_owns_the_database(
 
 
 def test_every_function_says_where_it_looks(database: Database, owner: psycopg.Connection[Any]) -> None:
-    """And looks for tables in no temporary schema first, nor, by any name, in the schema before pg_catalog."""
+    """It finds tables first in no temporary schema, and any other name first in pg_catalog."""
     rows = owner.execute(
         "SELECT proname, setting FROM pg_proc LEFT JOIN LATERAL unnest(proconfig) AS setting"
         " ON starts_with(setting, 'search_path=') WHERE pronamespace = %s::regnamespace",
@@ -109,7 +111,7 @@ def test_every_function_says_where_it_looks(database: Database, owner: psycopg.C
 def test_no_view_works_with_the_rights_of_another_than_its_reader_expects(
     database: Database, owner: psycopg.Connection[Any]
 ) -> None:
-    """No function takes on its owner's rights: none is SECURITY DEFINER, through which a caller would have them."""
+    """No function has its owner's rights: none is SECURITY DEFINER, which would lend them to a caller."""
     query = "SELECT proname FROM pg_proc WHERE pronamespace = %s::regnamespace AND prosecdef"
     assert owner.execute(query, (database.schema,)).fetchall() == []
 

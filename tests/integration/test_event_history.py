@@ -1,4 +1,4 @@
-"""The history of events: whatever is asked, the journal's own answer, and read by indexes alone."""
+"""The history of events: every query gets the journal's own answer, read through indexes alone."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -31,7 +31,7 @@ CLOCK = Clock()
 
 @pytest.fixture(scope="module")
 def written(databases: Databases) -> Iterator[Database]:
-    """A journal with everything that can happen in it, in two ledgers, not indexed yet."""
+    """A journal with every kind of event, in two ledgers, not indexed yet."""
     with databases.installed() as database:
         author = Author(database, SEED)
         author.write()
@@ -41,7 +41,7 @@ def written(databases: Databases) -> Iterator[Database]:
 
 @pytest.fixture(scope="module")
 def items(written: Database) -> list[dict[str, Any]]:
-    """The journal, as the view for auditors who bring psql has it."""
+    """The journal, read through the view for auditors who use psql."""
     with written.connect("test") as connection:
         rows = connection.execute(
             "SELECT originator_id, originator_version, topic, convert_from(state, 'UTF8'), notification_id"
@@ -58,7 +58,7 @@ def naive_item(stream: str, version: int, topic: str, state: str, position: int)
 
 
 def index(database: Database, upto: int, size: int = 300) -> None:
-    """Bring the index to a position, in batches of a size."""
+    """Bring the index to a position, in batches of this size."""
     with database.connect("test") as connection:
         query = "SELECT version, position FROM projection_versions WHERE name = 'event_index' AND live"
         version, position = connection.execute(query).fetchone() or (0, 0)
@@ -83,12 +83,12 @@ def mentions_account(item: dict[str, Any], address: str) -> bool:
 
 
 def mentions_transaction(item: dict[str, Any], id: str) -> bool:
-    """Whether an id is anywhere in an event but in the caller's own words."""
+    """Whether an event contains an id outside the caller's own text."""
     return f'"{id}"' in item["said"] or item["stream"].endswith(f"/transactions/{id}")
 
 
 def naive(items: Sequence[dict[str, Any]], book: str, filters: EventFilters) -> list[int]:
-    """The positions of what a filter of the whole journal finds."""
+    """The positions that a filter over the whole journal finds."""
     return [
         item["position"]
         for item in items
@@ -134,7 +134,7 @@ def assert_found(
     assert positions(pages(database, book, filters, size, descending=True)) == expected[::-1]
 
 
-# Run first of this module, these find the index at positions that grow, and so what is read by it and what beyond it.
+# These run first in this module. The index grows from one to the next, and with it what is read from the index.
 PARTS = [0.0, 0.3, 0.99, 1.0]
 
 
@@ -205,7 +205,7 @@ def owner_of(written: Database) -> Iterator[Connection[Any]]:
 
 
 def content(database: Database) -> list[tuple[int, list[int]]]:
-    """What is in the live index."""
+    """The content of the live index."""
     with database.connect("test") as connection:
         query = "SELECT version FROM projection_versions WHERE name = 'event_index' AND live"
         (version,) = connection.execute(query).fetchone() or (0,)
@@ -216,7 +216,7 @@ def content(database: Database) -> list[tuple[int, list[int]]]:
 
 
 def rebuilt_in(database: Database, size: int) -> list[tuple[int, list[int]]]:
-    """What an index has that is filled in batches of a size."""
+    """The content of an index filled in batches of this size."""
     made = SQL("CREATE TABLE event_index_v9 (slot bigint PRIMARY KEY, offsets bytea NOT NULL)")
     with database.connect("test") as connection:
         connection.execute(made)
@@ -319,7 +319,7 @@ def test_events_can_be_hashed_from_what_is_shown(written: Database, items: list[
         assert hash_of_item(shown) == event.leaf_hash
 
 
-# A journal that is large enough for a plan to matter: transfers among many accounts, and little else.
+# A journal large enough for plans to matter: transfers among many accounts, and little else.
 TRANSFERS = 30_000
 GENERATE = """
 INSERT INTO events (originator_id, originator_version, topic, state, notification_id)
@@ -346,7 +346,7 @@ FROM (
 
 @pytest.fixture(scope="module")
 def large(databases: Databases) -> Iterator[Database]:
-    """A large journal, indexed but for its last events."""
+    """A large journal, indexed except for its last events."""
     with databases.installed() as database, database.connect_as_owner("test") as connection:
         connection.execute(GENERATE.encode(), {"count": TRANSFERS})
         connection.execute("UPDATE head SET position = %s", (3 * TRANSFERS,))
@@ -356,7 +356,7 @@ def large(databases: Databases) -> Iterator[Database]:
 
 
 class Explained(Cursor[Any]):
-    """A cursor that explains each query of events and index, with the very values, before it runs it."""
+    """A cursor that explains each query of events and index, with its parameters, before running it."""
 
     plans: list[dict[str, Any]]
 
@@ -375,7 +375,7 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def effort(plan: dict[str, Any]) -> int:
-    """How many rows the scans of a plan have looked at, those included that a filter then removed."""
+    """How many rows the scans of a plan have read, including those a filter then removed."""
     return sum(
         int((node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"])
         for node in nodes(plan)
@@ -385,7 +385,7 @@ def effort(plan: dict[str, Any]) -> int:
 
 PAGE = 100
 AT = "2026-01-01T04:00:00.000000Z"
-# The book, the filters, how many events have what they ask for (at least), how many rows may be looked at for a page.
+# The book, the filters, the least number of matching events, and how many rows a page may read.
 LARGE: list[Any] = [
     pytest.param("main", EventFilters(), 3 * TRANSFERS - 90, 1100, id="none"),
     pytest.param("small", EventFilters(), 90, 700, id="of a small ledger"),

@@ -1,4 +1,4 @@
-"""Exports: the journal in a file, verified without a database, restored into another, tampered with and found out."""
+"""Exports: the journal as a file, verified without a database, restored into another, and tampering detected."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from psycopg import Connection
-from typer.testing import Result
 
 from domain.journal.database import Database
 from domain.journal.migrations import migrate
@@ -16,57 +15,22 @@ from domain.transparency.export_format import Attestation, event_line, part_line
 from domain.transparency.leaves import hash_of
 from domain.transparency.merkle_tree import Accumulator
 from domain.transparency.signed_notes import Signer
-from domain.transparency.tiles import append as append_leaves
 from projections.registry import install
 from projections.transparency.checkpoints import read_newest, read_verifiers
-from scripts.tallystick import application
 from tests.author import Author
-from tests.commands import invoke
 from tests.databases import Databases
+from tests.integration.exporting import exported, replaced, rewrite, run, seal_all, stream_rewritten, verified
 from tests.ledgers import open_accounts, outcomes, running, transfer
-from tests.projecting import append, await_head, eventually, projecting
+from tests.projecting import append
 
 pytestmark = pytest.mark.integration
+
 
 KEY = Signer("tallystick/elsewhere", bytes(32))
 
 
-def run(
-    command: str, *arguments: object, database: Database | None = None, given: bytes | None = None
-) -> Result:
-    """Run the command as from a terminal."""
-    options = ["--database-url", database.url, "--schema", database.schema] if database else []
-    return invoke(application([command]), [command, *map(str, arguments), *options], given)
-
-
-def exported(database: Database, *options: object) -> bytes:
-    result = run("export", *options, "--wait-seconds", 0, database=database)
-    assert result.exit_code == 0, result.output
-    return result.stdout_bytes
-
-
-def verified(file: Path, *options: object) -> tuple[int, dict[str, Any]]:
-    """The exit code and the findings by code, each with its examples in one text."""
-    result = run("verify", file, "--json", *options)
-    said = json.loads(result.stdout)
-    assert said["sound"] == (not said["findings"]) == (result.exit_code == 0)
-    return result.exit_code, {found["code"]: " ".join(found["examples"]) for found in said["findings"]}
-
-
-def seal_all(database: Database) -> None:
-    """Project and seal what there is."""
-
-    def is_sealed(head: int) -> bool:
-        newest = read_newest(connection)
-        return newest is not None and newest.size == head
-
-    with projecting(database), database.connect("test of seals") as connection:
-        head = await_head(connection)
-        eventually(lambda: is_sealed(head))
-
-
 def write(database: Database) -> None:
-    """Write a journal with everything that there is, projected and sealed."""
+    """Write a journal with every kind of event, projected and sealed."""
     author = Author(database, seed=4)
     author.write(rounds=6)
     author.write_of_accounts()
@@ -125,28 +89,13 @@ def test_what_is_imported_is_exported_to_the_same_bytes(
     assert run("verify", "--live", *options, "--checkpoint", note, database=other).exit_code == 0
     after.write_bytes(exported(other))
     assert after.read_bytes().splitlines()[:-1] == lines[:-1]
-    with running(other) as ledger:  # it goes on from there
+    with running(other) as ledger:  # it continues from there
         open_accounts(ledger, "after", "afterwards")
     after.write_bytes(exported(other))
     assert verified(after, "--checkpoint", note, *options)[1].keys() == {"events_unsealed"}
     refused = run("import", file, database=other)
     assert refused.exit_code == 3
     assert "has events" in refused.stderr
-
-
-def rewrite(owner: Connection[Any], *statements: str) -> None:
-    """Do what only a superuser with ill intent can: the triggers are dropped, then everything is allowed."""
-    owner.execute("DROP TRIGGER IF EXISTS events_are_never_changed ON events")
-    owner.execute("DROP TRIGGER IF EXISTS head_never_moves_back ON head")
-    with owner.transaction():
-        for statement in statements:
-            assert owner.execute(statement.encode()).rowcount
-
-
-def replaced(what: str, by: str, where: str) -> str:
-    """The statement that changes the text of events."""
-    text = f"convert_to(replace(convert_from(state, 'UTF8'), '{what}', '{by}'), 'UTF8')"
-    return f"UPDATE events SET state = {text} WHERE {where}"
 
 
 FIRST_POSTING = (
@@ -171,7 +120,7 @@ def events_swapped(owner: Connection[Any]) -> None:
 
 
 def appended_in_the_past(owner: Connection[Any]) -> None:
-    """A command that was recorded before, at the end, its times as they were."""
+    """An earlier command appended again at the end with its original times."""
     rewrite(
         owner,
         "INSERT INTO events SELECT 'main/accounts/new', 1, topic, state, (SELECT position + 1 FROM head)"
@@ -181,7 +130,7 @@ def appended_in_the_past(owner: Connection[Any]) -> None:
 
 
 def put_in_between(owner: Connection[Any]) -> None:
-    """An event that nothing but its place betrays: all later positions are moved."""
+    """An event that only its place betrays: all later positions are moved."""
     rewrite(
         owner,
         "DROP INDEX events_notification_id; UPDATE events SET notification_id = notification_id + 1"
@@ -190,21 +139,6 @@ def put_in_between(owner: Connection[Any]) -> None:
         " WHERE topic = 'ledger.opened' ORDER BY notification_id LIMIT 1",
         "UPDATE head SET position = position + 1",
     )
-
-
-def stream_rewritten(owner: Connection[Any]) -> None:
-    """Who did something, in every event of a stream, with the hashes of the tree made anew."""
-    stream = "main/accounts/users:1:wallet"
-    rewrite(owner, replaced('"actor":"shop"', '"actor":"none"', f"originator_id = '{stream}'"))
-    rows = owner.execute(
-        "SELECT notification_id, originator_id, originator_version, topic, state FROM events"
-        " ORDER BY notification_id"
-    ).fetchall()
-    tiles = append_leaves(0, {}, [hash_of(*row) for row in rows])
-    for (level, number), hashes in tiles.items():
-        owner.execute(
-            "UPDATE seals_v1 SET hashes = %s WHERE level = %s AND number = %s", (hashes, level, number)
-        )
 
 
 TAMPERINGS: Sequence[tuple[Callable[[Connection[Any]], None], set[str], str]] = (
@@ -311,7 +245,7 @@ def test_what_is_not_signed_by_who_must_have_signed_it(database: Database, tmp_p
     forged = Checkpoint(KEY.name, len(lines) - 2, root).signed([KEY])
     keys = [*seal.verifiers, str(KEY.verifier)]
     file.write_bytes(b"\n".join(lines) + b"\n" + part_line(Attestation(forged, [], keys, seal.head)))
-    assert verified(file) == (0, {})  # whoever makes the file names the key as well
+    assert verified(file) == (0, {})  # the author of the file names the key as well
     assert verified(file, "--verifier-key", seal.verifiers[0])[1].keys() == {"signature_invalid"}
     file.write_bytes(b"\n".join(lines) + b"\n" + part_line(Attestation(None, [], keys, seal.head)))
     assert verified(file)[1].keys() == {"checkpoint_missing"}
@@ -430,7 +364,7 @@ def test_a_service_goes_on_from_what_was_imported(
     file = tmp_path / "journal.ndjson"
     file.write_bytes(exported(database))
     migrate(other)
-    with running(other) as ledger:  # it runs already, and knows the journal as empty
+    with running(other) as ledger:  # it is already running and knows the journal as empty
         assert run("import", file, database=other).exit_code == 0
         (replayed,) = outcomes(ledger.execute(transfer("a", "b", 1, "key-3")).result())
         assert replayed.replayed

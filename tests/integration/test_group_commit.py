@@ -1,4 +1,4 @@
-"""The write path on a real journal: nothing lost, nothing twice, a failure is its own."""
+"""The write path on a real journal: nothing is lost, nothing happens twice, and one command's failure is its own."""
 
 import threading
 from collections.abc import Collection
@@ -67,7 +67,7 @@ def test_a_command_that_fails_affects_only_itself(database: Database) -> None:
 
 
 class Faulty(PostTransaction):
-    """A command with a fault of ours."""
+    """A command that raises an unexpected exception."""
 
     def decide(self, *_: object) -> Any:
         raise ZeroDivisionError
@@ -189,7 +189,7 @@ def test_large_batches_are_decided_ahead_of_the_commit_and_still_agree(database:
 
 
 def test_the_connection_may_be_cut_at_any_moment(database: Database, owner: psycopg.Connection[Any]) -> None:
-    """Backends of the writer are terminated again and again while two writers are at work."""
+    """The writer's backends are terminated again and again while two writers work."""
     stop = threading.Event()
 
     def terminate() -> None:
@@ -217,7 +217,7 @@ def test_the_connection_may_be_cut_at_any_moment(database: Database, owner: psyc
 
 def test_a_full_queue_refuses_and_does_not_grow(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(group_commit, "MAX_WAITING_COMMANDS", 10)
-    ledger = LedgerApplication(database)  # not started: what is submitted waits
+    ledger = LedgerApplication(database)  # not started, so submissions wait
     for _ in range(10):
         ledger.execute(transfer("a", "b", 1))
     with pytest.raises(Overloaded):
@@ -231,7 +231,7 @@ def test_a_full_queue_refuses_and_does_not_grow(database: Database, monkeypatch:
 
 @pytest.mark.parametrize("all_or_none", [False, True])
 def test_no_commands_are_answered_at_once(database: Database, all_or_none: bool) -> None:
-    ledger = LedgerApplication(database)  # not started: what is submitted waits
+    ledger = LedgerApplication(database)  # not started, so submissions wait
     ledger.execute(transfer("a", "b", 1))
     assert list(ledger.execute(all_or_none=all_or_none).result(timeout=0)) == []
     ledger.start()
@@ -276,7 +276,7 @@ def test_an_unreachable_journal_is_said_so_and_not_a_failure_of_the_request(
 def test_a_foreign_event_in_the_way_is_not_waited_for(
     database: Database, owner: psycopg.Connection[Any]
 ) -> None:
-    """Somebody wrote to the journal without its lock: what that makes unreadable is refused, and all else goes on."""
+    """Another writer ignored the journal's lock. Only what its event makes unreadable is refused."""
     with running(database) as ledger:
         open_accounts(ledger, "a", "b", "c")
         ledger.perform(transfer("a", "b", 1))
@@ -307,7 +307,7 @@ def test_a_damaged_snapshot_refuses_its_account_and_no_other(
 def test_a_known_key_decided_ahead_is_judged_before_what_the_request_names(
     database: Database, size: int
 ) -> None:
-    """Batches decided ahead take keys to be new: what that gets wrong must not be answered."""
+    """Batches decided ahead assume that keys are new. A wrong answer from that must never be sent."""
     with running(database) as ledger:
         open_accounts(ledger, "a", "b")
         first = ledger.perform(transfer("a", "b", 5, key="known"))
@@ -331,7 +331,7 @@ def test_what_would_not_be_committed_by_itself_is_not_appended(database: Databas
         writer.append(values)
     writer.release()
     assert writer.append(values)
-    assert not writer.append(values)  # the head has moved on
+    assert not writer.append(values)  # the head has moved
     writer.disconnect()
     with database.connect("tallystick test") as connection:
         stored = connection.execute("SELECT originator_id, notification_id FROM events").fetchall()

@@ -1,4 +1,4 @@
-"""Submissions on a real journal: all or none, as if, and commands that name what was made just before them."""
+"""Submissions on a real journal: all or none, dry runs, and commands that name things made just before them."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -43,7 +43,7 @@ EARLY: Instant = "2026-01-01T00:00:00.000000Z"
 
 
 def amounts(ledger: LedgerApplication, *addresses: str) -> list[tuple[int, int]]:
-    """The balance of each account, and what is pending on it."""
+    """The balance and the pending amount of each account."""
     accounts = [ledger.account("main", address)[0] for address in addresses]
     return [(account.balance, account.pending_debits + account.pending_credits) for account in accounts]
 
@@ -61,7 +61,7 @@ def unbalanced() -> PostTransaction:
 
 
 def rejected(results: Sequence[Result], index: int, cause: type[LedgerError] | str) -> BatchRejected:
-    """The one reason for which none of the items was carried out; a rule is named by its code."""
+    """The single reason why none of the items was carried out. A rule is named by its code."""
     first = results[0]
     assert isinstance(first, BatchRejected) and all(result is first for result in results)
     assert first.index == index
@@ -73,7 +73,7 @@ def rejected(results: Sequence[Result], index: int, cause: type[LedgerError] | s
 
 
 class Faulty(PostTransaction):
-    """A command with a fault of ours."""
+    """A command that raises an unexpected exception."""
 
     def decide(self, *_: object) -> Any:
         raise ZeroDivisionError
@@ -141,11 +141,11 @@ class TestAllOrNone:
         with running(database) as ledger:
             open_accounts(ledger, "a")
             open_accounts(ledger, "b", minimum=0)
-        ledger = LedgerApplication(database)  # not started: what is submitted waits, and is decided together
+        ledger = LedgerApplication(database)  # not started, so submissions wait and are decided together
         undone = ledger.execute(
             transfer("a", "b", 5, key="undone"), hold(4), transfer("b", "nobody", 1), all_or_none=True
         )
-        # b would have the funds, the key would be in use and the hold there, had the first submission been kept.
+        # If the first submission were kept, b would have the funds, the key would be in use and the hold would exist.
         after = ledger.execute(
             transfer("b", "a", 5), a_settlement(), transfer("a", "b", 2, key="undone", fingerprint="other")
         )
@@ -217,7 +217,7 @@ class TestDryRun:
         folded(history(database))
 
     def test_no_answer_names_a_position_that_the_journal_has_not(self, database: Database) -> None:
-        """A client that waits for a position it was told must not wait for ever."""
+        """A client that waits for the position it was given must not wait for ever."""
         with running(database) as ledger:
             open_accounts(ledger, "a", "b")
             head = ledger.head()
@@ -284,7 +284,9 @@ class TestDryRun:
 
 class TestWhatWasMadeJustBefore:
     def requests(self) -> list[Command]:
-        """A hold settled, its settlement reversed, another voided, a posting reversed: each names what came before."""
+        """A hold settled, its settlement reversed, another voided, a posting reversed. Each names something made before
+        it.
+        """
         return [
             hold(10),
             a_settlement(amount=6),
@@ -328,7 +330,7 @@ class TestWhatWasMadeJustBefore:
         monkeypatch.setattr(GroupCommit, "_commit_ahead", counting)
         ledger = LedgerApplication(
             database
-        )  # not started: all of it waits, so each batch is decided while the last commits
+        )  # not started, so everything waits and each batch is decided while the last commits
         first = ledger.execute(transfer("b", "a", 1), transfer("a", "b", 1))
         pending = [ledger.execute(request) for request in self.requests()]
         ledger.start()
@@ -403,7 +405,7 @@ class TestRaces:
         folded(history(database))
 
     def test_a_hold_expires_or_is_settled(self, database: Database) -> None:
-        """The clocks of two processes differ: to one the hold's time is over, to the other it is not."""
+        """Two processes with different clocks: for one the hold is over, for the other not yet."""
         ahead = [EARLY]
         fast, slow = (
             LedgerApplication(database, lambda: ahead[-1]),
@@ -458,7 +460,7 @@ class TestVeryMany:
         monkeypatch.setattr(group_commit, "MAX_BATCH_COMMANDS", 3)
         with running(database) as ledger:
             open_accounts(ledger, "a", "b")
-        with LedgerApplication(database) as ledger:  # not started: what is submitted waits
+        with LedgerApplication(database) as ledger:  # not started, so submissions wait
             items: list[Command] = [
                 hold(5),
                 *(transfer("a", "b", 1, key=f"k{n}") for n in range(40)),
@@ -500,9 +502,11 @@ class TestVeryMany:
 def test_a_reader_cut_off_while_deciding_ahead_leaves_nothing_stale(
     database: Database, owner: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was loaded ahead may be newer than this writer's cache: catching up must not apply it twice."""
+    """What was loaded ahead may be newer than this writer's cache. Catching up must not apply it twice."""
     following_streams = Decider.following_streams
-    cuts = 0  # the connection is cut once, between what the commands name and what follows from it
+    cuts = (
+        0  # the connection is cut once, between the streams the commands name and those that follow from them
+    )
 
     def follow_and_be_cut(self: Decider, commands: Sequence[Command]) -> set[str]:
         nonlocal cuts
@@ -514,11 +518,11 @@ def test_a_reader_cut_off_while_deciding_ahead_leaves_nothing_stale(
         open_accounts(one, "a", "b", "c")
         other.perform(a_hold(debit("a", 10), credit("b", 10)))
     with running(database) as one, running(database) as other:
-        one.perform(transfer("c", "c", 1))  # it knows where the journal is, and neither a nor b
+        one.perform(transfer("c", "c", 1))  # it knows the journal's position, and neither a nor b
         other.perform(transfer("a", "b", 5))
         monkeypatch.setattr(group_commit, "MIN_COMMANDS_MEANWHILE", 1)
         monkeypatch.setattr(Decider, "following_streams", follow_and_be_cut)
-        # The first needs `a` at once, the second learns of `b` by the hold that it names.
+        # The first needs `a` at once. The second learns of `b` from the hold it names.
         results = outcomes(one.execute(transfer("a", "c", 1), a_settlement()).result())
         assert cuts == 1
         assert [result.state.status for result in results] == ["posted", "posted"]

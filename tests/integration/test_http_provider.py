@@ -1,4 +1,4 @@
-"""The HTTP adapter against a server that answers anything: only the provider's own words say what it did."""
+"""The HTTP adapter against a server that answers anything: only the provider's own words decide what it did."""
 
 import base64
 import gzip
@@ -35,7 +35,7 @@ Conversation = Callable[[socket.socket, bytes], None]
 def answering(
     converse: Conversation, timeout_seconds: float = 10.0
 ) -> Iterator[tuple[HttpProvider, list[bytes]]]:
-    """A provider whose server does what it is told to with each connection; and what it was sent."""
+    """A provider whose server does with each connection what a test says, and the bytes it received."""
     received: list[bytes] = []
 
     def serve(listening: socket.socket) -> None:
@@ -191,7 +191,7 @@ def talking_without_end(connection: socket.socket, request: bytes) -> None:
 
 
 def dripping(said: bytes, drip: bytes) -> Conversation:
-    """Say something, and go on a little at a time, each soon after the one before."""
+    """Send some bytes at once, then more and more, one soon after the other."""
 
     def converse(connection: socket.socket, request: bytes) -> None:
         connection.settimeout(0.05)
@@ -227,7 +227,7 @@ def speaking_another_language(connection: socket.socket, request: bytes) -> None
     ],
 )
 def test_a_connection_that_breaks_or_never_ends_says_nothing(converse: Conversation) -> None:
-    """And it says so in time: the call has half a second, in all."""
+    """It must say so in time: the whole call has half a second."""
     with answering(converse, timeout_seconds=0.5) as (provider, _):
         began = monotonic()
         with pytest.raises(NoAnswer):
@@ -236,7 +236,7 @@ def test_a_connection_that_breaks_or_never_ends_says_nothing(converse: Conversat
 
 
 def test_what_is_too_much_of_one_answer_is_not_taken_for_the_next() -> None:
-    """Above all not where what is too much looks like an answer of the same payout."""
+    """Above all if the surplus looks like an answer about the same payout."""
     processing, failed = (
         json.dumps({**COMPLETED, "state": state}).encode() for state in ("processing", "failed")
     )
@@ -248,7 +248,7 @@ def test_what_is_too_much_of_one_answer_is_not_taken_for_the_next() -> None:
 
     def converse(connection: socket.socket, request: bytes) -> None:
         connection.sendall(said.pop(0))
-        connection.recv(1)  # keeps the connection until the other side gives it up
+        connection.recv(1)  # keeps the connection until the other side closes it
 
     with answering(converse) as (provider, _):
         assert [provider.ask(ORDER).verdict for _ in range(3)] == ["processing"] * 3
@@ -306,7 +306,7 @@ def test_an_adapter_of_a_users_own_is_made_from_the_settings() -> None:
 
 
 class Own:
-    """A provider of a user's own."""
+    """A provider written by a user."""
 
     max_calls = 1
     patience_seconds = 1.0

@@ -1,4 +1,4 @@
-"""The journal in a stream of a real NATS server: each event once, in order, whatever is killed meanwhile."""
+"""The journal in a stream of a real NATS server: each event once, in order, even if either side is killed."""
 
 import asyncio
 import json
@@ -68,7 +68,7 @@ def publishing(database: Database, broker: NatsServer) -> Iterator[None]:
 
 
 def move(ledger: LedgerApplication, count: int = 1) -> int:
-    """Move money so many times; return the newest position."""
+    """Move money this many times. Return the newest position."""
     results = ledger.execute(*(transfer("a", "b", 1) for _ in range(count))).result()
     return max(outcome.position for outcome in outcomes(results))
 
@@ -83,7 +83,7 @@ def await_position(owner: Connection[Any], position: int) -> Progress:
 
 
 def on_broker(broker: NatsServer, ask: Callable[[JetStreamContext], Any]) -> Any:
-    """What the broker answers."""
+    """The broker's answer."""
 
     async def asked() -> Any:
         client = await nats.connect(broker.url)
@@ -96,7 +96,7 @@ def on_broker(broker: NatsServer, ask: Callable[[JetStreamContext], Any]) -> Any
 
 
 def told(broker: NatsServer, first: int = 1) -> list[Told]:
-    """All messages of the stream, from one on."""
+    """All messages of the stream, starting at one."""
 
     async def read(stream: JetStreamContext) -> list[Told]:
         state = (await stream.stream_info("TALLYSTICK")).state
@@ -112,7 +112,7 @@ def told(broker: NatsServer, first: int = 1) -> list[Told]:
 
 
 def length(broker: NatsServer) -> int:
-    """The number of messages in the stream, 0 while there is none."""
+    """The number of messages in the stream, 0 while it does not exist."""
 
     async def count(stream: JetStreamContext) -> int:
         try:
@@ -163,7 +163,7 @@ def test_a_broker_that_is_killed_again_and_again_has_each_event_once(
     moving.start()
     with publishing(database, broker):
         for _ in range(4):
-            sleep(0.7)  # into the midst of it, wherever that is
+            sleep(0.7)  # at any point of its work
             broker.kill()
             broker.start()
         stop.set()
@@ -175,7 +175,7 @@ def test_a_broker_that_is_killed_again_and_again_has_each_event_once(
 def test_a_publisher_that_dies_leaves_out_and_doubles_nothing(
     database: Database, ledger: LedgerApplication, broker: NatsServer, owner: Connection[Any]
 ) -> None:
-    """Also if it died before it noted what the broker had acknowledged."""
+    """Also if it died before it noted the broker's acknowledgement."""
     with publishing(database, broker), publishing(database, broker):
         for _ in range(3):
             move(ledger, 300)

@@ -1,7 +1,7 @@
-"""The eventsourcing library's own test cases, run on our recorders and our factory.
+"""The eventsourcing library's own test cases, run on this project's recorders and factory.
 
-What the library ships for those who write a persistence module (`eventsourcing.tests.persistence`). Where a case is
-changed, the comment there says what it takes for granted that is different here.
+The library ships them for authors of persistence modules (`eventsourcing.tests.persistence`). Where a case is changed,
+a comment says which of its assumptions does not hold here.
 """
 
 from typing import Any
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.integration
 
 
 class OnAJournal:
-    """Gives a test case of unittest a fresh database, and text for stream ids (ORIGINATOR_ID_TYPE=text)."""
+    """Gives a unittest case a fresh database, and text for stream ids (ORIGINATOR_ID_TYPE=text)."""
 
     datastore: JournalDatastore
 
@@ -137,7 +137,7 @@ class TestJournalFactory(shipped.InfrastructureFactoryTestCase[JournalFactory]):
         return JournalProcessRecorder
 
     def test_mapper_with_wrong_cipher_key(self) -> None:
-        """As the library's, with an event as our mapper takes them: not one of the library's `DomainEvent`."""
+        """As the library's, with an event of the kind this mapper takes instead of the library's `DomainEvent`."""
         self.env[self.factory.CIPHER_TOPIC] = "eventsourcing.cipher:AESCipher"
         self.env[f"APP1_{AESCipher.CIPHER_KEY}"] = AESCipher.create_key(16)
         self.env[f"APP2_{AESCipher.CIPHER_KEY}"] = AESCipher.create_key(16)

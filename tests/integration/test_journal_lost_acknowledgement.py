@@ -1,4 +1,4 @@
-"""When the answer to a COMMIT is lost, what was recorded is found, and what was not is recorded: once."""
+"""The answer to a COMMIT is lost: a recorded batch is found, and an unrecorded one is recorded, exactly once."""
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -33,7 +33,7 @@ def proxy(database: Database) -> Iterator[SeveringProxy]:
 
 @pytest.fixture
 def proxied(database: Database, proxy: SeveringProxy) -> Database:
-    """The database as those see it who connect through the proxy."""
+    """The database as seen through the proxy."""
     return database._replace(url=proxy.database_url)
 
 
@@ -103,7 +103,7 @@ def wait_for_a_waiting_writer(connection: psycopg.Connection[Any]) -> None:
 def interrupted(
     datastore: JournalDatastore, proxy: SeveringProxy, owner: psycopg.Connection[Any]
 ) -> Iterator["Future[Any]"]:
-    """An append that has lost its connection before it could commit, while `owner` has the head's lock."""
+    """An append that lost its connection before it could commit, while `owner` holds the head's lock."""
     with ThreadPoolExecutor(1) as thread:
         owner.execute("BEGIN; SELECT * FROM head FOR UPDATE")
         appending = thread.submit(JournalRecorder(datastore).insert_events, EVENTS)
@@ -136,10 +136,10 @@ def test_what_another_writer_recorded_is_not_taken_for_ones_own(
 def test_a_conflict_is_told_at_once_and_not_taken_for_a_lost_connection(
     datastore: JournalDatastore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Even an event equal to the one that is there: what is asked twice without a loss is a conflict."""
+    """Even for an event equal to the existing one: repeating it without a lost answer is a conflict."""
     recorder = JournalRecorder(datastore)
     recorder.insert_events(EVENTS)
-    monkeypatch.setattr(recorder, "_already_recorded", None)  # it must not be asked
+    monkeypatch.setattr(recorder, "_already_recorded", None)  # it must not be called
     for _ in range(50):
         with pytest.raises(IntegrityError):
             recorder.insert_events(EVENTS[:1])

@@ -1,4 +1,4 @@
-"""What the database itself refuses, whoever asks: history is not rewritten, and its head never moves back."""
+"""The database itself refuses this to every user: rewriting history and moving its head back."""
 
 from collections.abc import Iterator
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""A reader that follows the journal by position misses nothing, however many processes write it, and in which way."""
+"""A reader that follows the journal by position misses nothing, however many processes write it and however they do."""
 
 import multiprocessing
 from collections.abc import Callable
@@ -26,11 +26,11 @@ COMMANDS_OF_A_BATCH = 4
 EVENTS_OF_A_TRANSFER = 3
 
 Read = Callable[[int], list[int]]
-"""Returns the positions after one, as many as it finds now."""
+"""Returns the positions after one, as many as it finds at that time."""
 
 
 def record(database: Database, writer: int, barrier: Any) -> None:
-    """A process that writes through the library's recorder."""
+    """A process that writes with the library's recorder."""
     datastore = JournalDatastore(database, pool_size=1, connect_timeout_seconds=5.0)
     recorder = JournalRecorder(datastore)
     stream = f"recorded/by/{writer}"
@@ -45,7 +45,7 @@ def record(database: Database, writer: int, barrier: Any) -> None:
 
 
 def commit(database: Database, writer: int, barrier: Any) -> None:
-    """A process that writes through the group commit, as the service does."""
+    """A process that writes with the group commit, as the service does."""
     with running(database) as ledger:
         barrier.wait(60)
         for _ in range(BATCHES):
@@ -68,7 +68,7 @@ def by_the_library(datastore: JournalDatastore) -> Read:
 
 
 def follow(read: Read, written: Event) -> list[int]:
-    """Read on from the newest position seen, never looking back, until all is written and nothing more is found."""
+    """Read from the newest position seen, never looking back, until all is written and nothing more is found."""
     seen: list[int] = []
     while True:
         complete = written.is_set()
@@ -132,5 +132,5 @@ def everything_was_written(database: Database, transfers: int) -> None:
         (f"recorded/by/{writer}", events, events) for writer in range(RECORDING_PROCESSES)
     ]
     assert accounts == [(transfers, transfers)]
-    # They did write at the same time: events of one are spread among those of others.
+    # They wrote at the same time: one's events are spread among the others'.
     assert any(spread > events for *_, spread in rows)

@@ -1,4 +1,4 @@
-"""Keys and their trail: changed and recorded in one transaction, beside writers that know nothing of it."""
+"""Keys and their trail: changed and recorded in one transaction, beside writers that do not know of them."""
 
 import threading
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ from projections.audit import differences, one_instant, violations
 from projections.outbox.messages import message_of
 from scripts.serving import serve
 from tests.databases import Databases
-from tests.integration.test_exports import exported, run, seal_all, verified
+from tests.integration.exporting import exported, run, seal_all, verified
 from tests.ledgers import history, open_accounts, outcomes, running, transfer
 from tests.projecting import append, await_head, projecting
 
@@ -67,7 +67,7 @@ def test_the_trail_folds_into_what_the_key_is(database: Database, connection: Co
         assert (envelope.causation_id, envelope.idempotency_key) == (BY.correlation_id, None)
     expected = ApiKey(str(made.id), "shop", ("client",), ("main",), None, True, 2, 2)
     assert evolve(evolve(None, first), second) == expected
-    # One that an older release made has no beginning.
+    # A key made by an older release has no first event.
     assert evolve(None, second) == expected
 
 
@@ -112,7 +112,7 @@ def test_one_that_dies_in_between_leaves_nothing(
 
 
 def test_beside_writers_of_money_positions_have_no_gap(database: Database, owner: Connection[Any]) -> None:
-    """The group commit decides ahead on a guess of where the head is, and a key takes the place that it guessed."""
+    """The group commit decides ahead on a guess of the head, and a key takes the guessed position."""
     with running(database) as ledger, ThreadPoolExecutor(1) as other:
         open_accounts(ledger, "a", "b")
         stop = threading.Event()
@@ -160,7 +160,7 @@ def test_one_that_stops_with_the_lock_is_ended_by_the_server(
     stopped = database.connect("test stopped")
     holding = recording.recording(stopped)
     holding.__enter__()
-    # Who comes next waits for a moment, no more.
+    # The next one waits for only a moment.
     monkeypatch.undo()
     add_key(connection, SHOP, BY)
     with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout):
@@ -186,7 +186,7 @@ def test_of_many_that_give_a_name_at_once_one_gets_it(
 def test_keys_that_share_a_name_since_before_go_on(
     database: Database, connection: Connection[Any], owner: Connection[Any]
 ) -> None:
-    """An older release gave names twice, and reserved ones; such keys are rotated and revoked as any other."""
+    """An older release gave names twice, and reserved names. Such keys are rotated and revoked like any other."""
     ids = [uuid4(), uuid4()]
     for id in ids:
         owner.execute(
@@ -211,7 +211,7 @@ def test_the_first_ledger_that_is_missing_is_named(connection: Connection[Any]) 
 
 
 class TestBootstrap:
-    """The key of the environment, which changes where the service is started."""
+    """The key from the environment, which changes where the service is started."""
 
     def test_it_is_recorded_when_it_is_made_and_changed_and_not_otherwise(self, database: Database) -> None:
         first, second = SecretStr("x" * 24), SecretStr("y" * 24)
@@ -241,11 +241,11 @@ class TestBootstrap:
 
 
 class TestAudit:
-    """Whatever reads the whole journal takes the trail in its stride."""
+    """Every reader of the whole journal accepts the trail."""
 
     @pytest.fixture
     def journal(self, database: Database) -> Database:
-        """A journal of money and keys, before each other and between."""
+        """A journal of money and keys, mixed."""
         with database.connect("test keys") as connection:
             add_key(connection, SHOP._replace(name="first"), BY)
             with running(database) as ledger:
@@ -276,7 +276,7 @@ class TestAudit:
         with databases.empty() as other:
             migrate(other)
             assert run("import", file, database=other).exit_code == 0
-            # Keys are not in it, and the trail of those that are made here goes on behind it.
+            # Keys are not part of it, and the trail of keys made here follows after it.
             with other.connect("test keys") as connection:
                 assert list_keys(connection) == []
             ensure_bootstrap_key(other, None)

@@ -1,4 +1,4 @@
-"""Keys as the database keeps them, and as a process remembers them."""
+"""Keys in the database, and in the memory of a process."""
 
 import asyncio
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ BY = Context("root at a terminal", "conversation-1")
 
 
 def add(connection: Connection[Any], name: str, roles: list[str], ledgers: list[str]) -> tuple[Key, str]:
-    """Make a key; its ledgers need not exist."""
+    """Make a key. Its ledgers need not exist."""
     return add_key(connection, Wanted(name, roles, (), ledgers), BY)
 
 
@@ -56,7 +56,7 @@ def revoke(connection: Connection[Any], id: UUID) -> bool:
 
 
 def end(connection: Connection[Any], id: UUID) -> None:
-    """Bring the end of a key."""
+    """Let a key expire."""
     connection.execute("UPDATE api_keys SET valid_until = clock_timestamp() WHERE id = %s", (id,))
 
 
@@ -175,7 +175,7 @@ class TestKeyRing:
 
     @pytest.fixture
     def clock(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
-        """The time in seconds, which stands still unless a test moves it."""
+        """The time in seconds. It stands still unless a test moves it."""
         time = [0.0]
         monkeypatch.setattr(key_cache, "monotonic", lambda: time[0])
         return time

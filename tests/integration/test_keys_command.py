@@ -32,7 +32,7 @@ def run(database: Database, *arguments: str) -> Result:
 
 
 def made(database: Database, *options: str) -> str:
-    """Make a key and return what is printed: the key alone."""
+    """Make a key and return standard output: the key alone."""
     result = run(database, "make", "shop", *options)
     assert result.exit_code == 0, result.output
     return result.stdout.removesuffix("\n")
@@ -255,7 +255,7 @@ def test_beside_a_running_service_with_an_embedded_database(tmp_path: Path) -> N
         for used, status in ((key, 200), (doomed, 401)):
             headers = {"Authorization": f"Bearer {used}"}
             assert client.get("/v1/ledgers", headers=headers).status_code == status
-    # Stopped, its database is run for as long as the command needs it.
+    # If the service is stopped, its database runs for as long as the command needs it.
     listing = json.loads(tallystick("keys", "list", "--json", *place).stdout)
     assert [(key["name"], key["state"]) for key in listing] == [
         ("bootstrap", "active"),

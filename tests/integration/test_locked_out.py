@@ -1,4 +1,4 @@
-"""Somebody else's locks: every request is answered in time with the reason, and who it is can be found."""
+"""Foreign locks: every request is answered in time with the reason, and the session that holds the lock is found."""
 
 import threading
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from tests.commands import invoke
 from tests.ledgers import folded, history, open_accounts, running, transfer
 from tests.projecting import eventually
 
-# Of api/README.md, Problems; those who look on wait a little longer.
+# The bound in api/README.md, Problems, and a little time for the observer.
 ANSWERED_WITHIN_SECONDS = 15.0
 ALL = Scope(whole=True, sample_events=1, seed=1)
 
@@ -37,7 +37,7 @@ def ledger(database: Database) -> Iterator[LedgerApplication]:
 
 @pytest.fixture
 def stranger(database: Database) -> Iterator[psycopg.Connection[Any]]:
-    """A session that is none of the service's."""
+    """A session that does not belong to the service."""
     connection = database.connect_as_owner("nightly report")
     yield connection
     connection.close()
@@ -51,7 +51,7 @@ def stranger(database: Database) -> Iterator[psycopg.Connection[Any]]:
 def test_all_who_wait_are_told_in_time_and_nothing_is_lost(
     locking: str, ledger: LedgerApplication, stranger: psycopg.Connection[Any], database: Database
 ) -> None:
-    """Also those who ask while a batch waits already: their time counts from when they ask."""
+    """Also requests that arrive while a batch is already waiting: their time counts from their arrival."""
     stranger.execute(f"BEGIN; {locking}")
     asked, waits = [], list[float]()
     for number in range(6):
@@ -67,7 +67,7 @@ def test_all_who_wait_are_told_in_time_and_nothing_is_lost(
     results = [result for answer in asked for result in answer.result(40)]
     assert max(waits) < ANSWERED_WITHIN_SECONDS
     unavailable = [result for result in results if isinstance(result, JournalUnavailable)]
-    if locking != "LOCK TABLE snapshots":  # which is read for accounts that are not in memory only
+    if locking != "LOCK TABLE snapshots":  # this table is read only for accounts that are not in memory
         assert len(unavailable) == len(results)
     assert {result.reason for result in unavailable} <= {"locked"}
     stranger.execute("ROLLBACK")
@@ -113,7 +113,7 @@ def test_who_holds_the_head_is_named_with_what_to_do(
             assert f"SELECT pg_terminate_backend({pid})" in words
             assert "idle in transaction" in words
         assert found.remedy == "end_session"
-        # Who may not see all ledgers sees that there is somebody, and not who.
+        # A reader without all ledgers sees that a session blocks, but not whose it is.
         (found,) = find_stuck(reader, system_clock(), granted=["main"])
         assert "nightly" not in found.why and str(pid) in found.why
         command = typer.Typer()
@@ -157,7 +157,7 @@ def test_a_read_that_is_locked_out_is_refused_in_time(
 def test_whoever_waits_behind_a_server_that_does_not_answer_is_told_in_time(
     ledger: LedgerApplication, monkeypatch: pytest.MonkeyPatch, database: Database
 ) -> None:
-    """The writer's thread hangs in a statement, so it cannot be it who answers."""
+    """The writer's thread hangs in a statement, so another thread must answer."""
     monkeypatch.setattr("domain.journal.writer.OVERDUE_SECONDS", 0.1)
     monkeypatch.setattr(group_commit, "PATIENCE_SECONDS", 0.5)
     go_on = threading.Event()

@@ -1,4 +1,4 @@
-"""Connections that the service loses: it connects anew at once, and says so once."""
+"""Lost connections: the service reconnects at once and reports it once."""
 
 import json
 import threading
@@ -20,7 +20,7 @@ from tests.service import Service, post_account, post_ledger, serving, transfer_
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
 SLOWEST_SECONDS = 3.0
-"""One second is promised; a machine that is busy with other tests is given more. A failure means five and more."""
+"""One second is promised. A machine busy with other tests is given more. A failure would take five and more."""
 READERS = 16
 WRITERS = 4
 
@@ -36,7 +36,7 @@ class Answered(NamedTuple):
 
 @pytest.fixture
 def postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
-    """A server of the test's own, to be stopped and started."""
+    """A separate server, to be stopped and started."""
     server = EmbeddedPostgres(tmp_path / "postgres")
     server.start()
     yield server
@@ -68,7 +68,7 @@ def wait_for_list(client: httpx2.Client) -> None:
 
 
 class Load:
-    """Readers, writers and a probe that ask one request after the other, as any client would."""
+    """Readers, writers and a probe that send one request after the other, as any client would."""
 
     PATHS = (
         "/v1/ledgers/main/accounts/a",
@@ -95,7 +95,7 @@ class Load:
             thread.join(60)
 
     def until(self, answers: int) -> None:
-        """Wait for so many more answers."""
+        """Wait for this many more answers."""
         enough = len(self.answered) + answers
         give_up_at = monotonic() + 60
         while len(self.answered) < enough:
@@ -130,7 +130,7 @@ class Load:
 
 
 def expect_all_well(answered: list[Answered]) -> None:
-    """Nothing was refused, and nobody waited for longer than a connection takes."""
+    """Assert that nothing was refused and that nobody waited longer than a reconnection takes."""
     assert answered
     assert Counter(one.status for one in answered if one.status not in (200, 201)) == Counter()
     slowest = max(answered, key=lambda one: one.seconds)
@@ -175,12 +175,12 @@ def test_after_a_restart_of_postgres_nothing_is_refused(postgres: EmbeddedPostgr
     with served(postgres, tmp_path) as service, Load(service) as load:
         load.until(100)
         postgres.stop()
-        sleep(8)  # longer than readers are patient
+        sleep(8)  # longer than readers wait
         postgres.start()
         back_at = monotonic()
         load.until(200)
     expect_all_well([one for one in load.answered if one.sent_at >= back_at])
-    # Nor does who came before wait in vain: what was refused was refused before.
+    # An earlier reader does not wait in vain either: it was refused earlier.
     late = [
         one for one in load.answered if one.sent_at < back_at <= one.sent_at + one.seconds - SLOWEST_SECONDS
     ]

@@ -1,4 +1,4 @@
-"""What is kept in memory is bounded by its size, however large callers make each piece of it."""
+"""Memory is bounded by size, however large callers make each piece of it."""
 
 from dataclasses import replace
 from typing import Any
@@ -50,7 +50,7 @@ def open_large(ledger: LedgerApplication) -> None:
 
 
 def measured(ledger: LedgerApplication) -> int:
-    """How much the metadata of all cached aggregates takes."""
+    """The size of the metadata of all cached aggregates."""
     return sum(map(weight_of, list(ledger.group_commit._decider.states.values())))
 
 
@@ -98,7 +98,7 @@ def test_cached_aggregates_are_bounded_by_their_size(
             for address in addresses():
                 ledger.perform(transfer("a", address, 1))
                 assert measured(ledger) <= cache.weight + 50_000 <= BOUND_BYTES + 100_000
-        assert account_stream("main", "a") in cache.states  # which is small
+        assert account_stream("main", "a") in cache.states  # it is small
         assert ledger.account("main", "large:0")[0].balance == 2
     folded(history(database))
 
@@ -121,7 +121,7 @@ def test_what_waits_to_be_kept_as_a_snapshot_is_bounded_by_its_size(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(snapshots, "MAX_WAITING_BYTES", BOUND_BYTES)
-    waiting = Snapshotter(database)  # not started: what is offered waits
+    waiting = Snapshotter(database)  # not started, so offered snapshots wait
     opened = large("x")
     for number in range(1, 100):
         account = Account(
@@ -151,4 +151,4 @@ def test_the_newest_events_are_kept_by_their_size(
             assert batch is not None and batch.upto == upto
             kept = sum(len(event.row[3]) for event in newest._events)
             assert kept == newest._bytes <= BOUND_BYTES + 10 * 40_000
-        assert newest.batch(connection, projection, 0, 1) is None  # to be read otherwise
+        assert newest.batch(connection, projection, 0, 1) is None  # to be read in another way

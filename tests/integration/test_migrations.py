@@ -1,4 +1,4 @@
-"""Migrations: any number of processes may start at once, on whatever is there already."""
+"""Migrations: any number of processes may start at once, on any state of the database."""
 
 import multiprocessing
 from typing import Any
@@ -25,7 +25,7 @@ def applied(connection: psycopg.Connection[Any]) -> list[str]:
 
 
 def shape(connection: psycopg.Connection[Any], schema: str) -> list[Any]:
-    """Everything that a migration makes: relations with their rights, columns, triggers, functions."""
+    """Everything a migration makes: relations with their rights, columns, triggers, functions."""
     queries = (
         "SELECT relname, relkind, relacl::text FROM pg_class WHERE relnamespace = %s::regnamespace ORDER BY 1",
         "SELECT table_name, column_name, data_type FROM information_schema.columns"
@@ -38,7 +38,7 @@ def shape(connection: psycopg.Connection[Any], schema: str) -> list[Any]:
 
 
 def migrate_with_the_others(database: Database, barrier: Any, results: Any) -> None:
-    """Runs in a process of its own: wait until all are there, migrate, and tell what was applied."""
+    """Runs in a separate process: wait until all are there, migrate, and report what was applied."""
     barrier.wait(60)
     results.put(migrate(database))
 
@@ -125,7 +125,7 @@ def test_two_schemas_of_one_database_do_not_know_each_other(database: Database) 
 
 
 def test_the_role_may_be_there_already(database: Database, owner: psycopg.Connection[Any]) -> None:
-    """It belongs to the whole cluster: the second schema finds the role that the first has made."""
+    """The role belongs to the whole cluster, so the second schema finds the role the first one made."""
     assert owner.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (SERVICE_ROLE,)).fetchone()
     second = Database(database.url, f"test_{uuid4().hex[:12]}")
     try:
@@ -139,7 +139,7 @@ def test_the_role_may_be_there_already(database: Database, owner: psycopg.Connec
 
 @pytest.fixture
 def plain_login(empty_database: Database) -> Any:
-    """A database as a hosting company gives it: its login owns the schema, and may make no roles."""
+    """A database as a hosting company gives it: its login owns the schema and may not create roles."""
     name = f"test_{uuid4().hex[:12]}"
     with psycopg.connect(empty_database.url, autocommit=True) as connection:
         (database_name,) = connection.execute("SELECT current_database()").fetchall()[0]
@@ -152,7 +152,7 @@ def plain_login(empty_database: Database) -> Any:
 
 
 def as_login(database: Database, login: str) -> Database:
-    """The same database, its connections made by a superuser who becomes the login."""
+    """The same database, connected as a superuser who becomes the login."""
     options = f"-c role={login}"
     return database._replace(url=psycopg.conninfo.make_conninfo(database.url, options=options))
 

@@ -37,7 +37,7 @@ def letters(database: Database, *options: str) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def failing(database: Database, owner: Connection[Any]) -> Iterator[Poisoned]:
-    """The projection of accounts, which could not apply one of them."""
+    """The projection of accounts. It could not apply one account."""
     with poisoned("balances") as balances, running(database) as ledger:
         balances.streams.add("main/accounts/a")
         with projecting(database, tuple(PROJECTIONS.values())):

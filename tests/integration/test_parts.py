@@ -1,4 +1,4 @@
-"""What projections hold does not depend on how events were cut: into batches, or into parts written at once."""
+"""Projections are the same however events were divided: into batches, or into parts written at once."""
 
 import random
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ AT_ONCE = 10**9
 
 
 class Bookkeeper(Author):
-    """Writes what becomes of accounts as well."""
+    """An author that also writes changes of accounts."""
 
     def command(self) -> Command:
         choice = self.chance.random()
@@ -49,13 +49,13 @@ class Bookkeeper(Author):
 
 @pytest.fixture
 def database(migrated_database: Database) -> Database:
-    """The tables of projections are made by the tests."""
+    """A database without the tables of projections, which the tests make."""
     return migrated_database
 
 
 @pytest.fixture
 def head(database: Database, owner: Connection[Any]) -> int:
-    """A journal of everything that can become of accounts and transactions; the newest position."""
+    """A journal with every kind of event of accounts and transactions. Returns the newest position."""
     Bookkeeper(database, 5).write()
     ((head,),) = owner.execute("SELECT position FROM head").fetchall()
     return int(head)
@@ -69,7 +69,7 @@ def make_tables(database: Database, version: int) -> None:
 
 
 def fill(database: Database, version: int, head: int, sizes: Iterator[int], part: Part = WHOLE) -> None:
-    """Write what all projections read of a part, a stretch in a transaction."""
+    """Write a part for all projections, one stretch per transaction."""
     with database.connect("test of parts") as connection:
         after = 0
         while after < head:
@@ -82,7 +82,7 @@ def fill(database: Database, version: int, head: int, sizes: Iterator[int], part
 
 
 def contents(owner: Connection[Any], projection: Projection, version: int) -> list[list[tuple[Any, ...]]]:
-    """The rows of the tables of a version, as text and in no order that depends on how they were written."""
+    """The rows of a version's tables, as text and sorted independently of how they were written."""
     return [
         owner.execute(SQL("SELECT t::text FROM {} AS t ORDER BY 1").format(Identifier(table))).fetchall()
         for table in projection.table_names(version)

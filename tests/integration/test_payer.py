@@ -1,4 +1,4 @@
-"""The payer on a real journal, with a real simulator: each payout is pursued to its end, once, whatever breaks."""
+"""The payer on a real journal with a real simulator: each payout is brought to its end exactly once, whatever fails."""
 
 import base64
 import random
@@ -62,7 +62,7 @@ def ledger(database: Database) -> Iterator[LedgerApplication]:
 
 @contextmanager
 def simulated(rates: Rates = Rates()) -> Iterator[Simulator]:  # noqa: B008 - it cannot be changed
-    """A provider that makes no callbacks, so that all has to be asked for."""
+    """A provider without callbacks, so that it must be asked for everything."""
     simulator = Simulator(listen(0), Faults(1, rates), Callbacks(None, SECRET))
     simulator.start()
     try:
@@ -171,7 +171,7 @@ def test_it_survives_the_loss_of_its_connection(
 
 
 class Stubborn:
-    """A provider of a test's own: it does what a function says with each call."""
+    """A test's own provider: a function decides each call."""
 
     patience_seconds = 1.0
 
@@ -197,7 +197,7 @@ class Stubborn:
         raise ValueError
 
     def close(self) -> None:
-        """Hold nothing."""
+        """Nothing to release."""
 
 
 def test_one_that_hangs_keeps_nobody_else_waiting(database: Database, ledger: LedgerApplication) -> None:
@@ -221,7 +221,7 @@ def test_one_that_hangs_keeps_nobody_else_waiting(database: Database, ledger: Le
 def test_a_silence_and_its_end_are_said_once_and_all_in_doubt_is_asked_at_its_end(
     database: Database, ledger: LedgerApplication, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those who were asked in vain for long would be asked again after minutes: nobody waits so long."""
+    """Payouts that were long asked for in vain have their next inquiry minutes away. They must not wait for that."""
     monkeypatch.setattr(provider_health, "SILENT_AFTER_SECONDS", 0.3)
     monkeypatch.setattr(
         payout_aggregate, "FIRST_INQUIRY_SECONDS", 120.0
@@ -272,7 +272,7 @@ def test_what_waits_for_a_provider_that_is_not_configured_is_said(
     database: Database, ledger: LedgerApplication, owner: Connection[Any]
 ) -> None:
     ask(ledger, requests(3, "gone", "g"))
-    await_head(owner, "payouts")  # it is said at the start, and then once a minute
+    await_head(owner, "payouts")  # logged at the start, and then once a minute
     other = requests(1)
     with simulated() as simulator:
         ask(ledger, other)
@@ -290,7 +290,7 @@ def test_what_this_release_cannot_read_is_set_aside_and_the_rest_goes_on(
     asked = requests(10)
     ask(ledger, asked)
     await_head(owner, "payouts")
-    # The payout's own stream would halt the projection, the account's does not concern it.
+    # In the payout's own stream it would halt the projection. The account's stream does not concern the projection.
     version = ledger.account("main", "alice")[0].version
     append(owner, "main/accounts/alice", version + 1, "account.frozen", NEWER)
     with (
@@ -332,7 +332,7 @@ def test_a_lie_is_found_out_when_it_is_asked_about(database: Database, ledger: L
 
 
 def random_history(ledger: LedgerApplication, chance: random.Random) -> None:
-    """Payouts of two providers, from two accounts, brought to all kinds of states."""
+    """Payouts of two providers, from two accounts, in all kinds of states."""
     ledger.perform(OpenAccount(CONTEXT, "main", "bob", opening()))
     told = Context("provider:simulator", "conversation-1")
     asked: list[RequestPayout] = []

@@ -36,14 +36,14 @@ def run(command: Typer, database: Database, *arguments: object, typed: str | Non
 
 
 def bank(ledger: LedgerApplication) -> None:
-    """Give Alice what she can pay out."""
+    """Give Alice an amount she can pay out."""
     open_accounts(ledger, "alice", minimum=0)
     outcomes(ledger.execute(OpenAccount(CONTEXT, "main", "cash", opening())).result())
     ledger.perform(transfer("cash", "alice", 100))
 
 
 def asked(ledger: LedgerApplication, key: str, state: str = "accepted") -> Payout:
-    """A payout that was asked for, and what became of it up to a state."""
+    """A payout that was requested and has reached this state."""
     made = ledger.perform(a_request(key, 10)).state
     assert isinstance(made, Payout)
     if state != "accepted":
@@ -79,7 +79,7 @@ def test_payouts_are_listed_and_shown(
     doubtful = run(payouts, database, "list", "--ledger", "main", "--state", "in_doubt")
     assert [line.split()[0] for line in doubtful.stdout.splitlines()] == ["id", second.id]
     assert shown(database, second) == listed[1]
-    # UUIDs are read without regard to case.
+    # UUIDs are accepted in upper and lower case.
     assert run(payouts, database, "show", second.id.upper()).exit_code == 0
 
 
@@ -169,7 +169,7 @@ def test_what_is_no_payout_or_no_reason(database: Database, ledger: LedgerApplic
 
 @pytest.fixture
 def hook(database: Database, owner: Connection[Any], ledger: LedgerApplication) -> Hook:
-    """A webhook to which two deliveries were given up."""
+    """A webhook with two failed deliveries."""
     with database.connect("test webhooks") as connection, projecting(database):
         hook = register(connection, "https://example.com/hook")
         ledger.perform(transfer("cash", "alice", 5))
@@ -213,7 +213,7 @@ def test_deliveries_are_retried_and_discarded(database: Database, owner: Connect
         assert run(webhooks, database, "retry", hook.id, "--failed").exit_code == 0
         assert "failed" not in states(owner, hook)
         again = run(webhooks, database, "retry", hook.id, "--failed")
-    assert (again.exit_code, again.stdout) == (0, "No delivery was given up.\n")
+    assert (again.exit_code, again.stdout) == (0, "No delivery has failed.\n")
 
 
 def test_a_webhook_is_disabled_and_enabled(database: Database, owner: Connection[Any], hook: Hook) -> None:

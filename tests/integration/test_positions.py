@@ -1,4 +1,4 @@
-"""How far projections are, and waiting for them: told by notifications, and without them too."""
+"""Positions of projections, and waiting for them: with notifications and without."""
 
 import asyncio
 import json
@@ -39,7 +39,7 @@ pytestmark = pytest.mark.integration
 
 @contextmanager
 def waiting(database: Database, poll_seconds: float = 0.5) -> Iterator[PositionWaiter]:
-    """A waiter that follows the database, as a process of the API has it."""
+    """A waiter that follows the database, as a process of the API does."""
     waiter = PositionWaiter(database, poll_seconds)
     waiter.start()
     try:
@@ -115,7 +115,7 @@ def test_who_waits_in_vain_is_told_the_position_the_head_and_the_state(
         head = ledger.perform(transfer("a", "b", 5)).position
         await_head(owner, "balances")
         waiter.wait_for("balances", head, PATIENCE_SECONDS)
-        # Its state is learnt by looking, so the first time it may not be known yet.
+        # The state is learnt by polling, so it may not be known the first time.
         eventually(lambda: behind(waiter, head).state == state)
         for seen in (behind(waiter, head), behind(waiter, head, asynchronous=True)):
             assert (seen.position, seen.head, seen.state) == (stopped_at, head, state)
@@ -160,13 +160,13 @@ def test_a_version_that_goes_live_meanwhile_is_told_of(database: Database, owner
         assert seen.outcome is WaitOutcome.SWITCHED
         with pytest.raises(ProjectionBehind):
             seen.arrived()
-        # What goes live may as well have reached the position.
+        # A version that goes live may already have reached the position.
         owner.execute("UPDATE projection_versions SET position = %s WHERE version = 2", (head,))
         assert waiter.wait_for("entries", head, PATIENCE_SECONDS).arrived().version == 2
 
 
 class Fleeting(Database):
-    """A database that is out of reach while it is said to be."""
+    """A database that cannot be reached while a test says so."""
 
     is_gone: ClassVar[bool] = False
     sessions: ClassVar[list[int]] = []

@@ -16,7 +16,7 @@ from domain.journal.database import Database
 from domain.transparency.checkpoints import Checkpoint
 from domain.transparency.signed_notes import Signer
 from projections.transparency.checkpoints import read_newest, read_verifiers
-from tests.integration.test_exports import exported, replaced, rewrite, run, seal_all, stream_rewritten
+from tests.integration.exporting import exported, replaced, rewrite, run, seal_all, stream_rewritten
 from tests.ledgers import open_accounts, outcomes, running, transfer
 
 pytestmark = pytest.mark.integration
@@ -40,7 +40,7 @@ def write_more(database: Database) -> None:
 
 @pytest.fixture
 def saved(owner: Connection[object], tmp_path: Path) -> Path:
-    """The checkpoint that an auditor has saved; the journal has gone on since."""
+    """The checkpoint an auditor has saved. The journal has grown since."""
     newest = read_newest(owner)
     assert newest is not None
     path = tmp_path / "note"
@@ -65,7 +65,7 @@ def proved(database: Database, position: int, *options: object) -> str:
 
 @pytest.fixture(scope="module")
 def checker() -> str:
-    """The program that the page on operating shows to check a proof with."""
+    """The program in the page on operating that checks a proof."""
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "scripts" / "README.md").read_text(), re.DOTALL)
     (block,) = (text for text in blocks if "tlog-proof" in text)
     assert len(block.splitlines()) <= 36
@@ -74,7 +74,7 @@ def checker() -> str:
 
 
 def check(program: str, proof: Path, key: str) -> "subprocess.CompletedProcess[str]":
-    """Run that program in a process of its own, away from this project."""
+    """Run that program in a separate process, outside this project."""
     command = [sys.executable, "-I", "-c", program, str(proof), key]
     return subprocess.run(command, cwd=proof.parent, capture_output=True, text=True, timeout=60)
 
@@ -128,7 +128,7 @@ def reencoded(proof: str, change: Callable[[bytes], bytes]) -> str:
 
 
 def forged(proof: str) -> str:
-    """The proof by a checkpoint that somebody else has signed in the name of the log."""
+    """The proof with a checkpoint that somebody else has signed in the name of the log."""
     head, note = proof.split("\n\n", 1)
     origin, size, root = note.split("\n")[:3]
     signed = Checkpoint(origin, int(size), b64decode(root)).signed([Signer(origin, bytes(32))])
@@ -230,7 +230,7 @@ def deleted(owner: Connection[object]) -> None:
 
 
 def rewritten(owner: Connection[object]) -> None:
-    """An event, with the hashes of the whole tree made anew."""
+    """An event rewritten, with the hashes of the whole tree recomputed."""
     rewrite(owner, replaced('"actor":"tester"', '"actor":"shop"', "notification_id > 0"))
     stream_rewritten(owner)
 

@@ -1,4 +1,4 @@
-"""`tallystick publish`: webhooks and NATS from one process, which ends when it is asked to."""
+"""`tallystick publish`: webhooks and NATS from one process, which ends when asked to."""
 
 import os
 import signal
@@ -48,7 +48,7 @@ def test_it_tells_receivers_and_the_broker_until_it_is_stopped(
             outcomes(ledger.execute(transfer("a", "b", 1)).result())
             head = ledger.head()
             await_acknowledged(connection, hook.id, head)
-            # The command makes the first key of the installation, which is an event as well.
+            # The command makes the first key of the installation, which is also an event.
             eventually(lambda: progress(owner, "nats").position >= head)
             process.send_signal(signal.SIGTERM)
             assert process.wait(30) == 0

@@ -1,4 +1,4 @@
-"""The readers' connections: bounded, looked at before they are given, and made anew by whoever wants one."""
+"""The readers' connections: bounded, checked before use, and replaced on demand."""
 
 import threading
 from collections.abc import Iterator
@@ -107,7 +107,7 @@ def test_once_drained_none_of_those_in_use_is_kept(readers: Readers) -> None:
 def test_an_outworn_connection_is_replaced(readers: Readers, monkeypatch: pytest.MonkeyPatch) -> None:
     first = pid(readers)
     monkeypatch.setattr(module, "MAX_AGE_SECONDS", 0.0)
-    assert pid(readers) == first  # found outworn when it is given back
+    assert pid(readers) == first  # found to be too old when it is given back
     assert pid(readers) != first
 
 

@@ -1,4 +1,4 @@
-"""The log of replays: bounded, written behind the requests, and none lost while the process lives."""
+"""The log of replays: bounded, written after the requests, and complete while the process lives."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""The journal report: every transaction with its entries, debits and credits beside each other, in every form."""
+"""The journal report: every transaction with its entries, debits and credits in columns, in every form."""
 
 import csv
 import io
@@ -24,7 +24,7 @@ from domain.model.times import Instant
 from domain.model.transactions import Description, Posted
 from projections.read_models.reports import Span, report
 from tests.author import Author
-from tests.integration.test_exports import run
+from tests.integration.exporting import run
 from tests.ledgers import CONTEXT, history, open_accounts, opening, outcomes, running, transfer
 from tests.projecting import await_head, projecting
 
@@ -166,7 +166,9 @@ def act(ledger: LedgerApplication, command: type[Any], key: str, of: str) -> Non
 
 
 def write_oddities(database: Database) -> None:
-    """Texts that are formulas, assets of scale 0 and 18, holds of every end, and what is dated in the future."""
+    """Texts that are formulas, assets of scale 0 and 18, holds of every ending, and transactions dated in the
+    future.
+    """
     with running(database) as ledger:
         for book, asset in (("odd", "USD/2"), ("yen", "JPY/0"), ("wei", "ETH/18"), ("empty", "USD/2")):
             ledger.perform(OpenLedger(CONTEXT, book, {}))
@@ -272,4 +274,4 @@ def test_a_large_report_is_read_in_parts(database: Database) -> None:
     finally:
         tracemalloc.stop()
     assert count == 40_000
-    assert peak < 8 * 1024**2  # a tenth of what its rows would take
+    assert peak < 8 * 1024**2  # a tenth of the size of its rows

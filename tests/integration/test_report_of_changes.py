@@ -13,7 +13,7 @@ from domain.model.events import Context
 from domain.model.ledgers import OpenLedger
 from domain.model.streams import ledger_of, name_of
 from tests.author import Author
-from tests.integration.test_exports import run
+from tests.integration.exporting import run
 from tests.ledgers import CONTEXT, history, open_accounts, opening, outcomes, running, transfer
 from tests.projecting import append
 
@@ -38,7 +38,7 @@ def changes(database: Database, ledger: str, *options: object) -> list[dict[str,
 
 
 def expected(database: Database, ledger: str) -> list[dict[str, Any]]:
-    """Every change, found by folding each account and comparing what it was with what it became."""
+    """Every change, found by folding each account and comparing the states before and after each event."""
     accounts: dict[str, Account] = {}
     rows = []
     for recorded in history(database):

@@ -1,4 +1,4 @@
-"""Reports: each equal to what the journal says, by either clock, in every form."""
+"""Reports: each equals the journal, by either clock, in every form."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ from domain.journal.database import Database
 from domain.model.streams import ledger_of
 from domain.model.transactions import Posted
 from tests.author import Author
-from tests.integration.test_exports import run
+from tests.integration.exporting import run
 from tests.ledgers import history
 from tests.projecting import await_head, projecting
 
@@ -39,7 +39,7 @@ def reported(database: Database, kind: str, *options: object) -> dict[str, Any]:
 
 
 def entries(database: Database, ledger: str, clock: str) -> list[Entry]:
-    """Every entry that was posted in a ledger, in the order of a clock."""
+    """Every posted entry of a ledger, in the order of a clock."""
     found = []
     for recorded in history(database):
         if isinstance(recorded.event, Posted) and ledger_of(recorded.stream) == ledger:

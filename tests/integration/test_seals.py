@@ -1,4 +1,4 @@
-"""Seals: the tree is that of the journal, checkpoints are signed and never contradict one another, whoever tampers."""
+"""Seals: the tree matches the journal, and signed checkpoints never contradict one another, even after tampering."""
 
 import multiprocessing
 import os
@@ -47,7 +47,7 @@ def write(database: Database, transfers: int) -> None:
 
 
 def leaves(database: Database) -> list[bytes]:
-    """The leaves of the journal as it is stored now."""
+    """The leaves of the journal as it is stored at that moment."""
     with database.connect("test") as connection:
         rows = connection.execute(
             "SELECT notification_id, originator_id, originator_version, topic, state FROM events"
@@ -57,7 +57,7 @@ def leaves(database: Database) -> list[bytes]:
 
 
 def project_all(database: Database, sizes: Iterator[int]) -> None:
-    """Bring the tree to the head, in batches of given sizes."""
+    """Bring the tree to the head, in batches of the given sizes."""
     claim, position, head = Claim(PROJECTION, 1, uuid4(), "running"), 0, len(leaves(database))
     with database.connect("test") as connection:
         take_over(connection, claim)
@@ -77,7 +77,7 @@ def signed(connection: Connection[Any]) -> Checkpoint:
 
 
 def await_sealed(connection: Connection[Any], size: int) -> Checkpoint:
-    """Wait until a checkpoint covers so many events, and return it."""
+    """Wait until a checkpoint covers this many events, and return it."""
 
     def is_sealed() -> bool:
         newest = read_newest(connection)
@@ -158,7 +158,7 @@ def test_what_cannot_be_proved(sealed: Database) -> None:
 
 
 def write_more(database: Database, events: int) -> None:
-    """Append events that this release cannot read, which are sealed like all others."""
+    """Append events this release cannot read. They are sealed like all others."""
     with database.connect_as_owner("test") as connection:
         for number in range(events):
             append(connection, f"strange/{uuid4()}", 1, "thing.happened", f"no JSON {number} \xff".encode())
@@ -187,7 +187,7 @@ def test_a_projector_seals_what_is_recorded(database: Database, owner: Connectio
 
 
 def run_and_be_killed(database: Database) -> None:
-    """Runs in a process of its own: project and seal, for ever."""
+    """Runs in a separate process: project and seal, for ever."""
     run_projector(database, threading.Event(), SEALS)
 
 
@@ -211,7 +211,7 @@ def test_killed_in_the_midst_it_goes_on(
 
 
 def assert_consistent(owner: Connection[Any], stored: list[bytes]) -> None:
-    """Every checkpoint ever signed is of a tree that the journal has grown out of."""
+    """Assert that the journal's present tree extends the tree of every checkpoint ever signed."""
     verifiers = read_verifiers(owner)
     for (note,) in owner.execute("SELECT note FROM checkpoints").fetchall():
         checkpoint = open_checkpoint(note, verifiers)
@@ -219,7 +219,7 @@ def assert_consistent(owner: Connection[Any], stored: list[bytes]) -> None:
 
 
 def tamper(owner: Connection[Any], statement: str) -> None:
-    """Do what only a superuser with ill intent can."""
+    """Do what only a malicious superuser can."""
     with owner.transaction():
         owner.execute("SET LOCAL session_replication_role = replica")
         assert owner.execute(statement.encode()).rowcount
@@ -365,7 +365,7 @@ def test_nobody_but_service_and_owner_sees_the_key(database: Database, owner: Co
 
 
 def verifiers_of(note: str, verifiers: list[Verifier]) -> list[Verifier]:
-    """Those that account for a note."""
+    """The verifiers of the known keys that signed a note."""
     return [verifier for verifier in verifiers if f"— {verifier.name} " in note and _accepts(verifier, note)]
 
 
@@ -384,7 +384,7 @@ def test_keys_are_made_given_and_rotated(sealed: Database, owner: Connection[Any
         sealer = threading.Thread(target=Sealer(sealed, seeds, stop).run)
         before = count(owner)
         sealer.start()
-        eventually(lambda: count(owner) > before)  # though nothing was recorded: the key has changed
+        eventually(lambda: count(owner) > before)  # though nothing was recorded, because the key has changed
         stop.set()
         sealer.join()
         newest = read_newest(owner)
@@ -394,9 +394,9 @@ def test_keys_are_made_given_and_rotated(sealed: Database, owner: Connection[Any
     made = signed_with()
     (given,) = signed_with(one)
     assert sorted(signed_with(other, one)) == sorted([Signer("", other).verifier.public_key, given])
-    assert signed_with() == made  # kept, and taken again
+    assert signed_with() == made  # kept and used again
     listed = [verifier.public_key for verifier in read_verifiers(owner)]
     assert listed == [Signer("", other).verifier.public_key, given, *made]
     assert_consistent(owner, leaves(sealed))
     kept = owner.execute("SELECT seed IS NOT NULL FROM signing_keys ORDER BY number").fetchall()
-    assert kept == [(True,), (False,), (False,)]  # what is given is not kept
+    assert kept == [(True,), (False,), (False,)]  # a given key is not kept

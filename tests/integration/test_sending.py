@@ -1,4 +1,4 @@
-"""One attempt, over a real network: what may be connected to, how long it may take, what is read."""
+"""One delivery attempt over a real network: which addresses are allowed, how long it may take, how much is read."""
 
 import asyncio
 import itertools
@@ -33,7 +33,7 @@ def receiver() -> Iterator[Receiver]:
 def post(
     url: str, policy: Policy = ANYWHERE, timeout_seconds: float = 30.0, times: int = 1
 ) -> list[AttemptAnswer]:
-    """Send so many requests one after the other."""
+    """Send this many requests, one after the other."""
     headers = signature_headers([new_secret()], "main/1", datetime.now(UTC), b"{}")
 
     async def posted() -> list[AttemptAnswer]:
@@ -60,7 +60,7 @@ def test_no_way_to_write_it_leads_into_the_network_of_the_service(receiver: Rece
 def test_a_name_is_judged_by_what_it_stands_for_when_it_is_connected_to(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A name that stood for a public address when it was registered, and now stands for one within."""
+    """A name that stood for a public address when registered and for an internal one when connecting."""
     look_up = socket.getaddrinfo
     meanings = iter(["127.0.0.1", "127.0.0.1", "10.0.0.1"])
 
@@ -129,7 +129,7 @@ def test_what_takes_too_long_is_in_doubt(receiver: Receiver) -> None:
 
 
 def whole_request(connection: socket.socket) -> bytes:
-    """The next request, whose body is `{}`; nothing once the sender has hung up."""
+    """The next request, whose body is `{}`. Empty once the sender has hung up."""
     request = b""
     while not request.endswith(b"\r\n\r\n{}"):
         if not (part := connection.recv(65_536)):
@@ -140,9 +140,9 @@ def whole_request(connection: socket.socket) -> bytes:
 
 @contextmanager
 def saying(*answers: bytes, drip: bytes = b"") -> Iterator[tuple[str, list[bytes]]]:
-    """A receiver that says these bytes, whole, to one request after the other, and then drips for ever or hangs up.
+    """A receiver that answers each request with these bytes, then drips for ever or hangs up.
 
-    Yields its URL, and the requests as they come, each marked with the number of its connection.
+    Yields its URL and the requests as they come, each marked with the number of its connection.
     """
     received: list[bytes] = []
     left = list(answers)
@@ -239,7 +239,7 @@ FAR_FUTURE = b"Retry-After: Fri, 31 Dec 9999 23:59:59 -2359\r\n"
 def test_a_status_counts_whatever_comes_with_it(
     status: int, rest: bytes, drip: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Above all 2xx, which is not to be sent again, and 410, after which nothing more is sent."""
+    """Above all 2xx, which must not be sent again, and 410, after which nothing more is sent."""
     monkeypatch.setattr(sending, "BODY_TIMEOUT_SECONDS", 0.2)
     with saying(b"HTTP/1.1 %d Status\r\n" % status + rest, drip=drip) as (url, _):
         (answer,) = post(url, timeout_seconds=5.0)

@@ -94,9 +94,9 @@ def test_requests_in_flight_are_finished_before_it_stops(tmp_path: Path) -> None
                             headers={"Idempotency-Key": key},
                         )
                     except httpx2.ConnectError:
-                        return  # it does not take connections any more
+                        return  # it accepts no more connections
                     except httpx2.TransportError:
-                        cut.append(key)  # an idle connection, closed as the request was sent
+                        cut.append(key)  # an idle connection, closed while the request was being sent
                         return
                     if answer.status_code != 201:
                         assert answer.status_code == 503, answer.text

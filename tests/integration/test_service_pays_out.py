@@ -1,4 +1,4 @@
-"""A service that was told of no provider pays out through a simulator of its own, so that payouts can be tried."""
+"""A service without providers pays out through its own simulator, so that payouts can be tried."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 
 def pays_out(service: Service, key: str) -> None:
-    """Ask for a payout, and see it completed."""
+    """Request a payout and see it completed."""
     body = {
         "account": "users:alice:wallet",
         "amount": 5,

@@ -1,4 +1,4 @@
-"""Whatever a role, a database, a URL or the environment sets, the service works, and its sessions are its own."""
+"""Whatever a role, a database, a URL or the environment sets, the service works with its own session settings."""
 
 import os
 import subprocess
@@ -45,7 +45,7 @@ HOSTILE = {
     "lock_timeout": "1",
     "idle_in_transaction_session_timeout": "1",
     "idle_session_timeout": "1",
-    "transaction_timeout": "100",  # which startup options cannot say, as older servers do not know it
+    "transaction_timeout": "100",  # not a startup option, because older servers do not know it
     "exit_on_error": "on",
     "synchronous_commit": "off",
     "plan_cache_mode": "force_custom_plan",
@@ -163,7 +163,7 @@ def test_the_whole_service_works_on_a_hostile_login(postgres: EmbeddedPostgres, 
 
 
 def tallystick(*arguments: str) -> int:
-    """Run a command; return its exit status."""
+    """Run a command. Return its exit status."""
     command = [sys.executable, "-m", "scripts.tallystick", *arguments]
     ran = subprocess.run(command, cwd=ROOT, env={**os.environ}, capture_output=True, text=True, timeout=120)
     assert "Traceback" not in ran.stderr, ran.stderr

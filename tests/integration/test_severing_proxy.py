@@ -1,4 +1,4 @@
-"""The proxy that the tests of lost acknowledgements rely on does what it says."""
+"""The severing proxy, which the tests of lost acknowledgements rely on, does what it says."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Two releases of which one has changed the shape of a projection: each reads, advances and awaits its own version."""
+"""Two releases with different shapes of one projection: each reads, advances and awaits its own version."""
 
 import threading
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ OTHER: Projection = entries.PROJECTION._replace(shape=99)
 
 @contextmanager
 def other_release(database: Database) -> Iterator[None]:
-    """A projector of a release that knows another shape of `entries`, which is installed before it runs."""
+    """A projector of a release with another shape of `entries`, which is installed before it runs."""
     stop = threading.Event()
     install(database, [OTHER])
     thread = threading.Thread(target=run_projector, args=(database, stop, [OTHER]))
@@ -45,7 +45,7 @@ def other_release(database: Database) -> Iterator[None]:
 
 @contextmanager
 def registered(projection: Projection) -> Iterator[None]:
-    """What a process of the other release knows."""
+    """The projections a process of the other release knows."""
     original = PROJECTIONS[projection.name]
     PROJECTIONS[projection.name] = projection
     try:
@@ -63,7 +63,7 @@ def service(database: Database) -> Iterator[Connection[Any]]:
 
 @pytest.fixture
 def head(database: Database, owner: Connection[Any]) -> int:
-    """A journal whose projections are at the head, which is returned."""
+    """A journal whose projections are at the head. Returns the head."""
     with projecting(database), running(database) as ledger:
         open_accounts(ledger, "a", "b")
         outcomes(ledger.execute(transfer("a", "b", 5)).result())
@@ -77,7 +77,7 @@ def versions(owner: Connection[Any]) -> list[tuple[Any, ...]]:
 
 
 def count(connection: Connection[Any], projection: Projection) -> tuple[int, int]:
-    """How many entries a release reads, and the position that they reflect."""
+    """How many entries a release reads, and the position they reflect."""
 
     def read(cursor: Any, version: int) -> int:
         return int(cursor.execute(f"SELECT count(*) FROM entries_v{version:d}").fetchone()[0])
@@ -132,7 +132,7 @@ def test_what_is_not_filled_yet_is_not_read_and_writes_go_on(
             assert (caught.value.position, caught.value.head, caught.value.state) == (0, head, "rebuilding")
             with pytest.raises(RebuildNeeded):
                 cancel_rebuild(service, "entries", "tester")
-            # The release before goes on with its own.
+            # The older release continues with its own.
             assert count(service, entries.PROJECTION) == (2, head)
             with running(database) as ledger:
                 head = outcomes(ledger.execute(transfer("a", "b", 5)).result())[0].position
@@ -171,7 +171,7 @@ def test_each_release_rebuilds_its_own_and_keeps_to_it(
             (2, "running", 99, True),
             (3, "running", 2, True),
         ]
-    # Releases from before this one know of one live version, and are led to what replaced it.
+    # Releases older than this one know only one live version, and are led to the one that replaced it.
     assert owner.execute("SELECT live_version FROM projections WHERE name = 'entries'").fetchone() == (3,)
 
 
@@ -188,7 +188,7 @@ def test_versions_of_other_releases_are_dropped_on_request_unless_these_run(
     eventually(lambda: bool(drop_unread(database, "entries", "tester")[0]))
     assert versions(owner) == [(1, "running", 2, True)]
     assert owner.execute("SELECT to_regclass('entries_v2')").fetchone() == (None,)
-    # A release that was rolled back to makes what it needs.
+    # A release rolled back to makes what it needs.
     with other_release(database):
         eventually(lambda: at_head(service, OTHER, head))
     assert [version for version, *_ in versions(owner)] == [1, 3]

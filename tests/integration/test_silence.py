@@ -1,4 +1,4 @@
-"""Sessions whose client falls silent: the server, or those who wait, end them; and nobody else's."""
+"""Sessions whose client falls silent are ended by the server or by those who wait. Other sessions are not."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ from tests.projecting import eventually
 
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE_SECONDS = 60.0
-# The server's timer, and a moment for the one who waits to try again; far below what a stopped process would take.
+# The server's timer, and a moment for the waiting one to retry. Far less than a stopped process would take.
 TAKEN_WITHIN_SECONDS = 20.0
 
 
@@ -102,7 +102,7 @@ def test_a_session_is_bounded_in_every_way(connection: psycopg.Connection[Any]) 
     assert connection.execute("SHOW idle_session_timeout").fetchone() == ("0",)
     bound_session(connection)
     assert connection.execute("SHOW idle_session_timeout").fetchone() == ("12s",)
-    # Of a socket of Unix the server shows no keepalives, since it has none.
+    # The server shows no keepalives of a Unix socket, because it has none.
     rows = connection.execute(
         "SELECT name FROM pg_settings WHERE source = 'session' AND name LIKE 'tcp%' ORDER BY name"
     ).fetchall()
@@ -152,7 +152,7 @@ with running(Database(url, schema)) as ledger:
 
 @contextmanager
 def stopped(program: str, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
-    """A program that stops itself, once it has."""
+    """A program that stops itself, once it has done its part."""
     command = [sys.executable, "-c", program, *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True)
@@ -181,7 +181,7 @@ def test_a_writer_that_is_stopped_with_the_lock_stops_nobody_else(where: str, da
             os.kill(process.pid, signal.SIGCONT)
             output, _ = process.communicate(timeout=PATIENCE_SECONDS)
             assert process.returncode == 0
-        # It found that nothing was recorded, and recorded it; or was too late for whoever asked, who asked again.
+        # It found nothing recorded and recorded it, or it was too late for the requester, who asked again.
         assert output.splitlines()[0] in ("answered True", "answered unreachable", "answered locked")
         assert output.splitlines()[1:] == ["again posted"]
         assert ledger.account("main", "b")[0].balance == 3
@@ -206,7 +206,7 @@ def test_a_writer_that_is_stopped_once_its_commit_was_acknowledged_has_not_lost_
 
 @contextmanager
 def hung(connection: psycopg.Connection[Any]) -> Iterator[None]:
-    """A connection whose server waits in the midst of a COPY, where no timer runs."""
+    """A connection whose server waits inside a COPY, where no timer runs."""
     connection.execute("CREATE TEMP TABLE hung (a int)")
     with suppress(psycopg.OperationalError), connection.cursor().copy("COPY hung FROM STDIN") as copy:
         copy.write("1\n")

@@ -1,4 +1,4 @@
-"""The provider simulator: idempotent by key, with books of its own, and misbehaving exactly as it is told."""
+"""The provider simulator: idempotent by key, with its own books, misbehaving exactly as told."""
 
 import json
 import threading
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.integration
 
 
 class Received:
-    """A receiver of callbacks, which verifies them; it refuses the first one of each message if it is told to."""
+    """A receiver that verifies callbacks. If told to, it refuses the first delivery of each message."""
 
     def __init__(self) -> None:
         self.messages: list[tuple[str, Any, dict[str, str]]] = []
@@ -49,11 +49,11 @@ class Received:
         self.thread.start()
 
     def states(self, key: str) -> list[str]:
-        """What was said of a payout, in the order in which it came."""
+        """The reported states of a payout, in the order they came."""
         return [body["data"]["state"] for _, body, _ in self.messages if body["data"]["key"] == key]
 
     def close(self) -> None:
-        """Receive nothing more."""
+        """Stop receiving."""
         self.server.shutdown()
         self.server.server_close()
         self.thread.join()
@@ -77,7 +77,7 @@ def provider(received: Received) -> Iterator[httpx2.Client]:
 
 @pytest.fixture
 def key() -> str:
-    """A key of its own, and the name of its destination."""
+    """A new key, and the name of its destination."""
     return uuid4().hex
 
 

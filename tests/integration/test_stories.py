@@ -1,4 +1,4 @@
-"""Stories on a real journal: what was done is found whole, with every delivery and dead letter, and nothing else."""
+"""Stories on a real journal: each contains all a request did, with every delivery and dead letter, and nothing else."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -59,7 +59,7 @@ def positions(of: Story) -> list[int]:
 
 
 def caused(database: Database, key: str) -> list[int]:
-    """The positions of all that a request has caused, by its cause."""
+    """The positions of everything a request has caused, by its cause."""
     id = operation_id("main", key)
     return [event.position for event in history(database) if event.envelope.causation_id == id]
 

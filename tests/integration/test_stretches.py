@@ -1,4 +1,4 @@
-"""Stretches of the journal: read once for several projections, whole or in parts that together are the whole."""
+"""Stretches of the journal: read once for several projections, whole or in parts that make up the whole."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ ALL = tuple(PROJECTIONS.values())
 
 @pytest.fixture
 def head(database: Database) -> int:
-    """A journal of some 60 events; the newest position."""
+    """A journal of some 60 events. Returns the newest position."""
     with running(database) as ledger:
         open_accounts(ledger, "a", "b")
         outcomes(ledger.execute(*(transfer("a", "b", amount) for amount in range(1, 20))).result())

@@ -1,4 +1,4 @@
-"""What is stuck, on a real journal: found by its age, confirmed by the journal, told by the command and the metrics."""
+"""Stuck resources on a real journal: found by age, confirmed by the journal, shown by the command and the metrics."""
 
 import json
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ EAGER = Thresholds(0, 0, 0, 0, 0)
 
 @pytest.fixture
 def ledger(database: Database) -> Iterator[LedgerApplication]:
-    """A ledger of two accounts, which nobody works for and nobody pays from."""
+    """A ledger of two accounts, without a worker or a payer."""
     with projecting(database, ALL), running(database) as ledger:
         open_accounts(ledger, "a", "b", "alice", "bob")
         yield ledger
@@ -63,7 +63,7 @@ def kinds(found: list[Stuck]) -> list[str]:
 
 
 def ahead(seconds: float) -> Instant:
-    """A time to come, as if nobody had done anything until then."""
+    """A future time, as if nobody had done anything until then."""
     return later(system_clock(), seconds)
 
 
@@ -117,7 +117,7 @@ def test_a_projection_that_fails_or_hangs_is_told_from_one_that_nobody_advances(
     owner: Connection[Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Whatever a projector does that runs beside it, it is paused for it; what is judged stands still."""
+    """A projector beside it is paused meanwhile, so that the state under test stands still."""
     monkeypatch.setattr("projections.diagnosis.stuck.search.HANGING_SECONDS", 0)
     ledger.perform(a_request(account="alice"))
     await_head(reader)
@@ -209,7 +209,7 @@ def test_streams_that_are_held_and_projections_that_stand(
         set_state(owner, "entries", state)
         owner.execute("UPDATE projection_versions SET position = 1 WHERE name = 'entries'")
         assert kinds(find_stuck(reader, ahead(0))) == ["stream_held"]
-        # The age of what it lacks is measured by the database's clock.
+        # The age of the event it lacks is measured by the database's clock.
         eager = find_stuck(reader, system_clock(), EAGER)
         assert {each.kind for each in eager} == {"stream_held", kind}
     set_state(owner, "entries", "halted")

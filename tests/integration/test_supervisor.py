@@ -1,4 +1,4 @@
-"""The supervisor with small children of the test's own: restarted, given up on, stopped, never left behind."""
+"""The supervisor with a test's own small children: restarted, given up on, stopped, never left behind."""
 
 import os
 import signal

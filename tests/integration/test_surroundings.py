@@ -1,4 +1,4 @@
-"""What the processes of a service find in their environment, and as whom they log in."""
+"""The environment of the service's processes, and the roles they log in as."""
 
 import os
 import subprocess
@@ -176,7 +176,7 @@ def test_the_embedded_service_logs_in_as_a_role_that_owns_its_schema_alone(
 
 
 def test_a_data_directory_of_an_older_release_is_brought_over(postgres: EmbeddedPostgres) -> None:
-    """There the superuser owned everything; what is in it stays, and is served by the plain login."""
+    """There the superuser owned everything. Its data stays and is served by the plain login."""
     older = Database(postgres.superuser_url)
     with psycopg.connect(postgres.superuser_url, autocommit=True) as superuser:
         superuser.execute(
@@ -200,7 +200,7 @@ def test_a_data_directory_of_an_older_release_is_brought_over(postgres: Embedded
     with running(present) as ledger:
         open_accounts(ledger, "bob")
     assert history(present)[: len(before)] == before
-    # A release before this one, after a roll-back, finds all that it needs.
+    # After a roll-back, the older release finds everything it needs.
     with running(older) as ledger:
         open_accounts(ledger, "carol")
     assert len(history(older)) > len(before) + 1

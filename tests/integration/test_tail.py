@@ -1,4 +1,4 @@
-"""The tail of the journal: what is read once for all projections is what each would have read."""
+"""The tail of the journal: one read for all projections gives each the same as its own read."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 def head(database: Database) -> int:
-    """A journal of some 60 events; the newest position."""
+    """A journal of some 60 events. Returns the newest position."""
     with running(database) as ledger:
         open_accounts(ledger, "a", "b")
         outcomes(ledger.execute(*(transfer("a", "b", amount) for amount in range(1, 20))).result())
@@ -41,7 +41,7 @@ def test_events_are_read_once_for_all(database: Database, owner: Connection[Any]
     first = tail.batch(owner, PROJECTIONS["entries"], 0, head)
     with psycopg.connect(database.url) as elsewhere:
         elsewhere.close()
-        # Nothing is left to be read, so that a connection which is closed does as well.
+        # Nothing is left to read, so even a closed connection works.
         again = tail.batch(elsewhere, PROJECTIONS["entries"], 0, head)
     assert first is not None and again is not None
     assert all(one is other for one, other in zip(first.events, again.events, strict=True))

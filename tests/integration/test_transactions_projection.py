@@ -1,4 +1,4 @@
-"""The list of transactions: equal to a fold of the journal however it was advanced, and read by indexes alone."""
+"""The list of transactions: equal to a fold of the journal however it was advanced, and read through indexes alone."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.integration
 
 
 def expected(database: Database, book: str = "main") -> list[Transaction]:
-    """The transactions of a ledger in their order, folded from the journal without the projection."""
+    """The transactions of a ledger in order, folded from the journal without the projection."""
     found = [
         state._replace(
             entries=tuple(
@@ -42,7 +42,7 @@ def expected(database: Database, book: str = "main") -> list[Transaction]:
 
 
 def project_all(database: Database, size: Callable[[], int], most_batches: int = 10**9) -> None:
-    """Advance the projection to the head of the journal, in batches of so many events; at most so many batches."""
+    """Advance the projection to the head in batches of this many events, for at most this many batches."""
     with database.connect("test projector") as connection:
         claim = Claim(PROJECTION, 1, uuid4(), "running")
         take_over(connection, claim)
@@ -57,7 +57,7 @@ def project_all(database: Database, size: Callable[[], int], most_batches: int =
 
 
 def project_rest(database: Database, after: int) -> None:
-    """Give the projection all events after a position at once, as no projector would: nothing is set aside."""
+    """Give the projection all events after a position at once, unlike a projector: nothing is set aside."""
     with database.connect("test projector") as connection, connection.transaction():
         ((head,),) = connection.execute("SELECT position FROM head").fetchall()
         batch = read_batch(connection, PROJECTION, after, head)
@@ -121,7 +121,7 @@ def test_nothing_is_made_twice(database: Database) -> None:
 
 
 def matches(transaction: Transaction, filters: TransactionFilters) -> bool:
-    """What the filters mean, said once more."""
+    """The meaning of the filters, in plain Python."""
     accounts = [entry.account for entry in transaction.entries]
     equals = {
         name: getattr(filters, name)
@@ -245,7 +245,7 @@ AS m(key, value)
 
 @pytest.fixture(scope="module")
 def large(databases: Databases) -> Iterator[Database]:
-    """A projection of more rows than anybody would read one by one, with statistics."""
+    """A projection with more rows than anybody would read one by one, with statistics."""
     with databases.installed() as database, database.connect_as_owner("test") as connection:
         for statement in GENERATE.split(";"):
             connection.execute(statement.replace(":columns", COLUMNS).encode(), {"count": GENERATED})
@@ -255,7 +255,7 @@ def large(databases: Databases) -> Iterator[Database]:
 
 
 class Explained(Cursor[Any]):
-    """A cursor that explains each query of the projection's tables, with the very values, before it runs it."""
+    """A cursor that explains each query of the projection's tables, with its parameters, before running it."""
 
     plans: list[dict[str, Any]]
 
@@ -274,7 +274,7 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def effort(plan: dict[str, Any]) -> int:
-    """How many rows the scans of a plan have looked at, those included that a filter then removed."""
+    """How many rows the scans of a plan have read, including those a filter then removed."""
     return sum(
         int((node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"])
         for node in nodes(plan)
@@ -285,7 +285,7 @@ def effort(plan: dict[str, Any]) -> int:
 PAGE = 100
 RECORDED = "2026-01-01T20:00:00.000000Z"
 DATED = "2025-11-23T04:00:00.000000Z"
-# The filters, how many transactions have what they ask for, and how many rows may be looked at for a page of 100.
+# The filters, how many transactions match, and how many rows a page of 100 may read.
 SINGLE: list[Any] = [
     pytest.param(TransactionFilters(), GENERATED, 110, id="none"),
     pytest.param(TransactionFilters(account="bank"), GENERATED, 220, id="account of all"),
@@ -329,7 +329,7 @@ SINGLE: list[Any] = [
 def explained(
     database: Database, filters: TransactionFilters, after: int | None, *, descending: bool
 ) -> tuple[list[Transaction], int]:
-    """A page, and how many rows were looked at for it: by an index, and no more of them sorted than some pages have."""
+    """A page, and how many rows were read for it: through an index, sorting no more than some pages' worth."""
     Explained.plans = []
     with database.connect("test") as connection:
         connection.cursor_factory = Explained

@@ -1,4 +1,4 @@
-"""What is given to trust: checkpoints that people saved, and keys; what they show, and why they show nothing."""
+"""What a command is given to trust, saved checkpoints and keys: what they show, and why they may show nothing."""
 
 import json
 import threading
@@ -20,7 +20,7 @@ from domain.transparency.export_format import Attestation, part_line, read_seal
 from domain.transparency.signed_notes import Signer
 from projections.transparency.checkpoints import read_newest, read_verifiers
 from tests.databases import Databases
-from tests.integration.test_exports import exported, rewrite, run, seal_all, verified
+from tests.integration.exporting import exported, rewrite, run, seal_all, verified
 from tests.ledgers import open_accounts, outcomes, running, transfer
 from tests.projecting import projecting
 
@@ -50,7 +50,7 @@ def other(databases: Databases) -> Iterator[Database]:
 
 @pytest.fixture
 def note(owner: Connection[Any]) -> str:
-    """The checkpoint that an auditor has saved."""
+    """The checkpoint an auditor has saved."""
     newest = read_newest(owner)
     assert newest is not None
     return newest.note
@@ -58,7 +58,7 @@ def note(owner: Connection[Any]) -> str:
 
 @pytest.fixture
 def file(database: Database, note: str, tmp_path: Path) -> Path:
-    """An export of the journal as it has gone on from the saved checkpoint."""
+    """An export of the journal after it has grown past the saved checkpoint."""
     assert note
     write_more(database)
     seal_all(database)
@@ -112,7 +112,7 @@ def test_a_note_that_was_saved_untidily_is_read(file: Path, note: str, tmp_path:
 
 
 def again(note: str, signer: Signer) -> str:
-    """The same checkpoint, signed by another."""
+    """The same checkpoint, signed by another key."""
     origin, size, root = note.split("\n")[:3]
     return Checkpoint(origin, int(size), b64decode(root)).signed([signer])
 
@@ -219,7 +219,7 @@ def test_an_import_that_shows_nothing_of_what_it_was_to_show(
     assert verified(short, "--checkpoint", saved)[1].keys() == {"checkpoint_incomparable"}
     result = run("import", short, "--checkpoint", saved, database=other)
     assert (result.exit_code, result.stdout) == (3, "")
-    assert "goes on from the checkpoint" in result.stderr
+    assert "continues the checkpoint" in result.stderr
     *lines, last = file.read_bytes().splitlines()
     seal = read_seal(last)
     short.write_bytes(b"\n".join(lines) + b"\n" + part_line(Attestation(None, [], seal.verifiers, seal.head)))
@@ -243,7 +243,7 @@ def test_a_history_that_was_rewritten_is_not_imported_where_a_checkpoint_is_kept
     root = bytes.fromhex(json.loads(lines[-2])["root"])
     forged = Checkpoint(OTHER.name, 3, root).signed([OTHER])
     file.write_bytes(b"\n".join(lines[:-1]) + b"\n" + part_line(Attestation(forged, [], keys, 3)))
-    assert verified(file)[0] == 0  # who makes the file names the keys as well
+    assert verified(file)[0] == 0  # the author of the file names the keys as well
     assert "history_rewritten" in verified(file, "--checkpoint", saved)[1]
     assert run("import", file, "--checkpoint", saved, database=other).exit_code != 0
     assert is_empty(other)
@@ -298,7 +298,7 @@ def test_under_load_nothing_is_found_to_be_wrong(database: Database, tmp_path: P
     [(-3600, {"events_unsealed"}), (-20, {"events_unsealed"}), (0, set[str]()), (3600, {"events_unsealed"})],
 )
 def test_what_should_be_sealed_by_now_is_a_warning(database: Database, seconds: int, codes: set[str]) -> None:
-    """Events are recorded at another time than now, by a machine with such a clock."""
+    """The events are recorded at another time, by a machine with such a clock."""
 
     def clock() -> Instant:
         return instant(datetime.now(UTC) + timedelta(seconds=seconds))

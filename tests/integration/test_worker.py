@@ -1,4 +1,4 @@
-"""The worker on a real journal: what is due is done once, whatever was down, doubled, cut or damaged meanwhile."""
+"""The worker on a real journal: due work is done once, whatever was down, doubled, cut or damaged meanwhile."""
 
 import random
 import threading
@@ -43,7 +43,7 @@ NEWER = b'{"class_version": 99, "data": {}}'
 
 
 class Clock:
-    """A clock that stands until it is moved."""
+    """A clock that stands still until it is moved."""
 
     def __init__(self) -> None:
         self._now = datetime.now(UTC)
@@ -57,7 +57,7 @@ class Clock:
         self._now += timedelta(seconds=seconds)
 
     def after(self, seconds: float) -> Instant:
-        """The time some seconds from now."""
+        """The time some seconds from the clock's time."""
         return instant(self._now + timedelta(seconds=seconds))
 
 
@@ -85,7 +85,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def ledger(database: Database, clock: Clock) -> Iterator[LedgerApplication]:
-    """A ledger with three accounts, while what is due is projected."""
+    """A ledger with three accounts, while due work is projected."""
     with projecting(database, [PROJECTIONS["due"]]), running(database, clock) as ledger:
         open_accounts(ledger, "a", "b", "c")
         yield ledger
@@ -119,18 +119,18 @@ def acceptances(count: int, **more: Any) -> list[PostTransaction]:
 
 
 def statuses(ledger: LedgerApplication, requests: Sequence[PostTransaction]) -> set[str]:
-    """What has become of requests."""
+    """The statuses of requests."""
     found = [ledger.operation("main", of.operation.key)[0] for of in requests]
     return {of.status if isinstance(of, Transaction) else "accepted" for of in found}
 
 
 def await_statuses(ledger: LedgerApplication, requests: Sequence[PostTransaction], *expected: str) -> None:
-    """Wait until this has become of requests."""
+    """Wait until requests have these statuses."""
     eventually(lambda: statuses(ledger, requests) == set(expected))
 
 
 def assert_done_once(database: Database, asked: Sequence[PostTransaction]) -> None:
-    """Of each request the journal has one outcome, and of each hold one end; what is pending is explained."""
+    """Assert one outcome for each request and one end for each hold, and that everything pending is explained."""
     events = history(database)
     states = folded(events)
     ids = {of.operation.id for of in asked}
@@ -306,7 +306,7 @@ def test_it_ends_when_it_is_told_to_while_another_holds_the_place(
 
 
 def random_history(ledger: LedgerApplication, clock: Clock, chance: random.Random) -> None:
-    """Requests of every kind that begins or ends what is due."""
+    """Requests of every kind that begins or ends due work."""
     begun: list[PostTransaction] = []
     for _ in range(60):
         clock.move(1)

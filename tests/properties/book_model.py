@@ -1,7 +1,7 @@
-"""What the contract says should happen, written without the ledger's code: plain integers and dictionaries.
+"""A model of api/README.md, written without the ledger's code: plain integers and dictionaries.
 
-It knows no events and folds nothing. A request changes what would be shown, or is refused; what is pending is never
-kept, but summed over the holds that are pending. It is slow, and easy to compare with the contract line by line.
+It has no events and folds nothing. A request changes what is shown, or is refused. Pending amounts are not kept but
+summed over the pending holds. The model is slow, and easy to compare with api/README.md line by line.
 """
 
 from collections import Counter
@@ -28,7 +28,7 @@ from tests.properties.requests import (
 
 LARGEST = 9007199254740991
 
-# The contract's table, its row "the rules".
+# The rules, in the order of the table in api/README.md, Problems.
 RULES = [
     *("ledger_exists", "account_exists", "asset_scale_conflict"),
     *("hold_expired", "hold_not_pending", "not_reversible"),
@@ -40,7 +40,7 @@ RULES = [
 AMOUNTS = RULES[-3:]
 
 Shown = dict[str, Any]
-"""What a read of a ledger, an account or a transaction would show; never changed, only replaced."""
+"""What a read of a ledger, account or transaction shows. Replaced on change, never modified."""
 
 
 class Refused(Exception):
@@ -52,9 +52,9 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a request is answered: the refusal that leaves nothing behind, or what is shown.
+    """The answer to a request: a refusal that leaves nothing behind, or what is shown.
 
-    `touched` are the things of which the journal gained an event, in order, the request's own last.
+    `touched` are the things whose journal gained an event, in order, the request's own last.
     """
 
     code: str | None = None
@@ -68,7 +68,7 @@ class Answer:
 
 
 class Model:
-    """Every ledger of an installation: what would be shown of it now, and what each key was answered first."""
+    """Every ledger of an installation: what each thing shows, and the first answer to each key."""
 
     def __init__(self) -> None:
         self.head = 0
@@ -83,7 +83,7 @@ class Model:
     def submit(
         self, requests: Sequence[Request], now: int, all_or_none: bool = False, dry_run: bool = False
     ) -> tuple[list[Answer], int | None]:
-        """Return an answer for each request; of all-or-none that failed, also the index of the first that did."""
+        """Return an answer for each request. If an all-or-none one failed, also the index of the first failure."""
         before = {name: value if name == "head" else dict(value) for name, value in vars(self).items()}
         answers: list[Answer] = []
         failed = None
@@ -161,7 +161,7 @@ class Model:
             raise Refused("account_closed")
         self.accounts[request.book, request.address] = changed
         limits = (account["floor"], account["ceiling"]) != (changed["floor"], changed["ceiling"])
-        # Two things can happen to an account here, each an event of its own.
+        # An account can change in two ways at once, each with its own event.
         events = limits + (account["notes"] != changed["notes"])
         if not events:
             return Answer(shown=self.account(request.book, request.address))
@@ -341,7 +341,7 @@ class Model:
             effective=now if request.effective is None else request.effective,
         )  # fmt: skip
 
-    # What makes, changes and counts.
+    # Making, changing and counting.
 
     def _make(
         self,
@@ -357,7 +357,7 @@ class Model:
         effective: int | None = None,
         **shown: Any,
     ) -> Answer:
-        """Make a transaction, or its record as rejected; `concerned` are the accounts of `named`, which it changes."""
+        """Make a transaction, or its record as rejected. `concerned` are the accounts of `named` that it changes."""
         rejection = min(broken, key=RULES.index, default=None)
         about = self._named(book, rejection, legs, held=kind == "hold") if rejection in AMOUNTS else None
         status = "rejected" if rejection else "pending" if kind == "hold" else "posted"
@@ -376,7 +376,7 @@ class Model:
             "about": about,
             **dict.fromkeys(("settles", "voids", "reverses", "settled_by", "voided_by")),
             "reversed_by": (),
-            "version": int((book, key) in self.first),  # which it is only where it was accepted before
+            "version": int((book, key) in self.first),  # 1 only if it was accepted before
             "position": 0,
             **shown,
         }
@@ -386,7 +386,7 @@ class Model:
         return self._touch(*_streams(book, legs if concerned is None else concerned, named), own)
 
     def _move(self, book: str, legs: Sequence[Leg]) -> tuple[int, ...]:
-        """Post entries; return the balance of its account after each."""
+        """Post entries. Return the balance of its account after each."""
         after = []
         for address, side, amount in legs:
             account = self.accounts[book, address]
@@ -398,7 +398,7 @@ class Model:
         self.made[book, key] = {**self.made[book, key], **changes}
 
     def _touch(self, *streams: str) -> Answer:
-        """Count an event of each; the answer shows the last of them."""
+        """Count one event for each. The answer shows the last of them."""
         shown: Shown = {}
         for stream in streams:
             self.head += 1
@@ -422,7 +422,7 @@ class Model:
     def _counted(self, known: Shown) -> Shown:
         return {**known, "version": known["version"] + 1, "position": self.head}
 
-    # What is required, and the rules.
+    # Preconditions, and the rules.
 
     def _require_book(self, book: str) -> None:
         if book not in self.books:
@@ -471,7 +471,7 @@ class Model:
         return {f"account_{status}" for status in statuses - {"open"}}
 
     def _broken(self, book: str, legs: Sequence[Leg], held: bool = False) -> set[str]:
-        """Every rule that posting, or holding, the entries would break."""
+        """Every rule that posting or holding these entries would break."""
         broken = self._shut(book, legs)
         for address in {address for address, _, _ in legs}:
             new = _sums(leg for leg in legs if leg[0] == address)
@@ -481,7 +481,7 @@ class Model:
         return broken
 
     def _named(self, book: str, rule: str | None, legs: Sequence[Leg], held: bool) -> Shown:
-        """What a refusal by a rule of amounts names: of all entries of an account and side that break it, the first."""
+        """What the refusal of an amount names: the first of all entries of an account and side that break the rule."""
         for number, (address, side, _) in enumerate(legs):
             account = self.account(book, address)
             new = _sums(leg for leg in legs if leg[0] == address)
@@ -515,7 +515,7 @@ class Model:
         if max(map(sum, totals)) > LARGEST:
             broken.add("amount_overflow")
         ins, outs = (credits, debits) if account["side"] == "credit" else (debits, credits)
-        # A posting is judged by its net change, a hold by all that it may let out, and by all that it may let in.
+        # A posting is judged by its net change. A hold is judged by all it may let out and all it may let in.
         fall, rise = (outs, ins) if held else (outs - ins, ins - outs)
         pending_in = account["pending"][account["side"] == "credit"]
         floor, ceiling = account["floor"], account["ceiling"]
@@ -527,7 +527,7 @@ class Model:
 
 
 def _exact(**amounts: int) -> Shown:
-    """Amounts, without those that are not exact in every client."""
+    """Amounts, without those that some clients cannot represent exactly."""
     return {name: amount for name, amount in amounts.items() if abs(amount) <= LARGEST}
 
 
@@ -543,6 +543,6 @@ def _debits(legs: Sequence[Leg]) -> int:
 
 
 def _streams(book: str, legs: Sequence[Leg], named: str | None) -> list[str]:
-    """The accounts of the entries, each once, and the transaction named, if one is."""
+    """The accounts of the entries, each once, and the transaction if one is named."""
     accounts = [f"{book}/accounts/{address}" for address in dict.fromkeys(address for address, _, _ in legs)]
     return accounts + ([f"{book}/transactions/{named}"] if named is not None else [])

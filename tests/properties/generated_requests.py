@@ -1,4 +1,4 @@
-"""What people ask of a ledger, drawn so that requests meet: few names, small amounts, and what was asked before."""
+"""Random requests to a ledger that are likely to meet: few names, small amounts, and names from earlier requests."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -37,7 +37,7 @@ DOLLARS = ["a", "b", "users:c", "users:d"]
 EUROS = ["users:c:eur", "users:d:eur"]
 ADDRESSES = DOLLARS + EUROS
 LATE = "late"
-"""An address at which no account is open in the beginning; a ledger that is not open then is called the same."""
+"""An address that has no account at first. A ledger that is not open at first has the same name."""
 BOOKS = ["main", "other"]
 
 books = st.sampled_from(["main"] * 20 + ["other", "other", LATE])
@@ -58,7 +58,7 @@ def _is_in_order(asked: dict[str, Any]) -> bool:
 changes: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {}, optional={"floor": limits, "ceiling": limits, "notes": metadata}
 ).filter(_is_in_order)
-"""What can be changed of an account; that both limits are in order when both are given is judged at the edge."""
+"""Changes of an account. When both limits are given, the API checks their order."""
 statuses = st.sampled_from(["open", "open", "open", "frozen", "frozen", "closed"])
 small_amounts = st.integers(1, 40)
 large_amounts = st.sampled_from([MAX_AMOUNT // 2, MAX_AMOUNT - 1, MAX_AMOUNT])
@@ -94,7 +94,7 @@ def openings(draw: st.DrawFn, book: str, address: str) -> Open:
 
 @st.composite
 def transfers(draw: st.DrawFn, amounts: st.SearchStrategy[int]) -> list[Leg]:
-    """Pairs of one debit and one credit of the same amount: balanced, if the accounts agree on the asset."""
+    """Pairs of a debit and a credit of the same amount. They balance if the accounts have the same asset."""
     legs: list[Leg] = []
     for _ in range(draw(st.sampled_from([1, 1, 1, 2, 3]))):
         amount, among = draw(amounts), st.sampled_from(draw(opened))
@@ -121,7 +121,7 @@ legs: st.SearchStrategy[list[Leg]] = st.integers(0, 19).flatmap(
 
 @st.composite
 def parts(draw: st.DrawFn, held: Sequence[Leg]) -> list[Leg]:
-    """Entries to settle a hold with: all, or pairs of what it has on either side; rarely what it does not have."""
+    """Entries to settle a hold with: all, or pairs of its entries of either side. Rarely ones it does not have."""
     debits, credits = ([leg for leg in held if leg[1] == side] for side in ("debit", "credit"))
     how = draw(st.sampled_from(["all", "pairs", "pairs", "pairs", "unrelated"]))
     if how == "all" or not (debits and credits):
@@ -137,22 +137,22 @@ def parts(draw: st.DrawFn, held: Sequence[Leg]) -> list[Leg]:
 
 
 class Asked:
-    """What was asked so far; draws what is asked next.
+    """The requests so far. Draws the next one.
 
-    Where answers depend on who comes first, what is drawn must not depend on them: there `answered` is not called, and
-    more is named that was never made.
+    If answers depend on the order of concurrent requests, the draws must not depend on the answers. `answered` is not
+    called then, and more requests name things that were never made.
     """
 
     def __init__(self) -> None:
         self.keyed: list[Keyed] = []
         self.later: list[Post] = []
         self.holds: list[Post] = []
-        """Requests that made a hold, or may do so once they are answered."""
+        """Requests that made a hold, or may have until they are answered."""
         self.moving: list[Post | Settle | Reverse] = []
-        """Requests that moved money, or may do so once they are answered."""
+        """Requests that moved money, or may have until they are answered."""
 
     def draw(self, draw: Draw, now: int) -> Request:
-        """Draw a request, and remember it."""
+        """Draw a request and remember it."""
         kind = draw(KINDS)
         request = self._unkeyed(draw, kind) or self._keyed(draw, kind, now)
         if isinstance(request, Keyed):
@@ -167,12 +167,12 @@ class Asked:
         return request
 
     def answered(self, request: Request, result: Result) -> None:
-        """Take note of what became of a request, so that what is named later mostly was made."""
+        """Note a request's outcome, so that later requests mostly name things that exist."""
         if isinstance(result, Exception) or result.is_refused:
             self.forget(request)
 
     def forget(self, request: Request) -> None:
-        """Take note that a request has made nothing."""
+        """Note that a request has made nothing."""
         made = request.request if isinstance(request, Complete) else request
         self.later = [known for known in self.later if known is not made]
         self.holds = [known for known in self.holds if known is not made]
@@ -221,7 +221,7 @@ class Asked:
         return self._posting(draw, key, kind, now)
 
     def _named(self, draw: Draw, usual: Sequence[Any]) -> tuple[Keyed, str]:
-        """Draw what a request names, and the book in which it looks for it: mostly rightly."""
+        """Draw the thing a request names, and the book in which it looks for it, mostly the right one."""
         named: Keyed = _recent(draw, usual if draw(st.integers(0, 9)) else self.keyed)
         return named, named.book if draw(st.integers(0, 19)) else draw(books)
 
@@ -240,6 +240,6 @@ class Asked:
 
 
 def _recent(draw: Draw, known: Sequence[T]) -> T:
-    """Draw one of what is known, mostly one of the last."""
+    """Draw one of the known things, mostly a recent one."""
     reach = len(known) if draw(st.integers(0, 3)) == 0 else min(len(known), 5)
     return known[-1 - draw(st.integers(0, reach - 1))]

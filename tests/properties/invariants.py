@@ -1,6 +1,6 @@
-"""What holds of every journal, whatever was asked, by a fold that shares no code with the ledger's.
+"""The invariants of every journal, checked by a fold that shares no code with the ledger.
 
-It takes events by their topics and members, as an auditor who exported the journal would.
+It reads events by their topics and members, like an auditor with an exported journal.
 """
 
 from collections import Counter, defaultdict
@@ -54,11 +54,11 @@ class Sheet:
 
     @property
     def highest(self) -> int:
-        """The balance with all that may come in."""
+        """The balance if everything pending comes in."""
         return self.balance + self.pending[self.side]
 
     def move(self, topic: str, data: dict[str, Any]) -> None:
-        """Take in one transaction's sums; they stay in range, and no limit is broken further."""
+        """Add one transaction's sums. They stay in range, and no limit is broken further."""
         before = self.available, self.highest
         for side in ("debit", "credit"):
             amount = data[f"{side}s"]
@@ -91,7 +91,7 @@ class Audit:
         self.reversed: defaultdict[str, Sums] = defaultdict(Counter)
 
     def read(self, recorded: Recorded) -> None:
-        """Take in the next event."""
+        """Read the next event."""
         stream, envelope, event = recorded.stream, recorded.envelope, recorded.event
         self.position += 1
         self.versions[stream] += 1
@@ -102,7 +102,7 @@ class Audit:
         if topic.startswith("account."):
             self._account(stream, topic, data)
         elif topic.startswith("transaction."):
-            # The accounts' own events come before those of the transactions: from here on, they show all of it.
+            # Account events come before those of the transactions, so from here on they show all of it.
             self._require_balance()
             if topic in OUTCOMES:
                 self._outcome(recorded, topic, data)
@@ -133,7 +133,7 @@ class Audit:
             sheet.status = {"account.frozen": "frozen", "account.unfrozen": "open"}[topic]
 
     def _require_balance(self) -> None:
-        """Per asset, debits = credits: of what is posted, and of what is pending."""
+        """Assert debits = credits for each asset, of posted and of pending amounts."""
         difference: Counter[tuple[str, str, str]] = Counter()
         for stream, sheet in self.sheets.items():
             for name, sums in (("posted", sheet.posted), ("pending", sheet.pending)):
@@ -174,7 +174,7 @@ class Audit:
             assert expires_at is None or self.recorded_at < expires_at
 
     def require_same(self, states: Mapping[str, State]) -> None:
-        """The accounts, as the ledger folds them, are those that were summed here."""
+        """Assert that the ledger's fold of the accounts equals the sums made here."""
         accounts = {stream: state for stream, state in states.items() if isinstance(state, Account)}
         assert accounts.keys() == self.sheets.keys()
         for stream, account in accounts.items():
@@ -191,7 +191,7 @@ class Audit:
 
 
 def check(events: Sequence[Recorded], states: Mapping[str, State]) -> None:
-    """Check a whole journal, and the states that it led to."""
+    """Check a whole journal, and the states it led to."""
     audit = Audit()
     for recorded in events:
         audit.read(recorded)

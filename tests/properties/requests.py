@@ -1,6 +1,6 @@
-"""What people ask of a ledger, in the contract's words and in plain values, and the command that each request becomes.
+"""Requests to a ledger in plain values, with the words of api/README.md, and the command each becomes.
 
-A transaction is named by the key of the request that made it; times count microseconds from a beginning.
+A transaction is named by the key of the request that made it. Times count microseconds from a fixed beginning.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from domain.model.times import Instant
 from domain.model.transactions import Acceptance, Description
 
 Leg = tuple[str, str, int]
-"""An entry as asked for: address, direction, amount."""
+"""A requested entry: address, direction, amount."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Open:
 
 @dataclass(frozen=True)
 class Change:
-    """Change what `changes` has of `floor`, `ceiling` and `notes`."""
+    """Change those of `floor`, `ceiling` and `notes` that are in `changes`."""
 
     book: str
     address: str
@@ -63,7 +63,7 @@ class SetStatus:
 
 @dataclass(frozen=True)
 class Post:
-    """A posting or a hold; `later`: to be accepted now and completed by a worker."""
+    """A posting or a hold. `later`: accepted at once and completed by a worker."""
 
     book: str
     key: str
@@ -102,7 +102,7 @@ class Reverse:
 
 @dataclass(frozen=True)
 class Complete:
-    """What a worker does with a request that was accepted before."""
+    """The worker's completion of an accepted request."""
 
     request: Post
 
@@ -113,7 +113,7 @@ class Complete:
 
 @dataclass(frozen=True)
 class Expire:
-    """What a worker does with a hold whose time it takes to be over."""
+    """The worker's expiry of a hold that is over by its clock."""
 
     book: str
     named: str
@@ -124,12 +124,12 @@ Request = OpenBook | Open | Change | SetStatus | Keyed | Complete | Expire
 
 
 def same_request(request: Keyed) -> str:
-    """What makes a request under a key the same one: all of it but whether an answer is waited for."""
+    """Return what identifies a keyed request: everything except whether the client waits for the outcome."""
     return repr(replace(request, later=False) if isinstance(request, Post) else request)
 
 
 def at(time: int) -> Instant:
-    """The instant so many microseconds after the beginning."""
+    """The instant this many microseconds after the beginning."""
     return f"2026-11-23T20:00:00.{time:06}Z"
 
 
@@ -141,13 +141,13 @@ def entries_of(legs: Sequence[Leg]) -> tuple[Entry, ...]:
 
 
 class Acceptances:
-    """What requests that were accepted were answered: only with that can they be completed."""
+    """The answers to accepted requests. A request can be completed only with its answer."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], Acceptance] = {}
 
     def note(self, result: Result) -> None:
-        """Take note of an answer that was recorded, or replayed."""
+        """Note an answer that was recorded or replayed."""
         if isinstance(result, Outcome) and isinstance(result.state, Acceptance):
             self._known[result.state.ledger, result.state.idempotency_key] = result.state
 
@@ -155,7 +155,7 @@ class Acceptances:
         return self._known.get((request.book, request.request.key))
 
     def possible(self, requests: Sequence[Request]) -> list[Request]:
-        """Leave out what cannot be completed; there always is something to ask."""
+        """Leave out requests that cannot be completed. At least one request always remains."""
         left = [request for request in requests if not isinstance(request, Complete) or self.of(request)]
         return left or [OpenBook("main", {})]
 

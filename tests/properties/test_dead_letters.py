@@ -1,4 +1,4 @@
-"""However events fail, are mended, retried and discarded: each stream ends as its fold without what was discarded."""
+"""Events fail, are mended, retried and discarded in any order: each stream equals its fold without discarded ones."""
 
 from typing import Any, Literal, NamedTuple
 from uuid import uuid4
@@ -31,7 +31,7 @@ VERSION = 2
 
 
 class Step(NamedTuple):
-    """Something that happens; `number` says to which event, or which letter, or over how many positions."""
+    """A step. `number` is the event or letter it concerns, or the number of positions to advance."""
 
     what: Literal["poison", "mend", "advance", "retry", "discard"]
     number: int
@@ -46,7 +46,7 @@ STEPS = st.lists(
 
 
 class Stream:
-    """What a projection has of one stream: the fold of what was applied, and what is still to come."""
+    """What a projection has of one stream: the fold of the applied events, and the events still to come."""
 
     def __init__(self, events: list[Recorded]) -> None:
         self._events = events
@@ -60,7 +60,7 @@ class Stream:
         return self._events[self._applied]
 
     def go(self, upto: int, poison: set[int]) -> None:
-        """Apply what there is up to a position, unless and until an event fails."""
+        """Apply all events up to a position, until one fails."""
         while not self.is_held and self._applied < len(self._events) and self.next.position <= upto:
             cannot_be = self.state is None and self.next.version > 1
             if cannot_be or self.next.position in poison:
@@ -70,13 +70,13 @@ class Stream:
                 self._applied += 1
 
     def discard(self) -> None:
-        """Leave out the event that failed: it counts, and changes nothing else."""
+        """Discard the failed event: it counts and changes nothing else."""
         self.state = self.state and self.state._replace(version=self.next.version)
         self._applied += 1
 
 
 class Projecting:
-    """A version of the projection, and beside it what it must be."""
+    """A version of the projection, and a model of what it must be."""
 
     def __init__(self, connection: Connection[Any], events: list[Recorded], failing: Poisoned) -> None:
         self._connection = connection
@@ -92,7 +92,7 @@ class Projecting:
         take_over(connection, self._claim)
 
     def take(self, step: Step) -> None:
-        """Let one thing happen to both."""
+        """Let both do one step."""
         match step.what:
             case "poison":
                 self._failing.positions.add(self._positions[step.number % len(self._positions)])
@@ -126,7 +126,9 @@ class Projecting:
         stream.go(self._upto, self._failing.positions)
 
     def finish(self) -> None:
-        """Mend everything, go on to the head, and retry what can be; discard what has lost its beginning."""
+        """Mend everything, advance to the head, and retry all letters. Discard those that cannot succeed without their
+        beginning.
+        """
         self._failing.positions.clear()
         self.advance(self._head)
         for letter in list_letters(self._connection, state="open"):
@@ -139,7 +141,7 @@ class Projecting:
         return [letter.stream for letter in letters].index(stream)
 
     def check(self) -> None:
-        """See that both say the same, of rows and of what is held."""
+        """Assert that both have the same rows and held events."""
         rows = list_accounts(self._connection, "main", limit=99)
         states = [stream.state for stream in self._streams.values() if stream.state is not None]
         assert rows.rows == sorted(states, key=lambda account: account.address)
@@ -160,7 +162,7 @@ def changes(count: int) -> list[Command]:
 
 
 def make_live(owner: Connection[Any], version: int) -> None:
-    """Have one version of the projection read, and no other."""
+    """Make one version of the projection the live one, and no other."""
     for change in ("live = false WHERE live", f"live = true WHERE version = {version:d}"):
         owner.execute(f"UPDATE projection_versions SET {change} AND name = 'balances'".encode())
 
@@ -172,7 +174,7 @@ def test_any_interleaving_ends_as_the_fold_without_what_was_discarded(
     with running(database) as ledger:
         open_accounts(ledger, *ADDRESSES)
         outcomes(ledger.execute(*changes(5)).result())
-    # One journal for all examples: each projects it from its beginning, into a version of its own.
+    # One journal for all examples: each projects it from its beginning, into its own version.
     events = [event for event in history(database) if type(event.event) in PROJECTION.events]
 
     @on_a_database()

@@ -1,7 +1,7 @@
-"""The queue of deliveries under any order of events owed, attempts ended, crashes and what operators do.
+"""The queue of deliveries under any order of owed events, ended attempts, crashes and operators' decisions.
 
-Of each key the first delivery that is not done is always one that goes on: it is due, under way, or given up, which an
-operator sees. None behind it is, unless an operator asked for it.
+The first unfinished delivery of each key is always due, under way, or given up, which an operator sees. The deliveries
+behind it wait, unless an operator requested one.
 """
 
 import random
@@ -30,7 +30,7 @@ from tests.ledgers import open_accounts, outcomes, running, transfer
 from tests.outboxes import deliveries, register
 from tests.properties.profiles import on_a_database
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(7200)]  # the nightly profile takes its time
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(7200)]  # the nightly profile takes long
 
 TRANSFERS = 15
 NEVER_SECONDS = 1e9
@@ -47,7 +47,7 @@ answers = st.lists(st.sampled_from(["acknowledged", "again", "given up", "in dou
 
 @pytest.fixture
 def journal(database: Database) -> Database:
-    """A journal of some transfers among three accounts, of which nothing is projected."""
+    """A journal of some transfers among three accounts, without any projection."""
     with running(database) as ledger:
         open_accounts(ledger, "a", "b", "c")
         chance = random.Random(1)
@@ -117,7 +117,7 @@ class Queue(RuleBasedStateMachine):
 
     @rule()
     def delete(self) -> None:
-        """Delete the second one; the first is to be told of everything in the end."""
+        """Delete the second webhook. The first must receive everything in the end."""
         delete_webhook(self.connection, self.hooks[1].id, "tester")
 
     @invariant()
@@ -133,7 +133,7 @@ class Queue(RuleBasedStateMachine):
         assert sorted(rows) == sorted((due.webhook_id, due.position, due.number) for due in self.under_way)
 
     def teardown(self) -> None:
-        """Once receivers are well and operators have had their say, everything is done."""
+        """Once receivers are well and operators have decided, every delivery is finished."""
         while self.position < self.head:
             self.owe(20)
         self.crash()

@@ -1,4 +1,4 @@
-"""Any requests, alone or together, asked of the ledger and of a model of the contract: they agree; the books hold."""
+"""The ledger and a model of api/README.md give the same answers to any requests, alone or together, and books hold."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,13 +26,13 @@ from tests.properties.profiles import in_memory
 from tests.properties.requests import Acceptances, OpenBook, Request, at, command_of
 from tests.unit.journal_in_memory import JournalInMemory
 
-pytestmark = pytest.mark.timeout(3600)  # the nightly profile takes its time
+pytestmark = pytest.mark.timeout(3600)  # the nightly profile takes long
 
 CONTEXT = Context("someone", "conversation")
 
 
 class LedgerMachine(RuleBasedStateMachine):
-    """Asks a journal in memory, and the model."""
+    """Sends each request to a journal in memory and to the model."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.acceptances = Acceptances()
         self.now = 0
 
-    # What people ask.
+    # Requests.
 
     @initialize(data=st.data())
     def begin(self, data: st.DataObject) -> None:
@@ -81,7 +81,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def several(self, data: st.DataObject, size: int) -> list[Request]:
         return [self.asked.draw(data.draw, self.now) for _ in range(size)]
 
-    # What both answer.
+    # Comparison of answers.
 
     def ask(self, requests: Sequence[Request], all_or_none: bool = False, dry_run: bool = False) -> None:
         self.now += 1
@@ -108,7 +108,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert streams == ([] if nothing_kept else [stream_of(stream) for stream in expected])
 
     def compare(self, request: Request, answer: Answer, result: Result, unrecorded_at: int | None) -> None:
-        """The ledger's result is the model's answer; `unrecorded_at` is the head where nothing was to be kept."""
+        """Assert that the ledger's result is the model's answer. `unrecorded_at` is the head if nothing may be kept."""
         event(f"{type(request).__name__}: {answer.code or kind_of(answer)}")
         if not isinstance(result, Outcome):
             assert isinstance(result, LedgerError), result
@@ -125,7 +125,7 @@ class LedgerMachine(RuleBasedStateMachine):
         elif answer.replayed or result.recorded:
             assert result.position == answer.shown["position"]
 
-    # What is true after each of them.
+    # Invariants after each step.
 
     @invariant()
     def what_is_shown_is_what_the_model_shows(self) -> None:
@@ -152,13 +152,13 @@ def kind_of(answer: Answer) -> str:
 
 
 def stream_of(stream: str) -> str:
-    """The stream of what the model calls by its key."""
+    """The stream of the thing that the model names by its key."""
     book, kind, name = f"{stream}//".split("/")[:3]
     return f"{book}/{kind}/{operation_id(book, name)}" if kind == "transactions" else stream
 
 
 def ids_for_keys(shown: Shown, book: str) -> Shown:
-    """What the model shows, with ids where it has the keys of related transactions."""
+    """The model's answer, with ids in place of the keys of related transactions."""
     if "reversed_by" not in shown:
         return shown
     related = {
@@ -169,7 +169,7 @@ def ids_for_keys(shown: Shown, book: str) -> Shown:
 
 
 def shown(state: State, book: str) -> Shown:
-    """What a read shows of an aggregate, in the words of the model."""
+    """What a read of an aggregate shows, in the words of the model."""
     versions = {"version": state.version, "position": state.position}
     match state:
         case Ledger():
@@ -223,7 +223,7 @@ def _shown_transaction(transaction: Transaction) -> Shown:
 
 
 def _named(transaction: Transaction) -> Shown | None:
-    """What a refusal by a rule of amounts names; all of them name something."""
+    """What a refusal of an amount names. Each names something."""
     if transaction.rejection is None:
         return None
     code, words, details = transaction.rejection

@@ -1,8 +1,8 @@
 """Payouts under any order of calls, time-outs, callbacks, inquiries, crashes and operators: money leaves once or not.
 
-A provider that is idempotent by its key, and may lie, is told of submissions whose answers may be lost; what it says
-arrives late, repeatedly and in any order. Whatever happens, the books say of each payout's money one thing, and when
-all has been heard every hold has ended, or its payout is listed as stuck.
+The provider is idempotent by key and may lie. Answers to submissions may be lost. Reports arrive late, repeatedly and
+in any order. The books always say one thing about each payout's money. Once everything has arrived, every hold has
+ended or its payout is listed as stuck.
 """
 
 from itertools import pairwise
@@ -33,7 +33,7 @@ from tests.properties import invariants
 from tests.properties.profiles import in_memory
 from tests.unit.journal_in_memory import JournalInMemory
 
-pytestmark = pytest.mark.timeout(3600)  # the nightly profile takes its time
+pytestmark = pytest.mark.timeout(3600)  # the nightly profile takes long
 
 OPERATOR = Context("operator", "conversation-9")
 BEGINNING = "2026-11-23T20:00:00.000000Z"
@@ -41,7 +41,7 @@ DEPOSIT = 100
 
 
 class Message(NamedTuple):
-    """A callback that is under way, and stays so: it can arrive any number of times."""
+    """A callback under way. It can arrive any number of times."""
 
     payout: str
     id: str
@@ -49,7 +49,7 @@ class Message(NamedTuple):
 
 
 class Truth:
-    """What the provider did about a key: it acts once, decides once, and may say something else first."""
+    """What the provider did about a key. It acts once, decides once, and may report something else first."""
 
     def __init__(self) -> None:
         self.outcome: Verdict = "processing"
@@ -112,7 +112,7 @@ class PayoutMachine(RuleBasedStateMachine):
     def client_spends(self, amount: int) -> None:
         self.perform(transfer("alice", "cash", amount, self.number()))
 
-    # The payer, and the provider that it calls.
+    # The payer, and the provider it calls.
 
     @rule(
         id=payouts,
@@ -126,7 +126,7 @@ class PayoutMachine(RuleBasedStateMachine):
         submission = self.perform(SubmitPayout(CONTEXT, payout, a_mark(), PATIENCE_SECONDS))
         assert submission.recorded == payout.is_to_be_submitted
         submitted: Payout = submission.state
-        if not submission.recorded or submitted.state == "failed":  # as its account is frozen
+        if not submission.recorded or submitted.state == "failed":  # because its account is frozen
             return
         if arrives:
             truth = self.truth.setdefault(submitted.provider_key, Truth())
@@ -200,7 +200,7 @@ class PayoutMachine(RuleBasedStateMachine):
     def callback_arrives(self, message: Message) -> None:
         payout = self.payout(message.payout)
         if not payout.attempts:
-            return  # a provider says nothing of what it was never given
+            return  # a provider reports nothing about a payout it never received
         before = payout.version
         self.perform(RecordReport(TOLD, payout, a_mark(), "callback", message.report, message.id))
         again = self.perform(
@@ -231,7 +231,7 @@ class PayoutMachine(RuleBasedStateMachine):
         if account_stream("main", address) in self.journal.states:
             self.perform(ChangeStatus(OPERATOR, "main", address, status))
 
-    # What is always true.
+    # Invariants.
 
     @invariant()
     def the_books_say_one_thing_of_each_payouts_money(self) -> None:
@@ -258,7 +258,7 @@ class PayoutMachine(RuleBasedStateMachine):
 
     @invariant()
     def what_a_provider_has_is_not_sent_again(self) -> None:
-        """A submission follows another only when the provider itself has said that it knows of none."""
+        """A payout is submitted again only if the provider itself has said that it has none."""
         for id in self.ids:
             steps = self.payout(id).history
             submitted = [number for number, step in enumerate(steps) if step.event == "submitted"]
@@ -275,7 +275,7 @@ class PayoutMachine(RuleBasedStateMachine):
                 assert "contradicted" in told[earlier:after], told
 
     def teardown(self) -> None:
-        """All is heard at last: each payout has ended as the provider says, or is stuck."""
+        """Everything arrives at last: each payout has ended as the provider says, or is stuck."""
         if not self.ids:
             return
         self.freeze("alice", "open")
@@ -288,14 +288,14 @@ class PayoutMachine(RuleBasedStateMachine):
             assert payout.due_at is None
             assert payout.state in ("completed", "failed", "stuck", "rejected")
             truth = self.truth.get(payout.provider_key)
-            # What it lied about once, and was never asked about, is all that anybody knows.
+            # If it lied once and was never asked, its lie is all that anybody knows.
             said = truth.said - {"processing"} if truth else set()
             if len(said) == 1 and id not in self.resolved and payout.state != "stuck":
                 assert {payout.state} == said
         invariants.check(self.journal.recorded, self.journal.states)
 
     def hear(self, id: str) -> None:
-        """Do what is due about a payout until nothing is, with a provider that answers and decides."""
+        """Do a payout's due work until none is left, with a provider that answers and decides."""
         for _ in range(10):
             payout = self.payout(id)
             if payout.due_at is None:

@@ -1,4 +1,4 @@
-"""Two processes write one journal, whatever they are asked: read in order, it explains every answer they gave."""
+"""Two processes write one journal: read in order, it explains every answer they gave."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,10 +31,10 @@ from tests.properties.generated_requests import ADDRESSES, BOOKS, LATE, Asked
 from tests.properties.profiles import on_a_database
 from tests.properties.requests import Acceptances, Change, OpenBook, Request, at, command_of
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(7200)]  # the nightly profile takes its time
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(7200)]  # the nightly profile takes long
 
 writers = st.integers(0, 1)
-# Alone or together: of three submissions, one is undone as a whole if anything in it is refused, or in any case.
+# How requests are sent: alone or together, as all-or-none, or as a dry run.
 ways = st.sampled_from([(False, False)] * 4 + [(True, False)] * 2 + [(False, True), (True, True)])
 CLOCK_BEHIND = 7
 """By how many microseconds the second writer's clock is slow."""
@@ -43,7 +43,7 @@ States = Mapping[str, State]
 
 
 class Submitted(NamedTuple):
-    """What one writer was asked in one go, with its clock at that time."""
+    """One submission to a writer, and the writer's clock at that time."""
 
     commands: list[Command]
     all_or_none: bool
@@ -52,11 +52,11 @@ class Submitted(NamedTuple):
 
 
 Batch = tuple[int, list[Request], bool, bool]
-"""A writer, what it is asked, whether all or none, whether as a dry run."""
+"""A writer, its requests, whether all or none, whether as a dry run."""
 
 
 class TwoWriters(RuleBasedStateMachine):
-    """Asks two ledgers on one database, each as one process of the service would have it."""
+    """Two ledgers on one database, each as in a separate process of the service."""
 
     def __init__(self, databases: Databases) -> None:
         super().__init__()
@@ -75,13 +75,13 @@ class TwoWriters(RuleBasedStateMachine):
         return lambda: at(self.now), lambda: at(self.now - CLOCK_BEHIND)
 
     def command(self, request: Request) -> Command:
-        """The command of a request, in a conversation of its own, by which its events can be told."""
+        """The command of a request, in its own conversation, which identifies its events."""
         self.conversations += 1
         context = Context("someone", f"conversation-{self.conversations}")
         return command_of(request, context, self.acceptances)
 
     def ask(self, *batches: Batch) -> None:
-        """Ask all at once and wait for every answer."""
+        """Submit everything at once and wait for every answer."""
         self.now += 1
         pending = []
         for writer, drawn, all_or_none, dry_run in batches:
@@ -136,7 +136,7 @@ class TwoWriters(RuleBasedStateMachine):
             self.the_journal_explains_every_answer()
 
     def ask_for_what_both_know(self) -> None:
-        """Changes that change nothing are answered from each writer's cache; reads from the journal."""
+        """Changes that change nothing are answered from each writer's cache. Reads come from the journal."""
         for address in (*ADDRESSES, LATE):
             for writer, ledger in enumerate(self.ledgers):
                 self.ask((writer, [Change("main", address, {})], False, False))
@@ -165,13 +165,13 @@ class TwoWriters(RuleBasedStateMachine):
 
 
 class Journal:
-    """What was recorded, and the state of every stream at every position, from 0 on."""
+    """The recorded events, and the state of every stream at every position, from 0 on."""
 
     def __init__(self, events: Sequence[Recorded]) -> None:
         self.recorded_at: list[Instant] = [""]
         self.states_at: list[States] = [{}]
         self.unexplained: dict[tuple[str, bool], list[Recorded]] = defaultdict(list)
-        """Events by conversation, and whether they accept a request: it is completed in the same conversation."""
+        """Events by conversation and by whether they accept a request, which is completed in the same conversation."""
         for recorded in events:
             states = self.states_at[-1]
             self.states_at.append({**states, recorded.stream: evolve(states.get(recorded.stream), recorded)})
@@ -180,7 +180,7 @@ class Journal:
             self.unexplained[recorded.envelope.correlation_id, accepts].append(recorded)
 
     def explain(self, submitted: Submitted, results: Sequence[Result]) -> None:
-        """Check that the answers follow from what was recorded before, and that what follows was recorded."""
+        """Assert that the answers follow from the events before, and that their events were recorded."""
         if isinstance(results[0], BatchRejected):
             self.explain_rejection(submitted, results)
         elif submitted.dry_run:
@@ -206,7 +206,7 @@ class Journal:
     def explain_unrecorded(
         self, submitted: Submitted, last_results: Sequence[Result], position: int
     ) -> list[Result]:
-        """Decide all of a submission again at the position that it was undone to; compare the last results."""
+        """Decide an undone submission again at its position and compare the last results."""
         now = max(submitted.clock, self.recorded_at[position])
         answers = list(decided_in_order(submitted.commands, self.states_at[position], position, now))
         for result, answer in zip(last_results, answers[-len(last_results) :], strict=True):
@@ -220,14 +220,14 @@ class Journal:
         return answers
 
     def explain_one(self, command: Command, result: Result, clock: Instant) -> Sequence[Recorded]:
-        """Check the answer to a command that was on its own, or recorded with others; return its events."""
+        """Check the answer to a command that was alone or recorded with others. Return its events."""
         if isinstance(result, Outcome) and result.recorded:
             return self.explain_recorded(command, result, clock)
         position = position_of(result)
         now = max(clock, self.recorded_at[position])
         (answer,) = decided_in_order([command], self.states_at[position], position, now)
         if isinstance(result, Outcome):
-            # The position of a replay is that of the first answer; for all others, that at which they were decided.
+            # A replay has the position of the first answer. All others have the position at which they were decided.
             assert result == answer
         else:
             assert isinstance(result, LedgerError), result
@@ -256,7 +256,7 @@ def position_of(result: Result) -> int:
 def decided_in_order(
     commands: Sequence[Command], states: States, position: int, now: Instant
 ) -> Iterator[Result]:
-    """Decide commands one after the other, each on what those before it lead to; nothing is recorded."""
+    """Decide commands in order, each on the states the ones before lead to. Nothing is recorded."""
     known = dict(states)
     for command in commands:
         try:
@@ -277,7 +277,7 @@ def decided_in_order(
 
 
 def test_the_journal_explains_every_answer(databases: Databases, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Small, so that short histories meet what otherwise only long ones do.
+    # Small, so that short histories meet limits that otherwise only long ones meet.
     monkeypatch.setattr(group_commit, "MAX_BATCH_COMMANDS", 4)
     monkeypatch.setattr(group_commit, "MIN_COMMANDS_MEANWHILE", 2)
     monkeypatch.setattr(group_commit, "BATCHES_NOT_AHEAD_AFTER_A_MISS", 1)

@@ -1,4 +1,4 @@
-"""Strategies for events and envelopes, made from their types, so that new ones are covered as they come."""
+"""Strategies for events and envelopes, derived from their types, so that new types are covered at once."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ _JSON: st.SearchStrategy[Any] = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=5,
 )
-# What hypothesis cannot make of a type alone.
+# Members hypothesis cannot generate from their type alone.
 _MEMBERS = {name: st.dictionaries(st.text(), _JSON) for name in ("destination", "details")}
 
 

@@ -1,4 +1,4 @@
-"""Decisions as sentences: given what happened, when a command comes, then these events, or this refusal.
+"""Decisions as sentences: given these events, when a command comes, then these events or this refusal.
 
 `given((stream, event), …).when(command).then((stream, event), …)`. Nothing here does I/O.
 """
@@ -38,7 +38,7 @@ Happening = tuple[str, Event]
 
 
 class Answer:
-    """What a command led to."""
+    """The result of a command."""
 
     def __init__(self, events: list[Happening], outcome: Outcome | None, refusal: LedgerError | None) -> None:
         self.events = events
@@ -53,17 +53,17 @@ class Answer:
 
     @property
     def state(self) -> State:
-        """The state that the command is answered with."""
+        """The state in the command's answer."""
         return self.outcome.state
 
     def then(self, *events: Happening) -> "Answer":
-        """Check that exactly these events were recorded, in this order."""
+        """Assert that exactly these events were recorded, in this order."""
         assert self.refusal is None, f"refused: {self.refusal!r}"
         assert self.events == list(events)
         return self
 
     def then_rejected(self, error: type[LedgerError], **named: Any) -> Transaction:
-        """Check that a rule refused the request, and that this is all that was recorded.
+        """Assert that a rule refused the request and that only this was recorded.
 
         With `named`, also that the refusal names exactly this.
         """
@@ -80,42 +80,42 @@ class Answer:
         return transaction
 
     def then_nothing(self) -> "Answer":
-        """Check that the command was accepted and nothing recorded."""
+        """Assert that the command was accepted and nothing recorded."""
         return self.then()
 
     def then_refused(self, error: type[LedgerError]) -> LedgerError:
-        """Check that the command was refused so, and that nothing was recorded."""
+        """Assert that the command was refused with this error and that nothing was recorded."""
         assert self.events == []
         assert type(self.refusal) is error, f"{self.refusal!r}, {self._outcome}"
         return self.refusal
 
 
 class Given:
-    """What has happened before the command."""
+    """The history before the command."""
 
     def __init__(self, *history: Happening) -> None:
         self.journal = JournalInMemory()
         self.journal.append(history, HISTORY)
 
     def but(self, stream: str, **changes: Any) -> "Given":
-        """Change the folded state of a stream, to what no event leads to yet."""
+        """Replace the folded state of a stream by one that no event leads to yet."""
         self.journal.states[stream] = self.journal.states[stream]._replace(**changes)
         return self
 
     def account(self, address: str, ledger: str = "main") -> Account:
-        """Return the account as it is now."""
+        """Return the account's present state."""
         account = self.journal.states[account_stream(ledger, address)]
         assert isinstance(account, Account)
         return account
 
     def transaction(self, key: str, ledger: str = "main") -> Transaction:
-        """Return the transaction of a keyed request as it is now."""
+        """Return the present state of a keyed request's transaction."""
         transaction = self.journal.states[transaction_stream(ledger, operation_id(ledger, key))]
         assert isinstance(transaction, Transaction)
         return transaction
 
     def when(self, command: Command, now: Instant = NOW) -> Answer:
-        """Let the command be decided, and what it records be history for the next."""
+        """Decide the command and add its events to the history."""
         head = self.journal.head
         outcome, refusal = None, None
         try:
@@ -127,7 +127,7 @@ class Given:
 
 
 def given(*history: Happening) -> Given:
-    """Return the past, made of events of streams."""
+    """Return the history made of these events of streams."""
     return Given(*history)
 
 
@@ -144,7 +144,7 @@ def an_opening(
     max_balance: int | None = None,
     metadata: dict[str, str] | None = None,
 ) -> AccountOpened:
-    """The attributes of an account, unlimited unless said otherwise."""
+    """The attributes of an account, without limits unless given."""
     return AccountOpened(
         asset=asset,
         normal_side=normal_side,
@@ -208,7 +208,7 @@ def a_hold(
 
 
 def accepted(request: PostTransaction) -> AcceptTransaction:
-    """The same request, to be accepted now and carried out later."""
+    """The same request, to be accepted at once and carried out later."""
     return AcceptTransaction(*(getattr(request, field.name) for field in fields(request)))
 
 
@@ -221,7 +221,7 @@ def a_settlement(
     fingerprint: str = "fingerprint-1",
     description: Description | None = None,
 ) -> SettleHold:
-    """A keyed request to settle the hold that was made under the key `of`."""
+    """A keyed request to settle the hold made under the key `of`."""
     return SettleHold(
         CONTEXT,
         "main",
@@ -240,7 +240,7 @@ def a_void(
     fingerprint: str = "fingerprint-1",
     description: Description | None = None,
 ) -> VoidHold:
-    """A keyed request to void the hold that was made under the key `of`."""
+    """A keyed request to void the hold made under the key `of`."""
     return VoidHold(
         CONTEXT,
         "main",
@@ -259,7 +259,7 @@ def a_reversal(
     description: Description | None = None,
     effective_at: Instant | None = None,
 ) -> ReverseTransaction:
-    """A keyed request to reverse the transaction that was made under the key `of`."""
+    """A keyed request to reverse the transaction made under the key `of`."""
     return ReverseTransaction(
         CONTEXT,
         "main",

@@ -1,4 +1,4 @@
-"""A journal in memory: what the group commit decides, without a database, a clock or a thread."""
+"""A journal in memory: the decisions of the group commit without a database, a clock or a thread."""
 
 from collections.abc import Iterable, Sequence
 
@@ -11,7 +11,7 @@ from domain.model.times import EARLIEST, Instant
 
 
 class ColdDecider(Decider):
-    """Decides as the group commit does, and knows only the states that commands name, as if it were new each time."""
+    """Decides like the group commit, knowing only the states that commands name, as if newly started each time."""
 
     def __init__(self) -> None:
         self.now = EARLIEST
@@ -20,7 +20,7 @@ class ColdDecider(Decider):
     def decide_alone(
         self, submission: Submission, states: dict[str, State], head: int
     ) -> tuple[list[Result], list[Recorded], dict[str, State]]:
-        """Return the results, the events to record as they would be read back, and the states that follow."""
+        """Return the results, the events to record as they would be read back, and the resulting states."""
         named = {stream for command in submission.commands for stream in command.streams()}
         named |= {command.own_stream for command in submission.commands if command.own_stream}
         self.states = {stream: states.get(stream) for stream in named}
@@ -53,7 +53,7 @@ class JournalInMemory:
         return len(self.recorded)
 
     def append(self, events: Iterable[tuple[str, Event]], envelope: Envelope) -> None:
-        """Record events at the next positions and fold them; each is seen to be read back as it was recorded."""
+        """Record events at the next positions and fold them. Asserts that each is read back as recorded."""
         encoded = encode_envelope(envelope)
         for stream, event in events:
             known = self.states.get(stream)
@@ -70,18 +70,18 @@ class JournalInMemory:
     def execute(
         self, commands: Sequence[Command], now: Instant, *, all_or_none: bool = False, dry_run: bool = False
     ) -> list[Result]:
-        """Decide commands that are submitted together, record what follows, and return what became of each."""
+        """Decide commands submitted together, record their events, and return the result of each."""
         self._deciding.now = now
         submission = Submission(commands, lambda results: None, all_or_none, dry_run)
         results, events, cached = self._deciding.decide_alone(submission, self.states, self.head)
         for recorded in events:
             self._append(recorded)
-        # What was undone left no trace in the cache either, and what is read back leads to the same states.
+        # Undone commands left no trace in the cache, and the events read back lead to the same states.
         assert cached == {stream: self.states.get(stream) for stream in cached}
         return results
 
     def perform(self, command: Command, now: Instant) -> Outcome:
-        """Decide a command and record what follows, or raise its refusal."""
+        """Decide a command and record its events, or raise its refusal."""
         (result,) = self.execute([command], now)
         if isinstance(result, Exception):
             raise result

@@ -1,4 +1,4 @@
-"""Requests that are accepted now and carried out later (the contract, Operations)."""
+"""Requests accepted at once and carried out later (api/README.md, Operations)."""
 
 import pytest
 from msgspec.structs import replace
@@ -62,7 +62,7 @@ def acceptance(history: Given) -> Acceptance:
 
 
 def accepting(request: PostTransaction) -> tuple[Given, CompleteTransaction]:
-    """The request is accepted, and can be completed."""
+    """Assert that the request is accepted and can be completed."""
     history = books()
     history.when(accepted(request))
     return history, CompleteTransaction(acceptance(history))

@@ -1,4 +1,4 @@
-"""Freezing, unfreezing and closing, and what each status refuses (the contract, Accounts)."""
+"""Freezing, unfreezing and closing, and what each status refuses (api/README.md, Accounts)."""
 
 from typing import get_args
 

@@ -1,4 +1,4 @@
-"""Decisions on accounts, and the limits that postings are judged by."""
+"""Decisions on accounts, and the limits that apply to postings."""
 
 from types import EllipsisType
 from typing import Any, get_args
@@ -92,7 +92,7 @@ class TestOpening:
         "other",
         [
             an_opening(asset="EUR/2"),
-            an_opening(asset="USD/3"),  # the account is judged before the asset
+            an_opening(asset="USD/3"),  # the account is checked before the asset
             an_opening(normal_side="debit"),
             an_opening(min_balance=0),
             an_opening(max_balance=0),
@@ -188,7 +188,7 @@ class TestChanging:
 
     def test_the_version_is_judged_before_the_content(self) -> None:
         self.change(if_version=2, min_balance=1, max_balance=0).then_refused(VersionMismatch)
-        self.change(if_version=2).then_refused(VersionMismatch)  # even where there is nothing to change
+        self.change(if_version=2).then_refused(VersionMismatch)  # even if nothing would change
 
     def test_the_expected_version_is_accepted(self) -> None:
         self.change(if_version=1, min_balance=0).then((ALICE, LimitsChanged(min_balance=0, max_balance=None)))
@@ -271,7 +271,7 @@ class TestBalance:
 
 
 class Change:
-    """A net change as seen from the normal side, as the (debits, credits) of each side."""
+    """A net change seen from the normal side, as the (debits, credits) of each side."""
 
     def __init__(self, side: Direction) -> None:
         self.side = side
@@ -343,7 +343,7 @@ class TestLimits:
 
     def test_each_limit_is_blind_to_the_other_direction(self, side: Direction) -> None:
         change = Change(side)
-        state = account(side, minimum=100, maximum=100)  # the balance of 0 is below both
+        state = account(side, minimum=100, maximum=100)  # the balance of 0 is below both limits
         assert posting_refusal(state, *change.inflow(50)) is None
         assert posting_refusal(state, *change.inflow(101)) is BalanceLimitExceeded
 
@@ -369,7 +369,7 @@ class TestOverflow:
             ((MAX_AMOUNT - 1, 0), (0, 0), (2, 0)),
             ((0, 0), (0, 0), (MAX_AMOUNT + 1, 0)),
             ((MAX_AMOUNT, MAX_AMOUNT), (0, 0), (1, 1)),  # the balance would stay 0, the totals would not
-            ((MAX_AMOUNT - 5, 0), (5, 0), (1, 0)),  # settling what is pending must never overflow
+            ((MAX_AMOUNT - 5, 0), (5, 0), (1, 0)),  # settling a pending amount must never overflow
             ((0, MAX_AMOUNT - 5), (0, 5), (0, 1)),
         ],
     )

@@ -1,4 +1,4 @@
-"""The one table of event types."""
+"""The single table of event types."""
 
 import pytest
 

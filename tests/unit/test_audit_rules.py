@@ -1,4 +1,4 @@
-"""The audit of a journal: what the ledger decides breaks no rule; whatever is tampered with breaks the one it must."""
+"""The audit of a journal: the ledger's own decisions break no rule, and each tampering breaks the rule it must."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -45,7 +45,7 @@ def opening_of(address: str, *more: Any) -> OpenAccount:
 
 
 def a_payout_of_each_end(journal: JournalInMemory) -> Iterator[Command]:
-    """Payouts that complete, are found to have left after all, come back after all, and are refused."""
+    """Payouts that complete, that complete or fail after the opposite was reported, or that are refused."""
     yield OpenLedger(CONTEXT, "main", {})
     yield opening_of("cash", "USD/2", "debit")
     yield opening_of("alice", "USD/2", "credit", 0)
@@ -129,7 +129,7 @@ def index(events: Sequence[Stored], topic: str, number: int = 0) -> int:
 
 
 def changed(topic: str, number: int = 0, **data: Any) -> Tamper:
-    """What changes the members of an event."""
+    """A tampering that changes members of an event."""
 
     def tamper(events: list[Stored]) -> None:
         place = index(events, topic, number)
@@ -139,7 +139,7 @@ def changed(topic: str, number: int = 0, **data: Any) -> Tamper:
 
 
 def entry_changed(topic: str, number: int = 0, entry: int = 0, **members: Any) -> Tamper:
-    """What changes an entry of an event."""
+    """A tampering that changes an entry of an event."""
 
     def tamper(events: list[Stored]) -> None:
         event = events[index(events, topic, number)]
@@ -151,7 +151,7 @@ def entry_changed(topic: str, number: int = 0, entry: int = 0, **members: Any) -
 
 
 def enveloped(topic: str, number: int = 0, **envelope: Any) -> Tamper:
-    """What changes the circumstances of an event."""
+    """A tampering that changes an event's envelope."""
 
     def tamper(events: list[Stored]) -> None:
         place = index(events, topic, number)
@@ -161,7 +161,7 @@ def enveloped(topic: str, number: int = 0, **envelope: Any) -> Tamper:
 
 
 def removed(topic: str, number: int = 0) -> Tamper:
-    """What removes an event so that no gap shows, neither in positions nor in versions."""
+    """A tampering that removes an event without leaving a gap in positions or versions."""
 
     def tamper(events: list[Stored]) -> None:
         gone = events.pop(index(events, topic, number))
@@ -173,7 +173,7 @@ def removed(topic: str, number: int = 0) -> Tamper:
 
 
 def repeated(topic: str, number: int = 0) -> Tamper:
-    """What adds an event again, behind all others, at the version and position that are next."""
+    """A tampering that repeats an event after all others, with the next version and position."""
 
     def tamper(events: list[Stored]) -> None:
         event = events[index(events, topic, number)]
@@ -184,7 +184,7 @@ def repeated(topic: str, number: int = 0) -> Tamper:
 
 
 def moved(topic: str, number: int = 0, **place: Any) -> Tamper:
-    """What changes the stream, version or position of an event."""
+    """A tampering that changes the stream, version or position of an event."""
 
     def tamper(events: list[Stored]) -> None:
         found = index(events, topic, number)
@@ -349,7 +349,7 @@ def payouts() -> list[Stored]:
 
 
 def after_rejection(events: list[Stored]) -> None:
-    """What was refused is sent to the provider all the same."""
+    """A refused payout is submitted to the provider nevertheless."""
     rejected, sent = (events[index(events, f"payout.{topic}")] for topic in ("rejected", "submitted"))
     events.append(sent._replace(stream=rejected.stream, version=2, position=len(events) + 1))
 

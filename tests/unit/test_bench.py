@@ -1,4 +1,4 @@
-"""What of the benchmark needs neither a server nor a clock: shapes of load, what is chosen, the plot."""
+"""The parts of the benchmark that need neither a server nor a clock: shapes of load, selection, the plot."""
 
 from collections import Counter
 from itertools import cycle, islice
@@ -123,7 +123,7 @@ def test_figures_are_as_long_as_people_read_them(value: float, digits: str) -> N
 
 
 def figures() -> dict[str, Figures]:
-    """Figures of the sweep, no two of which are equal."""
+    """Figures of the sweep, all different."""
     found = {}
     for number, name in enumerate(sorted(names_of(CONCURRENCY))):
         details = {"p50_milliseconds": 1.5 + number, "p99_milliseconds": 130.0 + number}

@@ -1,4 +1,4 @@
-"""The client's arithmetic and how it takes answers; what it does over a real network is tested in `contract`."""
+"""The client's arithmetic and its handling of answers. `contract` tests it over a real network."""
 
 from collections.abc import Mapping
 
@@ -37,7 +37,9 @@ def test_the_service_may_ask_for_a_longer_pause(given: str, least: float) -> Non
 
 
 class Answering:
-    """A client to whom answers come one after the other, the last for ever; what it asked, and how long it paused."""
+    """A client that gets these answers in turn, the last one for ever. It keeps its requests and the length of its
+    pauses.
+    """
 
     def __init__(self, *answers: int | httpx2.TransportError, headers: Mapping[str, str] = {}) -> None:
         self._answers = iter(answers)

@@ -1,4 +1,4 @@
-"""How events are stored: what is written is read back, and what cannot be understood is said so."""
+"""Storage of events: everything written is read back, and unreadable data is reported."""
 
 import json
 from typing import Any, ClassVar
@@ -142,7 +142,7 @@ def test_events_mean_the_same_however_their_json_is_arranged() -> None:
 
 
 class AddressMoved(Event):
-    """A type whose third version splits what the second renamed."""
+    """A type whose third version splits the member that the second renamed."""
 
     TOPIC: ClassVar[str] = "test.address_moved"
     class_version: ClassVar[int] = 3

@@ -1,4 +1,4 @@
-"""Entries: their sums, their mirror, and what has been posted after each."""
+"""Entries: their sums, their mirror, and the totals after each."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Refusals: every code of the contract has its class and its words."""
+"""Refusals: every problem code of api/README.md has its class and its words."""
 
 import inspect
 from itertools import combinations
@@ -23,7 +23,7 @@ CLASSES = [
 ]
 REFUSALS = [error for error in CLASSES if error.__name__ not in FAMILIES]
 
-# The contract's table of problem codes, its row "the rules", in order.
+# The rules, in the order of the table in api/README.md, Problems.
 RULES_OF_THE_CONTRACT = [
     "ledger_exists",
     "account_exists",

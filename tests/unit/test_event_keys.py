@@ -1,4 +1,4 @@
-"""What leads to an event: whatever a payload mentions is possible, however it was written."""
+"""The keys of an event: anything its payload may mention is found, in whatever spelling."""
 
 import json
 from typing import Any
@@ -23,7 +23,7 @@ SEPARATORS = st.sampled_from([(",", ":"), (", ", ": "), (" , ", " :\n")])
 
 
 def texts(value: Any, member: str = "") -> list[tuple[str, str]]:
-    """Every text within a value, with the name of the member that it is."""
+    """Every text within a value, with the name of its member."""
     match value:
         case str():
             return [(member, value)]

@@ -1,4 +1,4 @@
-"""The lines of exports: one way to write each, whatever the bytes; what is changed is seen."""
+"""The lines of exports: each has one spelling, whatever the bytes, and changes are detected."""
 
 import json
 
@@ -38,7 +38,7 @@ def test_a_line_is_the_leaf_with_its_hash(state: bytes, stream: str, topic: str)
     line = event_line(exported)
     assert line.count(b"\n") == 1 and line.endswith(b"\n")
     assert read_event(line[:-1]) == (exported, exported.sealed)
-    # What somebody does who has nothing but the description of the format.
+    # What someone with only the description of the format would do.
     leaf, found, _ = line.rpartition(b',"leaf_hash":"')
     assert found and leaf_hash(leaf + b"}").hex() == json.loads(line)["leaf_hash"]
 

@@ -1,4 +1,4 @@
-"""What is an id, and the one way in which it is written here."""
+"""Which texts are ids, and the single form in which ids are written."""
 
 from uuid import UUID
 

@@ -25,7 +25,7 @@ ENVELOPE = Envelope(
 
 
 class Tables:
-    """What was written; events at the poison positions cannot be."""
+    """The rows written. Events at the poison positions cannot be written."""
 
     def __init__(self, *poison: int) -> None:
         self.rows: list[Recorded] = []

@@ -1,4 +1,4 @@
-"""Leaves: the shown item has all that the stored event has, and no two events have the same leaf."""
+"""Leaves: the shown item has everything the stored event has, and no two events have the same leaf."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ STATES = [(form.topic, state) for form, state in golden().items() if form.class_
 
 
 def item_of(topic: str, state: bytes, position: int = 21, stream: str = "main/ledger") -> dict[str, Any]:
-    """An event as it is exported, by what the contract says of its members alone."""
+    """An event as exported, built only from the description in api/README.md, Events and proofs."""
     stored = json.loads(state)
     envelope = {
         name: stored[name]

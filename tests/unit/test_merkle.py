@@ -22,8 +22,8 @@ from domain.transparency.merkle_tree import (
     verify_inclusion,
 )
 
-# Of the reference implementation of Certificate Transparency: its leaves, the roots of the trees of the first of them,
-# and paths, by the number of the leaf counted from 0.
+# From the reference implementation of Certificate Transparency: its leaves, the root of the tree of the first 1, 2, …
+# leaves, and paths by the number of the leaf, counted from 0.
 LEAVES = ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"]
 ROOTS = [
     "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
@@ -49,18 +49,18 @@ D, E, F = (
 
 
 def nodes_over(leaves: Sequence[bytes]) -> Nodes:
-    """The nodes of a tree, made from its leaves each time."""
+    """The nodes of a tree, computed from its leaves each time."""
     return lambda level, index: folded(leaves[index << level : (index + 1) << level])
 
 
 def random_leaves(size: int) -> list[bytes]:
     chance = Random(size)
-    # Each is another, or a proof of one would be one of its equal.
+    # All leaves differ. Otherwise the proof of one would prove an equal one.
     return [leaf_hash(number.to_bytes(2) + chance.randbytes(chance.randrange(40))) for number in range(size)]
 
 
 def merkle_tree_hash(leaves: Sequence[bytes]) -> bytes:
-    """MTH of RFC 9162 §2.1.1, of leaves that are hashed already."""
+    """MTH of RFC 9162 §2.1.1, of leaves already hashed."""
     if not leaves:
         return hashlib.sha256(b"").digest()
     if len(leaves) == 1:
@@ -149,7 +149,7 @@ def test_proofs_of_larger_trees(data: st.DataObject) -> None:
 
 
 def forged(path: list[bytes], chance: Random) -> list[bytes]:
-    """A path with something changed in it."""
+    """A path with one change."""
     path = list(path)
     match chance.randrange(3) if path else 1:
         case 0:

@@ -79,7 +79,7 @@ def test_order_of_members_white_space_and_escapes_do_not_count(one: str, same: s
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        ("{}", '{"pending": false}'),  # a default left out, and the same default written
+        ("{}", '{"pending": false}'),  # an omitted default, and the same default written
         ('{"reference": ""}', "{}"),
         ('{"metadata": {}}', "{}"),
         ('{"effective_at": null}', "{}"),
@@ -103,7 +103,7 @@ def test_method_and_path_count() -> None:
 
 
 def test_it_is_the_same_for_ever() -> None:
-    """What was recorded by an older release is compared with what a newer one computes."""
+    """Fingerprints recorded by an older release are compared with those of a newer one."""
     known = "7eed1162339d6dafd4762cc2981706e9a26f02535450c43dc00c4ff41d835700"
     assert fingerprint("POST", "/v1/ledgers/main/transactions", {"b": [1, None], "a": "ü"}) == known
 
@@ -124,7 +124,7 @@ def test_bodies_that_mean_the_same_have_one_fingerprint(body: Any) -> None:
 
 
 def comparable(body: Any) -> Any:
-    """The body in a form in which `True` is not `1`."""
+    """The body in a form in which `True` differs from `1`."""
     match body:
         case dict():
             return {key: comparable(value) for key, value in body.items()}

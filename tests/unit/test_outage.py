@@ -1,4 +1,4 @@
-"""An outage is said when it begins, once a minute, and when it is over; never by each that suffers it."""
+"""An outage is logged when it begins, once a minute, and when it ends, not by each request it affects."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +15,7 @@ LOST = psycopg.OperationalError("connection refused\nand more")
 
 
 class Clock:
-    """A clock that is set."""
+    """A clock that a test sets."""
 
     now = 100.0
 

@@ -1,4 +1,4 @@
-"""What of telling others of events needs no I/O: when, where to, in which form, signed how."""
+"""The parts of the outbox that need no I/O: when to send, where to, in which form, with which signature."""
 
 import json
 import random

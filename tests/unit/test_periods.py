@@ -1,4 +1,4 @@
-"""Periods of reports: days are included, instants end what comes before them, and the words say so."""
+"""Periods of reports: days are included, instants are excluded at the end, and the title says so."""
 
 import pytest
 import typer

@@ -1,4 +1,4 @@
-"""What the registry says of every problem: what it means, whether the key is used up, what to do, an example."""
+"""The registry of problems: what each means, whether the key is used up, what to do, and an example."""
 
 import json
 

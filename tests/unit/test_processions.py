@@ -13,7 +13,7 @@ COMMANDS: list[Command] = [a_posting(debit("a", 1), credit("b", 1), key=f"k{n}")
 
 
 class Queue:
-    """What a procession submits, its replies, and how many commands it gave up."""
+    """The parts a procession submits, its replies, and how many commands it gave up."""
 
     def __init__(self) -> None:
         self.waiting: deque[Submission] = deque()

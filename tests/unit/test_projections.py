@@ -1,4 +1,4 @@
-"""What of projections needs no database: their SQL, rates, words."""
+"""The parts of projections that need no database: their SQL, rates, words."""
 
 import re
 
@@ -45,7 +45,7 @@ def test_no_event_of_an_aggregate_is_left_out_of_its_list() -> None:
     assert set(PROJECTIONS["balances"].events) == set(accounts.EVENTS)
     assert set(PROJECTIONS["ledgers"].events) == set(ledgers.EVENTS)
     assert set(PROJECTIONS["payouts"].events) == set(payout.EVENTS)
-    # What is accepted is no transaction yet.
+    # An accepted request is no transaction yet.
     assert {*PROJECTIONS["transactions"].events, TransactionAccepted} == set(transactions.EVENTS)
 
 

@@ -1,4 +1,4 @@
-"""SQL in files: every query is named, and its comments stay behind."""
+"""SQL in files: every query is named, and its comments are left out."""
 
 import re
 from pathlib import Path

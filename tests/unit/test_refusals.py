@@ -1,4 +1,4 @@
-"""What refusals name: the entry, the account, the asset, the amounts (the contract, What a problem names)."""
+"""What refusals name: the entry, the account, the asset, the amounts (api/README.md, Problems)."""
 
 from typing import Any
 
@@ -47,7 +47,7 @@ HOLD = operation_id("main", "hold")
 
 
 def books(**openings: AccountOpened) -> Given:
-    """Accounts in dollars: a, b and c without limits, unless they are opened otherwise."""
+    """Accounts in dollars: a, b and c, without limits unless opened with others."""
     accounts = {name: an_opening() for name in "abc"} | openings
     return given(*a_ledger("USD/2", "EUR/2"), *(an_account(name, of) for name, of in accounts.items()))
 
@@ -75,7 +75,7 @@ class TestFunds:
 
     def test_of_several_accounts_the_one_is_named_whose_entry_comes_first(self) -> None:
         history = books(a=an_opening(min_balance=0), b=an_opening(min_balance=0))
-        # a is there first, but with what does it good.
+        # a comes first, but with an entry that breaks no rule.
         entries = (credit("a", 1), debit("b", 5), debit("a", 6), credit("c", 10))
         rejection = history.when(a_posting(*entries)).then_rejected(InsufficientFunds).rejection
         assert rejection is not None

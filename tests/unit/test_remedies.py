@@ -1,4 +1,4 @@
-"""Every command and request that somebody is told to make exists: it is looked for where it would be made."""
+"""Every command and request that an operator is advised to use exists in the place where it would be used."""
 
 import ast
 import re
@@ -40,7 +40,7 @@ RESOURCES_OF = {
     "retry_delivery": ["deliveries"],
     "enable_webhook": ["webhooks"],
 }
-"""What is advised in this way, where it is not anything."""
+"""The kinds of resources a remedy is for, if it is not for all."""
 FILLED = {
     "id": ID,
     "ledger": "main",
@@ -65,9 +65,9 @@ APP: Any = typer.main.get_command(application())
 
 
 def parse(command: str, *, whole: bool = True) -> None:
-    """Parse a command as the shell and the program would, without carrying it out.
+    """Parse a command as the shell and the program would, without running it.
 
-    Where it is only named, in part, what it lacks is no matter.
+    If the command is only named in part, missing arguments are ignored.
     """
     program, *arguments = shlex.split(command)
     assert program == "tallystick"
@@ -83,7 +83,7 @@ def parse(command: str, *, whole: bool = True) -> None:
 
 
 def refused(found: Any, arguments: list[str]) -> str | None:
-    """Why a command refuses its arguments, None if it takes them."""
+    """Why a command refuses its arguments. None if it accepts them."""
     try:
         found.make_context(found.name, arguments)
     except Exception as error:  # noqa: BLE001 - of whichever class
@@ -96,7 +96,7 @@ def commands_in(words: str) -> list[str]:
 
 
 def is_served(method: str, path: str) -> bool:
-    """Whether there is a route for a request."""
+    """Whether a request has a route."""
     for endpoint in ENDPOINTS:
         declared = endpoint.declared
         pattern = re.sub(r"\{[^}]+\}", "[^/]+", declared.path)
@@ -114,7 +114,7 @@ def requests_in(words: str) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("remedy", get_args(Remedy))
 def test_what_is_safe_to_do_can_be_done(remedy: Remedy, resource: str) -> None:
     if RESOURCES_OF.get(remedy) and resource not in [RESOURCES[name] for name in RESOURCES_OF[remedy]]:
-        return  # nothing of this kind is advised so
+        return  # no advice uses this kind
     words = safe_to_do(remedy, resource)
     assert "…" not in words and "{" not in words and words.endswith(".")
     assert not re.search(r"\b(ID|LEDGER|POSITION)\b", words)
@@ -162,7 +162,7 @@ def test_every_command_has_an_example_that_can_be_called() -> None:
 
 
 def texts(path: Path) -> Iterator[str]:
-    """The texts of a module, with something in the place of what is filled in."""
+    """The texts of a module, with a placeholder for each value that is filled in."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.JoinedStr):
             yield "".join(str(part.value) if isinstance(part, ast.Constant) else "x" for part in node.values)

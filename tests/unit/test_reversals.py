@@ -1,4 +1,4 @@
-"""Decisions on reversals (the contract, Transactions)."""
+"""Decisions on reversals (api/README.md, Transactions)."""
 
 from collections.abc import Callable
 from itertools import combinations
@@ -319,7 +319,7 @@ class TestPrecedence:
     )
 
     def refused(self, *rules: type[RuleRefusal]) -> Answer:
-        """Reverse a posting so that it breaks all of these rules; each account can break several."""
+        """Reverse a posting so that it breaks all of these rules. Each account can break several."""
         history = posted()
         alice, bob = (account_stream("main", address) for address in ("alice", "bob"))
         breaking: dict[type[RuleRefusal], Callable[[], object]] = {

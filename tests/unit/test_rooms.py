@@ -1,4 +1,4 @@
-"""The rooms of the house: none is crowded, and each says in one sentence what it is for."""
+"""The folders of the packages: none is crowded, and each says in one sentence what it is for."""
 
 import ast
 from pathlib import Path

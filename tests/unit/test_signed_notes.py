@@ -1,4 +1,4 @@
-"""Signed notes and checkpoints: the example of the format's authors, and everything that is not to be believed."""
+"""Signed notes and checkpoints: the example of the format's authors, and everything that must not be believed."""
 
 from base64 import b64decode
 
@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from domain.transparency.checkpoints import Checkpoint, open_checkpoint, origin_of
 from domain.transparency.signed_notes import InvalidNote, Signer, Verifier, sign, verified
 
-# Of golang.org/x/mod/sumdb/note.
+# From golang.org/x/mod/sumdb/note.
 VKEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
 SEED = b64decode("AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz")[1:]
 TEXT = "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n"

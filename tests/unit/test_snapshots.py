@@ -1,4 +1,4 @@
-"""Snapshots: what is kept is the state, all of it."""
+"""Snapshots keep the whole state."""
 
 import json
 from typing import get_args

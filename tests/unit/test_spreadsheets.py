@@ -1,4 +1,4 @@
-"""CSV for spreadsheets: no text is a formula, every number is a number, every text can be had back."""
+"""CSV for spreadsheets: no text is a formula, every number is a number, every text can be recovered."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Tiles: however a tree was appended to, they are the same, and all earlier trees can be read from them."""
+"""Tiles: they are the same however a tree was appended to, and all earlier trees can be read from them."""
 
 from itertools import count
 
@@ -29,7 +29,7 @@ LEAVES = [leaf_hash(str(number).encode()) for number in range(MANY)]
 
 
 def grown(sizes: list[int]) -> dict[TileAddress, bytes]:
-    """The tiles of a tree that was appended to in several steps, each reading nothing but the edge."""
+    """The tiles of a tree that was appended to in several steps, each reading only the edge."""
     tiles: dict[TileAddress, bytes] = {}
     for before, after in zip([0, *sizes], sizes, strict=False):
         partial = {place: tiles[place] for place in partial_tiles(before)}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from domain.model.times import EARLIEST, FORMAT, instant, moment
 
 OFFSETS = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
-# Naive, as Hypothesis wants its bounds; a day within what a datetime can be, since offsets move it.
+# Naive, as Hypothesis requires of bounds. One day inside the range of datetime, because offsets move it.
 FIRST = datetime.fromisoformat("0001-01-02")
 LAST = datetime.fromisoformat("9999-12-30")
 MOMENTS = st.datetimes(FIRST, LAST, timezones=OFFSETS)

@@ -1,4 +1,4 @@
-"""Verdicts of traces: what a request has come to decides, whatever is known beside it, and concerns add to it."""
+"""Verdicts of traces: the outcome of a request decides the verdict, and other facts only add concerns."""
 
 import re
 from itertools import product
@@ -153,7 +153,7 @@ def replays(kind: Any) -> Replays:
     return Replays("main", operation_id("main", "key-1"), "alice", kind, 2, NOW, NOW, "c")
 
 
-# What may be known beside a request, and the concern that it is.
+# Other facts that may be known of a request, and the concern each one is.
 BESIDE: dict[str, tuple[dict[str, Any], str | None]] = {
     "nothing": ({}, None),
     "replayed": ({"replays": (replays("replayed"),)}, None),
@@ -180,7 +180,7 @@ BESIDE: dict[str, tuple[dict[str, Any], str | None]] = {
 
 
 def path_of(made: Made) -> str:
-    """The path where what a request made is found."""
+    """The path at which the thing made by a request is found."""
     kind = "payouts" if isinstance(made, Payout) else "transactions"
     return f"/v1/ledgers/{made.ledger}/{kind}/{made.id}"
 
@@ -197,7 +197,7 @@ def test_what_a_request_has_come_to_decides_whatever_is_beside_it(code: str, bes
     overdue = [each.code for each in verdict_of(of, now).concerns]
     assert [each.code for each in found.concerns] == overdue + expected
     assert all(each.words for each in found.concerns)
-    # What is safe to do names the very thing: nothing is left to be filled in.
+    # The advice names the thing itself, without placeholders to fill in.
     assert not any(re.search(r"\b(ID|LEDGER|POSITION)\b", each.safe_to_do) for each in found.concerns)
 
 

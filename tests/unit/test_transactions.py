@@ -53,7 +53,7 @@ STREAM = f"main/transactions/{ID}"
 
 
 def books(*addresses: str) -> Given:
-    """A ledger with unlimited accounts, credit-normal and in USD/2."""
+    """A ledger with accounts without limits, credit-normal and in USD/2."""
     return given(*a_ledger("USD/2"), *map(an_account, addresses))
 
 

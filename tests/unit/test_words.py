@@ -1,4 +1,4 @@
-"""What is wrong with a request is said in plain words, whatever is wrong with it and wherever."""
+"""Every fault of a request is described in plain words, wherever it is."""
 
 import re
 from collections.abc import Iterator

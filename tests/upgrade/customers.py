@@ -1,4 +1,4 @@
-"""Customers of several releases at once: they move money through either, and want the same answer of each."""
+"""Customers of several releases at once: they move money through each and expect the same answers from all."""
 
 import random
 import threading
@@ -16,11 +16,11 @@ BOOK = "/v1/ledgers/main"
 ADDRESSES = ["users:1", "users:2", "users:3", "users:4"]
 CUSTOMERS = 3
 OF_CUSTOMERS = "customer-"
-"""How the keys of their requests begin."""
+"""The prefix of their requests' keys."""
 
 PAUSE_SECONDS = 0.05
 PATIENCE_SECONDS = 120.0
-# Why a service that is being stopped refuses: the customer asks another.
+# Why a service being stopped refuses. The customer then asks another.
 GOING = ("stopping", "unreachable")
 
 Found = TypeVar("Found")
@@ -36,14 +36,14 @@ class Request(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """A request that was carried out, and the answer that said so."""
+    """A request that was carried out, and its answer."""
 
     request: Request
     answer: Mapping[str, Any]
 
 
 def until(condition: Callable[[], Found]) -> Found:
-    """Wait until a condition holds, and return what it returned; the patience only ends a test that fails."""
+    """Wait until a condition holds and return its value. The time limit only ends a failing test."""
     give_up_at = monotonic() + PATIENCE_SECONDS
     while not (found := condition()):
         assert monotonic() < give_up_at, "it never came about"
@@ -60,7 +60,7 @@ def send(client: httpx2.Client, service: Service, request: Request) -> httpx2.Re
 
 
 class Customers:
-    """Those who move money; `services` are who they may ask now."""
+    """Customers who move money. `services` are the ones they may ask."""
 
     def __init__(self) -> None:
         self.services: list[Service] = []
@@ -72,7 +72,7 @@ class Customers:
 
     @contextmanager
     def busy(self) -> Iterator[None]:
-        """Keep them at it for as long as this lasts, to the end of what each has begun."""
+        """Keep them busy for as long as this lasts, until each has finished what it began."""
         for thread in self._threads:
             thread.start()
         try:
@@ -118,7 +118,7 @@ class Customers:
     def _carried_out(
         self, client: httpx2.Client, chance: random.Random, request: Request
     ) -> Mapping[str, Any]:
-        """Ask until it is carried out, then whichever service there is for the same answer."""
+        """Repeat a request until it is carried out, then ask every available service for the same answer."""
         answer = self._final(client, chance, request)
         again = self._final(client, chance, request)
         assert again.headers.get("Idempotent-Replayed") == "true"

@@ -1,7 +1,7 @@
-"""One example of every event type, with a fixed envelope, and of every snapshot: what the golden file pins.
+"""One example of every event type, with a fixed envelope, and of every snapshot: the golden file pins them.
 
-When `class_version` of a type is raised, change its example to the new form; the line of the old version stays in the
-golden file. When the form of a snapshot changes, or what it folds, its topic does.
+When you raise the `class_version` of a type, change its example to the new form. The line of the old version stays in
+the golden file. When the form or the fold of a snapshot changes, change its topic.
 """
 
 from typing import Any
@@ -59,7 +59,7 @@ ENVELOPE = Envelope(
     traceparent=None,
 )
 
-# Text that shows how anything beyond ASCII, and what JSON has to escape, is written.
+# Text that shows how characters beyond ASCII, and those JSON must escape, are written.
 WORDS = 'Zoë\'s "tea" \\ €5 😀\n\u2028'
 
 _OPENED = AccountOpened(
@@ -122,7 +122,7 @@ _KEY: dict[str, Any] = {
     "ledgers": ("main", "other"),
     "valid_until": _LATER,
 }
-# What refusals name: texts, amounts, lists and objects of them.
+# What refusals name: texts, amounts, and lists and objects of them.
 _DETAILS: dict[str, Any] = {
     "pointer": "/entries/0",
     "account": "users:alice:wallet",

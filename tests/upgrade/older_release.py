@@ -1,12 +1,12 @@
-"""An older release, made out of the present tree: what another one would have to live with during a deploy.
+"""An older release, made from the present source tree, for tests of a deploy.
 
-It is a copy of the packages in a folder of its own, with four differences, such as releases have:
+It is a copy of the packages in a separate folder, with four differences that releases can have:
 
-- it does not know `account.frozen`, and so the projection that reads it has an older shape;
-- it has `transaction.rejected` in version 2 and `payout.rejected` in version 1, which did not keep what a refusal is
-  about: it is refused with the code and its general words, and with nothing else;
-- it cannot read the events of keys, which belong to no ledger;
-- so both releases share the versions of all projections but that one.
+- It does not know `account.frozen`, so the projection that reads this event has an older shape.
+- It has `transaction.rejected` in version 2 and `payout.rejected` in version 1. Those versions do not store what a
+  refusal concerns, only its code, so it answers with the code's general words.
+- It cannot read the events of keys, which belong to no ledger.
+- Both releases share the versions of all projections except that one.
 """
 
 import ast
@@ -20,12 +20,12 @@ PACKAGES = ("domain", "projections", "api", "scripts")
 UNKNOWN_TOPIC = "account.frozen"
 LOWERED_TOPIC = "transaction.rejected"
 RESHAPED = "balances"
-# Shapes are told apart and never compared; below the first one there is none.
+# Shapes are only told apart, never compared. Numbers below 1 do not exist.
 OLDER_SHAPE = 99
 
 
 def make_older_release(folder: Path) -> Path:
-    """Make it, and return the folder to start it in."""
+    """Make the release and return the folder to start it in."""
     for package in PACKAGES:
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     model = folder / "domain" / "model"
@@ -46,7 +46,7 @@ def _change(module: Path, change: Callable[[ast.Module], None]) -> None:
 
 
 def _forget_frozen(tree: ast.Module) -> None:
-    """Take the event from those of accounts: neither their fold nor a projection knows it then."""
+    """Remove the event from those of accounts, so that neither their fold nor a projection knows it."""
     for statement in tree.body:
         if isinstance(statement, ast.AnnAssign) and ast.unparse(statement.target) == "EVENTS":
             assert isinstance(statement.value, ast.Tuple)
@@ -58,7 +58,7 @@ def _forget_frozen(tree: ast.Module) -> None:
 
 
 def _forget_keys(tree: ast.Module) -> None:
-    """Take all events from those of keys."""
+    """Remove all events of keys."""
     (events,) = (
         statement
         for statement in tree.body
@@ -68,7 +68,7 @@ def _forget_keys(tree: ast.Module) -> None:
 
 
 def _lower(tree: ast.Module, name: str, version: int) -> None:
-    """Make an older version of an event the present one: without its last upcast, and without `details`."""
+    """Make an event's previous version the present one: without its last upcast and without `details`."""
     (rejected,) = (
         statement for statement in tree.body if isinstance(statement, ast.ClassDef) and statement.name == name
     )
@@ -80,12 +80,12 @@ def _lower(tree: ast.Module, name: str, version: int) -> None:
             statement.value = ast.Constant(version)
         if isinstance(statement, ast.AnnAssign) and _name(statement) == "details":
             statement.value = ast.Dict([], [])
-    # What is empty is left out of what is stored: the form of the older version, as long as nothing is named.
+    # Empty members are not stored, so an event whose refusal names nothing has the form of the older version.
     rejected.keywords.append(ast.keyword("omit_defaults", ast.Constant(True)))
 
 
 def _say_no_more(tree: ast.Module) -> None:
-    """Have a refusal keep neither words of its own nor what it is about."""
+    """Let a refusal store neither its own words nor what it concerns."""
     (error,) = (
         statement
         for statement in tree.body

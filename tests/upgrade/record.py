@@ -1,8 +1,8 @@
-"""Adds to the golden file the line of every event type, version and snapshot that it lacks.
+"""Adds to the golden file the line of every event type, version and snapshot it lacks.
 
 Run `python -m tests.upgrade.record` from the top of the project after a new event type, a raised `class_version` or a
-new snapshot topic, and commit the line with it. Existing lines are never changed: the journals that hold those bytes
-are out of our reach. If the bytes of a line no longer come out, it says so, adds nothing, and ends with 1.
+new snapshot topic, and commit the line with it. Existing lines never change, because there are journals with those
+bytes. If an example's bytes differ from its line, it says so, adds nothing, and exits 1.
 """
 
 import json
@@ -20,19 +20,19 @@ GOLDEN_FILE = Path(__file__).with_name("golden_events.jsonl")
 
 
 class Form(NamedTuple):
-    """A stored form: a topic in one of its versions; a snapshot's version is part of its topic."""
+    """A stored form: a topic in one of its versions. A snapshot's topic includes its version."""
 
     topic: str
     class_version: int | None
 
 
 def folded(topic: str) -> Form:
-    """Return the form that pins which events, in which versions, snapshots of a topic may stand for."""
+    """Return the form that pins which events, in which versions, a snapshot of this topic may stand for."""
     return Form(f"{topic}: folded", None)
 
 
 class Mismatch(Exception):
-    """The stored form of a topic and version changed; raise its `class_version`, or its snapshot topic, instead."""
+    """The stored form of a topic and version changed. Raise its `class_version`, or change its snapshot topic."""
 
 
 def present() -> dict[Form, bytes]:
@@ -46,14 +46,14 @@ def present() -> dict[Form, bytes]:
 
 
 def golden(file: Path = GOLDEN_FILE) -> dict[Form, bytes]:
-    """Return the bytes that the golden file pins."""
+    """Return the bytes pinned by the golden file."""
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     read = [json.loads(line) for line in lines]
     return {Form(line["topic"], line["class_version"]): line["state"].encode() for line in read}
 
 
 def record(forms: Mapping[Form, bytes], file: Path = GOLDEN_FILE) -> list[Form]:
-    """Append the lines that the file lacks and return their forms; raise `Mismatch` if one has other bytes."""
+    """Append the missing lines and return their forms. Raises `Mismatch` if a line has other bytes."""
     pinned = golden(file)
     if changed := [form for form, state in forms.items() if pinned.get(form, state) != state]:
         raise Mismatch(f"{(Mismatch.__doc__ or '').splitlines()[0]} Changed: {changed}")
@@ -66,7 +66,7 @@ def record(forms: Mapping[Form, bytes], file: Path = GOLDEN_FILE) -> list[Form]:
 
 if __name__ == "__main__":
     try:
-        for added in record(present(), *map(Path, sys.argv[1:])):  # another file, if one is named
+        for added in record(present(), *map(Path, sys.argv[1:])):  # to another file, if one is named
             print("added", *added)  # noqa: T201
     except Mismatch as mismatch:
         sys.exit(str(mismatch))

@@ -1,4 +1,4 @@
-"""The bytes of the past: what an older release stored, this one reads, and stores alike what it stores alike."""
+"""Stored bytes of older releases: this release reads them, and stores unchanged forms in the same bytes."""
 
 import json
 import subprocess
@@ -67,7 +67,7 @@ def test_a_snapshot_is_read_as_what_it_is(topic: str) -> None:
 
 
 def test_examples_leave_nothing_to_defaults_and_nothing_empty() -> None:
-    """A member that an example does not show is one whose stored form nothing pins."""
+    """Nothing pins the stored form of a member that no example shows."""
     assert {event.TOPIC for event in EVENTS} == set(EVENT_TYPES)
     stored: list[type[Struct]] = [Envelope, *EVENT_TYPES.values()]
     for members in stored:

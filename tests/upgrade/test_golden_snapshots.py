@@ -1,4 +1,4 @@
-"""Snapshots of other releases: older ones are read by way of upcasts, newer ones are passed over."""
+"""Snapshots of other releases: older ones are upcast, newer ones are ignored."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -102,7 +102,9 @@ def keep(connection: Connection[Any], version: int, topic: str, state: bytes) ->
 
 @pytest.fixture
 def telltale(database: Database, owner: Connection[Any]) -> None:
-    """An account with three transfers of 1, and a snapshot of the second that says 100 more, so that it can be told."""
+    """An account with three transfers of 1, and a snapshot of the second with 100 more, to show when the snapshot is
+    used.
+    """
     with running(database) as ledger:
         open_accounts(ledger, "a", "b")
         states = [ledger.account("main", "a")[0]]
@@ -114,7 +116,7 @@ def telltale(database: Database, owner: Connection[Any]) -> None:
 
 
 def debits(database: Database) -> list[int | None]:
-    """The debits of the account, as a reader folds them and as a writer does who comes new and moves 1 more."""
+    """The account's debits, as a reader folds them and as a new writer does who moves 1 more."""
     with running(database) as ledger:
         read = ledger.account("main", "a")[0].posted_debits
         outcomes(ledger.execute(transfer("a", "b", 1)).result())
@@ -126,7 +128,7 @@ def debits(database: Database) -> list[int | None]:
 @pytest.mark.integration
 @pytest.mark.usefixtures("telltale")
 class TestOnAJournal:
-    """How an account is loaded that has a snapshot of the present form."""
+    """How an account with a snapshot of the present form is loaded."""
 
     def test_the_release_that_made_it_reads_it(self, database: Database) -> None:
         assert debits(database) == [103, 104]

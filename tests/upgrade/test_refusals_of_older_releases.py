@@ -1,7 +1,7 @@
-"""What older releases refused is answered, shown and told of byte for byte as they did it.
+"""Refusals by older releases are answered and shown byte for byte as those releases did.
 
-`refusals_of_older_releases.jsonl` holds, for each stored form of a refusal that the golden file pins, what the release
-that stored it answered: to the request and its replays, to a look at what was rejected, to a question about its key.
+For each stored form of a refusal in the golden file, `refusals_of_older_releases.jsonl` holds what its release
+answered: to the request and its replays, to a read of the rejected transaction, and to a question about its key.
 """
 
 import json
@@ -38,7 +38,7 @@ def test_it_is_repeated_byte_for_byte(then: dict[str, Any]) -> None:
     assert (again.status, again.body.decode()) == (then["status"], then["answer"])
     shown = payout_body(made) if of_payout else transaction_body(made)
     assert json_answer(200, shown).body.decode() == then["shown"]
-    # What is said of the request itself may gain members; what refused it stays as it was.
+    # The operation's own body may gain members. Its problem stays as it was.
     refusal = any_operation_body(made)["problem"]
     assert json_answer(200, refusal).body.decode() in then["operation"]
 

@@ -32,7 +32,7 @@ REPLAYED = 100
 
 
 class Deploy:
-    """One database, and what becomes of it while releases come and go."""
+    """One database, and the releases that come and go."""
 
     def __init__(self, folder: Path, database: Database, stack: ExitStack) -> None:
         self.customers = Customers()
@@ -43,7 +43,7 @@ class Deploy:
         self.client = stack.enter_context(httpx2.Client(headers=authorized, timeout=60.0, trust_env=False))
 
     def start(self, root: Path) -> Service:
-        """Start a release, and let the customers know."""
+        """Start a release and tell the customers."""
         options = ("--database-url", self._database.url, "--schema", self._database.schema)
         service = self._stack.enter_context(serving(self._folder / "data", *options, root=root))
         if not self.customers.services:
@@ -52,7 +52,7 @@ class Deploy:
         return service
 
     def end(self, service: Service) -> None:
-        """Stop a release as an operator does, in the midst of requests."""
+        """Stop a release as an operator does, while it serves requests."""
         self.customers.services.remove(service)
         assert service.stop() == 0
 
@@ -69,12 +69,12 @@ class Deploy:
         return answer
 
     def get(self, service: Service, path: str, wait_seconds: int = 30, **query: Any) -> httpx2.Response:
-        """Read something, waiting for the position that is named."""
+        """Read something, waiting for the named position."""
         preferring = {"Prefer": f"wait={wait_seconds}"}
         return self.client.get(f"{service.url}{path}", params=query, headers=preferring)
 
     def post(self, service: Service, path: str, reason: str) -> int:
-        """Do what needs a reason and no key; return the position that the answer states, 0 if none."""
+        """Send a request that needs a reason and no key. Return the position in the answer, 0 if none."""
         answer = self.client.post(f"{service.url}{path}", json={"reason": reason})
         assert answer.status_code == 200, answer.text
         return int(answer.headers.get("Ledger-Position", 0))
@@ -97,7 +97,7 @@ def refused(key: str) -> Request:
 
 
 def of_frozen(key: str, prefer: str = "") -> Request:
-    """A request that concerns the account whose stream the older release cannot read."""
+    """A request about the account whose stream the older release cannot read."""
     return Request(key, "transactions", transfer_body("frozen", "rich", 5), prefer)
 
 
@@ -133,7 +133,7 @@ def test_two_releases_side_by_side(
 
 
 def each_reads_its_own(deploy: Deploy, older: Service, newer: Service, owner: Connection[Any]) -> None:
-    """Each release shows all that was acknowledged by now, the projection with two shapes from two versions."""
+    """Each release shows everything acknowledged, reading the projection with two shapes from two versions."""
     request = Request(str(uuid4()), "transactions", transfer_body("rich", "till", 1))
     moved = deploy.send(newer, request, 201)
     position = int(moved.headers["Ledger-Position"])
@@ -155,7 +155,7 @@ def each_reads_its_own(deploy: Deploy, older: Service, newer: Service, owner: Co
 
 
 def refusals_are_the_same(deploy: Deploy, older: Service, newer: Service, owner: Connection[Any]) -> None:
-    """What the older release refused, in the older version of the event, the newer one refuses in the same words."""
+    """The newer release repeats the older one's refusals, stored in an older version, in the same words."""
     first = deploy.send(older, refused("refused-by-the-older"), 409)
     again = deploy.send(newer, refused("refused-by-the-older"), 409)
     assert again.headers["Idempotent-Replayed"] == "true"
@@ -170,21 +170,21 @@ def refusals_are_the_same(deploy: Deploy, older: Service, newer: Service, owner:
 
 
 def what_the_older_cannot_read_it_refuses(deploy: Deploy, older: Service, newer: Service) -> None:
-    """An unknown event of an account, and a newer version of one of a transaction; everything else goes on."""
+    """It refuses an unknown event of an account and a newer version of a transaction's. Everything else goes on."""
     frozen_at = deploy.post(newer, f"{BOOK}/accounts/frozen/freeze", "by the newer release")
     is_not_readable(deploy.send(older, of_frozen("frozen-1"), 503))
     is_not_readable(deploy.get(older, f"{BOOK}/accounts/frozen"))
     assert deploy.get(newer, f"{BOOK}/accounts/frozen").json()["status"] == "frozen"
-    # Nothing was kept of it, so that the newer release decides; what that records, the older one cannot read.
+    # Nothing of it was kept, so the newer release decides. The older one cannot read what that records.
     by_newer = deploy.send(newer, of_frozen("frozen-1"), 409)
     assert (by_newer.json()["code"], by_newer.headers.get("Idempotent-Replayed")) == ("account_frozen", None)
     assert by_newer.json()["account"] == "frozen"
     is_not_readable(deploy.send(older, of_frozen("frozen-1"), 503))
     is_not_readable(deploy.get(older, f"{BOOK}/operations/frozen-1"))
-    # What is accepted to be carried out later, is so though the older release may be the first to try.
+    # A request accepted for later is accepted even though the older release may be the first to try it.
     deploy.send(newer, of_frozen("frozen-2", "respond-async"), 202)
     until(lambda: deploy.get(newer, f"{BOOK}/operations/frozen-2").json()["state"] == "rejected")
-    # The older release passes over the topic, and by the next event of the stream it notices.
+    # The older release skips the topic and notices with the stream's next event.
     for service, status in ((older, "open"), (newer, "frozen")):
         (listed,) = deploy.get(service, f"{BOOK}/accounts", prefix="frozen", min_position=frozen_at).json()[
             "data"
@@ -198,7 +198,7 @@ def what_the_older_cannot_read_it_refuses(deploy: Deploy, older: Service, newer:
 
 
 def keys_of_the_newer_stop_nobody(deploy: Deploy, older: Service, newer: Service) -> None:
-    """What is recorded of keys belongs to no ledger: who cannot read it has no need to."""
+    """Recorded changes of keys belong to no ledger, so a release that cannot read them does not need to."""
     body = {"name": "side by side", "roles": ["auditor"], "ledgers": ["main"]}
     made = deploy.client.post(f"{newer.url}/v1/keys", json=body)
     assert made.status_code == 201, made.text
@@ -212,15 +212,15 @@ def keys_of_the_newer_stop_nobody(deploy: Deploy, older: Service, newer: Service
 
 
 def is_not_readable(answer: httpx2.Response) -> None:
-    """Assert that a release says that it is too old to tell."""
+    """Assert that a release says that it is too old to answer."""
     assert answer.status_code == 503, answer.text
     assert (answer.json()["code"], answer.json()["reason"]) == ("journal_unavailable", "newer_version")
 
 
 def roll_back(deploy: Deploy, older: Service, newer: Service) -> int:
-    """End the newer release just after it recorded what a projection that both share has not read yet.
+    """Stop the newer release just after it recorded an event that a shared projection has not read yet.
 
-    Returns the position of that.
+    Returns the event's position.
     """
     deploy.post(newer, "/v1/projections/transactions/pause", "before the roll-back")
     answer = deploy.send(newer, refused("refused-by-the-newer"), 409)
@@ -230,7 +230,7 @@ def roll_back(deploy: Deploy, older: Service, newer: Service) -> int:
 
 
 def the_older_has_halted(deploy: Deploy, older: Service, newer_at: int) -> None:
-    """Where it reads the newer event, it waits for a release that can, and says so; everything else goes on."""
+    """At the newer event it waits for a release that can read it, and says so. Everything else goes on."""
     until(lambda: deploy.projection(older, "transactions")["state"] == "halted")
     seen = deploy.projection(older, "transactions")
     assert seen["position"] == newer_at - 1
@@ -239,20 +239,22 @@ def the_older_has_halted(deploy: Deploy, older: Service, newer_at: int) -> None:
     for path in ("accounts", "accounts/users:1/entries", "balances"):
         read = deploy.get(older, f"{BOOK}/{path}", min_position=newer_at)
         assert read.status_code == 200, (path, read.text)
-    # What was paid and refused before is answered as ever, but for what only the newer release can read.
+    # Earlier payments and refusals are answered as before, except those only the newer release can read.
     deploy.send(older, refused("refused-by-the-older"), 409)
     is_not_readable(deploy.send(older, refused("refused-by-the-newer"), 503))
 
 
 def says_that_it_halted(answer: httpx2.Response) -> bool:
-    """Assert that nothing stale is answered, and tell whether it is known already why there is nothing to answer."""
+    """Assert that no stale answer is given. Tell whether the reason for having no answer is known already."""
     assert answer.status_code == 503, answer.text
     assert answer.json()["code"] == "projection_behind"
     return bool(answer.json()["state"] == "halted")
 
 
 def nothing_is_lost_or_done_twice(deploy: Deploy, newer: Service, database: Database) -> None:
-    """All that customers were told of stands in the journal once, is answered alike, and nothing else moved money."""
+    """Assert that everything customers were told is in the journal once and answered alike, and nothing else moved
+    money.
+    """
     answered = deploy.customers.answered
     events = history(database)
     states = folded(events)
@@ -276,7 +278,7 @@ def nothing_is_lost_or_done_twice(deploy: Deploy, newer: Service, database: Data
 
 
 def moved(answered: list[Answered]) -> dict[str, tuple[int, int]]:
-    """Debits and credits of each account, summed from what customers were told."""
+    """Debits and credits of each account, summed from the customers' answers."""
     sums = Counter({(address, direction): 0 for address in ADDRESSES for direction in ("debit", "credit")})
     for _, answer in answered:
         if answer["status"] == "posted" and answer["kind"] in ("posting", "settlement"):
@@ -286,7 +288,7 @@ def moved(answered: list[Answered]) -> dict[str, tuple[int, int]]:
 
 
 def every_projection_equals_the_fold(deploy: Deploy, newer: Service, owner: Connection[Any]) -> None:
-    """Also what the older release had halted, and what it shared with the newer one all the while."""
+    """Including those the older release had halted and those both releases shared."""
     for name in PROJECTIONS:
         until(lambda: at_head(deploy.projection(newer, name)))  # noqa: B023
     assert differences(owner) == []

@@ -1,1 +1,1 @@
-"""What is told of the figures, and of the machine that gave them."""
+"""How figures are reported, and the machine that gave them."""

@@ -1,4 +1,7 @@
-"""What is compared with what, and what must stay below what (DESIGN.md, What makes it fast, and how that is shown)."""
+"""What is compared with what, and which limits apply.
+
+A bar is a ratio to a yardstick from the same run, because a rate alone says more about the machine.
+"""
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -8,9 +11,10 @@ from scripts.bench.report.figures import Figures
 
 
 class ContestantComparison(NamedTuple):
-    """A workload and what it is held against, both measured in the same stage.
+    """A workload and its yardstick, both measured in the same stage.
 
-    With a yardstick, `bar` is the ratio of the medians to reach, without one the rate; None where it is only reported.
+    With a yardstick, `bar` is the ratio of medians to reach; without one it is the rate. None means it is only
+    reported.
     """
 
     stage: str
@@ -19,7 +23,7 @@ class ContestantComparison(NamedTuple):
     bar: float | None
 
     def score(self, figures: Mapping[str, Figures]) -> float:
-        """Return what `bar` is to be compared with."""
+        """Return the number to compare with `bar`."""
         rate = figures[self.workload].median
         return rate if self.yardstick is None else rate / figures[self.yardstick].median
 
@@ -37,12 +41,12 @@ STANDARD = (
     ContestantComparison("http", "batch-of-10000", None, None),
     ContestantComparison("following", "own-write", None, None),
     ContestantComparison("following", "lag", None, None),
-    # A page of 100 of a long statement takes three times as long as one of a short statement at most.
+    # A page of 100 entries of a long statement may take at most three times as long as one of a short statement.
     ContestantComparison("statement", "statement", "short-statement", 1 / 3),
     ContestantComparison("replay", "replay", "projection-runner", 50),
     ContestantComparison("replay", "replay", None, 30_000),
 )
-"""What is measured unless something else is asked for."""
+"""Measured unless something else is requested."""
 
 PUBLISHED = (
     ContestantComparison("published", "tigerbeetle-uniform", "row-ledger", 5),
@@ -68,7 +72,7 @@ PUBLISHED = (
     ContestantComparison("published-http", "formance-http-any-to-bank", "tigerbeetle-http", None),
     ContestantComparison("published-http", "formance-http-bounded", "tigerbeetle-http", None),
 )
-"""The workloads that other ledgers publish, in their own shapes (scripts/bench/yardsticks/peers.py)."""
+"""The workloads other ledgers publish, in their own shapes (scripts/bench/yardsticks/peers.py)."""
 
 SWEPT_CONNECTIONS = (1, 4, 16, 64, 128, 256)
 
@@ -77,7 +81,7 @@ CONCURRENCY = tuple(
     for connections in SWEPT_CONNECTIONS
     for workload in ("http", "http-hot")
 )
-"""Single transfers over HTTP by the number of connections, as they are plotted."""
+"""Single transfers over HTTP by the number of connections, as plotted."""
 
 GROWTH = (
     ContestantComparison("growth", "growth", "small-journal", 0.9),
@@ -85,20 +89,20 @@ GROWTH = (
     ContestantComparison("growth", "confirmation", "short-confirmation", 0.5),
     ContestantComparison("growth", "old-transaction", "new-transaction", None),
 )
-"""A large journal beside a small one: filling it takes minutes."""
+"""A large journal next to a small one. Filling it takes minutes."""
 
 COMPARISONS = (*STANDARD, *PUBLISHED, *CONCURRENCY, *GROWTH)
 
 
 class Limit(NamedTuple):
-    """What else was measured of a workload, by its name among the details, and what it must stay below."""
+    """An upper limit for one detail of a workload."""
 
     workload: str
     detail: str
     below: float
 
     def most(self, figures: Mapping[str, Figures]) -> float:
-        """Return the highest that was measured."""
+        """Return the highest value measured."""
         return max(reading.details[self.detail] for reading in figures[self.workload].readings)
 
 
@@ -116,13 +120,13 @@ LIMITS = (
 
 
 def names_of(comparisons: Sequence[ContestantComparison]) -> set[str]:
-    """Return the names of all contestants that comparisons need."""
+    """Return the names of all contestants the comparisons need."""
     workloads = {comparison.workload for comparison in comparisons}
     return workloads | {comparison.yardstick for comparison in comparisons if comparison.yardstick}
 
 
 def chosen(names: Sequence[str]) -> list[ContestantComparison]:
-    """Return the comparisons of workloads, or of whole stages, by name; raise `LookupError` with a name unknown."""
+    """Return the comparisons of the named workloads and stages. Raises `LookupError` with an unknown name."""
     return list(chain.from_iterable(map(_named, names)))
 
 

@@ -1,7 +1,7 @@
-"""What a benchmark yields: timed runs, what they amount to, and what they are compared with.
+"""What a benchmark yields: timed runs, their medians, and details.
 
-A figure by itself says more of the machine than of the program, so a workload is judged by the ratio to a yardstick
-that was measured in the same run (DESIGN.md, What makes it fast, and how that is shown).
+A figure alone says more about the machine than about the program. So a workload is judged by its ratio to a yardstick
+measured in the same run.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,11 +13,11 @@ NOTHING: Mapping[str, float] = MappingProxyType({})
 
 
 class BenchFailed(RuntimeError):
-    """A workload did not do what it was asked, so that its figures mean nothing; the message says what."""
+    """A workload did not do what it was asked, so its figures mean nothing. The message says what went wrong."""
 
 
 class Measurement(NamedTuple):
-    """One timed run: how many units of work were done, in how many seconds, and what else was measured."""
+    """One timed run: the units of work done, the seconds it took, and other measured details by name."""
 
     units: int
     seconds: float
@@ -32,8 +32,8 @@ class Measurement(NamedTuple):
 class Contestant(NamedTuple):
     """A workload or a yardstick.
 
-    `run` does about the number of units that it is asked for, or as many as it must, and times them. `warm_up` is that
-    number for the run that is not counted, `most` the bound of any run.
+    `run` does about the number of units it is given, or as many as it must, and times them. `warm_up` is the number for
+    the uncounted first run. `most` bounds every run.
     """
 
     name: str
@@ -61,11 +61,11 @@ class Figures(NamedTuple):
         return median(self.rates)
 
     def detail(self, name: str) -> float | None:
-        """Return the median of something else that was measured, None where it was not."""
+        """Return the median of a measured detail. None if it was not measured."""
         found = [reading.details[name] for reading in self.readings if name in reading.details]
         return median(found) if found else None
 
 
 def in_digits(value: float) -> str:
-    """Return a figure as people read it: whole from 100 on, else in three digits."""
+    """Return a figure as text: a whole number from 100 on, else three digits."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -1,4 +1,4 @@
-"""Where the figures come from: the machine, the versions, and the settings of the database server."""
+"""Where the figures come from: the machine, the versions, and the database server's settings."""
 
 import os
 import platform
@@ -28,7 +28,7 @@ _SQL = load("scripts.bench.bench")
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return what the machine is, and how busy it was before the benchmark."""
+    """Return the machine, and its load before the benchmark."""
     return {
         "system": platform.platform(),
         "processor": _processor(),
@@ -39,12 +39,12 @@ def describe_machine() -> dict[str, Any]:
 
 
 def describe_versions() -> dict[str, str]:
-    """Return the versions of what the figures depend on."""
+    """Return the versions of the software the figures depend on."""
     return {"python": platform.python_version(), **{package: version(package) for package in _PACKAGES}}
 
 
 def describe_database(url: str) -> dict[str, str]:
-    """Return the server's settings that decide what a commit costs, as it has them."""
+    """Return the server's settings that decide what a commit costs."""
     with psycopg.connect(url) as connection:
         return dict(connection.execute(_SQL["settings"].encode()).fetchall())
 

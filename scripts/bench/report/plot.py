@@ -1,7 +1,7 @@
 """The plot: throughput and latency by the number of connections, as SVG.
 
-With the standard library: two charts of lines are less than what a plotting library would add to the dependencies, and
-a style sheet in the file lets it follow whether its reader's page is light or dark.
+It uses only the standard library: two line charts are too little for another dependency. A style sheet in the file lets
+it follow a light or dark page.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -31,18 +31,18 @@ polyline { fill: none; stroke-width: 2 }
 
 
 Scale = Callable[[float], float]
-"""Returns where a value lies."""
+"""Returns the coordinate of a value."""
 
 
 class Line(NamedTuple):
-    """A line of a chart: what it is called, and a value for each number of connections."""
+    """A line of a chart: its name, and a value for each number of connections."""
 
     name: str
     values: Mapping[int, float]
 
 
 class Chart(NamedTuple):
-    """A chart: its title, what its axis measures and in which unit, and its lines; its axis may be logarithmic."""
+    """A chart: its title, the quantity and unit of its axis, and its lines. The axis may be logarithmic."""
 
     title: str
     axis: str
@@ -51,7 +51,7 @@ class Chart(NamedTuple):
 
 
 def charts(figures: Mapping[str, Figures]) -> list[Chart]:
-    """Return what is plotted of the figures of the stage of concurrency."""
+    """Return the charts of the concurrency stage."""
     rates = [
         Line(shown, {count: figures[f"{name}-{count}"].median for count in SWEPT_CONNECTIONS})
         for name, shown in (
@@ -77,7 +77,7 @@ def _details(figures: Mapping[str, Figures], name: str, detail: str) -> dict[int
 
 
 def plot(figures: Mapping[str, Figures], circumstances: str) -> str:
-    """Return the plot of the figures of the stage of concurrency, with the circumstances written below it."""
+    """Return the plot of the concurrency stage as SVG, with the circumstances below it."""
     shown = charts(figures)
     height = HEIGHT * len(shown) + 24
     svg = Element(
@@ -130,7 +130,7 @@ def _draw_line(group: Element, line: Line, number: int, across: Scale, up: Scale
 
 
 def _write_figures(group: Element, x: float, values: Sequence[float], up: Scale) -> None:
-    """Write the values at one number of connections above their points, or below what would lie on another."""
+    """Write the values at one number of connections above their points, or below where two would overlap."""
     last = float(-_FIGURE_HEIGHT)
     for value in sorted(values, reverse=True):
         above, below = up(value) - 7, max(up(value) + 14, last + _FIGURE_HEIGHT)
@@ -139,7 +139,7 @@ def _write_figures(group: Element, x: float, values: Sequence[float], up: Scale)
 
 
 def _name_lines(group: Element, chart: Chart, up: Scale) -> None:
-    """Write the name of each line at its end, those below one another that would lie on one another."""
+    """Write the name of each line at its end, one below the other where two would overlap."""
     below = 0.0
     ends = sorted((up(line.values[max(line.values)]), number) for number, line in enumerate(chart.lines))
     for end, number in ends:
@@ -149,7 +149,7 @@ def _name_lines(group: Element, chart: Chart, up: Scale) -> None:
 
 
 def _ticks(chart: Chart) -> list[float]:
-    """Return the values at the lines of the grid, from below the lowest that is shown to above the highest."""
+    """Return the values of the grid lines, from just below the lowest value shown to just above the highest."""
     values = [value for line in chart.lines for value in line.values.values()]
     if chart.logarithmic:
         return [10.0**power for power in range(floor(log10(min(values))), ceil(log10(max(values))) + 1)]

@@ -1,4 +1,4 @@
-"""The report: a table for people, JSON with every single figure for programs."""
+"""The report: a table for people, and JSON with every single figure for programs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,7 +19,7 @@ _GROWING = (
 
 
 def table(comparisons: Sequence[ContestantComparison], figures: Mapping[str, Figures]) -> Table:
-    """Return the comparisons: medians of all rounds, their spread, the ratio of the medians, the bar."""
+    """Return the table of comparisons: medians of all rounds, their spread, the ratio of the medians, and the bar."""
     shown = Table(title="Medians of all rounds (lowest–highest)", box=SIMPLE)
     for column in ("workload", "rate", "p50\np99 ms", "yardstick", "rate", "ratio", "to reach", ""):
         shown.add_column(column, no_wrap=True)
@@ -60,7 +60,7 @@ def _latency(figures: Figures) -> str:
 
 
 def growth_table(milestones: Sequence[Mapping[str, Any]]) -> Table:
-    """Return what was seen of a journal as it grew."""
+    """Return the table of a growing journal's milestones."""
     shown = Table(title="A journal that grows", box=SIMPLE)
     shown.add_column("")
     for milestone in milestones:
@@ -74,12 +74,12 @@ def growth_table(milestones: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def limits(figures: Mapping[str, Figures]) -> list[Limit]:
-    """Return the limits of what was measured."""
+    """Return the limits that apply to these figures."""
     return [limit for limit in LIMITS if limit.workload in figures]
 
 
 def limit_line(limit: Limit, figures: Mapping[str, Figures]) -> str:
-    """Return what a limit has come to."""
+    """Return one line that says whether a limit was kept."""
     most = limit.most(figures)
     kept = "kept" if most < limit.below else "[bold red]broken[/]"
     return f"{limit.workload}: {limit.detail} {most:,.0f}, to stay below {limit.below:,g}: {kept}."
@@ -91,7 +91,7 @@ def document(
     books: Mapping[str, Books],
     milestones: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """Return the same as JSON has it, with every reading of every round."""
+    """Return the same figures as JSON, with every reading of every round."""
     return {
         "comparisons": [_comparison(comparison, figures) for comparison in comparisons],
         "limits": [_limit(limit, figures) for limit in limits(figures)],

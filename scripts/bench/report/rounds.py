@@ -1,4 +1,4 @@
-"""Running contestants in turn, so that what disturbs the machine for a while disturbs all of them."""
+"""Runs contestants in turn, so that a disturbance of the machine affects all of them."""
 
 import gc
 from collections.abc import Callable, Sequence
@@ -9,10 +9,10 @@ from scripts.bench.report.figures import Contestant, Figures, Measurement
 def measure(
     contestants: Sequence[Contestant], rounds: int, seconds: float, tell: Callable[[str], None]
 ) -> list[Figures]:
-    """Run every contestant once in each round, in the order given, each time for about `seconds`.
+    """Run every contestant once in each round, in the given order, for about `seconds` each.
 
-    A run before the first round, which is not counted, warms up and tells how much fits into that time. Every run
-    does the same amount, since a count is a bound that a slow machine keeps as well as a fast one.
+    An uncounted run before the first round warms up and shows how much fits into that time. Every run then does the
+    same amount, because a count also bounds the run of a machine that becomes slow.
     """
     counts: dict[str, int] = {}
     for contestant in contestants:
@@ -27,7 +27,7 @@ def measure(
 
 
 def _run(contestant: Contestant, count: int) -> Measurement:
-    gc.collect()  # no run pays for what another left behind
+    gc.collect()  # no run pays for the garbage of another
     return contestant.run(count)
 
 

@@ -1,4 +1,4 @@
-"""What a stage is: contestants that are measured in turn, and the check of what they have done."""
+"""A stage: contestants measured in turn, and the check of what they did."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -8,8 +8,9 @@ from scripts.bench.workloads.books import Books
 
 
 class Stage(NamedTuple):
-    """Contestants in the order in which they run, the check of their books, after the last of them, and what was seen
-    of a journal as it grew."""
+    """Contestants in the order they run, the check of their books after the last of them, and the milestones of a
+    growing journal.
+    """
 
     contestants: tuple[Contestant, ...]
     books: Callable[[], Books]

@@ -1,1 +1,1 @@
-"""What is measured: each module does one kind of work and times it."""
+"""The workloads: each module does one kind of work and times it."""

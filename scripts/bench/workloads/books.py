@@ -1,4 +1,4 @@
-"""The check after the timing: the books balance, and hold exactly what was acknowledged.
+"""The check after the timing: the books balance and hold exactly what was acknowledged.
 
 A ledger that is fast because it loses or doubles something is not fast.
 """
@@ -14,8 +14,9 @@ _SQL = load("scripts.bench.bench")
 
 
 class Books(NamedTuple):
-    """How many transactions were acknowledged, how many the journal holds, how many of these moved anything, the totals
-    of all accounts, and what is still pending in them."""
+    """The transactions acknowledged, those in the journal, those of them that moved money, the totals of all accounts,
+    and what is still pending.
+    """
 
     acknowledged: int
     recorded: int
@@ -26,7 +27,7 @@ class Books(NamedTuple):
 
 
 def balanced_books(database: Database, acknowledged: int) -> Books:
-    """Return the books of an installation; raise `BenchFailed` if they are not as they must be."""
+    """Return the books of an installation. Raises `BenchFailed` if they are wrong."""
     with database.connect("tallystick bench") as connection:
         row = connection.execute(_SQL["totals"]).fetchone()
     assert row is not None

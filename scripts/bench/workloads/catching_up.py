@@ -1,4 +1,4 @@
-"""Bringing projections to the head of the journal: before they are measured, and after each run of others."""
+"""Brings projections to the head of the journal, before they are measured and after each run of others."""
 
 import threading
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ POLL_SECONDS = 0.02
 
 
 def catch_up(database: Database, projections: Sequence[Projection]) -> int:
-    """Bring projections to the head of the journal, which nobody else moves, and return it."""
+    """Bring projections to the head of the journal and return it. Nothing else may write meanwhile."""
     install(database)
     stop = threading.Event()
     projector = threading.Thread(target=run_projector, args=(database, stop, projections), daemon=True)
@@ -29,7 +29,9 @@ def catch_up(database: Database, projections: Sequence[Projection]) -> int:
 
 
 def seconds_to_catch_up(database: Database) -> float:
-    """Wait until the projections that run have reached the head, which nobody moves; return how long it took."""
+    """Wait until the running projections have reached the head and return how long it took. Nothing may write
+    meanwhile.
+    """
     began = perf_counter()
     for name in PROJECTIONS:
         _caught_up(database, name)

@@ -1,4 +1,4 @@
-"""Single transfers over HTTP by the number of connections, beside the bare route: how throughput and latency go."""
+"""Single transfers over HTTP by the number of connections, next to the bare route: throughput and latency."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ WARM_UP_REQUESTS = 300
 
 @contextmanager
 def concurrency(url: str, accounts: int) -> Iterator[Stage]:
-    """The stage of concurrency."""
+    """The concurrency stage."""
     with installation(url) as database:
         with running(database) as ledger:
             open_accounts(ledger, accounts)

@@ -26,7 +26,7 @@ SAMPLE_SECONDS = 0.02
 
 @contextmanager
 def following(url: str, accounts: int) -> Iterator[Stage]:
-    """The stage of following: the service as it is, with transfers that come evenly."""
+    """The following stage: the complete service, with transfers at a steady rate."""
     with installation(url) as database:
         with running(database) as ledger:
             open_accounts(ledger, accounts)
@@ -53,7 +53,7 @@ def following(url: str, accounts: int) -> Iterator[Stage]:
 
 
 class SteadyLoad:
-    """The load on one server; no two runs send the same request."""
+    """The load on one server. No two runs send the same request."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -62,7 +62,7 @@ class SteadyLoad:
         """How many transfers were acknowledged so far."""
 
     def run(self, count: int, rate_per_second: float, work: Transferring, measured: str) -> Measurement:
-        """Make so many transfers; the details are what was measured of them, under the name given."""
+        """Make `count` transfers. The details are what was measured of them, under the given name."""
         plan = self._plan._replace(requests=count, seed=next(self._seeds))
         seconds, found_seconds = run_steadily(plan, rate_per_second, work)
         self.acknowledged += count
@@ -75,7 +75,7 @@ def _details(name: str, measured_seconds: Sequence[float]) -> Mapping[str, float
 
 @contextmanager
 def sampled_lag(database: Database) -> Iterator[Sequence[float]]:
-    """The lags, in seconds, that the projection which is farthest behind has at even times meanwhile."""
+    """The lag in seconds of the slowest projection, sampled at regular times meanwhile."""
     stop = threading.Event()
     lags_seconds: list[float] = []
     sampling = threading.Thread(target=_sample, args=(database, stop, lags_seconds.append))

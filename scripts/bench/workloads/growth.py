@@ -1,9 +1,8 @@
-"""A large journal beside a small one: what appending and reading cost must not depend on how much there is.
+"""A large journal next to a small one: the cost of appending and reading must not depend on the size of the journal.
 
-The journal is filled by the real write path, batches of 1,000 commands; a fifth of its events are those of one account
-and of its transfers, at most enough for a million events of that account. On the way, at some sizes, it is looked at:
-how fast it was filled up to there, how many bytes an event takes in the table and in each of its indexes, and how long
-it takes to read what is old and what is new.
+The real write path fills the journal, in batches of 1,000 commands. A fifth of its events belong to one account and its
+transfers, until that account has a million events. At some sizes on the way, these are measured: the rate since the
+size before, the bytes per event in the table and in each index, and the time to read old and new data.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -35,19 +34,22 @@ LONG = 0
 
 SHORT_STREAM_EVENTS = 10
 MOST_TRANSFERS = 60_000
-"""Of a run: as many events again as the small journal has are few beside it, and many beside a batch."""
+"""The most transfers of one run. Together their events are as many as the small journal's: few beside a large journal,
+and many beside a batch.
+"""
 
 BYTES_PER_EVENT = 850
-"""What an event takes on the disk, with its entries in the indexes and its part of the snapshots."""
+"""The disk space of an event, with its index entries and its share of the snapshots."""
 
 LOGGED_BYTES_PER_EVENT = 2_600
 MOST_LOG_BYTES = 5 * 1024**3
-"""What the log of PostgreSQL keeps beside them (`max_wal_size`, and what comes while a checkpoint is under way)."""
+"""The size of PostgreSQL's log (`max_wal_size`, and what is written while a checkpoint is under way)."""
 
 TRANSFERS_AFTER_CHECKPOINT = 60_000
-"""How many it takes until most pages of the index of streams, at 5 million events, have been logged whole since the
-last checkpoint. A checkpoint comes every million transfers, so what comes between two of them is what appending costs;
-what the first transfers cost is measured beside it."""
+"""After this many transfers, at 5 million events, most pages of the index of streams have been logged whole since the
+last checkpoint. Checkpoints are a million transfers apart, so the cost of appending is the cost between two of them.
+The cost of the first transfers is measured separately.
+"""
 
 WARM_UP_READS = 50
 MOST_READS = 5_000
@@ -56,8 +58,9 @@ _SQL = load("scripts.bench.bench")
 
 
 class Milestone(NamedTuple):
-    """The journal at a size: its events, how many were appended a second since the size before, the bytes of each
-    relation per event, and how long it took, in the median, to read an account, an old transaction, and a new one."""
+    """The journal at one size: its events, the events appended per second since the size before, the bytes of each
+    relation per event, and the median milliseconds to read an account, an old transaction and a new one.
+    """
 
     events: int
     events_per_second: float
@@ -69,7 +72,7 @@ class Milestone(NamedTuple):
 
 @contextmanager
 def growth(url: str, accounts: int, events: int) -> Iterator[Stage]:
-    """The stage of growth, up to so many events."""
+    """The growth stage, up to `events` events."""
     with installation(url) as database, running(database) as ledger:
         large = GrowingJournal(database, ledger, accounts)
         milestones = [large.grow(size) for size in _sizes(events)]
@@ -103,7 +106,7 @@ def growth(url: str, accounts: int, events: int) -> Iterator[Stage]:
 
 
 def checkpoint(database: Database) -> None:
-    """Write to the disk what waits for it; raise `BenchFailed` where the login may not ask for that."""
+    """Run a PostgreSQL checkpoint. Raises `BenchFailed` if the login may not request one."""
     try:
         with database.connect_as_owner("tallystick bench") as connection:
             connection.execute("CHECKPOINT")
@@ -112,25 +115,25 @@ def checkpoint(database: Database) -> None:
 
 
 def bytes_needed(events: int) -> int:
-    """Return how much room on the disk a journal of so many events needs."""
+    """Return the disk space a journal of this many events needs, in bytes."""
     return events * BYTES_PER_EVENT + min(MOST_LOG_BYTES, events * LOGGED_BYTES_PER_EVENT)
 
 
 def _sizes(events: int) -> Sequence[int]:
-    """Return the sizes at which the journal is looked at: powers of ten of the small one, and what is wanted."""
+    """Return the sizes at which the journal is measured: the small one times powers of ten, and the final size."""
     sizes = [SMALL_EVENTS * 10**power for power in range(10)]
     return [size for size in sizes if size < events] + [events]
 
 
 def _small(url: str, accounts: int, count: int) -> Measurement:
-    """Measure a run on a journal that has been made for it and so is as small each time."""
+    """Measure a run on a journal made for this run, so that it is equally small each time."""
     with installation(url) as database, running(database) as ledger:
         GrowingJournal(database, ledger, accounts).grow(SMALL_EVENTS)
         return InProcess(ledger, accounts).contestant("small-journal").run(count)
 
 
 class GrowingJournal:
-    """A journal that is filled."""
+    """A journal that is filled step by step."""
 
     def __init__(self, database: Database, ledger: LedgerApplication, accounts: int) -> None:
         self._database = database
@@ -144,12 +147,12 @@ class GrowingJournal:
         self._long_stream = 0
         self._record(self._between(1, accounts, SHORT_STREAM_EVENTS - 1))
         self.old: list[str] = self._transactions("ASC")
-        """Some of the oldest transactions."""
+        """The ids of some of the oldest transactions."""
         self.new: list[str] = self.old
-        """Some of the newest transactions."""
+        """The ids of some of the newest transactions."""
 
     def grow(self, events: int) -> Milestone:
-        """Fill the journal up to about so many events, and look at it."""
+        """Fill the journal up to about `events` events and measure it."""
         missing = events - self._ledger.group_commit.position
         of_long_stream = min(missing // 5 // EVENTS_A_TRANSFER, LONG_STREAM_EVENTS - self._long_stream)
         began = perf_counter()
@@ -167,13 +170,13 @@ class GrowingJournal:
         )
 
     def append(self, count: int) -> None:
-        """Append so many transfers."""
+        """Append this many transfers."""
         self._record(islice(self._uniform, count))
 
     def reading(
         self, name: str, wanted: Iterator[str], read: Callable[[str, str], tuple[Any, int]]
     ) -> Contestant:
-        """Return the workload of reading what is wanted, one after the other."""
+        """Return the workload that reads these, one after the other."""
 
         def run(count: int) -> Measurement:
             asked = list(islice(wanted, count))

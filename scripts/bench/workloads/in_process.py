@@ -1,7 +1,7 @@
-"""Commands in process: no HTTP, no bodies, the write path alone.
+"""Commands in process: the write path alone, without HTTP and bodies.
 
-Commands are made before the clock starts, since that is the caller's work; what became of each is looked at after it
-has stopped.
+Commands are made before the clock starts, because that is the caller's work. Their results are checked after it has
+stopped.
 """
 
 from collections import deque
@@ -31,7 +31,7 @@ MOST_TRANSFERS = 200_000
 
 @contextmanager
 def in_process(url: str, accounts: int) -> Iterator[Stage]:
-    """The stage of the workloads in process, with the yardsticks of the busiest of them."""
+    """The in-process stage, with the yardsticks of its busiest workload."""
     with installation(url) as database, running(database) as ledger:
         open_accounts(ledger, accounts)
         workloads = InProcess(ledger, accounts)
@@ -56,7 +56,7 @@ def in_process(url: str, accounts: int) -> Iterator[Stage]:
 
 
 class InProcess:
-    """The workloads on one ledger, which runs all the while, so that its cache is warm."""
+    """The workloads on one ledger, which keeps running so that its cache is warm."""
 
     def __init__(self, ledger: LedgerApplication, accounts: int) -> None:
         self._ledger = ledger
@@ -76,9 +76,10 @@ class InProcess:
         shape: str = "uniform",
         accounts: int | None = None,
     ) -> Contestant:
-        """Return the workload of batches of a size, of which so many are outstanding at a time.
+        """Return the workload of batches of `batch_commands` commands, with `outstanding` batches unanswered at a time.
 
-        Its transfers have a shape, among the first so many accounts, or all that are not limited.
+        Its transfers have the named shape, among the first `accounts` accounts. The default is all accounts without
+        limits.
         """
         source = transfers(accounts or self._accounts, self._random, shape)
         commands = (
@@ -118,7 +119,7 @@ class InProcess:
 
 
 def whole_batches(source: Iterable[Sequence[Command]], commands: int) -> Iterator[Sequence[Command]]:
-    """Yield batches of up to so many commands, those that belong together in one: no hold is left without its end."""
+    """Yield batches of up to `commands` commands. A hold and its end always share a batch."""
     batch: list[Command] = []
     for together in source:
         if batch and len(batch) + len(together) > commands:

@@ -1,4 +1,4 @@
-"""Where a stage of the benchmark works: an installation of its own, in a schema that is dropped afterwards."""
+"""Where a stage of the benchmark works: its own installation, in a schema that is dropped afterwards."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from domain.journal.migrations import migrate
 
 @contextmanager
 def schema(url: str) -> Iterator[Database]:
-    """A schema of a new name, not made yet; dropped in the end, if it was."""
+    """The name of a new schema. The schema is dropped at the end if it was made."""
     database = Database(url, f"bench_{uuid4().hex[:12]}")
     try:
         yield database

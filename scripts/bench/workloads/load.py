@@ -1,8 +1,8 @@
 """The HTTP load: `python -m scripts.bench.workloads.load` takes a plan as JSON and prints the figures.
 
-A process of its own and as little as it can be, since on a small machine the client competes with the server: requests
-are bytes before the clock starts, and of an answer only status, length and number of items are looked at. HTTP/1.1,
-keep-alive, one request at a time on each connection.
+It is a separate process and does as little as possible, because on a small machine the client competes with the server.
+Requests are encoded before the clock starts, and only status, length and number of items of an answer are checked.
+HTTP/1.1, keep-alive, one request at a time on each connection.
 """
 
 import asyncio
@@ -24,11 +24,11 @@ _LENGTH = b"content-length: "
 
 
 class UnexpectedAnswer(Exception):
-    """An answer that is not the one that was asked for."""
+    """An answer is not the one requested."""
 
 
 def run_load(plan: Plan) -> Measurement:
-    """Run a plan in a process of its own; raise `BenchFailed` if any request was not answered as it must be."""
+    """Run a plan in its own process. Raises `BenchFailed` if any request got a wrong answer."""
     command = [sys.executable, "-m", "scripts.bench.workloads.load"]
     with subprocess.Popen(
         command,
@@ -36,7 +36,7 @@ def run_load(plan: Plan) -> Measurement:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        # Not in the terminal's group: Ctrl-C is for the benchmark, which ends this.
+        # Not in the terminal's process group: Ctrl-C goes to the benchmark, which ends this process.
         start_new_session=True,
     ) as process:
         try:
@@ -54,7 +54,7 @@ def run_load(plan: Plan) -> Measurement:
 
 
 def main() -> None:
-    """Run the plan that standard input holds."""
+    """Run the plan on standard input."""
     import uvloop
 
     plan = Plan(**json.load(sys.stdin))
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def percentiles(latencies_seconds: Sequence[float]) -> dict[str, float]:
-    """Return the latencies that 50, 95, 99 and 100 percent of requests kept, in milliseconds."""
+    """Return the latencies within which 50, 95, 99 and 100 percent of requests were answered, in milliseconds."""
     ordered = sorted(latencies_seconds)
     last = len(ordered) - 1
     return {f"p{share}_milliseconds": ordered[last * share // 100] * 1000 for share in (50, 95, 99, 100)}
@@ -94,8 +94,7 @@ async def _drive(plan: Plan) -> "Run":
 
 
 class Run:
-    """What all connections share: the requests still to send, what is wanted of each answer, the latencies so far, the
-    end."""
+    """What all connections share: the remaining requests, the expected answer, the latencies so far, and the end."""
 
     def __init__(
         self, asked: Sequence[Sequence[bytes]], wanted: Expected, done: "asyncio.Future[None]"
@@ -118,8 +117,9 @@ class Run:
         self._processor_seconds += process_time()
 
     def measured(self) -> dict[str, float]:
-        """Return how many answers came, how long all of it took, how much of a processor the client itself, and the
-        latencies."""
+        """Return the number of answers, the seconds they took, the client's own share of a processor, and the
+        latencies.
+        """
         return {
             "answers": self.count,
             "seconds": self._seconds,
@@ -134,7 +134,7 @@ class Run:
             self.done.set_result(None)
 
     def fail(self, reason: str) -> None:
-        """End the run: its figures would mean nothing."""
+        """End the run, because its figures would mean nothing."""
         if not self.done.done():
             self.done.set_exception(UnexpectedAnswer(reason))
 
@@ -150,8 +150,8 @@ class Client(asyncio.Protocol):
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take note of the connection."""
-        # uvloop's transports are none of asyncio's classes.
+        """Keep the transport."""
+        # uvloop's transports inherit from none of asyncio's classes.
         self._transport = cast(asyncio.Transport, transport)
 
     def send(self) -> None:
@@ -184,7 +184,7 @@ class Client(asyncio.Protocol):
             self._run.fail(f"not every item is as wanted: {received[:1000].decode(errors='replace')}")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Fail the run, unless it is over."""
+        """Fail the run unless it is over."""
         self._run.fail(f"the server closed a connection: {exc or 'end of file'}")
 
     def close(self) -> None:
@@ -193,9 +193,9 @@ class Client(asyncio.Protocol):
 
 
 def answer_size(received: bytes, status: bytes) -> int | None:
-    """Return how long the answer is that begins here, None while its head is not complete.
+    """Return the size of the answer that begins here, in bytes. None while its head is not complete.
 
-    Raises `UnexpectedAnswer` if it has another status, or no stated length.
+    Raises `UnexpectedAnswer` if the status is wrong or no length is stated.
     """
     end = received.find(_HEAD_END)
     if end < 0:

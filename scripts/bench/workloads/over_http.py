@@ -1,4 +1,4 @@
-"""Transfers over HTTP, alone and in batches: the service as `tallystick serve` runs it, beside a bare route."""
+"""Transfers over HTTP, alone and in batches: the service as `tallystick serve` runs it, next to a bare route."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,12 +21,12 @@ MOST_TRANSFERS = 100_000
 BATCH_TRANSFERS = 1_000
 BATCH_CONNECTIONS = 4
 LARGEST_BATCH_TRANSFERS = 10_000
-"""As many as the contract lets a batch have."""
+"""The most transfers the HTTP API takes in one batch (api/README.md, Batches)."""
 
 
 @contextmanager
 def over_http(url: str, accounts: int) -> Iterator[Stage]:
-    """The stage of HTTP: both servers run all the while, and one at a time has something to do."""
+    """The HTTP stage. Both servers run all the time, and only one at a time has work."""
     with installation(url) as database:
         with running(database) as ledger:
             open_accounts(ledger, accounts)
@@ -73,9 +73,9 @@ def over_http(url: str, accounts: int) -> Iterator[Stage]:
 
 
 class HttpLoad:
-    """The load on one server; no two runs send the same request.
+    """The load on one server. No two runs send the same request.
 
-    The projections catch up after each run, and how long that takes is told beside it: no run pays for what another
+    The projections catch up after each run, and the time this takes is reported. So no run pays for the work another
     left behind.
     """
 
@@ -86,11 +86,11 @@ class HttpLoad:
         """How many transfers were acknowledged so far."""
 
     def runs(self, plan: Plan) -> Callable[[int], Measurement]:
-        """Return what sends about so many units and times them."""
+        """Return a function that sends about the given number of units and times them."""
         return lambda units: self.run(plan, units)
 
     def run(self, plan: Plan, units: int) -> Measurement:
-        """Send about so many units, in whole requests, and time them."""
+        """Send about this many units, in whole requests, and time them."""
         requests = max(1, round(units / plan.units))
         reading = run_load(plan._replace(requests=requests, seed=next(self._seeds)))
         self.acknowledged += reading.units

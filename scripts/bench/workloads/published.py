@@ -1,7 +1,7 @@
-"""The workloads that other ledgers publish, in process and over HTTP.
+"""The workloads other ledgers publish, in process and over HTTP.
 
-In process beside a ledger in rows, as they are without a service; over HTTP as many connections as they have workers,
-or 64.
+In process they run next to a ledger in rows, both without a service. Over HTTP there are as many connections as the
+published workload has workers, or 64.
 """
 
 from collections.abc import Iterator
@@ -21,13 +21,13 @@ from scripts.bench.workloads.servers import bare_route, service
 from scripts.bench.yardsticks.row_ledger import HOT, row_ledger
 
 WORKERS = 20
-"""Those of pgledger's check."""
+"""The number of workers in pgledger's benchmark."""
 
 FEW_WORKERS = 8
-"""As many clients as a ledger in rows does best with, on few cores."""
+"""The number of clients with which a ledger in rows does best on few cores."""
 
 BATCH_TRANSFERS = 8_189
-"""As many as TigerBeetle's client puts into one request."""
+"""The most transfers TigerBeetle's client puts into one request."""
 
 BATCHES_MOST_TRANSFERS = 4 * BATCH_TRANSFERS
 ROW_LEDGER_WARM_UP = 500
@@ -41,12 +41,12 @@ SHAPES_OF = {
     "formance-{}any-to-bank": "any-to-bank",
     "formance-{}bounded": "bounded",
 }
-"""The shapes of workloads that differ in nothing else from the uniform one; `{}` is how they are asked for."""
+"""The shapes of workloads that otherwise equal the uniform one. `{}` stands for how they are sent."""
 
 
 @contextmanager
 def published(url: str, accounts: int) -> Iterator[Stage]:
-    """The stage in process: batches of 1,000, or as many requests as there are workers."""
+    """The in-process stage: batches of 1,000, or as many requests at once as there are workers."""
     with (
         installation(url) as database,
         running(database) as ledger,
@@ -78,7 +78,7 @@ def published(url: str, accounts: int) -> Iterator[Stage]:
 
 @contextmanager
 def published_http(url: str, accounts: int) -> Iterator[Stage]:
-    """The stage over HTTP."""
+    """The HTTP stage."""
     with installation(url) as database:
         with running(database) as ledger:
             open_accounts(ledger, accounts, limited=True)

@@ -1,4 +1,4 @@
-"""The load in process: transfers as commands, and books that are opened and filled beforehand."""
+"""The in-process load: transfers as commands, and books opened and filled beforehand."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -21,18 +21,17 @@ from scripts.bench.report.figures import BenchFailed
 from scripts.bench.workloads.transfers import BOOK, Request, Transfer, address, random_uuid
 
 AT_ONCE = 1_000
-"""How many accounts are opened, or transfers recorded, together, where it is not that which is measured."""
+"""How many accounts are opened, or transfers recorded, together, where that is not being measured."""
 
 OUTSTANDING_BATCHES = 3
-"""How many batches are submitted and not answered: the writer is kept busy."""
+"""How many batches are submitted and not yet answered, to keep the writer busy."""
 
 OVERDRAFT = 10**12
-"""By how much a limited account may be overdrawn: more than any run moves, so that each transfer is judged and none is
-refused."""
+"""The overdraft of a limited account: more than any run moves, so that each transfer is checked and none is refused."""
 
 
 def command(request: Request, random: Random) -> Command:
-    """Return the command that the service makes of the request."""
+    """Return the command the service makes of this request."""
     context = Context(
         "bench", random_uuid(random), f"00-{random.randbytes(16).hex()}-{random.randbytes(8).hex()}-01"
     )
@@ -49,8 +48,9 @@ def command(request: Request, random: Random) -> Command:
 
 
 def open_accounts(ledger: LedgerApplication, accounts: int, *, limited: bool = False) -> None:
-    """Open the book and its accounts, some of them at a time; with `limited` as many again, those numbered after them,
-    whose overdraft is limited."""
+    """Open the book and its accounts, some at a time. `limited` opens as many again, numbered after the others, with a
+    limited overdraft.
+    """
     context = Context("bench", "bench", None)
     ledger.perform(OpenLedger(context, BOOK, {}))
     for first, min_balance in ((0, None), (accounts, -OVERDRAFT))[: 1 + limited]:
@@ -69,7 +69,7 @@ def record(ledger: LedgerApplication, source: Iterator[Transfer], random: Random
 
 
 def _execute(ledger: LedgerApplication, commands: Iterator[Command]) -> None:
-    """Execute commands, one batch being decided while the next is made."""
+    """Execute commands. One batch is decided while the next is made."""
     waiting: deque[Future[Sequence[Result]]] = deque()
     while batch := list(islice(commands, AT_ONCE)):
         if len(waiting) == OUTSTANDING_BATCHES:
@@ -85,7 +85,7 @@ def _require_all_recorded(future: "Future[Sequence[Result]]") -> None:
 
 
 def require_recorded(result: Result) -> None:
-    """Raise `BenchFailed` unless a command recorded something now, and that not a refusal."""
+    """Raise `BenchFailed` unless the command recorded something just now and was not refused."""
     if not isinstance(result, Outcome):
         raise BenchFailed(f"a command was refused: {result!r}") from result
     if not result.recorded or result.is_refused:

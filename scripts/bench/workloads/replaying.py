@@ -1,7 +1,7 @@
-"""Replay: every projection built anew from the journal, as `tallystick replay` does it, beside the library's runner.
+"""Replay: every projection rebuilt from the journal as by `tallystick replay`, next to the library's runner.
 
-Everything counts: filling, indexes, the comparison with the live version, the switch. The runner has one projection to
-advance, and that the most trivial one.
+Everything counts: filling, indexes, the comparison with the live version, and the switch. The runner advances only one
+projection, the most trivial possible.
 """
 
 from collections.abc import Iterator
@@ -28,13 +28,13 @@ RUNNER_MOST_EVENTS = 5_000
 
 @contextmanager
 def replaying(url: str, accounts: int, transfers_recorded: int) -> Iterator[Stage]:
-    """The stage of replay, on a journal with so many transfers."""
+    """The replay stage, on a journal with this many transfers."""
     with installation(url) as database, stock_projection(url) as run_library:
         random = Random(3)
         with running(database) as ledger:
             open_accounts(ledger, accounts)
             record(ledger, islice(transfers(accounts, random), transfers_recorded), random)
-        # The live versions are what a replay is compared with.
+        # A replay is compared with the live versions.
         head = catch_up(database, list(PROJECTIONS.values()))
         contestants = (
             Contestant("replay", "events/s", lambda _: _replay(database, head), head, head),
@@ -46,7 +46,7 @@ def replaying(url: str, accounts: int, transfers_recorded: int) -> Iterator[Stag
 
 
 def _replay(database: Database, head: int) -> Measurement:
-    """Rebuild every projection; what counts are the events of the journal, each of which all of them are given."""
+    """Rebuild every projection. The units are the events of the journal, each of which goes to every projection."""
     started = perf_counter()
     rebuilds = rebuild_together(database, list(PROJECTIONS))
     seconds = perf_counter() - started

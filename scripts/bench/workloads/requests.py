@@ -1,4 +1,4 @@
-"""What the HTTP load asks for, as bytes, and how an answer is known to be the one that was asked for."""
+"""The requests of the HTTP load, as bytes, and how their answers are recognised."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -12,10 +12,10 @@ Kind = Literal["transfer", "batch", "statement"]
 
 
 class Plan(NamedTuple):
-    """So many requests of a kind on so many connections to a server on the loopback interface.
+    """A number of requests of one kind, on a number of connections, to a server on the loopback interface.
 
-    `size` is how many transfers are in a batch, or entries on a page of a statement, which is that of `account`;
-    `shape` is the name of that of the transfers. A transfer in two phases counts as one in `requests`.
+    `size` is the number of transfers in a batch, or of entries on a page of the statement of `account`. `shape` names
+    the shape of the transfers. A two-phase transfer counts as one in `requests`.
     """
 
     port: int
@@ -31,24 +31,24 @@ class Plan(NamedTuple):
 
     @property
     def units(self) -> int:
-        """What an answer counts for: its transfers, or one page."""
+        """How many units one answer counts for: the transfers of a batch, or one page."""
         return 1 if self.kind == "statement" else self.size
 
 
 class Expected(NamedTuple):
-    """The status that an answer must have, and how often something must stand in it."""
+    """The required status of an answer, and how often `item` must occur in it."""
 
     status: bytes
     item: bytes
     items: int
 
     def are_in(self, answer: bytes) -> bool:
-        """Tell whether everything is there."""
+        """Tell whether the answer has every item."""
         return not self.items or answer.count(self.item) == self.items
 
 
 def expected(plan: Plan) -> Expected:
-    """Return what is wanted of each answer."""
+    """Return what every answer must contain."""
     match plan.kind:
         case "batch":
             return Expected(b"200", b'"status":201,', plan.size)
@@ -58,7 +58,7 @@ def expected(plan: Plan) -> Expected:
 
 
 def requests(plan: Plan) -> Iterator[Sequence[bytes]]:
-    """Yield requests without end; of those that come together, each is sent once the one before has been answered."""
+    """Yield groups of requests without end. Each request of a group is sent after the answer to the one before."""
     source = transfers(plan.accounts, Random(plan.seed), plan.shape)
     match plan.kind:
         case "transfer":
@@ -69,7 +69,7 @@ def requests(plan: Plan) -> Iterator[Sequence[bytes]]:
 
 
 def transfer_requests(plan: Plan, transfer: Transfer) -> list[bytes]:
-    """Return the requests that a transfer takes."""
+    """Return the requests a transfer takes."""
     return [
         _post(plan, request.path, request.body, f"Idempotency-Key: {request.key}\r\n")
         for request in transfer.requests()
@@ -82,7 +82,7 @@ def _batch(plan: Plan, items: Iterator[Transfer]) -> bytes:
 
 
 def own_write(plan: Plan, transfer: Transfer, position: int) -> bytes:
-    """Return the request for the last entries of an account's statement, once that of a transfer is among them."""
+    """Return the request for an account's last entries that waits until the transfer is among them."""
     path = f"/v1/ledgers/{BOOK}/accounts/{transfer.credited}/entries"
     return f"GET {path}?page_size=10&order=desc&min_position={position} {_head(plan)}\r\n".encode()
 

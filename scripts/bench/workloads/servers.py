@@ -1,7 +1,7 @@
-"""The servers that HTTP is measured on, each in a process of its own: the service as it is, and the bare route.
+"""The servers measured over HTTP, each in its own process: the complete service, and the bare route.
 
 `python -m scripts.bench.workloads.servers serve …` is `tallystick serve …`, and `… bare-route FD` is the yardstick.
-Either ends when the benchmark does, also by kill -9: it holds a lifeline, as the service's own processes do.
+Both end when the benchmark ends, even by kill -9, because they hold a lifeline like the service's own processes.
 """
 
 import os
@@ -33,13 +33,13 @@ _MAX_LOG_BYTES = 1_000_000
 
 
 class Service(NamedTuple):
-    """The service: its port, and the id of the process that all of its others belong to."""
+    """The service: its port, and the id of its parent process."""
 
     port: int
     process_id: int
 
     def peak_resident_megabytes(self) -> float:
-        """Return how much memory the API process has had in use at most; where the system does not tell, has now."""
+        """Return the peak resident memory of the API process in MB, or its current memory if the system has no peak."""
         processes = psutil.Process(self.process_id).children(recursive=True)
         (api,) = (
             process for process in processes if {"scripts.serving.processes", "api"} <= set(process.cmdline())
@@ -51,7 +51,7 @@ class Service(NamedTuple):
 
 @contextmanager
 def service(database: Database, key: str) -> Iterator[Service]:
-    """`tallystick serve` on an ephemeral port, one worker and the projector; once it is ready."""
+    """`tallystick serve` on an ephemeral port with one worker and the projector, once it is ready."""
     settings = {
         "TALLYSTICK_DATABASE_URL": database.url,
         "TALLYSTICK_SCHEMA": database.schema,
@@ -64,10 +64,10 @@ def service(database: Database, key: str) -> Iterator[Service]:
 
 @contextmanager
 def bare_route() -> Iterator[int]:
-    """The bare route on an ephemeral port; its port."""
+    """The port of the bare route, on an ephemeral port."""
     with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as listening:
         descriptor = listening.fileno()
-        # Connections made before it is up wait in the socket's backlog.
+        # Connections made before the server is up wait in the socket's backlog.
         with _process(["bare-route", str(descriptor)], {}, [descriptor]):
             yield listening.getsockname()[1]
 
@@ -76,7 +76,7 @@ def bare_route() -> Iterator[int]:
 def _process(
     arguments: Sequence[str], settings: Mapping[str, str], descriptors: Sequence[int] = ()
 ) -> Iterator[tuple[int, IO[bytes]]]:
-    """A server's process: its id, and the file of what it writes, the end of which is told when the benchmark fails."""
+    """A server's process: its id and its log file. If the benchmark fails, the end of the log is shown."""
     reading, writing = os.pipe()
     try:
         with (
@@ -87,7 +87,7 @@ def _process(
                 pass_fds=[reading, *descriptors],
                 stdout=log,
                 stderr=log,
-                # Not in the terminal's group: Ctrl-C is for the benchmark, which stops this.
+                # Not in the terminal's process group: Ctrl-C goes to the benchmark, which stops this process.
                 start_new_session=True,
             ) as process,
         ):
@@ -111,12 +111,12 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _written(log: IO[bytes]) -> str:
-    # At a stated place, since the place of the file itself is where the server writes.
+    # At an explicit offset, because the file's own offset is where the server writes.
     return os.pread(log.fileno(), _MAX_LOG_BYTES, 0).decode(errors="replace")
 
 
 def _announced_port(log: IO[bytes]) -> int:
-    """Return the port of the line that says that the service is ready."""
+    """Return the port in the line that says the service is ready."""
     deadline = monotonic() + READY_TIMEOUT_SECONDS
     while monotonic() < deadline:
         if found := _READY.search(_written(log)):
@@ -126,7 +126,7 @@ def _announced_port(log: IO[bytes]) -> int:
 
 
 def main() -> None:
-    """Be the server that the command line names."""
+    """Run the server named on the command line."""
     hold_lifeline()
     if sys.argv[1] == "bare-route":
         _run_bare_route(int(sys.argv[2]))
@@ -141,7 +141,7 @@ def _run_bare_route(listening: int) -> None:
 
     from scripts.bench.yardsticks.bare_route import create_bare_app
 
-    # As scripts/serving/processes.py runs the service itself.
+    # The same settings as in scripts/serving/processes.py.
     config = uvicorn.Config(
         create_bare_app(),
         loop="uvloop",

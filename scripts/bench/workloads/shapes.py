@@ -1,8 +1,7 @@
-"""Shapes of load: which accounts pay which, and how many of the payments are held first.
+"""Shapes of load: which accounts pay which, and how many of the payments are first held.
 
-Some are those that others publish of their ledgers (yardsticks/peers.py). Accounts are numbered. Where a shape has a
-world or a bank, these are the first two. "bounded" is the uniform shape among as many accounts again, numbered after
-all others, whose overdraft is limited.
+Some are shapes that other ledgers publish (yardsticks/peers.py). Accounts are numbered. A world or a bank comes first.
+"bounded" is the uniform shape among as many further accounts, numbered after all others, with a limited overdraft.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,14 +13,14 @@ from typing import NamedTuple
 WORLD, BANK = 0, 1
 HOT_ACCOUNTS = 10
 ZIPF_EXPONENT = 0.99
-"""That of YCSB: of 10,000 accounts the first takes part in a fifth of all transfers."""
+"""The exponent of YCSB: of 10,000 accounts, the first takes part in a fifth of all transfers."""
 
 Pick = Callable[[Random, int], tuple[int, int]]
-"""Chooses the account debited and the account credited, another one, among so many."""
+"""Chooses the account debited and another account credited, by number, of `accounts` accounts."""
 
 
 class Shape(NamedTuple):
-    """Who pays whom; `two_phase_percent` of the payments are holds that are settled or voided at once."""
+    """Who pays whom. `two_phase_percent` of the payments are holds, settled or voided at once."""
 
     pick: Pick
     two_phase_percent: int = 0
@@ -49,9 +48,9 @@ def _zipfian(random: Random, accounts: int) -> tuple[int, int]:
 
 @cache
 def _popularity(accounts: int) -> tuple[list[int], list[float]]:
-    """Return the accounts, the most popular first, and the sums of their weights.
+    """Return the accounts, most popular first, and the cumulative sums of their weights.
 
-    In no order of their numbers, so that those that are popular are no neighbours in the index.
+    Popular accounts have random numbers, so that they are not neighbours in the index.
     """
     numbers = list(range(accounts))
     Random(0).shuffle(numbers)
@@ -86,4 +85,4 @@ SHAPES: Mapping[str, Shape] = {
     "any-to-bank": Shape(_any_to_bank),
     "bounded": Shape(_bounded),
 }
-"""Every shape, by its name."""
+"""Every shape by its name."""

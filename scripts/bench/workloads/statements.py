@@ -1,4 +1,4 @@
-"""Pages of a long statement beside pages of a short one, over HTTP: how long a page takes must not depend on that."""
+"""Pages of a long statement next to pages of a short one, over HTTP: both should take the same time."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +28,7 @@ MOST_PAGES = 2_000
 
 @contextmanager
 def statements(url: str, entries: int) -> Iterator[Stage]:
-    """The stage of statements: an account with so many entries beside one with few, oldest and newest pages in turn."""
+    """The statements stage: an account with many entries next to one with few, oldest and newest pages in turn."""
     with installation(url) as database:
         _fill(database, entries)
         catch_up(database, list(PROJECTIONS.values()))

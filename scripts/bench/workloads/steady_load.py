@@ -1,6 +1,6 @@
-"""A steady load: so many transfers a second, each sent at its time, whatever has become of those before it.
+"""A steady load: a fixed number of transfers per second, each sent at its time even if earlier ones are unanswered.
 
-So what is slow is not asked more seldom for it, as it would be by clients that wait for each answer.
+Clients that wait for each answer would send less to a slow server and so hide its slowness.
 """
 
 import asyncio
@@ -20,11 +20,11 @@ TIMEOUT_SECONDS = 60.0
 _POSITION = re.compile(rb"^ledger-position: (\d+)\r$", re.MULTILINE | re.IGNORECASE)
 
 Transferring = Callable[["Connections", Transfer], Coroutine[Any, Any, float]]
-"""Makes a transfer over some connections; returns how long what is measured of it has taken, in seconds."""
+"""Makes a transfer over some connections. Returns how long the measured part took, in seconds."""
 
 
 class Connections:
-    """Connections to the service that are kept open; there are as many as there are requests at one time."""
+    """Open connections to the service, as many as there are requests at one time."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -33,7 +33,7 @@ class Connections:
     async def ask(self, request: bytes, status: bytes) -> tuple[bytes, bytes]:
         """Send a request and return head and body of its answer.
 
-        Raises `UnexpectedAnswer` if that has another status.
+        Raises `UnexpectedAnswer` if the status is wrong.
         """
         reader, writer = (
             self._idle.pop()
@@ -49,13 +49,13 @@ class Connections:
         return head, body
 
     def close(self) -> None:
-        """Close all that are idle."""
+        """Close all idle connections."""
         for _, writer in self._idle:
             writer.close()
 
 
 async def transferred(connections: Connections, transfer: Transfer) -> float:
-    """Make a transfer; return how long it took."""
+    """Make a transfer. Return how long it took, in seconds."""
     began = perf_counter()
     for request in transfer_requests(connections.plan, transfer):
         await connections.ask(request, b"201")
@@ -63,9 +63,9 @@ async def transferred(connections: Connections, transfer: Transfer) -> float:
 
 
 async def waited_for(connections: Connections, transfer: Transfer) -> float:
-    """Make a transfer and read it in the statement of an account; return how long the reading took.
+    """Make a transfer and read it in an account's statement. Return how long the read took, in seconds.
 
-    Raises `UnexpectedAnswer` unless it is there.
+    Raises `UnexpectedAnswer` if the statement lacks it.
     """
     plan = connections.plan
     (request,) = transfer_requests(plan, transfer)
@@ -83,9 +83,9 @@ async def waited_for(connections: Connections, transfer: Transfer) -> float:
 
 
 def run_steadily(plan: Plan, rate_per_second: float, work: Transferring) -> tuple[float, list[float]]:
-    """Make the transfers of a plan; return how many seconds that took, and what was measured of each.
+    """Make the transfers of a plan. Return the seconds this took and what was measured of each transfer.
 
-    Raises `BenchFailed` if any was not answered as it must be, or not in time.
+    Raises `BenchFailed` if any was answered wrongly or too late.
     """
     import uvloop
 

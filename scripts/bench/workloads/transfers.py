@@ -1,6 +1,6 @@
 """The load: transfers between accounts, as the requests that make them.
 
-As commands they are in recording.py: the client of HTTP needs none of what those need.
+recording.py makes commands of them, apart from here so that the HTTP client need not load that code.
 """
 
 from collections.abc import Iterator
@@ -15,13 +15,13 @@ from scripts.bench.workloads.shapes import SHAPES
 BOOK = "main"
 PATH = f"/v1/ledgers/{BOOK}/transactions"
 AMOUNT = 5
-"""What each transfer moves, in minor units: so the totals of the books are known beforehand."""
+"""What each transfer moves, in minor units. A fixed amount makes the totals of the books known in advance."""
 
 Ending = Literal["settle", "void"]
 
 
 class Request(NamedTuple):
-    """A keyed request: where it is sent, what is asked for, and the transaction that it names, if any."""
+    """A keyed request: its path, its body, and the transaction it names, if any."""
 
     key: str
     path: str
@@ -30,9 +30,9 @@ class Request(NamedTuple):
 
 
 class Transfer(NamedTuple):
-    """A transfer as a caller has it in mind: its key, the account debited, the account credited.
+    """A transfer as a caller sees it: its key, the account debited, the account credited.
 
-    With an `ending` it is made in two phases: a hold, and then what becomes of it.
+    With an `ending` it has two phases: a hold, and then its settlement or void.
     """
 
     key: str
@@ -52,7 +52,7 @@ class Transfer(NamedTuple):
         }
 
     def requests(self) -> list[Request]:
-        """Return the requests that it takes, each to be sent when the one before has been answered."""
+        """Return its requests, each to be sent after the answer to the one before."""
         first = Request(self.key, PATH, self.body())
         if self.ending is None:
             return [first]
@@ -61,7 +61,7 @@ class Transfer(NamedTuple):
 
 
 def transfers(accounts: int, random: Random, shape: str = "uniform") -> Iterator[Transfer]:
-    """Yield transfers without end, each between two of so many accounts, as the shape of that name chooses them."""
+    """Yield transfers without end among the first `accounts` accounts, with the named shape."""
     pick, two_phase_percent = SHAPES[shape]
     endings: Iterator[Ending] = cycle(("settle", "void"))
     name = random_uuid(random)
@@ -73,7 +73,7 @@ def transfers(accounts: int, random: Random, shape: str = "uniform") -> Iterator
 
 
 def address(number: int) -> str:
-    """Return the address of the account with a number."""
+    """Return the address of the account with this number."""
     return f"users:{number}:wallet"
 
 

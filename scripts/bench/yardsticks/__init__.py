@@ -1,1 +1,1 @@
-"""What it is measured against: the least that such work could cost on the same machine."""
+"""The yardsticks: the least such work could cost on the same machine."""

@@ -1,7 +1,7 @@
-"""The yardstick of HTTP: a FastAPI route that checks the same body by the same model, and answers at once.
+"""The HTTP yardstick: a FastAPI route that checks the same body with the same model and answers at once.
 
-No key, no ledger, no journal; the answer is ready bytes, as many as the real one has. What is left is what uvicorn,
-FastAPI and pydantic take for such a request.
+It has no key, ledger or journal, and its answer is ready bytes, as many as the real answer has. What remains is the
+cost of uvicorn, FastAPI and pydantic for such a request.
 """
 
 import json

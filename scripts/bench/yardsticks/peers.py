@@ -1,7 +1,7 @@
-"""What other ledgers do, measured elsewhere by others or by us: for orientation, never mixed with figures of a run.
+"""What other ledgers do, measured elsewhere by others or by us: for orientation, never mixed with the figures of a run.
 
-A figure of another machine, or of another day, proves nothing here. What can be compared is in the table of the run:
-there each workload has the shape that the peer publishes, beside a yardstick on the same machine at the same time.
+A figure from another machine or another day proves nothing here. The comparable figures are in the table of the run:
+there each workload has the shape its peer publishes, next to a yardstick on the same machine at the same time.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _PUBLISHED = "its README, on an Apple M3, PostgreSQL as installed"
 
 
 class PeerFigure(NamedTuple):
-    """A figure of a peer: what was run, how many transfers a second that made, and who says so."""
+    """A figure of a peer: the workload, its transfers per second, and the source."""
 
     peer: str
     workload: str
@@ -35,11 +35,13 @@ PEER_FIGURES: Sequence[PeerFigure] = (
     PeerFigure("eventsourcing", "as it comes, 1,000 accounts", "370–570", _MEASURED),
     PeerFigure("eventsourcing", "as it comes, 10 accounts", "200", _MEASURED),
 )
-"""None of them with HTTP or projections. Of Formance's shapes no figure was at hand that says on what it was taken."""
+"""None includes HTTP or projections. Formance is missing, because no figure for its shapes says on which machine it was
+taken.
+"""
 
 
 def peers_table() -> Table:
-    """Return the figures of peers, which are not of this run."""
+    """Return the table of the peers' figures, which are not of this run."""
     shown = Table(title="Elsewhere, not in this run: what peers do", box=SIMPLE)
     for column in ("peer", "workload", "transfers/s", "source"):
         shown.add_column(column)

@@ -1,6 +1,6 @@
-"""The yardstick of the write path: one connection appends the same rows, and does nothing else.
+"""The yardstick of the write path: one connection appends the same rows and does nothing else.
 
-No decision, no lock, no position to give out, no notification: what PostgreSQL itself takes for the rows.
+No decision, no lock, no position to assign, no notification: only PostgreSQL's own cost for the rows.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,9 @@ Columns = list[list[Any]]
 
 
 class Written(NamedTuple):
-    """What a run of a workload appended: the positions after one up to another, for transfers, in batches."""
+    """What a run appended: the positions after `after` up to `upto`, the number of transfers, and the number of
+    batches.
+    """
 
     after: int
     upto: int

@@ -1,8 +1,8 @@
-"""The yardstick of those who would keep a ledger in rows: a function in SQL that locks two accounts and changes them.
+"""The yardstick for a ledger kept in rows: an SQL function that locks two accounts and changes them.
 
-It is how ledgers in PostgreSQL are commonly made, pgledger among them: each transfer is a call and a commit of its
-own, and whoever wants an account waits for whoever has it. `pgbench` calls it, without HTTP, which is as cheap as
-calling can be. It knows no idempotency key, no limits, no holds and no projections.
+This is how ledgers in PostgreSQL are commonly made, pgledger among them. Each transfer is one call and one commit, and
+a transfer waits while another one has its account locked. `pgbench` calls the function without HTTP, the cheapest way
+to call it. It has no idempotency keys, limits, holds or projections.
 """
 
 import re
@@ -33,7 +33,7 @@ _SQL = load(__name__)
 
 @contextmanager
 def row_ledger(url: str, accounts: int) -> Iterator["RowLedger"]:
-    """The yardstick, in a schema of its own, with so many accounts."""
+    """The yardstick, in its own schema, with this many accounts."""
     with schema(url) as database, database.connect_as_owner("tallystick bench") as connection:
         connection.execute(SQL("CREATE SCHEMA {}").format(Identifier(database.schema)))
         connection.execute(_SQL["create"])
@@ -42,7 +42,7 @@ def row_ledger(url: str, accounts: int) -> Iterator["RowLedger"]:
 
 
 class RowLedger:
-    """The ledger in rows, and how it is asked for transfers."""
+    """The ledger in rows, and how transfers are requested from it."""
 
     def __init__(self, database: Database, connection: Connection[tuple[int, ...]]) -> None:
         self._database = database
@@ -50,7 +50,7 @@ class RowLedger:
         self._made = 0
 
     def runs(self, clients: int, accounts: int, choosing: str = UNIFORM) -> Callable[[int], Measurement]:
-        """Return what makes about so many transfers among the first accounts, from so many clients, and times them."""
+        """Return a function that makes about the given number of transfers among the first accounts and times them."""
         script = f"{choosing}SELECT transfer(:debited, :credited, {AMOUNT});\n"
         return lambda count: self._run(script, clients, accounts, max(1, count // clients))
 

@@ -1,5 +1,5 @@
 -- name: create
--- As small as such a ledger can be: numbers for keys, no metadata, no idempotency, no history but the entries.
+-- As small as such a ledger can be: numeric keys, no metadata, no idempotency, no history except the entries.
 CREATE TABLE accounts (
     id int PRIMARY KEY,
     balance bigint NOT NULL DEFAULT 0,
@@ -25,7 +25,7 @@ CREATE FUNCTION transfer(debited int, credited int, amount bigint) RETURNS bigin
 DECLARE
     made bigint;
 BEGIN
-    -- In the order of ids, so that two transfers never wait for each other.
+    -- Locked in the order of ids, so that two transfers never deadlock.
     PERFORM FROM accounts WHERE id IN (debited, credited) ORDER BY id FOR NO KEY UPDATE;
     INSERT INTO transfers (debited, credited, amount) VALUES (debited, credited, amount) RETURNING id INTO made;
     WITH changed AS (

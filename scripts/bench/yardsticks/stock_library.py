@@ -1,7 +1,7 @@
-"""The yardstick of those who would take the eventsourcing library as it comes: its documentation's way, its defaults.
+"""The yardstick for the eventsourcing library as its documentation uses it, with its defaults.
 
-Aggregates with `@event` decorators and UUIDs, JSON transcoder, PostgreSQL settings as they are; for each transfer both
-accounts are loaded, changed, and saved together. One thread, since its `LOCK TABLE` serialises writers anyway.
+Aggregates with `@event` decorators and UUIDs, the JSON transcoder, PostgreSQL settings unchanged. For each transfer
+both accounts are loaded, changed and saved together. One thread, because its `LOCK TABLE` serialises writers anyway.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ from scripts.bench.workloads.transfers import AMOUNT, address, random_uuid
 
 
 class Account(Aggregate):
-    """An account, as the library's documentation would have one written."""
+    """An account, written as in the library's documentation."""
 
     @event("Opened")
     def __init__(self, address: str) -> None:
@@ -61,7 +61,7 @@ class Accounts(Application[UUID]):
 
 @contextmanager
 def stock_library(url: str, accounts: int) -> Iterator[Callable[[int], Measurement]]:
-    """The yardstick, in a schema of its own; called with a number of transfers, it does and times them."""
+    """The yardstick, in its own schema. Called with a number of transfers, it makes and times them."""
     with schema(url) as database:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(SQL("CREATE SCHEMA {}").format(Identifier(database.schema)))
@@ -90,7 +90,7 @@ def _transferring(application: Accounts, accounts: int) -> Callable[[int], Measu
 
 
 def environment_of(database: Database) -> dict[str, str]:
-    """Return what the library needs to know to connect where the rest of the benchmark does."""
+    """Return the variables that connect the library to the benchmark's database."""
     with psycopg.connect(database.url) as connection:
         return {
             "PERSISTENCE_MODULE": "eventsourcing.postgres",

@@ -1,6 +1,6 @@
-"""The yardstick of those who would project as the eventsourcing library does: its runner, its defaults, one projection.
+"""The yardstick for projecting with the eventsourcing library: its runner, its defaults, one projection.
 
-The projection is as trivial as one can be: of each event it records that it has seen it, and nothing else.
+The projection is as trivial as possible: it only records that it has seen each event.
 """
 
 import threading
@@ -26,7 +26,7 @@ TIMEOUT_SECONDS = 120.0
 
 
 class Seen(Projection[PostgresTrackingRecorder]):
-    """Records the position of each event, in a transaction of its own, as the library's documentation has it."""
+    """Records the position of each event, each in its own transaction, as in the library's documentation."""
 
     def __init__(self, view: PostgresTrackingRecorder) -> None:
         super().__init__(view)
@@ -34,21 +34,21 @@ class Seen(Projection[PostgresTrackingRecorder]):
         self._moved = threading.Condition()
 
     def process_event(self, domain_event: Any, tracking: Tracking) -> None:
-        """Record the position, and tell who waits for it."""
+        """Record the position and notify those who wait for it."""
         self.view.insert_tracking(tracking)
         with self._moved:
             self._position = tracking.notification_id
             self._moved.notify_all()
 
     def reaches(self, position: int) -> bool:
-        """Wait until it has come to a position; tell whether it did in time."""
+        """Wait until a position is reached. Tell whether it was reached in time."""
         with self._moved:
             return self._moved.wait_for(lambda: self._position >= position, TIMEOUT_SECONDS)
 
 
 @contextmanager
 def stock_projection(url: str) -> Iterator[Callable[[int], Measurement]]:
-    """The yardstick, in a schema of its own; called with a number of events, it projects and times them."""
+    """The yardstick, in its own schema. Called with a number of events, it projects and times them."""
     with schema(url) as database:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(SQL("CREATE SCHEMA {}").format(Identifier(database.schema)))

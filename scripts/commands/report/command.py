@@ -55,51 +55,55 @@ def report(
         Kind,
         typer.Argument(metavar="REPORT", help="journal, trial-balance, activity, statement or changes"),
     ],
-    ledger: Annotated[str, typer.Option(help="The ledger that is reported on")],
+    ledger: Annotated[str, typer.Option(help="The ledger to report on")],
     account: Annotated[
-        str | None, typer.Option(help="The account of a statement; for journal and changes, the only one")
+        str | None, typer.Option(help="The account of a statement; journal and changes: only this account")
     ] = None,
     prefix: Annotated[
-        str | None, typer.Option(help="For journal and changes: accounts whose addresses begin so")
+        str | None, typer.Option(help="Journal and changes: only accounts whose addresses begin with this")
     ] = None,
     since: From = None,
     until: To = None,
-    clock: Annotated[
-        Clock, typer.Option(help="By when it was recorded, or when it took effect")
-    ] = "recorded",
+    clock: Annotated[Clock, typer.Option(help="Use the recorded or the effective time")] = "recorded",
     group_by: Annotated[
-        str | None, typer.Option(help="For trial-balance: segment:N, groups by the first N segments")
+        str | None,
+        typer.Option(help="trial-balance: segment:N groups by the first N segments of the address"),
     ] = None,
-    limits: Annotated[bool, typer.Option("--limits", help="For changes: only those of limits")] = False,
+    limits: Annotated[bool, typer.Option("--limits", help="changes: only changes of limits")] = False,
     minor_units: Annotated[
-        bool, typer.Option("--minor-units", help="Tables and CSV in minor units, as JSON always is")
+        bool, typer.Option("--minor-units", help="Show minor units in tables and CSV, as JSON always does")
     ] = False,
     form: Annotated[Format, typer.Option("--format", help="table, csv or json")] = "table",
     min_position: Annotated[
-        int, typer.Option(min=0, help="What must be in it; it is waited for, for some seconds")
+        int, typer.Option(min=0, help="Wait some seconds until the report includes this position")
     ] = 0,
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
 ) -> None:
-    """Report on a ledger, of one state of it: which position that is, is said with it (with CSV on standard error).
+    """Report on one consistent state of a ledger. The report says which position it reflects (CSV: on standard error).
 
-    journal: every transaction that moved money, with all its entries in debit and credit columns. Holds are not in it
-    until they are settled, nor are voids and expiries, which move nothing. With --account or --prefix it has the
-    transactions that touched such an account, whole, so that debits are credits in its totals too.
+    journal: every transaction that moved money, with all its entries in debit and credit columns. A hold appears once
+    it is settled. Voids and expiries move nothing and do not appear. With --account or --prefix, the report has every
+    transaction that touched such an account, with all its entries, so debits equal credits in its totals too.
 
-    trial-balance: each account with its balance in the debit or in the credit column, and what it turned over.
+    trial-balance: each account with its opening balance, debits, credits and closing balance. The closing balance is
+    also shown in a debit or a credit column.
 
-    changes: who opened, changed, froze, unfroze or closed an account, when, and from what to what.
+    activity: the number of transactions and entries and the amount of each day, by kind and asset.
 
-    --from is included; --to is included if it is a day, and not if it is an instant. Days are those of UTC. Without
-    --to a report by the effective clock has what is dated in the future too.
+    statement: the entries of one account, with its balance after each.
 
-    Tables and CSV have amounts in units of their asset, or minor units; JSON has minor units: integers, and strings of
-    digits where they are sums over accounts. Opening and closing are credits − debits; the balance of a statement is
-    its account's, counted in the order of the clock.
+    changes: who opened, changed, froze, unfroze or closed an account, when, and the values before and after.
 
-    CSV is RFC 4180 in UTF-8; texts that a spreadsheet would take for a formula begin with an apostrophe.
+    --from is included. --to is included if it is a day and excluded if it is an instant. Days are UTC. Without --to, a
+    report by effective time includes transactions dated in the future.
+
+    Tables and CSV show amounts in units of the asset, or in minor units. JSON has minor units: as integers, or as
+    strings of digits for sums over accounts. Opening and closing balances are credits − debits. A statement shows the
+    account's balance, counted in the order of the chosen clock.
+
+    CSV is RFC 4180 in UTF-8. A text that a spreadsheet would take for a formula begins with an apostrophe.
     """
     within = period(since, until)
     scope = Scope(account, prefix, _segments(group_by))
@@ -112,19 +116,22 @@ def report(
 
 
 def _judge(kind: Kind, ledger: str, scope: Scope, clock: Clock, *, limits: bool) -> None:
-    """See that the options are those of the report; raise `typer.BadParameter`."""
+    """Raise `typer.BadParameter` for an option that does not belong to the report or has no valid value."""
     account, prefix, segments = scope
     wrong = {
         "--account": (account is None and kind == "statement", "is needed for a statement"),
         "--account ": (account is not None and kind in ("trial-balance", "activity"), f"is not for {kind}"),
-        "--account  ": (account is not None and not is_address(account), "is no address"),
+        "--account  ": (account is not None and not is_address(account), "is not an address"),
         "--prefix": (prefix is not None and kind not in _OF_ACCOUNTS, f"is not for {kind}"),
         "--prefix ": (prefix is not None and account is not None, "and --account exclude each other"),
-        "--prefix  ": (prefix is not None and not is_address(f"{prefix}a"), "begins no address"),
+        "--prefix  ": (
+            prefix is not None and not is_address(f"{prefix}a"),
+            "is not the beginning of an address",
+        ),
         "--group-by": (segments is not None and kind != "trial-balance", f"is not for {kind}"),
         "--limits": (limits and kind != "changes", f"is not for {kind}"),
-        "--clock": (clock == "effective" and kind == "changes", "changes take effect when they are recorded"),
-        "--ledger": (not is_ledger_name(ledger), "is no name of a ledger"),
+        "--clock": (clock == "effective" and kind == "changes", "changes have only a recorded time"),
+        "--ledger": (not is_ledger_name(ledger), "is not a ledger name"),
     }
     for option, (is_wrong, words) in wrong.items():
         if is_wrong:
@@ -136,7 +143,7 @@ def _segments(group_by: str | None) -> int | None:
         return None
     name, _, number = group_by.partition(":")
     if name != "segment" or number not in {str(n) for n in range(1, 11)}:
-        raise typer.BadParameter("is segment:1 to segment:10", param_hint="--group-by")
+        raise typer.BadParameter("must be segment:1 to segment:10", param_hint="--group-by")
     return int(number)
 
 
@@ -151,7 +158,7 @@ def _awaited(
     *,
     limits: bool,
 ) -> Iterator[Reading[Iterator[Any]]]:
-    """The rows of a report that reflects a position; it is waited for."""
+    """The rows of a report once it reflects `min_position`. Exits 3 if that does not happen in time."""
     give_up_at = monotonic() + PATIENCE_SECONDS
     try:
         while True:
@@ -161,10 +168,10 @@ def _awaited(
                     return
             if monotonic() > give_up_at:
                 reached = f"position {reading.position} of {reading.head}"
-                fail(f"projection_behind: {reached} is reflected, and not {min_position}")
+                fail(f"projection_behind: {reached} is reflected, not yet {min_position}")
             sleep(LOOK_AGAIN_SECONDS)
     except ProjectionBehind:
-        fail("there is no projection of entries to read yet: does a projector run?")
+        fail("the projection of entries cannot be read yet: does a projector run?")
     except UnreadableEvent as error:
         fail(str(error))
 

@@ -1,8 +1,8 @@
 """The forms of a report: a table for people, CSV for spreadsheets, JSON for programs. Rows are written as they come.
 
-Numbers in JSON follow the HTTP API: amounts are minor units; what one entry or one account has is an integer, exact in
-every client, and what is summed over accounts, which may exceed 2^53 − 1, is a string of digits. Positions and counts
-are integers. In tables and CSV amounts are in units of their asset, with all of its decimals, or in minor units.
+Numbers in JSON follow the HTTP API. Amounts are minor units. The amount of one entry or one account is an integer,
+exact in every client. A sum over accounts may exceed 2^53 − 1, so it is a string of digits. Positions and counts are
+integers. Tables and CSV show amounts in units of the asset with all its decimals, or in minor units.
 """
 
 import json
@@ -21,13 +21,13 @@ from scripts.table import cell
 Format = Literal["table", "csv", "json"]
 
 TABLE_ROWS_AT_ONCE = 1_000
-"""How many rows of a table are aligned together; a column only ever becomes wider from one such part to the next."""
+"""How many rows of a table are aligned together. From one such group to the next a column can only grow wider."""
 
 TOTAL = "(total)"
-"""What stands for the account in the totals of a table; no address has parentheses."""
+"""Stands in the account column of a table's totals. No address has parentheses."""
 
 Totals = Callable[[], Sequence[Row]]
-"""The totals of rows, once these are read."""
+"""Returns the totals of the rows. Call it after the rows are read."""
 
 
 class Form(Protocol):
@@ -39,17 +39,17 @@ class Form(Protocol):
 
     @property
     def once(self) -> frozenset[str]:
-        """Columns of which a table does not repeat what the row above has in all of them."""
+        """The columns a table leaves blank in a row that equals the row above in all of them."""
 
     def members(self, row: Any, *, is_total: bool) -> dict[str, Any]:
-        """Return a row as it is in JSON."""
+        """Return a row as JSON members."""
 
     def cells(self, row: Any) -> list[str]:
-        """Return a row as it is in tables and CSV, numbers as `Number`."""
+        """Return a row as cells of a table or CSV. Numbers are `Number`."""
 
 
 class AmountsForm(NamedTuple):
-    """The form of a report of amounts. `is_summed` says that those of its rows are sums over accounts."""
+    """The form of a report of amounts. `is_summed`: the amounts of its rows are sums over accounts."""
 
     columns: Sequence[str]
     once: frozenset[str] = frozenset()
@@ -57,13 +57,13 @@ class AmountsForm(NamedTuple):
     minor_units: bool = False
 
     def members(self, row: Row, *, is_total: bool) -> dict[str, Any]:
-        """Return a row as it is in JSON."""
+        """Return a row as JSON members."""
         is_text = AMOUNTS if is_total or self.is_summed else frozenset[str]()
         named = zip(self.columns, row, strict=True)
         return {name: str(value) if name in is_text else value for name, value in named}
 
     def cells(self, row: Row) -> list[str]:
-        """Return a row as it is in tables and CSV."""
+        """Return a row as cells of a table or CSV."""
         asset = row[self.columns.index("asset")]
         return [self._cell(name, value, asset) for name, value in zip(self.columns, row, strict=True)]
 
@@ -74,18 +74,18 @@ class AmountsForm(NamedTuple):
 
 
 class ChangesForm(NamedTuple):
-    """The form of a report of changes, of which some are amounts."""
+    """The form of a report of changes. Some of the values before and after are amounts."""
 
     columns: Sequence[str]
     once: frozenset[str] = frozenset()
     minor_units: bool = False
 
     def members(self, row: Change, *, is_total: bool) -> dict[str, Any]:
-        """Return a row as it is in JSON."""
+        """Return a row as JSON members."""
         return dict(zip(self.columns, row, strict=True))
 
     def cells(self, row: Change) -> list[str]:
-        """Return a row as it is in tables and CSV; before an account was opened there was nothing."""
+        """Return a row as cells of a table or CSV. The value before an account was opened is blank."""
         was = "" if row.change == "opened" else self._value(row, row.before)
         shown = row._replace(before=was, after=self._value(row, row.after))
         return [text if isinstance(text, str) else Number(text) for text in shown]
@@ -99,7 +99,7 @@ class ChangesForm(NamedTuple):
 
 
 class Stated(NamedTuple):
-    """What is said of a report beside its rows: a title, members of JSON, and which position it reflects."""
+    """The frame of a report: its title, its JSON members, and a sentence with the position it reflects."""
 
     title: str
     members: dict[str, Any]
@@ -107,7 +107,7 @@ class Stated(NamedTuple):
 
 
 def write(form: Form, in_form: Format, stated: Stated, rows: Iterable[Any], totals: Totals) -> None:
-    """Write a report to standard output; with CSV its title and position go to standard error."""
+    """Write a report to standard output. With CSV, the title and position go to standard error."""
     match in_form:
         case "json":
             _write_json(form, stated, rows, totals)
@@ -118,7 +118,7 @@ def write(form: Form, in_form: Format, stated: Stated, rows: Iterable[Any], tota
 
 
 def _write_json(form: Form, stated: Stated, rows: Iterable[Any], totals: Totals) -> None:
-    """Write one object, each row on a line of its own."""
+    """Write one object with each row on its own line."""
     head = json.dumps(stated.members, indent=2, ensure_ascii=False).removesuffix("\n}")
     _put(f"{head},\n")
     for name, part in (("data", lambda: rows), ("totals", totals)):
@@ -172,17 +172,17 @@ class _Table:
         self._last: list[str] = []
 
     def put(self, cells: Sequence[str]) -> None:
-        """Write a row, some time before the table is closed."""
+        """Take a row. It is written at the latest when the table is closed."""
         self._waiting.append(self._shown([cell(text) for text in cells]))
         if len(self._waiting) == TABLE_ROWS_AT_ONCE:
             self.close()
 
     def forget(self) -> None:
-        """Let the next row repeat whatever the one before it has."""
+        """Show the next row whole, even where it repeats the one before."""
         self._last = []
 
     def close(self) -> None:
-        """Write all that waits."""
+        """Write all waiting rows."""
         columns = zip(*self._waiting, strict=True)
         found = [max(map(len, column)) for column in columns]
         self._widths = [max(pair) for pair in zip(self._widths, found or self._widths, strict=True)]
@@ -195,7 +195,7 @@ class _Table:
         self._waiting = []
 
     def _shown(self, cells: list[str]) -> list[str]:
-        """Return a row without what the one above it has in all columns that are shown once."""
+        """Return a row, blank in the columns that repeat the row above."""
         named = [text for text, once in zip(cells, self._once, strict=True) if once]
         is_same, self._last = bool(named) and named == self._last, named
         return ["" if once and is_same else text for text, once in zip(cells, self._once, strict=True)]

@@ -1,7 +1,7 @@
-"""Periods of time as people name them: by days, or by instants; always of UTC.
+"""Periods as people name them: by days or by instants, always in UTC.
 
-One rule for all reports: `--from` is included. `--to` is included too if it is a day, whose end then is the end of the
-period; an instant is not, as in the API.
+All reports share one rule. `--from` is included. A day given as `--to` is included: the period ends when that day ends.
+An instant given as `--to` is excluded, as in the API.
 """
 
 import re
@@ -15,12 +15,12 @@ from domain.model.times import Instant, instant
 From = Annotated[
     str | None,
     typer.Option(
-        "--from", help="The first day, such as 2026-11-01, or instant; included. Days are those of UTC [all]"
+        "--from", help="The first day, such as 2026-11-01, or instant; included. Days are UTC [all]"
     ),
 ]
 To = Annotated[
     str | None,
-    typer.Option("--to", help="The last day, included; or the instant that ends it, not included [all]"),
+    typer.Option("--to", help="The last day, included; or the instant it ends at, excluded [all]"),
 ]
 
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
@@ -29,7 +29,7 @@ _TOO_FINE = re.compile(r"\.\d{6}\d*[1-9]")
 
 
 class Period(NamedTuple):
-    """A period: from an instant, it included, to another, it not, None being unlimited; and the same in words."""
+    """A period from `since`, included, to `until`, excluded, and its description. None means unlimited."""
 
     since: Instant | None
     until: Instant | None
@@ -37,7 +37,7 @@ class Period(NamedTuple):
 
 
 class _Bound(NamedTuple):
-    """An end of a period as it was given: `next_day` begins when the day that it names is over."""
+    """One end of a period as given. `next_day` is the start of the day after a named day."""
 
     at: Instant
     words: str
@@ -46,11 +46,11 @@ class _Bound(NamedTuple):
 
 
 def period(since: str | None, until: str | None) -> Period:
-    """Return the period that two options name; raise `typer.BadParameter` for what is none."""
+    """Return the period that `--from` and `--to` name. Raises `typer.BadParameter` if they name none."""
     first, last = _bound(since, "--from"), _bound(until, "--to")
     begins = first and first.at
     ends = (last.next_day if last.is_day else last.at) if last else None
-    # A day is over when the next one begins, so the day before --from ends at the instant of --from.
+    # A named day ends when the next begins, so a --to of the day before --from ends exactly at --from.
     if begins and ends and (ends < begins or (ends == begins and until and _DAY.fullmatch(until))):
         raise typer.BadParameter("is before --from", param_hint="--to")
     return Period(begins, ends, _words(first, last))
@@ -67,7 +67,7 @@ def _words(first: _Bound | None, last: _Bound | None) -> str:
 
 
 def _bound(text: str | None, option: str) -> _Bound | None:
-    """Return the end of a period that a text names, in UTC unless it says otherwise."""
+    """Return the end of a period that a text names. Without an offset, times are UTC."""
     if text is None:
         return None
     try:
@@ -78,12 +78,12 @@ def _bound(text: str | None, option: str) -> _Bound | None:
         moment = datetime.fromisoformat(text.upper())
         at = instant(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
     except (ValueError, OverflowError):
-        words = "is no day and no time to the microsecond, such as 2026-11-23 or 2026-11-23T12:00:00Z"
+        words = "is neither a day nor a time to the microsecond, such as 2026-11-23 or 2026-11-23T12:00:00Z"
         raise typer.BadParameter(words, param_hint=option) from None
     return _Bound(at, at, False, None)
 
 
 def _day(day: date, text: str) -> _Bound:
-    # What would follow the last day of all is not a day; nothing can be dated after it.
+    # After the last possible day comes none, and nothing can be dated after it.
     next_day = None if day == date.max else f"{day + timedelta(days=1)}T00:00:00.000000Z"
     return _Bound(f"{day}T00:00:00.000000Z", text, True, next_day)

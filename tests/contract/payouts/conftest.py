@@ -1,4 +1,4 @@
-"""A service of their own for what goes on by itself after a test: payers and callbacks would disturb other tests."""
+"""A separate service for payouts, because payers and callbacks go on after a test and would disturb other tests."""
 
 from collections.abc import Iterator
 
@@ -6,11 +6,9 @@ import httpx2
 import pytest
 
 from scripts.simulator.faults import Script
-from tests.contract.conftest import Served, serving
+from tests.contract.payouts.destinations import QUIET
+from tests.contract.serving import Served, serving
 from tests.databases import Databases
-
-QUIET = {"name": "quiet"}
-"""A destination of whose payouts the provider says nothing by itself."""
 
 
 @pytest.fixture(scope="session")

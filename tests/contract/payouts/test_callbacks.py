@@ -1,4 +1,4 @@
-"""Callbacks: signed as Standard Webhooks has it, each message counting once (the contract, Payouts)."""
+"""Callbacks: signed by Standard Webhooks, each message counted once (api/README.md, Payouts)."""
 
 import json
 from collections.abc import Callable
@@ -11,8 +11,11 @@ import pytest
 from standardwebhooks import Webhook
 
 from domain.model.payouts.reports import MAX_NOTED_CALLBACKS
-from tests.contract.conftest import SECRET, Book, Journal, Served, code_of, pointers_of
-from tests.contract.payouts.conftest import QUIET
+from tests.contract.answers import code_of, pointers_of
+from tests.contract.books import Book
+from tests.contract.journals import Journal
+from tests.contract.payouts.destinations import QUIET
+from tests.contract.serving import SECRET, Served
 
 PATH = "/v1/providers/simulator/callbacks"
 
@@ -21,7 +24,7 @@ Say = Callable[..., httpx2.Response]
 
 @pytest.fixture
 def say(served: Served) -> Say:
-    """Sends what a provider says, signed by it unless said otherwise."""
+    """Sends a provider's report, signed by the provider unless told otherwise."""
 
     def send(
         body: Any,
@@ -50,25 +53,25 @@ def say(served: Served) -> Say:
 
 @pytest.fixture
 def payout(book: Book, nothing_paid: Journal) -> dict[str, Any]:
-    """A payout that the provider is not called for while it lasts, so that what it says comes too early."""
+    """A payout the provider is not called for meanwhile, so that a report about it comes too early."""
     book.open("alice")
     made: dict[str, Any] = book.pay_out().json()
     return made
 
 
 def of(payout: dict[str, Any], state: str, **more: Any) -> dict[str, Any]:
-    """What is said of a payout."""
+    """The report about a payout."""
     data = {"key": payout["provider_key"], "state": state, "amount": 40, "asset": "USD/2", **more}
     return {"type": f"payout.{state}", "timestamp": "2026-11-23T20:00:00Z", "data": data}
 
 
 def events_of(journal: Journal, payout: dict[str, Any]) -> list[dict[str, Any]]:
-    """What was recorded of a payout itself."""
+    """The events recorded about a payout itself."""
     return [event for event in journal.after(0) if event["stream"].endswith(f"/payouts/{payout['id']}")]
 
 
 def submitted(book: Book) -> dict[str, Any]:
-    """A payout that the provider has, and says nothing of by itself."""
+    """A payout that the provider has received and does not report by itself."""
     book.open("bob")
     made = book.pay_out(account="bob", destination=QUIET).json()
     return book.await_payout(made["id"], "completed")

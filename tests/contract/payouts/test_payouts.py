@@ -1,4 +1,4 @@
-"""Payouts over HTTP, with the simulator for a provider (the contract, Payouts)."""
+"""Payouts over HTTP, with the simulator as provider (api/README.md, Payouts)."""
 
 from typing import Any
 from uuid import uuid4
@@ -8,8 +8,11 @@ import pytest
 
 from scripts.simulator.faults import Script
 from scripts.simulator.server import Simulator
-from tests.contract.conftest import Book, Journal, Keys, code_of, pointers_of
-from tests.contract.payouts.conftest import QUIET
+from tests.contract.answers import code_of, pointers_of
+from tests.contract.books import Book
+from tests.contract.callers import Keys
+from tests.contract.journals import Journal
+from tests.contract.payouts.destinations import QUIET
 
 CLEARING = "providers:simulator:USD"
 ENDS = ("completed", "failed", "stuck")
@@ -17,7 +20,7 @@ ENDS = ("completed", "failed", "stuck")
 
 @pytest.fixture
 def bank(book: Book) -> Book:
-    """A ledger in which Alice has 100, and may not go below zero."""
+    """A ledger in which Alice has 100 and may not go below zero."""
     book.open("cash", normal_side="debit")
     book.open("alice", min_balance=0)
     assert book.transfer("cash", "alice", 100).status_code == 201
@@ -25,14 +28,14 @@ def bank(book: Book) -> Book:
 
 
 def destined(simulator: Simulator, **script: Any) -> dict[str, str]:
-    """A destination of its own, for which a script says what goes wrong."""
+    """A new destination, with a script that says what goes wrong."""
     destination = {"iban": uuid4().hex}
     simulator.faults.follow(Script(destination=dict(destination), **script))
     return destination
 
 
 def paid(simulator: Simulator, payout: dict[str, Any]) -> dict[str, Any] | None:
-    """What the provider's own books say of a payout."""
+    """The payout in the provider's own books."""
     found = [line for line in simulator.books.shown() if line["key"] == payout["provider_key"]]
     assert len(found) <= 1
     return found[0] if found else None
@@ -333,14 +336,14 @@ def test_what_is_in_doubt_is_failed_by_those_alone_who_confirm_that_it_was_not_p
     assert "may have left" in refused.json()["errors"][0]["detail"]
     for wrong in ("paid", "", True, "NOT_PAID"):
         assert pointers_of(bank.resolve("fail", made["id"], confirm=wrong)) == ["/confirm"]
-    # Nothing else takes it: who says that it was paid confirms nothing.
+    # Only `fail` takes `confirm`: completing a payout confirms nothing.
     assert pointers_of(bank.resolve("complete", made["id"], confirm="not_paid")) == ["/confirm"]
     assert (bank.payout(made["id"])["state"], bank.amounts("alice")[2]) == ("in_doubt", 40)
     assert bank.payout(made["id"])["position"] >= position
     failed = bank.resolve("fail", made["id"], "the statement shows it", confirm="not_paid").json()
     assert (failed["state"], failed["history"][-1]["detail"]) == ("failed", "the statement shows it")
     assert bank.amounts("alice") == (0, 100, 0, 0)
-    # Again is as once, confirmed or not.
+    # Failing it again changes nothing, confirmed or not.
     assert bank.resolve("fail", made["id"]).status_code == 200
 
 
@@ -374,7 +377,7 @@ def test_who_may_do_what(bank: Book, keys: Keys, nothing_paid: Journal) -> None:
 class TestTheList:
     @pytest.fixture
     def made(self, bank: Book) -> list[dict[str, Any]]:
-        """Payouts of two accounts, of which nothing more will be heard; the last one was refused."""
+        """Payouts of two accounts that the provider never reports. The last one was refused."""
         bank.open("bob")
         wanted = ((10, "alice"), (20, "bob"), (30, "alice"), (500, "alice"))
         asked = [bank.pay_out(amount, account=account, destination=QUIET) for amount, account in wanted]

@@ -1,4 +1,4 @@
-"""What becomes of payouts that go wrong, as traces tell it and as it is found among what is stuck."""
+"""Payouts that go wrong, as shown by traces and by the list of what is stuck."""
 
 from typing import Any
 from uuid import uuid4
@@ -7,7 +7,7 @@ import pytest
 
 from scripts.simulator.faults import Script
 from scripts.simulator.server import Simulator
-from tests.contract.conftest import Book
+from tests.contract.books import Book
 from tests.projecting import eventually
 
 

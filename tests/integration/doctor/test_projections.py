@@ -1,4 +1,4 @@
-"""What the doctor says of projections that stand still: nobody runs them, they fail, hang, or wait for a lock."""
+"""What the doctor reports of projections that stand still: nobody runs them, or they fail, hang, or wait for a lock."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,14 +26,14 @@ AT_ONCE = Limits(lag_seconds=0, look_again_seconds=0.2)
 
 
 def fill(database: Database) -> None:
-    """Write a short journal, and bring its projections to the head of it; no service runs."""
+    """Write a short journal and bring its projections to the head. No service runs."""
     with running(database) as ledger, projecting(database), database.connect("test") as connection:
         open_accounts(ledger, "a", "b")
         await_head(connection)
 
 
 def found(database: Database, limits: Limits = AT_ONCE) -> dict[str, Finding]:
-    """What is found of projections, by code: each code is found once."""
+    """The findings of projections by code. Each code is found once."""
     scope = Scope(whole=True, sample_events=1, seed=1)
     findings = examine(database, Check("it", projections.standing), scope, 60.0, limits).findings
     assert len({finding.code for finding in findings}) == len(findings)
@@ -54,7 +54,7 @@ def test_a_projection_that_fails_as_a_whole_is_told_with_its_error_and_event(
         write(database)
         seen = await_progress(owner, "balances", lambda seen: seen.last_error is not None)
         await_head(owner, "entries")
-        # Whoever fails has no connection for it between two attempts.
+        # A failing projector has no connection between two attempts.
         eventually(lambda: holder(owner, "balances") is None)
         told = found(database, Limits(look_again_seconds=0.2))
         assert set(told) == {"projection_tables_missing", "projection_failing"}
@@ -92,7 +92,7 @@ def test_whoever_failed_and_is_gone_is_told_from_whoever_fails(
     owner.execute("UPDATE projection_versions SET failed_at = now()")
     told = found(database)
     assert set(told) == {"projector_absent", "projection_failing"}
-    # As an older release has noted it: without the time of it, but while it is connected.
+    # As an older release noted it: without the time, and only while connected.
     owner.execute("UPDATE projection_versions SET failed_at = NULL, failing_since = NULL")
     assert set(found(database)) == {"projector_absent"}
     with database.connect("tallystick arrivals"):
@@ -119,7 +119,7 @@ def test_an_error_that_is_over_is_not_told(database: Database, owner: Connection
 
 @contextmanager
 def locked(owner: Connection[Any], table: str) -> Iterator[None]:
-    """A table that nobody else may read or write."""
+    """A table that nobody else can read or write."""
     with owner.transaction():
         owner.execute(f"LOCK TABLE {table}".encode())
         yield
@@ -209,7 +209,7 @@ def test_what_publishes_to_nats_is_told_apart(database: Database, owner: Connect
         "UPDATE projection_versions SET last_error = 'NoServersError', failed_at = now() WHERE name = 'nats'"
     )
     assert "NoServersError" in found(database)["nats_failing"].found
-    # Also while there is nothing to publish: nobody would hear of the next event.
+    # Also while there is nothing to publish, because nobody would notice the next event.
     owner.execute("UPDATE projection_versions SET position = (SELECT position FROM head) WHERE name = 'nats'")
     assert set(found(database)) == {"nats_failing"}
     owner.execute("UPDATE projection_versions SET position = 0, last_error = NULL WHERE name = 'nats'")
@@ -232,5 +232,5 @@ def test_a_projection_whose_tables_were_dropped_is_made_anew_as_the_doctor_advis
     accepted = rebuild(database, "entries", accept_difference="its tables were dropped")
     assert accepted.switched
     assert set(found(database)) == {"projection_retired_left"}
-    # The next one finds what it needs, and drops what is left of the former.
+    # The next rebuild finds what it needs and drops the rest of the one before.
     assert rebuild(database, "entries").switched

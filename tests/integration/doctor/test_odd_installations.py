@@ -1,4 +1,4 @@
-"""The doctor on installations that are not as they should be: never a traceback, one finding for one cause."""
+"""The doctor on broken installations: never a traceback, one finding for one cause."""
 
 import json
 from typing import Any
@@ -22,7 +22,7 @@ MEMBERS = {"code", "severity", "found", "examples", "why", "remedy", "commands"}
 
 
 def examined(database: Database) -> dict[str, dict[str, Any]]:
-    """What the command finds, by code, as programs read it."""
+    """The command's findings by code, from its JSON."""
     app = typer.Typer()
     app.command()(doctor)
     options = ["--json", "--database-url", database.url, "--schema", database.schema]

@@ -1,0 +1,122 @@
+"""A running service for the tests of this folder, with a projector and a payment provider."""
+
+import socket
+import threading
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic, sleep
+from typing import Any, NamedTuple
+
+import httpx2
+import uvicorn
+from fastapi import FastAPI
+from pydantic import SecretStr
+
+from api.app import create_app
+from api.security.keys import ensure_bootstrap_key
+from api.settings import Settings
+from domain.journal.database import Database
+from projections.process_managers.providers.settings import ProviderSettings
+from projections.registry import PROJECTIONS
+from projections.running.projector import run_projector
+from scripts.serving.simulator_beside import listen
+from scripts.simulator.callbacks import Callbacks
+from scripts.simulator.faults import Faults, Rates
+from scripts.simulator.server import Simulator
+from tests.contract.answers import Checked
+from tests.databases import Databases
+
+KEY = "tk_the_key_of_the_tests_of_the_contract"
+
+
+SECRET = "whsec_" + b64encode(b"the secret of the tests of the contract").decode()
+"""The secret that signs providers' callbacks."""
+
+
+START_TIMEOUT_SECONDS = 20.0
+
+
+class Served(NamedTuple):
+    """A service under test: its database, its address, the check of its answers, and its payment provider."""
+
+    database: Database
+    url: str
+    checked: "Checked"
+    simulator: Simulator
+
+    def client(self, key: str | None = KEY) -> httpx2.Client:
+        """A client whose every answer is checked. With `key` None it sends no key."""
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        return httpx2.Client(
+            base_url=self.url,
+            headers=headers,
+            timeout=30.0,
+            trust_env=False,
+            verify=False,  # it speaks no TLS, and reading the system's certificates takes 20 ms a client
+            event_hooks={"response": [self.checked]},
+        )
+
+
+@contextmanager
+def serving(databases: Databases, **settings: Any) -> Iterator[Served]:
+    """A running service with a projector, on its own database. `settings` are those that differ from the usual ones."""
+    with databases.installed() as database, serving_on(database, **settings) as running:
+        yield running
+
+
+@contextmanager
+def serving_on(database: Database, **more: Any) -> Iterator[Served]:
+    """A running service with a projector on a database."""
+    bound = listening()
+    url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+    simulator = Simulator(
+        listen(0), Faults(0, Rates()), Callbacks(f"{url}/v1/providers/simulator/callbacks", SECRET)
+    )
+    simulator.start()
+    provider = {"url": simulator.url, "secret": SECRET, "timeout_seconds": 1.0}
+    settings = Settings(
+        database_url=database.url,
+        schema_=database.schema,
+        bootstrap_key=SecretStr(KEY),
+        providers={"simulator": ProviderSettings.model_validate(provider)},
+        **more,
+    )
+    ensure_bootstrap_key(database, settings.bootstrap_key)
+    stop = threading.Event()
+    projector = threading.Thread(target=run_projector, args=(database, stop, tuple(PROJECTIONS.values())))
+    projector.start()
+    app = create_app(settings)
+    with bound, running_server(app, bound):
+        yield Served(database, url, Checked(app.openapi()), simulator)
+    simulator.stop()
+    stop.set()
+    projector.join()
+
+
+def listening() -> socket.socket:
+    """A socket bound to a free port on loopback."""
+    bound = socket.socket()
+    bound.bind(("127.0.0.1", 0))
+    return bound
+
+
+@contextmanager
+def running_server(app: FastAPI, bound: socket.socket) -> Iterator[str]:
+    """A real server in a thread. Yields its address once it answers."""
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on"))
+    serving = threading.Thread(target=server.run, args=([bound],))
+    serving.start()
+    try:
+        _await(lambda: server.started)
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        serving.join()
+
+
+def _await(condition: Callable[[], bool]) -> None:
+    give_up_at = monotonic() + START_TIMEOUT_SECONDS
+    while not condition():
+        assert monotonic() < give_up_at, "the server does not start"
+        sleep(0.01)
