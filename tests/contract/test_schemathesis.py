@@ -36,6 +36,7 @@ def test_every_answer_to_generated_requests_is_documented(databases: Databases, 
             named = {
                 "TALLYSTICK_SPARE_KEY_ID": spare_key_id,
                 "TALLYSTICK_CHECKPOINT_SIZE": checkpoint_size(client),
+                **deliver(client),
                 **poison(served, client),
             }
         done = subprocess.run(
@@ -84,6 +85,22 @@ def checkpoint_size(client: httpx2.Client) -> str:
 
     eventually(lambda: bool(sizes()))
     return str(sizes()[0])
+
+
+def deliver(client: httpx2.Client) -> dict[str, str]:
+    """Make two deliveries that nobody acknowledges. Return the ids of their webhook and of both."""
+    wanted = {"url": "https://93.184.216.34/ledger", "ledgers": ["main"], "types": ["account.opened"]}
+    hook = client.post("/v1/webhooks", json=wanted).json()["id"]
+    for address in ("told:1", "told:2"):
+        Book(client, "main").open(address)
+    path = f"/v1/webhooks/{hook}/deliveries"
+    eventually(lambda: len(client.get(path).json()["data"]) == 2)
+    retried, discarded = (delivery["id"] for delivery in client.get(path).json()["data"])
+    return {
+        "TALLYSTICK_WEBHOOK_ID": hook,
+        "TALLYSTICK_DELIVERY_ID": retried,
+        "TALLYSTICK_DISCARDED_DELIVERY_ID": discarded,
+    }
 
 
 def pause_rebuilds(client: httpx2.Client) -> None:

@@ -144,7 +144,7 @@ def test_an_orphan_of_a_parent_that_was_killed_is_stopped_first(
 ) -> None:
     program = (
         "import sys, time; from pathlib import Path\n"
-        "from scripts import embedded_postgres as module\n"
+        "from scripts.serving import embedded_postgres as module\n"
         "module._die_with_parent = lambda: None\n"  # as on a system that does not notify children
         "server = module.EmbeddedPostgres(Path(sys.argv[1]))\n"
         "server.start(); print(server.pid, flush=True); time.sleep(60)\n"
