@@ -9,7 +9,7 @@ from api.service.metrics import Metrics
 from api.service.replay_log import ReplayLog
 from domain.application import LedgerApplication
 from domain.commit.decider import Result
-from domain.commit.group_commit import MAX_WAITING_COMMANDS
+from domain.commit.queue import MAX_WAITING_COMMANDS
 from domain.model.commands import Command, Outcome
 from domain.model.errors import LedgerError, Overloaded
 

@@ -15,11 +15,9 @@ failed, the batch is forgotten and decided again under the lock.
 import gc
 import sys
 import threading
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
 from itertools import chain
 from time import monotonic, sleep
 from typing import Any, NamedTuple
@@ -27,7 +25,6 @@ from typing import Any, NamedTuple
 import psycopg
 import structlog
 
-from domain.commit.chunks import ChunkedSubmission
 from domain.commit.decider import (
     DecidedBatch,
     Decider,
@@ -38,38 +35,21 @@ from domain.commit.decider import (
     own_streams_of,
     streams_of,
 )
-from domain.commit.patience import Patience, PendingAnswer
+from domain.commit.patience import Patience
+from domain.commit.queue import SubmissionQueue, is_answered, is_much
 from domain.journal.database import Database
 from domain.journal.outage import DATABASE, DENIALS, Outage, is_denied, is_lost
 from domain.journal.silence import HOLDERS_OF_HEAD, LOST, Watch
 from domain.journal.snapshots import Snapshotter
-from domain.journal.weights import weight_of_commands
 from domain.journal.writer import ClockDiffers, JournalWriter, Timekeeping
 from domain.model.commands import Command
-from domain.model.errors import JournalUnavailable, Overloaded
+from domain.model.errors import JournalUnavailable
 from domain.model.events import State
 from domain.model.times import Instant
 
-MAX_BATCH_COMMANDS = 1_000
-MAX_WAITING_COMMANDS = 20_000
-MAX_WAITING_BYTES = 64 * 1024**2
-"""Of what waits, and of one submission more: the largest batch must find its turn beside what others ask for.
-
-Who asked is answered in time, also when nothing is recorded, and then asks again. What was asked first still waits.
-"""
 MAX_CATCH_UP_EVENTS = 5_000
-# Every request is answered within 15 s of its arrival (api/README.md, Problems). The other 2 s are for its way in and
-# out.
-PATIENCE_SECONDS = 13.0
 RECONNECT_SECONDS = 0.1
 WARN_OF_CLOCK_EVERY_SECONDS = 60.0
-# With fewer commands, waiting for the commit gathers a larger batch, which saves more than deciding meanwhile.
-MIN_COMMANDS_MEANWHILE = 200
-# Callers that were just answered tend to ask again at once, and one commit of many costs much less than two of few.
-# With 64 callers that each wait for their answer, lingering raises the throughput of a saturated machine by a tenth and
-# more, and shortens their wait.
-LINGER_SECONDS = 0.004
-MIN_COMMANDS_TO_LINGER_FOR = 8
 # A wrong guess is likely to repeat: other writers are at work, or requests are repeated, or refused.
 BATCHES_NOT_AHEAD_AFTER_A_MISS = 50
 BATCHES_NOT_AHEAD_AFTER_A_REFUSAL = 10
@@ -124,19 +104,12 @@ class GroupCommit:
         self._committer = ThreadPoolExecutor(1, "commit")
         self._decider = Decider(clock)
         self._not_ahead = 0
-        self._waiting: deque[Submission] = deque()
-        self._waiting_commands = 0
-        self._later_commands = 0
-        self._waiting_bytes = 0
-        self._last_commands = 0
-        self._awaited = 1
-        self._changed = threading.Condition()
-        self._stopping = False
         self._trouble: str | None = None
         self._warn_of_clock_at = 0.0
         self._watch = Watch(HOLDERS_OF_HEAD, {})
         self._outage = Outage("journal")
         self._patience = Patience(self._reason, self._outage, monotonic)
+        self._queue = SubmissionQueue(self._patience)
         self._thread = threading.Thread(target=self._run, name="group commit", daemon=True)
         self.position = 0
         """The newest position of the journal that this writer knows to be committed."""
@@ -144,17 +117,17 @@ class GroupCommit:
     @property
     def waiting_commands(self) -> int:
         """How many commands wait for the next batches."""
-        return self._waiting_commands + self._later_commands
+        return self._queue.waiting_commands
 
     @property
     def waiting_bytes(self) -> int:
         """About how much memory the commands take that wait for the next batches."""
-        return self._waiting_bytes
+        return self._queue.waiting_bytes
 
     @property
     def is_full(self) -> bool:
         """Whether so much waits that no more commands are taken now."""
-        return self.waiting_commands >= MAX_WAITING_COMMANDS or self._waiting_bytes >= MAX_WAITING_BYTES
+        return self._queue.is_full
 
     def start(self) -> None:
         """Start committing, and change two settings of the whole process.
@@ -172,9 +145,7 @@ class GroupCommit:
 
     def stop(self) -> None:
         """Refuse new commands, commit the waiting ones, then end."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify()
+        self._queue.close()
         if self._thread.is_alive():
             self._thread.join()
             self._patience.stop()
@@ -200,45 +171,7 @@ class GroupCommit:
         if not commands:  # nothing would wake the writer
             reply(())
             return
-        with self._changed:
-            if self._stopping:
-                raise JournalUnavailable("stopping")
-            waiting = self._waiting_commands + self._later_commands
-            if waiting and (self.is_full or waiting + len(commands) > MAX_WAITING_COMMANDS):
-                raise Overloaded
-            weight = weight_of_commands(commands)
-            self._waiting_bytes += weight
-            if len(commands) <= MAX_BATCH_COMMANDS or all_or_none or dry_run:
-                self._put(Submission(commands, reply, all_or_none, dry_run, monotonic(), weight))
-            else:
-                self._later_commands += len(commands)
-                last = partial(self._reply_to_last, reply, weight)
-                ChunkedSubmission(
-                    commands, last, MAX_BATCH_COMMANDS, self._put_later, self._forget_later
-                ).begin()
-
-    def _reply_to_last(self, reply: Reply, weight: int, results: Sequence[Result]) -> None:
-        """Answer commands that were put part by part: until then all of them are kept."""
-        with self._changed:
-            self._waiting_bytes -= weight
-        reply(results)
-
-    def _put_later(self, submission: Submission) -> None:
-        with self._changed:
-            self._forget_later(len(submission.commands))
-            self._put(submission)
-
-    def _forget_later(self, commands: int) -> None:
-        with self._changed:
-            self._later_commands -= commands
-
-    def _put(self, submission: Submission) -> None:
-        give_up_at = submission.asked_at_seconds + PATIENCE_SECONDS
-        answer = self._patience.answer(submission.reply, len(submission.commands), give_up_at)
-        self._waiting.append(submission._replace(reply=answer))
-        self._waiting_commands += len(submission.commands)
-        if self._waiting_commands >= self._awaited:
-            self._changed.notify()
+        self._queue.put(commands, reply, all_or_none=all_or_none, dry_run=dry_run)
 
     def _reason(self) -> str | None:
         """Return why nothing is recorded now, or None if all is well."""
@@ -247,9 +180,11 @@ class GroupCommit:
 
     def _run(self) -> None:
         under_way: UnderWay | None = None
-        while (submissions := self._collect(under_way)) or under_way or not self._is_over():
-            is_much = _count(submissions) >= MIN_COMMANDS_MEANWHILE
-            ahead = self._decide_ahead(submissions) if is_much else None
+        while (submissions := self._queue.collect(under_way and under_way.committed)) or (
+            under_way or not self._queue.is_over()
+        ):
+            is_large = is_much(submissions)
+            ahead = self._decide_ahead(submissions) if is_large else None
             done = under_way.ahead if under_way and self._is_committed(under_way, ahead) else None
             if under_way and not done:
                 ahead = None
@@ -259,48 +194,7 @@ class GroupCommit:
                 self._committed(done.batch, ahead.batch.before if ahead else {})
                 _reply(done.submissions, done.batch.results)
             if submissions and not ahead:
-                _reply(submissions, self._commit(submissions) if is_much else self._commit_few(submissions))
-
-    def _collect(self, under_way: UnderWay | None) -> list[Submission]:
-        """Return the waiting submissions. During a commit: many commands, or nothing once the commit is done."""
-        submissions: list[Submission] = []
-        commands = 0
-        with self._changed:
-            self._awaited = MIN_COMMANDS_MEANWHILE if under_way else 1
-            while not self._enough_waits(under_way):
-                self._changed.wait()
-            if under_way and self._waiting_commands < MIN_COMMANDS_MEANWHILE:
-                return submissions
-            if not under_way:
-                self._linger()
-            while self._waiting and commands < MAX_BATCH_COMMANDS:
-                submission = self._waiting.popleft()
-                self._waiting_commands -= len(submission.commands)
-                self._waiting_bytes -= submission.weight
-                if not _is_answered(submission):
-                    submissions.append(submission)
-                    commands += len(submission.commands)
-            self._last_commands = commands
-        return submissions
-
-    def _enough_waits(self, under_way: UnderWay | None) -> bool:
-        is_over = under_way.committed.done() if under_way else self._stopping
-        return is_over or self._waiting_commands >= self._awaited
-
-    def _is_over(self) -> bool:
-        """Whether nothing more will come. If false, nothing was collected because `Patience` had answered it all."""
-        with self._changed:
-            return self._stopping and not self._waiting
-
-    def _linger(self) -> None:
-        """If the last batch was large, wait a moment until nearly as many commands wait again."""
-        if self._last_commands >= MIN_COMMANDS_TO_LINGER_FOR:
-            self._awaited = self._last_commands * 7 // 8
-            self._changed.wait_for(lambda: self._enough_waits(None), LINGER_SECONDS)
-
-    def _wake(self, _: "Future[None]") -> None:
-        with self._changed:
-            self._changed.notify()
+                _reply(submissions, self._commit(submissions) if is_large else self._commit_few(submissions))
 
     # Under the lock: this can commit every batch, and commits those decided ahead if the guess fails.
 
@@ -336,7 +230,7 @@ class GroupCommit:
                     self._outage.lost("writer", JournalUnavailable(self._trouble))
                 else:
                     DATABASE.lost("writer", error, when_asked=True)
-                if all(map(_is_answered, submissions)):
+                if all(map(is_answered, submissions)):
                     return self._unavailable(submissions, self._trouble)
                 sleep(RECONNECT_SECONDS)
 
@@ -377,7 +271,7 @@ class GroupCommit:
             _log.info("commit in doubt had taken place", position=in_doubt.rows.last)
             self._writer.release()
             return None
-        if all(map(_is_answered, submissions)):
+        if all(map(is_answered, submissions)):
             self._writer.release()
             raise NobodyWaits
         self._catch_up(head.position)
@@ -473,7 +367,7 @@ class GroupCommit:
     def _begin_commit(self, ahead: Ahead) -> UnderWay:
         """Have the commit thread commit what was decided ahead."""
         committed = self._committer.submit(self._commit_ahead, ahead)
-        committed.add_done_callback(self._wake)
+        committed.add_done_callback(self._queue.wake)
         return UnderWay(ahead, committed)
 
     def _commit_ahead(self, ahead: Ahead) -> None:
@@ -530,15 +424,6 @@ def reason_of(error: BaseException) -> str:
         error.__cause__, psycopg.errors.LockNotAvailable
     )
     return "locked" if is_locked else "unreachable"
-
-
-def _is_answered(submission: Submission) -> bool:
-    """Tell whether the caller was told that the journal is unavailable."""
-    return isinstance(submission.reply, PendingAnswer) and submission.reply.is_given
-
-
-def _count(submissions: Sequence[Submission]) -> int:
-    return sum(len(submission.commands) for submission in submissions)
 
 
 def _apart(submission: Submission) -> Sequence[Submission]:

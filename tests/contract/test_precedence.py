@@ -6,7 +6,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from domain.commit import group_commit
+from domain.commit import group_commit, queue
 from tests.contract.answers import code_of
 from tests.contract.books import Book, transfer_body
 from tests.contract.callers import Keys
@@ -148,7 +148,7 @@ def test_a_ledger_not_granted_comes_before_everything_else(wrong: Wrong, keys: K
 
 def test_too_much_waiting_comes_before_the_message(wrong: Wrong, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        group_commit.GroupCommit, "waiting_commands", property(lambda _: group_commit.MAX_WAITING_COMMANDS)
+        group_commit.GroupCommit, "waiting_commands", property(lambda _: queue.MAX_WAITING_COMMANDS)
     )
     malformed(wrong)
     answer = wrong.send()
@@ -157,7 +157,7 @@ def test_too_much_waiting_comes_before_the_message(wrong: Wrong, monkeypatch: py
 
 
 def test_so_does_what_is_too_large_together(wrong: Wrong, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(group_commit, "MAX_WAITING_BYTES", 0)
+    monkeypatch.setattr(queue, "MAX_WAITING_BYTES", 0)
     malformed(wrong)
     answer = wrong.send()
     assert (answer.status_code, code_of(answer)) == (503, "overloaded")

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from domain.application import LedgerApplication
-from domain.commit import group_commit
+from domain.commit import group_commit, queue
 from domain.commit.group_commit import GroupCommit
 from domain.journal.database import Database
 from domain.journal.writer import JournalWriter, Rows
@@ -216,7 +216,7 @@ def test_the_connection_may_be_cut_at_any_moment(database: Database, owner: psyc
 
 
 def test_a_full_queue_refuses_and_does_not_grow(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(group_commit, "MAX_WAITING_COMMANDS", 10)
+    monkeypatch.setattr(queue, "MAX_WAITING_COMMANDS", 10)
     ledger = LedgerApplication(database)  # not started, so submissions wait
     for _ in range(10):
         ledger.execute(transfer("a", "b", 1))
@@ -254,7 +254,7 @@ def test_stopping_commits_what_waits(database: Database) -> None:
 def test_an_unreachable_journal_is_said_so_and_not_a_failure_of_the_request(
     database: Database, owner: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(group_commit, "PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(queue, "PATIENCE_SECONDS", 0.3)
     with running(database) as ledger:
         open_accounts(ledger, "a", "b")
         owner.execute("BEGIN; LOCK TABLE head IN ACCESS EXCLUSIVE MODE")
@@ -376,7 +376,7 @@ def heavy(entries: int, key: str | None = None) -> PostTransaction:
 def test_a_queue_that_is_full_by_bytes_refuses_and_does_not_grow(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(group_commit, "MAX_WAITING_BYTES", 2_000_000)
+    monkeypatch.setattr(queue, "MAX_WAITING_BYTES", 2_000_000)
     ledger = LedgerApplication(database)  # not started: what is submitted waits
     pending = [ledger.execute(heavy(1000)) for _ in range(8)]
     assert ledger.group_commit.is_full
@@ -402,12 +402,12 @@ def test_what_waits_for_nobody_any_more_is_counted_until_it_is_let_go(
     def decide_later(self: GroupCommit, submissions: Any) -> None:
         assert goes_on.wait(60)
 
-    monkeypatch.setattr(group_commit, "MAX_WAITING_BYTES", 1_000_000)
+    monkeypatch.setattr(queue, "MAX_WAITING_BYTES", 1_000_000)
     monkeypatch.setattr(GroupCommit, "_decide_ahead", decide_later)
     monkeypatch.setattr(GroupCommit, "_reason", lambda self: None if goes_on.is_set() else "unreachable")
     with running(database) as ledger:
         open_accounts(ledger, "a", "b")
-        monkeypatch.setattr(group_commit, "PATIENCE_SECONDS", 0.1)
+        monkeypatch.setattr(queue, "PATIENCE_SECONDS", 0.1)
         goes_on.clear()
         ledger.execute(transfer("a", "b", 1))
         eventually(lambda: ledger.group_commit.waiting_commands == 0)
@@ -420,7 +420,7 @@ def test_what_waits_for_nobody_any_more_is_counted_until_it_is_let_go(
         assert 1_000_000 <= ledger.group_commit.waiting_bytes < 1_300_000
         goes_on.set()
         eventually(lambda: ledger.group_commit.waiting_bytes == 0)
-        monkeypatch.setattr(group_commit, "PATIENCE_SECONDS", 60.0)
+        monkeypatch.setattr(queue, "PATIENCE_SECONDS", 60.0)
         outcomes(ledger.execute(transfer("a", "b", 1)).result())
 
 

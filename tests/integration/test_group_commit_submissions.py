@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from domain.application import LedgerApplication
-from domain.commit import group_commit
+from domain.commit import queue
 from domain.commit.decider import Decider, Result
 from domain.commit.group_commit import Ahead, GroupCommit
 from domain.journal.database import Database
@@ -315,8 +315,8 @@ class TestWhatWasMadeJustBefore:
     def test_in_batches_decided_ahead_of_each_other(
         self, database: Database, monkeypatch: pytest.MonkeyPatch, size: int
     ) -> None:
-        monkeypatch.setattr(group_commit, "MAX_BATCH_COMMANDS", size)
-        monkeypatch.setattr(group_commit, "MIN_COMMANDS_MEANWHILE", 1)
+        monkeypatch.setattr(queue, "MAX_BATCH_COMMANDS", size)
+        monkeypatch.setattr(queue, "MIN_COMMANDS_MEANWHILE", 1)
         with running(database) as ledger:
             open_accounts(ledger, "a", "b")
         batches_ahead = 0
@@ -347,8 +347,8 @@ class TestWhatWasMadeJustBefore:
     def test_an_atomic_submission_that_fails_is_not_seen_by_those_decided_ahead(
         self, database: Database, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(group_commit, "MAX_BATCH_COMMANDS", 2)
-        monkeypatch.setattr(group_commit, "MIN_COMMANDS_MEANWHILE", 1)
+        monkeypatch.setattr(queue, "MAX_BATCH_COMMANDS", 2)
+        monkeypatch.setattr(queue, "MIN_COMMANDS_MEANWHILE", 1)
         with running(database) as ledger:
             open_accounts(ledger, "a", "b")
         ledger = LedgerApplication(database)
@@ -457,7 +457,7 @@ class TestVeryMany:
     def test_parts_are_decided_in_order_and_others_come_between(
         self, database: Database, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(group_commit, "MAX_BATCH_COMMANDS", 3)
+        monkeypatch.setattr(queue, "MAX_BATCH_COMMANDS", 3)
         with running(database) as ledger:
             open_accounts(ledger, "a", "b")
         with LedgerApplication(database) as ledger:  # not started, so submissions wait
@@ -489,7 +489,7 @@ class TestVeryMany:
     def test_all_or_none_and_as_if_are_not_divided(
         self, database: Database, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(group_commit, "MAX_BATCH_COMMANDS", 3)
+        monkeypatch.setattr(queue, "MAX_BATCH_COMMANDS", 3)
         with running(database) as ledger:
             open_accounts(ledger, "a", "b")
             items = [*(transfer("a", "b", 1, key=f"k{n}") for n in range(9)), transfer("a", "nobody", 1)]
@@ -520,7 +520,7 @@ def test_a_reader_cut_off_while_deciding_ahead_leaves_nothing_stale(
     with running(database) as one, running(database) as other:
         one.perform(transfer("c", "c", 1))  # it knows the journal's position, and neither a nor b
         other.perform(transfer("a", "b", 5))
-        monkeypatch.setattr(group_commit, "MIN_COMMANDS_MEANWHILE", 1)
+        monkeypatch.setattr(queue, "MIN_COMMANDS_MEANWHILE", 1)
         monkeypatch.setattr(Decider, "following_streams", follow_and_be_cut)
         # The first needs `a` at once. The second learns of `b` from the hold it names.
         results = outcomes(one.execute(transfer("a", "c", 1), a_settlement()).result())

@@ -11,7 +11,7 @@ import typer
 from structlog.testing import capture_logs
 
 from domain.application import LedgerApplication, system_clock
-from domain.commit import group_commit
+from domain.commit import queue
 from domain.journal import writer
 from domain.journal.database import Database
 from domain.model.errors import JournalUnavailable
@@ -80,7 +80,7 @@ def test_all_who_wait_are_told_in_time_and_nothing_is_lost(
 def test_a_lock_is_one_line_at_its_beginning_and_one_at_its_end_however_many_wait(
     database: Database, stranger: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(group_commit, "PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(queue, "PATIENCE_SECONDS", 0.3)
     monkeypatch.setattr(writer, "LOCK_TIMEOUT_SECONDS", 0.3)
     asked = []
     with running(database) as ledger, capture_logs() as lines:
@@ -159,7 +159,7 @@ def test_whoever_waits_behind_a_server_that_does_not_answer_is_told_in_time(
 ) -> None:
     """The writer's thread hangs in a statement, so another thread must answer."""
     monkeypatch.setattr("domain.journal.writer.OVERDUE_SECONDS", 0.1)
-    monkeypatch.setattr(group_commit, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(queue, "PATIENCE_SECONDS", 0.5)
     go_on = threading.Event()
     writer = ledger.group_commit._writer
     append, lock = writer._append, writer._load

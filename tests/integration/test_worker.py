@@ -14,7 +14,7 @@ from psycopg import Connection
 from structlog.testing import capture_logs
 
 from domain.application import LedgerApplication
-from domain.commit import group_commit
+from domain.commit import queue
 from domain.journal.database import Database
 from domain.journal.outage import DATABASE
 from domain.model.accounts import Account
@@ -272,7 +272,7 @@ def test_an_outage_sets_nothing_aside(
     database: Database, ledger: LedgerApplication, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(due_worker, "SET_ASIDE_SECONDS", 3600.0)
-    monkeypatch.setattr(group_commit, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(queue, "PATIENCE_SECONDS", 0.1)
     asked = acceptances(5)
     outcomes(ledger.execute(*asked).result())
     asking = threading.Event()
