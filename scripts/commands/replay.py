@@ -1,12 +1,13 @@
-"""`tallystick replay`: requests rebuilds, follows or carries them out, and manages the versions they make."""
+"""Requests rebuilds at a terminal and shows their progress; pauses, resumes and cancels them, and drops versions."""
 
 import gc
 import getpass
 import logging
 import sys
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any, NoReturn
+from pathlib import Path
+from typing import Any, Literal, NoReturn
 
 import structlog
 import typer
@@ -25,73 +26,49 @@ from projections.rebuilding.requests import (
     resume_rebuild,
 )
 from projections.rebuilding.unread_versions import UnreadVersion, drop_unread
-from projections.registry import PROJECTIONS, install
+from projections.registry import install
 from projections.running.catching_up import catch_up
 from projections.running.positions import Progress as Standing
 from scripts.calls import WHO_PROJECTS
-from scripts.commands.installation import DatabaseUrl, DataDir, Schema
 from scripts.console import settings_or_exit
 from scripts.endings import ERRORS, WARNINGS
 from scripts.serving.database import connected, existing
 from scripts.serving.processes import COLLECT_AFTER_OBJECTS
 
+Act = Literal["run", "restart", "resume", "pause", "cancel", "drop-retired"]
+
 PATIENCE_SECONDS = 2.0
 """How long a rebuild is left to a projector, which looks twice a second, before this process carries it out."""
+
+_CONTROLS: Mapping[Act, tuple[Callable[..., None], str]] = {
+    "restart": (cancel_rebuild, "No rebuild of {} is under way."),
+    "cancel": (cancel_rebuild, "No rebuild of {} is under way."),
+    "pause": (pause_rebuild, "The rebuild of {} is paused."),
+    "resume": (resume_rebuild, "The rebuild of {} is resumed."),
+}
+"""What an act does to each rebuild first, and what it then prints."""
 
 _output = Console(highlight=False)
 _errors = Console(stderr=True, highlight=False)
 
 
-def replay(
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME…", help=f"Projections: {', '.join(PROJECTIONS)}.")
-    ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every projection.")] = False,
-    reason: Annotated[str | None, typer.Option(help="Why; stored with the request.")] = None,
-    accept_difference: Annotated[
-        str | None,
-        typer.Option(metavar="REASON", help="Switch even if the new version differs; the reason is stored."),
-    ] = None,
-    restart: Annotated[
-        bool, typer.Option("--restart", help="Start over: first cancel a rebuild that is under way.")
-    ] = False,
-    cancel: Annotated[
-        bool,
-        typer.Option("--cancel", help="Only cancel a rebuild that is under way or has stopped, and drop it."),
-    ] = False,
-    pause: Annotated[bool, typer.Option("--pause", help="Only pause a rebuild that is under way.")] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Resume a paused rebuild and follow it to its end.")
-    ] = False,
-    drop_retired: Annotated[
-        bool,
-        typer.Option(
-            "--drop-retired",
-            help="Only drop replaced versions and versions of releases that do not run.",
-        ),
-    ] = False,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            min=1, max=64, help="Processes that fill the version if no projector does [one per core]."
-        ),
-    ] = None,
-    database_url: DatabaseUrl = None,
-    data_dir: DataDir = None,
-    schema: Schema = None,
+def carry_out(
+    act: Act,
+    chosen: Sequence[str],
+    *,
+    reason: str | None = None,
+    accept_difference: str | None = None,
+    workers: int | None = None,
+    database_url: str | None = None,
+    data_dir: Path | None = None,
+    schema: str | None = None,
 ) -> None:
-    """Rebuild projections beside the live ones, compare, and switch to those that are equal.
+    """Carry out an act on the rebuilds of the chosen projections.
 
-    A running projector does the work and this command shows its progress. If none runs, this command does the work, up
-    to the newest position. Either may stop at any time: the next one to run continues. Reads never stop. Exits 1 unless
-    every projection was switched and reaches the newest position, and 3 if a rebuild failed.
+    `run`, `restart` and `resume` wait until the rebuilds end. A running projector carries them out, and this shows its
+    progress. If none runs, they are carried out here, up to the newest position. Exits 1 unless every projection was
+    switched and reaches the newest position, and 3 if a rebuild failed.
     """
-    chosen = _chosen(names or [], every=every)
-    for option, words in (("--accept-difference", accept_difference), ("--reason", reason)):
-        if words is not None and not words.strip():
-            raise typer.BadParameter("the reason must not be blank", param_hint=option)
-    if sum([restart, cancel, pause, resume, drop_retired]) > 1:
-        raise typer.BadParameter("give only one of --restart, --cancel, --pause, --resume, --drop-retired")
     gc.set_threshold(COLLECT_AFTER_OBJECTS)
     settings = settings_or_exit(database_url=database_url, data_dir=data_dir, schema_=schema)
     if not settings.database_url:
@@ -99,16 +76,11 @@ def replay(
     with _warnings_alone(), connected(settings) as database:
         try:
             install(database)
-            if drop_retired:
+            if act == "drop-retired":
                 _drop_retired(database, chosen)
-                return
-            if restart or cancel:
-                _control(database, chosen, cancel_rebuild, reason, "No rebuild of {} is under way.")
-            if pause:
-                _control(database, chosen, pause_rebuild, reason, "The rebuild of {} is paused.")
-            if resume:
-                _control(database, chosen, resume_rebuild, reason, "The rebuild of {} is resumed.")
-            if cancel or pause:
+            if act in _CONTROLS:
+                _control(database, chosen, *_CONTROLS[act], reason)
+            if act not in ("run", "restart", "resume"):
                 return
             # Where no projector has ever run, this makes the live version to compare with.
             catch_up(database, chosen)
@@ -148,15 +120,6 @@ def _without_traceback(_: Any, __: str, event: MutableMapping[str, Any]) -> Muta
     return event
 
 
-def _chosen(names: Sequence[str], *, every: bool) -> list[str]:
-    for name in names:
-        if name not in PROJECTIONS:
-            raise typer.BadParameter(f"there is no projection {name}; there are {', '.join(PROJECTIONS)}")
-    if every == bool(names):
-        raise typer.BadParameter(f"name projections ({', '.join(PROJECTIONS)}) or give --all")
-    return list(PROJECTIONS) if every else list(dict.fromkeys(names))
-
-
 def _fail(message: str) -> NoReturn:
     _errors.print(message, markup=False)
     raise typer.Exit(ERRORS)
@@ -175,7 +138,7 @@ def _actor() -> str:
 
 
 def _control(
-    database: Database, names: Sequence[str], act: Callable[..., None], reason: str | None, words: str
+    database: Database, names: Sequence[str], act: Callable[..., None], words: str, reason: str | None
 ) -> None:
     with database.connect("tallystick replay") as connection:
         for name in names:
@@ -274,11 +237,14 @@ def _verdict(outcome: Rebuild) -> str:
         case "differing":
             return (
                 f"Not switched: version {replaced} of {name} stays live, and version {version} is kept for inspection."
-                " Replay again to rebuild it anew, with --accept-difference REASON to switch to it all the same,"
-                " or with --cancel to drop it."
+                f" `tallystick replay {name}` rebuilds it anew, `tallystick replay accept {name} --reason WHY` switches"
+                f" to it all the same, and `tallystick replay cancel {name}` drops it."
             )
         case "failed":
             return f"Not switched: version {version} of {name} has failed: {outcome.last_error}."
         case "paused":
-            return f"The rebuild of {name} is paused at {outcome.position}: replay again with --resume."
+            return (
+                f"The rebuild of {name} is paused at {outcome.position}:"
+                f" `tallystick replay resume {name}` continues it."
+            )
     return f"The rebuild of {name} was cancelled by {outcome.controlled_by}."

@@ -239,7 +239,7 @@ CATALOGUE: Mapping[str, Kind] = {
         "error",
         "Its lists can be neither read nor advanced.",
         "Rebuild it from the journal. The old tables are gone, so there is nothing to compare it with.",
-        ("tallystick replay {names} --accept-difference 'its tables were dropped'",),
+        ("tallystick replay accept {names} --reason 'its tables were dropped'",),
     ),
     "projection_beyond_head": Kind(
         "error",
@@ -317,7 +317,7 @@ CATALOGUE: Mapping[str, Kind] = {
         "info",
         "The version that a rebuild replaced is kept, so that you can look at it. It takes up space.",
         "You need not do anything: the next rebuild drops it. Or drop it now.",
-        ("tallystick replay {names} --drop-retired",),
+        ("tallystick replay drop-retired {names}",),
     ),
     "projection_differs": Kind(
         "error",
@@ -370,7 +370,7 @@ CATALOGUE: Mapping[str, Kind] = {
         "Continue it, or drop it.",
         (
             "tallystick replay {name}",
-            "tallystick replay {name} --cancel",
+            "tallystick replay cancel {name}",
         ),
     ),
     "rebuild_refused": Kind(
@@ -379,8 +379,8 @@ CATALOGUE: Mapping[str, Kind] = {
         "Find out why. Then rebuild again, or switch to the new version although it differs, or drop it.",
         (
             "tallystick replay {name}",
-            "tallystick replay {name} --accept-difference 'WHY'",
-            "tallystick replay {name} --cancel",
+            "tallystick replay accept {name} --reason 'WHY'",
+            "tallystick replay cancel {name}",
         ),
     ),
     "dead_letters_open": Kind(

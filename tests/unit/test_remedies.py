@@ -14,6 +14,7 @@ from api.resources import ENDPOINTS
 from projections.diagnosis.remedies import _OF_OTHERS, SAFE, Remedy, safe_to_do
 from projections.diagnosis.stuck.catalogue import CATALOGUE as STUCK
 from scripts.calls import EXAMPLES, as_called
+from scripts.commands.replay_flags import WITHOUT_SUBCOMMAND
 from scripts.doctor.catalogue import CATALOGUE, Finding, words_of
 from scripts.tallystick import COMMANDS, application
 
@@ -74,6 +75,9 @@ def parse(command: str, *, whole: bool = True) -> None:
     found = APP
     while hasattr(found, "commands") and arguments:
         name = arguments.pop(0)
+        if name not in found.commands and WITHOUT_SUBCOMMAND in found.commands:
+            arguments.insert(0, name)
+            name = WITHOUT_SUBCOMMAND
         assert name in found.commands, f"there is no {name} in `{command}`"
         found = found.commands[name]
     if not whole and (not arguments or hasattr(found, "commands")):
@@ -83,12 +87,13 @@ def parse(command: str, *, whole: bool = True) -> None:
 
 
 def refused(found: Any, arguments: list[str]) -> str | None:
-    """Why a command refuses its arguments. None if it accepts them."""
+    """Why a command refuses its arguments. None if it accepts them. A hidden option is an old spelling."""
     try:
-        found.make_context(found.name, arguments)
+        context = found.make_context(found.name, arguments)
     except Exception as error:  # noqa: BLE001 - of whichever class
         return type(error).__name__
-    return None
+    hidden = [param for param in found.params if getattr(param, "hidden", False)]
+    return next((f"{param.opts[0]} is old" for param in hidden if context.params[param.name]), None)
 
 
 def commands_in(words: str) -> list[str]:
@@ -152,6 +157,12 @@ def test_what_the_doctor_advises_can_be_done(code: str) -> None:
         parse(command, whole=False)
     for method, path in requests_in(f"{kind.remedy} {kind.why}"):
         assert is_served(method, path), (method, path)
+
+
+def test_an_old_spelling_is_no_remedy() -> None:
+    parse("tallystick replay entries --reason x")
+    with pytest.raises(AssertionError, match="--pause is old"):
+        parse("tallystick replay entries --pause")
 
 
 def test_every_command_has_an_example_that_can_be_called() -> None:

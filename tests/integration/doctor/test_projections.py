@@ -201,7 +201,7 @@ def test_the_version_that_a_replay_leaves_is_no_warning(database: Database, owne
         assert rebuild(database, name).switched
     (left,) = found(database).values()
     assert (left.code, left.kind.severity) == ("projection_retired_left", "info")
-    assert left.commands == ["tallystick replay balances entries --drop-retired"]
+    assert left.commands == ["tallystick replay drop-retired balances entries"]
 
 
 @pytest.mark.prepared(by=fill)
@@ -229,7 +229,7 @@ def test_a_projection_whose_tables_were_dropped_is_made_anew_as_the_doctor_advis
     owner.execute("DROP TABLE turnovers_v1")
     missing = found(database)["projection_tables_missing"]
     assert missing.commands == [
-        "tallystick replay entries --accept-difference 'its tables were dropped'",
+        "tallystick replay accept entries --reason 'its tables were dropped'",
     ]
     refused = rebuild(database, "entries")
     assert (refused.state, refused.difference_expected) == ("differing", "version 1 lacks turnovers_v1")

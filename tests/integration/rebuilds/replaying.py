@@ -1,16 +1,12 @@
 """`tallystick replay` as the tests of rebuilds run it."""
 
-import typer
-
 from domain.journal.database import Database
-from scripts.commands.replay import replay
+from scripts.commands.replay_commands import replay
 from tests.commands import invoke
 
 
 def replayed(database: Database, *arguments: str) -> tuple[int, str]:
     """Run `tallystick replay`. Return its exit code and output."""
-    app = typer.Typer()
-    app.command()(replay)
     options = ["--database-url", database.url, "--schema", database.schema]
-    result = invoke(app, [*arguments, *options])
+    result = invoke(replay, [*arguments, *options])
     return result.exit_code, " ".join(result.output.split())

@@ -116,7 +116,7 @@ def test_a_rebuild_that_is_paused_goes_on_from_where_it_is_though_nothing_of_it_
         assert find_rebuild(service, "entries", asked.version).position == 100
         assert replayed(database, "entries")[0] == 1
         gate.seen.clear()
-        code, words = replayed(database, "entries", "--resume")
+        code, words = replayed(database, "resume", "entries")
         assert code == 0, words
     assert gate.seen[0] == 100
     assert find_rebuild(service, "entries", asked.version).equal
