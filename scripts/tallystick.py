@@ -16,7 +16,7 @@ COMMANDS = {
     "project": "scripts.commands.project:project",
     "publish": "scripts.commands.project:publish",
     "migrate": "scripts.commands.migrate:migrate",
-    "replay": "scripts.commands.replay_commands:replay",
+    "replay": "scripts.commands.replay.command:replay",
     "projections": "scripts.commands.projections:projections",
     "dead-letters": "scripts.commands.dead_letters:dead_letters",
     "payouts": "scripts.commands.payouts:payouts",

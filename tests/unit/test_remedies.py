@@ -14,7 +14,7 @@ from api.resources import ENDPOINTS
 from projections.diagnosis.remedies import _OF_OTHERS, SAFE, Remedy, safe_to_do
 from projections.diagnosis.stuck.catalogue import CATALOGUE as STUCK
 from scripts.calls import EXAMPLES, as_called
-from scripts.commands.replay_flags import WITHOUT_SUBCOMMAND
+from scripts.commands.replay.old_flags import WITHOUT_SUBCOMMAND
 from scripts.doctor.catalogue import CATALOGUE, Finding, words_of
 from scripts.tallystick import COMMANDS, application
 

@@ -8,8 +8,8 @@ import pytest
 import typer
 
 from projections.registry import PROJECTIONS
-from scripts.commands.replay_commands import replay
-from scripts.commands.replay_flags import WITHOUT_SUBCOMMAND
+from scripts.commands.replay.command import replay
+from scripts.commands.replay.old_flags import WITHOUT_SUBCOMMAND
 from tests.commands import invoke
 
 AS_WELL_AS = [
@@ -56,7 +56,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     def record(act: str, chosen: list[str], **options: Any) -> None:
         seen.append((act, chosen, {name: value for name, value in options.items() if value is not None}))
 
-    monkeypatch.setattr("scripts.commands.replay_commands.carry_out", record)
+    monkeypatch.setattr("scripts.commands.replay.command.carry_out", record)
     monkeypatch.setattr("sys.argv", ["tallystick"])
     return seen
 

@@ -1,7 +1,7 @@
 """`tallystick replay` as the tests of rebuilds run it."""
 
 from domain.journal.database import Database
-from scripts.commands.replay_commands import replay
+from scripts.commands.replay.command import replay
 from tests.commands import invoke
 
 

@@ -12,7 +12,7 @@ from projections.rebuilding.rebuilder import rebuild
 from projections.rebuilding.requests import current_rebuild, find_rebuild
 from projections.rebuilding.unread_versions import unread_versions
 from projections.registry import PROJECTIONS
-from scripts.commands.replay_commands import replay
+from scripts.commands.replay.command import replay
 from tests.commands import invoke
 from tests.integration.rebuilds.journals import fill, tables, versions
 from tests.integration.rebuilds.replaying import replayed

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from scripts.calls import as_called
-from scripts.commands.replay import Act
+from scripts.commands.replay.carrying_out import Act
 
 WITHOUT_SUBCOMMAND = "NAME…"
 """The hidden subcommand for calls without a subcommand, such as `tallystick replay entries`. It also takes the flags

@@ -7,8 +7,13 @@ import typer
 
 from projections.registry import PROJECTIONS
 from scripts.commands.installation import DatabaseUrl, DataDir, Schema, reason_in_words
-from scripts.commands.replay import Act, carry_out
-from scripts.commands.replay_flags import WITHOUT_SUBCOMMAND, RebuildsByDefault, spelt_anew, tell_new_spelling
+from scripts.commands.replay.carrying_out import Act, carry_out
+from scripts.commands.replay.old_flags import (
+    WITHOUT_SUBCOMMAND,
+    RebuildsByDefault,
+    spelt_anew,
+    tell_new_spelling,
+)
 
 replay = typer.Typer(
     cls=RebuildsByDefault,

@@ -1,0 +1,1 @@
+"""`tallystick replay`: rebuilds at a terminal, by subcommands or by the older flags."""
