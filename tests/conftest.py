@@ -139,6 +139,19 @@ def tmp_path() -> Iterator[Path]:
     """A separate folder in place of pytest's. Every session of pytest closes the common parent of its folders to other
     users, including the user who runs PostgreSQL.
     """
+    with _separate_folder() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def module_path() -> Iterator[Path]:
+    """The same for all tests of a module, in place of `tmp_path_factory`."""
+    with _separate_folder() as folder:
+        yield folder
+
+
+@contextmanager
+def _separate_folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="tallystick-test-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 

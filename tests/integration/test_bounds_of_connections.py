@@ -1,5 +1,6 @@
 """The harm one client can do to others over HTTP is bounded: heads, trailers, pipelines, connections, bodies."""
 
+import re
 import resource
 import socket
 import threading
@@ -31,9 +32,9 @@ LEDGER = b'11\r\n{"name": "other"}\r\n0\r\n'
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def service(module_path: Path) -> Iterator[Service]:
     """A service whose single API process may have 400 descriptors."""
-    with serving(Path(tmp_path_factory.mktemp("bounds")) / "data") as running, running.client() as client:
+    with serving(module_path / "data") as running, running.client() as client:
         post_ledger(client)
         # The next process inherits the limit of its parent.
         resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
@@ -137,7 +138,7 @@ def test_a_head_is_bounded_and_well_formed(service: Service, case: tuple[Any, ..
     with unharmed(service):
         answer = answer_to(service, *parts)
     assert answer.startswith(f"HTTP/1.1 {status} ".encode())
-    assert answer.count(b"HTTP/1.1 ") == 1
+    assert len(re.findall(rb"HTTP/1\.1 \d{3} ", answer)) == 1
     if status in (400, 431):
         assert b"application/problem+json" in answer
         assert b"correlation-id: " in answer.lower()

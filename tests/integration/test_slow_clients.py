@@ -29,9 +29,9 @@ EVENTS = (
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def service(module_path: Path) -> Iterator[Service]:
     """A service whose journal is longer than what fits between it and a client that does not read."""
-    with serving(Path(tmp_path_factory.mktemp("slow")) / "data") as running, running.client(60) as client:
+    with serving(module_path / "data") as running, running.client(60) as client:
         post_ledger(client)
         for address in ("a", "b"):
             post_account(client, address)
