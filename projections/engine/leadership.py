@@ -1,4 +1,5 @@
-"""Leadership: places that only one process at a time can hold, and who takes over from a holder that hangs.
+"""Leadership: places that only one process at a time can hold, who takes over from a holder that hangs, and the loop
+in which background parts hold them.
 
 A place is an advisory lock of a session. It is free as soon as the session is gone. All that its holder writes is
 written in that same session, so a holder that lost the place can write nothing more. A holder proves that it is alive
@@ -13,18 +14,26 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Late
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
+import psycopg
+import structlog
 from psycopg import Connection
 
+from domain.journal.database import Database
+from domain.journal.outage import DATABASE, DENIALS, is_denied, is_lost
 from domain.journal.queries import load
 from domain.journal.silence import HOLDERS_OF_PLACE, Watch, bound_session
 from domain.model.times import Instant, moment
 
 SAY_EVERY_SECONDS = 2.0
+STANDBY_SECONDS = 0.5
+RECONNECT_SECONDS = 0.5
 
 Found = TypeVar("Found")
+Work = Callable[[Connection[Any]], None]
 _SQL = load("projections.engine.batches")
+_log = structlog.get_logger(__name__)
 
 
 def try_acquire(connection: Connection[Any], purpose: str, name: str) -> bool:
@@ -65,6 +74,78 @@ class Standby:
             if stop.wait(seconds):
                 return False
         return True
+
+
+class Pauses:
+    """Pauses that double from one failure to the next."""
+
+    def __init__(self, first_seconds: float, longest_seconds: float) -> None:
+        self._first_seconds = self._next_seconds = first_seconds
+        self._longest_seconds = longest_seconds
+
+    def next_seconds(self) -> float:
+        """Return how long to wait after this failure."""
+        seconds, self._next_seconds = self._next_seconds, min(2 * self._next_seconds, self._longest_seconds)
+        return seconds
+
+    def reset(self) -> None:
+        """Begin with the first pause again."""
+        self._next_seconds = self._first_seconds
+
+
+class Loop(NamedTuple):
+    """A background loop: it connects, takes its place or stands by, works, and starts again after each failure."""
+
+    database: Database
+    part: str
+    """What the loop is called in the log."""
+    place: tuple[str, str] | None = None
+    """The purpose and name of the place to take. If None, the work takes the places that it needs."""
+    check: Work | None = None
+    """Called before the place is taken. It raises if this process should leave the place to others."""
+    usual: tuple[type[Exception], ...] = ()
+    """Failures that are logged without a traceback, besides `psycopg.Error` and `ClockWrong`."""
+    failed: Callable[[Exception], None] | None = None
+    """Logs a failure that is neither a lost connection nor a denial. If None, it is logged as a warning."""
+    pause_seconds: Callable[[Exception], float] = lambda _: RECONNECT_SECONDS
+    """Returns how long to wait after a failure."""
+    ended: Callable[[], None] = lambda: None
+    """Called whenever a connection, and the place with it, is gone."""
+
+    def run(self, stop: threading.Event, serve: Work) -> None:
+        """Run until `stop` is set. No failure ends it.
+
+        `serve` works on the connection, which holds the place. It returns only once `stop` is set.
+        """
+        while not stop.is_set():
+            seconds = 0.0
+            try:
+                with self.database.connect(f"tallystick {self.part}") as connection:
+                    DATABASE.back(self.part)
+                    if self._is_leader(connection, stop):
+                        serve(connection)
+            except Exception as error:  # noqa: BLE001 - nothing may end a background loop
+                self._say(error)
+                seconds = self.pause_seconds(error)
+            self.ended()
+            stop.wait(seconds)
+
+    def _is_leader(self, connection: Connection[Any], stop: threading.Event) -> bool:
+        """Wait for the place, if there is one to take; return false if `stop` is set first."""
+        if self.check is not None:
+            self.check(connection)
+        return self.place is None or Standby().wait(connection, *self.place, stop, STANDBY_SECONDS)
+
+    def _say(self, error: Exception) -> None:
+        if is_lost(error):
+            DATABASE.lost(self.part, error)
+        elif is_denied(error):
+            DENIALS.note(error)
+        elif self.failed is not None:
+            self.failed(error)
+        else:
+            is_usual = isinstance(error, (psycopg.Error, ClockWrong, *self.usual))
+            _log.warning(f"{self.part} interrupted", error=repr(error), exc_info=None if is_usual else error)
 
 
 class ClockWrong(Exception):

@@ -25,7 +25,7 @@ from domain.journal.database import Database
 from domain.journal.outage import DATABASE, Outage, is_lost
 from domain.journal.queries import load
 from domain.journal.reader import Row
-from projections.engine.leadership import Standby, pause
+from projections.engine.leadership import STANDBY_SECONDS, Pauses, Standby, pause
 from projections.engine.rate import RATE_SECONDS, Rate
 from projections.outbox.messages import MEDIA_TYPE, Message, message_of
 from projections.outbox.publishing import Streaming
@@ -33,7 +33,6 @@ from projections.registry import NATS
 
 WINDOW_EVENTS = 500
 POLL_SECONDS = 0.25
-STANDBY_SECONDS = 0.5
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
 CONNECT_TIMEOUT_SECONDS = 3
@@ -58,7 +57,8 @@ class End(NamedTuple):
 
 def run_jetstream(database: Database, stop: threading.Event, streaming: Streaming) -> None:
     """Publish until `stop` is set. Failures of the database or the broker only interrupt it."""
-    pause_seconds = FIRST_PAUSE_SECONDS
+    # It differs from `Loop`: a denial counts as an interruption, and the session is named as that of a projection.
+    pauses = Pauses(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
     while not stop.is_set():
         try:
             with database.connect(f"tallystick projection {NATS}") as connection:
@@ -71,8 +71,7 @@ def run_jetstream(database: Database, stop: threading.Event, streaming: Streamin
                 _log.warning("publisher interrupted", publisher=NATS, error=str(error))
         except Exception:  # noqa: BLE001 - nothing may end the publisher
             _log.exception("publisher failed", publisher=NATS)
-        stop.wait(pause_seconds)
-        pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
+        stop.wait(pauses.next_seconds())
 
 
 def _serve(
@@ -82,7 +81,7 @@ def _serve(
         return
     connection.execute(_SQL["register"])
     connection.execute(SQL("LISTEN {}").format(Identifier(database.journal_channel)))
-    pause_seconds = FIRST_PAUSE_SECONDS
+    pauses = Pauses(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
     while not stop.is_set():
         follower = Follower(connection, stop, streaming)
         try:
@@ -91,9 +90,9 @@ def _serve(
             reason = f"{type(error).__name__}: {error}"
             _BROKER.lost(NATS, RuntimeError(reason))
             connection.execute(_SQL["record_error"], {"reason": reason})
-        pause_seconds = FIRST_PAUSE_SECONDS if follower.has_published else pause_seconds
-        pause(connection, stop, pause_seconds)
-        pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
+        if follower.has_published:
+            pauses.reset()
+        pause(connection, stop, pauses.next_seconds())
 
 
 class Follower:

@@ -17,14 +17,12 @@ from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
-import psycopg
 import structlog
 from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
 from domain.journal.database import Database
-from domain.journal.outage import DATABASE, DENIALS, is_denied, is_lost
-from projections.engine.leadership import Standby
+from projections.engine.leadership import Loop
 from projections.outbox.messages import MEDIA_TYPE, message_of
 from projections.outbox.publishing import Publishing
 from projections.outbox.queue import MAX_UNDER_WAY, DueDelivery, Ended, hand_over, take_over, take_turn
@@ -34,8 +32,6 @@ from projections.outbox.signatures import signature_headers
 from projections.read_models.outbox import PROJECTION, outbox_channel
 
 POLL_SECONDS = 0.2
-STANDBY_SECONDS = 0.5
-RECONNECT_SECONDS = 0.5
 # Attempts that end at about the same time are recorded together.
 LINGER_SECONDS = 0.003
 # How long a stopping publisher waits for answers. The next publisher repeats the attempts that are unfinished then.
@@ -47,29 +43,12 @@ _log = structlog.get_logger(__name__)
 
 def run_publisher(database: Database, stop: threading.Event, publishing: Publishing) -> None:
     """Deliver until `stop` is set. A failure of the database only interrupts it."""
-    while not stop.is_set():
-        try:
-            with database.connect("tallystick publisher") as connection:
-                DATABASE.back("publisher")
-                _serve(database, connection, stop, publishing)
-        except Exception as error:  # noqa: BLE001 - nothing may end the publisher
-            is_usual = isinstance(error, psycopg.Error)
-            if is_lost(error):
-                DATABASE.lost("publisher", error)
-            elif is_denied(error):
-                DENIALS.note(error)
-            else:
-                _log.warning("publisher interrupted", error=repr(error), exc_info=None if is_usual else error)
-            stop.wait(RECONNECT_SECONDS)
 
+    def serve(connection: Connection[Any]) -> None:
+        connection.execute(SQL("LISTEN {}").format(Identifier(outbox_channel(database))))
+        asyncio.run(Rounds(connection, stop, publishing).run())
 
-def _serve(
-    database: Database, connection: Connection[Any], stop: threading.Event, publishing: Publishing
-) -> None:
-    if not Standby().wait(connection, "publish", PROJECTION.name, stop, STANDBY_SECONDS):
-        return
-    connection.execute(SQL("LISTEN {}").format(Identifier(outbox_channel(database))))
-    asyncio.run(Rounds(connection, stop, publishing).run())
+    Loop(database, "publisher", ("publish", PROJECTION.name)).run(stop, serve)
 
 
 class Rounds:

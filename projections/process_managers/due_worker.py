@@ -12,14 +12,12 @@ from concurrent.futures import TimeoutError as Late
 from time import monotonic
 from typing import Any
 
-import psycopg
 import structlog
 from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
 from domain.application import LedgerApplication, system_clock
 from domain.journal.database import Database
-from domain.journal.outage import DATABASE, DENIALS, is_denied, is_lost
 from domain.journal.reader import read_aggregates
 from domain.model.commands import Command, Outcome
 from domain.model.errors import JournalUnavailable, LedgerError
@@ -30,7 +28,7 @@ from domain.model.registry import EVENT_SCHEMA_FINGERPRINT
 from domain.model.streams import transaction_stream
 from domain.model.times import Instant
 from domain.model.transactions import Acceptance, Transaction
-from projections.engine.leadership import ClockWrong, Standby, Timekeeper, result_of
+from projections.engine.leadership import Loop, Timekeeper, result_of
 from projections.read_models.due_work import PROJECTION, DueTransaction, due_channel, list_due
 
 ACTOR = "tallystick"
@@ -38,8 +36,6 @@ ACTOR = "tallystick"
 
 MAX_AT_ONCE = 500
 POLL_SECONDS = 0.2
-STANDBY_SECONDS = 0.5
-RECONNECT_SECONDS = 0.5
 ANSWER_TIMEOUT_SECONDS = 60.0
 # Work that cannot be done, for example for an event of a newer release, must not hold up the rest.
 SET_ASIDE_SECONDS = 10.0
@@ -63,7 +59,10 @@ class Worker:
         self._clock = clock
         self._timekeeper = Timekeeper(clock, max_clock_difference_seconds)
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
+        place = ("work", f"{PROJECTION.name}/{EVENT_SCHEMA_FINGERPRINT}")
+        loop = Loop(database, "worker", place, self._timekeeper.require_right, usual=(LedgerError, Late))
+        work = (self._stopping, self._serve)
+        self._thread = threading.Thread(target=loop.run, args=work, name="worker", daemon=True)
         self._done_at = 0
         self._set_aside: dict[str, float] = {}
 
@@ -76,29 +75,7 @@ class Worker:
         self._stopping.set()
         self._thread.join()
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                with self._database.connect("tallystick worker") as connection:
-                    DATABASE.back("worker")
-                    self._serve(connection)
-            except Exception as error:  # noqa: BLE001  nothing may end the worker
-                is_usual = isinstance(error, psycopg.Error | LedgerError | Late | ClockWrong)
-                if is_lost(error):
-                    DATABASE.lost("worker", error)
-                elif is_denied(error):
-                    DENIALS.note(error)
-                else:
-                    _log.warning(
-                        "worker interrupted", error=repr(error), exc_info=None if is_usual else error
-                    )
-                self._stopping.wait(RECONNECT_SECONDS)
-
     def _serve(self, connection: Connection[Any]) -> None:
-        self._timekeeper.require_right(connection)
-        place = f"{PROJECTION.name}/{EVENT_SCHEMA_FINGERPRINT}"
-        if not Standby().wait(connection, "work", place, self._stopping, STANDBY_SECONDS):
-            return
         connection.execute(SQL("LISTEN {}").format(Identifier(due_channel(self._database))))
         while not self._stopping.is_set():
             self._timekeeper.require_right(connection)

@@ -17,14 +17,13 @@ from time import monotonic
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-import psycopg
 import structlog
 from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
 from domain.application import LedgerApplication, system_clock
 from domain.journal.database import Database
-from domain.journal.outage import DATABASE, DENIALS, is_denied, is_lost
+from domain.journal.outage import DATABASE, is_lost
 from domain.model.commands import Command
 from domain.model.errors import LedgerError
 from domain.model.events import Context
@@ -33,7 +32,7 @@ from domain.model.payouts.payout import Payout, Source
 from domain.model.payouts.reports import RecordReport
 from domain.model.registry import EVENT_SCHEMA_FINGERPRINT
 from domain.model.times import Instant
-from projections.engine.leadership import ClockWrong, Standby, Timekeeper
+from projections.engine.leadership import Loop, Timekeeper
 from projections.process_managers.provider_health import ProviderHealth
 from projections.process_managers.providers.interface import NoAnswer, Order, Provider, order_of
 from projections.read_models.payouts import (
@@ -51,8 +50,6 @@ IN_HAND_FOR_EACH_CALL = 4
 """How many payouts are taken in hand per possible concurrent call, so that no thread waits for the next query."""
 
 POLL_SECONDS = 0.2
-STANDBY_SECONDS = 0.5
-RECONNECT_SECONDS = 0.5
 STOP_SECONDS = 2.0
 # Work that cannot be done, for example for an event of a newer release, must not hold up the rest.
 SET_ASIDE_SECONDS = 10.0
@@ -106,7 +103,10 @@ class Payer:
         self._set_aside: dict[str, float] = {}
         self._remind_at = 0.0
         self._health = {name: ProviderHealth(name, clock) for name in providers}
-        self._threads = [threading.Thread(target=self._run, name="payer", daemon=True)]
+        place = ("pay", f"{PROJECTION.name}/{EVENT_SCHEMA_FINGERPRINT}")
+        loop = Loop(database, "payer", place, self._timekeeper.require_right, usual=(LedgerError,))
+        work = (self._stopping, self._serve)
+        self._threads = [threading.Thread(target=loop.run, args=work, name="payer", daemon=True)]
         for name, provider in providers.items():
             self._threads += [
                 threading.Thread(target=self._pursue_all, args=(name,), name=f"payer {name}", daemon=True)
@@ -130,27 +130,7 @@ class Payer:
 
     # In the thread that looks for due payouts.
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                with self._database.connect("tallystick payer") as connection:
-                    DATABASE.back("payer")
-                    self._serve(connection)
-            except Exception as error:  # noqa: BLE001  nothing may end the payer
-                is_usual = isinstance(error, psycopg.Error | LedgerError | ClockWrong)
-                if is_lost(error):
-                    DATABASE.lost("payer", error)
-                elif is_denied(error):
-                    DENIALS.note(error)
-                else:
-                    _log.warning("payer interrupted", error=repr(error), exc_info=None if is_usual else error)
-                self._stopping.wait(RECONNECT_SECONDS)
-
     def _serve(self, connection: Connection[Any]) -> None:
-        self._timekeeper.require_right(connection)
-        place = f"{PROJECTION.name}/{EVENT_SCHEMA_FINGERPRINT}"
-        if not Standby().wait(connection, "pay", place, self._stopping, STANDBY_SECONDS):
-            return
         connection.execute(SQL("LISTEN {}").format(Identifier(payouts_channel(self._database))))
         while not self._stopping.is_set():
             self._timekeeper.require_right(connection)

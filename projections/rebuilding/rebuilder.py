@@ -18,10 +18,10 @@ import structlog
 from psycopg import Connection
 
 from domain.journal.database import Database
-from domain.journal.outage import DATABASE, DENIALS, is_denied, is_lost
+from domain.journal.outage import DATABASE, is_lost
 from domain.journal.queries import load
 from domain.journal.silence import HOLDERS_OF_REBUILT, LOST, Watch
-from projections.engine.leadership import Standby
+from projections.engine.leadership import Loop, Standby
 from projections.engine.poison import describe
 from projections.engine.projection import Projection
 from projections.rebuilding.part import open_session
@@ -75,47 +75,42 @@ class Rebuilder:
         self._workers = workers or len(os.sched_getaffinity(0))
         self._not_before = monotonic() + patience_seconds
         self._standby = Standby()
+        self._groups: list[Group] = []
 
     def run(self) -> None:
         """Run until stopped. A failure of the database only interrupts it."""
-        while not self._stop.is_set():
-            groups: list[Group] = []
-            try:
-                with self._database.connect("tallystick rebuilds") as connection:
-                    DATABASE.back("rebuilds")
-                    self._serve(connection, groups)
-            except _OUT_OF_REACH as error:
-                if is_lost(error):
-                    DATABASE.lost("rebuilds", error)
-                else:
-                    _log.warning("rebuilds interrupted", error=str(error))
-            except Exception as error:  # noqa: BLE001 - nothing may end the rebuilder
-                if is_denied(error):
-                    DENIALS.note(error)
-                else:
-                    _log.exception("rebuilds interrupted")
-            # The places of the groups are lost with the connection.
-            for group in groups:
-                group.end()
-            self._stop.wait(PAUSE_AFTER_FAULT_SECONDS)
+        Loop(
+            self._database,
+            "rebuilds",
+            failed=_say_failed,
+            pause_seconds=lambda _: PAUSE_AFTER_FAULT_SECONDS,
+            ended=self._end_groups,
+        ).run(self._stop, self._serve)
 
-    def _serve(self, connection: Connection[Any], groups: list["Group"]) -> None:
+    def _end_groups(self) -> None:
+        """End the groups. Their places are lost with the connection."""
+        for group in self._groups:
+            group.end()
+        self._groups = []
+
+    def _serve(self, connection: Connection[Any]) -> None:
+        # One connection holds many places, so the loop takes none.
         held: set[str] = set()
         watch = Watch(HOLDERS_OF_REBUILT, {"silence": SILENCE_SECONDS})
         while not self._stop.is_set():
-            busy = {name for group in groups for name in group.names()}
+            busy = {name for group in self._groups for name in group.names()}
             for name in held - busy:
                 connection.execute(
                     _SQL["release"], {"purpose": "rebuild", "name": self._known[name].of_shape}
                 )
             held &= busy
-            groups[:] = [group for group in groups if group.names()]
+            self._groups = [group for group in self._groups if group.names()]
             if not is_installed(connection, self._known.values()):
                 install(self._database, self._known.values())
             if monotonic() >= self._not_before and (taken := self._take(connection, held)):
                 held |= {rebuild.name for rebuild in taken}
-                groups.append(Group(self._database, self._known, taken, self._workers))
-            if groups:
+                self._groups.append(Group(self._database, self._known, taken, self._workers))
+            if self._groups:
                 watch.look(connection)
             drop_cancelled(connection)
             self._stop.wait(LOOK_SECONDS)
@@ -129,6 +124,13 @@ class Rebuilder:
             and rebuild.name not in held
             and self._standby.try_acquire(connection, "rebuild", self._known[rebuild.name].of_shape)
         ]
+
+
+def _say_failed(error: Exception) -> None:
+    if isinstance(error, _OUT_OF_REACH):
+        _log.warning("rebuilds interrupted", error=str(error))
+    else:
+        _log.error("rebuilds interrupted", exc_info=error)
 
 
 class Group:

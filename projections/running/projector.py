@@ -21,7 +21,7 @@ from psycopg import Connection
 
 from domain.journal.database import Database
 from domain.journal.encoding import NewerVersion
-from domain.journal.outage import DATABASE, DENIALS, is_denied, is_lost
+from domain.journal.outage import DATABASE, is_lost
 from domain.journal.queries import load
 from domain.journal.silence import LOST
 from projections.engine.batches import (
@@ -37,7 +37,7 @@ from projections.engine.batches import (
     take_over,
 )
 from projections.engine.journal_listener import JournalListener
-from projections.engine.leadership import Standby
+from projections.engine.leadership import STANDBY_SECONDS, Loop, Pauses, Standby
 from projections.engine.poison import describe
 from projections.engine.projection import Projection
 from projections.engine.rate import RATE_SECONDS, Rate
@@ -51,7 +51,6 @@ from projections.transparency.signer import Sealer
 MAX_BATCH_EVENTS = 5_000
 FIRST_BATCH_EVENTS = 500
 POLL_SECONDS = 0.25
-STANDBY_SECONDS = 0.5
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
 RECONNECT_SECONDS = 0.25
@@ -127,7 +126,7 @@ def run_projector(
 
 
 def _prepare(database: Database, stop: threading.Event, projections: Collection[Projection]) -> None:
-    pause_seconds = FIRST_PAUSE_SECONDS
+    pauses = Pauses(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
     while not stop.is_set():
         try:
             install(database, projections)
@@ -138,8 +137,7 @@ def _prepare(database: Database, stop: threading.Event, projections: Collection[
                 DATABASE.lost("installation", error)
             else:
                 _log.warning("projections cannot be installed yet", error=str(error))
-            stop.wait(pause_seconds)
-            pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
+            stop.wait(pauses.next_seconds())
 
 
 class Runner:
@@ -160,39 +158,34 @@ class Runner:
         self._database = database
         self._stop = stop
         self._id = uuid4()
-        self._pause_seconds = FIRST_PAUSE_SECONDS
+        self._pauses = Pauses(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
         self._rate = Rate(RATE_SECONDS)
         self._unreadable_after: int | None = None
         self._max_events = FIRST_BATCH_EVENTS
 
     def run(self) -> None:
         """Run until stopped. After a failure start again, after a pause that grows with each further failure."""
+        Loop(
+            self._database,
+            f"projection {self.projection.name}",
+            failed=self._say_failed,
+            # Readers wait for it and it works as soon as it connects, so the pause of a lost connection does not grow.
+            pause_seconds=lambda error: RECONNECT_SECONDS if is_lost(error) else self._pauses.next_seconds(),
+        ).run(self._stop, self._serve)
+
+    def _say_failed(self, error: Exception) -> None:
         name = self.projection.name
-        while not self._stop.is_set():
-            try:
-                with self._database.connect(f"tallystick projection {name}") as connection:
-                    DATABASE.back(f"projection {name}")
-                    self._serve(connection)
-            except Fenced:
-                _log.warning("projection was taken over by another runner", projection=name)
-            except NewerReleaseNeeded:
-                _log.warning("projection is left to a newer release", projection=name)
-            except _OUT_OF_REACH as error:
-                if is_lost(error):
-                    # Readers wait for it and it works as soon as it connects, so this pause does not grow.
-                    DATABASE.lost(f"projection {name}", error)
-                    self._stop.wait(RECONNECT_SECONDS)
-                    continue
-                _log.warning("projection interrupted", projection=name, error=describe(error))
-            except Exception as error:  # noqa: BLE001 - nothing may end the projector
-                if is_denied(error):
-                    DENIALS.note(error)
-                else:
-                    _log.exception("projection failed", projection=name)
-            self._stop.wait(self._pause_seconds)
-            self._pause_seconds = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS)
+        if isinstance(error, Fenced):
+            _log.warning("projection was taken over by another runner", projection=name)
+        elif isinstance(error, NewerReleaseNeeded):
+            _log.warning("projection is left to a newer release", projection=name)
+        elif isinstance(error, _OUT_OF_REACH):
+            _log.warning("projection interrupted", projection=name, error=describe(error))
+        else:
+            _log.error("projection failed", projection=name, exc_info=error)
 
     def _serve(self, connection: Connection[Any]) -> None:
+        # The place may be free and still be left to others, so the loop does not take it.
         standby = Standby()
         while self._is_left_to_others(connection) or not standby.try_acquire(
             connection, "projection", self.projection.of_shape
@@ -270,7 +263,7 @@ class Runner:
         if advanced:
             is_large = batch.stored_bytes > MAX_BATCH_BYTES
             self._max_events = max(1, before // 2) if is_large else min(2 * before, MAX_BATCH_EVENTS)
-            self._pause_seconds = FIRST_PAUSE_SECONDS
+            self._pauses.reset()
             if batch.upto == standing.head:
                 may_linger = rate > BUSY_EVENTS_PER_SECOND or not batch.events
                 linger_seconds = LONG_LINGER_SECONDS if may_linger else LINGER_SECONDS

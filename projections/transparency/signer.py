@@ -11,17 +11,15 @@ import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import psycopg
 import structlog
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
 from domain.journal.database import Database
-from domain.journal.outage import DATABASE, DENIALS, is_denied, is_lost
 from domain.transparency.checkpoints import Checkpoint, open_checkpoint
 from domain.transparency.merkle_tree import consistency_path, root, verify_consistency
 from domain.transparency.signed_notes import InvalidNote, Signer, Verifier
-from projections.engine.leadership import Standby
+from projections.engine.leadership import Loop
 from projections.engine.live_version import read_live
 from projections.engine.projection import Inconsistent
 from projections.errors import ProjectionBehind
@@ -29,7 +27,6 @@ from projections.read_models.seals import PROJECTION, nodes, standing
 from projections.transparency.checkpoints import Keys, Signed, halt, keep, newest, take_keys
 
 SEAL_EVERY_SECONDS = 1.0
-STANDBY_SECONDS = 0.5
 
 _log = structlog.get_logger(__name__)
 
@@ -51,32 +48,17 @@ class Sealer:
 
     def __init__(self, database: Database, seeds: Sequence[bytes], stop: threading.Event) -> None:
         """`seeds` are those of the keys to sign with, the present one first. Without any, a key is made and stored."""
-        self._database = database
+        self._loop = Loop(
+            database, "sealer", ("sealing", PROJECTION.name), pause_seconds=lambda _: SEAL_EVERY_SECONDS
+        )
         self._seeds = seeds
         self._stop = stop
 
     def run(self) -> None:
         """Run until stopped. After a failure start again."""
-        while not self._stop.is_set():
-            try:
-                with self._database.connect("tallystick sealer") as connection:
-                    DATABASE.back("sealer")
-                    self._serve(connection)
-            except Exception as error:  # noqa: BLE001 - nothing may end the sealer
-                is_usual = isinstance(error, psycopg.Error)
-                if is_lost(error):
-                    DATABASE.lost("sealer", error)
-                elif is_denied(error):
-                    DENIALS.note(error)
-                else:
-                    _log.warning(
-                        "sealer interrupted", error=repr(error), exc_info=None if is_usual else error
-                    )
-                self._stop.wait(SEAL_EVERY_SECONDS)
+        self._loop.run(self._stop, self._serve)
 
     def _serve(self, connection: Connection[Any]) -> None:
-        if not Standby().wait(connection, "sealing", PROJECTION.name, self._stop, STANDBY_SECONDS):
-            return
         keys = take_keys(connection, self._seeds)
         known: tuple[int, int] | None = None
         while not self._stop.is_set():
