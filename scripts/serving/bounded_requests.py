@@ -3,6 +3,7 @@
 - Bytes are counted since the last progress, that is a head that is complete or a piece of a body. So one count bounds
   request lines, fields, blank lines, extensions of chunks and trailers, and costs a request nothing that is measurable.
   The parser is never given more at once than the count allows.
+- A request names its host exactly once (RFC 9112 §3.2). HTTP/1.0 may leave it out.
 - Trailers are no headers: the scope has been handed over when they come, and they are put where nobody looks.
 - Whoever is refused is read on for a moment, and what comes is thrown away: a connection that is closed with unread
   bytes is reset, and the client would not see why.
@@ -11,6 +12,7 @@
 """
 
 import asyncio
+import re
 from http import HTTPStatus
 from time import monotonic
 from typing import Any
@@ -36,6 +38,9 @@ LINGER_SECONDS = 3.0
 MAX_THROWN_AWAY_BYTES = 128 * 1024 * 1024
 
 _READS = ("GET", "HEAD")
+
+# uri-host [ ":" port ] of RFC 9110 §7.2; it may be empty.
+_HOST = re.compile(rb"(?:\[[0-9A-Za-z:.]+\]|(?:[0-9A-Za-z._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?")
 
 
 class BoundedRequests(HttpToolsProtocol):
@@ -186,6 +191,7 @@ class BoundedRequests(HttpToolsProtocol):
             raise Overloaded
         if self.parser.get_http_version() not in ("1.1", "1.0"):
             raise MalformedRequest
+        self._require_host()
         super().on_headers_complete()
         self.headers = []  # of trailers, which nobody reads
         self._has_moved, self._in_head, self._in_body = True, False, True
@@ -193,6 +199,20 @@ class BoundedRequests(HttpToolsProtocol):
         if self.expect_100_continue:
             # Refused before it sent the body, a client may send it or not: the connection would be of no more use.
             self.cycle.keep_alive = False
+
+    def _require_host(self) -> None:
+        hosts = [value for name, value in self.headers if name == b"host"]
+        if not hosts and self.parser.get_http_version() == "1.1":
+            raise MalformedRequest("A request of HTTP/1.1 needs a Host header. The connection is closed.")
+        if len(hosts) > 1:
+            raise MalformedRequest(
+                f"The Host header is given {len(hosts)} times; give it once. The connection is closed."
+            )
+        if hosts and not _HOST.fullmatch(hosts[0].strip(b" \t")):
+            raise MalformedRequest(
+                "The Host header must be the name or address of a host, and a port if it has one."
+                " The connection is closed."
+            )
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of a body."""
