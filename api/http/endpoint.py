@@ -4,6 +4,7 @@ Caller, load, message and shape are judged here, the same way for every route. T
 idempotency key, named resources, version, rules.
 """
 
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -46,6 +47,8 @@ BodyT = TypeVar("BodyT")
 Judged = TypeVar("Judged")
 
 MAX_QUERY_PARAMETERS = 100
+
+_BEGINNINGS = re.compile(r"(?:^|,)[ \t]*(?:Bearer|Basic|Digest|Negotiate)(?=[ \t,]|$)", re.IGNORECASE)
 
 _log = structlog.get_logger(__name__)
 
@@ -275,14 +278,25 @@ def _require_stated_ledgers(declared: Declaration) -> None:
 
 
 async def _caller(service: Service, headers: Mapping[bytes, bytes]) -> Key:
-    scheme, _, key = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+    given = headers.get(b"authorization", b"").decode("latin-1")
+    scheme, _, key = given.partition(" ")
     if scheme.lower() != "bearer" or not key:
-        raise Unauthenticated(headers={"WWW-Authenticate": 'Bearer realm="tallystick"'})
+        raise Unauthenticated(_given_often(given), headers={"WWW-Authenticate": 'Bearer realm="tallystick"'})
     caller = await service.keys.find(key.strip(" \t"))
     if caller is None:
         challenge = 'Bearer realm="tallystick", error="invalid_token"'
-        raise Unauthenticated("This key is not valid.", headers={"WWW-Authenticate": challenge})
+        words = _given_often(given) or "This key is not valid."
+        raise Unauthenticated(words, headers={"WWW-Authenticate": challenge})
     return caller
+
+
+def _given_often(authorization: str) -> str | None:
+    """Return the words for an Authorization header that was given more than once, None for any other.
+
+    Its values arrive joined by a comma (RFC 9110 §5.3). Each begins with its scheme.
+    """
+    times = len(_BEGINNINGS.findall(authorization))
+    return f"The Authorization header was given {times} times; give it once." if times > 1 else None
 
 
 async def _apply_to_body(
