@@ -1,11 +1,15 @@
 """What every command says at the terminal of settings that are wrong, and of what it cannot do."""
 
+import re
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
 if TYPE_CHECKING:
     from api.settings import Settings
+
+_URL = re.compile(r"postgres(?:ql)?://[^\s]*")
+_OPTION = re.compile(r"[A-Za-z_]{1,64}")
 
 
 def settings_or_exit(**options: Any) -> "Settings":
@@ -23,7 +27,8 @@ def settings_or_exit(**options: Any) -> "Settings":
         return settings
     except ProgrammingError:
         # Not what psycopg says of it: that would show the password.
-        typer.echo("tallystick: TALLYSTICK_DATABASE_URL: is not a PostgreSQL URL", err=True)
+        words = _wrong_with(str(settings.database_url))
+        typer.echo(f"tallystick: TALLYSTICK_DATABASE_URL: {words}", err=True)
         raise typer.Exit(2) from None
     except SettingsError:
         # Not what pydantic says of it: that would show the secrets.
@@ -34,6 +39,25 @@ def settings_or_exit(**options: Any) -> "Settings":
             name = str(problem["loc"][0]).rstrip("_") if problem["loc"] else "settings"
             typer.echo(f"tallystick: TALLYSTICK_{name.upper()}: {problem['msg']}", err=True)
         raise typer.Exit(2) from None
+
+
+def _wrong_with(url: str) -> str:
+    """Return the words for a URL that PostgreSQL's library refuses. Only names of options are quoted from it."""
+    from psycopg.pq import Conninfo
+
+    begins, mark, options = url.partition("?")
+    # A password with an unescaped question mark, slash or space could be taken for an option.
+    if not (mark and _URL.fullmatch(begins) and "@" not in options):
+        return "is not a PostgreSQL URL"
+    known = {option.keyword.decode() for option in Conninfo.get_defaults()} | {"ssl"}
+    given = [option.partition("=") for option in options.split("&")]
+    names = [name if _OPTION.fullmatch(name) else "(not a name)" for name, _, _ in given if name not in known]
+    if names:
+        return f"is a PostgreSQL URL with an unknown option: {', '.join(dict.fromkeys(names))}"
+    empty = [name for name, equals, _ in given if not equals]
+    if empty:
+        return f"is a PostgreSQL URL with an option without a value: {', '.join(dict.fromkeys(empty))}"
+    return "is not a PostgreSQL URL"
 
 
 def fail(message: str) -> NoReturn:
