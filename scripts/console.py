@@ -23,13 +23,6 @@ def settings_or_exit(**options: Any) -> "Settings":
 
     try:
         settings = Settings(**{name: value for name, value in options.items() if value is not None})
-        conninfo_to_dict(settings.database_url or "")
-        return settings
-    except ProgrammingError:
-        # Not what psycopg says of it: that would show the password.
-        words = _wrong_with(str(settings.database_url))
-        typer.echo(f"tallystick: TALLYSTICK_DATABASE_URL: {words}", err=True)
-        raise typer.Exit(2) from None
     except SettingsError:
         # Not what pydantic says of it: that would show the secrets.
         typer.echo("tallystick: TALLYSTICK_PROVIDERS: is not JSON", err=True)
@@ -39,6 +32,14 @@ def settings_or_exit(**options: Any) -> "Settings":
             name = str(problem["loc"][0]).rstrip("_") if problem["loc"] else "settings"
             typer.echo(f"tallystick: TALLYSTICK_{name.upper()}: {problem['msg']}", err=True)
         raise typer.Exit(2) from None
+    url = settings.database_url or ""
+    try:
+        conninfo_to_dict(url)
+    except ProgrammingError:
+        # Not what psycopg says of it: that would show the password.
+        typer.echo(f"tallystick: TALLYSTICK_DATABASE_URL: {_wrong_with(url)}", err=True)
+        raise typer.Exit(2) from None
+    return settings
 
 
 def _wrong_with(url: str) -> str:
