@@ -12,7 +12,6 @@ from time import monotonic
 from typing import Any, Generic, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
-import structlog
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.types import Receive, Scope, Send
@@ -49,8 +48,6 @@ Judged = TypeVar("Judged")
 MAX_QUERY_PARAMETERS = 100
 
 _BEGINNINGS = re.compile(r"(?:^|,)[ \t]*(?:Bearer|Basic|Digest|Negotiate)(?=[ \t,]|$)", re.IGNORECASE)
-
-_log = structlog.get_logger(__name__)
 
 
 class Call(NamedTuple, Generic[QueryT, BodyT]):
@@ -231,8 +228,9 @@ class Endpoint(APIRoute):
             await self._admit_again(call.service, scope["head"])
         except Unauthenticated as refusal:
             actor, correlation_id, _ = call.context
-            who = {"actor": actor, "correlation_id": correlation_id}
-            _log.warning("denied", code=refusal.code, path=call.path, method=scope["method"], **who)
+            method, facts = scope["method"], {"code": refusal.code, "actor": actor}
+            details = {"path": call.path, "method": method, "correlation_id": correlation_id}
+            call.service.log.note("denied", facts, f"{method} {self.path}", **details)
             return False
         return True
 
