@@ -58,6 +58,8 @@ MAX_WAITING_BYTES = 64 * 1024**2
 Who asked is answered in time, also when nothing is recorded, and then asks again. What was asked first still waits.
 """
 MAX_CATCH_UP_EVENTS = 5_000
+MAX_CATCH_UP_BYTES = 16 * 1024**2
+"""Events of others that take more are not read: the aggregates that are needed are loaded again instead."""
 # Every request is answered within 15 s of its arrival (api/README.md, Problems). The other 2 s are for its way in and
 # out.
 PATIENCE_SECONDS = 13.0
@@ -406,10 +408,14 @@ class GroupCommit:
     def _catch_up(self, head: int) -> None:
         """Apply to the cached aggregates what others appended since this writer last held the lock."""
         known = self._decider.position
-        if head - known > MAX_CATCH_UP_EVENTS:
+        if head == known:
+            return
+        is_short = head - known <= MAX_CATCH_UP_EVENTS
+        rows = self._writer.between(known, head, MAX_CATCH_UP_BYTES) if is_short else []
+        if rows and rows[-1][4] == head:
+            self._decider.apply(rows, head)
+        else:
             self._decider.forget_all(head)
-        elif head != known:
-            self._decider.apply(self._writer.between(known, head), head)
 
     def _load(self, streams: set[str], connection: JournalWriter) -> None:
         if missing := self._decider.missing(streams):
