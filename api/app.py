@@ -23,6 +23,7 @@ from api.service.connections import POOL_SIZE
 from api.service.key_cache import KeyCache
 from api.service.metrics import Metrics
 from api.service.replay_log import ReplayLog
+from api.service.request_log import RequestLog
 from api.service.service import Service
 from api.service.writer import Writer
 from api.settings import Settings
@@ -136,6 +137,7 @@ def _start(settings: Settings, database: Database, document: Callable[[], bytes]
         AnswerRoom(),
         asyncio.Semaphore(POOL_SIZE),
         CheckpointWatch(),
+        RequestLog(),
     )
 
 
@@ -150,3 +152,4 @@ def _stop(service: Service) -> None:
     service.ledger.close()
     for provider in service.providers.values():
         provider.close()
+    service.log.stop()

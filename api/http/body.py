@@ -190,7 +190,7 @@ def parse_json(body: bytes, most_values: int = MAX_BODY_VALUES) -> Any:
 
     Before parsing, raises `BodyTooLarge` if it holds more than `most_values` values. While parsing, raises
     `InvalidShape` if an object in a large body has more members than any request has, and `MalformedJson` if the body
-    is not JSON. After parsing, raises `MalformedJson` if it is nested too deep.
+    is empty or not JSON. After parsing, raises `MalformedJson` if it is nested too deep.
     """
     # Values are counted by the commas between them. Commas in texts count too, but no honest body has that many.
     values = body.count(b",")
@@ -201,7 +201,7 @@ def parse_json(body: bytes, most_values: int = MAX_BODY_VALUES) -> Any:
     try:
         value = (_parse_many if values > MANY_VALUES else _parse)(body.decode())
     except (ValueError, RecursionError):
-        raise MalformedJson from None
+        raise MalformedJson(None if body else _NO_BODY) from None
     # A body with more values is a batch. The batch models look no deeper than they know.
     if values <= MAX_BODY_VALUES and body.count(b"[") + body.count(b"{") > MAX_DEPTH and _is_deep(value):
         raise MalformedJson(f"The body is nested more than {MAX_DEPTH} deep.")
@@ -238,6 +238,8 @@ def _whole_number(digits: str) -> int:
     # their square.
     return int(digits) if len(digits) < MAX_DIGITS else BEYOND_EVERY_BOUND
 
+
+_NO_BODY = "This request needs a body, and it has none. Send one JSON value in UTF-8."
 
 _parse = json.JSONDecoder(
     object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_int=_whole_number

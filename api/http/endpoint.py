@@ -4,6 +4,7 @@ Caller, load, message and shape are judged here, the same way for every route. T
 idempotency key, named resources, version, rules.
 """
 
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -11,7 +12,6 @@ from time import monotonic
 from typing import Any, Generic, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
-import structlog
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.types import Receive, Scope, Send
@@ -47,7 +47,7 @@ Judged = TypeVar("Judged")
 
 MAX_QUERY_PARAMETERS = 100
 
-_log = structlog.get_logger(__name__)
+_BEGINNINGS = re.compile(r"(?:^|,)[ \t]*(?:Bearer|Basic|Digest|Negotiate)(?=[ \t,]|$)", re.IGNORECASE)
 
 
 class Call(NamedTuple, Generic[QueryT, BodyT]):
@@ -228,8 +228,9 @@ class Endpoint(APIRoute):
             await self._admit_again(call.service, scope["head"])
         except Unauthenticated as refusal:
             actor, correlation_id, _ = call.context
-            who = {"actor": actor, "correlation_id": correlation_id}
-            _log.warning("denied", code=refusal.code, path=call.path, method=scope["method"], **who)
+            method, facts = scope["method"], {"code": refusal.code, "actor": actor}
+            details = {"path": call.path, "method": method, "correlation_id": correlation_id}
+            call.service.log.note("denied", facts, f"{method} {self.path}", **details)
             return False
         return True
 
@@ -275,14 +276,25 @@ def _require_stated_ledgers(declared: Declaration) -> None:
 
 
 async def _caller(service: Service, headers: Mapping[bytes, bytes]) -> Key:
-    scheme, _, key = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+    given = headers.get(b"authorization", b"").decode("latin-1")
+    scheme, _, key = given.partition(" ")
     if scheme.lower() != "bearer" or not key:
-        raise Unauthenticated(headers={"WWW-Authenticate": 'Bearer realm="tallystick"'})
+        raise Unauthenticated(_given_often(given), headers={"WWW-Authenticate": 'Bearer realm="tallystick"'})
     caller = await service.keys.find(key.strip(" \t"))
     if caller is None:
         challenge = 'Bearer realm="tallystick", error="invalid_token"'
-        raise Unauthenticated("This key is not valid.", headers={"WWW-Authenticate": challenge})
+        words = _given_often(given) or "This key is not valid."
+        raise Unauthenticated(words, headers={"WWW-Authenticate": challenge})
     return caller
+
+
+def _given_often(authorization: str) -> str | None:
+    """Return the words for an Authorization header that was given more than once, None for any other.
+
+    Its values arrive joined by a comma (RFC 9110 §5.3). Each begins with its scheme.
+    """
+    times = len(_BEGINNINGS.findall(authorization))
+    return f"The Authorization header was given {times} times; give it once." if times > 1 else None
 
 
 async def _apply_to_body(

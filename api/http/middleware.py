@@ -123,12 +123,19 @@ def _refusal(error: Exception, scope: Scope, talk: Conversation) -> Answer:
         error = error.withheld()
     status = status_of(type(error))
     if status in (401, 403):
-        _log.warning("denied", code=error.code, path=instance, method=scope["method"], **_ids(scope, talk))
+        _log_denial(error, scope, instance, talk)
     headers = {**headers_of(error), **_positions(error, status, scope)}
     if scope.get("is_dry_run"):
         headers[DRY_RUN] = "true"
     body = to_json(problem_of(error, instance, talk.correlation_id))
     return Answer(status, body, headers, MEDIA_TYPE)
+
+
+def _log_denial(error: LedgerError, scope: Scope, path: str, talk: Conversation) -> None:
+    service: Service = scope["state"]["service"]
+    method, facts = scope["method"], {"code": error.code, **_actor(scope)}
+    details = {"path": path, "method": method, "correlation_id": talk.correlation_id}
+    service.log.note("denied", facts, f"{method} {_route_of(scope)}", **details)
 
 
 def refusal_before_request(
@@ -172,26 +179,33 @@ def _positions(error: LedgerError, status: int, scope: Scope) -> dict[str, str]:
     return positions
 
 
-def _ids(scope: Scope, talk: Conversation) -> dict[str, str]:
+def _actor(scope: Scope) -> dict[str, str]:
     caller = scope.get("caller")
-    return {"correlation_id": talk.correlation_id, **({"actor": caller.name} if caller else {})}
+    return {"actor": caller.name} if caller else {}
+
+
+def _route_of(scope: Scope) -> str:
+    route = scope.get("route")
+    return route.path if route else "unmatched"
 
 
 def _observe(scope: Scope, talk: Conversation, status: int, seconds: float) -> None:
     route = scope.get("route")
     service: Service = scope["state"]["service"]
-    path = route.path if route else "unmatched"
+    path = _route_of(scope)
     # An unmatched path or method could be anything, and figures are kept for ever.
     method = scope["method"] if route and status != 405 else "any"
     service.metrics.request(method, path, status, seconds)
     # An outage or a denial is logged once, not for each request that it hits.
     is_known = status != 500 and (DATABASE.was_on(seconds) or DENIALS.was_on(seconds))
     if (status >= 500 or seconds > SLOW_SECONDS) and not is_known:
-        _log.warning(
+        took = round(seconds, 3)
+        service.log.note(
             "slow" if status < 500 else "failed",
+            {"status": status, **_actor(scope)},
+            f"{method} {path}",
             method=scope["method"],
             route=path,
-            status=status,
-            seconds=round(seconds, 3),
-            **_ids(scope, talk),
+            seconds=took,
+            correlation_id=talk.correlation_id,
         )

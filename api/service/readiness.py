@@ -17,6 +17,15 @@ from domain.model.times import Instant
 
 PATIENCE_SECONDS = 2.0
 
+# PostgreSQL skips a schema of the search path that the session may not use, so its tables seem not to exist.
+_IS_HIDDEN = """
+    SELECT 1 FROM pg_catalog.pg_namespace
+    WHERE nspname = ANY (
+        SELECT trim(both '" ' from part)
+        FROM pg_catalog.regexp_split_to_table(pg_catalog.current_setting('search_path'), ',') AS part
+    ) AND nspname <> 'pg_temp' AND NOT pg_catalog.has_schema_privilege(oid, 'USAGE')
+"""
+
 
 class Readiness(NamedTuple):
     """The checks by name. None if passed, else what is wrong in one word."""
@@ -46,7 +55,11 @@ class Probe(Repeatable):
 
 
 async def check(service: Service) -> Readiness:
-    """Return the result of each check, after about `PATIENCE_SECONDS` for each of two at most."""
+    """Return the result of each check, after about `PATIENCE_SECONDS` for each of two at most.
+
+    If the writer itself says why it cannot write, raises that `JournalUnavailable`. If the database denies the service
+    a table, raises the database's error.
+    """
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             is_current = await service.look_up(_is_migrated)
@@ -57,7 +70,9 @@ async def check(service: Service) -> Readiness:
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             await service.writer.perform(Probe())
-    except (LedgerError, TimeoutError):
+    except (LedgerError, TimeoutError) as error:
+        if isinstance(error, JournalUnavailable) and error.reason != "unreachable":
+            raise
         return Readiness(None, None, "stopped")
     return Readiness(None, None, None)
 
@@ -70,10 +85,13 @@ def require(readiness: Readiness) -> None:
 
 
 def _is_migrated(connection: Connection[Any]) -> bool:
+    """Tell whether all migrations are applied. Raises `UndefinedTable` if the service may not look into its schema."""
     query = "SELECT 1 FROM migrations WHERE name = %(name)s"
     try:
         return (
             connection.cursor(row_factory=tuple_row).execute(query, {"name": latest()}).fetchone() is not None
         )
     except errors.UndefinedTable:
+        if connection.cursor(row_factory=tuple_row).execute(_IS_HIDDEN).fetchone() is not None:
+            raise
         return False

@@ -14,6 +14,7 @@ from api.service.connections import connected, looked_up
 from api.service.key_cache import KeyCache
 from api.service.metrics import Metrics
 from api.service.replay_log import ReplayLog
+from api.service.request_log import RequestLog
 from api.service.writer import Writer
 from domain.application import LedgerApplication
 from projections.outbox.destinations import Policy
@@ -52,6 +53,7 @@ class Service(NamedTuple):
     answers: AnswerRoom
     turns: asyncio.Semaphore
     checkpoints: CheckpointWatch
+    log: RequestLog
 
     def position(self) -> int:
         """Return the newest position of the journal that this process knows."""

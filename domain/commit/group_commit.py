@@ -48,6 +48,8 @@ from domain.model.events import State
 from domain.model.times import Instant
 
 MAX_CATCH_UP_EVENTS = 5_000
+MAX_CATCH_UP_BYTES = 16 * 1024**2
+"""Events of others that take more are not read: the aggregates that are needed are loaded again instead."""
 RECONNECT_SECONDS = 0.1
 WARN_OF_CLOCK_EVERY_SECONDS = 60.0
 # A wrong guess is likely to repeat: other writers are at work, or requests are repeated, or refused.
@@ -300,10 +302,14 @@ class GroupCommit:
     def _catch_up(self, head: int) -> None:
         """Apply to the cached aggregates what others appended since this writer last held the lock."""
         known = self._decider.position
-        if head - known > MAX_CATCH_UP_EVENTS:
+        if head == known:
+            return
+        is_short = head - known <= MAX_CATCH_UP_EVENTS
+        rows = self._writer.between(known, head, MAX_CATCH_UP_BYTES) if is_short else []
+        if rows and rows[-1][4] == head:
+            self._decider.apply(rows, head)
+        else:
             self._decider.forget_all(head)
-        elif head != known:
-            self._decider.apply(self._writer.between(known, head), head)
 
     def _load(self, streams: set[str], connection: JournalWriter) -> None:
         if missing := self._decider.missing(streams):

@@ -28,6 +28,9 @@ OVERDUE_SECONDS = 10.0
 APPENDED_EVENTS_PER_SECOND = 1_000
 """How fast the slowest server appends. A large batch may take longer by this rate."""
 
+FEW_EVENTS = 64
+"""So many events are read without weighing them: no event is larger than the body that it came in."""
+
 _SQL = load("domain.journal.journal")
 
 
@@ -139,11 +142,15 @@ class JournalWriter:
             rows: list[Row] = self._load(connection, streams).fetchall()
             return rows
 
-    def between(self, after: int, until: int) -> list[Row]:
-        """Return the events after the position `after`, up to and including `until`."""
+    def between(self, after: int, until: int, most_bytes: int) -> list[Row]:
+        """Return the events after the position `after`, up to and including `until`.
+
+        Of more than `FEW_EVENTS`, returns only those up to the event with which their states reach `most_bytes`.
+        """
+        wanted = {"after": after, "until": until, "most_bytes": most_bytes}
+        query = _SQL["light_range" if until - after > FEW_EVENTS else "range"]
         with self._asking() as connection:
-            cursor = connection.execute(_SQL["range"], (after, until), prepare=True, binary=True)
-            return cursor.fetchall()
+            return connection.execute(query, wanted, prepare=True, binary=True).fetchall()
 
     def append(self, values: Mapping[str, Any]) -> bool:
         """Append rows, given their `values`, in a transaction of their own. One round trip.

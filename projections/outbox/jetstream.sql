@@ -10,6 +10,16 @@ WHERE NOT EXISTS (SELECT FROM projection_versions WHERE name = 'nats');
 SELECT v.position, v.state, head.position FROM projection_versions AS v CROSS JOIN head
 WHERE v.name = 'nats' AND v.version = 1;
 
+-- name: window
+-- The events after a position, up to the one with which they reach `most_bytes`. The length of a state is known without
+-- reading it.
+SELECT originator_id, originator_version, topic, state, notification_id FROM (
+    SELECT originator_id, originator_version, topic, state, notification_id,
+        sum(octet_length(state)) OVER (ORDER BY notification_id ROWS UNBOUNDED PRECEDING) - octet_length(state) AS before
+    FROM events WHERE notification_id > %(after)s AND notification_id <= %(upto)s
+) AS event
+WHERE before < %(most_bytes)s ORDER BY notification_id;
+
 -- name: move
 -- For display only: publishing continues from the end of the stream itself (jetstream.py).
 UPDATE projection_versions

@@ -5,7 +5,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO
 
@@ -73,11 +73,12 @@ def opened(path: Path) -> Iterator[ExportFile]:
 
 @contextmanager
 def _seekable(path: Path) -> Iterator[IO[bytes]]:
-    if path != STANDARD:
-        with path.open("rb") as file:
-            yield file
-        return
-    with tempfile.TemporaryFile() as spooled:
-        shutil.copyfileobj(sys.stdin.buffer, spooled)
-        spooled.flush()
-        yield spooled
+    """The file, or a copy of what is no regular file and could not be mapped: standard input, a pipe, /dev/null."""
+    with nullcontext(sys.stdin.buffer) if path == STANDARD else path.open("rb") as given:
+        if path != STANDARD and path.is_file():
+            yield given
+            return
+        with tempfile.TemporaryFile() as spooled:
+            shutil.copyfileobj(given, spooled)
+            spooled.flush()
+            yield spooled

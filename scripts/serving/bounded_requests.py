@@ -3,6 +3,7 @@
 - Bytes are counted since the last progress: a complete head or a piece of a body. One count thus bounds request lines,
   fields, blank lines, chunk extensions and trailers, at no measurable cost per request. The parser never gets more at
   once than the count allows.
+- A request names its host exactly once (RFC 9112 §3.2). HTTP/1.0 may leave it out.
 - Trailers are not headers. The scope has been handed over when they arrive, so they go to a list that nobody reads.
 - A refused client is read for a moment longer, and its bytes are thrown away. Closing a connection with unread bytes
   would reset it, and the client would not see the refusal.
@@ -11,6 +12,7 @@
 """
 
 import asyncio
+import re
 from http import HTTPStatus
 from time import monotonic
 from typing import Any
@@ -36,6 +38,9 @@ LINGER_SECONDS = 3.0
 MAX_THROWN_AWAY_BYTES = 128 * 1024 * 1024
 
 _READS = ("GET", "HEAD")
+
+# uri-host [ ":" port ] of RFC 9110 §7.2; it may be empty.
+_HOST = re.compile(rb"(?:\[[0-9A-Za-z:.]+\]|(?:[0-9A-Za-z._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?")
 
 
 class BoundedRequests(HttpToolsProtocol):
@@ -188,6 +193,7 @@ class BoundedRequests(HttpToolsProtocol):
             raise Overloaded
         if self.parser.get_http_version() not in ("1.1", "1.0"):
             raise MalformedRequest
+        self._require_host()
         super().on_headers_complete()
         self.headers = []  # a list for trailers, which nobody reads
         self._has_moved, self._in_head, self._in_body = True, False, True
@@ -195,6 +201,20 @@ class BoundedRequests(HttpToolsProtocol):
         if self.expect_100_continue:
             # A client refused before it sent the body may send it or not, so the connection cannot be used again.
             self.cycle.keep_alive = False
+
+    def _require_host(self) -> None:
+        hosts = [value for name, value in self.headers if name == b"host"]
+        if not hosts and self.parser.get_http_version() == "1.1":
+            raise MalformedRequest("A request of HTTP/1.1 needs a Host header. The connection is closed.")
+        if len(hosts) > 1:
+            raise MalformedRequest(
+                f"The Host header is given {len(hosts)} times; give it once. The connection is closed."
+            )
+        if hosts and not _HOST.fullmatch(hosts[0].strip(b" \t")):
+            raise MalformedRequest(
+                "The Host header must be the name or address of a host, and a port if it has one."
+                " The connection is closed."
+            )
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of a body."""

@@ -61,9 +61,29 @@ def test_the_scheme_is_not_case_sensitive(keys: Keys) -> None:
     assert client.get("/v1/keys", headers={"Authorization": f"bearer {KEY}"}).status_code == 200
 
 
-def test_two_keys_at_once_are_none(keys: Keys) -> None:
-    headers = [("Authorization", f"Bearer {KEY}")] * 2
-    assert keys.client_with(None).get("/v1/keys", headers=headers).status_code == 401
+@pytest.mark.parametrize(
+    "values",
+    [
+        (f"Bearer {KEY}", f"Bearer {KEY}"),
+        (f"Bearer {KEY}", "bearer tk_another"),
+        ("Basic dTpw", f"Bearer {KEY}"),
+        (f"Bearer {KEY}", "Basic dTpw"),
+        ("Bearer", f"Bearer {KEY}"),
+        (f"Bearer {KEY},Bearer {KEY}",),
+    ],
+)
+def test_two_keys_at_once_are_none(keys: Keys, values: tuple[str, ...]) -> None:
+    headers = [("Authorization", value) for value in values]
+    answer = keys.client_with(None).get("/v1/keys", headers=headers)
+    assert (answer.status_code, code_of(answer)) == (401, "unauthenticated")
+    assert answer.json()["detail"] == "The Authorization header was given 2 times; give it once."
+    assert KEY not in answer.text
+
+
+@pytest.mark.parametrize("value", ["Bearer tk_nobody", "Bearer tk_a, tk_b", "Bearer tk_a,Bearers"])
+def test_one_key_that_is_not_valid_is_not_called_two(keys: Keys, value: str) -> None:
+    answer = keys.client_with(None).get("/v1/keys", headers={"Authorization": value})
+    assert (answer.status_code, answer.json()["detail"]) == (401, "This key is not valid.")
 
 
 ALLOWED = {

@@ -23,6 +23,8 @@ TAKEN = [
     ("SELECT ON webhooks", "GET", "/v1/webhooks"),
     ("SELECT ON checkpoints", "GET", "/v1/audit/checkpoint"),
     ("SELECT ON migrations", "GET", "/readyz"),
+    ("UPDATE ON head", "GET", "/readyz"),
+    ("USAGE ON SCHEMA {schema}", "GET", "/readyz"),
 ]
 BODIES = {
     "/v1/ledgers/main/transactions": transfer_body(),
@@ -47,6 +49,7 @@ def test_what_is_denied_is_no_fault_and_passes_once_it_is_given_back(
     monkeypatch.setattr(outage.DENIALS, "_remind_at", 0.0)
     headers = {"Idempotency-Key": f"denied {right}".replace(" ", "-")}
     with denied.client() as client, denied.database.connect_as_owner("test owner") as owner:
+        right = right.format(schema=denied.database.schema)
         owner.execute(f"REVOKE {right} FROM tallystick_service")
         try:
             with capture_logs() as logs:

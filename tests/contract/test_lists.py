@@ -583,3 +583,64 @@ def test_an_empty_list_is_a_list(shelf: Shelf) -> None:
             "next_cursor": None,
             "totals": None,
         }
+
+
+# What a list takes beside its filters.
+OF_PAGES = {"page_size", "cursor", "order", "min_position", "metadata.KEY"}
+# Filters that are never empty, of which an empty one is refused.
+NEVER_EMPTY = {
+    "list_deliveries": {"state"},
+    "list_entries": {"from", "to", "clock"},
+    "list_events": {"after"},
+    "list_trail": {"after"},
+    "list_stuck": {
+        *("request_seconds", "hold_seconds", "payout_seconds"),
+        *("delivery_seconds", "projection_seconds", "session_seconds"),
+    },
+}
+
+
+def filters_of(name: str) -> set[str]:
+    """The filters of a list, as the document has them."""
+    return {
+        parameter["name"]
+        for operations in DOCUMENT["paths"].values()
+        for operation in operations.values()
+        if operation["operationId"] == name
+        for parameter in operation["parameters"]
+        if parameter["in"] == "query"
+    } - OF_PAGES
+
+
+@pytest.mark.parametrize("name", sorted(LISTS))
+def test_an_empty_filter_filters_nothing(shop: Shop, name: str) -> None:
+    shelf = Shelf(shop, name)
+    path, _, own = shelf.path.partition("?")
+    chosen = dict(part.split("=", 1) for part in own.split("&") if part)
+    for parameter in filters_of(name) - NEVER_EMPTY.get(name, set()):
+        without = {key: value for key, value in chosen.items() if key != parameter}
+        whole, filtered = (
+            shelf.client.get(path, params={**without, "page_size": 1000, **empty})
+            for empty in ({}, {parameter: ""})
+        )
+        assert filtered.status_code == 200, parameter
+        assert shelf.names(filtered.json()) == shelf.names(whole.json()) != [], parameter
+        cursor = shelf.client.get(path, params={**without, "page_size": 1}).json()["next_cursor"]
+        if cursor is not None:  # it is the same list
+            again = shelf.client.get(path, params={**without, parameter: "", "cursor": cursor})
+            assert again.status_code == 200, parameter
+
+
+@pytest.mark.parametrize("name", sorted(NEVER_EMPTY))
+def test_a_filter_that_is_never_empty_is_refused_where_it_is(shop: Shop, name: str) -> None:
+    shelf = Shelf(shop, name)
+    assert NEVER_EMPTY[name] <= filters_of(name)
+    for parameter in NEVER_EMPTY[name]:
+        answer = shelf.ask(**{parameter: ""})
+        assert (answer.status_code, code_of(answer)) == (422, "invalid_request")
+        assert [error["pointer"] for error in answer.json()["errors"]] == [f"?{parameter}"]
+
+
+@pytest.mark.parametrize("name", ["list_accounts", "list_transactions"])
+def test_an_empty_value_of_metadata_is_a_value(shop: Shop, name: str) -> None:
+    assert Shelf(shop, name).ask("metadata.nobody=").json()["data"] == []

@@ -125,7 +125,12 @@ DECLARED = {endpoint.declared.operation_id: endpoint.declared for endpoint in EN
 ADMITTED = {200, 201, 202, 204, 400, 409, 412, 422, 503}
 """Statuses a caller may get once admitted. The thing named exists, and the request is often ill-formed."""
 
-QUERIES = {"list_stuck": "?order=desc", "prove_inclusion": "?position=1", "prove_consistency": "?from=1&to=1"}
+QUERIES = {
+    "list_stuck": "?order=desc",
+    "prove_inclusion": "?position=1",
+    "prove_consistency": "?from=1&to=1",
+    "trace_conversation": "?correlation_id=x",
+}
 
 
 class Caller(NamedTuple):

@@ -148,4 +148,6 @@ def test_what_is_there_is_not_nothing(book: Book, content: bytes) -> None:
 def test_what_makes_something_needs_a_body(book: Book) -> None:
     answer = ask(book, "/transactions", "k")
     assert (answer.status_code, code_of(answer)) == (400, "malformed_json")
-    assert code_of(book.client.patch(f"{book.path}/accounts/a")) == "malformed_json"
+    for refused in (answer, book.client.patch(f"{book.path}/accounts/a")):
+        assert code_of(refused) == "malformed_json"
+        assert refused.json()["detail"].startswith("This request needs a body, and it has none.")

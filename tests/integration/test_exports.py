@@ -1,6 +1,8 @@
 """Exports: the journal as a file, verified without a database, restored into another, and tampering detected."""
 
 import json
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -351,6 +353,10 @@ def test_commands_used_wrongly(database: Database, other: Database, tmp_path: Pa
         result = run(str(command), *arguments, database=database)
         assert (result.exit_code, result.stdout) == (3, "")
         assert words in result.stderr
+    for command in ("verify", "import"):
+        result = run(command, "/dev/null", database=other)
+        assert (result.exit_code, result.stdout) == (3, "")
+        assert "/dev/null is no whole export: the file is empty" in result.stderr
     file.write_bytes(exported(database, "--from", 3))
     refused = run("import", file, database=other)
     assert (refused.exit_code, "begins at position 3" in refused.stderr) == (3, True)
@@ -370,3 +376,14 @@ def test_a_service_goes_on_from_what_was_imported(
         assert replayed.replayed
         (made,) = outcomes(ledger.execute(transfer("a", "b", 1, "key-after")).result())
         assert not made.replayed
+
+
+@pytest.mark.prepared(by=write)
+def test_an_export_is_read_from_a_pipe_by_name(database: Database, tmp_path: Path) -> None:
+    pipe, content = tmp_path / "pipe", exported(database)
+    os.mkfifo(pipe)
+    writing = threading.Thread(target=pipe.write_bytes, args=(content,))
+    writing.start()
+    result = run("verify", pipe, database=database)
+    writing.join(10)
+    assert result.exit_code == 0, result.stderr

@@ -12,7 +12,9 @@ import pytest
 from domain.application import LedgerApplication
 from domain.commit import group_commit, queue
 from domain.commit.group_commit import GroupCommit
+from domain.journal import writer
 from domain.journal.database import Database
+from domain.journal.reader import Row
 from domain.journal.writer import JournalWriter, Rows
 from domain.model.accounts import Account
 from domain.model.commands import Outcome
@@ -30,7 +32,7 @@ from domain.model.postings import PostTransaction
 from domain.model.registry import evolve
 from domain.model.streams import account_stream
 from tests.ledgers import folded, history, open_accounts, outcomes, running, transfer
-from tests.projecting import cut, eventually
+from tests.projecting import append, cut, eventually
 
 pytestmark = pytest.mark.integration
 
@@ -168,6 +170,53 @@ def test_two_writers_take_turns_and_see_each_other(database: Database) -> None:
             outcomes(future.result())
         total = sum(range(1, 60))
         assert balances(one, "a", "b") == balances(other, "a", "b") == [-total, total]
+    folded(history(database))
+
+
+@pytest.fixture
+def caught_up(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The bytes of the events that a writer reads each time to catch up with others."""
+    sizes: list[int] = []
+    between = JournalWriter.between
+
+    def watched(writer: JournalWriter, *wanted: int) -> list[Row]:
+        rows = between(writer, *wanted)
+        sizes.append(sum(len(row[3]) for row in rows))
+        return rows
+
+    monkeypatch.setattr(JournalWriter, "between", watched)
+    return sizes
+
+
+def test_what_others_appended_is_read_within_a_bound_of_bytes(
+    database: Database, owner: psycopg.Connection[Any], caught_up: list[int]
+) -> None:
+    large = b'{"class_version":1,"data":"%s"}' % (b"x" * 1024**2)
+    with running(database) as one, running(database) as other:
+        open_accounts(one, "a", "b")
+        outcomes(other.execute(transfer("a", "b", 1)).result())
+        outcomes(one.execute(transfer("a", "b", 1)).result())
+        for number in range(70):
+            append(owner, f"main/transactions/{number}", 1, "transaction.unheard_of", large)
+        outcomes(other.execute(transfer("a", "b", 1)).result())
+        outcomes(one.execute(transfer("a", "b", 1)).result())
+        assert balances(one, "a", "b") == balances(other, "a", "b") == [-4, 4]
+    assert 16 * 1024**2 <= max(caught_up) < 18 * 1024**2
+
+
+@pytest.mark.parametrize("most_bytes", [1, 1_000, 100_000])
+def test_two_writers_agree_whether_or_not_they_caught_up(
+    database: Database, caught_up: list[int], monkeypatch: pytest.MonkeyPatch, most_bytes: int
+) -> None:
+    monkeypatch.setattr(group_commit, "MAX_CATCH_UP_BYTES", most_bytes)
+    monkeypatch.setattr(writer, "FEW_EVENTS", 3)
+    with running(database) as one, running(database) as other:
+        open_accounts(one, "a", "b")
+        for count in (1, 3, 1, 40, 2, 1):
+            for ledger in (one, other):
+                outcomes(ledger.execute(*(transfer("a", "b", 1) for _ in range(count))).result())
+        assert balances(one, "a", "b") == balances(other, "a", "b") == [-96, 96]
+    assert caught_up
     folded(history(database))
 
 

@@ -3,8 +3,9 @@
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from time import sleep
 from typing import Any, NamedTuple
@@ -17,7 +18,10 @@ from psycopg import Connection
 
 from domain.application import LedgerApplication
 from domain.journal.database import Database
-from projections.outbox.jetstream import run_jetstream
+from domain.journal.reader import Row
+from domain.model.transactions import Description
+from projections.outbox import jetstream
+from projections.outbox.jetstream import Follower, run_jetstream
 from projections.outbox.publishing import Streaming
 from projections.running.positions import Progress, progress
 from tests.ledgers import history, open_accounts, outcomes, running, transfer
@@ -147,6 +151,36 @@ def test_every_event_is_published_in_order_under_its_subject(
     assert last.headers["Correlation-Id"] == last.body["correlationid"] == "correlation-1"
     assert last.headers["traceparent"] == last.body["traceparent"]
     assert last.body["id"] == f"main/{head}"
+
+
+@pytest.mark.parametrize("window_bytes", [None, 1, 3_000])
+def test_large_events_are_published_a_few_at_a_time(
+    database: Database,
+    ledger: LedgerApplication,
+    broker: NatsServer,
+    owner: Connection[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    window_bytes: int | None,
+) -> None:
+    if window_bytes is not None:
+        monkeypatch.setattr(jetstream, "WINDOW_BYTES", window_bytes)
+    windows: list[list[int]] = []
+    messages = Follower._messages
+
+    def watched(follower: Follower, after: int, upto: int, rows: Sequence[Row]) -> Any:
+        windows.append([len(row[3]) for row in rows])
+        return messages(follower, after, upto, rows)
+
+    monkeypatch.setattr(Follower, "_messages", watched)
+    metadata = {} if window_bytes else {str(number): "€" * 512 for number in range(50)}
+    large = [replace(transfer("a", "b", 1), description=Description(metadata=metadata)) for _ in range(120)]
+    head = max(outcome.position for outcome in outcomes(ledger.execute(*large).result()))
+    with publishing(database, broker):
+        await_position(owner, head)
+    assert_each_once(database, broker)
+    most = window_bytes or 4 * 1024**2
+    assert max(map(sum, windows)) >= most
+    assert all(sum(sizes[:-1]) < most for sizes in windows)
 
 
 @pytest.mark.long

@@ -47,7 +47,7 @@ async def trace_conversation(call: Call[ConversationQuery, None]) -> Answer:
     without any record has an empty timeline and the verdict `nothing_recorded`.
     """
     ledger = call.ledger
-    correlation_id = call.query.correlation_id or call.context.correlation_id
+    correlation_id = call.query.correlation_id
     read = partial(story_of_conversation, ledger=ledger, correlation_id=correlation_id)
     story = await call.service.look_up(read)
     body = trace_body(_told(story, call), ledger, system_clock(), correlation_id=correlation_id)

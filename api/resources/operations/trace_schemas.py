@@ -1,12 +1,12 @@
 """Traces, the whole story of an operation or a correlation id: requests and answers."""
 
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from api.http.correlation import MAX_CORRELATION_ID_LENGTH
 from api.http.fields import Query
+from api.http.words import VISIBLE_PATTERN
 from api.resources.transactions.operation_schemas import OperationBody
 from domain.model.times import Instant
 from projections.diagnosis.remedies import Remedy
@@ -18,8 +18,11 @@ from projections.diagnosis.trace.verdict import ConcernCode, Verdict, VerdictCod
 class ConversationQuery(Query):
     """The correlation id to trace."""
 
-    correlation_id: Annotated[str, Field(pattern=rf"^[!-~]{{0,{MAX_CORRELATION_ID_LENGTH}}}$")] = Field(
-        "", description="the correlation id to trace; default: this request's own `Correlation-Id`"
+    correlation_id: str = Field(
+        min_length=1,
+        pattern=VISIBLE_PATTERN,
+        description="the correlation id to trace: the `Correlation-Id` of an answer",
+        examples=["checkout-17"],
     )
 
 
