@@ -217,7 +217,7 @@ def test_what_moves_no_money_is_not_in_it(database: Database) -> None:
     assert [row["kind"] for row in rows[::2]] == ["posting", "posting", "settlement", "reversal"]
     assert [row["debit"] or row["credit"] for row in rows[::2]] == [150, 20, 7, 150]
     said = run("report", "--help")
-    assert "Holds are not in it" in " ".join(said.stdout.replace("│", " ").split())
+    assert "A hold appears once it is settled" in " ".join(said.stdout.replace("│", " ").split())
 
 
 @pytest.mark.prepared(by=write_oddities)
