@@ -356,7 +356,7 @@ def test_commands_used_wrongly(database: Database, other: Database, tmp_path: Pa
     for command in ("verify", "import"):
         result = run(command, "/dev/null", database=other)
         assert (result.exit_code, result.stdout) == (3, "")
-        assert "/dev/null is no whole export: the file is empty" in result.stderr
+        assert "/dev/null is not a whole export: the file is empty" in result.stderr
     file.write_bytes(exported(database, "--from", 3))
     refused = run("import", file, database=other)
     assert (refused.exit_code, "begins at position 3" in refused.stderr) == (3, True)
