@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from pydantic_core import to_json
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.console.console import Console
 from api.http.cross_origin import CrossOrigin
 from api.http.middleware import HttpMiddleware
 from api.http.openapi import complete
@@ -49,7 +50,7 @@ class Application(FastAPI):
 
     def __init__(self, *, cors_origins: Sequence[str], **options: Any) -> None:
         super().__init__(**options)
-        edge: ASGIApp = HttpMiddleware(Router(ENDPOINTS, otherwise=self.router))
+        edge: ASGIApp = HttpMiddleware(Router(ENDPOINTS, otherwise=Console(otherwise=self.router)))
         self._edge = CrossOrigin(edge, cors_origins) if cors_origins else edge
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -47,6 +47,9 @@ Judged = TypeVar("Judged")
 
 MAX_QUERY_PARAMETERS = 100
 
+SESSION = "session"
+"""The scheme of Authorization by which the console calls with the token of a session, in place of a key."""
+
 _BEGINNINGS = re.compile(r"(?:^|,)[ \t]*(?:Bearer|Basic|Digest|Negotiate)(?=[ \t,]|$)", re.IGNORECASE)
 
 
@@ -277,10 +280,11 @@ def _require_stated_ledgers(declared: Declaration) -> None:
 
 async def _caller(service: Service, headers: Mapping[bytes, bytes]) -> Key:
     given = headers.get(b"authorization", b"").decode("latin-1")
-    scheme, _, key = given.partition(" ")
-    if scheme.lower() != "bearer" or not key:
+    scheme, _, secret = given.partition(" ")
+    find = {"bearer": service.keys.find, SESSION: service.keys.find_session}.get(scheme.lower())
+    if find is None or not secret:
         raise Unauthenticated(_given_often(given), headers={"WWW-Authenticate": 'Bearer realm="tallystick"'})
-    caller = await service.keys.find(key.strip(" \t"))
+    caller = await find(secret.strip(" \t"))
     if caller is None:
         challenge = 'Bearer realm="tallystick", error="invalid_token"'
         words = _given_often(given) or "This key is not valid."

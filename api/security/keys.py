@@ -187,7 +187,7 @@ def rotate_key(
         if old is None or old.state != "active":
             return None
         change = {"id": id, "overlap_seconds": overlap_seconds, "now": recorder.now}
-        (old,) = _keys(connection, _SQL["end"], change)
+        (old,) = keys_found(connection, _SQL["end"], change)
         made = _add(connection, _row(uuid4(), old.name, old.roles, old.ledgers, key), recorder, by)
         recorder.record(
             [
@@ -205,19 +205,19 @@ def revoke_key(connection: Connection[Any], id: UUID, by: Context) -> bool:
         return known is not None
     with recording(connection) as recorder:
         change = {"id": id, "now": recorder.now, "by": by.actor}
-        for revoked in _keys(connection, _SQL["revoke"], change):
+        for revoked in keys_found(connection, _SQL["revoke"], change):
             recorder.record([(key_stream(str(id)), KeyRevoked(**revoked.told))], by)
     return True
 
 
 def find_key(connection: Connection[Any], digest: bytes) -> Key | None:
     """Return the valid key with this digest, None if there is none."""
-    return next(iter(_keys(connection, _SQL["find"], {"key_sha256": digest})), None)
+    return next(iter(keys_found(connection, _SQL["find"], {"key_sha256": digest})), None)
 
 
 def look_at_key(connection: Connection[Any], id: UUID) -> Key | None:
     """Return the key with this id, valid or not; None if there is none."""
-    return next(iter(_keys(connection, _SQL["look_at"], {"id": id})), None)
+    return next(iter(keys_found(connection, _SQL["look_at"], {"id": id})), None)
 
 
 def list_keys(
@@ -257,7 +257,7 @@ def _keep_bootstrap_key(connection: Connection[Any], key: str) -> None:
     with recording(connection) as recorder:
         try:
             changed = {**row, "now": recorder.now, "by": AT_START.actor}
-            (kept,) = _keys(connection, _SQL["keep_bootstrap_key"], changed)
+            (kept,) = keys_found(connection, _SQL["keep_bootstrap_key"], changed)
         except psycopg.errors.UniqueViolation:
             raise ValueError("the bootstrap key is in use as a key of another name") from None
         replaces = str(_BOOTSTRAP_ID) if known and not is_same else None
@@ -280,7 +280,7 @@ def _require_new_name(connection: Connection[Any], name: str) -> None:
 
 
 def _add(connection: Connection[Any], row: dict[str, Any], recorder: Recorder, by: Context) -> Key:
-    (made,) = _keys(connection, _SQL["add"], {**row, "now": recorder.now, "by": by.actor})
+    (made,) = keys_found(connection, _SQL["add"], {**row, "now": recorder.now, "by": by.actor})
     return made
 
 
@@ -294,7 +294,8 @@ def _row(id: UUID, name: str, roles: Sequence[str], ledgers: Sequence[str], key:
     }
 
 
-def _keys(connection: Connection[Any], query: str, wanted: dict[str, Any]) -> list[Key]:
+def keys_found(connection: Connection[Any], query: str, wanted: dict[str, Any]) -> list[Key]:
+    """Return the keys that a query finds. `:columns` in it stands for the columns of a key, of a table called `k`."""
     query = query.replace(":columns", _SQL["columns"])
     rows = connection.cursor(row_factory=tuple_row).execute(query.encode(), wanted).fetchall()
     return [_key(*row) for row in rows]

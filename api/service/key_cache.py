@@ -1,11 +1,13 @@
-"""The keys of an installation, as one API process knows them."""
+"""The keys of an installation and the sessions that act with them, as one API process knows them."""
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import Executor
 from functools import partial
 from time import monotonic
 
 from api.security.keys import Key, digest_of, find_key
+from api.security.sessions import find_session
 from api.service.connections import looked_up
 from domain.application import LedgerApplication
 
@@ -13,6 +15,8 @@ KNOWN_FOR_SECONDS = 1.0
 """How long a looked-up key is believed. A revocation or an end takes effect everywhere within this time."""
 
 MAX_KNOWN_KEYS = 10_000
+
+Find = Callable[..., Key | None]
 
 
 def _has_failed(looked_up: "asyncio.Future[Key | None]") -> bool:
@@ -27,27 +31,31 @@ class KeyCache:
         """`reading` runs the blocking look-ups."""
         self._ledger = ledger
         self._reading = reading
-        self._known: dict[bytes, tuple[asyncio.Future[Key | None], float]] = {}
+        self._known: dict[tuple[Find, bytes], tuple[asyncio.Future[Key | None], float]] = {}
 
     async def find(self, key: str) -> Key | None:
-        """Return the key with this secret, None if it is not valid; raise `JournalUnavailable`.
+        """Return the key with this secret, None if it is not valid; raise `JournalUnavailable`."""
+        return await self._found(find_key, digest_of(key))
 
-        Only one look-up runs at a time for each key, however many requests wait for it.
-        """
-        digest = digest_of(key)
-        looked_up, until = self._known.get(digest, (None, 0.0))
+    async def find_session(self, token: str) -> Key | None:
+        """Return the key with which a session of the console acts, None if it has ended; raise `JournalUnavailable`."""
+        return await self._found(find_session, digest_of(token))
+
+    async def _found(self, find: Find, digest: bytes) -> Key | None:
+        """Return what a look-up finds. Only one runs at a time for each digest, however many requests wait for it."""
+        looked_up, until = self._known.get((find, digest), (None, 0.0))
         if looked_up is None or monotonic() >= until or _has_failed(looked_up):
             if len(self._known) >= MAX_KNOWN_KEYS:
                 self._known.clear()
             # Counted from before the look-up, so that a slow look-up does not extend the time.
             until = monotonic() + KNOWN_FOR_SECONDS
-            looked_up = asyncio.get_running_loop().run_in_executor(self._reading, self._find, digest)
-            self._known[digest] = (looked_up, until)
+            looked_up = asyncio.get_running_loop().run_in_executor(self._reading, self._find, find, digest)
+            self._known[find, digest] = (looked_up, until)
         return looked_up.result() if looked_up.done() else await asyncio.shield(looked_up)
 
     def forget(self) -> None:
         """Forget all keys, including look-ups under way: this process has revoked or rotated one."""
         self._known.clear()
 
-    def _find(self, digest: bytes) -> Key | None:
-        return looked_up(self._ledger, partial(find_key, digest=digest))
+    def _find(self, find: Find, digest: bytes) -> Key | None:
+        return looked_up(self._ledger, partial(find, digest=digest))

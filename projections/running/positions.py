@@ -160,6 +160,16 @@ class PositionWaiter:
         self.head = 0
         """The newest known position of the journal."""
 
+    @property
+    def seen(self) -> Mapping[str, Progress]:
+        """Every projection as last seen, by name; empty before the first look."""
+        return self._known
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether the last look at the database succeeded."""
+        return self._is_reachable
+
     def start(self) -> None:
         """Start following."""
         self._thread.start()

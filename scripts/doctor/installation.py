@@ -36,7 +36,7 @@ NEEDED = tuple(
         ("SELECT", "migrations installation valid_api_keys"),
         ("SELECT INSERT", "events signing_keys checkpoints projection_controls projection_switches"),
         ("SELECT UPDATE", "head"),
-        ("SELECT INSERT DELETE", "snapshots"),
+        ("SELECT INSERT DELETE", "console_sessions snapshots"),
         (
             "SELECT INSERT UPDATE",
             "api_keys rebuilds dead_letters webhooks deliveries delivery_attempts outbox_suppressions request_replays",

@@ -1,0 +1,137 @@
+"""Actions: forms that send one request to the API, after saying what will happen.
+
+An action has a page of its own, at the address of its route with `/console` in place of `/v1`. Reading the page changes
+nothing: it says what will happen, and asks for what the route takes. Sending the form makes the request, under an
+idempotency key that the form already carries, so that a form sent twice acts once.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
+from urllib.parse import quote
+from uuid import uuid4
+
+from starlette.routing import compile_path
+
+from api.console.inside import Reply
+from api.console.permission import endpoint_of
+from api.console.view import View
+
+DRY_RUN = {"dry_run": "true"}
+
+
+class Field(NamedTuple):
+    """A field of a form, and the member of the request's body that it becomes.
+
+    `kind` says how it is shown and read. A `whole` number becomes a JSON number. A field left empty is left out.
+    `given` is its value at first. A `fixed` field is not shown.
+    """
+
+    name: str
+    label: str
+    kind: Literal["text", "whole", "choice", "confirm", "fixed"] = "text"
+    is_required: bool = False
+    hint: str = ""
+    choices: tuple[str, ...] = ()
+    given: str = ""
+
+
+REASON = Field("reason", "Reason", is_required=True, hint="Kept for ever, with your key's name.")
+"""The reason that routes demand."""
+
+ANY_REASON = REASON._replace(is_required=False)
+
+
+class Action(NamedTuple):
+    """An action. `name` is its stable name, `label` what its button says, `question` the heading of its page.
+
+    `consequence` says what will happen. `route` is the API's, such as `/v1/dead-letters/{id}/retry`. `path` is the
+    action's address below `/console`, by default as the route. `leads_to` is the address below `/console` of the page
+    that shows the result; by default the thing's page, without the action's last segment. `is_grave` marks what moves
+    money or discards anything: its button is set apart. One that `shows_answer` shows the API's answer, which cannot be
+    read again, such as a new key's secret.
+    """
+
+    name: str
+    label: str
+    question: str
+    consequence: str
+    route: str
+    method: str = "POST"
+    path: str = ""
+    fields: tuple[Field, ...] = ()
+    leads_to: str = ""
+    is_grave: bool = False
+    shows_answer: bool = False
+
+    @property
+    def address(self) -> str:
+        """The path of its page, with the names of its parts."""
+        return f"/console{self.path or self.route.removeprefix('/v1')}"
+
+    def page_of(self, **names: Any) -> str:
+        """Return the address of its page for one thing."""
+        return _filled(self.address, names)
+
+    def result_of(self, **names: Any) -> str:
+        """Return the address of the page that shows what became of it."""
+        address = f"/console{self.leads_to}" if self.leads_to else self.address.rpartition("/")[0]
+        return _filled(address, names)
+
+    @property
+    def takes_dry_run(self) -> bool:
+        """Whether the API can say what would happen without recording it."""
+        return "dry_run" in endpoint_of(self.method, self.route).declared.query.model_fields
+
+
+ACTIONS: dict[str, Action] = {}
+"""All actions, by name."""
+
+_MATCHES: list[tuple[Callable[[str], Any], Action]] = []
+
+
+def action(declared: Action) -> Action:
+    """List an action, and return it."""
+    ACTIONS[declared.name] = declared
+    _MATCHES.append((compile_path(declared.address)[0].fullmatch, declared))
+    return declared
+
+
+def action_at(path: str) -> tuple[Action, dict[str, str]] | None:
+    """Return the action whose page has this path, and the names in the path."""
+    for match, declared in _MATCHES:
+        if found := match(path):
+            return declared, found.groupdict()
+    return None
+
+
+def new_key() -> str:
+    """Return a new idempotency key, which says where it came from."""
+    return f"console-{uuid4()}"
+
+
+def body_of(declared: Action, form: Mapping[str, str]) -> dict[str, Any]:
+    """Return the body of the request for a filled form."""
+    body: dict[str, Any] = {}
+    for field in declared.fields:
+        given = field.given if field.kind == "fixed" else form.get(field.name, "").strip()
+        if given:
+            body[field.name] = int(given) if field.kind == "whole" and given.isdecimal() else given
+    return body
+
+
+async def carry_out(
+    view: View, declared: Action, form: Mapping[str, str], *, is_dry_run: bool = False
+) -> Reply:
+    """Send the request of a filled form to the API; return the answer. A dry run records nothing."""
+    route = endpoint_of(declared.method, declared.route).declared
+    body = body_of(declared, form) if route.body else None
+    headers = {"idempotency-key": form.get("key", "")} if route.is_keyed else {}
+    path = _filled(declared.route.removeprefix("/v1"), view.names, escape=False)
+    query = DRY_RUN if is_dry_run else None
+    return await view.api.call(declared.method, path, query=query, body=body, headers=headers)
+
+
+def _filled(path: str, names: Mapping[str, Any], *, escape: bool = True) -> str:
+    for name, value in names.items():
+        path = path.replace(f"{{{name}}}", quote(str(value), safe=":@") if escape else str(value))
+    return path

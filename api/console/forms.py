@@ -1,0 +1,72 @@
+"""Forms as browsers send them, and what tells that the console itself sent them."""
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qsl, urlsplit
+
+from starlette.types import Receive, Scope
+
+from api.http.body import read_body
+from api.problems import Forbidden, MalformedRequest, UnsupportedMediaType
+
+MAX_FORM_BYTES = 1024 * 1024
+MAX_FIELDS = 5_000
+FORM = b"application/x-www-form-urlencoded"
+
+
+async def read_form(scope: Scope, receive: Receive) -> dict[str, str]:
+    """Return the fields of a form; of a field that was given twice, the last.
+
+    Raises `UnsupportedMediaType` if the body is no form, the refusals of `read_body`, and `MalformedRequest` if it
+    cannot be read.
+    """
+    headers: Mapping[bytes, bytes] = scope["head"].headers
+    if not headers.get(b"content-type", b"").startswith(FORM):
+        raise UnsupportedMediaType("Send the form as application/x-www-form-urlencoded.")
+    sent = await read_body(receive, headers, MAX_FORM_BYTES, lambda size: None)
+    try:
+        return dict(
+            parse_qsl(sent.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict")
+        )
+    except ValueError:
+        raise MalformedRequest("The form cannot be read.") from None
+
+
+def cookie_of(headers: Mapping[bytes, bytes], name: str) -> str:
+    """Return the value of a cookie, empty if it is not there."""
+    try:
+        found = SimpleCookie(headers.get(b"cookie", b"").decode("latin-1")).get(name)
+    except CookieError:
+        return ""
+    return found.value if found else ""
+
+
+def csrf_of(token: str) -> str:
+    """Return what the forms of a session carry. It tells nothing of the session's token."""
+    return hashlib.sha256(f"form:{token}".encode()).hexdigest()
+
+
+def require_own(form: Mapping[str, str], token: str) -> None:
+    """Check that a page of this session made a form; raise `Forbidden`."""
+    if not hmac.compare_digest(form.get("csrf", "").encode(), csrf_of(token).encode()):
+        raise Forbidden(
+            "This form was not made by your session. Go back, reload the page, and send it again."
+        )
+
+
+def require_same_origin(scope: Scope) -> None:
+    """Check that no page of another site sent a form; raise `Forbidden`.
+
+    Browsers say where a request comes from (Fetch Metadata; RFC 6454). Whoever says nothing is no browser, and then
+    nobody's session is at stake.
+    """
+    headers: Mapping[bytes, bytes] = scope["head"].headers
+    site, origin = headers.get(b"sec-fetch-site"), headers.get(b"origin")
+    if site is not None:
+        is_own = site in (b"same-origin", b"none")
+    else:
+        is_own = origin is None or urlsplit(origin.decode("latin-1")).netloc.encode() == headers.get(b"host")
+    if not is_own:
+        raise Forbidden("This form came from a page of another site.")

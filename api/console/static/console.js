@@ -1,0 +1,103 @@
+// What every page does beyond being read: it stays up to date, says when the service is away, and listens to keys.
+// Without this script each page can be read and every action is a plain form.
+
+const away = document.getElementById("away");
+const MOMENT = 1000;
+let lost = null;
+
+const sleep = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
+const main = () => document.getElementById("main");
+
+// A form that somebody is filling in, or text that somebody has selected, is not replaced under their hands.
+const isInUse = () =>
+  main().contains(document.activeElement?.closest("form") ?? null) ||
+  [...main().querySelectorAll("form")].some((form) => form.dataset.touched) ||
+  main().contains(getSelection().anchorNode) && !getSelection().isCollapsed;
+
+function say(words) {
+  if (away.textContent !== words) away.textContent = words;
+  away.hidden = !words;
+}
+
+function tellLoss() {
+  lost ??= new Date();
+  const since = lost.toISOString().slice(11, 19);
+  say(`The service does not answer since ${since} UTC. This page shows what was known then, and goes on by itself.`);
+}
+
+function replace(text) {
+  const made = new DOMParser().parseFromString(text, "text/html");
+  const fresh = made.getElementById("main");
+  if (!fresh) return location.reload();
+  const open = new Set([...main().querySelectorAll("details[open][id]")].map((part) => part.id));
+  const focused = document.activeElement?.id;
+  for (const part of fresh.querySelectorAll("details[id]")) part.open ||= open.has(part.id);
+  const whole = document.querySelector(".top form") === null && made.querySelector(".top form") !== null;
+  if (whole) return location.reload();
+  main().replaceWith(document.adoptNode(fresh));
+  document.title = made.title;
+  if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+  document.dispatchEvent(new Event("shown"));
+}
+
+async function follow() {
+  while (main()?.hasAttribute("data-live")) {
+    await sleep(document.hidden ? 10 * MOMENT : MOMENT);
+    if (isInUse()) continue;
+    const began = location.href;
+    let answer;
+    try {
+      answer = await fetch(began, {
+        headers: { "Console-State": main().dataset.state, Accept: "text/html" },
+        signal: AbortSignal.timeout(20 * MOMENT),
+      });
+    } catch {
+      tellLoss();
+      continue;
+    }
+    if (answer.status === 401) return location.reload();
+    if (answer.status >= 502) {
+      tellLoss();
+      continue;
+    }
+    const text = await answer.text();
+    lost = null;
+    say("");
+    if (began === location.href && !isInUse()) replace(text);
+  }
+}
+
+let isAfterG = false;
+
+function listen(event) {
+  const isTyping = event.target.closest?.("input, select, textarea, [contenteditable]");
+  if (event.ctrlKey || event.metaKey || event.altKey || isTyping) return;
+  if (isAfterG) {
+    isAfterG = false;
+    const way = document.querySelector(`nav a[data-letter="${CSS.escape(event.key)}"]`);
+    if (way) location.assign(way.href);
+    return;
+  }
+  if (event.key === "/") {
+    event.preventDefault();
+    document.getElementById("open")?.select();
+  } else if (event.key === "g") {
+    isAfterG = true;
+    setTimeout(() => (isAfterG = false), 1.5 * MOMENT);
+  } else if (event.key === "?") {
+    document.getElementById("keys")?.showModal();
+  }
+}
+
+document.addEventListener("keydown", listen);
+document.addEventListener("input", (event) => {
+  const form = event.target.closest("main form");
+  if (form) form.dataset.touched = "yes";
+});
+// A form is sent once, however often it is clicked.
+document.addEventListener("submit", (event) => {
+  if (event.target.dataset.sent) event.preventDefault();
+  event.target.dataset.sent = "yes";
+});
+addEventListener("pageshow", () => document.querySelectorAll("form").forEach((form) => delete form.dataset.sent));
+follow();

@@ -1,0 +1,94 @@
+"""What the handler of a page gets, and what it returns. `@page` lists the pages."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple
+
+from starlette.routing import compile_path
+
+from api.console.inside import Inside
+from api.console.permission import why_not
+from api.security.keys import Key
+from api.service.service import Service
+
+
+class View(NamedTuple):
+    """A request of a browser for a page: who asks, for what, and the API as it may be called.
+
+    `names` are the names in the path, `query` the parameters behind it.
+    """
+
+    api: Inside
+    caller: Key
+    service: Service
+    path: str
+    names: Mapping[str, str]
+    query: Mapping[str, str]
+
+    @property
+    def ledger(self) -> str:
+        """The ledger in the path."""
+        return self.names["ledger"]
+
+    @property
+    def resource(self) -> str:
+        """The path of the page's thing in the API, below `/v1`."""
+        return self.path.removeprefix("/console")
+
+    def asked(self, *names: str) -> dict[str, str | None]:
+        """Return parameters of the address, None for those that are missing or empty."""
+        return {name: self.query.get(name) or None for name in names}
+
+    def why_not(self, method: str, route: str, ledger: str | None = None) -> str | None:
+        """Return why the caller may not use a route of the API, None if it may. `route` is as in the document."""
+        return why_not(self.caller, method, route, self.names.get("ledger") if ledger is None else ledger)
+
+
+class Shown(NamedTuple):
+    """A page as its template shows it: one sentence on how things are, and values.
+
+    `position` is the position of the journal that the page reflects, None if it reflects several or none.
+    """
+
+    title: str
+    sentence: str
+    values: Mapping[str, Any] = {}
+    position: int | None = None
+    status: int = 200
+    template: str = ""
+
+
+class Sent(NamedTuple):
+    """An answer that leads to another address, with status 303."""
+
+    address: str
+
+
+Handler = Callable[[View], Awaitable[Shown | Sent]]
+
+
+class Page(NamedTuple):
+    """A page: its address, its handler, and its template. `path` is the address with the names of its parts.
+
+    A page that `is_live` shows what is new by itself.
+    """
+
+    path: str
+    match: Callable[[str], Any]
+    handler: Handler
+    template: str
+    is_live: bool
+
+
+PAGES: list[Page] = []
+"""All pages, in the order in which their addresses are compared."""
+
+
+def page(path: str, *, template: str = "", is_live: bool = True) -> Callable[[Handler], Handler]:
+    """List the decorated function as the handler of a page. The template is named after its module, unless given."""
+
+    def listed(handler: Handler) -> Handler:
+        name = template or f"{handler.__module__.rpartition('.')[2]}.html"
+        PAGES.append(Page(path, compile_path(path)[0].fullmatch, handler, name, is_live))
+        return handler
+
+    return listed

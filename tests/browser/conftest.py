@@ -1,0 +1,47 @@
+"""Fixtures of the tests in a browser."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page
+
+from tests.browser.browsing import browsing, chromium, sign_in
+from tests.contract.books import Book
+from tests.contract.serving import Served, serving
+from tests.databases import Databases
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A browser for all tests of a process."""
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def served(databases: Databases) -> Iterator[Served]:
+    """A service for the tests of one module, with the ledger `main`."""
+    with serving(databases) as served:
+        with served.client() as client:
+            assert client.post("/v1/ledgers", json={"name": "main"}).status_code == 201
+        yield served
+
+
+@pytest.fixture
+def context(browser: Browser, served: Served) -> Iterator[BrowserContext]:
+    """A fresh browser, not signed in."""
+    with browsing(browser, served.url) as (context, _):
+        yield context
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Page:
+    """A page signed in with a key that has every role on every ledger."""
+    return sign_in(context)
+
+
+@pytest.fixture
+def book(served: Served) -> Iterator[Book]:
+    """The ledger `main`, as a program uses it."""
+    with served.client() as client:
+        yield Book(client, "main")
