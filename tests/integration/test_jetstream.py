@@ -15,11 +15,15 @@ import pytest
 from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 from psycopg import Connection
+from structlog.testing import capture_logs
 
 from domain.application import LedgerApplication
 from domain.journal.database import Database
+from domain.journal.outage import Denials
 from domain.journal.reader import Row
 from domain.model.transactions import Description
+from projections.engine import leadership
+from projections.engine.leadership import Pauses
 from projections.outbox import jetstream
 from projections.outbox.jetstream import Follower, run_jetstream
 from projections.outbox.publishing import Streaming
@@ -304,3 +308,42 @@ def test_a_broker_that_is_not_there_is_said_so(
         eventually(is_said)
         broker.start()
         assert await_position(owner, head).last_error is None
+
+
+def test_a_denial_is_noted_and_pauses_begin_with_the_first_after_each_success(
+    database: Database,
+    ledger: LedgerApplication,
+    broker: NatsServer,
+    owner: Connection[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(leadership, "DENIALS", denials := Denials())
+    paused: list[float] = []
+    next_seconds = Pauses.next_seconds
+
+    def watched(pauses: Pauses) -> float:
+        paused.append(next_seconds(pauses))
+        return paused[-1]
+
+    monkeypatch.setattr(Pauses, "next_seconds", watched)
+    with publishing(database, broker), capture_logs() as said:
+        await_position(owner, move(ledger))
+        rounds = [_pauses_while_denied(ledger, owner, paused) for _ in range(2)]
+        assert denials.times == len(paused)
+    for pauses in rounds:
+        assert pauses == [min(0.1 * 2**times, 5.0) for times in range(len(pauses))]
+    errors = [line["event"] for line in said if line["log_level"] == "error"]
+    assert errors == ["database denies what is needed"]
+
+
+def _pauses_while_denied(
+    ledger: LedgerApplication, owner: Connection[Any], paused: list[float]
+) -> list[float]:
+    """Publish while the position may not be noted, until three pauses were made; return the new pauses."""
+    before = len(paused)
+    owner.execute("REVOKE UPDATE ON projection_versions FROM tallystick_service")
+    head = move(ledger)
+    eventually(lambda: len(paused) >= before + 3)
+    owner.execute("GRANT UPDATE ON projection_versions TO tallystick_service")
+    await_position(owner, head)
+    return paused[before:]
