@@ -2,17 +2,13 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
-import psutil
 import psycopg
 import pytest
 
@@ -21,10 +17,10 @@ from domain.journal.database import Database
 from domain.journal.silence import HOLDERS_OF_PLACE, Watch, bound_session, bound_transactions, pipelined
 from domain.journal.writer import JournalWriter
 from projections.engine.leadership import Standby, pause, result_of, say_something, try_acquire
+from tests.integration.stopped_programs import stopped
 from tests.ledgers import folded, history, open_accounts, running, transfer
 from tests.projecting import eventually
 
-ROOT = Path(__file__).parent.parent.parent
 PATIENCE_SECONDS = 60.0
 # The server's timer, and a moment for the waiting one to retry. Far less than a stopped process would take.
 TAKEN_WITHIN_SECONDS = 20.0
@@ -148,25 +144,6 @@ with running(Database(url, schema)) as ledger:
     print("again", again.state.status, flush=True)
     assert ledger.perform(transfer("a", "b", 1, key="afterwards")).recorded
 """
-
-
-@contextmanager
-def stopped(program: str, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
-    """A program that stops itself, once it has done its part."""
-    command = [sys.executable, "-c", program, *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    try:
-        give_up_at = monotonic() + PATIENCE_SECONDS
-        while psutil.Process(process.pid).status() != psutil.STATUS_STOPPED:
-            assert process.poll() is None and monotonic() < give_up_at
-            sleep(0.02)
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
 
 
 @pytest.mark.long
