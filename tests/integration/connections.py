@@ -12,8 +12,9 @@ import psutil
 from tests.service import Service
 
 MAX_MEMORY_BYTES = 400 * 1024 * 1024
-# A second where nothing else runs; what nobody bounds takes many.
-MAX_P99_SECONDS = 3.0
+# What the API computes between a question and its answer. A busy machine prolongs the wait, but not this.
+MAX_COMPUTED_SECONDS = 1.0
+MAX_WAITED_SECONDS = 3.0
 
 LAST = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
@@ -48,16 +49,19 @@ def answer_to(service: Service, *parts: bytes) -> bytes:
 @contextmanager
 def unharmed(service: Service) -> Iterator[None]:
     """Meanwhile another client is answered in time, and the API's memory stays bounded."""
-    seconds: list[float] = []
+    process = api(service)
+    waited: list[float] = []
+    computed: list[float] = []
     memory: list[int] = []
     stop = threading.Event()
 
     def ask() -> None:
         while not stop.wait(0.01):
-            began = monotonic()
+            before, began = computed_seconds(process), monotonic()
             assert b" 200 " in answer_to(service, LAST)[:20]
-            seconds.append(monotonic() - began)
-            memory.append(api(service).memory_info().rss)
+            waited.append(monotonic() - began)
+            computed.append(computed_seconds(process) - before)
+            memory.append(process.memory_info().rss)
 
     asking = threading.Thread(target=ask)
     asking.start()
@@ -67,5 +71,16 @@ def unharmed(service: Service) -> Iterator[None]:
         sleep(0.3)
         stop.set()
         asking.join()
-    assert sorted(seconds)[int(len(seconds) * 0.99)] < MAX_P99_SECONDS
+    assert p99(computed) < MAX_COMPUTED_SECONDS
+    assert p99(waited) < MAX_WAITED_SECONDS
     assert max(memory) < MAX_MEMORY_BYTES
+
+
+def computed_seconds(process: psutil.Process) -> float:
+    """The processor time that a process has used."""
+    times = process.cpu_times()
+    return times.user + times.system
+
+
+def p99(seconds: list[float]) -> float:
+    return sorted(seconds)[int(len(seconds) * 0.99)]
