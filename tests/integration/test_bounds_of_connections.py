@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from scripts.serving.connection_limits import SPARED_SECONDS
 from tests.integration.connections import LAST, answer_to, api, connect, unharmed
 from tests.projecting import eventually
 from tests.service import KEY, Service, post_ledger, serving
@@ -152,19 +153,19 @@ def test_large_batches_at_once_are_bounded(service: Service) -> None:
 
 
 def test_silent_connections_and_halves_of_heads_keep_nobody_out(service: Service) -> None:
+    def said(event: str) -> int:
+        return sum(f'"{event}"' in line for line in service.output)
+
     with ExitStack() as stack:
         for number in range(DESCRIPTORS + 50):
             connection = stack.enter_context(connect(service))
             if number % 2:
                 connection.sendall(b"GET /livez HTT")
-        sleep(2)
+        eventually(lambda: said("connections are at their bound") > 0)
+        sleep(2 * SPARED_SECONDS)
         for _ in range(20):
             assert b" 200 " in answer_to(service, LAST)[:20]
         eventually(lambda: api(service).num_fds() < 150)
-
-    def said(event: str) -> int:
-        return sum(f'"{event}"' in line for line in service.output)
-
     eventually(lambda: said("connections are below their bound again") > 0)
     assert said("connections are at their bound") == said("connections are below their bound again") == 1
 

@@ -227,13 +227,13 @@ def test_a_place_whose_holder_hangs_in_a_copy_is_taken_over(database: Database) 
 def test_who_speaks_while_it_waits_keeps_its_place(
     database: Database, connection: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(silence, "SESSION_SILENCE_SECONDS", 2)
+    monkeypatch.setattr(silence, "SESSION_SILENCE_SECONDS", 4)
     monkeypatch.setattr("projections.engine.leadership.SAY_EVERY_SECONDS", 0.2)
     assert try_acquire(connection, "projection", "entries")
-    pause(connection, threading.Event(), 3.5)
+    pause(connection, threading.Event(), 5.0)
     answered: Future[int] = Future()
     with pytest.raises(TimeoutError):
-        result_of(connection, answered, 3.5)
+        result_of(connection, answered, 5.0)
     answered.set_result(7)
     assert result_of(connection, answered, 1.0) == 7
     say_something(connection)
@@ -248,13 +248,13 @@ def test_who_speaks_while_it_waits_keeps_its_place(
 def test_who_speaks_is_left_alone_by_those_who_wait(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(silence, "SILENCE_SECONDS", 2.0)
+    monkeypatch.setattr(silence, "SILENCE_SECONDS", 4.0)
     monkeypatch.setattr(silence, "WATCH_SECONDS", 0.5)
     watch = Watch(HOLDERS_OF_PLACE, {"purpose": "projection", "name": "entries"})
     with database.connect("tallystick standby") as standby, database.connect("tallystick holder") as holder:
         role = standby.execute("SELECT current_user").fetchone()
         assert try_acquire(holder, "projection", "entries")
-        for _ in range(15):
+        for _ in range(25):
             say_something(holder)
             watch.look(standby)
             sleep(0.2)
