@@ -303,9 +303,10 @@ def test_stopping_commits_what_waits(database: Database) -> None:
 def test_an_unreachable_journal_is_said_so_and_not_a_failure_of_the_request(
     database: Database, owner: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue, "PATIENCE_SECONDS", 0.3)
     with running(database) as ledger:
         open_accounts(ledger, "a", "b")
+        patience_seconds = queue.PATIENCE_SECONDS
+        monkeypatch.setattr(queue, "PATIENCE_SECONDS", 0.3)
         owner.execute("BEGIN; LOCK TABLE head IN ACCESS EXCLUSIVE MODE")
         command = transfer("a", "b", 5, key="k")
         future = ledger.execute(command)
@@ -319,6 +320,7 @@ def test_an_unreachable_journal_is_said_so_and_not_a_failure_of_the_request(
         (result,) = future.result()
         assert isinstance(result, JournalUnavailable) and result.reason == "unreachable"
         owner.execute("ROLLBACK")
+        monkeypatch.setattr(queue, "PATIENCE_SECONDS", patience_seconds)
         assert ledger.perform(command).recorded
 
 
