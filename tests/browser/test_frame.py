@@ -1,5 +1,8 @@
 """The frame of all pages: keys, menus, what the role may not do, refusals, and what stays up to date."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import httpx2
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
@@ -10,11 +13,12 @@ from tests.contract.serving import KEY, Served
 pytestmark = pytest.mark.browser
 
 
-def session_of(served: Served, key: str = KEY) -> httpx2.Client:
+@contextmanager
+def session_of(served: Served, key: str = KEY) -> Iterator[httpx2.Client]:
     """A client with the session of a browser."""
-    client = httpx2.Client(base_url=served.url, trust_env=False, verify=False)
-    assert client.post("/console/sign-in", data={"key": key}).status_code == 303
-    return client
+    with httpx2.Client(base_url=served.url, trust_env=False, verify=False) as client:
+        assert client.post("/console/sign-in", data={"key": key}).status_code == 303
+        yield client
 
 
 def test_every_place_of_the_menu_is_reached_by_keys(page: Page) -> None:
