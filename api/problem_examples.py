@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from api.problems import PROBLEM_TYPES, InvalidShape, problem, problem_of
 from domain.model import refusals
 from domain.model.accounts import Account, AccountOpened
@@ -41,7 +43,7 @@ _ALICE = Account(
     version=3,
     position=17,
 )
-_FULL = _ALICE._replace(posted_credits=9_007_199_254_740_000)
+_FULL = replace(_ALICE, posted_credits=9_007_199_254_740_000)
 
 _HOLD = Transaction(
     ledger="main",
@@ -120,8 +122,8 @@ _EXAMPLES: tuple[LedgerError, ...] = (
     refusals.asset_scale_conflict("USD/3", "USD", 2),
     refusals.version_mismatch(_ALICE),
     refusals.account_not_empty(_ALICE),
-    refusals.not_open(_ALICE._replace(status="frozen"), "/entries/0"),
-    refusals.not_open(_ALICE._replace(status="closed"), "/entries/0"),
+    refusals.not_open(replace(_ALICE, status="frozen"), "/entries/0"),
+    refusals.not_open(replace(_ALICE, status="closed"), "/entries/0"),
     refusals.insufficient_funds(_ALICE, 9_999, "/entries/0"),
     refusals.balance_limit_exceeded(_ALICE, 6_000, "/entries/1"),
     refusals.amount_overflow(_FULL, "credit", 1_050, "/entries/1"),
