@@ -27,10 +27,11 @@ from domain.model.events import Context, Event, Recorded, State
 from domain.model.ledgers import existing_ledger, register_asset
 from domain.model.money import MAX_AMOUNT, Direction
 from domain.model.refusals import (
+    AboutAccount,
+    account_closed,
     account_exists,
     account_not_empty,
     account_not_found,
-    not_open,
     version_mismatch,
 )
 from domain.model.streams import account_stream, ledger_of, ledger_stream, name_of
@@ -329,6 +330,11 @@ def existing_account(state: State, ledger: str, address: str, pointer: str | Non
     return state
 
 
+def about(account: Account, pointer: str | None = None) -> AboutAccount:
+    """Return what a refusal says about an account. `pointer` is the place in the request that names it."""
+    return AboutAccount(account.address, account.asset, pointer)
+
+
 @dataclass(frozen=True, slots=True)
 class OpenAccount(Repeatable):
     """Open an account. Repeating it with the same attributes changes nothing, whatever has changed since."""
@@ -353,7 +359,7 @@ class OpenAccount(Repeatable):
         if existing is None:
             return Decision([*register_asset(ledger, self.opening.asset), (stream, self.opening)], stream)
         if existing.opening != self.opening:
-            raise account_exists(existing, _differences(existing.opening, self.opening))
+            raise account_exists(about(existing), _differences(existing.opening, self.opening))
         return Decision((), stream)
 
 
@@ -390,7 +396,7 @@ class ChangeAccount(Repeatable):
         maximum = account.max_balance if isinstance(self.max_balance, EllipsisType) else self.max_balance
         require_order(minimum, maximum)
         if account.status == "closed":
-            raise not_open(account)
+            raise account_closed(about(account))
         events: list[tuple[str, Event]] = []
         if (minimum, maximum) != (account.min_balance, account.max_balance):
             events.append((stream, LimitsChanged(min_balance=minimum, max_balance=maximum)))
@@ -430,9 +436,11 @@ class ChangeStatus(Repeatable):
         if account.status == self.status:
             return Decision((), stream)
         if account.status == "closed":
-            raise not_open(account)
+            raise account_closed(about(account))
         if self.status == "closed" and (account.balance or account.pending_debits or account.pending_credits):
-            raise account_not_empty(account)
+            raise account_not_empty(
+                about(account), account.balance, account.pending_debits, account.pending_credits
+            )
         return Decision([(stream, _STATUS_EVENTS[self.status](reason=self.reason))], stream)
 
 
@@ -457,4 +465,4 @@ def require_order(minimum: int | None, maximum: int | None) -> None:
 def require_version(account: Account, version: int | None) -> None:
     """Raise `VersionMismatch` if `version` is given and is not the account's version."""
     if version is not None and version != account.version:
-        raise version_mismatch(account)
+        raise version_mismatch(about(account), account.version)
