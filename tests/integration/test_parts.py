@@ -7,6 +7,7 @@ from itertools import cycle
 from typing import Any
 
 import pytest
+from msgspec.structs import astuple
 from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
@@ -106,4 +107,6 @@ def test_accounts_are_those_of_a_fold(database: Database, owner: Connection[Any]
     ).fetchall()
     accounts = [state for stream, state in folded(history(database)).items() if "/accounts/" in stream]
     assert {account.status for account in accounts} == {"open", "frozen"}
-    assert sorted(found) == sorted((*account[:12], account.version, account.position) for account in accounts)
+    assert sorted(found) == sorted(
+        (*astuple(account)[:12], account.version, account.position) for account in accounts
+    )

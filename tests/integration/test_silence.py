@@ -113,7 +113,7 @@ def test_a_session_is_bounded_in_every_way(connection: psycopg.Connection[Any]) 
 STOPPING = """
 import os, signal, sys
 import structlog
-from domain.commit.group_commit import GroupCommit
+from domain.commit.pipeline import Pipeline
 from domain.journal.database import Database
 from domain.journal.writer import JournalWriter
 from tests.ledgers import running, transfer
@@ -133,7 +133,7 @@ def stopping(method):
 
 setattr(JournalWriter, where, stopping(getattr(JournalWriter, where)))
 if where != "append":
-    GroupCommit._decide_ahead = lambda *_: None
+    Pipeline.decide = lambda *_: None
 structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 with running(Database(url, schema)) as ledger:
     assert where != "append" or ledger.perform(transfer("a", "b", 1, key="before")).recorded
