@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from time import monotonic
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar
 from urllib.parse import parse_qsl
 
 from fastapi.routing import APIRoute
@@ -44,6 +44,7 @@ from domain.model.events import Context
 QueryT = TypeVar("QueryT", bound=BaseModel)
 BodyT = TypeVar("BodyT")
 Judged = TypeVar("Judged")
+Declared = ParamSpec("Declared")
 
 MAX_QUERY_PARAMETERS = 100
 
@@ -85,17 +86,17 @@ class Call(NamedTuple, Generic[QueryT, BodyT]):
         return encode_cursor(self.list_id, place)
 
 
-Serve = Callable[[Call[Any, Any]], Awaitable[Answer | Streamed]]
+Handler = Callable[[Call[Any, Any]], Awaitable[Answer | Streamed]]
 
 
 class Endpoint(APIRoute):
     """A route of the service. FastAPI documents it; its declaration decides how it is served."""
 
-    def __init__(self, declared: Declaration, serve: Serve) -> None:
-        super().__init__(declared.path, methods=[declared.method], **documentation(declared, serve))
+    def __init__(self, declared: Declaration) -> None:
+        super().__init__(declared.path, methods=[declared.method], **documentation(declared))
         _require_stated_ledgers(declared)
         self.declared = declared
-        self._serve = serve
+        self._serve: Handler = declared.handler
         self._place = TypeAdapter(declared.place) if declared.place is not None else None
         fields = declared.query.model_fields
         asks = any(field.is_required() for field in fields.values())
@@ -255,6 +256,20 @@ class Endpoint(APIRoute):
             refusal.headers |= {"Accept": JSON, f"Accept-{self.declared.method.capitalize()}": JSON}
             raise
         return parse_json(body, self.declared.max_body_values)
+
+
+def _beside_handler(
+    declare: Callable[Concatenate[Handler, Declared], Declaration],
+) -> Callable[Declared, Callable[[Handler], Endpoint]]:
+    """Return a decorator that takes what a declaration takes, and makes the handler below it an endpoint."""
+
+    def endpoint(*words: Declared.args, **more: Declared.kwargs) -> Callable[[Handler], Endpoint]:
+        return lambda handler: Endpoint(declare(handler, *words, **more))
+
+    return endpoint
+
+
+endpoint = _beside_handler(Declaration)
 
 
 async def overseer(call: Call[Any, Any]) -> Key | None:

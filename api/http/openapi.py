@@ -107,7 +107,7 @@ HEADERS: dict[str, dict[str, Any]] = {
 }
 
 
-def documentation(declared: Declaration, serve: Callable[..., Any]) -> dict[str, Any]:
+def documentation(declared: Declaration) -> dict[str, Any]:
     """Return the arguments of FastAPI's `APIRoute` for a route."""
     extra: dict[str, Any] = {
         "x-consistency": declared.consistency.described,
@@ -124,7 +124,7 @@ def documentation(declared: Declaration, serve: Callable[..., Any]) -> dict[str,
         "name": declared.operation_id,
         "operation_id": declared.operation_id,
         "summary": declared.summary,
-        "description": inspect.getdoc(serve),
+        "description": declared.description,
         "tags": [declared.tag],
         "status_code": first.status,
         "response_class": _response_class(first.media_type),

@@ -7,8 +7,8 @@ from pydantic import Field
 
 from api.http import examples
 from api.http.consistency import Consistency
-from api.http.declaration import READER, Declaration, Returns
-from api.http.endpoint import Call, Endpoint
+from api.http.declaration import READER, Returns
+from api.http.endpoint import Call, endpoint
 from api.http.fields import Asset, Page
 from api.http.pages import projected_page, reflected
 from api.http.read_your_writes import read_projection
@@ -33,6 +33,16 @@ _Place = tuple[
 ]
 
 
+@endpoint(
+    "GET",
+    "/v1/ledgers/{ledger}/accounts/{address}/balance",
+    summary="Read an account's balance at a time",
+    tag="Balances",
+    consistency=Consistency.PROJECTION,
+    roles=READER,
+    returns=[Returns(200, "The balance.", AccountBalanceBody, examples.ACCOUNT_BALANCE)],
+    problems=[AccountNotFound],
+)
 async def get_balance(call: Call[AtQuery, None]) -> Answer:
     """Show what was posted to an account up to a time, inclusive. Before the account was opened: zeros.
 
@@ -46,19 +56,19 @@ async def get_balance(call: Call[AtQuery, None]) -> Answer:
     return json_answer(200, account_balance_body(account, query.clock, found), reflected(found))
 
 
-async def get_trial_balance(call: Call[AtQuery, None]) -> Answer:
-    """Show the totals of a ledger up to a time, inclusive. In each asset, debits equal credits.
-
-    One row for each asset. Assets without an entry by then are left out.
-    """
-    query = call.query
-    await call.service.read(call.service.ledger.ledger, call.ledger)
-    read = partial(trial_balance, ledger=call.ledger, clock=query.clock, at=query.at)
-    found = await read_projection(call, "entries", read)
-    return json_answer(200, trial_balance_body(found), reflected(found))
-
-
-async def get_balances(call: Call[GroupsQuery, None]) -> Answer:
+@endpoint(
+    "GET",
+    "/v1/ledgers/{ledger}/balances",
+    summary="Sum the balances of groups of accounts",
+    tag="Balances",
+    consistency=Consistency.PROJECTION,
+    roles=READER,
+    returns=[
+        Returns(200, "A page of groups.", Page[GroupBalanceBody], examples.page(examples.GROUP_BALANCE))
+    ],
+    place=_Place,
+)
+async def list_balances(call: Call[GroupsQuery, None]) -> Answer:
     """List what was posted to groups of accounts: one row for each group and asset.
 
     A group is named by the first segments of its accounts' addresses. An address with fewer segments is a group of its
@@ -80,56 +90,22 @@ async def get_balances(call: Call[GroupsQuery, None]) -> Answer:
     return projected_page(call, found, group_balance_body, lambda group: group.place)
 
 
-ENDPOINTS = [
-    Endpoint(
-        Declaration(
-            "GET",
-            "/v1/ledgers/{ledger}/accounts/{address}/balance",
-            "get_balance",
-            "Balances",
-            "Read an account's balance at a time",
-            Consistency.PROJECTION,
-            READER,
-            (Returns(200, "The balance.", AccountBalanceBody, examples.ACCOUNT_BALANCE),),
-            query=AtQuery,
-            problems=(AccountNotFound,),
-        ),
-        get_balance,
-    ),
-    Endpoint(
-        Declaration(
-            "GET",
-            "/v1/ledgers/{ledger}/balances",
-            "list_balances",
-            "Balances",
-            "Sum the balances of groups of accounts",
-            Consistency.PROJECTION,
-            READER,
-            (
-                Returns(
-                    200,
-                    "A page of groups.",
-                    Page[GroupBalanceBody],
-                    examples.page(examples.GROUP_BALANCE),
-                ),
-            ),
-            query=GroupsQuery,
-            place=_Place,
-        ),
-        get_balances,
-    ),
-    Endpoint(
-        Declaration(
-            "GET",
-            "/v1/ledgers/{ledger}/trial-balance",
-            "get_trial_balance",
-            "Balances",
-            "Read the trial balance",
-            Consistency.PROJECTION,
-            READER,
-            (Returns(200, "The totals of each asset.", TrialBalanceBody, examples.TRIAL_BALANCE),),
-            query=AtQuery,
-        ),
-        get_trial_balance,
-    ),
-]
+@endpoint(
+    "GET",
+    "/v1/ledgers/{ledger}/trial-balance",
+    summary="Read the trial balance",
+    tag="Balances",
+    consistency=Consistency.PROJECTION,
+    roles=READER,
+    returns=[Returns(200, "The totals of each asset.", TrialBalanceBody, examples.TRIAL_BALANCE)],
+)
+async def get_trial_balance(call: Call[AtQuery, None]) -> Answer:
+    """Show the totals of a ledger up to a time, inclusive. In each asset, debits equal credits.
+
+    One row for each asset. Assets without an entry by then are left out.
+    """
+    query = call.query
+    await call.service.read(call.service.ledger.ledger, call.ledger)
+    read = partial(trial_balance, ledger=call.ledger, clock=query.clock, at=query.at)
+    found = await read_projection(call, "entries", read)
+    return json_answer(200, trial_balance_body(found), reflected(found))

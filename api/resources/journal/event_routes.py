@@ -13,8 +13,8 @@ from pydantic_core import to_json
 
 from api.http import examples
 from api.http.consistency import Consistency
-from api.http.declaration import OVERSEER, READER, Concerns, Declaration, Returns
-from api.http.endpoint import Call, Endpoint
+from api.http.declaration import OVERSEER, READER, Concerns, Returns
+from api.http.endpoint import Call, endpoint
 from api.http.fields import MAX_POSITION, Page
 from api.http.pages import PAGE_BYTES, projected_page
 from api.http.responses import HEAD, JSON, NDJSON, POSITION, Answer, Streamed, prefers
@@ -24,7 +24,8 @@ from domain.model.streams import INSTALLATION, key_stream
 from projections.engine.live_version import Page as Found
 from projections.engine.live_version import ends_early
 from projections.errors import ProjectionBehind
-from projections.read_models.event_history import JournalEvent, list_events
+from projections.read_models import event_history
+from projections.read_models.event_history import JournalEvent
 from projections.read_models.event_index import PROJECTION
 from projections.read_models.event_keys import EventFilters
 
@@ -40,7 +41,20 @@ _Events = Found[JournalEvent]
 _Read = Callable[[Connection[Any]], _Events]
 
 
-async def get_events(call: Call[EventsQuery, None]) -> Answer | Streamed:
+@endpoint(
+    "GET",
+    "/v1/ledgers/{ledger}/events",
+    summary="List events",
+    tag="Audit",
+    consistency=Consistency.JOURNAL,
+    roles=READER,
+    returns=[
+        Returns(200, "A page of events.", Page[EventBody], examples.page(examples.EVENT)),
+        Returns(200, "All events.", example=to_json(examples.EVENT).decode() + "\n", media_type=NDJSON),
+    ],
+    place=_Place,
+)
+async def list_events(call: Call[EventsQuery, None]) -> Answer | Streamed:
     """List the events of a ledger in the order of positions. Filters are combined.
 
     `Accept: application/x-ndjson` streams all events that the filters leave, one on each line, up to the head at the
@@ -56,7 +70,21 @@ async def get_events(call: Call[EventsQuery, None]) -> Answer | Streamed:
     return projected_page(call, found, event_body, lambda event: event.position)
 
 
-async def get_trail(call: Call[TrailQuery, None]) -> Answer | Streamed:
+@endpoint(
+    "GET",
+    "/v1/audit/events",
+    summary="List events that belong to no ledger",
+    tag="Audit",
+    consistency=Consistency.JOURNAL,
+    roles=OVERSEER,
+    returns=[
+        Returns(200, "A page of events.", Page[EventBody], examples.page(examples.KEY_EVENT)),
+        Returns(200, "All events.", example=to_json(examples.KEY_EVENT).decode() + "\n", media_type=NDJSON),
+    ],
+    concerns=Concerns.GRANTED,
+    place=_Place,
+)
+async def list_trail(call: Call[TrailQuery, None]) -> Answer | Streamed:
     """List what happened to the installation itself, in the order of positions: keys made, rotated and revoked.
 
     Each event says who did it and when, and the key's name, roles, ledgers and end. The events are kept for ever in the
@@ -133,7 +161,7 @@ def _reading(
     if place is not None:
         low, high = (low, place) if query.descending else (max(low, place + 1), high)
     return partial(
-        list_events,
+        event_history.list_events,
         ledger=ledger,
         filters=filters,
         low=low,
@@ -161,54 +189,3 @@ async def _reached(call: _Asked, query: Callable[[_Read], Awaitable[_Events]], r
     if found.position < position:
         raise ProjectionBehind(found.position, found.head, seen.state)
     return found
-
-
-ENDPOINTS = [
-    Endpoint(
-        Declaration(
-            "GET",
-            "/v1/ledgers/{ledger}/events",
-            "list_events",
-            "Audit",
-            "List events",
-            Consistency.JOURNAL,
-            READER,
-            (
-                Returns(200, "A page of events.", Page[EventBody], examples.page(examples.EVENT)),
-                Returns(
-                    200,
-                    "All events.",
-                    example=to_json(examples.EVENT).decode() + "\n",
-                    media_type=NDJSON,
-                ),
-            ),
-            query=EventsQuery,
-            place=_Place,
-        ),
-        get_events,
-    ),
-    Endpoint(
-        Declaration(
-            "GET",
-            "/v1/audit/events",
-            "list_trail",
-            "Audit",
-            "List events that belong to no ledger",
-            Consistency.JOURNAL,
-            OVERSEER,
-            (
-                Returns(200, "A page of events.", Page[EventBody], examples.page(examples.KEY_EVENT)),
-                Returns(
-                    200,
-                    "All events.",
-                    example=to_json(examples.KEY_EVENT).decode() + "\n",
-                    media_type=NDJSON,
-                ),
-            ),
-            query=TrailQuery,
-            concerns=Concerns.GRANTED,
-            place=_Place,
-        ),
-        get_trail,
-    ),
-]

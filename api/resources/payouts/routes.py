@@ -6,9 +6,9 @@ from typing import Any
 
 from api.http import examples
 from api.http.consistency import Consistency
-from api.http.declaration import OPERATOR, POSTER, READER, Declaration, NoQuery, Returns
+from api.http.declaration import OPERATOR, POSTER, READER, NoQuery, Returns
 from api.http.disclosure import payout_as_told
-from api.http.endpoint import Call, Endpoint
+from api.http.endpoint import Call, endpoint
 from api.http.responses import POSITION, Answer, etag, is_unchanged, json_answer
 from api.resources.payouts.answers import payout_answer
 from api.resources.payouts.schemas import (
@@ -40,7 +40,45 @@ from domain.model.payouts.resolutions import NOT_PAID, CompletePayout, FailPayou
 from domain.model.transactions import Description
 from projections.process_managers.payer import new_nonce
 
+_RULES_OF_ACCOUNTS: tuple[type[LedgerError], ...] = (
+    AccountClosed,
+    AccountFrozen,
+    AmountOverflow,
+    InsufficientFunds,
+    BalanceLimitExceeded,
+)
+_SHOWN_BY_STATEMENT = {"reason": "the provider's statement of 24 November shows it"}
+_resolution = partial(
+    endpoint,
+    "POST",
+    tag="Payouts",
+    consistency=Consistency.LINEARIZABLE,
+    roles=OPERATOR,
+    returns=[Returns(200, "The payout.", PayoutBody, examples.PAYOUT, headers=("ETag",))],
+    is_body_optional=True,
+)
 
+
+@endpoint(
+    "POST",
+    "/v1/ledgers/{ledger}/payouts",
+    summary="Request a payout",
+    tag="Payouts",
+    consistency=Consistency.LINEARIZABLE,
+    roles=POSTER,
+    returns=[
+        Returns(
+            202,
+            "The payout is accepted, and its amount is held.",
+            PayoutBody,
+            examples.PAYOUT,
+            headers=("ETag", "Location", "Retry-After"),
+        )
+    ],
+    problems=[AccountNotFound, AccountExists, *_RULES_OF_ACCOUNTS],
+    body_example=examples.PAYOUT_REQUEST,
+    is_keyed=True,
+)
 async def request_payout(call: Call[TransactionQuery, PayoutRequest]) -> Answer:
     """Hold an amount of an account, and have a provider pay it out once the hold is durable.
 
@@ -69,6 +107,19 @@ async def request_payout(call: Call[TransactionQuery, PayoutRequest]) -> Answer:
     return payout_answer(await perform(command))
 
 
+@endpoint(
+    "GET",
+    "/v1/ledgers/{ledger}/payouts/{id}",
+    summary="Show a payout",
+    tag="Payouts",
+    consistency=Consistency.LINEARIZABLE,
+    roles=READER | OPERATOR,
+    returns=[
+        Returns(200, "The payout.", PayoutBody, examples.PAYOUT, headers=("ETag",)),
+        Returns(304, "The payout is unchanged: If-None-Match has its ETag.", headers=("ETag",)),
+    ],
+    problems=[PayoutNotFound],
+)
 async def get_payout(call: Call[NoQuery, None]) -> Answer:
     """Show one payout, with its history. It is read from the journal, so every write acknowledged before is seen."""
     ledger = call.service.ledger
@@ -80,6 +131,12 @@ async def get_payout(call: Call[NoQuery, None]) -> Answer:
     return json_answer(200, payout_body(payout_as_told(payout, call.caller)), headers)
 
 
+@_resolution(
+    "/v1/ledgers/{ledger}/payouts/{id}/reconcile",
+    summary="Ask the provider about a payout",
+    problems=[PayoutNotFound, PayoutEnded],
+    body_example=_SHOWN_BY_STATEMENT,
+)
 async def reconcile_payout(call: Call[NoQuery, Reconciling]) -> Answer:
     """Ask the provider now what became of a payout, whatever its state.
 
@@ -89,6 +146,12 @@ async def reconcile_payout(call: Call[NoQuery, Reconciling]) -> Answer:
     return await _resolve(call, ReconcilePayout)
 
 
+@_resolution(
+    "/v1/ledgers/{ledger}/payouts/{id}/complete",
+    summary="Say that a payout was paid",
+    problems=[PayoutNotFound, PayoutEnded, *_RULES_OF_ACCOUNTS],
+    body_example=_SHOWN_BY_STATEMENT,
+)
 async def complete_payout(call: Call[NoQuery, Resolving]) -> Answer:
     """Say that the money of a payout has left. Its hold is settled; if it was already voided, the amount is posted.
 
@@ -97,6 +160,12 @@ async def complete_payout(call: Call[NoQuery, Resolving]) -> Answer:
     return await _resolve(call, CompletePayout)
 
 
+@_resolution(
+    "/v1/ledgers/{ledger}/payouts/{id}/fail",
+    summary="Say that a payout was not paid",
+    problems=[PayoutNotFound, PayoutEnded, NotReversible, AmountExceedsReversible, *_RULES_OF_ACCOUNTS],
+    body_example={**_SHOWN_BY_STATEMENT, "confirm": NOT_PAID},
+)
 async def fail_payout(call: Call[NoQuery, Failing]) -> Answer:
     """Say that the money of a payout has not left and will not. Its hold is voided; if it was already settled, that is
     reversed.
@@ -113,90 +182,3 @@ async def _resolve(call: Call[NoQuery, Any], command: Callable[..., Resolution])
     payout = payout_as_told(outcome.state, call.caller)
     headers = {POSITION: str(outcome.position), "ETag": etag(payout.version)}
     return json_answer(200, payout_body(payout), headers)
-
-
-def _resolution(
-    verb: str, summary: str, body: type[Reconciling | Resolving | Failing], *problems: type[LedgerError]
-) -> Declaration:
-    return Declaration(
-        "POST",
-        f"/v1/ledgers/{{ledger}}/payouts/{{id}}/{verb}",
-        f"{verb}_payout",
-        "Payouts",
-        summary,
-        Consistency.LINEARIZABLE,
-        OPERATOR,
-        (Returns(200, "The payout.", PayoutBody, examples.PAYOUT, ("ETag",)),),
-        body=body,
-        body_example={
-            "reason": "the provider's statement of 24 November shows it",
-            **({"confirm": NOT_PAID} if body is Failing else {}),
-        },
-        is_body_optional=True,
-        problems=(PayoutNotFound, PayoutEnded, *problems),
-    )
-
-
-_RULES_OF_ACCOUNTS = (AccountClosed, AccountFrozen, AmountOverflow, InsufficientFunds, BalanceLimitExceeded)
-
-ENDPOINTS = [
-    Endpoint(
-        Declaration(
-            "POST",
-            "/v1/ledgers/{ledger}/payouts",
-            "request_payout",
-            "Payouts",
-            "Request a payout",
-            Consistency.LINEARIZABLE,
-            POSTER,
-            (
-                Returns(
-                    202,
-                    "The payout is accepted, and its amount is held.",
-                    PayoutBody,
-                    examples.PAYOUT,
-                    ("ETag", "Location", "Retry-After"),
-                ),
-            ),
-            query=TransactionQuery,
-            body=PayoutRequest,
-            body_example=examples.PAYOUT_REQUEST,
-            is_keyed=True,
-            problems=(AccountNotFound, AccountExists, *_RULES_OF_ACCOUNTS),
-        ),
-        request_payout,
-    ),
-    Endpoint(
-        Declaration(
-            "GET",
-            "/v1/ledgers/{ledger}/payouts/{id}",
-            "get_payout",
-            "Payouts",
-            "Show a payout",
-            Consistency.LINEARIZABLE,
-            READER | OPERATOR,
-            (
-                Returns(200, "The payout.", PayoutBody, examples.PAYOUT, ("ETag",)),
-                Returns(304, "The payout is unchanged: If-None-Match has its ETag.", headers=("ETag",)),
-            ),
-            problems=(PayoutNotFound,),
-        ),
-        get_payout,
-    ),
-    Endpoint(_resolution("reconcile", "Ask the provider about a payout", Reconciling), reconcile_payout),
-    Endpoint(
-        _resolution("complete", "Say that a payout was paid", Resolving, *_RULES_OF_ACCOUNTS),
-        complete_payout,
-    ),
-    Endpoint(
-        _resolution(
-            "fail",
-            "Say that a payout was not paid",
-            Failing,
-            NotReversible,
-            AmountExceedsReversible,
-            *_RULES_OF_ACCOUNTS,
-        ),
-        fail_payout,
-    ),
-]
