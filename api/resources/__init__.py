@@ -1,4 +1,4 @@
-"""One folder for each resource: routes, schemas and answers. `ENDPOINTS` lists all routes, the busiest first.
+"""One folder for each resource: routes, schemas, answers and examples. `ENDPOINTS` lists all routes, the busiest first.
 
 The routes of a module follow each other as they stand in it. `…/transactions/batch` comes before
 `…/transactions/{id}`, which would match it too.

@@ -5,7 +5,6 @@ from typing import Annotated
 
 from pydantic import Field
 
-from api.http import examples
 from api.http.consistency import Consistency
 from api.http.declaration import READER, Returns
 from api.http.endpoint import Call, endpoint
@@ -13,6 +12,7 @@ from api.http.fields import Asset, Page
 from api.http.pages import projected_page, reflected
 from api.http.read_your_writes import read_projection
 from api.http.responses import Answer, json_answer
+from api.resources.accounts import examples
 from api.resources.accounts.balance_schemas import (
     AccountBalanceBody,
     AtQuery,
@@ -23,6 +23,7 @@ from api.resources.accounts.balance_schemas import (
     group_balance_body,
     trial_balance_body,
 )
+from api.resources.examples import page_of
 from domain.model.errors import AccountNotFound
 from domain.model.streams import ADDRESS_PATTERN, MAX_ADDRESS_LENGTH
 from projections.read_models.balances_at import posted_at, trial_balance
@@ -63,9 +64,7 @@ async def get_balance(call: Call[AtQuery, None]) -> Answer:
     tag="Balances",
     consistency=Consistency.PROJECTION,
     roles=READER,
-    returns=[
-        Returns(200, "A page of groups.", Page[GroupBalanceBody], examples.page(examples.GROUP_BALANCE))
-    ],
+    returns=[Returns(200, "A page of groups.", Page[GroupBalanceBody], page_of(examples.GROUP_BALANCE))],
     place=_Place,
 )
 async def list_balances(call: Call[GroupsQuery, None]) -> Answer:

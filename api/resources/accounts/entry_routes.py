@@ -5,7 +5,6 @@ from typing import Annotated
 
 from pydantic import Field
 
-from api.http import examples
 from api.http.consistency import Consistency
 from api.http.declaration import READER, Returns
 from api.http.endpoint import Call, endpoint
@@ -13,7 +12,9 @@ from api.http.fields import MAX_POSITION, Page, Time
 from api.http.pages import projected_page
 from api.http.read_your_writes import read_projection
 from api.http.responses import Answer
+from api.resources.accounts import examples
 from api.resources.accounts.schemas import EntriesQuery, StatementEntryBody, statement_entry_body
+from api.resources.examples import page_of
 from domain.model.entries import MAX_ENTRIES
 from domain.model.errors import AccountNotFound
 from projections.read_models import entries
@@ -33,9 +34,7 @@ _Place = tuple[
     consistency=Consistency.PROJECTION,
     roles=READER,
     returns=[
-        Returns(
-            200, "A page of the statement.", Page[StatementEntryBody], examples.page(examples.STATEMENT_ENTRY)
-        )
+        Returns(200, "A page of the statement.", Page[StatementEntryBody], page_of(examples.STATEMENT_ENTRY))
     ],
     problems=[AccountNotFound],
     place=_Place,

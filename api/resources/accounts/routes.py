@@ -3,7 +3,6 @@
 from functools import partial
 from typing import Any
 
-from api.http import examples
 from api.http.consistency import Consistency
 from api.http.declaration import CLIENT, READER, NoQuery, Returns
 from api.http.endpoint import Call, endpoint
@@ -11,6 +10,7 @@ from api.http.fields import Address, Page
 from api.http.pages import PAGE_BYTES, projected_page, reflected
 from api.http.read_your_writes import held_back, read_projection
 from api.http.responses import HEAD, POSITION, Answer, etag, is_unchanged, json_answer
+from api.resources.accounts import examples
 from api.resources.accounts.answers import expected_version, shown
 from api.resources.accounts.schemas import (
     AccountBody,
@@ -20,6 +20,7 @@ from api.resources.accounts.schemas import (
     AccountsQuery,
     account_body,
 )
+from api.resources.examples import page_of
 from domain.model.accounts import Account, AccountOpened, ChangeAccount, OpenAccount, require_order
 from domain.model.errors import (
     AccountClosed,
@@ -156,7 +157,7 @@ async def open_account(call: Call[NoQuery, AccountRequest]) -> Answer:
     tag="Accounts",
     consistency=Consistency.PROJECTION,
     roles=READER,
-    returns=[Returns(200, "A page of accounts.", Page[AccountBody], examples.page(examples.ACCOUNT))],
+    returns=[Returns(200, "A page of accounts.", Page[AccountBody], page_of(examples.ACCOUNT))],
     place=Address,
 )
 async def list_accounts(call: Call[AccountsQuery, None]) -> Answer:

@@ -2,11 +2,11 @@
 
 from functools import partial
 
-from api.http import examples
 from api.http.consistency import Consistency
 from api.http.declaration import CLIENT, NoQuery, Returns
 from api.http.endpoint import Call, endpoint
 from api.http.responses import Answer
+from api.resources.accounts import examples
 from api.resources.accounts.answers import expected_version, shown
 from api.resources.accounts.schemas import AccountBody, StatusChange
 from domain.model.accounts import ChangeStatus, Status

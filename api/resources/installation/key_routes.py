@@ -11,7 +11,6 @@ from uuid import UUID
 
 from psycopg import Connection
 
-from api.http import examples
 from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, OVERSEER, Concerns, NoQuery, Returns
 from api.http.endpoint import Call, endpoint
@@ -19,6 +18,8 @@ from api.http.fields import Page, Time
 from api.http.pages import PAGE_BYTES, page
 from api.http.responses import Answer, json_answer
 from api.problems import BootstrapKeyFixed, Forbidden, KeyExists, PathNotFound
+from api.resources.examples import page_of
+from api.resources.installation import examples
 from api.resources.installation.key_schemas import (
     KeyBody,
     KeyRequest,
@@ -83,7 +84,7 @@ async def make_key(call: Call[NoQuery, KeyRequest]) -> Answer:
     tag="Keys",
     consistency=Consistency.PROCESS,
     roles=OVERSEER,
-    returns=[Returns(200, "A page of keys.", Page[KeyBody], examples.page(examples.KEY))],
+    returns=[Returns(200, "A page of keys.", Page[KeyBody], page_of(examples.KEY))],
     concerns=Concerns.GRANTED,
     place=tuple[Time, UUID],
 )

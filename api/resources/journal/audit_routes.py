@@ -7,13 +7,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from api.http import examples
 from api.http.consistency import Consistency
 from api.http.declaration import OVERSEER, Concerns, NoQuery, Returns
 from api.http.endpoint import Call, endpoint
 from api.http.fields import MAX_POSITION, Page, Time
 from api.http.pages import page
 from api.http.responses import TEXT, Answer, json_answer
+from api.resources.examples import page_of
+from api.resources.journal import examples
 from api.resources.journal.audit_schemas import (
     CheckpointBody,
     CheckpointQuery,
@@ -74,9 +75,7 @@ async def _behind(call: Call[CheckpointQuery, None], signed: Signed | None) -> P
     tag="Audit",
     consistency=Consistency.PROCESS,
     roles=OVERSEER,
-    returns=[
-        Returns(200, "A page of checkpoints.", Page[CheckpointBody], examples.page(examples.PAST_CHECKPOINT))
-    ],
+    returns=[Returns(200, "A page of checkpoints.", Page[CheckpointBody], page_of(examples.PAST_CHECKPOINT))],
     concerns=Concerns.NONE,
     place=_Place,
 )

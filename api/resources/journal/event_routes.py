@@ -11,13 +11,14 @@ from psycopg import Connection
 from pydantic import Field
 from pydantic_core import to_json
 
-from api.http import examples
 from api.http.consistency import Consistency
 from api.http.declaration import OVERSEER, READER, Concerns, Returns
 from api.http.endpoint import Call, endpoint
 from api.http.fields import MAX_POSITION, Page
 from api.http.pages import PAGE_BYTES, projected_page
 from api.http.responses import HEAD, JSON, NDJSON, POSITION, Answer, Streamed, prefers
+from api.resources.examples import page_of
+from api.resources.journal import examples
 from api.resources.journal.event_schemas import EventBody, EventsQuery, TrailQuery, event_body
 from api.security.keys import EVERY_LEDGER, Key
 from domain.model.streams import INSTALLATION, key_stream
@@ -49,7 +50,7 @@ _Read = Callable[[Connection[Any]], _Events]
     consistency=Consistency.JOURNAL,
     roles=READER,
     returns=[
-        Returns(200, "A page of events.", Page[EventBody], examples.page(examples.EVENT)),
+        Returns(200, "A page of events.", Page[EventBody], page_of(examples.EVENT)),
         Returns(200, "All events.", example=to_json(examples.EVENT).decode() + "\n", media_type=NDJSON),
     ],
     place=_Place,
@@ -78,7 +79,7 @@ async def list_events(call: Call[EventsQuery, None]) -> Answer | Streamed:
     consistency=Consistency.JOURNAL,
     roles=OVERSEER,
     returns=[
-        Returns(200, "A page of events.", Page[EventBody], examples.page(examples.KEY_EVENT)),
+        Returns(200, "A page of events.", Page[EventBody], page_of(examples.KEY_EVENT)),
         Returns(200, "All events.", example=to_json(examples.KEY_EVENT).decode() + "\n", media_type=NDJSON),
     ],
     concerns=Concerns.GRANTED,

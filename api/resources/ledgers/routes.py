@@ -2,7 +2,6 @@
 
 from functools import partial
 
-from api.http import examples
 from api.http.consistency import Consistency
 from api.http.declaration import CLIENT, READER, Concerns, NoQuery, Returns
 from api.http.endpoint import Call, endpoint
@@ -10,6 +9,8 @@ from api.http.fields import LedgerName, Page, Time
 from api.http.pages import PAGE_BYTES, projected_page
 from api.http.read_your_writes import read_projection
 from api.http.responses import POSITION, Answer, json_answer
+from api.resources.examples import page_of
+from api.resources.ledgers import examples
 from api.resources.ledgers.schemas import LedgerBody, LedgerRequest, LedgersQuery, ledger_body
 from domain.model.errors import LedgerExists
 from domain.model.ledgers import OpenLedger
@@ -47,7 +48,7 @@ async def open_ledger(call: Call[NoQuery, LedgerRequest]) -> Answer:
     tag="Ledgers",
     consistency=Consistency.PROJECTION,
     roles=READER,
-    returns=[Returns(200, "A page of ledgers.", Page[LedgerBody], examples.page(examples.LEDGER))],
+    returns=[Returns(200, "A page of ledgers.", Page[LedgerBody], page_of(examples.LEDGER))],
     concerns=Concerns.GRANTED,
     place=tuple[Time, LedgerName],
 )

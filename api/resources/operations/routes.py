@@ -1,11 +1,11 @@
 """Operations: what became of a keyed request."""
 
-from api.http import examples
 from api.http.consistency import Consistency
 from api.http.declaration import READER, NoQuery, Returns
 from api.http.endpoint import Call, endpoint
 from api.http.responses import POSITION, Answer, json_answer
 from api.resources.operations.answers import any_operation_body
+from api.resources.transactions import examples
 from api.resources.transactions.operation_schemas import OperationBody
 from domain.model.errors import OperationUnknown
 

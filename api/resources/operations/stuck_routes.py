@@ -5,13 +5,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from api.http import examples
 from api.http.consistency import Consistency
 from api.http.declaration import OVERSEER, Concerns, Returns
 from api.http.endpoint import Call, endpoint
 from api.http.fields import Time
 from api.http.pages import page
 from api.http.responses import Answer, json_answer
+from api.resources.examples import page_of
+from api.resources.operations import examples
 from api.resources.operations.stuck_schemas import StuckPage, StuckQuery, stuck_body, total_body
 from domain.application import system_clock
 from projections.diagnosis.stuck.catalogue import StuckKind, totals
@@ -31,7 +32,7 @@ from projections.diagnosis.stuck.search import find_stuck
             "A page of what is stuck.",
             StuckPage,
             {
-                **examples.page(examples.STUCK),
+                **page_of(examples.STUCK),
                 "totals": [{"kind": "payout_in_doubt", "count": 1, "oldest_age_seconds": 3600.0}],
             },
         )

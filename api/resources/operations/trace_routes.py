@@ -3,12 +3,12 @@
 from functools import partial
 from typing import Any
 
-from api.http import examples
 from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, READER, NoQuery, Returns
 from api.http.disclosure import payout_as_told, transaction_as_told
 from api.http.endpoint import Call, endpoint
 from api.http.responses import HEAD, POSITION, Answer, json_answer
+from api.resources.operations import examples
 from api.resources.operations.answers import trace_body
 from api.resources.operations.trace_schemas import ConversationQuery, TraceBody
 from api.security.keys import Key

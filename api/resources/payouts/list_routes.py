@@ -5,7 +5,6 @@ from typing import Annotated
 
 from pydantic import Field
 
-from api.http import examples
 from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, READER, Returns
 from api.http.disclosure import payout_as_told
@@ -14,6 +13,8 @@ from api.http.fields import MAX_POSITION, Page
 from api.http.pages import PAGE_BYTES, projected_page
 from api.http.read_your_writes import read_projection
 from api.http.responses import Answer
+from api.resources.examples import page_of
+from api.resources.payouts import examples
 from api.resources.payouts.schemas import PayoutBody, PayoutsQuery, payout_body
 from domain.model.payouts.payout import Payout
 from projections.read_models import payouts
@@ -29,7 +30,7 @@ _Place = Annotated[int, Field(strict=True, ge=1, le=MAX_POSITION - 1)]
     tag="Payouts",
     consistency=Consistency.PROJECTION,
     roles=READER | OPERATOR,
-    returns=[Returns(200, "A page of payouts.", Page[PayoutBody], examples.page(examples.PAYOUT))],
+    returns=[Returns(200, "A page of payouts.", Page[PayoutBody], page_of(examples.PAYOUT))],
     place=_Place,
 )
 async def list_payouts(call: Call[PayoutsQuery, None]) -> Answer:

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from api.http import examples
 from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, POSTER, READER, NoQuery, Returns
 from api.http.disclosure import payout_as_told
 from api.http.endpoint import Call, endpoint
 from api.http.responses import POSITION, Answer, etag, is_unchanged, json_answer
+from api.resources.payouts import examples
 from api.resources.payouts.answers import payout_answer
 from api.resources.payouts.schemas import (
     Failing,

@@ -7,13 +7,14 @@ from uuid import UUID
 
 from psycopg import Connection
 
-from api.http import examples
 from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, OVERSEER, Concerns, NoQuery, Returns
 from api.http.endpoint import Call, endpoint
 from api.http.fields import Page, Time
 from api.http.pages import PAGE_BYTES, page
 from api.http.responses import Answer, json_answer
+from api.resources.examples import page_of
+from api.resources.projections import examples
 from api.resources.projections.dead_letter_schemas import (
     DeadLetterBody,
     DeadLettersQuery,
@@ -62,9 +63,7 @@ _decision = partial(
     tag="Operating",
     consistency=Consistency.PROCESS,
     roles=OVERSEER,
-    returns=[
-        Returns(200, "A page of dead letters.", Page[DeadLetterBody], examples.page(examples.DEAD_LETTER))
-    ],
+    returns=[Returns(200, "A page of dead letters.", Page[DeadLetterBody], page_of(examples.DEAD_LETTER))],
     concerns=Concerns.GRANTED,
     place=tuple[Time, UUID],
 )

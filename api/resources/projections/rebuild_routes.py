@@ -6,11 +6,11 @@ from typing import Any
 
 from psycopg import Connection
 
-from api.http import examples
 from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, Concerns, NoQuery, Returns
 from api.http.endpoint import Call, endpoint
 from api.http.responses import Answer, json_answer
+from api.resources.projections import examples
 from api.resources.projections.answers import shown_after
 from api.resources.projections.schemas import Control, ProjectionBody, RebuildRequest
 from projections.errors import ProjectionNotFound, RebuildNeeded, RebuildNotUnderWay

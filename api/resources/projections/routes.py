@@ -6,13 +6,14 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from api.http import examples
 from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, OVERSEER, Concerns, NoQuery, Returns
 from api.http.endpoint import Call, endpoint
 from api.http.fields import Page
 from api.http.pages import page
 from api.http.responses import Answer, json_answer
+from api.resources.examples import page_of
+from api.resources.projections import examples
 from api.resources.projections.answers import all_shown, shown, shown_after
 from api.resources.projections.schemas import Control, ProjectionBody, ProjectionsQuery
 from projections.errors import ProjectionNotFound
@@ -42,9 +43,7 @@ _control = partial(
     tag="Operating",
     consistency=Consistency.PROCESS,
     roles=OVERSEER,
-    returns=[
-        Returns(200, "A page of projections.", Page[ProjectionBody], examples.page(examples.PROJECTION))
-    ],
+    returns=[Returns(200, "A page of projections.", Page[ProjectionBody], page_of(examples.PROJECTION))],
     place=_Place,
     concerns=Concerns.NONE,
 )

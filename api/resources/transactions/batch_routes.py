@@ -6,13 +6,13 @@ from urllib.parse import quote
 
 from pydantic_core import to_json
 
-from api.http import examples
 from api.http.body import BATCH_BODY_BYTES, BATCH_BODY_VALUES
 from api.http.consistency import Consistency
 from api.http.declaration import POSTER, Returns
 from api.http.endpoint import Call, endpoint
 from api.http.responses import POSITION, REPLAYED, Answer, json_answer
 from api.problems import MEDIA_TYPE, InternalError, problem, problem_of
+from api.resources.transactions import examples
 from api.resources.transactions.answers import operation_body, rejection_problem, transactions_path
 from api.resources.transactions.batch_schemas import (
     BatchBody,

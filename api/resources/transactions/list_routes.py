@@ -5,7 +5,6 @@ from typing import Annotated
 
 from pydantic import Field
 
-from api.http import examples
 from api.http.consistency import Consistency
 from api.http.declaration import READER, Returns
 from api.http.endpoint import Call, endpoint
@@ -13,6 +12,8 @@ from api.http.fields import MAX_POSITION, Page
 from api.http.pages import PAGE_BYTES, projected_page
 from api.http.read_your_writes import read_projection
 from api.http.responses import Answer
+from api.resources.examples import page_of
+from api.resources.transactions import examples
 from api.resources.transactions.list_schemas import TransactionsQuery
 from api.resources.transactions.schemas import TransactionBody, transaction_body
 from projections.read_models import transaction_list
@@ -29,9 +30,7 @@ _Place = Annotated[int, Field(strict=True, ge=1, le=MAX_POSITION - 1)]
     tag="Transactions",
     consistency=Consistency.PROJECTION,
     roles=READER,
-    returns=[
-        Returns(200, "A page of transactions.", Page[TransactionBody], examples.page(examples.TRANSACTION))
-    ],
+    returns=[Returns(200, "A page of transactions.", Page[TransactionBody], page_of(examples.TRANSACTION))],
     place=_Place,
 )
 async def list_transactions(call: Call[TransactionsQuery, None]) -> Answer:

@@ -3,12 +3,12 @@
 from functools import partial
 from typing import Any
 
-from api.http import examples
 from api.http.body import ENTRIES_BODY_BYTES
 from api.http.consistency import Consistency
 from api.http.declaration import POSTER, READER, NoQuery, Returns
 from api.http.endpoint import Call, endpoint
 from api.http.responses import POSITION, Answer, etag, is_unchanged, json_answer
+from api.resources.transactions import examples
 from api.resources.transactions.answers import answer
 from api.resources.transactions.commands import on_transaction, operation_of, post
 from api.resources.transactions.operation_schemas import OperationBody

@@ -7,13 +7,14 @@ from typing import Annotated, Any
 from psycopg import Connection
 from pydantic import Field
 
-from api.http import examples
 from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, OVERSEER, Concerns, NoQuery, Returns
 from api.http.endpoint import Call, endpoint
 from api.http.fields import MAX_POSITION, Page
 from api.http.pages import PAGE_BYTES, page
 from api.http.responses import Answer, json_answer
+from api.resources.examples import page_of
+from api.resources.webhooks import examples
 from api.resources.webhooks.named_webhook import find_webhook, ledgers_of
 from api.resources.webhooks.schemas import (
     DeliveriesQuery,
@@ -36,7 +37,7 @@ _Place = Annotated[int, Field(strict=True, ge=1, le=MAX_POSITION)]
     tag="Webhooks",
     consistency=Consistency.PROCESS,
     roles=OVERSEER,
-    returns=[Returns(200, "A page of deliveries.", Page[DeliveryBody], examples.page(examples.DELIVERY))],
+    returns=[Returns(200, "A page of deliveries.", Page[DeliveryBody], page_of(examples.DELIVERY))],
     problems=[WebhookNotFound],
     place=_Place,
     concerns=Concerns.THING,

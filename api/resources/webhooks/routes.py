@@ -5,7 +5,6 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from api.http import examples
 from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, OVERSEER, Concerns, NoQuery, Returns
 from api.http.endpoint import Call, endpoint
@@ -13,6 +12,8 @@ from api.http.fields import Page, Time
 from api.http.pages import PAGE_BYTES, page
 from api.http.responses import Answer, json_answer
 from api.problems import Forbidden
+from api.resources.examples import page_of
+from api.resources.webhooks import examples
 from api.resources.webhooks.named_webhook import find_webhook, ledgers_of, not_found, webhook_id
 from api.resources.webhooks.schemas import (
     GoingOn,
@@ -79,7 +80,7 @@ async def register_webhook(call: Call[NoQuery, WebhookRequest]) -> Answer:
     tag="Webhooks",
     consistency=Consistency.PROCESS,
     roles=OVERSEER,
-    returns=[Returns(200, "A page of webhooks.", Page[WebhookBody], examples.page(examples.WEBHOOK))],
+    returns=[Returns(200, "A page of webhooks.", Page[WebhookBody], page_of(examples.WEBHOOK))],
     concerns=Concerns.GRANTED,
     place=tuple[Time, UUID],
 )
