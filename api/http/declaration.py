@@ -65,6 +65,11 @@ class Returns(NamedTuple):
     media_type: str = "application/json"
 
 
+def unchanged(thing: str) -> Returns:
+    """Declare the answer to a client that has the current version of a thing. `Endpoint` gives it."""
+    return Returns(304, f"The {thing} is unchanged: If-None-Match has its ETag.", headers=("ETag",))
+
+
 @dataclass(frozen=True)
 class Declaration:
     """A route. `@endpoint` takes everything but the handler, which stands below it.
@@ -137,6 +142,11 @@ class Declaration:
     def is_public(self) -> bool:
         """Whether anybody may call without a key."""
         return not self.roles and not self.is_signed
+
+    @cached_property
+    def may_be_unchanged(self) -> bool:
+        """Whether a client that names the current ETag in If-None-Match is answered 304."""
+        return any(returned.status == 304 for returned in self.returns)
 
     @property
     def names_ledger(self) -> bool:

@@ -32,7 +32,7 @@ from api.http.fields import body_errors, query_errors
 from api.http.idempotency import idempotency_key
 from api.http.openapi import documentation
 from api.http.request import RequestHead
-from api.http.responses import DRY_RUN, JSON, Answer, Streamed
+from api.http.responses import DRY_RUN, JSON, Answer, Streamed, unless_unchanged
 from api.problems import Forbidden, InvalidShape, Unauthenticated, UnsupportedMediaType
 from api.security.keys import EVERY_LEDGER, NOBODY, Key
 from api.service.body_room import RoomShare
@@ -134,6 +134,8 @@ class Endpoint(APIRoute):
                 self._keep_room(call, scope, answer.part_bytes)
                 await answer.send_while_wanted(receive, send, partial(self._is_admitted, call, scope))
             return
+        if self.declared.may_be_unchanged:
+            answer = unless_unchanged(answer, call.headers.get(b"if-none-match"))
         if self.declared.method == "GET" and monotonic() - began > KNOWN_FOR_SECONDS:
             await self._admit_again(call.service, scope["head"])
         if self.declared.method == "GET":

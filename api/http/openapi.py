@@ -246,7 +246,7 @@ def _parameters(declared: Declaration) -> Iterator[dict[str, Any]]:
         words = '1 to 255 visible ASCII characters without `/`; `"abc"` in quotes is the key `abc`.'
         pattern = r'^(?:[!#-.0-~][!-.0-~]{0,254}|"[!#-.0-\[\]-~]{1,255}")$'
         yield _header("Idempotency-Key", words, required=True, pattern=pattern, example="order-1")
-    if any(returned.status == 304 for returned in declared.returns):
+    if declared.may_be_unchanged:
         yield _header(
             "If-None-Match", "ETags that the client has: 304 if the current one is among them.", example='"3"'
         )

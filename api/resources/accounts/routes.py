@@ -4,12 +4,12 @@ from functools import partial
 from typing import Any
 
 from api.http.consistency import Consistency
-from api.http.declaration import CLIENT, READER, NoQuery, Returns
+from api.http.declaration import CLIENT, READER, NoQuery, Returns, unchanged
 from api.http.endpoint import Call, endpoint
 from api.http.fields import Address, Page
 from api.http.pages import PAGE_BYTES, projected_page, reflected
 from api.http.read_your_writes import held_back, read_projection
-from api.http.responses import HEAD, POSITION, Answer, etag, is_unchanged, json_answer
+from api.http.responses import HEAD, Answer
 from api.resources.accounts import examples
 from api.resources.accounts.answers import expected_version, shown
 from api.resources.accounts.schemas import (
@@ -44,10 +44,7 @@ _SHOWN = Returns(200, "The account.", AccountBody, examples.ACCOUNT, headers=("E
     tag="Accounts",
     consistency=Consistency.CHOSEN,
     roles=READER,
-    returns=[
-        _SHOWN,
-        Returns(304, "The account is unchanged: If-None-Match has its ETag.", headers=("ETag",)),
-    ],
+    returns=[_SHOWN, unchanged("account")],
     problems=[AccountNotFound],
 )
 async def get_account(call: Call[AccountQuery, None]) -> Answer:
@@ -72,7 +69,7 @@ async def get_account(call: Call[AccountQuery, None]) -> Answer:
         )
     if call.query.min_position is not None and call.query.min_position > head:
         raise ProjectionBehind(head, head, "running")  # the named position is not recorded yet, perhaps never
-    return _unless_unchanged(call, account, {POSITION: str(position), HEAD: str(head)})
+    return shown(account, position, headers={HEAD: str(head)})
 
 
 async def _get_projected_account(call: Call[AccountQuery, None], ledger: str, address: str) -> Answer:
@@ -86,7 +83,7 @@ async def _get_projected_account(call: Call[AccountQuery, None], ledger: str, ad
         missing = account_not_found(ledger, address)
         missing.position = found.position
         raise missing
-    return _unless_unchanged(call, found.found, reflected(found))
+    return shown(found.found, found.position, headers=reflected(found))
 
 
 @endpoint(
@@ -178,10 +175,3 @@ async def list_accounts(call: Call[AccountsQuery, None]) -> Answer:
     )
     found = await read_projection(call, "balances", read)
     return projected_page(call, found, account_body, lambda account: account.address)
-
-
-def _unless_unchanged(call: Call[Any, Any], account: Account, headers: dict[str, str]) -> Answer:
-    known = call.headers.get(b"if-none-match")
-    if known is not None and is_unchanged(known.decode("latin-1"), account.version):
-        return Answer(304, headers={**headers, "ETag": etag(account.version)})
-    return json_answer(200, account_body(account), {**headers, "ETag": etag(account.version)})

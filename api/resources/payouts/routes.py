@@ -5,10 +5,10 @@ from functools import partial
 from typing import Any
 
 from api.http.consistency import Consistency
-from api.http.declaration import OPERATOR, POSTER, READER, NoQuery, Returns
+from api.http.declaration import OPERATOR, POSTER, READER, NoQuery, Returns, unchanged
 from api.http.disclosure import payout_as_told
 from api.http.endpoint import Call, endpoint
-from api.http.responses import POSITION, Answer, etag, is_unchanged, json_answer
+from api.http.responses import POSITION, Answer, etag, json_answer
 from api.resources.payouts import examples
 from api.resources.payouts.answers import payout_answer
 from api.resources.payouts.schemas import (
@@ -116,7 +116,7 @@ async def request_payout(call: Call[TransactionQuery, PayoutRequest]) -> Answer:
     roles=READER | OPERATOR,
     returns=[
         Returns(200, "The payout.", PayoutBody, examples.PAYOUT, headers=("ETag",)),
-        Returns(304, "The payout is unchanged: If-None-Match has its ETag.", headers=("ETag",)),
+        unchanged("payout"),
     ],
     problems=[PayoutNotFound],
 )
@@ -125,9 +125,6 @@ async def get_payout(call: Call[NoQuery, None]) -> Answer:
     ledger = call.service.ledger
     payout, head = await call.service.read(ledger.payout, call.ledger, call.path_params["id"])
     headers = {POSITION: str(head), "ETag": etag(payout.version)}
-    known = call.headers.get(b"if-none-match")
-    if known is not None and is_unchanged(known.decode("latin-1"), payout.version):
-        return Answer(304, headers=headers)
     return json_answer(200, payout_body(payout_as_told(payout, call.caller)), headers)
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from api.http.body import ENTRIES_BODY_BYTES
 from api.http.consistency import Consistency
-from api.http.declaration import POSTER, READER, NoQuery, Returns
+from api.http.declaration import POSTER, READER, NoQuery, Returns, unchanged
 from api.http.endpoint import Call, endpoint
-from api.http.responses import POSITION, Answer, etag, is_unchanged, json_answer
+from api.http.responses import POSITION, Answer, etag, json_answer
 from api.resources.transactions import examples
 from api.resources.transactions.answers import answer
 from api.resources.transactions.commands import on_transaction, operation_of, post
@@ -105,7 +105,7 @@ async def post_transaction(call: Call[TransactionQuery, TransactionRequest]) -> 
     roles=READER,
     returns=[
         Returns(200, "The transaction.", TransactionBody, examples.TRANSACTION, headers=("ETag",)),
-        Returns(304, "The transaction is unchanged: If-None-Match has its ETag.", headers=("ETag",)),
+        unchanged("transaction"),
     ],
     problems=[TransactionNotFound],
 )
@@ -115,9 +115,6 @@ async def get_transaction(call: Call[NoQuery, None]) -> Answer:
     ledger = call.service.ledger
     transaction, head = await call.service.read(ledger.transaction, call.ledger, call.path_params["id"])
     headers = {POSITION: str(head), "ETag": etag(transaction.version)}
-    known = call.headers.get(b"if-none-match")
-    if known is not None and is_unchanged(known.decode("latin-1"), transaction.version):
-        return Answer(304, headers=headers)
     return json_answer(200, transaction_body(transaction), headers)
 
 
