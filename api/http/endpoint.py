@@ -196,9 +196,20 @@ class Endpoint(APIRoute):
         body = None
         if declared.body:
             body = await _apply_to_body(service, bytes_sent, _shaped, declared.body, sent, bytes_sent)
-        context = Context(caller.name, *head.conversation)
-        path, headers = scope["path"], head.headers
-        return Call(service, caller, context, path, names, headers, query, body, sent, key, place, listed)
+        return Call(
+            service=service,
+            caller=caller,
+            context=Context(caller.name, *head.conversation),
+            path=scope["path"],
+            path_params=names,
+            headers=head.headers,
+            query=query,
+            body=body,
+            raw_body=sent,
+            key=key,
+            cursor_position=place,
+            list_id=listed,
+        )
 
     async def _allow(self, service: Service, caller: Key, names: Mapping[str, str]) -> None:
         """Raise `Forbidden` unless the caller has one of the roles, and the ledgers that the request concerns."""

@@ -58,6 +58,6 @@ async def close_account(call: Call[NoQuery, StatusChange]) -> Answer:
 async def _change(call: Call[NoQuery, StatusChange], status: Status) -> Answer:
     ledger, address = call.ledger, call.path_params["address"]
     version = await expected_version(call, ledger, address)
-    command = ChangeStatus(call.context, ledger, address, status, call.body.reason, version)
+    command = ChangeStatus(call.context, ledger, address, status, reason=call.body.reason, if_version=version)
     outcome = await call.service.writer.perform(command)
     return shown(outcome.state, outcome.position)

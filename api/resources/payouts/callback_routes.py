@@ -52,7 +52,9 @@ async def receive_callback(call: Call[NoQuery, CallbackRequest]) -> Answer:
     seen = await _payout(call, callback.key)
     context = Context(call.caller.name, seen.correlation_id, _trace(seen, call.context.traceparent))
     message_id = call.headers[MESSAGE_ID].decode("latin-1")
-    report = RecordReport(context, seen, new_nonce(), "callback", callback.report, message_id)
+    report = RecordReport(
+        context, seen, new_nonce(), source="callback", report=callback.report, message_id=message_id
+    )
     await call.service.writer.perform(report)
     return Answer(204)
 

@@ -94,14 +94,14 @@ async def request_payout(call: Call[TransactionQuery, PayoutRequest]) -> Answer:
         call.ledger,
         operation,
         Description(reference=body.reference, metadata=body.metadata),
-        body.account,
-        body.amount,
-        body.provider,
-        body.destination,
+        account=body.account,
+        amount=body.amount,
+        provider=body.provider,
+        destination=body.destination,
         # The random part makes the key differ from the one that another installation makes for the same idempotency
         # key.
-        f"{call.ledger}.{operation.id}.{new_nonce()}",
-        body.provider in call.service.providers,
+        provider_key=f"{call.ledger}.{operation.id}.{new_nonce()}",
+        is_provider_known=body.provider in call.service.providers,
     )
     perform = writer.try_out if call.query.dry_run else writer.perform
     return payout_answer(await perform(command))
