@@ -283,6 +283,8 @@ def _beside_handler(
 
 
 endpoint = _beside_handler(Declaration)
+"""Makes the handler below it an endpoint: `@endpoint("GET", "/v1/…", summary="…", …)`. `Declaration` says what it
+takes."""
 
 
 async def overseer(call: Call[Any, Any]) -> Key | None:

@@ -11,7 +11,6 @@ from api.resources.installation.docs import SECURITY_POLICY, asset, document_pag
 
 _SAFE = {"Content-Security-Policy": SECURITY_POLICY, "X-Content-Type-Options": "nosniff"}
 
-
 _PAGE = Returns(200, "The page.", None, "<!DOCTYPE html>…", media_type="text/html")
 _public = partial(endpoint, "GET", tag="Documentation", consistency=Consistency.PROCESS, roles=ANYBODY)
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from api.resources.examples import CORRELATION_ID, TIME, TRANSACTION_ID
+from api.resources.examples import CORRELATION_ID, TIME, TRANSACTION_ID, page_of
 from api.resources.transactions.examples import OPERATION
 from projections.diagnosis.remedies import safe_to_do
 
@@ -66,4 +66,9 @@ STUCK: dict[str, Any] = {
     "why": "The provider has not said how it ended.",
     "remedy": "ask_provider",
     "safe_to_do": safe_to_do("ask_provider", f"/v1/ledgers/main/payouts/{TRANSACTION_ID}"),
+}
+
+STUCK_PAGE: dict[str, Any] = {
+    **page_of(STUCK),
+    "totals": [{"kind": "payout_in_doubt", "count": 1, "oldest_age_seconds": 3600.0}],
 }

@@ -11,7 +11,6 @@ from api.http.endpoint import Call, endpoint
 from api.http.fields import Time
 from api.http.pages import page
 from api.http.responses import Answer, json_answer
-from api.resources.examples import page_of
 from api.resources.operations import examples
 from api.resources.operations.stuck_schemas import StuckPage, StuckQuery, stuck_body, total_body
 from domain.application import system_clock
@@ -26,19 +25,9 @@ from projections.diagnosis.stuck.search import find_stuck
     tag="Operating",
     consistency=Consistency.PROCESS,
     roles=OVERSEER,
-    returns=[
-        Returns(
-            200,
-            "A page of what is stuck.",
-            StuckPage,
-            {
-                **page_of(examples.STUCK),
-                "totals": [{"kind": "payout_in_doubt", "count": 1, "oldest_age_seconds": 3600.0}],
-            },
-        )
-    ],
+    returns=[Returns(200, "A page of what is stuck.", StuckPage, examples.STUCK_PAGE)],
     concerns=Concerns.GRANTED,
-    place=tuple[Time, StuckKind, Annotated[str, Field(pattern="^/[ -~]{0,2000}$")]],
+    place=tuple[Time, StuckKind, Annotated[str, Field(pattern=r"^/[ -~]{0,2000}$")]],
 )
 async def list_stuck(call: Call[StuckQuery, None]) -> Answer:
     """List what is stuck, oldest first: how old it is, why, and what is safe to do. Kinds and remedies have stable

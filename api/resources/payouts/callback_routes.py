@@ -9,6 +9,7 @@ from api.http.endpoint import Call, endpoint
 from api.http.fields import body_errors
 from api.http.responses import Answer
 from api.problems import InvalidShape, PathNotFound
+from api.resources.payouts import examples
 from api.resources.payouts.callback_schemas import CallbackRequest
 from api.security.callback_signatures import MESSAGE_ID
 from domain.model.errors import InvalidRequest, LedgerNotFound, PayoutNotFound
@@ -29,16 +30,7 @@ from projections.process_managers.providers.interface import Callback
     roles=ANYBODY,
     returns=[Returns(204, "The report is accepted.")],
     problems=[PathNotFound, PayoutNotFound],
-    body_example={
-        "type": "payout.completed",
-        "timestamp": "2026-11-23T20:00:00.000000Z",
-        "data": {
-            "key": "main.9d0a2b9f-54a1-5a0c-9a3f-6b1f5e1c7d42.5f70bf18a086",
-            "state": "completed",
-            "amount": 5000,
-            "asset": "USD/2",
-        },
-    },
+    body_example=examples.CALLBACK_REQUEST,
     max_body_bytes=CALLBACK_BODY_BYTES,
     is_signed=True,
 )

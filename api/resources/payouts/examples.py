@@ -1,4 +1,4 @@
-"""Examples of a payout."""
+"""Examples of a payout and of a provider's callback."""
 
 from typing import Any
 
@@ -44,4 +44,15 @@ PAYOUT: dict[str, Any] = {
     "actor": "shop",
     "version": 1,
     "position": 24,
+}
+
+CALLBACK_REQUEST: dict[str, Any] = {
+    "type": "payout.completed",
+    "timestamp": TIME,
+    "data": {
+        "key": PAYOUT["provider_key"],
+        "state": "completed",
+        "amount": PAYOUT["amount"],
+        "asset": PAYOUT["asset"],
+    },
 }
