@@ -16,6 +16,7 @@ from api.http.responses import Answer
 from api.resources.accounts.schemas import EntriesQuery, StatementEntryBody, statement_entry_body
 from domain.model.entries import MAX_ENTRIES
 from domain.model.errors import AccountNotFound
+from domain.model.streams import account_stream, ledger_stream
 from projections.read_models.entries import StatementPlace, list_entries
 
 _Place = tuple[
@@ -32,7 +33,6 @@ async def get_entries(call: Call[EntriesQuery, None]) -> Answer:
     clock.
     """
     query, address = call.query, call.path_params["address"]
-    await call.service.read(call.service.ledger.account, call.ledger, address)
     read = partial(
         list_entries,
         ledger=call.ledger,
@@ -44,7 +44,8 @@ async def get_entries(call: Call[EntriesQuery, None]) -> Answer:
         limit=query.page_size + 1,
         descending=query.descending,
     )
-    found = await read_projection(call, "entries", read)
+    existing = [ledger_stream(call.ledger), account_stream(call.ledger, address)]
+    found = await read_projection(call, "entries", read, existing)
     return projected_page(call, found, statement_entry_body, lambda entry: entry.place(query.clock))
 
 

@@ -15,6 +15,7 @@ from api.http.read_your_writes import read_projection
 from api.http.responses import Answer
 from api.resources.transactions.list_schemas import TransactionsQuery
 from api.resources.transactions.schemas import TransactionBody, transaction_body
+from domain.model.streams import ledger_stream
 from projections.read_models.transaction_list import TransactionFilters, list_transactions
 from projections.read_models.transactions import PROJECTION
 
@@ -28,7 +29,6 @@ async def get_transactions(call: Call[TransactionsQuery, None]) -> Answer:
     A request that was accepted for later appears once it has been carried out.
     """
     query = call.query
-    await call.service.read(call.service.ledger.ledger, call.ledger)
     read = partial(
         list_transactions,
         ledger=call.ledger,
@@ -40,7 +40,7 @@ async def get_transactions(call: Call[TransactionsQuery, None]) -> Answer:
         most_bytes=PAGE_BYTES,
         descending=query.descending,
     )
-    found = await read_projection(call, PROJECTION.name, read)
+    found = await read_projection(call, PROJECTION.name, read, [ledger_stream(call.ledger)])
     return projected_page(call, found, transaction_body, lambda transaction: transaction.made_position)
 
 
