@@ -25,7 +25,7 @@ from api.resources.accounts.balance_schemas import (
 )
 from api.resources.examples import page_of
 from domain.model.errors import AccountNotFound
-from domain.model.streams import ADDRESS_PATTERN, MAX_ADDRESS_LENGTH
+from domain.model.streams import ADDRESS_PATTERN, MAX_ADDRESS_LENGTH, ledger_stream
 from projections.read_models.balances_at import posted_at, trial_balance
 from projections.read_models.groups import GroupPlace, list_groups
 
@@ -74,7 +74,6 @@ async def list_balances(call: Call[GroupsQuery, None]) -> Answer:
     own. Without `group_by` there is one row for each asset.
     """
     query = call.query
-    await call.service.read(call.service.ledger.ledger, call.ledger)
     read = partial(
         list_groups,
         ledger=call.ledger,
@@ -85,7 +84,7 @@ async def list_balances(call: Call[GroupsQuery, None]) -> Answer:
         limit=query.page_size + 1,
         descending=query.descending,
     )
-    found = await read_projection(call, "balances", read)
+    found = await read_projection(call, "balances", read, [ledger_stream(call.ledger)])
     return projected_page(call, found, group_balance_body, lambda group: group.place)
 
 
@@ -104,7 +103,6 @@ async def get_trial_balance(call: Call[AtQuery, None]) -> Answer:
     One row for each asset. Assets without an entry by then are left out.
     """
     query = call.query
-    await call.service.read(call.service.ledger.ledger, call.ledger)
     read = partial(trial_balance, ledger=call.ledger, clock=query.clock, at=query.at)
-    found = await read_projection(call, "entries", read)
+    found = await read_projection(call, "entries", read, [ledger_stream(call.ledger)])
     return json_answer(200, trial_balance_body(found), reflected(found))

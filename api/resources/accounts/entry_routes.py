@@ -17,6 +17,7 @@ from api.resources.accounts.schemas import EntriesQuery, StatementEntryBody, sta
 from api.resources.examples import page_of
 from domain.model.entries import MAX_ENTRIES
 from domain.model.errors import AccountNotFound
+from domain.model.streams import account_stream, ledger_stream
 from projections.read_models import entries
 
 _Place = tuple[
@@ -46,7 +47,6 @@ async def list_entries(call: Call[EntriesQuery, None]) -> Answer:
     clock.
     """
     query, address = call.query, call.path_params["address"]
-    await call.service.read(call.service.ledger.account, call.ledger, address)
     read = partial(
         entries.list_entries,
         ledger=call.ledger,
@@ -58,5 +58,6 @@ async def list_entries(call: Call[EntriesQuery, None]) -> Answer:
         limit=query.page_size + 1,
         descending=query.descending,
     )
-    found = await read_projection(call, "entries", read)
+    existing = [ledger_stream(call.ledger), account_stream(call.ledger, address)]
+    found = await read_projection(call, "entries", read, existing)
     return projected_page(call, found, statement_entry_body, lambda entry: entry.place(query.clock))

@@ -30,6 +30,7 @@ from domain.model.errors import (
     VersionMismatch,
 )
 from domain.model.refusals import account_not_found
+from domain.model.streams import ledger_stream
 from projections.engine.live_version import Reading
 from projections.errors import ProjectionBehind
 from projections.read_models import balances
@@ -73,9 +74,11 @@ async def get_account(call: Call[AccountQuery, None]) -> Answer:
 
 
 async def _get_projected_account(call: Call[AccountQuery, None], ledger: str, address: str) -> Answer:
-    await call.service.read(call.service.ledger.ledger, ledger)
     found: Reading[Account | None] = await read_projection(
-        call, "balances", partial(balances.read_account, ledger=ledger, address=address)
+        call,
+        "balances",
+        partial(balances.read_account, ledger=ledger, address=address),
+        [ledger_stream(ledger)],
     )
     if found.found is None:
         if found.lacking.held:  # the event that opens it could not be applied
@@ -160,7 +163,6 @@ async def open_account(call: Call[NoQuery, AccountRequest]) -> Answer:
 async def list_accounts(call: Call[AccountsQuery, None]) -> Answer:
     """List the accounts of a ledger, by address. Filters are combined."""
     query = call.query
-    await call.service.read(call.service.ledger.ledger, call.ledger)
     read = partial(
         balances.list_accounts,
         ledger=call.ledger,
@@ -173,5 +175,5 @@ async def list_accounts(call: Call[AccountsQuery, None]) -> Answer:
         most_bytes=PAGE_BYTES,
         descending=query.descending,
     )
-    found = await read_projection(call, "balances", read)
+    found = await read_projection(call, "balances", read, [ledger_stream(call.ledger)])
     return projected_page(call, found, account_body, lambda account: account.address)

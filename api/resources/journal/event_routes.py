@@ -21,7 +21,7 @@ from api.resources.examples import page_of
 from api.resources.journal import examples
 from api.resources.journal.event_schemas import EventBody, EventsQuery, TrailQuery, event_body
 from api.security.keys import EVERY_LEDGER, Key
-from domain.model.streams import INSTALLATION, key_stream
+from domain.model.streams import INSTALLATION, key_stream, ledger_stream
 from projections.engine.live_version import Page as Found
 from projections.engine.live_version import ends_early
 from projections.errors import ProjectionBehind
@@ -62,7 +62,6 @@ async def list_events(call: Call[EventsQuery, None]) -> Answer | Streamed:
     time of the request, which Ledger-Position states. `page_size` has no effect then. A stream whose last chunk has no
     end is incomplete: ask for the rest with `after`.
     """
-    await call.service.read(call.service.ledger.ledger, call.ledger)
     accept = call.headers.get(b"accept", b"").decode("latin-1")
     if prefers(accept, NDJSON, JSON):
         return await _streamed(call)
@@ -152,9 +151,11 @@ def _reading(
     """Return a function that reads the events after a place in the list, up to `head` if it is given."""
     query = call.query
     if isinstance(query, TrailQuery):
+        existing = []
         ledger, filters = INSTALLATION, query.filters
         more["only"] = partial(_is_shown, caller=call.caller, key_id=query.key_id)
     else:
+        existing = [ledger_stream(call.ledger)]
         ledger, filters = call.ledger, EventFilters(
             query.account, query.transaction_id, query.correlation_id, query.actor, query.type, query.since, query.until
         )  # fmt: skip
@@ -170,6 +171,7 @@ def _reading(
         limit=limit,
         most_bytes=most_bytes,
         descending=query.descending,
+        existing=existing,
         **more,
     )
 

@@ -17,6 +17,7 @@ from api.resources.examples import page_of
 from api.resources.payouts import examples
 from api.resources.payouts.schemas import PayoutBody, PayoutsQuery, payout_body
 from domain.model.payouts.payout import Payout
+from domain.model.streams import ledger_stream
 from projections.read_models import payouts
 from projections.read_models.payouts import PROJECTION, PayoutFilters
 
@@ -36,7 +37,6 @@ _Place = Annotated[int, Field(strict=True, ge=1, le=MAX_POSITION - 1)]
 async def list_payouts(call: Call[PayoutsQuery, None]) -> Answer:
     """List the payouts of a ledger in the order of their requests, including rejected ones. Filters are combined."""
     query = call.query
-    await call.service.read(call.service.ledger.ledger, call.ledger)
     read = partial(
         payouts.list_payouts,
         ledger=call.ledger,
@@ -46,7 +46,7 @@ async def list_payouts(call: Call[PayoutsQuery, None]) -> Answer:
         most_bytes=PAGE_BYTES,
         descending=query.descending,
     )
-    found = await read_projection(call, PROJECTION.name, read)
+    found = await read_projection(call, PROJECTION.name, read, [ledger_stream(call.ledger)])
 
     def shown(payout: Payout) -> PayoutBody:
         return payout_body(payout_as_told(payout, call.caller))

@@ -16,6 +16,7 @@ from api.resources.examples import page_of
 from api.resources.transactions import examples
 from api.resources.transactions.list_schemas import TransactionsQuery
 from api.resources.transactions.schemas import TransactionBody, transaction_body
+from domain.model.streams import ledger_stream
 from projections.read_models import transaction_list
 from projections.read_models.transaction_list import TransactionFilters
 from projections.read_models.transactions import PROJECTION
@@ -40,7 +41,6 @@ async def list_transactions(call: Call[TransactionsQuery, None]) -> Answer:
     A request that was accepted for later appears once it has been carried out.
     """
     query = call.query
-    await call.service.read(call.service.ledger.ledger, call.ledger)
     read = partial(
         transaction_list.list_transactions,
         ledger=call.ledger,
@@ -52,5 +52,5 @@ async def list_transactions(call: Call[TransactionsQuery, None]) -> Answer:
         most_bytes=PAGE_BYTES,
         descending=query.descending,
     )
-    found = await read_projection(call, PROJECTION.name, read)
+    found = await read_projection(call, PROJECTION.name, read, [ledger_stream(call.ledger)])
     return projected_page(call, found, transaction_body, lambda transaction: transaction.made_position)
