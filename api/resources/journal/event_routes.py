@@ -28,7 +28,6 @@ from projections.errors import ProjectionBehind
 from projections.read_models import event_history
 from projections.read_models.event_history import JournalEvent
 from projections.read_models.event_index import PROJECTION
-from projections.read_models.event_keys import EventFilters
 
 STREAMED_EVENTS = 500
 """How many events a stream reads at once, unless they are large: some milliseconds of work."""
@@ -152,20 +151,18 @@ def _reading(
     query = call.query
     if isinstance(query, TrailQuery):
         existing = []
-        ledger, filters = INSTALLATION, query.filters
+        ledger = INSTALLATION
         more["only"] = partial(_is_shown, caller=call.caller, key_id=query.key_id)
     else:
         existing = [ledger_stream(call.ledger)]
-        ledger, filters = call.ledger, EventFilters(
-            query.account, query.transaction_id, query.correlation_id, query.actor, query.type, query.since, query.until
-        )  # fmt: skip
+        ledger = call.ledger
     low, high = (query.after or 0) + 1, None if head is None else head + 1
     if place is not None:
         low, high = (low, place) if query.descending else (max(low, place + 1), high)
     return partial(
         event_history.list_events,
         ledger=ledger,
-        filters=filters,
+        filters=query.filters,
         low=low,
         high=high,
         limit=limit,
