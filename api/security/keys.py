@@ -106,7 +106,12 @@ class Key(NamedTuple):
         }
 
 
-NOBODY = Key(UUID(int=0), "nobody", (), (), "", None)
+def keyless_caller(name: str) -> Key:
+    """Return the caller of a request without a key. It has no role and no ledger."""
+    return Key(id=UUID(int=0), name=name, roles=(), ledgers=(), created_at="", valid_until=None)
+
+
+NOBODY = keyless_caller("nobody")
 """The caller of a route that asks for no key."""
 
 
@@ -313,6 +318,15 @@ def _key(
     revoked_by: str | None,
     state: KeyState,
 ) -> Key:
-    end, revoked = (None if time is None else instant(time) for time in (valid_until, revoked_at))
-    made = instant(created_at)
-    return Key(id, name, tuple(roles), tuple(ledgers), made, end, created_by, revoked, revoked_by, state)
+    return Key(
+        id=id,
+        name=name,
+        roles=tuple(roles),
+        ledgers=tuple(ledgers),
+        created_at=instant(created_at),
+        valid_until=None if valid_until is None else instant(valid_until),
+        created_by=created_by,
+        revoked_at=None if revoked_at is None else instant(revoked_at),
+        revoked_by=revoked_by,
+        state=state,
+    )

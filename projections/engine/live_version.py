@@ -12,15 +12,17 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 from msgspec import json
-from psycopg import Connection, Cursor, errors
+from psycopg import Connection, Cursor, IsolationLevel, errors
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow, tuple_row
 
 from domain.journal.queries import load
+from domain.model.refusals import stream_not_found
 from projections.engine.projection import Projection
 from projections.errors import ProjectionBehind
 
 _SQL = load(__name__)
+_LIVE = _SQL["live"].replace(":missing", _SQL["missing"])
 _ATTEMPTS = 5
 _encode = json.Encoder().encode
 
@@ -134,10 +136,21 @@ def _fitting(parts: Iterable[list[TupleRow]], most_bytes: int) -> Rows[TupleRow]
 
 @contextmanager
 def one_instant(connection: Connection[Any]) -> Iterator[None]:
-    """Read everything within this context from one snapshot of the database."""
-    with connection.transaction():
-        connection.execute(_SQL["one_instant"])
-        yield
+    """Read everything within this context from one snapshot of the database. The connection must be idle."""
+    connection.isolation_level, connection.read_only = IsolationLevel.REPEATABLE_READ, True
+    try:
+        with connection.transaction():
+            yield
+    finally:
+        if not connection.closed:  # a lost connection takes no settings
+            connection.isolation_level = connection.read_only = None
+
+
+def require(connection: Connection[Any], existing: Sequence[str]) -> None:
+    """Raise `LedgerNotFound` or `AccountNotFound` for the first of these streams that has no events."""
+    cursor = connection.cursor(row_factory=tuple_row)
+    for (stream,) in cursor.execute(_SQL["missing"], {"existing": list(existing)}).fetchall():
+        raise stream_not_found(stream)
 
 
 def read_live(
@@ -145,20 +158,23 @@ def read_live(
     projection: Projection,
     read: Callable[[Cursor[TupleRow], int], Item],
     account: str | None = None,
+    existing: Sequence[str] = (),
 ) -> Reading[Item]:
     """Return what `read` finds, given a cursor and the number of the live version.
 
-    `account` is the stream of the account that the request is about, if it is about one. The connection must not be in
-    a transaction. Raises `ProjectionBehind` while there is no version that this release can read. A version that is
-    still being filled is not read, because its rows would look like a complete list.
+    `account` is the stream of the account that the request is about, if it is about one. `existing` are streams of a
+    ledger or account that must have events in the journal, although the projection may not have read them yet. Raises
+    `LedgerNotFound` or `AccountNotFound` for the first that has none. The connection must not be in a transaction.
+    Raises `ProjectionBehind` while there is no version that this release can read. A version that is still being filled
+    is not read, because its rows would look like a complete list.
     """
     for _ in range(_ATTEMPTS - 1):
         try:
-            return _read_once(connection, projection, read, account)
+            return _read_once(connection, projection, read, account, existing)
         except errors.UndefinedTable:
             # A rebuild has switched, and the version that is live in this snapshot was dropped meanwhile.
             continue
-    return _read_once(connection, projection, read, account)
+    return _read_once(connection, projection, read, account, existing)
 
 
 def _read_once(
@@ -166,9 +182,10 @@ def _read_once(
     projection: Projection,
     read: Callable[[Cursor[TupleRow], int], Item],
     account: str | None,
+    existing: Sequence[str],
 ) -> Reading[Item]:
     with one_instant(connection):
-        return _read_now(connection, projection, read, account)
+        return _read_now(connection, projection, read, account, existing)
 
 
 def _read_now(
@@ -176,12 +193,15 @@ def _read_now(
     projection: Projection,
     read: Callable[[Cursor[TupleRow], int], Item],
     account: str | None,
+    existing: Sequence[str] = (),
 ) -> Reading[Item]:
     cursor = connection.cursor(row_factory=tuple_row)
-    wanted = {"name": projection.name, "shape": projection.shape}
-    row = cursor.execute(_SQL["live"], wanted, prepare=True).fetchone()
+    wanted = {"name": projection.name, "shape": projection.shape, "existing": list(existing)}
+    row = cursor.execute(_LIVE, wanted, prepare=True).fetchone()
     assert row is not None
-    version, position, state, head, streams = row
+    version, position, state, head, streams, missing = row
+    if missing:
+        raise stream_not_found(missing[0])
     if version is None or state == "rebuilding":
         raise ProjectionBehind(position or 0, head, "rebuilding")
     lacking = _lacking(cursor, projection.name, version, account) if streams else Lacking()

@@ -81,10 +81,12 @@ def list_entries(
     after: StatementPlace | None = None,
     limit: int,
     descending: bool = False,
+    existing: Sequence[str] = (),
 ) -> Page[StatementEntry]:
     """Return up to `limit` entries that come after the place `after`, ordered by the clock's time.
 
     `since` is inclusive, `until` exclusive. Entries of the same time are ordered by position.
+    `existing` is as for `read_live`.
     """
     wanted = {
         "ledger": ledger,
@@ -107,7 +109,7 @@ def list_entries(
         before = posted_before(cursor, queries, ledger, account, clock, first.place(clock))
         return _running(rows, before, descending=descending)
 
-    return Page(*read_live(connection, PROJECTION, read, account_stream(ledger, account)))
+    return Page(*read_live(connection, PROJECTION, read, account_stream(ledger, account), existing))
 
 
 class Sums(NamedTuple):

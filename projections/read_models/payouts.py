@@ -54,10 +54,12 @@ def list_payouts(
     limit: int,
     descending: bool = False,
     most_bytes: int | None = None,
+    existing: Sequence[str] = (),
 ) -> Page[Payout]:
     """Return up to `limit` payouts in the order of their requests, that come after the `made_position` `after`.
 
-    The page ends early with the item that makes it larger than `most_bytes`, unless that is None.
+    The page ends early with the item that makes it larger than `most_bytes`, unless that is None. `existing` is as for
+    `read_live`.
     """
     wanted = {
         **{name: value or None for name, value in filters._asdict().items()},
@@ -71,7 +73,7 @@ def list_payouts(
         rows = read_rows(cursor, query, wanted, most_bytes)
         return rows.read_as(with_details(cursor, map(_payout, rows)))
 
-    return Page(*read_live(connection, PROJECTION, read))
+    return Page(*read_live(connection, PROJECTION, read, existing=existing))
 
 
 def list_due_payouts(

@@ -72,10 +72,12 @@ def list_transactions(
     limit: int,
     descending: bool = False,
     most_bytes: int | None = None,
+    existing: Sequence[str] = (),
 ) -> Page[Transaction]:
     """Return up to `limit` transactions in the order of recording, that come after the `made_position` `after`.
 
-    The page ends early with the transaction that makes it larger than `most_bytes`, unless that is None.
+    The page ends early with the transaction that makes it larger than `most_bytes`, unless that is None. `existing` is
+    as for `read_live`.
     """
 
     def read(cursor: Cursor[TupleRow], version: int) -> Rows[Transaction]:
@@ -84,7 +86,7 @@ def list_transactions(
         return found.read_as(with_details(cursor, found))
 
     about = account_stream(ledger, filters.account) if filters.account else None
-    reading = read_live(connection, PROJECTION, read, about)
+    reading = read_live(connection, PROJECTION, read, about, existing)
     return Page(reading.found, *reading[1:])
 
 

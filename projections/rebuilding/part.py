@@ -27,6 +27,7 @@ from domain.journal.silence import LOST
 from projections.engine.batches import EventBatch, Part, advance, read_stretch
 from projections.engine.poison import describe
 from projections.engine.projection import Projection
+from projections.rebuilding.transitions import moves
 from projections.registry import find_projection
 
 BATCH_EVENTS = 25_000
@@ -62,6 +63,7 @@ class PartProgress:
             "runner": self.runner,
             "after": batch.after,
             "upto": batch.upto,
+            "moves": moves("fill"),
         }
 
 
@@ -148,7 +150,8 @@ def _beyond(batch: EventBatch) -> str:
 
 def fail(connection: Connection[Any], name: str, version: int, reason: str) -> None:
     """Mark a rebuild as failed, unless it was paused or cancelled meanwhile."""
-    connection.execute(_SQL["fail"], {"name": name, "version": version, "reason": reason})
+    wanted = {"name": name, "version": version, "reason": reason, "moves": moves("fail")}
+    connection.execute(_SQL["fail"], wanted)
 
 
 def main() -> None:

@@ -27,7 +27,6 @@ from projections.engine.projection import Projection
 from projections.rebuilding.part import open_session
 from projections.rebuilding.part_processes import fill_together
 from projections.rebuilding.requests import (
-    UNDER_WAY,
     Rebuild,
     current_rebuilds,
     drop_cancelled,
@@ -35,6 +34,7 @@ from projections.rebuilding.requests import (
     request_rebuild,
 )
 from projections.rebuilding.switchover import Interrupted, Switching
+from projections.rebuilding.transitions import UNDER_WAY, moves
 from projections.rebuilding.unread_versions import drop_retired
 from projections.registry import PROJECTIONS, find_projection, install, is_installed
 
@@ -183,7 +183,8 @@ class Group:
     def _fill(self, connection: Connection[Any]) -> None:
         for rebuild in tuple(self._rebuilds.values()):
             drop_retired(connection, rebuild.name, rebuild.shape)
-            connection.execute(_SQL["begin"], {"name": rebuild.name, "version": rebuild.version})
+            wanted = {"name": rebuild.name, "version": rebuild.version, "moves": moves("begin")}
+            connection.execute(_SQL["begin"], wanted)
         self._leave(connection)
 
         def look() -> bool:
@@ -225,8 +226,8 @@ class Group:
             _log.warning("rebuild interrupted", error=repr(error), exc_info=None if is_usual else error)
         with suppress(*_OUT_OF_REACH), self._database.connect("tallystick rebuild") as connection:
             for rebuild in rebuilds if self._go_on() else ():
-                noted = {"name": rebuild.name, "version": rebuild.version, "error": describe(error)}
-                connection.execute(_SQL["note"], noted)
+                wanted = {"name": rebuild.name, "version": rebuild.version, "moves": moves("note")}
+                connection.execute(_SQL["note"], {**wanted, "error": describe(error)})
         self._ending.wait(PAUSE_AFTER_FAULT_SECONDS)
 
     @contextmanager

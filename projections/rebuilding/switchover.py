@@ -26,6 +26,7 @@ from projections.engine.projection import Projection
 from projections.engine.rate import RATE_SECONDS, Rate
 from projections.rebuilding.part import fail
 from projections.rebuilding.requests import Rebuild, find_rebuild
+from projections.rebuilding.transitions import moves
 from projections.registry import create_indexes
 
 BATCH_EVENTS = 20_000
@@ -180,7 +181,7 @@ class Switching:
             position=live.position,
             comparison=to_json([comparison._asdict() for comparison in found]).decode(),
             expected=None if is_equal else expected,
-            is_refused=is_refused,
+            moves=moves("differ" if is_refused else "agree"),
         )
         if not recorded:
             raise Interrupted
@@ -205,11 +206,11 @@ class Switching:
         _log.info("projection switched", projection=self._projection.name, version=self._version)
 
     def _set_comparing(self) -> None:
-        if not self._execute("set_comparing"):
+        if not self._execute("set_comparing", moves=moves("compare")):
             raise Interrupted
 
     def _end(self) -> None:
-        if not self._execute("switched"):
+        if not self._execute("switched", moves=moves("switch")):
             raise Interrupted
 
     def _target(self) -> int:

@@ -16,6 +16,7 @@ from domain.journal.database import Database
 from domain.journal.queries import load
 from projections.engine.leadership import try_acquire
 from projections.engine.projection import Projection
+from projections.rebuilding.transitions import moves
 from projections.registry import PROJECTIONS, drop_version, find_projection
 
 _SQL = load(__name__)
@@ -76,7 +77,7 @@ def _drop(connection: Connection[Any], unread: UnreadVersion, actor: str) -> boo
     try:
         with connection.transaction():
             wanted = {"name": unread.name, "version": unread.version, "actor": actor}
-            connection.execute(_SQL["end_rebuild"], wanted)
+            connection.execute(_SQL["end_rebuild"], {**wanted, "moves": moves("cancel")})
             drop_version(connection, unread.name, unread.version)
     except errors.LockNotAvailable:
         return False

@@ -208,7 +208,7 @@ class PositionWaiter:
             self._callbacks[wake] = (name, position)
         try:
             async with asyncio.timeout(timeout_seconds):
-                while not self._is_there_now(name, position):
+                while not self.has_reached(name, position):
                     await changed.wait()
                     changed.clear()
         except TimeoutError:
@@ -219,7 +219,8 @@ class PositionWaiter:
         with self._changed:
             return self._outcome(name, position, began)
 
-    def _is_there_now(self, name: str, position: int) -> bool:
+    def has_reached(self, name: str, position: int) -> bool:
+        """Tell whether a projection is known to reflect a position. Raises `ProjectionNotFound`."""
         with self._changed:
             return self._is_there(name, position)
 
