@@ -16,13 +16,12 @@ from psycopg import Connection, Cursor, IsolationLevel, errors
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow, tuple_row
 
-from domain.journal.queries import load
+from domain.journal.queries import Query, Source, load
 from domain.model.refusals import stream_not_found
 from projections.engine.projection import Projection
 from projections.errors import ProjectionBehind
 
 _SQL = load(__name__)
-_LIVE = _SQL["live"].replace(":missing", _SQL["missing"])
 _ATTEMPTS = 5
 _encode = json.Encoder().encode
 
@@ -91,27 +90,27 @@ class Page(NamedTuple, Generic[Item]):
 
 
 def read_rows(
-    cursor: Cursor[TupleRow], query: str | bytes, wanted: Mapping[str, Any], most_bytes: int | None
+    source: Source, query: Query, wanted: Mapping[str, Any], most_bytes: int | None
 ) -> Rows[TupleRow]:
     """Return the rows that a query finds, `limit` of them at most if that is among the values that are `wanted`.
 
     Unless `most_bytes` is None, they end with the row that makes them larger than that; there is none if it is zero.
     What does not fit is not fetched, but for a few rows. The query is planned with its values.
     """
-    text = query if isinstance(query, bytes) else query.encode()
     is_short = (wanted.get("limit") or FETCHED_ROWS + 1) <= FETCHED_ROWS
     if most_bytes is None or is_short:
-        rows = cursor.execute(text, wanted, prepare=False).fetchall()
+        rows = query.rows(source, wanted, prepare=False)
         return Rows(rows) if most_bytes is None else _fitting(iter([rows]), most_bytes)
-    is_idle = cursor.connection.info.transaction_status == TransactionStatus.IDLE
-    lasting = cursor.connection.transaction() if is_idle else nullcontext()
-    with lasting, closing(_fetched(cursor, text, wanted)) as parts:
+    connection = source.connection if isinstance(source, Cursor) else source
+    is_idle = connection.info.transaction_status == TransactionStatus.IDLE
+    lasting = connection.transaction() if is_idle else nullcontext()
+    with lasting, closing(_fetched(connection.cursor(row_factory=tuple_row), query, wanted)) as parts:
         return _fitting(parts, most_bytes)
 
 
-def _fetched(cursor: Cursor[TupleRow], query: bytes, wanted: Mapping[str, Any]) -> Generator[list[TupleRow]]:
+def _fetched(cursor: Cursor[TupleRow], query: Query, wanted: Mapping[str, Any]) -> Generator[list[TupleRow]]:
     """Yield the rows of a query in parts, each fetched when it is asked for."""
-    cursor.execute(b"DECLARE listed NO SCROLL CURSOR FOR " + query, wanted, prepare=False)
+    cursor.execute("DECLARE listed NO SCROLL CURSOR FOR " + query, wanted, prepare=False)
     try:
         while rows := cursor.execute(b"FETCH %d FROM listed" % FETCHED_ROWS, prepare=False).fetchall():
             yield rows
@@ -148,8 +147,7 @@ def one_instant(connection: Connection[Any]) -> Iterator[None]:
 
 def require(connection: Connection[Any], existing: Sequence[str]) -> None:
     """Raise `LedgerNotFound` or `AccountNotFound` for the first of these streams that has no events."""
-    cursor = connection.cursor(row_factory=tuple_row)
-    for (stream,) in cursor.execute(_SQL["missing"], {"existing": list(existing)}).fetchall():
+    for (stream,) in _SQL["missing"].rows(connection, {"existing": list(existing)}):
         raise stream_not_found(stream)
 
 
@@ -197,9 +195,7 @@ def _read_now(
 ) -> Reading[Item]:
     cursor = connection.cursor(row_factory=tuple_row)
     wanted = {"name": projection.name, "shape": projection.shape, "existing": list(existing)}
-    row = cursor.execute(_LIVE, wanted, prepare=True).fetchone()
-    assert row is not None
-    version, position, state, head, streams, missing = row
+    version, position, state, head, streams, missing = _SQL["live"].only(cursor, wanted, prepare=True)
     if missing:
         raise stream_not_found(missing[0])
     if version is None or state == "rebuilding":
@@ -235,6 +231,5 @@ def streamed_live(
 
 def _lacking(cursor: Cursor[TupleRow], name: str, version: int, account: str | None) -> Lacking:
     wanted = {"name": name, "version": version, "account": account}
-    row = cursor.execute(_SQL["lacking"], wanted).fetchone()
-    assert row is not None
+    row = _SQL["lacking"].only(cursor, wanted)
     return Lacking(*row)

@@ -81,7 +81,7 @@ def read_account(
     reading = read_live(
         connection,
         PROJECTION,
-        lambda cursor, version: cursor.execute(PROJECTION.queries(version)["find"], wanted).fetchone(),
+        lambda cursor, version: PROJECTION.queries(version)["find"].row(cursor, wanted),
         account_stream(ledger, address),
         existing,
     )
@@ -154,7 +154,7 @@ def _move(
     }
     # Planning is a third of the cost of a few rows. For many rows the plan is made anew, for the table's present size.
     is_planned_once = len(accounts) <= MAX_PLANNED_ONCE
-    found = connection.execute(queries["move"], columns, prepare=is_planned_once).fetchall()
+    found = queries["move"].rows(connection, columns, prepare=is_planned_once)
     if len(found) < len(accounts):
         numbers_found = {number for (number,) in found}
         missed = next(event for number, event in enumerate(first, start=1) if number not in numbers_found)

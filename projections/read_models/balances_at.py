@@ -70,7 +70,7 @@ def trial_balance(
     def read(cursor: Cursor[TupleRow], version: int) -> list[AssetTotals]:
         queries = PROJECTION.queries(version)
         wanted = {"ledger": ledger, "clock": clock, "at": _instant(cursor, queries, at)}
-        return [AssetTotals(*row) for row in cursor.execute(queries["trial_balance"], wanted, prepare=False)]
+        return queries["trial_balance"].rows(cursor, wanted, prepare=False, into=AssetTotals)
 
     return read_live(connection, PROJECTION, read, existing=existing)
 
@@ -78,6 +78,5 @@ def trial_balance(
 def _instant(cursor: Cursor[TupleRow], queries: Queries, at: Instant | None) -> Instant:
     if at is not None:
         return at
-    row = cursor.execute(queries["now"]).fetchone()
-    assert row is not None
+    row = queries["now"].only(cursor)
     return instant(row[0])

@@ -101,8 +101,8 @@ def list_entries(
 
     def read(cursor: Cursor[TupleRow], version: int) -> list[StatementEntry]:
         queries = PROJECTION.queries(version)
-        query = directed(queries["statement"], descending=descending).replace(":clock", clock)
-        rows = [_statement_entry(row) for row in cursor.execute(query, wanted, prepare=False)]
+        query = directed(queries["statement"], descending=descending).fill(clock=clock)
+        rows = [_statement_entry(row) for row in query.rows(cursor, wanted, prepare=False)]
         if clock == "recorded" or not rows:
             return rows
         first = rows[-1] if descending else rows[0]
@@ -124,7 +124,7 @@ def posted_before(
 ) -> Sums:
     """Return what an account had posted before a place in its statement, by a clock."""
     wanted = {"ledger": ledger, "account": account, **place._asdict()}
-    row = cursor.execute(queries[f"posted_{clock}"], wanted, prepare=False).fetchone()
+    row = queries[f"posted_{clock}"].row(cursor, wanted, prepare=False)
     debits, credits = row or (0, 0)
     return Sums(debits or 0, credits or 0)
 

@@ -156,8 +156,8 @@ class _Search(NamedTuple):
 
     def _rows(self, name: str, **wanted: Any) -> list[TupleRow]:
         """Return the rows of a query in the order of the list, or as many of them as fit."""
-        query = directed(_SQL[name], descending=self.descending).encode()
-        return self.cursor.execute(query, {**wanted, "most_bytes": CHUNK_BYTES}, prepare=False).fetchall()
+        query = directed(_SQL[name], descending=self.descending)
+        return query.rows(self.cursor, {**wanted, "most_bytes": CHUNK_BYTES}, prepare=False)
 
     def _passing(self, rows: list[TupleRow]) -> Iterator[JournalEvent]:
         wanted = frozenset(wanted_keys(self.ledger, self.filters))
@@ -168,7 +168,7 @@ class _Search(NamedTuple):
                 yield JournalEvent(row, content, hash_of(position, stream, version, topic, row[3]))
 
     def _first_since(self, time: Instant) -> int:
-        row = self.cursor.execute(_SQL["first_since"], {"time": time}, prepare=False).fetchone()
+        row = _SQL["first_since"].row(self.cursor, {"time": time}, prepare=False)
         if row is None:
             raise JournalUnavailable(UnreadableEvent.reason)
         return int(row[0])

@@ -69,7 +69,7 @@ class PartProgress:
 
 def open_session(connection: Connection[Any]) -> None:
     """Set a connection up for rebuilding."""
-    connection.execute(_SQL["session"])
+    _SQL["session"].run(connection)
 
 
 def fill(
@@ -98,7 +98,7 @@ def _take_over(
     """Fence any other process that fills the part; return its progress, None if the part is gone."""
     runner = uuid4()
     wanted = {"name": projection.name, "version": version, "number": number, "runner": runner}
-    row = connection.execute(_SQL["take_over"], wanted).fetchone()
+    row = _SQL["take_over"].row(connection, wanted)
     if row is None:
         return None
     parts, position, upto = row
@@ -151,7 +151,7 @@ def _beyond(batch: EventBatch) -> str:
 def fail(connection: Connection[Any], name: str, version: int, reason: str) -> None:
     """Mark a rebuild as failed, unless it was paused or cancelled meanwhile."""
     wanted = {"name": name, "version": version, "reason": reason, "moves": moves("fail")}
-    connection.execute(_SQL["fail"], wanted)
+    _SQL["fail"].run(connection, wanted)
 
 
 def main() -> None:

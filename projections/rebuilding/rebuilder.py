@@ -100,9 +100,7 @@ class Rebuilder:
         while not self._stop.is_set():
             busy = {name for group in self._groups for name in group.names()}
             for name in held - busy:
-                connection.execute(
-                    _SQL["release"], {"purpose": "rebuild", "name": self._known[name].of_shape}
-                )
+                _SQL["release"].run(connection, {"purpose": "rebuild", "name": self._known[name].of_shape})
             held &= busy
             self._groups = [group for group in self._groups if group.names()]
             if not is_installed(connection, self._known.values()):
@@ -184,7 +182,7 @@ class Group:
         for rebuild in tuple(self._rebuilds.values()):
             drop_retired(connection, rebuild.name, rebuild.shape)
             wanted = {"name": rebuild.name, "version": rebuild.version, "moves": moves("begin")}
-            connection.execute(_SQL["begin"], wanted)
+            _SQL["begin"].run(connection, wanted)
         self._leave(connection)
 
         def look() -> bool:
@@ -205,7 +203,7 @@ class Group:
         """Return the filled rebuilds, the longest first, so that no long one is left for the end."""
         versions = [rebuild.version for rebuild in self._rebuilds.values()]
         wanted = {"names": list(self._rebuilds), "versions": versions}
-        return [self._rebuilds[name] for (name,) in connection.execute(_SQL["largest_first"], wanted)]
+        return [self._rebuilds[name] for (name,) in _SQL["largest_first"].rows(connection, wanted)]
 
     def _finish(self, rebuild: Rebuild) -> None:
         try:
@@ -227,7 +225,7 @@ class Group:
         with suppress(*_OUT_OF_REACH), self._database.connect("tallystick rebuild") as connection:
             for rebuild in rebuilds if self._go_on() else ():
                 wanted = {"name": rebuild.name, "version": rebuild.version, "moves": moves("note")}
-                connection.execute(_SQL["note"], {**wanted, "error": describe(error)})
+                _SQL["note"].run(connection, {**wanted, "error": describe(error)})
         self._ending.wait(PAUSE_AFTER_FAULT_SECONDS)
 
     @contextmanager

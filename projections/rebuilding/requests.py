@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import psycopg
 import structlog
 from psycopg import Connection
-from psycopg.rows import TupleRow, tuple_row
+from psycopg.rows import TupleRow
 from pydantic_core import from_json
 
 from domain.journal.queries import load
@@ -106,12 +106,12 @@ def request_rebuild(
     """
     projection = find_projection(name)
     with connection.transaction():
-        connection.execute(_SQL["lock"], {"name": name})
+        _SQL["lock"].run(connection, {"name": name})
         current = current_rebuild(connection, name)
         if current and is_allowed("accept" if accept_difference else "request", current.state):
             if accept_difference:
                 accepted = {"actor": actor, "accept_difference": accept_difference, "moves": moves("accept")}
-                connection.execute(_SQL["accept"], {**_named(current), **accepted})
+                _SQL["accept"].run(connection, {**_named(current), **accepted})
         else:
             if current:
                 _end(connection, current, actor, reason)
@@ -143,7 +143,7 @@ def cancel_rebuild(connection: Connection[Any], name: str, actor: str, reason: s
     """
     find_projection(name)
     with connection.transaction():
-        connection.execute(_SQL["lock"], {"name": name})
+        _SQL["lock"].run(connection, {"name": name})
         current = current_rebuild(connection, name)
         if current is None:
             return
@@ -155,8 +155,8 @@ def cancel_rebuild(connection: Connection[Any], name: str, actor: str, reason: s
 
 def _end(connection: Connection[Any], rebuild: Rebuild, actor: str, reason: str | None) -> None:
     wanted = {**_named(rebuild), "actor": actor, "reason": reason, "moves": moves("cancel")}
-    if connection.execute(_SQL["end"], wanted).rowcount:
-        connection.execute(_SQL["retire"], _named(rebuild))
+    if _SQL["end"].run(connection, wanted).rowcount:
+        _SQL["retire"].run(connection, _named(rebuild))
 
 
 def pause_rebuild(connection: Connection[Any], name: str, actor: str, reason: str | None = None) -> None:
@@ -172,19 +172,19 @@ def resume_rebuild(connection: Connection[Any], name: str, actor: str, reason: s
 def _control(connection: Connection[Any], name: str, action: Action, actor: str, reason: str | None) -> None:
     find_projection(name)
     with connection.transaction():
-        connection.execute(_SQL["lock"], {"name": name})
+        _SQL["lock"].run(connection, {"name": name})
         current = current_rebuild(connection, name)
         if current is None or not is_allowed(action, current.state):
             raise RebuildNotUnderWay
         wanted = {"actor": actor, "reason": reason, "moves": moves(action)}
-        connection.execute(_SQL["control"], {**_named(current), **wanted})
+        _SQL["control"].run(connection, {**_named(current), **wanted})
         state = TRANSITIONS[action][current.state]
     _log.info("rebuild controlled", projection=name, version=current.version, state=state, actor=actor)
 
 
 def drop_cancelled(connection: Connection[Any]) -> None:
     """Drop the tables of cancelled rebuilds. Tables that are still being written are left for the next time."""
-    for name, version in _tuples(connection, _SQL["cancelled"], {}):
+    for name, version in _SQL["cancelled"].rows(connection):
         try:
             drop_version(connection, name, version)
         except psycopg.errors.LockNotAvailable:
@@ -212,9 +212,8 @@ def find_rebuild(connection: Connection[Any], name: str, version: int) -> Rebuil
 def _rebuilds(
     connection: Connection[Any], projections: Collection[Projection], version: int | None = None
 ) -> list[Rebuild]:
-    query = _SQL["of_versions"].replace(":columns", _SQL["columns"])
     wanted = {**_known(projections), "version": version, "rate_seconds": RATE_SECONDS}
-    return [_rebuild(row) for row in _tuples(connection, query, wanted)]
+    return [_rebuild(row) for row in _SQL["of_versions"].rows(connection, wanted)]
 
 
 def _rebuild(row: TupleRow) -> Rebuild:
@@ -232,7 +231,3 @@ def _known(projections: Collection[Projection]) -> dict[str, Any]:
         "names": [projection.name for projection in projections],
         "shapes": [projection.shape for projection in projections],
     }
-
-
-def _tuples(connection: Connection[Any], query: str, wanted: dict[str, Any]) -> list[TupleRow]:
-    return connection.cursor(row_factory=tuple_row).execute(query.encode(), wanted).fetchall()

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import structlog
 from psycopg import Connection
-from psycopg.rows import tuple_row
 
 from domain.journal.queries import load
 from domain.model.events import Context
@@ -36,10 +35,9 @@ def resume(connection: Connection[Any], name: str, by: Context, reason: str = ""
 def _set(
     connection: Connection[Any], name: str, state: Literal["paused", "running"], by: Context, reason: str
 ) -> Progress:
-    cursor = connection.cursor(row_factory=tuple_row)
     with connection.transaction():
         wanted = {"name": name, "state": state, "from": _FORMER[state]}
-        for version, position, former in cursor.execute(_SQL["set"], wanted).fetchall():
+        for version, position, former in _SQL["set"].rows(connection, wanted):
             row = {
                 **wanted,
                 "version": version,
@@ -49,7 +47,7 @@ def _set(
                 "reason": reason,
                 "correlation_id": by.correlation_id,
             }
-            cursor.execute(_SQL["record"], row)
-            cursor.execute(_SQL["announce"], row)
+            _SQL["record"].run(connection, row)
+            _SQL["announce"].run(connection, row)
             _log.info("projection controlled", name=name, version=version, state=state, actor=by.actor)
         return progress(connection, name)

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import Connection
-from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Identifier
 
 from domain.journal.database import Database
@@ -91,8 +90,7 @@ def error_as_told(
     if seen.last_error is None or granted is None:
         return seen.last_error
     wanted = {"after": seen.position, "upto": seen.position + NEXT_EVENTS, "granted": list(granted)}
-    cursor = connection.cursor(row_factory=tuple_row)
-    ((is_of_others,),) = cursor.execute(_SQL["others_come_next"], wanted).fetchall()
+    (is_of_others,) = _SQL["others_come_next"].only(connection, wanted)
     return WITHHELD if is_of_others else seen.last_error
 
 
@@ -102,9 +100,8 @@ def _shapes() -> dict[str, int]:
 
 
 def _progress(connection: Connection[Any], shapes: Mapping[str, int]) -> list[Progress]:
-    cursor = connection.cursor(row_factory=tuple_row)
     wanted = {"names": list(shapes), "shapes": list(shapes.values()), "rate_seconds": RATE_SECONDS}
-    return [Progress(*row) for row in cursor.execute(_SQL["progress"], wanted)]
+    return _SQL["progress"].rows(connection, wanted, into=Progress)
 
 
 class WaitOutcome(Enum):
