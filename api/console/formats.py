@@ -3,6 +3,7 @@
 The functions are filters of the templates.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +17,7 @@ MINUS = "\u2212"
 NARROW_SPACE = "\u202f"
 """Groups thousands, and stands between a figure and its unit: it does not break a line (SI brochure §5.4.4)."""
 
+_ID = re.compile(r"([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _UNITS = (("day", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
@@ -120,6 +122,25 @@ def code(text: str | None) -> Markup:
     return Markup("<code>{}</code>").format(text) if text else Markup("–")
 
 
+def prose(text: str) -> Markup:
+    """Return a text of the diagnosis with its commands, which stand between backticks, set apart."""
+    pieces = text.split("`")
+    return Markup("").join(code(piece) if at % 2 else piece for at, piece in enumerate(pieces))
+
+
+def shortened(name: str) -> str:
+    """Return a name, such as a stream's, with each id in it cut to its beginning, and no longer than a column."""
+    name = _ID.sub(r"\1…", name)
+    return name if len(name) <= 40 else f"{name[:22]}…{name[-17:]}"
+
+
+def offset(seconds: float) -> str:
+    """Return how long after a beginning something was: `+1.24 s` where hundredths tell, else as a span of time."""
+    if 1 <= seconds < 60:
+        return f"+{seconds:.2f}{NARROW_SPACE}s"
+    return f"+{duration(seconds)}"
+
+
 FILTERS = {
     "age": age,
     "clock": clock,
@@ -131,7 +152,10 @@ FILTERS = {
     "grouped": grouped,
     "link": link,
     "money": money,
+    "offset": offset,
     "position": position,
+    "prose": prose,
+    "shortened": shortened,
     "words": words_of,
 }
 """The filters, by the names that templates use."""

@@ -440,6 +440,7 @@ _VERDICT: dict[str, Any] = {
     "why": "What is recorded under a key is never decided again.",
     "concerns": [],
 }
+_DELIVERY = f"/v1/webhooks/{WEBHOOK['id']}/deliveries/21"
 TRACE: dict[str, Any] = {
     "ledger": "main",
     "idempotency_key": "order-1",
@@ -473,7 +474,8 @@ TRACE: dict[str, Any] = {
                 "code": "delivery_waiting",
                 "remedy": "wait",
                 "words": "Deliveries not acknowledged yet: 1.",
-                "safe_to_do": "Wait, and ask again. The same request under the same key is harmless meanwhile.",
+                "safe_to_do": safe_to_do("wait", _DELIVERY),
+                "resource": _DELIVERY,
             }
         ],
     },

@@ -1,0 +1,114 @@
+"""The story of a request: what became of a key, or of everything under a correlation id, and what is safe to do now."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from api.console.drawings.lanes import lanes
+from api.console.formats import clock_of_day
+from api.console.inside import Refused, Reply
+from api.console.next_steps import kind_of_thing, next_steps, unsafe_steps
+from api.console.timelines import told, who_sent
+from api.console.view import Shown, View, page
+from domain.model.errors import OperationUnknown
+from projections.diagnosis.glossary import term
+
+MAX_MOMENTS = 100
+MAX_ENTRIES = 20
+MAX_OPERATIONS = 50
+"""How many of each a page shows. Moments have further pages."""
+
+
+@page("/console/ledgers/{ledger}/operations/{key}", template="story.html")
+async def show_operation(view: View) -> Shown:
+    """Show what became of a keyed request."""
+    key = view.names["key"]
+    # The position is asked for first, so that nothing recorded up to there can be missed.
+    position = (await view.api.look(f"/ledgers/{view.ledger}")).position
+    reply = await view.api.look(f"{view.resource}/trace")
+    if reply.is_refusal:
+        return _unknown(view, key, reply, position)
+    trace = reply.content
+    (operation,) = trace["operations"]
+    thing = await _thing(view, operation["resource"])
+    values = {
+        **_told(view, trace),
+        "operation": operation,
+        "thing": thing,
+        "sent": who_sent(trace["timeline"]),
+    }
+    return Shown(f"Request {key}", sentence(trace["verdict"], thing), values, trace["position"])
+
+
+@page("/console/ledgers/{ledger}/trace", template="story.html")
+async def show_conversation(view: View) -> Shown:
+    """Show everything that has a correlation id."""
+    correlation_id = view.query.get("correlation_id", "")
+    trace = (await view.api.get(f"/ledgers/{view.ledger}/trace", correlation_id=correlation_id)).content
+    values = {**_told(view, trace), "operation": None, "thing": None, "sent": ()}
+    title = f"Correlation id {correlation_id}"
+    return Shown(title, trace["verdict"]["what_happened"], values, trace["position"])
+
+
+def _unknown(view: View, key: str, reply: Reply, position: int | None) -> Shown:
+    """Show that nothing is recorded under a key, if that is what the API says."""
+    if reply.content["code"] != OperationUnknown.code:
+        raise Refused(reply)
+    values = {
+        "key": key,
+        "is_safe": reply.content.get("retry") == "safe",
+        "unsafe": unsafe_steps("send_again", f"/v1/ledgers/{view.ledger}/transactions"),
+    }
+    return Shown(
+        f"Request {key}",
+        f"Nothing is recorded under this key in the ledger {view.ledger}.",
+        values,
+        position,
+        reply.status,
+        "unknown_request.html",
+    )
+
+
+async def _thing(view: View, resource: str) -> Mapping[str, Any] | None:
+    """Return what a request made, None if the caller may not read it or it is not made yet."""
+    reply = await view.api.look(resource.removeprefix("/v1"))
+    return None if reply.is_refusal else reply.content
+
+
+def _told(view: View, trace: Mapping[str, Any]) -> dict[str, Any]:
+    verdict, operations = trace["verdict"], trace["operations"]
+    resource = operations[0]["resource"] if len(operations) == 1 else ""
+    moments = told(trace["timeline"], trace["ledger"])
+    first = _whole(view.query.get("from", ""))
+    shown = moments[first : first + MAX_MOMENTS]
+    return {
+        "trace": trace,
+        "steps": next_steps(verdict["remedy"], resource),
+        "unsafe": unsafe_steps(verdict["remedy"], resource),
+        "concerns": [
+            (of, next_steps(of["remedy"], of["resource"]) if of["resource"] else [])
+            for of in verdict["concerns"]
+        ],
+        "moments": shown,
+        "lanes": lanes(shown),
+        "earlier": max(first - MAX_MOMENTS, 0) if first else None,
+        "later": first + MAX_MOMENTS if len(moments) > first + MAX_MOMENTS else None,
+        "total": len(moments),
+        "operations": operations[:MAX_OPERATIONS],
+        "max_entries": MAX_ENTRIES,
+        "kind_of_thing": kind_of_thing,
+    }
+
+
+def sentence(verdict: Mapping[str, Any], thing: Mapping[str, Any] | None) -> str:
+    """Return what happened in one sentence, for a payout with the time at which the ledger acts next."""
+    if thing is None or "provider" not in thing:
+        return str(verdict["what_happened"])
+    said = term("payout", thing["state"]).meaning
+    due = thing.get("due_at")
+    if not due or thing["state"] not in ("submitted", "in_doubt"):
+        return said
+    return f"{said} We ask again at {clock_of_day(due)} UTC."
+
+
+def _whole(text: str) -> int:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 7 else 0
