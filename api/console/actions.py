@@ -5,6 +5,7 @@ nothing: it says what will happen, and asks for what the route takes. Sending th
 idempotency key that the form already carries, so that a form sent twice acts once.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 from urllib.parse import quote
@@ -15,6 +16,7 @@ from starlette.routing import compile_path
 from api.console.inside import Reply
 from api.console.permission import endpoint_of
 from api.console.view import View
+from api.problems import MalformedRequest
 
 DRY_RUN = {"dry_run": "true"}
 
@@ -23,12 +25,12 @@ class Field(NamedTuple):
     """A field of a form, and the member of the request's body that it becomes.
 
     `kind` says how it is shown and read. A `whole` number becomes a JSON number. A field left empty is left out.
-    `given` is its value at first. A `fixed` field is not shown.
+    `given` is its value at first. A `fixed` field is not shown. A `body` is the whole body as JSON, and is not shown.
     """
 
     name: str
     label: str
-    kind: Literal["text", "whole", "choice", "confirm", "fixed"] = "text"
+    kind: Literal["text", "whole", "choice", "confirm", "fixed", "body"] = "text"
     is_required: bool = False
     hint: str = ""
     choices: tuple[str, ...] = ()
@@ -113,9 +115,21 @@ def body_of(declared: Action, form: Mapping[str, str]) -> dict[str, Any]:
     """Return the body of the request for a filled form."""
     body: dict[str, Any] = {}
     for field in declared.fields:
+        if field.kind == "body":
+            return _whole_body(form.get(field.name, ""))
         given = field.given if field.kind == "fixed" else form.get(field.name, "").strip()
         if given:
             body[field.name] = int(given) if field.kind == "whole" and given.isdecimal() else given
+    return body
+
+
+def _whole_body(text: str) -> dict[str, Any]:
+    try:
+        body = json.loads(text)
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise MalformedRequest("The form cannot be read.")
     return body
 
 

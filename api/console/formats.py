@@ -40,10 +40,17 @@ def figure(amount: int | str, asset: str) -> str:
     return f"{sign}{grouped(whole)}{'.' if fraction else ''}{fraction}"
 
 
-def money(amount: int | str | None, asset: str) -> Markup:
-    """Return minor units as a figure with the asset's code, and the exact minor units on hover; a dash for None."""
+def money(amount: int | str | None, asset: str | None) -> Markup:
+    """Return minor units as a figure with the asset's code, and the exact minor units on hover; a dash for None.
+
+    If the asset is not known, the minor units themselves are shown.
+    """
     if amount is None:
         return Markup("–")
+    if asset is None:
+        return Markup('<data class="money" value="{0}">{1}{2}minor units</data>').format(
+            amount, grouped(amount), NARROW_SPACE
+        )
     return Markup('<data class="money" value="{0}" title="{0} minor units of {1}">{2}{3}{4}</data>').format(
         amount, asset, figure(amount, asset), NARROW_SPACE, code_of(asset)
     )
