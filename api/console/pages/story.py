@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from api.console.assets import with_assets
 from api.console.drawings.lanes import lanes
 from api.console.formats import clock_of_day
 from api.console.inside import Refused, Reply
-from api.console.next_steps import kind_of_thing, next_steps, unsafe_steps
+from api.console.next_steps import next_steps, unsafe_steps
 from api.console.timelines import told, who_sent
 from api.console.view import Shown, View, page
 from domain.model.errors import OperationUnknown
@@ -30,10 +31,13 @@ async def show_operation(view: View) -> Shown:
     trace = reply.content
     (operation,) = trace["operations"]
     thing = await _thing(view, operation["resource"])
+    entries = thing.get("entries", []) if thing else []
     values = {
         **_told(view, trace),
         "operation": operation,
         "thing": thing,
+        "entries": await with_assets(view.api, view.ledger, entries[:MAX_ENTRIES]),
+        "all_entries": len(entries),
         "sent": who_sent(trace["timeline"]),
     }
     return Shown(f"Request {key}", sentence(trace["verdict"], thing), values, trace["position"])
@@ -44,7 +48,7 @@ async def show_conversation(view: View) -> Shown:
     """Show everything that has a correlation id."""
     correlation_id = view.query.get("correlation_id", "")
     trace = (await view.api.get(f"/ledgers/{view.ledger}/trace", correlation_id=correlation_id)).content
-    values = {**_told(view, trace), "operation": None, "thing": None, "sent": ()}
+    values = {**_told(view, trace), "operation": None, "thing": None, "sent": []}
     title = f"Correlation id {correlation_id}"
     return Shown(title, trace["verdict"]["what_happened"], values, trace["position"])
 
@@ -94,8 +98,6 @@ def _told(view: View, trace: Mapping[str, Any]) -> dict[str, Any]:
         "later": first + MAX_MOMENTS if len(moments) > first + MAX_MOMENTS else None,
         "total": len(moments),
         "operations": operations[:MAX_OPERATIONS],
-        "max_entries": MAX_ENTRIES,
-        "kind_of_thing": kind_of_thing,
     }
 
 
