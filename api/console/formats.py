@@ -129,10 +129,12 @@ def code(text: str | None) -> Markup:
     return Markup("<code>{}</code>").format(text) if text else Markup("–")
 
 
-def prose(text: str) -> Markup:
-    """Return a text of the diagnosis with its commands, which stand between backticks, set apart."""
-    pieces = text.split("`")
-    return Markup("").join(code(piece) if at % 2 else piece for at, piece in enumerate(pieces))
+def marked(text: str) -> Markup:
+    """Return words in which commands stand between backticks, with the commands set apart as code."""
+    parts = text.split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if number % 2 else part for number, part in enumerate(parts)
+    )
 
 
 def shortened(name: str) -> str:
@@ -158,10 +160,10 @@ FILTERS = {
     "figure": figure,
     "grouped": grouped,
     "link": link,
+    "marked": marked,
     "money": money,
     "offset": offset,
     "position": position,
-    "prose": prose,
     "shortened": shortened,
     "words": words_of,
 }

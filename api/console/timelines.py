@@ -120,10 +120,10 @@ def _subject(moments: Sequence[Mapping[str, Any]], ledger: str) -> tuple[str, st
     last = moments[-1]
     if len(moments) > 1 and last["kind"] == "projection_reached":
         return "projections", link("/v1/projections")
-    return last["subject"], page_of_subject(last["kind"], last["subject"], ledger)
+    return last["subject"], page_of_subject(last["kind"], last["subject"], last["position"], ledger)
 
 
-def page_of_subject(kind: str, subject: str, ledger: str) -> str:
+def page_of_subject(kind: str, subject: str, position: int | None, ledger: str) -> str:
     """Return the address of the page of a moment's subject."""
     if kind.startswith(("request_", "key_")):
         return link(f"/v1/ledgers/{ledger}/operations/{subject}")
@@ -133,7 +133,7 @@ def page_of_subject(kind: str, subject: str, ledger: str) -> str:
     if subject.startswith("payouts/"):
         return link(f"/v1/ledgers/{ledger}/{subject}")
     if subject.startswith("webhooks/"):
-        return link(f"/v1/{subject}/deliveries")
+        return link(f"/v1/{subject}/deliveries/{position}")
     return link(f"/v1/{subject}")
 
 

@@ -64,7 +64,7 @@ async def open_anything(view: View) -> Shown | Sent:
         return _asking()
     ledgers, has_more, positions = await _ledgers(view.api, named)
     answers = await _asked(questions(view.api, text, ledgers))
-    if len(answers.found) == 1 and not answers.unasked:
+    if len(answers.found) == 1:
         return Sent(answers.found[0].address)
     values = {
         "text": text,
@@ -76,7 +76,7 @@ async def open_anything(view: View) -> Shown | Sent:
         "is_hash": _LEAF_HASH.fullmatch(text) is not None,
         "newest": NEWEST_EVENTS,
     }
-    return Shown(f"Open {text[:80]}", _sentence(answers), values)
+    return Shown(f"Open {text[:80]}", _sentence(answers, ledgers), values)
 
 
 def _asking() -> Shown:
@@ -90,14 +90,10 @@ def _asking() -> Shown:
     )
 
 
-def _sentence(answers: Answers) -> str:
-    match len(answers.found):
-        case 0:
-            return "Nothing was found."
-        case 1:
-            return "One thing was found. Not everything could be asked."
-        case many:
-            return f"It names {many} things."
+def _sentence(answers: Answers, ledgers: Sequence[str]) -> str:
+    if answers.found:
+        return f"It names {len(answers.found)} things."
+    return f"Nothing of this name was found in {', '.join(ledgers) or 'any ledger that you may see'}."
 
 
 async def _ledgers(api: Inside, named: str) -> tuple[list[str], bool, dict[str, int | None]]:
@@ -147,7 +143,7 @@ def questions(api: Inside, text: str, ledgers: Sequence[str]) -> Iterator[Questi
 def _ids(api: Inside, id: str) -> Iterator[Question]:
     yield _thing(api, "webhook", f"/webhooks/{id}")
     yield _thing(api, "dead letter", f"/dead-letters/{id}")
-    yield _thing(api, "API key", f"/keys/{id}", "/console/keys")
+    yield _key(api, id)
 
 
 def _in_ledger(api: Inside, text: str, ledger: str) -> Iterator[Question]:
@@ -168,11 +164,21 @@ def _in_ledger(api: Inside, text: str, ledger: str) -> Iterator[Question]:
         yield _leaf(api, text.lower(), ledger)
 
 
-def _thing(api: Inside, what: str, path: str, address: str = "") -> Question:
+def _thing(api: Inside, what: str, path: str) -> Question:
     async def ask() -> Found | None:
-        return Found(what, address or link(path)) if exists(await api.look(path)) else None
+        return Found(what, link(path)) if exists(await api.look(path)) else None
 
     return Question(what, ask)
+
+
+def _key(api: Inside, id: str) -> Question:
+    """Ask the trail of keys: the API shows keys only as a list."""
+
+    async def ask() -> Found | None:
+        reply = await api.look("/audit/events", key_id=id, page_size=1)
+        return Found("API key", "/console/keys") if exists(reply) and reply.content["data"] else None
+
+    return Question("API key", ask)
 
 
 def _request(ledger: str) -> str:
@@ -232,7 +238,7 @@ def _leaf(api: Inside, leaf_hash: str, ledger: str) -> Question:
 
 
 def _event(what: str, ledger: str, position: int) -> Found:
-    return Found(what, with_query(f"/console/ledgers/{ledger}/events", {"after": position - 1}))
+    return Found(what, f"/console/ledgers/{ledger}/events/{position}")
 
 
 def exists(reply: Reply) -> bool:

@@ -1,17 +1,21 @@
 """The story of a request: what became of a key, or of everything under a correlation id, and what is safe to do now."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
+from api.console.actions import ACTIONS
 from api.console.assets import with_assets
 from api.console.drawings.lanes import lanes
 from api.console.formats import clock_of_day
 from api.console.inside import Refused, Reply
-from api.console.next_steps import next_steps, unsafe_steps
+from api.console.next_steps import Step, next_steps, places, unsafe_steps
 from api.console.timelines import told, who_sent
 from api.console.view import Shown, View, page
 from domain.model.errors import OperationUnknown
+from domain.model.times import Instant, instant
 from projections.diagnosis.glossary import term
+from projections.diagnosis.remedies import Remedy
 
 MAX_MOMENTS = 100
 MAX_ENTRIES = 20
@@ -30,17 +34,20 @@ async def show_operation(view: View) -> Shown:
         return _unknown(view, key, reply, position)
     trace = reply.content
     (operation,) = trace["operations"]
-    thing = await _thing(view, operation["resource"])
+    thing = await _thing(view, operation["resource"], trace["position"])
     entries = thing.get("entries", []) if thing else []
+    shown = await with_assets(view.api, view.ledger, entries[:MAX_ENTRIES])
     values = {
         **_told(view, trace),
         "operation": operation,
         "thing": thing,
-        "entries": await with_assets(view.api, view.ledger, entries[:MAX_ENTRIES]),
+        "entries": shown,
+        "amounts": amounts(shown) if len(shown) == len(entries) else {},
         "all_entries": len(entries),
         "sent": who_sent(trace["timeline"]),
     }
-    return Shown(f"Request {key}", sentence(trace["verdict"], thing), values, trace["position"])
+    said = sentence(trace["verdict"], thing, instant(datetime.now(UTC)))
+    return Shown(f"Request {key}", said, values, trace["position"])
 
 
 @page("/console/ledgers/{ledger}/trace", template="story.html")
@@ -72,10 +79,14 @@ def _unknown(view: View, key: str, reply: Reply, position: int | None) -> Shown:
     )
 
 
-async def _thing(view: View, resource: str) -> Mapping[str, Any] | None:
-    """Return what a request made, None if the caller may not read it or it is not made yet."""
+async def _thing(view: View, resource: str, position: int) -> Mapping[str, Any] | None:
+    """Return what a request made, as it was at a position up to which its story was read just before.
+
+    None if it has changed since: then the page is soon made again. None too if it is not made yet, or the caller may
+    not read it.
+    """
     reply = await view.api.look(resource.removeprefix("/v1"))
-    return None if reply.is_refusal else reply.content
+    return None if reply.is_refusal or reply.content["position"] > position else reply.content
 
 
 def _told(view: View, trace: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,10 +97,11 @@ def _told(view: View, trace: Mapping[str, Any]) -> dict[str, Any]:
     shown = moments[first : first + MAX_MOMENTS]
     return {
         "trace": trace,
-        "steps": next_steps(verdict["remedy"], resource),
+        "steps": _safe(verdict["remedy"], resource),
+        "places": places(verdict["remedy"], resource),
         "unsafe": unsafe_steps(verdict["remedy"], resource),
         "concerns": [
-            (of, next_steps(of["remedy"], of["resource"]) if of["resource"] else [])
+            (of, _safe(of["remedy"], of["resource"] or ""), places(of["remedy"], of["resource"] or ""))
             for of in verdict["concerns"]
         ],
         "moments": shown,
@@ -101,7 +113,12 @@ def _told(view: View, trace: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def sentence(verdict: Mapping[str, Any], thing: Mapping[str, Any] | None) -> str:
+def _safe(remedy: Remedy, resource: str) -> list[Step]:
+    steps = next_steps(remedy, resource) if resource else []
+    return [step for step in steps if step.why_unsafe is None and step.action in ACTIONS]
+
+
+def sentence(verdict: Mapping[str, Any], thing: Mapping[str, Any] | None, now: Instant) -> str:
     """Return what happened in one sentence, for a payout with the time at which the ledger acts next."""
     if thing is None or "provider" not in thing:
         return str(verdict["what_happened"])
@@ -109,7 +126,20 @@ def sentence(verdict: Mapping[str, Any], thing: Mapping[str, Any] | None) -> str
     due = thing.get("due_at")
     if not due or thing["state"] not in ("submitted", "in_doubt"):
         return said
+    if due <= now:
+        return f"{said} We are about to ask again, since {clock_of_day(due)} UTC."
     return f"{said} We ask again at {clock_of_day(due)} UTC."
+
+
+def amounts(entries: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Return how much entries debit, by asset; empty if an asset is not known. Credits are as much."""
+    totals: dict[str, int] = {}
+    for entry in entries:
+        if entry["asset"] is None:
+            return {}
+        if entry["direction"] == "debit":
+            totals[entry["asset"]] = totals.get(entry["asset"], 0) + entry["amount"]
+    return totals
 
 
 def _whole(text: str) -> int:
