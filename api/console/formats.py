@@ -3,6 +3,7 @@
 The functions are filters of the templates.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +17,7 @@ MINUS = "\u2212"
 NARROW_SPACE = "\u202f"
 """Groups thousands, and stands between a figure and its unit: it does not break a line (SI brochure §5.4.4)."""
 
+_ID = re.compile(r"([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _UNITS = (("day", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
@@ -127,6 +129,27 @@ def code(text: str | None) -> Markup:
     return Markup("<code>{}</code>").format(text) if text else Markup("–")
 
 
+def marked(text: str) -> Markup:
+    """Return words in which commands stand between backticks, with the commands set apart as code."""
+    parts = text.split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if number % 2 else part for number, part in enumerate(parts)
+    )
+
+
+def shortened(name: str) -> str:
+    """Return a name, such as a stream's, with each id in it cut to its beginning, and no longer than a column."""
+    name = _ID.sub(r"\1…", name)
+    return name if len(name) <= 40 else f"{name[:22]}…{name[-17:]}"
+
+
+def offset(seconds: float) -> str:
+    """Return how long after a beginning something was: `+1.24 s` where hundredths tell, else as a span of time."""
+    if 1 <= seconds < 60:
+        return f"+{seconds:.2f}{NARROW_SPACE}s"
+    return f"+{duration(seconds)}"
+
+
 FILTERS = {
     "age": age,
     "clock": clock,
@@ -137,8 +160,11 @@ FILTERS = {
     "figure": figure,
     "grouped": grouped,
     "link": link,
+    "marked": marked,
     "money": money,
+    "offset": offset,
     "position": position,
+    "shortened": shortened,
     "words": words_of,
 }
 """The filters, by the names that templates use."""

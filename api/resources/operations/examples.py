@@ -6,6 +6,8 @@ from api.resources.examples import CORRELATION_ID, TIME, TRANSACTION_ID, page_of
 from api.resources.transactions.examples import OPERATION
 from projections.diagnosis.remedies import safe_to_do
 
+_DELIVERY = "/v1/webhooks/0b2f7c1e-8d3a-4b6f-9c0d-1e2f3a4b5c6d/deliveries/21"
+
 _VERDICT: dict[str, Any] = {
     "code": "posted",
     "remedy": "nothing",
@@ -48,7 +50,8 @@ TRACE: dict[str, Any] = {
                 "code": "delivery_waiting",
                 "remedy": "wait",
                 "words": "Deliveries not acknowledged yet: 1.",
-                "safe_to_do": "Wait, and ask again. The same request under the same key is harmless meanwhile.",
+                "safe_to_do": safe_to_do("wait", _DELIVERY),
+                "resource": _DELIVERY,
             }
         ],
     },
