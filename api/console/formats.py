@@ -127,6 +127,36 @@ def code(text: str | None) -> Markup:
     return Markup("<code>{}</code>").format(text) if text else Markup("–")
 
 
+def marked(text: str) -> Markup:
+    """Return words in which commands stand between backticks, with the commands set apart as code."""
+    parts = text.split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if number % 2 else part for number, part in enumerate(parts)
+    )
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number with its noun, as a sentence begins: `Two things`, `1 234 things`."""
+    words = _NUMBERS[number] if number < len(_NUMBERS) else grouped(number)
+    return f"{words} {one if number == 1 else many or one + 's'}"
+
+
+_NUMBERS = (
+    "No",
+    "One",
+    "Two",
+    "Three",
+    "Four",
+    "Five",
+    "Six",
+    "Seven",
+    "Eight",
+    "Nine",
+    "Ten",
+    "Eleven",
+    "Twelve",
+)
+
 FILTERS = {
     "age": age,
     "clock": clock,
@@ -137,6 +167,7 @@ FILTERS = {
     "figure": figure,
     "grouped": grouped,
     "link": link,
+    "marked": marked,
     "money": money,
     "position": position,
     "words": words_of,

@@ -75,15 +75,18 @@ class _Stream(NamedTuple):
         return cursor.execute(_SQL["held_events"], wanted, binary=True).fetchall()
 
 
-def retry(connection: Connection[Any], id: UUID, by: Context, reason: str = "") -> DeadLetter:
+def retry(
+    connection: Connection[Any], id: UUID, by: Context, reason: str = "", *, dry_run: bool = False
+) -> DeadLetter:
     """Apply the event of a letter and then, in order, everything held behind it; return the letter.
 
     If the event fails again, the letter stays open, with one more attempt and the new reason. If a later event fails,
-    the events before it stay applied, and a new letter holds the rest. A resolved letter is returned unchanged. Raises
-    `DeadLetterNotFound`; `JournalUnavailable` if another decision is being carried out or another release must do it;
-    `ProjectionBehind` while the version is being rebuilt; and `DeadLetterClosed`.
+    the events before it stay applied, and a new letter holds the rest. A resolved letter is returned unchanged. With
+    `dry_run`, all of it is undone again: the letter is returned as it would be. Raises `DeadLetterNotFound`;
+    `JournalUnavailable` if another decision is being carried out or another release must do it; `ProjectionBehind`
+    while the version is being rebuilt; and `DeadLetterClosed`.
     """
-    return _decide(connection, id, "resolved", by, reason)
+    return _decide(connection, id, "resolved", by, reason, dry_run=dry_run)
 
 
 def discard(connection: Connection[Any], id: UUID, by: Context, reason: str) -> DeadLetter:
@@ -96,9 +99,15 @@ def discard(connection: Connection[Any], id: UUID, by: Context, reason: str) -> 
 
 
 def _decide(
-    connection: Connection[Any], id: UUID, decision: LetterState, by: Context, reason: str
+    connection: Connection[Any],
+    id: UUID,
+    decision: LetterState,
+    by: Context,
+    reason: str,
+    *,
+    dry_run: bool = False,
 ) -> DeadLetter:
-    with connection.transaction():
+    with connection.transaction(force_rollback=dry_run):
         letter, upto = _hold_still(connection, find_letter(connection, id))
         if letter.state == decision:
             return letter
@@ -118,9 +127,14 @@ def _decide(
             row = {"id": id, "shape": projection.shape, **failure(poison.error)}
             connection.execute(_SQL["fail_again"], row)
         else:
-            _close(stream, letter, decision, by, reason, poison)
+            followed_by = _close(stream, letter, decision, by, reason, poison)
+            if (
+                poison and not dry_run
+            ):  # it would be undone, and its log would speak of a letter that nobody finds
+                add_letter(connection, projection, stream.version, poison, 1, followed_by)
         decided = find_letter(connection, id)
-    _log.info("dead letter decided", id=str(id), decision=decision, actor=by.actor, state=decided.state)
+    if not dry_run:
+        _log.info("dead letter decided", id=str(id), decision=decision, actor=by.actor, state=decided.state)
     return decided
 
 
@@ -157,7 +171,8 @@ def _close(
     by: Context,
     reason: str,
     poison: Poison | None,
-) -> None:
+) -> UUID | None:
+    """Close a letter. Return the id of the letter that is to hold the rest of the stream, None if nothing failed."""
     followed_by = uuid4() if poison else None
     row = {
         "id": letter.id,
@@ -168,8 +183,7 @@ def _close(
         "followed_by": followed_by,
     }
     stream.connection.execute(_SQL["close"], row)
-    if poison:
-        add_letter(stream.connection, stream.projection, stream.version, poison, 1, followed_by)
+    return followed_by
 
 
 def _event(row: Row) -> Recorded | UnreadablePoison:

@@ -1,5 +1,25 @@
 """All kinds of pages. Importing this module lists them, and the actions that they offer."""
 
-from api.console.pages import compose, ledgers, now
+from api.console.pages import (
+    compose,
+    dead_letters,
+    deliveries,
+    ledgers,
+    now,
+    payouts,
+    projections,
+    stuck,
+    webhooks,
+)
 
-__all__ = ["compose", "ledgers", "now"]
+__all__ = [
+    "compose",
+    "dead_letters",
+    "deliveries",
+    "ledgers",
+    "now",
+    "payouts",
+    "projections",
+    "stuck",
+    "webhooks",
+]
