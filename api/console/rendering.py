@@ -74,12 +74,10 @@ def _environment() -> Environment:
 
 
 @pass_context
-def _button(
-    context: Context, action: str, /, label: str = "", unsafe: str | None = None, **names: Any
-) -> Markup:
-    """Return the link to an action's page, greyed with the reason if it is `unsafe` or the caller may not do it."""
+def _button(context: Context, action: str, /, label: str = "", **names: Any) -> Markup:
+    """Return the link to an action's page, greyed with the reason if the caller may not do it."""
     view, declared = context["view"], ACTIONS[action]
-    why = unsafe or view.why_not(declared.method, declared.route, names.get("ledger"))
+    why = view.why_not(declared.method, declared.route, names.get("ledger"))
     words = label or declared.label
     if why is not None:
         return Markup(

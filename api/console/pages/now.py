@@ -61,6 +61,11 @@ class Need(NamedTuple):
         return needs_somebody(self.kind)
 
     @property
+    def has_action(self) -> bool:
+        """Whether an action of the console does what is safe. Otherwise there are words and commands."""
+        return any(step.action for step in self.steps)
+
+    @property
     def called(self) -> str:
         """How the kind is called."""
         return CATALOGUE[self.kind].called

@@ -6,14 +6,22 @@ from typing import Any
 
 from api.console.actions import ANY_REASON, REASON, Action, Field, action
 from api.console.formats import clock_of_day, code_of, counted, figure
+from api.console.next_steps import unsafe_steps
 from api.console.view import Shown, View, page
 from domain.model.times import Instant, instant
 from projections.diagnosis.glossary import term
+from projections.diagnosis.remedies import Remedy
 
 PAGE_SIZE = 50
 STATES = ("accepted", "submitted", "in_doubt", "stuck", "completed", "failed", "rejected")
-OPEN = ("accepted", "submitted", "in_doubt", "stuck")
 _ROUTE = "/v1/ledgers/{ledger}/payouts"
+_REMEDIES: Mapping[str, Remedy] = {
+    "accepted": "wait",
+    "submitted": "ask_provider",
+    "in_doubt": "ask_provider",
+    "stuck": "resolve_payout",
+}
+"""What is safe while a payout has not ended."""
 
 
 def foretold(payout: Mapping[str, Any]) -> str:
@@ -122,7 +130,8 @@ async def show_payout(view: View) -> Shown:
     """Show one payout, with everything that was said of it."""
     answer = await view.api.get(f"/ledgers/{view.ledger}/payouts/{view.names['id']}")
     payout = answer.content
-    values = {"payout": payout, "is_open": payout["state"] in OPEN}
+    resource, remedy = f"/v1{view.resource}", _REMEDIES.get(payout["state"])
+    values = {"payout": payout, "is_open": remedy, "unsafe": unsafe_steps(remedy, resource) if remedy else []}
     return Shown("Payout", sentence_of(payout, instant(datetime.now(UTC))), values, answer.position)
 
 

@@ -1,10 +1,11 @@
 """Stuck: everything that is older than it should be, why, and what is safe to do about it."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from api.console.formats import counted, duration
-from api.console.next_steps import Step, commands_in, next_steps, page_of
+from api.console.next_steps import Step, Unsafe, next_steps, unsafe_steps
 from api.console.pages.now import needs_somebody
 from api.console.view import Shown, View, page
 from projections.diagnosis.glossary import Tone
@@ -12,21 +13,31 @@ from projections.diagnosis.stuck.catalogue import CATALOGUE
 
 PAGE_SIZE = 25
 
+_COMMAND = re.compile(r"`([^`]+)`|To end it: (SELECT [^;]+;)")
 _TONES: Mapping[str, Tone] = {"wait": "wait", "ask_provider": "doubt"}
 
 
 class StuckThing(NamedTuple):
     """A stuck thing with what is safe to do. `about` is the API's record of it.
 
-    `commands` are what to paste into a shell or psql. `look_at` is the path of the thing that tells how it goes on.
-    `tone` says how it is to be taken.
+    `commands` are what to paste into a shell or psql. `tone` says how it is to be taken.
     """
 
     about: Mapping[str, Any]
     steps: Sequence[Step]
+    unsafe: Sequence[Unsafe]
     commands: Sequence[str]
-    look_at: str
     tone: Tone
+
+    @property
+    def needs_commands(self) -> bool:
+        """Whether nothing that the API offers does what is safe to do, but a command does."""
+        return bool(self.commands) and self.about["remedy"] != "wait" and not any(self.actions)
+
+    @property
+    def actions(self) -> list[str]:
+        """The names of the actions that are safe."""
+        return [step.action for step in self.steps if step.action]
 
 
 @page("/console/stuck")
@@ -56,10 +67,16 @@ def thing_of(about: Mapping[str, Any]) -> StuckThing:
     return StuckThing(
         about,
         next_steps(remedy, resource),
+        unsafe_steps(remedy, resource),
         commands_in(f"{about['safe_to_do']} {about['why']}"),
-        page_of(remedy, resource),
         _TONES.get(remedy, "bad"),
     )
+
+
+def commands_in(words: str) -> list[str]:
+    """Return the commands in the words of the API, ready to paste, each once."""
+    found = (quoted or statement for quoted, statement in _COMMAND.findall(words))
+    return list(dict.fromkeys(command for command in found if command.startswith(("tallystick ", "SELECT "))))
 
 
 def sentence(totals: Sequence[Mapping[str, Any]]) -> str:

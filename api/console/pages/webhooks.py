@@ -1,5 +1,6 @@
 """Webhooks: who is told of events, whether they acknowledge, and since when they do not."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from api.console.view import Shown, View, page
 from projections.diagnosis.glossary import term
 
 PAGE_SIZE = 50
+OLDEST_WAITING = 5
 _EVERY = "Separate several by spaces or commas. * is every one."
 
 action(
@@ -83,8 +85,13 @@ async def show_webhooks(view: View) -> Shown:
 @page("/console/webhooks/{id}", template="webhook.html")
 async def show_webhook(view: View) -> Shown:
     """Show one receiver."""
-    webhook = (await view.api.get(f"/webhooks/{view.names['id']}")).content
-    return Shown("Webhook", sentence_of(webhook), {"webhook": webhook})
+    path = f"/webhooks/{view.names['id']}"
+    webhook, waiting = await asyncio.gather(
+        view.api.get(path),
+        view.api.get(f"{path}/deliveries", state="pending", page_size=OLDEST_WAITING),
+    )
+    about = webhook.content
+    return Shown("Webhook", sentence_of(about), {"webhook": about, "waiting": waiting.content["data"]})
 
 
 def sentence(webhooks: Sequence[Mapping[str, Any]]) -> str:
