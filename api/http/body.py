@@ -12,6 +12,7 @@ limited before parsing, and the size of objects and lists before validation.
 import asyncio
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
 from itertools import islice
 from types import coroutine
@@ -219,8 +220,19 @@ def require_storable(value: Any, body: bytes) -> None:
 def _unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(members)
     if len(value) != len(members):
-        raise ValueError("a member appears twice")
+        raise MalformedJson(f"The member {_quoted(_repeated(members))} appears twice in one object.")
     return value
+
+
+def _repeated(members: list[tuple[str, Any]]) -> str:
+    """Return the first name that more than one member has."""
+    times = Counter(name for name, _ in members)
+    return next(name for name in times if times[name] > 1)
+
+
+def _quoted(name: str) -> str:
+    """Return a member's name in ASCII, with JSON's escapes, cut to 255 characters."""
+    return json.dumps(name[:MAX_POINTER_LENGTH])
 
 
 def _unique_and_few(members: list[tuple[str, Any]]) -> dict[str, Any]:

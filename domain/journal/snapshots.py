@@ -74,7 +74,7 @@ TOPICS = list(FORMS)
 
 def encode_snapshot(account: Account) -> bytes:
     """Return the stored form of an account's state."""
-    return msgspec.json.encode(account._asdict())
+    return msgspec.json.encode(account)
 
 
 def decode_snapshot(state: bytes, topic: str = ACCOUNT_TOPIC) -> Account:

@@ -164,6 +164,12 @@ def find_letter(connection: Connection[Any], id: UUID) -> DeadLetter:
     return found[0]
 
 
+def stream_of(connection: Connection[Any], id: UUID) -> str | None:
+    """Return the stream of a letter, which never changes; None if there is no such letter."""
+    row = connection.cursor(row_factory=tuple_row).execute(_SQL["stream"], {"id": id}).fetchone()
+    return row[0] if row else None
+
+
 def list_letters(
     connection: Connection[Any],
     *,

@@ -8,6 +8,7 @@ from operator import attrgetter
 from typing import Any
 
 from msgspec import json
+from msgspec.structs import astuple
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
@@ -28,7 +29,7 @@ _UNCHANGED: Any = object()
 # An account about which nothing is known, from its asset to its opening event. Null means unchanged. Limits can be
 # changed to null, so they have a mark of their own.
 _UNKNOWN: tuple[Any, ...] = (None, None, None, _UNCHANGED, _UNCHANGED, None, 0, 0, 0, 0, None, None)
-_METADATA, _OPENED_AT, _OPENING = map(Account._fields.index, ("metadata", "opened_at", "opening"))
+_METADATA, _OPENED_AT, _OPENING = map(Account.__struct_fields__.index, ("metadata", "opened_at", "opening"))
 
 
 def list_accounts(
@@ -118,13 +119,13 @@ def _before(account: Account, recorded: Recorded) -> Account:
 
 def _unknown(recorded: Recorded) -> Account:
     ledger, _, address = recorded.stream.split("/", 2)
-    return Account._make((ledger, address, *_UNKNOWN, recorded.version - 1, 0))
+    return Account(*(ledger, address, *_UNKNOWN, recorded.version - 1, 0))
 
 
 def _add(connection: Connection[Any], queries: Queries, opened: Iterable[Account]) -> None:
     with connection.cursor().copy(queries["add"]) as copy:
         for account in opened:
-            row = list(account)
+            row = list(astuple(account))
             for number in (_METADATA, _OPENING):
                 row[number] = json.encode(row[number]).decode()
             copy.write_row(row)
@@ -179,7 +180,7 @@ def _account(row: TupleRow) -> Account:
     values[_METADATA] = json.decode(values[_METADATA])
     values[_OPENED_AT] = instant(values[_OPENED_AT])
     values[_OPENING] = AccountOpened(**json.decode(values[_OPENING]))
-    return Account._make(values)
+    return Account(*values)
 
 
 PROJECTION = Projection("balances", __name__, EVENTS, ("balances",), project, by_stream=True)

@@ -108,7 +108,7 @@ def _decide(
     dry_run: bool = False,
 ) -> DeadLetter:
     with connection.transaction(force_rollback=dry_run):
-        letter, upto = _hold_still(connection, find_letter(connection, id))
+        letter, upto = _hold_still(connection, id)
         if letter.state == decision:
             return letter
         if letter.state != "open":
@@ -138,21 +138,20 @@ def _decide(
     return decided
 
 
-def _hold_still(connection: Connection[Any], letter: DeadLetter) -> tuple[DeadLetter, int]:
+def _hold_still(connection: Connection[Any], id: UUID) -> tuple[DeadLetter, int]:
     """Lock the version of a letter; return the letter as it is under the lock, and the version's position.
 
-    Raises `JournalUnavailable` if another decision takes longer than `PATIENCE_SECONDS`. For an open letter, raises
-    `ProjectionBehind` while the version is being rebuilt (perhaps by several processes), and `JournalUnavailable` if
-    its tables belong to another release.
+    Raises `DeadLetterNotFound`, and `JournalUnavailable` if another decision takes longer than `PATIENCE_SECONDS`. For
+    an open letter, raises `ProjectionBehind` while the version is being rebuilt (perhaps by several processes), and
+    `JournalUnavailable` if its tables belong to another release.
     """
-    wanted = {"projection": letter.projection, "version": letter.projection_version}
     cursor = connection.cursor(row_factory=tuple_row)
     cursor.execute(_SQL["patience"], {"patience_seconds": str(PATIENCE_SECONDS)})
     try:
-        row = cursor.execute(_SQL["lock_version"], wanted).fetchone()
+        row = cursor.execute(_SQL["lock_version"], {"id": id}).fetchone()
     except errors.LockNotAvailable:
         raise JournalUnavailable("busy", "Another dead letter of this projection is being decided.") from None
-    letter = find_letter(connection, letter.id)
+    letter = find_letter(connection, id)
     if row is None:  # dropped, and its letters were closed with it
         return letter, 0
     position, shape, state, head = row

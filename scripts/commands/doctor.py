@@ -12,8 +12,8 @@ from rich.console import Console
 from domain.journal.database import Database
 from scripts.commands.installation import DatabaseUrl, DataDir, Schema
 from scripts.doctor import installation, journal, outbox, projections, server
-from scripts.doctor.catalogue import Finding
 from scripts.doctor.examination import SQL, Check, Examined, Scope, examine, read_only
+from scripts.doctor.finding import Finding
 from scripts.doctor.report import as_json, exit_code, show
 from scripts.serving.database import existing
 

@@ -12,7 +12,7 @@ from psycopg import Connection
 from domain.journal.database import Database
 from domain.journal.queries import load
 from projections.audit import Sample, choose, one_instant
-from scripts.doctor.catalogue import Finding
+from scripts.doctor.finding import Finding
 
 CANCEL_AGAIN_SECONDS = 0.2
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 from domain.model.streams import ledger_of, name_of
 from projections.audit import Violation, snapshot_differences, versions, violations
-from scripts.doctor.catalogue import Finding
 from scripts.doctor.examination import MAX_SUBJECTS, SQL, Patient, examples
+from scripts.doctor.finding import Finding
 
 
 def extent(patient: Patient) -> Iterator[Finding]:

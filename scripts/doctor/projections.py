@@ -10,8 +10,8 @@ from projections.audit import Sample, Unfoldable, compare, versions
 from projections.registry import NATS, PROJECTIONS
 from projections.running.places import holders, is_standby
 from scripts.doctor.advancing import Concerned, VersionStanding, behind, grouped, standings, stopped
-from scripts.doctor.catalogue import Finding
 from scripts.doctor.examination import MAX_SUBJECTS, SQL, Check, Patient, examples
+from scripts.doctor.finding import Finding
 
 
 def standing(patient: Patient) -> Iterator[Finding]:

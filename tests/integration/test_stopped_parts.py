@@ -19,8 +19,8 @@ from projections.rebuilding import part_processes
 from projections.rebuilding.rebuilder import rebuilding
 from projections.rebuilding.requests import UNDER_WAY, Rebuild, find_rebuild, request_rebuild
 from projections.registry import PROJECTIONS
-from tests.integration.test_parts import Bookkeeper
-from tests.integration.test_silence import ROOT
+from tests.author import Bookkeeper
+from tests.integration.stopped_programs import ROOT
 from tests.projecting import await_head, eventually, projecting
 
 pytestmark = pytest.mark.integration

@@ -24,7 +24,7 @@ from api.resources.projections.dead_letter_schemas import (
 )
 from domain.model.ids import is_id
 from domain.model.streams import ledger_of
-from projections.engine.dead_letters import find_letter, list_letters
+from projections.engine.dead_letters import find_letter, list_letters, stream_of
 from projections.errors import DeadLetterClosed, DeadLetterNotFound, ProjectionBehind
 from projections.running.dead_letter_decisions import discard, retry
 
@@ -87,10 +87,8 @@ async def discard_dead_letter(call: Call[NoQuery, Discarding]) -> Answer:
 
 
 def _ledgers_of(connection: Connection[Any], names: Mapping[str, str]) -> Sequence[str] | None:
-    try:
-        return [ledger_of(find_letter(connection, _id(names)).stream)]
-    except DeadLetterNotFound:
-        return None
+    stream = stream_of(connection, UUID(names["id"])) if is_id(names["id"]) else None
+    return [ledger_of(stream)] if stream else None
 
 
 def _id(names: Mapping[str, str]) -> UUID:

@@ -8,6 +8,7 @@ from typing_extensions import TypedDict
 from api.http.fields import DryRun, ListQuery, Query, Reasoned, Request
 from api.http.words import one_of
 from domain.model.times import Instant
+from projections.diagnosis.glossary import meanings
 from projections.engine.dead_letters import DeadLetter, LetterState
 from projections.registry import PROJECTIONS
 
@@ -72,7 +73,7 @@ class DeadLetterBody(TypedDict):
     projection: str
     projection_version: int
     shape: int
-    state: LetterState
+    state: Annotated[LetterState, Field(description=meanings("dead_letter"))]
     stream: str
     stream_version: int
     position: int

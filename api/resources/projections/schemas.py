@@ -8,6 +8,7 @@ from typing_extensions import TypedDict
 
 from api.http.fields import ListQuery, Reasoned
 from domain.model.times import Instant, instant
+from projections.diagnosis.glossary import meanings
 from projections.rebuilding.requests import Rebuild
 from projections.rebuilding.unread_versions import UnreadVersion
 from projections.running.controls import Controlled
@@ -53,7 +54,10 @@ class RebuildBody(TypedDict):
     """
 
     version: int
-    state: Literal["requested", "filling", "comparing", "paused", "differing", "failed"]
+    state: Annotated[
+        Literal["requested", "filling", "comparing", "paused", "differing", "failed"],
+        Field(description=meanings("rebuild")),
+    ]
     position: int
     target: int
     rate_events_per_second: float
@@ -99,7 +103,9 @@ class ProjectionBody(TypedDict):
 
     name: str
     version: int
-    state: Literal["running", "paused", "halted", "rebuilding"]
+    state: Annotated[
+        Literal["running", "paused", "halted", "rebuilding"], Field(description=meanings("projection"))
+    ]
     position: int
     head: int
     lag_events: int

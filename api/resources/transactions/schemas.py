@@ -11,6 +11,7 @@ from domain.model.entries import MAX_ENTRIES, MIN_ENTRIES
 from domain.model.money import Direction
 from domain.model.times import Instant
 from domain.model.transactions import Kind, Rejection, Status, Transaction
+from projections.diagnosis.glossary import meanings
 
 
 class EntryRequest(Request):
@@ -122,7 +123,7 @@ class TransactionBody(TypedDict):
     id: str
     ledger: str
     kind: Kind
-    status: Status
+    status: Annotated[Status, Field(description=meanings("transaction"))]
     entries: list[EntryBody]
     reference: str
     description: str
