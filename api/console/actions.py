@@ -24,13 +24,14 @@ DRY_RUN = {"dry_run": "true"}
 class Field(NamedTuple):
     """A field of a form, and the member of the request's body that it becomes.
 
-    `kind` says how it is shown and read. A `whole` number becomes a JSON number. A field left empty is left out.
-    `given` is its value at first. A `fixed` field is not shown. A `body` is the whole body as JSON, and is not shown.
+    `kind` says how it is shown and read. A `whole` number becomes a JSON number, a `list` of words a JSON array, and an
+    `object` is written as JSON. A field left empty is left out. `given` is its value at first. A `fixed` field is not
+    shown. A `body` is the whole body as JSON, and is not shown.
     """
 
     name: str
     label: str
-    kind: Literal["text", "whole", "choice", "confirm", "fixed", "body"] = "text"
+    kind: Literal["text", "whole", "list", "object", "choice", "confirm", "fixed", "body"] = "text"
     is_required: bool = False
     hint: str = ""
     choices: tuple[str, ...] = ()
@@ -50,7 +51,7 @@ class Action(NamedTuple):
     action's address below `/console`, by default as the route. `leads_to` is the address below `/console` of the page
     that shows the result; by default the thing's page, without the action's last segment. `is_grave` marks what moves
     money or discards anything: its button is set apart. One that `shows_answer` shows the API's answer, which cannot be
-    read again, such as a new key's secret.
+    read again, such as a new key's secret. `foretell` says in words what the answer to a dry run means.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Action(NamedTuple):
     leads_to: str = ""
     is_grave: bool = False
     shows_answer: bool = False
+    foretell: Callable[[Any], str] | None = None
 
     @property
     def address(self) -> str:
@@ -75,9 +77,9 @@ class Action(NamedTuple):
         return _filled(self.address, names)
 
     def result_of(self, **names: Any) -> str:
-        """Return the address of the page that shows what became of it."""
+        """Return the address of the page that shows what became of it. Names that are not known yet are left out."""
         address = f"/console{self.leads_to}" if self.leads_to else self.address.rpartition("/")[0]
-        return _filled(address, names)
+        return _filled(address, names).partition("/{")[0]
 
     @property
     def takes_dry_run(self) -> bool:
@@ -119,7 +121,7 @@ def body_of(declared: Action, form: Mapping[str, str]) -> dict[str, Any]:
             return _whole_body(form.get(field.name, ""))
         given = field.given if field.kind == "fixed" else form.get(field.name, "").strip()
         if given:
-            body[field.name] = int(given) if field.kind == "whole" and given.isdecimal() else given
+            body[field.name] = _value_of(field, given)
     return body
 
 
@@ -131,6 +133,25 @@ def _whole_body(text: str) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise MalformedRequest("The form cannot be read.")
     return body
+
+
+def is_filled(declared: Action, form: Mapping[str, str]) -> bool:
+    """Return whether a form has everything that it requires. One that does not cannot be tried out."""
+    return all(form.get(field.name, "").strip() for field in declared.fields if field.is_required)
+
+
+def _value_of(field: Field, text: str) -> Any:
+    """Return the JSON value of a field. What cannot be read stays text, and the API says what is wrong with it."""
+    if field.kind == "whole" and text.isascii() and text.isdecimal():
+        return int(text)
+    if field.kind == "list":
+        return text.replace(",", " ").split()
+    if field.kind == "object":
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+    return text
 
 
 async def carry_out(

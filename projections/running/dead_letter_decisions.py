@@ -73,15 +73,18 @@ class _Stream(NamedTuple):
         return _SQL["held_events"].rows(self.connection, wanted, binary=True)
 
 
-def retry(connection: Connection[Any], id: UUID, by: Context, reason: str = "") -> DeadLetter:
+def retry(
+    connection: Connection[Any], id: UUID, by: Context, reason: str = "", *, dry_run: bool = False
+) -> DeadLetter:
     """Apply the event of a letter and then, in order, everything held behind it; return the letter.
 
     If the event fails again, the letter stays open, with one more attempt and the new reason. If a later event fails,
-    the events before it stay applied, and a new letter holds the rest. A resolved letter is returned unchanged. Raises
-    `DeadLetterNotFound`; `JournalUnavailable` if another decision is being carried out or another release must do it;
-    `ProjectionBehind` while the version is being rebuilt; and `DeadLetterClosed`.
+    the events before it stay applied, and a new letter holds the rest. A resolved letter is returned unchanged. With
+    `dry_run`, all of it is undone again: the letter is returned as it would be. Raises `DeadLetterNotFound`;
+    `JournalUnavailable` if another decision is being carried out or another release must do it; `ProjectionBehind`
+    while the version is being rebuilt; and `DeadLetterClosed`.
     """
-    return _decide(connection, id, "resolved", by, reason)
+    return _decide(connection, id, "resolved", by, reason, dry_run=dry_run)
 
 
 def discard(connection: Connection[Any], id: UUID, by: Context, reason: str) -> DeadLetter:
@@ -94,9 +97,15 @@ def discard(connection: Connection[Any], id: UUID, by: Context, reason: str) -> 
 
 
 def _decide(
-    connection: Connection[Any], id: UUID, decision: LetterState, by: Context, reason: str
+    connection: Connection[Any],
+    id: UUID,
+    decision: LetterState,
+    by: Context,
+    reason: str,
+    *,
+    dry_run: bool = False,
 ) -> DeadLetter:
-    with connection.transaction():
+    with connection.transaction(force_rollback=dry_run):
         letter, upto = _hold_still(connection, id)
         if letter.state == decision:
             return letter
@@ -116,9 +125,13 @@ def _decide(
             row = {"id": id, "shape": projection.shape, **failure(poison.error)}
             _SQL["fail_again"].run(connection, row)
         else:
-            _close(stream, letter, decision, by, reason, poison)
+            followed_by = _close(stream, letter, decision, by, reason, poison)
+            # Of a dry run, the new letter would be undone, and the log would speak of one that nobody finds.
+            if poison and not dry_run:
+                add_letter(connection, projection, stream.version, poison, 1, followed_by)
         decided = find_letter(connection, id)
-    _log.info("dead letter decided", id=str(id), decision=decision, actor=by.actor, state=decided.state)
+    if not dry_run:
+        _log.info("dead letter decided", id=str(id), decision=decision, actor=by.actor, state=decided.state)
     return decided
 
 
@@ -153,7 +166,8 @@ def _close(
     by: Context,
     reason: str,
     poison: Poison | None,
-) -> None:
+) -> UUID | None:
+    """Close a letter. Return the id of the letter that is to hold the rest of the stream, None if nothing failed."""
     followed_by = uuid4() if poison else None
     row = {
         "id": letter.id,
@@ -164,8 +178,7 @@ def _close(
         "followed_by": followed_by,
     }
     _SQL["close"].run(stream.connection, row)
-    if poison:
-        add_letter(stream.connection, stream.projection, stream.version, poison, 1, followed_by)
+    return followed_by
 
 
 def _event(row: Row) -> Recorded | UnreadablePoison:

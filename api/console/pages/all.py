@@ -1,5 +1,29 @@
 """All kinds of pages. Importing this module lists them, and the actions that they offer."""
 
-from api.console.pages import compose, ledgers, now, open_anything, story
+from api.console.pages import (
+    compose,
+    dead_letters,
+    deliveries,
+    ledgers,
+    now,
+    open_anything,
+    payouts,
+    projections,
+    story,
+    stuck,
+    webhooks,
+)
 
-__all__ = ["compose", "ledgers", "now", "open_anything", "story"]
+__all__ = [
+    "compose",
+    "dead_letters",
+    "deliveries",
+    "ledgers",
+    "now",
+    "open_anything",
+    "payouts",
+    "projections",
+    "story",
+    "stuck",
+    "webhooks",
+]

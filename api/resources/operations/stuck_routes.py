@@ -47,7 +47,8 @@ async def list_stuck(call: Call[StuckQuery, None]) -> Answer:
     following = [
         stuck
         for stuck in found
-        if after is None or (stuck.place < after if query.descending else stuck.place > after)
+        if query.kind in ("", stuck.kind)
+        and (after is None or (stuck.place < after if query.descending else stuck.place > after))
     ]
     body = page(call, following, partial(stuck_body, now=now), lambda stuck: stuck.place)
     return json_answer(200, {**body, "totals": [total_body(total) for total in totals(found, now)]})

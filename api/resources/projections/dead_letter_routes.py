@@ -20,6 +20,7 @@ from api.resources.projections.dead_letter_schemas import (
     DeadLettersQuery,
     Discarding,
     Retrying,
+    RetryQuery,
     dead_letter_body,
 )
 from domain.model.ids import is_id
@@ -107,15 +108,24 @@ async def get_dead_letter(call: Call[NoQuery, None]) -> Answer:
     summary="Retry a dead letter",
     body_example={"reason": "mended in release 0.1.1"},
 )
-async def retry_dead_letter(call: Call[NoQuery, Retrying]) -> Answer:
+async def retry_dead_letter(call: Call[RetryQuery, Retrying]) -> Answer:
     """Apply the event of a dead letter and then, in order, the events held behind it, in one transaction.
 
     If the event fails again, nothing is applied: the letter stays `open`, with one more attempt and the new reason. If
     a later event fails, those before it are applied, the letter is `resolved`, and `followed_by` names the dead letter
     that holds the rest. A letter that is already resolved is returned unchanged. A letter of a version that is being
     rebuilt can be retried once that version is live.
+
+    With `dry_run=true` all of it is done and then undone: the answer is the letter as it would be, and nothing changes.
+    The letter that `followed_by` then names does not exist. The projection waits meanwhile, as for a real retry.
     """
-    decide = partial(retry, id=_id(call.path_params), by=call.context, reason=call.body.reason)
+    decide = partial(
+        retry,
+        id=_id(call.path_params),
+        by=call.context,
+        reason=call.body.reason,
+        dry_run=call.query.dry_run,
+    )
     return json_answer(200, dead_letter_body(await call.service.query(decide)))
 
 

@@ -19,6 +19,7 @@ PROJECTION: dict[str, Any] = {
     "dead_letter_age_seconds": 0.0,
     "rebuild": None,
     "unread_versions": [],
+    "controlled": None,
 }
 
 REBUILT_PROJECTION: dict[str, Any] = {
@@ -46,7 +47,17 @@ REBUILT_PROJECTION: dict[str, Any] = {
     "unread_versions": [],
 }
 
-PAUSED_PROJECTION: dict[str, Any] = {**PROJECTION, "state": "paused"}
+PAUSED_PROJECTION: dict[str, Any] = {
+    **PROJECTION,
+    "state": "paused",
+    "controlled": {
+        "state": "paused",
+        "at": TIME,
+        "by": "oncall",
+        "reason": "maintenance",
+        "correlation_id": CORRELATION_ID,
+    },
+}
 
 DEAD_LETTER: dict[str, Any] = {
     "id": "9e107d9d-372b-4b6c-8a6a-1f0c7e2d5b3a",

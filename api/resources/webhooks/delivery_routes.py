@@ -26,6 +26,7 @@ from api.resources.webhooks.schemas import (
 from projections.errors import DeliveryNotFound, WebhookNotFound
 from projections.outbox import deliveries
 from projections.outbox.deliveries import Delivery
+from projections.outbox.webhooks import Webhook
 
 _Place = Annotated[int, Field(strict=True, ge=1, le=MAX_POSITION)]
 
@@ -57,6 +58,35 @@ async def list_deliveries(call: Call[DeliveriesQuery, None]) -> Answer:
     )
     rows = await call.service.look_up(read)
     return json_answer(200, page(call, rows, delivery_body, lambda delivery: delivery.position))
+
+
+@endpoint(
+    "GET",
+    "/v1/webhooks/{id}/deliveries/{delivery}",
+    summary="Show a delivery",
+    tag="Webhooks",
+    consistency=Consistency.PROCESS,
+    roles=OVERSEER,
+    returns=[Returns(200, "The delivery.", DeliveryBody, examples.DELIVERY)],
+    problems=[WebhookNotFound, DeliveryNotFound],
+    concerns=Concerns.THING,
+    ledgers_of=ledgers_of,
+)
+async def get_delivery(call: Call[NoQuery, None]) -> Answer:
+    """Show one delivery, with every attempt."""
+    webhook, position = await find_webhook(call), _position(call.path_params["delivery"])
+    read = partial(
+        deliveries.list_deliveries,
+        webhook_id=webhook.id,
+        state=None,
+        after=position - 1,
+        limit=1,
+        descending=False,
+    )
+    found = [delivery for delivery in await call.service.look_up(read) if delivery.position == position]
+    if not found:
+        raise _not_found(webhook, position)
+    return json_answer(200, delivery_body(found[0]))
 
 
 @endpoint(
@@ -115,9 +145,13 @@ async def _change(call: Call[Any, Any], change: Callable[..., Delivery | None]) 
 
     delivery = await call.service.query(on_connection)
     if delivery is None:
-        words = f"The webhook {webhook.id} has no delivery {position}."
-        raise DeliveryNotFound(words, webhook_id=str(webhook.id), delivery_id=str(position))
+        raise _not_found(webhook, position)
     return json_answer(200, delivery_body(delivery))
+
+
+def _not_found(webhook: Webhook, position: int) -> DeliveryNotFound:
+    words = f"The webhook {webhook.id} has no delivery {position}."
+    return DeliveryNotFound(words, webhook_id=str(webhook.id), delivery_id=str(position))
 
 
 def _position(id: str) -> int:
