@@ -5,6 +5,7 @@ nothing: it says what will happen, and asks for what the route takes. Sending th
 idempotency key that the form already carries, so that a form sent twice acts once.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 from urllib.parse import quote
@@ -12,23 +13,27 @@ from uuid import uuid4
 
 from starlette.routing import compile_path
 
+from api.console.formats import with_query
 from api.console.inside import Reply
 from api.console.permission import endpoint_of
 from api.console.view import View
 
 DRY_RUN = {"dry_run": "true"}
+NO_LIMIT = "none"
+"""How a form says that there is no limit."""
 
 
 class Field(NamedTuple):
     """A field of a form, and the member of the request's body that it becomes.
 
-    `kind` says how it is shown and read. A `whole` number becomes a JSON number. A field left empty is left out.
-    `given` is its value at first. A `fixed` field is not shown.
+    `kind` says how it is shown and read. A `whole` number becomes a JSON number, and so does a `limit`, which may be
+    negative or `none`. A `json` field is JSON. A field left empty is left out. `given` is its value at first. A `fixed`
+    field is not shown.
     """
 
     name: str
     label: str
-    kind: Literal["text", "whole", "choice", "confirm", "fixed"] = "text"
+    kind: Literal["text", "whole", "limit", "json", "choice", "confirm", "fixed"] = "text"
     is_required: bool = False
     hint: str = ""
     choices: tuple[str, ...] = ()
@@ -68,9 +73,9 @@ class Action(NamedTuple):
         """The path of its page, with the names of its parts."""
         return f"/console{self.path or self.route.removeprefix('/v1')}"
 
-    def page_of(self, **names: Any) -> str:
-        """Return the address of its page for one thing."""
-        return _filled(self.address, names)
+    def page_of(self, given: Mapping[str, Any] | None = None, **names: Any) -> str:
+        """Return the address of its page for one thing. `given` are values that its form has at first."""
+        return with_query(_filled(self.address, names), given or {})
 
     def result_of(self, **names: Any) -> str:
         """Return the address of the page that shows what became of it."""
@@ -115,8 +120,22 @@ def body_of(declared: Action, form: Mapping[str, str]) -> dict[str, Any]:
     for field in declared.fields:
         given = field.given if field.kind == "fixed" else form.get(field.name, "").strip()
         if given:
-            body[field.name] = int(given) if field.kind == "whole" and given.isdecimal() else given
+            body[field.name] = _member(field, given)
     return body
+
+
+def _member(field: Field, given: str) -> Any:
+    """Return what a field becomes. What cannot be read stays text, and the API says what is wrong with it."""
+    if field.kind == "whole" and given.isdecimal():
+        return int(given)
+    if field.kind == "limit":
+        return None if given == NO_LIMIT else int(given) if given.removeprefix("-").isdecimal() else given
+    if field.kind == "json":
+        try:
+            return json.loads(given)
+        except ValueError:
+            return given
+    return given
 
 
 async def carry_out(
