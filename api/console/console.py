@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 import api.console.pages.all  # noqa: F401  (lists the pages and their actions)
 from api.console.actions import ACTIONS, Action, action_at, carry_out, new_key
+from api.console.assets import with_assets
 from api.console.forms import cookie_of, csrf_of, read_form, require_own, require_same_origin
 from api.console.inside import Inside, Refused, Reply
 from api.console.navigation import navigation
@@ -304,13 +305,20 @@ async def _ask_before(
         "given": given,
         "why_not": view.why_not(declared.method, declared.route, names["ledger"]),
         "problem": refused.content if refused else None,
-        "trial": trial.content if trial else None,
+        "trial": await _tried(view, trial),
         "is_trial_refused": bool(trial and trial.is_refusal),
         "back": declared.result_of(**view.names),
         "is_live": False,
         "did": None,
     }
     return _page(scope, view, session, "action.html", values, refused.status if refused else 200)
+
+
+async def _tried(view: View, trial: Reply | None) -> Any:
+    """Return what a dry run answered. The entries of a transaction are shown with their assets."""
+    if trial is None or trial.is_refusal or "entries" not in trial.content:
+        return trial.content if trial else None
+    return {**trial.content, "entries": await with_assets(view, trial.content["entries"])}
 
 
 async def _act(scope: Scope, receive: Receive, session: Session) -> Answer:

@@ -23,7 +23,7 @@ def drawn(account: Mapping[str, Any]) -> Bar:
     figures: list[int] = [0, balance, available, *(limit for limit in (least, most) if limit is not None)]
     low, high = min(figures), max(figures)
     # A side without a limit is open: what is drawn does not end at its last figure.
-    room = max(high - low, 1) / 8
+    room = max(high - low, 8) // 8
     low, high = low - (room if least is None else 0), high + (room if most is None else 0)
 
     def place(figure: int) -> float:
