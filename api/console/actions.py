@@ -13,25 +13,29 @@ from uuid import uuid4
 
 from starlette.routing import compile_path
 
+from api.console.formats import with_query
 from api.console.inside import Reply
 from api.console.permission import endpoint_of
 from api.console.view import View
 from api.problems import MalformedRequest
 
 DRY_RUN = {"dry_run": "true"}
+NO_LIMIT = "none"
+"""How a form says that there is no limit."""
 
 
 class Field(NamedTuple):
     """A field of a form, and the member of the request's body that it becomes.
 
-    `kind` says how it is shown and read. A `whole` number becomes a JSON number, a `list` of words a JSON array, and an
-    `object` is written as JSON. A field left empty is left out. `given` is its value at first. A `fixed` field is not
-    shown. A `body` is the whole body as JSON, and is not shown.
+    `kind` says how it is shown and read. A `whole` number becomes a JSON number, and so does a `limit`, which may be
+    negative or `none`. A `list` of words becomes a JSON array, and `json` is written as JSON. A field left empty is
+    left out. `given` is its value at first. A `fixed` field is not shown. A `body` is the whole body as JSON, and is
+    not shown either.
     """
 
     name: str
     label: str
-    kind: Literal["text", "whole", "list", "object", "choice", "confirm", "fixed", "body"] = "text"
+    kind: Literal["text", "whole", "limit", "list", "json", "choice", "confirm", "fixed", "body"] = "text"
     is_required: bool = False
     hint: str = ""
     choices: tuple[str, ...] = ()
@@ -72,9 +76,9 @@ class Action(NamedTuple):
         """The path of its page, with the names of its parts."""
         return f"/console{self.path or self.route.removeprefix('/v1')}"
 
-    def page_of(self, **names: Any) -> str:
-        """Return the address of its page for one thing."""
-        return _filled(self.address, names)
+    def page_of(self, given: Mapping[str, Any] | None = None, **names: Any) -> str:
+        """Return the address of its page for one thing. `given` are values that its form has at first."""
+        return with_query(_filled(self.address, names), given or {})
 
     def result_of(self, **names: Any) -> str:
         """Return the address of the page that shows what became of it. Names that are not known yet are left out."""
@@ -142,11 +146,13 @@ def is_filled(declared: Action, form: Mapping[str, str]) -> bool:
 
 def _value_of(field: Field, text: str) -> Any:
     """Return the JSON value of a field. What cannot be read stays text, and the API says what is wrong with it."""
-    if field.kind == "whole" and text.isascii() and text.isdecimal():
+    if field.kind == "limit" and text == NO_LIMIT:
+        return None
+    if field.kind in ("whole", "limit") and text.isascii() and text.removeprefix("-").isdecimal():
         return int(text)
     if field.kind == "list":
         return text.replace(",", " ").split()
-    if field.kind == "object":
+    if field.kind == "json":
         try:
             return json.loads(text)
         except ValueError:

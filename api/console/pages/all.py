@@ -13,11 +13,16 @@ from api.console.pages import (
     stuck,
     webhooks,
 )
+from api.console.pages.books import account, accounts, balances, difference, transaction, transactions, truth
 
 __all__ = [
+    "account",
+    "accounts",
+    "balances",
     "compose",
     "dead_letters",
     "deliveries",
+    "difference",
     "ledgers",
     "now",
     "open_anything",
@@ -25,5 +30,8 @@ __all__ = [
     "projections",
     "story",
     "stuck",
+    "transaction",
+    "transactions",
+    "truth",
     "webhooks",
 ]

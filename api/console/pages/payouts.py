@@ -52,7 +52,7 @@ action(
             Field(
                 "destination",
                 "Destination",
-                "object",
+                "json",
                 is_required=True,
                 hint="A JSON object, in the provider's terms.",
             ),
