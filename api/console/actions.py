@@ -22,17 +22,33 @@ DRY_RUN = {"dry_run": "true"}
 class Field(NamedTuple):
     """A field of a form, and the member of the request's body that it becomes.
 
-    `kind` says how it is shown and read. A `whole` number becomes a JSON number. A field left empty is left out.
-    `given` is its value at first. A `fixed` field is not shown.
+    `kind` says how it is shown and read. A `whole` number becomes a JSON number. A `list` becomes an array: of the
+    `choices` that are ticked, or of what is written between commas. A field left empty is left out. `given` is its
+    value at first. A `fixed` field is not shown. `meanings` say of choices what they do.
     """
 
     name: str
     label: str
-    kind: Literal["text", "whole", "choice", "confirm", "fixed"] = "text"
+    kind: Literal["text", "whole", "choice", "list", "confirm", "fixed"] = "text"
     is_required: bool = False
     hint: str = ""
     choices: tuple[str, ...] = ()
     given: str = ""
+    meanings: Mapping[Any, str] = {}
+
+    def value_of(self, form: Mapping[str, str]) -> Any:
+        """Return the member of the body for a filled form; None if it is left out."""
+        if self.kind == "fixed":
+            return self.given or None
+        if self.kind == "list":
+            return self._listed(form) or None
+        given = form.get(self.name, "").strip()
+        return int(given) if self.kind == "whole" and given.isdecimal() else given or None
+
+    def _listed(self, form: Mapping[str, str]) -> list[str]:
+        if self.choices:
+            return [choice for choice in self.choices if f"{self.name}.{choice}" in form]
+        return [part.strip() for part in form.get(self.name, "").split(",") if part.strip()]
 
 
 REASON = Field("reason", "Reason", is_required=True, hint="Kept for ever, with your key's name.")
@@ -111,12 +127,8 @@ def new_key() -> str:
 
 def body_of(declared: Action, form: Mapping[str, str]) -> dict[str, Any]:
     """Return the body of the request for a filled form."""
-    body: dict[str, Any] = {}
-    for field in declared.fields:
-        given = field.given if field.kind == "fixed" else form.get(field.name, "").strip()
-        if given:
-            body[field.name] = int(given) if field.kind == "whole" and given.isdecimal() else given
-    return body
+    values = {field.name: field.value_of(form) for field in declared.fields}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 async def carry_out(

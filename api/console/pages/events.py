@@ -13,7 +13,7 @@ from api.console.effects import (
     effect,
     recorded_together,
 )
-from api.console.formats import grouped
+from api.console.formats import grouped, words_of
 from api.console.inside import Refused, Reply
 from api.console.view import Shown, View, page
 from api.problems import PathNotFound
@@ -94,9 +94,10 @@ def _position(view: View) -> int:
 
 
 def _told(event: Mapping[str, Any]) -> str:
+    what, by = words_of(event["type"].replace(".", " ")), event["actor"] or "somebody unknown"
     when: Instant | None = event["recorded_at"]
-    what = event["type"].replace(".", " ").replace("_", " ")
-    return f"{what.capitalize()}, recorded by {event['actor'] or 'nobody known'} on {(when or '?')[:19].replace('T', ' at ')} UTC."
+    at = f" on {when[:10]} at {when[11:19]} UTC" if when else ""
+    return f"{what.capitalize()}, recorded by {by}{at}."
 
 
 def _neighbours(position: int, events: list[dict[str, Any]]) -> dict[str, int | None]:
