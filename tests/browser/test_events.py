@@ -72,9 +72,11 @@ def test_every_filter_of_the_api_is_in_the_address(page: Page, book: Book) -> No
 def test_an_event_is_shown_with_the_account_before_and_after_it(page: Page, book: Book) -> None:
     made = book.transfer("world", "alice", 1234).json()
     position = made["position"] - 1
-    assert book.client.get(
-        f"{book.path}/events", params={"after": position - 1, "page_size": 1}
-    ).json()["data"][0]["stream"].endswith("/alice")
+    assert (
+        book.client.get(f"{book.path}/events", params={"after": position - 1, "page_size": 1})
+        .json()["data"][0]["stream"]
+        .endswith("/alice")
+    )
     page.goto(f"{TAIL}/{position}")
     for at, column in ((position - 1, 1), (position, 2)):
         then = book.account("alice", params={"at_position": at}).json()
@@ -113,7 +115,9 @@ def test_who_may_not_read_proofs_sees_why(browser: Browser, served: Served, book
     narrow = {"viewport": {"width": 360, "height": 780}, "color_scheme": "dark"}
     with browsing(browser, served.url, **narrow) as (context, _):
         page = sign_in(context, made["key"], f"{TAIL}/{position}")
-        expect(page.locator("#proof + .notice")).to_contain_text(re.compile("needs the role auditor or operator"))
+        expect(page.locator("#proof + .notice")).to_contain_text(
+            re.compile("needs the role auditor or operator")
+        )
         require_accessible(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
         page.goto(TAIL)

@@ -47,7 +47,7 @@ def test_a_key_is_made_rotated_and_revoked(page: Page, served: Served) -> None:
     page.get_by_role("button", name="Revoke").click()
     expect(page.get_by_role("status")).to_contain_text("Done: Revoke")
     with served.client() as client:
-        (found,) = [key for key in client.get("/v1/keys?state=revoked").json()["data"]]
+        (found,) = client.get("/v1/keys?state=revoked").json()["data"]
         assert (found["name"], found["revoked_by"]) == (HOSTILE, "bootstrap")
         assert found["ledgers"] == ["main"]
 
@@ -72,9 +72,7 @@ def test_a_form_that_the_api_refuses_keeps_what_was_chosen(page: Page) -> None:
     expect(page.get_by_role("checkbox", name="auditor")).not_to_be_checked()
 
 
-def test_an_auditor_sees_why_it_may_not_change_keys(
-    browser: Browser, page: Page, served: Served
-) -> None:
+def test_an_auditor_sees_why_it_may_not_change_keys(browser: Browser, page: Page, served: Served) -> None:
     secret = make(page, "audit firm", "auditor", ledgers="*")
     with served.client(secret) as client:
         assert client.post("/v1/projections/balances/pause", json={"reason": "x"}).status_code == 403
@@ -83,7 +81,9 @@ def test_an_auditor_sees_why_it_may_not_change_keys(
         _,
     ):
         auditor = sign_in(context, secret, "/console/keys")
-        expect(auditor.locator("[aria-disabled]", has_text="Make a key")).to_contain_text("needs the role operator")
+        expect(auditor.locator("[aria-disabled]", has_text="Make a key")).to_contain_text(
+            "needs the role operator"
+        )
         require_accessible(auditor)
         assert auditor.evaluate("document.documentElement.scrollWidth") <= 360
         auditor.get_by_role("link", name="Denied requests").click()
