@@ -1,6 +1,7 @@
 """Events: the journal's tail, every filter of the API, and what an event did."""
 
 import re
+from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
@@ -17,15 +18,15 @@ HOSTILE = "<img src=x onerror=document.title='hacked'>\"'"
 
 
 @pytest.fixture(scope="module")
-def book(served: Served) -> Book:
+def book(served: Served) -> Iterator[Book]:
     """The ledger `main` with two accounts, and a transaction whose texts look like markup."""
-    client = served.client()
-    book = Book(client, "main")
-    book.open("world", normal_side="debit")
-    book.open("alice")
     texts = {"reference": HOSTILE, "description": HOSTILE, "metadata": {"note": HOSTILE}}
-    assert book.post({**transfer_body("world", "alice", 700), **texts}, "first").status_code == 201
-    return book
+    with served.client() as client:
+        book = Book(client, "main")
+        book.open("world", normal_side="debit")
+        book.open("alice")
+        assert book.post({**transfer_body("world", "alice", 700), **texts}, "first").status_code == 201
+        yield book
 
 
 def positions(page: Page) -> list[int]:
@@ -54,7 +55,7 @@ def test_every_filter_of_the_api_is_in_the_address(page: Page, book: Book) -> No
     offered = {each.get_attribute("name") for each in inputs.all()}
     assert filters - offered == {"page_size", "cursor", "min_position"}
     page.get_by_label("Type").select_option("account.entries_posted")
-    page.get_by_label("Account").fill("alice")
+    page.get_by_label("Account", exact=True).fill("alice")
     page.get_by_role("button", name="Show").click()
     page.wait_for_url("**type=account.entries_posted**")
     rows = page.locator("tbody tr")
