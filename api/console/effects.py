@@ -88,6 +88,25 @@ def recorded_together(position: int, events: Sequence[Mapping[str, Any]]) -> lis
     return [by_position[at] for at in range(first, last + 1)]
 
 
+class Span(NamedTuple):
+    """Two positions between which accounts changed, and the addresses of the accounts."""
+
+    before: int
+    after: int
+    addresses: Sequence[str]
+
+
+def span_of(ledger: str, event: Mapping[str, Any], together: Sequence[Mapping[str, Any]]) -> Span:
+    """Return between which positions an event changed which accounts.
+
+    An account's own event changed that account at its position. Any other event belongs to a command, whose events
+    `together` changed theirs.
+    """
+    if own := accounts_of(ledger, [event]):
+        return Span(event["position"] - 1, event["position"], own)
+    return Span(together[0]["position"] - 1, together[-1]["position"], accounts_of(ledger, together))
+
+
 def accounts_of(ledger: str, events: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return the addresses of the accounts whose own events are among these, each once, in their order."""
     beginning = account_stream(ledger, "")

@@ -174,7 +174,7 @@ def test_without_javascript_the_server_checks_and_says_so(
 
 def test_an_event_is_proved_from_the_leaf_that_its_page_shows(page: Page, note: str, book: Book) -> None:
     hostile = {"note": "<script>alert(1)</script>", "2": "zwei \u2028", "10": "größe & </pre>"}
-    answer = book.post({**transfer_body("world", "alice", 2**53 - 1), "metadata": hostile})
+    answer = book.post({**transfer_body("world", "alice", 10**15), "metadata": hostile})
     assert answer.status_code == 201, answer.text
     made = answer.json()
     signed_note(book)

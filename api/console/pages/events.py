@@ -6,13 +6,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from api.console.effects import (
-    MAX_ACCOUNTS,
-    Effect,
-    accounts_of,
-    effect,
-    recorded_together,
-)
+from api.console.effects import MAX_ACCOUNTS, Effect, Span, effect, recorded_together, span_of
 from api.console.formats import grouped, words_of
 from api.console.inside import Refused, Reply
 from api.console.view import Shown, View, page
@@ -24,6 +18,9 @@ from domain.transparency.leaves import hash_of_item, leaf_bytes, stored_state
 EVENTS_SHOWN = 50
 NEIGHBOURS = 40
 """So many events on either side of one are looked at, for those of the same command."""
+
+MAX_CHARACTERS = 20_000
+"""So much of an event's content is shown, and so long a leaf. The API shows all of it."""
 
 FILTERS = ("account", "transaction_id", "correlation_id", "actor", "type", "from", "to", "after")
 _UNREADABLE = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY)
@@ -58,37 +55,43 @@ def _sentence(ledger: str, listed: Reply, order: str, is_filtered: bool) -> str:
 async def show_event(view: View) -> Shown:
     """Show one event: its content and its place, what else its command recorded, and what it did to accounts."""
     position = _position(view)
-    around = await view.api.get(
-        f"/ledgers/{view.ledger}/events",
-        after=max(position - 1 - NEIGHBOURS, 0),
-        page_size=2 * NEIGHBOURS + 1,
-    )
-    events = around.content["data"]
+    events = await _around(view, position)
     event = next((each for each in events if each["position"] == position), None)
     if event is None:
         raise PathNotFound(f"Position {position} has no event of the ledger {view.ledger} that is indexed.")
     together = recorded_together(position, events)
-    own = accounts_of(view.ledger, [event])
-    addresses = own or accounts_of(view.ledger, together)
-    before, after = (position, position) if own else (together[0]["position"], together[-1]["position"])
+    span = span_of(view.ledger, event, together)
+    payload = json.dumps(event["payload"], ensure_ascii=False, indent=2)
     values = {
         "event": event,
         "thing": _thing(event["stream"]),
-        "payload": json.dumps(event["payload"], ensure_ascii=False, indent=2),
+        "payload": payload[:MAX_CHARACTERS],
+        "is_cut": len(payload) > MAX_CHARACTERS,
         "together": together,
-        "effects": await _effects(view, addresses[:MAX_ACCOUNTS], before - 1, after),
-        "others": len(addresses) - len(addresses[:MAX_ACCOUNTS]),
+        "span": span,
+        "effects": await _effects(view, span),
+        "others": max(len(span.addresses) - MAX_ACCOUNTS, 0),
         "leaf": _leaf(event),
-        "before": before - 1,
-        "after": after,
         **_neighbours(position, events),
     }
     return Shown(f"Event {grouped(position)}", _told(event), values)
 
 
+async def _around(view: View, position: int) -> list[dict[str, Any]]:
+    """Return the events of the ledger around a position; only the one there if they are too large together."""
+    path = f"/ledgers/{view.ledger}/events"
+    after = max(position - 1 - NEIGHBOURS, 0)
+    events: list[dict[str, Any]] = (
+        await view.api.get(path, after=after, page_size=2 * NEIGHBOURS + 1)
+    ).content["data"]
+    if events and events[-1]["position"] < position:
+        events = (await view.api.get(path, after=position - 1, page_size=1)).content["data"]
+    return events
+
+
 def _position(view: View) -> int:
     text = view.names["position"]
-    if not (text.isascii() and text.isdecimal() and len(text) < 19):
+    if not (text.isascii() and text.isdecimal() and len(text) < 19 and int(text)):
         raise PathNotFound(f"{text[:40]} is not a position.")
     return int(text)
 
@@ -117,23 +120,22 @@ def _thing(stream: str) -> str | None:
 
 def _leaf(event: Mapping[str, Any]) -> str | None:
     """Return the leaf of an event as text, from which its leaf hash is computed; None if it was stored in a form of
-    another program, which the event as shown does not tell."""
+    another program, which the event as shown does not tell, or if it is too long for a page."""
     try:
         state = stored_state(event)
         if hash_of_item(event).hex() != event["leaf_hash"]:
             return None
     except (TypeError, ValueError):
         return None
-    return leaf_bytes(event["position"], event["stream"], event["version"], event["type"], state).decode()
+    leaf = leaf_bytes(event["position"], event["stream"], event["version"], event["type"], state)
+    return leaf.decode() if len(leaf) <= 2 * MAX_CHARACTERS else None
 
 
-async def _effects(view: View, addresses: list[str], before: int, after: int) -> list[Effect]:
-    reads = [_account(view, address, at) for address in addresses for at in (before, after)]
+async def _effects(view: View, span: Span) -> list[Effect]:
+    addresses = span.addresses[:MAX_ACCOUNTS]
+    reads = [_account(view, address, at) for address in addresses for at in (span.before, span.after)]
     found = await asyncio.gather(*reads)
-    told = (
-        effect(address, was, now)
-        for address, was, now in zip(addresses, found[::2], found[1::2], strict=True)
-    )
+    told = map(effect, addresses, found[::2], found[1::2])
     return [each for each in told if each is not None]
 
 
