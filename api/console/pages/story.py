@@ -127,7 +127,7 @@ def sentence(verdict: Mapping[str, Any], thing: Mapping[str, Any] | None, now: I
     if not due or thing["state"] not in ("submitted", "in_doubt"):
         return said
     if due <= now:
-        return f"{said} We are about to ask again, since {clock_of_day(due)} UTC."
+        return f"{said} Asking again has been due since {clock_of_day(due)} UTC."
     return f"{said} We ask again at {clock_of_day(due)} UTC."
 
 
