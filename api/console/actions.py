@@ -13,24 +13,29 @@ from uuid import uuid4
 
 from starlette.routing import compile_path
 
+from api.console.formats import with_query
 from api.console.inside import Reply
 from api.console.permission import endpoint_of
 from api.console.view import View
 from api.problems import MalformedRequest
 
 DRY_RUN = {"dry_run": "true"}
+NO_LIMIT = "none"
+"""How a form says that there is no limit."""
 
 
 class Field(NamedTuple):
     """A field of a form, and the member of the request's body that it becomes.
 
-    `kind` says how it is shown and read. A `whole` number becomes a JSON number. A field left empty is left out.
-    `given` is its value at first. A `fixed` field is not shown. A `body` is the whole body as JSON, and is not shown.
+    `kind` says how it is shown and read. A `whole` number becomes a JSON number, and so does a `limit`, which may be
+    negative or `none`. A `list` of words becomes a JSON array, and `json` is written as JSON. A field left empty is
+    left out. `given` is its value at first. A `fixed` field is not shown. A `body` is the whole body as JSON, and is
+    not shown either.
     """
 
     name: str
     label: str
-    kind: Literal["text", "whole", "choice", "confirm", "fixed", "body"] = "text"
+    kind: Literal["text", "whole", "limit", "list", "json", "choice", "confirm", "fixed", "body"] = "text"
     is_required: bool = False
     hint: str = ""
     choices: tuple[str, ...] = ()
@@ -50,7 +55,7 @@ class Action(NamedTuple):
     action's address below `/console`, by default as the route. `leads_to` is the address below `/console` of the page
     that shows the result; by default the thing's page, without the action's last segment. `is_grave` marks what moves
     money or discards anything: its button is set apart. One that `shows_answer` shows the API's answer, which cannot be
-    read again, such as a new key's secret.
+    read again, such as a new key's secret. `foretell` says in words what the answer to a dry run means.
     """
 
     name: str
@@ -64,20 +69,21 @@ class Action(NamedTuple):
     leads_to: str = ""
     is_grave: bool = False
     shows_answer: bool = False
+    foretell: Callable[[Any], str] | None = None
 
     @property
     def address(self) -> str:
         """The path of its page, with the names of its parts."""
         return f"/console{self.path or self.route.removeprefix('/v1')}"
 
-    def page_of(self, **names: Any) -> str:
-        """Return the address of its page for one thing."""
-        return _filled(self.address, names)
+    def page_of(self, given: Mapping[str, Any] | None = None, **names: Any) -> str:
+        """Return the address of its page for one thing. `given` are values that its form has at first."""
+        return with_query(_filled(self.address, names), given or {})
 
     def result_of(self, **names: Any) -> str:
-        """Return the address of the page that shows what became of it."""
+        """Return the address of the page that shows what became of it. Names that are not known yet are left out."""
         address = f"/console{self.leads_to}" if self.leads_to else self.address.rpartition("/")[0]
-        return _filled(address, names)
+        return _filled(address, names).partition("/{")[0]
 
     @property
     def takes_dry_run(self) -> bool:
@@ -119,7 +125,7 @@ def body_of(declared: Action, form: Mapping[str, str]) -> dict[str, Any]:
             return _whole_body(form.get(field.name, ""))
         given = field.given if field.kind == "fixed" else form.get(field.name, "").strip()
         if given:
-            body[field.name] = int(given) if field.kind == "whole" and given.isdecimal() else given
+            body[field.name] = _value_of(field, given)
     return body
 
 
@@ -131,6 +137,27 @@ def _whole_body(text: str) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise MalformedRequest("The form cannot be read.")
     return body
+
+
+def is_filled(declared: Action, form: Mapping[str, str]) -> bool:
+    """Return whether a form has everything that it requires. One that does not cannot be tried out."""
+    return all(form.get(field.name, "").strip() for field in declared.fields if field.is_required)
+
+
+def _value_of(field: Field, text: str) -> Any:
+    """Return the JSON value of a field. What cannot be read stays text, and the API says what is wrong with it."""
+    if field.kind == "limit" and text == NO_LIMIT:
+        return None
+    if field.kind in ("whole", "limit") and text.isascii() and text.removeprefix("-").isdecimal():
+        return int(text)
+    if field.kind == "list":
+        return text.replace(",", " ").split()
+    if field.kind == "json":
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+    return text
 
 
 async def carry_out(

@@ -155,6 +155,29 @@ def offset(seconds: float) -> str:
     return f"+{duration(seconds)}"
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number with its noun, as a sentence begins: `Two things`, `1 234 things`."""
+    words = _NUMBERS[number] if number < len(_NUMBERS) else grouped(number)
+    return f"{words} {one if number == 1 else many or one + 's'}"
+
+
+_NUMBERS = (
+    "No",
+    "One",
+    "Two",
+    "Three",
+    "Four",
+    "Five",
+    "Six",
+    "Seven",
+    "Eight",
+    "Nine",
+    "Ten",
+    "Eleven",
+    "Twelve",
+)
+
+
 FILTERS = {
     "age": age,
     "clock": clock,

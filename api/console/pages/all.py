@@ -1,5 +1,37 @@
 """All kinds of pages. Importing this module lists them, and the actions that they offer."""
 
-from api.console.pages import compose, ledgers, now, open_anything, story
+from api.console.pages import (
+    compose,
+    dead_letters,
+    deliveries,
+    ledgers,
+    now,
+    open_anything,
+    payouts,
+    projections,
+    story,
+    stuck,
+    webhooks,
+)
+from api.console.pages.books import account, accounts, balances, difference, transaction, transactions, truth
 
-__all__ = ["compose", "ledgers", "now", "open_anything", "story"]
+__all__ = [
+    "account",
+    "accounts",
+    "balances",
+    "compose",
+    "dead_letters",
+    "deliveries",
+    "difference",
+    "ledgers",
+    "now",
+    "open_anything",
+    "payouts",
+    "projections",
+    "story",
+    "stuck",
+    "transaction",
+    "transactions",
+    "truth",
+    "webhooks",
+]
