@@ -69,6 +69,10 @@ def test_did_the_payment_with_this_key_happen(page: Page, bank: Book, served: Se
     expect(unsafe).to_contain_text("Not safe: The money may have left.")
     expect(unsafe.get_by_role("link")).to_have_count(0)
 
+    page.locator(".verdict").get_by_role("link", name="Ask the provider").click()
+    page.get_by_role("button", name="Ask the provider").click()
+    expect(page.get_by_text("Done: Ask the provider.")).to_be_visible()
+
 
 def test_a_payout_is_followed_live_from_its_request_to_its_end(
     page: Page, bank: Book, served: Served
