@@ -16,7 +16,7 @@ from domain.model.times import Instant, instant
 from projections.diagnosis.glossary import term
 
 MAX_MOMENTS = 100
-MAX_ENTRIES = 20
+MAX_ENTRIES = 10
 MAX_OPERATIONS = 50
 """How many of each a page shows. Moments have further pages."""
 
