@@ -128,9 +128,8 @@ def _decide(
             connection.execute(_SQL["fail_again"], row)
         else:
             followed_by = _close(stream, letter, decision, by, reason, poison)
-            if (
-                poison and not dry_run
-            ):  # it would be undone, and its log would speak of a letter that nobody finds
+            # In a dry run its log would speak of a letter that nobody finds.
+            if poison and not dry_run:
                 add_letter(connection, projection, stream.version, poison, 1, followed_by)
         decided = find_letter(connection, id)
     if not dry_run:

@@ -1,11 +1,10 @@
 """Stuck: everything that is older than it should be, why, and what is safe to do about it."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from api.console.formats import counted, duration
-from api.console.next_steps import Step, Unsafe, next_steps, unsafe_steps
+from api.console.next_steps import Place, Step, Unsafe, commands_in, next_steps, places, unsafe_steps
 from api.console.pages.now import needs_somebody
 from api.console.view import Shown, View, page
 from projections.diagnosis.glossary import Tone
@@ -13,7 +12,6 @@ from projections.diagnosis.stuck.catalogue import CATALOGUE
 
 PAGE_SIZE = 25
 
-_COMMAND = re.compile(r"`([^`]+)`|To end it: (SELECT [^;]+;)")
 _TONES: Mapping[str, Tone] = {"wait": "wait", "ask_provider": "doubt"}
 
 
@@ -25,6 +23,7 @@ class StuckThing(NamedTuple):
 
     about: Mapping[str, Any]
     steps: Sequence[Step]
+    places: Sequence[Place]
     unsafe: Sequence[Unsafe]
     commands: Sequence[str]
     tone: Tone
@@ -32,12 +31,7 @@ class StuckThing(NamedTuple):
     @property
     def needs_commands(self) -> bool:
         """Whether nothing that the API offers does what is safe to do, but a command does."""
-        return bool(self.commands) and self.about["remedy"] != "wait" and not any(self.actions)
-
-    @property
-    def actions(self) -> list[str]:
-        """The names of the actions that are safe."""
-        return [step.action for step in self.steps if step.action]
+        return bool(self.commands) and self.about["remedy"] != "wait" and not self.steps
 
 
 @page("/console/stuck")
@@ -66,17 +60,12 @@ def thing_of(about: Mapping[str, Any]) -> StuckThing:
     remedy, resource = about["remedy"], about["resource"]
     return StuckThing(
         about,
-        next_steps(remedy, resource),
+        [step for step in next_steps(remedy, resource) if step.why_unsafe is None],
+        places(remedy, resource),
         unsafe_steps(remedy, resource),
         commands_in(f"{about['safe_to_do']} {about['why']}"),
         _TONES.get(remedy, "bad"),
     )
-
-
-def commands_in(words: str) -> list[str]:
-    """Return the commands in the words of the API, ready to paste, each once."""
-    found = (quoted or statement for quoted, statement in _COMMAND.findall(words))
-    return list(dict.fromkeys(command for command in found if command.startswith(("tallystick ", "SELECT "))))
 
 
 def sentence(totals: Sequence[Mapping[str, Any]]) -> str:
