@@ -3,6 +3,7 @@
 The functions are filters of the templates.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +17,7 @@ MINUS = "\u2212"
 NARROW_SPACE = "\u202f"
 """Groups thousands, and stands between a figure and its unit: it does not break a line (SI brochure §5.4.4)."""
 
+_ID = re.compile(r"([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _UNITS = (("day", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
@@ -135,6 +137,19 @@ def marked(text: str) -> Markup:
     )
 
 
+def shortened(name: str) -> str:
+    """Return a name, such as a stream's, with each id in it cut to its beginning, and no longer than a column."""
+    name = _ID.sub(r"\1…", name)
+    return name if len(name) <= 40 else f"{name[:22]}…{name[-17:]}"
+
+
+def offset(seconds: float) -> str:
+    """Return how long after a beginning something was: `+1.24 s` where hundredths tell, else as a span of time."""
+    if 1 <= seconds < 60:
+        return f"+{seconds:.2f}{NARROW_SPACE}s"
+    return f"+{duration(seconds)}"
+
+
 def counted(number: int, one: str, many: str = "") -> str:
     """Return a number with its noun, as a sentence begins: `Two things`, `1 234 things`."""
     words = _NUMBERS[number] if number < len(_NUMBERS) else grouped(number)
@@ -157,6 +172,7 @@ _NUMBERS = (
     "Twelve",
 )
 
+
 FILTERS = {
     "age": age,
     "clock": clock,
@@ -169,7 +185,9 @@ FILTERS = {
     "link": link,
     "marked": marked,
     "money": money,
+    "offset": offset,
     "position": position,
+    "shortened": shortened,
     "words": words_of,
 }
 """The filters, by the names that templates use."""

@@ -9,18 +9,17 @@ Each value becomes an object of 50 to 200 bytes, and each wrong value an error o
 limited before parsing, and the size of objects and lists before validation.
 """
 
-import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
-from types import coroutine
 from typing import Any, NoReturn
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
+from api.http.time_limit import within
 from api.problems import (
     MAX_ERRORS,
     BodyTooLarge,
@@ -85,17 +84,9 @@ async def read_body(
         raise _too_large(most)
     if announced > LARGE_BODY_BYTES:
         make_room(announced)
-    reading = _read(receive, most, make_room)
     try:
-        # Nearly every body has arrived with its head, so it is read without waiting. A timer would cost 6 µs, a
-        # thirtieth of the API's work for a transfer.
-        waits_for = reading.send(None)
-    except StopIteration as read:
-        whole: bytes = read.value
-        return whole
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
-            return await _rest(reading, waits_for)
+        # Nearly every body has arrived with its head, so it is read without waiting.
+        return await within(BODY_TIMEOUT_SECONDS, _read(receive, most, make_room))
     except TimeoutError:
         raise RequestTimeout(headers=_CLOSE) from None
 
@@ -119,23 +110,6 @@ def _too_large(most: int) -> BodyTooLarge:
     return BodyTooLarge(
         f"The body is larger than {most} bytes, which is what this route takes.", headers=_CLOSE
     )
-
-
-@coroutine
-def _rest(reading: Coroutine[Any, Any, bytes], waits_for: Any) -> Generator[Any, Any, bytes]:
-    """Await a coroutine that was started by hand, given what it waits for. `yield from` could only await it from its
-    start."""
-    while True:
-        try:
-            try:
-                sent = yield waits_for
-            except BaseException as error:  # noqa: BLE001  the coroutine must see its cancellation, such as a timeout
-                waits_for = reading.throw(error)
-            else:
-                waits_for = reading.send(sent)
-        except StopIteration as read:
-            whole: bytes = read.value
-            return whole
 
 
 async def _read(receive: Receive, most: int, make_room: Callable[[int], None]) -> bytes:

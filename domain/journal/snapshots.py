@@ -163,8 +163,8 @@ class Snapshotter:
         return connection
 
     def _keep(self, connection: Connection[Any], items: Sequence[tuple[str, Account]]) -> None:
-        connection.execute(
-            _SQL["keep_snapshots"],
+        _SQL["keep_snapshots"].run(
+            connection,
             {
                 "streams": text_array([stream for stream, _ in items]),
                 "versions": bigint_array([account.version for _, account in items]),

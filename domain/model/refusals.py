@@ -40,7 +40,7 @@ from domain.model.errors import (
 )
 from domain.model.idempotency import is_key
 from domain.model.money import MAX_AMOUNT, Direction
-from domain.model.streams import is_address, is_ledger_name
+from domain.model.streams import is_address, is_ledger_name, ledger_of, ledger_stream, name_of
 
 _ID = compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", IGNORECASE)
 
@@ -72,6 +72,14 @@ def account_not_found(ledger: str, address: str, pointer: Pointer = None) -> Acc
         return AccountNotFound()
     words = f"There is no account {address} in the ledger {ledger}."
     return AccountNotFound(words, **_pointed(pointer), account=address)
+
+
+def stream_not_found(stream: str) -> LedgerNotFound | AccountNotFound:
+    """Return the refusal of a request that names an unknown ledger or account, given the stream that it would have."""
+    ledger = ledger_of(stream)
+    if stream == ledger_stream(ledger):
+        return ledger_not_found(ledger)
+    return account_not_found(ledger, name_of(stream))
 
 
 def transaction_not_found(id: str) -> TransactionNotFound:

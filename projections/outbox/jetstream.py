@@ -82,7 +82,7 @@ def _serve(
     streaming: Streaming,
     pauses: Pauses,
 ) -> None:
-    connection.execute(_SQL["register"])
+    _SQL["register"].run(connection)
     connection.execute(SQL("LISTEN {}").format(Identifier(database.journal_channel)))
     while not stop.is_set():
         try:
@@ -90,7 +90,7 @@ def _serve(
         except (nats.errors.Error, OSError, TimeoutError, NotOurs) as error:
             reason = f"{type(error).__name__}: {error}"
             _BROKER.lost(NATS, RuntimeError(reason))
-            connection.execute(_SQL["record_error"], {"reason": reason})
+            _SQL["record_error"].run(connection, {"reason": reason})
         pause(connection, stop, pauses.next_seconds())
 
 
@@ -142,8 +142,7 @@ class Follower:
             raise self._failure
 
     def _standing(self) -> tuple[int, str, int]:
-        row = self._connection.execute(_SQL["standing"], prepare=True).fetchone()
-        assert row is not None
+        row = _SQL["standing"].only(self._connection, prepare=True)
         position, state, head = row
         return position, state, head
 
@@ -184,7 +183,7 @@ class Follower:
     async def _publish(self, stream: JetStreamContext, end: End, upto: int) -> End:
         """Publish the events after the end of the stream; return the new end."""
         wanted = {"after": end.position, "upto": upto, "most_bytes": WINDOW_BYTES}
-        rows = self._connection.execute(_SQL["window"], wanted, prepare=True, binary=True).fetchall()
+        rows = _SQL["window"].rows(self._connection, wanted, prepare=True, binary=True)
         if sum(len(row[3]) for row in rows) >= WINDOW_BYTES:
             upto = rows[-1][4]
         messages, obstacle = self._messages(end.position, upto, rows)
@@ -196,7 +195,7 @@ class Follower:
             self._move(position, len(messages))
         if obstacle is not None:
             _log.error("publisher halted", publisher=NATS, position=position, reason=obstacle)
-            self._connection.execute(_SQL["halt"], {"reason": obstacle})
+            _SQL["halt"].run(self._connection, {"reason": obstacle})
         return End(position, end.sequence + len(messages))
 
     async def _send(self, stream: JetStreamContext, end: End, messages: Sequence[Message]) -> None:
@@ -260,4 +259,4 @@ class Follower:
 
     def _move(self, position: int, events: int) -> None:
         rate = self._rate.measure(events)
-        self._connection.execute(_SQL["move"], {"position": position, "rate": rate}, prepare=True)
+        _SQL["move"].run(self._connection, {"position": position, "rate": rate}, prepare=True)

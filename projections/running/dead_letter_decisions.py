@@ -12,7 +12,6 @@ from uuid import UUID, uuid4
 
 import structlog
 from psycopg import Connection, errors
-from psycopg.rows import tuple_row
 
 from domain.journal.encoding import NewerVersion, UnreadableEvent, decode
 from domain.journal.queries import load
@@ -59,7 +58,7 @@ class _Stream(NamedTuple):
         queries = self.projection.queries(self.version)
         if "skip" in queries:
             row = {"ledger": ledger_of(self.name), "name": name_of(self.name), "stream": self.name}
-            self.connection.execute(queries["skip"], {**row, "version": version})
+            queries["skip"].run(self.connection, {**row, "version": version})
 
     def _rows(self, after: int) -> list[Row]:
         wanted = {
@@ -71,8 +70,7 @@ class _Stream(NamedTuple):
             "limit": BATCH_EVENTS,
             "most_bytes": MAX_BATCH_BYTES,
         }
-        cursor = self.connection.cursor(row_factory=tuple_row)
-        return cursor.execute(_SQL["held_events"], wanted, binary=True).fetchall()
+        return _SQL["held_events"].rows(self.connection, wanted, binary=True)
 
 
 def retry(
@@ -125,10 +123,10 @@ def _decide(
             raise JournalUnavailable(error.reason) from error
         if poison and poison.position == letter.position:
             row = {"id": id, "shape": projection.shape, **failure(poison.error)}
-            connection.execute(_SQL["fail_again"], row)
+            _SQL["fail_again"].run(connection, row)
         else:
             followed_by = _close(stream, letter, decision, by, reason, poison)
-            # In a dry run its log would speak of a letter that nobody finds.
+            # Of a dry run, the new letter would be undone, and the log would speak of one that nobody finds.
             if poison and not dry_run:
                 add_letter(connection, projection, stream.version, poison, 1, followed_by)
         decided = find_letter(connection, id)
@@ -144,10 +142,9 @@ def _hold_still(connection: Connection[Any], id: UUID) -> tuple[DeadLetter, int]
     an open letter, raises `ProjectionBehind` while the version is being rebuilt (perhaps by several processes), and
     `JournalUnavailable` if its tables belong to another release.
     """
-    cursor = connection.cursor(row_factory=tuple_row)
-    cursor.execute(_SQL["patience"], {"patience_seconds": str(PATIENCE_SECONDS)})
+    _SQL["patience"].run(connection, {"patience_seconds": str(PATIENCE_SECONDS)})
     try:
-        row = cursor.execute(_SQL["lock_version"], {"id": id}).fetchone()
+        row = _SQL["lock_version"].row(connection, {"id": id})
     except errors.LockNotAvailable:
         raise JournalUnavailable("busy", "Another dead letter of this projection is being decided.") from None
     letter = find_letter(connection, id)
@@ -180,7 +177,7 @@ def _close(
         "correlation_id": by.correlation_id,
         "followed_by": followed_by,
     }
-    stream.connection.execute(_SQL["close"], row)
+    _SQL["close"].run(stream.connection, row)
     return followed_by
 
 

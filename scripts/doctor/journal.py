@@ -48,11 +48,11 @@ def snapshots(patient: Patient) -> Iterator[Finding]:
 def overdue(patient: Patient) -> Iterator[Finding]:
     """Look for expired holds that were not released, and for accepted requests that were not carried out."""
     for version in versions(patient.connection, "due"):
-        query = SQL["overdue"].replace(":version", f"{version.version:d}")
+        query = SQL["overdue"].fill(version=version.version)
         wanted = {"seconds": patient.limits.overdue_seconds}
         found: defaultdict[str, list[str]] = defaultdict(list)
         subjects: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
-        for stream, topic, seconds in patient.connection.execute(query.encode(), wanted):
+        for stream, topic, seconds in query.rows(patient.connection, wanted):
             code = "hold_not_released" if topic == "transaction.held" else "request_not_carried_out"
             found[code].append(f"{stream}, {seconds:.0f} s late")
             subjects[code].append({"id": name_of(stream), "ledger": ledger_of(stream)})

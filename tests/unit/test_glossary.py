@@ -13,7 +13,7 @@ from api.resources.transactions.operation_schemas import OperationBody
 from api.resources.transactions.schemas import TransactionBody
 from api.resources.webhooks.schemas import DeliveryBody, WebhookBody
 from projections.diagnosis.glossary import DERIVED, GLOSSARY, meanings, term
-from projections.rebuilding.requests import RebuildState
+from projections.rebuilding.transitions import RebuildState
 
 STATES: list[tuple[str, Any, str]] = [
     ("account", AccountBody, "status"),
