@@ -14,14 +14,10 @@ from projections.diagnosis.remedies import Remedy, kind_of, names_of
 
 
 class Step(NamedTuple):
-    """Something to do. `action` is the name of an action, `names` the names in its path.
-
-    `why_unsafe` says why it must not be done now; None if it is safe.
-    """
+    """Something that is safe to do. `action` is the name of an action, `names` the names in its path."""
 
     action: str
     names: Mapping[str, str]
-    why_unsafe: str | None = None
 
 
 class Place(NamedTuple):
@@ -81,10 +77,9 @@ _COMMAND = re.compile(r"`([^`]+)`|To end it: (SELECT [^;]+;)")
 
 
 def next_steps(remedy: Remedy, resource: str) -> list[Step]:
-    """Return what to do about a thing, the safe steps first. `resource` is its path in the API."""
+    """Return the actions that are safe, the usual one first. `resource` is the thing's path in the API."""
     names = _names_of(resource)
-    safe = [Step(action, names) for action in _SAFE.get(remedy, ())]
-    return safe + [Step("request-payout", names, why) for _, why in _again(remedy, resource, "payouts")]
+    return [Step(action, names) for action in _SAFE.get(remedy, ())]
 
 
 def unsafe_steps(remedy: Remedy, resource: str) -> list[Unsafe]:
@@ -108,13 +103,6 @@ def places(remedy: Remedy, resource: str) -> list[Place]:
 def commands_in(words: str) -> list[str]:
     """Return the commands that an explanation contains, ready to paste, without their repetitions."""
     return list(dict.fromkeys(_commands_in(words)))
-
-
-def page_of(remedy: Remedy, resource: str) -> str:
-    """Return the path, as the API writes it, of the page that shows a thing and how it goes on."""
-    if remedy == "wait" and kind_of(resource) == "webhooks" and "/deliveries" not in resource:
-        return f"{resource}/deliveries"
-    return resource
 
 
 def _again(remedy: Remedy, resource: str, kind: str) -> Iterator[Unsafe]:

@@ -161,5 +161,4 @@ def _steps_of(found: Mapping[str, Any] | None) -> tuple[Sequence[Step], Sequence
     if found is None:
         return (), ()
     remedy, resource = found["remedy"], found["resource"]
-    safe = [step for step in next_steps(remedy, resource) if step.why_unsafe is None]
-    return safe, places(remedy, resource)
+    return next_steps(remedy, resource), places(remedy, resource)

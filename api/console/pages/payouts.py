@@ -165,4 +165,4 @@ def sentence_of(payout: Mapping[str, Any], now: Instant) -> str:
 def _asked_at(due_at: Instant | None, now: Instant, again: str) -> str:
     if due_at is None:
         return ""
-    return f" We ask{again} now." if due_at <= now else f" We ask{again} at {clock_of_day(due_at)}."
+    return f" We ask{again} now." if due_at <= now else f" We ask{again} at {clock_of_day(due_at)} UTC."

@@ -60,7 +60,7 @@ def thing_of(about: Mapping[str, Any]) -> StuckThing:
     remedy, resource = about["remedy"], about["resource"]
     return StuckThing(
         about,
-        [step for step in next_steps(remedy, resource) if step.why_unsafe is None],
+        next_steps(remedy, resource),
         places(remedy, resource),
         unsafe_steps(remedy, resource),
         commands_in(f"{about['safe_to_do']} {about['why']}"),
