@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from api.console.formats import counted, grouped
 from api.console.inside import Reply
-from api.console.next_steps import Place, Step, next_steps, places
+from api.console.next_steps import Step, next_steps
 from api.console.view import Shown, View, page
 from projections.diagnosis.stuck.catalogue import CATALOGUE, StuckKind
 
@@ -54,12 +54,16 @@ class Need(NamedTuple):
     oldest_age_seconds: float
     oldest: Mapping[str, Any] | None
     steps: Sequence[Step]
-    places: Sequence[Place]
 
     @property
     def needs_somebody(self) -> bool:
         """Whether somebody must act. Otherwise it goes on by itself."""
         return needs_somebody(self.kind)
+
+    @property
+    def has_action(self) -> bool:
+        """Whether an action of the console does what is safe. Otherwise there are words and commands."""
+        return any(step.action for step in self.steps)
 
     @property
     def called(self) -> str:
@@ -108,7 +112,7 @@ def needs_of(stuck: Mapping[str, Any]) -> list[Need]:
     for each in stuck["data"]:
         oldest.setdefault(each["kind"], each)
     needs = [
-        Need(total["kind"], total["count"], total["oldest_age_seconds"], found, *_steps_of(found))
+        Need(total["kind"], total["count"], total["oldest_age_seconds"], found, _steps_of(found))
         for total in stuck["totals"]
         if total["count"]
         for found in [oldest.get(total["kind"])]
@@ -156,9 +160,5 @@ def _balances(totals: Mapping[str, Any]) -> bool:
     return all(int(row["debits"]) == int(row["credits"]) for row in totals["data"])
 
 
-def _steps_of(found: Mapping[str, Any] | None) -> tuple[Sequence[Step], Sequence[Place]]:
-    """Return the safe actions for a stuck thing, and the pages that help."""
-    if found is None:
-        return (), ()
-    remedy, resource = found["remedy"], found["resource"]
-    return next_steps(remedy, resource), places(remedy, resource)
+def _steps_of(found: Mapping[str, Any] | None) -> Sequence[Step]:
+    return next_steps(found["remedy"], found["resource"]) if found else ()

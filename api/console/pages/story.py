@@ -4,17 +4,15 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from api.console.actions import ACTIONS
 from api.console.assets import with_assets
 from api.console.drawings.lanes import lanes
 from api.console.inside import Refused, Reply
-from api.console.next_steps import Step, next_steps, places, unsafe_steps
+from api.console.next_steps import next_steps, unsafe_steps
 from api.console.pages.payouts import sentence_of
 from api.console.timelines import told, who_sent
 from api.console.view import Shown, View, page
 from domain.model.errors import OperationUnknown
 from domain.model.times import Instant, instant
-from projections.diagnosis.remedies import Remedy
 
 MAX_MOMENTS = 100
 MAX_ENTRIES = 20
@@ -96,13 +94,9 @@ def _told(view: View, trace: Mapping[str, Any]) -> dict[str, Any]:
     shown = moments[first : first + MAX_MOMENTS]
     return {
         "trace": trace,
-        "steps": _safe(verdict["remedy"], resource),
-        "places": places(verdict["remedy"], resource),
+        "steps": next_steps(verdict["remedy"], resource),
         "unsafe": unsafe_steps(verdict["remedy"], resource),
-        "concerns": [
-            (of, _safe(of["remedy"], of["resource"] or ""), places(of["remedy"], of["resource"] or ""))
-            for of in verdict["concerns"]
-        ],
+        "concerns": [(of, next_steps(of["remedy"], of["resource"] or "")) for of in verdict["concerns"]],
         "moments": shown,
         "lanes": lanes(shown),
         "earlier": max(first - MAX_MOMENTS, 0) if first else None,
@@ -110,11 +104,6 @@ def _told(view: View, trace: Mapping[str, Any]) -> dict[str, Any]:
         "total": len(moments),
         "operations": operations[:MAX_OPERATIONS],
     }
-
-
-def _safe(remedy: Remedy, resource: str) -> list[Step]:
-    steps = next_steps(remedy, resource) if resource else []
-    return [step for step in steps if step.action in ACTIONS]
 
 
 def sentence(verdict: Mapping[str, Any], thing: Mapping[str, Any] | None, now: Instant) -> str:

@@ -1,10 +1,11 @@
 """Stuck: everything that is older than it should be, why, and what is safe to do about it."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from api.console.formats import counted, duration
-from api.console.next_steps import Place, Step, Unsafe, commands_in, next_steps, places, unsafe_steps
+from api.console.next_steps import Step, Unsafe, next_steps, unsafe_steps
 from api.console.pages.now import needs_somebody
 from api.console.view import Shown, View, page
 from projections.diagnosis.glossary import Tone
@@ -12,6 +13,7 @@ from projections.diagnosis.stuck.catalogue import CATALOGUE
 
 PAGE_SIZE = 25
 
+_COMMAND = re.compile(r"`([^`]+)`|To end it: (SELECT [^;]+;)")
 _TONES: Mapping[str, Tone] = {"wait": "wait", "ask_provider": "doubt"}
 
 
@@ -23,7 +25,6 @@ class StuckThing(NamedTuple):
 
     about: Mapping[str, Any]
     steps: Sequence[Step]
-    places: Sequence[Place]
     unsafe: Sequence[Unsafe]
     commands: Sequence[str]
     tone: Tone
@@ -31,7 +32,8 @@ class StuckThing(NamedTuple):
     @property
     def needs_commands(self) -> bool:
         """Whether nothing that the API offers does what is safe to do, but a command does."""
-        return bool(self.commands) and self.about["remedy"] != "wait" and not self.steps
+        is_action = any(step.action for step in self.steps)
+        return bool(self.commands) and self.about["remedy"] != "wait" and not is_action
 
 
 @page("/console/stuck")
@@ -61,11 +63,16 @@ def thing_of(about: Mapping[str, Any]) -> StuckThing:
     return StuckThing(
         about,
         next_steps(remedy, resource),
-        places(remedy, resource),
         unsafe_steps(remedy, resource),
         commands_in(f"{about['safe_to_do']} {about['why']}"),
         _TONES.get(remedy, "bad"),
     )
+
+
+def commands_in(words: str) -> list[str]:
+    """Return the commands in the words of the API, ready to paste, each once."""
+    found = (quoted or statement for quoted, statement in _COMMAND.findall(words))
+    return list(dict.fromkeys(command for command in found if command.startswith(("tallystick ", "SELECT "))))
 
 
 def sentence(totals: Sequence[Mapping[str, Any]]) -> str:
