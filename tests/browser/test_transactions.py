@@ -103,7 +103,7 @@ def test_a_refused_transaction_says_why_and_that_nothing_moved(page: Page, book:
     sentence = sentence_of(page)
     assert sentence.startswith("This posting is refused (final).")
     assert "Nothing moved." in sentence
-    expect(page.locator(".notice.bad")).to_contain_text(refused["detail"])
+    expect(page.get_by_role("region", name="Why it was refused")).to_contain_text(refused["detail"])
     expect(page.get_by_role("heading", name="Before and after")).to_have_count(0)
 
 

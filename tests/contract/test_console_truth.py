@@ -67,9 +67,9 @@ def _write(served: Served, seed: int, over: threading.Event) -> None:
     with served.client() as client:
         book = Book(client, "main")
         while not over.is_set():
-            sides = chance.sample(("alice", "bob"), 2)
-            hold = book.hold(*sides, chance.randint(1, 99)).json()
-            book.transfer(*sides, chance.randint(1, 9999))
+            debited, credited = chance.sample(("alice", "bob"), 2)
+            hold = book.hold(debited, credited, chance.randint(1, 99)).json()
+            book.transfer(debited, credited, chance.randint(1, 9999))
             chance.choice((book.settle, book.void))(hold["id"])
             limit = {"min_balance": chance.choice((None, -(10**9) - chance.randint(0, 99)))}
             client.patch(f"{book.path}/accounts/alice", json=limit)

@@ -79,7 +79,7 @@ def test_the_books_are_said_to_balance_only_if_they_do(
 
 def test_a_transaction_has_one_parent_and_many_children() -> None:
     nobody = dict.fromkeys(("settles", "voids", "reverses", "settled_by", "voided_by"))
-    hold = {"related": {**nobody, "settled_by": "s", "reversed_by": []}}
+    hold: dict[str, Any] = {"related": {**nobody, "settled_by": "s", "reversed_by": []}}
     settlement = {"related": {**nobody, "settles": "h", "reversed_by": ["r1", "r2"]}}
     assert (parent_of(hold), children_of(hold)) == (None, ["s"])
     assert (parent_of(settlement), children_of(settlement)) == ("h", ["r1", "r2"])
