@@ -5,45 +5,20 @@ nothing: it says what will happen, and asks for what the route takes. Sending th
 idempotency key that the form already carries, so that a form sent twice acts once.
 """
 
-import json
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 from uuid import uuid4
 
 from starlette.routing import compile_path
 
+from api.console.fields import Field
 from api.console.formats import with_query
 from api.console.inside import Reply
 from api.console.permission import endpoint_of
 from api.console.view import View
 
 DRY_RUN = {"dry_run": "true"}
-NO_LIMIT = "none"
-"""How a form says that there is no limit."""
-
-
-class Field(NamedTuple):
-    """A field of a form, and the member of the request's body that it becomes.
-
-    `kind` says how it is shown and read. A `whole` number becomes a JSON number, and so does a `limit`, which may be
-    negative or `none`. A `json` field is JSON. A field left empty is left out. `given` is its value at first. A `fixed`
-    field is not shown.
-    """
-
-    name: str
-    label: str
-    kind: Literal["text", "whole", "limit", "json", "choice", "confirm", "fixed"] = "text"
-    is_required: bool = False
-    hint: str = ""
-    choices: tuple[str, ...] = ()
-    given: str = ""
-
-
-REASON = Field("reason", "Reason", is_required=True, hint="Kept for ever, with your key's name.")
-"""The reason that routes demand."""
-
-ANY_REASON = REASON._replace(is_required=False)
 
 
 class Action(NamedTuple):
@@ -53,7 +28,7 @@ class Action(NamedTuple):
     action's address below `/console`, by default as the route. `leads_to` is the address below `/console` of the page
     that shows the result; by default the thing's page, without the action's last segment. `is_grave` marks what moves
     money or discards anything: its button is set apart. One that `shows_answer` shows the API's answer, which cannot be
-    read again, such as a new key's secret.
+    read again, such as a new key's secret. `foretell` says in words what the answer to a dry run means.
     """
 
     name: str
@@ -67,6 +42,7 @@ class Action(NamedTuple):
     leads_to: str = ""
     is_grave: bool = False
     shows_answer: bool = False
+    foretell: Callable[[Any], str] | None = None
 
     @property
     def address(self) -> str:
@@ -78,9 +54,9 @@ class Action(NamedTuple):
         return with_query(_filled(self.address, names), given or {})
 
     def result_of(self, **names: Any) -> str:
-        """Return the address of the page that shows what became of it."""
+        """Return the address of the page that shows what became of it. Names that are not known yet are left out."""
         address = f"/console{self.leads_to}" if self.leads_to else self.address.rpartition("/")[0]
-        return _filled(address, names)
+        return _filled(address, names).partition("/{")[0]
 
     @property
     def takes_dry_run(self) -> bool:
@@ -115,27 +91,16 @@ def new_key() -> str:
 
 
 def body_of(declared: Action, form: Mapping[str, str]) -> dict[str, Any]:
-    """Return the body of the request for a filled form."""
+    """Return the body of the request for a filled form; raise `MalformedRequest`."""
     body: dict[str, Any] = {}
     for field in declared.fields:
-        given = field.given if field.kind == "fixed" else form.get(field.name, "").strip()
-        if given:
-            body[field.name] = _member(field, given)
+        body |= field.members(form)
     return body
 
 
-def _member(field: Field, given: str) -> Any:
-    """Return what a field becomes. What cannot be read stays text, and the API says what is wrong with it."""
-    if field.kind == "whole" and given.isdecimal():
-        return int(given)
-    if field.kind == "limit":
-        return None if given == NO_LIMIT else int(given) if given.removeprefix("-").isdecimal() else given
-    if field.kind == "json":
-        try:
-            return json.loads(given)
-        except ValueError:
-            return given
-    return given
+def is_filled(declared: Action, form: Mapping[str, str]) -> bool:
+    """Return whether a form has everything that it requires. One that does not cannot be tried out."""
+    return all(form.get(field.name, "").strip() for field in declared.fields if field.is_required)
 
 
 async def carry_out(

@@ -1,34 +1,23 @@
-"""Entries with the assets of their accounts. The API tells the asset with an account, not with an entry."""
+"""The assets of entries. The API's entries name accounts; an account has one asset for ever."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
 
-from api.console.view import View
-from domain.application import LedgerApplication
+from api.console.inside import Inside
 
-MOST_READ = 30
-"""How many accounts one page reads for their assets. The amounts of further ones are shown in minor units."""
-
-MOST_KEPT = 100_000
-
-_KEPT: WeakKeyDictionary[LedgerApplication, dict[tuple[str, str], str]] = WeakKeyDictionary()
-"""The assets read by each application, by ledger and address. An account's asset never changes."""
+MAX_ACCOUNTS = 20
+"""Of how many accounts a page looks up the asset. Entries of further ones are shown in minor units."""
 
 
-async def with_assets(view: View, entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return entries with their `asset`, None where it is not known. The caller may read their ledger."""
-    listed = list(entries)
-    kept = _KEPT.setdefault(view.service.ledger, {})
-    addresses = dict.fromkeys(entry["account"] for entry in listed)
-    lacking = [address for address in addresses if (view.ledger, address) not in kept][:MOST_READ]
-    if len(kept) > MOST_KEPT:
-        kept.clear()
-    replies = await asyncio.gather(
-        *(view.api.look(f"/ledgers/{view.ledger}/accounts/{address}") for address in lacking)
-    )
-    for address, reply in zip(lacking, replies, strict=True):
-        if not reply.is_refusal:
-            kept[view.ledger, address] = reply.content["asset"]
-    return [{**entry, "asset": kept.get((view.ledger, entry["account"]))} for entry in listed]
+async def assets_of(api: Inside, ledger: str, addresses: Iterable[str]) -> dict[str, str]:
+    """Return the asset of each account that the caller may read, by address."""
+    wanted = list(dict.fromkeys(addresses))[:MAX_ACCOUNTS]
+    replies = await asyncio.gather(*(api.look(f"/ledgers/{ledger}/accounts/{address}") for address in wanted))
+    return {reply.content["address"]: reply.content["asset"] for reply in replies if not reply.is_refusal}
+
+
+async def with_assets(api: Inside, ledger: str, entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return entries, each with the asset of its account; None where it is not known."""
+    assets = await assets_of(api, ledger, (entry["account"] for entry in entries))
+    return [{**entry, "asset": assets.get(entry["account"])} for entry in entries]

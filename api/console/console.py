@@ -16,13 +16,13 @@ from urllib.parse import parse_qsl, quote, urlencode
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import api.console.pages.all  # noqa: F401  (lists the pages and their actions)
-from api.console.actions import ACTIONS, Action, action_at, carry_out, new_key
+from api.console.actions import ACTIONS, Action, action_at, carry_out, is_filled, new_key
 from api.console.assets import with_assets
 from api.console.forms import cookie_of, csrf_of, read_form, require_own, require_same_origin
 from api.console.inside import Inside, Refused, Reply
 from api.console.navigation import navigation
 from api.console.rendering import SECURITY, files, rendered
-from api.console.view import PAGES, Page, Sent, Shown, View
+from api.console.view import PAGES, Page, Raw, Sent, Shown, View
 from api.http.responses import HTML, Answer, prefers
 from api.problems import MethodNotAllowed, PathNotFound, Unauthenticated, problem_of, status_of
 from api.security.keys import Key
@@ -227,8 +227,16 @@ async def _fresh(scope: Scope, session: Session, view: View, page: Page) -> Answ
     made = await page.handler(view)
     if isinstance(made, Sent):
         return _redirect(made.address)
+    if isinstance(made, Raw):
+        return _raw(made)
     values = {**made.values, "shown": made, "did": _done(view.query), "is_live": page.is_live}
     return _page(scope, view, session, made.template or page.template, values, made.status, state)
+
+
+def _raw(made: Raw) -> Answer:
+    kept = f'attachment; filename="{made.file_name}"'
+    headers = {"Content-Disposition": kept} if made.file_name else {}
+    return Answer(made.status, made.body, headers, made.media_type)
 
 
 async def _has_moved(service: Service, session: Session, shown: str) -> bool:
@@ -296,29 +304,27 @@ async def _ask_before(
     given = {"key": new_key(), **fields, **(form or {})}
     if refused is not None and refused.status == 409:
         given["key"] = new_key()  # the answer under the former key is final
+    why_not = view.why_not(declared.method, declared.route, names["ledger"])
     trial = None
-    if declared.takes_dry_run and refused is None and view.why_not(declared.method, declared.route) is None:
+    if declared.takes_dry_run and refused is None and why_not is None and is_filled(declared, given):
         trial = await carry_out(view, declared, given, is_dry_run=True)
+    would_be = trial.content if trial and not trial.is_refusal else None
     values = {
         "shown": Shown(declared.question, declared.consequence),
         "action": declared,
         "given": given,
-        "why_not": view.why_not(declared.method, declared.route, names["ledger"]),
+        "why_not": why_not,
         "problem": refused.content if refused else None,
-        "trial": await _tried(view, trial),
-        "is_trial_refused": bool(trial and trial.is_refusal),
+        "would_refuse": trial.content if trial and trial.is_refusal else None,
+        "foretold": declared.foretell(would_be) if would_be and declared.foretell else "",
+        "would_record": await with_assets(view.api, view.ledger, would_be["entries"])
+        if would_be and not declared.foretell
+        else None,
         "back": declared.result_of(**view.names),
         "is_live": False,
         "did": None,
     }
     return _page(scope, view, session, "action.html", values, refused.status if refused else 200)
-
-
-async def _tried(view: View, trial: Reply | None) -> Any:
-    """Return what a dry run answered. The entries of a transaction are shown with their assets."""
-    if trial is None or trial.is_refusal or "entries" not in trial.content:
-        return trial.content if trial else None
-    return {**trial.content, "entries": await with_assets(view, trial.content["entries"])}
 
 
 async def _act(scope: Scope, receive: Receive, session: Session) -> Answer:
@@ -335,6 +341,7 @@ async def _act(scope: Scope, receive: Receive, session: Session) -> Answer:
     reply = await carry_out(view, declared, form)
     if reply.is_refusal:
         return await _ask_before(scope, view, session, declared, form, reply)
+    names = {**names, "key": form.get("key", "")}
     made = reply.content if reply.body and reply.headers.get("content-type", "").endswith("json") else {}
     if declared.shows_answer:
         return _page(

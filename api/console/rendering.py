@@ -75,14 +75,20 @@ def _environment() -> Environment:
 
 @pass_context
 def _button(
-    context: Context, name: str, label: str = "", given: Mapping[str, Any] | None = None, **names: Any
+    context: Context,
+    action: str,
+    /,
+    label: str = "",
+    unsafe: str | None = None,
+    given: Mapping[str, Any] | None = None,
+    **names: Any,
 ) -> Markup:
-    """Return the link to an action's page, greyed with the reason if the caller may not do it.
+    """Return the link to an action's page, greyed with the reason if it is `unsafe` or the caller may not do it.
 
     `given` are values that the form has at first.
     """
-    view, declared = context["view"], ACTIONS[name]
-    why = view.why_not(declared.method, declared.route, names.get("ledger"))
+    view, declared = context["view"], ACTIONS[action]
+    why = unsafe or view.why_not(declared.method, declared.route, names.get("ledger"))
     words = label or declared.label
     if why is not None:
         return Markup(

@@ -1,1 +1,1 @@
-"""Where things stand in the drawings of pages: pure functions from figures to coordinates. Templates draw them."""
+"""Drawings as SVG: pure functions that place marks; the templates draw them."""

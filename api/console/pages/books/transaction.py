@@ -44,7 +44,7 @@ async def show_transaction(view: View) -> Shown:
     sides, descent, entries, proof = await asyncio.gather(
         _before_and_after(view, transaction, made, begins),
         line_of_descent(view, transaction),
-        with_assets(view, transaction["entries"][:MOST_ENTRIES]),
+        with_assets(view.api, view.ledger, transaction["entries"][:MOST_ENTRIES]),
         _proof(view, made),
     )
     return Shown(

@@ -25,12 +25,13 @@ async def show_transactions(view: View) -> Shown:
     listed = await view.api.get(view.resource, **filters, order=order, page_size=PAGE_SIZE)
     found = listed.content
     shown = await with_assets(
-        view,
-        (
+        view.api,
+        view.ledger,
+        [
             {**entry, "of": transaction["id"]}
             for transaction in found["data"]
             for entry in transaction["entries"][:MOST_ENTRIES]
-        ),
+        ],
     )
     entries = {id: list(rows) for id, rows in groupby(shown, lambda entry: entry["of"])}
     is_all = found["next_cursor"] is None and not filters["cursor"]
