@@ -4,11 +4,8 @@ from typing import Any
 
 from api.problems import PROBLEM_TYPES, InvalidShape, problem, problem_of
 from domain.model import refusals
-from domain.model.accounts import Account, AccountOpened
-from domain.model.entries import Entry
 from domain.model.errors import BatchRejected, IdempotencyKeyReused, JournalUnavailable, LedgerError
-from domain.model.payouts.payout import Payout
-from domain.model.transactions import Related, Transaction
+from domain.model.refusals import AboutAccount
 from projections.errors import (
     DeadLetterNotFound,
     DeliveryNotFound,
@@ -21,89 +18,10 @@ _TIME = "2026-11-23T20:00:00.000000Z"
 _ID = "4f1d3c5e-0f4a-5b8e-8a44-2c7d1f0b9e61"
 _OTHER_ID = "9d0a2b9f-54a1-5a0c-9a3f-6b1f5e1c7d42"
 
-_ALICE = Account(
-    ledger="main",
-    address="users:alice:wallet",
-    asset="USD/2",
-    normal_side="credit",
-    status="open",
-    min_balance=0,
-    max_balance=10_000,
-    metadata={},
-    posted_debits=0,
-    posted_credits=5_000,
-    pending_debits=1_000,
-    pending_credits=0,
-    opened_at=_TIME,
-    opening=AccountOpened(
-        asset="USD/2", normal_side="credit", min_balance=0, max_balance=10_000, metadata={}
-    ),
-    version=3,
-    position=17,
-)
-_FULL = _ALICE._replace(posted_credits=9_007_199_254_740_000)
-
-_HOLD = Transaction(
-    ledger="main",
-    id=_ID,
-    kind="hold",
-    status="settled",
-    entries=(
-        Entry(account="users:alice:wallet", direction="debit", amount=1_000),
-        Entry(account="bank:cash", direction="credit", amount=1_000),
-    ),
-    reference="",
-    description="",
-    metadata={},
-    effective_at=_TIME,
-    recorded_at=_TIME,
-    expires_at=_TIME,
-    idempotency_key="hold-1",
-    fingerprint="",
-    correlation_id="",
-    actor="shop",
-    related=Related(settled_by=_OTHER_ID),
-    rejection=None,
-    accepted_at=_TIME,
-    made_version=1,
-    made_position=17,
-    reversed_amount=0,
-    version=2,
-    position=21,
-)
-_REVERSED = _HOLD._replace(kind="posting", status="posted", related=Related(reversed_by=(_OTHER_ID,)))
-
-_PAYOUT = Payout(
-    ledger="main",
-    id=_ID,
-    account="users:alice:wallet",
-    asset="USD/2",
-    amount=1_000,
-    provider="simulator",
-    destination={},
-    reference="",
-    metadata={},
-    provider_key="",
-    state="completed",
-    money="paid",
-    booked_by=_OTHER_ID,
-    attempts=1,
-    waits=0,
-    is_unknown=False,
-    is_acknowledged=True,
-    due_at=None,
-    provider_reference="",
-    messages=(),
-    history=(),
-    rejection=None,
-    idempotency_key="payout-1",
-    fingerprint="",
-    correlation_id="",
-    traceparent=None,
-    actor="shop",
-    version=3,
-    position=21,
-)
+_ALICE = AboutAccount("users:alice:wallet", "USD/2")
+_DEBITED = _ALICE._replace(pointer="/entries/0")
+_CREDITED = _ALICE._replace(pointer="/entries/1")
+_ASKED_FOR = _ALICE._replace(pointer="/amount")
 
 _EXAMPLES: tuple[LedgerError, ...] = (
     refusals.ledger_not_found("main"),
@@ -118,21 +36,23 @@ _EXAMPLES: tuple[LedgerError, ...] = (
     refusals.ledger_exists("main"),
     refusals.account_exists(_ALICE, ["min_balance", "metadata"]),
     refusals.asset_scale_conflict("USD/3", "USD", 2),
-    refusals.version_mismatch(_ALICE),
-    refusals.account_not_empty(_ALICE),
-    refusals.not_open(_ALICE._replace(status="frozen"), "/entries/0"),
-    refusals.not_open(_ALICE._replace(status="closed"), "/entries/0"),
-    refusals.insufficient_funds(_ALICE, 9_999, "/entries/0"),
-    refusals.balance_limit_exceeded(_ALICE, 6_000, "/entries/1"),
-    refusals.amount_overflow(_FULL, "credit", 1_050, "/entries/1"),
+    refusals.version_mismatch(_ALICE, 3),
+    refusals.account_not_empty(_ALICE, 5_000, 1_000, 0),
+    refusals.account_frozen(_DEBITED),
+    refusals.account_closed(_DEBITED),
+    refusals.insufficient_funds(_DEBITED, available=4_000, min_balance=0, requested=9_999),
+    refusals.balance_limit_exceeded(
+        _CREDITED, balance=5_000, pending_inflow=0, max_balance=10_000, requested=6_000
+    ),
+    refusals.amount_overflow(_CREDITED, "credit", total=9_007_199_254_740_000, requested=1_050),
     refusals.unbalanced_transaction({"USD/2": (1_050, 1_000), "EUR/2": (5, 5)}),
-    refusals.hold_expired(_HOLD),
-    refusals.hold_not_pending(_HOLD),
+    refusals.hold_expired(_ID, _TIME),
+    refusals.hold_not_pending(_ID, "hold", "settled", _OTHER_ID),
     refusals.hold_reserved(_ID),
-    refusals.not_reversible(_REVERSED),
-    refusals.amount_exceeds_hold(_ALICE, 1_000, 1_050, _ID, "/amount"),
-    refusals.amount_exceeds_reversible(_ALICE, 1_000, 1_050, _ID),
-    refusals.payout_ended(_PAYOUT),
+    refusals.not_reversible(_ID, "posting", "posted"),
+    refusals.amount_exceeds_hold(_ASKED_FOR, _ID, held=1_000, requested=1_050),
+    refusals.amount_exceeds_reversible(_ASKED_FOR, _ID, reversible=1_000, requested=1_050),
+    refusals.payout_ended(_ID, "completed"),
     InvalidShape(
         [("/entries/0/amount", "must be a whole number, written without quotes, point or exponent")]
     ),

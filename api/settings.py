@@ -125,11 +125,11 @@ class Settings(BaseSettings):
     def publishing(self) -> Publishing:
         """Where webhooks may send, and when deliveries are tried again."""
         return Publishing(
-            Policy(allow_private=self.webhook_allow_private, allow_http=self.webhook_allow_http),
-            self.webhook_timeout_seconds,
-            self.webhook_first_wait_seconds,
-            self.webhook_disable_after_seconds,
-            self.public_url,
+            policy=Policy(allow_private=self.webhook_allow_private, allow_http=self.webhook_allow_http),
+            timeout_seconds=self.webhook_timeout_seconds,
+            first_wait_seconds=self.webhook_first_wait_seconds,
+            disable_after_seconds=self.webhook_disable_after_seconds,
+            public_url=self.public_url,
         )
 
     @property

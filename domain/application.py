@@ -14,9 +14,10 @@ from eventsourcing.persistence import InterfaceError, OperationalError
 from psycopg import Connection
 
 from domain.commit.decider import Result
-from domain.commit.group_commit import GroupCommit, reason_of
+from domain.commit.group_commit import GroupCommit
 from domain.journal.database import Database
 from domain.journal.eventsourcing.factory import DATABASE_URL, SCHEMA, JournalDatastore, JournalFactory
+from domain.journal.outage import reason_of
 from domain.journal.reader import UnreadableAggregate, read_aggregates, read_beginnings, read_past
 from domain.model.accounts import Account, existing_account
 from domain.model.commands import Command, Outcome

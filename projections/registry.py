@@ -5,7 +5,6 @@ from typing import Any
 
 import structlog
 from psycopg import Connection
-from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Identifier
 
 from domain.journal.database import Database
@@ -55,28 +54,28 @@ def install(database: Database, projections: Iterable[Projection] | None = None)
     if it was not migrated.
     """
     with database.connect("tallystick install") as connection, connection.transaction():
-        connection.execute(_SQL["lock_installation"])
+        _SQL["lock_installation"].run(connection)
         for projection in PROJECTIONS.values() if projections is None else projections:
-            connection.execute(_SQL["register"], {"name": projection.name})
+            _SQL["register"].run(connection, {"name": projection.name})
             version = live_version(connection, projection)
             if version is None:
                 _make_live(connection, projection)
             else:
                 # A rebuild that failed under the previous release may succeed under this one.
-                connection.execute(_SQL["try_again"], {"name": projection.name, "version": version})
+                _SQL["try_again"].run(connection, {"name": projection.name, "version": version})
 
 
 def is_installed(connection: Connection[Any], projections: Iterable[Projection]) -> bool:
     """Tell whether each projection has a live version of its shape. A version may have been dropped meanwhile."""
     shapes = {projection.name: projection.shape for projection in projections}
     wanted = {"names": list(shapes), "shapes": list(shapes.values())}
-    row = connection.execute(_SQL["are_live"], wanted).fetchone()
+    row = _SQL["are_live"].row(connection, wanted)
     return row is not None and row[0] == len(shapes)
 
 
 def _make_live(connection: Connection[Any], projection: Projection) -> None:
     version = next_version(connection, projection.name)
-    (head,) = connection.execute(_SQL["head"]).fetchone() or (0,)
+    (head,) = _SQL["head"].row(connection) or (0,)
     if head:
         add_version(connection, projection, version, "rebuilding", live=True)
         reason = f"the first version of shape {projection.shape}"
@@ -98,14 +97,13 @@ def find_projection(name: str) -> Projection:
 def live_version(connection: Connection[Any], projection: Projection) -> int | None:
     """Return the live version of a projection in its shape, or None if there is none."""
     wanted = {"name": projection.name, "shape": projection.shape}
-    row = connection.cursor(row_factory=tuple_row).execute(_SQL["live"], wanted).fetchone()
+    row = _SQL["live"].row(connection, wanted)
     return None if row is None else int(row[0])
 
 
 def next_version(connection: Connection[Any], name: str) -> int:
     """Return the number for the next version of a projection. No version had it before."""
-    row = connection.cursor(row_factory=tuple_row).execute(_SQL["next_version"], {"name": name}).fetchone()
-    assert row is not None
+    row = _SQL["next_version"].only(connection, {"name": name})
     return int(row[0])
 
 
@@ -113,7 +111,7 @@ def add_version(
     connection: Connection[Any], projection: Projection, version: int, state: str, *, live: bool = False
 ) -> None:
     """Make the tables of a version at position 0, without the indexes that filling it does not need."""
-    connection.execute(projection.queries(version)["create_tables"])
+    projection.queries(version)["create_tables"].run(connection)
     wanted = {
         "name": projection.name,
         "version": version,
@@ -122,7 +120,7 @@ def add_version(
         "live": live,
         "tables": projection.table_names(version),
     }
-    connection.execute(_SQL["add_version"], wanted)
+    _SQL["add_version"].run(connection, wanted)
 
 
 def add_rebuild(
@@ -142,20 +140,20 @@ def add_rebuild(
         "reason": reason,
         "accept_difference": accept_difference,
     }
-    connection.execute(_SQL["add_rebuild"], wanted)
+    _SQL["add_rebuild"].run(connection, wanted)
 
 
 def create_indexes(connection: Connection[Any], projection: Projection, version: int) -> None:
     """Make the missing indexes of a version."""
-    connection.execute(projection.queries(version)["create_indexes"])
+    projection.queries(version)["create_indexes"].run(connection)
 
 
 def drop_version(connection: Connection[Any], name: str, version: int) -> None:
     """Drop a version's tables and forget it; raise `psycopg.errors.LockNotAvailable` if it is still being read."""
     with connection.transaction():
-        connection.execute(_SQL["patience"])
+        _SQL["patience"].run(connection)
         wanted = {"name": name, "version": version}
-        (tables,) = connection.execute(_SQL["tables"], wanted).fetchone() or ((),)
+        (tables,) = _SQL["tables"].row(connection, wanted) or ((),)
         for table in tables:
             connection.execute(SQL("DROP TABLE IF EXISTS {}").format(Identifier(table)))
-        connection.execute(_SQL["remove_version"], wanted)
+        _SQL["remove_version"].run(connection, wanted)

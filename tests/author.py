@@ -253,3 +253,24 @@ class Author:
 
     def elsewhen(self) -> Instant:
         return self.clock.at(self.chance.randrange(90_000))
+
+
+class Bookkeeper(Author):
+    """An author that also writes changes of accounts."""
+
+    def command(self) -> Command:
+        choice = self.chance.random()
+        if choice > 0.3:
+            return super().command()
+        about = (self.context(), self.chance.choice(("main", "other")), self.chance.choice(ADDRESSES))
+        if choice > 0.2:
+            return ChangeStatus(*about, self.chance.choice(("frozen", "open", "open")))
+        limit = self.chance.choice((None, -900_000, -800_000))
+        metadata = self.chance.choice(({}, {"tier": "gold"}, {"note": 'tab\t"\\N"'}))
+        return self.chance.choice(
+            (
+                ChangeAccount(*about, min_balance=limit),
+                ChangeAccount(*about, metadata=metadata),
+                ChangeAccount(*about, metadata=metadata, min_balance=limit, max_balance=None),
+            )
+        )

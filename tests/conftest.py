@@ -16,9 +16,14 @@ from uuid import uuid4
 import psycopg
 import pytest
 import structlog
+from hypothesis import settings
 
 from domain.journal.database import Database
 from tests.databases import Databases
+
+# Timing never decides a test, and the machine may be busy.
+settings.register_profile("without deadlines", deadline=None)
+settings.load_profile("without deadlines")
 
 URL = "TALLYSTICK_TEST_DATABASE_URL"
 RUN = "TALLYSTICK_TEST_RUN"

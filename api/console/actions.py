@@ -5,6 +5,7 @@ nothing: it says what will happen, and asks for what the route takes. Sending th
 idempotency key that the form already carries, so that a form sent twice acts once.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 from urllib.parse import quote
@@ -12,43 +13,42 @@ from uuid import uuid4
 
 from starlette.routing import compile_path
 
+from api.console.formats import with_query
 from api.console.inside import Reply
 from api.console.permission import endpoint_of
 from api.console.view import View
+from api.problems import MalformedRequest
 
 DRY_RUN = {"dry_run": "true"}
+NO_LIMIT = "none"
+"""How a form says that there is no limit."""
 
 
 class Field(NamedTuple):
     """A field of a form, and the member of the request's body that it becomes.
 
-    `kind` says how it is shown and read. A `whole` number becomes a JSON number. A `list` becomes an array: of the
-    `choices` that are ticked, or of what is written between commas. A field left empty is left out. `given` is its
-    value at first. A `fixed` field is not shown. `meanings` say of choices what they do.
+    `kind` says how it is shown and read. A `whole` number becomes a JSON number, and so does a `limit`, which may be
+    negative or `none`. A `list` becomes a JSON array, of words or of the `choices` that are ticked, and `json` is
+    written as JSON. A field left empty is left out. `given` is its value at first. A `fixed` field is not shown. A
+    `body` is the whole body as JSON, and is not shown either. `meanings` say what choices mean.
     """
 
     name: str
     label: str
-    kind: Literal["text", "whole", "choice", "list", "confirm", "fixed"] = "text"
+    kind: Literal["text", "whole", "limit", "list", "json", "choice", "confirm", "fixed", "body"] = "text"
     is_required: bool = False
     hint: str = ""
     choices: tuple[str, ...] = ()
     given: str = ""
     meanings: Mapping[Any, str] = {}
 
-    def value_of(self, form: Mapping[str, str]) -> Any:
-        """Return the member of the body for a filled form; None if it is left out."""
+    def text_in(self, form: Mapping[str, str]) -> str:
+        """Return what a filled form says of the field: its text, or the choices that are ticked."""
         if self.kind == "fixed":
-            return self.given or None
-        if self.kind == "list":
-            return self._listed(form) or None
-        given = form.get(self.name, "").strip()
-        return int(given) if self.kind == "whole" and given.isdecimal() else given or None
-
-    def _listed(self, form: Mapping[str, str]) -> list[str]:
-        if self.choices:
-            return [choice for choice in self.choices if f"{self.name}.{choice}" in form]
-        return [part.strip() for part in form.get(self.name, "").split(",") if part.strip()]
+            return self.given
+        if self.kind == "list" and self.choices:
+            return " ".join(choice for choice in self.choices if f"{self.name}.{choice}" in form)
+        return form.get(self.name, "").strip()
 
 
 REASON = Field("reason", "Reason", is_required=True, hint="Kept for ever, with your key's name.")
@@ -64,7 +64,7 @@ class Action(NamedTuple):
     action's address below `/console`, by default as the route. `leads_to` is the address below `/console` of the page
     that shows the result; by default the thing's page, without the action's last segment. `is_grave` marks what moves
     money or discards anything: its button is set apart. One that `shows_answer` shows the API's answer, which cannot be
-    read again, such as a new key's secret.
+    read again, such as a new key's secret. `foretell` says in words what the answer to a dry run means.
     """
 
     name: str
@@ -78,20 +78,21 @@ class Action(NamedTuple):
     leads_to: str = ""
     is_grave: bool = False
     shows_answer: bool = False
+    foretell: Callable[[Any], str] | None = None
 
     @property
     def address(self) -> str:
         """The path of its page, with the names of its parts."""
         return f"/console{self.path or self.route.removeprefix('/v1')}"
 
-    def page_of(self, **names: Any) -> str:
-        """Return the address of its page for one thing."""
-        return _filled(self.address, names)
+    def page_of(self, given: Mapping[str, Any] | None = None, **names: Any) -> str:
+        """Return the address of its page for one thing. `given` are values that its form has at first."""
+        return with_query(_filled(self.address, names), given or {})
 
     def result_of(self, **names: Any) -> str:
-        """Return the address of the page that shows what became of it."""
+        """Return the address of the page that shows what became of it. Names that are not known yet are left out."""
         address = f"/console{self.leads_to}" if self.leads_to else self.address.rpartition("/")[0]
-        return _filled(address, names)
+        return _filled(address, names).partition("/{")[0]
 
     @property
     def takes_dry_run(self) -> bool:
@@ -127,8 +128,44 @@ def new_key() -> str:
 
 def body_of(declared: Action, form: Mapping[str, str]) -> dict[str, Any]:
     """Return the body of the request for a filled form."""
-    values = {field.name: field.value_of(form) for field in declared.fields}
-    return {name: value for name, value in values.items() if value is not None}
+    body: dict[str, Any] = {}
+    for field in declared.fields:
+        if field.kind == "body":
+            return _whole_body(form.get(field.name, ""))
+        if given := field.text_in(form):
+            body[field.name] = _value_of(field, given)
+    return body
+
+
+def _whole_body(text: str) -> dict[str, Any]:
+    try:
+        body = json.loads(text)
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise MalformedRequest("The form cannot be read.")
+    return body
+
+
+def is_filled(declared: Action, form: Mapping[str, str]) -> bool:
+    """Return whether a form has everything that it requires. One that does not cannot be tried out."""
+    return all(field.text_in(form) for field in declared.fields if field.is_required)
+
+
+def _value_of(field: Field, text: str) -> Any:
+    """Return the JSON value of a field. What cannot be read stays text, and the API says what is wrong with it."""
+    if field.kind == "limit" and text == NO_LIMIT:
+        return None
+    if field.kind in ("whole", "limit") and text.isascii() and text.removeprefix("-").isdecimal():
+        return int(text)
+    if field.kind == "list":
+        return text.replace(",", " ").split()
+    if field.kind == "json":
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+    return text
 
 
 async def carry_out(

@@ -16,7 +16,8 @@ from urllib.parse import parse_qsl, quote, urlencode
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import api.console.pages.all  # noqa: F401  (lists the pages and their actions)
-from api.console.actions import ACTIONS, Action, action_at, carry_out, new_key
+from api.console.actions import ACTIONS, Action, action_at, carry_out, is_filled, new_key
+from api.console.assets import with_assets
 from api.console.forms import cookie_of, csrf_of, read_form, require_own, require_same_origin
 from api.console.inside import Inside, Refused, Reply
 from api.console.navigation import navigation
@@ -303,17 +304,22 @@ async def _ask_before(
     given = {"key": new_key(), **fields, **(form or {})}
     if refused is not None and refused.status == 409:
         given["key"] = new_key()  # the answer under the former key is final
+    why_not = view.why_not(declared.method, declared.route, names["ledger"])
     trial = None
-    if declared.takes_dry_run and refused is None and view.why_not(declared.method, declared.route) is None:
+    if declared.takes_dry_run and refused is None and why_not is None and is_filled(declared, given):
         trial = await carry_out(view, declared, given, is_dry_run=True)
+    would_be = trial.content if trial and not trial.is_refusal else None
     values = {
         "shown": Shown(declared.question, declared.consequence),
         "action": declared,
         "given": given,
-        "why_not": view.why_not(declared.method, declared.route, names["ledger"]),
+        "why_not": why_not,
         "problem": refused.content if refused else None,
-        "trial": trial.content if trial else None,
-        "is_trial_refused": bool(trial and trial.is_refusal),
+        "would_refuse": trial.content if trial and trial.is_refusal else None,
+        "foretold": declared.foretell(would_be) if would_be and declared.foretell else "",
+        "would_record": await with_assets(view.api, view.ledger, would_be["entries"])
+        if would_be and not declared.foretell
+        else None,
         "back": declared.result_of(**view.names),
         "is_live": False,
         "did": None,
@@ -335,6 +341,7 @@ async def _act(scope: Scope, receive: Receive, session: Session) -> Answer:
     reply = await carry_out(view, declared, form)
     if reply.is_refusal:
         return await _ask_before(scope, view, session, declared, form, reply)
+    names = {**names, "key": form.get("key", "")}
     made = reply.content if reply.body and reply.headers.get("content-type", "").endswith("json") else {}
     if declared.shows_answer:
         return _page(

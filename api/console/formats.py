@@ -3,6 +3,7 @@
 The functions are filters of the templates.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +17,7 @@ MINUS = "\u2212"
 NARROW_SPACE = "\u202f"
 """Groups thousands, and stands between a figure and its unit: it does not break a line (SI brochure §5.4.4)."""
 
+_ID = re.compile(r"([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _UNITS = (("day", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
@@ -38,10 +40,17 @@ def figure(amount: int | str, asset: str) -> str:
     return f"{sign}{grouped(whole)}{'.' if fraction else ''}{fraction}"
 
 
-def money(amount: int | str | None, asset: str) -> Markup:
-    """Return minor units as a figure with the asset's code, and the exact minor units on hover; a dash for None."""
+def money(amount: int | str | None, asset: str | None) -> Markup:
+    """Return minor units as a figure with the asset's code, and the exact minor units on hover; a dash for None.
+
+    If the asset is not known, the minor units themselves are shown.
+    """
     if amount is None:
         return Markup("–")
+    if asset is None:
+        return Markup('<data class="money" value="{0}">{1}{2}minor units</data>').format(
+            amount, grouped(amount), NARROW_SPACE
+        )
     return Markup('<data class="money" value="{0}" title="{0} minor units of {1}">{2}{3}{4}</data>').format(
         amount, asset, figure(amount, asset), NARROW_SPACE, code_of(asset)
     )
@@ -120,6 +129,50 @@ def code(text: str | None) -> Markup:
     return Markup("<code>{}</code>").format(text) if text else Markup("–")
 
 
+def marked(text: str) -> Markup:
+    """Return words in which commands stand between backticks, with the commands set apart as code."""
+    parts = text.split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if number % 2 else part for number, part in enumerate(parts)
+    )
+
+
+def shortened(name: str) -> str:
+    """Return a name, such as a stream's, with each id in it cut to its beginning, and no longer than a column."""
+    name = _ID.sub(r"\1…", name)
+    return name if len(name) <= 40 else f"{name[:22]}…{name[-17:]}"
+
+
+def offset(seconds: float) -> str:
+    """Return how long after a beginning something was: `+1.24 s` where hundredths tell, else as a span of time."""
+    if 1 <= seconds < 60:
+        return f"+{seconds:.2f}{NARROW_SPACE}s"
+    return f"+{duration(seconds)}"
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number with its noun, as a sentence begins: `Two things`, `1 234 things`."""
+    words = _NUMBERS[number] if number < len(_NUMBERS) else grouped(number)
+    return f"{words} {one if number == 1 else many or one + 's'}"
+
+
+_NUMBERS = (
+    "No",
+    "One",
+    "Two",
+    "Three",
+    "Four",
+    "Five",
+    "Six",
+    "Seven",
+    "Eight",
+    "Nine",
+    "Ten",
+    "Eleven",
+    "Twelve",
+)
+
+
 FILTERS = {
     "age": age,
     "clock": clock,
@@ -130,8 +183,11 @@ FILTERS = {
     "figure": figure,
     "grouped": grouped,
     "link": link,
+    "marked": marked,
     "money": money,
+    "offset": offset,
     "position": position,
+    "shortened": shortened,
     "words": words_of,
 }
 """The filters, by the names that templates use."""

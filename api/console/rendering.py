@@ -74,14 +74,25 @@ def _environment() -> Environment:
 
 
 @pass_context
-def _button(context: Context, name: str, label: str = "", **names: Any) -> Markup:
-    """Return the link to an action's page, greyed with the reason if the caller may not do it."""
-    view, declared = context["view"], ACTIONS[name]
-    why = view.why_not(declared.method, declared.route, names.get("ledger"))
+def _button(
+    context: Context,
+    action: str,
+    /,
+    label: str = "",
+    unsafe: str | None = None,
+    given: Mapping[str, Any] | None = None,
+    **names: Any,
+) -> Markup:
+    """Return the link to an action's page, greyed with the reason if it is `unsafe` or the caller may not do it.
+
+    `given` are values that the form has at first.
+    """
+    view, declared = context["view"], ACTIONS[action]
+    why = unsafe or view.why_not(declared.method, declared.route, names.get("ledger"))
     words = label or declared.label
     if why is not None:
         return Markup(
             '<span class="button" aria-disabled="true" title="{0}">{1} <small>{0}</small></span>'
         ).format(why, words)
     kind = "grave button" if declared.is_grave else "button"
-    return Markup('<a class="{}" href="{}">{}</a>').format(kind, declared.page_of(**names), words)
+    return Markup('<a class="{}" href="{}">{}</a>').format(kind, declared.page_of(given, **names), words)

@@ -9,17 +9,17 @@ Each value becomes an object of 50 to 200 bytes, and each wrong value an error o
 limited before parsing, and the size of objects and lists before validation.
 """
 
-import asyncio
 import json
 import re
-from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
-from types import coroutine
 from typing import Any, NoReturn
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
+from api.http.time_limit import within
 from api.problems import (
     MAX_ERRORS,
     BodyTooLarge,
@@ -84,17 +84,9 @@ async def read_body(
         raise _too_large(most)
     if announced > LARGE_BODY_BYTES:
         make_room(announced)
-    reading = _read(receive, most, make_room)
     try:
-        # Nearly every body has arrived with its head, so it is read without waiting. A timer would cost 6 µs, a
-        # thirtieth of the API's work for a transfer.
-        waits_for = reading.send(None)
-    except StopIteration as read:
-        whole: bytes = read.value
-        return whole
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
-            return await _rest(reading, waits_for)
+        # Nearly every body has arrived with its head, so it is read without waiting.
+        return await within(BODY_TIMEOUT_SECONDS, _read(receive, most, make_room))
     except TimeoutError:
         raise RequestTimeout(headers=_CLOSE) from None
 
@@ -118,23 +110,6 @@ def _too_large(most: int) -> BodyTooLarge:
     return BodyTooLarge(
         f"The body is larger than {most} bytes, which is what this route takes.", headers=_CLOSE
     )
-
-
-@coroutine
-def _rest(reading: Coroutine[Any, Any, bytes], waits_for: Any) -> Generator[Any, Any, bytes]:
-    """Await a coroutine that was started by hand, given what it waits for. `yield from` could only await it from its
-    start."""
-    while True:
-        try:
-            try:
-                sent = yield waits_for
-            except BaseException as error:  # noqa: BLE001  the coroutine must see its cancellation, such as a timeout
-                waits_for = reading.throw(error)
-            else:
-                waits_for = reading.send(sent)
-        except StopIteration as read:
-            whole: bytes = read.value
-            return whole
 
 
 async def _read(receive: Receive, most: int, make_room: Callable[[int], None]) -> bytes:
@@ -219,8 +194,19 @@ def require_storable(value: Any, body: bytes) -> None:
 def _unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(members)
     if len(value) != len(members):
-        raise ValueError("a member appears twice")
+        raise MalformedJson(f"The member {_quoted(_repeated(members))} appears twice in one object.")
     return value
+
+
+def _repeated(members: list[tuple[str, Any]]) -> str:
+    """Return the first name that more than one member has."""
+    times = Counter(name for name, _ in members)
+    return next(name for name in times if times[name] > 1)
+
+
+def _quoted(name: str) -> str:
+    """Return a member's name in ASCII, with JSON's escapes, cut to 255 characters."""
+    return json.dumps(name[:MAX_POINTER_LENGTH])
 
 
 def _unique_and_few(members: list[tuple[str, Any]]) -> dict[str, Any]:

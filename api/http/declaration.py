@@ -3,9 +3,13 @@
 Requests are judged by this declaration (`endpoint.py`), and the OpenAPI document is made from it (`openapi.py`).
 """
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from enum import Enum
-from typing import Any, NamedTuple, Protocol
+from functools import cached_property
+from types import NoneType
+from typing import Any, NamedTuple, Protocol, get_args, get_type_hints
 
 from psycopg import Connection
 from pydantic import BaseModel
@@ -61,8 +65,16 @@ class Returns(NamedTuple):
     media_type: str = "application/json"
 
 
-class Declaration(NamedTuple):
-    """A route.
+def unchanged(thing: str) -> Returns:
+    """Declare the answer to a client that has the current version of a thing. `Endpoint` gives it."""
+    return Returns(304, f"The {thing} is unchanged: If-None-Match has its ETag.", headers=("ETag",))
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """A route. `@endpoint` takes everything but the handler, which stands below it.
+
+    The handler names the operation and describes it. Its signature says which query parameters and body it takes.
 
     `roles`: a caller needs one of them. No roles means that anybody may call, unless the route `is_signed`: then the
     signature of the body tells who calls.
@@ -78,34 +90,63 @@ class Declaration(NamedTuple):
     from the rest of the declaration.
     """
 
+    handler: Callable[..., Any]
     method: str
     path: str
-    operation_id: str
-    tag: str
+    _: KW_ONLY
     summary: str
+    tag: str
     consistency: Consistency
     roles: frozenset[Role]
-    returns: tuple[Returns, ...]
-    query: type[BaseModel] = NoQuery
-    body: type[BaseModel] | None = None
+    returns: Sequence[Returns]
+    problems: Sequence[type[LedgerError]] = ()
+    concerns: Concerns = Concerns.LEDGER
+    ledgers_of: LedgersOf | None = None
     body_example: Any = None
     is_body_optional: bool = False
     max_body_bytes: int = MAX_BODY_BYTES
     max_body_values: int = MAX_BODY_VALUES
     is_keyed: bool = False
     is_deferrable: bool = False
-    may_be_public: bool = False
-    if_match: bool = False
-    concerns: Concerns = Concerns.LEDGER
-    ledgers_of: LedgersOf | None = None
     is_signed: bool = False
+    if_match: bool = False
+    may_be_public: bool = False
     place: Any = None
-    problems: tuple[type[LedgerError], ...] = ()
+
+    @property
+    def operation_id(self) -> str:
+        """The name of the operation: its handler's name."""
+        return self.handler.__name__
+
+    @property
+    def description(self) -> str | None:
+        """What the operation does: its handler's docstring."""
+        return inspect.getdoc(self.handler)
+
+    @cached_property
+    def query(self) -> type[BaseModel]:
+        """The model of the query parameters: the first type of the handler's `Call`."""
+        return self._taken[0]
+
+    @cached_property
+    def body(self) -> type[BaseModel] | None:
+        """The model of the body: the second type of the handler's `Call`. None if the route takes no body."""
+        return self._taken[1]
+
+    @cached_property
+    def _taken(self) -> tuple[type[BaseModel], type[BaseModel] | None]:
+        query, body = get_args(get_type_hints(self.handler)["call"])
+        return query, None if body is NoneType else body
 
     @property
     def is_public(self) -> bool:
         """Whether anybody may call without a key."""
         return not self.roles and not self.is_signed
+
+    @cached_property
+    def may_be_unchanged(self) -> bool:
+        """Whether a client that names the current ETag in If-None-Match is answered 304."""
+        return any(returned.status == 304 for returned in self.returns)
 
     @property
     def names_ledger(self) -> bool:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from time import monotonic
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar
 from urllib.parse import parse_qsl
 
 from fastapi.routing import APIRoute
@@ -32,7 +32,7 @@ from api.http.fields import body_errors, query_errors
 from api.http.idempotency import idempotency_key
 from api.http.openapi import documentation
 from api.http.request import RequestHead
-from api.http.responses import DRY_RUN, JSON, Answer, Streamed
+from api.http.responses import DRY_RUN, JSON, Answer, Streamed, unless_unchanged
 from api.problems import Forbidden, InvalidShape, Unauthenticated, UnsupportedMediaType
 from api.security.keys import EVERY_LEDGER, NOBODY, Key
 from api.service.body_room import RoomShare
@@ -44,6 +44,7 @@ from domain.model.events import Context
 QueryT = TypeVar("QueryT", bound=BaseModel)
 BodyT = TypeVar("BodyT")
 Judged = TypeVar("Judged")
+Declared = ParamSpec("Declared")
 
 MAX_QUERY_PARAMETERS = 100
 
@@ -88,17 +89,17 @@ class Call(NamedTuple, Generic[QueryT, BodyT]):
         return encode_cursor(self.list_id, place)
 
 
-Serve = Callable[[Call[Any, Any]], Awaitable[Answer | Streamed]]
+Handler = Callable[[Call[Any, Any]], Awaitable[Answer | Streamed]]
 
 
 class Endpoint(APIRoute):
     """A route of the service. FastAPI documents it; its declaration decides how it is served."""
 
-    def __init__(self, declared: Declaration, serve: Serve) -> None:
-        super().__init__(declared.path, methods=[declared.method], **documentation(declared, serve))
+    def __init__(self, declared: Declaration) -> None:
+        super().__init__(declared.path, methods=[declared.method], **documentation(declared))
         _require_stated_ledgers(declared)
         self.declared = declared
-        self._serve = serve
+        self._serve: Handler = declared.handler
         self._place = TypeAdapter(declared.place) if declared.place is not None else None
         fields = declared.query.model_fields
         asks = any(field.is_required() for field in fields.values())
@@ -136,6 +137,8 @@ class Endpoint(APIRoute):
                 self._keep_room(call, scope, answer.part_bytes)
                 await answer.send_while_wanted(receive, send, partial(self._is_admitted, call, scope))
             return
+        if self.declared.may_be_unchanged:
+            answer = unless_unchanged(answer, call.headers.get(b"if-none-match"))
         if self.declared.method == "GET" and monotonic() - began > KNOWN_FOR_SECONDS:
             await self._admit_again(call.service, scope["head"])
         if self.declared.method == "GET":
@@ -196,9 +199,20 @@ class Endpoint(APIRoute):
         body = None
         if declared.body:
             body = await _apply_to_body(service, bytes_sent, _shaped, declared.body, sent, bytes_sent)
-        context = Context(caller.name, *head.conversation)
-        path, headers = scope["path"], head.headers
-        return Call(service, caller, context, path, names, headers, query, body, sent, key, place, listed)
+        return Call(
+            service=service,
+            caller=caller,
+            context=Context(caller.name, *head.conversation),
+            path=scope["path"],
+            path_params=names,
+            headers=head.headers,
+            query=query,
+            body=body,
+            raw_body=sent,
+            key=key,
+            cursor_position=place,
+            list_id=listed,
+        )
 
     async def _allow(self, service: Service, caller: Key, names: Mapping[str, str]) -> None:
         """Raise `Forbidden` unless the caller has one of the roles, and the ledgers that the request concerns."""
@@ -258,6 +272,22 @@ class Endpoint(APIRoute):
             refusal.headers |= {"Accept": JSON, f"Accept-{self.declared.method.capitalize()}": JSON}
             raise
         return parse_json(body, self.declared.max_body_values)
+
+
+def _beside_handler(
+    declare: Callable[Concatenate[Handler, Declared], Declaration],
+) -> Callable[Declared, Callable[[Handler], Endpoint]]:
+    """Return a decorator that takes what a declaration takes, and makes the handler below it an endpoint."""
+
+    def endpoint(*words: Declared.args, **more: Declared.kwargs) -> Callable[[Handler], Endpoint]:
+        return lambda handler: Endpoint(declare(handler, *words, **more))
+
+    return endpoint
+
+
+endpoint = _beside_handler(Declaration)
+"""Makes the handler below it an endpoint: `@endpoint("GET", "/v1/…", summary="…", …)`. `Declaration` says what it
+takes."""
 
 
 async def overseer(call: Call[Any, Any]) -> Key | None:

@@ -184,6 +184,19 @@ class Query(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _is_true(text: object) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return text == "true"
+
+
+DryRun = Annotated[
+    bool,
+    BeforeValidator(_is_true),
+    Field(description="`true`: decide and answer as usual, but record nothing"),
+]
+
+
 class ListQuery(Query):
     """The parameters of every list."""
 

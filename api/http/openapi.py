@@ -107,7 +107,7 @@ HEADERS: dict[str, dict[str, Any]] = {
 }
 
 
-def documentation(declared: Declaration, serve: Callable[..., Any]) -> dict[str, Any]:
+def documentation(declared: Declaration) -> dict[str, Any]:
     """Return the arguments of FastAPI's `APIRoute` for a route."""
     extra: dict[str, Any] = {
         "x-consistency": declared.consistency.described,
@@ -124,7 +124,7 @@ def documentation(declared: Declaration, serve: Callable[..., Any]) -> dict[str,
         "name": declared.operation_id,
         "operation_id": declared.operation_id,
         "summary": declared.summary,
-        "description": inspect.getdoc(serve),
+        "description": declared.description,
         "tags": [declared.tag],
         "status_code": first.status,
         "response_class": _response_class(first.media_type),
@@ -246,7 +246,7 @@ def _parameters(declared: Declaration) -> Iterator[dict[str, Any]]:
         words = '1 to 255 visible ASCII characters without `/`; `"abc"` in quotes is the key `abc`.'
         pattern = r'^(?:[!#-.0-~][!-.0-~]{0,254}|"[!#-.0-\[\]-~]{1,255}")$'
         yield _header("Idempotency-Key", words, required=True, pattern=pattern, example="order-1")
-    if any(returned.status == 304 for returned in declared.returns):
+    if declared.may_be_unchanged:
         yield _header(
             "If-None-Match", "ETags that the client has: 304 if the current one is among them.", example='"3"'
         )

@@ -1,19 +1,23 @@
 """Reads of a projection at a minimum position, waiting as long as the request prefers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
-from psycopg import Connection
-
 from api.http.endpoint import Call
-from projections.engine.live_version import Page, Reading
+from projections.engine.live_version import Page, Reading, require
 from projections.errors import ProjectionBehind
 
 Found = TypeVar("Found", Page[Any], Reading[Any])
 
 
-async def read_projection(call: Call[Any, Any], name: str, read: Callable[[Connection[Any]], Found]) -> Found:
+async def read_projection(
+    call: Call[Any, Any], name: str, read: Callable[..., Found], existing: Sequence[str] = ()
+) -> Found:
     """Return what a projection says once it reflects the request's `min_position`, if it names one.
+
+    `existing` are the streams of the ledger and the account named in the path. Raises `LedgerNotFound` or
+    `AccountNotFound`, before any wait, for the first that has no events in the journal.
 
     Raises `ProjectionBehind` if the projection is not there in time. Also raises it if the one account asked for is
     known to be held behind a dead letter at or before that position: a stale answer is never passed off as the one
@@ -21,8 +25,12 @@ async def read_projection(call: Call[Any, Any], name: str, read: Callable[[Conne
     position cannot be read.
     """
     position = call.query.min_position
+    if existing:
+        read = partial(read, existing=existing)
     if position is None:
         return await call.service.look_up(read)
+    if existing and not call.service.waiter.has_reached(name, position):
+        await call.service.look_up(partial(require, existing=existing))
     seen = (await call.service.waiter.wait_async(name, position, call.prefer.wait_seconds)).arrived()
     found = await call.service.look_up(read)
     if found.position < position:  # another version has gone live since

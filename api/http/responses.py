@@ -142,6 +142,10 @@ def tags(header: str) -> Sequence[str]:
     return [tag.strip() for tag in header.split(",")]
 
 
-def is_unchanged(if_none_match: str, version: int) -> bool:
-    """Tell whether If-None-Match names this version, by weak comparison (RFC 9110 §13.1.2)."""
-    return any(tag == "*" or tag.removeprefix("W/") == etag(version) for tag in tags(if_none_match))
+def unless_unchanged(answer: Answer, if_none_match: bytes | None) -> Answer:
+    """Return 304 in place of an answer whose ETag If-None-Match names, by weak comparison (RFC 9110 §13.1.2)."""
+    if if_none_match is None:
+        return answer
+    known = [tag.removeprefix("W/") for tag in tags(if_none_match.decode("latin-1"))]
+    is_known = "*" in known or answer.headers["ETag"] in known
+    return Answer(304, headers=answer.headers) if is_known else answer

@@ -1,8 +1,10 @@
-"""One folder for each resource: routes, schemas and answers. `ENDPOINTS` lists all routes, the busiest first.
+"""One folder for each resource: routes, schemas, answers and examples. `ENDPOINTS` lists all routes, the busiest first.
 
-`…/transactions/batch` comes before `…/transactions/{id}`, which would match it too.
+The routes of a module follow each other as they stand in it. `…/transactions/batch` comes before
+`…/transactions/{id}`, which would match it too.
 """
 
+from api.http.endpoint import Endpoint
 from api.resources.accounts import balance_routes as balances
 from api.resources.accounts import entry_routes as entries
 from api.resources.accounts import routes as accounts
@@ -29,28 +31,33 @@ from api.resources.webhooks import delivery_routes as deliveries
 from api.resources.webhooks import routes as webhooks
 
 ENDPOINTS = [
-    *transaction_batches.ENDPOINTS,
-    *transactions.ENDPOINTS,
-    *accounts.ENDPOINTS,
-    *account_status.ENDPOINTS,
-    *entries.ENDPOINTS,
-    *transaction_list.ENDPOINTS,
-    *balances.ENDPOINTS,
-    *payouts.ENDPOINTS,
-    *payout_list.ENDPOINTS,
-    *callbacks.ENDPOINTS,
-    *events.ENDPOINTS,
-    *operations.ENDPOINTS,
-    *traces.ENDPOINTS,
-    *ledgers.ENDPOINTS,
-    *audit.ENDPOINTS,
-    *keys.ENDPOINTS,
-    *projections.ENDPOINTS,
-    *projection_rebuilds.ENDPOINTS,
-    *dead_letters.ENDPOINTS,
-    *stuck.ENDPOINTS,
-    *webhooks.ENDPOINTS,
-    *deliveries.ENDPOINTS,
-    *health.ENDPOINTS,
-    *pages.ENDPOINTS,
+    endpoint
+    for module in (
+        transaction_batches,
+        transactions,
+        accounts,
+        account_status,
+        entries,
+        transaction_list,
+        balances,
+        payouts,
+        payout_list,
+        callbacks,
+        events,
+        operations,
+        traces,
+        ledgers,
+        audit,
+        keys,
+        projections,
+        projection_rebuilds,
+        dead_letters,
+        stuck,
+        webhooks,
+        deliveries,
+        health,
+        pages,
+    )
+    for endpoint in vars(module).values()
+    if isinstance(endpoint, Endpoint)
 ]

@@ -1,12 +1,11 @@
 """The sender of a callback, known by its signature (Standard Webhooks). A provider needs no key to the API."""
 
 from collections.abc import Mapping
-from uuid import UUID
 
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from api.problems import PathNotFound, Unauthenticated
-from api.security.keys import Key
+from api.security.keys import Key, keyless_caller
 from projections.process_managers.payer import provider_actor
 from projections.process_managers.providers.settings import ProviderSettings
 
@@ -47,4 +46,4 @@ class Signatures:
                 "The callback is not signed by the provider, or was signed too long ago.",
                 headers={"WWW-Authenticate": f'{SCHEME} realm="tallystick"'},
             ) from None
-        return Key(UUID(int=0), provider_actor(provider), (), (), "", None)
+        return keyless_caller(provider_actor(provider))

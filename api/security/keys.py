@@ -23,12 +23,11 @@ from uuid import UUID, uuid4
 
 import psycopg
 from psycopg import Connection
-from psycopg.rows import tuple_row
 from pydantic import SecretStr
 
 from api.problems import BootstrapKeyFixed, KeyExists
 from domain.journal.database import Database
-from domain.journal.queries import load
+from domain.journal.queries import Query, load
 from domain.journal.recording import Recorder, recording
 from domain.model.errors import InvalidRequest
 from domain.model.events import Context
@@ -63,6 +62,9 @@ AT_START = Context("tallystick", "start")
 
 _BOOTSTRAP_ID = UUID("00000000-0000-4000-8000-000000000001")
 _SQL = load(__name__)
+
+COLUMNS = _SQL["columns"]
+"""The columns of a key, of a table that the query calls `k`."""
 
 
 class Key(NamedTuple):
@@ -106,7 +108,12 @@ class Key(NamedTuple):
         }
 
 
-NOBODY = Key(UUID(int=0), "nobody", (), (), "", None)
+def keyless_caller(name: str) -> Key:
+    """Return the caller of a request without a key. It has no role and no ledger."""
+    return Key(id=UUID(int=0), name=name, roles=(), ledgers=(), created_at="", valid_until=None)
+
+
+NOBODY = keyless_caller("nobody")
 """The caller of a route that asks for no key."""
 
 
@@ -139,10 +146,10 @@ def ensure_bootstrap_key(database: Database, key: SecretStr | None) -> str | Non
     in use under another name.
     """
     with database.connect("tallystick keys") as connection, connection.transaction():
-        connection.execute(_SQL["lock"])
+        _SQL["lock"].run(connection)
         if key is not None:
             _keep_bootstrap_key(connection, key.get_secret_value())
-        elif connection.execute(_SQL["any_key"]).fetchone() is None:
+        elif _SQL["any_key"].row(connection) is None:
             made = new_key()
             _keep_bootstrap_key(connection, made)
             return made
@@ -237,19 +244,17 @@ def list_keys(
     """
     time, id = after or (None, None)
     order, beyond = ("DESC", "<") if descending else ("ASC", ">")
-    query = _SQL["list"].replace(":order", order).replace(":beyond", beyond)
+    query = _SQL["list"].fill(order=order, beyond=beyond)
     wanted: dict[str, Any] = {"after_time": time, "after_id": id, "limit": limit, "state": state}
     wanted["granted"] = None if granted is None else list(granted)
-    query = query.replace(":columns", _SQL["columns"])
-    rows = read_rows(connection.cursor(row_factory=tuple_row), query, wanted, most_bytes)
+    rows = read_rows(connection, query, wanted, most_bytes)
     return rows.read_as(_key(*row) for row in rows)
 
 
 def _keep_bootstrap_key(connection: Connection[Any], key: str) -> None:
     """Make or change the bootstrap key and record that, unless it is as it should be."""
     row = _row(_BOOTSTRAP_ID, BOOTSTRAP, ROLES, [EVERY_LEDGER], key)
-    query = _SQL["bootstrap"].replace(":columns", _SQL["columns"])
-    found = connection.cursor(row_factory=tuple_row).execute(query, row).fetchone()
+    found = _SQL["bootstrap"].row(connection, row)
     known, digest = (None, None) if found is None else (_key(*found[1:]), bytes(found[0]))
     is_same = digest == row["key_sha256"]
     if known and is_same and known.state != "revoked" and known[2:4] == (ROLES, (EVERY_LEDGER,)):
@@ -266,15 +271,14 @@ def _keep_bootstrap_key(connection: Connection[Any], key: str) -> None:
 
 
 def _require_ledgers(connection: Connection[Any], ledgers: Sequence[str]) -> None:
-    cursor = connection.cursor(row_factory=tuple_row)
-    missing = cursor.execute(_SQL["missing_ledgers"], {"ledgers": list(ledgers)}).fetchall()
+    missing = _SQL["missing_ledgers"].rows(connection, {"ledgers": list(ledgers)})
     if missing:
         detail = "there is no ledger of this name; a ledger that is made later belongs in ledgers_to_come"
         raise InvalidRequest(f"/ledgers/{list(ledgers).index(missing[0][0])}", detail)
 
 
 def _require_new_name(connection: Connection[Any], name: str) -> None:
-    rows = connection.cursor(row_factory=tuple_row).execute(_SQL["valid_names"]).fetchall()
+    rows = _SQL["valid_names"].rows(connection)
     if likeness(name) in {likeness(known) for (known,) in rows}:
         raise KeyExists
 
@@ -294,11 +298,9 @@ def _row(id: UUID, name: str, roles: Sequence[str], ledgers: Sequence[str], key:
     }
 
 
-def keys_found(connection: Connection[Any], query: str, wanted: dict[str, Any]) -> list[Key]:
-    """Return the keys that a query finds. `:columns` in it stands for the columns of a key, of a table called `k`."""
-    query = query.replace(":columns", _SQL["columns"])
-    rows = connection.cursor(row_factory=tuple_row).execute(query.encode(), wanted).fetchall()
-    return [_key(*row) for row in rows]
+def keys_found(connection: Connection[Any], query: Query, wanted: dict[str, Any]) -> list[Key]:
+    """Return the keys that a query finds. It selects `COLUMNS`."""
+    return query.rows(connection, wanted, into=_key)
 
 
 def _key(
@@ -313,6 +315,15 @@ def _key(
     revoked_by: str | None,
     state: KeyState,
 ) -> Key:
-    end, revoked = (None if time is None else instant(time) for time in (valid_until, revoked_at))
-    made = instant(created_at)
-    return Key(id, name, tuple(roles), tuple(ledgers), made, end, created_by, revoked, revoked_by, state)
+    return Key(
+        id=id,
+        name=name,
+        roles=tuple(roles),
+        ledgers=tuple(ledgers),
+        created_at=instant(created_at),
+        valid_until=None if valid_until is None else instant(valid_until),
+        created_by=created_by,
+        revoked_at=None if revoked_at is None else instant(revoked_at),
+        revoked_by=revoked_by,
+        state=state,
+    )

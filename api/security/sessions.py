@@ -11,7 +11,7 @@ from typing import Any
 
 from psycopg import Connection
 
-from api.security.keys import Key, digest_of, keys_found
+from api.security.keys import COLUMNS, Key, digest_of, keys_found
 from domain.journal.queries import load
 
 SESSION_SECONDS = 12 * 60 * 60
@@ -24,17 +24,18 @@ def begin_session(connection: Connection[Any], key: Key) -> str:
     """Begin a session with a valid key. Return its token: `ts_` and 43 characters, which nobody can read again."""
     token = "ts_" + secrets.token_urlsafe(32)
     with connection.transaction():
-        connection.execute(_SQL["forget_ended"])
+        _SQL["forget_ended"].run(connection)
         row = {"token_sha256": digest_of(token), "key_id": key.id, "seconds": SESSION_SECONDS}
-        connection.execute(_SQL["begin"], row)
+        _SQL["begin"].run(connection, row)
     return token
 
 
 def end_session(connection: Connection[Any], token: str) -> None:
     """End a session. Idempotent."""
-    connection.execute(_SQL["end"], {"token_sha256": digest_of(token)})
+    _SQL["end"].run(connection, {"token_sha256": digest_of(token)})
 
 
 def find_session(connection: Connection[Any], digest: bytes) -> Key | None:
     """Return the key with which the session of this digest acts, None if the session or its key has ended."""
-    return next(iter(keys_found(connection, _SQL["find"], {"token_sha256": digest})), None)
+    find = _SQL["find"].fill(columns=COLUMNS)
+    return next(iter(keys_found(connection, find, {"token_sha256": digest})), None)

@@ -8,7 +8,7 @@ from eventsourcing.persistence import InterfaceError, OperationalError
 from psycopg import Connection
 
 from domain.application import LedgerApplication
-from domain.commit.group_commit import reason_of
+from domain.journal.outage import reason_of
 from domain.model.errors import JournalUnavailable
 
 POOL_SIZE = 8

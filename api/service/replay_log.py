@@ -62,7 +62,17 @@ class ReplayLog:
             return
         actor, correlation_id, _ = command.context
         now = self._clock()
-        self._add([Replays(ledger_of(stream), operation.id, actor, kind, 1, now, now, correlation_id)])
+        replay = Replays(
+            ledger=ledger_of(stream),
+            operation_id=operation.id,
+            actor=actor,
+            kind=kind,
+            times=1,
+            first_at=now,
+            last_at=now,
+            last_correlation_id=correlation_id,
+        )
+        self._add([replay])
         self._is_any.set()
 
     def _add(self, seen: list[Replays]) -> None:

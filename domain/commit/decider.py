@@ -50,12 +50,13 @@ class Submission(NamedTuple):
 class DecidedBatch(NamedTuple):
     """Commands decided together: the states they began from, the rows they append, their results.
 
-    `clock` is what the clock said at `decided_at_seconds`. `recorded_at` may be later, because recorded time never runs
-    back.
+    `replaced` holds, for each row, the state that its event changed, so that the newest rows can be undone. `clock` is
+    what the clock said at `decided_at_seconds`. `recorded_at` may be later, because recorded time never runs back.
     """
 
     before: dict[str, State]
     rows: Rows
+    replaced: list[State]
     results: list[Result]
     recorded_at: Instant
     decided_at_seconds: float
@@ -77,8 +78,6 @@ class Decider:
         self._weights: dict[str, tuple[object, int]] = {}
         self.weight = 0
         """About how many bytes the caller-sized parts of the known aggregates take; see `weight_of`."""
-        self._changed_states: dict[str, State] | None = None
-        self._read: Read = self._read_readable
         self.position = 0
         """The journal position at which the cached aggregates stand."""
         self.recorded_at = EARLIEST
@@ -93,32 +92,28 @@ class Decider:
         self.recorded_at = max(clock, self.recorded_at)
         before = dict(zip(needed, map(self.states.__getitem__, needed), strict=True))
         is_readable = UnreadableAggregate not in map(type, before.values())
-        self._read = self.states.__getitem__ if is_readable else self._read_readable
+        read = self.states.__getitem__ if is_readable else self._read_readable
         rows = Rows(self.position, [], [], [], [])
-        batch = DecidedBatch(before, rows, [], self.recorded_at, decided_at_seconds, clock)
+        batch = DecidedBatch(before, rows, [], [], self.recorded_at, decided_at_seconds, clock)
         try:
             for submission in submissions:
-                batch.results.extend(self._results(submission, batch))
+                batch.results.extend(self._results(submission, batch, read))
         except BaseException:
             self.undo(batch)
             raise
         return batch
 
-    def _results(self, submission: Submission, batch: DecidedBatch) -> Sequence[Result]:
+    def _results(self, submission: Submission, batch: DecidedBatch, read: Read) -> Sequence[Result]:
         """Return a result for each command, and stage the events of those that are to be recorded."""
-        if not (submission.all_or_none or submission.dry_run):
-            return [self._result(command, batch) for command in submission.commands]
-        self._changed_states = {}
-        try:
-            return self._undoable_results(submission, batch)
-        finally:
-            self._changed_states = None
+        if submission.all_or_none or submission.dry_run:
+            return self._undoable_results(submission, batch, read)
+        return [self._result(command, batch, read) for command in submission.commands]
 
-    def _undoable_results(self, submission: Submission, batch: DecidedBatch) -> Sequence[Result]:
+    def _undoable_results(self, submission: Submission, batch: DecidedBatch, read: Read) -> Sequence[Result]:
         position = self.position
         results: list[Result] = []
         for command in submission.commands:
-            results.append(self._result(command, batch))
+            results.append(self._result(command, batch, read))
             if submission.all_or_none and is_refused(results[-1]):
                 break
         is_rejected = submission.all_or_none and is_refused(results[-1])
@@ -131,9 +126,9 @@ class Decider:
         rejected.position = position
         return [rejected] * len(submission.commands)
 
-    def _result(self, command: Command, batch: DecidedBatch) -> Result:
+    def _result(self, command: Command, batch: DecidedBatch, read: Read) -> Result:
         try:
-            decision = command.decide(self._read, batch.recorded_at)
+            decision = command.decide(read, batch.recorded_at)
         except LedgerError as refusal:
             refusal.position = self.position
             return refusal
@@ -154,12 +149,11 @@ class Decider:
         envelope = envelope_of(command, batch.recorded_at)
         encoded = encode_envelope(envelope)
         _, streams, versions, topics, states = batch.rows
-        known, position = self.states, self.position
+        known, replaced, position = self.states, batch.replaced, self.position
         for stream, event in events:
             position += 1
             state = known[stream]
-            if self._changed_states is not None:
-                self._changed_states.setdefault(stream, state)
+            replaced.append(state)
             version = 1 if state is None else state.version + 1
             known[stream] = evolve(state, Recorded(stream, version, position, envelope, event))
             streams.append(stream)
@@ -169,11 +163,12 @@ class Decider:
         self.position = position
 
     def _unstage(self, batch: DecidedBatch, position: int) -> None:
-        """Undo what a submission has staged: its rows, and its changes to the cached aggregates."""
+        """Undo the rows of a batch after a position, and what their events changed in the cached aggregates."""
         staged = position - batch.rows.after
-        for column in batch.rows[1:]:
+        undone = zip(batch.rows.streams[staged:], batch.replaced[staged:], strict=True)
+        self.states.update(reversed(list(undone)))
+        for column in (*batch.rows[1:], batch.replaced):
             del column[staged:]
-        self.states.update(self._changed_states or {})
         self.position = position
 
     def missing(self, streams: set[str]) -> set[str]:

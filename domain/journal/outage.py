@@ -115,6 +115,14 @@ def is_lost(error: BaseException | None) -> bool:
     return isinstance(error, _ENDED)
 
 
+def reason_of(error: BaseException) -> str:
+    """Return the word for why the journal is unavailable, given the error of the database or of the library."""
+    is_locked = isinstance(error, psycopg.errors.LockNotAvailable) or isinstance(
+        error.__cause__, psycopg.errors.LockNotAvailable
+    )
+    return "locked" if is_locked else "unreachable"
+
+
 def is_denied(error: BaseException | None) -> bool:
     """Tell whether an error, or its cause, says that the database answers and denies the service what it needs."""
     while error is not None and not isinstance(error, _DENIED):

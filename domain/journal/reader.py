@@ -4,21 +4,19 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from psycopg import Connection
-from psycopg.rows import tuple_row
 
 from domain.journal.encoding import UnreadableEvent, decode
-from domain.journal.queries import load
+from domain.journal.queries import Query, load
 from domain.journal.snapshots import TOPICS, decode_snapshot
 from domain.model.events import State
 from domain.model.registry import evolve
 from domain.model.times import Instant
 
 _SQL = load("domain.journal.journal")
-_PAST = _SQL["past"].replace(":present", _SQL["present"])
-LOAD = _SQL["load"].replace(":wanted", _SQL["present"])
-_READ = _SQL["read"].replace(":load", LOAD)
-_READ_BEGINNINGS = _SQL["read"].replace(":load", _SQL["load"].replace(":wanted", _SQL["beginnings"]))
-_READ_PAST = _SQL["read_past"].replace(":load", _SQL["load"].replace(":wanted", _PAST))
+LOAD = _SQL["load"].fill(wanted=_SQL["present"])
+_READ = _SQL["read"].fill(wanted=_SQL["present"])
+_READ_BEGINNINGS = _SQL["read"].fill(wanted=_SQL["beginnings"])
+_READ_PAST = _SQL["read_past"].fill(wanted=_SQL["past"])
 
 Row = tuple[str, int, str, bytes, int]
 """A stored event: stream, version, topic, state, position. A snapshot comes first in its stream, at position 0."""
@@ -26,7 +24,7 @@ Row = tuple[str, int, str, bytes, int]
 
 def head_of(connection: Connection[Any]) -> int:
     """Return the newest position of the journal, or 0 while it is empty."""
-    ((head,),) = connection.cursor(row_factory=tuple_row).execute(_SQL["head"]).fetchall()
+    (head,) = _SQL["head"].only(connection)
     return int(head)
 
 
@@ -87,9 +85,9 @@ def read_beginnings(connection: Connection[Any], streams: Sequence[str]) -> tupl
     return _read(connection, _READ_BEGINNINGS, streams)
 
 
-def _read(connection: Connection[Any], query: str, streams: Sequence[str]) -> tuple[tuple[State, ...], int]:
+def _read(connection: Connection[Any], query: Query, streams: Sequence[str]) -> tuple[tuple[State, ...], int]:
     wanted = {"streams": list(streams), "snapshot_topics": TOPICS}
-    rows = connection.cursor(row_factory=tuple_row).execute(query, wanted, prepare=True).fetchall()
+    rows = query.rows(connection, wanted, prepare=True)
     states = fold_rows(row[1:] for row in rows if row[1] is not None)
     return tuple(states.get(stream) for stream in streams), rows[0][0]
 
@@ -106,7 +104,7 @@ def read_past(connection: Connection[Any], present: Sequence[str], stream: str, 
         "recorded_at": at if isinstance(at, str) else None,
         "snapshot_topics": TOPICS,
     }
-    rows = connection.cursor(row_factory=tuple_row).execute(_READ_PAST, wanted, prepare=True).fetchall()
+    rows = _READ_PAST.rows(connection, wanted, prepare=True)
     head, head_recorded_at, position = rows[0][:3]
     states = fold_rows(row[3:] for row in rows if row[3] is not None)
     state = UnreadableAggregate(UnreadableEvent.reason) if position is None else states.get(stream)

@@ -12,7 +12,6 @@ from datetime import datetime
 from typing import Any
 
 from psycopg import Connection, errors
-from psycopg.rows import tuple_row
 
 from domain.journal.encoding import encode_envelope, encode_event
 from domain.journal.queries import load
@@ -52,7 +51,7 @@ class Recorder:
             rows.topics.append(event.TOPIC)
             rows.states.append(encode_event(event, encoded))
         values = {**rows.values(self._recorded_at), "channel": self._channel}
-        if self._cursor().execute(_SQL["append"], values).fetchone() is None:
+        if _SQL["append"].row(self._connection, values) is None:
             raise AssertionError("rows do not begin at the head that was locked")
 
     def _envelope(self, context: Context) -> Envelope:
@@ -61,10 +60,7 @@ class Recorder:
 
     def _versions(self, streams: Sequence[str]) -> Counter[str]:
         wanted = {"streams": list(dict.fromkeys(streams))}
-        return Counter(dict(self._cursor().execute(_SQL["versions"], wanted).fetchall()))
-
-    def _cursor(self) -> Any:
-        return self._connection.cursor(row_factory=tuple_row)
+        return Counter(dict(_SQL["versions"].rows(self._connection, wanted)))
 
 
 @contextmanager
@@ -77,8 +73,7 @@ def recording(connection: Connection[Any]) -> Iterator[Recorder]:
     with connection.transaction():
         connection.execute(_LIMITS)
         try:
-            row = connection.cursor(row_factory=tuple_row).execute(_SQL["lock_to_record"]).fetchone()
+            row = _SQL["lock_to_record"].only(connection)
         except errors.LockNotAvailable as error:
             raise JournalUnavailable("locked") from error
-        assert row is not None
         yield Recorder(connection, *row)

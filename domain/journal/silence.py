@@ -25,9 +25,8 @@ import structlog
 from psycopg import Connection, Pipeline
 from psycopg.abc import PQGen
 from psycopg.generators import send
-from psycopg.rows import tuple_row
 
-from domain.journal.queries import load
+from domain.journal.queries import Query, load
 
 SILENCE_SECONDS = 8
 """How long the holder of something that others wait for may be silent within a transaction."""
@@ -48,21 +47,21 @@ LOST = (
 """The errors raised if the database is out of reach or has ended the session. Another session may succeed."""
 
 _SQL = load(__name__)
-HOLDERS_OF_PLACE = _SQL["silent"].replace(":holders", _SQL["holders_of_place"])
-HOLDERS_OF_REBUILT = _SQL["silent"].replace(":holders", _SQL["holders_of_rebuilt"])
-HOLDERS_OF_HEAD = _SQL["silent"].replace(":holders", _SQL["holders_of_head"])
+HOLDERS_OF_PLACE = _SQL["silent"].fill(holders=_SQL["holders_of_place"])
+HOLDERS_OF_REBUILT = _SQL["silent"].fill(holders=_SQL["holders_of_rebuilt"])
+HOLDERS_OF_HEAD = _SQL["silent"].fill(holders=_SQL["holders_of_head"])
 _log = structlog.get_logger(__name__)
 
 
 def bound_transactions(connection: Connection[Any], seconds: float = SILENCE_SECONDS) -> None:
     """Have the server end the session if it is silent within a transaction, or if its machine is gone."""
-    connection.execute(_SQL["transactions"], {"silence": str(seconds)})
+    _SQL["transactions"].run(connection, {"silence": str(seconds)})
 
 
 def bound_session(connection: Connection[Any]) -> None:
     """Have the server end the session if it is silent, in a transaction or not: send something every few seconds."""
     bound_transactions(connection)
-    connection.execute(_SQL["session"], {"silence": str(SESSION_SILENCE_SECONDS)})
+    _SQL["session"].run(connection, {"silence": str(SESSION_SILENCE_SECONDS)})
 
 
 @contextmanager
@@ -91,7 +90,7 @@ class _Leaving:
 class Watch:
     """Watches the holder of one thing that others wait for."""
 
-    def __init__(self, silent: str, wanted: Mapping[str, Any]) -> None:
+    def __init__(self, silent: Query, wanted: Mapping[str, Any]) -> None:
         """`silent` is one of the queries of this module, `wanted` holds its parameters, with `silence` in seconds."""
         self._silent = silent
         self._wanted = {"silence": float(SILENCE_SECONDS), **wanted}
@@ -115,13 +114,13 @@ class Watch:
 
     def _find(self, connection: Connection[Any]) -> list[tuple[Any, ...]]:
         with as_login(connection):
-            return connection.cursor(row_factory=tuple_row).execute(self._silent, self._wanted).fetchall()
+            return self._silent.rows(connection, self._wanted)
 
     def _end(self, connection: Connection[Any], session: tuple[Any, ...]) -> None:
         pid, application_name, since = session
         with suppress(psycopg.errors.InsufficientPrivilege):
             with as_login(connection):
-                connection.execute(_SQL["end"], {"pid": pid})
+                _SQL["end"].run(connection, {"pid": pid})
             _log.warning("silent session ended", pid=pid, application_name=application_name, since=since)
 
 

@@ -74,7 +74,7 @@ TOPICS = list(FORMS)
 
 def encode_snapshot(account: Account) -> bytes:
     """Return the stored form of an account's state."""
-    return msgspec.json.encode(account._asdict())
+    return msgspec.json.encode(account)
 
 
 def decode_snapshot(state: bytes, topic: str = ACCOUNT_TOPIC) -> Account:
@@ -163,8 +163,8 @@ class Snapshotter:
         return connection
 
     def _keep(self, connection: Connection[Any], items: Sequence[tuple[str, Account]]) -> None:
-        connection.execute(
-            _SQL["keep_snapshots"],
+        _SQL["keep_snapshots"].run(
+            connection,
             {
                 "streams": text_array([stream for stream, _ in items]),
                 "versions": bigint_array([account.version for _, account in items]),

@@ -60,8 +60,7 @@ class Rights(NamedTuple):
 
 def rights_of(connection: Connection[TupleRow], schema: str) -> Rights:
     """Return what the role of a connection may do with a schema."""
-    row = connection.execute(_SQL["rights"], {"schema": schema}).fetchone()
-    assert row is not None
+    row = _SQL["rights"].only(connection, {"schema": schema})
     return Rights(*row)
 
 

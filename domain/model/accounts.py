@@ -8,7 +8,10 @@ and only a change that makes a breach worse is refused (api/README.md, Accounts)
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import EllipsisType
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from domain.model.commands import Decision, Read, Repeatable
 from domain.model.errors import (
@@ -24,10 +27,11 @@ from domain.model.events import Context, Event, Recorded, State
 from domain.model.ledgers import existing_ledger, register_asset
 from domain.model.money import MAX_AMOUNT, Direction
 from domain.model.refusals import (
+    AboutAccount,
+    account_closed,
     account_exists,
     account_not_empty,
     account_not_found,
-    not_open,
     version_mismatch,
 )
 from domain.model.streams import account_stream, ledger_of, ledger_stream, name_of
@@ -149,7 +153,9 @@ EVENTS: tuple[type[Event], ...] = (
 )
 
 
-class Account(NamedTuple):
+# A struct, because every transaction copies each of its accounts: a struct is copied in 0.2 µs, a named tuple in 0.4,
+# and reading a struct's members takes a third less time. `gc=False`: nothing in it can be part of a reference cycle.
+class Account(Struct, frozen=True, gc=False):
     """An account, folded. Amounts are minor units; `opening` is the event that opened it."""
 
     ledger: str
@@ -194,60 +200,45 @@ class Account(NamedTuple):
 
 def evolve(account: Account | None, recorded: Recorded) -> Account:
     """Return the account after an event of its stream."""
-    version, position, event = recorded.version, recorded.position, recorded.event
+    event = recorded.event
     if account is None:
         assert isinstance(event, AccountOpened)
         return _opened(event, recorded)
     match event:
         case EntriesPosted():
-            return _moved(account, event.debits, event.credits, 0, 0, version, position)
+            return _moved(account, recorded, event.debits, event.credits, 0, 0)
         case EntriesHeld():
-            return _moved(account, 0, 0, event.debits, event.credits, version, position)
+            return _moved(account, recorded, 0, 0, event.debits, event.credits)
         case EntriesSettled(debits=debits, credits=credits):
-            return _moved(
-                account, debits, credits, -event.held_debits, -event.held_credits, version, position
-            )
+            return _moved(account, recorded, debits, credits, -event.held_debits, -event.held_credits)
         case EntriesReleased():
-            return _moved(account, 0, 0, -event.debits, -event.credits, version, position)
+            return _moved(account, recorded, 0, 0, -event.debits, -event.credits)
         case LimitsChanged():
-            account = account._replace(min_balance=event.min_balance, max_balance=event.max_balance)
+            account = replace(account, min_balance=event.min_balance, max_balance=event.max_balance)
         case MetadataChanged():
-            account = account._replace(metadata=event.metadata)
+            account = replace(account, metadata=event.metadata)
         case Frozen():
-            account = account._replace(status="frozen")
+            account = replace(account, status="frozen")
         case Unfrozen():
-            account = account._replace(status="open")
+            account = replace(account, status="open")
         case Closed():
-            account = account._replace(status="closed")
-    return account._replace(version=version, position=position)
+            account = replace(account, status="closed")
+    return replace(account, version=recorded.version, position=recorded.position)
 
 
 def _moved(
-    account: Account,
-    debits: int,
-    credits: int,
-    held_debits: int,
-    held_credits: int,
-    version: int,
-    position: int,
+    account: Account, recorded: Recorded, debits: int, credits: int, held_debits: int, held_credits: int
 ) -> Account:
-    """Return the account after adding these changes to its posted and pending sums.
-
-    It is built from a tuple, because every transaction does this for each of its accounts and `_replace` takes eight
-    times as long.
-    """
-    # fmt: off
-    (
-        ledger, address, asset, normal_side, status, min_balance, max_balance, metadata,
-        posted_debits, posted_credits, pending_debits, pending_credits, opened_at, opening, _, _,
-    ) = account
-    moved = (
-        ledger, address, asset, normal_side, status, min_balance, max_balance, metadata,
-        posted_debits + debits, posted_credits + credits, pending_debits + held_debits, pending_credits + held_credits,
-        opened_at, opening, version, position,
+    """Return the account after adding these changes to its posted and pending sums."""
+    return replace(
+        account,
+        posted_debits=account.posted_debits + debits,
+        posted_credits=account.posted_credits + credits,
+        pending_debits=account.pending_debits + held_debits,
+        pending_credits=account.pending_credits + held_credits,
+        version=recorded.version,
+        position=recorded.position,
     )
-    # fmt: on
-    return tuple.__new__(Account, moved)
 
 
 def _opened(event: AccountOpened, recorded: Recorded) -> Account:
@@ -339,6 +330,11 @@ def existing_account(state: State, ledger: str, address: str, pointer: str | Non
     return state
 
 
+def about(account: Account, pointer: str | None = None) -> AboutAccount:
+    """Return what a refusal says about an account. `pointer` is the place in the request that names it."""
+    return AboutAccount(account.address, account.asset, pointer)
+
+
 @dataclass(frozen=True, slots=True)
 class OpenAccount(Repeatable):
     """Open an account. Repeating it with the same attributes changes nothing, whatever has changed since."""
@@ -363,7 +359,7 @@ class OpenAccount(Repeatable):
         if existing is None:
             return Decision([*register_asset(ledger, self.opening.asset), (stream, self.opening)], stream)
         if existing.opening != self.opening:
-            raise account_exists(existing, _differences(existing.opening, self.opening))
+            raise account_exists(about(existing), _differences(existing.opening, self.opening))
         return Decision((), stream)
 
 
@@ -400,7 +396,7 @@ class ChangeAccount(Repeatable):
         maximum = account.max_balance if isinstance(self.max_balance, EllipsisType) else self.max_balance
         require_order(minimum, maximum)
         if account.status == "closed":
-            raise not_open(account)
+            raise account_closed(about(account))
         events: list[tuple[str, Event]] = []
         if (minimum, maximum) != (account.min_balance, account.max_balance):
             events.append((stream, LimitsChanged(min_balance=minimum, max_balance=maximum)))
@@ -440,9 +436,11 @@ class ChangeStatus(Repeatable):
         if account.status == self.status:
             return Decision((), stream)
         if account.status == "closed":
-            raise not_open(account)
+            raise account_closed(about(account))
         if self.status == "closed" and (account.balance or account.pending_debits or account.pending_credits):
-            raise account_not_empty(account)
+            raise account_not_empty(
+                about(account), account.balance, account.pending_debits, account.pending_credits
+            )
         return Decision([(stream, _STATUS_EVENTS[self.status](reason=self.reason))], stream)
 
 
@@ -467,4 +465,4 @@ def require_order(minimum: int | None, maximum: int | None) -> None:
 def require_version(account: Account, version: int | None) -> None:
     """Raise `VersionMismatch` if `version` is given and is not the account's version."""
     if version is not None and version != account.version:
-        raise version_mismatch(account)
+        raise version_mismatch(about(account), account.version)

@@ -9,11 +9,17 @@ several accounts break the rule, the refusal names the account whose entry comes
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from domain.model.accounts import Account
+from domain.model.accounts import Account, about
 from domain.model.entries import Entry, Totals
 from domain.model.errors import AccountClosed, AccountFrozen, AmountOverflow, InsufficientFunds, RuleRefusal
 from domain.model.money import MAX_AMOUNT, Direction
-from domain.model.refusals import amount_overflow, balance_limit_exceeded, insufficient_funds, not_open
+from domain.model.refusals import (
+    account_closed,
+    account_frozen,
+    amount_overflow,
+    balance_limit_exceeded,
+    insufficient_funds,
+)
 
 Judge = Callable[[Account, int, int], type[RuleRefusal] | None]
 """Returns the rule that these debits and credits of an account would break, or None."""
@@ -59,9 +65,9 @@ def _breaches(
     if issubclass(refusal, AccountClosed | AccountFrozen):
         yield Breach(account, None, 0)
     elif issubclass(refusal, AmountOverflow):
-        if account.posted_debits + account.pending_debits + debits > MAX_AMOUNT:
+        if _total(account, "debit") + debits > MAX_AMOUNT:
             yield Breach(account, "debit", debits)
-        if account.posted_credits + account.pending_credits + credits > MAX_AMOUNT:
+        if _total(account, "credit") + credits > MAX_AMOUNT:
             yield Breach(account, "credit", credits)
     else:
         lowers = issubclass(refusal, InsufficientFunds)
@@ -80,10 +86,28 @@ def _first_entry(entries: Sequence[Entry], breach: Breach) -> int:
 
 def _named(refusal: type[RuleRefusal], breach: Breach, pointer: str | None) -> RuleRefusal:
     account, side, requested = breach
+    named = about(account, pointer)
     if side is None:
-        return not_open(account, pointer)
+        return account_closed(named) if issubclass(refusal, AccountClosed) else account_frozen(named)
     if issubclass(refusal, AmountOverflow):
-        return amount_overflow(account, side, requested, pointer)
+        return amount_overflow(named, side, total=_total(account, side), requested=requested)
     if issubclass(refusal, InsufficientFunds):
-        return insufficient_funds(account, requested, pointer)
-    return balance_limit_exceeded(account, requested, pointer)
+        assert account.min_balance is not None
+        return insufficient_funds(
+            named, available=account.available, min_balance=account.min_balance, requested=requested
+        )
+    assert account.max_balance is not None
+    return balance_limit_exceeded(
+        named,
+        balance=account.balance,
+        pending_inflow=account.pending_inflow,
+        max_balance=account.max_balance,
+        requested=requested,
+    )
+
+
+def _total(account: Account, side: Direction) -> int:
+    """Return the debits or the credits of an account, posted and pending."""
+    if side == "debit":
+        return account.posted_debits + account.pending_debits
+    return account.posted_credits + account.pending_credits

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from domain.model.accounts import Account, EntriesReleased, EntriesSettled, status_refusal
+from domain.model.accounts import Account, EntriesReleased, EntriesSettled, about, status_refusal
 from domain.model.breaches import named_refusal
 from domain.model.commands import Decision, Read
 from domain.model.entries import Entry, Totals, entry_totals, posted_entries, require_balance, scaled
@@ -101,13 +101,12 @@ class SettleHold(OnHold):
         return self._settle(hold, parts, held, settled, now)
 
     def settle_whole(self, read: Read, now: Instant) -> Decision:
-        """Post all of a hold that is pending, or record why its accounts refuse it."""
+        """Post all of a hold that is pending; raise the `RuleRefusal` of an account."""
         hold = existing_transaction(read(self.named_stream), self.named_id)
         held = entry_totals(self.ledger, hold.entries, read)
         refusal = first_of([_status_refusal(*total) for total in held.values()])
         if refusal is not None:
-            named = self._named(refusal, hold, hold.entries, held)
-            return self.rejected("settlement", named, hold.entries, now, related_id=hold.id)
+            raise self._named(refusal, hold, hold.entries, held)
         return self._settle(hold, hold.entries, held, held, now)
 
     def _settle(
@@ -144,7 +143,9 @@ class SettleHold(OnHold):
         side = _side(parts[place])
         pointer = f"/entries/{place}" if self.amount is None else "/amount"
         account = held[parts[place].account][0]
-        return amount_exceeds_hold(account, left[side], requested[side], hold.id, pointer)
+        return amount_exceeds_hold(
+            about(account, pointer), hold.id, held=left[side], requested=requested[side]
+        )
 
     def _parts(self, hold: Transaction) -> tuple[Entry, ...]:
         """Return the entries to post. Raises `InvalidRequest` if the hold has no such account and direction."""
@@ -244,8 +245,11 @@ _OF_HOLDS = (HoldExpired, HoldNotPending, HoldReserved)
 def refusal_of_hold(refusal: type[RuleRefusal], hold: Transaction) -> RuleRefusal:
     """Return the refusal to settle or void a transaction as a hold, with its details."""
     if issubclass(refusal, HoldExpired):
-        return hold_expired(hold)
-    return hold_reserved(hold.id) if issubclass(refusal, HoldReserved) else hold_not_pending(hold)
+        return hold_expired(hold.id, hold.expires_at)
+    if issubclass(refusal, HoldReserved):
+        return hold_reserved(hold.id)
+    ended_by = hold.related.settled_by or hold.related.voided_by
+    return hold_not_pending(hold.id, hold.kind, hold.status, ended_by)
 
 
 def _status_refusal(account: Account, debits: int, credits: int) -> type[RuleRefusal] | None:

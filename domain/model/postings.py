@@ -54,17 +54,26 @@ class PostTransaction(Keyed):
         return self.make(read, now)
 
     def make(self, read: Read, now: Instant) -> Decision:
-        """Decide a request whose key is free, or which was accepted and waits.
+        """Decide a request whose key is free, or which was accepted and waits: post or hold, or record the refusal.
 
         Raises, in this order, `AccountNotFound` and `UnbalancedTransaction`.
+        """
+        try:
+            return self.book(read, now)
+        except RuleRefusal as refusal:
+            return self.refuse(refusal, now)
+
+    def book(self, read: Read, now: Instant) -> Decision:
+        """Post or hold.
+
+        Raises, in this order, `AccountNotFound`, `UnbalancedTransaction`, and the `RuleRefusal` of an account.
         """
         totals = entry_totals(self.ledger, self.entries, read)
         require_balance(totals)
         judge = holding_refusal if self.pending else posting_refusal
         refusal = first_of([judge(*total) for total in totals.values()])
         if refusal is not None:
-            named = named_refusal(refusal, totals, self.entries, judge, pending=self.pending)
-            return self.refuse(named, now)
+            raise named_refusal(refusal, totals, self.entries, judge, pending=self.pending)
         stream = self.own_stream
         own = self._held(now) if self.pending else self._posted(totals, now)
         return Decision([*self._moves(totals), (stream, own)], stream)

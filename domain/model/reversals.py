@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from domain.model.accounts import EntriesPosted, posting_refusal
+from domain.model.accounts import EntriesPosted, about, posting_refusal
 from domain.model.breaches import named_refusal
 from domain.model.commands import Decision, Read
 from domain.model.entries import Entry, Totals, debited, entry_totals, mirrored, posted_entries, scaled
@@ -29,15 +29,23 @@ class ReverseTransaction(OnTransaction):
         Raises, in this order, `TransactionNotFound`, and `InvalidRequest` for an `amount` if the transaction has more
         than two entries.
         """
+        try:
+            return self.reverse(read, now)
+        except RuleRefusal as refusal:
+            original = existing_transaction(read(self.named_stream), self.named_id)
+            entries = self._entries(original)
+            effective_at = self.effective_at or now
+            return self.rejected("reversal", refusal, entries, effective_at, related_id=original.id)
+
+    def reverse(self, read: Read, now: Instant) -> Decision:
+        """Post the mirror; raise what `decide_new` raises, or the `RuleRefusal` that it would record."""
         original = existing_transaction(read(self.named_stream), self.named_id)
         entries = self._entries(original)
         totals = entry_totals(self.ledger, entries, read)
         of_accounts = [posting_refusal(*total) for total in totals.values()]
         refusal = first_of([_refusal(original, entries), *of_accounts])
-        effective_at = self.effective_at or now
         if refusal is not None:
-            named = self._named(refusal, original, totals, entries)
-            return self.rejected("reversal", named, entries, effective_at, related_id=original.id)
+            raise self._named(refusal, original, totals, entries)
         events: list[tuple[str, Event]] = [
             (
                 account_stream(self.ledger, address),
@@ -49,7 +57,7 @@ class ReverseTransaction(OnTransaction):
         own = ReversalPosted(
             reverses=original.id,
             entries=posted_entries(entries, totals),
-            effective_at=effective_at,
+            effective_at=self.effective_at or now,
             **self.described(),
         )
         return Decision([*events, (self.named_stream, done), (self.own_stream, own)], self.own_stream)
@@ -59,10 +67,11 @@ class ReverseTransaction(OnTransaction):
     ) -> RuleRefusal:
         """Return the refusal with its details."""
         if issubclass(refusal, NotReversible):
-            return not_reversible(original)
+            return not_reversible(original.id, original.kind, original.status)
         if issubclass(refusal, AmountExceedsReversible):
-            first = totals[entries[0].account][0]
-            return amount_exceeds_reversible(first, original.reversible_amount, debited(entries), original.id)
+            first = about(totals[entries[0].account][0], "/amount")
+            left = original.reversible_amount
+            return amount_exceeds_reversible(first, original.id, reversible=left, requested=debited(entries))
         return named_refusal(refusal, totals, entries, posting_refusal)
 
     def _entries(self, original: Transaction) -> tuple[Entry, ...]:

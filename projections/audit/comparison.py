@@ -7,7 +7,6 @@ from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from psycopg import Connection
-from psycopg.rows import tuple_row
 
 from domain.journal.queries import load
 from projections.audit import accounts, entries, outbox, payouts, seals, transactions
@@ -149,8 +148,8 @@ class AuditedTable(NamedTuple):
 def one_instant(connection: Connection[Any]) -> Iterator[None]:
     """Read everything within this context from one snapshot. The connection must not be in a transaction."""
     with connection.transaction():
-        connection.execute(_SQL["one_instant"])
-        connection.execute(_SQL["whole_cursors"])
+        _SQL["one_instant"].run(connection)
+        _SQL["whole_cursors"].run(connection)
         yield
 
 
@@ -158,8 +157,7 @@ def versions(connection: Connection[Any], name: str | None = None) -> list[Versi
     """Return the versions in use, of one projection or of all, whose shape is in `SHAPES`."""
     shapes = {known: shape for known, shape in SHAPES.items() if name in (None, known)}
     wanted = {"names": list(shapes), "shapes": list(shapes.values())}
-    cursor = connection.cursor(row_factory=tuple_row)
-    return [Version(*row) for row in cursor.execute(_SQL["versions"], wanted)]
+    return _SQL["versions"].rows(connection, wanted, into=Version)
 
 
 def compare(
@@ -207,12 +205,11 @@ def expected_rows(connection: Connection[Any], table: str, upto: int) -> Iterato
 
 def _left_out(connection: Connection[Any], version: Version) -> tuple[set[int], set[int]]:
     """Return the positions of events that are held behind dead letters, and those of discarded events."""
-    cursor = connection.cursor(row_factory=tuple_row)
-    if cursor.execute(_SQL["has_dead_letters"]).fetchone() != (True,):
+    if _SQL["has_dead_letters"].row(connection) != (True,):
         return set(), set()
     wanted = version._asdict()
     held, discarded = (
-        {position for (position,) in cursor.execute(_SQL[query], wanted)} for query in ("held", "discarded")
+        {position for (position,) in _SQL[query].rows(connection, wanted)} for query in ("held", "discarded")
     )
     return held, discarded
 
@@ -237,7 +234,7 @@ def _compare(journal: Journal, name: str, table: Table, version: Version) -> Aud
 
 
 def _query(table: str, version: int, condition: str) -> str:
-    return _SQL[table].replace(":version", f"{version:d}").replace(":sampled", condition)
+    return _SQL[table].fill(version=version, sampled=condition)
 
 
 def _columns(connection: Connection[Any], query: str, values: Mapping[str, Any]) -> list[str]:

@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from uuid import UUID
 
-from psycopg.rows import tuple_row
-
 from domain.journal.queries import load
 from projections.audit.stored import DISCARDED, INSTALLATION, Journal, Row
 
@@ -18,7 +16,7 @@ def outbox(journal: Journal) -> Iterator[Row]:
     """
     if journal.sample is not None:
         return
-    webhooks = journal.connection.cursor(row_factory=tuple_row).execute(_SQL["webhooks"]).fetchall()
+    webhooks = _SQL["webhooks"].rows(journal.connection)
     owed: dict[UUID, tuple[int, int]] = {}
     for event in journal.of_topics():
         if event.ledger == INSTALLATION:

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from psycopg import Connection
-from psycopg.rows import tuple_row
 
 from domain.journal.queries import load
 from projections.audit.stored import Sample
@@ -21,11 +20,10 @@ def choose(connection: Connection[Any], events: int, seed: int) -> Sample:
 
     Positions have no gaps, so every event is equally likely. Call it within `one_instant`.
     """
-    cursor = connection.cursor(row_factory=tuple_row)
-    ((head,),) = cursor.execute(_SQL["head"]).fetchall()
+    (head,) = _SQL["head"].only(connection)
     newest, chance = range(max(1, head - events + 1), head + 1), random.Random(seed)
     drawn = chance.sample(range(1, head + 1), min(events, head))
-    rows = cursor.execute(_SQL["streams_at"], {"positions": [*newest, *drawn]}).fetchall()
+    rows = _SQL["streams_at"].rows(connection, {"positions": [*newest, *drawn]})
     accounts = sorted(row for row in rows if "/accounts/" in row[0])
     chance.shuffle(accounts)
     return Sample(

@@ -161,9 +161,8 @@ class Journal(NamedTuple):
 
     def of_stream(self, stream: str) -> list[Stored]:
         """Return the events of one short stream, at once and without a cursor."""
-        cursor = self.connection.cursor(row_factory=tuple_row)
         values = {"upto": self.upto, "streams": [stream]}
-        return [parsed(*row) for row in cursor.execute(_SQL["streams"], values, binary=True)]
+        return _SQL["streams"].rows(self.connection, values, into=parsed, binary=True)
 
     def made(self) -> Iterator[tuple[Stored, list[Stored]]]:
         """Return the events that made transactions, in the order of positions, with the later events of their streams.
@@ -209,5 +208,5 @@ def rows_of(connection: Connection[Any], query: str, values: Mapping[str, Any]) 
     """Return the rows of a query through a server-side cursor, within the connection's transaction."""
     with connection.cursor(f"audit_{uuid4().hex}", row_factory=tuple_row) as cursor:
         cursor.itersize = ROWS_AT_ONCE
-        cursor.execute(query.encode(), values, binary=True)
+        cursor.execute(query, values, binary=True)
         yield from cursor

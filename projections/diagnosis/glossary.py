@@ -61,7 +61,7 @@ GLOSSARY: Mapping[tuple[Thing, str], Term] = {
     ),
     ("payout", "stuck"): Term("stuck", "bad", "The provider contradicts the record. A person must find out."),
     ("payout", "completed"): Term("completed", "good", "The money left, and the hold is settled."),
-    ("payout", "failed"): Term("did not leave", "calm", "The provider said so. The amount is released."),
+    ("payout", "failed"): Term("not paid", "calm", "The provider said so. The amount is released."),
     ("payout", "rejected"): Term("refused (final)", "bad", "A rule of the ledger refused it. Nothing moved."),
     ("projection", "running"): Term("running", "good", "It shows each event soon after it was recorded."),
     ("projection", "behind"): Term("catching up", "wait", "It shows an earlier position, and moves on."),
@@ -70,21 +70,34 @@ GLOSSARY: Mapping[tuple[Thing, str], Term] = {
         "halted", "bad", "It met an event that it cannot pass. It waits for an operator."
     ),
     ("projection", "rebuilding"): Term("rebuilding", "wait", "It is being filled, and cannot be read yet."),
+    ("projection", "retired"): Term(
+        "retired", "calm", "It was replaced by another version, and is not advanced."
+    ),
+    ("rebuild", "requested"): Term("requested", "wait", "It begins as soon as a rebuilder is free."),
+    ("rebuild", "filling"): Term("filling", "wait", "Events are projected into the new version."),
+    ("rebuild", "comparing"): Term("comparing", "wait", "The new version is compared with the live one."),
+    ("rebuild", "paused"): Term("paused", "wait", "An operator paused it. Nothing is lost."),
+    ("rebuild", "differing"): Term(
+        "differing", "bad", "The new version is not equal to the live one. Decide which."
+    ),
+    ("rebuild", "failed"): Term(
+        "halted", "bad", "It met something that it cannot pass. The live version goes on."
+    ),
+    ("rebuild", "switched"): Term("switched", "good", "The new version is live."),
+    ("rebuild", "cancelled"): Term("cancelled", "calm", "An operator gave it up. The live version goes on."),
     ("dead_letter", "open"): Term(
         "open", "bad", "The event was set aside. What follows in its stream is held behind it."
     ),
-    ("dead_letter", "retried"): Term("retried", "good", "It was applied after all."),
+    ("dead_letter", "resolved"): Term("resolved", "good", "It was applied after all."),
     ("dead_letter", "discarded"): Term("discarded", "calm", "An operator gave it up, with a reason."),
+    ("dead_letter", "superseded"): Term("superseded", "calm", "Its version of the projection was replaced."),
     ("delivery", "pending"): Term("waiting", "wait", "It is sent when its turn comes."),
     ("delivery", "sent"): Term("sent", "wait", "It was sent, and the receiver has not acknowledged it."),
     ("delivery", "acknowledged"): Term("acknowledged", "good", "The receiver has it."),
     ("delivery", "failed"): Term(
-        "given up", "bad", "All attempts failed. Later ones of its key are held behind it."
+        "given up", "bad", "All attempts failed. Later deliveries of its key are held behind it."
     ),
-    ("delivery", "discarded"): Term("discarded", "calm", "An operator gave it up, with a reason."),
-    ("delivery", "suppressed"): Term(
-        "suppressed", "calm", "It was not sent, because the receiver had it already."
-    ),
+    ("delivery", "suppressed"): Term("suppressed", "calm", "It is not sent. Its last attempt says why."),
     ("webhook", "enabled"): Term("enabled", "good", "Its events are sent."),
     ("webhook", "disabled"): Term("disabled", "bad", "Nothing is sent. Its events wait."),
     ("key", "active"): Term("valid", "good", "It may be used."),
@@ -97,6 +110,19 @@ GLOSSARY: Mapping[tuple[Thing, str], Term] = {
 """The states of each kind of thing, by the codes that the API gives them."""
 
 
+DERIVED = frozenset({("transaction", "lapsed"), ("projection", "behind")})
+"""Entries that no member of an answer states. They follow from a time or from positions."""
+
+
 def term(thing: Thing, state: str) -> Term:
     """Return the words for a state. A state without an entry is called by its code."""
     return GLOSSARY.get((thing, state)) or Term(state.replace("_", " "), "calm", "")
+
+
+def meanings(thing: Thing) -> str:
+    """Return what each state of a kind of thing means, as the API's document says it beside the member."""
+    return " ".join(
+        f"`{state}`: {of.meaning}"
+        for (kind, state), of in GLOSSARY.items()
+        if kind == thing and (kind, state) not in DERIVED
+    )

@@ -7,7 +7,6 @@ from collections.abc import Collection
 from typing import Any, Literal, NamedTuple
 
 from psycopg import Connection
-from psycopg.rows import tuple_row
 
 from domain.journal.queries import load
 from domain.model.times import Instant, instant
@@ -43,18 +42,18 @@ def add_replays(connection: Connection[Any], seen: Collection[Replays]) -> None:
         "last_at": [replays.last_at for replays in seen],
         "correlation_ids": [replays.last_correlation_id for replays in seen],
     }
-    connection.execute(_SQL["add"], columns)
+    _SQL["add"].run(connection, columns)
 
 
 def replays_of(connection: Connection[Any], ledger: str, operation_ids: Collection[str]) -> list[Replays]:
     """Return the replays of some operations of a ledger, in the order of their first replay."""
     wanted = {"ledger": ledger, "operation_ids": list(operation_ids)}
-    rows = connection.cursor(row_factory=tuple_row).execute(_SQL["of_operations"], wanted)
+    rows = _SQL["of_operations"].rows(connection, wanted)
     return [Replays._make([*row[:5], instant(row[5]), instant(row[6]), row[7]]) for row in rows]
 
 
 def replayed_in(connection: Connection[Any], ledger: str, correlation_id: str, limit: int) -> list[str]:
     """Return the ids of up to `limit` operations whose last replay had this correlation id."""
     wanted = {"ledger": ledger, "correlation_id": correlation_id, "limit": limit}
-    rows = connection.cursor(row_factory=tuple_row).execute(_SQL["in_conversation"], wanted)
+    rows = _SQL["in_conversation"].rows(connection, wanted)
     return [id for (id,) in rows]

@@ -64,12 +64,10 @@ def _compare_tables(connection: Connection[Any], live: str, rebuilt: str) -> Tab
     compared = TableComparison(live, rebuilt, live_rows, rebuilt_rows, live_checksum, rebuilt_checksum)
     if compared.equal:
         return compared
-    query = _SQL["differing"].replace("{live}", live).replace("{rebuilt}", rebuilt)
-    differing = connection.execute(query.encode()).fetchall()
+    differing = _SQL["differing"].fill(live=live, rebuilt=rebuilt).rows(connection)
     return compared._replace(differing=tuple(f"{where}: {row}" for where, row in differing))
 
 
 def _checksum(connection: Connection[Any], table: str) -> tuple[int, str]:
-    row = connection.execute(_SQL["checksum"].replace("{table}", table).encode()).fetchone()
-    assert row is not None
-    return row[0], row[1]
+    rows, checksum = _SQL["checksum"].fill(table=table).only(connection)
+    return rows, checksum

@@ -11,10 +11,10 @@ from uuid import UUID, uuid4
 
 import structlog
 from psycopg import Connection
-from psycopg.rows import TupleRow, tuple_row
+from psycopg.rows import TupleRow
 
 from domain.journal.encoding import UnreadableEvent
-from domain.journal.queries import load
+from domain.journal.queries import Query, load
 from domain.model.events import Recorded
 from domain.model.times import Instant, instant
 from domain.release import RELEASE
@@ -89,7 +89,7 @@ def write_around(
     """
     # Parts of a version in a rebuild are written at once, each in a transaction that locks only its own part. This lock
     # keeps other parts from adding to the count after it was taken.
-    connection.execute(_SQL["lock_version"], {"projection": projection.name, "version": version})
+    _SQL["lock_version"].run(connection, {"projection": projection.name, "version": version})
     held = blocked_streams(connection, projection.name, version)
     write = writer(connection, projection, version)
     isolation = PoisonFinder(connection.transaction, write, held, max(0, MAX_HELD_STREAMS - len(held)))
@@ -112,8 +112,7 @@ def writer(connection: Connection[Any], projection: Projection, version: int) ->
 def blocked_streams(connection: Connection[Any], projection: str, version: int) -> set[str]:
     """Return the streams that are held behind open letters."""
     wanted = {"projection": projection, "version": version}
-    cursor = connection.cursor(row_factory=tuple_row)
-    return {stream for (stream,) in cursor.execute(_SQL["held"], wanted)}
+    return {stream for (stream,) in _SQL["held"].rows(connection, wanted)}
 
 
 def add_letter(
@@ -134,7 +133,7 @@ def add_letter(
         "attempts": attempts,
         **failure(poison.error),
     }
-    connection.execute(_SQL["add"], row)
+    _SQL["add"].run(connection, row)
     _log.error(
         "event became a dead letter",
         id=str(row["id"]),
@@ -164,6 +163,12 @@ def find_letter(connection: Connection[Any], id: UUID) -> DeadLetter:
     return found[0]
 
 
+def stream_of(connection: Connection[Any], id: UUID) -> str | None:
+    """Return the stream of a letter, which never changes; None if there is no such letter."""
+    row = _SQL["stream"].row(connection, {"id": id})
+    return row[0] if row else None
+
+
 def list_letters(
     connection: Connection[Any],
     *,
@@ -183,8 +188,8 @@ def list_letters(
     time, id = after or (None, None)
     wanted: dict[str, Any] = {"projection": projection, "state": state, "after_time": time, "after_id": id}
     wanted |= {"granted": None if granted is None else list(granted), "limit": limit}
-    query = directed(_SQL["list"], descending=descending).replace(":columns", _SQL["columns"])
-    rows = read_rows(connection.cursor(row_factory=tuple_row), query, wanted, most_bytes)
+    query = directed(_SQL["list"], descending=descending)
+    rows = read_rows(connection, query, wanted, most_bytes)
     return rows.read_as(map(_letter, rows))
 
 
@@ -195,10 +200,8 @@ def letters_about(
     return _letters(connection, _SQL["about"], {"streams": list(streams), "positions": list(positions)})
 
 
-def _letters(connection: Connection[Any], query: str, wanted: dict[str, Any]) -> list[DeadLetter]:
-    cursor = connection.cursor(row_factory=tuple_row)
-    query = query.replace(":columns", _SQL["columns"])
-    return [_letter(row) for row in cursor.execute(query.encode(), wanted)]
+def _letters(connection: Connection[Any], query: Query, wanted: dict[str, Any]) -> list[DeadLetter]:
+    return [_letter(row) for row in query.rows(connection, wanted)]
 
 
 def _letter(row: TupleRow) -> DeadLetter:
@@ -215,7 +218,6 @@ def _in_order(
     if not unreadable:
         return list(events)
     errors = dict(unreadable)
-    cursor = connection.cursor(row_factory=tuple_row)
-    rows = cursor.execute(_SQL["streams"], {"positions": list(errors)}).fetchall()
+    rows = _SQL["streams"].rows(connection, {"positions": list(errors)})
     placed = [UnreadablePoison(stream, position, errors[position]) for position, stream in rows]
     return sorted([*events, *placed], key=lambda event: event.position)

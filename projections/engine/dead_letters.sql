@@ -44,6 +44,9 @@ l.closed_at, l.closed_by, l.reason, l.closing_correlation_id, l.followed_by;
 -- name: find
 SELECT :columns FROM dead_letters AS l WHERE l.id = %(id)s;
 
+-- name: stream
+SELECT stream FROM dead_letters WHERE id = %(id)s;
+
 -- name: list
 SELECT :columns FROM dead_letters AS l
 WHERE (%(projection)s::text IS NULL OR l.projection = %(projection)s)

@@ -41,7 +41,7 @@ def try_acquire(connection: Connection[Any], purpose: str, name: str) -> bool:
 
     The place is held until the connection ends or is silent for too long.
     """
-    row = connection.execute(_SQL["hold"], {"purpose": purpose, "name": name}).fetchone()
+    row = _SQL["hold"].row(connection, {"purpose": purpose, "name": name})
     if row is None or not row[0]:
         return False
     bound_session(connection)
@@ -166,7 +166,7 @@ class Timekeeper:
         if self._max_difference_seconds is None or monotonic() < self._compare_at:
             return
         before = moment(self._clock()).timestamp()
-        (database,) = connection.execute(_SQL["clock"]).fetchone() or (before,)
+        (database,) = _SQL["clock"].row(connection) or (before,)
         after = moment(self._clock()).timestamp()
         if max(before - database, database - after) > self._max_difference_seconds:
             raise ClockWrong(f"the clock differs from the database's by {before - database:.1f} s")

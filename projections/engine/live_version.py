@@ -12,11 +12,12 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 from msgspec import json
-from psycopg import Connection, Cursor, errors
+from psycopg import Connection, Cursor, IsolationLevel, errors
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow, tuple_row
 
-from domain.journal.queries import load
+from domain.journal.queries import Query, Source, load
+from domain.model.refusals import stream_not_found
 from projections.engine.projection import Projection
 from projections.errors import ProjectionBehind
 
@@ -89,27 +90,27 @@ class Page(NamedTuple, Generic[Item]):
 
 
 def read_rows(
-    cursor: Cursor[TupleRow], query: str | bytes, wanted: Mapping[str, Any], most_bytes: int | None
+    source: Source, query: Query, wanted: Mapping[str, Any], most_bytes: int | None
 ) -> Rows[TupleRow]:
     """Return the rows that a query finds, `limit` of them at most if that is among the values that are `wanted`.
 
     Unless `most_bytes` is None, they end with the row that makes them larger than that; there is none if it is zero.
     What does not fit is not fetched, but for a few rows. The query is planned with its values.
     """
-    text = query if isinstance(query, bytes) else query.encode()
     is_short = (wanted.get("limit") or FETCHED_ROWS + 1) <= FETCHED_ROWS
     if most_bytes is None or is_short:
-        rows = cursor.execute(text, wanted, prepare=False).fetchall()
+        rows = query.rows(source, wanted, prepare=False)
         return Rows(rows) if most_bytes is None else _fitting(iter([rows]), most_bytes)
-    is_idle = cursor.connection.info.transaction_status == TransactionStatus.IDLE
-    lasting = cursor.connection.transaction() if is_idle else nullcontext()
-    with lasting, closing(_fetched(cursor, text, wanted)) as parts:
+    connection = source.connection if isinstance(source, Cursor) else source
+    is_idle = connection.info.transaction_status == TransactionStatus.IDLE
+    lasting = connection.transaction() if is_idle else nullcontext()
+    with lasting, closing(_fetched(connection.cursor(row_factory=tuple_row), query, wanted)) as parts:
         return _fitting(parts, most_bytes)
 
 
-def _fetched(cursor: Cursor[TupleRow], query: bytes, wanted: Mapping[str, Any]) -> Generator[list[TupleRow]]:
+def _fetched(cursor: Cursor[TupleRow], query: Query, wanted: Mapping[str, Any]) -> Generator[list[TupleRow]]:
     """Yield the rows of a query in parts, each fetched when it is asked for."""
-    cursor.execute(b"DECLARE listed NO SCROLL CURSOR FOR " + query, wanted, prepare=False)
+    cursor.execute("DECLARE listed NO SCROLL CURSOR FOR " + query, wanted, prepare=False)
     try:
         while rows := cursor.execute(b"FETCH %d FROM listed" % FETCHED_ROWS, prepare=False).fetchall():
             yield rows
@@ -134,10 +135,20 @@ def _fitting(parts: Iterable[list[TupleRow]], most_bytes: int) -> Rows[TupleRow]
 
 @contextmanager
 def one_instant(connection: Connection[Any]) -> Iterator[None]:
-    """Read everything within this context from one snapshot of the database."""
-    with connection.transaction():
-        connection.execute(_SQL["one_instant"])
-        yield
+    """Read everything within this context from one snapshot of the database. The connection must be idle."""
+    connection.isolation_level, connection.read_only = IsolationLevel.REPEATABLE_READ, True
+    try:
+        with connection.transaction():
+            yield
+    finally:
+        if not connection.closed:  # a lost connection takes no settings
+            connection.isolation_level = connection.read_only = None
+
+
+def require(connection: Connection[Any], existing: Sequence[str]) -> None:
+    """Raise `LedgerNotFound` or `AccountNotFound` for the first of these streams that has no events."""
+    for (stream,) in _SQL["missing"].rows(connection, {"existing": list(existing)}):
+        raise stream_not_found(stream)
 
 
 def read_live(
@@ -145,20 +156,23 @@ def read_live(
     projection: Projection,
     read: Callable[[Cursor[TupleRow], int], Item],
     account: str | None = None,
+    existing: Sequence[str] = (),
 ) -> Reading[Item]:
     """Return what `read` finds, given a cursor and the number of the live version.
 
-    `account` is the stream of the account that the request is about, if it is about one. The connection must not be in
-    a transaction. Raises `ProjectionBehind` while there is no version that this release can read. A version that is
-    still being filled is not read, because its rows would look like a complete list.
+    `account` is the stream of the account that the request is about, if it is about one. `existing` are streams of a
+    ledger or account that must have events in the journal, although the projection may not have read them yet. Raises
+    `LedgerNotFound` or `AccountNotFound` for the first that has none. The connection must not be in a transaction.
+    Raises `ProjectionBehind` while there is no version that this release can read. A version that is still being filled
+    is not read, because its rows would look like a complete list.
     """
     for _ in range(_ATTEMPTS - 1):
         try:
-            return _read_once(connection, projection, read, account)
+            return _read_once(connection, projection, read, account, existing)
         except errors.UndefinedTable:
             # A rebuild has switched, and the version that is live in this snapshot was dropped meanwhile.
             continue
-    return _read_once(connection, projection, read, account)
+    return _read_once(connection, projection, read, account, existing)
 
 
 def _read_once(
@@ -166,9 +180,10 @@ def _read_once(
     projection: Projection,
     read: Callable[[Cursor[TupleRow], int], Item],
     account: str | None,
+    existing: Sequence[str],
 ) -> Reading[Item]:
     with one_instant(connection):
-        return _read_now(connection, projection, read, account)
+        return _read_now(connection, projection, read, account, existing)
 
 
 def _read_now(
@@ -176,12 +191,13 @@ def _read_now(
     projection: Projection,
     read: Callable[[Cursor[TupleRow], int], Item],
     account: str | None,
+    existing: Sequence[str] = (),
 ) -> Reading[Item]:
     cursor = connection.cursor(row_factory=tuple_row)
-    wanted = {"name": projection.name, "shape": projection.shape}
-    row = cursor.execute(_SQL["live"], wanted, prepare=True).fetchone()
-    assert row is not None
-    version, position, state, head, streams = row
+    wanted = {"name": projection.name, "shape": projection.shape, "existing": list(existing)}
+    version, position, state, head, streams, missing = _SQL["live"].only(cursor, wanted, prepare=True)
+    if missing:
+        raise stream_not_found(missing[0])
     if version is None or state == "rebuilding":
         raise ProjectionBehind(position or 0, head, "rebuilding")
     lacking = _lacking(cursor, projection.name, version, account) if streams else Lacking()
@@ -215,6 +231,5 @@ def streamed_live(
 
 def _lacking(cursor: Cursor[TupleRow], name: str, version: int, account: str | None) -> Lacking:
     wanted = {"name": name, "version": version, "account": account}
-    row = cursor.execute(_SQL["lacking"], wanted).fetchone()
-    assert row is not None
+    row = _SQL["lacking"].only(cursor, wanted)
     return Lacking(*row)

@@ -1,11 +1,15 @@
--- name: one_instant
-SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
-
 -- name: live
--- Always one row. If there is no such version, it has only the head.
-SELECT v.version, v.position, v.state, head.position, v.held_streams
+-- Always one row. If there is no such version, it has only the head, and which streams are missing.
+SELECT v.version, v.position, v.state, head.position, v.held_streams, ARRAY(:missing)
 FROM head
 LEFT JOIN projection_versions AS v ON v.name = %(name)s AND v.shape = %(shape)s AND v.live;
+
+-- name: missing
+-- Those of some streams that have no events, in the order given. A sub-select in the place of a value is not planned as
+-- a join, which before the journal's first ANALYZE would read the whole of it.
+SELECT stream FROM unnest(%(existing)s::text[]) WITH ORDINALITY AS required (stream, number)
+WHERE (SELECT 1 FROM events WHERE originator_id = stream AND originator_version = 1) IS NULL
+ORDER BY number;
 
 -- name: lacking
 -- A letter concerns an account if it belongs to the account's own stream, or if its event names the account.

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 from psycopg import Connection
 
-from domain.journal.queries import load
+from domain.journal.queries import Query, load
 from domain.model.events import Event
 
-Queries = Mapping[str, str]
+Queries = Mapping[str, Query]
 """The SQL of one version of a projection, by name."""
 
 Project = Callable[[Connection[Any], Queries, Sequence[Any]], None]
@@ -93,18 +93,10 @@ class Projection(NamedTuple):
 @cache
 def versioned(module: str, version: int) -> Queries:
     """Return the queries beside a module, for the tables of one version."""
-    queries = load(module)
-    return MappingProxyType(
-        {name: text.replace(":version", f"{version:d}") for name, text in queries.items()}
-    )
+    number = f"{version:d}"
+    return MappingProxyType({name: query.fill(version=number) for name, query in load(module).items()})
 
 
-_ASCENDING = {":order": "ASC", ":beyond": ">"}
-_DESCENDING = {":order": "DESC", ":beyond": "<"}
-
-
-def directed(query: str, *, descending: bool) -> str:
+def directed(query: Query, *, descending: bool) -> Query:
     """Return a list's query for one direction: `:order` is the sort order, `:beyond` compares with the cursor."""
-    for placeholder, text in (_DESCENDING if descending else _ASCENDING).items():
-        query = query.replace(placeholder, text)
-    return query
+    return query.fill(order="DESC", beyond="<") if descending else query.fill(order="ASC", beyond=">")

@@ -54,7 +54,7 @@ class RecentEvents:
         if upto > known:
             wanted = {"after": known, "upto": upto, "topics": None, "continuing": [], **WHOLE._asdict()}
             wanted["most_bytes"] = MAX_BATCH_BYTES
-            rows = connection.execute(_SQL["events"], wanted, prepare=True, binary=True).fetchall()
+            rows = _SQL["events"].rows(connection, wanted, prepare=True, binary=True)
             read_bytes = sum(len(row[3]) for row in rows)
             end = rows[-1][4] if read_bytes >= MAX_BATCH_BYTES else upto
             if len(rows) != end - known:

@@ -59,7 +59,7 @@ def export_lines(
     The connection must not be in a transaction. Raises `BeyondHead`, before the first line.
     """
     with one_instant(connection):
-        connection.execute(_SQL["whole_cursors"])
+        _SQL["whole_cursors"].run(connection)
         head = head_of(connection)
         until = head if until is None else until
         if not 1 <= since <= until + 1 <= head + 1:
@@ -98,7 +98,7 @@ def _rows(connection: Connection[Any], since: int, until: int) -> Iterator[tuple
 
 def _tree(connection: Connection[Any]) -> _Tree | None:
     cursor = connection.cursor(row_factory=tuple_row)
-    row = cursor.execute(_SQL["tree"], {"shape": PROJECTION.shape}).fetchone()
+    row = _SQL["tree"].row(cursor, {"shape": PROJECTION.shape})
     return None if row is None else _Tree(row[1], row[0], nodes(cursor, row[0]))
 
 
@@ -106,9 +106,9 @@ def _sealed(connection: Connection[Any], since: int, tree: _Tree | None) -> Iter
     """Yield positions and the hash of the tree's leaf at each. The first is `since`, or a few positions before it."""
     if tree is None:
         return
-    query = _SQL["leaves"].replace(":version", f"{tree.version:d}")
+    query = _SQL["leaves"].fill(version=tree.version)
     with connection.cursor(f"leaves_{uuid4().hex}", row_factory=tuple_row) as cursor:
-        cursor.execute(query.encode(), {"first": (since - 1) // WIDTH}, binary=True)
+        cursor.execute(query, {"first": (since - 1) // WIDTH}, binary=True)
         for number, tile in cursor:
             yield from enumerate(hashes_of(bytes(tile)), start=number * WIDTH + 1)
 
@@ -127,6 +127,6 @@ def _seal(connection: Connection[Any], until: int, head: int, tree: _Tree | None
                 return Attestation(signed.note, [node.hex() for node in path], keys, head)
         except (InvalidNote, Inconsistent):
             pass  # `verify` reports what is wrong with the signed tree
-        row = cursor.execute(_SQL["checkpoint_within"], {"size": until}).fetchone()
+        row = _SQL["checkpoint_within"].row(cursor, {"size": until})
         signed = None if row is None else Signed(*row)
     return Attestation(None if signed is None else signed.note, [], keys, head)

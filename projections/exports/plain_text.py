@@ -88,7 +88,7 @@ def _written(dialect: Dialect, recorded: Recorded) -> Iterator[str]:
 def _events(
     connection: Connection[Any], ledger: str | None, until: int, topics: list[str]
 ) -> Iterator[Recorded]:
-    connection.execute(_SQL["whole_cursors"])
+    _SQL["whole_cursors"].run(connection)
     with connection.cursor(f"books_{uuid4().hex}", row_factory=tuple_row) as cursor:
         cursor.itersize = ROWS_AT_ONCE
         wanted = {"ledger": ledger, "until": until, "topics": topics}

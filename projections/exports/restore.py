@@ -3,7 +3,6 @@
 from typing import Any
 
 from psycopg import Connection
-from psycopg.rows import tuple_row
 
 from domain.journal.database import Database
 from domain.journal.queries import load
@@ -32,14 +31,13 @@ def import_events(database: Database, file: ExportFile) -> int:
     if file.begin.since != 1:
         raise NotWhole
     with database.connect("tallystick import") as connection, connection.transaction():
-        cursor = connection.cursor(row_factory=tuple_row)
-        ((head,),) = cursor.execute(_SQL["lock_head"]).fetchall()
-        ((has_events,),) = cursor.execute(_SQL["has_events"]).fetchall()
+        (head,) = _SQL["lock_head"].only(connection)
+        (has_events,) = _SQL["has_events"].only(connection)
         if head or has_events:
             raise NotEmpty
         position, recorded_at = _copy(connection, file)
         moved = {"position": position, "recorded_at": recorded_at, "channel": database.journal_channel}
-        cursor.execute(_SQL["move_head"], moved)
+        _SQL["move_head"].run(connection, moved)
     return position
 
 

@@ -10,9 +10,8 @@ from uuid import UUID
 
 import structlog
 from psycopg import Connection
-from psycopg.rows import tuple_row
 
-from domain.journal.queries import load
+from domain.journal.queries import Query, load
 from domain.model.times import Instant, instant
 from projections.engine.live_version import Rows, read_rows
 from projections.engine.projection import directed
@@ -77,10 +76,10 @@ def list_deliveries(
 
     The page ends early with the delivery that makes it larger than `most_bytes`, unless that is None.
     """
-    query = _SQL["list"] if state is None else _SQL["list_in_state"].replace(":state", f"'{state}'")
+    query = _SQL["list"] if state is None else _SQL["list_in_state"].fill(state=f"'{state}'")
     wanted = {"webhook_id": webhook_id, "after": after, "limit": limit}
-    query = directed(query, descending=descending).replace(":columns", _SQL["columns"])
-    rows = read_rows(connection.cursor(row_factory=tuple_row), query, wanted, most_bytes)
+    query = directed(query, descending=descending)
+    rows = read_rows(connection, query, wanted, most_bytes)
     return rows.read_as(_delivery(*row) for row in rows)
 
 
@@ -103,9 +102,9 @@ def retry_delivery(
     """
     wanted = {"webhook_id": webhook_id, "position": position}
     with connection.transaction():
-        connection.execute(_SQL["lock"])
-        is_changed = connection.execute(_SQL["retry"], wanted).rowcount > 0
-        connection.execute(_SQL["announce"])
+        _SQL["lock"].run(connection)
+        is_changed = _SQL["retry"].run(connection, wanted).rowcount > 0
+        _SQL["announce"].run(connection)
         found = find_delivery(connection, webhook_id, position)
     if is_changed:
         named = {"webhook_id": str(webhook_id), "position": position}
@@ -122,17 +121,15 @@ def discard_delivery(
     """
     wanted = {"webhook_id": webhook_id, "position": position, "reason": reason}
     with connection.transaction():
-        connection.execute(_SQL["lock"])
-        connection.execute(_SQL["discard"], wanted)
+        _SQL["lock"].run(connection)
+        _SQL["discard"].run(connection, wanted)
         promote(connection, [webhook_id], [position])
-        connection.execute(_SQL["announce"])
+        _SQL["announce"].run(connection)
         return find_delivery(connection, webhook_id, position)
 
 
-def _deliveries(connection: Connection[Any], query: str, wanted: dict[str, Any]) -> list[Delivery]:
-    cursor = connection.cursor(row_factory=tuple_row)
-    rows = cursor.execute(query.replace(":columns", _SQL["columns"]), wanted).fetchall()
-    return [_delivery(*row) for row in rows]
+def _deliveries(connection: Connection[Any], query: Query, wanted: dict[str, Any]) -> list[Delivery]:
+    return query.rows(connection, wanted, into=_delivery)
 
 
 def _delivery(

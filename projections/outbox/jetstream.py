@@ -22,10 +22,10 @@ from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
 from domain.journal.database import Database
-from domain.journal.outage import DATABASE, Outage, is_lost
+from domain.journal.outage import Outage, is_lost
 from domain.journal.queries import load
 from domain.journal.reader import Row
-from projections.engine.leadership import STANDBY_SECONDS, Pauses, Standby, pause
+from projections.engine.leadership import RECONNECT_SECONDS, Loop, Pauses, pause
 from projections.engine.rate import RATE_SECONDS, Rate
 from projections.outbox.messages import MEDIA_TYPE, Message, message_of
 from projections.outbox.publishing import Streaming
@@ -58,56 +58,59 @@ class End(NamedTuple):
 
 def run_jetstream(database: Database, stop: threading.Event, streaming: Streaming) -> None:
     """Publish until `stop` is set. Failures of the database or the broker only interrupt it."""
-    # It differs from `Loop`: a denial counts as an interruption, and the session is named as that of a projection.
     pauses = Pauses(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
-    while not stop.is_set():
-        try:
-            with database.connect(f"tallystick projection {NATS}") as connection:
-                DATABASE.back(NATS)
-                _serve(database, connection, stop, streaming)
-        except psycopg.Error as error:
-            if is_lost(error):
-                DATABASE.lost(NATS, error)
-            else:
-                _log.warning("publisher interrupted", publisher=NATS, error=str(error))
-        except Exception:  # noqa: BLE001 - nothing may end the publisher
-            _log.exception("publisher failed", publisher=NATS)
-        stop.wait(pauses.next_seconds())
+    Loop(
+        database,
+        f"projection {NATS}",
+        ("publish", NATS),
+        failed=_say_failed,
+        pause_seconds=lambda error: RECONNECT_SECONDS if is_lost(error) else pauses.next_seconds(),
+    ).run(stop, lambda connection: _serve(database, connection, stop, streaming, pauses))
+
+
+def _say_failed(error: Exception) -> None:
+    if isinstance(error, psycopg.Error):
+        _log.warning("publisher interrupted", publisher=NATS, error=str(error))
+    else:
+        _log.error("publisher failed", publisher=NATS, exc_info=error)
 
 
 def _serve(
-    database: Database, connection: Connection[Any], stop: threading.Event, streaming: Streaming
+    database: Database,
+    connection: Connection[Any],
+    stop: threading.Event,
+    streaming: Streaming,
+    pauses: Pauses,
 ) -> None:
-    if not Standby().wait(connection, "publish", NATS, stop, STANDBY_SECONDS):
-        return
-    connection.execute(_SQL["register"])
+    _SQL["register"].run(connection)
     connection.execute(SQL("LISTEN {}").format(Identifier(database.journal_channel)))
-    pauses = Pauses(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
     while not stop.is_set():
-        follower = Follower(connection, stop, streaming)
         try:
-            asyncio.run(follower.run())
+            asyncio.run(Follower(connection, stop, streaming, pauses).run())
         except (nats.errors.Error, OSError, TimeoutError, NotOurs) as error:
             reason = f"{type(error).__name__}: {error}"
             _BROKER.lost(NATS, RuntimeError(reason))
-            connection.execute(_SQL["record_error"], {"reason": reason})
-        if follower.has_published:
-            pauses.reset()
+            _SQL["record_error"].run(connection, {"reason": reason})
         pause(connection, stop, pauses.next_seconds())
 
 
 class Follower:
     """Publishes the journal over one connection to the broker."""
 
-    def __init__(self, connection: Connection[Any], stop: threading.Event, streaming: Streaming) -> None:
-        """The database connection holds the place. Nobody else may use it meanwhile."""
+    def __init__(
+        self, connection: Connection[Any], stop: threading.Event, streaming: Streaming, pauses: Pauses
+    ) -> None:
+        """The database connection holds the place. Nobody else may use it meanwhile.
+
+        Whenever something is published, `pauses` begin with the first one again.
+        """
         self._connection = connection
         self._stop = stop
         self._streaming = streaming
+        self._pauses = pauses
         self._rate = Rate(RATE_SECONDS)
         self._failure: Exception | None = None
         self._acknowledgements: list[asyncio.Future[PubAck]] = []
-        self.has_published = False
 
     async def run(self) -> None:
         """Publish until stopped. Raises the errors of the broker and of the database, and `NotOurs`."""
@@ -139,8 +142,7 @@ class Follower:
             raise self._failure
 
     def _standing(self) -> tuple[int, str, int]:
-        row = self._connection.execute(_SQL["standing"], prepare=True).fetchone()
-        assert row is not None
+        row = _SQL["standing"].only(self._connection, prepare=True)
         position, state, head = row
         return position, state, head
 
@@ -181,7 +183,7 @@ class Follower:
     async def _publish(self, stream: JetStreamContext, end: End, upto: int) -> End:
         """Publish the events after the end of the stream; return the new end."""
         wanted = {"after": end.position, "upto": upto, "most_bytes": WINDOW_BYTES}
-        rows = self._connection.execute(_SQL["window"], wanted, prepare=True, binary=True).fetchall()
+        rows = _SQL["window"].rows(self._connection, wanted, prepare=True, binary=True)
         if sum(len(row[3]) for row in rows) >= WINDOW_BYTES:
             upto = rows[-1][4]
         messages, obstacle = self._messages(end.position, upto, rows)
@@ -189,11 +191,11 @@ class Follower:
         if messages:
             await self._send(stream, end, messages)
             await self._await_acknowledgements()
-            self.has_published = True
+            self._pauses.reset()
             self._move(position, len(messages))
         if obstacle is not None:
             _log.error("publisher halted", publisher=NATS, position=position, reason=obstacle)
-            self._connection.execute(_SQL["halt"], {"reason": obstacle})
+            _SQL["halt"].run(self._connection, {"reason": obstacle})
         return End(position, end.sequence + len(messages))
 
     async def _send(self, stream: JetStreamContext, end: End, messages: Sequence[Message]) -> None:
@@ -257,4 +259,4 @@ class Follower:
 
     def _move(self, position: int, events: int) -> None:
         rate = self._rate.measure(events)
-        self._connection.execute(_SQL["move"], {"position": position, "rate": rate}, prepare=True)
+        _SQL["move"].run(self._connection, {"position": position, "rate": rate}, prepare=True)

@@ -64,9 +64,9 @@ class ReceiverChanges(NamedTuple):
 
 def take_over(connection: Connection[Any]) -> None:
     """Prepare a connection, and make the attempts due again that a former publisher left without an end."""
-    connection.execute(_SQL["session"])
+    _SQL["session"].run(connection)
     with connection.transaction():
-        connection.execute(_SQL["interrupted"], {"reason": INTERRUPTED})
+        _SQL["interrupted"].run(connection, {"reason": INTERRUPTED})
 
 
 def take_turn(
@@ -84,7 +84,7 @@ def take_turn(
     with pipelined(connection), connection.transaction():
         changes = None
         if ended:
-            connection.execute(_SQL["lock"])
+            _SQL["lock"].run(connection)
             changes = _record(connection, ended, disable_after_seconds)
         claimed = _claim(connection, under_way)
     if changes:
@@ -95,9 +95,9 @@ def take_turn(
 def hand_over(connection: Connection[Any], ended: Sequence[Ended], disable_after_seconds: float) -> None:
     """Record how attempts ended, and make the unfinished ones due again. Called by a publisher that stops."""
     with connection.transaction():
-        connection.execute(_SQL["lock"])
+        _SQL["lock"].run(connection)
         changes = _record(connection, ended, disable_after_seconds) if ended else None
-        connection.execute(_SQL["interrupted"], {"reason": INTERRUPTED})
+        _SQL["interrupted"].run(connection, {"reason": INTERRUPTED})
     if changes:
         _tell(changes, ended)
 
@@ -105,7 +105,7 @@ def hand_over(connection: Connection[Any], ended: Sequence[Ended], disable_after
 def promote(connection: Connection[Any], webhooks: Sequence[UUID], positions: Sequence[int]) -> None:
     """Make the next delivery of each key due, now that the one before it is done. The caller holds the lock."""
     wanted = {"webhooks": list(webhooks), "positions": list(positions)}
-    connection.execute(_SQL["promote"], wanted, prepare=True)
+    _SQL["promote"].run(connection, wanted, prepare=True)
 
 
 def _claim(connection: Connection[Any], under_way: Mapping[UUID, int]) -> list[DueDelivery]:
@@ -116,7 +116,7 @@ def _claim(connection: Connection[Any], under_way: Mapping[UUID, int]) -> list[D
         "failing_room": MAX_UNDER_WAY_OF_ONE_THAT_FAILS,
         "limit": MAX_UNDER_WAY - sum(under_way.values()),
     }
-    rows = connection.execute(_SQL["claim"], wanted, prepare=True).fetchall()
+    rows = _SQL["claim"].rows(connection, wanted, prepare=True)
     return [
         DueDelivery(
             id, number, failures, url, secrets or [], (stream, version, topic, bytes(state), position)
@@ -138,7 +138,7 @@ def _record(
         "doubts": [of.answer.is_in_doubt for of in ended],
         "waits": [of.wait_seconds for of in ended],
     }
-    connection.execute(_SQL["ended"], columns, prepare=True)
+    _SQL["ended"].run(connection, columns, prepare=True)
     promote(connection, columns["webhooks"], columns["positions"])
     return _judge_receivers(connection, ended, disable_after_seconds)
 
@@ -152,10 +152,10 @@ def _judge_receivers(
     """
     acknowledged = {of.due.webhook_id for of in ended if of.answer.is_acknowledged}
     wanted = {"webhooks": list(acknowledged), "long_seconds": LONG_OUTAGE_SECONDS}
-    well = connection.execute(_SQL["well"], wanted, prepare=True)
+    well = _SQL["well"].run(connection, wanted, prepare=True)
     disabled = []
     failing = {of.due.webhook_id for of in ended} - acknowledged
-    begun = connection.execute(_SQL["failing"], {"webhooks": list(failing)}) if failing else None
+    begun = _SQL["failing"].run(connection, {"webhooks": list(failing)}) if failing else None
     if failing:
         words = f"nothing was acknowledged for {disable_after_seconds / 3600:g} hours"
         wanted = {
@@ -163,11 +163,11 @@ def _judge_receivers(
             "reason": words,
             "disable_after_seconds": disable_after_seconds,
         }
-        disabled.append((words, connection.execute(_SQL["given_up"], wanted)))
+        disabled.append((words, _SQL["given_up"].run(connection, wanted)))
     gone = {of.due.webhook_id for of in ended if of.answer.is_gone}
     if gone:
         wanted = {"webhooks": list(gone), "reason": GONE}
-        disabled.append((GONE, connection.execute(_SQL["gone"], wanted)))
+        disabled.append((GONE, _SQL["gone"].run(connection, wanted)))
     return ReceiverChanges(well, begun, disabled)
 
 

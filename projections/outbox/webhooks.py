@@ -11,9 +11,8 @@ from uuid import UUID, uuid4
 
 import structlog
 from psycopg import Connection
-from psycopg.rows import tuple_row
 
-from domain.journal.queries import load
+from domain.journal.queries import Query, load
 from domain.model.times import Instant, instant
 from projections.engine.live_version import Rows, read_rows
 from projections.engine.projection import directed
@@ -66,9 +65,9 @@ def register_webhook(connection: Connection[Any], registration: Registration) ->
         "id": id,
     }
     with connection.transaction():
-        connection.execute(_SQL["lock"])
-        connection.execute(_SQL["add"], row)
-        connection.execute(_SQL["add_secret"], {"id": id, "secret": secret})
+        _SQL["lock"].run(connection)
+        _SQL["add"].run(connection, row)
+        _SQL["add_secret"].run(connection, {"id": id, "secret": secret})
         (made,) = _webhooks(connection, _SQL["find"], {"id": id})
     return made, secret
 
@@ -80,7 +79,7 @@ def find_webhook(connection: Connection[Any], id: UUID) -> Webhook | None:
 
 def ledgers_of(connection: Connection[Any], id: UUID) -> tuple[str, ...] | None:
     """Return the ledgers of the webhook with this id, even if it was deleted; None if there is none."""
-    row = connection.cursor(row_factory=tuple_row).execute(_SQL["ledgers"], {"id": id}).fetchone()
+    row = _SQL["ledgers"].row(connection, {"id": id})
     return None if row is None else tuple(row[0])
 
 
@@ -99,10 +98,10 @@ def list_webhooks(
     ends early with the webhook that makes it larger than `most_bytes`, unless that is None.
     """
     time, id = after or (None, None)
-    query = directed(_SQL["list"], descending=descending).replace(":columns", _SQL["columns"])
+    query = directed(_SQL["list"], descending=descending)
     wanted: dict[str, Any] = {"after_time": time, "after_id": id, "limit": limit}
     wanted["granted"] = None if granted is None else list(granted)
-    rows = read_rows(connection.cursor(row_factory=tuple_row), query, wanted, most_bytes)
+    rows = read_rows(connection, query, wanted, most_bytes)
     return rows.read_as(_webhook(*row) for row in rows)
 
 
@@ -110,18 +109,18 @@ def rotate_secret(connection: Connection[Any], id: UUID, overlap_seconds: int) -
     """Return a new secret; the former ones sign as well until the overlap ends. None if there is no such webhook."""
     secret = new_secret()
     with connection.transaction():
-        connection.execute(_SQL["lock"])
+        _SQL["lock"].run(connection)
         if find_webhook(connection, id) is None:
             return None
-        connection.execute(_SQL["end_secrets"], {"id": id, "overlap_seconds": overlap_seconds})
-        connection.execute(_SQL["remove_ended_secrets"], {"id": id})
-        connection.execute(_SQL["add_secret"], {"id": id, "secret": secret})
+        _SQL["end_secrets"].run(connection, {"id": id, "overlap_seconds": overlap_seconds})
+        _SQL["remove_ended_secrets"].run(connection, {"id": id})
+        _SQL["add_secret"].run(connection, {"id": id, "secret": secret})
     return secret
 
 
 def disable_webhook(connection: Connection[Any], id: UUID, reason: str) -> Webhook | None:
     """Stop sending until it is enabled; its deliveries wait. Return it, None if there is no such webhook."""
-    if connection.execute(_SQL["disable"], {"id": id, "reason": reason}).rowcount:
+    if _SQL["disable"].run(connection, {"id": id, "reason": reason}).rowcount:
         _log.info("webhook disabled", webhook_id=str(id), reason=reason)
     return find_webhook(connection, id)
 
@@ -134,11 +133,11 @@ def enable_webhook(
     The actor and the reason are logged.
     """
     with connection.transaction():
-        connection.execute(_SQL["lock"])
-        is_changed = connection.execute(_SQL["enable"], {"id": id}).rowcount > 0
+        _SQL["lock"].run(connection)
+        is_changed = _SQL["enable"].run(connection, {"id": id}).rowcount > 0
         if is_changed:
-            connection.execute(_SQL["begin_anew"], {"id": id})
-            connection.execute(_SQL["announce"])
+            _SQL["begin_anew"].run(connection, {"id": id})
+            _SQL["announce"].run(connection)
         found = find_webhook(connection, id)
     if is_changed:
         _log.info("webhook enabled", webhook_id=str(id), actor=actor, reason=reason)
@@ -148,20 +147,18 @@ def enable_webhook(
 def delete_webhook(connection: Connection[Any], id: UUID, actor: str) -> bool:
     """Stop sending for ever and delete the secrets; tell whether there is such a webhook. Idempotent."""
     with connection.transaction():
-        connection.execute(_SQL["lock"])
-        if not connection.execute(_SQL["delete"], {"id": id}).rowcount:
-            return connection.execute(_SQL["was_deleted"], {"id": id}).rowcount > 0
-        connection.execute(_SQL["suppress"], {"id": id, "reason": f"the webhook was deleted by {actor}"})
-        connection.execute(_SQL["end_secrets"], {"id": id, "overlap_seconds": 0})
-        connection.execute(_SQL["remove_ended_secrets"], {"id": id})
+        _SQL["lock"].run(connection)
+        if not _SQL["delete"].run(connection, {"id": id}).rowcount:
+            return _SQL["was_deleted"].run(connection, {"id": id}).rowcount > 0
+        _SQL["suppress"].run(connection, {"id": id, "reason": f"the webhook was deleted by {actor}"})
+        _SQL["end_secrets"].run(connection, {"id": id, "overlap_seconds": 0})
+        _SQL["remove_ended_secrets"].run(connection, {"id": id})
     _log.info("webhook deleted", webhook_id=str(id), actor=actor)
     return True
 
 
-def _webhooks(connection: Connection[Any], query: str, wanted: dict[str, Any]) -> list[Webhook]:
-    cursor = connection.cursor(row_factory=tuple_row)
-    rows = cursor.execute(query.replace(":columns", _SQL["columns"]), wanted).fetchall()
-    return [_webhook(*row) for row in rows]
+def _webhooks(connection: Connection[Any], query: Query, wanted: dict[str, Any]) -> list[Webhook]:
+    return query.rows(connection, wanted, into=_webhook)
 
 
 def _webhook(

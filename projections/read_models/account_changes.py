@@ -90,7 +90,7 @@ def account_changes(
     }
     with one_instant(connection):
         head = head_of(connection)
-        with closing(opened_rows(connection, _SQL["changes"].encode(), wanted)) as rows:
+        with closing(opened_rows(connection, _SQL["changes"], wanted)) as rows:
             found = (change for row in rows for change in _changes(row, since, until))
             yield Reading(found, head, head, Lacking())
 

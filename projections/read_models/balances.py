@@ -8,6 +8,7 @@ from operator import attrgetter
 from typing import Any
 
 from msgspec import json
+from msgspec.structs import astuple
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
@@ -28,7 +29,7 @@ _UNCHANGED: Any = object()
 # An account about which nothing is known, from its asset to its opening event. Null means unchanged. Limits can be
 # changed to null, so they have a mark of their own.
 _UNKNOWN: tuple[Any, ...] = (None, None, None, _UNCHANGED, _UNCHANGED, None, 0, 0, 0, 0, None, None)
-_METADATA, _OPENED_AT, _OPENING = map(Account._fields.index, ("metadata", "opened_at", "opening"))
+_METADATA, _OPENED_AT, _OPENING = map(Account.__struct_fields__.index, ("metadata", "opened_at", "opening"))
 
 
 def list_accounts(
@@ -43,12 +44,13 @@ def list_accounts(
     limit: int,
     descending: bool = False,
     most_bytes: int | None = None,
+    existing: Sequence[str] = (),
 ) -> Page[Account]:
     """Return up to `limit` accounts by address that come after the address `after`.
 
     `prefix` is the beginning of the address. All pairs of `metadata` must be in the account's. A filter that is null or
     empty filters nothing. The page ends early with the account that makes it larger than `most_bytes`, unless that is
-    None.
+    None. `existing` is as for `read_live`.
     """
     wanted = {
         "ledger": ledger,
@@ -64,18 +66,24 @@ def list_accounts(
         query = directed(PROJECTION.queries(version)["list"], descending=descending)
         return read_rows(cursor, query, wanted, most_bytes)
 
-    reading = read_live(connection, PROJECTION, read)
+    reading = read_live(connection, PROJECTION, read, existing=existing)
     return Page(reading.found.read_as(map(_account, reading.found)), *reading[1:])
 
 
-def read_account(connection: Connection[Any], ledger: str, address: str) -> Reading[Account | None]:
-    """Return an account as the projection shows it, or None if it has none, with the position and the head."""
+def read_account(
+    connection: Connection[Any], ledger: str, address: str, *, existing: Sequence[str] = ()
+) -> Reading[Account | None]:
+    """Return an account as the projection shows it, or None if it has none, with the position and the head.
+
+    `existing` is as for `read_live`.
+    """
     wanted = {"ledgers": [ledger], "addresses": [address]}
     reading = read_live(
         connection,
         PROJECTION,
-        lambda cursor, version: cursor.execute(PROJECTION.queries(version)["find"], wanted).fetchone(),
+        lambda cursor, version: PROJECTION.queries(version)["find"].row(cursor, wanted),
         account_stream(ledger, address),
+        existing,
     )
     account = None if reading.found is None else _account(reading.found)
     return Reading(account, *reading[1:])
@@ -118,13 +126,13 @@ def _before(account: Account, recorded: Recorded) -> Account:
 
 def _unknown(recorded: Recorded) -> Account:
     ledger, _, address = recorded.stream.split("/", 2)
-    return Account._make((ledger, address, *_UNKNOWN, recorded.version - 1, 0))
+    return Account(*(ledger, address, *_UNKNOWN, recorded.version - 1, 0))
 
 
 def _add(connection: Connection[Any], queries: Queries, opened: Iterable[Account]) -> None:
     with connection.cursor().copy(queries["add"]) as copy:
         for account in opened:
-            row = list(account)
+            row = list(astuple(account))
             for number in (_METADATA, _OPENING):
                 row[number] = json.encode(row[number]).decode()
             copy.write_row(row)
@@ -146,7 +154,7 @@ def _move(
     }
     # Planning is a third of the cost of a few rows. For many rows the plan is made anew, for the table's present size.
     is_planned_once = len(accounts) <= MAX_PLANNED_ONCE
-    found = connection.execute(queries["move"], columns, prepare=is_planned_once).fetchall()
+    found = queries["move"].rows(connection, columns, prepare=is_planned_once)
     if len(found) < len(accounts):
         numbers_found = {number for (number,) in found}
         missed = next(event for number, event in enumerate(first, start=1) if number not in numbers_found)
@@ -179,7 +187,7 @@ def _account(row: TupleRow) -> Account:
     values[_METADATA] = json.decode(values[_METADATA])
     values[_OPENED_AT] = instant(values[_OPENED_AT])
     values[_OPENING] = AccountOpened(**json.decode(values[_OPENING]))
-    return Account._make(values)
+    return Account(*values)
 
 
 PROJECTION = Projection("balances", __name__, EVENTS, ("balances",), project, by_stream=True)

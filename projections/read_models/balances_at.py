@@ -1,5 +1,6 @@
 """The sums posted up to a time by either clock: for one account, and for a whole ledger."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from psycopg import Connection, Cursor
@@ -54,24 +55,28 @@ def posted_at(
 
 
 def trial_balance(
-    connection: Connection[Any], ledger: str, *, clock: Clock = "effective", at: Instant | None = None
+    connection: Connection[Any],
+    ledger: str,
+    *,
+    clock: Clock = "effective",
+    at: Instant | None = None,
+    existing: Sequence[str] = (),
 ) -> Reading[list[AssetTotals]]:
     """Return the totals of each asset, by name, over the entries whose time is `at` or earlier. None means now.
 
-    Assets without such an entry are left out.
+    Assets without such an entry are left out. `existing` is as for `read_live`.
     """
 
     def read(cursor: Cursor[TupleRow], version: int) -> list[AssetTotals]:
         queries = PROJECTION.queries(version)
         wanted = {"ledger": ledger, "clock": clock, "at": _instant(cursor, queries, at)}
-        return [AssetTotals(*row) for row in cursor.execute(queries["trial_balance"], wanted, prepare=False)]
+        return queries["trial_balance"].rows(cursor, wanted, prepare=False, into=AssetTotals)
 
-    return read_live(connection, PROJECTION, read)
+    return read_live(connection, PROJECTION, read, existing=existing)
 
 
 def _instant(cursor: Cursor[TupleRow], queries: Queries, at: Instant | None) -> Instant:
     if at is not None:
         return at
-    row = cursor.execute(queries["now"]).fetchone()
-    assert row is not None
+    row = queries["now"].only(cursor)
     return instant(row[0])

@@ -43,7 +43,7 @@ def list_due(
     wanted = {"now": now, "limit": limit, "excluding": list(excluding)}
 
     def read(cursor: Any, version: int) -> list[DueTransaction]:
-        rows = cursor.execute(PROJECTION.queries(version)["list"], wanted).fetchall()
+        rows = PROJECTION.queries(version)["list"].rows(cursor, wanted)
         return [
             DueTransaction(ledger, str(id), instant(due_at), position)
             for ledger, id, due_at, position in rows
@@ -59,7 +59,7 @@ def project(connection: Connection[Any], queries: Queries, events: Sequence[Reco
     _execute(connection, queries["remove"], {stream: last[stream] for stream in last.keys() - due.keys()}, {})
     _execute(connection, queries["keep"], {stream: last[stream] for stream in due}, due)
     if due:
-        connection.execute(queries["announce"])
+        queries["announce"].run(connection)
 
 
 def _due_at(recorded: Recorded) -> Instant | None:

@@ -81,10 +81,12 @@ def list_entries(
     after: StatementPlace | None = None,
     limit: int,
     descending: bool = False,
+    existing: Sequence[str] = (),
 ) -> Page[StatementEntry]:
     """Return up to `limit` entries that come after the place `after`, ordered by the clock's time.
 
     `since` is inclusive, `until` exclusive. Entries of the same time are ordered by position.
+    `existing` is as for `read_live`.
     """
     wanted = {
         "ledger": ledger,
@@ -99,15 +101,15 @@ def list_entries(
 
     def read(cursor: Cursor[TupleRow], version: int) -> list[StatementEntry]:
         queries = PROJECTION.queries(version)
-        query = directed(queries["statement"], descending=descending).replace(":clock", clock)
-        rows = [_statement_entry(row) for row in cursor.execute(query, wanted, prepare=False)]
+        query = directed(queries["statement"], descending=descending).fill(clock=clock)
+        rows = [_statement_entry(row) for row in query.rows(cursor, wanted, prepare=False)]
         if clock == "recorded" or not rows:
             return rows
         first = rows[-1] if descending else rows[0]
         before = posted_before(cursor, queries, ledger, account, clock, first.place(clock))
         return _running(rows, before, descending=descending)
 
-    return Page(*read_live(connection, PROJECTION, read, account_stream(ledger, account)))
+    return Page(*read_live(connection, PROJECTION, read, account_stream(ledger, account), existing))
 
 
 class Sums(NamedTuple):
@@ -122,7 +124,7 @@ def posted_before(
 ) -> Sums:
     """Return what an account had posted before a place in its statement, by a clock."""
     wanted = {"ledger": ledger, "account": account, **place._asdict()}
-    row = cursor.execute(queries[f"posted_{clock}"], wanted, prepare=False).fetchone()
+    row = queries[f"posted_{clock}"].row(cursor, wanted, prepare=False)
     debits, credits = row or (0, 0)
     return Sums(debits or 0, credits or 0)
 

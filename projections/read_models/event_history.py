@@ -5,7 +5,7 @@ are read from the journal, event by event. Only if the index is far behind does 
 says so.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -73,14 +73,15 @@ def list_events(
     max_tail_events: int | None = MAX_TAIL_EVENTS,
     only: Callable[[JournalEvent], bool] | None = None,
     most_bytes: int | None = None,
+    existing: Sequence[str] = (),
 ) -> Page[JournalEvent]:
     """Return up to `limit` events of a ledger at positions from `low` to before `high`.
 
     `position` of the page is the position up to which they are complete: the head, unless more than `max_tail_events`
     would have to be read one by one. For `INSTALLATION` as the ledger, they are the events that belong to no ledger.
     `only` filters the events found. The page ends early with the event that makes it larger than `most_bytes` as
-    stored, unless that is None. Raises `JournalUnavailable` if events are too damaged to search by time, and
-    `ProjectionBehind` while there is no index.
+    stored, unless that is None. `existing` is as for `read_live`. Raises `JournalUnavailable` if events are too damaged
+    to search by time, and `ProjectionBehind` while there is no index.
     """
 
     def read(cursor: Cursor[TupleRow], version: int) -> tuple[Rows[JournalEvent], int]:
@@ -91,7 +92,7 @@ def list_events(
         span = search.span(low, min(upto + 1, high or upto + 1))
         return _fitting(islice(filter(only, search.found(*span, known)), limit), most_bytes), upto
 
-    reading = read_live(connection, PROJECTION, read)
+    reading = read_live(connection, PROJECTION, read, existing=existing)
     rows, upto = reading.found
     return Page(rows, upto, reading.head, reading.lacking)
 
@@ -155,8 +156,8 @@ class _Search(NamedTuple):
 
     def _rows(self, name: str, **wanted: Any) -> list[TupleRow]:
         """Return the rows of a query in the order of the list, or as many of them as fit."""
-        query = directed(_SQL[name], descending=self.descending).encode()
-        return self.cursor.execute(query, {**wanted, "most_bytes": CHUNK_BYTES}, prepare=False).fetchall()
+        query = directed(_SQL[name], descending=self.descending)
+        return query.rows(self.cursor, {**wanted, "most_bytes": CHUNK_BYTES}, prepare=False)
 
     def _passing(self, rows: list[TupleRow]) -> Iterator[JournalEvent]:
         wanted = frozenset(wanted_keys(self.ledger, self.filters))
@@ -167,7 +168,7 @@ class _Search(NamedTuple):
                 yield JournalEvent(row, content, hash_of(position, stream, version, topic, row[3]))
 
     def _first_since(self, time: Instant) -> int:
-        row = self.cursor.execute(_SQL["first_since"], {"time": time}, prepare=False).fetchone()
+        row = _SQL["first_since"].row(self.cursor, {"time": time}, prepare=False)
         if row is None:
             raise JournalUnavailable(UnreadableEvent.reason)
         return int(row[0])

@@ -17,6 +17,7 @@ from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
 from domain.journal.arrays import bigint_array, bytea_array
+from domain.journal.queries import Query
 from domain.journal.reader import Row
 from domain.model.streams import ledger_of, transaction_stream
 from projections.engine.projection import Projection, Queries
@@ -57,8 +58,8 @@ def project(connection: Connection[Any], queries: Queries, rows: Sequence[Row]) 
     begun = -(rows[0][4] - 1) % NEIGHBOURS
     if known := _slots(rows[:begun]):
         slots, offsets = zip(*known, strict=True)
-        connection.execute(
-            queries["extend"], {"slots": bigint_array(slots), "offsets": bytea_array(offsets)}, prepare=True
+        queries["extend"].run(
+            connection, {"slots": bigint_array(slots), "offsets": bytea_array(offsets)}, prepare=True
         )
     if new := _slots(rows[begun:]):
         with connection.cursor().copy(queries["add"]) as copy:
@@ -199,8 +200,7 @@ def _hash(ledger: str, field: str, value: str) -> int:
 
 def indexed(cursor: Cursor[TupleRow], version: int) -> int:
     """Return the position up to which events are in the index of a version."""
-    row = cursor.execute(PROJECTION.queries(version)["position"]).fetchone()
-    assert row is not None
+    row = PROJECTION.queries(version)["position"].only(cursor)
     return int(row[0])
 
 
@@ -215,16 +215,16 @@ def candidates(
     query = _query(PROJECTION.queries(version), len(keys))
     hashes = {f"key_{number}": key_hash(*key) << _NEIGHBOURS_SHIFT for number, key in enumerate(keys)}
     for first, last in _stretches(low - 1, high - 2, descending=descending):
-        found = cursor.execute(query, {"first": first, "last": last, **hashes}, prepare=False).fetchall()
+        found = query.rows(cursor, {"first": first, "last": last, **hashes}, prepare=False)
         for slot, *offsets in sorted(found, reverse=descending):
             yield from _positions(slot, offsets, low, high, descending=descending)
 
 
-def _query(queries: Queries, count: int) -> bytes:
+def _query(queries: Queries, count: int) -> Query:
     numbers = range(1, count)
     columns = "".join(f", other_{number}.offsets" for number in numbers)
-    joins = "\n".join(queries["join"].replace(":number", str(number)) for number in numbers)
-    return queries["find"].replace(":columns", columns).replace(":joins", joins).encode()
+    joins = "\n".join(queries["join"].fill(number=number) for number in numbers)
+    return queries["find"].fill(columns=columns, joins=joins)
 
 
 def _stretches(first_at: int, last_at: int, *, descending: bool) -> Iterator[tuple[int, int]]:

@@ -3,6 +3,7 @@
 The cost of a page grows with the number of accounts that have the prefix, minus those of the pages before.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from psycopg import Connection
@@ -48,11 +49,13 @@ def list_groups(
     after: GroupPlace | None = None,
     limit: int,
     descending: bool = False,
+    existing: Sequence[str] = (),
 ) -> Page[Group]:
     """Return up to `limit` groups by name and asset that come after the place `after`.
 
     Addresses with the same first `segments` segments are a group. Shorter addresses are groups of their own, and None
     makes all accounts one group. `prefix` and `asset` choose the accounts; null or empty chooses all.
+    `existing` is as for `read_live`.
     """
     wanted = {
         "ledger": ledger,
@@ -70,5 +73,6 @@ def list_groups(
         lambda cursor, version: cursor.execute(
             directed(versioned(__name__, version)["groups"], descending=descending), wanted, prepare=False
         ).fetchall(),
+        existing=existing,
     )
     return Page([Group(*row) for row in reading.found], *reading[1:])

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from psycopg import Connection, Cursor
-from psycopg.rows import TupleRow, tuple_row
+from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
 from domain.model.events import Recorded
@@ -54,8 +54,7 @@ def list_ledgers(
 def project(connection: Connection[Any], queries: Queries, events: Sequence[Recorded]) -> None:
     """Fold events into their ledgers, and store these."""
     names = list({ledger_of(recorded.stream) for recorded in events})
-    cursor = connection.cursor(row_factory=tuple_row)
-    ledgers = {row[0]: _ledger(row) for row in cursor.execute(queries["find"], {"names": names})}
+    ledgers = {row[0]: _ledger(row) for row in queries["find"].rows(connection, {"names": names})}
     for recorded in events:
         name = ledger_of(recorded.stream)
         ledger = ledgers.get(name)
@@ -63,7 +62,7 @@ def project(connection: Connection[Any], queries: Queries, events: Sequence[Reco
             raise Inconsistent(f"ledger {name} is not at the version before event {recorded.position}")
         ledgers[name] = evolve(ledger, recorded)
     for ledger in ledgers.values():
-        cursor.execute(queries["keep"], _row(ledger))
+        queries["keep"].run(connection, _row(ledger))
 
 
 def _row(ledger: Ledger) -> dict[str, Any]:

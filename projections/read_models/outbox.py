@@ -17,7 +17,6 @@ from uuid import UUID
 from msgspec import MsgspecError, Struct
 from msgspec.json import Decoder
 from psycopg import Connection
-from psycopg.rows import tuple_row
 
 from domain.journal.database import Database
 from domain.journal.reader import Row
@@ -63,9 +62,8 @@ def partition_key(stream: str) -> str:
 
 def project(connection: Connection[Any], queries: Queries, rows: Sequence[Row]) -> None:
     """Count the events that are owed, and make the deliveries that do not exist yet."""
-    connection.execute(queries["lock"])
-    cursor = connection.cursor(row_factory=tuple_row)
-    found = cursor.execute(queries["subscribers"], {"first": rows[0][4]}).fetchall()
+    queries["lock"].run(connection)
+    found = queries["subscribers"].rows(connection, {"first": rows[0][4]})
     subscribers = [
         Subscriber(id, frozenset(ledgers), frozenset(types), after, upto)
         for id, ledgers, types, after, upto in found
@@ -78,8 +76,8 @@ def project(connection: Connection[Any], queries: Queries, rows: Sequence[Row]) 
             "keys": [partition_key(stream) for _, (stream, *_) in owed],
             "correlation_ids": [correlation_id_of(state) for _, (_, _, _, state, _) in owed],
         }
-        connection.execute(queries["by_keys"])
-        connection.execute(queries["owe"], columns)
+        queries["by_keys"].run(connection)
+        queries["owe"].run(connection, columns)
 
 
 def _owed(subscribers: Sequence[Subscriber], rows: Sequence[Row]) -> Iterator[tuple[UUID, Row]]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from msgspec import json
 from psycopg import Connection, Cursor
-from psycopg.rows import TupleRow, tuple_row
+from psycopg.rows import TupleRow
 
 from domain.journal.database import Database
 from domain.model.events import Recorded
@@ -54,10 +54,12 @@ def list_payouts(
     limit: int,
     descending: bool = False,
     most_bytes: int | None = None,
+    existing: Sequence[str] = (),
 ) -> Page[Payout]:
     """Return up to `limit` payouts in the order of their requests, that come after the `made_position` `after`.
 
-    The page ends early with the item that makes it larger than `most_bytes`, unless that is None.
+    The page ends early with the item that makes it larger than `most_bytes`, unless that is None. `existing` is as for
+    `read_live`.
     """
     wanted = {
         **{name: value or None for name, value in filters._asdict().items()},
@@ -71,7 +73,7 @@ def list_payouts(
         rows = read_rows(cursor, query, wanted, most_bytes)
         return rows.read_as(with_details(cursor, map(_payout, rows)))
 
-    return Page(*read_live(connection, PROJECTION, read))
+    return Page(*read_live(connection, PROJECTION, read, existing=existing))
 
 
 def list_due_payouts(
@@ -95,7 +97,7 @@ def list_due_payouts(
     }
 
     def read(cursor: Cursor[TupleRow], version: int) -> list[DuePayout]:
-        rows = cursor.execute(PROJECTION.queries(version)["list_due"], wanted).fetchall()
+        rows = PROJECTION.queries(version)["list_due"].rows(cursor, wanted)
         return [DuePayout(*row) for row in rows]
 
     return read_live(connection, PROJECTION, read)
@@ -106,7 +108,7 @@ def count_forgotten(connection: Connection[Any], now: Instant, known: Collection
     wanted = {"now": now, "known": list(known)}
 
     def read(cursor: Cursor[TupleRow], version: int) -> dict[str, int]:
-        return dict(cursor.execute(PROJECTION.queries(version)["forgotten"], wanted).fetchall())
+        return dict(PROJECTION.queries(version)["forgotten"].rows(cursor, wanted))
 
     return read_live(connection, PROJECTION, read).found
 
@@ -132,7 +134,7 @@ def _found(connection: Connection[Any], queries: Queries, streams: Sequence[str]
         "ledgers": [ledger_of(stream) for stream in streams],
         "ids": [name_of(stream) for stream in streams],
     }
-    rows = connection.cursor(row_factory=tuple_row).execute(queries["find"].encode(), wanted).fetchall()
+    rows = queries["find"].rows(connection, wanted)
     payouts = map(_payout, rows)
     return {f"{payout.ledger}/payouts/{payout.id}": payout for payout in payouts}
 
@@ -152,9 +154,9 @@ def _keep(connection: Connection[Any], queries: Queries, payouts: Iterable[Payou
         "versions": [payout.version for payout in kept],
         "bodies": [_encode(_kept(payout)).decode() for payout in kept],
     }
-    connection.execute(queries["keep"], columns)
+    queries["keep"].run(connection, columns)
     if any(payout.due_at for payout in kept):
-        connection.execute(queries["announce"])
+        queries["announce"].run(connection)
 
 
 def _kept(payout: Payout) -> Any:

@@ -30,8 +30,8 @@ def with_details(cursor: Cursor[TupleRow], made: Iterable[Made]) -> list[Made]:
     rejected = {each.made_position: at for at, each in enumerate(listed) if each.rejection is not None}
     if not rejected:
         return listed
-    for stream, version, topic, state, position in cursor.execute(
-        _SQL["at_positions"], {"positions": list(rejected)}
+    for stream, version, topic, state, position in _SQL["at_positions"].rows(
+        cursor, {"positions": list(rejected)}
     ):
         try:
             event = decode(stream, version, topic, bytes(state), position).event

@@ -15,7 +15,7 @@ from uuid import uuid4
 from psycopg import Connection, Cursor, ServerCursor
 from psycopg.rows import TupleRow, tuple_row
 
-from domain.journal.queries import load
+from domain.journal.queries import Query, load
 from domain.model.streams import account_stream
 from domain.model.times import Instant
 from projections.engine.live_version import Reading, streamed_live
@@ -138,9 +138,9 @@ def report(
         yield Reading(found, *reading[1:])
 
 
-def opened_rows(connection: Connection[Any], query: bytes, wanted: Mapping[str, Any]) -> Rows:
+def opened_rows(connection: Connection[Any], query: Query, wanted: Mapping[str, Any]) -> Rows:
     """Return a cursor on all rows of a query, which fetches them in parts. The connection must be in a transaction."""
-    connection.execute(_SQL["whole_cursors"])
+    _SQL["whole_cursors"].run(connection)
     rows = connection.cursor(f"report_{uuid4().hex}", row_factory=tuple_row)
     rows.itersize = ROWS_AT_ONCE
     try:
@@ -151,12 +151,11 @@ def opened_rows(connection: Connection[Any], query: bytes, wanted: Mapping[str, 
     return rows
 
 
-def _query(kind: Kind, version: int, clock: Clock, scope: Scope) -> bytes:
+def _query(kind: Kind, version: int, clock: Clock, scope: Scope) -> Query:
     mentioned = ""
     if scope != Scope():
         mentioned = _SQL["mentioned_account" if scope.account else "mentioned_prefix"]
-    query = _SQL[kind.replace("-", "_")].replace(":mentioned", mentioned)
-    return query.replace(":version", f"{version:d}").replace(":clock", clock).encode()
+    return _SQL[kind.replace("-", "_")].fill(mentioned=mentioned, version=version, clock=clock)
 
 
 def _rows(kind: Kind, rows: Rows) -> Iterator[Row]:
@@ -192,8 +191,7 @@ def _described(connection: Connection[Any], rows: Rows) -> Iterator[Row]:
 
 
 def _said(connection: Connection[Any], positions: set[int]) -> dict[int, Content]:
-    cursor = connection.cursor(row_factory=tuple_row)
-    found = cursor.execute(_SQL["said"], {"positions": list(positions)}, prepare=False)
+    found = _SQL["said"].rows(connection, {"positions": list(positions)}, prepare=False)
     return {position: content_of(bytes(state)) for position, state in found}
 
 

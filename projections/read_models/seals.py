@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from psycopg import Connection, Cursor
-from psycopg.rows import TupleRow, tuple_row
+from psycopg.rows import TupleRow
 
 from domain.journal.reader import Row
 from domain.transparency.leaves import hash_of
@@ -31,9 +31,8 @@ def project(connection: Connection[Any], queries: Queries, rows: Sequence[Row]) 
         hash_of(position, stream, version, topic, state) for stream, version, topic, state, position in rows
     ]
     places = partial_tiles(size)
-    cursor = connection.cursor(row_factory=tuple_row)
     wanted = {"levels": [place.level for place in places], "numbers": [place.number for place in places]}
-    partial = by_address(cursor.execute(queries["edge"], wanted).fetchall()) if places else {}
+    partial = by_address(queries["edge"].rows(connection, wanted)) if places else {}
     try:
         changed = append(size, partial, leaves)
     except (KeyError, ValueError) as error:
@@ -78,8 +77,7 @@ def nodes(cursor: Cursor[TupleRow], version: int) -> Nodes:
 
 def standing(cursor: Cursor[TupleRow], version: int) -> tuple[int, str]:
     """Return the number of leaves in a version's tree, and the state of the version."""
-    row = cursor.execute(PROJECTION.queries(version)["standing"]).fetchone()
-    assert row is not None
+    row = PROJECTION.queries(version)["standing"].only(cursor)
     return row[0], row[1]
 
 

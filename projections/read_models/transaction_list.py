@@ -19,7 +19,7 @@ from domain.model.transactions import Kind, Status, Transaction
 from projections.engine.live_version import Page, Rows, read_live, read_rows
 from projections.engine.projection import Queries, directed
 from projections.read_models.rejections import with_details
-from projections.read_models.transactions import PROJECTION, selected, transaction
+from projections.read_models.transactions import PROJECTION, transaction
 
 MAX_GATHERED = 20_000
 """How many positions of a prefix or of dated transactions are gathered and sorted; for more, the list is walked."""
@@ -72,10 +72,12 @@ def list_transactions(
     limit: int,
     descending: bool = False,
     most_bytes: int | None = None,
+    existing: Sequence[str] = (),
 ) -> Page[Transaction]:
     """Return up to `limit` transactions in the order of recording, that come after the `made_position` `after`.
 
-    The page ends early with the transaction that makes it larger than `most_bytes`, unless that is None.
+    The page ends early with the transaction that makes it larger than `most_bytes`, unless that is None. `existing` is
+    as for `read_live`.
     """
 
     def read(cursor: Cursor[TupleRow], version: int) -> Rows[Transaction]:
@@ -84,7 +86,7 @@ def list_transactions(
         return found.read_as(with_details(cursor, found))
 
     about = account_stream(ledger, filters.account) if filters.account else None
-    reading = read_live(connection, PROJECTION, read, about)
+    reading = read_live(connection, PROJECTION, read, about, existing)
     return Page(reading.found, *reading[1:])
 
 
@@ -140,13 +142,13 @@ class _Search(NamedTuple):
 
     def _first_since(self, time: Instant) -> int:
         wanted = {"ledger": self.ledger, "time": time}
-        ((position,),) = self.cursor.execute(self.queries["first_since"], wanted, prepare=False).fetchall()
+        (position,) = self.queries["first_since"].only(self.cursor, wanted, prepare=False)
         return int(position)
 
     def _gathered(self, name: str, span: Span) -> list[int] | None:
         """Return the positions that a query finds, in the order of the list, or None if there are too many."""
         wanted = {**self._values(), "limit": MAX_GATHERED + 1}
-        found = self.cursor.execute(self.queries[name], wanted, prepare=False).fetchall()
+        found = self.queries[name].rows(self.cursor, wanted, prepare=False)
         if len(found) > MAX_GATHERED:
             return None
         return sorted(
@@ -174,7 +176,7 @@ class _Search(NamedTuple):
         if span.low >= span.high:
             return Rows()
         wanted = {**self._values(), **span._asdict(), "positions": positions, "dated": dated}
-        query = selected(self.queries, "page").replace(":joins", self._joins())
+        query = self.queries["page"].fill(joins=self._joins())
         query = directed(query, descending=self.descending)
         rows = read_rows(self.cursor, query, wanted, most_bytes)
         return rows.read_as(map(transaction, rows))
@@ -194,7 +196,7 @@ class _Search(NamedTuple):
     def _joins(self) -> str:
         joins = [self.queries["of_account"]] if self.filters.account else []
         for number in range(min(len(self.filters.metadata or ()), MAX_JOINED_PAIRS)):
-            joins.append(self.queries["of_pair"].replace(":number", str(number)))
+            joins.append(self.queries["of_pair"].fill(number=number))
         return "\n".join(joins)
 
 

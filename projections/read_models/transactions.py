@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import json
 from psycopg import Connection
-from psycopg.rows import TupleRow, tuple_row
+from psycopg.rows import TupleRow
 
 from domain.model.entries import Entry
 from domain.model.events import Recorded
@@ -86,7 +86,7 @@ def _add(connection: Connection[Any], queries: Queries, transactions: Iterable[T
 def _change(connection: Connection[Any], queries: Queries, changes: Sequence[Recorded]) -> None:
     streams = sorted({recorded.stream for recorded in changes})
     wanted = {"ledgers": [ledger_of(stream) for stream in streams], "streams": streams}
-    rows = connection.cursor(row_factory=tuple_row).execute(selected(queries, "find").encode(), wanted)
+    rows = queries["find"].rows(connection, wanted)
     found = {f"{row[0]}/transactions/{row[1]}": transaction(row) for row in rows}
     for recorded in changes:
         found[recorded.stream] = _changed(found.get(recorded.stream), recorded)
@@ -100,7 +100,7 @@ def _change(connection: Connection[Any], queries: Queries, changes: Sequence[Rec
         "voided_by": [transaction.related.voided_by for transaction in changed],
         "reversed_by": [_array(transaction.related.reversed_by) for transaction in changed],
     }
-    connection.execute(queries["change"], {**columns, **related}, prepare=False)
+    queries["change"].run(connection, {**columns, **related}, prepare=False)
 
 
 def _row(transaction: Transaction) -> tuple[Any, ...]:
@@ -140,11 +140,6 @@ def _row(transaction: Transaction) -> tuple[Any, ...]:
 
 def _array(ids: Sequence[str]) -> str | None:
     return f"{{{','.join(ids)}}}" if ids else None
-
-
-def selected(queries: Queries, name: str) -> str:
-    """Return a query whose rows have the columns that `transaction` takes."""
-    return queries[name].replace(":columns", queries["columns"])
 
 
 def transaction(row: TupleRow) -> Transaction:

@@ -28,7 +28,7 @@ def turn_over(connection: Connection[Any], queries: Queries, events: Sequence[Re
     sums = _sums(events)
     columns = [list(column) for column in zip(*sums, strict=True)]
     sides = [list(side) for side in zip(*sums.values(), strict=True)]
-    connection.execute(queries["turn_over"], [*columns, *sides], prepare=True)
+    queries["turn_over"].run(connection, [*columns, *sides], prepare=True)
 
 
 def _sums(events: Sequence[Recorded]) -> _Sums:

@@ -27,6 +27,7 @@ from domain.journal.silence import LOST
 from projections.engine.batches import EventBatch, Part, advance, read_stretch
 from projections.engine.poison import describe
 from projections.engine.projection import Projection
+from projections.rebuilding.transitions import moves
 from projections.registry import find_projection
 
 BATCH_EVENTS = 25_000
@@ -62,12 +63,13 @@ class PartProgress:
             "runner": self.runner,
             "after": batch.after,
             "upto": batch.upto,
+            "moves": moves("fill"),
         }
 
 
 def open_session(connection: Connection[Any]) -> None:
     """Set a connection up for rebuilding."""
-    connection.execute(_SQL["session"])
+    _SQL["session"].run(connection)
 
 
 def fill(
@@ -96,7 +98,7 @@ def _take_over(
     """Fence any other process that fills the part; return its progress, None if the part is gone."""
     runner = uuid4()
     wanted = {"name": projection.name, "version": version, "number": number, "runner": runner}
-    row = connection.execute(_SQL["take_over"], wanted).fetchone()
+    row = _SQL["take_over"].row(connection, wanted)
     if row is None:
         return None
     parts, position, upto = row
@@ -148,7 +150,8 @@ def _beyond(batch: EventBatch) -> str:
 
 def fail(connection: Connection[Any], name: str, version: int, reason: str) -> None:
     """Mark a rebuild as failed, unless it was paused or cancelled meanwhile."""
-    connection.execute(_SQL["fail"], {"name": name, "version": version, "reason": reason})
+    wanted = {"name": name, "version": version, "reason": reason, "moves": moves("fail")}
+    _SQL["fail"].run(connection, wanted)
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ UPDATE rebuild_parts AS p SET position = %(upto)s
 FROM rebuilds AS r
 WHERE p.name = %(name)s AND p.version = %(version)s AND p.number = %(number)s
 AND p.position = %(after)s AND p.runner = %(runner)s
-AND r.name = p.name AND r.version = p.version AND r.state = 'filling'
+AND r.name = p.name AND r.version = p.version AND %(moves)s::jsonb ? r.state
 RETURNING (SELECT held_streams FROM projection_versions AS v WHERE v.name = p.name AND v.version = p.version);
 
 -- name: stop
@@ -26,5 +26,5 @@ UPDATE rebuild_parts SET position = %(upto)s
 WHERE name = %(name)s AND version = %(version)s AND number = %(number)s;
 
 -- name: fail
-UPDATE rebuilds SET state = 'failed', last_error = %(reason)s
-WHERE name = %(name)s AND version = %(version)s AND state IN ('requested', 'filling', 'comparing');
+UPDATE rebuilds SET state = %(moves)s::jsonb ->> state, last_error = %(reason)s
+WHERE name = %(name)s AND version = %(version)s AND %(moves)s::jsonb ? state;

@@ -181,15 +181,15 @@ def fill_together(
         for crew in crews:
             crew.end()
     for rebuild in rebuilds:
-        connection.execute(_SQL["unite"], _named(rebuild))
+        _SQL["unite"].run(connection, _named(rebuild))
 
 
 def _divide(connection: Connection[Any], rebuild: Rebuild, parts: int) -> Division | None:
     """Return how the version is divided, dividing it first if it is empty. None if it is already filled."""
     parts = parts if rebuild.target > SHORT_EVENTS else 1
     if rebuild.target:
-        connection.execute(_SQL["divide"], {**_named(rebuild), "parts": parts, "upto": rebuild.target})
-    count, upto = connection.execute(_SQL["divided"], _named(rebuild)).fetchone() or (0, 0)
+        _SQL["divide"].run(connection, {**_named(rebuild), "parts": parts, "upto": rebuild.target})
+    count, upto = _SQL["divided"].row(connection, _named(rebuild)) or (0, 0)
     return Division(count, upto) if count else None
 
 
@@ -209,7 +209,7 @@ def _watch(
             position = find_rebuild(connection, rebuild.name, rebuild.version).position
             rate = rates[rebuild.name].measure(max(0, position - last[rebuild.name]))
             last[rebuild.name] = position
-            connection.execute(_SQL["measured"], {**_named(rebuild), "rate": rate})
+            _SQL["measured"].run(connection, {**_named(rebuild), "rate": rate})
 
 
 def _named(rebuild: Rebuild) -> dict[str, Any]:

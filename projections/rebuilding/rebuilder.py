@@ -27,7 +27,6 @@ from projections.engine.projection import Projection
 from projections.rebuilding.part import open_session
 from projections.rebuilding.part_processes import fill_together
 from projections.rebuilding.requests import (
-    UNDER_WAY,
     Rebuild,
     current_rebuilds,
     drop_cancelled,
@@ -35,6 +34,7 @@ from projections.rebuilding.requests import (
     request_rebuild,
 )
 from projections.rebuilding.switchover import Interrupted, Switching
+from projections.rebuilding.transitions import UNDER_WAY, moves
 from projections.rebuilding.unread_versions import drop_retired
 from projections.registry import PROJECTIONS, find_projection, install, is_installed
 
@@ -100,9 +100,7 @@ class Rebuilder:
         while not self._stop.is_set():
             busy = {name for group in self._groups for name in group.names()}
             for name in held - busy:
-                connection.execute(
-                    _SQL["release"], {"purpose": "rebuild", "name": self._known[name].of_shape}
-                )
+                _SQL["release"].run(connection, {"purpose": "rebuild", "name": self._known[name].of_shape})
             held &= busy
             self._groups = [group for group in self._groups if group.names()]
             if not is_installed(connection, self._known.values()):
@@ -183,7 +181,8 @@ class Group:
     def _fill(self, connection: Connection[Any]) -> None:
         for rebuild in tuple(self._rebuilds.values()):
             drop_retired(connection, rebuild.name, rebuild.shape)
-            connection.execute(_SQL["begin"], {"name": rebuild.name, "version": rebuild.version})
+            wanted = {"name": rebuild.name, "version": rebuild.version, "moves": moves("begin")}
+            _SQL["begin"].run(connection, wanted)
         self._leave(connection)
 
         def look() -> bool:
@@ -204,7 +203,7 @@ class Group:
         """Return the filled rebuilds, the longest first, so that no long one is left for the end."""
         versions = [rebuild.version for rebuild in self._rebuilds.values()]
         wanted = {"names": list(self._rebuilds), "versions": versions}
-        return [self._rebuilds[name] for (name,) in connection.execute(_SQL["largest_first"], wanted)]
+        return [self._rebuilds[name] for (name,) in _SQL["largest_first"].rows(connection, wanted)]
 
     def _finish(self, rebuild: Rebuild) -> None:
         try:
@@ -225,8 +224,8 @@ class Group:
             _log.warning("rebuild interrupted", error=repr(error), exc_info=None if is_usual else error)
         with suppress(*_OUT_OF_REACH), self._database.connect("tallystick rebuild") as connection:
             for rebuild in rebuilds if self._go_on() else ():
-                noted = {"name": rebuild.name, "version": rebuild.version, "error": describe(error)}
-                connection.execute(_SQL["note"], noted)
+                wanted = {"name": rebuild.name, "version": rebuild.version, "moves": moves("note")}
+                _SQL["note"].run(connection, {**wanted, "error": describe(error)})
         self._ending.wait(PAUSE_AFTER_FAULT_SECONDS)
 
     @contextmanager

@@ -4,13 +4,11 @@ SELECT pg_advisory_unlock(hashtextextended(%(purpose)s || ' ' || current_schema(
 -- name: note
 -- For an error that may pass, after which the rebuild is tried again.
 UPDATE rebuilds SET last_error = %(error)s
-WHERE name = %(name)s AND version = %(version)s AND state IN ('requested', 'filling', 'comparing');
+WHERE name = %(name)s AND version = %(version)s AND %(moves)s::jsonb ? state;
 
 -- name: begin
--- An interrupted rebuild continues in the state that it was in.
-UPDATE rebuilds SET
-    state = CASE state WHEN 'requested' THEN 'filling' ELSE state END, started_at = coalesce(started_at, now())
-WHERE name = %(name)s AND version = %(version)s AND state IN ('requested', 'filling', 'comparing');
+UPDATE rebuilds SET state = %(moves)s::jsonb ->> state, started_at = coalesce(started_at, now())
+WHERE name = %(name)s AND version = %(version)s AND %(moves)s::jsonb ? state;
 
 -- name: largest_first
 -- By the size of the tables: their indexes are still to be created, and the comparison reads them in full.

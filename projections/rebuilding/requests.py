@@ -6,12 +6,12 @@ survives any process. Whether requested over HTTP or at a terminal, a projector 
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import psycopg
 import structlog
 from psycopg import Connection
-from psycopg.rows import TupleRow, tuple_row
+from psycopg.rows import TupleRow
 from pydantic_core import from_json
 
 from domain.journal.queries import load
@@ -19,6 +19,14 @@ from projections.engine.comparison import TableComparison
 from projections.engine.projection import Projection
 from projections.engine.rate import RATE_SECONDS
 from projections.errors import RebuildNeeded, RebuildNotUnderWay
+from projections.rebuilding.transitions import (
+    TRANSITIONS,
+    UNDER_WAY,
+    Action,
+    RebuildState,
+    is_allowed,
+    moves,
+)
 from projections.registry import (
     PROJECTIONS,
     add_rebuild,
@@ -28,15 +36,6 @@ from projections.registry import (
     live_version,
     next_version,
 )
-
-RebuildState = Literal[
-    "requested", "filling", "comparing", "paused", "differing", "failed", "switched", "cancelled"
-]
-
-UNDER_WAY: tuple[RebuildState, ...] = ("requested", "filling", "comparing")
-"""The states in which any rebuilder that finds the rebuild carries it out."""
-
-PAUSED: tuple[RebuildState, ...] = ("paused",)
 
 _SQL = load(__name__)
 _log = structlog.get_logger(__name__)
@@ -107,12 +106,12 @@ def request_rebuild(
     """
     projection = find_projection(name)
     with connection.transaction():
-        connection.execute(_SQL["lock"], {"name": name})
+        _SQL["lock"].run(connection, {"name": name})
         current = current_rebuild(connection, name)
-        if current and (current.state != "differing" or accept_difference) and current.state != "failed":
+        if current and is_allowed("accept" if accept_difference else "request", current.state):
             if accept_difference:
-                accepted = {**_named(current), "actor": actor, "accept_difference": accept_difference}
-                connection.execute(_SQL["accept"], accepted)
+                accepted = {"actor": actor, "accept_difference": accept_difference, "moves": moves("accept")}
+                _SQL["accept"].run(connection, {**_named(current), **accepted})
         else:
             if current:
                 _end(connection, current, actor, reason)
@@ -144,7 +143,7 @@ def cancel_rebuild(connection: Connection[Any], name: str, actor: str, reason: s
     """
     find_projection(name)
     with connection.transaction():
-        connection.execute(_SQL["lock"], {"name": name})
+        _SQL["lock"].run(connection, {"name": name})
         current = current_rebuild(connection, name)
         if current is None:
             return
@@ -155,43 +154,37 @@ def cancel_rebuild(connection: Connection[Any], name: str, actor: str, reason: s
 
 
 def _end(connection: Connection[Any], rebuild: Rebuild, actor: str, reason: str | None) -> None:
-    wanted = {**_named(rebuild), "actor": actor, "reason": reason}
-    if connection.execute(_SQL["end"], wanted).rowcount:
-        connection.execute(_SQL["retire"], _named(rebuild))
+    wanted = {**_named(rebuild), "actor": actor, "reason": reason, "moves": moves("cancel")}
+    if _SQL["end"].run(connection, wanted).rowcount:
+        _SQL["retire"].run(connection, _named(rebuild))
 
 
 def pause_rebuild(connection: Connection[Any], name: str, actor: str, reason: str | None = None) -> None:
     """Pause a rebuild. Idempotent. Raises `ProjectionNotFound`, then `RebuildNotUnderWay`."""
-    _set_state(connection, name, "paused", UNDER_WAY, actor, reason)
+    _control(connection, name, "pause", actor, reason)
 
 
 def resume_rebuild(connection: Connection[Any], name: str, actor: str, reason: str | None = None) -> None:
     """Resume a paused rebuild where it is. Idempotent. Raises as `pause_rebuild` does."""
-    _set_state(connection, name, "requested", PAUSED, actor, reason)
+    _control(connection, name, "resume", actor, reason)
 
 
-def _set_state(
-    connection: Connection[Any],
-    name: str,
-    state: RebuildState,
-    former: Collection[RebuildState],
-    actor: str,
-    reason: str | None,
-) -> None:
+def _control(connection: Connection[Any], name: str, action: Action, actor: str, reason: str | None) -> None:
     find_projection(name)
     with connection.transaction():
-        connection.execute(_SQL["lock"], {"name": name})
+        _SQL["lock"].run(connection, {"name": name})
         current = current_rebuild(connection, name)
-        if current is None or current.state not in UNDER_WAY + PAUSED:
+        if current is None or not is_allowed(action, current.state):
             raise RebuildNotUnderWay
-        wanted = {"state": state, "from": list(former), "actor": actor, "reason": reason}
-        connection.execute(_SQL["set_state"], {**_named(current), **wanted})
+        wanted = {"actor": actor, "reason": reason, "moves": moves(action)}
+        _SQL["control"].run(connection, {**_named(current), **wanted})
+        state = TRANSITIONS[action][current.state]
     _log.info("rebuild controlled", projection=name, version=current.version, state=state, actor=actor)
 
 
 def drop_cancelled(connection: Connection[Any]) -> None:
     """Drop the tables of cancelled rebuilds. Tables that are still being written are left for the next time."""
-    for name, version in _tuples(connection, _SQL["cancelled"], {}):
+    for name, version in _SQL["cancelled"].rows(connection):
         try:
             drop_version(connection, name, version)
         except psycopg.errors.LockNotAvailable:
@@ -219,9 +212,8 @@ def find_rebuild(connection: Connection[Any], name: str, version: int) -> Rebuil
 def _rebuilds(
     connection: Connection[Any], projections: Collection[Projection], version: int | None = None
 ) -> list[Rebuild]:
-    query = _SQL["of_versions"].replace(":columns", _SQL["columns"])
     wanted = {**_known(projections), "version": version, "rate_seconds": RATE_SECONDS}
-    return [_rebuild(row) for row in _tuples(connection, query, wanted)]
+    return [_rebuild(row) for row in _SQL["of_versions"].rows(connection, wanted)]
 
 
 def _rebuild(row: TupleRow) -> Rebuild:
@@ -239,7 +231,3 @@ def _known(projections: Collection[Projection]) -> dict[str, Any]:
         "names": [projection.name for projection in projections],
         "shapes": [projection.shape for projection in projections],
     }
-
-
-def _tuples(connection: Connection[Any], query: str, wanted: dict[str, Any]) -> list[TupleRow]:
-    return connection.cursor(row_factory=tuple_row).execute(query.encode(), wanted).fetchall()

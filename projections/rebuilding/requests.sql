@@ -30,21 +30,20 @@ WHERE CASE WHEN %(version)s::int IS NULL THEN r.shape = known.shape AND r.ended_
 ORDER BY r.name;
 
 -- name: accept
--- A rebuild that stopped at a difference compares again, since the live version has moved on.
 UPDATE rebuilds SET
-    accept_difference = %(accept_difference)s, accepted_by = %(actor)s,
-    state = CASE state WHEN 'differing' THEN 'requested' ELSE state END
-WHERE name = %(name)s AND version = %(version)s;
+    accept_difference = %(accept_difference)s, accepted_by = %(actor)s, state = %(moves)s::jsonb ->> state
+WHERE name = %(name)s AND version = %(version)s AND %(moves)s::jsonb ? state;
 
--- name: set_state
+-- name: control
+-- What is in the wanted state already keeps the name and the reason of who brought it there.
 UPDATE rebuilds SET
-    state = %(state)s, last_error = NULL, controlled_by = %(actor)s, control_reason = %(reason)s
-WHERE name = %(name)s AND version = %(version)s AND state = ANY(%(from)s);
+    state = %(moves)s::jsonb ->> state, last_error = NULL, controlled_by = %(actor)s, control_reason = %(reason)s
+WHERE name = %(name)s AND version = %(version)s AND %(moves)s::jsonb ->> state <> state;
 
 -- name: end
 UPDATE rebuilds SET
-    state = 'cancelled', ended_at = now(), controlled_by = %(actor)s, control_reason = %(reason)s
-WHERE name = %(name)s AND version = %(version)s AND ended_at IS NULL;
+    state = %(moves)s::jsonb ->> state, ended_at = now(), controlled_by = %(actor)s, control_reason = %(reason)s
+WHERE name = %(name)s AND version = %(version)s AND %(moves)s::jsonb ? state;
 
 -- name: retire
 -- Fences the processes that fill it. The parts are locked before the version, the order in which they are advanced and

@@ -26,6 +26,7 @@ from projections.engine.projection import Projection
 from projections.engine.rate import RATE_SECONDS, Rate
 from projections.rebuilding.part import fail
 from projections.rebuilding.requests import Rebuild, find_rebuild
+from projections.rebuilding.transitions import moves
 from projections.registry import create_indexes
 
 BATCH_EVENTS = 20_000
@@ -153,19 +154,19 @@ class Switching:
     def _missing(self, live: Live) -> list[str]:
         """Return the tables of the live version that do not exist, because somebody dropped or renamed them."""
         wanted = {"names": self._projection.table_names(live.version)}
-        return [table for (table,) in self._connection.execute(_SQL["missing_tables"], wanted).fetchall()]
+        return [table for (table,) in _SQL["missing_tables"].rows(self._connection, wanted)]
 
     def _pin_live(self, pinned: ExitStack) -> None:
         """Hold the live version at its position until the stack is closed."""
         connection = pinned.enter_context(self._database.connect("tallystick rebuild"))
         bound_transactions(connection, PINNED_SECONDS)
         pinned.enter_context(connection.transaction())
-        connection.execute(_SQL["lock_version"], {**self._named, "version": self._live().version})
+        _SQL["lock_version"].run(connection, {**self._named, "version": self._live().version})
 
     def _expected(self, live: Live) -> str | None:
         """Return why the versions may differ: either may have dead letters that the other lacks. None if no reason."""
         wanted = {**self._named, "live": live.version}
-        letters = self._connection.execute(_SQL["letters"], wanted).fetchall()
+        letters = _SQL["letters"].rows(self._connection, wanted)
         lacking = [f"version {version} lacks what {count} dead letters hold" for version, count in letters]
         return " and ".join(lacking) or None
 
@@ -180,7 +181,7 @@ class Switching:
             position=live.position,
             comparison=to_json([comparison._asdict() for comparison in found]).decode(),
             expected=None if is_equal else expected,
-            is_refused=is_refused,
+            moves=moves("differ" if is_refused else "agree"),
         )
         if not recorded:
             raise Interrupted
@@ -194,7 +195,7 @@ class Switching:
             self._execute("durable")
             # Before any version is locked: cancelling locks in this order too.
             self._end()
-            self._connection.execute(_SQL["lock_version"], {**self._named, "version": self._live().version})
+            _SQL["lock_version"].run(self._connection, {**self._named, "version": self._live().version})
             self._catch_up()
             live = self._live()
             # An operator's pause outlasts a rebuild. A halt does not: mending its cause is what a rebuild is for.
@@ -205,11 +206,11 @@ class Switching:
         _log.info("projection switched", projection=self._projection.name, version=self._version)
 
     def _set_comparing(self) -> None:
-        if not self._execute("set_comparing"):
+        if not self._execute("set_comparing", moves=moves("compare")):
             raise Interrupted
 
     def _end(self) -> None:
-        if not self._execute("switched"):
+        if not self._execute("switched", moves=moves("switch")):
             raise Interrupted
 
     def _target(self) -> int:
@@ -223,10 +224,10 @@ class Switching:
         return int(self._fetch("position")[0])
 
     def _execute(self, name: str, **values: Any) -> int:
-        return self._connection.execute(_SQL[name], {**self._named, **values}).rowcount
+        return _SQL[name].run(self._connection, {**self._named, **values}).rowcount
 
     def _fetch(self, name: str) -> tuple[Any, ...]:
-        row: tuple[Any, ...] | None = self._connection.execute(_SQL[name], self._named).fetchone()
+        row: tuple[Any, ...] | None = _SQL[name].row(self._connection, self._named)
         if row is None:  # the version, or the live one, was dropped
             raise Interrupted
         return row

@@ -16,8 +16,8 @@ WHERE name = %(name)s AND version = %(version)s AND NOT EXISTS (
 SELECT position FROM head;
 
 -- name: set_comparing
-UPDATE rebuilds SET state = 'comparing'
-WHERE name = %(name)s AND version = %(version)s AND state IN ('filling', 'comparing');
+UPDATE rebuilds SET state = %(moves)s::jsonb ->> state
+WHERE name = %(name)s AND version = %(version)s AND %(moves)s::jsonb ? state;
 
 -- name: lock_version
 -- While this lock is held, the live version cannot be advanced, but can be read.
@@ -26,9 +26,8 @@ SELECT FROM projection_versions WHERE name = %(name)s AND version = %(version)s 
 -- name: compared
 UPDATE rebuilds SET
     compared_version = %(replaced)s, compared_position = %(position)s, comparison = %(comparison)s::jsonb,
-    difference_expected = %(expected)s,
-    state = CASE WHEN %(is_refused)s THEN 'differing' ELSE state END
-WHERE name = %(name)s AND version = %(version)s AND state = 'comparing';
+    difference_expected = %(expected)s, state = %(moves)s::jsonb ->> state
+WHERE name = %(name)s AND version = %(version)s AND %(moves)s::jsonb ? state;
 
 -- name: letters
 -- What each version lacks because of its own dead letters: discarded events, and held streams.
@@ -40,8 +39,8 @@ GROUP BY projection_version ORDER BY projection_version;
 SELECT name FROM unnest(%(names)s::text[]) AS name WHERE to_regclass(name) IS NULL;
 
 -- name: switched
-UPDATE rebuilds SET state = 'switched', ended_at = now(), last_error = NULL
-WHERE name = %(name)s AND version = %(version)s AND state = 'comparing';
+UPDATE rebuilds SET state = %(moves)s::jsonb ->> state, ended_at = now(), last_error = NULL
+WHERE name = %(name)s AND version = %(version)s AND %(moves)s::jsonb ? state;
 
 -- name: retire
 UPDATE projection_versions SET state = 'retired', live = false WHERE name = %(name)s AND version = %(replaced)s;

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 import structlog
 from psycopg import Connection, errors
-from psycopg.rows import tuple_row
 
 from domain.journal.database import Database
 from domain.journal.queries import load
 from projections.engine.leadership import try_acquire
 from projections.engine.projection import Projection
+from projections.rebuilding.transitions import moves
 from projections.registry import PROJECTIONS, drop_version, find_projection
 
 _SQL = load(__name__)
@@ -39,13 +39,13 @@ def unread_versions(connection: Connection[Any], name: str | None = None) -> lis
     Raises `ProjectionNotFound`.
     """
     projections = PROJECTIONS.values() if name is None else [find_projection(name)]
-    rows = connection.cursor(row_factory=tuple_row).execute(_SQL["unread"], _known(projections)).fetchall()
+    rows = _SQL["unread"].rows(connection, _known(projections))
     return [UnreadVersion(*row) for row in rows]
 
 
 def drop_retired(connection: Connection[Any], name: str, shape: int) -> None:
     """Drop the replaced versions of a shape. Those that are still being read are left for the next time."""
-    for (version,) in connection.execute(_SQL["retired"], {"name": name, "shape": shape}).fetchall():
+    for (version,) in _SQL["retired"].rows(connection, {"name": name, "shape": shape}):
         try:
             drop_version(connection, name, version)
         except errors.LockNotAvailable:
@@ -76,7 +76,7 @@ def _drop(connection: Connection[Any], unread: UnreadVersion, actor: str) -> boo
     try:
         with connection.transaction():
             wanted = {"name": unread.name, "version": unread.version, "actor": actor}
-            connection.execute(_SQL["end_rebuild"], wanted)
+            _SQL["end_rebuild"].run(connection, {**wanted, "moves": moves("cancel")})
             drop_version(connection, unread.name, unread.version)
     except errors.LockNotAvailable:
         return False

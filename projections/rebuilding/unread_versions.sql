@@ -11,5 +11,5 @@ WHERE v.state = 'retired' OR v.shape <> known.shape
 ORDER BY v.name, v.version;
 
 -- name: end_rebuild
-UPDATE rebuilds SET state = 'cancelled', ended_at = now(), controlled_by = %(actor)s
-WHERE name = %(name)s AND version = %(version)s AND ended_at IS NULL;
+UPDATE rebuilds SET state = %(moves)s::jsonb ->> state, ended_at = now(), controlled_by = %(actor)s
+WHERE name = %(name)s AND version = %(version)s AND %(moves)s::jsonb ? state;

@@ -3,20 +3,39 @@
 A runner notices it within a quarter of a second. It writes nothing after the moment at which the pause is committed.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import structlog
 from psycopg import Connection
-from psycopg.rows import tuple_row
 
 from domain.journal.queries import load
 from domain.model.events import Context
+from domain.model.times import Instant, instant
 from projections.running.positions import Progress, progress
 
 _SQL = load(__name__)
 _log = structlog.get_logger(__name__)
 
 _FORMER = {"paused": ["running", "halted"], "running": ["paused", "halted"]}
+
+
+class Controlled(NamedTuple):
+    """Who paused or resumed a projection, when and why. `state` is the one that it was set to."""
+
+    state: Literal["paused", "running"]
+    at: Instant
+    by: str
+    reason: str | None
+    correlation_id: str
+
+
+def newest_controls(connection: Connection[Any]) -> dict[str, Controlled]:
+    """Return the newest control of each projection that was ever paused or resumed, by the projection's name."""
+    rows = _SQL["newest"].rows(connection)
+    return {
+        name: Controlled(state, instant(at), actor, reason or None, correlation_id)
+        for name, state, actor, reason, at, correlation_id in rows
+    }
 
 
 def pause(connection: Connection[Any], name: str, by: Context, reason: str = "") -> Progress:
@@ -36,10 +55,9 @@ def resume(connection: Connection[Any], name: str, by: Context, reason: str = ""
 def _set(
     connection: Connection[Any], name: str, state: Literal["paused", "running"], by: Context, reason: str
 ) -> Progress:
-    cursor = connection.cursor(row_factory=tuple_row)
     with connection.transaction():
         wanted = {"name": name, "state": state, "from": _FORMER[state]}
-        for version, position, former in cursor.execute(_SQL["set"], wanted).fetchall():
+        for version, position, former in _SQL["set"].rows(connection, wanted):
             row = {
                 **wanted,
                 "version": version,
@@ -49,7 +67,7 @@ def _set(
                 "reason": reason,
                 "correlation_id": by.correlation_id,
             }
-            cursor.execute(_SQL["record"], row)
-            cursor.execute(_SQL["announce"], row)
+            _SQL["record"].run(connection, row)
+            _SQL["announce"].run(connection, row)
             _log.info("projection controlled", name=name, version=version, state=state, actor=by.actor)
         return progress(connection, name)

@@ -16,3 +16,8 @@ SELECT pg_notify(current_schema() || '_projections', %(name)s || ':');
 -- name: record
 INSERT INTO projection_controls (name, version, position, former_state, state, actor, reason, correlation_id)
 VALUES (%(name)s, %(version)s, %(position)s, %(former)s, %(state)s, %(actor)s, %(reason)s, %(correlation_id)s);
+
+-- name: newest
+-- The newest control of each projection. Operators make few, so all of them may be looked through.
+SELECT DISTINCT ON (name) name, state, actor, reason, controlled_at, correlation_id
+FROM projection_controls ORDER BY name, id DESC;

@@ -12,7 +12,6 @@ from uuid import UUID, uuid4
 
 import structlog
 from psycopg import Connection, errors
-from psycopg.rows import tuple_row
 
 from domain.journal.encoding import NewerVersion, UnreadableEvent, decode
 from domain.journal.queries import load
@@ -59,7 +58,7 @@ class _Stream(NamedTuple):
         queries = self.projection.queries(self.version)
         if "skip" in queries:
             row = {"ledger": ledger_of(self.name), "name": name_of(self.name), "stream": self.name}
-            self.connection.execute(queries["skip"], {**row, "version": version})
+            queries["skip"].run(self.connection, {**row, "version": version})
 
     def _rows(self, after: int) -> list[Row]:
         wanted = {
@@ -71,19 +70,21 @@ class _Stream(NamedTuple):
             "limit": BATCH_EVENTS,
             "most_bytes": MAX_BATCH_BYTES,
         }
-        cursor = self.connection.cursor(row_factory=tuple_row)
-        return cursor.execute(_SQL["held_events"], wanted, binary=True).fetchall()
+        return _SQL["held_events"].rows(self.connection, wanted, binary=True)
 
 
-def retry(connection: Connection[Any], id: UUID, by: Context, reason: str = "") -> DeadLetter:
+def retry(
+    connection: Connection[Any], id: UUID, by: Context, reason: str = "", *, dry_run: bool = False
+) -> DeadLetter:
     """Apply the event of a letter and then, in order, everything held behind it; return the letter.
 
     If the event fails again, the letter stays open, with one more attempt and the new reason. If a later event fails,
-    the events before it stay applied, and a new letter holds the rest. A resolved letter is returned unchanged. Raises
-    `DeadLetterNotFound`; `JournalUnavailable` if another decision is being carried out or another release must do it;
-    `ProjectionBehind` while the version is being rebuilt; and `DeadLetterClosed`.
+    the events before it stay applied, and a new letter holds the rest. A resolved letter is returned unchanged. With
+    `dry_run`, all of it is undone again: the letter is returned as it would be. Raises `DeadLetterNotFound`;
+    `JournalUnavailable` if another decision is being carried out or another release must do it; `ProjectionBehind`
+    while the version is being rebuilt; and `DeadLetterClosed`.
     """
-    return _decide(connection, id, "resolved", by, reason)
+    return _decide(connection, id, "resolved", by, reason, dry_run=dry_run)
 
 
 def discard(connection: Connection[Any], id: UUID, by: Context, reason: str) -> DeadLetter:
@@ -96,10 +97,16 @@ def discard(connection: Connection[Any], id: UUID, by: Context, reason: str) -> 
 
 
 def _decide(
-    connection: Connection[Any], id: UUID, decision: LetterState, by: Context, reason: str
+    connection: Connection[Any],
+    id: UUID,
+    decision: LetterState,
+    by: Context,
+    reason: str,
+    *,
+    dry_run: bool = False,
 ) -> DeadLetter:
-    with connection.transaction():
-        letter, upto = _hold_still(connection, find_letter(connection, id))
+    with connection.transaction(force_rollback=dry_run):
+        letter, upto = _hold_still(connection, id)
         if letter.state == decision:
             return letter
         if letter.state != "open":
@@ -116,29 +123,31 @@ def _decide(
             raise JournalUnavailable(error.reason) from error
         if poison and poison.position == letter.position:
             row = {"id": id, "shape": projection.shape, **failure(poison.error)}
-            connection.execute(_SQL["fail_again"], row)
+            _SQL["fail_again"].run(connection, row)
         else:
-            _close(stream, letter, decision, by, reason, poison)
+            followed_by = _close(stream, letter, decision, by, reason, poison)
+            # Of a dry run, the new letter would be undone, and the log would speak of one that nobody finds.
+            if poison and not dry_run:
+                add_letter(connection, projection, stream.version, poison, 1, followed_by)
         decided = find_letter(connection, id)
-    _log.info("dead letter decided", id=str(id), decision=decision, actor=by.actor, state=decided.state)
+    if not dry_run:
+        _log.info("dead letter decided", id=str(id), decision=decision, actor=by.actor, state=decided.state)
     return decided
 
 
-def _hold_still(connection: Connection[Any], letter: DeadLetter) -> tuple[DeadLetter, int]:
+def _hold_still(connection: Connection[Any], id: UUID) -> tuple[DeadLetter, int]:
     """Lock the version of a letter; return the letter as it is under the lock, and the version's position.
 
-    Raises `JournalUnavailable` if another decision takes longer than `PATIENCE_SECONDS`. For an open letter, raises
-    `ProjectionBehind` while the version is being rebuilt (perhaps by several processes), and `JournalUnavailable` if
-    its tables belong to another release.
+    Raises `DeadLetterNotFound`, and `JournalUnavailable` if another decision takes longer than `PATIENCE_SECONDS`. For
+    an open letter, raises `ProjectionBehind` while the version is being rebuilt (perhaps by several processes), and
+    `JournalUnavailable` if its tables belong to another release.
     """
-    wanted = {"projection": letter.projection, "version": letter.projection_version}
-    cursor = connection.cursor(row_factory=tuple_row)
-    cursor.execute(_SQL["patience"], {"patience_seconds": str(PATIENCE_SECONDS)})
+    _SQL["patience"].run(connection, {"patience_seconds": str(PATIENCE_SECONDS)})
     try:
-        row = cursor.execute(_SQL["lock_version"], wanted).fetchone()
+        row = _SQL["lock_version"].row(connection, {"id": id})
     except errors.LockNotAvailable:
         raise JournalUnavailable("busy", "Another dead letter of this projection is being decided.") from None
-    letter = find_letter(connection, letter.id)
+    letter = find_letter(connection, id)
     if row is None:  # dropped, and its letters were closed with it
         return letter, 0
     position, shape, state, head = row
@@ -157,7 +166,8 @@ def _close(
     by: Context,
     reason: str,
     poison: Poison | None,
-) -> None:
+) -> UUID | None:
+    """Close a letter. Return the id of the letter that is to hold the rest of the stream, None if nothing failed."""
     followed_by = uuid4() if poison else None
     row = {
         "id": letter.id,
@@ -167,9 +177,8 @@ def _close(
         "correlation_id": by.correlation_id,
         "followed_by": followed_by,
     }
-    stream.connection.execute(_SQL["close"], row)
-    if poison:
-        add_letter(stream.connection, stream.projection, stream.version, poison, 1, followed_by)
+    _SQL["close"].run(stream.connection, row)
+    return followed_by
 
 
 def _event(row: Row) -> Recorded | UnreadablePoison:

@@ -4,8 +4,9 @@ SELECT set_config('lock_timeout', %(patience_seconds)s || 's', true);
 
 -- name: lock_version
 -- Every advance takes this lock first, so the version's position cannot move. There the stream is handed back.
-SELECT v.position, v.shape, v.state, head.position FROM projection_versions AS v CROSS JOIN head
-WHERE v.name = %(projection)s AND v.version = %(version)s FOR UPDATE OF v;
+SELECT v.position, v.shape, v.state, head.position FROM dead_letters AS l
+JOIN projection_versions AS v ON v.name = l.projection AND v.version = l.projection_version CROSS JOIN head
+WHERE l.id = %(id)s FOR UPDATE OF v;
 
 -- name: held_events
 -- Read in portions by the journal's primary key: the events that the projection reads, up to its position. A portion has

@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 from psycopg import Connection
-from psycopg.rows import tuple_row
 
 from domain.journal.queries import load
 from domain.model.times import Instant, instant
@@ -60,7 +59,7 @@ class Holder(NamedTuple):
 def holders(connection: Connection[Any], places: Collection[Place]) -> dict[Place, Holder]:
     """Return the holders of some places. Free places are left out. On a standby all places seem free."""
     wanted = {"purposes": [purpose for purpose, _ in places], "names": [name for _, name in places]}
-    rows = connection.cursor(row_factory=tuple_row).execute(_SQL["holders"], wanted).fetchall()
+    rows = _SQL["holders"].rows(connection, wanted)
     return {(purpose, name): _holder(*rest) for purpose, name, *rest in rows}
 
 
@@ -76,13 +75,13 @@ def places_of(name: str, purpose: Purpose = "projection") -> list[Place]:
 
 def sessions(connection: Connection[Any], pids: Collection[int]) -> list[Session]:
     """Return the sessions with these process numbers that still exist."""
-    rows = connection.cursor(row_factory=tuple_row).execute(_SQL["sessions"], {"pids": list(pids)})
+    rows = _SQL["sessions"].rows(connection, {"pids": list(pids)})
     return [Session(*row) for row in rows]
 
 
 def is_standby(connection: Connection[Any]) -> bool:
     """Tell whether the server follows a primary. Then places, locks and sessions exist on the primary only."""
-    row = connection.cursor(row_factory=tuple_row).execute(_SQL["is_standby"]).fetchone()
+    row = _SQL["is_standby"].row(connection)
     return row is not None and bool(row[0])
 
 
@@ -92,7 +91,7 @@ def end_session(connection: Connection[Any], holder: Holder) -> bool:
     If its process is alive, it connects again. Raises `psycopg.errors.InsufficientPrivilege` if the login may not end
     the session.
     """
-    row = connection.cursor(row_factory=tuple_row).execute(_SQL["end"], {"pid": holder.pid}).fetchone()
+    row = _SQL["end"].row(connection, {"pid": holder.pid})
     return row is not None and bool(row[0])
 
 

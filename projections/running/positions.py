@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import Connection
-from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Identifier
 
 from domain.journal.database import Database
@@ -91,8 +90,7 @@ def error_as_told(
     if seen.last_error is None or granted is None:
         return seen.last_error
     wanted = {"after": seen.position, "upto": seen.position + NEXT_EVENTS, "granted": list(granted)}
-    cursor = connection.cursor(row_factory=tuple_row)
-    ((is_of_others,),) = cursor.execute(_SQL["others_come_next"], wanted).fetchall()
+    (is_of_others,) = _SQL["others_come_next"].only(connection, wanted)
     return WITHHELD if is_of_others else seen.last_error
 
 
@@ -102,9 +100,8 @@ def _shapes() -> dict[str, int]:
 
 
 def _progress(connection: Connection[Any], shapes: Mapping[str, int]) -> list[Progress]:
-    cursor = connection.cursor(row_factory=tuple_row)
     wanted = {"names": list(shapes), "shapes": list(shapes.values()), "rate_seconds": RATE_SECONDS}
-    return [Progress(*row) for row in cursor.execute(_SQL["progress"], wanted)]
+    return _SQL["progress"].rows(connection, wanted, into=Progress)
 
 
 class WaitOutcome(Enum):
@@ -208,7 +205,7 @@ class PositionWaiter:
             self._callbacks[wake] = (name, position)
         try:
             async with asyncio.timeout(timeout_seconds):
-                while not self._is_there_now(name, position):
+                while not self.has_reached(name, position):
                     await changed.wait()
                     changed.clear()
         except TimeoutError:
@@ -219,7 +216,8 @@ class PositionWaiter:
         with self._changed:
             return self._outcome(name, position, began)
 
-    def _is_there_now(self, name: str, position: int) -> bool:
+    def has_reached(self, name: str, position: int) -> bool:
+        """Tell whether a projection is known to reflect a position. Raises `ProjectionNotFound`."""
         with self._changed:
             return self._is_there(name, position)
 

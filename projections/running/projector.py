@@ -192,7 +192,7 @@ class Runner:
         ):
             if self._stop.wait(STANDBY_SECONDS):
                 return
-        connection.execute(_SQL["session"])
+        _SQL["session"].run(connection)
         try:
             self._follow(connection)
         except (Fenced, NewerReleaseNeeded):
@@ -220,7 +220,7 @@ class Runner:
 
     def _standing(self, connection: Connection[Any]) -> LiveStanding:
         wanted = {"name": self.projection.name, "shape": self.projection.shape}
-        row = connection.execute(_SQL["standing"], wanted, prepare=True).fetchone()
+        row = _SQL["standing"].row(connection, wanted, prepare=True)
         if row is None:
             raise LookupError(f"projection {self.projection.name} is not installed")
         return LiveStanding(*row)
@@ -282,7 +282,7 @@ class Runner:
             "error": describe(error),
         }
         try:
-            connection.execute(_SQL["record_error"], wanted)
+            _SQL["record_error"].run(connection, wanted)
         except _OUT_OF_REACH as lost:
             if not is_lost(lost):
                 _log.warning("error could not be recorded", projection=self.projection.name)

@@ -47,7 +47,7 @@ class Keys(NamedTuple):
 
 def newest(cursor: Cursor[TupleRow]) -> Signed | None:
     """Return the checkpoint that was signed last, None if there is none."""
-    row = cursor.execute(_SQL["newest"], prepare=True).fetchone()
+    row = _SQL["newest"].row(cursor, prepare=True)
     return None if row is None else Signed(*row)
 
 
@@ -58,8 +58,7 @@ def read_newest(connection: Connection[Any]) -> Signed | None:
 
 def read_of_size(connection: Connection[Any], size: int) -> Past:
     """Return the checkpoint signed last for the tree of a size. Raises `CheckpointNotFound`."""
-    cursor = connection.cursor(row_factory=tuple_row)
-    row = cursor.execute(_SQL["of_size"], {"size": size}).fetchone()
+    row = _SQL["of_size"].row(connection, {"size": size})
     if row is None:
         raise CheckpointNotFound
     return _past(row)
@@ -86,9 +85,8 @@ def list_checkpoints(
         "after_number": after_number,
         "limit": limit,
     }
-    cursor = connection.cursor(row_factory=tuple_row)
     query = directed(_SQL["list"], descending=descending)
-    return [_past(row) for row in cursor.execute(query.encode(), wanted, prepare=False)]
+    return [_past(row) for row in query.rows(connection, wanted, prepare=False)]
 
 
 def _past(row: TupleRow) -> Past:
@@ -100,13 +98,12 @@ def read_verifiers(connection: Connection[Any]) -> list[Verifier]:
     """Return the verifiers of all keys that ever signed, the newest first."""
     cursor = connection.cursor(row_factory=tuple_row)
     origin = read_origin(cursor)
-    return [Verifier(origin, bytes(public_key)) for public_key, _ in cursor.execute(_SQL["keys"])]
+    return [Verifier(origin, bytes(public_key)) for public_key, _ in _SQL["keys"].rows(cursor)]
 
 
 def read_origin(cursor: Cursor[TupleRow]) -> str:
     """Return the name under which this installation signs."""
-    row = cursor.execute(_SQL["installation"]).fetchone()
-    assert row is not None
+    row = _SQL["installation"].only(cursor)
     return origin_of(row[0])
 
 
@@ -121,21 +118,21 @@ def take_keys(connection: Connection[Any], seeds: Sequence[bytes]) -> Keys:
         for seed in reversed(seeds):
             _add_key(cursor, Signer(origin, seed), None)
     else:
-        made = [bytes(seed) for _, seed in cursor.execute(_SQL["keys"]) if seed]
+        made = [bytes(seed) for _, seed in _SQL["keys"].rows(cursor) if seed]
         seeds = made[:1] or [secrets.token_bytes(SEED_BYTES)]
         _add_key(cursor, Signer(origin, seeds[0]), seeds[0])
     return Keys(tuple(Signer(origin, seed) for seed in seeds), tuple(read_verifiers(connection)))
 
 
 def _add_key(cursor: Cursor[TupleRow], signer: Signer, seed: bytes | None) -> None:
-    cursor.execute(_SQL["add_key"], {"public_key": signer.verifier.public_key, "seed": seed})
+    _SQL["add_key"].run(cursor, {"public_key": signer.verifier.public_key, "seed": seed})
 
 
 def keep(connection: Connection[Any], checkpoint: Checkpoint, note: str) -> None:
     """Store a signed checkpoint. Raises `psycopg.errors.RestrictViolation` if it contradicts the one before."""
-    connection.execute(_SQL["keep"], {"size": checkpoint.size, "root": checkpoint.root, "note": note})
+    _SQL["keep"].run(connection, {"size": checkpoint.size, "root": checkpoint.root, "note": note})
 
 
 def halt(connection: Connection[Any], version: int, reason: str) -> None:
     """Halt a version of the tree with a reason, until an operator resumes it."""
-    connection.execute(_SQL["halt"], {"version": version, "reason": reason})
+    _SQL["halt"].run(connection, {"version": version, "reason": reason})

@@ -107,7 +107,7 @@ def _proof(
         raise NotProved(
             f"the history was rewritten: the first {checkpoint.size} events are not those that the checkpoint covers"
         )
-    rows = cursor.execute(_SQL["events"], {"since": position, "until": position}).fetchall()
+    rows = _SQL["events"].rows(cursor, {"since": position, "until": position})
     if not rows:
         raise NotProved(f"the history was rewritten: the event at position {position} is missing")
     at, stream, stream_version, topic, state = rows[0]

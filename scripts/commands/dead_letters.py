@@ -7,6 +7,7 @@ from uuid import UUID
 import typer
 
 from domain.model.errors import LedgerError
+from projections.diagnosis.glossary import term
 from projections.engine.dead_letters import DeadLetter, LetterState, find_letter, list_letters
 from projections.running.dead_letter_decisions import discard as discard_letter
 from projections.running.dead_letter_decisions import retry as retry_letter
@@ -145,6 +146,6 @@ def _tell(letter: DeadLetter) -> None:
     if letter.state == "open":
         typer.echo(f"It failed again, at attempt {letter.attempts}: {cell(letter.message)}", err=True)
         return
-    typer.echo(f"The dead letter {letter.id} is {letter.state}.")
+    typer.echo(f"The dead letter {letter.id} is {term('dead_letter', letter.state).words}.")
     if letter.closing and letter.closing.followed_by:
         typer.echo(f"A later event of {letter.stream} failed: see {letter.closing.followed_by}.")

@@ -12,8 +12,8 @@ from rich.console import Console
 from domain.journal.database import Database
 from scripts.commands.installation import DatabaseUrl, DataDir, Schema
 from scripts.doctor import installation, journal, outbox, projections, server
-from scripts.doctor.catalogue import Finding
 from scripts.doctor.examination import SQL, Check, Examined, Scope, examine, read_only
+from scripts.doctor.finding import Finding
 from scripts.doctor.report import as_json, exit_code, show
 from scripts.serving.database import existing
 
@@ -128,7 +128,7 @@ def examinations(database: Database, scope: Scope, timeout_seconds: float) -> It
 def facts_of(database: Database) -> dict[str, Any]:
     """Return the facts shown with every report, by name: version, sizes and newest position."""
     with read_only(database) as connection:
-        ((version, size_bytes, connections),) = connection.execute(SQL["facts"]).fetchall()
+        version, size_bytes, connections = SQL["facts"].only(connection)
         facts = {
             "schema": database.schema,
             "PostgreSQL": version,
@@ -137,7 +137,7 @@ def facts_of(database: Database) -> dict[str, Any]:
         }
         # Other checks report rights that the login lacks.
         with suppress(psycopg.errors.InsufficientPrivilege):
-            if connection.execute(SQL["has_table"], {"table": "head"}).fetchone() == (True,):
-                ((position,),) = connection.execute(SQL["head"]).fetchall()
+            if SQL["has_table"].row(connection, {"table": "head"}) == (True,):
+                (position,) = SQL["head"].only(connection)
                 facts["newest position"] = position
     return facts

@@ -97,7 +97,7 @@ def service_database(
 
 def ledgers_of(connection: Connection[Any]) -> list[str]:
     """Return the names of all ledgers. They come from the journal, because projections may lag behind."""
-    return [name for (name,) in connection.execute(_SQL["ledgers"]).fetchall()]
+    return [name for (name,) in _SQL["ledgers"].rows(connection)]
 
 
 def require(connection: Connection[Any], ledger: str, account: str | None = None) -> None:

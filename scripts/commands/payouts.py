@@ -25,6 +25,7 @@ from domain.model.payouts.resolutions import (
 )
 from domain.model.registry import EVENT_SCHEMA_FINGERPRINT
 from domain.model.streams import is_ledger_name, payout_stream
+from projections.diagnosis.glossary import term
 from projections.process_managers.payer import new_nonce
 from projections.read_models.payouts import PROJECTION, PayoutFilters, list_payouts
 from projections.running.places import Place, holders
@@ -171,8 +172,8 @@ def _confirmed(payout: Payout) -> bool:
     if not is_at_a_terminal():
         return False
     question = (
-        f"The payout is {payout.state}: its {payout.amount} minor units of {payout.asset} may have left."
-        f" Do the books of {payout.provider} show that they have not, and will not?"
+        f"The payout is {term('payout', payout.state).words}. Its {payout.amount} minor units of {payout.asset}"
+        f" may have left. Do the books of {payout.provider} show that they have not, and will not?"
     )
     return typer.confirm(question, err=True)
 
@@ -192,7 +193,7 @@ def _resolve(
     except LedgerError as refusal:
         fail(refusal.detail)
     assert isinstance(resolved, Payout)
-    typer.echo(f"The payout {id} of {resolved.ledger} is {resolved.state}.")
+    typer.echo(f"The payout {id} of {resolved.ledger} is {term('payout', resolved.state).words}.")
 
 
 def _found(connection: Connection[Any], id: UUID, ledger: str | None) -> Payout:

@@ -9,6 +9,7 @@ from psycopg import Connection
 
 from domain.model.errors import LedgerError
 from domain.model.events import Context
+from projections.diagnosis.glossary import term
 from projections.running.controls import pause as pause_projection
 from projections.running.controls import resume as resume_projection
 from projections.running.places import end_session, holders, is_standby, places_of
@@ -106,7 +107,7 @@ def _control(
         seen = control(connection, name, operator(), reason)
     except LedgerError as refusal:
         fail(refusal.detail)
-    typer.echo(f"{name} is {seen.state} at {seen.position} of {seen.head}.")
+    typer.echo(f"{name} is {term('projection', seen.state).words} at {seen.position} of {seen.head}.")
     is_late = seen.state == "running" and seen.lag_events and not is_standby(connection)
     if is_late and not holders(connection, places_of(name)):
         warn(f"nobody advances {name}: {WHO_PROJECTS}")

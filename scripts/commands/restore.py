@@ -15,7 +15,7 @@ from scripts.commands.export_output import opened
 from scripts.commands.installation import DatabaseUrl, DataDir, Schema
 from scripts.commands.trust import SavedCheckpoint, VerifierKeys, saved_note, trusted
 from scripts.console import fail, settings_or_exit
-from scripts.doctor.catalogue import Finding
+from scripts.doctor.finding import Finding
 from scripts.doctor.report import EXIT_ERRORS, code_of, table_of
 from scripts.serving.database import connected
 

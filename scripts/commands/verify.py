@@ -21,7 +21,7 @@ from projections.exports.verification import verify as verify_file
 from scripts.commands.export_output import opened
 from scripts.commands.installation import DatabaseUrl, DataDir, Schema, service_connection
 from scripts.commands.trust import SavedCheckpoint, VerifierKeys, saved_note, trusted
-from scripts.doctor.catalogue import Finding
+from scripts.doctor.finding import Finding
 from scripts.doctor.projections import differing
 from scripts.doctor.report import code_of, members_of, table_of
 

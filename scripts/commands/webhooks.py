@@ -9,6 +9,7 @@ import typer
 from psycopg import Connection
 
 from api.resources.webhooks.schemas import delivery_body, webhook_body
+from projections.diagnosis.glossary import term
 from projections.errors import DeliveryNotFound, WebhookNotFound
 from projections.outbox import deliveries, webhooks
 from projections.outbox.deliveries import Delivery, State
@@ -181,12 +182,12 @@ def _signed(reason: str) -> str:
 def _tell(delivery: Delivery | None, position: int) -> None:
     if delivery is None:
         fail(f"{DeliveryNotFound().detail} ({position})")
-    typer.echo(f"The delivery of event {position} is {delivery.state}.")
+    typer.echo(f"The delivery of event {position} is {term('delivery', delivery.state).words}.")
 
 
 def _tell_state(webhook: Webhook) -> None:
     reason = f": {webhook.disabled_reason}" if webhook.disabled_reason else ""
-    typer.echo(f"The webhook {webhook.id} is {webhook.state}{cell(reason)}.")
+    typer.echo(f"The webhook {webhook.id} is {term('webhook', webhook.state).words}{cell(reason)}.")
 
 
 def _see_publisher(connection: Connection[Any]) -> None:

@@ -12,8 +12,8 @@ from typing import NamedTuple
 from domain.model.times import instant
 from projections.registry import NATS, PROJECTIONS
 from projections.running.places import TRIED_LATELY_SECONDS, Holder, Place, holders, is_standby, sessions
-from scripts.doctor.catalogue import Finding
 from scripts.doctor.examination import Patient, examples
+from scripts.doctor.finding import Finding
 
 MAX_NAMED = 50
 

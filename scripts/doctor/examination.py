@@ -12,7 +12,7 @@ from psycopg import Connection
 from domain.journal.database import Database
 from domain.journal.queries import load
 from projections.audit import Sample, choose, one_instant
-from scripts.doctor.catalogue import Finding
+from scripts.doctor.finding import Finding
 
 CANCEL_AGAIN_SECONDS = 0.2
 
@@ -65,7 +65,7 @@ class Patient(NamedTuple):
 
     def rows(self, query: str, **values: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a query of `doctor.sql`."""
-        return self.connection.execute(SQL[query], values).fetchall()
+        return SQL[query].rows(self.connection, values)
 
     def value(self, query: str, **values: Any) -> Any:
         """Return the first column of the only row of a query of `doctor.sql`."""
@@ -138,7 +138,7 @@ def _line(error: Exception) -> str:
 def _login(database: Database) -> str:
     try:
         with read_only(database) as connection:
-            return str(connection.execute(SQL["login"]).fetchall()[0][0])
+            return str(SQL["login"].rows(connection)[0][0])
     except psycopg.Error:
         return "CURRENT_USER"
 
@@ -147,7 +147,7 @@ def _login(database: Database) -> str:
 def read_only(database: Database) -> Iterator[Connection[Any]]:
     """A connection with the rights of the login, which sees the most, but in which nothing can be changed."""
     with database.connect_as_owner("tallystick doctor") as connection:
-        connection.execute(SQL["session"])
+        SQL["session"].run(connection)
         yield connection
 
 

@@ -6,8 +6,8 @@ from domain.journal import migrations
 from domain.journal.database import SERVICE_ROLE
 from domain.journal.trouble import rights_of
 from projections.running.places import is_standby
-from scripts.doctor.catalogue import Finding
 from scripts.doctor.examination import Patient, examples
+from scripts.doctor.finding import Finding
 
 OLDEST_POSTGRES = 160_000
 DISABLED = "is disabled"

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 from domain.model.streams import ledger_of, name_of
 from projections.audit import Violation, snapshot_differences, versions, violations
-from scripts.doctor.catalogue import Finding
 from scripts.doctor.examination import MAX_SUBJECTS, SQL, Patient, examples
+from scripts.doctor.finding import Finding
 
 
 def extent(patient: Patient) -> Iterator[Finding]:
@@ -48,11 +48,11 @@ def snapshots(patient: Patient) -> Iterator[Finding]:
 def overdue(patient: Patient) -> Iterator[Finding]:
     """Look for expired holds that were not released, and for accepted requests that were not carried out."""
     for version in versions(patient.connection, "due"):
-        query = SQL["overdue"].replace(":version", f"{version.version:d}")
+        query = SQL["overdue"].fill(version=version.version)
         wanted = {"seconds": patient.limits.overdue_seconds}
         found: defaultdict[str, list[str]] = defaultdict(list)
         subjects: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
-        for stream, topic, seconds in patient.connection.execute(query.encode(), wanted):
+        for stream, topic, seconds in query.rows(patient.connection, wanted):
             code = "hold_not_released" if topic == "transaction.held" else "request_not_carried_out"
             found[code].append(f"{stream}, {seconds:.0f} s late")
             subjects[code].append({"id": name_of(stream), "ledger": ledger_of(stream)})

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from projections.read_models.outbox import PROJECTION
 from projections.running.places import Place, holders, is_standby
-from scripts.doctor.catalogue import Finding
 from scripts.doctor.examination import MAX_SUBJECTS, Patient, examples
+from scripts.doctor.finding import Finding
 
 NATS_PORT = 4222
 BROKER_TIMEOUT_SECONDS = 2.0

@@ -10,8 +10,8 @@ from projections.audit import Sample, Unfoldable, compare, versions
 from projections.registry import NATS, PROJECTIONS
 from projections.running.places import holders, is_standby
 from scripts.doctor.advancing import Concerned, VersionStanding, behind, grouped, standings, stopped
-from scripts.doctor.catalogue import Finding
 from scripts.doctor.examination import MAX_SUBJECTS, SQL, Check, Patient, examples
+from scripts.doctor.finding import Finding
 
 
 def standing(patient: Patient) -> Iterator[Finding]:
@@ -44,14 +44,14 @@ def sums(patient: Patient) -> Iterator[Finding]:
     """Sum the live tables: debits must equal credits in each asset, over accounts and by each clock."""
     for version in versions(patient.connection):
         if version.name == "balances":
-            query = SQL["unbalanced_accounts"].replace(":version", f"{version.version:d}")
-            for ledger, asset, posted, pending in patient.connection.execute(query):
+            query = SQL["unbalanced_accounts"].fill(version=version.version)
+            for ledger, asset, posted, pending in query.rows(patient.connection):
                 words = f"{posted} posted and {pending} pending in {asset} of {ledger}"
                 found = f"debits − credits of all accounts: {words}"
                 yield Finding("projection_unbalanced", found, subjects=({"name": version.name},))
         elif version.name == "entries":
-            query = SQL["unbalanced_turnovers"].replace(":version", f"{version.version:d}")
-            for ledger, asset, clock, difference in patient.connection.execute(query):
+            query = SQL["unbalanced_turnovers"].fill(version=version.version)
+            for ledger, asset, clock, difference in query.rows(patient.connection):
                 words = f"{difference} in {asset} of {ledger} by the clock “{clock}”"
                 found = f"debits − credits of all entries: {words}"
                 yield Finding("projection_unbalanced", found, subjects=({"name": version.name},))

@@ -10,8 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from scripts.calls import as_called
-from scripts.doctor.catalogue import Finding, Severity
+from scripts.doctor.catalogue.kind import Severity
 from scripts.doctor.examination import Examined, Scope, examples
+from scripts.doctor.finding import Finding
 
 EXIT_HEALTHY, EXIT_WARNINGS, EXIT_ERRORS = 0, 1, 3
 _COLOURS = {"error": "bold red", "warning": "yellow", "info": "cyan"}

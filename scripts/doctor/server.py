@@ -6,8 +6,8 @@ from pathlib import Path
 from time import time
 
 from projections.diagnosis.stuck.sessions import blocking_sessions
-from scripts.doctor.catalogue import Finding
 from scripts.doctor.examination import MAX_SUBJECTS, Patient, examples
+from scripts.doctor.finding import Finding
 
 _ESSENTIAL = ("fsync", "full_page_writes", "autovacuum")
 

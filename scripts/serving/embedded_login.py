@@ -23,8 +23,8 @@ def provide(superuser_url: str) -> None:
     Raises `psycopg.Error`.
     """
     with psycopg.connect(superuser_url) as connection:
-        if connection.execute(_SQL["is_standby"]).fetchone() == (True,):
+        if _SQL["is_standby"].row(connection) == (True,):
             return
         connection.execute("SET search_path = pg_catalog, pg_temp")
-        connection.execute(_SQL["make_roles"])
-        connection.execute(_SQL["hand_over"])
+        _SQL["make_roles"].run(connection)
+        _SQL["hand_over"].run(connection)

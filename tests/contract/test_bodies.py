@@ -51,6 +51,24 @@ def test_what_is_no_strict_json_is_malformed(book: Book, content: bytes) -> None
     assert (answer.status_code, code_of(answer)) == (400, "malformed_json")
 
 
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (MALFORMED["a member twice, deep down"], '"b"'),
+        (MALFORMED["a member twice, once escaped"], '"pending"'),
+        (b'{"x": 1, "b": 1, "a": 1, "a": 2, "b": 2}', '"b"'),
+        (b'{"": 1, "": 2}', '""'),
+        (b'{"\\ud800\\u0000\\"\\u2028": 1, "\\ud800\\u0000\\"\\u2028": 2}', r'"\ud800\u0000\"\u2028"'),
+        (b'{"%s": 1, "%s": 2}' % (b"a" * 5000, b"a" * 5000), f'"{"a" * 255}"'),
+        (b'{"x": [%s], "y": 1, "y": 2}' % b",".join([b"1"] * 2000), '"y"'),
+    ],
+)
+def test_a_member_that_appears_twice_is_named(book: Book, content: bytes, name: str) -> None:
+    answer = send(book, content)
+    assert (answer.status_code, code_of(answer)) == (400, "malformed_json")
+    assert answer.json()["detail"] == f"The member {name} appears twice in one object."
+
+
 @pytest.mark.parametrize("content", [b"null", b"[]", b'"text"', b"1", b"true", b"1e400"])
 def test_json_that_is_no_object_has_the_wrong_shape(book: Book, content: bytes) -> None:
     assert pointers_of(send(book, content)) == [""]

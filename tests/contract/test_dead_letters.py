@@ -141,6 +141,39 @@ def test_what_is_held_shows_in_every_read_and_a_retry_makes_it_whole(failing: Fa
     assert (late.status_code, code_of(late)) == (409, "dead_letter_closed")
 
 
+def test_a_dry_run_of_a_retry_says_what_would_become_of_it_and_changes_nothing(failing: Failing) -> None:
+    client, book = failing.client, failing.book
+    failing.projections["balances"].streams.add(f"{book.name}/accounts/a")
+    failing.transfer("a", "b")
+    _, position = failing.transfer("a", "c")
+    letter = failing.letter("balances")
+    eventually(lambda: client.get("/v1/projections/balances").json()["position"] >= position)
+    letter = client.get(f"/v1/dead-letters/{letter['id']}").json()
+
+    def tried() -> dict[str, Any]:
+        answer = client.post(f"/v1/dead-letters/{letter['id']}/retry?dry_run=true", json={"reason": "try"})
+        assert (answer.status_code, answer.headers["dry-run"]) == (200, "true")
+        assert client.get(f"/v1/dead-letters/{letter['id']}").json() == letter
+        assert client.get("/v1/dead-letters?state=open").json()["data"] == [letter]
+        tried: dict[str, Any] = answer.json()
+        return tried
+
+    fails_again = tried()
+    assert (fails_again["state"], fails_again["attempts"]) == ("open", letter["attempts"] + 1)
+    failing.projections["balances"].streams.clear()
+    applied = tried()
+    assert (applied["state"], applied["held_events"], applied["closed"]["reason"]) == ("resolved", 0, "try")
+    assert applied["closed"]["followed_by"] is None
+    # A later event of the stream fails.
+    failing.projections["balances"].positions.add(position - 2)
+    followed = tried()
+    assert (followed["state"], bool(followed["closed"]["followed_by"])) == ("resolved", True)
+    missing = client.get(f"/v1/dead-letters/{followed['closed']['followed_by']}")
+    assert code_of(missing) == "dead_letter_not_found"
+    held = {shown["address"]: shown["balance"] for shown in failing.read("accounts", position).json()["data"]}
+    assert held == {"a": 0, "b": 5, "c": 5}
+
+
 def test_a_statement_knows_by_the_entries_of_an_event_that_it_lacks_them(failing: Failing) -> None:
     client, book = failing.client, failing.book
     posted = str(uuid4())
@@ -257,6 +290,9 @@ def test_a_projection_is_paused_and_resumed(book: Book, keys: Keys, journal: Jou
         for body in ({"reason": "upgrade"}, None):
             paused = operator.post(f"{path}/pause", json=body)
             assert (paused.status_code, paused.json()["state"]) == (200, "paused")
+        # Who paused it first did so: pausing what is paused changes nothing.
+        by = operator.get(path).json()["controlled"]
+        assert (by["state"], by["by"], by["reason"]) == ("paused", keys.last_name, "upgrade")
         position = book.transfer("a", "b", 1).headers["ledger-position"]
         statement = f"{book.path}/accounts/a/entries?min_position={position}"
 
@@ -272,6 +308,7 @@ def test_a_projection_is_paused_and_resumed(book: Book, keys: Keys, journal: Jou
     finally:
         resumed = [operator.post(f"{path}/resume") for _ in range(2)]
     assert [(answer.status_code, answer.json()["state"]) for answer in resumed] == [(200, "running")] * 2
+    assert operator.get(path).json()["controlled"]["state"] == "running"
     assert book.client.get(statement, headers={"Prefer": "wait=30"}).status_code == 200
 
 

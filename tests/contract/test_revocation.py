@@ -14,7 +14,7 @@ import pytest
 from api.resources.journal import event_routes
 from api.service import key_cache
 from api.service.key_cache import KNOWN_FOR_SECONDS
-from projections.read_models.event_history import list_events
+from projections.read_models import event_history
 from tests.contract.answers import code_of
 from tests.contract.books import Book
 from tests.contract.callers import Keys
@@ -30,7 +30,7 @@ def test_a_stream_ends_where_it_is(
     for _ in range(5):
         book.transfer("a", "b", 1)
     revoked, asked_again = threading.Event(), threading.Event()
-    original, calls = list_events, []
+    original, calls = event_history.list_events, []
 
     def held(*arguments: Any, **more: Any) -> Any:
         """Read the first part at once and the others after the key is revoked."""
@@ -41,7 +41,7 @@ def test_a_stream_ends_where_it_is(
         return original(*arguments, **more)
 
     monkeypatch.setattr(event_routes, "STREAMED_EVENTS", 3)
-    monkeypatch.setattr(event_routes, "list_events", held)
+    monkeypatch.setattr(event_history, "list_events", held)
     made = keys.make("auditor", ledgers=[book.name])
     reader = httpx2.Client(
         base_url=served.url, headers={"Authorization": f"Bearer {made['key']}"}, trust_env=False

@@ -60,7 +60,11 @@ def test_it_is_paged_by_age(book: Book, keys: Keys) -> None:
                 break
             cursor = {"cursor": page["next_cursor"]}
         assert paged == waiting(order=order)
-    totals = {total["kind"]: total for total in stuck(operator)["totals"]}
+    of_kind = stuck(operator, projection_seconds=0, kind="delivery_waiting", page_size=2)
+    assert [each["kind"] for each in of_kind["data"]] == ["delivery_waiting"] * 2
+    assert of_kind["next_cursor"]
+    assert not stuck(operator, kind="hold_lapsed")["data"]
+    totals = {total["kind"]: total for total in stuck(operator, kind="hold_lapsed")["totals"]}
     assert totals["delivery_waiting"]["count"] == 3
     assert totals["delivery_waiting"]["oldest_age_seconds"] > 0
     metrics = book.client.get("/metrics").text
@@ -121,6 +125,10 @@ def told(asks: httpx2.Client) -> tuple[str, str, bool]:
 @pytest.mark.parametrize("value", ["-1", "1.5", "x", "", "999999999999"])
 def test_ages_are_whole_seconds(client: httpx2.Client, name: str, value: str) -> None:
     assert pointers_of(client.get("/v1/stuck", params={name: value})) == [f"?{name}"]
+
+
+def test_an_unknown_kind_is_refused(client: httpx2.Client) -> None:
+    assert pointers_of(client.get("/v1/stuck", params={"kind": "lost"})) == ["?kind"]
 
 
 def test_a_cursor_belongs_to_its_ages(client: httpx2.Client) -> None:

@@ -153,10 +153,7 @@ def test_the_tables_are_the_same_whatever_the_batches(
     checksum = load("projections.engine.comparison")["checksum"]
     owner.execute("SET TimeZone = 'UTC'")
     for table in PROJECTION.tables:
-        found = {
-            owner.execute(checksum.replace("{table}", f"{table}_v{version}").encode()).fetchone()
-            for version in (1, 2, 3)
-        }
+        found = {checksum.fill(table=f"{table}_v{version}").row(owner) for version in (1, 2, 3)}
         assert len(found) == 1
         assert found != {(0, "0")}
 
@@ -222,11 +219,11 @@ def test_nothing_is_read_by_scanning_a_table(database: Database, owner: Connecti
         "after_entry": 1,
         "limit": 101,
     }
-    asked = [queries["posted_recorded"], queries["posted_effective"]]
+    asked: list[str] = [queries["posted_recorded"], queries["posted_effective"]]
     for clock in CLOCKS:
         asked.append(queries["trial_balance"].replace("%(clock)s", f"'{clock}'"))
         for descending in (False, True):
-            asked.append(directed(queries["statement"], descending=descending).replace(":clock", clock))
+            asked.append(directed(queries["statement"], descending=descending).fill(clock=clock))
     for query in asked:
         rows = (
             psycopg.ClientCursor(owner).execute(f"EXPLAIN (FORMAT JSON) {query}".encode(), values).fetchall()

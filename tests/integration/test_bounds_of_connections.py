@@ -5,27 +5,23 @@ import resource
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
-from urllib.parse import urlsplit
 
-import psutil
 import pytest
 
+from scripts.serving.connection_limits import SPARED_SECONDS
+from tests.integration.connections import LAST, answer_to, api, connect, unharmed
 from tests.projecting import eventually
 from tests.service import KEY, Service, post_ledger, serving
 
 pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.timeout(300)]
 
-MAX_MEMORY_BYTES = 400 * 1024 * 1024
-# A second where nothing else runs; what nobody bounds takes many.
-MAX_P99_SECONDS = 3.0
 DESCRIPTORS = 400
 
 ASK = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
-LAST = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 POST = f"POST /v1/ledgers HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n".encode()
 CHUNKED = b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
 LEDGER = b'11\r\n{"name": "other"}\r\n0\r\n'
@@ -50,59 +46,6 @@ def await_answer(service: Service) -> None:
     while b" 200 " not in answer_to(service, LAST)[:20]:
         assert monotonic() < give_up_at
         sleep(0.1)
-
-
-def api(service: Service) -> psutil.Process:
-    (found,) = service.processes("scripts.serving.processes", "api")
-    return found
-
-
-def connect(service: Service) -> socket.socket:
-    address = urlsplit(service.url)
-    return socket.create_connection((address.hostname or "", address.port or 80), timeout=30)
-
-
-def answer_to(service: Service, *parts: bytes) -> bytes:
-    """Send these bytes and return everything received until the connection ends."""
-    received = b""
-    with connect(service) as connection:
-        try:
-            for part in parts:
-                connection.sendall(part)
-        except OSError:
-            pass  # the other side no longer reads
-        try:
-            while part := connection.recv(65536):
-                received += part
-        except OSError:
-            pass
-    return received
-
-
-@contextmanager
-def unharmed(service: Service) -> Iterator[None]:
-    """Meanwhile another client is answered in time, and the API's memory stays bounded."""
-    seconds: list[float] = []
-    memory: list[int] = []
-    stop = threading.Event()
-
-    def ask() -> None:
-        while not stop.wait(0.01):
-            began = monotonic()
-            assert b" 200 " in answer_to(service, LAST)[:20]
-            seconds.append(monotonic() - began)
-            memory.append(api(service).memory_info().rss)
-
-    asking = threading.Thread(target=ask)
-    asking.start()
-    try:
-        yield
-    finally:
-        sleep(0.3)
-        stop.set()
-        asking.join()
-    assert sorted(seconds)[int(len(seconds) * 0.99)] < MAX_P99_SECONDS
-    assert max(memory) < MAX_MEMORY_BYTES
 
 
 HEADS: dict[str, tuple[Any, ...]] = {
@@ -210,19 +153,19 @@ def test_large_batches_at_once_are_bounded(service: Service) -> None:
 
 
 def test_silent_connections_and_halves_of_heads_keep_nobody_out(service: Service) -> None:
+    def said(event: str) -> int:
+        return sum(f'"{event}"' in line for line in service.output)
+
     with ExitStack() as stack:
         for number in range(DESCRIPTORS + 50):
             connection = stack.enter_context(connect(service))
             if number % 2:
                 connection.sendall(b"GET /livez HTT")
-        sleep(2)
+        eventually(lambda: said("connections are at their bound") > 0)
+        sleep(2 * SPARED_SECONDS)
         for _ in range(20):
             assert b" 200 " in answer_to(service, LAST)[:20]
         eventually(lambda: api(service).num_fds() < 150)
-
-    def said(event: str) -> int:
-        return sum(f'"{event}"' in line for line in service.output)
-
     eventually(lambda: said("connections are below their bound again") > 0)
     assert said("connections are at their bound") == said("connections are below their bound again") == 1
 

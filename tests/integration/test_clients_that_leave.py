@@ -21,7 +21,7 @@ from api.security.keys import ensure_bootstrap_key
 from api.service.checkpoint_watch import CheckpointWatch
 from api.settings import Settings
 from domain.journal.database import Database
-from projections.read_models.event_history import list_events
+from projections.read_models import event_history
 from projections.running.positions import PositionWaiter
 from scripts.serving.connection_limits import Connections
 from scripts.serving.http_protocol import WholeAnswers
@@ -165,13 +165,13 @@ def test_a_wait_ends_with_its_client(api: Api, operation: str, method: str) -> N
 @pytest.mark.prepared(by=fill)
 def test_a_stream_ends_with_its_client(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     pages: list[int] = []
-    read = list_events
+    read = event_history.list_events
 
     def counting(*arguments: Any, **options: Any) -> Any:
         pages.append(1)
         return read(*arguments, **options)
 
-    monkeypatch.setattr(events, "list_events", counting)
+    monkeypatch.setattr(event_history, "list_events", counting)
     path, accept = "/v1/ledgers/main/events", "application/x-ndjson"
     with ExitStack() as stack:
         for _ in range(6):

@@ -10,7 +10,7 @@ import pytest
 
 from domain.application import LedgerApplication, system_clock
 from domain.commit.decider import Result
-from domain.commit.group_commit import GroupCommit
+from domain.commit.pipeline import Pipeline
 from domain.journal.database import Database
 from domain.journal.writer import ClockDiffers, JournalWriter, Rows, Timekeeping
 from domain.model.commands import Command, Outcome
@@ -61,7 +61,7 @@ def ahead(_: pytest.MonkeyPatch) -> None:
 
 
 def under_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(GroupCommit, "_decide_ahead", lambda *_: None)
+    monkeypatch.setattr(Pipeline, "decide", lambda *_: None)
 
 
 PATHS = pytest.mark.parametrize("path", [ahead, under_the_lock])

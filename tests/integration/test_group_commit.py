@@ -10,8 +10,9 @@ import psycopg
 import pytest
 
 from domain.application import LedgerApplication
-from domain.commit import group_commit, queue
+from domain.commit import loading, pipeline, queue
 from domain.commit.group_commit import GroupCommit
+from domain.commit.pipeline import Pipeline
 from domain.journal import writer
 from domain.journal.database import Database
 from domain.journal.reader import Row
@@ -208,7 +209,7 @@ def test_what_others_appended_is_read_within_a_bound_of_bytes(
 def test_two_writers_agree_whether_or_not_they_caught_up(
     database: Database, caught_up: list[int], monkeypatch: pytest.MonkeyPatch, most_bytes: int
 ) -> None:
-    monkeypatch.setattr(group_commit, "MAX_CATCH_UP_BYTES", most_bytes)
+    monkeypatch.setattr(loading, "MAX_CATCH_UP_BYTES", most_bytes)
     monkeypatch.setattr(writer, "FEW_EVENTS", 3)
     with running(database) as one, running(database) as other:
         open_accounts(one, "a", "b")
@@ -303,9 +304,10 @@ def test_stopping_commits_what_waits(database: Database) -> None:
 def test_an_unreachable_journal_is_said_so_and_not_a_failure_of_the_request(
     database: Database, owner: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue, "PATIENCE_SECONDS", 0.3)
     with running(database) as ledger:
         open_accounts(ledger, "a", "b")
+        patience_seconds = queue.PATIENCE_SECONDS
+        monkeypatch.setattr(queue, "PATIENCE_SECONDS", 0.3)
         owner.execute("BEGIN; LOCK TABLE head IN ACCESS EXCLUSIVE MODE")
         command = transfer("a", "b", 5, key="k")
         future = ledger.execute(command)
@@ -319,6 +321,7 @@ def test_an_unreachable_journal_is_said_so_and_not_a_failure_of_the_request(
         (result,) = future.result()
         assert isinstance(result, JournalUnavailable) and result.reason == "unreachable"
         owner.execute("ROLLBACK")
+        monkeypatch.setattr(queue, "PATIENCE_SECONDS", patience_seconds)
         assert ledger.perform(command).recorded
 
 
@@ -404,9 +407,9 @@ def test_few_commands_are_committed_in_one_round_trip_where_nobody_else_writes(
         open_accounts(other, "c")
         one.perform(transfer("a", "b", 1))  # finds that the head has moved
         before = locked
-        for _ in range(group_commit.BATCHES_NOT_AHEAD_AFTER_A_MISS + 5):
+        for _ in range(pipeline.BATCHES_NOT_AHEAD_AFTER_A_MISS + 5):
             one.perform(transfer("a", "b", 1))
-        assert 0 < locked - before < group_commit.BATCHES_NOT_AHEAD_AFTER_A_MISS
+        assert 0 < locked - before < pipeline.BATCHES_NOT_AHEAD_AFTER_A_MISS
         before = locked
         with pytest.raises(AccountNotFound):
             one.perform(transfer("a", "nobody", 1))
@@ -448,11 +451,11 @@ def test_what_waits_for_nobody_any_more_is_counted_until_it_is_let_go(
     goes_on = threading.Event()
     goes_on.set()
 
-    def decide_later(self: GroupCommit, submissions: Any) -> None:
+    def decide_later(self: Pipeline, submissions: Any) -> None:
         assert goes_on.wait(60)
 
     monkeypatch.setattr(queue, "MAX_WAITING_BYTES", 1_000_000)
-    monkeypatch.setattr(GroupCommit, "_decide_ahead", decide_later)
+    monkeypatch.setattr(Pipeline, "decide", decide_later)
     monkeypatch.setattr(GroupCommit, "_reason", lambda self: None if goes_on.is_set() else "unreachable")
     with running(database) as ledger:
         open_accounts(ledger, "a", "b")

@@ -12,7 +12,7 @@ import pytest
 from domain.application import LedgerApplication
 from domain.commit import queue
 from domain.commit.decider import Decider, Result
-from domain.commit.group_commit import Ahead, GroupCommit
+from domain.commit.pipeline import Ahead, Pipeline
 from domain.journal.database import Database
 from domain.model.accounts import ChangeStatus
 from domain.model.commands import Command, Outcome
@@ -320,14 +320,14 @@ class TestWhatWasMadeJustBefore:
         with running(database) as ledger:
             open_accounts(ledger, "a", "b")
         batches_ahead = 0
-        commit_ahead = GroupCommit._commit_ahead
+        commit_ahead = Pipeline.commit
 
-        def counting(self: GroupCommit, ahead: Ahead) -> None:
+        def counting(self: Pipeline, ahead: Ahead) -> None:
             nonlocal batches_ahead
             commit_ahead(self, ahead)
             batches_ahead += 1
 
-        monkeypatch.setattr(GroupCommit, "_commit_ahead", counting)
+        monkeypatch.setattr(Pipeline, "commit", counting)
         ledger = LedgerApplication(
             database
         )  # not started, so everything waits and each batch is decided while the last commits

@@ -1,47 +1,34 @@
 """The journal in a stream of a real NATS server: each event once, in order, even if either side is killed."""
 
-import asyncio
-import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import sleep
-from typing import Any, NamedTuple
+from typing import Any
 
-import nats
 import pytest
 from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 from psycopg import Connection
+from structlog.testing import capture_logs
 
 from domain.application import LedgerApplication
 from domain.journal.database import Database
+from domain.journal.outage import Denials
 from domain.journal.reader import Row
 from domain.model.transactions import Description
+from projections.engine import leadership
+from projections.engine.leadership import Pauses
 from projections.outbox import jetstream
-from projections.outbox.jetstream import Follower, run_jetstream
-from projections.outbox.publishing import Streaming
-from projections.running.positions import Progress, progress
-from tests.ledgers import history, open_accounts, outcomes, running, transfer
+from projections.outbox.jetstream import Follower
+from projections.running.positions import progress
+from tests.integration.streams import assert_each_once, await_position, move, on_broker, publishing, told
+from tests.ledgers import open_accounts, outcomes, running, transfer
 from tests.nats_server import NatsServer, serving_nats
-from tests.projecting import PATIENCE_SECONDS, append, cut, delete_event, eventually, set_state
+from tests.projecting import append, cut, delete_event, eventually, set_state
 
 pytestmark = pytest.mark.integration
-
-
-class Told(NamedTuple):
-    """A message of the stream."""
-
-    subject: str
-    sequence: int
-    headers: dict[str, str]
-    body: dict[str, Any]
-
-    @property
-    def position(self) -> int:
-        return int(self.headers["Nats-Msg-Id"].rpartition("/")[2])
 
 
 @pytest.fixture
@@ -57,64 +44,6 @@ def ledger(database: Database) -> Iterator[LedgerApplication]:
         yield ledger
 
 
-@contextmanager
-def publishing(database: Database, broker: NatsServer) -> Iterator[None]:
-    """A publisher that runs meanwhile, as a process of the service would run it."""
-    stop = threading.Event()
-    thread = threading.Thread(target=run_jetstream, args=(database, stop, Streaming(broker.url)))
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(PATIENCE_SECONDS)
-        assert not thread.is_alive()
-
-
-def move(ledger: LedgerApplication, count: int = 1) -> int:
-    """Move money this many times. Return the newest position."""
-    results = ledger.execute(*(transfer("a", "b", 1) for _ in range(count))).result()
-    return max(outcome.position for outcome in outcomes(results))
-
-
-def await_position(owner: Connection[Any], position: int) -> Progress:
-    def is_there() -> bool:
-        rows = owner.execute("SELECT position FROM projection_versions WHERE name = 'nats'").fetchall()
-        return rows == [(position,)]
-
-    eventually(is_there)
-    return progress(owner, "nats")
-
-
-def on_broker(broker: NatsServer, ask: Callable[[JetStreamContext], Any]) -> Any:
-    """The broker's answer."""
-
-    async def asked() -> Any:
-        client = await nats.connect(broker.url)
-        try:
-            return await ask(client.jetstream())
-        finally:
-            await client.close()
-
-    return asyncio.run(asked())
-
-
-def told(broker: NatsServer, first: int = 1) -> list[Told]:
-    """All messages of the stream, starting at one."""
-
-    async def read(stream: JetStreamContext) -> list[Told]:
-        state = (await stream.stream_info("TALLYSTICK")).state
-        found = []
-        for sequence in range(first, state.last_seq + 1):
-            message = await stream.get_msg("TALLYSTICK", sequence)
-            assert message.data is not None and message.headers and message.subject
-            found.append(Told(message.subject, sequence, message.headers, json.loads(message.data)))
-        return found
-
-    found: list[Told] = on_broker(broker, read)
-    return found
-
-
 def length(broker: NatsServer) -> int:
     """The number of messages in the stream, 0 while it does not exist."""
 
@@ -126,15 +55,6 @@ def length(broker: NatsServer) -> int:
 
     found: int = on_broker(broker, count)
     return found
-
-
-def assert_each_once(database: Database, broker: NatsServer) -> None:
-    events = history(database)
-    messages = told(broker)
-    assert [message.position for message in messages] == [event.position for event in events]
-    for message, event in zip(messages, events, strict=True):
-        assert message.body["data"]["stream"] == event.stream
-        assert message.subject == f"tallystick.main.{event.event.TOPIC}"
 
 
 def test_every_event_is_published_in_order_under_its_subject(
@@ -304,3 +224,42 @@ def test_a_broker_that_is_not_there_is_said_so(
         eventually(is_said)
         broker.start()
         assert await_position(owner, head).last_error is None
+
+
+def test_a_denial_is_noted_and_pauses_begin_with_the_first_after_each_success(
+    database: Database,
+    ledger: LedgerApplication,
+    broker: NatsServer,
+    owner: Connection[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(leadership, "DENIALS", denials := Denials())
+    paused: list[float] = []
+    next_seconds = Pauses.next_seconds
+
+    def watched(pauses: Pauses) -> float:
+        paused.append(next_seconds(pauses))
+        return paused[-1]
+
+    monkeypatch.setattr(Pauses, "next_seconds", watched)
+    with publishing(database, broker), capture_logs() as said:
+        await_position(owner, move(ledger))
+        rounds = [_pauses_while_denied(ledger, owner, paused) for _ in range(2)]
+        assert denials.times == len(paused)
+    for pauses in rounds:
+        assert pauses == [min(0.1 * 2**times, 5.0) for times in range(len(pauses))]
+    errors = [line["event"] for line in said if line["log_level"] == "error"]
+    assert errors == ["database denies what is needed"]
+
+
+def _pauses_while_denied(
+    ledger: LedgerApplication, owner: Connection[Any], paused: list[float]
+) -> list[float]:
+    """Publish while the position may not be noted, until three pauses were made; return the new pauses."""
+    before = len(paused)
+    owner.execute("REVOKE UPDATE ON projection_versions FROM tallystick_service")
+    head = move(ledger)
+    eventually(lambda: len(paused) >= before + 3)
+    owner.execute("GRANT UPDATE ON projection_versions TO tallystick_service")
+    await_position(owner, head)
+    return paused[before:]

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from eventsourcing.persistence import IntegrityError, StoredEvent, Tracking
 
-from domain.commit.group_commit import GroupCommit
+from domain.commit.pipeline import Pipeline
 from domain.journal.database import Database
 from domain.journal.eventsourcing.factory import JournalDatastore
 from domain.journal.eventsourcing.recorder import JournalProcessRecorder, JournalRecorder
@@ -156,7 +156,7 @@ def test_the_group_commit_answers_what_it_had_recorded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if not is_ahead:
-        monkeypatch.setattr(GroupCommit, "_decide_ahead", lambda *_: None)
+        monkeypatch.setattr(Pipeline, "decide", lambda *_: None)
     with running(proxied) as ledger:
         open_accounts(ledger, "alice", "bob")
         proxy.sever_next_commit()

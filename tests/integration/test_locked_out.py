@@ -80,11 +80,12 @@ def test_all_who_wait_are_told_in_time_and_nothing_is_lost(
 def test_a_lock_is_one_line_at_its_beginning_and_one_at_its_end_however_many_wait(
     database: Database, stranger: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue, "PATIENCE_SECONDS", 0.3)
     monkeypatch.setattr(writer, "LOCK_TIMEOUT_SECONDS", 0.3)
     asked = []
     with running(database) as ledger, capture_logs() as lines:
         open_accounts(ledger, "a", "b")
+        patience_seconds = queue.PATIENCE_SECONDS
+        monkeypatch.setattr(queue, "PATIENCE_SECONDS", 0.3)
         stranger.execute("BEGIN; SELECT * FROM head FOR UPDATE")
         for number in range(20):
             asked.append(ledger.execute(transfer("a", "b", 1, key=f"key-{number}")))
@@ -92,7 +93,8 @@ def test_a_lock_is_one_line_at_its_beginning_and_one_at_its_end_however_many_wai
         results = [result for answer in asked for result in answer.result(40)]
         assert all(isinstance(result, JournalUnavailable) for result in results)
         stranger.execute("ROLLBACK")
-        eventually(lambda: ledger.perform(transfer("a", "b", 1)).recorded)
+        monkeypatch.setattr(queue, "PATIENCE_SECONDS", patience_seconds)
+        assert ledger.perform(transfer("a", "b", 1)).recorded
     said = [line for line in lines if line["log_level"] == "warning"]
     assert [line["event"] for line in said] == ["journal out of reach", "journal within reach again"]
     assert "tallystick doctor" in said[0]["error"]
@@ -158,8 +160,6 @@ def test_whoever_waits_behind_a_server_that_does_not_answer_is_told_in_time(
     ledger: LedgerApplication, monkeypatch: pytest.MonkeyPatch, database: Database
 ) -> None:
     """The writer's thread hangs in a statement, so another thread must answer."""
-    monkeypatch.setattr("domain.journal.writer.OVERDUE_SECONDS", 0.1)
-    monkeypatch.setattr(queue, "PATIENCE_SECONDS", 0.5)
     go_on = threading.Event()
     writer = ledger.group_commit._writer
     append, lock = writer._append, writer._load
@@ -173,8 +173,11 @@ def test_whoever_waits_behind_a_server_that_does_not_answer_is_told_in_time(
 
     monkeypatch.setattr(writer, "_append", hang(append))
     monkeypatch.setattr(writer, "_load", hang(lock))
-    asked = [ledger.execute(transfer("a", "b", 1, key=f"key-{number}")) for number in range(3)]
-    results = [result for answer in asked for result in answer.result(30)]
+    with monkeypatch.context() as hasty:
+        hasty.setattr("domain.journal.writer.OVERDUE_SECONDS", 0.1)
+        hasty.setattr(queue, "PATIENCE_SECONDS", 0.5)
+        asked = [ledger.execute(transfer("a", "b", 1, key=f"key-{number}")) for number in range(3)]
+        results = [result for answer in asked for result in answer.result(30)]
     assert [getattr(result, "reason", None) for result in results] == ["unreachable"] * 3
     go_on.set()
     assert ledger.perform(transfer("a", "b", 1, key="key-0")).state.status == "posted"

@@ -7,16 +7,15 @@ from itertools import cycle
 from typing import Any
 
 import pytest
+from msgspec.structs import astuple
 from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
 from domain.journal.database import Database
-from domain.model.accounts import ChangeAccount, ChangeStatus
-from domain.model.commands import Command
 from projections.engine.batches import WHOLE, Part, read_stretch
 from projections.engine.projection import Projection
 from projections.registry import PROJECTIONS, create_indexes
-from tests.author import ADDRESSES, Author
+from tests.author import Bookkeeper
 from tests.ledgers import folded, history
 
 pytestmark = pytest.mark.integration
@@ -24,27 +23,6 @@ pytestmark = pytest.mark.integration
 ALL = tuple(projection for projection in PROJECTIONS.values() if projection.by_stream)
 PARTS = 3
 AT_ONCE = 10**9
-
-
-class Bookkeeper(Author):
-    """An author that also writes changes of accounts."""
-
-    def command(self) -> Command:
-        choice = self.chance.random()
-        if choice > 0.3:
-            return super().command()
-        about = (self.context(), self.chance.choice(("main", "other")), self.chance.choice(ADDRESSES))
-        if choice > 0.2:
-            return ChangeStatus(*about, self.chance.choice(("frozen", "open", "open")))
-        limit = self.chance.choice((None, -900_000, -800_000))
-        metadata = self.chance.choice(({}, {"tier": "gold"}, {"note": 'tab\t"\\N"'}))
-        return self.chance.choice(
-            (
-                ChangeAccount(*about, min_balance=limit),
-                ChangeAccount(*about, metadata=metadata),
-                ChangeAccount(*about, metadata=metadata, min_balance=limit, max_balance=None),
-            )
-        )
 
 
 @pytest.fixture
@@ -129,4 +107,6 @@ def test_accounts_are_those_of_a_fold(database: Database, owner: Connection[Any]
     ).fetchall()
     accounts = [state for stream, state in folded(history(database)).items() if "/accounts/" in stream]
     assert {account.status for account in accounts} == {"open", "frozen"}
-    assert sorted(found) == sorted((*account[:12], account.version, account.position) for account in accounts)
+    assert sorted(found) == sorted(
+        (*astuple(account)[:12], account.version, account.position) for account in accounts
+    )

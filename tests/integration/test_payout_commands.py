@@ -90,7 +90,7 @@ def test_a_payout_is_completed_or_failed_once_and_who_said_so_is_kept(
     completed = run(payouts, database, "complete", paid.id, "--reason", "the statement shows it")
     assert (completed.exit_code, completed.stdout) == (0, f"The payout {paid.id} of main is completed.\n")
     failed = run(payouts, database, "fail", unpaid.id, "--ledger", "main", "--reason", "never sent")
-    assert (failed.exit_code, failed.stdout) == (0, f"The payout {unpaid.id} of main is failed.\n")
+    assert (failed.exit_code, failed.stdout) == (0, f"The payout {unpaid.id} of main is not paid.\n")
     last = shown(database, paid)["history"][-1]
     assert (last["source"], last["detail"]) == ("operator", "the statement shows it")
     assert last["actor"].endswith(" at a terminal")
@@ -136,7 +136,7 @@ def test_the_provider_is_asked_by_whoever_pays(
     with database.connect("test payer") as payer:
         assert try_acquire(payer, *PAYER)
         pursued = run(payouts, database, "reconcile", made.id, "--reason", "a customer asks")
-    assert (pursued.exit_code, pursued.stdout) == (0, f"The payout {made.id} of main is in_doubt.\n")
+    assert (pursued.exit_code, pursued.stdout) == (0, f"The payout {made.id} of main is in doubt.\n")
     events = [step["event"] for step in shown(database, made)["history"]]
     assert events.count("reconciliation_requested") == 2
 
@@ -200,7 +200,7 @@ def test_deliveries_are_retried_and_discarded(database: Database, owner: Connect
     first, *rest = [delivery.position for delivery in deliveries_of(owner, hook.id)]
     assert rest
     alone = run(webhooks, database, "retry", hook.id, first)
-    assert (alone.exit_code, alone.stdout) == (1, f"The delivery of event {first} is pending.\n")
+    assert (alone.exit_code, alone.stdout) == (1, f"The delivery of event {first} is waiting.\n")
     assert "nobody delivers: start `tallystick serve`" in alone.stderr
     reason = ("--reason", "they have it")
     discarded = run(webhooks, database, "discard", hook.id, rest[0], *reason)

@@ -2,17 +2,13 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
-import psutil
 import psycopg
 import pytest
 
@@ -21,10 +17,10 @@ from domain.journal.database import Database
 from domain.journal.silence import HOLDERS_OF_PLACE, Watch, bound_session, bound_transactions, pipelined
 from domain.journal.writer import JournalWriter
 from projections.engine.leadership import Standby, pause, result_of, say_something, try_acquire
+from tests.integration.stopped_programs import stopped
 from tests.ledgers import folded, history, open_accounts, running, transfer
 from tests.projecting import eventually
 
-ROOT = Path(__file__).parent.parent.parent
 PATIENCE_SECONDS = 60.0
 # The server's timer, and a moment for the waiting one to retry. Far less than a stopped process would take.
 TAKEN_WITHIN_SECONDS = 20.0
@@ -117,7 +113,7 @@ def test_a_session_is_bounded_in_every_way(connection: psycopg.Connection[Any]) 
 STOPPING = """
 import os, signal, sys
 import structlog
-from domain.commit.group_commit import GroupCommit
+from domain.commit.pipeline import Pipeline
 from domain.journal.database import Database
 from domain.journal.writer import JournalWriter
 from tests.ledgers import running, transfer
@@ -137,7 +133,7 @@ def stopping(method):
 
 setattr(JournalWriter, where, stopping(getattr(JournalWriter, where)))
 if where != "append":
-    GroupCommit._decide_ahead = lambda *_: None
+    Pipeline.decide = lambda *_: None
 structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 with running(Database(url, schema)) as ledger:
     assert where != "append" or ledger.perform(transfer("a", "b", 1, key="before")).recorded
@@ -148,25 +144,6 @@ with running(Database(url, schema)) as ledger:
     print("again", again.state.status, flush=True)
     assert ledger.perform(transfer("a", "b", 1, key="afterwards")).recorded
 """
-
-
-@contextmanager
-def stopped(program: str, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
-    """A program that stops itself, once it has done its part."""
-    command = [sys.executable, "-c", program, *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    try:
-        give_up_at = monotonic() + PATIENCE_SECONDS
-        while psutil.Process(process.pid).status() != psutil.STATUS_STOPPED:
-            assert process.poll() is None and monotonic() < give_up_at
-            sleep(0.02)
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
 
 
 @pytest.mark.long
@@ -250,13 +227,13 @@ def test_a_place_whose_holder_hangs_in_a_copy_is_taken_over(database: Database) 
 def test_who_speaks_while_it_waits_keeps_its_place(
     database: Database, connection: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(silence, "SESSION_SILENCE_SECONDS", 2)
+    monkeypatch.setattr(silence, "SESSION_SILENCE_SECONDS", 4)
     monkeypatch.setattr("projections.engine.leadership.SAY_EVERY_SECONDS", 0.2)
     assert try_acquire(connection, "projection", "entries")
-    pause(connection, threading.Event(), 3.5)
+    pause(connection, threading.Event(), 5.0)
     answered: Future[int] = Future()
     with pytest.raises(TimeoutError):
-        result_of(connection, answered, 3.5)
+        result_of(connection, answered, 5.0)
     answered.set_result(7)
     assert result_of(connection, answered, 1.0) == 7
     say_something(connection)
@@ -271,13 +248,13 @@ def test_who_speaks_while_it_waits_keeps_its_place(
 def test_who_speaks_is_left_alone_by_those_who_wait(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(silence, "SILENCE_SECONDS", 2.0)
+    monkeypatch.setattr(silence, "SILENCE_SECONDS", 4.0)
     monkeypatch.setattr(silence, "WATCH_SECONDS", 0.5)
     watch = Watch(HOLDERS_OF_PLACE, {"purpose": "projection", "name": "entries"})
     with database.connect("tallystick standby") as standby, database.connect("tallystick holder") as holder:
         role = standby.execute("SELECT current_user").fetchone()
         assert try_acquire(holder, "projection", "entries")
-        for _ in range(15):
+        for _ in range(25):
             say_something(holder)
             watch.look(standby)
             sleep(0.2)

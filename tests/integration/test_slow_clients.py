@@ -11,7 +11,7 @@ from time import monotonic, sleep
 import httpx2
 import pytest
 
-from tests.integration.test_bounds_of_connections import answer_to, api, connect, unharmed
+from tests.integration.connections import answer_to, api, connect, unharmed
 from tests.service import KEY, Service, post_account, post_ledger, serving, transfer_body
 
 pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.timeout(300)]

@@ -17,10 +17,11 @@ from psycopg.sql import SQL, Identifier
 from domain.journal.database import Database
 from projections.rebuilding import part_processes
 from projections.rebuilding.rebuilder import rebuilding
-from projections.rebuilding.requests import UNDER_WAY, Rebuild, find_rebuild, request_rebuild
+from projections.rebuilding.requests import Rebuild, find_rebuild, request_rebuild
+from projections.rebuilding.transitions import UNDER_WAY
 from projections.registry import PROJECTIONS
-from tests.integration.test_parts import Bookkeeper
-from tests.integration.test_silence import ROOT
+from tests.author import Bookkeeper
+from tests.integration.stopped_programs import ROOT
 from tests.projecting import await_head, eventually, projecting
 
 pytestmark = pytest.mark.integration

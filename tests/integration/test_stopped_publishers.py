@@ -13,9 +13,9 @@ from psycopg import Connection
 from domain.application import LedgerApplication
 from domain.journal.database import Database
 from projections.read_models.outbox import PROJECTION
-from tests.integration.test_jetstream import assert_each_once, await_position, move
-from tests.integration.test_jetstream import publishing as streaming
-from tests.integration.test_silence import stopped
+from tests.integration.stopped_programs import stopped
+from tests.integration.streams import assert_each_once, await_position, move
+from tests.integration.streams import publishing as streaming
 from tests.ledgers import open_accounts, running
 from tests.nats_server import serving_nats
 from tests.outboxes import await_acknowledged, deliveries, publishing, register

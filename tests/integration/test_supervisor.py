@@ -20,9 +20,14 @@ PROGRAM = """
 import os, sys
 from scripts.serving.supervisor import Child, ChildrenKeepFailing, Supervisor
 
-folder, *codes = sys.argv[1:]
+folder, stop_timeout_seconds, *codes = sys.argv[1:]
 children = [
-    Child(f"child {n}", [sys.executable, "-c", code, folder, str(n)], dict(os.environ), stop_timeout_seconds=2)
+    Child(
+        f"child {n}",
+        [sys.executable, "-c", code, folder, str(n)],
+        dict(os.environ),
+        stop_timeout_seconds=float(stop_timeout_seconds),
+    )
     for n, code in enumerate(codes)
 ]
 try:
@@ -49,8 +54,9 @@ STUBBORN = CHILD.replace(
 )
 
 
-def supervise(folder: Path, *children: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-c", textwrap.dedent(PROGRAM), str(folder), *children]
+def supervise(folder: Path, *children: str, stop_timeout_seconds: float = 2.0) -> "subprocess.Popen[str]":
+    program = textwrap.dedent(PROGRAM)
+    command = [sys.executable, "-c", program, str(folder), str(stop_timeout_seconds), *children]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -120,10 +126,11 @@ def test_a_child_that_does_not_stop_is_killed(tmp_path: Path) -> None:
 
 
 def test_a_second_signal_hurries(tmp_path: Path) -> None:
-    parent = supervise(tmp_path, STUBBORN.replace("hold_lifeline()\nfolder", "folder"), STUBBORN)
+    deaf = CHILD.replace("    sys.exit(0)\n", "")
+    parent = supervise(tmp_path, deaf, STUBBORN, stop_timeout_seconds=600.0)
     wait_until(lambda: bool(pids(tmp_path, 0) and pids(tmp_path, 1)))
     parent.send_signal(signal.SIGTERM)
-    sleep(0.2)
+    wait_until((tmp_path / "stopped").exists)
     parent.send_signal(signal.SIGTERM)
     assert end(parent)[0] == 0
     assert not alive(pids(tmp_path, 0)[0]) and not alive(pids(tmp_path, 1)[0])

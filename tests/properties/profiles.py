@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("short", max_examples=80, stateful_step_count=40, deadline=None)
 settings.register_profile("nightly", max_examples=2000, stateful_step_count=50, deadline=None)
 settings.register_profile("short on a database", max_examples=15, stateful_step_count=20, deadline=None)
-settings.register_profile("nightly on a database", max_examples=2000, stateful_step_count=30, deadline=None)
+# A step commits, so a history takes a second or two: 300 of them are the better part of an hour.
+settings.register_profile("nightly on a database", max_examples=300, stateful_step_count=30, deadline=None)
 
 CHOSEN = os.environ.get("HYPOTHESIS_PROFILE", "short")
 

@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from psycopg import Connection
 
 from domain.journal.database import Database
@@ -71,7 +72,7 @@ class Stream:
 
     def discard(self) -> None:
         """Discard the failed event: it counts and changes nothing else."""
-        self.state = self.state and self.state._replace(version=self.next.version)
+        self.state = self.state and replace(self.state, version=self.next.version)
         self._applied += 1
 
 

@@ -6,6 +6,8 @@
 from dataclasses import fields
 from typing import Any
 
+from msgspec.structs import replace
+
 from domain.model.accounts import Account, AccountOpened
 from domain.model.commands import Command, Outcome
 from domain.model.entries import Entry
@@ -98,8 +100,8 @@ class Given:
         self.journal.append(history, HISTORY)
 
     def but(self, stream: str, **changes: Any) -> "Given":
-        """Replace the folded state of a stream by one that no event leads to yet."""
-        self.journal.states[stream] = self.journal.states[stream]._replace(**changes)
+        """Replace the folded state of an account by one that no event leads to yet."""
+        self.journal.states[stream] = replace(self.journal.states[stream], **changes)
         return self
 
     def account(self, address: str, ledger: str = "main") -> Account:

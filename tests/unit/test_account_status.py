@@ -3,6 +3,7 @@
 from typing import get_args
 
 import pytest
+from msgspec.structs import replace
 
 from domain.model.accounts import (
     ChangeStatus,
@@ -95,7 +96,7 @@ class TestChanging:
         history.when(FREEZE)
         history.when(UNFREEZE)
         after = history.account("alice")
-        assert after == before._replace(version=3, position=after.position)
+        assert after == replace(before, version=3, position=after.position)
 
     def test_it_needs_its_ledger_and_its_account(self) -> None:
         given().when(FREEZE).then_refused(LedgerNotFound)
@@ -175,14 +176,14 @@ class TestWhatAStatusRefuses:
     def test_all_but_an_open_account_refuses_entries(
         self, status: Status, refusal: type[RuleRefusal] | None
     ) -> None:
-        account = books().account("alice")._replace(status=status)
+        account = replace(books().account("alice"), status=status)
         assert status_refusal(account) is refusal
         assert holding_refusal(account, 1, 1) is refusal
 
     def test_it_is_given_before_everything_else_of_the_account(self) -> None:
         opening = an_opening(min_balance=0, max_balance=0)
         history = given(*a_ledger("USD/2"), an_account("alice", opening))
-        account = history.account("alice")._replace(status="frozen", posted_debits=MAX_AMOUNT)
+        account = replace(history.account("alice"), status="frozen", posted_debits=MAX_AMOUNT)
         assert holding_refusal(account, 1, 1) is AccountFrozen
 
     def test_an_unfrozen_account_takes_part_again(self) -> None:

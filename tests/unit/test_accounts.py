@@ -4,6 +4,7 @@ from types import EllipsisType
 from typing import Any, get_args
 
 import pytest
+from msgspec.structs import replace
 
 from domain.model.accounts import (
     Account,
@@ -236,7 +237,8 @@ def account(
     opening = an_opening(normal_side=side, min_balance=minimum, max_balance=maximum)
     state = given((ALICE, opening)).journal.states[ALICE]
     assert isinstance(state, Account)
-    return state._replace(
+    return replace(
+        state,
         status=status,
         posted_debits=posted[0],
         posted_credits=posted[1],
@@ -401,7 +403,7 @@ class TestOverflow:
     ) -> None:
         state = account(side, posted=posted, pending=pending)
         assert posting_refusal(state, *change) is None
-        after = state._replace(posted_debits=posted[0] + change[0], posted_credits=posted[1] + change[1])
+        after = replace(state, posted_debits=posted[0] + change[0], posted_credits=posted[1] + change[1])
         assert -MAX_AMOUNT <= after.available <= after.balance <= MAX_AMOUNT
 
     def test_it_is_given_before_a_broken_limit(self) -> None:

@@ -1,7 +1,7 @@
 """Names of ledgers, accounts and streams."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.model.streams import (
@@ -82,7 +82,6 @@ def test_streams_can_be_read_by_people() -> None:
     assert transaction_stream("main", "0b2f") == "main/transactions/0b2f"
 
 
-@settings(deadline=None)
 @given(LEDGER_NAMES, ADDRESSES)
 def test_a_stream_tells_its_ledger_and_its_name(ledger: str, address: str) -> None:
     assert is_ledger_name(ledger)
@@ -92,7 +91,6 @@ def test_a_stream_tells_its_ledger_and_its_name(ledger: str, address: str) -> No
     assert ledger_of(ledger_stream(ledger)) == ledger
 
 
-@settings(deadline=None)
 @given(st.tuples(LEDGER_NAMES, ADDRESSES), st.tuples(LEDGER_NAMES, ADDRESSES))
 def test_different_things_have_different_streams(one: tuple[str, str], other: tuple[str, str]) -> None:
     assert (account_stream(*one) == account_stream(*other)) == (one == other)

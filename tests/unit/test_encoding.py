@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -41,14 +41,12 @@ def without(member: str) -> bytes:
     return json.dumps(stored).encode()
 
 
-@settings(deadline=None)
 @given(EVENTS, ENVELOPES)
 def test_what_is_written_is_read_back(event: Event, envelope: Envelope) -> None:
     state = encode_event(event, encode_envelope(envelope))
     assert read(state, event.TOPIC) == Recorded("main/ledger", 3, 7, envelope, event)
 
 
-@settings(deadline=None)
 @given(EVENTS, ENVELOPES)
 def test_the_stored_form_is_one_json_object_that_says_its_version(event: Event, envelope: Envelope) -> None:
     state = encode_event(event, encode_envelope(envelope))
@@ -115,7 +113,6 @@ def test_what_cannot_be_decoded_is_unreadable(state: bytes) -> None:
     assert raised.value.reason == "unreadable"
 
 
-@settings(deadline=None)
 @given(st.binary() | st.integers(0, len(STORED) - 1).map(lambda end: STORED[:end]))
 def test_no_bytes_lead_to_any_other_error(state: bytes) -> None:
     with pytest.raises(UnreadableEvent):

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from domain.journal.queries import Query
 from domain.model import accounts, ledgers, transactions
 from domain.model.payouts import payout
 from domain.model.registry import EVENT_TYPES
@@ -56,7 +57,7 @@ def test_spans_of_positions_have_their_overlap_in_common() -> None:
 
 
 def test_a_direction_is_that_of_the_sort_and_of_what_lies_beyond() -> None:
-    query = "a :beyond 1 ORDER BY a :order"
+    query = Query("a :beyond 1 ORDER BY a :order")
     assert directed(query, descending=False) == "a > 1 ORDER BY a ASC"
     assert directed(query, descending=True) == "a < 1 ORDER BY a DESC"
 

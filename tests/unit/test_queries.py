@@ -4,8 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
+from psycopg.sql import Identifier
 
-from domain.journal.queries import load
+from domain.journal.queries import Query, load
 
 
 def write(folder: Path, package: str, text: str) -> None:
@@ -26,6 +27,27 @@ def test_queries_by_name_without_their_comments(tmp_path: Path, monkeypatch: pyt
     queries = load("queries_of_a_test.queries")
     assert dict(queries) == {"first": "SELECT 1\nFROM a", "second_one": "SELECT '--name: third', %(ü)s"}
     assert load("queries_of_a_test.queries") is queries
+
+
+def test_a_query_names_another_of_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    write(
+        tmp_path,
+        "naming_queries_of_a_test",
+        "-- name: columns\na, :second\n-- name: second\nb::text\n"
+        "-- name: list\nSELECT :columns, c::columns FROM t_v:version WHERE :columns_of = '12:columns'\n",
+    )
+    queries = load("naming_queries_of_a_test.queries")
+    assert queries["list"] == (
+        "SELECT a, b::text, c::columns FROM t_v:version WHERE :columns_of = '12:columns'"
+    )
+
+
+def test_parts_take_the_place_of_placeholders() -> None:
+    query = Query("SELECT * FROM :table WHERE id :beyond %(id)s AND v:version_of ORDER BY id :order")
+    filled = query.fill(order="DESC", beyond="<", version=3, table=Identifier('a"b'))
+    assert filled == 'SELECT * FROM "a""b" WHERE id < %(id)s AND v3_of ORDER BY id DESC'
+    assert query.fill(order="ASC").fill(beyond=">") == query.fill(beyond=">", order="ASC")
 
 
 def test_a_file_without_queries_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,8 @@ from projections.diagnosis.remedies import _OF_OTHERS, SAFE, Remedy, safe_to_do
 from projections.diagnosis.stuck.catalogue import CATALOGUE as STUCK
 from scripts.calls import EXAMPLES, as_called
 from scripts.commands.replay.old_flags import WITHOUT_SUBCOMMAND
-from scripts.doctor.catalogue import CATALOGUE, Finding, words_of
+from scripts.doctor.catalogue import CATALOGUE
+from scripts.doctor.finding import Finding, words_of
 from scripts.tallystick import COMMANDS, application
 
 ROOT = Path(__file__).parent.parent.parent

@@ -46,7 +46,7 @@ def test_what_is_kept_is_read_back(account: Account) -> None:
 @settings(deadline=None)
 @given(ACCOUNTS)
 def test_it_is_json_with_every_member_of_the_state(account: Account) -> None:
-    assert list(json.loads(encode_snapshot(account))) == list(Account._fields)
+    assert list(json.loads(encode_snapshot(account))) == list(Account.__struct_fields__)
 
 
 def test_the_version_of_its_form_is_part_of_its_topic() -> None:

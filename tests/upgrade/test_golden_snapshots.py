@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from psycopg import Connection
 
 from domain.journal import snapshots
@@ -86,11 +87,8 @@ def test_what_is_read_is_what_upcasts_lead_from(
 def test_a_golden_snapshot_is_brought_up_to_the_present_form_step_by_step(newer_form: NewerForm) -> None:
     stored = GOLDEN[Form(ACCOUNT_TOPIC, None)].replace(b'"open"', b'"half_open"')
     newer_form(ACCOUNT_FORM + 2, {ACCOUNT_FORM: two_words, ACCOUNT_FORM + 1: five_more})
-    assert decode_snapshot(stored, ACCOUNT_TOPIC)._asdict() == {
-        **PRESENT._asdict(),
-        "status": "half open",
-        "posted_debits": PRESENT.posted_debits + 5,
-    }
+    expected = replace(PRESENT, status="half open", posted_debits=PRESENT.posted_debits + 5)
+    assert decode_snapshot(stored, ACCOUNT_TOPIC) == expected
     between = decode_snapshot(stored, topic_of(ACCOUNT_FORM + 1))
     assert (between.status, between.posted_debits) == ("half_open", PRESENT.posted_debits + 5)
     assert decode_snapshot(encode_snapshot(PRESENT), topic_of(ACCOUNT_FORM + 2)) == PRESENT
@@ -111,7 +109,7 @@ def telltale(database: Database, owner: Connection[Any]) -> None:
         for _ in range(3):
             outcomes(ledger.execute(transfer("a", "b", 1)).result())
             states.append(ledger.account("main", "a")[0])
-    more = states[2]._replace(posted_debits=states[2].posted_debits + 100)
+    more = replace(states[2], posted_debits=states[2].posted_debits + 100)
     keep(owner, more.version, ACCOUNT_TOPIC, encode_snapshot(more))
 
 

@@ -1,4 +1,4 @@
-"""Answers to changes of accounts, and the version that such a change expects."""
+"""Answers with an account, and the version that a change of it expects."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ _NO_VERSION = 0
 def shown(
     account: Account, position: int, status: int = 200, headers: dict[str, str] | None = None
 ) -> Answer:
-    """Return the answer to a change of an account: the account, and the position that covers the change."""
+    """Return an answer with an account, and with the position that it reflects or that covers the change."""
     all_headers = {POSITION: str(position), "ETag": etag(account.version), **(headers or {})}
     return json_answer(status, account_body(account), all_headers)
 

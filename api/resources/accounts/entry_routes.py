@@ -5,18 +5,20 @@ from typing import Annotated
 
 from pydantic import Field
 
-from api.http import examples
 from api.http.consistency import Consistency
-from api.http.declaration import READER, Declaration, Returns
-from api.http.endpoint import Call, Endpoint
+from api.http.declaration import READER, Returns
+from api.http.endpoint import Call, endpoint
 from api.http.fields import MAX_POSITION, Page, Time
 from api.http.pages import projected_page
 from api.http.read_your_writes import read_projection
 from api.http.responses import Answer
+from api.resources.accounts import examples
 from api.resources.accounts.schemas import EntriesQuery, StatementEntryBody, statement_entry_body
+from api.resources.examples import page_of
 from domain.model.entries import MAX_ENTRIES
 from domain.model.errors import AccountNotFound
-from projections.read_models.entries import StatementPlace, list_entries
+from domain.model.streams import account_stream, ledger_stream
+from projections.read_models import entries
 
 _Place = tuple[
     Time,
@@ -25,51 +27,37 @@ _Place = tuple[
 ]
 
 
-async def get_entries(call: Call[EntriesQuery, None]) -> Answer:
+@endpoint(
+    "GET",
+    "/v1/ledgers/{ledger}/accounts/{address}/entries",
+    summary="Read an account's statement",
+    tag="Accounts",
+    consistency=Consistency.PROJECTION,
+    roles=READER,
+    returns=[
+        Returns(200, "A page of the statement.", Page[StatementEntryBody], page_of(examples.STATEMENT_ENTRY))
+    ],
+    problems=[AccountNotFound],
+    place=_Place,
+)
+async def list_entries(call: Call[EntriesQuery, None]) -> Answer:
     """List the posted entries of an account, with the balance after each.
 
     Entries and balances follow the order of the chosen clock. `from` is inclusive and `to` exclusive, both on that
     clock.
     """
     query, address = call.query, call.path_params["address"]
-    await call.service.read(call.service.ledger.account, call.ledger, address)
     read = partial(
-        list_entries,
+        entries.list_entries,
         ledger=call.ledger,
         account=address,
         clock=query.clock,
         since=query.since,
         until=query.until,
-        after=StatementPlace(*call.cursor_position) if call.cursor_position else None,
+        after=entries.StatementPlace(*call.cursor_position) if call.cursor_position else None,
         limit=query.page_size + 1,
         descending=query.descending,
     )
-    found = await read_projection(call, "entries", read)
+    existing = [ledger_stream(call.ledger), account_stream(call.ledger, address)]
+    found = await read_projection(call, "entries", read, existing)
     return projected_page(call, found, statement_entry_body, lambda entry: entry.place(query.clock))
-
-
-ENDPOINTS = [
-    Endpoint(
-        Declaration(
-            "GET",
-            "/v1/ledgers/{ledger}/accounts/{address}/entries",
-            "list_entries",
-            "Accounts",
-            "Read an account's statement",
-            Consistency.PROJECTION,
-            READER,
-            (
-                Returns(
-                    200,
-                    "A page of the statement.",
-                    Page[StatementEntryBody],
-                    examples.page(examples.STATEMENT_ENTRY),
-                ),
-            ),
-            query=EntriesQuery,
-            place=_Place,
-            problems=(AccountNotFound,),
-        ),
-        get_entries,
-    ),
-]

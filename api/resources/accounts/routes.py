@@ -3,14 +3,14 @@
 from functools import partial
 from typing import Any
 
-from api.http import examples
 from api.http.consistency import Consistency
-from api.http.declaration import CLIENT, READER, Declaration, NoQuery, Returns
-from api.http.endpoint import Call, Endpoint
+from api.http.declaration import CLIENT, READER, NoQuery, Returns, unchanged
+from api.http.endpoint import Call, endpoint
 from api.http.fields import Address, Page
 from api.http.pages import PAGE_BYTES, projected_page, reflected
 from api.http.read_your_writes import held_back, read_projection
-from api.http.responses import HEAD, POSITION, Answer, etag, is_unchanged, json_answer
+from api.http.responses import HEAD, Answer
+from api.resources.accounts import examples
 from api.resources.accounts.answers import expected_version, shown
 from api.resources.accounts.schemas import (
     AccountBody,
@@ -20,6 +20,7 @@ from api.resources.accounts.schemas import (
     AccountsQuery,
     account_body,
 )
+from api.resources.examples import page_of
 from domain.model.accounts import Account, AccountOpened, ChangeAccount, OpenAccount, require_order
 from domain.model.errors import (
     AccountClosed,
@@ -29,28 +30,24 @@ from domain.model.errors import (
     VersionMismatch,
 )
 from domain.model.refusals import account_not_found
+from domain.model.streams import ledger_stream
 from projections.engine.live_version import Reading
 from projections.errors import ProjectionBehind
-from projections.read_models.balances import list_accounts, read_account
+from projections.read_models import balances
+
+_SHOWN = Returns(200, "The account.", AccountBody, examples.ACCOUNT, headers=("ETag",))
 
 
-async def open_account(call: Call[NoQuery, AccountRequest]) -> Answer:
-    """Open an account. Idempotent: repeating it with the same attributes answers 200 with the account as it is now."""
-    body = call.body
-    require_order(body.min_balance, body.max_balance)
-    opening = AccountOpened(
-        asset=body.asset,
-        normal_side=body.normal_side,
-        min_balance=body.min_balance,
-        max_balance=body.max_balance,
-        metadata=body.metadata,
-    )
-    command = OpenAccount(call.context, call.ledger, body.address, opening)
-    outcome = await call.service.writer.perform(command)
-    location = f"/v1/ledgers/{call.ledger}/accounts/{body.address}"
-    return shown(outcome.state, outcome.position, 201 if outcome.recorded else 200, {"Location": location})
-
-
+@endpoint(
+    "GET",
+    "/v1/ledgers/{ledger}/accounts/{address}",
+    summary="Show an account",
+    tag="Accounts",
+    consistency=Consistency.CHOSEN,
+    roles=READER,
+    returns=[_SHOWN, unchanged("account")],
+    problems=[AccountNotFound],
+)
 async def get_account(call: Call[AccountQuery, None]) -> Answer:
     """Show one account. It is read from the journal, so every write acknowledged before is seen.
 
@@ -73,13 +70,15 @@ async def get_account(call: Call[AccountQuery, None]) -> Answer:
         )
     if call.query.min_position is not None and call.query.min_position > head:
         raise ProjectionBehind(head, head, "running")  # the named position is not recorded yet, perhaps never
-    return _unless_unchanged(call, account, {POSITION: str(position), HEAD: str(head)})
+    return shown(account, position, headers={HEAD: str(head)})
 
 
 async def _get_projected_account(call: Call[AccountQuery, None], ledger: str, address: str) -> Answer:
-    await call.service.read(call.service.ledger.ledger, ledger)
     found: Reading[Account | None] = await read_projection(
-        call, "balances", partial(read_account, ledger=ledger, address=address)
+        call,
+        "balances",
+        partial(balances.read_account, ledger=ledger, address=address),
+        [ledger_stream(ledger)],
     )
     if found.found is None:
         if found.lacking.held:  # the event that opens it could not be applied
@@ -87,9 +86,21 @@ async def _get_projected_account(call: Call[AccountQuery, None], ledger: str, ad
         missing = account_not_found(ledger, address)
         missing.position = found.position
         raise missing
-    return _unless_unchanged(call, found.found, reflected(found))
+    return shown(found.found, found.position, headers=reflected(found))
 
 
+@endpoint(
+    "PATCH",
+    "/v1/ledgers/{ledger}/accounts/{address}",
+    summary="Change an account",
+    tag="Accounts",
+    consistency=Consistency.LINEARIZABLE,
+    roles=CLIENT,
+    returns=[_SHOWN],
+    problems=[AccountNotFound, VersionMismatch, AccountClosed],
+    body_example={"metadata": {"customer": "42"}, "min_balance": -5000},
+    if_match=True,
+)
 async def change_account(call: Call[NoQuery, AccountChange]) -> Answer:
     """Change limits or metadata. Members left out stay as they are; `metadata` is replaced whole.
 
@@ -106,12 +117,54 @@ async def change_account(call: Call[NoQuery, AccountChange]) -> Answer:
     return shown(outcome.state, outcome.position)
 
 
-async def get_accounts(call: Call[AccountsQuery, None]) -> Answer:
+@endpoint(
+    "POST",
+    "/v1/ledgers/{ledger}/accounts",
+    summary="Open an account",
+    tag="Accounts",
+    consistency=Consistency.LINEARIZABLE,
+    roles=CLIENT,
+    returns=[
+        Returns(201, "The account was opened.", AccountBody, examples.ACCOUNT, headers=("ETag", "Location")),
+        Returns(
+            200, "The account was already open.", AccountBody, examples.ACCOUNT, headers=("ETag", "Location")
+        ),
+    ],
+    problems=[AccountExists, AssetScaleConflict],
+    body_example=examples.ACCOUNT_REQUEST,
+)
+async def open_account(call: Call[NoQuery, AccountRequest]) -> Answer:
+    """Open an account. Idempotent: repeating it with the same attributes answers 200 with the account as it is now."""
+    body = call.body
+    require_order(body.min_balance, body.max_balance)
+    opening = AccountOpened(
+        asset=body.asset,
+        normal_side=body.normal_side,
+        min_balance=body.min_balance,
+        max_balance=body.max_balance,
+        metadata=body.metadata,
+    )
+    command = OpenAccount(call.context, call.ledger, body.address, opening)
+    outcome = await call.service.writer.perform(command)
+    location = f"/v1/ledgers/{call.ledger}/accounts/{body.address}"
+    return shown(outcome.state, outcome.position, 201 if outcome.recorded else 200, {"Location": location})
+
+
+@endpoint(
+    "GET",
+    "/v1/ledgers/{ledger}/accounts",
+    summary="List accounts",
+    tag="Accounts",
+    consistency=Consistency.PROJECTION,
+    roles=READER,
+    returns=[Returns(200, "A page of accounts.", Page[AccountBody], page_of(examples.ACCOUNT))],
+    place=Address,
+)
+async def list_accounts(call: Call[AccountsQuery, None]) -> Answer:
     """List the accounts of a ledger, by address. Filters are combined."""
     query = call.query
-    await call.service.read(call.service.ledger.ledger, call.ledger)
     read = partial(
-        list_accounts,
+        balances.list_accounts,
         ledger=call.ledger,
         prefix=query.prefix or None,
         asset=query.asset or None,
@@ -122,89 +175,5 @@ async def get_accounts(call: Call[AccountsQuery, None]) -> Answer:
         most_bytes=PAGE_BYTES,
         descending=query.descending,
     )
-    found = await read_projection(call, "balances", read)
+    found = await read_projection(call, "balances", read, [ledger_stream(call.ledger)])
     return projected_page(call, found, account_body, lambda account: account.address)
-
-
-def _unless_unchanged(call: Call[Any, Any], account: Account, headers: dict[str, str]) -> Answer:
-    known = call.headers.get(b"if-none-match")
-    if known is not None and is_unchanged(known.decode("latin-1"), account.version):
-        return Answer(304, headers={**headers, "ETag": etag(account.version)})
-    return json_answer(200, account_body(account), {**headers, "ETag": etag(account.version)})
-
-
-_SHOWN = Returns(200, "The account.", AccountBody, examples.ACCOUNT, ("ETag",))
-
-ENDPOINTS = [
-    Endpoint(
-        Declaration(
-            "GET",
-            "/v1/ledgers/{ledger}/accounts/{address}",
-            "get_account",
-            "Accounts",
-            "Show an account",
-            Consistency.CHOSEN,
-            READER,
-            (
-                _SHOWN,
-                Returns(304, "The account is unchanged: If-None-Match has its ETag.", headers=("ETag",)),
-            ),
-            query=AccountQuery,
-            problems=(AccountNotFound,),
-        ),
-        get_account,
-    ),
-    Endpoint(
-        Declaration(
-            "PATCH",
-            "/v1/ledgers/{ledger}/accounts/{address}",
-            "change_account",
-            "Accounts",
-            "Change an account",
-            Consistency.LINEARIZABLE,
-            CLIENT,
-            (_SHOWN,),
-            body=AccountChange,
-            body_example={"metadata": {"customer": "42"}, "min_balance": -5000},
-            if_match=True,
-            problems=(AccountNotFound, VersionMismatch, AccountClosed),
-        ),
-        change_account,
-    ),
-    Endpoint(
-        Declaration(
-            "POST",
-            "/v1/ledgers/{ledger}/accounts",
-            "open_account",
-            "Accounts",
-            "Open an account",
-            Consistency.LINEARIZABLE,
-            CLIENT,
-            (
-                Returns(201, "The account was opened.", AccountBody, examples.ACCOUNT, ("ETag", "Location")),
-                Returns(
-                    200, "The account was already open.", AccountBody, examples.ACCOUNT, ("ETag", "Location")
-                ),
-            ),
-            body=AccountRequest,
-            body_example=examples.ACCOUNT_REQUEST,
-            problems=(AccountExists, AssetScaleConflict),
-        ),
-        open_account,
-    ),
-    Endpoint(
-        Declaration(
-            "GET",
-            "/v1/ledgers/{ledger}/accounts",
-            "list_accounts",
-            "Accounts",
-            "List accounts",
-            Consistency.PROJECTION,
-            READER,
-            (Returns(200, "A page of accounts.", Page[AccountBody], examples.page(examples.ACCOUNT)),),
-            query=AccountsQuery,
-            place=Address,
-        ),
-        get_accounts,
-    ),
-]

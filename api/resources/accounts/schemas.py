@@ -22,6 +22,7 @@ from domain.model.accounts import Account, Status
 from domain.model.money import ASSET_PATTERN, Direction
 from domain.model.times import Instant
 from domain.model.transactions import Kind
+from projections.diagnosis.glossary import meanings
 from projections.read_models.entries import Clock, StatementEntry
 
 
@@ -106,7 +107,7 @@ class AccountBody(TypedDict):
     address: str
     asset: str
     normal_side: Direction
-    status: Status
+    status: Annotated[Status, Field(description=meanings("account"))]
     min_balance: int | None
     max_balance: int | None
     metadata: dict[str, str]

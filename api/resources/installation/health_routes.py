@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import Field
 
 from api.http.consistency import Consistency
-from api.http.declaration import ANYBODY, OVERSEER, Concerns, Declaration, NoQuery, Returns
-from api.http.endpoint import Call, Endpoint, overseer
+from api.http.declaration import ANYBODY, OVERSEER, Concerns, NoQuery, Returns
+from api.http.endpoint import Call, endpoint, overseer
 from api.http.fields import Query
 from api.http.responses import Answer, json_answer
 from api.resources.projections.answers import all_shown
@@ -28,11 +28,30 @@ class HealthQuery(Query):
     verbose: str | None = Field(None, description="any value: show the details that the key may see")
 
 
+@endpoint(
+    "GET",
+    "/livez",
+    summary="Is it alive?",
+    tag="Operating",
+    consistency=Consistency.PROCESS,
+    roles=ANYBODY,
+    returns=[Returns(200, "The process is alive.", Any, {"status": "alive"})],
+)
 async def get_liveness(call: Call[HealthQuery, None]) -> Answer:
     """Say that the process answers."""
     return json_answer(200, {"status": "alive"})
 
 
+@endpoint(
+    "GET",
+    "/readyz",
+    summary="Is it ready?",
+    tag="Operating",
+    consistency=Consistency.PROCESS,
+    roles=ANYBODY,
+    returns=[Returns(200, "The service is ready.", Any, {"status": "ready"})],
+    problems=[JournalUnavailable],
+)
 async def get_readiness(call: Call[HealthQuery, None]) -> Answer:
     """Say whether requests can be served: the database answers, its migrations are current, the writer can write.
 
@@ -48,6 +67,17 @@ async def get_readiness(call: Call[HealthQuery, None]) -> Answer:
     return json_answer(200, {"status": "ready", "checks": checks, "projections": projections})
 
 
+@endpoint(
+    "GET",
+    "/metrics",
+    summary="Show the metrics",
+    tag="Operating",
+    consistency=Consistency.PROCESS,
+    roles=OVERSEER,
+    returns=[Returns(200, "The metrics.", None, "tallystick_journal_head 21.0", media_type="text/plain")],
+    concerns=Concerns.EVERY,
+    may_be_public=True,
+)
 async def get_metrics(call: Call[NoQuery, None]) -> Answer:
     """Show the metrics in the text format of Prometheus. Needs a key that was granted every ledger.
 
@@ -63,47 +93,3 @@ async def get_metrics(call: Call[NoQuery, None]) -> Answer:
             stuck = totals(await call.service.look_up(partial(find_stuck, now=now)), now)
     page = await call.service.read(call.service.metrics.page, progress, stuck)
     return Answer(200, page, media_type=MEDIA_TYPE)
-
-
-def _declared(path: str, operation_id: str, summary: str, returns: Returns, **more: Any) -> Declaration:
-    roles = more.pop("roles", ANYBODY)
-    return Declaration(
-        "GET", path, operation_id, "Operating", summary, Consistency.PROCESS, roles, (returns,), **more
-    )
-
-
-ENDPOINTS = [
-    Endpoint(
-        _declared(
-            "/livez",
-            "get_liveness",
-            "Is it alive?",
-            Returns(200, "The process is alive.", Any, {"status": "alive"}),
-            query=HealthQuery,
-        ),
-        get_liveness,
-    ),
-    Endpoint(
-        _declared(
-            "/readyz",
-            "get_readiness",
-            "Is it ready?",
-            Returns(200, "The service is ready.", Any, {"status": "ready"}),
-            query=HealthQuery,
-            problems=(JournalUnavailable,),
-        ),
-        get_readiness,
-    ),
-    Endpoint(
-        _declared(
-            "/metrics",
-            "get_metrics",
-            "Show the metrics",
-            Returns(200, "The metrics.", None, "tallystick_journal_head 21.0", media_type="text/plain"),
-            roles=OVERSEER,
-            concerns=Concerns.EVERY,
-            may_be_public=True,
-        ),
-        get_metrics,
-    ),
-]

@@ -11,14 +11,15 @@ from uuid import UUID
 
 from psycopg import Connection
 
-from api.http import examples
 from api.http.consistency import Consistency
-from api.http.declaration import OPERATOR, OVERSEER, Concerns, Declaration, NoQuery, Returns
-from api.http.endpoint import Call, Endpoint
+from api.http.declaration import OPERATOR, OVERSEER, Concerns, NoQuery, Returns
+from api.http.endpoint import Call, endpoint
 from api.http.fields import Page, Time
 from api.http.pages import PAGE_BYTES, page
 from api.http.responses import Answer, json_answer
 from api.problems import BootstrapKeyFixed, Forbidden, KeyExists, PathNotFound
+from api.resources.examples import page_of
+from api.resources.installation import examples
 from api.resources.installation.key_schemas import (
     KeyBody,
     KeyRequest,
@@ -30,66 +31,6 @@ from api.resources.installation.key_schemas import (
 )
 from api.security import keys as security
 from domain.model.ids import is_id
-
-
-async def make_key(call: Call[NoQuery, KeyRequest]) -> Answer:
-    """Make a key. The key itself is in this answer and is never shown again.
-
-    Its name is recorded as the actor of everything done with it. The ledgers in `ledgers` must exist; those in
-    `ledgers_to_come` need not. Making, rotating and revoking a key is recorded for ever, with who did it, when, and for
-    what roles and ledgers. The key itself is not recorded. `GET /v1/audit/events` lists these records.
-    """
-    body = call.body
-    if not call.caller.may_grant(body.granted):
-        raise Forbidden("A key can only grant the ledgers that it was granted.")
-    make = partial(security.add_key, wanted=body.wanted, by=call.context)
-    return _shown_once(*await call.service.query(make))
-
-
-async def get_keys(call: Call[KeysQuery, None]) -> Answer:
-    """List keys in the order in which they were made, including revoked and expired ones. The keys themselves are not
-    shown.
-
-    A key is left out if it was granted a ledger that the asking key was not.
-    """
-    query = call.query
-    read = partial(
-        security.list_keys,
-        after=call.cursor_position,
-        limit=query.page_size + 1,
-        most_bytes=PAGE_BYTES,
-        descending=query.descending,
-        granted=call.caller.granted,
-        state=query.state or None,
-    )
-    rows = await call.service.look_up(read)
-    return json_answer(200, page(call, rows, key_body, lambda key: (key.created_at, str(key.id))))
-
-
-async def rotate_key(call: Call[NoQuery, Rotation]) -> Answer:
-    """Make a new key with the name, roles and ledgers of this one. This one ends when the overlap is over.
-
-    Without an overlap it ends at once; other processes may accept it for one more second. If it would end earlier
-    anyway, that stays so. The bootstrap key cannot be rotated: it is configured where the service is started.
-    """
-    service, id, seconds = call.service, _id(call.path_params), call.body.overlap_seconds
-    rotate = partial(security.rotate_key, id=id, overlap_seconds=seconds, by=call.context)
-    rotated = await service.query(rotate)
-    service.keys.forget()
-    if rotated is None:
-        raise PathNotFound(f"There is no valid key {id}: it was never made, is revoked, or has ended.")
-    return _shown_once(*rotated)
-
-
-async def revoke_key(call: Call[NoQuery, None]) -> Answer:
-    """Revoke a key for ever. Other processes may accept it for one more second. Idempotent."""
-    service = call.service
-    revoke = partial(security.revoke_key, id=_id(call.path_params), by=call.context)
-    found = await service.query(revoke)
-    service.keys.forget()
-    if not found:
-        raise PathNotFound(f"There is no key {_id(call.path_params)}.")
-    return Answer(204)
 
 
 def _ledgers_of(connection: Connection[Any], names: Mapping[str, str]) -> Sequence[str] | None:
@@ -110,77 +51,114 @@ def _not_found() -> PathNotFound:
     return PathNotFound("There is no key with this id.")
 
 
+@endpoint(
+    "POST",
+    "/v1/keys",
+    summary="Make a key",
+    tag="Keys",
+    consistency=Consistency.PROCESS,
+    roles=OPERATOR,
+    returns=[Returns(201, "The key. It is shown only now.", NewKeyBody, examples.NEW_KEY)],
+    problems=[KeyExists],
+    body_example=examples.KEY_REQUEST,
+    concerns=Concerns.GRANTED,
+)
+async def make_key(call: Call[NoQuery, KeyRequest]) -> Answer:
+    """Make a key. The key itself is in this answer and is never shown again.
+
+    Its name is recorded as the actor of everything done with it. The ledgers in `ledgers` must exist; those in
+    `ledgers_to_come` need not. Making, rotating and revoking a key is recorded for ever, with who did it, when, and for
+    what roles and ledgers. The key itself is not recorded. `GET /v1/audit/events` lists these records.
+    """
+    body = call.body
+    if not call.caller.may_grant(body.granted):
+        raise Forbidden("A key can only grant the ledgers that it was granted.")
+    make = partial(security.add_key, wanted=body.wanted, by=call.context)
+    return _shown_once(*await call.service.query(make))
+
+
+@endpoint(
+    "GET",
+    "/v1/keys",
+    summary="List keys",
+    tag="Keys",
+    consistency=Consistency.PROCESS,
+    roles=OVERSEER,
+    returns=[Returns(200, "A page of keys.", Page[KeyBody], page_of(examples.KEY))],
+    concerns=Concerns.GRANTED,
+    place=tuple[Time, UUID],
+)
+async def list_keys(call: Call[KeysQuery, None]) -> Answer:
+    """List keys in the order in which they were made, including revoked and expired ones. The keys themselves are not
+    shown.
+
+    A key is left out if it was granted a ledger that the asking key was not.
+    """
+    query = call.query
+    read = partial(
+        security.list_keys,
+        after=call.cursor_position,
+        limit=query.page_size + 1,
+        most_bytes=PAGE_BYTES,
+        descending=query.descending,
+        granted=call.caller.granted,
+        state=query.state or None,
+    )
+    rows = await call.service.look_up(read)
+    return json_answer(200, page(call, rows, key_body, lambda key: (key.created_at, str(key.id))))
+
+
+@endpoint(
+    "POST",
+    "/v1/keys/{id}/rotate",
+    summary="Rotate a key",
+    tag="Keys",
+    consistency=Consistency.PROCESS,
+    roles=OPERATOR,
+    returns=[Returns(201, "The new key. It is shown only now.", NewKeyBody, examples.NEW_KEY)],
+    problems=[PathNotFound, BootstrapKeyFixed],
+    body_example=examples.ROTATION,
+    is_body_optional=True,
+    concerns=Concerns.THING,
+    ledgers_of=_ledgers_of,
+)
+async def rotate_key(call: Call[NoQuery, Rotation]) -> Answer:
+    """Make a new key with the name, roles and ledgers of this one. This one ends when the overlap is over.
+
+    Without an overlap it ends at once; other processes may accept it for one more second. If it would end earlier
+    anyway, that stays so. The bootstrap key cannot be rotated: it is configured where the service is started.
+    """
+    service, id, seconds = call.service, _id(call.path_params), call.body.overlap_seconds
+    rotate = partial(security.rotate_key, id=id, overlap_seconds=seconds, by=call.context)
+    rotated = await service.query(rotate)
+    service.keys.forget()
+    if rotated is None:
+        raise PathNotFound(f"There is no valid key {id}: it was never made, is revoked, or has ended.")
+    return _shown_once(*rotated)
+
+
+@endpoint(
+    "DELETE",
+    "/v1/keys/{id}",
+    summary="Revoke a key",
+    tag="Keys",
+    consistency=Consistency.PROCESS,
+    roles=OPERATOR,
+    returns=[Returns(204, "The key is revoked.")],
+    problems=[PathNotFound],
+    concerns=Concerns.THING,
+    ledgers_of=_ledgers_of,
+)
+async def revoke_key(call: Call[NoQuery, None]) -> Answer:
+    """Revoke a key for ever. Other processes may accept it for one more second. Idempotent."""
+    service = call.service
+    revoke = partial(security.revoke_key, id=_id(call.path_params), by=call.context)
+    found = await service.query(revoke)
+    service.keys.forget()
+    if not found:
+        raise PathNotFound(f"There is no key {_id(call.path_params)}.")
+    return Answer(204)
+
+
 def _shown_once(made: security.Key, key: str) -> Answer:
     return json_answer(201, new_key_body(made, key), {"Cache-Control": "no-store"})
-
-
-ENDPOINTS = [
-    Endpoint(
-        Declaration(
-            "POST",
-            "/v1/keys",
-            "make_key",
-            "Keys",
-            "Make a key",
-            Consistency.PROCESS,
-            OPERATOR,
-            (Returns(201, "The key. It is shown only now.", NewKeyBody, examples.NEW_KEY),),
-            body=KeyRequest,
-            body_example=examples.KEY_REQUEST,
-            concerns=Concerns.GRANTED,
-            problems=(KeyExists,),
-        ),
-        make_key,
-    ),
-    Endpoint(
-        Declaration(
-            "GET",
-            "/v1/keys",
-            "list_keys",
-            "Keys",
-            "List keys",
-            Consistency.PROCESS,
-            OVERSEER,
-            (Returns(200, "A page of keys.", Page[KeyBody], examples.page(examples.KEY)),),
-            query=KeysQuery,
-            concerns=Concerns.GRANTED,
-            place=tuple[Time, UUID],
-        ),
-        get_keys,
-    ),
-    Endpoint(
-        Declaration(
-            "POST",
-            "/v1/keys/{id}/rotate",
-            "rotate_key",
-            "Keys",
-            "Rotate a key",
-            Consistency.PROCESS,
-            OPERATOR,
-            (Returns(201, "The new key. It is shown only now.", NewKeyBody, examples.NEW_KEY),),
-            body=Rotation,
-            body_example=examples.ROTATION,
-            is_body_optional=True,
-            concerns=Concerns.THING,
-            ledgers_of=_ledgers_of,
-            problems=(PathNotFound, BootstrapKeyFixed),
-        ),
-        rotate_key,
-    ),
-    Endpoint(
-        Declaration(
-            "DELETE",
-            "/v1/keys/{id}",
-            "revoke_key",
-            "Keys",
-            "Revoke a key",
-            Consistency.PROCESS,
-            OPERATOR,
-            (Returns(204, "The key is revoked."),),
-            concerns=Concerns.THING,
-            ledgers_of=_ledgers_of,
-            problems=(PathNotFound,),
-        ),
-        revoke_key,
-    ),
-]

@@ -20,6 +20,7 @@ from api.security.keys import (
 from domain.model.keys import MAX_NAME_LENGTH, flaw_of_name
 from domain.model.streams import LEDGER_PATTERN
 from domain.model.times import Instant
+from projections.diagnosis.glossary import meanings
 
 GrantedLedger = Annotated[str, Field(pattern=rf"^(?:\*|{LEDGER_PATTERN[1:-1]})$")]
 LedgerToCome = Annotated[str, Field(pattern=LEDGER_PATTERN)]
@@ -117,7 +118,7 @@ class KeyBody(TypedDict):
     created_by: str | None
     revoked_at: Instant | None
     revoked_by: str | None
-    state: KeyState
+    state: Annotated[KeyState, Field(description=meanings("key"))]
 
 
 class NewKeyBody(TypedDict):

@@ -7,13 +7,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from api.http import examples
 from api.http.consistency import Consistency
-from api.http.declaration import OVERSEER, Concerns, Declaration, NoQuery, Returns
-from api.http.endpoint import Call, Endpoint
+from api.http.declaration import OVERSEER, Concerns, NoQuery, Returns
+from api.http.endpoint import Call, endpoint
 from api.http.fields import MAX_POSITION, Page, Time
 from api.http.pages import page
 from api.http.responses import TEXT, Answer, json_answer
+from api.resources.examples import page_of
+from api.resources.journal import examples
 from api.resources.journal.audit_schemas import (
     CheckpointBody,
     CheckpointQuery,
@@ -30,19 +31,23 @@ from domain.model.times import moment
 from projections.errors import CheckpointNotFound, ProjectionBehind
 from projections.read_models.seals import PROJECTION
 from projections.running.positions import progress
-from projections.transparency.checkpoints import (
-    Signed,
-    list_checkpoints,
-    read_newest,
-    read_of_size,
-    read_verifiers,
-)
-from projections.transparency.proofs import prove_growth, prove_inclusion
+from projections.transparency import checkpoints, proofs
+from projections.transparency.checkpoints import Signed
 
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 _Place = tuple[Time, Annotated[int, Field(strict=True, ge=1, le=MAX_POSITION)]]
 
 
+@endpoint(
+    "GET",
+    "/v1/audit/checkpoint",
+    summary="Get the newest checkpoint",
+    tag="Audit",
+    consistency=Consistency.JOURNAL,
+    roles=OVERSEER,
+    returns=[Returns(200, "The signed note.", None, examples.CHECKPOINT, media_type="text/plain")],
+    concerns=Concerns.NONE,
+)
 async def get_checkpoint(call: Call[CheckpointQuery, None]) -> Answer:
     """Get the newest checkpoint: a C2SP signed note with the journal's size and the root hash of its Merkle tree.
 
@@ -51,7 +56,7 @@ async def get_checkpoint(call: Call[CheckpointQuery, None]) -> Answer:
     """
     wanted = call.query.min_position or 0
     wait_seconds = call.prefer.wait_seconds if call.query.min_position is not None else 0.0
-    look = partial(call.service.look_up, read_newest)
+    look = partial(call.service.look_up, checkpoints.read_newest)
     signed = await call.service.checkpoints.covering(wanted, look, wait_seconds)
     if signed is None or signed.size < wanted:
         raise await _behind(call, signed)
@@ -63,14 +68,25 @@ async def _behind(call: Call[CheckpointQuery, None], signed: Signed | None) -> P
     return ProjectionBehind(signed.size if signed else 0, seen.head, seen.state)
 
 
-async def get_checkpoints(call: Call[CheckpointsQuery, None]) -> Answer:
+@endpoint(
+    "GET",
+    "/v1/audit/checkpoints",
+    summary="List all checkpoints",
+    tag="Audit",
+    consistency=Consistency.PROCESS,
+    roles=OVERSEER,
+    returns=[Returns(200, "A page of checkpoints.", Page[CheckpointBody], page_of(examples.PAST_CHECKPOINT))],
+    concerns=Concerns.NONE,
+    place=_Place,
+)
+async def list_checkpoints(call: Call[CheckpointsQuery, None]) -> Answer:
     """List all checkpoints ever signed, with note and time, in the order of signing.
 
     One is signed about a second after something was recorded, at most once a second. None is ever deleted.
     """
     query = call.query
     read = partial(
-        list_checkpoints,
+        checkpoints.list_checkpoints,
         since=query.since,
         until=query.until,
         after=call.cursor_position,
@@ -81,6 +97,26 @@ async def get_checkpoints(call: Call[CheckpointsQuery, None]) -> Answer:
     return json_answer(200, page(call, rows, checkpoint_body, lambda row: (row.signed_at, row.number)))
 
 
+@endpoint(
+    "GET",
+    "/v1/audit/checkpoints/{size}",
+    summary="Get a checkpoint by its size",
+    tag="Audit",
+    consistency=Consistency.PROCESS,
+    roles=OVERSEER,
+    returns=[
+        Returns(
+            200,
+            "The signed note.",
+            None,
+            examples.CHECKPOINT,
+            headers=("Last-Modified",),
+            media_type="text/plain",
+        )
+    ],
+    problems=[CheckpointNotFound],
+    concerns=Concerns.NONE,
+)
 async def get_past_checkpoint(call: Call[NoQuery, None]) -> Answer:
     """Get the checkpoint of the first `size` events: the signed note. Last-Modified says when it was signed.
 
@@ -89,140 +125,62 @@ async def get_past_checkpoint(call: Call[NoQuery, None]) -> Answer:
     size = call.path_params["size"]
     if not _SIZE.fullmatch(size) or int(size) > MAX_POSITION:
         raise CheckpointNotFound
-    found = await call.service.query(partial(read_of_size, size=int(size)))
+    found = await call.service.query(partial(checkpoints.read_of_size, size=int(size)))
     signed_at = format_datetime(moment(found.signed_at), usegmt=True)
     return Answer(200, found.note.encode(), {"Last-Modified": signed_at}, media_type=TEXT)
 
 
-async def get_inclusion(call: Call[InclusionQuery, None]) -> Answer:
+@endpoint(
+    "GET",
+    "/v1/audit/proofs/inclusion",
+    summary="Prove that an event is in the journal",
+    tag="Audit",
+    consistency=Consistency.JOURNAL,
+    roles=OVERSEER,
+    returns=[Returns(200, "The proof.", InclusionBody, examples.INCLUSION)],
+    concerns=Concerns.NONE,
+)
+async def prove_inclusion(call: Call[InclusionQuery, None]) -> Answer:
     """Prove that an event stands at its position in the journal of a checkpoint."""
     query = call.query
-    proof = await call.service.look_up(partial(prove_inclusion, position=query.position, size=query.size))
+    proof = await call.service.look_up(
+        partial(proofs.prove_inclusion, position=query.position, size=query.size)
+    )
     return json_answer(200, inclusion_body(proof))
 
 
-async def get_consistency(call: Call[GrowthQuery, None]) -> Answer:
+@endpoint(
+    "GET",
+    "/v1/audit/proofs/consistency",
+    summary="Prove that the journal has only grown",
+    tag="Audit",
+    consistency=Consistency.JOURNAL,
+    roles=OVERSEER,
+    returns=[Returns(200, "The proof.", GrowthBody, examples.GROWTH)],
+    concerns=Concerns.NONE,
+)
+async def prove_consistency(call: Call[GrowthQuery, None]) -> Answer:
     """Prove that the journal has only grown: a later checkpoint's journal begins with an earlier one's."""
     query = call.query
-    proof = await call.service.look_up(partial(prove_growth, first=query.first, second=query.second))
+    proof = await call.service.look_up(partial(proofs.prove_growth, first=query.first, second=query.second))
     return json_answer(200, growth_body(proof))
 
 
+@endpoint(
+    "GET",
+    "/v1/audit/verifier-key",
+    summary="Get the keys to verify checkpoints with",
+    tag="Audit",
+    consistency=Consistency.PROCESS,
+    roles=OVERSEER,
+    returns=[Returns(200, "The keys.", None, examples.VERIFIER_KEY, media_type="text/plain")],
+    concerns=Concerns.NONE,
+)
 async def get_verifier_key(call: Call[NoQuery, None]) -> Answer:
     """Get the public keys that verify checkpoints, one on each line, as vkeys of C2SP signed notes.
 
     The newest key comes first. Older keys that signed before stay listed. Keep a copy: whoever could replace the keys
     here could have signed anything.
     """
-    verifiers = await call.service.look_up(read_verifiers)
+    verifiers = await call.service.look_up(checkpoints.read_verifiers)
     return Answer(200, "".join(f"{verifier}\n" for verifier in verifiers).encode(), media_type=TEXT)
-
-
-ENDPOINTS = [
-    Endpoint(
-        Declaration(
-            "GET",
-            "/v1/audit/checkpoint",
-            "get_checkpoint",
-            "Audit",
-            "Get the newest checkpoint",
-            Consistency.JOURNAL,
-            OVERSEER,
-            (Returns(200, "The signed note.", None, examples.CHECKPOINT, media_type="text/plain"),),
-            query=CheckpointQuery,
-            concerns=Concerns.NONE,
-        ),
-        get_checkpoint,
-    ),
-    Endpoint(
-        Declaration(
-            "GET",
-            "/v1/audit/checkpoints",
-            "list_checkpoints",
-            "Audit",
-            "List all checkpoints",
-            Consistency.PROCESS,
-            OVERSEER,
-            (
-                Returns(
-                    200,
-                    "A page of checkpoints.",
-                    Page[CheckpointBody],
-                    examples.page(examples.PAST_CHECKPOINT),
-                ),
-            ),
-            query=CheckpointsQuery,
-            concerns=Concerns.NONE,
-            place=_Place,
-        ),
-        get_checkpoints,
-    ),
-    Endpoint(
-        Declaration(
-            "GET",
-            "/v1/audit/checkpoints/{size}",
-            "get_past_checkpoint",
-            "Audit",
-            "Get a checkpoint by its size",
-            Consistency.PROCESS,
-            OVERSEER,
-            (
-                Returns(
-                    200,
-                    "The signed note.",
-                    None,
-                    examples.CHECKPOINT,
-                    ("Last-Modified",),
-                    media_type="text/plain",
-                ),
-            ),
-            concerns=Concerns.NONE,
-            problems=(CheckpointNotFound,),
-        ),
-        get_past_checkpoint,
-    ),
-    Endpoint(
-        Declaration(
-            "GET",
-            "/v1/audit/proofs/inclusion",
-            "prove_inclusion",
-            "Audit",
-            "Prove that an event is in the journal",
-            Consistency.JOURNAL,
-            OVERSEER,
-            (Returns(200, "The proof.", InclusionBody, examples.INCLUSION),),
-            query=InclusionQuery,
-            concerns=Concerns.NONE,
-        ),
-        get_inclusion,
-    ),
-    Endpoint(
-        Declaration(
-            "GET",
-            "/v1/audit/proofs/consistency",
-            "prove_consistency",
-            "Audit",
-            "Prove that the journal has only grown",
-            Consistency.JOURNAL,
-            OVERSEER,
-            (Returns(200, "The proof.", GrowthBody, examples.GROWTH),),
-            query=GrowthQuery,
-            concerns=Concerns.NONE,
-        ),
-        get_consistency,
-    ),
-    Endpoint(
-        Declaration(
-            "GET",
-            "/v1/audit/verifier-key",
-            "get_verifier_key",
-            "Audit",
-            "Get the keys to verify checkpoints with",
-            Consistency.PROCESS,
-            OVERSEER,
-            (Returns(200, "The keys.", None, examples.VERIFIER_KEY, media_type="text/plain"),),
-            concerns=Concerns.NONE,
-        ),
-        get_verifier_key,
-    ),
-]

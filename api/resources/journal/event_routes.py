@@ -11,22 +11,23 @@ from psycopg import Connection
 from pydantic import Field
 from pydantic_core import to_json
 
-from api.http import examples
 from api.http.consistency import Consistency
-from api.http.declaration import OVERSEER, READER, Concerns, Declaration, Returns
-from api.http.endpoint import Call, Endpoint
+from api.http.declaration import OVERSEER, READER, Concerns, Returns
+from api.http.endpoint import Call, endpoint
 from api.http.fields import MAX_POSITION, Page
 from api.http.pages import PAGE_BYTES, projected_page
 from api.http.responses import HEAD, JSON, NDJSON, POSITION, Answer, Streamed, prefers
+from api.resources.examples import page_of
+from api.resources.journal import examples
 from api.resources.journal.event_schemas import EventBody, EventsQuery, TrailQuery, event_body
 from api.security.keys import EVERY_LEDGER, Key
-from domain.model.streams import INSTALLATION, key_stream
+from domain.model.streams import INSTALLATION, key_stream, ledger_stream
 from projections.engine.live_version import Page as Found
 from projections.engine.live_version import ends_early
 from projections.errors import ProjectionBehind
-from projections.read_models.event_history import JournalEvent, list_events
+from projections.read_models import event_history
+from projections.read_models.event_history import JournalEvent
 from projections.read_models.event_index import PROJECTION
-from projections.read_models.event_keys import EventFilters
 
 STREAMED_EVENTS = 500
 """How many events a stream reads at once, unless they are large: some milliseconds of work."""
@@ -40,14 +41,26 @@ _Events = Found[JournalEvent]
 _Read = Callable[[Connection[Any]], _Events]
 
 
-async def get_events(call: Call[EventsQuery, None]) -> Answer | Streamed:
+@endpoint(
+    "GET",
+    "/v1/ledgers/{ledger}/events",
+    summary="List events",
+    tag="Audit",
+    consistency=Consistency.JOURNAL,
+    roles=READER,
+    returns=[
+        Returns(200, "A page of events.", Page[EventBody], page_of(examples.EVENT)),
+        Returns(200, "All events.", example=to_json(examples.EVENT).decode() + "\n", media_type=NDJSON),
+    ],
+    place=_Place,
+)
+async def list_events(call: Call[EventsQuery, None]) -> Answer | Streamed:
     """List the events of a ledger in the order of positions. Filters are combined.
 
     `Accept: application/x-ndjson` streams all events that the filters leave, one on each line, up to the head at the
     time of the request, which Ledger-Position states. `page_size` has no effect then. A stream whose last chunk has no
     end is incomplete: ask for the rest with `after`.
     """
-    await call.service.read(call.service.ledger.ledger, call.ledger)
     accept = call.headers.get(b"accept", b"").decode("latin-1")
     if prefers(accept, NDJSON, JSON):
         return await _streamed(call)
@@ -56,7 +69,21 @@ async def get_events(call: Call[EventsQuery, None]) -> Answer | Streamed:
     return projected_page(call, found, event_body, lambda event: event.position)
 
 
-async def get_trail(call: Call[TrailQuery, None]) -> Answer | Streamed:
+@endpoint(
+    "GET",
+    "/v1/audit/events",
+    summary="List events that belong to no ledger",
+    tag="Audit",
+    consistency=Consistency.JOURNAL,
+    roles=OVERSEER,
+    returns=[
+        Returns(200, "A page of events.", Page[EventBody], page_of(examples.KEY_EVENT)),
+        Returns(200, "All events.", example=to_json(examples.KEY_EVENT).decode() + "\n", media_type=NDJSON),
+    ],
+    concerns=Concerns.GRANTED,
+    place=_Place,
+)
+async def list_trail(call: Call[TrailQuery, None]) -> Answer | Streamed:
     """List what happened to the installation itself, in the order of positions: keys made, rotated and revoked.
 
     Each event says who did it and when, and the key's name, roles, ledgers and end. The events are kept for ever in the
@@ -123,24 +150,25 @@ def _reading(
     """Return a function that reads the events after a place in the list, up to `head` if it is given."""
     query = call.query
     if isinstance(query, TrailQuery):
-        ledger, filters = INSTALLATION, query.filters
+        existing = []
+        ledger = INSTALLATION
         more["only"] = partial(_is_shown, caller=call.caller, key_id=query.key_id)
     else:
-        ledger, filters = call.ledger, EventFilters(
-            query.account, query.transaction_id, query.correlation_id, query.actor, query.type, query.since, query.until
-        )  # fmt: skip
+        existing = [ledger_stream(call.ledger)]
+        ledger = call.ledger
     low, high = (query.after or 0) + 1, None if head is None else head + 1
     if place is not None:
         low, high = (low, place) if query.descending else (max(low, place + 1), high)
     return partial(
-        list_events,
+        event_history.list_events,
         ledger=ledger,
-        filters=filters,
+        filters=query.filters,
         low=low,
         high=high,
         limit=limit,
         most_bytes=most_bytes,
         descending=query.descending,
+        existing=existing,
         **more,
     )
 
@@ -161,54 +189,3 @@ async def _reached(call: _Asked, query: Callable[[_Read], Awaitable[_Events]], r
     if found.position < position:
         raise ProjectionBehind(found.position, found.head, seen.state)
     return found
-
-
-ENDPOINTS = [
-    Endpoint(
-        Declaration(
-            "GET",
-            "/v1/ledgers/{ledger}/events",
-            "list_events",
-            "Audit",
-            "List events",
-            Consistency.JOURNAL,
-            READER,
-            (
-                Returns(200, "A page of events.", Page[EventBody], examples.page(examples.EVENT)),
-                Returns(
-                    200,
-                    "All events.",
-                    example=to_json(examples.EVENT).decode() + "\n",
-                    media_type=NDJSON,
-                ),
-            ),
-            query=EventsQuery,
-            place=_Place,
-        ),
-        get_events,
-    ),
-    Endpoint(
-        Declaration(
-            "GET",
-            "/v1/audit/events",
-            "list_trail",
-            "Audit",
-            "List events that belong to no ledger",
-            Consistency.JOURNAL,
-            OVERSEER,
-            (
-                Returns(200, "A page of events.", Page[EventBody], examples.page(examples.KEY_EVENT)),
-                Returns(
-                    200,
-                    "All events.",
-                    example=to_json(examples.KEY_EVENT).decode() + "\n",
-                    media_type=NDJSON,
-                ),
-            ),
-            query=TrailQuery,
-            concerns=Concerns.GRANTED,
-            place=_Place,
-        ),
-        get_trail,
-    ),
-]

@@ -51,6 +51,19 @@ class EventsQuery(ListQuery, ProjectedQuery):
     since: Bound = Field(None, alias="from", description="recorded at this time or later")
     until: Bound = Field(None, alias="to", description="recorded before this time")
 
+    @property
+    def filters(self) -> EventFilters:
+        """All filters."""
+        return EventFilters(
+            account=self.account,
+            transaction_id=self.transaction_id,
+            correlation_id=self.correlation_id,
+            actor=self.actor,
+            type=self.type,
+            recorded_from=self.since,
+            recorded_to=self.until,
+        )
+
 
 class TrailQuery(ListQuery, ProjectedQuery):
     """The filters of the events that belong to no ledger. An empty filter is no filter."""

@@ -5,20 +5,31 @@ from typing import Annotated
 
 from pydantic import Field
 
-from api.http import examples
 from api.http.consistency import Consistency
-from api.http.declaration import OVERSEER, Concerns, Declaration, Returns
-from api.http.endpoint import Call, Endpoint
+from api.http.declaration import OVERSEER, Concerns, Returns
+from api.http.endpoint import Call, endpoint
 from api.http.fields import Time
 from api.http.pages import page
 from api.http.responses import Answer, json_answer
+from api.resources.operations import examples
 from api.resources.operations.stuck_schemas import StuckPage, StuckQuery, stuck_body, total_body
 from domain.application import system_clock
 from projections.diagnosis.stuck.catalogue import StuckKind, totals
 from projections.diagnosis.stuck.search import find_stuck
 
 
-async def get_stuck(call: Call[StuckQuery, None]) -> Answer:
+@endpoint(
+    "GET",
+    "/v1/stuck",
+    summary="List what is stuck",
+    tag="Operating",
+    consistency=Consistency.PROCESS,
+    roles=OVERSEER,
+    returns=[Returns(200, "A page of what is stuck.", StuckPage, examples.STUCK_PAGE)],
+    concerns=Concerns.GRANTED,
+    place=tuple[Time, StuckKind, Annotated[str, Field(pattern=r"^/[ -~]{0,2000}$")]],
+)
+async def list_stuck(call: Call[StuckQuery, None]) -> Answer:
     """List what is stuck, oldest first: how old it is, why, and what is safe to do. Kinds and remedies have stable
     codes.
 
@@ -36,37 +47,8 @@ async def get_stuck(call: Call[StuckQuery, None]) -> Answer:
     following = [
         stuck
         for stuck in found
-        if after is None or (stuck.place < after if query.descending else stuck.place > after)
+        if query.kind in ("", stuck.kind)
+        and (after is None or (stuck.place < after if query.descending else stuck.place > after))
     ]
     body = page(call, following, partial(stuck_body, now=now), lambda stuck: stuck.place)
     return json_answer(200, {**body, "totals": [total_body(total) for total in totals(found, now)]})
-
-
-ENDPOINTS = [
-    Endpoint(
-        Declaration(
-            "GET",
-            "/v1/stuck",
-            "list_stuck",
-            "Operating",
-            "List what is stuck",
-            Consistency.PROCESS,
-            OVERSEER,
-            (
-                Returns(
-                    200,
-                    "A page of what is stuck.",
-                    StuckPage,
-                    {
-                        **examples.page(examples.STUCK),
-                        "totals": [{"kind": "payout_in_doubt", "count": 1, "oldest_age_seconds": 3600.0}],
-                    },
-                ),
-            ),
-            query=StuckQuery,
-            concerns=Concerns.GRANTED,
-            place=tuple[Time, StuckKind, Annotated[str, Field(pattern=r"^/[ -~]{0,2000}$")]],
-        ),
-        get_stuck,
-    ),
-]

@@ -1,6 +1,6 @@
 """What is stuck: requests and answers."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 from typing_extensions import TypedDict
@@ -17,8 +17,9 @@ Seconds = Annotated[int, Field(ge=0, le=_LONGEST_SECONDS), BeforeValidator(whole
 
 
 class StuckQuery(ListQuery):
-    """From which age each kind counts as stuck, in seconds."""
+    """Which kind is listed, and from which age each kind counts as stuck, in seconds."""
 
+    kind: Literal[StuckKind, ""] = Field("", description="only this kind; the totals are of all kinds")
     request_seconds: Seconds = Field(
         _DEFAULTS.request_seconds, description="accepted requests that were not carried out"
     )

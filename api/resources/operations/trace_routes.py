@@ -3,12 +3,12 @@
 from functools import partial
 from typing import Any
 
-from api.http import examples
 from api.http.consistency import Consistency
-from api.http.declaration import OPERATOR, READER, Declaration, NoQuery, Returns
+from api.http.declaration import OPERATOR, READER, NoQuery, Returns
 from api.http.disclosure import payout_as_told, transaction_as_told
-from api.http.endpoint import Call, Endpoint
+from api.http.endpoint import Call, endpoint
 from api.http.responses import HEAD, POSITION, Answer, json_answer
+from api.resources.operations import examples
 from api.resources.operations.answers import trace_body
 from api.resources.operations.trace_schemas import ConversationQuery, TraceBody
 from api.security.keys import Key
@@ -24,6 +24,16 @@ TRACER = READER | OPERATOR
 """The roles that may trace: those that read the ledger, and those that repair what a trace shows to be broken."""
 
 
+@endpoint(
+    "GET",
+    "/v1/ledgers/{ledger}/operations/{key}/trace",
+    summary="Trace a request",
+    tag="Operations",
+    consistency=Consistency.LINEARIZABLE,
+    roles=TRACER,
+    returns=[Returns(200, "The trace.", TraceBody, examples.TRACE)],
+    problems=[OperationUnknown],
+)
 async def trace_operation(call: Call[NoQuery, None]) -> Answer:
     """Tell the whole story of a keyed request in the order of time, and what is safe to do now.
 
@@ -40,6 +50,15 @@ async def trace_operation(call: Call[NoQuery, None]) -> Answer:
     return json_answer(200, body, {POSITION: str(story.position)})
 
 
+@endpoint(
+    "GET",
+    "/v1/ledgers/{ledger}/trace",
+    summary="Trace a correlation id",
+    tag="Operations",
+    consistency=Consistency.JOURNAL,
+    roles=TRACER,
+    returns=[Returns(200, "The trace.", TraceBody, examples.TRACE)],
+)
 async def trace_conversation(call: Call[ConversationQuery, None]) -> Answer:
     """Tell the whole story of a correlation id: its events, operations, projections and deliveries.
 
@@ -65,35 +84,3 @@ def _as_told(made: Made, caller: Key) -> Made:
         case Transaction():
             return transaction_as_told(made, caller)
     return made
-
-
-ENDPOINTS = [
-    Endpoint(
-        Declaration(
-            "GET",
-            "/v1/ledgers/{ledger}/operations/{key}/trace",
-            "trace_operation",
-            "Operations",
-            "Trace a request",
-            Consistency.LINEARIZABLE,
-            TRACER,
-            (Returns(200, "The trace.", TraceBody, examples.TRACE),),
-            problems=(OperationUnknown,),
-        ),
-        trace_operation,
-    ),
-    Endpoint(
-        Declaration(
-            "GET",
-            "/v1/ledgers/{ledger}/trace",
-            "trace_conversation",
-            "Operations",
-            "Trace a correlation id",
-            Consistency.JOURNAL,
-            TRACER,
-            (Returns(200, "The trace.", TraceBody, examples.TRACE),),
-            query=ConversationQuery,
-        ),
-        trace_conversation,
-    ),
-]

@@ -27,12 +27,16 @@ class ConversationQuery(Query):
 
 
 class ConcernBody(TypedDict):
-    """Something that keeps others from seeing what happened, or that may surprise."""
+    """Something that keeps others from seeing what happened, or that may surprise.
+
+    `resource` is the path of the thing that the remedy is for, null if there is no single one.
+    """
 
     code: ConcernCode
     remedy: Remedy
     words: str
     safe_to_do: str
+    resource: str | None
 
 
 class VerdictBody(TypedDict):

@@ -4,11 +4,12 @@ from pydantic import ValidationError
 
 from api.http.body import CALLBACK_BODY_BYTES
 from api.http.consistency import Consistency
-from api.http.declaration import ANYBODY, Declaration, NoQuery, Returns
-from api.http.endpoint import Call, Endpoint
+from api.http.declaration import ANYBODY, NoQuery, Returns
+from api.http.endpoint import Call, endpoint
 from api.http.fields import body_errors
 from api.http.responses import Answer
 from api.problems import InvalidShape, PathNotFound
+from api.resources.payouts import examples
 from api.resources.payouts.callback_schemas import CallbackRequest
 from api.security.callback_signatures import MESSAGE_ID
 from domain.model.errors import InvalidRequest, LedgerNotFound, PayoutNotFound
@@ -20,6 +21,19 @@ from projections.process_managers.payer import new_nonce
 from projections.process_managers.providers.interface import Callback
 
 
+@endpoint(
+    "POST",
+    "/v1/providers/{provider}/callbacks",
+    summary="Report on a payout, as its provider",
+    tag="Payouts",
+    consistency=Consistency.LINEARIZABLE,
+    roles=ANYBODY,
+    returns=[Returns(204, "The report is accepted.")],
+    problems=[PathNotFound, PayoutNotFound],
+    body_example=examples.CALLBACK_REQUEST,
+    max_body_bytes=CALLBACK_BODY_BYTES,
+    is_signed=True,
+)
 async def receive_callback(call: Call[NoQuery, CallbackRequest]) -> Answer:
     """Take a provider's report about a payout, signed by Standard Webhooks. A message with the same id counts once.
 
@@ -30,7 +44,9 @@ async def receive_callback(call: Call[NoQuery, CallbackRequest]) -> Answer:
     seen = await _payout(call, callback.key)
     context = Context(call.caller.name, seen.correlation_id, _trace(seen, call.context.traceparent))
     message_id = call.headers[MESSAGE_ID].decode("latin-1")
-    report = RecordReport(context, seen, new_nonce(), "callback", callback.report, message_id)
+    report = RecordReport(
+        context, seen, new_nonce(), source="callback", report=callback.report, message_id=message_id
+    )
     await call.service.writer.perform(report)
     return Answer(204)
 
@@ -67,34 +83,3 @@ def _trace(payout: Payout, given: str | None) -> str | None:
     if given and payout.traceparent and given.split("-")[1] == payout.traceparent.split("-")[1]:
         return given
     return payout.traceparent
-
-
-ENDPOINTS = [
-    Endpoint(
-        Declaration(
-            "POST",
-            "/v1/providers/{provider}/callbacks",
-            "receive_callback",
-            "Payouts",
-            "Report on a payout, as its provider",
-            Consistency.LINEARIZABLE,
-            ANYBODY,
-            (Returns(204, "The report is accepted."),),
-            body=CallbackRequest,
-            body_example={
-                "type": "payout.completed",
-                "timestamp": "2026-11-23T20:00:00.000000Z",
-                "data": {
-                    "key": "main.9d0a2b9f-54a1-5a0c-9a3f-6b1f5e1c7d42.5f70bf18a086",
-                    "state": "completed",
-                    "amount": 5000,
-                    "asset": "USD/2",
-                },
-            },
-            max_body_bytes=CALLBACK_BODY_BYTES,
-            is_signed=True,
-            problems=(PathNotFound, PayoutNotFound),
-        ),
-        receive_callback,
-    ),
-]

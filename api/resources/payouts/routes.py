@@ -4,12 +4,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from api.http import examples
 from api.http.consistency import Consistency
-from api.http.declaration import OPERATOR, POSTER, READER, Declaration, NoQuery, Returns
+from api.http.declaration import OPERATOR, POSTER, READER, NoQuery, Returns, unchanged
 from api.http.disclosure import payout_as_told
-from api.http.endpoint import Call, Endpoint
-from api.http.responses import POSITION, Answer, etag, is_unchanged, json_answer
+from api.http.endpoint import Call, endpoint
+from api.http.responses import POSITION, Answer, etag, json_answer
+from api.resources.payouts import examples
 from api.resources.payouts.answers import payout_answer
 from api.resources.payouts.schemas import (
     Failing,
@@ -40,7 +40,45 @@ from domain.model.payouts.resolutions import NOT_PAID, CompletePayout, FailPayou
 from domain.model.transactions import Description
 from projections.process_managers.payer import new_nonce
 
+_RULES_OF_ACCOUNTS: tuple[type[LedgerError], ...] = (
+    AccountClosed,
+    AccountFrozen,
+    AmountOverflow,
+    InsufficientFunds,
+    BalanceLimitExceeded,
+)
+_SHOWN_BY_STATEMENT = {"reason": "the provider's statement of 24 November shows it"}
+_resolution = partial(
+    endpoint,
+    "POST",
+    tag="Payouts",
+    consistency=Consistency.LINEARIZABLE,
+    roles=OPERATOR,
+    returns=[Returns(200, "The payout.", PayoutBody, examples.PAYOUT, headers=("ETag",))],
+    is_body_optional=True,
+)
 
+
+@endpoint(
+    "POST",
+    "/v1/ledgers/{ledger}/payouts",
+    summary="Request a payout",
+    tag="Payouts",
+    consistency=Consistency.LINEARIZABLE,
+    roles=POSTER,
+    returns=[
+        Returns(
+            202,
+            "The payout is accepted, and its amount is held.",
+            PayoutBody,
+            examples.PAYOUT,
+            headers=("ETag", "Location", "Retry-After"),
+        )
+    ],
+    problems=[AccountNotFound, AccountExists, *_RULES_OF_ACCOUNTS],
+    body_example=examples.PAYOUT_REQUEST,
+    is_keyed=True,
+)
 async def request_payout(call: Call[TransactionQuery, PayoutRequest]) -> Answer:
     """Hold an amount of an account, and have a provider pay it out once the hold is durable.
 
@@ -56,30 +94,46 @@ async def request_payout(call: Call[TransactionQuery, PayoutRequest]) -> Answer:
         call.ledger,
         operation,
         Description(reference=body.reference, metadata=body.metadata),
-        body.account,
-        body.amount,
-        body.provider,
-        body.destination,
+        account=body.account,
+        amount=body.amount,
+        provider=body.provider,
+        destination=body.destination,
         # The random part makes the key differ from the one that another installation makes for the same idempotency
         # key.
-        f"{call.ledger}.{operation.id}.{new_nonce()}",
-        body.provider in call.service.providers,
+        provider_key=f"{call.ledger}.{operation.id}.{new_nonce()}",
+        is_provider_known=body.provider in call.service.providers,
     )
     perform = writer.try_out if call.query.dry_run else writer.perform
     return payout_answer(await perform(command))
 
 
+@endpoint(
+    "GET",
+    "/v1/ledgers/{ledger}/payouts/{id}",
+    summary="Show a payout",
+    tag="Payouts",
+    consistency=Consistency.LINEARIZABLE,
+    roles=READER | OPERATOR,
+    returns=[
+        Returns(200, "The payout.", PayoutBody, examples.PAYOUT, headers=("ETag",)),
+        unchanged("payout"),
+    ],
+    problems=[PayoutNotFound],
+)
 async def get_payout(call: Call[NoQuery, None]) -> Answer:
     """Show one payout, with its history. It is read from the journal, so every write acknowledged before is seen."""
     ledger = call.service.ledger
     payout, head = await call.service.read(ledger.payout, call.ledger, call.path_params["id"])
     headers = {POSITION: str(head), "ETag": etag(payout.version)}
-    known = call.headers.get(b"if-none-match")
-    if known is not None and is_unchanged(known.decode("latin-1"), payout.version):
-        return Answer(304, headers=headers)
     return json_answer(200, payout_body(payout_as_told(payout, call.caller)), headers)
 
 
+@_resolution(
+    "/v1/ledgers/{ledger}/payouts/{id}/reconcile",
+    summary="Ask the provider about a payout",
+    problems=[PayoutNotFound, PayoutEnded],
+    body_example=_SHOWN_BY_STATEMENT,
+)
 async def reconcile_payout(call: Call[NoQuery, Reconciling]) -> Answer:
     """Ask the provider now what became of a payout, whatever its state.
 
@@ -89,6 +143,12 @@ async def reconcile_payout(call: Call[NoQuery, Reconciling]) -> Answer:
     return await _resolve(call, ReconcilePayout)
 
 
+@_resolution(
+    "/v1/ledgers/{ledger}/payouts/{id}/complete",
+    summary="Say that a payout was paid",
+    problems=[PayoutNotFound, PayoutEnded, *_RULES_OF_ACCOUNTS],
+    body_example=_SHOWN_BY_STATEMENT,
+)
 async def complete_payout(call: Call[NoQuery, Resolving]) -> Answer:
     """Say that the money of a payout has left. Its hold is settled; if it was already voided, the amount is posted.
 
@@ -97,6 +157,12 @@ async def complete_payout(call: Call[NoQuery, Resolving]) -> Answer:
     return await _resolve(call, CompletePayout)
 
 
+@_resolution(
+    "/v1/ledgers/{ledger}/payouts/{id}/fail",
+    summary="Say that a payout was not paid",
+    problems=[PayoutNotFound, PayoutEnded, NotReversible, AmountExceedsReversible, *_RULES_OF_ACCOUNTS],
+    body_example={**_SHOWN_BY_STATEMENT, "confirm": NOT_PAID},
+)
 async def fail_payout(call: Call[NoQuery, Failing]) -> Answer:
     """Say that the money of a payout has not left and will not. Its hold is voided; if it was already settled, that is
     reversed.
@@ -113,90 +179,3 @@ async def _resolve(call: Call[NoQuery, Any], command: Callable[..., Resolution])
     payout = payout_as_told(outcome.state, call.caller)
     headers = {POSITION: str(outcome.position), "ETag": etag(payout.version)}
     return json_answer(200, payout_body(payout), headers)
-
-
-def _resolution(
-    verb: str, summary: str, body: type[Reconciling | Resolving | Failing], *problems: type[LedgerError]
-) -> Declaration:
-    return Declaration(
-        "POST",
-        f"/v1/ledgers/{{ledger}}/payouts/{{id}}/{verb}",
-        f"{verb}_payout",
-        "Payouts",
-        summary,
-        Consistency.LINEARIZABLE,
-        OPERATOR,
-        (Returns(200, "The payout.", PayoutBody, examples.PAYOUT, ("ETag",)),),
-        body=body,
-        body_example={
-            "reason": "the provider's statement of 24 November shows it",
-            **({"confirm": NOT_PAID} if body is Failing else {}),
-        },
-        is_body_optional=True,
-        problems=(PayoutNotFound, PayoutEnded, *problems),
-    )
-
-
-_RULES_OF_ACCOUNTS = (AccountClosed, AccountFrozen, AmountOverflow, InsufficientFunds, BalanceLimitExceeded)
-
-ENDPOINTS = [
-    Endpoint(
-        Declaration(
-            "POST",
-            "/v1/ledgers/{ledger}/payouts",
-            "request_payout",
-            "Payouts",
-            "Request a payout",
-            Consistency.LINEARIZABLE,
-            POSTER,
-            (
-                Returns(
-                    202,
-                    "The payout is accepted, and its amount is held.",
-                    PayoutBody,
-                    examples.PAYOUT,
-                    ("ETag", "Location", "Retry-After"),
-                ),
-            ),
-            query=TransactionQuery,
-            body=PayoutRequest,
-            body_example=examples.PAYOUT_REQUEST,
-            is_keyed=True,
-            problems=(AccountNotFound, AccountExists, *_RULES_OF_ACCOUNTS),
-        ),
-        request_payout,
-    ),
-    Endpoint(
-        Declaration(
-            "GET",
-            "/v1/ledgers/{ledger}/payouts/{id}",
-            "get_payout",
-            "Payouts",
-            "Show a payout",
-            Consistency.LINEARIZABLE,
-            READER | OPERATOR,
-            (
-                Returns(200, "The payout.", PayoutBody, examples.PAYOUT, ("ETag",)),
-                Returns(304, "The payout is unchanged: If-None-Match has its ETag.", headers=("ETag",)),
-            ),
-            problems=(PayoutNotFound,),
-        ),
-        get_payout,
-    ),
-    Endpoint(_resolution("reconcile", "Ask the provider about a payout", Reconciling), reconcile_payout),
-    Endpoint(
-        _resolution("complete", "Say that a payout was paid", Resolving, *_RULES_OF_ACCOUNTS),
-        complete_payout,
-    ),
-    Endpoint(
-        _resolution(
-            "fail",
-            "Say that a payout was not paid",
-            Failing,
-            NotReversible,
-            AmountExceedsReversible,
-            *_RULES_OF_ACCOUNTS,
-        ),
-        fail_payout,
-    ),
-]

@@ -13,6 +13,7 @@ from domain.model.money import MAX_AMOUNT
 from domain.model.payouts.payout import Payout, PayoutState, Source, Step
 from domain.model.streams import ADDRESS_PATTERN, MAX_ADDRESS_LENGTH, PROVIDER_PATTERN
 from domain.model.times import Instant
+from projections.diagnosis.glossary import meanings
 
 MAX_DESTINATION_BYTES = 8 * 1024
 
@@ -116,7 +117,7 @@ class PayoutBody(TypedDict):
     destination: dict[str, JsonValue]
     reference: str
     metadata: dict[str, str]
-    state: PayoutState
+    state: Annotated[PayoutState, Field(description=meanings("payout"))]
     provider_key: str
     provider_reference: str
     hold_id: str

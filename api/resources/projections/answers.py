@@ -10,6 +10,7 @@ from api.resources.projections.schemas import projection_body
 from projections.engine.live_version import one_instant
 from projections.rebuilding.requests import current_rebuilds
 from projections.rebuilding.unread_versions import unread_versions
+from projections.running.controls import newest_controls
 from projections.running.positions import Progress, all_progress, error_as_told, progress
 
 
@@ -38,8 +39,14 @@ def _shown(
 ) -> list[dict[str, Any]]:
     rebuilds = {rebuild.name: rebuild_as_told(rebuild, granted) for rebuild in current_rebuilds(connection)}
     unread = unread_versions(connection)
+    controls = newest_controls(connection)
     told = [each._replace(last_error=error_as_told(connection, each, granted)) for each in seen]
     return [
-        projection_body(each, rebuilds.get(each.name), [other for other in unread if other.name == each.name])
+        projection_body(
+            each,
+            rebuilds.get(each.name),
+            [other for other in unread if other.name == each.name],
+            controls.get(each.name),
+        )
         for each in told
     ]

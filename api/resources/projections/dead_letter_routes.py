@@ -7,28 +7,66 @@ from uuid import UUID
 
 from psycopg import Connection
 
-from api.http import examples
 from api.http.consistency import Consistency
-from api.http.declaration import OPERATOR, OVERSEER, Concerns, Declaration, NoQuery, Returns
-from api.http.endpoint import Call, Endpoint
+from api.http.declaration import OPERATOR, OVERSEER, Concerns, NoQuery, Returns
+from api.http.endpoint import Call, endpoint
 from api.http.fields import Page, Time
 from api.http.pages import PAGE_BYTES, page
 from api.http.responses import Answer, json_answer
+from api.resources.examples import page_of
+from api.resources.projections import examples
 from api.resources.projections.dead_letter_schemas import (
     DeadLetterBody,
     DeadLettersQuery,
     Discarding,
     Retrying,
+    RetryQuery,
     dead_letter_body,
 )
 from domain.model.ids import is_id
 from domain.model.streams import ledger_of
-from projections.engine.dead_letters import find_letter, list_letters
+from projections.engine.dead_letters import find_letter, list_letters, stream_of
 from projections.errors import DeadLetterClosed, DeadLetterNotFound, ProjectionBehind
 from projections.running.dead_letter_decisions import discard, retry
 
 
-async def get_dead_letters(call: Call[DeadLettersQuery, None]) -> Answer:
+def _ledgers_of(connection: Connection[Any], names: Mapping[str, str]) -> Sequence[str] | None:
+    stream = stream_of(connection, UUID(names["id"])) if is_id(names["id"]) else None
+    return [ledger_of(stream)] if stream else None
+
+
+def _id(names: Mapping[str, str]) -> UUID:
+    if not is_id(names["id"]):
+        raise DeadLetterNotFound
+    return UUID(names["id"])
+
+
+_decision = partial(
+    endpoint,
+    "POST",
+    tag="Operating",
+    consistency=Consistency.PROCESS,
+    roles=OPERATOR,
+    returns=[Returns(200, "The dead letter.", DeadLetterBody, examples.CLOSED_DEAD_LETTER)],
+    problems=[DeadLetterNotFound, DeadLetterClosed, ProjectionBehind],
+    concerns=Concerns.THING,
+    ledgers_of=_ledgers_of,
+    is_body_optional=True,
+)
+
+
+@endpoint(
+    "GET",
+    "/v1/dead-letters",
+    summary="List dead letters",
+    tag="Operating",
+    consistency=Consistency.PROCESS,
+    roles=OVERSEER,
+    returns=[Returns(200, "A page of dead letters.", Page[DeadLetterBody], page_of(examples.DEAD_LETTER))],
+    concerns=Concerns.GRANTED,
+    place=tuple[Time, UUID],
+)
+async def list_dead_letters(call: Call[DeadLettersQuery, None]) -> Answer:
     """List dead letters in the order of their first failure, including closed ones. Filters are combined."""
     query = call.query
     read = partial(
@@ -46,6 +84,18 @@ async def get_dead_letters(call: Call[DeadLettersQuery, None]) -> Answer:
     return json_answer(200, body)
 
 
+@endpoint(
+    "GET",
+    "/v1/dead-letters/{id}",
+    summary="Show a dead letter",
+    tag="Operating",
+    consistency=Consistency.PROCESS,
+    roles=OVERSEER,
+    returns=[Returns(200, "The dead letter.", DeadLetterBody, examples.DEAD_LETTER)],
+    problems=[DeadLetterNotFound],
+    concerns=Concerns.THING,
+    ledgers_of=_ledgers_of,
+)
 async def get_dead_letter(call: Call[NoQuery, None]) -> Answer:
     """Show one dead letter."""
     return json_answer(
@@ -53,18 +103,37 @@ async def get_dead_letter(call: Call[NoQuery, None]) -> Answer:
     )
 
 
-async def retry_dead_letter(call: Call[NoQuery, Retrying]) -> Answer:
+@_decision(
+    "/v1/dead-letters/{id}/retry",
+    summary="Retry a dead letter",
+    body_example={"reason": "mended in release 0.1.1"},
+)
+async def retry_dead_letter(call: Call[RetryQuery, Retrying]) -> Answer:
     """Apply the event of a dead letter and then, in order, the events held behind it, in one transaction.
 
     If the event fails again, nothing is applied: the letter stays `open`, with one more attempt and the new reason. If
     a later event fails, those before it are applied, the letter is `resolved`, and `followed_by` names the dead letter
     that holds the rest. A letter that is already resolved is returned unchanged. A letter of a version that is being
     rebuilt can be retried once that version is live.
+
+    With `dry_run=true` all of it is done and then undone: the answer is the letter as it would be, and nothing changes.
+    The letter that `followed_by` then names does not exist. The projection waits meanwhile, as for a real retry.
     """
-    decide = partial(retry, id=_id(call.path_params), by=call.context, reason=call.body.reason)
+    decide = partial(
+        retry,
+        id=_id(call.path_params),
+        by=call.context,
+        reason=call.body.reason,
+        dry_run=call.query.dry_run,
+    )
     return json_answer(200, dead_letter_body(await call.service.query(decide)))
 
 
+@_decision(
+    "/v1/dead-letters/{id}/discard",
+    summary="Discard a dead letter",
+    body_example={"reason": "written by a test program, see incident 12"},
+)
 async def discard_dead_letter(call: Call[NoQuery, Discarding]) -> Answer:
     """Skip the event of a dead letter and apply, in order, the events held behind it, in one transaction. A reason is
     needed.
@@ -74,92 +143,3 @@ async def discard_dead_letter(call: Call[NoQuery, Discarding]) -> Answer:
     """
     decide = partial(discard, id=_id(call.path_params), by=call.context, reason=call.body.reason)
     return json_answer(200, dead_letter_body(await call.service.query(decide)))
-
-
-def _ledgers_of(connection: Connection[Any], names: Mapping[str, str]) -> Sequence[str] | None:
-    try:
-        return [ledger_of(find_letter(connection, _id(names)).stream)]
-    except DeadLetterNotFound:
-        return None
-
-
-def _id(names: Mapping[str, str]) -> UUID:
-    if not is_id(names["id"]):
-        raise DeadLetterNotFound
-    return UUID(names["id"])
-
-
-def _decision(verb: str, summary: str, **more: Any) -> Declaration:
-    return Declaration(
-        "POST",
-        f"/v1/dead-letters/{{id}}/{verb}",
-        f"{verb}_dead_letter",
-        "Operating",
-        summary,
-        Consistency.PROCESS,
-        OPERATOR,
-        (Returns(200, "The dead letter.", DeadLetterBody, examples.CLOSED_DEAD_LETTER),),
-        is_body_optional=True,
-        concerns=Concerns.THING,
-        ledgers_of=_ledgers_of,
-        problems=(DeadLetterNotFound, DeadLetterClosed, ProjectionBehind),
-        **more,
-    )
-
-
-ENDPOINTS = [
-    Endpoint(
-        Declaration(
-            "GET",
-            "/v1/dead-letters",
-            "list_dead_letters",
-            "Operating",
-            "List dead letters",
-            Consistency.PROCESS,
-            OVERSEER,
-            (
-                Returns(
-                    200, "A page of dead letters.", Page[DeadLetterBody], examples.page(examples.DEAD_LETTER)
-                ),
-            ),
-            query=DeadLettersQuery,
-            concerns=Concerns.GRANTED,
-            place=tuple[Time, UUID],
-        ),
-        get_dead_letters,
-    ),
-    Endpoint(
-        Declaration(
-            "GET",
-            "/v1/dead-letters/{id}",
-            "get_dead_letter",
-            "Operating",
-            "Show a dead letter",
-            Consistency.PROCESS,
-            OVERSEER,
-            (Returns(200, "The dead letter.", DeadLetterBody, examples.DEAD_LETTER),),
-            concerns=Concerns.THING,
-            ledgers_of=_ledgers_of,
-            problems=(DeadLetterNotFound,),
-        ),
-        get_dead_letter,
-    ),
-    Endpoint(
-        _decision(
-            "retry",
-            "Retry a dead letter",
-            body=Retrying,
-            body_example={"reason": "mended in release 0.1.1"},
-        ),
-        retry_dead_letter,
-    ),
-    Endpoint(
-        _decision(
-            "discard",
-            "Discard a dead letter",
-            body=Discarding,
-            body_example={"reason": "written by a test program, see incident 12"},
-        ),
-        discard_dead_letter,
-    ),
-]

@@ -5,9 +5,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict
 
-from api.http.fields import ListQuery, Reasoned, Request
+from api.http.fields import DryRun, ListQuery, Query, Reasoned, Request
 from api.http.words import one_of
 from domain.model.times import Instant
+from projections.diagnosis.glossary import meanings
 from projections.engine.dead_letters import DeadLetter, LetterState
 from projections.registry import PROJECTIONS
 
@@ -29,6 +30,12 @@ class DeadLettersQuery(ListQuery):
         description="`open`; `resolved`: by a retry; `discarded`; `superseded`: its version of the projection was"
         " replaced",
     )
+
+
+class RetryQuery(Query):
+    """How to carry out a retry."""
+
+    dry_run: DryRun = False
 
 
 class Retrying(Reasoned):
@@ -66,7 +73,7 @@ class DeadLetterBody(TypedDict):
     projection: str
     projection_version: int
     shape: int
-    state: LetterState
+    state: Annotated[LetterState, Field(description=meanings("dead_letter"))]
     stream: str
     stream_version: int
     position: int

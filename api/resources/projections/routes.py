@@ -6,13 +6,14 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from api.http import examples
 from api.http.consistency import Consistency
-from api.http.declaration import OPERATOR, OVERSEER, Concerns, Declaration, NoQuery, Returns
-from api.http.endpoint import Call, Endpoint
+from api.http.declaration import OPERATOR, OVERSEER, Concerns, NoQuery, Returns
+from api.http.endpoint import Call, endpoint
 from api.http.fields import Page
 from api.http.pages import page
 from api.http.responses import Answer, json_answer
+from api.resources.examples import page_of
+from api.resources.projections import examples
 from api.resources.projections.answers import all_shown, shown, shown_after
 from api.resources.projections.schemas import Control, ProjectionBody, ProjectionsQuery
 from projections.errors import ProjectionNotFound
@@ -22,7 +23,31 @@ from projections.running.positions import Progress
 _Place = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 
 
-async def get_projections(call: Call[ProjectionsQuery, None]) -> Answer:
+_control = partial(
+    endpoint,
+    "POST",
+    tag="Operating",
+    consistency=Consistency.PROCESS,
+    roles=OPERATOR,
+    problems=[ProjectionNotFound],
+    concerns=Concerns.EVERY,
+    body_example={"reason": "maintenance"},
+    is_body_optional=True,
+)
+
+
+@endpoint(
+    "GET",
+    "/v1/projections",
+    summary="List projections",
+    tag="Operating",
+    consistency=Consistency.PROCESS,
+    roles=OVERSEER,
+    returns=[Returns(200, "A page of projections.", Page[ProjectionBody], page_of(examples.PROJECTION))],
+    place=_Place,
+    concerns=Concerns.NONE,
+)
+async def list_projections(call: Call[ProjectionsQuery, None]) -> Answer:
     """List all projections by name, with their progress."""
     query = call.query
     found = await call.service.look_up(partial(all_shown, granted=call.caller.granted))
@@ -41,12 +66,28 @@ def _name(shown: dict[str, Any]) -> str:
     return name
 
 
+@endpoint(
+    "GET",
+    "/v1/projections/{name}",
+    summary="Show a projection",
+    tag="Operating",
+    consistency=Consistency.PROCESS,
+    roles=OVERSEER,
+    returns=[Returns(200, "The projection.", ProjectionBody, examples.PROJECTION)],
+    problems=[ProjectionNotFound],
+    concerns=Concerns.NONE,
+)
 async def get_projection(call: Call[NoQuery, None]) -> Answer:
     """Show the progress of one projection."""
     look = partial(shown, name=call.path_params["name"], granted=call.caller.granted)
     return json_answer(200, await call.service.look_up(look))
 
 
+@_control(
+    "/v1/projections/{name}/pause",
+    summary="Pause a projection",
+    returns=[Returns(200, "The projection.", ProjectionBody, examples.PAUSED_PROJECTION)],
+)
 async def pause_projection(call: Call[NoQuery, Control]) -> Answer:
     """Pause a projection until it is resumed, even across restarts. Idempotent.
 
@@ -56,6 +97,11 @@ async def pause_projection(call: Call[NoQuery, Control]) -> Answer:
     return await _controlled(call, pause)
 
 
+@_control(
+    "/v1/projections/{name}/resume",
+    summary="Resume a projection",
+    returns=[Returns(200, "The projection.", ProjectionBody, examples.PROJECTION)],
+)
 async def resume_projection(call: Call[NoQuery, Control]) -> Answer:
     """Resume a projection that was paused or has halted. Idempotent.
 
@@ -69,62 +115,3 @@ async def _controlled(call: Call[NoQuery, Control], act: Callable[..., Progress]
     return json_answer(
         200, await call.service.query(partial(shown_after, name=call.path_params["name"], act=act))
     )
-
-
-def _control(verb: str, summary: str, example: dict[str, Any]) -> Declaration:
-    return Declaration(
-        "POST",
-        f"/v1/projections/{{name}}/{verb}",
-        f"{verb}_projection",
-        "Operating",
-        summary,
-        Consistency.PROCESS,
-        OPERATOR,
-        (Returns(200, "The projection.", ProjectionBody, example),),
-        body=Control,
-        body_example={"reason": "maintenance"},
-        is_body_optional=True,
-        concerns=Concerns.EVERY,
-        problems=(ProjectionNotFound,),
-    )
-
-
-ENDPOINTS = [
-    Endpoint(
-        Declaration(
-            "GET",
-            "/v1/projections",
-            "list_projections",
-            "Operating",
-            "List projections",
-            Consistency.PROCESS,
-            OVERSEER,
-            (
-                Returns(
-                    200, "A page of projections.", Page[ProjectionBody], examples.page(examples.PROJECTION)
-                ),
-            ),
-            query=ProjectionsQuery,
-            place=_Place,
-            concerns=Concerns.NONE,
-        ),
-        get_projections,
-    ),
-    Endpoint(
-        Declaration(
-            "GET",
-            "/v1/projections/{name}",
-            "get_projection",
-            "Operating",
-            "Show a projection",
-            Consistency.PROCESS,
-            OVERSEER,
-            (Returns(200, "The projection.", ProjectionBody, examples.PROJECTION),),
-            concerns=Concerns.NONE,
-            problems=(ProjectionNotFound,),
-        ),
-        get_projection,
-    ),
-    Endpoint(_control("pause", "Pause a projection", examples.PAUSED_PROJECTION), pause_projection),
-    Endpoint(_control("resume", "Resume a projection", examples.PROJECTION), resume_projection),
-]

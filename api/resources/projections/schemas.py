@@ -8,8 +8,10 @@ from typing_extensions import TypedDict
 
 from api.http.fields import ListQuery, Reasoned
 from domain.model.times import Instant, instant
+from projections.diagnosis.glossary import meanings
 from projections.rebuilding.requests import Rebuild
 from projections.rebuilding.unread_versions import UnreadVersion
+from projections.running.controls import Controlled
 from projections.running.positions import Progress
 
 
@@ -52,7 +54,10 @@ class RebuildBody(TypedDict):
     """
 
     version: int
-    state: Literal["requested", "filling", "comparing", "paused", "differing", "failed"]
+    state: Annotated[
+        Literal["requested", "filling", "comparing", "paused", "differing", "failed"],
+        Field(description=meanings("rebuild")),
+    ]
     position: int
     target: int
     rate_events_per_second: float
@@ -80,15 +85,27 @@ class UnreadVersionBody(TypedDict):
     position: int
 
 
+class ControlledBody(TypedDict):
+    """Who last paused or resumed a projection, when and why."""
+
+    state: Literal["paused", "running"]
+    at: Instant
+    by: str
+    reason: str | None
+    correlation_id: str
+
+
 class ProjectionBody(TypedDict):
-    """A projection. `rebuild` is null unless a new version is being built.
+    """A projection. `rebuild` is null unless a new version is being built, `controlled` if nobody ever paused it.
 
     `dead_letters` counts the open ones. `oldest_dead_letter` is the lowest position among them, or null.
     """
 
     name: str
     version: int
-    state: Literal["running", "paused", "halted", "rebuilding"]
+    state: Annotated[
+        Literal["running", "paused", "halted", "rebuilding"], Field(description=meanings("projection"))
+    ]
     position: int
     head: int
     lag_events: int
@@ -100,10 +117,14 @@ class ProjectionBody(TypedDict):
     dead_letter_age_seconds: float
     rebuild: RebuildBody | None
     unread_versions: list[UnreadVersionBody]
+    controlled: ControlledBody | None
 
 
 def projection_body(
-    progress: Progress, rebuild: Rebuild | None, unread: Iterable[UnreadVersion]
+    progress: Progress,
+    rebuild: Rebuild | None,
+    unread: Iterable[UnreadVersion],
+    controlled: Controlled | None,
 ) -> dict[str, Any]:
     """Return the body for a projection."""
     return {
@@ -113,6 +134,7 @@ def projection_body(
             {member: getattr(other, member) for member in UnreadVersionBody.__annotations__}
             for other in unread
         ],
+        "controlled": controlled and controlled._asdict(),
     }
 
 

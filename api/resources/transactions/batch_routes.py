@@ -6,13 +6,13 @@ from urllib.parse import quote
 
 from pydantic_core import to_json
 
-from api.http import examples
 from api.http.body import BATCH_BODY_BYTES, BATCH_BODY_VALUES
 from api.http.consistency import Consistency
-from api.http.declaration import POSTER, Declaration, Returns
-from api.http.endpoint import Call, Endpoint
+from api.http.declaration import POSTER, Returns
+from api.http.endpoint import Call, endpoint
 from api.http.responses import POSITION, REPLAYED, Answer, json_answer
 from api.problems import MEDIA_TYPE, InternalError, problem, problem_of
+from api.resources.transactions import examples
 from api.resources.transactions.answers import operation_body, rejection_problem, transactions_path
 from api.resources.transactions.batch_schemas import (
     BatchBody,
@@ -33,6 +33,21 @@ from domain.model.transactions import Acceptance
 Item = PostItem | SettleItem | VoidItem | ReverseItem
 
 
+@endpoint(
+    "POST",
+    "/v1/ledgers/{ledger}/transactions/batch",
+    summary="Carry out many requests",
+    tag="Transactions",
+    consistency=Consistency.LINEARIZABLE,
+    roles=POSTER,
+    returns=[
+        Returns(200, "What became of each item.", BatchBody, examples.BATCH, headers=("Idempotent-Replayed",))
+    ],
+    problems=[BatchRejected],
+    body_example=examples.BATCH_REQUEST,
+    max_body_bytes=BATCH_BODY_BYTES,
+    max_body_values=BATCH_BODY_VALUES,
+)
 async def post_batch(call: Call[TransactionQuery, BatchRequest]) -> Answer:
     """Carry out keyed requests in order. Later items see earlier ones. Each item is the same keyed request as its
     single form.
@@ -124,34 +139,3 @@ def _batch_rejected(call: Call[Any, Any], rejected: BatchRejected) -> Answer:
 
 def _problem(call: Call[Any, Any], item: Item, error: LedgerError) -> Any:
     return problem_of(error, quote(_path(call.ledger, item)), call.context.correlation_id)
-
-
-ENDPOINTS = [
-    Endpoint(
-        Declaration(
-            "POST",
-            "/v1/ledgers/{ledger}/transactions/batch",
-            "post_batch",
-            "Transactions",
-            "Carry out many requests",
-            Consistency.LINEARIZABLE,
-            POSTER,
-            (
-                Returns(
-                    200,
-                    "What became of each item.",
-                    BatchBody,
-                    examples.BATCH,
-                    ("Idempotent-Replayed",),
-                ),
-            ),
-            query=TransactionQuery,
-            body=BatchRequest,
-            body_example=examples.BATCH_REQUEST,
-            max_body_bytes=BATCH_BODY_BYTES,
-            max_body_values=BATCH_BODY_VALUES,
-            problems=(BatchRejected,),
-        ),
-        post_batch,
-    ),
-]

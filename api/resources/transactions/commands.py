@@ -41,10 +41,10 @@ def post(
         ledger,
         operation,
         description_of(body),
-        entries_of(body.entries),
-        body.effective_at,
-        body.pending,
-        body.expires_at,
+        entries=entries_of(body.entries),
+        effective_at=body.effective_at,
+        pending=body.pending,
+        expires_at=body.expires_at,
     )
 
 
@@ -59,9 +59,10 @@ def on_transaction(
     keyed = (context, ledger, operation, description_of(body), named_id)
     match body:
         case SettleRequest(amount=amount, entries=entries):
-            return SettleHold(*keyed, amount, None if entries is None else entries_of(entries))
+            parts = None if entries is None else entries_of(entries)
+            return SettleHold(*keyed, amount=amount, entries=parts)
         case ReverseRequest(amount=amount, effective_at=effective_at):
-            return ReverseTransaction(*keyed, amount, effective_at)
+            return ReverseTransaction(*keyed, amount=amount, effective_at=effective_at)
     return VoidHold(*keyed)
 
 

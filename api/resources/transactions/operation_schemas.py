@@ -1,11 +1,13 @@
 """The body for an operation: what became of a keyed request."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from api.http.fields import Problem
 from domain.model.times import Instant
+from projections.diagnosis.glossary import meanings
 
 State = Literal["accepted", "in_progress", "completed", "rejected", "reconciling"]
 
@@ -18,7 +20,7 @@ class OperationBody(TypedDict):
     """
 
     idempotency_key: str
-    state: State
+    state: Annotated[State, Field(description=meanings("operation"))]
     retry: Literal["unnecessary"]
     resource: str
     request_fingerprint: str

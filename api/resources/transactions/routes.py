@@ -1,13 +1,14 @@
 """Transactions: post one or make a hold; settle, void, reverse and show one."""
 
+from functools import partial
 from typing import Any
 
-from api.http import examples
-from api.http.body import ENTRIES_BODY_BYTES, MAX_BODY_BYTES
+from api.http.body import ENTRIES_BODY_BYTES
 from api.http.consistency import Consistency
-from api.http.declaration import POSTER, READER, Declaration, NoQuery, Returns
-from api.http.endpoint import Call, Endpoint
-from api.http.responses import POSITION, Answer, etag, is_unchanged, json_answer
+from api.http.declaration import POSTER, READER, NoQuery, Returns, unchanged
+from api.http.endpoint import Call, endpoint
+from api.http.responses import POSITION, Answer, etag, json_answer
+from api.resources.transactions import examples
 from api.resources.transactions.answers import answer
 from api.resources.transactions.commands import on_transaction, operation_of, post
 from api.resources.transactions.operation_schemas import OperationBody
@@ -40,9 +41,50 @@ from domain.model.errors import (
 )
 from domain.model.idempotency import Operation
 
-Body = SettleRequest | VoidRequest | ReverseRequest
+_MADE = ("ETag", "Location", "Idempotent-Replayed")
+_ACCEPTED = Returns(
+    202,
+    "The request is accepted, but not carried out yet.",
+    OperationBody,
+    examples.ACCEPTED_OPERATION,
+    headers=("Location", "Retry-After", "Preference-Applied", "Idempotent-Replayed"),
+)
+_RULES_OF_ACCOUNTS: tuple[type[LedgerError], ...] = (AmountOverflow, InsufficientFunds, BalanceLimitExceeded)
+_on_transaction = partial(
+    endpoint,
+    "POST",
+    tag="Transactions",
+    consistency=Consistency.LINEARIZABLE,
+    roles=POSTER,
+    is_body_optional=True,
+    is_keyed=True,
+)
 
 
+@endpoint(
+    "POST",
+    "/v1/ledgers/{ledger}/transactions",
+    summary="Post a transaction or make a hold",
+    tag="Transactions",
+    consistency=Consistency.LINEARIZABLE,
+    roles=POSTER,
+    returns=[
+        Returns(201, "The transaction.", TransactionBody, examples.TRANSACTION, headers=_MADE),
+        _ACCEPTED,
+    ],
+    problems=[
+        AccountNotFound,
+        UnbalancedTransaction,
+        HoldExpired,
+        AccountClosed,
+        AccountFrozen,
+        *_RULES_OF_ACCOUNTS,
+    ],
+    body_example=examples.TRANSACTION_REQUEST,
+    max_body_bytes=ENTRIES_BODY_BYTES,
+    is_keyed=True,
+    is_deferrable=True,
+)
 async def post_transaction(call: Call[TransactionQuery, TransactionRequest]) -> Answer:
     """Post a transaction, or make a hold. In each asset, debits must equal credits. All entries are recorded, or none.
 
@@ -54,31 +96,79 @@ async def post_transaction(call: Call[TransactionQuery, TransactionRequest]) -> 
     return await _perform(call, command)
 
 
-async def settle_hold(call: Call[TransactionQuery, SettleRequest]) -> Answer:
-    """Post all or part of a hold, once. The rest is released. Limits are not checked again."""
-    return await _perform_on_transaction(call)
-
-
-async def void_hold(call: Call[TransactionQuery, VoidRequest]) -> Answer:
-    """Release a hold."""
-    return await _perform_on_transaction(call)
-
-
-async def reverse_transaction(call: Call[TransactionQuery, ReverseRequest]) -> Answer:
-    """Post the mirror image of a posting or settlement: all that is not reversed yet, or a part. Limits apply."""
-    return await _perform_on_transaction(call)
-
-
+@endpoint(
+    "GET",
+    "/v1/ledgers/{ledger}/transactions/{id}",
+    summary="Show a transaction",
+    tag="Transactions",
+    consistency=Consistency.LINEARIZABLE,
+    roles=READER,
+    returns=[
+        Returns(200, "The transaction.", TransactionBody, examples.TRANSACTION, headers=("ETag",)),
+        unchanged("transaction"),
+    ],
+    problems=[TransactionNotFound],
+)
 async def get_transaction(call: Call[NoQuery, None]) -> Answer:
     """Show one transaction, even a rejected one. It is read from the journal, so every write acknowledged before is
     seen."""
     ledger = call.service.ledger
     transaction, head = await call.service.read(ledger.transaction, call.ledger, call.path_params["id"])
     headers = {POSITION: str(head), "ETag": etag(transaction.version)}
-    known = call.headers.get(b"if-none-match")
-    if known is not None and is_unchanged(known.decode("latin-1"), transaction.version):
-        return Answer(304, headers=headers)
     return json_answer(200, transaction_body(transaction), headers)
+
+
+@_on_transaction(
+    "/v1/ledgers/{ledger}/transactions/{id}/settle",
+    summary="Settle a hold",
+    returns=[Returns(201, "The new transaction.", TransactionBody, examples.SETTLEMENT, headers=_MADE)],
+    problems=[
+        TransactionNotFound,
+        UnbalancedTransaction,
+        HoldExpired,
+        HoldNotPending,
+        HoldReserved,
+        AccountFrozen,
+        AccountClosed,
+        AmountExceedsHold,
+    ],
+    body_example={"amount": 1050},
+    max_body_bytes=ENTRIES_BODY_BYTES,
+)
+async def settle_hold(call: Call[TransactionQuery, SettleRequest]) -> Answer:
+    """Post all or part of a hold, once. The rest is released. Limits are not checked again."""
+    return await _perform_on_transaction(call)
+
+
+@_on_transaction(
+    "/v1/ledgers/{ledger}/transactions/{id}/void",
+    summary="Void a hold",
+    returns=[Returns(201, "The new transaction.", TransactionBody, examples.VOID, headers=_MADE)],
+    problems=[TransactionNotFound, HoldExpired, HoldNotPending, HoldReserved],
+    body_example={},
+)
+async def void_hold(call: Call[TransactionQuery, VoidRequest]) -> Answer:
+    """Release a hold."""
+    return await _perform_on_transaction(call)
+
+
+@_on_transaction(
+    "/v1/ledgers/{ledger}/transactions/{id}/reverse",
+    summary="Reverse a transaction",
+    returns=[Returns(201, "The new transaction.", TransactionBody, examples.REVERSAL, headers=_MADE)],
+    problems=[
+        TransactionNotFound,
+        NotReversible,
+        AccountClosed,
+        AccountFrozen,
+        AmountExceedsReversible,
+        *_RULES_OF_ACCOUNTS,
+    ],
+    body_example={},
+)
+async def reverse_transaction(call: Call[TransactionQuery, ReverseRequest]) -> Answer:
+    """Post the mirror image of a posting or settlement: all that is not reversed yet, or a part. Limits apply."""
+    return await _perform_on_transaction(call)
 
 
 async def _perform_on_transaction(call: Call[TransactionQuery, Any]) -> Answer:
@@ -95,139 +185,3 @@ async def _perform(call: Call[TransactionQuery, Any], command: Command) -> Answe
 
 def _operation(call: Call[Any, Any]) -> Operation:
     return operation_of(call.ledger, call.key, call.path, call.raw_body)
-
-
-_MADE = ("ETag", "Location", "Idempotent-Replayed")
-_RULES_OF_ACCOUNTS: tuple[type[LedgerError], ...] = (
-    AmountOverflow,
-    InsufficientFunds,
-    BalanceLimitExceeded,
-)
-
-
-def _on_transaction(
-    verb: str,
-    operation_id: str,
-    summary: str,
-    body: type[Body],
-    example: Any,
-    request_example: Any,
-    problems: tuple[type[LedgerError], ...],
-) -> Declaration:
-    return Declaration(
-        "POST",
-        f"/v1/ledgers/{{ledger}}/transactions/{{id}}/{verb}",
-        operation_id,
-        "Transactions",
-        summary,
-        Consistency.LINEARIZABLE,
-        POSTER,
-        (Returns(201, "The new transaction.", TransactionBody, example, _MADE),),
-        query=TransactionQuery,
-        body=body,
-        body_example=request_example,
-        is_body_optional=True,
-        max_body_bytes=ENTRIES_BODY_BYTES if "entries" in body.model_fields else MAX_BODY_BYTES,
-        is_keyed=True,
-        problems=(TransactionNotFound, *problems),
-    )
-
-
-_ACCEPTED = Returns(
-    202,
-    "The request is accepted, but not carried out yet.",
-    OperationBody,
-    examples.ACCEPTED_OPERATION,
-    ("Location", "Retry-After", "Preference-Applied", "Idempotent-Replayed"),
-)
-
-ENDPOINTS = [
-    Endpoint(
-        Declaration(
-            "POST",
-            "/v1/ledgers/{ledger}/transactions",
-            "post_transaction",
-            "Transactions",
-            "Post a transaction or make a hold",
-            Consistency.LINEARIZABLE,
-            POSTER,
-            (Returns(201, "The transaction.", TransactionBody, examples.TRANSACTION, _MADE), _ACCEPTED),
-            query=TransactionQuery,
-            body=TransactionRequest,
-            body_example=examples.TRANSACTION_REQUEST,
-            max_body_bytes=ENTRIES_BODY_BYTES,
-            is_keyed=True,
-            is_deferrable=True,
-            problems=(
-                AccountNotFound,
-                UnbalancedTransaction,
-                HoldExpired,
-                AccountClosed,
-                AccountFrozen,
-                *_RULES_OF_ACCOUNTS,
-            ),
-        ),
-        post_transaction,
-    ),
-    Endpoint(
-        Declaration(
-            "GET",
-            "/v1/ledgers/{ledger}/transactions/{id}",
-            "get_transaction",
-            "Transactions",
-            "Show a transaction",
-            Consistency.LINEARIZABLE,
-            READER,
-            (
-                Returns(200, "The transaction.", TransactionBody, examples.TRANSACTION, ("ETag",)),
-                Returns(304, "The transaction is unchanged: If-None-Match has its ETag.", headers=("ETag",)),
-            ),
-            problems=(TransactionNotFound,),
-        ),
-        get_transaction,
-    ),
-    Endpoint(
-        _on_transaction(
-            "settle",
-            "settle_hold",
-            "Settle a hold",
-            SettleRequest,
-            examples.SETTLEMENT,
-            {"amount": 1050},
-            (
-                UnbalancedTransaction,
-                HoldExpired,
-                HoldNotPending,
-                HoldReserved,
-                AccountFrozen,
-                AccountClosed,
-                AmountExceedsHold,
-            ),
-        ),
-        settle_hold,
-    ),
-    Endpoint(
-        _on_transaction(
-            "void",
-            "void_hold",
-            "Void a hold",
-            VoidRequest,
-            examples.VOID,
-            {},
-            (HoldExpired, HoldNotPending, HoldReserved),
-        ),
-        void_hold,
-    ),
-    Endpoint(
-        _on_transaction(
-            "reverse",
-            "reverse_transaction",
-            "Reverse a transaction",
-            ReverseRequest,
-            examples.REVERSAL,
-            {},
-            (NotReversible, AccountClosed, AccountFrozen, AmountExceedsReversible, *_RULES_OF_ACCOUNTS),
-        ),
-        reverse_transaction,
-    ),
-]

@@ -2,21 +2,16 @@
 
 from typing import Annotated, Any, cast
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from typing_extensions import TypedDict
 
-from api.http.fields import Address, Amount, Metadata, Query, Request, Time, in_parts
+from api.http.fields import Address, Amount, DryRun, Metadata, Query, Request, Time, in_parts
 from api.http.named_members import Named
 from domain.model.entries import MAX_ENTRIES, MIN_ENTRIES
 from domain.model.money import Direction
 from domain.model.times import Instant
 from domain.model.transactions import Kind, Rejection, Status, Transaction
-
-
-def _is_true(text: object) -> bool:
-    if text not in ("true", "false"):
-        raise ValueError("must be true or false")
-    return text == "true"
+from projections.diagnosis.glossary import meanings
 
 
 class EntryRequest(Request):
@@ -84,9 +79,7 @@ class ReverseRequest(DescribedRequest):
 class TransactionQuery(Query):
     """How to carry out the request."""
 
-    dry_run: Annotated[bool, BeforeValidator(_is_true)] = Field(
-        False, description="`true`: decide and answer as usual, but record nothing"
-    )
+    dry_run: DryRun = False
 
 
 class EntryBody(TypedDict):
@@ -130,7 +123,7 @@ class TransactionBody(TypedDict):
     id: str
     ledger: str
     kind: Kind
-    status: Status
+    status: Annotated[Status, Field(description=meanings("transaction"))]
     entries: list[EntryBody]
     reference: str
     description: str

@@ -7,14 +7,15 @@ from typing import Annotated, Any
 from psycopg import Connection
 from pydantic import Field
 
-from api.http import examples
 from api.http.consistency import Consistency
-from api.http.declaration import OPERATOR, OVERSEER, Concerns, Declaration, NoQuery, Returns
-from api.http.endpoint import Call, Endpoint
+from api.http.declaration import OPERATOR, OVERSEER, Concerns, NoQuery, Returns
+from api.http.endpoint import Call, endpoint
 from api.http.fields import MAX_POSITION, Page
 from api.http.pages import PAGE_BYTES, page
 from api.http.responses import Answer, json_answer
-from api.resources.webhooks.routes import find_webhook, ledgers_of
+from api.resources.examples import page_of
+from api.resources.webhooks import examples
+from api.resources.webhooks.named_webhook import find_webhook, ledgers_of
 from api.resources.webhooks.schemas import (
     DeliveriesQuery,
     DeliveryBody,
@@ -25,11 +26,25 @@ from api.resources.webhooks.schemas import (
 from projections.errors import DeliveryNotFound, WebhookNotFound
 from projections.outbox import deliveries
 from projections.outbox.deliveries import Delivery
+from projections.outbox.webhooks import Webhook
 
 _Place = Annotated[int, Field(strict=True, ge=1, le=MAX_POSITION)]
 
 
-async def get_deliveries(call: Call[DeliveriesQuery, None]) -> Answer:
+@endpoint(
+    "GET",
+    "/v1/webhooks/{id}/deliveries",
+    summary="List the deliveries to a webhook",
+    tag="Webhooks",
+    consistency=Consistency.PROCESS,
+    roles=OVERSEER,
+    returns=[Returns(200, "A page of deliveries.", Page[DeliveryBody], page_of(examples.DELIVERY))],
+    problems=[WebhookNotFound],
+    place=_Place,
+    concerns=Concerns.THING,
+    ledgers_of=ledgers_of,
+)
+async def list_deliveries(call: Call[DeliveriesQuery, None]) -> Answer:
     """List the deliveries to a webhook by position, each with every attempt. Attempts are not paged."""
     query, webhook = call.query, await find_webhook(call)
     read = partial(
@@ -45,6 +60,49 @@ async def get_deliveries(call: Call[DeliveriesQuery, None]) -> Answer:
     return json_answer(200, page(call, rows, delivery_body, lambda delivery: delivery.position))
 
 
+@endpoint(
+    "GET",
+    "/v1/webhooks/{id}/deliveries/{delivery}",
+    summary="Show a delivery",
+    tag="Webhooks",
+    consistency=Consistency.PROCESS,
+    roles=OVERSEER,
+    returns=[Returns(200, "The delivery.", DeliveryBody, examples.DELIVERY)],
+    problems=[WebhookNotFound, DeliveryNotFound],
+    concerns=Concerns.THING,
+    ledgers_of=ledgers_of,
+)
+async def get_delivery(call: Call[NoQuery, None]) -> Answer:
+    """Show one delivery, with every attempt."""
+    webhook, position = await find_webhook(call), _position(call.path_params["delivery"])
+    read = partial(
+        deliveries.list_deliveries,
+        webhook_id=webhook.id,
+        state=None,
+        after=position - 1,
+        limit=1,
+        descending=False,
+    )
+    found = [delivery for delivery in await call.service.look_up(read) if delivery.position == position]
+    if not found:
+        raise _not_found(webhook, position)
+    return json_answer(200, delivery_body(found[0]))
+
+
+@endpoint(
+    "POST",
+    "/v1/webhooks/{id}/deliveries/{delivery}/retry",
+    summary="Retry a delivery",
+    tag="Webhooks",
+    consistency=Consistency.PROCESS,
+    roles=OPERATOR,
+    returns=[Returns(200, "The delivery.", DeliveryBody, examples.DELIVERY)],
+    problems=[WebhookNotFound, DeliveryNotFound],
+    body_example=examples.GOING_ON,
+    is_body_optional=True,
+    concerns=Concerns.THING,
+    ledgers_of=ledgers_of,
+)
 async def retry_delivery(call: Call[NoQuery, GoingOn]) -> Answer:
     """Try a delivery again at once, and start its schedule of attempts again.
 
@@ -55,6 +113,20 @@ async def retry_delivery(call: Call[NoQuery, GoingOn]) -> Answer:
     return await _change(call, partial(deliveries.retry_delivery, actor=actor, reason=reason))
 
 
+@endpoint(
+    "POST",
+    "/v1/webhooks/{id}/deliveries/{delivery}/discard",
+    summary="Give up a delivery",
+    tag="Webhooks",
+    consistency=Consistency.PROCESS,
+    roles=OPERATOR,
+    returns=[Returns(200, "The delivery.", DeliveryBody, examples.DELIVERY)],
+    problems=[WebhookNotFound, DeliveryNotFound],
+    body_example=examples.REASON,
+    is_body_optional=True,
+    concerns=Concerns.THING,
+    ledgers_of=ledgers_of,
+)
 async def discard_delivery(call: Call[NoQuery, ReasonRequest]) -> Answer:
     """Give up a delivery, so that those behind it in its partition key go on. A delivery that is done stays as it is.
 
@@ -73,72 +145,16 @@ async def _change(call: Call[Any, Any], change: Callable[..., Delivery | None]) 
 
     delivery = await call.service.query(on_connection)
     if delivery is None:
-        words = f"The webhook {webhook.id} has no delivery {position}."
-        raise DeliveryNotFound(words, webhook_id=str(webhook.id), delivery_id=str(position))
+        raise _not_found(webhook, position)
     return json_answer(200, delivery_body(delivery))
+
+
+def _not_found(webhook: Webhook, position: int) -> DeliveryNotFound:
+    words = f"The webhook {webhook.id} has no delivery {position}."
+    return DeliveryNotFound(words, webhook_id=str(webhook.id), delivery_id=str(position))
 
 
 def _position(id: str) -> int:
     if not (id.isascii() and id.isdecimal() and len(id) <= 19 and int(id) <= MAX_POSITION):
         raise DeliveryNotFound
     return int(id)
-
-
-ENDPOINTS = [
-    Endpoint(
-        Declaration(
-            "GET",
-            "/v1/webhooks/{id}/deliveries",
-            "list_deliveries",
-            "Webhooks",
-            "List the deliveries to a webhook",
-            Consistency.PROCESS,
-            OVERSEER,
-            (Returns(200, "A page of deliveries.", Page[DeliveryBody], examples.page(examples.DELIVERY)),),
-            query=DeliveriesQuery,
-            place=_Place,
-            concerns=Concerns.THING,
-            ledgers_of=ledgers_of,
-            problems=(WebhookNotFound,),
-        ),
-        get_deliveries,
-    ),
-    Endpoint(
-        Declaration(
-            "POST",
-            "/v1/webhooks/{id}/deliveries/{delivery}/retry",
-            "retry_delivery",
-            "Webhooks",
-            "Retry a delivery",
-            Consistency.PROCESS,
-            OPERATOR,
-            (Returns(200, "The delivery.", DeliveryBody, examples.DELIVERY),),
-            body=GoingOn,
-            body_example=examples.GOING_ON,
-            is_body_optional=True,
-            concerns=Concerns.THING,
-            ledgers_of=ledgers_of,
-            problems=(WebhookNotFound, DeliveryNotFound),
-        ),
-        retry_delivery,
-    ),
-    Endpoint(
-        Declaration(
-            "POST",
-            "/v1/webhooks/{id}/deliveries/{delivery}/discard",
-            "discard_delivery",
-            "Webhooks",
-            "Give up a delivery",
-            Consistency.PROCESS,
-            OPERATOR,
-            (Returns(200, "The delivery.", DeliveryBody, examples.DELIVERY),),
-            body=ReasonRequest,
-            body_example=examples.REASON,
-            is_body_optional=True,
-            concerns=Concerns.THING,
-            ledgers_of=ledgers_of,
-            problems=(WebhookNotFound, DeliveryNotFound),
-        ),
-        discard_delivery,
-    ),
-]

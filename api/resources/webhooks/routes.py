@@ -1,21 +1,20 @@
 """Webhooks: register, list and show them, rotate a secret, disable, enable and delete them."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 from uuid import UUID
 
-from psycopg import Connection
-
-from api.http import examples
 from api.http.consistency import Consistency
-from api.http.declaration import OPERATOR, OVERSEER, Concerns, Declaration, NoQuery, Returns
-from api.http.endpoint import Call, Endpoint
+from api.http.declaration import OPERATOR, OVERSEER, Concerns, NoQuery, Returns
+from api.http.endpoint import Call, endpoint
 from api.http.fields import Page, Time
 from api.http.pages import PAGE_BYTES, page
 from api.http.responses import Answer, json_answer
 from api.problems import Forbidden
+from api.resources.examples import page_of
+from api.resources.webhooks import examples
+from api.resources.webhooks.named_webhook import find_webhook, ledgers_of, not_found, webhook_id
 from api.resources.webhooks.schemas import (
     GoingOn,
     NewWebhookBody,
@@ -28,7 +27,6 @@ from api.resources.webhooks.schemas import (
     webhook_body,
 )
 from domain.model.errors import InvalidRequest
-from domain.model.ids import is_id
 from projections.errors import WebhookNotFound
 from projections.outbox import webhooks
 from projections.outbox.destinations import addresses_of, host_of
@@ -37,6 +35,25 @@ from projections.outbox.webhooks import Registration, Webhook
 LOOK_UP_TIMEOUT_SECONDS = 2.0
 
 
+@endpoint(
+    "POST",
+    "/v1/webhooks",
+    summary="Register a webhook",
+    tag="Webhooks",
+    consistency=Consistency.PROCESS,
+    roles=OPERATOR,
+    returns=[
+        Returns(
+            201,
+            "The webhook. Its secret is shown only now.",
+            NewWebhookBody,
+            examples.NEW_WEBHOOK,
+            headers=("Location",),
+        )
+    ],
+    concerns=Concerns.GRANTED,
+    body_example=examples.WEBHOOK_REQUEST,
+)
 async def register_webhook(call: Call[NoQuery, WebhookRequest]) -> Answer:
     """Register a webhook. From now on every event that it subscribes to is sent to it, in order for each account.
 
@@ -56,7 +73,18 @@ async def register_webhook(call: Call[NoQuery, WebhookRequest]) -> Answer:
     return json_answer(201, {**webhook_body(made), "secret": secret}, headers)
 
 
-async def get_webhooks(call: Call[WebhooksQuery, None]) -> Answer:
+@endpoint(
+    "GET",
+    "/v1/webhooks",
+    summary="List webhooks",
+    tag="Webhooks",
+    consistency=Consistency.PROCESS,
+    roles=OVERSEER,
+    returns=[Returns(200, "A page of webhooks.", Page[WebhookBody], page_of(examples.WEBHOOK))],
+    concerns=Concerns.GRANTED,
+    place=tuple[Time, UUID],
+)
+async def list_webhooks(call: Call[WebhooksQuery, None]) -> Answer:
     """List webhooks in the order in which they were registered, without their secrets."""
     query = call.query
     read = partial(
@@ -71,12 +99,38 @@ async def get_webhooks(call: Call[WebhooksQuery, None]) -> Answer:
     return json_answer(200, page(call, rows, webhook_body, lambda row: (row.created_at, str(row.id))))
 
 
+@endpoint(
+    "GET",
+    "/v1/webhooks/{id}",
+    summary="Show a webhook",
+    tag="Webhooks",
+    consistency=Consistency.PROCESS,
+    roles=OVERSEER,
+    returns=[Returns(200, "The webhook.", WebhookBody, examples.WEBHOOK)],
+    problems=[WebhookNotFound],
+    concerns=Concerns.THING,
+    ledgers_of=ledgers_of,
+)
 async def get_webhook(call: Call[NoQuery, None]) -> Answer:
     """Show one webhook."""
     return json_answer(200, webhook_body(await find_webhook(call)))
 
 
-async def rotate_secret(call: Call[NoQuery, SecretRotation]) -> Answer:
+@endpoint(
+    "POST",
+    "/v1/webhooks/{id}/rotate",
+    summary="Rotate the secret of a webhook",
+    tag="Webhooks",
+    consistency=Consistency.PROCESS,
+    roles=OPERATOR,
+    returns=[Returns(201, "The new secret. It is shown only now.", SecretBody, examples.NEW_SECRET)],
+    problems=[WebhookNotFound],
+    body_example=examples.ROTATION,
+    is_body_optional=True,
+    concerns=Concerns.THING,
+    ledgers_of=ledgers_of,
+)
+async def rotate_webhook_secret(call: Call[NoQuery, SecretRotation]) -> Answer:
     """Make a new secret. The old one signs too until the overlap is over, by default a day.
 
     An old secret that would end earlier anyway keeps its end.
@@ -90,6 +144,20 @@ async def rotate_secret(call: Call[NoQuery, SecretRotation]) -> Answer:
     return json_answer(201, {"id": str(webhook.id), "secret": secret}, {"Cache-Control": "no-store"})
 
 
+@endpoint(
+    "POST",
+    "/v1/webhooks/{id}/disable",
+    summary="Disable a webhook",
+    tag="Webhooks",
+    consistency=Consistency.PROCESS,
+    roles=OPERATOR,
+    returns=[Returns(200, "The webhook.", WebhookBody, examples.WEBHOOK)],
+    problems=[WebhookNotFound],
+    body_example=examples.REASON,
+    is_body_optional=True,
+    concerns=Concerns.THING,
+    ledgers_of=ledgers_of,
+)
 async def disable_webhook(call: Call[NoQuery, ReasonRequest]) -> Answer:
     """Disable a webhook: nothing more is sent until it is enabled. Its deliveries wait. A disabled one stays as it
     is."""
@@ -98,6 +166,20 @@ async def disable_webhook(call: Call[NoQuery, ReasonRequest]) -> Answer:
     return _shown(await call.service.query(partial(webhooks.disable_webhook, id=webhook.id, reason=reason)))
 
 
+@endpoint(
+    "POST",
+    "/v1/webhooks/{id}/enable",
+    summary="Enable a webhook",
+    tag="Webhooks",
+    consistency=Consistency.PROCESS,
+    roles=OPERATOR,
+    returns=[Returns(200, "The webhook.", WebhookBody, examples.WEBHOOK)],
+    problems=[WebhookNotFound],
+    body_example=examples.GOING_ON,
+    is_body_optional=True,
+    concerns=Concerns.THING,
+    ledgers_of=ledgers_of,
+)
 async def enable_webhook(call: Call[NoQuery, GoingOn]) -> Answer:
     """Enable a webhook. Waiting deliveries are due at once, and their schedule of attempts starts again."""
     webhook = await find_webhook(call)
@@ -106,44 +188,28 @@ async def enable_webhook(call: Call[NoQuery, GoingOn]) -> Answer:
     return _shown(await call.service.query(enable))
 
 
+@endpoint(
+    "DELETE",
+    "/v1/webhooks/{id}",
+    summary="Delete a webhook",
+    tag="Webhooks",
+    consistency=Consistency.PROCESS,
+    roles=OPERATOR,
+    returns=[Returns(204, "The webhook is deleted.")],
+    problems=[WebhookNotFound],
+    concerns=Concerns.THING,
+    ledgers_of=ledgers_of,
+)
 async def delete_webhook(call: Call[NoQuery, None]) -> Answer:
     """Delete a webhook: nothing more is sent, and its secrets are forgotten. Idempotent.
 
     Waiting deliveries are suppressed. The record of its deliveries stays.
     """
-    id = _id(call.path_params)
+    id = webhook_id(call.path_params)
     delete = partial(webhooks.delete_webhook, id=id, actor=call.caller.name)
     if not await call.service.query(delete):
         raise not_found(id)
     return Answer(204)
-
-
-async def find_webhook(call: Call[Any, Any]) -> Webhook:
-    """Return the webhook in the path; raise `WebhookNotFound`."""
-    id = _id(call.path_params)
-    found = await call.service.look_up(partial(webhooks.find_webhook, id=id))
-    if found is None:
-        raise not_found(id)
-    return found
-
-
-def ledgers_of(connection: Connection[Any], names: Mapping[str, str]) -> Sequence[str] | None:
-    """Return the ledgers of the webhook in the path, even of a deleted one; None if there never was one."""
-    try:
-        return webhooks.ledgers_of(connection, _id(names))
-    except WebhookNotFound:
-        return None
-
-
-def not_found(id: UUID) -> WebhookNotFound:
-    """Return the refusal of a request that names a webhook that does not exist."""
-    return WebhookNotFound(f"There is no webhook {id}, or it was deleted.", webhook_id=str(id))
-
-
-def _id(names: Mapping[str, str]) -> UUID:
-    if not is_id(names["id"]):
-        raise WebhookNotFound
-    return UUID(names["id"])
 
 
 def _existing(webhook: Webhook | None) -> Webhook:
@@ -176,136 +242,3 @@ async def _addresses(host: str, port: int) -> list[str]:
             return await looking
     except (OSError, TimeoutError):
         return []
-
-
-ENDPOINTS = [
-    Endpoint(
-        Declaration(
-            "POST",
-            "/v1/webhooks",
-            "register_webhook",
-            "Webhooks",
-            "Register a webhook",
-            Consistency.PROCESS,
-            OPERATOR,
-            (
-                Returns(
-                    201,
-                    "The webhook. Its secret is shown only now.",
-                    NewWebhookBody,
-                    examples.NEW_WEBHOOK,
-                    ("Location",),
-                ),
-            ),
-            body=WebhookRequest,
-            concerns=Concerns.GRANTED,
-            body_example=examples.WEBHOOK_REQUEST,
-        ),
-        register_webhook,
-    ),
-    Endpoint(
-        Declaration(
-            "GET",
-            "/v1/webhooks",
-            "list_webhooks",
-            "Webhooks",
-            "List webhooks",
-            Consistency.PROCESS,
-            OVERSEER,
-            (Returns(200, "A page of webhooks.", Page[WebhookBody], examples.page(examples.WEBHOOK)),),
-            query=WebhooksQuery,
-            concerns=Concerns.GRANTED,
-            place=tuple[Time, UUID],
-        ),
-        get_webhooks,
-    ),
-    Endpoint(
-        Declaration(
-            "GET",
-            "/v1/webhooks/{id}",
-            "get_webhook",
-            "Webhooks",
-            "Show a webhook",
-            Consistency.PROCESS,
-            OVERSEER,
-            (Returns(200, "The webhook.", WebhookBody, examples.WEBHOOK),),
-            concerns=Concerns.THING,
-            ledgers_of=ledgers_of,
-            problems=(WebhookNotFound,),
-        ),
-        get_webhook,
-    ),
-    Endpoint(
-        Declaration(
-            "POST",
-            "/v1/webhooks/{id}/rotate",
-            "rotate_webhook_secret",
-            "Webhooks",
-            "Rotate the secret of a webhook",
-            Consistency.PROCESS,
-            OPERATOR,
-            (Returns(201, "The new secret. It is shown only now.", SecretBody, examples.NEW_SECRET),),
-            body=SecretRotation,
-            body_example=examples.ROTATION,
-            is_body_optional=True,
-            concerns=Concerns.THING,
-            ledgers_of=ledgers_of,
-            problems=(WebhookNotFound,),
-        ),
-        rotate_secret,
-    ),
-    Endpoint(
-        Declaration(
-            "POST",
-            "/v1/webhooks/{id}/disable",
-            "disable_webhook",
-            "Webhooks",
-            "Disable a webhook",
-            Consistency.PROCESS,
-            OPERATOR,
-            (Returns(200, "The webhook.", WebhookBody, examples.WEBHOOK),),
-            body=ReasonRequest,
-            body_example=examples.REASON,
-            is_body_optional=True,
-            concerns=Concerns.THING,
-            ledgers_of=ledgers_of,
-            problems=(WebhookNotFound,),
-        ),
-        disable_webhook,
-    ),
-    Endpoint(
-        Declaration(
-            "POST",
-            "/v1/webhooks/{id}/enable",
-            "enable_webhook",
-            "Webhooks",
-            "Enable a webhook",
-            Consistency.PROCESS,
-            OPERATOR,
-            (Returns(200, "The webhook.", WebhookBody, examples.WEBHOOK),),
-            body=GoingOn,
-            body_example=examples.GOING_ON,
-            is_body_optional=True,
-            concerns=Concerns.THING,
-            ledgers_of=ledgers_of,
-            problems=(WebhookNotFound,),
-        ),
-        enable_webhook,
-    ),
-    Endpoint(
-        Declaration(
-            "DELETE",
-            "/v1/webhooks/{id}",
-            "delete_webhook",
-            "Webhooks",
-            "Delete a webhook",
-            Consistency.PROCESS,
-            OPERATOR,
-            (Returns(204, "The webhook is deleted."),),
-            concerns=Concerns.THING,
-            ledgers_of=ledgers_of,
-            problems=(WebhookNotFound,),
-        ),
-        delete_webhook,
-    ),
-]

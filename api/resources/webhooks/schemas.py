@@ -10,6 +10,7 @@ from api.http.words import one_of
 from api.resources.installation.key_schemas import GrantedLedger
 from domain.model.registry import EVENT_TYPES
 from domain.model.times import Instant
+from projections.diagnosis.glossary import meanings
 from projections.outbox.deliveries import Delivery, State
 from projections.outbox.destinations import MAX_URL_LENGTH
 from projections.outbox.webhooks import DEFAULT_OVERLAP_SECONDS, MAX_OVERLAP_SECONDS, Webhook
@@ -77,7 +78,7 @@ class WebhookBody(TypedDict):
     ledgers: list[str]
     types: list[str]
     description: str
-    state: Literal["enabled", "disabled"]
+    state: Annotated[Literal["enabled", "disabled"], Field(description=meanings("webhook"))]
     disabled_reason: str | None
     failing_since: Instant | None
     position: int
@@ -128,7 +129,7 @@ class DeliveryBody(TypedDict):
     type: str
     partition_key: str
     correlation_id: str
-    state: State
+    state: Annotated[State, Field(description=meanings("delivery"))]
     reason: str | None
     next_attempt_at: Instant | None
     attempts: list[AttemptBody]

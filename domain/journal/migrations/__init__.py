@@ -84,13 +84,13 @@ def _keep_temporary_tables_out(connection: Connection[TupleRow]) -> None:
 
 
 def _is_true(connection: Connection[TupleRow], query: str) -> bool:
-    return connection.execute(_SQL[query]).fetchone() == (True,)
+    return _SQL[query].row(connection) == (True,)
 
 
 def _pin_search_paths(connection: Connection[TupleRow], schema: str) -> None:
     """Give each function a fixed search path, whoever calls it (0013_search_paths.sql)."""
     pin = SQL("ALTER ROUTINE {} SET search_path = pg_catalog, {}, pg_temp")
-    for (routine,) in connection.execute(_SQL["unpinned_routines"]).fetchall():
+    for (routine,) in _SQL["unpinned_routines"].rows(connection):
         connection.execute(pin.format(SQL(routine), Identifier(schema)))
 
 
@@ -140,7 +140,7 @@ def _ensure_service_role(connection: Connection[TupleRow]) -> str:
     that an administrator has made and granted to the login is used as it is.
     """
     role = Identifier(SERVICE_ROLE)
-    if connection.execute(_SQL["is_member"], {"role": SERVICE_ROLE}).fetchone():
+    if _SQL["is_member"].row(connection, {"role": SERVICE_ROLE}):
         return SERVICE_ROLE
     try:
         with connection.transaction():

@@ -4,25 +4,22 @@ The hold is settled or voided. If an operator later resolves a contradiction the
 reversed, or the released amount is posted again. Limits apply then, and may refuse it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from domain.model.commands import Decision, Read
 from domain.model.entries import Entry
-from domain.model.errors import RULE_PRECEDENCE
+from domain.model.errors import RuleRefusal
 from domain.model.events import Context, Event
 from domain.model.holds import SettleHold, VoidHold
 from domain.model.idempotency import Operation, operation_id
 from domain.model.payouts.payout import Payout
 from domain.model.postings import PostTransaction
-from domain.model.refusals import repeated
 from domain.model.reversals import ReverseTransaction
 from domain.model.streams import account_stream, payout_stream, transaction_stream
 from domain.model.times import Instant
-from domain.model.transactions import Description, TransactionRejected
-
-_REFUSALS = {refusal.code: refusal for refusal in RULE_PRECEDENCE}
+from domain.model.transactions import Description
 
 
 class Booking(NamedTuple):
@@ -86,8 +83,8 @@ class OnPayout:
             return Booking()
         keyed = (self.context, payout.ledger, self.operation, _description(payout))
         if payout.money == "held":
-            return _booked(SettleHold(*keyed, payout.id).settle_whole(read, now))
-        return _booked(PostTransaction(*keyed, _entries(payout)).make(read, now))
+            return _booked(SettleHold(*keyed, payout.id).settle_whole, read, now)
+        return _booked(PostTransaction(*keyed, _entries(payout)).book, read, now)
 
     def released(self, payout: Payout, read: Read, now: Instant) -> Booking:
         """Return the booking that the money did not leave.
@@ -98,14 +95,18 @@ class OnPayout:
             return Booking()
         keyed = (self.context, payout.ledger, self.operation, _description(payout))
         if payout.money == "held":
-            return _booked(VoidHold(*keyed, payout.id).release(read, now))
-        return _booked(ReverseTransaction(*keyed, payout.booked_by).decide_new(read, now))
+            return _booked(VoidHold(*keyed, payout.id).release, read, now)
+        return _booked(ReverseTransaction(*keyed, payout.booked_by).reverse, read, now)
 
 
-def _booked(decision: Decision) -> Booking:
-    stream, own = decision.events[-1]
-    if isinstance(own, TransactionRejected):
-        raise repeated(_REFUSALS[own.code], own.detail, own.details)
+def _booked(book: Callable[[Read, Instant], Decision], read: Read, now: Instant) -> Booking:
+    """Return the booking. A refusal gets no pointer: it would point into the transaction, not into the request."""
+    try:
+        decision = book(read, now)
+    except RuleRefusal as refusal:
+        refusal.details.pop("pointer", None)
+        raise
+    stream, _ = decision.events[-1]
     return Booking(decision.events, stream.rpartition("/")[2])
 
 

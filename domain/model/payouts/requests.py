@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from domain.model.accounts import Account, AccountOpened, existing_account
+from domain.model.accounts import Account, AccountOpened, about, existing_account
 from domain.model.accounts import evolve as evolve_account
 from domain.model.commands import Decision, Read, envelope_of
 from domain.model.entries import Entry
@@ -77,7 +77,7 @@ class RequestPayout(Keyed):
         wanted = {"asset": account.asset, "normal_side": "debit"}
         if clearing.asset != account.asset or clearing.normal_side != "debit":
             differs = [name for name in ("asset", "normal_side") if getattr(clearing, name) != wanted[name]]
-            held = hold.refuse(account_exists(clearing, differs, "/entries/1"), now)
+            held = hold.refuse(account_exists(about(clearing, "/entries/1"), differs), now)
         else:
             held = hold.make(lambda named: clearing if named == stream else read(named), now)
         return self._answered(account, opened, held)

@@ -59,7 +59,7 @@ class ReconcilePayout(Resolution):
         """Make the payout due; raise, in this order, `PayoutNotFound`, and `PayoutEnded` for a rejected payout."""
         payout = existing_payout(read(self.stream), self.seen.id)
         if payout.state == "rejected":
-            raise payout_ended(payout)
+            raise payout_ended(payout.id, payout.state)
         if payout.state == "accepted":
             return Decision((), self.stream)  # it is due already
         requested = PayoutReconciliationRequested(reason=self.reason)
@@ -112,5 +112,5 @@ def _has_ended(payout: Payout, wanted: PayoutState) -> bool:
     if payout.ended_at is None:
         return False
     if payout.state != wanted:
-        raise payout_ended(payout)
+        raise payout_ended(payout.id, payout.state)
     return True

@@ -29,37 +29,83 @@ StuckKind = Literal[
 
 
 class Kind(NamedTuple):
-    """What all stuck things of one kind share: the remedy, and why they are stuck."""
+    """What all stuck things of one kind share: how the kind is called, the remedy, and why they are stuck."""
 
+    called: str
     remedy: Remedy
     why: str
 
 
 CATALOGUE: Mapping[StuckKind, Kind] = {
     "session_blocking": Kind(
+        "A database session blocks the service",
         "end_session",
         "A database session holds a lock that the service needs, and does not release it.",
     ),
-    "request_waiting": Kind("start_worker", "The request was accepted, and no worker has carried it out."),
-    "hold_lapsed": Kind("start_worker", "The hold has expired, and no worker has released it."),
+    "request_waiting": Kind(
+        "An accepted request waits",
+        "start_worker",
+        "The request was accepted, and no worker has carried it out.",
+    ),
+    "hold_lapsed": Kind(
+        "A hold is past its end", "start_worker", "The hold has expired, and no worker has released it."
+    ),
     "payout_accepted": Kind(
-        "start_worker", "The provider was never called: no payer runs, or the provider is not configured."
+        "A payout was never submitted",
+        "start_worker",
+        "The provider was never called: no payer runs, or the provider is not configured.",
     ),
-    "payout_submitted": Kind("ask_provider", "The provider took the payout, and has not said how it ended."),
-    "payout_in_doubt": Kind("ask_provider", "The provider has not said whether the money left."),
-    "payout_contradictory": Kind("resolve_payout", "The provider contradicts what was recorded."),
-    "delivery_waiting": Kind("wait", "The receiver does not acknowledge, or no publisher runs."),
+    "payout_submitted": Kind(
+        "A payout has no outcome yet",
+        "ask_provider",
+        "The provider took the payout, and has not said how it ended.",
+    ),
+    "payout_in_doubt": Kind(
+        "A payout is in doubt", "ask_provider", "The provider has not said whether the money left."
+    ),
+    "payout_contradictory": Kind(
+        "A payout is contradicted by its provider",
+        "resolve_payout",
+        "The provider contradicts what was recorded.",
+    ),
+    "delivery_waiting": Kind(
+        "Deliveries are not acknowledged", "wait", "The receiver does not acknowledge, or no publisher runs."
+    ),
     "delivery_failed": Kind(
-        "retry_delivery", "All attempts failed, and later deliveries of the same stream wait."
+        "A delivery was given up",
+        "retry_delivery",
+        "All attempts failed, and later deliveries of the same stream wait.",
     ),
-    "webhook_disabled": Kind("enable_webhook", "The webhook is disabled, and its deliveries wait."),
-    "stream_held": Kind("decide_dead_letter", "A projection could not apply an event of the stream."),
-    "projection_halted": Kind("mend_projection", "The projection met an event that it cannot pass."),
-    "projection_paused": Kind("resume_projection", "An operator paused the projection."),
-    "projection_behind": Kind("start_projector", "No process advances it, or it cannot keep up."),
-    "projection_failing": Kind("mend_projection", "The process that advances it fails, and tries again."),
-    "projection_hanging": Kind("restart_projector", "The process that holds its place does nothing."),
-    "projection_rebuilding": Kind("wait", "It is being rebuilt, and cannot be read before that is done."),
+    "webhook_disabled": Kind(
+        "A webhook is disabled", "enable_webhook", "The webhook is disabled, and its deliveries wait."
+    ),
+    "stream_held": Kind(
+        "A stream is held behind a dead letter",
+        "decide_dead_letter",
+        "A projection could not apply an event of the stream.",
+    ),
+    "projection_halted": Kind(
+        "A projection has halted", "mend_projection", "The projection met an event that it cannot pass."
+    ),
+    "projection_paused": Kind(
+        "A projection is paused", "resume_projection", "An operator paused the projection."
+    ),
+    "projection_behind": Kind(
+        "A projection is behind", "start_projector", "No process advances it, or it cannot keep up."
+    ),
+    "projection_failing": Kind(
+        "A projection fails, and tries again",
+        "mend_projection",
+        "The process that advances it fails, and tries again.",
+    ),
+    "projection_hanging": Kind(
+        "A projection hangs", "restart_projector", "The process that holds its place does nothing."
+    ),
+    "projection_rebuilding": Kind(
+        "A projection is being rebuilt",
+        "wait",
+        "It is being rebuilt, and cannot be read before that is done.",
+    ),
 }
 
 

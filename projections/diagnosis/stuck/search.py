@@ -118,9 +118,7 @@ class _Search:
         """Return what a query finds in the live tables of a projection, nothing if these cannot be read."""
 
         def read(cursor: Cursor[TupleRow], version: int) -> list[TupleRow]:
-            return cursor.execute(
-                versioned("projections.diagnosis.stuck.projected", version)[query].encode(), wanted
-            ).fetchall()
+            return versioned("projections.diagnosis.stuck.projected", version)[query].rows(cursor, wanted)
 
         try:
             return read_live(self._connection, projection, read).found
@@ -128,8 +126,7 @@ class _Search:
             return []
 
     def _rows(self, query: str, seconds: int = 0) -> list[TupleRow]:
-        cursor = self._connection.cursor(row_factory=tuple_row)
-        return cursor.execute(_SQL[query], self._wanted(seconds)).fetchall()
+        return _SQL[query].rows(self._connection, self._wanted(seconds))
 
     def _due(self, kind: StuckKind, topic: str, seconds: int) -> Iterator[Stuck]:
         for due_at, ledger, id, position in self._live(
@@ -181,10 +178,9 @@ class _Search:
 
     def _kind_of_behind(self, progress: Progress) -> StuckKind:
         """Return whether the process that advances it fails or hangs. If neither, it is only behind."""
-        cursor = self._connection.cursor(row_factory=tuple_row)
-        ((standing_seconds, failed_seconds),) = cursor.execute(
-            _SQL["standing"], {"name": progress.name, "version": progress.version}
-        ).fetchall()
+        standing_seconds, failed_seconds = _SQL["standing"].only(
+            self._connection, {"name": progress.name, "version": progress.version}
+        )
         held = holders(self._connection, places_of(progress.name))
         tried_lately = failed_seconds is not None and failed_seconds < TRIED_LATELY_SECONDS
         if progress.last_error and (held or tried_lately):
@@ -194,8 +190,7 @@ class _Search:
 
     def _oldest_lacking(self, progress: Progress) -> Instant:
         """Return when the oldest event that a projection lacks was recorded; estimated if that cannot be read."""
-        cursor = self._connection.cursor(row_factory=tuple_row)
-        row = cursor.execute(_SQL["recorded_at"], {"position": progress.position + 1}).fetchone()
+        row = _SQL["recorded_at"].row(self._connection, {"position": progress.position + 1})
         return instant(row[0]) if row and row[0] else later(self._now, -progress.lag_seconds)
 
 

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import Connection
-from psycopg.rows import tuple_row
 
 from domain.journal.queries import load
 from domain.journal.silence import as_login
@@ -61,20 +60,20 @@ def blocking_sessions(connection: Connection[Any], seconds: float) -> list[Block
         return []
     with as_login(connection):
         wanted = {"pids": list(held), "seconds": seconds}
-        rows = connection.cursor(row_factory=tuple_row).execute(_SQL["sessions"], wanted).fetchall()
+        rows = _SQL["sessions"].rows(connection, wanted)
     return [Blocking._make((*row, ", ".join(sorted(held[row[0]])))) for row in rows]
 
 
 def _waited_for(connection: Connection[Any]) -> list[tuple[int, str]]:
     with as_login(connection):
-        return connection.cursor(row_factory=tuple_row).execute(_SQL["waited_for"]).fetchall()
+        return _SQL["waited_for"].rows(connection)
 
 
 def _holders_of_head(connection: Connection[Any]) -> Iterator[tuple[int, str]]:
     try:
         with connection.transaction():
             connection.execute("SET LOCAL lock_timeout = '500ms'")
-            rows = connection.cursor(row_factory=tuple_row).execute(_SQL["holders_of_head"]).fetchall()
+            rows = _SQL["holders_of_head"].rows(connection)
     except (psycopg.errors.LockNotAvailable, psycopg.errors.UndefinedTable):
         return  # the session that has locked the whole table is found by that lock
     for (pid,) in rows:

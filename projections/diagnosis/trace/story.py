@@ -10,7 +10,6 @@ from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from psycopg import Connection
-from psycopg.rows import tuple_row
 
 from domain.journal.queries import load
 from domain.journal.reader import Row, UnreadableAggregate, read_aggregates
@@ -135,7 +134,7 @@ def _operation_ids(ledger: str, events: Iterable[JournalEvent]) -> dict[str, Non
 
 def _own_events(connection: Connection[Any], streams: Sequence[str]) -> list[JournalEvent]:
     wanted = {"streams": list(streams), "limit": MAX_EVENTS + 1}
-    rows = connection.cursor(row_factory=tuple_row).execute(_SQL["of_streams"], wanted)
+    rows = _SQL["of_streams"].rows(connection, wanted)
     return sorted((journal_event(_row(row)) for row in rows), key=lambda event: event.position)
 
 
@@ -174,7 +173,7 @@ def _is_of_one_command(event: JournalEvent, last: JournalEvent) -> bool:
 
 def _at_positions(connection: Connection[Any], positions: Collection[int]) -> dict[int, JournalEvent]:
     wanted = {"positions": sorted(positions)}
-    rows = connection.cursor(row_factory=tuple_row).execute(_SQL["at_positions"], wanted)
+    rows = _SQL["at_positions"].rows(connection, wanted)
     return {row[4]: journal_event(_row(row)) for row in rows}
 
 
@@ -218,7 +217,7 @@ def _story(
 def _standings(
     connection: Connection[Any], letters: Sequence[DeadLetter], last: int
 ) -> Iterable[ProjectionStanding]:
-    rows = connection.cursor(row_factory=tuple_row).execute(_SQL["advanced"])
+    rows = _SQL["advanced"].rows(connection)
     advanced = {(name, version): instant(at) for name, version, at in rows}
     held = {(letter.projection, letter.projection_version) for letter in letters if letter.state == "open"}
     for progress in all_progress(connection):
@@ -234,9 +233,7 @@ def _suppressions(connection: Connection[Any], deliveries: Sequence[Delivery]) -
     if not positions:
         return
     wanted = {"webhooks": list(positions), "first": deliveries[0].position, "last": deliveries[-1].position}
-    for webhook_id, version, first, last, last_at in connection.cursor(row_factory=tuple_row).execute(
-        _SQL["suppressed"], wanted
-    ):
+    for webhook_id, version, first, last, last_at in _SQL["suppressed"].rows(connection, wanted):
         found = tuple(position for position in positions[webhook_id] if first <= position <= last)
         if found:
             yield Suppression(webhook_id, version, found, instant(last_at))

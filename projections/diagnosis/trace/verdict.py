@@ -59,12 +59,16 @@ PAYOUT_OVERDUE_SECONDS = 300.0
 
 
 class Concern(NamedTuple):
-    """Something that hinders or may surprise: what it is, and what is safe to do about it."""
+    """Something that hinders or may surprise: what it is, and what is safe to do about it.
+
+    `resource` is the path of the thing that the remedy is for, None if there is no single one.
+    """
 
     code: ConcernCode
     remedy: Remedy
     words: str
     safe_to_do: str
+    resource: str | None
 
 
 class Verdict(NamedTuple):
@@ -318,4 +322,4 @@ def _place(delivery: Delivery) -> str:
 
 
 def _concern(code: ConcernCode, remedy: Remedy, words: str, resource: str = "") -> Concern:
-    return Concern(code, remedy, words, safe_to_do(remedy, resource))
+    return Concern(code, remedy, words, safe_to_do(remedy, resource), resource or None)

@@ -46,7 +46,7 @@ def describe_versions() -> dict[str, str]:
 def describe_database(url: str) -> dict[str, str]:
     """Return the server's settings that decide what a commit costs."""
     with psycopg.connect(url) as connection:
-        return dict(connection.execute(_SQL["settings"].encode()).fetchall())
+        return dict(_SQL["settings"].rows(connection))
 
 
 def _processor() -> str:

@@ -29,8 +29,7 @@ class Books(NamedTuple):
 def balanced_books(database: Database, acknowledged: int) -> Books:
     """Return the books of an installation. Raises `BenchFailed` if they are wrong."""
     with database.connect("tallystick bench") as connection:
-        row = connection.execute(_SQL["totals"]).fetchone()
-    assert row is not None
+        row = _SQL["totals"].only(connection)
     books = Books(acknowledged, *map(int, row))
     if books.debits != books.credits or books.pending:
         raise BenchFailed(f"the books do not balance: {books}")

@@ -204,13 +204,13 @@ class GrowingJournal:
 
     def _transactions(self, order: str) -> list[str]:
         with self._database.connect("tallystick bench") as connection:
-            query = _SQL["transactions"].replace(":order", order).encode()
-            found = connection.execute(query, {"limit": SAMPLED_READS}).fetchall()
+            query = _SQL["transactions"].fill(order=order)
+            found = query.rows(connection, {"limit": SAMPLED_READS})
         return [id for (id,) in found]
 
     def _bytes_per_event(self) -> dict[str, float]:
         with self._database.connect("tallystick bench") as connection:
-            sizes = connection.execute(_SQL["sizes"]).fetchall()
+            sizes = _SQL["sizes"].rows(connection)
         return {name: size / self._ledger.group_commit.position for name, size in sizes}
 
     def _median_milliseconds(

@@ -36,8 +36,8 @@ def row_ledger(url: str, accounts: int) -> Iterator["RowLedger"]:
     """The yardstick, in its own schema, with this many accounts."""
     with schema(url) as database, database.connect_as_owner("tallystick bench") as connection:
         connection.execute(SQL("CREATE SCHEMA {}").format(Identifier(database.schema)))
-        connection.execute(_SQL["create"])
-        connection.execute(_SQL["open"], {"accounts": accounts})
+        _SQL["create"].run(connection)
+        _SQL["open"].run(connection, {"accounts": accounts})
         yield RowLedger(database, connection)
 
 
@@ -83,5 +83,5 @@ class RowLedger:
         return done.stdout
 
     def _require_balance(self) -> None:
-        if self._connection.execute(_SQL["books"]).fetchone() != (self._made, 0, 0):
+        if _SQL["books"].row(self._connection) != (self._made, 0, 0):
             raise BenchFailed("the books of the ledger in rows do not balance")

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from domain.journal.database import Database
 from domain.model.errors import LedgerError
+from projections.diagnosis.glossary import term
 from projections.engine.poison import describe
 from projections.rebuilding.rebuilder import rebuild_together
 from projections.rebuilding.requests import (
@@ -216,7 +217,7 @@ def _tell(outcome: Rebuild) -> None:
 
 def _tell_late(seen: Standing) -> None:
     """Say why a rebuilt projection does not reach the head."""
-    where = f"{seen.name} is {seen.state} at {seen.position} of {seen.head}"
+    where = f"{seen.name} is {term('projection', seen.state).words} at {seen.position} of {seen.head}"
     if seen.state == "running":
         why = seen.last_error or f"if nobody advances it, {WHO_PROJECTS}"
     else:

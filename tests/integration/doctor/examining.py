@@ -5,8 +5,8 @@ from typing import Any
 from domain.journal.database import Database
 from scripts.commands.doctor import examinations
 from scripts.commands.keys import keys
-from scripts.doctor.catalogue import Finding
 from scripts.doctor.examination import Check, Limits, Scope, examine
+from scripts.doctor.finding import Finding
 from tests.commands import invoke
 from tests.ledgers import open_accounts, outcomes, running, transfer
 from tests.projecting import await_head, eventually, projecting

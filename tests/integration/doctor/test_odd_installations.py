@@ -10,8 +10,9 @@ from psycopg import Connection
 from domain.journal.database import Database
 from scripts.commands.doctor import doctor
 from scripts.doctor import installation, outbox
-from scripts.doctor.catalogue import CATALOGUE, Finding
+from scripts.doctor.catalogue import CATALOGUE
 from scripts.doctor.examination import Check, Examined, Scope, examine
+from scripts.doctor.finding import Finding
 from scripts.doctor.report import findings
 from tests.commands import invoke
 from tests.outboxes import register

@@ -14,8 +14,8 @@ from projections.registry import PROJECTIONS
 from projections.running.positions import progress
 from scripts.commands.projections import projections as controls
 from scripts.doctor import projections
-from scripts.doctor.catalogue import Finding
 from scripts.doctor.examination import Check, Limits, Scope, examine
+from scripts.doctor.finding import Finding
 from tests.commands import invoke
 from tests.ledgers import open_accounts, running, transfer
 from tests.projecting import await_head, await_progress, eventually, holder, projecting, set_state

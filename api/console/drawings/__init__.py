@@ -1,0 +1,1 @@
+"""Drawings as SVG: pure functions that place marks; the templates draw them."""

@@ -1,0 +1,1 @@
+"""The pages of a ledger's books: accounts, transactions and balances."""

@@ -1,0 +1,36 @@
+"""Progress: how far the journal is committed, and why nothing is committed now."""
+
+from collections.abc import Callable, Mapping
+from time import monotonic
+
+from domain.commit.decider import DecidedBatch, Decider
+from domain.journal.outage import DATABASE, Outage
+from domain.journal.snapshots import Snapshotter
+from domain.model.events import State
+
+
+class CommitProgress:
+    """What this writer knows of its commits. Each way of committing notes its commits here."""
+
+    def __init__(
+        self, decider: Decider, snapshotter: Snapshotter, observe: Callable[[int, int, float], None]
+    ) -> None:
+        """`observe` is called for each batch with commands, events, and seconds from decision to commit."""
+        self._decider = decider
+        self._snapshotter = snapshotter
+        self._observe = observe
+        self.outage = Outage("journal")
+        """Logs that callers are refused while the database is within reach."""
+        self.position = 0
+        """The newest position of the journal that this writer knows to be committed."""
+        self.trouble: str | None = None
+        """Why nothing is committed now, or None if all is well."""
+
+    def committed(self, batch: DecidedBatch, since: Mapping[str, State]) -> None:
+        """Note a commit and offer snapshots. `since` is the parameter of `Decider.settled`."""
+        DATABASE.back("writer")
+        self.outage.back("writer")
+        self.position = batch.rows.last
+        self.trouble = None
+        self._observe(len(batch.results), len(batch.rows.streams), monotonic() - batch.decided_at_seconds)
+        self._snapshotter.consider(self._decider.settled(batch, since))

@@ -1,0 +1,54 @@
+"""An exported file, and the signatures on the journal."""
+
+from collections.abc import Mapping
+
+from scripts.doctor.catalogue.kind import TAMPERED, Kind
+
+KINDS: Mapping[str, Kind] = {
+    "export_malformed": Kind(
+        "error",
+        "Nothing in this line can be trusted.",
+        f"Export again. If it happens again, the journal was changed. {TAMPERED}",
+    ),
+    "export_incomplete": Kind(
+        "error",
+        "Events are missing.",
+        f"Export again. If it happens again, the journal was changed. {TAMPERED}",
+    ),
+    "event_altered": Kind("error", "The event is not the one that was sealed at its position.", TAMPERED),
+    "root_mismatch": Kind(
+        "error", "The events are not those that were exported.", "The file was changed: export again."
+    ),
+    "checkpoint_mismatch": Kind("error", "The events are not those that were signed.", TAMPERED),
+    "history_rewritten": Kind("error", "The journal differs from what it said before.", TAMPERED),
+    "signature_invalid": Kind(
+        "error",
+        "No known key has signed this.",
+        "Give the right key with --verifier-key. If you did, what was signed has been changed.",
+    ),
+    "checkpoint_malformed": Kind(
+        "error",
+        "It is not a checkpoint, so nothing can be checked against it.",
+        "Give the note as GET /v1/audit/checkpoint serves it, in a file of its own.",
+    ),
+    "checkpoint_missing": Kind(
+        "warning",
+        "Nothing proves that these are the events that were recorded.",
+        "Run a projector, which seals the journal, and export again.",
+    ),
+    "checkpoint_incomparable": Kind(
+        "warning",
+        "It is unknown whether the events continue from the checkpoint.",
+        "Export from the first position, up to the newest.",
+    ),
+    "events_unsealed": Kind(
+        "warning",
+        "Nothing proves that these events are those that were recorded.",
+        "Export again when they are sealed: a projector does so within a second.",
+    ),
+    "beginning_absent": Kind(
+        "warning",
+        "Signatures and gaps were checked. The rules of a ledger were not, since that needs the first event.",
+        "Export from the first position.",
+    ),
+}
