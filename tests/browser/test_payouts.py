@@ -46,7 +46,8 @@ def test_in_doubt_is_said_with_when_we_ask_again(bank: Book, served: Served, pag
     page.get_by_role("link", name="<i>wages</i>").click()
     expect(page.locator(".sentence")).to_have_text(
         re.compile(
-            r"^Nobody knows yet whether the money left\. (We ask again at|Asking again has been due since) \d\d:\d\d UTC\.$"
+            r"^Nobody knows yet whether the money left\."
+            r" (We ask again at|Asking again has been due since) \d\d:\d\d UTC\.$"
         )
     )
     expect(page.locator("main")).to_contain_text("10.50\u202fUSD")
