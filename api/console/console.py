@@ -22,7 +22,7 @@ from api.console.forms import cookie_of, csrf_of, read_form, require_own, requir
 from api.console.inside import Inside, Refused, Reply
 from api.console.navigation import navigation
 from api.console.rendering import SECURITY, files, rendered
-from api.console.view import PAGES, Page, Sent, Shown, View
+from api.console.view import PAGES, Page, Raw, Sent, Shown, View
 from api.http.responses import HTML, Answer, prefers
 from api.problems import MethodNotAllowed, PathNotFound, Unauthenticated, problem_of, status_of
 from api.security.keys import Key
@@ -227,8 +227,16 @@ async def _fresh(scope: Scope, session: Session, view: View, page: Page) -> Answ
     made = await page.handler(view)
     if isinstance(made, Sent):
         return _redirect(made.address)
+    if isinstance(made, Raw):
+        return _raw(made)
     values = {**made.values, "shown": made, "did": _done(view.query), "is_live": page.is_live}
     return _page(scope, view, session, made.template or page.template, values, made.status, state)
+
+
+def _raw(made: Raw) -> Answer:
+    kept = f'attachment; filename="{made.file_name}"'
+    headers = {"Content-Disposition": kept} if made.file_name else {}
+    return Answer(made.status, made.body, headers, made.media_type)
 
 
 async def _has_moved(service: Service, session: Session, shown: str) -> bool:

@@ -83,15 +83,16 @@ class Inside:
         query: Mapping[str, Any] | None = None,
         body: Any = None,
         headers: Mapping[str, str] | None = None,
+        base: str = API,
     ) -> Reply:
         """Call a path below `/v1`, such as `/ledgers/main`; return the answer, whatever it is.
 
-        `path` is as it reads: it is escaped here.
+        `path` is as it reads: it is escaped here. Routes outside `/v1`, such as `/metrics`, have the base "".
         """
         sent = b"" if body is None else json.dumps(body).encode()
         given = {name: value for name, value in (query or {}).items() if value is not None}
         return await _ask(
-            self._scope["app"], self._inner_scope(method, API + path, given, sent, headers or {}), sent
+            self._scope["app"], self._inner_scope(method, base + path, given, sent, headers or {}), sent
         )
 
     def _inner_scope(

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from starlette.routing import compile_path
 
-from api.console.inside import Inside
+from api.console.inside import Inside, Reply
 from api.console.permission import why_not
 from api.security.keys import Key
 from api.service.service import Service
@@ -63,7 +63,24 @@ class Sent(NamedTuple):
     address: str
 
 
-Handler = Callable[[View], Awaitable[Shown | Sent]]
+class Raw(NamedTuple):
+    """An answer that is no page: text or JSON for a page's script, or for a file that somebody keeps.
+
+    `file_name` is the name under which browsers save it, empty if they show it.
+    """
+
+    status: int
+    body: bytes
+    media_type: str
+    file_name: str = ""
+
+    @classmethod
+    def of(cls, reply: Reply, file_name: str = "") -> "Raw":
+        """Return what the API answered, as it is."""
+        return cls(reply.status, reply.body, reply.headers.get("content-type", ""), file_name)
+
+
+Handler = Callable[[View], Awaitable[Shown | Sent | Raw]]
 
 
 class Page(NamedTuple):

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from api.console.actions import ANY_REASON, REASON, Action, Field, action
+from api.console.actions import Action, action
+from api.console.fields import ANY_REASON, REASON, Field
 from api.console.formats import clock_of_day, code_of, counted, figure
 from api.console.next_steps import unsafe_steps
 from api.console.view import Shown, View, page

@@ -1,0 +1,29 @@
+"""How many requests were denied, read from the service's metrics. Who they were stands only in the log. Pure."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+_COUNT = re.compile(
+    r'^tallystick_http_request_seconds_count\{method="(\w+)",route="([^"]*)",status="(401|403)"\} (\S+)$',
+    re.MULTILINE,
+)
+
+
+class Denials(NamedTuple):
+    """How often requests for a route were denied since the processes started: without a valid key, or not allowed."""
+
+    route: str
+    without_key: int
+    not_allowed: int
+
+
+def denials_in(metrics: str) -> Sequence[Denials]:
+    """Return the denials that a page of metrics counts, the most frequent first."""
+    counts = Counter[tuple[str, str]]()
+    for method, route, status, count in _COUNT.findall(metrics):
+        counts[f"{method} {route}", status] += int(float(count))
+    routes = {route for route, _ in counts}
+    found = [Denials(route, counts[route, "401"], counts[route, "403"]) for route in routes]
+    return sorted(found, key=lambda each: (-each.without_key - each.not_allowed, each.route))
