@@ -6,14 +6,13 @@ from typing import Any
 
 from api.console.assets import with_assets
 from api.console.drawings.lanes import lanes
-from api.console.formats import clock_of_day
 from api.console.inside import Refused, Reply
 from api.console.next_steps import next_steps, unsafe_steps
+from api.console.pages.payouts import sentence_of
 from api.console.timelines import told, who_sent
 from api.console.view import Shown, View, page
 from domain.model.errors import OperationUnknown
 from domain.model.times import Instant, instant
-from projections.diagnosis.glossary import term
 
 MAX_MOMENTS = 100
 MAX_ENTRIES = 10
@@ -111,13 +110,7 @@ def sentence(verdict: Mapping[str, Any], thing: Mapping[str, Any] | None, now: I
     """Return what happened in one sentence, for a payout with the time at which the ledger acts next."""
     if thing is None or "provider" not in thing:
         return str(verdict["what_happened"])
-    said = term("payout", thing["state"]).meaning
-    due = thing.get("due_at")
-    if not due or thing["state"] not in ("submitted", "in_doubt"):
-        return said
-    if due <= now:
-        return f"{said} Asking again has been due since {clock_of_day(due)} UTC."
-    return f"{said} We ask again at {clock_of_day(due)} UTC."
+    return sentence_of(thing, now)
 
 
 def amounts(entries: Sequence[Mapping[str, Any]]) -> dict[str, int]:
