@@ -95,7 +95,7 @@ def doubt(scene: Scene) -> None:
 def contradict(scene: Scene) -> None:
     submitted = scene.submitted()
     for verdict in ("completed", "failed"):
-        scene.ledger.perform(a_report(submitted, verdict))  # type: ignore[arg-type]
+        scene.ledger.perform(a_report(submitted, verdict))
 
 
 def disable(scene: Scene) -> None:
