@@ -187,7 +187,7 @@ def test_a_delivery_behind_another_says_so() -> None:
 
 
 def test_receivers_that_get_nothing_are_counted() -> None:
-    hooks = [
+    hooks: list[dict[str, Any]] = [
         {"state": "enabled", "failing_since": NOW},
         {"state": "disabled", "failing_since": None},
     ]
