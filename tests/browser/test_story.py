@@ -113,6 +113,22 @@ def test_a_story_says_who_repeated_the_request(page: Page, bank: Book) -> None:
     expect(page.locator("main .row").first).to_contain_text("0.05")
 
 
+def test_what_keeps_others_from_seeing_it_leads_to_its_remedy(page: Page, bank: Book) -> None:
+    key, entries = f"order-{uuid4()}", "/v1/projections/entries"
+    assert bank.client.post(f"{entries}/pause", json={"reason": "a test"}).status_code == 200
+    try:
+        bank.transfer("mint", "alice", 5, key)
+        page.goto(story_of(key))
+        concerns = page.locator("section", has=page.locator("#concerns"))
+        expect(concerns).to_contain_text("entries does not show it yet")
+        expect(concerns.get_by_role("link", name="Resume")).to_have_attribute(
+            "href", "/console/projections/entries/resume"
+        )
+        expect(page.get_by_role("table").filter(has_text="In the order of time")).to_contain_text("not yet")
+    finally:
+        assert bank.client.post(f"{entries}/resume", json={"reason": "a test"}).status_code == 200
+
+
 def test_a_correlation_id_tells_of_all_its_requests(page: Page, bank: Book) -> None:
     conversation, keys = f"checkout-{uuid4()}", [f"order-{uuid4()}" for _ in range(2)]
     for key in keys:

@@ -15,7 +15,7 @@ from domain.model.errors import OperationUnknown
 from domain.model.times import Instant, instant
 
 MAX_MOMENTS = 100
-MAX_ENTRIES = 20
+MAX_ENTRIES = 10
 MAX_OPERATIONS = 50
 """How many of each a page shows. Moments have further pages."""
 
