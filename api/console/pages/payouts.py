@@ -139,7 +139,11 @@ async def show_payout(view: View) -> Shown:
 def sentence(payouts: Sequence[Mapping[str, Any]], state: str | None) -> str:
     """Return what is known of the listed payouts."""
     if not payouts:
-        return f"No payout is {term('payout', state).words}." if state else "There are no payouts."
+        return (
+            f"No payout is in this state: {term('payout', state).words}."
+            if state
+            else "There are no payouts."
+        )
     said = []
     if doubted := sum(payout["state"] == "in_doubt" for payout in payouts):
         which = "one" if doubted == 1 else f"{doubted}"
