@@ -41,11 +41,12 @@ async def show_transaction(view: View) -> Shown:
     read = await view.api.get(view.resource)
     transaction = read.content
     made, begins = await _events(view, transaction)
-    sides, descent, entries, proof = await asyncio.gather(
+    sides, descent, entries, proof, payout = await asyncio.gather(
         _before_and_after(view, transaction, made, begins),
         line_of_descent(view, transaction),
         with_assets(view.api, view.ledger, transaction["entries"][:MOST_ENTRIES]),
         _proof(view, made),
+        _payout(view, transaction),
     )
     return Shown(
         f"{transaction['kind'].capitalize()} {transaction['reference'] or transaction['id']}",
@@ -57,6 +58,7 @@ async def show_transaction(view: View) -> Shown:
             "sides": sides,
             "descent": descent,
             "proof": proof,
+            "payout": payout,
             "why_no_proof": view.why_not("GET", PROOF),
             "story": f"/console/ledgers/{view.ledger}/operations/"
             + quote(transaction["idempotency_key"], safe=""),
@@ -112,6 +114,15 @@ async def _before_and_after(
 
 
 def _account(reply: Reply) -> Mapping[str, Any] | None:
+    found: Mapping[str, Any] | None = None if reply.is_refusal else reply.content
+    return found
+
+
+async def _payout(view: View, transaction: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the payout whose amount a hold reserves, None if it is not the hold of one."""
+    if transaction["kind"] != "hold":
+        return None
+    reply = await view.api.look(f"/ledgers/{view.ledger}/payouts/{transaction['id']}")
     found: Mapping[str, Any] | None = None if reply.is_refusal else reply.content
     return found
 
