@@ -127,8 +127,14 @@ async def _payout(view: View, transaction: Mapping[str, Any]) -> Mapping[str, An
     return found
 
 
-async def _proof(view: View, made: Mapping[str, Any] | None) -> Reply | None:
-    """Return the proof that the event is in the newest checkpoint, or why there is none yet."""
+async def _proof(view: View, made: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Return the proof that the event is in the newest checkpoint, None if there is none yet."""
     if made is None or view.why_not("GET", PROOF) is not None:
         return None
-    return await view.api.look("/audit/proofs/inclusion", position=made["position"])
+    newest = await view.api.look("/audit/checkpoints", order="desc", page_size=1)
+    sizes = [] if newest.is_refusal else [checkpoint["size"] for checkpoint in newest.content["data"]]
+    if max(sizes, default=0) < made["position"]:
+        return None
+    reply = await view.api.look("/audit/proofs/inclusion", position=made["position"], size=sizes[0])
+    proof: Mapping[str, Any] | None = None if reply.is_refusal else reply.content
+    return proof
