@@ -100,7 +100,7 @@ def body_of(declared: Action, form: Mapping[str, str]) -> dict[str, Any]:
 
 def is_filled(declared: Action, form: Mapping[str, str]) -> bool:
     """Return whether a form has everything that it requires. One that does not cannot be tried out."""
-    return all(form.get(field.name, "").strip() for field in declared.fields if field.is_required)
+    return all(field.members(form) for field in declared.fields if field.is_required)
 
 
 async def carry_out(

@@ -12,7 +12,11 @@ from domain.transparency.signed_notes import InvalidNote, MalformedNote, Verifie
 
 
 class NotProved(Exception):
-    """What was asked is not so, or cannot be shown. The message says why."""
+    """What was asked is not so. The message says why."""
+
+
+class NotChecked(Exception):
+    """Nothing was found out, because the API gave no proof. The message says why."""
 
 
 def opened(note: str, vkeys: str) -> Checkpoint:

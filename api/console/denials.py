@@ -1,4 +1,7 @@
-"""How many requests were denied, read from the service's metrics. Who they were stands only in the log. Pure."""
+"""How many requests were denied, read from the service's metrics. Who they were stands only in the log. Pure.
+
+A page of the console that was denied is counted once, under the route of the API that it asked.
+"""
 
 import re
 from collections import Counter
@@ -23,7 +26,8 @@ def denials_in(metrics: str) -> Sequence[Denials]:
     """Return the denials that a page of metrics counts, the most frequent first."""
     counts = Counter[tuple[str, str]]()
     for method, route, status, count in _COUNT.findall(metrics):
-        counts[f"{method} {route}", status] += int(float(count))
+        if not route.startswith("/console/"):
+            counts[f"{method} {route}", status] += int(float(count))
     routes = {route for route, _ in counts}
     found = [Denials(route, counts[route, "401"], counts[route, "403"]) for route in routes]
     return sorted(found, key=lambda each: (-each.without_key - each.not_allowed, each.route))

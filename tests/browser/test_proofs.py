@@ -149,7 +149,7 @@ def test_a_saved_file_is_checked_with_a_key_that_was_kept(page: Page, note: str,
     expect(found).to_contain_text("No signature is of a known key")
     keys.fill(book.client.get("/v1/audit/verifier-key").text)
     page.get_by_role("button", name=CHECK).first.click()
-    expect(found).to_contain_text("as you gave it")
+    expect(found).to_contain_text("You gave this key.")
 
 
 def test_without_javascript_the_server_checks_and_says_so(
@@ -170,6 +170,8 @@ def test_without_javascript_the_server_checks_and_says_so(
         page.get_by_label("Position of an event").fill("2")
         page.get_by_role("button", name="Let the server check it").nth(1).click()
         assert sentence_of(page) == "Yes: this event is in the journal that was signed."
+        page.goto("/console/audit/check?position=999999")
+        assert sentence_of(page) == "Not checked."
 
 
 def test_an_event_is_proved_from_the_leaf_that_its_page_shows(page: Page, note: str, book: Book) -> None:
@@ -268,6 +270,8 @@ def test_a_history_that_was_rewritten_is_refused(page: Page, note: str, book: Bo
     page.route("**/proofs/consistency**", lie)
     said = check(page, note)
     assert "The history was rewritten" in said
+    page.route("**/audit/checkpoint", lambda route: route.abort())
+    assert check(page, note).startswith("Not checked.")
 
 
 def test_a_page_without_secure_context_says_that_the_browser_cannot(page: Page, note: str) -> None:

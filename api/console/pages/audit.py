@@ -6,7 +6,7 @@ The browser checks by the script of these pages, from the API's answers as they 
 import asyncio
 from typing import Any
 
-from api.console.checking import NotProved, beginning, included, opened
+from api.console.checking import NotChecked, NotProved, beginning, included, opened
 from api.console.formats import grouped
 from api.console.inside import Reply
 from api.console.view import Raw, Shown, View, page
@@ -25,14 +25,14 @@ async def show_audit(view: View) -> Shown:
         view.api.get("/projections/seals"),
     )
     signed = next(iter(newest.content["data"]), None)
-    values = {**listed.content, "newest": signed, "verifiers": verifiers.text}
+    values = {**listed.content, "newest": signed, "verifiers": verifiers.text, "tree": tree.content}
     return Shown("Proofs", _sentence(signed, tree.content), values, signed and signed["size"])
 
 
 def _sentence(signed: dict[str, Any] | None, tree: dict[str, Any]) -> str:
     """Return how far the journal is signed."""
     if tree["state"] == "halted":
-        return "Nothing more is signed: the journal is not as it was signed. See the projection seals."
+        return "Nothing more is signed: what signs has halted, and waits for an operator."
     if signed is None:
         return "Nothing is signed yet."
     words = f"The first {grouped(signed['size'])} events are signed."
@@ -76,6 +76,8 @@ async def show_check(view: View) -> Shown:
         tone, sentence = "good", facts[0]
     except NotProved as reason:
         facts, tone, sentence = (str(reason),), "bad", "Refused."
+    except NotChecked as reason:
+        facts, tone, sentence = (str(reason),), "wait", "Not checked."
     return Shown("Checked by the server", sentence, {"facts": facts, "tone": tone, "note": note})
 
 
@@ -104,5 +106,5 @@ async def _check_event(view: View) -> tuple[str, ...]:
 def _proof(reply: Reply) -> Any:
     if reply.is_refusal:
         errors = [f"{error['pointer']} {error['detail']}" for error in reply.content.get("errors", ())]
-        raise NotProved("; ".join(errors) or reply.content["detail"])
+        raise NotChecked("; ".join(errors) or reply.content["detail"])
     return reply.content
