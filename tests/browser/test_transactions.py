@@ -85,6 +85,9 @@ def test_the_leaf_and_the_proof_are_those_of_the_journal(page: Page, book: Book)
     page.reload()
     page.get_by_text("The path of the proof").click()
     expect(page.locator("#path pre")).to_contain_text(proof["path"][0])
+    page.get_by_role("link", name="Check it now").click()
+    expect(page.get_by_role("heading", name="Checked by the server")).to_be_visible()
+    expect(page.locator(".sentence")).not_to_have_text(re.compile("Refused|Not checked"))
 
 
 def test_a_client_sees_why_it_gets_no_proof(browser: Browser, served: Served, book: Book) -> None:
