@@ -9,6 +9,9 @@ from api.problems import MalformedRequest
 NO_LIMIT = "none"
 """How a form says that there is no limit."""
 
+MOST_DIGITS = 30
+"""Beyond any number that the API takes. Python refuses to read a very long one."""
+
 Kind = Literal["text", "whole", "limit", "list", "json", "choice", "confirm", "fixed", "body"]
 
 
@@ -53,11 +56,11 @@ def _value(kind: Kind, text: str) -> Any:
     if kind == "limit" and text == NO_LIMIT:
         return None
     if kind in ("whole", "limit") and text.isascii() and text.removeprefix("-").isdecimal():
-        return int(text)
+        return int(text) if len(text) <= MOST_DIGITS else text
     if kind == "json":
         try:
             return json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return text
     return text
 
@@ -65,7 +68,7 @@ def _value(kind: Kind, text: str) -> Any:
 def _object(text: str) -> dict[str, Any]:
     try:
         body = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
         raise MalformedRequest("The form cannot be read.")

@@ -78,6 +78,8 @@ def test_who_changed_this_limit(page: Page, served: Served) -> None:
     expect(row).to_contain_text("from no limit to −50.00")
     expect(row).to_contain_text("clerk")
     expect(row.locator("time")).to_have_attribute("datetime", re.compile("^20"))
+    row.get_by_role("link").click()
+    expect(page.get_by_role("main")).to_contain_text("account.limits_changed")
 
 
 def test_an_account_shows_both_sides_and_what_is_pending_below_the_line(page: Page) -> None:

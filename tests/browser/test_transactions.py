@@ -55,7 +55,7 @@ def test_a_hold_is_voided(page: Page, book: Book) -> None:
     page.get_by_role("button", name="Void").click()
     expect(page.locator(".sentence")).to_contain_text("This hold is voided.")
     assert book.transaction(hold).json()["status"] == "voided"
-    expect(page.get_by_role("link", name="Settle")).to_have_count(0)
+    expect(page.get_by_role("link", name="Settle", exact=True)).to_have_count(0)
 
 
 def test_each_account_stands_before_and_after(page: Page, book: Book) -> None:
@@ -85,6 +85,9 @@ def test_the_leaf_and_the_proof_are_those_of_the_journal(page: Page, book: Book)
     page.reload()
     page.get_by_text("The path of the proof").click()
     expect(page.locator("#path pre")).to_contain_text(proof["path"][0])
+    page.get_by_role("link", name="Check it now").click()
+    expect(page.get_by_role("heading", name="Checked by the server")).to_be_visible()
+    expect(page.locator(".sentence")).not_to_have_text(re.compile("Refused|Not checked"))
 
 
 def test_a_client_sees_why_it_gets_no_proof(browser: Browser, served: Served, book: Book) -> None:
@@ -124,3 +127,11 @@ def test_the_list_filters_and_leads_to_each(browser: Browser, served: Served, bo
         expect(page.locator("tbody.transaction")).to_contain_text(re.compile("alice.*43.21.*bob", re.DOTALL))
         page.get_by_role("link", name="posting the-one").click()
         expect(page.locator(".sentence")).to_contain_text("This posting is posted.")
+
+
+def test_the_hold_of_a_payout_leads_to_it(page: Page, book: Book) -> None:
+    payout = book.pay_out(account="alice").json()["id"]
+    page.goto(f"{TRANSACTIONS}/{payout}")
+    way = page.get_by_role("link", name="The payout that it is for")
+    expect(way).to_have_attribute("href", f"/console/ledgers/main/payouts/{payout}")
+    expect(page.get_by_role("link", name="Settle", exact=True)).to_have_count(0)

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+import api.console.pages.all  # noqa: F401  (lists the actions)
 from api.console.actions import ACTIONS, body_of
 from api.console.pages.books.balances import depth_below, nodes_of, sections_of, sentence_of
 from api.console.pages.books.descent import children_of, parent_of
@@ -97,6 +98,8 @@ def test_a_page_does_not_claim_to_list_everything() -> None:
         ({"min_balance": " ", "metadata": ""}, {}),
         ({"metadata": '{"customer": "42"}'}, {"metadata": {"customer": "42"}}),
         ({"min_balance": "5.0", "metadata": "{"}, {"min_balance": "5.0", "metadata": "{"}),
+        ({"min_balance": "9" * 5000}, {"min_balance": "9" * 5000}),
+        ({"metadata": "[" * 100_000}, {"metadata": "[" * 100_000}),
     ],
 )
 def test_a_form_of_limits_becomes_a_request(form: dict[str, str], body: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from domain.model.times import instant
 from projections.diagnosis.glossary import term
 
 PAGE_SIZE = 50
+MOST_IN_ADDRESS = 2_000
 CHANGES = 8
 """How many changes are shown."""
 
@@ -28,15 +29,14 @@ async def show_account(view: View) -> Shown:
     """Show an account, now or as it stood at a moment."""
     now = instant(datetime.now(UTC))
     past = moment_of(view.query, now)
-    account, stood, effective, entries, *changes = await asyncio.gather(
+    account, then, effective, entries, *changes = await asyncio.gather(
         view.api.get(view.resource),
-        view.api.look(view.resource, **(past.asked if past else {})),
+        _then(view, past),
         _effective(view, past),
         view.api.look(f"{view.resource}/entries", **_statement_query(view)),
         *(_changes(view, name) for name in TYPES),
     )
-    if stood.is_refusal and stood.status != 404:
-        raise Refused(stood)
+    stood = then or account
     present, shown = account.content, None if stood.is_refusal else stood.content
     return Shown(
         view.names["address"],
@@ -67,6 +67,16 @@ def _statement_query(view: View) -> dict[str, Any]:
     return {**asked, "clock": _clock(view), "order": "desc", "page_size": PAGE_SIZE}
 
 
+async def _then(view: View, past: Moment | None) -> Reply | None:
+    """Return the account as it stood at a moment; a reply with status 404 if it was not open. None for the present."""
+    if past is None:
+        return None
+    reply = await view.api.look(view.resource, **past.asked)
+    if reply.is_refusal and reply.status != 404:
+        raise Refused(reply)
+    return reply
+
+
 async def _effective(view: View, past: Moment | None) -> Mapping[str, Any] | None:
     """Return the balance at a time by the effective clock, None if none was asked for or it is not there yet."""
     if past is None or past.at is None:
@@ -89,9 +99,13 @@ def _told(replies: Sequence[Reply], asset: str) -> list[Change]:
 
 
 def _given(account: Mapping[str, Any]) -> dict[str, str]:
-    """Return what the form of a change holds at first: everything as it is."""
+    """Return what the form of a change holds at first: everything as it is.
+
+    Metadata that is too long for an address is left out. An empty field changes nothing.
+    """
     limits = {name: NO_LIMIT if account[name] is None else str(account[name]) for name in LIMITS}
-    return {**limits, "metadata": json.dumps(account["metadata"], ensure_ascii=False)}
+    metadata = json.dumps(account["metadata"], ensure_ascii=False)
+    return {**limits, "metadata": metadata if len(metadata) <= MOST_IN_ADDRESS else ""}
 
 
 def _sentence(present: Mapping[str, Any], shown: Mapping[str, Any] | None, past: Moment | None) -> str:

@@ -48,7 +48,7 @@ async def history_of(
     page = entries.content
     listed = page["data"][::-1]
     is_newest = not view.query.get("cursor") and not view.query.get("to")
-    readings = await _readings(view, account, listed, by) if page["next_cursor"] else []
+    readings = await _readings(view, account, listed, by) if listed and page["next_cursor"] else []
     steps = steps_of(listed, by, account["normal_side"])
     until = now if is_newest or not steps else steps[-1].at
     limits = {name: account[name] for name in LIMITS}

@@ -41,11 +41,12 @@ async def show_transaction(view: View) -> Shown:
     read = await view.api.get(view.resource)
     transaction = read.content
     made, begins = await _events(view, transaction)
-    sides, descent, entries, proof = await asyncio.gather(
+    sides, descent, entries, proof, payout = await asyncio.gather(
         _before_and_after(view, transaction, made, begins),
         line_of_descent(view, transaction),
         with_assets(view.api, view.ledger, transaction["entries"][:MOST_ENTRIES]),
         _proof(view, made),
+        _payout(view, transaction),
     )
     return Shown(
         f"{transaction['kind'].capitalize()} {transaction['reference'] or transaction['id']}",
@@ -57,6 +58,7 @@ async def show_transaction(view: View) -> Shown:
             "sides": sides,
             "descent": descent,
             "proof": proof,
+            "payout": payout,
             "why_no_proof": view.why_not("GET", PROOF),
             "story": f"/console/ledgers/{view.ledger}/operations/"
             + quote(transaction["idempotency_key"], safe=""),
@@ -116,8 +118,23 @@ def _account(reply: Reply) -> Mapping[str, Any] | None:
     return found
 
 
-async def _proof(view: View, made: Mapping[str, Any] | None) -> Reply | None:
-    """Return the proof that the event is in the newest checkpoint, or why there is none yet."""
+async def _payout(view: View, transaction: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the payout whose amount a hold reserves, None if it is not the hold of one."""
+    if transaction["kind"] != "hold":
+        return None
+    reply = await view.api.look(f"/ledgers/{view.ledger}/payouts/{transaction['id']}")
+    found: Mapping[str, Any] | None = None if reply.is_refusal else reply.content
+    return found
+
+
+async def _proof(view: View, made: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Return the proof that the event is in the newest checkpoint, None if there is none yet."""
     if made is None or view.why_not("GET", PROOF) is not None:
         return None
-    return await view.api.look("/audit/proofs/inclusion", position=made["position"])
+    newest = await view.api.look("/audit/checkpoints", order="desc", page_size=1)
+    sizes = [] if newest.is_refusal else [checkpoint["size"] for checkpoint in newest.content["data"]]
+    if max(sizes, default=0) < made["position"]:
+        return None
+    reply = await view.api.look("/audit/proofs/inclusion", position=made["position"], size=sizes[0])
+    proof: Mapping[str, Any] | None = None if reply.is_refusal else reply.content
+    return proof

@@ -8,8 +8,8 @@ from api.console.pages.books.moments import bounds_of
 from api.console.view import Shown, View, page
 
 FILTERS = ("account", "prefix", "reference", "status", "kind", "correlation_id")
-PAGE_SIZE = 25
-MOST_ENTRIES = 3
+PAGE_SIZE = 20
+MOST_ENTRIES = 4
 """How many entries of each transaction are listed."""
 
 
