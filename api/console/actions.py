@@ -5,56 +5,20 @@ nothing: it says what will happen, and asks for what the route takes. Sending th
 idempotency key that the form already carries, so that a form sent twice acts once.
 """
 
-import json
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 from uuid import uuid4
 
 from starlette.routing import compile_path
 
+from api.console.fields import Field
 from api.console.formats import with_query
 from api.console.inside import Reply
 from api.console.permission import endpoint_of
 from api.console.view import View
-from api.problems import MalformedRequest
 
 DRY_RUN = {"dry_run": "true"}
-NO_LIMIT = "none"
-"""How a form says that there is no limit."""
-
-
-class Field(NamedTuple):
-    """A field of a form, and the member of the request's body that it becomes.
-
-    `kind` says how it is shown and read. A `whole` number becomes a JSON number, and so does a `limit`, which may be
-    negative or `none`. A `list` becomes a JSON array, of words or of the `choices` that are ticked, and `json` is
-    written as JSON. A field left empty is left out. `given` is its value at first. A `fixed` field is not shown. A
-    `body` is the whole body as JSON, and is not shown either. `meanings` say what choices mean.
-    """
-
-    name: str
-    label: str
-    kind: Literal["text", "whole", "limit", "list", "json", "choice", "confirm", "fixed", "body"] = "text"
-    is_required: bool = False
-    hint: str = ""
-    choices: tuple[str, ...] = ()
-    given: str = ""
-    meanings: Mapping[Any, str] = {}
-
-    def text_in(self, form: Mapping[str, str]) -> str:
-        """Return what a filled form says of the field: its text, or the choices that are ticked."""
-        if self.kind == "fixed":
-            return self.given
-        if self.kind == "list" and self.choices:
-            return " ".join(choice for choice in self.choices if f"{self.name}.{choice}" in form)
-        return form.get(self.name, "").strip()
-
-
-REASON = Field("reason", "Reason", is_required=True, hint="Kept for ever, with your key's name.")
-"""The reason that routes demand."""
-
-ANY_REASON = REASON._replace(is_required=False)
 
 
 class Action(NamedTuple):
@@ -127,45 +91,16 @@ def new_key() -> str:
 
 
 def body_of(declared: Action, form: Mapping[str, str]) -> dict[str, Any]:
-    """Return the body of the request for a filled form."""
+    """Return the body of the request for a filled form; raise `MalformedRequest`."""
     body: dict[str, Any] = {}
     for field in declared.fields:
-        if field.kind == "body":
-            return _whole_body(form.get(field.name, ""))
-        if given := field.text_in(form):
-            body[field.name] = _value_of(field, given)
-    return body
-
-
-def _whole_body(text: str) -> dict[str, Any]:
-    try:
-        body = json.loads(text)
-    except ValueError:
-        body = None
-    if not isinstance(body, dict):
-        raise MalformedRequest("The form cannot be read.")
+        body |= field.members(form)
     return body
 
 
 def is_filled(declared: Action, form: Mapping[str, str]) -> bool:
     """Return whether a form has everything that it requires. One that does not cannot be tried out."""
-    return all(field.text_in(form) for field in declared.fields if field.is_required)
-
-
-def _value_of(field: Field, text: str) -> Any:
-    """Return the JSON value of a field. What cannot be read stays text, and the API says what is wrong with it."""
-    if field.kind == "limit" and text == NO_LIMIT:
-        return None
-    if field.kind in ("whole", "limit") and text.isascii() and text.removeprefix("-").isdecimal():
-        return int(text)
-    if field.kind == "list":
-        return text.replace(",", " ").split()
-    if field.kind == "json":
-        try:
-            return json.loads(text)
-        except ValueError:
-            return text
-    return text
+    return all(field.members(form) for field in declared.fields if field.is_required)
 
 
 async def carry_out(

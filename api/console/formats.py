@@ -137,6 +137,11 @@ def marked(text: str) -> Markup:
     )
 
 
+def request_page(key: str, ledger: str) -> str:
+    """Return the page of the request with an idempotency key. A key may contain what a path gives a meaning."""
+    return f"/console/ledgers/{quote(ledger)}/operations/{quote(key, safe=':@')}"
+
+
 def shortened(name: str) -> str:
     """Return a name, such as a stream's, with each id in it cut to its beginning, and no longer than a column."""
     name = _ID.sub(r"\1…", name)
@@ -187,6 +192,7 @@ FILTERS = {
     "money": money,
     "offset": offset,
     "position": position,
+    "request_page": request_page,
     "shortened": shortened,
     "words": words_of,
 }

@@ -69,7 +69,7 @@ class Inside:
 
     async def get(self, path: str, /, **query: Any) -> Reply:
         """Read from the API; raise `Refused`. Parameters that are None are left out."""
-        return _granted(await self.call("GET", path, query=query))
+        return granted(await self.call("GET", path, query=query))
 
     async def look(self, path: str, /, **query: Any) -> Reply:
         """Read from the API. A refusal is returned as well."""
@@ -142,7 +142,8 @@ async def _ask(app: ASGIApp, scope: Scope, sent: bytes) -> Reply:
     return Reply(head["status"], headers, b"".join(parts))
 
 
-def _granted(reply: Reply) -> Reply:
+def granted(reply: Reply) -> Reply:
+    """Return an answer that is no refusal; raise `Refused`."""
     if reply.is_refusal:
         raise Refused(reply)
     return reply

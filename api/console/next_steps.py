@@ -4,31 +4,22 @@ The words come from the remedies themselves. Here stands which actions do what t
 what suggests itself instead is not safe.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 from urllib.parse import quote
 
 from api.console.formats import link
 from projections.diagnosis.remedies import Remedy, kind_of, names_of
+from projections.registry import NATS
 
 
 class Step(NamedTuple):
-    """Something to do. `action` is the name of an action, `names` the names in its path.
+    """A safe step: an action with the names in its path or, if it has none, the page at an address."""
 
-    `why_unsafe` says why it must not be done now; None if it is safe.
-    """
-
-    action: str
-    names: Mapping[str, str]
-    why_unsafe: str | None = None
-
-
-class Place(NamedTuple):
-    """A page that shows more."""
-
-    label: str
-    address: str
+    action: str = ""
+    names: Mapping[str, str] = {}
+    label: str = ""
+    address: str = ""
 
 
 class Unsafe(NamedTuple):
@@ -77,56 +68,39 @@ _WHY_NO_NEW_KEY: Mapping[Remedy, str] = {
     "send_again": "If the first request still arrives, both would be done. Under one key only one can.",
 }
 
-_COMMAND = re.compile(r"`([^`]+)`|To end it: (SELECT [^;]+;)")
-
 
 def next_steps(remedy: Remedy, resource: str) -> list[Step]:
-    """Return what to do about a thing, the safe steps first. `resource` is its path in the API."""
+    """Return what is safe to do about a thing: its actions, otherwise the pages that help.
+
+    `resource` is the thing's path in the API, empty if there is no single one.
+    """
     names = _names_of(resource)
-    safe = [Step(action, names) for action in _SAFE.get(remedy, ())]
-    return safe + [Step("request-payout", names, why) for _, why in _again(remedy, resource, "payouts")]
+    steps = [
+        Step(action, names)
+        for action in _SAFE.get(remedy, ())
+        if names and (action, names.get("name")) != ("rebuild-projection", NATS)
+    ]
+    return steps or list(_pages(remedy, resource))
 
 
 def unsafe_steps(remedy: Remedy, resource: str) -> list[Unsafe]:
     """Return what suggests itself while a thing needs a remedy and is not safe, with the reasons."""
-    unsafe = [again for kind in _UNDER_A_NEW_KEY for again in _again(remedy, resource, kind)]
+    kind, unsafe = _kind_of(resource), []
+    if kind in _UNDER_A_NEW_KEY and remedy in _WHY_NO_NEW_KEY:
+        unsafe.append(Unsafe(_UNDER_A_NEW_KEY[kind], _WHY_NO_NEW_KEY[remedy]))
     if remedy == "ask_provider":
         why = "A time-out is not a failure. If the money left, the account would have it twice."
         unsafe.append(Unsafe("Give the money back to the account", why))
     return unsafe
 
 
-def places(remedy: Remedy, resource: str) -> list[Place]:
-    """Return the pages that help: where a new posting is made, if the remedy is one, and the thing's own."""
+def _pages(remedy: Remedy, resource: str) -> Iterator[Step]:
+    """Yield where a new posting is made, if the remedy is one, and the thing's own page."""
     ledger, kind = names_of(resource).get("ledger"), _kind_of(resource)
-    found = [Place(_SEE[kind], link(resource))] if kind in _SEE else []
     if ledger and kind == "transactions" and remedy in _MADE_AGAIN:
-        found.insert(0, Place("Compose a new one", f"/console/ledgers/{quote(ledger)}/try"))
-    return found
-
-
-def commands_in(words: str) -> list[str]:
-    """Return the commands that an explanation contains, ready to paste, without their repetitions."""
-    return list(dict.fromkeys(_commands_in(words)))
-
-
-def page_of(remedy: Remedy, resource: str) -> str:
-    """Return the path, as the API writes it, of the page that shows a thing and how it goes on."""
-    if remedy == "wait" and kind_of(resource) == "webhooks" and "/deliveries" not in resource:
-        return f"{resource}/deliveries"
-    return resource
-
-
-def _again(remedy: Remedy, resource: str, kind: str) -> Iterator[Unsafe]:
-    """Yield that a request for a thing of this kind must not be made again, if that is so."""
-    if kind == _kind_of(resource) and (why := _WHY_NO_NEW_KEY.get(remedy)):
-        yield Unsafe(_UNDER_A_NEW_KEY[kind], why)
-
-
-def _commands_in(words: str) -> Iterator[str]:
-    for quoted, statement in _COMMAND.findall(words):
-        if statement or quoted.startswith("tallystick "):
-            yield statement or quoted
+        yield Step(label="Compose a new one", address=f"/console/ledgers/{quote(ledger)}/try")
+    if kind in _SEE:
+        yield Step(label=_SEE[kind], address=link(resource))
 
 
 def _kind_of(resource: str) -> str:

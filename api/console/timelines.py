@@ -7,7 +7,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any, Literal, NamedTuple
 
-from api.console.formats import link
+from api.console.formats import link, request_page
 from domain.model.times import Instant, moment
 from projections.diagnosis.glossary import Tone
 from projections.diagnosis.trace.timeline import MomentKind
@@ -126,7 +126,7 @@ def _subject(moments: Sequence[Mapping[str, Any]], ledger: str) -> tuple[str, st
 def page_of_subject(kind: str, subject: str, position: int | None, ledger: str) -> str:
     """Return the address of the page of a moment's subject."""
     if kind.startswith(("request_", "key_")):
-        return link(f"/v1/ledgers/{ledger}/operations/{subject}")
+        return request_page(subject, ledger)
     if kind == "event_recorded":
         of, _, rest = subject.partition("/")
         return link(f"/v1/ledgers/{of}" if rest == "ledger" else f"/v1/ledgers/{of}/{rest}")

@@ -123,6 +123,7 @@ def test_a_key_registers_and_changes_only_what_it_was_granted(
     path = f"/v1/webhooks/{hook['id']}"
     asked = [
         ("GET", f"{path}/deliveries", None),
+        ("GET", f"{path}/deliveries/1", None),
         ("POST", f"{path}/rotate", {}),
         ("POST", f"{path}/disable", {"reason": "x"}),
         ("POST", f"{path}/enable", None),
@@ -215,6 +216,7 @@ def test_a_delivery_is_discarded_for_a_reason_and_sent_all_the_same(book: Book, 
     book.transfer("a", "b", 10)
     first, *_, behind, _, _ = await_deliveries(book.client, hook["id"], 6)
     path = f"/v1/webhooks/{hook['id']}/deliveries/{first['id']}"
+    assert book.client.get(path).json() == first
     assert pointers_of(book.client.post(f"{path}/discard", json={})) == ["/reason"]
     once = book.client.post(f"{path}/discard", json={"reason": "never mind"})
     answer = book.client.post(f"{path}/discard", json={"reason": "never mind"})
@@ -224,12 +226,14 @@ def test_a_delivery_is_discarded_for_a_reason_and_sent_all_the_same(book: Book, 
     (attempt,) = discarded["attempts"]
     assert (attempt["outcome"], attempt["status_code"]) == ("suppressed", None)
     assert deliveries(book.client, hook["id"], state="suppressed") == [discarded]
+    assert book.client.get(path).json() == discarded
     after = {of["id"]: of for of in deliveries(book.client, hook["id"])}
     assert behind["next_attempt_at"] is None and after[behind["id"]]["next_attempt_at"] is not None
     again = book.client.post(f"{path}/retry").json()
     assert (again["state"], again["reason"]) == ("pending", None) and again["next_attempt_at"] is not None
     for id in ("0", "999999999", "x", "1" * 40, "%C2%B2"):
         other = f"/v1/webhooks/{hook['id']}/deliveries/{id}"
+        assert code_of(book.client.get(other)) == "delivery_not_found"
         assert code_of(book.client.post(f"{other}/retry")) == "delivery_not_found"
         assert code_of(book.client.post(f"{other}/discard", json={"reason": "x"})) == "delivery_not_found"
 

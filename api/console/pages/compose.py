@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
-from api.console.actions import Action, Field, action, new_key
+from api.console.actions import Action, action, new_key
+from api.console.fields import Field
 from api.console.formats import code_of, figure, scale_of
 from api.console.inside import Inside, Reply
 from api.console.view import Shown, View, page

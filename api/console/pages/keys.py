@@ -2,8 +2,9 @@
 
 import asyncio
 
-from api.console.actions import Action, Field, action
+from api.console.actions import Action, action
 from api.console.denials import denials_in
+from api.console.fields import Field
 from api.console.formats import grouped
 from api.console.view import Shown, View, page
 from api.security.keys import ROLE_MEANINGS, ROLES

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from api.console.actions import ANY_REASON, REASON, Action, Field, action
+from api.console.actions import Action, action
+from api.console.fields import ANY_REASON, REASON, Field
 from api.console.formats import clock_of_day, code_of, counted, figure
 from api.console.next_steps import unsafe_steps
 from api.console.view import Shown, View, page
@@ -155,13 +156,15 @@ def sentence_of(payout: Mapping[str, Any], now: Instant) -> str:
     """Return what is known of a payout, and when the provider is asked next."""
     state, due_at = payout["state"], payout["due_at"]
     if state == "in_doubt":
-        return f"Nobody knows yet whether the money left.{_asked_at(due_at, now, ' again')}"
+        return f"Nobody knows yet whether the money left.{_inquiry(due_at, now, ' again')}"
     if state == "submitted":
-        return f"{term('payout', state).meaning}{_asked_at(due_at, now, '')}"
+        return f"{term('payout', state).meaning}{_inquiry(due_at, now, '')}"
     return term("payout", state).meaning
 
 
-def _asked_at(due_at: Instant | None, now: Instant, again: str) -> str:
+def _inquiry(due_at: Instant | None, now: Instant, again: str) -> str:
+    """Return when the provider is asked. A time that has passed is not promised."""
     if due_at is None:
         return ""
-    return f" We ask{again} now." if due_at <= now else f" We ask{again} at {clock_of_day(due_at)}."
+    time = f"{clock_of_day(due_at)} UTC"
+    return f" Asking{again} has been due since {time}." if due_at <= now else f" We ask{again} at {time}."

@@ -4,21 +4,18 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from api.console.actions import ACTIONS
 from api.console.assets import with_assets
 from api.console.drawings.lanes import lanes
-from api.console.formats import clock_of_day
 from api.console.inside import Refused, Reply
-from api.console.next_steps import Step, next_steps, places, unsafe_steps
+from api.console.next_steps import next_steps, unsafe_steps
+from api.console.pages.payouts import sentence_of
 from api.console.timelines import told, who_sent
 from api.console.view import Shown, View, page
 from domain.model.errors import OperationUnknown
 from domain.model.times import Instant, instant
-from projections.diagnosis.glossary import term
-from projections.diagnosis.remedies import Remedy
 
 MAX_MOMENTS = 100
-MAX_ENTRIES = 20
+MAX_ENTRIES = 10
 MAX_OPERATIONS = 50
 """How many of each a page shows. Moments have further pages."""
 
@@ -97,13 +94,9 @@ def _told(view: View, trace: Mapping[str, Any]) -> dict[str, Any]:
     shown = moments[first : first + MAX_MOMENTS]
     return {
         "trace": trace,
-        "steps": _safe(verdict["remedy"], resource),
-        "places": places(verdict["remedy"], resource),
+        "steps": next_steps(verdict["remedy"], resource),
         "unsafe": unsafe_steps(verdict["remedy"], resource),
-        "concerns": [
-            (of, _safe(of["remedy"], of["resource"] or ""), places(of["remedy"], of["resource"] or ""))
-            for of in verdict["concerns"]
-        ],
+        "concerns": [(of, next_steps(of["remedy"], of["resource"] or "")) for of in verdict["concerns"]],
         "moments": shown,
         "lanes": lanes(shown),
         "earlier": max(first - MAX_MOMENTS, 0) if first else None,
@@ -113,22 +106,11 @@ def _told(view: View, trace: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _safe(remedy: Remedy, resource: str) -> list[Step]:
-    steps = next_steps(remedy, resource) if resource else []
-    return [step for step in steps if step.why_unsafe is None and step.action in ACTIONS]
-
-
 def sentence(verdict: Mapping[str, Any], thing: Mapping[str, Any] | None, now: Instant) -> str:
     """Return what happened in one sentence, for a payout with the time at which the ledger acts next."""
     if thing is None or "provider" not in thing:
         return str(verdict["what_happened"])
-    said = term("payout", thing["state"]).meaning
-    due = thing.get("due_at")
-    if not due or thing["state"] not in ("submitted", "in_doubt"):
-        return said
-    if due <= now:
-        return f"{said} We are about to ask again, since {clock_of_day(due)} UTC."
-    return f"{said} We ask again at {clock_of_day(due)} UTC."
+    return sentence_of(thing, now)
 
 
 def amounts(entries: Sequence[Mapping[str, Any]]) -> dict[str, int]:

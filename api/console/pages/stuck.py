@@ -32,12 +32,8 @@ class StuckThing(NamedTuple):
     @property
     def needs_commands(self) -> bool:
         """Whether nothing that the API offers does what is safe to do, but a command does."""
-        return bool(self.commands) and self.about["remedy"] != "wait" and not any(self.actions)
-
-    @property
-    def actions(self) -> list[str]:
-        """The names of the actions that are safe."""
-        return [step.action for step in self.steps if step.action]
+        is_action = any(step.action for step in self.steps)
+        return bool(self.commands) and self.about["remedy"] != "wait" and not is_action
 
 
 @page("/console/stuck")

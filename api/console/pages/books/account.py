@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import api.console.pages.books.account_actions  # noqa: F401  (lists the actions)
-from api.console.actions import NO_LIMIT
 from api.console.drawings import limits_bar
+from api.console.fields import NO_LIMIT
 from api.console.formats import NARROW_SPACE, code_of, figure
 from api.console.inside import Refused, Reply
 from api.console.pages.books.changes import LIMITS, TYPES, Change, changes_of
@@ -40,12 +40,11 @@ async def show_account(view: View) -> Shown:
     present, shown = account.content, None if stood.is_refusal else stood.content
     return Shown(
         view.names["address"],
-        _sentence(present, shown, past),
+        _sentence(present, shown, past) + _by_effect(present, effective),
         {
             "present": present,
             "account": shown,
             "past": past,
-            "effective": effective,
             "head": account.head,
             "bar": limits_bar.drawn(shown) if shown else None,
             "clock": _clock(view),
@@ -97,17 +96,22 @@ def _given(account: Mapping[str, Any]) -> dict[str, str]:
 
 def _sentence(present: Mapping[str, Any], shown: Mapping[str, Any] | None, past: Moment | None) -> str:
     """Say how an account is, or was."""
-    asset = present["asset"]
     if shown is None:
         assert past is not None
         return f"The account was not open yet {past.words}."
-
-    def said(amount: int) -> str:
-        return f"{figure(amount, asset)}{NARROW_SPACE}{code_of(asset)}"
-
     status = term("account", shown["status"]).words
-    is_or_was, when = ("is", "") if past is None else ("was", f"{past.words[0].upper()}{past.words[1:]}, ")
-    begin = f"{when}{'the' if past else 'The'} account {is_or_was} {status}, with a balance of {said(shown['balance'])}"
-    if shown["available"] == shown["balance"]:
-        return f"{begin}, all of it available."
-    return f"{begin}, of which {said(shown['available'])} {is_or_was} available."
+    balance, available = (_said(shown[name], present["asset"]) for name in ("balance", "available"))
+    is_or_was = "is" if past is None else "was"
+    part = "all of it" if available == balance else f"{available} of it"
+    words = f"account {is_or_was} {status}, with a balance of {balance}, {part} available."
+    return f"The {words}" if past is None else f"{past.words[0].upper()}{past.words[1:]}, the {words}"
+
+
+def _by_effect(present: Mapping[str, Any], effective: Mapping[str, Any] | None) -> str:
+    if effective is None:
+        return ""
+    return f" By the time entries take effect, its balance then was {_said(effective['balance'], present['asset'])}."
+
+
+def _said(amount: int, asset: str) -> str:
+    return f"{figure(amount, asset)}{NARROW_SPACE}{code_of(asset)}"

@@ -29,7 +29,7 @@ async def show_balances(view: View) -> Shown:
             page_size=PAGE_SIZE,
         ),
         view.api.get(view.resource, prefix=prefix, asset=asset),
-        view.api.look(f"/ledgers/{view.ledger}/accounts/{node or '-'}"),
+        _account(view, node),
     )
     accounts = sum(row["accounts"] for row in totals.content["data"])
     below = f" whose addresses begin with {prefix}" if prefix else ""
@@ -39,12 +39,19 @@ async def show_balances(view: View) -> Shown:
         {
             **branches.content,
             "totals": totals.content["data"],
-            "own": own.content if node and not own.is_refusal else None,
+            "own": own,
             "nodes": nodes_of(prefix or ""),
             "head": branches.head,
         },
         branches.position,
     )
+
+
+async def _account(view: View, node: str | None) -> Mapping[str, Any] | None:
+    """Return the account whose address is a node of the tree, None if there is none."""
+    reply = await view.api.look(f"/ledgers/{view.ledger}/accounts/{node}") if node else None
+    found: Mapping[str, Any] | None = None if reply is None or reply.is_refusal else reply.content
+    return found
 
 
 def depth_below(prefix: str) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from api.console.inside import Reply
+from api.console.inside import Refused
 from api.console.pages.books.moments import Moment, moment_of
 from api.console.view import Shown, View, page
 from domain.model.times import instant
@@ -32,15 +32,15 @@ async def show_difference(view: View) -> Shown:
     """Show the balances of accounts at two moments, and the totals of the ledger at two times."""
     first, second = moment_named(view.query.get("first", "")), moment_named(view.query.get("second", ""))
     clock = "recorded" if view.query.get("clock") == "recorded" else "effective"
+    # A position says what was recorded until then. So a time beside it is read by what was recorded as well.
+    by = None if any("at_position" in each.asked for each in (first, second) if each) else clock
     listed = await view.api.get(
         f"/ledgers/{view.ledger}/accounts", **view.asked("cursor", "prefix"), page_size=PAGE_SIZE
     )
     accounts = listed.content["data"]
     readings, totals = await asyncio.gather(
-        asyncio.gather(
-            *(_read(view, account, each, clock) for account in accounts for each in (first, second))
-        ),
-        _totals(view, first, second, clock),
+        asyncio.gather(*(_read(view, account, each, by) for account in accounts for each in (first, second))),
+        _totals(view, first, second, by),
     )
     rows = [
         Difference(account["address"], account["asset"], before, after)
@@ -68,23 +68,26 @@ def moment_named(text: str) -> Moment | None:
     return moment_of({name: text}, instant(datetime.now(UTC)))
 
 
-async def _read(view: View, account: Mapping[str, Any], moment: Moment | None, clock: str) -> int | None:
+async def _read(
+    view: View, account: Mapping[str, Any], moment: Moment | None, clock: str | None
+) -> int | None:
+    """Read a balance by a clock, or by what was recorded if the clock is None. None if the account was not open."""
     path = f"/ledgers/{view.ledger}/accounts/{account['address']}"
-    if moment is None or moment.at is None:
-        return _balance(await view.api.look(path, **(moment.asked if moment else {})))
-    return _balance(await view.api.look(f"{path}/balance", at=moment.at, clock=clock))
-
-
-def _balance(reply: Reply) -> int | None:
-    found: int | None = None if reply.is_refusal else reply.content["balance"]
-    return found
+    if clock is None:
+        reply = await view.api.look(path, **(moment.asked if moment else {}))
+    else:
+        reply = await view.api.look(f"{path}/balance", at=moment.at if moment else None, clock=clock)
+    if reply.is_refusal and reply.status != 404:
+        raise Refused(reply)
+    balance: int | None = None if reply.is_refusal else reply.content["balance"]
+    return balance
 
 
 async def _totals(
-    view: View, first: Moment | None, second: Moment | None, clock: str
+    view: View, first: Moment | None, second: Moment | None, clock: str | None
 ) -> list[Difference] | None:
-    """Return the sums posted in each asset. None if a position was named: the API tells them by time only."""
-    if any(moment is not None and moment.at is None for moment in (first, second)):
+    """Return the sums posted in each asset. None without a clock: the API tells them by time only."""
+    if clock is None:
         return None
     replies = await asyncio.gather(
         *(
@@ -93,6 +96,5 @@ async def _totals(
         )
     )
     before, after = ({row["asset"]: int(row["debits"]) for row in reply.content["data"]} for reply in replies)
-    return [
-        Difference(asset, asset, before.get(asset), after.get(asset)) for asset in sorted({*before, *after})
-    ]
+    assets = sorted({*before, *after})
+    return [Difference(asset, asset, before.get(asset, 0), after.get(asset, 0)) for asset in assets]

@@ -3,12 +3,13 @@
 from itertools import groupby
 
 from api.console.assets import with_assets
-from api.console.pages.books.listing import PAGE_SIZE, counted, filters_of, metadata_in
+from api.console.pages.books.listing import counted, filters_of, metadata_in
 from api.console.pages.books.moments import bounds_of
 from api.console.view import Shown, View, page
 
 FILTERS = ("account", "prefix", "reference", "status", "kind", "correlation_id")
-MOST_ENTRIES = 4
+PAGE_SIZE = 25
+MOST_ENTRIES = 3
 """How many entries of each transaction are listed."""
 
 
