@@ -55,7 +55,7 @@ async function found(form) {
   try {
     return ["good", ...(await CHECKS[form.id](form.elements)), "Computed in this browser."];
   } catch (reason) {
-    const isOpen = reason instanceof Unanswered || reason instanceof TypeError; // a fetch that failed is the latter
+    const isOpen = reason instanceof Unanswered || reason instanceof TypeError; // as fetch throws
     return isOpen ? ["wait", "Not checked.", reason.message] : ["bad", "Refused.", reason.message];
   }
 }

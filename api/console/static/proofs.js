@@ -11,12 +11,13 @@ const refuse = (reason) => {
 
 function fromBase64(text) {
   const found = /^[\w+/]+=*$/.test(text) && text.length % 4 === 0 ? atob(text) : "";
-  if (btoa(found) !== text) refuse(`“${text}” is not base64.`); // which has one right spelling
+  if (btoa(found) !== text) refuse(`“${text}” is not base64.`);
   return Uint8Array.from(found, (letter) => letter.charCodeAt(0));
 }
 
 async function sha256(...parts) {
-  return hex(new Uint8Array(await crypto.subtle.digest("SHA-256", await new Blob(parts).arrayBuffer())));
+  const data = parts.flatMap((part) => [...(typeof part === "string" ? bytes(part) : part)]);
+  return hex(new Uint8Array(await crypto.subtle.digest("SHA-256", Uint8Array.from(data))));
 }
 
 export const leafHash = (leaf) => sha256("\0", leaf);
@@ -31,7 +32,7 @@ export async function whyNot() {
   );
 }
 
-// Reads the note of a checkpoint. Its end may have changed on the way, nothing else.
+// Reads the note of a checkpoint. Only its end may have changed on the way.
 export function readCheckpoint(note) {
   const lines = note.trimEnd().split("\n");
   const first = lines.findIndex((line) => line.startsWith("— "));
@@ -50,12 +51,12 @@ export function readCheckpoint(note) {
   return { text, origin, size: BigInt(size), root: hex(fromBase64(root)), signatures };
 }
 
-// Requires that one of the keys (vkeys, one on each line) signed a checkpoint; returns the ids of those that did.
+// Requires that one of the keys (vkeys, one a line) signed a checkpoint; returns those that did.
 export async function requireSigned({ text, signatures }, vkeys) {
   const keys = new Map();
   for (const vkey of vkeys.trim().split("\n")) {
-    const [, name, id, encoded] = vkey.match(/^([^+]+)\+(\w{8})\+(\S+)$/) ?? refuse(`“${vkey}” is not a key.`);
-    const key = fromBase64(encoded);
+    const [, name, id, encoded] = vkey.match(/^([^+]+)\+(\w{8})\+(\S+)$/) ?? [];
+    const key = fromBase64(encoded ?? "");
     if (key[0] !== 1 || !(await sha256(name, "\n", key)).startsWith(id)) refuse(`“${vkey}” is not a key.`);
     keys.set(`${name} (key ${id})`, key.slice(1));
   }
@@ -71,7 +72,7 @@ export async function requireSigned({ text, signatures }, vkeys) {
   return known;
 }
 
-// Climbs along a path. Returns the roots of the trees that end with the leaf, and with the path; none if it misfits.
+// Climbs along a path. Returns the roots of the smaller and the larger tree, none if the path does not fit.
 async function climb(place, last, start, path) {
   let [before, after] = [start, start];
   for (const sibling of path) {
