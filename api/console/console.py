@@ -1,61 +1,33 @@
-"""The console's way of a request: who is signed in, which page or action is meant, and what is sent back.
+"""The console's way of a request: who is signed in, which page or action is meant, and how refusals are shown."""
 
-A live page is fetched again by its script, with a header `Console-State` that names how far everything was when the
-page was made. That request is answered as soon as the journal or a projection has moved on, or after a few seconds. So
-a page waits as a reader does who names a `min_position`, but for any of the positions that it may show.
-"""
-
-import asyncio
-import zlib
 from collections.abc import Mapping
 from http import HTTPStatus
-from time import monotonic
-from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, quote, urlencode
+from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-import api.console.pages.all  # noqa: F401  (lists the pages and their actions)
-from api.console.actions import ACTIONS, Action, action_at, carry_out, is_filled, new_key
-from api.console.assets import with_assets
-from api.console.forms import cookie_of, csrf_of, read_form, require_own, require_same_origin
-from api.console.inside import Inside, Refused, Reply
-from api.console.navigation import navigation
+from api.console.acting import act, ask
+from api.console.inside import Refused
 from api.console.rendering import SECURITY, files, rendered
-from api.console.view import PAGES, Page, Raw, Sent, Shown, View
+from api.console.showing import Route, show
+from api.console.signing_in import (
+    HOME,
+    SIGN_IN,
+    SIGN_OUT,
+    redirect,
+    session_of,
+    sign_in,
+    sign_out,
+    to_sign_in,
+)
 from api.http.responses import HTML, Answer, prefers
-from api.problems import MethodNotAllowed, PathNotFound, Unauthenticated, problem_of, status_of
-from api.security.keys import Key
-from api.security.sessions import SESSION_SECONDS, begin_session, end_session
-from api.service.service import Service
+from api.problems import MethodNotAllowed, PathNotFound, problem_of, status_of
 from domain.model.errors import LedgerError
-from domain.model.times import instant
 
-HOME = "/console"
-SIGN_IN = "/console/sign-in"
-SIGN_OUT = "/console/sign-out"
 STATIC = "/console/static/"
-COOKIE = "tallystick_session"
-
-LOOK_EVERY_SECONDS = 0.2
-REDRAW_SECONDS = 3.0
-"""After this long a page is made again even if no position moved, because deliveries and ages have no position."""
 
 _FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 _NEVER = {"Cache-Control": "no-store"}
-
-
-class Route(NamedTuple):
-    """The route of a console's request, as metrics name it."""
-
-    path: str
-
-
-class Session(NamedTuple):
-    """A browser that is signed in: the token of its session, and the key that it acts with."""
-
-    token: str
-    caller: Key
 
 
 class Console:
@@ -69,7 +41,7 @@ class Console:
         """Answer a request."""
         path = scope["path"]
         if path == "/" and _wants_page(scope):
-            await _redirect(HOME).send(send)
+            await redirect(HOME).send(send)
         elif path == HOME or path.startswith(f"{HOME}/"):
             scope["route"] = Route(HOME)
             answer = await self._answer(scope, receive)
@@ -85,15 +57,15 @@ class Console:
             raise MethodNotAllowed(headers={"Allow": "GET, HEAD, POST"})
         try:
             if path == SIGN_IN:
-                return await _sign_in(scope, receive)
-            session = await _session(scope)
+                return await sign_in(scope, receive)
+            session = await session_of(scope)
             if session is None:
-                return _to_sign_in(scope)
+                return to_sign_in(scope)
             if path == SIGN_OUT:
-                return await _sign_out(scope, receive, session)
+                return await sign_out(scope, receive, session)
             if method == "POST":
-                return await _act(scope, receive, session)
-            return await _show(scope, session)
+                return await act(scope, receive, session)
+            return await show(scope, session) or await ask(scope, session)
         except Refused as refused:
             return await _refusal(scope, refused.reply.status, refused.reply.content)
         except LedgerError as error:
@@ -114,264 +86,10 @@ def _static(path: str) -> Answer:
     return Answer(200, content, _FOREVER, media_type)
 
 
-# Signing in and out
-
-
-async def _session(scope: Scope) -> Session | None:
-    token = cookie_of(scope["head"].headers, COOKIE)
-    service: Service = scope["state"]["service"]
-    caller = await service.keys.find_session(token) if token else None
-    if caller is None:
-        return None
-    scope["caller"] = caller
-    return Session(token, caller)
-
-
-async def _sign_in(scope: Scope, receive: Receive) -> Answer:
-    """Show the form that asks for a key, or begin a session with the key given."""
-    target = _target(dict(parse_qsl(scope["query_string"].decode("latin-1"))).get("next", ""))
-    if scope["method"] != "POST":
-        return _sign_in_page(target, "")
-    require_same_origin(scope)
-    form = await read_form(scope, receive)
-    target = _target(form.get("next", ""))
-    service: Service = scope["state"]["service"]
-    caller = await service.keys.find(form.get("key", "").strip())
-    if caller is None:
-        talk = scope["head"].conversation
-        service.log.note(
-            "denied",
-            {"code": Unauthenticated.code},
-            f"POST {SIGN_IN}",
-            path=SIGN_IN,
-            method="POST",
-            correlation_id=talk.correlation_id,
-        )
-        return _sign_in_page(
-            target, "This key is not valid. Check that it is whole, and neither revoked nor expired."
-        )
-    token = await service.query(lambda connection: begin_session(connection, caller))
-    return _redirect(target, _cookie(scope, token, SESSION_SECONDS))
-
-
-def _sign_in_page(target: str, error: str) -> Answer:
-    page = rendered("sign_in.html", {"next": target, "error": error})
-    return Answer(403 if error else 200, page, {}, HTML)
-
-
-async def _sign_out(scope: Scope, receive: Receive, session: Session) -> Answer:
-    if scope["method"] != "POST":
-        return _redirect(HOME)
-    require_own(await read_form(scope, receive), session.token)
-    service: Service = scope["state"]["service"]
-    await service.query(lambda connection: end_session(connection, session.token))
-    service.keys.forget()
-    return _redirect(SIGN_IN, _cookie(scope, "", 0))
-
-
-def _to_sign_in(scope: Scope) -> Answer:
-    """Lead to the form that asks for a key, and back from there. A script is told that the session has ended."""
-    if b"console-state" in scope["head"].headers:
-        return Answer(401)
-    query = scope["query_string"].decode("latin-1")
-    here = quote(scope["path"], safe="/:@") + (f"?{query}" if query else "")
-    return _redirect(f"{SIGN_IN}?{urlencode({'next': here})}" if scope["method"] != "POST" else SIGN_IN)
-
-
-def _target(wanted: str) -> str:
-    """Return where to go after signing in: the page wanted, if it is one of the console."""
-    is_own = wanted == HOME or wanted.startswith((f"{HOME}/", f"{HOME}?"))
-    return wanted if is_own and wanted.isprintable() and not wanted.startswith(SIGN_IN) else HOME
-
-
-def _cookie(scope: Scope, token: str, seconds: int) -> str:
-    forwarded = scope["head"].headers.get(b"x-forwarded-proto", b"")
-    secure = "; Secure" if scope.get("scheme") == "https" or forwarded == b"https" else ""
-    return f"{COOKIE}={token}; Path={HOME}; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
-
-
-def _redirect(address: str, cookie: str | None = None) -> Answer:
-    headers = {"Location": quote(address, safe="/:@!$&'()*+,;=~?%")}
-    return Answer(303, b"", {**headers, "Set-Cookie": cookie} if cookie is not None else headers)
-
-
-# Pages
-
-
-async def _show(scope: Scope, session: Session) -> Answer:
-    path = scope["path"]
-    for page in PAGES:
-        if found := page.match(path):
-            scope["route"] = Route(page.path)
-            view = _view(scope, session, found.groupdict())
-            return await _fresh(scope, session, view, page)
-    if (found_action := action_at(path)) is not None:
-        declared, names = found_action
-        scope["route"] = Route(declared.address)
-        return await _ask_before(scope, _view(scope, session, names), session, declared)
-    raise PathNotFound
-
-
-def _view(scope: Scope, session: Session, names: Mapping[str, str]) -> View:
-    query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
-    inside = Inside(scope, session.token)
-    return View(inside, session.caller, scope["state"]["service"], scope["path"], names, query)
-
-
-async def _fresh(scope: Scope, session: Session, view: View, page: Page) -> Answer:
-    """Return a page as it is now. If the browser shows it already, wait until there is something new to show."""
-    shown = scope["head"].headers.get(b"console-state", b"").decode("latin-1")
-    if shown and not await _has_moved(view.service, session, shown):
-        return Answer(401)
-    state = _state(view.service)
-    made = await page.handler(view)
-    if isinstance(made, Sent):
-        return _redirect(made.address)
-    if isinstance(made, Raw):
-        return _raw(made)
-    values = {**made.values, "shown": made, "did": _done(view.query), "is_live": page.is_live}
-    return _page(scope, view, session, made.template or page.template, values, made.status, state)
-
-
-def _raw(made: Raw) -> Answer:
-    kept = f'attachment; filename="{made.file_name}"'
-    headers = {"Content-Disposition": kept} if made.file_name else {}
-    return Answer(made.status, made.body, headers, made.media_type)
-
-
-async def _has_moved(service: Service, session: Session, shown: str) -> bool:
-    """Wait until there may be something new. Tell whether the session is still valid: its end is noticed at once."""
-    until = monotonic() + REDRAW_SECONDS
-    while await service.keys.find_session(session.token) is not None:
-        if _state(service) != shown or monotonic() > until:
-            return True
-        await asyncio.sleep(LOOK_EVERY_SECONDS)
-    return False
-
-
-def _state(service: Service) -> str:
-    """Return a name for how far everything is: the journal, and each projection with its state."""
-    seen = [
-        (name, progress.version, progress.position, progress.state, progress.dead_letters)
-        for name, progress in sorted(service.waiter.seen.items())
-    ]
-    return f"{service.position()}-{zlib.crc32(repr(seen).encode()):08x}"
-
-
-def _page(
-    scope: Scope,
-    view: View,
-    session: Session,
-    template: str,
-    values: Mapping[str, Any],
-    status: int = 200,
-    state: str = "",
-) -> Answer:
-    shared = {
-        "view": view,
-        "caller": view.caller,
-        "csrf": csrf_of(session.token),
-        "navigation": navigation(view),
-        "state": state,
-        "correlation_id": scope["head"].conversation.correlation_id,
-        "now": instant,
-    }
-    return Answer(
-        status, rendered(template, {**shared, **values}), {"Console-State": state} if state else {}, HTML
-    )
-
-
-def _done(query: Mapping[str, str]) -> dict[str, str] | None:
-    """Return what the browser has just done, if the address says so: only in the words of a known action."""
-    declared = ACTIONS.get(query.get("did", ""))
-    return {"label": declared.label, "correlation_id": query.get("as", "")} if declared else None
-
-
-# Actions
-
-
-async def _ask_before(
-    scope: Scope,
-    view: View,
-    session: Session,
-    declared: Action,
-    form: Mapping[str, str] | None = None,
-    refused: Reply | None = None,
-) -> Answer:
-    """Show the page of an action: what will happen, and its form. `refused` is the answer to the form when sent."""
-    names = {"ledger": view.names.get("ledger")}
-    fields = {field.name: view.query.get(field.name, field.given) for field in declared.fields}
-    given = {"key": new_key(), **fields, **(form or {})}
-    if refused is not None and refused.status == 409:
-        given["key"] = new_key()  # the answer under the former key is final
-    why_not = view.why_not(declared.method, declared.route, names["ledger"])
-    trial = None
-    if declared.takes_dry_run and refused is None and why_not is None and is_filled(declared, given):
-        trial = await carry_out(view, declared, given, is_dry_run=True)
-    would_be = trial.content if trial and not trial.is_refusal else None
-    values = {
-        "shown": Shown(declared.question, declared.consequence),
-        "action": declared,
-        "given": given,
-        "why_not": why_not,
-        "problem": refused.content if refused else None,
-        "would_refuse": trial.content if trial and trial.is_refusal else None,
-        "foretold": declared.foretell(would_be) if would_be and declared.foretell else "",
-        "would_record": await with_assets(view.api, view.ledger, would_be["entries"])
-        if would_be and not declared.foretell
-        else None,
-        "back": declared.result_of(**view.names),
-        "is_live": False,
-        "did": None,
-    }
-    return _page(scope, view, session, "action.html", values, refused.status if refused else 200)
-
-
-async def _act(scope: Scope, receive: Receive, session: Session) -> Answer:
-    """Send the request of a form, and lead to the page that shows what became of it."""
-    require_same_origin(scope)
-    found = action_at(scope["path"])
-    if found is None:
-        raise PathNotFound
-    declared, names = found
-    scope["route"] = Route(declared.address)
-    form = await read_form(scope, receive)
-    require_own(form, session.token)
-    view = _view(scope, session, names)
-    reply = await carry_out(view, declared, form)
-    if reply.is_refusal:
-        return await _ask_before(scope, view, session, declared, form, reply)
-    names = {**names, "key": form.get("key", "")}
-    made = reply.content if reply.body and reply.headers.get("content-type", "").endswith("json") else {}
-    if declared.shows_answer:
-        return _page(
-            scope,
-            view,
-            session,
-            "answered.html",
-            {
-                "shown": Shown(declared.label, declared.consequence),
-                "action": declared,
-                "answer": made,
-                "back": declared.result_of(**names),
-                "is_live": False,
-                "did": None,
-            },
-        )
-    ids = {name: value for name, value in made.items() if isinstance(value, str)}
-    query = {"did": declared.name, "as": reply.headers.get("correlation-id", "")}
-    return _redirect(
-        f"{declared.result_of(**{**names, **({'made': ids['id']} if 'id' in ids else {})})}?{urlencode(query)}"
-    )
-
-
-# Refusals
-
-
 async def _refusal(scope: Scope, status: int, problem: Mapping[str, Any]) -> Answer:
     """Show a refusal of the API as a page, with the same status. Without a session only the words are shown."""
     if status == HTTPStatus.UNAUTHORIZED:
-        return _to_sign_in(scope)
+        return to_sign_in(scope)
     values = {"problem": problem, "status": status}
     retry = {"Retry-After": "1"} if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
     return Answer(status, rendered("refusal.html", values), retry, HTML)

@@ -1,0 +1,129 @@
+"""Pages as they are now, and those that stay up to date.
+
+A live page is fetched again by its script, with a header `Console-State` that names how far everything was when the
+page was made. That request is answered as soon as the journal or a projection has moved on, or after a few seconds. So
+a page waits as a reader does who names a `min_position`, but for any of the positions that it may show.
+"""
+
+import asyncio
+import zlib
+from collections.abc import Mapping
+from time import monotonic
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
+
+from starlette.types import Scope
+
+import api.console.pages.all  # noqa: F401  (lists the pages and their actions)
+from api.console.actions import ACTIONS
+from api.console.forms import csrf_of
+from api.console.inside import Inside
+from api.console.navigation import navigation
+from api.console.rendering import rendered
+from api.console.signing_in import Session, redirect
+from api.console.view import PAGES, Page, Raw, Sent, View
+from api.http.responses import HTML, Answer
+from api.service.service import Service
+from domain.model.times import instant
+
+LOOK_EVERY_SECONDS = 0.2
+REDRAW_SECONDS = 3.0
+"""After this long a page is made again even if no position moved, because deliveries and ages have no position."""
+
+
+class Route(NamedTuple):
+    """The route of a console's request, as metrics name it."""
+
+    path: str
+
+
+async def show(scope: Scope, session: Session) -> Answer | None:
+    """Return the page at an address, None if there is none."""
+    path = scope["path"]
+    for page in PAGES:
+        if found := page.match(path):
+            scope["route"] = Route(page.path)
+            view = view_of(scope, session, found.groupdict())
+            return await _fresh(scope, session, view, page)
+    return None
+
+
+def view_of(scope: Scope, session: Session, names: Mapping[str, str]) -> View:
+    """Return what a handler gets of a request."""
+    query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+    inside = Inside(scope, session.token)
+    return View(inside, session.caller, scope["state"]["service"], scope["path"], names, query)
+
+
+async def _fresh(scope: Scope, session: Session, view: View, page: Page) -> Answer:
+    """Return a page as it is now. If the browser shows it already, wait until there is something new to show."""
+    shown = scope["head"].headers.get(b"console-state", b"").decode("latin-1")
+    if shown:
+        began = monotonic()
+        is_valid = await _has_moved(view.service, session, shown)
+        scope["waited_seconds"] = monotonic() - began
+        if not is_valid:
+            return Answer(401)
+    state = _state(view.service)
+    made = await page.handler(view)
+    if isinstance(made, Sent):
+        return redirect(made.address)
+    if isinstance(made, Raw):
+        return _raw(made)
+    values = {**made.values, "shown": made, "did": _done(view.query), "is_live": page.is_live}
+    return page_answer(scope, view, session, made.template or page.template, values, made.status, state)
+
+
+def _raw(made: Raw) -> Answer:
+    kept = f'attachment; filename="{made.file_name}"'
+    headers = {"Content-Disposition": kept} if made.file_name else {}
+    return Answer(made.status, made.body, headers, made.media_type)
+
+
+async def _has_moved(service: Service, session: Session, shown: str) -> bool:
+    """Wait until there may be something new. Tell whether the session is still valid: its end is noticed at once."""
+    until = monotonic() + REDRAW_SECONDS
+    while await service.keys.find_session(session.token) is not None:
+        if _state(service) != shown or monotonic() > until:
+            return True
+        await asyncio.sleep(LOOK_EVERY_SECONDS)
+    return False
+
+
+def _state(service: Service) -> str:
+    """Return a name for how far everything is: the journal, and each projection with its state."""
+    seen = [
+        (name, progress.version, progress.position, progress.state, progress.dead_letters)
+        for name, progress in sorted(service.waiter.seen.items())
+    ]
+    return f"{service.position()}-{zlib.crc32(repr(seen).encode()):08x}"
+
+
+def page_answer(
+    scope: Scope,
+    view: View,
+    session: Session,
+    template: str,
+    values: Mapping[str, Any],
+    status: int = 200,
+    state: str = "",
+) -> Answer:
+    """Return a page of a signed-in browser: the template with its values, and what all pages share."""
+    shared = {
+        "view": view,
+        "caller": view.caller,
+        "csrf": csrf_of(session.token),
+        "navigation": navigation(view),
+        "state": state,
+        "correlation_id": scope["head"].conversation.correlation_id,
+        "now": instant,
+    }
+    return Answer(
+        status, rendered(template, {**shared, **values}), {"Console-State": state} if state else {}, HTML
+    )
+
+
+def _done(query: Mapping[str, str]) -> dict[str, str] | None:
+    """Return what the browser has just done, if the address says so: only in the words of a known action."""
+    declared = ACTIONS.get(query.get("did", ""))
+    return {"label": declared.label, "correlation_id": query.get("as", "")} if declared else None
