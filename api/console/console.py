@@ -6,13 +6,16 @@ a page waits as a reader does who names a `min_position`, but for any of the pos
 """
 
 import asyncio
+import json
 import zlib
 from collections.abc import Mapping
 from http import HTTPStatus
 from time import monotonic
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote, urlencode
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import api.console.pages.all  # noqa: F401  (lists the pages and their actions)
@@ -21,14 +24,16 @@ from api.console.assets import with_assets
 from api.console.forms import cookie_of, csrf_of, read_form, require_own, require_same_origin
 from api.console.inside import Inside, Refused, Reply
 from api.console.navigation import navigation
-from api.console.rendering import SECURITY, files, rendered
+from api.console.rendering import SECURITY, files, rendered, version_of_files
+from api.console.subjects import facts_of, subject_of
+from api.console.turns import Turns
 from api.console.view import PAGES, Page, Raw, Sent, Shown, View
+from api.http.middleware import refusal_of
 from api.http.responses import HTML, Answer, prefers
-from api.problems import MethodNotAllowed, PathNotFound, Unauthenticated, problem_of, status_of
+from api.problems import MethodNotAllowed, PathNotFound, Unauthenticated
 from api.security.keys import Key
 from api.security.sessions import SESSION_SECONDS, begin_session, end_session
 from api.service.service import Service
-from domain.model.errors import LedgerError
 from domain.model.times import instant
 
 HOME = "/console"
@@ -36,6 +41,9 @@ SIGN_IN = "/console/sign-in"
 SIGN_OUT = "/console/sign-out"
 STATIC = "/console/static/"
 COOKIE = "tallystick_session"
+
+TRY = "try"
+"""The button of an action's form that sends nothing, and says again what would happen."""
 
 LOOK_EVERY_SECONDS = 0.2
 REDRAW_SECONDS = 3.0
@@ -64,6 +72,7 @@ class Console:
     def __init__(self, otherwise: ASGIApp) -> None:
         """`otherwise` gets all other requests."""
         self._otherwise = otherwise
+        self._turns = Turns()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -78,27 +87,36 @@ class Console:
             await self._otherwise(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+        try:
+            return await self._found(scope, receive)
+        except Refused as refused:
+            return _refusal(scope, refused.reply.content)
+        except Exception as error:
+            if isinstance(error, ClientDisconnect):
+                raise
+            answer = refusal_of(error, scope)
+            return _refusal(scope, json.loads(answer.body), answer.headers)
+
+    async def _found(self, scope: Scope, receive: Receive) -> Answer:
         path, method = scope["path"], scope["method"]
         if path.startswith(STATIC):
             return _static(path)
         if method not in ("GET", "HEAD", "POST"):
             raise MethodNotAllowed(headers={"Allow": "GET, HEAD, POST"})
-        try:
-            if path == SIGN_IN:
-                return await _sign_in(scope, receive)
-            session = await _session(scope)
-            if session is None:
-                return _to_sign_in(scope)
-            if path == SIGN_OUT:
-                return await _sign_out(scope, receive, session)
-            if method == "POST":
+        if path == SIGN_IN:
+            return await _sign_in(scope, receive)
+        session = await _session(scope)
+        if session is None:
+            return _to_sign_in(scope)
+        if path == SIGN_OUT:
+            return await _sign_out(scope, receive, session)
+        if method == "POST":
+            async with self._turns.of(session.caller):
                 return await _act(scope, receive, session)
-            return await _show(scope, session)
-        except Refused as refused:
-            return await _refusal(scope, refused.reply.status, refused.reply.content)
-        except LedgerError as error:
-            talk = scope["head"].conversation
-            return await _refusal(scope, status_of(type(error)), problem_of(error, path, talk.correlation_id))
+        if await _has_something_new(scope, session):
+            async with self._turns.of(session.caller):
+                return await _show(scope, session)
+        return Answer(HTTPStatus.UNAUTHORIZED)
 
 
 def _wants_page(scope: Scope) -> bool:
@@ -111,7 +129,9 @@ def _static(path: str) -> Answer:
     if found is None:
         raise PathNotFound
     content, media_type = found
-    return Answer(200, content, _FOREVER, media_type)
+    # Another release may ask for its own version of the file. What this one has must not be kept under that address.
+    is_own = path == f"{STATIC}{version_of_files()}/{path.rpartition('/')[2]}"
+    return Answer(200, content, _FOREVER if is_own else _NEVER, media_type)
 
 
 # Signing in and out
@@ -185,7 +205,7 @@ def _target(wanted: str) -> str:
 
 
 def _cookie(scope: Scope, token: str, seconds: int) -> str:
-    forwarded = scope["head"].headers.get(b"x-forwarded-proto", b"")
+    forwarded = scope["head"].headers.get(b"x-forwarded-proto", b"").partition(b",")[0].strip()
     secure = "; Secure" if scope.get("scheme") == "https" or forwarded == b"https" else ""
     return f"{COOKIE}={token}; Path={HOME}; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
 
@@ -219,10 +239,7 @@ def _view(scope: Scope, session: Session, names: Mapping[str, str]) -> View:
 
 
 async def _fresh(scope: Scope, session: Session, view: View, page: Page) -> Answer:
-    """Return a page as it is now. If the browser shows it already, wait until there is something new to show."""
-    shown = scope["head"].headers.get(b"console-state", b"").decode("latin-1")
-    if shown and not await _has_moved(view.service, session, shown):
-        return Answer(401)
+    """Return a page as it is now."""
     state = _state(view.service)
     made = await page.handler(view)
     if isinstance(made, Sent):
@@ -239,8 +256,16 @@ def _raw(made: Raw) -> Answer:
     return Answer(made.status, made.body, headers, made.media_type)
 
 
+async def _has_something_new(scope: Scope, session: Session) -> bool:
+    """Wait until there may be something that the browser does not show yet.
+
+    Tell whether the session is still valid: its end is noticed at once.
+    """
+    shown = scope["head"].headers.get(b"console-state", b"").decode("latin-1")
+    return not shown or await _has_moved(scope["state"]["service"], session, shown)
+
+
 async def _has_moved(service: Service, session: Session, shown: str) -> bool:
-    """Wait until there may be something new. Tell whether the session is still valid: its end is noticed at once."""
     until = monotonic() + REDRAW_SECONDS
     while await service.keys.find_session(session.token) is not None:
         if _state(service) != shown or monotonic() > until:
@@ -305,7 +330,7 @@ async def _ask_before(
     if refused is not None and refused.status == 409:
         given["key"] = new_key()  # the answer under the former key is final
     why_not = view.why_not(declared.method, declared.route, names["ledger"])
-    trial = None
+    trial, about = None, await subject_of(view, declared)
     if declared.takes_dry_run and refused is None and why_not is None and is_filled(declared, given):
         trial = await carry_out(view, declared, given, is_dry_run=True)
     would_be = trial.content if trial and not trial.is_refusal else None
@@ -313,6 +338,9 @@ async def _ask_before(
         "shown": Shown(declared.question, declared.consequence),
         "action": declared,
         "given": given,
+        "takes_dry_run": declared.takes_dry_run,
+        "subject": about,
+        "facts": facts_of(declared, about),
         "why_not": why_not,
         "problem": refused.content if refused else None,
         "would_refuse": trial.content if trial and trial.is_refusal else None,
@@ -338,6 +366,8 @@ async def _act(scope: Scope, receive: Receive, session: Session) -> Answer:
     form = await read_form(scope, receive)
     require_own(form, session.token)
     view = _view(scope, session, names)
+    if TRY in form:
+        return await _ask_before(scope, view, session, declared, form)
     reply = await carry_out(view, declared, form)
     if reply.is_refusal:
         return await _ask_before(scope, view, session, declared, form, reply)
@@ -368,10 +398,13 @@ async def _act(scope: Scope, receive: Receive, session: Session) -> Answer:
 # Refusals
 
 
-async def _refusal(scope: Scope, status: int, problem: Mapping[str, Any]) -> Answer:
+def _refusal(
+    scope: Scope, problem: Mapping[str, Any], headers: Mapping[str, str] = MappingProxyType({})
+) -> Answer:
     """Show a refusal of the API as a page, with the same status. Without a session only the words are shown."""
+    status = problem["status"]
     if status == HTTPStatus.UNAUTHORIZED:
         return _to_sign_in(scope)
     values = {"problem": problem, "status": status}
     retry = {"Retry-After": "1"} if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
-    return Answer(status, rendered("refusal.html", values), retry, HTML)
+    return Answer(status, rendered("refusal.html", values), {**retry, **headers}, HTML)

@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 from collections.abc import Mapping
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl, urlsplit
 
 from starlette.types import Receive, Scope
@@ -35,12 +34,9 @@ async def read_form(scope: Scope, receive: Receive) -> dict[str, str]:
 
 
 def cookie_of(headers: Mapping[bytes, bytes], name: str) -> str:
-    """Return the value of a cookie, empty if it is not there."""
-    try:
-        found = SimpleCookie(headers.get(b"cookie", b"").decode("latin-1")).get(name)
-    except CookieError:
-        return ""
-    return found.value if found else ""
+    """Return the value of a cookie, empty if it is not there. Other programs of the host may have theirs."""
+    pairs = (pair.partition("=") for pair in headers.get(b"cookie", b"").decode("latin-1").split(";"))
+    return next((value.strip() for given, _, value in pairs if given.strip() == name), "")
 
 
 def csrf_of(token: str) -> str:

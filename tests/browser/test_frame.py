@@ -1,24 +1,13 @@
 """The frame of all pages: keys, menus, what the role may not do, refusals, and what stays up to date."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import httpx2
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.browser.browsing import browsing, require_accessible, sign_in
-from tests.contract.serving import KEY, Served
+from tests.browser.browsing import browsing, require_accessible, session_of, sign_in
+from tests.contract.serving import Served
 
 pytestmark = pytest.mark.browser
-
-
-@contextmanager
-def session_of(served: Served, key: str = KEY) -> Iterator[httpx2.Client]:
-    """A client with the session of a browser."""
-    with httpx2.Client(base_url=served.url, trust_env=False, verify=False) as client:
-        assert client.post("/console/sign-in", data={"key": key}).status_code == 303
-        yield client
 
 
 def test_every_place_of_the_menu_is_reached_by_keys(page: Page) -> None:
@@ -94,7 +83,7 @@ def test_a_loss_is_told_with_its_time_and_ends_by_itself(page: Page, context: Br
     "path", ["/console/nosuch", "/console/ledgers/none/transactions/x", "/console/%00", "/console//"]
 )
 def test_an_unknown_address_is_a_page_that_says_so(served: Served, path: str) -> None:
-    with session_of(served) as client:
+    with session_of(served.url) as client:
         answer = client.get(path)
     assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
     assert "Correlation-Id" in answer.headers
@@ -102,14 +91,14 @@ def test_an_unknown_address_is_a_page_that_says_so(served: Served, path: str) ->
 
 
 def test_head_answers_as_get_without_a_body(served: Served) -> None:
-    with session_of(served) as client:
+    with session_of(served.url) as client:
         answer = client.head("/console/ledgers")
     assert (answer.status_code, answer.content) == (200, b"")
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS"])
 def test_other_methods_are_refused(served: Served, method: str) -> None:
-    with session_of(served) as client:
+    with session_of(served.url) as client:
         answer = client.request(method, "/console/ledgers")
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD, POST")
 
@@ -136,7 +125,7 @@ def test_a_broken_cookie_leads_to_signing_in(served: Served, cookie: str) -> Non
 def test_a_body_that_is_no_form_is_refused(
     served: Served, content: bytes, media_type: str, status: int
 ) -> None:
-    with session_of(served) as client:
+    with session_of(served.url) as client:
         answer = client.post(
             "/console/ledgers/main/transactions", content=content, headers={"content-type": media_type}
         )
@@ -144,12 +133,12 @@ def test_a_body_that_is_no_form_is_refused(
 
 
 def test_a_session_is_no_key_of_the_api(served: Served) -> None:
-    with session_of(served) as client:
+    with session_of(served.url) as client:
         assert client.get("/v1/ledgers").status_code == 401
 
 
 def test_the_address_cannot_put_words_into_the_page(served: Served) -> None:
-    with session_of(served) as client:
+    with session_of(served.url) as client:
         page = client.get("/console/ledgers", params={"did": "<script>", "as": "<b>x</b>", "cursor": "<i>"})
         assert "<script>alert" not in page.text and "<b>x</b>" not in page.text and "<i>" not in page.text
         done = client.get("/console/ledgers", params={"did": "post-transaction", "as": "<b>x</b>"})
