@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 import api.console.pages.all  # noqa: F401  (lists the pages and their actions)
 from api.console.actions import ACTIONS, Action, action_at, carry_out, is_filled, new_key
 from api.console.assets import with_assets
-from api.console.forms import cookie_of, csrf_of, read_form, require_own, require_same_origin
+from api.console.forms import cookie_of, csrf_of, read_form, require_own, require_same_origin, seal_of
 from api.console.inside import Inside, Refused, Reply
 from api.console.navigation import navigation
 from api.console.rendering import SECURITY, files, rendered, version_of_files
@@ -246,7 +246,7 @@ async def _fresh(scope: Scope, session: Session, view: View, page: Page) -> Answ
         return _redirect(made.address)
     if isinstance(made, Raw):
         return _raw(made)
-    values = {**made.values, "shown": made, "did": _done(view.query), "is_live": page.is_live}
+    values = {**made.values, "shown": made, "did": _done(view.query, session), "is_live": page.is_live}
     return _page(scope, view, session, made.template or page.template, values, made.status, state)
 
 
@@ -306,10 +306,13 @@ def _page(
     )
 
 
-def _done(query: Mapping[str, str]) -> dict[str, str] | None:
-    """Return what the browser has just done, if the address says so: only in the words of a known action."""
-    declared = ACTIONS.get(query.get("did", ""))
-    return {"label": declared.label, "correlation_id": query.get("as", "")} if declared else None
+def _done(query: Mapping[str, str], session: Session) -> dict[str, str] | None:
+    """Return what the browser has done, if the address says so and this session wrote it there."""
+    did, how, correlation_id = (query.get(name, "") for name in ("did", "how", "as"))
+    declared = ACTIONS.get(did)
+    if declared is None or query.get("seal") != seal_of(session.token, did, how, correlation_id):
+        return None
+    return {"how": how, "label": declared.label, "correlation_id": correlation_id}
 
 
 # Actions
@@ -389,7 +392,10 @@ async def _act(scope: Scope, receive: Receive, session: Session) -> Answer:
             },
         )
     ids = {name: value for name, value in made.items() if isinstance(value, str)}
-    query = {"did": declared.name, "as": reply.headers.get("correlation-id", "")}
+    correlation_id = reply.headers.get("correlation-id", "")
+    how = "Accepted" if reply.status == HTTPStatus.ACCEPTED else "Done"
+    seal = seal_of(session.token, declared.name, how, correlation_id)
+    query = {"did": declared.name, "how": how, "as": correlation_id, "seal": seal}
     return _redirect(
         f"{declared.result_of(**{**names, **({'made': ids['id']} if 'id' in ids else {})})}?{urlencode(query)}"
     )

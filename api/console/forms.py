@@ -44,6 +44,11 @@ def csrf_of(token: str) -> str:
     return hashlib.sha256(f"form:{token}".encode()).hexdigest()
 
 
+def seal_of(token: str, *words: str) -> str:
+    """Return what proves that words in an address come from this session, and were not made up by a link."""
+    return hmac.new(token.encode(), "\n".join(words).encode(), hashlib.sha256).hexdigest()[:32]
+
+
 def require_own(form: Mapping[str, str], token: str) -> None:
     """Check that a page of this session made a form; raise `Forbidden`."""
     if not hmac.compare_digest(form.get("csrf", "").encode(), csrf_of(token).encode()):

@@ -1,8 +1,10 @@
 """The frame of all pages: keys, menus, what the role may not do, refusals, and what stays up to date."""
 
+import re
+
 import httpx2
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from tests.browser.browsing import browsing, require_accessible, session_of, sign_in
 from tests.contract.serving import Served
@@ -141,5 +143,52 @@ def test_the_address_cannot_put_words_into_the_page(served: Served) -> None:
     with session_of(served.url) as client:
         page = client.get("/console/ledgers", params={"did": "<script>", "as": "<b>x</b>", "cursor": "<i>"})
         assert "<script>alert" not in page.text and "<b>x</b>" not in page.text and "<i>" not in page.text
-        done = client.get("/console/ledgers", params={"did": "post-transaction", "as": "<b>x</b>"})
-    assert "Done: Send." in done.text and "<b>x</b>" not in done.text
+        words = {"did": "post-transaction", "how": "Done", "as": "<b>x</b>", "seal": "0" * 32}
+        done = client.get("/console/ledgers", params=words)
+    assert "Done: Send." not in done.text and "<b>x</b>" not in done.text
+
+
+def test_what_was_done_is_said_to_the_session_that_did_it(served: Served) -> None:
+    with session_of(served.url) as client, session_of(served.url) as other:
+        form = client.get("/console/projections/payouts/pause").text
+        (csrf,) = set(re.findall(r'name="csrf" value="(\w+)"', form))
+        sent = client.post("/console/projections/payouts/pause", data={"csrf": csrf, "reason": "a look"})
+        address = sent.headers["location"]
+        assert "Done: Pause." in client.get(address).text
+        assert "Done: Pause." not in other.get(address).text
+        client.post("/console/projections/payouts/resume", data={"csrf": csrf})
+        rebuilt = client.post("/console/projections/payouts/rebuild", data={"csrf": csrf})
+        assert "Accepted: Rebuild." in client.get(rebuilt.headers["location"]).text
+
+
+def test_the_focus_stays_where_it_was_when_the_page_is_made_again(page: Page) -> None:
+    page.goto("/console/projections")
+    page.get_by_role("link", name="Pause").nth(2).focus()
+    where = page.evaluate("document.activeElement.href")
+    page.evaluate("document.getElementById('main').dataset.former = 'yes'")
+    expect(page.locator("#main:not([data-former])")).to_be_visible(timeout=30_000)
+    assert page.evaluate("document.activeElement.href") == where
+    assert page.evaluate("document.getElementById('main').contains(document.activeElement)")
+
+
+def test_a_page_goes_on_by_itself_after_an_answer_that_broke_off(page: Page) -> None:
+    broken = []
+
+    def answer(route: Route) -> None:
+        # First the connection is lost, then there is a fault. Then all is well again.
+        broken.append(route)
+        if len(broken) == 1:
+            route.abort("connectionreset")
+        elif len(broken) == 2:
+            route.fulfill(status=500, content_type="text/html", body="<main id='main'>Internal error</main>")
+        else:
+            route.continue_()
+
+    page.goto("/console/ledgers")
+    page.evaluate("document.getElementById('main').dataset.former = 'yes'")
+    page.route("**/console/ledgers", answer)
+    expect(page.locator("#away")).to_be_visible(timeout=20_000)
+    expect(page.get_by_role("heading", name="Ledgers")).to_be_visible()
+    expect(page.locator("#main:not([data-former])")).to_be_visible(timeout=30_000)
+    expect(page.locator("#away")).to_be_hidden()
+    assert len(broken) >= 3
