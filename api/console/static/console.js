@@ -18,8 +18,8 @@ function say(words) {
   away.hidden = !words;
 }
 
-function tellLoss() {
-  lost ??= new Date();
+function tellLoss(asked) {
+  lost ??= asked;
   const since = lost.toISOString().slice(11, 19);
   say(`The service does not answer since ${since} UTC. This page shows what was known then, and goes on by itself.`);
 }
@@ -47,7 +47,7 @@ async function follow() {
   while (main()?.hasAttribute("data-live")) {
     await sleep(document.hidden ? 10 * MOMENT : MOMENT);
     if (isInUse()) continue;
-    const began = location.href;
+    const began = location.href, asked = new Date();
     let answer, text;
     try {
       answer = await fetch(began, {
@@ -57,7 +57,7 @@ async function follow() {
       text = await answer.text();
       if (answer.status >= 500) throw answer;
     } catch {
-      tellLoss();
+      tellLoss(asked);
       continue;
     }
     if (answer.status === 401) return location.reload();
@@ -94,7 +94,7 @@ document.addEventListener("input", (event) => {
   const form = event.target.closest("main form");
   if (form) form.dataset.touched = "yes";
 });
-// A form is sent once, however often it is clicked.
+// A form is sent once.
 document.addEventListener("submit", (event) => {
   if (event.target.dataset.sent) event.preventDefault();
   event.target.dataset.sent = "yes";
