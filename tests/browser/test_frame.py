@@ -47,6 +47,9 @@ def test_what_a_role_may_not_read_is_greyed_with_the_reason(browser: Browser, se
             "/v1/keys", json={"name": "buyer", "roles": ["client"], "ledgers": ["main"]}
         ).json()
         page = sign_in(context, made["key"])
+        expect(
+            page.locator("nav").get_by_role("link", name="Now")
+        ).to_be_visible()  # it shows what the role may see
         keys = page.locator("nav").get_by_text("Keys", exact=False)
         assert keys.get_attribute("aria-disabled") == "true"
         assert (
