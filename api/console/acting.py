@@ -1,19 +1,24 @@
 """The pages of actions, and the requests that their forms send."""
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from urllib.parse import urlencode
 
 from starlette.types import Receive, Scope
 
 from api.console.actions import Action, action_at, carry_out, is_filled, new_key
 from api.console.assets import with_assets
-from api.console.forms import read_form, require_own, require_same_origin
+from api.console.forms import read_form, require_own, require_same_origin, seal_of
 from api.console.inside import Reply
 from api.console.showing import Route, page_answer, view_of
 from api.console.signing_in import Session, redirect
+from api.console.subjects import facts_of, subject_of
 from api.console.view import Shown, View
 from api.http.responses import Answer
 from api.problems import PathNotFound
+
+TRY = "try"
+"""The button of an action's form that sends nothing, and says again what would happen."""
 
 
 async def ask(scope: Scope, session: Session) -> Answer:
@@ -41,7 +46,7 @@ async def _form_page(
     if refused is not None and refused.status == 409:
         given["key"] = new_key()  # the answer under the former key is final
     why_not = view.why_not(declared.method, declared.route, names["ledger"])
-    trial = None
+    trial, about = None, await subject_of(view, declared)
     if declared.takes_dry_run and refused is None and why_not is None and is_filled(declared, given):
         trial = await carry_out(view, declared, given, is_dry_run=True)
     would_be = trial.content if trial and not trial.is_refusal else None
@@ -49,6 +54,9 @@ async def _form_page(
         "shown": Shown(declared.question, declared.consequence),
         "action": declared,
         "given": given,
+        "takes_dry_run": declared.takes_dry_run,
+        "subject": about,
+        "facts": facts_of(declared, about),
         "why_not": why_not,
         "problem": refused.content if refused else None,
         "would_refuse": trial.content if trial and trial.is_refusal else None,
@@ -74,6 +82,8 @@ async def act(scope: Scope, receive: Receive, session: Session) -> Answer:
     form = await read_form(scope, receive)
     require_own(form, session.token)
     view = view_of(scope, session, names)
+    if TRY in form:
+        return await _form_page(scope, view, session, declared, form)
     reply = await carry_out(view, declared, form)
     if reply.is_refusal:
         return await _form_page(scope, view, session, declared, form, reply)
@@ -95,7 +105,10 @@ async def act(scope: Scope, receive: Receive, session: Session) -> Answer:
             },
         )
     ids = {name: value for name, value in made.items() if isinstance(value, str)}
-    query = {"did": declared.name, "as": reply.headers.get("correlation-id", "")}
+    correlation_id = reply.headers.get("correlation-id", "")
+    how = "Accepted" if reply.status == HTTPStatus.ACCEPTED else "Done"
+    seal = seal_of(session.token, declared.name, how, correlation_id)
+    query = {"did": declared.name, "how": how, "as": correlation_id, "seal": seal}
     return redirect(
         f"{declared.result_of(**{**names, **({'made': ids['id']} if 'id' in ids else {})})}?{urlencode(query)}"
     )

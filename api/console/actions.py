@@ -51,12 +51,12 @@ class Action(NamedTuple):
 
     def page_of(self, given: Mapping[str, Any] | None = None, **names: Any) -> str:
         """Return the address of its page for one thing. `given` are values that its form has at first."""
-        return with_query(_filled(self.address, names), given or {})
+        return with_query(filled(self.address, names), given or {})
 
     def result_of(self, **names: Any) -> str:
         """Return the address of the page that shows what became of it. Names that are not known yet are left out."""
         address = f"/console{self.leads_to}" if self.leads_to else self.address.rpartition("/")[0]
-        return _filled(address, names).partition("/{")[0]
+        return filled(address, names).partition("/{")[0]
 
     @property
     def takes_dry_run(self) -> bool:
@@ -110,12 +110,13 @@ async def carry_out(
     route = endpoint_of(declared.method, declared.route).declared
     body = body_of(declared, form) if route.body else None
     headers = {"idempotency-key": form.get("key", "")} if route.is_keyed else {}
-    path = _filled(declared.route.removeprefix("/v1"), view.names, escape=False)
+    path = filled(declared.route.removeprefix("/v1"), view.names, escape=False)
     query = DRY_RUN if is_dry_run else None
     return await view.api.call(declared.method, path, query=query, body=body, headers=headers)
 
 
-def _filled(path: str, names: Mapping[str, Any], *, escape: bool = True) -> str:
+def filled(path: str, names: Mapping[str, Any], *, escape: bool = True) -> str:
+    """Return a path with the names of its parts filled in, as it stands in an address unless told otherwise."""
     for name, value in names.items():
         path = path.replace(f"{{{name}}}", quote(str(value), safe=":@") if escape else str(value))
     return path

@@ -18,7 +18,7 @@ class Way(NamedTuple):
 
 
 class Place(NamedTuple):
-    """A page of the menu: its address, and the route of the API on which it rests."""
+    """A page of the menu: its address, and the route of the API on which it rests; none if every key may read it."""
 
     label: str
     path: str
@@ -27,7 +27,7 @@ class Place(NamedTuple):
 
 
 INSTALLATION = (
-    Place("Now", "", "n", "/v1/projections"),
+    Place("Now", "", "n", ""),
     Place("Stuck", "/stuck", "s", "/v1/stuck"),
     Place("Ledgers", "/ledgers", "l", "/v1/ledgers"),
     Place("Projections", "/projections", "p", "/v1/projections"),
@@ -58,4 +58,5 @@ def navigation(view: View) -> dict[str, Sequence[Way]]:
 def _way(view: View, place: Place, base: str) -> Way:
     address = base + place.path
     is_here = view.path == address or (place.path != "" and view.path.startswith(f"{address}/"))
-    return Way(place.label, address, place.letter, view.why_not("GET", place.route), is_here)
+    why_not = view.why_not("GET", place.route) if place.route else None
+    return Way(place.label, address, place.letter, why_not, is_here)

@@ -17,6 +17,11 @@ def endpoint_of(method: str, route: str) -> Endpoint:
     return _BY_ROUTE[method, route]
 
 
+def has_route(method: str, route: str) -> bool:
+    """Return whether the API has a route."""
+    return (method, route) in _BY_ROUTE
+
+
 def why_not(caller: Key, method: str, route: str, ledger: str | None = None) -> str | None:
     """Return why a key may not use a route, None if nothing speaks against it. `ledger` is the one in the path.
 

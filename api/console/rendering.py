@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from api.console.actions import ACTIONS
 from api.console.formats import FILTERS, with_query
+from domain.model.idempotency import is_key
 from projections.diagnosis.glossary import term
 
 _FOLDER = Path(__file__).parent
@@ -66,6 +67,7 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     environment.filters.update(FILTERS)
+    environment.tests["client_key"] = lambda key: key is not None and is_key(key)
     environment.globals["static"] = lambda name: f"/console/static/{version_of_files()}/{name}"
     environment.globals["with_query"] = with_query
     environment.globals["button"] = _button

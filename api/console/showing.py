@@ -16,7 +16,7 @@ from starlette.types import Scope
 
 import api.console.pages.all  # noqa: F401  (lists the pages and their actions)
 from api.console.actions import ACTIONS
-from api.console.forms import csrf_of
+from api.console.forms import csrf_of, seal_of
 from api.console.inside import Inside
 from api.console.navigation import navigation
 from api.console.rendering import rendered
@@ -56,21 +56,14 @@ def view_of(scope: Scope, session: Session, names: Mapping[str, str]) -> View:
 
 
 async def _fresh(scope: Scope, session: Session, view: View, page: Page) -> Answer:
-    """Return a page as it is now. If the browser shows it already, wait until there is something new to show."""
-    shown = scope["head"].headers.get(b"console-state", b"").decode("latin-1")
-    if shown:
-        began = monotonic()
-        is_valid = await _has_moved(view.service, session, shown)
-        scope["waited_seconds"] = monotonic() - began
-        if not is_valid:
-            return Answer(401)
+    """Return a page as it is now."""
     state = _state(view.service)
     made = await page.handler(view)
     if isinstance(made, Sent):
         return redirect(made.address)
     if isinstance(made, Raw):
         return _raw(made)
-    values = {**made.values, "shown": made, "did": _done(view.query), "is_live": page.is_live}
+    values = {**made.values, "shown": made, "did": _done(view.query, session), "is_live": page.is_live}
     return page_answer(scope, view, session, made.template or page.template, values, made.status, state)
 
 
@@ -80,8 +73,21 @@ def _raw(made: Raw) -> Answer:
     return Answer(made.status, made.body, headers, made.media_type)
 
 
+async def has_something_new(scope: Scope, session: Session) -> bool:
+    """Wait until there may be something that the browser does not show yet.
+
+    Tell whether the session is still valid: its end is noticed at once.
+    """
+    shown = scope["head"].headers.get(b"console-state", b"").decode("latin-1")
+    if not shown:
+        return True
+    began = monotonic()
+    is_valid = await _has_moved(scope["state"]["service"], session, shown)
+    scope["waited_seconds"] = monotonic() - began
+    return is_valid
+
+
 async def _has_moved(service: Service, session: Session, shown: str) -> bool:
-    """Wait until there may be something new. Tell whether the session is still valid: its end is noticed at once."""
     until = monotonic() + REDRAW_SECONDS
     while await service.keys.find_session(session.token) is not None:
         if _state(service) != shown or monotonic() > until:
@@ -123,7 +129,10 @@ def page_answer(
     )
 
 
-def _done(query: Mapping[str, str]) -> dict[str, str] | None:
-    """Return what the browser has just done, if the address says so: only in the words of a known action."""
-    declared = ACTIONS.get(query.get("did", ""))
-    return {"label": declared.label, "correlation_id": query.get("as", "")} if declared else None
+def _done(query: Mapping[str, str], session: Session) -> dict[str, str] | None:
+    """Return what the browser has done, if the address says so and this session wrote it there."""
+    did, how, correlation_id = (query.get(name, "") for name in ("did", "how", "as"))
+    declared = ACTIONS.get(did)
+    if declared is None or query.get("seal") != seal_of(session.token, did, how, correlation_id):
+        return None
+    return {"how": how, "label": declared.label, "correlation_id": correlation_id}

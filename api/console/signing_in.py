@@ -96,7 +96,7 @@ def _target(wanted: str) -> str:
 
 
 def _cookie(scope: Scope, token: str, seconds: int) -> str:
-    forwarded = scope["head"].headers.get(b"x-forwarded-proto", b"")
+    forwarded = scope["head"].headers.get(b"x-forwarded-proto", b"").partition(b",")[0].strip()
     secure = "; Secure" if scope.get("scheme") == "https" or forwarded == b"https" else ""
     return f"{COOKIE}={token}; Path={HOME}; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from starlette.routing import compile_path
 
@@ -30,9 +31,19 @@ class View(NamedTuple):
         return self.names["ledger"]
 
     @property
+    def address(self) -> str:
+        """The path of the page as it stands in an address. A name in it may contain what an address gives a meaning."""
+        return quote(self.path, safe="/:@")
+
+    @property
     def resource(self) -> str:
         """The path of the page's thing in the API, below `/v1`."""
         return self.path.removeprefix("/console")
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether the caller was granted every ledger. Any other sees only part of what concerns several."""
+        return self.caller.granted is None
 
     def asked(self, *names: str) -> dict[str, str | None]:
         """Return parameters of the address, None for those that are missing or empty."""

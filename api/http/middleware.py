@@ -94,7 +94,7 @@ class HttpMiddleware:
         except Exception as error:
             if status:
                 raise
-            await _refusal(error, scope, talk).send(send_with_conversation)
+            await refusal_of(error, scope).send(send_with_conversation)
         # A page of the console that waits for news on purpose is not slow.
         _observe(scope, talk, status, perf_counter() - began - scope.get("waited_seconds", 0.0))
 
@@ -109,8 +109,9 @@ def _read_head(scope: Scope) -> RequestHead:
     return head
 
 
-def _refusal(error: Exception, scope: Scope, talk: Conversation) -> Answer:
+def refusal_of(error: Exception, scope: Scope) -> Answer:
     """Return the problem that answers an exception. Denials and faults are logged."""
+    talk: Conversation = scope["head"].conversation
     instance = scope.get("raw_path", b"").decode("latin-1") or scope["path"]
     if isinstance(error, HTTPException) and error.status_code in _OF_FRAMEWORK:
         error = _OF_FRAMEWORK[error.status_code](headers=error.headers)
@@ -148,8 +149,9 @@ def refusal_before_request(
     """
     path = raw_path[:MAX_INSTANCE_LENGTH].decode("ascii", "replace")
     talk = conversation({})
-    scope: Scope = {"path": path, "raw_path": path.encode(), "state": state, "method": "any"}
-    answer = _refusal(error, scope, talk)
+    head = RequestHead({}, talk)
+    scope: Scope = {"path": path, "raw_path": path.encode(), "state": state, "method": "any", "head": head}
+    answer = refusal_of(error, scope)
     state["service"].metrics.request("any", "unmatched", answer.status, 0.0)
     headers = {
         "Content-Type": answer.media_type,

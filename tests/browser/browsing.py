@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+import httpx2
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
@@ -68,6 +69,14 @@ def browsing(browser: Browser, url: str, **options: Any) -> Iterator[tuple[Brows
         context.close()
     assert watched.hosts <= {urlsplit(url).netloc}, "a page asked another host"
     assert not watched.complaints, watched.complaints
+
+
+@contextmanager
+def session_of(url: str, key: str = KEY) -> Iterator[httpx2.Client]:
+    """A client with the session of a browser."""
+    with httpx2.Client(base_url=url, trust_env=False, verify=False, timeout=30.0) as client:
+        assert client.post("/console/sign-in", data={"key": key}).status_code == 303
+        yield client
 
 
 def sign_in(context: BrowserContext, key: str = KEY, then: str = "/console") -> Page:

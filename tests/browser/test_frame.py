@@ -1,24 +1,15 @@
 """The frame of all pages: keys, menus, what the role may not do, refusals, and what stays up to date."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
 
 import httpx2
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
-from tests.browser.browsing import browsing, require_accessible, sign_in
-from tests.contract.serving import KEY, Served
+from tests.browser.browsing import browsing, require_accessible, session_of, sign_in
+from tests.contract.serving import Served
 
 pytestmark = pytest.mark.browser
-
-
-@contextmanager
-def session_of(served: Served, key: str = KEY) -> Iterator[httpx2.Client]:
-    """A client with the session of a browser."""
-    with httpx2.Client(base_url=served.url, trust_env=False, verify=False) as client:
-        assert client.post("/console/sign-in", data={"key": key}).status_code == 303
-        yield client
 
 
 def test_every_place_of_the_menu_is_reached_by_keys(page: Page) -> None:
@@ -56,6 +47,9 @@ def test_what_a_role_may_not_read_is_greyed_with_the_reason(browser: Browser, se
             "/v1/keys", json={"name": "buyer", "roles": ["client"], "ledgers": ["main"]}
         ).json()
         page = sign_in(context, made["key"])
+        expect(
+            page.locator("nav").get_by_role("link", name="Now")
+        ).to_be_visible()  # it shows what the role may see
         keys = page.locator("nav").get_by_text("Keys", exact=False)
         assert keys.get_attribute("aria-disabled") == "true"
         assert (
@@ -94,7 +88,7 @@ def test_a_loss_is_told_with_its_time_and_ends_by_itself(page: Page, context: Br
     "path", ["/console/nosuch", "/console/ledgers/none/transactions/x", "/console/%00", "/console//"]
 )
 def test_an_unknown_address_is_a_page_that_says_so(served: Served, path: str) -> None:
-    with session_of(served) as client:
+    with session_of(served.url) as client:
         answer = client.get(path)
     assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
     assert "Correlation-Id" in answer.headers
@@ -102,14 +96,14 @@ def test_an_unknown_address_is_a_page_that_says_so(served: Served, path: str) ->
 
 
 def test_head_answers_as_get_without_a_body(served: Served) -> None:
-    with session_of(served) as client:
+    with session_of(served.url) as client:
         answer = client.head("/console/ledgers")
     assert (answer.status_code, answer.content) == (200, b"")
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS"])
 def test_other_methods_are_refused(served: Served, method: str) -> None:
-    with session_of(served) as client:
+    with session_of(served.url) as client:
         answer = client.request(method, "/console/ledgers")
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD, POST")
 
@@ -136,7 +130,7 @@ def test_a_broken_cookie_leads_to_signing_in(served: Served, cookie: str) -> Non
 def test_a_body_that_is_no_form_is_refused(
     served: Served, content: bytes, media_type: str, status: int
 ) -> None:
-    with session_of(served) as client:
+    with session_of(served.url) as client:
         answer = client.post(
             "/console/ledgers/main/transactions", content=content, headers={"content-type": media_type}
         )
@@ -144,13 +138,60 @@ def test_a_body_that_is_no_form_is_refused(
 
 
 def test_a_session_is_no_key_of_the_api(served: Served) -> None:
-    with session_of(served) as client:
+    with session_of(served.url) as client:
         assert client.get("/v1/ledgers").status_code == 401
 
 
 def test_the_address_cannot_put_words_into_the_page(served: Served) -> None:
-    with session_of(served) as client:
+    with session_of(served.url) as client:
         page = client.get("/console/ledgers", params={"did": "<script>", "as": "<b>x</b>", "cursor": "<i>"})
         assert "<script>alert" not in page.text and "<b>x</b>" not in page.text and "<i>" not in page.text
-        done = client.get("/console/ledgers", params={"did": "post-transaction", "as": "<b>x</b>"})
-    assert "Done: Send." in done.text and "<b>x</b>" not in done.text
+        words = {"did": "post-transaction", "how": "Done", "as": "<b>x</b>", "seal": "0" * 32}
+        done = client.get("/console/ledgers", params=words)
+    assert "Done: Send." not in done.text and "<b>x</b>" not in done.text
+
+
+def test_what_was_done_is_said_to_the_session_that_did_it(served: Served) -> None:
+    with session_of(served.url) as client, session_of(served.url) as other:
+        form = client.get("/console/projections/payouts/pause").text
+        (csrf,) = set(re.findall(r'name="csrf" value="(\w+)"', form))
+        sent = client.post("/console/projections/payouts/pause", data={"csrf": csrf, "reason": "a look"})
+        address = sent.headers["location"]
+        assert "Done: Pause." in client.get(address).text
+        assert "Done: Pause." not in other.get(address).text
+        client.post("/console/projections/payouts/resume", data={"csrf": csrf})
+        rebuilt = client.post("/console/projections/payouts/rebuild", data={"csrf": csrf})
+        assert "Accepted: Rebuild." in client.get(rebuilt.headers["location"]).text
+
+
+def test_the_focus_stays_where_it_was_when_the_page_is_made_again(page: Page) -> None:
+    page.goto("/console/projections")
+    page.get_by_role("link", name="Pause").nth(2).focus()
+    where = page.evaluate("document.activeElement.href")
+    page.evaluate("document.getElementById('main').dataset.former = 'yes'")
+    expect(page.locator("#main:not([data-former])")).to_be_visible(timeout=30_000)
+    assert page.evaluate("document.activeElement.href") == where
+    assert page.evaluate("document.getElementById('main').contains(document.activeElement)")
+
+
+def test_a_page_goes_on_by_itself_after_an_answer_that_broke_off(page: Page) -> None:
+    broken = []
+
+    def answer(route: Route) -> None:
+        # First the connection is lost, then there is a fault. Then all is well again.
+        broken.append(route)
+        if len(broken) == 1:
+            route.abort("connectionreset")
+        elif len(broken) == 2:
+            route.fulfill(status=500, content_type="text/html", body="<main id='main'>Internal error</main>")
+        else:
+            route.continue_()
+
+    page.goto("/console/ledgers")
+    page.evaluate("document.getElementById('main').dataset.former = 'yes'")
+    page.route("**/console/ledgers", answer)
+    expect(page.locator("#away")).to_be_visible(timeout=20_000)
+    expect(page.get_by_role("heading", name="Ledgers")).to_be_visible()
+    expect(page.locator("#main:not([data-former])")).to_be_visible(timeout=30_000)
+    expect(page.locator("#away")).to_be_hidden()
+    assert len(broken) >= 3

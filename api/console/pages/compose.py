@@ -9,11 +9,10 @@ import json
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
 from api.console.actions import Action, action, new_key
-from api.console.fields import Field
+from api.console.fields import MOST_DIGITS, Field
 from api.console.formats import code_of, figure, scale_of
 from api.console.inside import Inside, Reply
 from api.console.view import Shown, View, page
@@ -126,14 +125,13 @@ def minor_units(text: str, asset: str) -> int | None:
 
     `1 234.50` of `USD/2` is 123450. Spaces group thousands. A comma is refused, since it may mean either thing.
     """
-    plain = "".join(text.split()).replace("\u202f", "")
-    if not plain.replace(".", "", 1).isdecimal() or not plain.isascii():
+    plain = "".join(text.split())
+    if not plain.replace(".", "", 1).isdecimal() or not plain.isascii() or len(plain) > MOST_DIGITS:
         return None
-    try:
-        scaled = Decimal(plain).scaleb(scale_of(asset))
-    except InvalidOperation:
-        return None
-    return int(scaled) if scaled == scaled.to_integral_value() and scaled > 0 else None
+    whole, _, fraction = plain.partition(".")
+    decimals, scale = fraction.rstrip("0"), scale_of(asset)
+    amount = int(whole + decimals.ljust(scale, "0"))
+    return amount if len(decimals) <= scale and amount else None
 
 
 def _sample(scale: int) -> str:
@@ -218,11 +216,14 @@ def _sentence(trial: Reply, accounts: Mapping[str, Any]) -> str:
 
 
 def _curl(path: str, key: str, body: Mapping[str, Any]) -> str:
-    """Return the request as a command of a shell. The address and the key come from variables."""
+    """Return the request as a command of a shell, which takes what the page's address says only as words.
+
+    The service's address and the key come from variables.
+    """
     return (
-        f'curl -sS "$TALLYSTICK_URL/v1{path}" \\\n'
+        f'curl -sS "$TALLYSTICK_URL"{shlex.quote(f"/v1{path}")} \\\n'
         '  -H "Authorization: Bearer $TALLYSTICK_KEY" \\\n'
-        f"  -H 'Content-Type: application/json' -H 'Idempotency-Key: {key}' \\\n"
+        f"  -H 'Content-Type: application/json' -H {shlex.quote(f'Idempotency-Key: {key}')} \\\n"
         f"  -d {shlex.quote(json.dumps(body))}"
     )
 

@@ -12,6 +12,8 @@ from domain.model.streams import ledger_of
 from projections.diagnosis.glossary import term
 
 PAGE_SIZE = 50
+MAX_CHARACTERS = 20_000
+"""So much of an event's content is shown. The page of the event says more."""
 
 
 def foretold(letter: Mapping[str, Any]) -> str:
@@ -64,7 +66,9 @@ async def show_dead_letters(view: View) -> Shown:
         **view.asked("projection", "cursor", "order"),
     )
     found = listed.content
-    return Shown("Dead letters", sentence(found, asked["state"]), {**found, "asked": asked})
+    return Shown(
+        "Dead letters", sentence(found, asked["state"], is_whole=_is_whole(view)), {**found, "asked": asked}
+    )
 
 
 @page("/console/dead-letters/{id}", template="dead_letter.html")
@@ -83,18 +87,26 @@ async def show_dead_letter(view: View) -> Shown:
             "letter": letter,
             "ledger": ledger,
             "event": about,
-            "payload": json.dumps(about["payload"], indent=2, ensure_ascii=False) if about else "",
+            "payload": json.dumps(about["payload"], indent=2, ensure_ascii=False)[:MAX_CHARACTERS]
+            if about
+            else "",
             "may_read_events": not event.is_refusal,
         },
     )
 
 
-def sentence(found: Mapping[str, Any], state: str) -> str:
+def _is_whole(view: View) -> bool:
+    """Return whether nothing is left out of the list, neither by filters nor since the caller may not see it."""
+    return view.sees_all and not view.query.get("projection") and not view.query.get("cursor")
+
+
+def sentence(found: Mapping[str, Any], state: str, *, is_whole: bool) -> str:
     """Return how many dead letters are listed, in words."""
     many, more = len(found["data"]), found["next_cursor"] is not None
     words = f"{term('dead_letter', state).words} " if state else ""
     if not many:
-        return "No event was set aside." if state == "open" else f"No {words}dead letter is listed."
+        is_none = is_whole and state == "open"
+        return "No event was set aside." if is_none else f"No {words}dead letter is listed."
     count = f"{many} and more" if more else counted(many, "").strip()
     return f"{count} {words}dead letter{'' if many == 1 and not more else 's'}."
 

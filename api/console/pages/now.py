@@ -17,8 +17,8 @@ MAX_CHECKED_LEDGERS = 10
 class Books(NamedTuple):
     """What is known of the books: how many ledgers were looked at, and up to which position.
 
-    `is_all` tells whether these are all that the caller may see. `unbalanced` are those that do not balance, `unread`
-    those that could not be read.
+    `is_all` tells whether these are all that the caller may see, `is_whole` whether the caller may see every ledger.
+    `unbalanced` are those that do not balance, `unread` those that could not be read.
     """
 
     checked: int
@@ -26,6 +26,7 @@ class Books(NamedTuple):
     position: int | None
     unbalanced: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
+    is_whole: bool = True
 
     @property
     def sentence(self) -> str:
@@ -37,7 +38,8 @@ class Books(NamedTuple):
                 "Whether the books balance cannot be said now." if self.unread else "There are no books yet."
             )
         if self.is_all and not self.unread:
-            return f"The books balance at position {self._at}."
+            which = "The books" if self.is_whole else "The books that you may read"
+            return f"{which} balance at position {self._at}."
         subject = counted(self.checked, "ledger was checked and balances", "ledgers were checked and balance")
         return f"{subject} at position {self._at}."
 
@@ -89,14 +91,16 @@ async def show_now(view: View) -> Shown:
     shown = None if projections.is_refusal else projections.content["data"]
     return Shown(
         "Now",
-        " ".join(filter(None, (books and books.sentence, sentence_of_needs(needs, view.caller.roles)))),
+        " ".join(filter(None, (books and books.sentence, _sentence_of_stuck(view, needs)))),
         {
             "books": books,
             "needs": needs,
+            "why_no_needs": view.why_not("GET", "/v1/stuck"),
             "projections": shown,
             "furthest_behind": max(shown, key=lambda each: each["lag_seconds"]) if shown else None,
             "checkpoint": None if checkpoints.is_refusal else next(iter(checkpoints.content["data"]), None),
             "may_see_checkpoints": not checkpoints.is_refusal,
+            "why_no_checkpoints": view.why_not("GET", "/v1/audit/checkpoints"),
         },
     )
 
@@ -120,14 +124,19 @@ def needs_of(stuck: Mapping[str, Any]) -> list[Need]:
     return sorted(needs, key=lambda need: (not need.needs_somebody, -need.oldest_age_seconds))
 
 
-def sentence_of_needs(needs: Sequence[Need] | None, roles: Sequence[str]) -> str:
+def _sentence_of_stuck(view: View, needs: Sequence[Need] | None) -> str:
     """Return how much needs somebody, in words; nothing if the caller may not see it."""
-    if needs is None:
-        return ""
+    if needs is not None:
+        return sentence_of_needs(needs, view.caller.roles, sees_all=view.sees_all)
+    return "" if view.why_not("GET", "/v1/stuck") else "What is stuck cannot be said now."
+
+
+def sentence_of_needs(needs: Sequence[Need], roles: Sequence[str], *, sees_all: bool) -> str:
+    """Return how much needs somebody, in words."""
     many = sum(need.number for need in needs if need.needs_somebody)
     who = "you" if "operator" in roles else "an operator"
     if not many:
-        return f"Nothing needs {who}."
+        return f"Nothing {'' if sees_all else 'that you may see '}needs {who}."
     return f"{counted(many, 'thing needs', 'things need')} {who}."
 
 
@@ -140,7 +149,8 @@ async def _books(view: View) -> Books | None:
         return Books(0, False, None, unread=("ledgers",))
     names = [ledger["name"] for ledger in listed.content["data"]]
     replies = await asyncio.gather(*(view.api.look(f"/ledgers/{name}/trial-balance") for name in names))
-    return books_of(dict(zip(names, replies, strict=True)), is_all=listed.content["next_cursor"] is None)
+    read = dict(zip(names, replies, strict=True))
+    return books_of(read, is_all=listed.content["next_cursor"] is None)._replace(is_whole=view.sees_all)
 
 
 def books_of(replies: Mapping[str, Reply], *, is_all: bool) -> Books:

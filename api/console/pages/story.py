@@ -11,7 +11,9 @@ from api.console.next_steps import next_steps, unsafe_steps
 from api.console.pages.payouts import sentence_of
 from api.console.timelines import told, who_sent
 from api.console.view import Shown, View, page
+from api.problems import PathNotFound
 from domain.model.errors import OperationUnknown
+from domain.model.idempotency import is_key
 from domain.model.times import Instant, instant
 
 MAX_MOMENTS = 100
@@ -24,6 +26,10 @@ MAX_OPERATIONS = 50
 async def show_operation(view: View) -> Shown:
     """Show what became of a keyed request."""
     key = view.names["key"]
+    if not is_key(key):
+        raise PathNotFound(
+            "This is no idempotency key: one is 1 to 255 visible ASCII characters, and has no slash."
+        )
     # The position is asked for first, so that nothing recorded up to there can be missed.
     position = (await view.api.look(f"/ledgers/{view.ledger}")).position
     reply = await view.api.look(f"{view.resource}/trace")
@@ -90,13 +96,14 @@ def _told(view: View, trace: Mapping[str, Any]) -> dict[str, Any]:
     verdict, operations = trace["verdict"], trace["operations"]
     resource = operations[0]["resource"] if len(operations) == 1 else ""
     moments = told(trace["timeline"], trace["ledger"])
-    first = _whole(view.query.get("from", ""))
+    first = min(_whole(view.query.get("from", "")), max(len(moments) - 1, 0))
     shown = moments[first : first + MAX_MOMENTS]
     return {
         "trace": trace,
         "steps": next_steps(verdict["remedy"], resource),
         "unsafe": unsafe_steps(verdict["remedy"], resource),
         "concerns": [(of, next_steps(of["remedy"], of["resource"] or "")) for of in verdict["concerns"]],
+        "begins": next((of.time for of in moments if of.time), None),
         "moments": shown,
         "lanes": lanes(shown),
         "earlier": max(first - MAX_MOMENTS, 0) if first else None,

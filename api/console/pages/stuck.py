@@ -46,7 +46,7 @@ async def show_stuck(view: View) -> Shown:
     totals = [total for total in found["totals"] if total["count"]]
     return Shown(
         "Stuck",
-        sentence(totals),
+        sentence(totals, sees_all=view.sees_all),
         {
             "things": things,
             "totals": totals,
@@ -75,10 +75,10 @@ def commands_in(words: str) -> list[str]:
     return list(dict.fromkeys(command for command in found if command.startswith(("tallystick ", "SELECT "))))
 
 
-def sentence(totals: Sequence[Mapping[str, Any]]) -> str:
+def sentence(totals: Sequence[Mapping[str, Any]], *, sees_all: bool) -> str:
     """Return how much is stuck, and whether somebody must act."""
     if not totals:
-        return "Nothing is stuck."
+        return f"Nothing {'' if sees_all else 'that you may see '}is stuck."
     many = sum(total["count"] for total in totals)
     oldest = max(total["oldest_age_seconds"] for total in totals)
     acts = sum(total["count"] for total in totals if needs_somebody(total["kind"]))

@@ -80,7 +80,14 @@ async def show_webhooks(view: View) -> Shown:
     """Show the receivers, in the order in which they were registered."""
     listed = await view.api.get("/webhooks", page_size=PAGE_SIZE, **view.asked("cursor", "order"))
     found = listed.content
-    return Shown("Webhooks", sentence(found["data"]), found)
+    return Shown(
+        "Webhooks", sentence(found["data"], sees_all=view.sees_all, has_more=_has_more(view, found)), found
+    )
+
+
+def _has_more(view: View, found: Mapping[str, Any]) -> bool:
+    """Return whether the list has other pages."""
+    return found["next_cursor"] is not None or "cursor" in view.query
 
 
 @page("/console/webhooks/{id}", template="webhook.html")
@@ -95,11 +102,11 @@ async def show_webhook(view: View) -> Shown:
     return Shown("Webhook", sentence_of(about), {"webhook": about, "waiting": waiting.content["data"]})
 
 
-def sentence(webhooks: Sequence[Mapping[str, Any]]) -> str:
+def sentence(webhooks: Sequence[Mapping[str, Any]], *, sees_all: bool, has_more: bool) -> str:
     """Return how many receivers are listed, and how many of them get nothing."""
     if not webhooks:
-        return "Nobody is told of events."
-    said = f"{counted(len(webhooks), 'receiver is', 'receivers are')} told of events."
+        return "Nobody is told of events." if sees_all else "No receiver that you may see is told of events."
+    said = f"{counted(len(webhooks), 'receiver is', 'receivers are')} {'on this page' if has_more else 'registered'}."
     disabled = sum(webhook["state"] == "disabled" for webhook in webhooks)
     failing = sum(bool(webhook["failing_since"]) and webhook["state"] == "enabled" for webhook in webhooks)
     if disabled:

@@ -1,5 +1,4 @@
 // What every page does beyond being read: it stays up to date, says when the service is away, and listens to keys.
-// Without this script each page can be read and every action is a plain form.
 
 const away = document.getElementById("away");
 const MOMENT = 1000;
@@ -8,7 +7,7 @@ let lost = null;
 const sleep = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 const main = () => document.getElementById("main");
 
-// A form that somebody is filling in, or text that somebody has selected, is not replaced under their hands.
+// A form that somebody fills in, or text that is selected, is not replaced.
 const isInUse = () =>
   main().contains(document.activeElement?.closest("form") ?? null) ||
   [...main().querySelectorAll("form")].some((form) => form.dataset.touched) ||
@@ -19,24 +18,28 @@ function say(words) {
   away.hidden = !words;
 }
 
-function tellLoss() {
-  lost ??= new Date();
+function tellLoss(asked) {
+  lost ??= asked;
   const since = lost.toISOString().slice(11, 19);
   say(`The service does not answer since ${since} UTC. This page shows what was known then, and goes on by itself.`);
 }
+
+const alike = ({ tagName, id, href }) =>
+  [...document.querySelectorAll(tagName)].filter((part) => part.id === id && part.href === href);
 
 function replace(text) {
   const made = new DOMParser().parseFromString(text, "text/html");
   const fresh = made.getElementById("main");
   if (!fresh) return location.reload();
   const open = new Set([...main().querySelectorAll("details[open][id]")].map((part) => part.id));
-  const focused = document.activeElement?.id;
+  const held = document.activeElement ?? document.body;
+  const place = alike(held).indexOf(held);
   for (const part of fresh.querySelectorAll("details[id]")) part.open ||= open.has(part.id);
   const whole = document.querySelector(".top form") === null && made.querySelector(".top form") !== null;
   if (whole) return location.reload();
   main().replaceWith(document.adoptNode(fresh));
   document.title = made.title;
-  if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+  if (!held.isConnected) (alike(held)[place] ?? main()).focus({ preventScroll: true });
   document.dispatchEvent(new Event("shown"));
 }
 
@@ -44,23 +47,20 @@ async function follow() {
   while (main()?.hasAttribute("data-live")) {
     await sleep(document.hidden ? 10 * MOMENT : MOMENT);
     if (isInUse()) continue;
-    const began = location.href;
-    let answer;
+    const began = location.href, asked = new Date();
+    let answer, text;
     try {
       answer = await fetch(began, {
         headers: { "Console-State": main().dataset.state, Accept: "text/html" },
         signal: AbortSignal.timeout(20 * MOMENT),
       });
+      text = await answer.text();
+      if (answer.status >= 500) throw answer;
     } catch {
-      tellLoss();
+      tellLoss(asked);
       continue;
     }
     if (answer.status === 401) return location.reload();
-    if (answer.status >= 502) {
-      tellLoss();
-      continue;
-    }
-    const text = await answer.text();
     lost = null;
     say("");
     if (began === location.href && !isInUse()) replace(text);
@@ -70,7 +70,7 @@ async function follow() {
 let isAfterG = false;
 
 function listen(event) {
-  const isTyping = event.target.closest?.("input, select, textarea, [contenteditable]");
+  const isTyping = event.target.closest?.("input, select, textarea");
   if (event.ctrlKey || event.metaKey || event.altKey || isTyping) return;
   if (isAfterG) {
     isAfterG = false;
@@ -94,7 +94,7 @@ document.addEventListener("input", (event) => {
   const form = event.target.closest("main form");
   if (form) form.dataset.touched = "yes";
 });
-// A form is sent once, however often it is clicked.
+// A form is sent once.
 document.addEventListener("submit", (event) => {
   if (event.target.dataset.sent) event.preventDefault();
   event.target.dataset.sent = "yes";

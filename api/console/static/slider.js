@@ -9,7 +9,7 @@ const place = (slider) => document.getElementById("places").options[slider.value
 
 function addressOf(option) {
   const query = new URLSearchParams(location.search);
-  for (const name of ["at", "time", "at_position", "did", "as"]) query.delete(name);
+  for (const name of ["at", "time", "at_position", "did", "how", "as", "seal"]) query.delete(name);
   for (const [name, value] of new URLSearchParams(option.dataset.query)) query.set(name, value);
   return query.size ? `${location.pathname}?${query}` : location.pathname;
 }
@@ -36,7 +36,7 @@ document.addEventListener("input", ({ target }) => {
   clearTimeout(waiting);
   waiting = setTimeout(() => show(addressOf(option)), PAUSE);
 });
-// Sliding fills in nothing, so the page may go on showing what is new.
+// Sliding fills in nothing, so the page goes on.
 document.addEventListener("change", ({ target }) => {
   if (target.id === "slider") delete target.form.dataset.touched;
 });

@@ -9,7 +9,7 @@ from api.console.actions import ACTIONS, body_of
 from api.console.pages.books.balances import depth_below, nodes_of, sections_of, sentence_of
 from api.console.pages.books.descent import children_of, parent_of
 from api.console.pages.books.listing import counted
-from api.console.pages.books.truth import MEMBERS, compared
+from api.console.pages.books.truth import MEMBERS, _sentence, compared
 
 ACCOUNT: dict[str, Any] = {
     "posted": {"debits": 0, "credits": 50},
@@ -32,6 +32,13 @@ def test_each_member_of_an_account_is_compared() -> None:
     differing = {name: member.difference for name, member in members.items() if not member.is_same}
     assert differing == {"posted.debits": 20, "balance": -20, "status": None}
     assert all(member.is_same for member in compared(ACCOUNT, ACCOUNT))
+
+
+def test_a_list_that_has_passed_the_last_change_is_not_said_to_lag() -> None:
+    differing = compared({**ACCOUNT, "balance": 51}, ACCOUNT)
+    assert "not show the account's last change yet" in _sentence(ACCOUNT, 9, 6, differing)
+    assert "held behind a dead letter, or the list is wrong" in _sentence(ACCOUNT, 9, 7, differing)
+    assert _sentence(ACCOUNT, 9, 9, compared(ACCOUNT, ACCOUNT)).endswith("they say the same.")
 
 
 @pytest.mark.parametrize(

@@ -61,10 +61,23 @@ def found(*kinds: tuple[str, int]) -> dict[str, Any]:
 def test_what_goes_on_by_itself_needs_nobody_and_comes_last() -> None:
     needs = now.needs_of(found(("delivery_waiting", 3), ("stream_held", 1), ("hold_lapsed", 0)))
     assert [need.kind for need in needs] == ["stream_held", "delivery_waiting"]
-    assert now.sentence_of_needs(needs, ("operator",)) == "One thing needs you."
-    assert now.sentence_of_needs(needs, ("auditor",)) == "One thing needs an operator."
-    assert now.sentence_of_needs(needs[1:], ("operator",)) == "Nothing needs you."
-    assert now.sentence_of_needs(None, ("client",)) == ""
+    assert now.sentence_of_needs(needs, ("operator",), sees_all=True) == "One thing needs you."
+    assert now.sentence_of_needs(needs, ("auditor",), sees_all=True) == "One thing needs an operator."
+    assert now.sentence_of_needs(needs[1:], ("operator",), sees_all=True) == "Nothing needs you."
+
+
+def test_nothing_is_said_of_what_the_caller_may_not_see() -> None:
+    nothing: dict[str, Any] = {"data": [], "next_cursor": None}
+    assert (
+        now.sentence_of_needs([], ("auditor",), sees_all=False)
+        == "Nothing that you may see needs an operator."
+    )
+    books = now.books_of({"main": balance("5", "5", 7)}, is_all=True)._replace(is_whole=False)
+    assert books.sentence == "The books that you may read balance at position 7."
+    assert stuck.sentence([], sees_all=False) == "Nothing that you may see is stuck."
+    assert "that you may see" in webhooks.sentence([], sees_all=False, has_more=False)
+    assert "is listed" in dead_letters.sentence(nothing, "open", is_whole=False)
+    assert dead_letters.sentence(nothing, "open", is_whole=True) == "No event was set aside."
 
 
 @pytest.mark.parametrize(
@@ -81,7 +94,7 @@ def test_what_goes_on_by_itself_needs_nobody_and_comes_last() -> None:
 )
 def test_how_much_is_stuck_is_said_in_words(kinds: list[tuple[str, int]], sentence: str) -> None:
     totals = found(*kinds)["totals"]
-    assert stuck.sentence(totals).replace("\u202f", " ") == sentence
+    assert stuck.sentence(totals, sees_all=True).replace("\u202f", " ") == sentence
 
 
 def test_commands_are_taken_from_the_words_once_and_requests_are_left() -> None:
@@ -191,8 +204,11 @@ def test_receivers_that_get_nothing_are_counted() -> None:
         {"state": "enabled", "failing_since": NOW},
         {"state": "disabled", "failing_since": None},
     ]
-    assert webhooks.sentence(hooks) == (
-        "Two receivers are told of events. One is disabled: their events wait. One does not acknowledge now."
+    assert webhooks.sentence(hooks, sees_all=True, has_more=False) == (
+        "Two receivers are registered. One is disabled: their events wait. One does not acknowledge now."
+    )
+    assert webhooks.sentence(hooks, sees_all=True, has_more=True).startswith(
+        "Two receivers are on this page."
     )
 
 

@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from api.console.formats import marked, offset, shortened
-from api.console.pages.story import amounts, sentence
+from api.console.pages.story import _told, amounts, sentence
+from api.console.view import View
+from api.security.keys import NOBODY
 
 NOW = "2026-07-01T12:00:00.000000Z"
 VERDICT = {"what_happened": "The transaction was posted: money moved."}
@@ -34,6 +36,25 @@ def test_a_time_that_has_passed_is_not_promised() -> None:
 @pytest.mark.parametrize("state", ["completed", "failed", "stuck"])
 def test_a_payout_that_nobody_asks_about_promises_nothing(state: str) -> None:
     assert "ask again" not in sentence(VERDICT, payout(state, "2026-07-01T12:04:00.000000Z"), NOW)
+
+
+def test_a_place_beyond_the_end_of_a_story_shows_its_end() -> None:
+    view = View(None, NOBODY, None, "", {}, {"from": "900"})  # type: ignore[arg-type]
+    of = {
+        "kind": "delivery_waiting",
+        "time": None,
+        "words": "it waits",
+        "actor": None,
+        "subject": "webhooks/1",
+    }
+    trace = {
+        "verdict": {"remedy": "wait", "concerns": []},
+        "operations": [],
+        "ledger": "main",
+        "timeline": [{**of, "position": 7}, {**of, "position": 8}],
+    }
+    shown = _told(view, trace)
+    assert (len(shown["moments"]), shown["begins"], shown["total"]) == (1, None, 2)
 
 
 def test_amounts_are_those_of_the_debits() -> None:

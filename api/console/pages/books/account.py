@@ -116,7 +116,9 @@ def _sentence(present: Mapping[str, Any], shown: Mapping[str, Any] | None, past:
     status = term("account", shown["status"]).words
     balance, available = (_said(shown[name], present["asset"]) for name in ("balance", "available"))
     is_or_was = "is" if past is None else "was"
-    part = "all of it" if available == balance else f"{available} of it"
+    is_part = 0 <= shown["available"] < shown["balance"]
+    is_all = shown["available"] == shown["balance"] > 0
+    part = "all of it" if is_all else f"{available} of it" if is_part else available
     words = f"account {is_or_was} {status}, with a balance of {balance}, {part} available."
     return f"The {words}" if past is None else f"{past.words[0].upper()}{past.words[1:]}, the {words}"
 

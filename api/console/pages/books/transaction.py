@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Mapping
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 import api.console.pages.books.transaction_actions  # noqa: F401  (lists the actions)
 from api.console.assets import with_assets
@@ -60,8 +59,6 @@ async def show_transaction(view: View) -> Shown:
             "proof": proof,
             "payout": payout,
             "why_no_proof": view.why_not("GET", PROOF),
-            "story": f"/console/ledgers/{view.ledger}/operations/"
-            + quote(transaction["idempotency_key"], safe=""),
         },
         read.position,
     )

@@ -46,7 +46,7 @@ async def show_truth(view: View) -> Shown:
     members = compared(truth.content, row) if row is not None else []
     return Shown(
         f"Truth beside the list: {view.names['address']}",
-        _sentence(truth.position, listed.position, members, row),
+        _sentence(truth.content, truth.position or 0, listed.position, members if row is not None else None),
         {
             "account": truth.content,
             "row": row,
@@ -76,10 +76,19 @@ def _member(account: Mapping[str, Any], name: str) -> Any:
     return account[first][rest] if rest else account[first]
 
 
-def _sentence(journal: int | None, projection: int | None, members: list[Member], row: Any) -> str:
-    if row is None:
+def _sentence(
+    account: Mapping[str, Any], journal: int, projection: int | None, members: list[Member] | None
+) -> str:
+    """Say whether the list shows the account as the journal has it. `members` are None if the list has no row of it."""
+    is_passed = projection is not None and projection >= account["position"]
+    if members is None:
         return "The list does not show this account yet. The journal has it."
-    at = f"The journal is at position {grouped(journal or 0)}, the list at {grouped(projection or 0)}"
+    at = f"The journal is at position {grouped(journal)}, the list at {grouped(projection or 0)}"
     if all(member.is_same for member in members):
         return f"{at}: for this account they say the same."
+    if is_passed:
+        return (
+            f"{at}. It has passed the account's last change and does not show it: the account is held behind a dead"
+            " letter, or the list is wrong."
+        )
     return f"{at}: the list does not show the account's last change yet."
