@@ -9,7 +9,7 @@ from typing import Any
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.console.acting import act, ask
+from api.console.actions.acting import act, ask
 from api.console.inside import Refused
 from api.console.rendering import SECURITY, files, rendered, version_of_files
 from api.console.showing import Route, has_something_new, show

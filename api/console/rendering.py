@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup
 
-from api.console.actions import ACTIONS
+from api.console.actions.action import ACTIONS
 from api.console.formats import FILTERS, with_query
 from domain.model.idempotency import is_key
 from projections.diagnosis.glossary import term

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 from starlette.types import Scope
 
 import api.console.pages.all  # noqa: F401  (lists the pages and their actions)
-from api.console.actions import ACTIONS
+from api.console.actions.action import ACTIONS
 from api.console.forms import csrf_of, seal_of
 from api.console.inside import Inside
 from api.console.navigation import navigation

@@ -6,7 +6,7 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
-from api.console.actions import ACTIONS
+from api.console.actions.action import ACTIONS
 from api.console.pages import all as kinds
 from api.console.view import PAGES
 from tests.browser.browsing import browsing, require_accessible, sign_in

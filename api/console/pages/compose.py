@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from api.console.actions import Action, action, new_key
-from api.console.fields import MOST_DIGITS, Field
+from api.console.actions.action import Action, action, new_key
+from api.console.actions.fields import MOST_DIGITS, Field
 from api.console.formats import code_of, figure, scale_of
 from api.console.inside import Inside, Reply
 from api.console.view import Shown, View, page

@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from api.console.actions import Action, action
-from api.console.fields import ANY_REASON, REASON
+from api.console.actions.action import Action, action
+from api.console.actions.fields import ANY_REASON, REASON
 from api.console.formats import counted
 from api.console.view import Shown, View, page
 from domain.model.streams import ledger_of

@@ -2,9 +2,9 @@
 
 import asyncio
 
-from api.console.actions import Action, action
+from api.console.actions.action import Action, action
+from api.console.actions.fields import Field
 from api.console.denials import denials_in
-from api.console.fields import Field
 from api.console.formats import grouped
 from api.console.view import Shown, View, page
 from api.security.keys import ROLE_MEANINGS, ROLES

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from api.console.actions.next_steps import Step, next_steps
 from api.console.formats import counted, grouped
 from api.console.inside import Reply
-from api.console.next_steps import Step, next_steps
 from api.console.view import Shown, View, page
 from projections.diagnosis.stuck.catalogue import CATALOGUE, StuckKind
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from api.console.actions import Action, action
-from api.console.fields import ANY_REASON, REASON, Field
+from api.console.actions.action import Action, action
+from api.console.actions.fields import ANY_REASON, REASON, Field
+from api.console.actions.next_steps import unsafe_steps
 from api.console.formats import clock_of_day, code_of, counted, figure
-from api.console.next_steps import unsafe_steps
 from api.console.view import Shown, View, page
 from domain.model.times import Instant, instant
 from projections.diagnosis.glossary import term

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from api.console.actions import Action, action
-from api.console.fields import ANY_REASON, Field
+from api.console.actions.action import Action, action
+from api.console.actions.fields import ANY_REASON, Field
 from api.console.formats import counted, duration, grouped
 from api.console.view import Shown, View, page
 from projections.diagnosis.glossary import term

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from api.console.actions.next_steps import next_steps, unsafe_steps
 from api.console.assets import with_assets
 from api.console.drawings.lanes import lanes
 from api.console.inside import Refused, Reply
-from api.console.next_steps import next_steps, unsafe_steps
 from api.console.pages.payouts import sentence_of
 from api.console.timelines import told, who_sent
 from api.console.view import Shown, View, page

@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from api.console.actions.next_steps import Step, Unsafe, next_steps, unsafe_steps
 from api.console.formats import counted, duration
-from api.console.next_steps import Step, Unsafe, next_steps, unsafe_steps
 from api.console.pages.now import needs_somebody
 from api.console.view import Shown, View, page
 from projections.diagnosis.glossary import Tone

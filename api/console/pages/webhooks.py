@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from api.console.actions import Action, action
-from api.console.fields import ANY_REASON, REASON, Field
+from api.console.actions.action import Action, action
+from api.console.actions.fields import ANY_REASON, REASON, Field
 from api.console.formats import counted
 from api.console.view import Shown, View, page
 from projections.diagnosis.glossary import term

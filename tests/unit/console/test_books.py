@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 import api.console.pages.all  # noqa: F401  (lists the actions)
-from api.console.actions import ACTIONS, body_of
+from api.console.actions.action import ACTIONS, body_of
 from api.console.pages.books.balances import depth_below, nodes_of, sections_of, sentence_of
 from api.console.pages.books.descent import children_of, parent_of
 from api.console.pages.books.listing import counted

@@ -2,7 +2,7 @@
 
 import pytest
 
-from api.console.fields import Field
+from api.console.actions.fields import Field
 from api.problems import MalformedRequest
 
 ROLES = Field("roles", "Roles", "list", choices=("client", "auditor"))

@@ -5,8 +5,8 @@ from typing import get_args
 import pytest
 
 import api.console.pages.all  # noqa: F401  (lists the actions)
-from api.console.actions import ACTIONS
-from api.console.next_steps import Step, next_steps, unsafe_steps
+from api.console.actions.action import ACTIONS
+from api.console.actions.next_steps import Step, next_steps, unsafe_steps
 from projections.diagnosis.remedies import Remedy
 
 PAYOUT = "/v1/ledgers/main/payouts/p"

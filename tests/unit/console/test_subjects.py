@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 import api.console.pages.all  # noqa: F401  (lists the actions)
-from api.console.actions import ACTIONS
+from api.console.actions.action import ACTIONS
+from api.console.actions.subjects import facts_of
 from api.console.inside import Reply
-from api.console.subjects import facts_of
 
 
 def told(action: str, thing: Any, status: int = 200) -> dict[str, str]:

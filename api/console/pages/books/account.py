@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import api.console.pages.books.account_actions  # noqa: F401  (lists the actions)
+from api.console.actions.fields import NO_LIMIT
 from api.console.drawings import limits_bar
-from api.console.fields import NO_LIMIT
 from api.console.formats import NARROW_SPACE, code_of, figure
 from api.console.inside import Refused, Reply
 from api.console.pages.books.changes import LIMITS, TYPES, Change, changes_of

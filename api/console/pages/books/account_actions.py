@@ -1,7 +1,7 @@
 """What can be done with an account: freeze, unfreeze, close, and change its limits and metadata."""
 
-from api.console.actions import Action, action
-from api.console.fields import ANY_REASON, Field
+from api.console.actions.action import Action, action
+from api.console.actions.fields import ANY_REASON, Field
 
 _LIMIT_HINT = "In minor units of the asset, or none. Empty leaves it as it is."
 ROUTE = "/v1/ledgers/{ledger}/accounts/{address}"

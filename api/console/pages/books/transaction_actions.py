@@ -1,7 +1,7 @@
 """What can be done with a transaction: settle or void a hold, and reverse a posting."""
 
-from api.console.actions import Action, action
-from api.console.fields import Field
+from api.console.actions.action import Action, action
+from api.console.actions.fields import Field
 
 ROUTE = "/v1/ledgers/{ledger}/transactions/{id}"
 _AMOUNT = Field(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from api.console.actions import Action, filled
+from api.console.actions.action import Action, filled
 from api.console.formats import money
 from api.console.inside import Reply
 from api.console.permission import has_route

@@ -6,13 +6,13 @@ from urllib.parse import urlencode
 
 from starlette.types import Receive, Scope
 
-from api.console.actions import Action, action_at, carry_out, is_filled, new_key
+from api.console.actions.action import Action, action_at, carry_out, is_filled, new_key
+from api.console.actions.subjects import facts_of, subject_of
 from api.console.assets import with_assets
 from api.console.forms import read_form, require_own, require_same_origin, seal_of
 from api.console.inside import Reply
 from api.console.showing import Route, page_answer, view_of
 from api.console.signing_in import Session, redirect
-from api.console.subjects import facts_of, subject_of
 from api.console.view import Shown, View
 from api.http.responses import Answer
 from api.problems import PathNotFound

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from starlette.routing import compile_path
 
-from api.console.fields import Field
+from api.console.actions.fields import Field
 from api.console.formats import with_query
 from api.console.inside import Reply
 from api.console.permission import endpoint_of

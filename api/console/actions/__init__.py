@@ -1,0 +1,1 @@
+"""Actions: forms that send one request to the API, after saying what will happen; and which of them is safe next."""
