@@ -28,6 +28,7 @@ EXAMPLES: Mapping[str, str] = {
     "keys": "tallystick keys make shop --role client --ledger main",
     "simulate-provider": "tallystick simulate-provider --port 8100 --worst",
     "doctor": "tallystick doctor --all",
+    "openapi": "tallystick openapi --postman",
     "bench": "tallystick bench --only batches",
 }
 """One example call of each command, with the options it needs."""

@@ -67,6 +67,7 @@ ON_A_DATABASE: list[tuple[str, ...]] = [
     ("keys", "revoke", NOBODY),
     ("doctor",),
 ]
+WITHOUT_A_DATABASE = {"openapi"}
 THAT_SERVE = {"serve", "project", "publish", "simulate-provider", "bench"}
 NAMING_WHAT_IS_NOT: list[tuple[str, ...]] = [
     ("projections", "pause", "nothing"),
@@ -128,6 +129,7 @@ WRONG: list[tuple[str, ...]] = [
     ("doctor", "--timeout-seconds", "0"),
     ("simulate-provider", "--port", "70000"),
     ("bench", "--only", "nothing"),
+    ("openapi", "--yaml"),
     ("serve", "--port", "x"),
     ("project", "--database-url", "no url"),
 ]
@@ -154,7 +156,8 @@ def call(arguments: tuple[str, ...], url: str, schema: str = "tallystick") -> in
 
 
 def takes_a_database(arguments: tuple[str, ...]) -> bool:
-    return arguments[0] in COMMANDS and arguments[0] not in ("serve", "bench", "simulate-provider", "project")
+    others = {"serve", "bench", "simulate-provider", "project", *WITHOUT_A_DATABASE}
+    return arguments[0] in COMMANDS and arguments[0] not in others
 
 
 def is_a_sentence(words: str) -> bool:
@@ -169,7 +172,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_command_is_tried() -> None:
     tried = {arguments[0] for arguments in ON_A_DATABASE} | {"import", "migrate", "verify-proof"}
-    assert tried | THAT_SERVE == COMMANDS.keys()
+    assert tried | THAT_SERVE | WITHOUT_A_DATABASE == COMMANDS.keys()
 
 
 @pytest.mark.parametrize("arguments", ON_A_DATABASE, ids=" ".join)
