@@ -34,6 +34,7 @@ COMMANDS = {
     "keys": "scripts.commands.keys:keys",
     "simulate-provider": "scripts.commands.simulate_provider:simulate_provider",
     "doctor": "scripts.commands.doctor:doctor",
+    "demo": "scripts.commands.developers.demo:demo",
     "openapi": "scripts.commands.developers.openapi:openapi",
     "bench": "scripts.bench.command:bench",
 }

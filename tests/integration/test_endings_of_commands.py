@@ -67,7 +67,7 @@ ON_A_DATABASE: list[tuple[str, ...]] = [
     ("keys", "revoke", NOBODY),
     ("doctor",),
 ]
-WITHOUT_A_DATABASE = {"openapi"}
+WITHOUT_A_DATABASE = {"demo", "openapi"}
 THAT_SERVE = {"serve", "project", "publish", "simulate-provider", "bench"}
 NAMING_WHAT_IS_NOT: list[tuple[str, ...]] = [
     ("projections", "pause", "nothing"),
@@ -91,6 +91,7 @@ NAMING_WHAT_IS_NOT: list[tuple[str, ...]] = [
     ("verify", "--live", "--checkpoint", "/no/such/file"),
     ("import", "/no/such/file"),
     ("prove", "--position", "999999"),
+    ("demo", "--key", "tk_key", "--url", "http://127.0.0.1:1"),
     ("export", "/no/such/folder/file", "--wait-seconds", "0"),
 ]
 WRONG: list[tuple[str, ...]] = [
@@ -130,6 +131,9 @@ WRONG: list[tuple[str, ...]] = [
     ("simulate-provider", "--port", "70000"),
     ("bench", "--only", "nothing"),
     ("openapi", "--yaml"),
+    ("demo",),
+    ("demo", "--key", "tk_…"),
+    ("demo", "--key", "tk_key", "--url", "127.0.0.1:8000"),
     ("serve", "--port", "x"),
     ("project", "--database-url", "no url"),
 ]
