@@ -35,6 +35,8 @@ COMMANDS = {
     "simulate-provider": "scripts.commands.simulate_provider:simulate_provider",
     "doctor": "scripts.commands.doctor:doctor",
     "demo": "scripts.commands.developers.demo:demo",
+    "tail": "scripts.commands.developers.tail:tail",
+    "listen": "scripts.commands.developers.listen:listen",
     "openapi": "scripts.commands.developers.openapi:openapi",
     "bench": "scripts.bench.command:bench",
 }

@@ -58,6 +58,7 @@ def test_no_setting_is_named_that_there_is_not() -> None:
     known = {f"TALLYSTICK_{field.rstrip('_').upper()}" for field in Settings.model_fields}
     of_tests = {
         "TALLYSTICK_KILLS",
+        "TALLYSTICK_PICTURES",
         "TALLYSTICK_PAYOUTS",
         "TALLYSTICK_GENERATED",
         "TALLYSTICK_TEST_DATABASE_URL",

@@ -62,13 +62,14 @@ ON_A_DATABASE: list[tuple[str, ...]] = [
     ("report", "trial-balance", "--ledger", "main"),
     ("trace", "k"),
     ("stuck",),
+    ("tail", "--after", "0", "--json"),
     ("keys", "list"),
     ("keys", "rotate", NOBODY),
     ("keys", "revoke", NOBODY),
     ("doctor",),
 ]
 WITHOUT_A_DATABASE = {"demo", "openapi"}
-THAT_SERVE = {"serve", "project", "publish", "simulate-provider", "bench"}
+THAT_SERVE = {"serve", "project", "publish", "simulate-provider", "listen", "bench"}
 NAMING_WHAT_IS_NOT: list[tuple[str, ...]] = [
     ("projections", "pause", "nothing"),
     ("projections", "resume", "nothing"),
@@ -92,6 +93,8 @@ NAMING_WHAT_IS_NOT: list[tuple[str, ...]] = [
     ("import", "/no/such/file"),
     ("prove", "--position", "999999"),
     ("demo", "--key", "tk_key", "--url", "http://127.0.0.1:1"),
+    ("tail", "--ledger", "nowhere"),
+    ("tail", "--ledger", "main", "--account", "nobody"),
     ("export", "/no/such/folder/file", "--wait-seconds", "0"),
 ]
 WRONG: list[tuple[str, ...]] = [
@@ -131,6 +134,12 @@ WRONG: list[tuple[str, ...]] = [
     ("simulate-provider", "--port", "70000"),
     ("bench", "--only", "nothing"),
     ("openapi", "--yaml"),
+    ("tail", "--type", "nothing"),
+    ("tail", "--account", "a"),
+    ("listen", "--secret", "x y"),
+    ("listen", "--replay", "/no/such/file", "--to", "http://127.0.0.1:1/"),
+    ("listen", "--to", "http://127.0.0.1:1/"),
+    ("listen", "--replay", "/dev/null", "--to", "http://example.com/"),
     ("demo",),
     ("demo", "--key", "tk_…"),
     ("demo", "--key", "tk_key", "--url", "127.0.0.1:8000"),
@@ -160,7 +169,7 @@ def call(arguments: tuple[str, ...], url: str, schema: str = "tallystick") -> in
 
 
 def takes_a_database(arguments: tuple[str, ...]) -> bool:
-    others = {"serve", "bench", "simulate-provider", "project", *WITHOUT_A_DATABASE}
+    others = {"serve", "bench", "simulate-provider", "listen", "project", *WITHOUT_A_DATABASE}
     return arguments[0] in COMMANDS and arguments[0] not in others
 
 
