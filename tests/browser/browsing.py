@@ -67,7 +67,7 @@ def browsing(browser: Browser, url: str, **options: Any) -> Iterator[tuple[Brows
     finally:
         context.close()
     assert watched.hosts <= {urlsplit(url).netloc}, "a page asked another host"
-    assert watched.complaints == []
+    assert not watched.complaints, watched.complaints
 
 
 def sign_in(context: BrowserContext, key: str = KEY, then: str = "/console") -> Page:
@@ -88,7 +88,7 @@ def require_accessible(page: Page) -> None:
         for violation in found
         if violation["impact"] in SERIOUS
     ]
-    assert serious == []
+    assert not serious, serious
 
 
 def sentence_of(page: Page) -> str:

@@ -110,6 +110,7 @@ ROUTES: dict[str, tuple[set[str], Whose]] = {
     "enable_webhook": ({O}, "thing"),
     "delete_webhook": ({O}, "thing"),
     "list_deliveries": ({A, O}, "thing"),
+    "get_delivery": ({A, O}, "thing"),
     "retry_delivery": ({O}, "thing"),
     "discard_delivery": ({O}, "thing"),
     # The service itself.
