@@ -9,7 +9,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from pydantic_core import to_json
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from api.console.console import Console
 from api.http.cross_origin import CrossOrigin
@@ -48,8 +48,19 @@ class Application(FastAPI):
     """FastAPI for the OpenAPI document only: a router of our own answers requests. FastAPI's layers would cost as much
     time per request as judging and answering it."""
 
-    def __init__(self, *, cors_origins: Sequence[str], **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, *, cors_origins: Sequence[str] = (), lifespan: Lifespan[Any] | None = None) -> None:
+        super().__init__(
+            title="Tallystick",
+            version=RELEASE,
+            description=_DESCRIPTION,
+            openapi_url=None,
+            docs_url=None,
+            redoc_url=None,
+            redirect_slashes=False,
+            lifespan=lifespan,
+        )
+        # Only for the OpenAPI document. Requests reach the endpoints through `Router`.
+        self.router.routes.extend(ENDPOINTS)
         edge: ASGIApp = HttpMiddleware(Router(ENDPOINTS, otherwise=Console(otherwise=self.router)))
         self._edge = CrossOrigin(edge, cors_origins) if cors_origins else edge
 
@@ -83,20 +94,7 @@ def create_app(settings: Settings) -> FastAPI:
         finally:
             await asyncio.get_running_loop().run_in_executor(None, _stop, service)
 
-    app = Application(
-        cors_origins=settings.allowed_origins,
-        title="Tallystick",
-        version=RELEASE,
-        description=_DESCRIPTION,
-        openapi_url=None,
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-        lifespan=lifespan,
-    )
-    # Only for the OpenAPI document. Requests reach the endpoints through `Router`.
-    app.router.routes.extend(ENDPOINTS)
-    return app
+    return Application(cors_origins=settings.allowed_origins, lifespan=lifespan)
 
 
 def _start(settings: Settings, database: Database, document: Callable[[], bytes]) -> Service:

@@ -28,6 +28,10 @@ EXAMPLES: Mapping[str, str] = {
     "keys": "tallystick keys make shop --role client --ledger main",
     "simulate-provider": "tallystick simulate-provider --port 8100 --worst",
     "doctor": "tallystick doctor --all",
+    "demo": 'tallystick demo --url http://127.0.0.1:8000 --key "$TALLYSTICK_KEY"',
+    "tail": "tallystick tail --ledger main --type transaction.posted",
+    "listen": "tallystick listen --port 9000 --secret whsec_…",
+    "openapi": "tallystick openapi --postman",
     "bench": "tallystick bench --only batches",
 }
 """One example call of each command, with the options it needs."""

@@ -3,11 +3,13 @@
 import sys
 from collections.abc import Iterable
 from importlib import import_module
-from typing import NoReturn
+from platform import python_version
+from typing import Annotated, NoReturn
 
 import structlog
 import typer
 
+from domain.release import RELEASE
 from scripts.calls import EXAMPLES
 from scripts.endings import run
 
@@ -32,6 +34,10 @@ COMMANDS = {
     "keys": "scripts.commands.keys:keys",
     "simulate-provider": "scripts.commands.simulate_provider:simulate_provider",
     "doctor": "scripts.commands.doctor:doctor",
+    "demo": "scripts.commands.developers.demo:demo",
+    "tail": "scripts.commands.developers.tail:tail",
+    "listen": "scripts.commands.developers.listen:listen",
+    "openapi": "scripts.commands.developers.openapi:openapi",
     "bench": "scripts.bench.command:bench",
 }
 
@@ -61,7 +67,26 @@ def application(names: Iterable[str] = COMMANDS) -> typer.Typer:
     return app
 
 
-def tallystick() -> None:
+def show_version(is_asked: bool) -> None:
+    """Print the release, the Python it runs on and the newest migration it knows, and exit 0."""
+    from domain.journal.migrations import latest
+
+    if is_asked:
+        typer.echo(f"tallystick {RELEASE}, Python {python_version()}, schema {latest()}")
+        raise typer.Exit
+
+
+def tallystick(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=show_version,
+            is_eager=True,
+            help="Print the release, the Python and the newest migration, and exit.",
+        ),
+    ] = False,
+) -> None:
     """An event-sourced, double-entry ledger: the service and its operators' tools.
 
     Every command works on one installation: the one in --data-dir [.tallystick], or your own PostgreSQL with

@@ -27,6 +27,8 @@ from projections.read_models.event_keys import Content, EventFilters, content_of
 MAX_TAIL_EVENTS = 20_000
 """How many events that are not in the index yet are read one by one."""
 
+MAX_POSITION = 2**63 - 1
+
 CHUNK_EVENTS = 500
 CHUNK_BYTES = 4 * 1024**2
 """Of what is looked up at once of events as they are stored, and of one event more."""
@@ -97,6 +99,35 @@ def list_events(
     return Page(rows, upto, reading.head, reading.lacking)
 
 
+def events_after(
+    connection: Connection[Any], position: int, ledger: str | None, filters: EventFilters
+) -> tuple[list[JournalEvent], int]:
+    """Return the next events after a position that pass the filters, and the position up to which these are all.
+
+    They are read from the journal itself, one chunk at a time, so nobody waits for the index. Without a ledger they are
+    those of every ledger, and those that belong to none. If the position stays the same, there is nothing new.
+    """
+    wanted = {
+        "low": position + 1,
+        "high": MAX_POSITION,
+        "limit": CHUNK_EVENTS,
+        "most_bytes": CHUNK_BYTES,
+    }
+    rows = directed(_SQL["between"], descending=False).rows(connection, wanted, prepare=False)
+    found = [event for row in rows if (event := _passing(row, ledger or ledger_of(row[0]), filters))]
+    return found, rows[-1][4] if rows else position
+
+
+def _passing(stored: TupleRow, ledger: str, filters: EventFilters) -> JournalEvent | None:
+    """Return an event if it passes the filters in a ledger."""
+    stream, version, topic, state, position = stored
+    row = (stream, version, topic, bytes(state), position)
+    content = content_of(row[3])
+    if not passes(row, content, frozenset(wanted_keys(ledger, filters)), filters):
+        return None
+    return JournalEvent(row, content, hash_of(position, stream, version, topic, row[3]))
+
+
 def _fitting(events: Iterable[JournalEvent], most_bytes: int | None) -> Rows[JournalEvent]:
     found: Rows[JournalEvent] = Rows()
     for event in events:
@@ -160,12 +191,9 @@ class _Search(NamedTuple):
         return query.rows(self.cursor, {**wanted, "most_bytes": CHUNK_BYTES}, prepare=False)
 
     def _passing(self, rows: list[TupleRow]) -> Iterator[JournalEvent]:
-        wanted = frozenset(wanted_keys(self.ledger, self.filters))
-        for stream, version, topic, state, position in rows:
-            row = (stream, version, topic, bytes(state), position)
-            content = content_of(row[3])
-            if passes(row, content, wanted, self.filters):
-                yield JournalEvent(row, content, hash_of(position, stream, version, topic, row[3]))
+        for row in rows:
+            if (event := _passing(row, self.ledger, self.filters)) is not None:
+                yield event
 
     def _first_since(self, time: Instant) -> int:
         row = _SQL["first_since"].row(self.cursor, {"time": time}, prepare=False)

@@ -1,5 +1,7 @@
 """What goes wrong with a payout: drawn at random, the same for the same seed, or given by a script.
 
+A destination may name a script itself, so that whoever only reaches the service can try every outcome (`SIMULATED`).
+
 The random draw depends on the seed and on the payout's destination, amount and reference, but not on when it comes. So
 a run with the same orders has the same faults, whatever its threads do.
 """
@@ -7,6 +9,7 @@ a run with the same orders has the same faults, whatever its threads do.
 import json
 import random
 import threading
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -101,6 +104,20 @@ class Script(BaseModel):
         return self.destination in (None, order.destination) and self.amount in (None, order.amount)
 
 
+_FOR_EVER_SECONDS = 10 * 365 * 86_400.0
+
+SIMULATED: Mapping[str, Script] = {
+    "failed": Script(outcome="failed"),
+    "submitted": Script(delay_seconds=_FOR_EVER_SECONDS, lose=True),
+    "in_doubt": Script(faults=["drop_after"], ask_errors=10**9, lose=True),
+    "stuck": Script(wrong_amount=True),
+}
+"""The scripts a destination may name, such as `{"simulate": "failed"}`, each called by the state the payout ends in.
+
+A payout with any other destination is completed, if nothing else was told.
+"""
+
+
 class Faults:
     """Decides what goes wrong."""
 
@@ -156,7 +173,8 @@ class Faults:
 
     def _script(self, order: Order) -> Script | None:
         with self._lock:
-            return next((script for script in self._scripts if script.concerns(order)), None)
+            told = next((script for script in self._scripts if script.concerns(order)), None)
+        return told or SIMULATED.get(str(order.destination.get("simulate")))
 
     def _chance(self, order: Order, of: str, attempt: int) -> random.Random:
         what = [self._seed, order.destination, order.amount, order.reference, of, attempt]

@@ -1,5 +1,6 @@
 """The OpenAPI document shows everything that api/README.md promises, and the service serves it."""
 
+import re
 from typing import Any
 
 import httpx2
@@ -11,6 +12,7 @@ from api.http.consistency import Consistency
 from api.problems import PROBLEM_TYPES
 from api.resources import ENDPOINTS
 from api.settings import Settings
+from tests.contract.serving import Served
 
 DOCUMENT = create_app(Settings(database_url="postgresql://nowhere")).openapi()
 OPERATIONS: list[Any] = [
@@ -173,3 +175,18 @@ def test_the_page_for_people_loads_nothing_from_elsewhere(client: httpx2.Client)
         assert asset.status_code == 200
         assert len(asset.content) > 50
         assert asset.headers["x-content-type-options"] == "nosniff"
+
+
+def test_the_page_for_language_models_is_short_and_its_links_lead_somewhere(
+    client: httpx2.Client, served: Served
+) -> None:
+    page = client.get("/llms.txt")
+    assert page.headers["content-type"] == "text/plain; charset=utf-8"
+    assert page.text.startswith("# Tallystick\n\n> ") and len(page.text.split()) < 500
+    for word in ("Idempotency-Key", "/operations/{key}", "min_position", "in_doubt", "dry_run"):
+        assert word in page.text
+    links = set(re.findall(r"\]\(([^)]+)\)", page.text))
+    assert {"/openapi.json", "/docs", "/console"} <= links
+    # The console is not in the document that the other clients hold answers against.
+    with httpx2.Client(base_url=served.url, headers=client.headers, follow_redirects=True) as reader:
+        assert {link: reader.get(link).status_code for link in links} == dict.fromkeys(links, 200)

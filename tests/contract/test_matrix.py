@@ -120,6 +120,7 @@ ROUTES: dict[str, tuple[set[str], Whose]] = {
     "get_document": (set(), "anybody"),
     "get_documentation": (set(), "anybody"),
     "get_documentation_asset": (set(), "anybody"),
+    "get_rules_for_models": (set(), "anybody"),
     "get_problem": (set(), "anybody"),
 }
 DECLARED = {endpoint.declared.operation_id: endpoint.declared for endpoint in ENDPOINTS}

@@ -62,12 +62,14 @@ ON_A_DATABASE: list[tuple[str, ...]] = [
     ("report", "trial-balance", "--ledger", "main"),
     ("trace", "k"),
     ("stuck",),
+    ("tail", "--after", "0", "--json"),
     ("keys", "list"),
     ("keys", "rotate", NOBODY),
     ("keys", "revoke", NOBODY),
     ("doctor",),
 ]
-THAT_SERVE = {"serve", "project", "publish", "simulate-provider", "bench"}
+WITHOUT_A_DATABASE = {"demo", "openapi"}
+THAT_SERVE = {"serve", "project", "publish", "simulate-provider", "listen", "bench"}
 NAMING_WHAT_IS_NOT: list[tuple[str, ...]] = [
     ("projections", "pause", "nothing"),
     ("projections", "resume", "nothing"),
@@ -90,6 +92,9 @@ NAMING_WHAT_IS_NOT: list[tuple[str, ...]] = [
     ("verify", "--live", "--checkpoint", "/no/such/file"),
     ("import", "/no/such/file"),
     ("prove", "--position", "999999"),
+    ("demo", "--key", "tk_key", "--url", "http://127.0.0.1:1"),
+    ("tail", "--ledger", "nowhere"),
+    ("tail", "--ledger", "main", "--account", "nobody"),
     ("export", "/no/such/folder/file", "--wait-seconds", "0"),
 ]
 WRONG: list[tuple[str, ...]] = [
@@ -128,6 +133,16 @@ WRONG: list[tuple[str, ...]] = [
     ("doctor", "--timeout-seconds", "0"),
     ("simulate-provider", "--port", "70000"),
     ("bench", "--only", "nothing"),
+    ("openapi", "--yaml"),
+    ("tail", "--type", "nothing"),
+    ("tail", "--account", "a"),
+    ("listen", "--secret", "x y"),
+    ("listen", "--replay", "/no/such/file", "--to", "http://127.0.0.1:1/"),
+    ("listen", "--to", "http://127.0.0.1:1/"),
+    ("listen", "--replay", "/dev/null", "--to", "http://example.com/"),
+    ("demo",),
+    ("demo", "--key", "tk_…"),
+    ("demo", "--key", "tk_key", "--url", "127.0.0.1:8000"),
     ("serve", "--port", "x"),
     ("project", "--database-url", "no url"),
 ]
@@ -154,7 +169,8 @@ def call(arguments: tuple[str, ...], url: str, schema: str = "tallystick") -> in
 
 
 def takes_a_database(arguments: tuple[str, ...]) -> bool:
-    return arguments[0] in COMMANDS and arguments[0] not in ("serve", "bench", "simulate-provider", "project")
+    others = {"serve", "bench", "simulate-provider", "listen", "project", *WITHOUT_A_DATABASE}
+    return arguments[0] in COMMANDS and arguments[0] not in others
 
 
 def is_a_sentence(words: str) -> bool:
@@ -169,7 +185,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_command_is_tried() -> None:
     tried = {arguments[0] for arguments in ON_A_DATABASE} | {"import", "migrate", "verify-proof"}
-    assert tried | THAT_SERVE == COMMANDS.keys()
+    assert tried | THAT_SERVE | WITHOUT_A_DATABASE == COMMANDS.keys()
 
 
 @pytest.mark.parametrize("arguments", ON_A_DATABASE, ids=" ".join)

@@ -1,16 +1,18 @@
-"""The OpenAPI document and the pages for people. Anybody may read them."""
+"""The OpenAPI document and the pages for people and for language models. Anybody may read them."""
 
 from functools import partial
+from importlib.resources import files
 
 from api.http.consistency import Consistency
 from api.http.declaration import ANYBODY, NoQuery, Returns
 from api.http.endpoint import Call, endpoint
-from api.http.responses import HTML, JSON, Answer
+from api.http.responses import HTML, JSON, TEXT, Answer
 from api.problems import PROBLEM_TYPES, PathNotFound
 from api.resources.installation.docs import SECURITY_POLICY, asset, document_page, problem_page
 
 _SAFE = {"Content-Security-Policy": SECURITY_POLICY, "X-Content-Type-Options": "nosniff"}
 
+_RULES = files(__package__).joinpath("llms.txt").read_bytes()
 _PAGE = Returns(200, "The page.", None, "<!DOCTYPE html>…", media_type="text/html")
 _public = partial(endpoint, "GET", tag="Documentation", consistency=Consistency.PROCESS, roles=ANYBODY)
 
@@ -44,6 +46,16 @@ async def get_documentation_asset(call: Call[NoQuery, None]) -> Answer:
         raise PathNotFound
     content, media_type = found
     return Answer(200, content, {**_SAFE, "Cache-Control": "max-age=3600"}, media_type)
+
+
+@_public(
+    "/llms.txt",
+    summary="What a language model must know",
+    returns=[Returns(200, "The page, in Markdown.", None, "# Tallystick…", media_type="text/plain")],
+)
+async def get_rules_for_models(call: Call[NoQuery, None]) -> Answer:
+    """Return what this is, the rules for whoever acts here, and where to read on, for language models and people."""
+    return Answer(200, _RULES, {"X-Content-Type-Options": "nosniff"}, TEXT)
 
 
 @_public("/problems/{code}", summary="What a problem means", returns=[_PAGE], problems=[PathNotFound])

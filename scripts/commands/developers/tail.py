@@ -1,0 +1,105 @@
+"""`tallystick tail`: the journal live, one line for each event, read from the database."""
+
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import sleep
+from typing import Annotated
+
+import psycopg
+import typer
+
+from api.resources.journal.event_schemas import event_body
+from domain.journal.database import Database
+from domain.journal.outage import is_lost
+from domain.journal.reader import head_of
+from domain.model.registry import EVENT_TYPES
+from projections.engine.journal_listener import JournalListener
+from projections.read_models.event_history import MAX_POSITION, JournalEvent, events_after
+from projections.read_models.event_keys import EventFilters
+from scripts.commands.installation import DatabaseUrl, DataDir, Schema, require, service_database
+from scripts.table import cell
+
+POLL_SECONDS = 1.0
+"""How often it looks by itself, since a notification can be missed."""
+
+RECONNECT_SECONDS = 0.5
+
+
+def tail(
+    ledger: Annotated[str | None, typer.Option(help="Only events of this ledger [all]")] = None,
+    type: Annotated[str | None, typer.Option(help="Only events of this type, such as payout.failed")] = None,
+    account: Annotated[str | None, typer.Option(help="Only events that mention this account")] = None,
+    after: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=MAX_POSITION - 1, help="Begin after this position; 0 is all [only new events]"
+        ),
+    ] = None,
+    follow: Annotated[bool, typer.Option(help="Go on until interrupted, or end at the newest event")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each event")] = False,
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
+    schema: Schema = None,
+) -> None:
+    """Print the events of the journal as they are recorded. Goes on after a lost connection, without a gap."""
+    if type is not None and type not in EVENT_TYPES:
+        raise typer.BadParameter(f"must be one of {', '.join(sorted(EVENT_TYPES))}", param_hint="--type")
+    if account is not None and ledger is None:
+        raise typer.BadParameter("name the account's ledger too, with --ledger", param_hint="--account")
+    filters = EventFilters(account=account, type=type)
+    with service_database(database_url, data_dir, schema) as database:
+        with database.connect("tallystick tail") as connection:
+            if ledger is not None:
+                require(connection, ledger, account)
+            place = head_of(connection) if after is None else after
+        for event in _events(database, place, ledger, filters, follow=follow):
+            typer.echo(json.dumps(event_body(event)) if as_json else _line(event))
+            sys.stdout.flush()
+
+
+def _events(
+    database: Database, place: int, ledger: str | None, filters: EventFilters, *, follow: bool
+) -> Iterator[JournalEvent]:
+    """Yield the events after a position, for ever if they are to be followed."""
+    with _listening(database) as listener:
+        while True:
+            try:
+                with database.connect("tallystick tail") as connection:
+                    while True:
+                        known = listener.count
+                        found, reached = events_after(connection, place, ledger, filters)
+                        # Only after they were read: the next connection begins where this one was lost.
+                        place, is_newest = reached, reached == place
+                        yield from found
+                        if is_newest and not follow:
+                            return
+                        if is_newest:
+                            listener.wait(known, POLL_SECONDS)
+            except psycopg.Error as error:
+                if not (follow and is_lost(error)):
+                    raise
+                sleep(RECONNECT_SECONDS)
+
+
+@contextmanager
+def _listening(database: Database) -> Iterator[JournalListener]:
+    """A listener that runs meanwhile. It also says when the database is lost, and when it is back."""
+    listener, stop = JournalListener(database), threading.Event()
+    thread = threading.Thread(target=listener.run, args=(stop,), name="listener", daemon=True)
+    thread.start()
+    try:
+        yield listener
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _line(event: JournalEvent) -> str:
+    time = (event.content.text("recorded_at") or "-").replace("T", " ")
+    stream, _, topic, _, position = event.row
+    key = event.content.text("idempotency_key")
+    words = [f"{position:>6}", time, f"{topic:<26}", stream, f"by {event.content.text('actor') or '-'}"]
+    return "  ".join(cell(word) for word in [*words, *([f"key {key}"] if key else [])])
