@@ -72,7 +72,7 @@ def test_a_fault_is_a_protected_page_as_well(served: Served, monkeypatch: pytest
         raise ZeroDivisionError
 
     with session_of(served.url) as client:
-        monkeypatch.setattr("api.console.console.navigation", fail)
+        monkeypatch.setattr("api.console.showing.navigation", fail)
         answer = client.get("/console/ledgers")
     assert answer.status_code == 500
     assert "<h1>Internal error</h1>" in answer.text
