@@ -18,7 +18,7 @@ from .errors import (
 from .keyed_requests import Item, Post, Reverse, Settle, Void, new_key
 from .money import Money
 from .outcomes import Done, NotDone, Outcome, Refused, StillWorking, expect_done
-from .problems import Problem
+from .problem import Problem
 from .retries import Policy
 
 __all__ = [

@@ -1,6 +1,7 @@
 """What a call raises when it has no outcome to return. Problems, which the ledger itself states, are in `problems`."""
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class TallystickError(Exception):
@@ -41,7 +42,7 @@ class BatchIncomplete(TallystickError):
     known, or they were not sent. Carrying out the same items again, with the same keys, is safe.
     """
 
-    def __init__(self, words: str, outcomes: Sequence[object], open_keys: Sequence[str]) -> None:
+    def __init__(self, words: str, outcomes: Sequence[Any], open_keys: Sequence[str]) -> None:
         super().__init__(f"{words}; {len(outcomes)} items have outcomes, {len(open_keys)} have none")
         self.outcomes, self.open_keys = outcomes, open_keys
 

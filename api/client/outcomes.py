@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from .errors import TallystickError
-from .problems import Problem
-from .resources import Operation, Payout, Transaction
+from .history import Operation
+from .problem import Problem
+from .resources import Payout, Transaction
 
 T = TypeVar("T", Transaction, Payout)
 

@@ -1,4 +1,4 @@
-"""What the ledger shows: accounts, transactions, payouts, operations, events. Amounts are in minor units."""
+"""What the ledger shows: accounts, balances, transactions, payouts. Amounts are in minor units."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,7 +7,6 @@ from typing import Any, Literal
 from .entries import Direction, Entry
 from .money import Money
 
-OperationState = Literal["accepted", "in_progress", "completed", "rejected", "reconciling"]
 PayoutState = Literal["accepted", "submitted", "in_doubt", "completed", "failed", "stuck", "rejected"]
 Metadata = dict[str, str]
 
@@ -203,94 +202,3 @@ class Payout:
     def money(self) -> Money:
         """The amount with its asset."""
         return Money.of_minor_units(self.amount, self.asset)
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """What became of a keyed request. `problem` is the refusal if a rule refused it."""
-
-    idempotency_key: str
-    state: OperationState
-    retry: str
-    resource: str
-    request_fingerprint: str
-    accepted_at: datetime
-    completed_at: datetime | None
-    correlation_id: str
-    position: int
-    outcome: Literal["completed", "failed"] | None
-    problem: dict[str, Any] | None
-
-    @property
-    def is_decided(self) -> bool:
-        """Whether the request was carried out or refused."""
-        return self.state in ("completed", "rejected")
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """An event of the journal. Members that cannot be read are None."""
-
-    position: int
-    stream: str
-    version: int
-    type: str
-    schema_version: int | None
-    recorded_at: datetime | None
-    actor: str | None
-    correlation_id: str | None
-    causation_id: str | None
-    idempotency_key: str | None
-    payload: Any
-    leaf_hash: str
-    ledger: str | None
-    traceparent: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Concern:
-    """Something beside the verdict that may surprise, and the thing that its remedy is for."""
-
-    code: str
-    remedy: str
-    words: str
-    safe_to_do: str
-    resource: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What happened, what is safe to do now, and why."""
-
-    code: str
-    remedy: str
-    what_happened: str
-    safe_to_do: str
-    why: str
-    concerns: tuple[Concern, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """A moment of a story. `subject` is what it happened to."""
-
-    time: datetime | None
-    position: int | None
-    kind: str
-    subject: str
-    actor: str | None
-    words: str
-
-
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """The whole story of a request or of a correlation id."""
-
-    ledger: str
-    idempotency_key: str | None
-    correlation_id: str
-    operations: tuple[Operation, ...]
-    timeline: tuple[Moment, ...]
-    verdict: Verdict
-    position: int
-    head: int

@@ -12,12 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.client import InexactAmount, Money, Policy, Post, WebhookUnverified, credit, debit
-from api.client import problems as known
+from api.client.asynchronous.coalescing import items_named
 from api.client.bodies import decode
 from api.client.chunks import MAX_BYTES, MAX_COMMAS, chunks
+from api.client.history import Operation
 from api.client.keyed_requests import Item, Settle, item_body
-from api.client.problems import BY_CODE, InsufficientFunds, Missing, Problem, RuleRefusal, problem_of
-from api.client.resources import Operation, TrialBalance
+from api.client.problem import Malformed, Missing, Problem, RuleRefusal, Unavailable
+from api.client.problems import BY_CODE, problem_of
+from api.client.refusals import InsufficientFunds
+from api.client.resources import TrialBalance
 from api.client.retries import REPEATABLE, Attempts, retry_after_seconds
 from api.client.waiting_line import WaitingLine
 from api.client.webhooks import verify
@@ -117,8 +120,8 @@ def test_a_code_of_a_later_release_is_of_the_class_of_its_status() -> None:
     later = problem_of(409, {"code": "too_late", "detail": "d"}, "k")
     assert (type(later), later.code, later.key, later.status) == (RuleRefusal, "too_late", "k", 409)
     assert type(problem_of(404, None)) is Missing
-    assert type(problem_of(500, "<html>")) is known.Unavailable
-    assert type(problem_of(418, {})) is known.Malformed
+    assert type(problem_of(500, "<html>")) is Unavailable
+    assert type(problem_of(418, {})) is Malformed
 
 
 def test_members_that_an_old_refusal_lacks_are_none() -> None:
@@ -183,6 +186,13 @@ def test_requests_wait_in_line_and_travel_together() -> None:
     assert line.join(5) is False  # the sender that took the last ones comes back
     assert (line.take(), line.take()) == ([5], [])
     assert line.join(6) is True  # that one has ended
+
+
+def test_a_batch_that_is_refused_names_its_items() -> None:
+    pointers = ["/transactions/2/entries/0/amount", "/transactions/13", "/mode", "?dry_run"]
+    refused = problem_of(422, {"errors": [{"pointer": pointer, "detail": ""} for pointer in pointers]})
+    assert items_named(refused) == {2, 13}
+    assert items_named(problem_of(413, {})) == set()
 
 
 SECRET = new_secret()

@@ -8,10 +8,12 @@ from typing import Any, Literal
 from ..bodies import decode
 from ..chunks import Chunk, chunks
 from ..errors import BatchIncomplete, NoOutcome, TallystickError
+from ..history import Operation
 from ..keyed_requests import Item
 from ..outcomes import Done, Outcome, Refused, StillWorking
-from ..problems import Problem, problem_of
-from ..resources import Operation, Transaction
+from ..problem import Problem
+from ..problems import problem_of
+from ..resources import Transaction
 from ..retries import Attempts
 from .calls import Calls, says_nothing_about_earlier_attempts
 from .concurrency import pause

@@ -5,10 +5,11 @@ from datetime import datetime
 from typing import Any
 
 from ..bodies import decode
+from ..history import Event, Operation, Trace
 from ..keyed_requests import Item
 from ..money import Money
 from ..outcomes import Outcome
-from ..resources import Event, GroupBalance, LedgerInfo, Operation, Trace, Transaction, TrialBalance
+from ..resources import GroupBalance, LedgerInfo, Transaction, TrialBalance
 from . import lists
 from .accounts import Accounts
 from .assets import Assets

@@ -9,10 +9,12 @@ import httpx2
 
 from ..bodies import decode, encode
 from ..errors import NotRecorded, OutcomeUnknown, Unreachable
+from ..history import Operation
 from ..keyed_requests import KeyedRequest
 from ..outcomes import Done, Outcome, Refused, StillWorking
-from ..problems import Unavailable, problem_of
-from ..resources import Operation, Payout, Transaction
+from ..problem import Unavailable
+from ..problems import problem_of
+from ..resources import Payout, Transaction
 from ..retries import REPEATABLE, Attempts
 from .calls import Calls, operation_path, says_nothing_about_earlier_attempts
 from .concurrency import pause
@@ -20,6 +22,9 @@ from .transport import Answer, GaveUp, Request
 
 T = TypeVar("T", Transaction, Payout)
 log = logging.getLogger("tallystick_client")
+
+UNLIMITED = 1 << 30
+"""Of attempts that end with their time alone."""
 
 
 class KeyedCalls(Generic[T]):
@@ -56,9 +61,12 @@ class KeyedCalls(Generic[T]):
             return self._find_out(asked, request, started, str(error))
         if not dry_run and (answer.status >= 500 or says_nothing_about_earlier_attempts(answer)):
             return self._find_out(asked, request, started, f"answered {answer.status}")
-        if answer.status == 202 and not dry_run:
+        if answer.status != 202 or dry_run:
+            return self._outcome(asked.key, answer)
+        try:
             return self._await_end(asked.key, started)
-        return self._outcome(asked.key, answer)
+        except (Unreachable, Unavailable) as error:
+            raise OutcomeUnknown(f"it was accepted, and then no answer came: {error}", asked.key) from error
 
     def outcome_of(self, key: str) -> Outcome[T]:
         """Return what is known of a key now. Raises `OperationUnknown` if nothing is recorded under it."""
@@ -73,21 +81,25 @@ class KeyedCalls(Generic[T]):
         return Done(key, decode(self._made, answer.body), is_replayed)
 
     def _await_end(self, key: str, started: float) -> Outcome[T]:
-        """Ask until an accepted request has ended, or the deadline comes."""
-        attempts = self._calls.transport.attempts(started)
-        attempts.allowed = 1 << 30  # these only ask
+        """Ask until an accepted request has ended, or the deadline comes. The last deadline ends the asking itself."""
+        deadline = self._calls.transport.attempts(started)
+        deadline.allowed = UNLIMITED
         while True:
-            attempts.made += 1
-            outcome = self.outcome_of(key)
-            seconds = attempts.next_pause(monotonic(), random.random())
+            deadline.made += 1
+            operation = self._calls.read(operation_path(key), self._until_the_last_deadline(started))
+            outcome = self._told(key, decode(Operation, operation))
+            seconds = deadline.next_pause(monotonic(), random.random())
             if not isinstance(outcome, StillWorking) or seconds is None:
                 return outcome
             pause(seconds)
 
+    def _until_the_last_deadline(self, started: float) -> Attempts:
+        return Attempts(self._policy, started + self._policy.last_deadline_seconds, UNLIMITED)
+
     def _find_out(self, asked: KeyedRequest[T], request: Request, started: float, why: str) -> Outcome[T]:
         """Ask what became of a key. Send the request again if nothing is recorded under it, which is harmless."""
         log.warning("what became of the key %s? %s", asked.key, why)
-        attempts = Attempts(self._policy, started + self._policy.last_deadline_seconds, 1 << 30)
+        attempts = self._until_the_last_deadline(started)
         is_missing = False
         while True:
             attempts.made += 1

@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 
 from ..bodies import decode
 from ..errors import Unreachable
-from ..problems import Unavailable
-from ..resources import Event
+from ..history import Event
+from ..problem import Unavailable
 from .calls import Calls
 from .concurrency import pause
 

@@ -11,7 +11,8 @@ from typing import Any
 import httpx2
 
 from ..errors import Unreachable
-from ..problems import Problem, problem_of
+from ..problem import Problem
+from ..problems import problem_of
 from ..retries import REPEATABLE, Attempts, Policy, retry_after_seconds
 from .concurrency import pause
 

@@ -22,16 +22,13 @@ from api.client import (
 )
 from api.client.keyed_requests import Reverse, id_of
 from api.client.problems import (
-    AccountExists,
-    AccountNotEmpty,
-    BatchRejected,
     IdempotencyKeyReused,
-    InsufficientFunds,
     OperationUnknown,
     TransactionNotFound,
     UnbalancedTransaction,
     VersionMismatch,
 )
+from api.client.refusals import AccountExists, AccountNotEmpty, BatchRejected, InsufficientFunds
 from tests.contract.client.scenes import play
 from tests.contract.serving import KEY, Served
 

@@ -8,7 +8,8 @@ import pytest
 
 from api.client import Done, Ledger, Policy, Refused, Tallystick, credit, debit, expect_done
 from api.client.asynchronous.postings import Postings
-from api.client.problems import InsufficientFunds, UnbalancedTransaction
+from api.client.problems import UnbalancedTransaction
+from api.client.refusals import InsufficientFunds
 from tests.contract.client.scenes import opened, play
 from tests.contract.serving import KEY, Served
 from tests.faulty_proxy import Fault, FaultyProxy

@@ -7,13 +7,11 @@ import asyncio
 import logging
 import os
 import random
-from collections import Counter
 
 import pytest
 
 from api.client import (
     Done,
-    Ledger,
     Outcome,
     OutcomeUnknown,
     Policy,
@@ -25,42 +23,21 @@ from api.client import (
     debit,
     expect_done,
 )
-from api.client.problems import BatchRejected, IdempotencyKeyReused, InsufficientFunds
+from api.client.problems import IdempotencyKeyReused
+from api.client.refusals import BatchRejected, InsufficientFunds
 from api.client.resources import Transaction
+from tests.contract.client.callers import Caller, the_journal_agrees
 from tests.contract.client.scenes import opened
 from tests.contract.serving import KEY, Served
 from tests.faulty_proxy import Fault, FaultyProxy
 
 CALLS = int(os.environ.get("TALLYSTICK_CALLS", "2000"))
 TASKS = 16
-ACCOUNTS = ["cash", "alice", "bob"]
 # Each withheld answer costs half a second, so there are few.
 FAULTS = [Fault.NOTHING] * 79 + [Fault.REQUEST_LOST] * 10 + [Fault.ANSWER_LOST] * 10 + [Fault.ANSWER_WITHHELD]
 DEADLINE = Policy(
     deadline_seconds=0.4, last_deadline_seconds=20, attempt_seconds=0.2, longest_pause_seconds=0.1
 )
-
-
-class Caller:
-    """A task that moves money and reads its own writes."""
-
-    def __init__(self, ledger: Ledger, chance: random.Random) -> None:
-        self._ledger, self._chance = ledger, chance
-        self.outcomes: list[Outcome[Transaction]] = []
-
-    async def call(self, times: int) -> None:
-        """Make calls of several kinds, one after the other."""
-        for _ in range(times):
-            debited, credited = self._chance.sample(ACCOUNTS, 2)
-            amount = self._chance.randint(1, 900)
-            outcome = await self._ledger.post(debit(debited, amount), credit(credited, amount))
-            self.outcomes.append(outcome)
-            if isinstance(outcome, Done) and self._chance.random() < 0.2:
-                await self._reads_its_write(outcome.transaction)
-
-    async def _reads_its_write(self, made: Transaction) -> None:
-        found = self._ledger.transactions(correlation_id=made.correlation_id, recorded_from=made.recorded_at)
-        assert made.id in [shown.id async for shown in found]
 
 
 @pytest.mark.timeout(60 + CALLS // 20)
@@ -81,28 +58,13 @@ def test_no_call_ends_unknown_and_none_is_applied_twice(
     outcomes = asyncio.run(run())
     assert len(outcomes) == CALLS // TASKS * TASKS
     assert {type(outcome) for outcome in outcomes} == {Done, Refused}
-    asyncio.run(the_journal_agrees(served.url, name, outcomes))
+    asyncio.run(checked(served.url, name, outcomes))
 
 
-async def the_journal_agrees(url: str, name: str, outcomes: list[Outcome[Transaction]]) -> None:
-    """Assert that each outcome is in the journal, once and as it was told, and nothing else."""
-    told = {outcome.key: "posted" if isinstance(outcome, Done) else "rejected" for outcome in outcomes}
-    recorded: Counter[tuple[str, str]] = Counter()
-    balances = Counter(dict.fromkeys(ACCOUNTS, 0))
+async def checked(url: str, name: str, outcomes: list[Outcome[Transaction]]) -> None:
+    """Assert that the journal agrees, without faults."""
     async with Tallystick(url, KEY) as tally:
-        ledger = tally.ledger(name)
-        async for event in ledger.events():
-            if event.type in ("transaction.posted", "transaction.rejected"):
-                recorded[str(event.idempotency_key), event.type.partition(".")[2]] += 1
-        assert recorded == Counter(told.items())
-        for outcome in outcomes:
-            if isinstance(outcome, Done):
-                for entry in outcome.transaction.entries:
-                    balances[entry.account] += entry.amount * (1 if entry.direction == "credit" else -1)
-        shown = {account.address: account async for account in ledger.accounts.list()}
-        assert balances == Counter(
-            {address: shown[address].balance * (-1 if address == "cash" else 1) for address in ACCOUNTS}
-        )
+        await the_journal_agrees(tally.ledger(name), outcomes)
 
 
 def once(

@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from api.client import Done, Post, Refused, credit, debit, expect_done
-from api.client.problems import InsufficientFunds, UnbalancedTransaction
+from api.client.problems import UnbalancedTransaction
+from api.client.refusals import InsufficientFunds
 from api.client.synchronous import Tallystick
 from tests.contract.client.scenes import HURRIED
 from tests.contract.serving import KEY

@@ -7,7 +7,7 @@ import pytest
 
 from api.client import Done, Money, Policy, Refused, StillWorking, Tallystick, expect_done
 from api.client.errors import InexactAmount
-from api.client.problems import InsufficientFunds
+from api.client.refusals import InsufficientFunds
 from scripts.simulator.faults import Script
 from scripts.simulator.server import Simulator
 from tests.contract.books import Book
