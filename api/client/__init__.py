@@ -1,12 +1,15 @@
 """The ledger from the caller's side: a typed client, sync and async. Imports nothing else of the project.
 
-`Tallystick` is the asynchronous client; `synchronous.Tallystick` is the same for code without an event loop, and is
-generated from it. Imports are relative, because the package is also a wheel of its own, named `tallystick_client`.
+`Tallystick` is the asynchronous client. `synchronous.Tallystick` is the same for code without an event loop, generated
+by `python -m scripts.synchronous_client`. Imports are relative, because the package is also a wheel of its own, named
+`tallystick_client`.
 """
 
 from .asynchronous import Ledger, Tallystick
 from .entries import Entry, credit, debit
 from .errors import (
+    BatchIncomplete,
+    ChangeUnknown,
     InexactAmount,
     NoOutcome,
     NotRecorded,
@@ -22,6 +25,8 @@ from .problem import Problem
 from .retries import Policy
 
 __all__ = [
+    "BatchIncomplete",
+    "ChangeUnknown",
     "Done",
     "Entry",
     "InexactAmount",

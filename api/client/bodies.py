@@ -5,7 +5,7 @@ import types
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
@@ -31,18 +31,22 @@ def _members(wanted: Any) -> tuple[tuple[str, _Decode], ...]:
 def _converter(hint: Any) -> _Decode:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
-        (inner,) = [_converter(argument) for argument in arguments if argument is not type(None)]
-        return lambda value: None if value is None else inner(value)
+        (inner,) = [argument for argument in arguments if argument is not type(None)]
+        return _converter(inner)
     if origin is tuple:
         item = _converter(arguments[0])
         return lambda value: tuple([item(each) for each in value or ()])
     if hint is datetime:
-        return datetime.fromisoformat
+        return _unless_none(datetime.fromisoformat)
     if hint is int:
-        return int  # totals of a ledger are strings of digits
+        return _unless_none(int)  # totals of a ledger are strings of digits
     if hasattr(hint, "__dataclass_fields__"):
-        return lambda value: decode(hint, value)
+        return _unless_none(partial(decode, hint))
     return _unchanged
+
+
+def _unless_none(convert: _Decode) -> _Decode:
+    return lambda value: None if value is None else convert(value)
 
 
 def _unchanged(value: Any) -> Any:

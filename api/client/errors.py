@@ -16,6 +16,13 @@ class Unreachable(TallystickError):
     """No answer came in time to a request without a key. Repeating the call is safe."""
 
 
+class ChangeUnknown(TallystickError):
+    """A change without a key may have been carried out: an attempt had no answer, and the next one was refused.
+
+    Read what it changes.
+    """
+
+
 class NoOutcome(TallystickError):
     """A keyed request ended without an outcome. Sending it again under `key` is safe: it is carried out once."""
 

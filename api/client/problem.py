@@ -27,7 +27,7 @@ class Problem(TallystickError):
     errors: list[dict[str, str]] | None
 
     def __init__(self, body: Mapping[str, Any], key: str | None = None) -> None:
-        super().__init__(f"{body.get('code')}: {body.get('detail')}", key)
+        super().__init__(f"{body.get('code') or body.get('status')}: {body.get('detail')}", key)
         self.body = body
         self.code = body.get("code", "")
         for declaring in type(self).__mro__:

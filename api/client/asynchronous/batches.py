@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from ..bodies import decode
 from ..chunks import Chunk, chunks
-from ..errors import BatchIncomplete, NoOutcome, TallystickError
+from ..errors import BatchIncomplete, TallystickError
 from ..history import Operation
 from ..keyed_requests import Item
 from ..outcomes import Done, Outcome, Refused, StillWorking
@@ -68,7 +68,7 @@ class Batches:
         attempts = Attempts(policy, monotonic() + policy.last_deadline_seconds, 2 * policy.max_attempts)
         answer = await self._answer(request, attempts)
         if says_nothing_about_earlier_attempts(answer):
-            raise NoOutcome(f"answered {answer.status} after an attempt without an answer", part.items[0].key)
+            raise TallystickError(f"answered {answer.status} after an attempt without answer")
         if answer.status != 200:
             raise answer.problem
         results: list[dict[str, Any]] = answer.body["results"]

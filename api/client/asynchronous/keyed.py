@@ -75,7 +75,7 @@ class KeyedCalls(Generic[T]):
     def _outcome(self, key: str, answer: Answer) -> Outcome[T]:
         if answer.status == 409:
             return Refused(key, answer.problem)
-        if answer.status >= 400:
+        if answer.status >= 300:
             raise answer.problem
         is_replayed = answer.headers.get("idempotent-replayed") == "true"
         return Done(key, decode(self._made, answer.body), is_replayed)

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ..bodies import encode
-from ..errors import OutcomeUnknown
+from ..errors import ChangeUnknown
 from ..retries import Attempts
 from .transport import Answer, GaveUp, Request, Transport
 
@@ -68,7 +68,7 @@ class Calls:
     def write(
         self, path: str, body: Any, method: str = "POST", headers: Mapping[str, str] | None = None
     ) -> Any:
-        """Make a change that may be repeated, and return the answer. Raises `Problem`, `Unreachable`."""
+        """Make a change that may be repeated. Raises `Problem`, `Unreachable`, `ChangeUnknown`."""
         return self._final(
             Request(method, f"{self.path}/{path}".rstrip("/"), encode(body), headers=headers or {})
         )
@@ -78,9 +78,10 @@ class Calls:
             answer = self.send(request, attempts or self.transport.attempts())
         except GaveUp as error:
             raise error.error from error
-        if answer.status >= 400:
+        if answer.status >= 300:
             if says_nothing_about_earlier_attempts(answer) and request.method != "GET":
-                words = "an earlier attempt may have been carried out; read what it changes"
-                raise OutcomeUnknown(words, "none") from answer.problem
+                raise ChangeUnknown(
+                    f"answered {answer.status} after an attempt without answer"
+                ) from answer.problem
             raise answer.problem
         return answer.body

@@ -138,7 +138,10 @@ class Transport:
 
 
 def _content(answer: httpx2.Response) -> Any:
+    """Return the body. An answer of success that is not the ledger's tells nothing, so it counts as lost."""
     try:
-        return json.loads(answer.content) if answer.content else None
-    except ValueError:
+        return json.loads(answer.content)
+    except ValueError as error:
+        if answer.is_success:
+            raise httpx2.RemoteProtocolError("the answer is not JSON", request=answer.request) from error
         return None  # a proxy's own page

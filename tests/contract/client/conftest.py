@@ -1,4 +1,4 @@
-"""The client beside a service of its own folder, reached directly or through a network that loses things."""
+"""The network between the client and the service, which loses things on demand, and a ledger for each test."""
 
 from collections.abc import Iterator
 from urllib.parse import urlsplit
