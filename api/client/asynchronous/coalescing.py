@@ -22,7 +22,6 @@ from .postings import Postings
 MAX_ITEMS = 1_000
 """How many requests travel together: as many as the ledger commits together."""
 
-
 _ITEM = re.compile(r"/transactions/(\d+)(?:/|$)")
 
 

@@ -143,9 +143,10 @@ class KeyedCalls(Generic[T]):
     ) -> Outcome[T] | None:
         """Return the outcome, None if what is recorded may be the work of another request with the same key."""
         outcome = await self._told(asked.key, operation, attempts)
-        if isinstance(outcome, Done):
-            return outcome if asked.has_made(outcome.made) else None
-        return outcome if isinstance(outcome, StillWorking) else None
+        if isinstance(outcome, StillWorking):
+            return outcome
+        made = outcome.made if isinstance(outcome, Done) else await self._resource(operation, attempts)
+        return outcome if asked.has_made(made) else None
 
     async def _told(self, key: str, operation: Operation, attempts: Attempts | None = None) -> Outcome[T]:
         if operation.state == "rejected":
@@ -153,5 +154,8 @@ class KeyedCalls(Generic[T]):
             return Refused(key, problem_of(problem.get("status", 409), problem, key))
         if not operation.is_decided:
             return StillWorking(key, operation)
+        return Done(key, await self._resource(operation, attempts), is_replayed=True)
+
+    async def _resource(self, operation: Operation, attempts: Attempts | None) -> T:
         path = operation.resource.removeprefix(f"{self._calls.path}/")
-        return Done(key, decode(self._made, await self._calls.read(path, attempts)), is_replayed=True)
+        return decode(self._made, await self._calls.read(path, attempts))

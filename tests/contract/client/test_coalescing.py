@@ -47,12 +47,14 @@ def test_a_malformed_request_does_not_concern_the_others(served: Served, name: s
                 together.post(debit("cash", 1), credit("bob", 2)),
                 together.post(debit("cash", 1), credit("not an address", 1)),
                 together.post(debit("cash", 1), credit("bob", 1), key="no/key"),
+                together.post(debit("cash", 1), credit("bob", 1), metadata={"k": object()}),
             ]
             right = [together.post(debit("cash", 1), credit("bob", 1)) for _ in range(20)]
             ended = await asyncio.gather(*right[:10], *wrong, *right[10:], return_exceptions=True)
-        assert [type(outcome) for outcome in (*ended[:10], *ended[13:])] == [Done] * 20
+        assert [type(outcome) for outcome in (*ended[:10], *ended[14:])] == [Done] * 20
         assert isinstance(ended[10], UnbalancedTransaction)
-        assert all(isinstance(error, Exception) for error in ended[10:13])
+        assert all(isinstance(error, Exception) for error in ended[10:14])
+        assert isinstance(ended[13], TypeError)
         assert (await ledger.accounts.get("bob")).balance == 20
 
     play(served.url, name, scene)
