@@ -57,6 +57,7 @@ def test_every_setting_is_in_the_page_on_operating(field: str) -> None:
 def test_no_setting_is_named_that_there_is_not() -> None:
     known = {f"TALLYSTICK_{field.rstrip('_').upper()}" for field in Settings.model_fields}
     of_tests = {
+        "TALLYSTICK_CALLS",
         "TALLYSTICK_KILLS",
         "TALLYSTICK_PICTURES",
         "TALLYSTICK_PAYOUTS",

@@ -1,0 +1,123 @@
+"""One ledger: money moves here, and what became of it is read here."""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from ..bodies import decode
+from ..history import Event, Operation, Trace
+from ..keyed_requests import Item
+from ..money import Money
+from ..outcomes import Outcome
+from ..resources import GroupBalance, LedgerInfo, Transaction, TrialBalance
+from . import lists
+from .accounts import Accounts
+from .assets import Assets
+from .batches import Batches, Mode
+from .calls import Calls, operation_path, segment
+from .coalescing import CoalescedPostings
+from .keyed import KeyedCalls
+from .payouts import Payouts
+from .postings import SinglePostings
+from .transport import Transport
+
+
+class Ledger(SinglePostings):
+    """A ledger. Keyed calls return `Done`, `Refused` or `StillWorking`. Reads raise `Problem`, `Unreachable`.
+
+    `dry_run` and `accepted` carry out the same requests as the ledger itself: as a trial, which records nothing, and
+    accepted durably before they are carried out. Lists include everything that this ledger was told of.
+    """
+
+    def __init__(self, transport: Transport, name: str) -> None:
+        self.name = name
+        self._calls = Calls(transport, f"/v1/ledgers/{segment(name)}")
+        assets, keyed = Assets(self._calls), KeyedCalls(self._calls, Transaction)
+        super().__init__(keyed, assets)
+        self._batches = Batches(self._calls, keyed)
+        self.dry_run = SinglePostings(keyed, assets, dry_run=True)
+        self.accepted = SinglePostings(keyed, assets, respond_async=True)
+        self.accounts = Accounts(self._calls)
+        self.payouts = Payouts(self._calls, assets)
+
+    @property
+    def position(self) -> int:
+        """The newest position that the service told of. Another process that is given it reads at least so far."""
+        return self._calls.position
+
+    def know(self, position: int) -> None:
+        """Read lists from at least this position on."""
+        self._calls.position = max(self._calls.position, position)
+
+    def coalescing(self, *, max_senders: int = 1) -> CoalescedPostings:
+        """Return what carries out the requests of many callers in batches. Use it in a `with` statement."""
+        return CoalescedPostings(self._batches, self._keyed, self._assets, max_senders)
+
+    async def batch(
+        self, items: Sequence[Item], mode: Mode = "independent", *, dry_run: bool = False
+    ) -> list[Outcome[Transaction]]:
+        """Carry out any number of requests in order, and return one outcome for each.
+
+        Raises `BatchRejected` for an atomic batch, another `Problem` if nothing was carried out, `BatchIncomplete` if
+        something was or may have been.
+        """
+        for item in items:
+            await self._assets.check(item)
+        return await self._batches.carry_out(items, mode, dry_run)
+
+    async def outcome_of(self, key: str) -> Outcome[Transaction]:
+        """Return what is known of a key now. Raises `OperationUnknown` if nothing is recorded under it."""
+        return await self._keyed.outcome_of(key)
+
+    async def operation(self, key: str) -> Operation:
+        """Return what became of a keyed request. Raises `OperationUnknown` if nothing is recorded under its key."""
+        return decode(Operation, await self._calls.read(operation_path(key)))
+
+    async def trace(self, key: str) -> Trace:
+        """Return the whole story of a keyed request, with the verdict."""
+        return decode(Trace, await self._calls.read(f"{operation_path(key)}/trace"))
+
+    async def conversation(self, correlation_id: str) -> Trace:
+        """Return the whole story of a correlation id."""
+        return decode(Trace, await self._calls.read("trace", correlation_id=correlation_id))
+
+    async def info(self) -> LedgerInfo:
+        """Return the ledger's own attributes."""
+        path, _, name = self._calls.path.rpartition("/")
+        return decode(LedgerInfo, await Calls(self._calls.transport, path).read(name))
+
+    async def transaction(self, transaction_id: str) -> Transaction:
+        """Return a transaction."""
+        return decode(Transaction, await self._calls.read(f"transactions/{segment(transaction_id)}"))
+
+    def transactions(self, **filters: Any) -> AsyncIterator[Transaction]:
+        """Yield transactions, the oldest first.
+
+        Filters are `account`, `prefix`, `reference`, `status`, `kind`, `correlation_id`, `metadata` (a dict),
+        `recorded_from`, `recorded_to`, `effective_from`, `effective_to` and `order`.
+        """
+        return lists.items(self._calls, "transactions", Transaction, **filters)
+
+    def events(self, after: int = 0, *, follow: bool = False, **filters: Any) -> AsyncIterator[Event]:
+        """Yield the ledger's events after a position. With `follow` it waits for further ones for ever.
+
+        Filters are `account`, `transaction_id`, `correlation_id`, `actor`, `type`, `from_` and `to`.
+        """
+        return lists.events(self._calls, after, follow, **filters)
+
+    def balances(
+        self, *, prefix: str | None = None, asset: str | None = None, segments: int | None = None
+    ) -> AsyncIterator[GroupBalance]:
+        """Yield the sums of accounts, grouped by the first segments of their addresses."""
+        group_by = None if segments is None else f"segment:{segments}"
+        return lists.items(
+            self._calls, "balances", GroupBalance, prefix=prefix, asset=asset, group_by=group_by
+        )
+
+    async def trial_balance(self, at: datetime | None = None, clock: str | None = None) -> TrialBalance:
+        """Return the totals in each asset: debits equal credits."""
+        return decode(TrialBalance, await self._calls.read_list("trial-balance", at=at, clock=clock))
+
+    async def money(self, account: str, minor_units: int) -> Money:
+        """Return an amount of an account as money."""
+        return await self._assets.money(account, minor_units)

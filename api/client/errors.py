@@ -1,0 +1,62 @@
+"""What a call raises when it has no outcome to return. Problems, which the ledger itself states, are in `problems`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+
+class TallystickError(Exception):
+    """The base of every exception of this client. `key` is the idempotency key of the request, if it has one."""
+
+    def __init__(self, words: str, key: str | None = None) -> None:
+        super().__init__(words)
+        self.key = key
+
+
+class Unreachable(TallystickError):
+    """No answer came in time to a request without a key. Repeating the call is safe."""
+
+
+class ChangeUnknown(TallystickError):
+    """A change without a key may have been carried out: an attempt had no answer, and the next one was refused.
+
+    Read what it changes.
+    """
+
+
+class NoOutcome(TallystickError):
+    """A keyed request ended without an outcome. Sending it again under `key` is safe: it is carried out once."""
+
+    key: str
+
+    def __init__(self, words: str, key: str) -> None:
+        super().__init__(f"{words}; the key is {key}", key)
+
+
+class OutcomeUnknown(NoOutcome):
+    """The service could not be reached until the last deadline, so nobody here knows whether the request was carried
+    out. Ask `ledger.outcome_of(key)` later, or send it again under the same key.
+    """
+
+
+class NotRecorded(NoOutcome):
+    """The service has nothing on record under this key, but could not take the request until the last deadline."""
+
+
+class BatchIncomplete(TallystickError):
+    """A batch of several parts ended before its end.
+
+    `outcomes` are those of the first items, in order. What became of the items with the keys in `open_keys` is not
+    known, or they were not sent. Carrying out the same items again, with the same keys, is safe.
+    """
+
+    def __init__(self, words: str, outcomes: Sequence[Any], open_keys: Sequence[str]) -> None:
+        super().__init__(f"{words}; {len(outcomes)} items have outcomes, {len(open_keys)} have none")
+        self.outcomes, self.open_keys = outcomes, open_keys
+
+
+class InexactAmount(TallystickError, ValueError):
+    """An amount that is not a whole number of minor units of its asset, or not of the account's asset."""
+
+
+class WebhookUnverified(TallystickError):
+    """A message that was not signed with the secret, or is too old or too new. Do not act on it."""

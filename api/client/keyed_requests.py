@@ -1,0 +1,216 @@
+"""Keyed requests: what moves or reserves money. Each has one key for ever, made before its first attempt."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
+from urllib.parse import quote
+from uuid import NAMESPACE_URL, uuid4, uuid5
+
+from .entries import Amount, Entry, minor_units_of
+from .resources import Metadata, Payout, Transaction
+
+T_contra = TypeVar("T_contra", contravariant=True)
+
+
+class KeyedRequest(Protocol[T_contra]):
+    """A request that makes a `T_contra`, once."""
+
+    @property
+    def key(self) -> str:
+        """The idempotency key, the same in every attempt."""
+        ...
+
+    @property
+    def path(self) -> str:
+        """The path of the single request, within the ledger."""
+        ...
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The body of the single request."""
+        ...
+
+    def has_made(self, made: T_contra) -> bool:
+        """Tell whether this request made it, and not another request with the same key."""
+        ...
+
+
+def new_key() -> str:
+    """Return a key that no other request has."""
+    return str(uuid4())
+
+
+def id_of(ledger: str, key: str) -> str:
+    """Return the id of what a keyed request makes. It is known before the request is sent."""
+    return str(uuid5(NAMESPACE_URL, f"tallystick:{ledger}/{key}"))
+
+
+def _text(time: datetime | None) -> str | None:
+    if time is not None and time.tzinfo is None:
+        raise ValueError(f"{time} has no time zone")
+    return None if time is None else time.isoformat()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Described:
+    """What every request for a transaction may have. `key` is made if none is given."""
+
+    reference: str = ""
+    description: str = ""
+    metadata: Metadata = field(default_factory=dict)
+    key: str = field(default_factory=new_key)
+
+    def _sent(self, **members: Any) -> dict[str, Any]:
+        """Return the members that say something."""
+        said = {"reference": self.reference, "description": self.description, "metadata": self.metadata}
+        return {
+            name: value for name, value in {**members, **said}.items() if value not in (None, "", {}, False)
+        }
+
+
+@dataclass(frozen=True)
+class Post(Described):
+    """A transaction to post or, if it is `pending`, a hold to make."""
+
+    entries: tuple[Entry, ...]
+    pending: bool = False
+    expires_at: datetime | None = None
+    effective_at: datetime | None = None
+
+    path = "transactions"
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The body of the single request."""
+        return self._sent(
+            entries=[entry.body for entry in self.entries],
+            pending=self.pending,
+            expires_at=_text(self.expires_at),
+            effective_at=_text(self.effective_at),
+        )
+
+    def has_made(self, made: Transaction) -> bool:
+        """Tell whether a transaction is what this request makes, and not what another request with its key made."""
+        sides = [(entry.account, entry.direction, entry.amount) for entry in self.entries]
+        return sides == [(entry.account, entry.direction, entry.amount) for entry in made.entries] and (
+            (self.pending, self.reference) == (made.kind == "hold", made.reference)
+        )
+
+
+@dataclass(frozen=True)
+class Settle(Described):
+    """A hold to settle: all of it, an `amount` of it, or parts of its entries."""
+
+    hold_id: str
+    amount: Amount | None = None
+    entries: tuple[Entry, ...] | None = None
+
+    verb = "settle"
+
+    @property
+    def path(self) -> str:
+        """The path of the single request, within the ledger."""
+        return f"transactions/{quote(self.hold_id, safe='')}/settle"
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The body of the single request."""
+        parts = None if self.entries is None else [entry.body for entry in self.entries]
+        return self._sent(entries=parts, amount=None if self.amount is None else minor_units_of(self.amount))
+
+    def has_made(self, made: Transaction) -> bool:
+        """Tell whether a transaction settles this hold."""
+        return made.related.settles == self.hold_id
+
+
+@dataclass(frozen=True)
+class Void(Described):
+    """A hold to release."""
+
+    hold_id: str
+
+    verb = "void"
+
+    @property
+    def path(self) -> str:
+        """The path of the single request, within the ledger."""
+        return f"transactions/{quote(self.hold_id, safe='')}/void"
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The body of the single request."""
+        return self._sent()
+
+    def has_made(self, made: Transaction) -> bool:
+        """Tell whether a transaction voids this hold."""
+        return made.related.voids == self.hold_id
+
+
+@dataclass(frozen=True)
+class Reverse(Described):
+    """A transaction to reverse: what remains of it, or an `amount`."""
+
+    transaction_id: str
+    amount: Amount | None = None
+    effective_at: datetime | None = None
+
+    verb = "reverse"
+
+    @property
+    def path(self) -> str:
+        """The path of the single request, within the ledger."""
+        return f"transactions/{quote(self.transaction_id, safe='')}/reverse"
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The body of the single request."""
+        amount = None if self.amount is None else minor_units_of(self.amount)
+        return self._sent(amount=amount, effective_at=_text(self.effective_at))
+
+    def has_made(self, made: Transaction) -> bool:
+        """Tell whether a transaction reverses this one."""
+        return made.related.reverses == self.transaction_id
+
+
+Item = Post | Settle | Void | Reverse
+"""What can travel in a batch."""
+
+
+def item_body(item: Item) -> dict[str, Any]:
+    """Return a request as an item of a batch: the same request as its single form."""
+    named: Mapping[str, str] = {}
+    match item:
+        case Settle() | Void():
+            named = {item.verb: item.hold_id}
+        case Reverse():
+            named = {item.verb: item.transaction_id}
+    return {"idempotency_key": item.key, **named, **item.body}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestPayout:
+    """An amount to pay out of an account through a provider."""
+
+    account: str
+    amount: Amount
+    provider: str
+    destination: Mapping[str, Any]
+    reference: str = ""
+    metadata: Metadata = field(default_factory=dict)
+    key: str = field(default_factory=new_key)
+
+    path = "payouts"
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The body of the request."""
+        body = {"account": self.account, "amount": minor_units_of(self.amount), "provider": self.provider}
+        more = {"reference": self.reference, "metadata": self.metadata}
+        said = {name: value for name, value in more.items() if value}
+        return {**body, "destination": dict(self.destination), **said}
+
+    def has_made(self, made: Payout) -> bool:
+        """Tell whether a payout is what this request asks for."""
+        asked = (self.account, minor_units_of(self.amount), self.provider)
+        return asked == (made.account, made.amount, made.provider)
