@@ -49,18 +49,22 @@ class Prometheus(NamedTuple):
         found: list[dict[str, Any]] = answer.json()["data"]["result"]
         return found
 
-    def firing(self) -> set[str]:
-        """The names of the alerts that fire."""
-        return {found["metric"]["alertname"] for found in self.query('ALERTS{alertstate="firing"}')}
+    def fires(self, alert: str) -> bool:
+        """Whether an alert fires."""
+        return bool(self.query(f'ALERTS{{alertname="{alert}",alertstate="firing"}}'))
+
+    def is_quiet(self, alert: str) -> bool:
+        """Whether an alert does not fire, and not for want of figures."""
+        return not self.fires(alert) and bool(self.query('up{job="tallystick"} == 1'))
 
 
 @contextmanager
 def watching(folder: Path, service_url: str, rules: dict[str, Any]) -> Iterator[Prometheus]:
-    """A Prometheus under these rules, configured as `prometheus.yaml` says, but every second. It has scraped once."""
+    """A Prometheus under these rules, configured as `prometheus.yaml` says, but hasty. It has scraped once."""
     address = f"127.0.0.1:{free_port()}"
     (folder / "rules.yaml").write_text(json.dumps(rules), encoding="utf-8")  # JSON is YAML
     config = yaml.safe_load((MONITORING / "prometheus.yaml").read_text(encoding="utf-8"))
-    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    config["global"] = {"scrape_interval": "2s", "evaluation_interval": "1s"}
     config["rule_files"] = ["rules.yaml"]
     (scrape,) = (job for job in config["scrape_configs"] if job["job_name"] == "tallystick")
     scrape["authorization"] = {"credentials": KEY}

@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx2
+import psycopg
 import pytest
 
 from domain.journal.database import Database
 from scripts.monitoring.dashboard import queries
+from scripts.tallystick import application
+from tests.commands import invoke
 from tests.databases import Databases
 from tests.integration.monitoring.prometheus import (
     Prometheus,
@@ -41,14 +44,14 @@ class Watched(NamedTuple):
 
 
 def impatient() -> dict[str, Any]:
-    """The rules, with an alert on a lag of a second instead of minutes."""
+    """The rules, but two of them do not wait for minutes."""
     groups = copy.deepcopy(rule_groups())
-    (lagging,) = (
-        rule for group in groups for rule in group["rules"] if rule["alert"] == "TallystickProjectionLagging"
-    )
+    rules = {rule["alert"]: rule for group in groups for rule in group["rules"]}
+    rules["TallystickNotReady"]["for"] = "1s"
+    lagging = rules["TallystickProjectionLagging"]
+    lagging["for"] = "1s"
     assert "lag_seconds) > 60" in lagging["expr"]
     lagging["expr"] = lagging["expr"].replace("lag_seconds) > 60", "lag_seconds) > 1")
-    lagging["for"] = "1s"
     return {"groups": groups}
 
 
@@ -99,9 +102,30 @@ def test_an_alert_comes_when_no_projector_runs_and_goes_with_the_step_of_the_run
 ) -> None:
     with watched.service.client() as client:
         post_ledger(client)
-    eventually(lambda: "TallystickProjectionLagging" in watched.prometheus.firing())
+    eventually(lambda: watched.prometheus.fires("TallystickProjectionLagging"))
     with running("project", watched.database):
-        eventually(lambda: "TallystickProjectionLagging" not in watched.prometheus.firing())
+        eventually(lambda: watched.prometheus.is_quiet("TallystickProjectionLagging"))
+
+
+def test_an_alert_comes_when_a_session_blocks_the_writer_and_goes_with_the_statement_that_is_shown(
+    watched: Watched,
+) -> None:
+    with (
+        watched.database.connect_as_owner("stranger") as stranger,
+        watched.database.connect_as_owner("operator") as operator,
+        stranger.transaction(force_rollback=True),
+    ):
+        stranger.execute("SELECT FROM head FOR UPDATE")
+        eventually(lambda: watched.prometheus.fires("TallystickNotReady"))
+        shown = invoke(
+            application(["stuck"]), ["stuck", "--session-seconds", "0", *_options(watched.database)]
+        )
+        statement = re.search(r"SELECT pg_terminate_backend\(\d+\);", shown.stdout)
+        assert statement, shown.stdout
+        operator.execute(statement[0])
+        eventually(lambda: watched.prometheus.is_quiet("TallystickNotReady"))
+        with pytest.raises(psycopg.OperationalError):
+            stranger.execute("SELECT")
 
 
 class Load:
