@@ -21,6 +21,7 @@ from api.security.callback_signatures import Signatures
 from api.service.body_room import AnswerRoom, BodyRoom
 from api.service.checkpoint_watch import CheckpointWatch
 from api.service.connections import POOL_SIZE
+from api.service.figures import FiguresReader
 from api.service.key_cache import KeyCache
 from api.service.metrics import Metrics
 from api.service.replay_log import ReplayLog
@@ -113,7 +114,9 @@ def _start(settings: Settings, database: Database, document: Callable[[], bytes]
     limit = settings.max_clock_difference_seconds
     worker = Worker(database, ledger, max_clock_difference_seconds=limit)
     providers = make_providers(settings.providers)
-    payer = Payer(database, ledger, providers, max_clock_difference_seconds=limit)
+    payer = Payer(
+        database, ledger, providers, max_clock_difference_seconds=limit, observe=metrics.provider_call
+    )
     for part in (ledger, replays, waiter, worker, payer):
         part.start()
     return Service(
@@ -136,6 +139,7 @@ def _start(settings: Settings, database: Database, document: Callable[[], bytes]
         answers=AnswerRoom(),
         turns=asyncio.Semaphore(POOL_SIZE),
         checkpoints=CheckpointWatch(),
+        figures=FiguresReader(),
         log=RequestLog(),
     )
 

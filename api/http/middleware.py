@@ -125,7 +125,7 @@ def refusal_of(error: Exception, scope: Scope) -> Answer:
         error = error.withheld()
     status = status_of(type(error))
     if status in (401, 403):
-        _log_denial(error, scope, instance, talk)
+        _note_denial(error, scope, instance, talk)
     headers = {**headers_of(error), **_positions(error, status, scope)}
     if scope.get("is_dry_run"):
         headers[DRY_RUN] = "true"
@@ -133,10 +133,11 @@ def refusal_of(error: Exception, scope: Scope) -> Answer:
     return Answer(status, body, headers, MEDIA_TYPE)
 
 
-def _log_denial(error: LedgerError, scope: Scope, path: str, talk: Conversation) -> None:
+def _note_denial(error: LedgerError, scope: Scope, path: str, talk: Conversation) -> None:
     service: Service = scope["state"]["service"]
     method, facts = scope["method"], {"code": error.code, **_actor(scope)}
     details = {"path": path, "method": method, "correlation_id": talk.correlation_id}
+    service.metrics.denial(error.code)
     service.log.note("denied", facts, f"{method} {_route_of(scope)}", **details)
 
 

@@ -31,7 +31,7 @@ async def read_projection(
         return await call.service.look_up(read)
     if existing and not call.service.waiter.has_reached(name, position):
         await call.service.look_up(partial(require, existing=existing))
-    seen = (await call.service.waiter.wait_async(name, position, call.prefer.wait_seconds)).arrived()
+    seen = (await call.service.wait_for(name, position, call.prefer.wait_seconds)).arrived()
     found = await call.service.look_up(read)
     if found.position < position:  # another version has gone live since
         raise ProjectionBehind(found.position, found.head, seen.state)

@@ -1,21 +1,19 @@
-"""The metrics for Prometheus: requests, commands, batches, the progress of projections, and what is stuck.
+"""The metrics for Prometheus: what each process counts, and what the database says for all of them.
 
 With several processes (`PROMETHEUS_MULTIPROC_DIR`) each keeps its figures in that folder, and any of them answers for
-all. The progress of projections and what is stuck do not belong to a process: they are read from the database for each
-request.
+all. The figures of the database (`figures`) do not belong to a process: they are read for each page.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
-from prometheus_client.registry import Collector
 
-from projections.diagnosis.stuck.catalogue import Total
-from projections.running.positions import Progress
+from api.problems import PROBLEM_TYPES
+from api.service.families import Families
+from api.service.figures import Figures
+from projections.running.positions import WaitOutcome
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -55,6 +53,29 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
+        self._denials = Counter(
+            "tallystick_denials",
+            "Requests that were not let in, by problem code",
+            ["code"],
+            registry=registry,
+        )
+        # Each is 0 from the first page on. Otherwise Prometheus would not see the first denials as a rise.
+        for code in (code for code, of in PROBLEM_TYPES.items() if of.status in (401, 403)):
+            self._denials.labels(code)
+        self._waits = Histogram(
+            "tallystick_position_wait_seconds",
+            "Waits of reads until a projection reaches a position, by how they ended",
+            ["projection", "outcome"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._provider_calls = Histogram(
+            "tallystick_provider_call_seconds",
+            "Calls of payment providers, by purpose and outcome",
+            ["provider", "call", "outcome"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
         self._queue: Callable[[], int] = lambda: 0
         self._of_command: dict[tuple[str, str], Counter] = {}
         self._of_request: dict[tuple[str, str, int], Histogram] = {}
@@ -81,74 +102,29 @@ class Metrics:
             histogram = self._of_request[method, route, status] = labelled
         histogram.observe(seconds)
 
+    def denial(self, code: str) -> None:
+        """Count a request that was not let in. `code` is that of its problem."""
+        self._denials.labels(code).inc()
+
+    def wait(self, projection: str, outcome: WaitOutcome, seconds: float) -> None:
+        """Observe the wait of a read for a position of a projection."""
+        self._waits.labels(projection, outcome.name.lower()).observe(seconds)
+
+    def provider_call(self, provider: str, call: str, outcome: str, seconds: float) -> None:
+        """Observe a call of a payment provider. `Payer` calls this."""
+        self._provider_calls.labels(provider, call, outcome).observe(seconds)
+
     def watch_queue(self, waiting_commands: Callable[[], int]) -> None:
         """Set the function that returns how many commands wait."""
         self._queue = waiting_commands
 
-    def page(self, progress: Iterable[Progress], stuck: Iterable[Total]) -> bytes:
-        """Return all figures: those of the processes, the progress of projections, and what is stuck."""
+    def page(self, figures: Figures, *, is_ready: bool) -> bytes:
+        """Return all figures: those of the processes, and those of the database."""
         self._waiting.set(self._queue())
         registry = self._registry
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         found = CollectorRegistry()
-        found.register(_Positions(list(progress)))
-        found.register(_Stuck(list(stuck)))
+        found.register(Families(figures, is_ready=is_ready))
         return generate_latest(registry) + generate_latest(found)
-
-
-class _Positions(Collector):
-    def __init__(self, progress: list[Progress]) -> None:
-        self._progress = progress
-
-    def collect(self) -> Iterator[Metric]:
-        """Yield the figures of each projection, and the head of the journal."""
-        if self._progress:
-            head = self._progress[0].head
-            yield GaugeMetricFamily(
-                "tallystick_journal_head", "The newest position of the journal", value=head
-            )
-        for field, words in _OF_PROJECTION.items():
-            family = GaugeMetricFamily(f"tallystick_projection_{field}", words, labels=["projection"])
-            for seen in self._progress:
-                value: Any = getattr(seen, field)
-                family.add_metric([seen.name], float(value))
-            yield family
-        states = GaugeMetricFamily(
-            "tallystick_projection_state", "1 for the current state", labels=["projection", "state"]
-        )
-        for seen in self._progress:
-            states.add_metric([seen.name, seen.state], 1.0)
-        yield states
-
-
-class _Stuck(Collector):
-    def __init__(self, totals: list[Total]) -> None:
-        self._totals = totals
-
-    def collect(self) -> Iterator[Metric]:
-        """Yield how much of each kind is stuck and how old the oldest is. Nothing if it could not be read."""
-        counts = GaugeMetricFamily(
-            "tallystick_stuck", "How many things of a kind are stuck, at most 1000", labels=["kind"]
-        )
-        ages = GaugeMetricFamily(
-            "tallystick_stuck_oldest_age_seconds",
-            "Age of the oldest stuck thing of a kind, 0 if none",
-            labels=["kind"],
-        )
-        for total in self._totals:
-            counts.add_metric([total.kind], total.number)
-            ages.add_metric([total.kind], total.oldest_age_seconds)
-        yield counts
-        yield ages
-
-
-_OF_PROJECTION = {
-    "position": "The position that the projection reflects",
-    "lag_events": "Events that are not projected yet",
-    "lag_seconds": "Age of the oldest event that is not projected yet",
-    "rate_events_per_second": "Events projected per second, recently",
-    "dead_letters": "Open dead letters",
-    "dead_letter_age_seconds": "Time since the first open dead letter failed, 0 if none is open",
-}

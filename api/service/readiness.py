@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from psycopg import Connection, errors
+from psycopg import Error as PostgresError
 from psycopg.rows import tuple_row
 
 from api.service.service import Service
@@ -75,6 +76,14 @@ async def check(service: Service) -> Readiness:
             raise
         return Readiness(None, None, "stopped")
     return Readiness(None, None, None)
+
+
+async def is_ready(service: Service) -> bool:
+    """Tell whether the service is ready."""
+    try:
+        return (await check(service)).is_ready
+    except (LedgerError, PostgresError):
+        return False
 
 
 def require(readiness: Readiness) -> None:

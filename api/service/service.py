@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 
 from psycopg import Connection
@@ -11,6 +12,7 @@ from api.security.callback_signatures import Signatures
 from api.service.body_room import AnswerRoom, BodyRoom
 from api.service.checkpoint_watch import CheckpointWatch
 from api.service.connections import connected, looked_up
+from api.service.figures import FiguresReader
 from api.service.key_cache import KeyCache
 from api.service.metrics import Metrics
 from api.service.replay_log import ReplayLog
@@ -21,7 +23,7 @@ from projections.outbox.destinations import Policy
 from projections.process_managers.due_worker import Worker
 from projections.process_managers.payer import Payer
 from projections.process_managers.providers.interface import Provider
-from projections.running.positions import PositionWaiter
+from projections.running.positions import PositionWaiter, Wait
 
 Read = TypeVar("Read")
 
@@ -53,11 +55,19 @@ class Service(NamedTuple):
     answers: AnswerRoom
     turns: asyncio.Semaphore
     checkpoints: CheckpointWatch
+    figures: FiguresReader
     log: RequestLog
 
     def position(self) -> int:
         """Return the newest position of the journal that this process knows."""
         return max(self.writer.position, self.waiter.head)
+
+    async def wait_for(self, projection: str, position: int, timeout_seconds: float) -> Wait:
+        """Wait until a projection has reached a position; return how that ended. Raises `ProjectionNotFound`."""
+        began = monotonic()
+        wait = await self.waiter.wait_async(projection, position, timeout_seconds)
+        self.metrics.wait(projection, wait.outcome, monotonic() - began)
+        return wait
 
     async def read(self, function: Callable[..., Read], *arguments: Any) -> Read:
         """Call a blocking function in a thread for reads; return its result.

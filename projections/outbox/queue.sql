@@ -14,9 +14,11 @@ SELECT pg_advisory_xact_lock(hashtextextended('outbox ' || current_schema(), 0))
 -- Attempts that a former publisher did not live to finish. They may have arrived, and are repeated at once.
 WITH found AS (
     UPDATE deliveries SET state = 'pending', due_at = clock_timestamp(), is_in_doubt = true WHERE state = 'sent'
+), ended AS (
+    UPDATE delivery_attempts SET outcome = 'failed', ended_at = clock_timestamp(), reason = %(reason)s
+    WHERE outcome = 'sent' RETURNING 1
 )
-UPDATE delivery_attempts SET outcome = 'failed', ended_at = clock_timestamp(), reason = %(reason)s
-WHERE outcome = 'sent';
+UPDATE delivery_outcomes SET attempts = attempts + (SELECT count(*) FROM ended) WHERE outcome = 'failed';
 
 -- name: claim
 -- Each webhook gets at most as many attempts at once as it has room for. The first of each webhook come before the
@@ -72,6 +74,9 @@ WITH ended AS (
     UPDATE delivery_attempts AS a
     SET outcome = e.outcome, ended_at = clock_timestamp(), status_code = e.status_code, reason = e.reason
     FROM ended AS e WHERE a.webhook_id = e.webhook_id AND a.position = e.position AND a.number = e.number
+), counted AS (
+    UPDATE delivery_outcomes AS o SET attempts = o.attempts + new.attempts
+    FROM (SELECT outcome, count(*) AS attempts FROM ended GROUP BY outcome) AS new WHERE o.outcome = new.outcome
 )
 UPDATE deliveries AS d SET
     state = CASE

@@ -46,6 +46,10 @@ from projections.read_models.payouts import (
 ACTOR = "tallystick"
 """The actor that calls providers."""
 
+ObserveCall = Callable[[str, Source, str, float], None]
+"""Called after each call with the provider, what the call was for, its outcome (`answered`, `unanswered`, or `failed`
+if the adapter did), and its seconds."""
+
 IN_HAND_FOR_EACH_CALL = 4
 """How many payouts are taken in hand per possible concurrent call, so that no thread waits for the next query."""
 
@@ -85,9 +89,14 @@ class Payer:
         providers: Mapping[str, Provider],
         clock: Callable[[], Instant] = system_clock,
         max_clock_difference_seconds: float | None = None,
+        observe: ObserveCall = lambda provider, source, outcome, seconds: None,
     ) -> None:
-        """A payer whose clock differs from the database's by more than the maximum leaves the place to others."""
+        """`observe` is called after each call of a provider.
+
+        A payer whose clock differs from the database's by more than the maximum leaves the place to others.
+        """
         self._database = database
+        self._observe = observe
         self._ledger = ledger
         self._providers = providers
         self._clock = clock
@@ -219,15 +228,19 @@ class Payer:
     def _call(self, call: Callable[[Order], Any], source: Source, seen: Payout) -> int:
         command: Command
         health = self._health[seen.provider]
+        began = monotonic()
         try:
             report = call(order_of(seen))
         except Exception as error:  # noqa: BLE001  no error says anything about what the provider did
+            outcome = "unanswered" if isinstance(error, NoAnswer) else "failed"
+            self._observe(seen.provider, source, outcome, monotonic() - began)
             if not isinstance(error, NoAnswer):
                 _log.error("provider's adapter failed", provider=seen.provider, exc_info=error)
             words = str(error) if isinstance(error, NoAnswer) else f"{type(error).__name__} in the adapter"
             health.did_not_answer(words)
             command = RecordSilence(_context(seen), seen, new_nonce(), source, words)
         else:
+            self._observe(seen.provider, source, "answered", monotonic() - began)
             health.answered()
             context = _context(seen)._replace(actor=provider_actor(seen.provider))
             command = RecordReport(context, seen, new_nonce(), source, report)

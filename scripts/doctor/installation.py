@@ -35,7 +35,7 @@ NEEDED = tuple(
     for privileges, tables in (
         ("SELECT", "migrations installation valid_api_keys"),
         ("SELECT INSERT", "events signing_keys checkpoints projection_controls projection_switches"),
-        ("SELECT UPDATE", "head"),
+        ("SELECT UPDATE", "head delivery_outcomes"),
         ("SELECT INSERT DELETE", "console_sessions snapshots"),
         (
             "SELECT INSERT UPDATE",

@@ -1,5 +1,6 @@
 """Liveness, readiness and metrics."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from tests.contract.books import Book
 from tests.contract.callers import Keys
 from tests.contract.serving import listening, running_server, serving
 from tests.databases import Databases
+from tests.service import ROOT
 
 
 def test_anybody_may_ask(keys: Keys) -> None:
@@ -138,6 +140,7 @@ def test_the_journal_and_its_projections_are_measured(client: httpx2.Client, boo
     assert found["tallystick_journal_head", frozenset()] > 0
     for name in ("position", "lag_events", "lag_seconds"):
         assert (f"tallystick_projection_{name}", frozenset({("projection", "balances")})) in found
+    assert found["tallystick_ready", frozenset()] == 1
     assert found["tallystick_waiting_commands", frozenset()] == 0
     assert found["tallystick_batch_commands_count", frozenset()] > 0
     assert found["tallystick_commit_seconds_count", frozenset()] > 0
@@ -160,7 +163,7 @@ def test_without_its_database_it_is_alive_and_says_what_is_missing(
     unreachable: httpx2.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("api.service.readiness.PATIENCE_SECONDS", 0.5)
-    monkeypatch.setattr("api.resources.installation.health_routes.PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("api.service.figures.PATIENCE_SECONDS", 0.5)
     assert unreachable.get("/livez").status_code == 200
     assert unreachable.get("/metrics").status_code == 200
     answer = unreachable.get("/readyz")
@@ -170,3 +173,38 @@ def test_without_its_database_it_is_alive_and_says_what_is_missing(
     assert (answer.status_code, code_of(answer)) == (503, "journal_unavailable")
     assert answer.json()["reason"] == "unreachable"
     assert int(answer.headers["retry-after"]) >= 1
+
+
+def test_denials_are_counted_by_code_and_from_nought(client: httpx2.Client, keys: Keys) -> None:
+    counted = {
+        code: figure(client, "tallystick_denials_total", code=code)
+        for code in ("unauthenticated", "forbidden")
+    }
+    assert ("tallystick_denials_total", frozenset({("code", "unauthenticated")})) in figures(client)
+    assert keys.client_with("tk_of_nobody").get("/v1/ledgers").status_code == 401
+    assert keys.client("client", ledgers=["*"]).get("/metrics").status_code == 403
+    for code, before in counted.items():
+        assert figure(client, "tallystick_denials_total", code=code) == before + 1
+
+
+def test_waits_for_a_position_are_measured_by_how_they_ended(client: httpx2.Client, book: Book) -> None:
+    def waits(outcome: str) -> float:
+        labels = {"projection": "balances", "outcome": outcome}
+        return figure(client, "tallystick_position_wait_seconds_count", **labels)
+
+    arrived, late = waits("arrived") + waits("unannounced"), waits("late")
+    position = int(client.get(book.path).headers["ledger-position"])
+    assert client.get(f"{book.path}/accounts?min_position={position}").status_code == 200
+    answer = client.get(
+        f"{book.path}/accounts?min_position={position + 1_000_000}", headers={"Prefer": "wait=0"}
+    )
+    assert code_of(answer) == "projection_behind"
+    assert waits("arrived") + waits("unannounced") == arrived + 1
+    assert waits("late") == late + 1
+
+
+def test_every_metric_is_in_the_page_on_operating_and_no_other(client: httpx2.Client) -> None:
+    page = (ROOT / "scripts/README.md").read_text(encoding="utf-8")
+    documented = re.findall(r"^\| `(tallystick_\w+)` \|", page, re.M)
+    exported = re.findall(r"^# TYPE (\w+) ", client.get("/metrics").text, re.M)
+    assert sorted(documented) == sorted(name for name in exported if not name.endswith("_created"))

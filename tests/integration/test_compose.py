@@ -1,6 +1,7 @@
 """The script in `compose.yaml` makes exactly the roles the service needs: it runs on a real server."""
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,13 +65,36 @@ def test_the_service_runs_under_the_roles_that_are_made(
 
 def test_nobody_logs_in_as_the_superuser_and_images_can_be_named_by_digest(compose: dict[str, Any]) -> None:
     superuser = compose["services"]["postgres"]["environment"]["POSTGRES_USER"]
-    for name, service in compose["services"].items():
-        if name != "postgres":
+    for service in compose["services"].values():
+        if "build" in service:
             assert service["environment"]["TALLYSTICK_DATABASE_URL"].startswith("postgresql://tallystick:")
             assert service["build"]["args"]["PYTHON_IMAGE"].startswith("${PYTHON_IMAGE")
+        else:
+            assert re.match(r"\$\{[A-Z_]+_IMAGE:-", service["image"])
     assert superuser != "tallystick"
-    assert compose["services"]["postgres"]["image"].startswith("${POSTGRES_IMAGE")
     dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     assert {line.split()[1] for line in dockerfile.splitlines() if line.startswith("FROM")} == {
         "${PYTHON_IMAGE}"
     }
+
+
+def test_only_those_who_ask_get_what_watches_the_service_and_it_finds_its_files(
+    compose: dict[str, Any],
+) -> None:
+    services = compose["services"]
+    watching = {name for name, service in services.items() if service.get("profiles") == ["monitoring"]}
+    assert watching == {"prometheus", "node-exporter", "grafana"}
+    scraped = yaml.safe_load((ROOT / "scripts/monitoring/prometheus.yaml").read_text(encoding="utf-8"))
+    jobs = {job["job_name"]: job for job in scraped["scrape_configs"]}
+    assert jobs["tallystick"]["authorization"]["credentials_file"] == "/run/secrets/metrics_key"
+    for job in jobs.values():
+        for target in job["static_configs"][0]["targets"]:
+            assert target.split(":")[0] in services
+    for name in watching:
+        for port in services[name].get("ports", []):
+            assert port.startswith("127.0.0.1:")
+        for volume in services[name].get("volumes", []):
+            if volume.startswith("./"):
+                assert (ROOT / volume.split(":")[0]).is_file()
+    for config in ("grafana_source", "grafana_dashboards"):
+        assert yaml.safe_load(compose["configs"][config]["content"])["apiVersion"] == 1

@@ -26,7 +26,7 @@ from projections.engine import leadership
 from projections.engine.batches import read_batch
 from projections.process_managers import payer as payers
 from projections.process_managers import provider_health
-from projections.process_managers.payer import Payer
+from projections.process_managers.payer import ObserveCall, Payer
 from projections.process_managers.providers.http import HttpProvider
 from projections.process_managers.providers.interface import Callback, NoAnswer, Order, Provider
 from projections.process_managers.providers.settings import ProviderSettings
@@ -78,8 +78,13 @@ def reached(simulator: Simulator, **more: Any) -> HttpProvider:
 
 
 @contextmanager
-def paying(database: Database, ledger: LedgerApplication, **providers: Provider) -> Iterator[Payer]:
-    payer = Payer(database, ledger, providers)
+def paying(
+    database: Database,
+    ledger: LedgerApplication,
+    observe: ObserveCall = lambda provider, source, outcome, seconds: None,
+    **providers: Provider,
+) -> Iterator[Payer]:
+    payer = Payer(database, ledger, providers, observe=observe)
     payer.start()
     try:
         yield payer
@@ -266,6 +271,26 @@ def test_an_adapter_that_fails_leaves_payouts_in_doubt_and_is_logged(
     assert any(line["event"] == "provider's adapter failed" for line in logs)
     step = next(step for step in found(ledger, asked).history if step.event == "unanswered")
     assert step.detail == "AttributeError in the adapter"
+
+
+def test_each_call_is_observed_with_its_outcome(database: Database, ledger: LedgerApplication) -> None:
+    asked = [request for name in ("broken", "simulator") for request in requests(1, name, name)]
+    calls: list[tuple[str, str, str]] = []
+
+    def observe(provider: str, source: str, outcome: str, seconds: float) -> None:
+        assert seconds >= 0
+        calls.append((provider, source, outcome))
+
+    broken = Stubborn(lambda order: order.nonsense)
+    with (
+        simulated() as simulator,
+        paying(database, ledger, observe, broken=broken, simulator=reached(simulator)),
+    ):
+        ask(ledger, asked)
+        await_states(ledger, asked[:1], "in_doubt")
+        await_states(ledger, asked[1:], "completed")
+    assert ("broken", "submission", "failed") in calls
+    assert ("simulator", "submission", "answered") in calls
 
 
 def test_what_waits_for_a_provider_that_is_not_configured_is_said(

@@ -8,6 +8,7 @@ import pytest
 from psycopg import Connection
 from typer.testing import Result
 
+from api.service.figures import Figures
 from api.service.metrics import Metrics
 from domain.application import LedgerApplication, system_clock
 from domain.journal.database import Database
@@ -226,7 +227,7 @@ def test_totals_and_metrics(ledger: LedgerApplication, reader: Connection[Any]) 
     counted = totals(find_stuck(reader, now), now)
     assert [total.kind for total in counted] == list(CATALOGUE)
     assert {total.kind: total.number for total in counted if total.number} == {"request_waiting": 3}
-    page = Metrics().page([], counted).decode()
+    page = Metrics().page(Figures(stuck=counted), is_ready=True).decode()
     assert 'tallystick_stuck{kind="request_waiting"} 3.0' in page
     assert 'tallystick_stuck{kind="hold_lapsed"} 0.0' in page
     oldest = next(total for total in counted if total.number).oldest_age_seconds

@@ -1,7 +1,6 @@
 """Health and metrics. Anybody may ask whether the service is alive and ready; figures also reveal the books."""
 
 import asyncio
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -14,12 +13,8 @@ from api.http.fields import Query
 from api.http.responses import Answer, json_answer
 from api.resources.projections.answers import all_shown
 from api.service.metrics import MEDIA_TYPE
-from api.service.readiness import PATIENCE_SECONDS, check, require
-from domain.application import system_clock
+from api.service.readiness import check, is_ready, require
 from domain.model.errors import JournalUnavailable
-from projections.diagnosis.stuck.catalogue import Total, totals
-from projections.diagnosis.stuck.search import find_stuck
-from projections.running.positions import Progress, all_progress
 
 
 class HealthQuery(Query):
@@ -83,13 +78,7 @@ async def get_metrics(call: Call[NoQuery, None]) -> Answer:
 
     If `TALLYSTICK_PUBLIC_METRICS` is true, anybody may ask, even while keys cannot be looked up.
     """
-    progress: list[Progress] = []
-    stuck: list[Total] = []
-    # Without the database, the figures of the process matter all the more.
-    with suppress(JournalUnavailable, TimeoutError):
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            progress = await call.service.look_up(all_progress)
-            now = system_clock()
-            stuck = totals(await call.service.look_up(partial(find_stuck, now=now)), now)
-    page = await call.service.read(call.service.metrics.page, progress, stuck)
+    service = call.service
+    ready, figures = await asyncio.gather(is_ready(service), service.figures.read(service.look_up))
+    page = await service.read(partial(service.metrics.page, figures, is_ready=ready))
     return Answer(200, page, media_type=MEDIA_TYPE)

@@ -183,7 +183,7 @@ async def _reached(call: _Asked, query: Callable[[_Read], Awaitable[_Events]], r
     found = await query(read)
     if position is None or found.position >= position:
         return found
-    waited = await call.service.waiter.wait_async(PROJECTION.name, position, call.prefer.wait_seconds)
+    waited = await call.service.wait_for(PROJECTION.name, position, call.prefer.wait_seconds)
     seen = waited.arrived()
     found = await query(read)
     if found.position < position:

@@ -1,0 +1,36 @@
+"""The vital signs of what is promised: deliveries and checkpoints, as ages and counts that cost little to read."""
+
+from typing import Any, NamedTuple
+
+from psycopg import Connection
+
+from domain.journal.queries import load
+
+_SQL = load(__name__)
+
+
+class VitalSigns(NamedTuple):
+    """How deliveries and checkpoints are doing, at one instant.
+
+    `webhooks_enabled` and `webhooks_disabled` count webhooks. `failing_seconds` is how long the enabled webhook that
+    fails for longest has acknowledged nothing, 0 if none fails. `undelivered_seconds` is the age of the oldest event
+    that an enabled webhook has not acknowledged, 0 if there is none. `attempts` counts attempts by outcome.
+
+    `checkpoint_seconds` is the age of the newest checkpoint, None if there is none. `unsigned_seconds` is the age of
+    the oldest event that no checkpoint covers, 0 if every event is covered.
+    """
+
+    webhooks_enabled: int
+    webhooks_disabled: int
+    failing_seconds: float
+    undelivered_seconds: float
+    attempts: dict[str, int]
+    checkpoint_seconds: float | None
+    unsigned_seconds: float
+
+
+def read_vital_signs(connection: Connection[Any]) -> VitalSigns:
+    """Return the vital signs. Each query reads a few rows by an index, however large the tables are."""
+    attempts: dict[str, int] = dict(_SQL["attempts"].rows(connection))
+    deliveries, checkpoint = (_SQL[name].only(connection) for name in ("deliveries", "checkpoint"))
+    return VitalSigns._make((*deliveries, attempts, *checkpoint))

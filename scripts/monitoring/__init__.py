@@ -1,0 +1,1 @@
+"""What watches a running service: alert rules for Prometheus, and a dashboard for Grafana."""

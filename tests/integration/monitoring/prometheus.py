@@ -1,0 +1,97 @@
+"""Prometheus and its tool, Debian's. Without them, tests are skipped on a developer's machine and fail in CI."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx2
+import pytest
+import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own, for tests alone
+
+from tests.projecting import eventually
+from tests.service import KEY, ROOT
+from tests.simulating import free_port
+
+MONITORING = ROOT / "scripts/monitoring"
+
+needs_prometheus = pytest.mark.skipif(
+    shutil.which("promtool") is None and "CI" not in os.environ,
+    reason="needs Debian's package prometheus, which CI installs",
+)
+
+
+def rule_groups() -> list[dict[str, Any]]:
+    """The groups of alert rules, as they are written."""
+    written = yaml.safe_load((MONITORING / "alerts.yaml").read_text(encoding="utf-8"))
+    groups: list[dict[str, Any]] = written["groups"]
+    return groups
+
+
+def alert_rules() -> dict[str, dict[str, Any]]:
+    """Every alert rule, by name."""
+    return {rule["alert"]: rule for group in rule_groups() for rule in group["rules"]}
+
+
+class Prometheus(NamedTuple):
+    """A running Prometheus, by a client of its own."""
+
+    client: httpx2.Client
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """The samples that an expression gives now. Fails if it is not well-formed."""
+        answer = self.client.get("/api/v1/query", params={"query": expression})
+        assert answer.status_code == 200, (expression, answer.text)
+        found: list[dict[str, Any]] = answer.json()["data"]["result"]
+        return found
+
+    def fires(self, alert: str) -> bool:
+        """Whether an alert fires."""
+        return bool(self.query(f'ALERTS{{alertname="{alert}",alertstate="firing"}}'))
+
+    def is_quiet(self, alert: str) -> bool:
+        """Whether an alert does not fire, and not for want of figures."""
+        return not self.fires(alert) and bool(self.query('up{job="tallystick"} == 1'))
+
+
+@contextmanager
+def watching(folder: Path, service_url: str, rules: dict[str, Any]) -> Iterator[Prometheus]:
+    """A Prometheus under these rules, configured as `prometheus.yaml` says, but hasty. It has scraped once."""
+    address = f"127.0.0.1:{free_port()}"
+    (folder / "rules.yaml").write_text(json.dumps(rules), encoding="utf-8")  # JSON is YAML
+    config = yaml.safe_load((MONITORING / "prometheus.yaml").read_text(encoding="utf-8"))
+    config["global"] = {"scrape_interval": "2s", "evaluation_interval": "1s"}
+    config["rule_files"] = ["rules.yaml"]
+    (scrape,) = (job for job in config["scrape_configs"] if job["job_name"] == "tallystick")
+    scrape["authorization"] = {"credentials": KEY}
+    scrape["static_configs"] = [{"targets": [service_url.removeprefix("http://")]}]
+    config["scrape_configs"] = [scrape]
+    (folder / "prometheus.yaml").write_text(json.dumps(config), encoding="utf-8")
+    options = [f"--config.file={folder}/prometheus.yaml", f"--storage.tsdb.path={folder}/data"]
+    with (folder / "log").open("w", encoding="utf-8") as log:
+        command = ["prometheus", *options, f"--web.listen-address={address}"]
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    # It speaks no TLS, and reading the system's certificates takes long.
+    client = httpx2.Client(base_url=f"http://{address}", trust_env=False, verify=False)
+    prometheus = Prometheus(client)
+    try:
+        eventually(lambda: process.poll() is not None or _has_scraped(prometheus))
+        assert process.poll() is None, (folder / "log").read_text(encoding="utf-8")
+        yield prometheus
+    finally:
+        client.close()
+        process.terminate()
+        process.wait(30)
+
+
+def _has_scraped(prometheus: Prometheus) -> bool:
+    try:
+        return bool(prometheus.query('up{job="tallystick"} == 1'))
+    except httpx2.TransportError:
+        return False
+    except AssertionError:  # it answers 503 while it starts
+        return False
