@@ -11,9 +11,13 @@ from tests.contract.serving import Served, serving
 from tests.databases import Databases
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A browser for all tests of a process."""
+    """A browser for all tests of a module.
+
+    It must not outlive the module: Playwright keeps an event loop running in this thread, and tests of other modules
+    run loops of their own.
+    """
     with chromium() as browser:
         yield browser
 
