@@ -30,7 +30,7 @@ EXAMPLES: Mapping[str, str] = {
     "doctor": "tallystick doctor --all",
     "demo": 'tallystick demo --url http://127.0.0.1:8000 --key "$TALLYSTICK_KEY"',
     "tail": "tallystick tail --ledger main --type transaction.posted",
-    "listen": "tallystick listen --port 9000 --secret whsec_…",
+    "listen": "tallystick listen --port 9000 --secret whsec_c2VjcmV0IG9mIGEgd2ViaG9vaw==",
     "openapi": "tallystick openapi --postman",
     "bench": "tallystick bench --only batches",
 }

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from psycopg import Connection
+from psycopg.errors import ObjectInUse
 from psycopg.sql import SQL, Identifier
 
 from domain.journal.database import Database
@@ -103,8 +104,17 @@ class Databases:
         self._connection.execute(create.format(Identifier(name), Identifier(template)))
 
     def _drop(self, name: str) -> None:
-        """Drop a database. Fails if a test has left a session in it."""
-        self._connection.execute(SQL("DROP DATABASE {}").format(Identifier(name)))
+        """Drop a database. Fails if a test has left a session in it.
+
+        PostgreSQL waits 5 s for sessions that end, and for autovacuum. On a busy machine that can be too short.
+        """
+        for attempts_left in (2, 1, 0):
+            try:
+                self._connection.execute(SQL("DROP DATABASE {}").format(Identifier(name)))
+                return
+            except ObjectInUse:
+                if not attempts_left:
+                    raise
 
     def _named(self, name: str) -> Database:
         return Database(urlsplit(self._server_url)._replace(path=f"/{name}").geturl(), self._run)

@@ -36,7 +36,7 @@ def test_every_route_with_an_id_in_its_path_is_tried_here() -> None:
         *("rotate_key", "revoke_key"),
         *("get_dead_letter", "retry_dead_letter", "discard_dead_letter"),
         *("get_webhook", "rotate_webhook_secret", "disable_webhook", "enable_webhook", "delete_webhook"),
-        *("list_deliveries", "retry_delivery", "discard_delivery"),
+        *("list_deliveries", "get_delivery", "retry_delivery", "discard_delivery"),
     }
 
 

@@ -19,6 +19,7 @@ from api.settings import Settings
 from domain.journal import recording
 from domain.journal.database import Database
 from domain.journal.migrations import migrate
+from domain.journal.queries import Query
 from domain.model.errors import InvalidRequest, JournalUnavailable
 from domain.model.events import Context, Recorded
 from domain.model.keys import ApiKey, KeyMade, KeyRevoked
@@ -75,7 +76,7 @@ def test_the_trail_folds_into_what_the_key_is(database: Database, connection: Co
 def test_a_key_and_its_record_are_there_both_or_neither(
     database: Database, connection: Connection[Any], monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:
-    broken = "SELECT * FROM what_is_not_there"
+    broken = Query("SELECT * FROM what_is_not_there")
     module, name = (recording, "append") if at == "append" else (security, "add")
     monkeypatch.setattr(module, "_SQL", {**module._SQL, name: broken})
     with pytest.raises(psycopg.errors.UndefinedTable):

@@ -74,6 +74,9 @@ def parse(command: str, *, whole: bool = True) -> None:
     program, *arguments = shlex.split(command)
     assert program == "tallystick"
     found = APP
+    if arguments == ["--version"]:
+        assert any("--version" in option.opts for option in APP.params)
+        return
     while hasattr(found, "commands") and arguments:
         name = arguments.pop(0)
         if name not in found.commands and WITHOUT_SUBCOMMAND in found.commands:
