@@ -8,14 +8,12 @@ from eventsourcing.persistence import InterfaceError, OperationalError
 from psycopg import Connection
 
 from domain.application import LedgerApplication
-from domain.journal.outage import is_undone_by_deadlock, reason_of
+from domain.journal.outage import reason_of
 from domain.model.errors import JournalUnavailable
 
 POOL_SIZE = 8
 """How many reads can run at once: the default size of the library's pool."""
 
-MAX_DEADLOCKS = 3
-"""How often in a row a change may be undone by a deadlock before its caller is told."""
 
 Found = TypeVar("Found")
 
@@ -29,22 +27,6 @@ def looked_up(ledger: LedgerApplication, function: Callable[[Connection[Any]], F
         return ledger.datastore.read(function)
     except (OperationalError, InterfaceError) as error:
         raise JournalUnavailable(reason_of(error)) from error
-
-
-def carried_out(ledger: LedgerApplication, function: Callable[[Connection[Any]], Found]) -> Found:
-    """Return the result of a change that is one transaction. If a deadlock undid it, it runs again, a few times.
-
-    Raises `JournalUnavailable`.
-    """
-    for _ in range(MAX_DEADLOCKS):
-        try:
-            with connected(ledger) as connection:
-                return function(connection)
-        except JournalUnavailable as error:
-            if not is_undone_by_deadlock(error):
-                raise
-    with connected(ledger) as connection:
-        return function(connection)
 
 
 @contextmanager

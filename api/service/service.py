@@ -11,7 +11,7 @@ from psycopg import Connection
 from api.security.callback_signatures import Signatures
 from api.service.body_room import AnswerRoom, BodyRoom
 from api.service.checkpoint_watch import CheckpointWatch
-from api.service.connections import carried_out, looked_up
+from api.service.connections import connected, looked_up
 from api.service.figures import FiguresReader
 from api.service.key_cache import KeyCache
 from api.service.metrics import Metrics
@@ -79,9 +79,9 @@ class Service(NamedTuple):
             return await asyncio.get_running_loop().run_in_executor(self.reading, function, *arguments)
 
     async def query(self, function: Callable[[Connection[Any]], Read]) -> Read:
-        """Call a function with a connection; return its result. What it changes is one transaction, so it is called
-        again if a deadlock undid it. Raises `JournalUnavailable`."""
-        return await self.read(carried_out, self.ledger, function)
+        """Call a function with a connection; return its result. Raises `JournalUnavailable` if there is no
+        connection."""
+        return await self.read(self._query, function)
 
     async def look_up(self, function: Callable[[Connection[Any]], Read]) -> Read:
         """Return the result of a pure read, as `query` does. If its connection is lost, it runs once more."""
@@ -93,3 +93,7 @@ class Service(NamedTuple):
         return await asyncio.get_running_loop().run_in_executor(
             self.streaming, looked_up, self.ledger, function
         )
+
+    def _query(self, function: Callable[[Connection[Any]], Read]) -> Read:
+        with connected(self.ledger) as connection:
+            return function(connection)

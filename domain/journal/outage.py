@@ -32,9 +32,6 @@ _DENIED = (
     psycopg.errors.UndefinedColumn,
 )
 
-# Others hold what is needed, and the database undid the transaction rather than let it wait on.
-_LOCKED = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
-
 _log = structlog.get_logger(__name__)
 
 
@@ -120,15 +117,10 @@ def is_lost(error: BaseException | None) -> bool:
 
 def reason_of(error: BaseException) -> str:
     """Return the word for why the journal is unavailable, given the error of the database or of the library."""
-    return "locked" if isinstance(error, _LOCKED) or isinstance(error.__cause__, _LOCKED) else "unreachable"
-
-
-def is_undone_by_deadlock(error: BaseException | None) -> bool:
-    """Tell whether an error, or its cause, says that a transaction was undone because it and another waited for each
-    other."""
-    while error is not None and not isinstance(error, psycopg.errors.DeadlockDetected):
-        error = error.__cause__
-    return error is not None
+    is_locked = isinstance(error, psycopg.errors.LockNotAvailable) or isinstance(
+        error.__cause__, psycopg.errors.LockNotAvailable
+    )
+    return "locked" if is_locked else "unreachable"
 
 
 def is_denied(error: BaseException | None) -> bool:
