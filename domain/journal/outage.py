@@ -32,6 +32,9 @@ _DENIED = (
     psycopg.errors.UndefinedColumn,
 )
 
+# Others hold what is needed, and the database undid the transaction rather than let it wait on.
+_LOCKED = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
+
 _log = structlog.get_logger(__name__)
 
 
@@ -117,10 +120,7 @@ def is_lost(error: BaseException | None) -> bool:
 
 def reason_of(error: BaseException) -> str:
     """Return the word for why the journal is unavailable, given the error of the database or of the library."""
-    is_locked = isinstance(error, psycopg.errors.LockNotAvailable) or isinstance(
-        error.__cause__, psycopg.errors.LockNotAvailable
-    )
-    return "locked" if is_locked else "unreachable"
+    return "locked" if isinstance(error, _LOCKED) or isinstance(error.__cause__, _LOCKED) else "unreachable"
 
 
 def is_denied(error: BaseException | None) -> bool:

@@ -91,6 +91,14 @@ class Rebuild(NamedTuple):
         return max(0, self.target - self.position) / self.rate_events_per_second
 
 
+def lock_out_requests(connection: Connection[Any], name: str) -> None:
+    """Let no other request on a projection go on until this transaction ends.
+
+    It must be the transaction's first lock: then come the rebuild, its parts, and the versions.
+    """
+    _SQL["lock"].run(connection, {"name": name})
+
+
 def request_rebuild(
     connection: Connection[Any],
     name: str,
@@ -106,7 +114,7 @@ def request_rebuild(
     """
     projection = find_projection(name)
     with connection.transaction():
-        _SQL["lock"].run(connection, {"name": name})
+        lock_out_requests(connection, name)
         current = current_rebuild(connection, name)
         if current and is_allowed("accept" if accept_difference else "request", current.state):
             if accept_difference:
@@ -143,7 +151,7 @@ def cancel_rebuild(connection: Connection[Any], name: str, actor: str, reason: s
     """
     find_projection(name)
     with connection.transaction():
-        _SQL["lock"].run(connection, {"name": name})
+        lock_out_requests(connection, name)
         current = current_rebuild(connection, name)
         if current is None:
             return
@@ -172,7 +180,7 @@ def resume_rebuild(connection: Connection[Any], name: str, actor: str, reason: s
 def _control(connection: Connection[Any], name: str, action: Action, actor: str, reason: str | None) -> None:
     find_projection(name)
     with connection.transaction():
-        _SQL["lock"].run(connection, {"name": name})
+        lock_out_requests(connection, name)
         current = current_rebuild(connection, name)
         if current is None or not is_allowed(action, current.state):
             raise RebuildNotUnderWay

@@ -1,5 +1,5 @@
 -- name: lock
--- Serialises the requests on one projection.
+-- Serialises the requests on one projection, and the switch.
 SELECT FROM projections WHERE name = %(name)s FOR NO KEY UPDATE;
 
 -- name: columns

@@ -25,7 +25,7 @@ from projections.engine.poison import describe
 from projections.engine.projection import Projection
 from projections.engine.rate import RATE_SECONDS, Rate
 from projections.rebuilding.part import fail
-from projections.rebuilding.requests import Rebuild, find_rebuild
+from projections.rebuilding.requests import Rebuild, find_rebuild, lock_out_requests
 from projections.rebuilding.transitions import moves
 from projections.registry import create_indexes
 
@@ -193,7 +193,8 @@ class Switching:
         self._catch_up()
         with self._connection.transaction():
             self._execute("durable")
-            # Before any version is locked: cancelling locks in this order too.
+            # Requests lock in this order too: the projection, whose row `switch_older` changes, the rebuild, a version.
+            lock_out_requests(self._connection, self._projection.name)
             self._end()
             _SQL["lock_version"].run(self._connection, {**self._named, "version": self._live().version})
             self._catch_up()

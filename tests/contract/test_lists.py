@@ -256,6 +256,8 @@ class Shelf:
 
 @pytest.fixture
 def shelf(shop: Shop, request: pytest.FixtureRequest) -> Shelf:
+    if request.param == "list_checkpoints":
+        shop.await_seal()  # of what another test has written a moment ago
     return Shelf(shop, request.param)
 
 
@@ -624,9 +626,7 @@ def test_an_empty_filter_filters_nothing(shop: Shop, name: str) -> None:
             for empty in ({}, {parameter: ""})
         )
         assert filtered.status_code == 200, parameter
-        listed, expected = shelf.names(filtered.json()), shelf.names(whole.json())
-        # Of a list that grows by itself, such as checkpoints, there may be more by then.
-        assert listed[: len(expected)] == expected != [], parameter
+        assert shelf.names(filtered.json()) == shelf.names(whole.json()) != [], parameter
         cursor = shelf.client.get(path, params={**without, "page_size": 1}).json()["next_cursor"]
         if cursor is not None:  # it is the same list
             again = shelf.client.get(path, params={**without, parameter: "", "cursor": cursor})

@@ -16,7 +16,7 @@ from projections.read_models.balances import list_accounts, read_account
 from projections.read_models.entries import list_entries
 from projections.rebuilding import switchover
 from projections.rebuilding.rebuilder import rebuild, rebuild_together
-from projections.rebuilding.requests import current_rebuild, current_rebuilds, find_rebuild
+from projections.rebuilding.requests import cancel_rebuild, current_rebuild, current_rebuilds, find_rebuild
 from projections.rebuilding.unread_versions import drop_unread
 from projections.registry import PROJECTIONS
 from projections.running.positions import progress
@@ -207,6 +207,38 @@ def test_a_reader_overtaken_by_a_switch_and_a_drop_reads_the_new_version(
 
     assert read_live(owner, PROJECTIONS["entries"], read).found == 40
     assert seen == [1, 2]
+
+
+def test_who_cancels_while_it_switches_waits_and_finds_it_switched(
+    database: Database, owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(database, owner, 20)
+    failures: list[Exception] = []
+
+    def cancel() -> None:
+        try:
+            with database.connect("test cancelling") as connection:
+                cancel_rebuild(connection, "entries", "tester")
+        except Exception as failure:  # noqa: BLE001 - whatever it is fails the test
+            failures.append(failure)
+
+    def waits() -> bool:
+        waiting = "SELECT FROM pg_stat_activity WHERE application_name = %s AND wait_event_type = 'Lock'"
+        return owner.execute(waiting, ["test cancelling"]).fetchone() is not None
+
+    cancelling = threading.Thread(target=cancel)
+    end = switchover.Switching._end
+
+    def end_and_let_another_cancel(switching: switchover.Switching) -> None:
+        end(switching)
+        cancelling.start()
+        eventually(waits)
+
+    monkeypatch.setattr(switchover.Switching, "_end", end_and_let_another_cancel)
+    assert rebuild(database, "entries").state == "switched"
+    cancelling.join()
+    assert failures == []
+    assert current_rebuild(owner, "entries") is None
 
 
 def test_a_projection_is_installed_where_it_was_not(migrated_database: Database) -> None:
