@@ -12,7 +12,6 @@ from urllib.parse import quote, urlencode
 
 from starlette.types import ASGIApp, Message, Scope
 
-from api.http.endpoint import SESSION
 from api.http.responses import JSON
 
 API = "/v1"
@@ -100,7 +99,6 @@ class Inside:
     ) -> Scope:
         talk = self._scope["head"].conversation
         named = {
-            "authorization": f"{SESSION} {self._token}",
             "correlation-id": talk.correlation_id,
             "traceparent": talk.traceparent,
             **({"content-type": JSON, "content-length": str(len(sent))} if sent else {}),
@@ -110,6 +108,7 @@ class Inside:
             **{
                 name: self._scope[name] for name in ("type", "asgi", "http_version", "scheme", "app", "state")
             },
+            "session": self._token,
             "method": method,
             "path": path,
             "raw_path": quote(path, safe="/:@!$&'()*+,;=~").encode(),

@@ -31,7 +31,7 @@ from api.http.declaration import OVERSEER, Concerns, Declaration
 from api.http.fields import body_errors, query_errors
 from api.http.idempotency import idempotency_key
 from api.http.openapi import documentation
-from api.http.request import RequestHead
+from api.http.request import SESSION, RequestHead
 from api.http.responses import DRY_RUN, JSON, Answer, Streamed, unless_unchanged
 from api.problems import Forbidden, InvalidShape, Unauthenticated, UnsupportedMediaType
 from api.security.keys import EVERY_LEDGER, NOBODY, Key
@@ -48,8 +48,6 @@ Declared = ParamSpec("Declared")
 
 MAX_QUERY_PARAMETERS = 100
 
-SESSION = "session"
-"""The scheme of Authorization by which the console calls with the token of a session, in place of a key."""
 
 _BEGINNINGS = re.compile(r"(?:^|,)[ \t]*(?:Bearer|Basic|Digest|Negotiate)(?=[ \t,]|$)", re.IGNORECASE)
 
@@ -309,12 +307,16 @@ def _require_stated_ledgers(declared: Declaration) -> None:
 
 
 async def _caller(service: Service, headers: Mapping[bytes, bytes]) -> Key:
+    if SESSION in headers:
+        caller = await service.keys.find_session(headers[SESSION].decode())
+        if caller is None:
+            raise Unauthenticated("The session has ended.")
+        return caller
     given = headers.get(b"authorization", b"").decode("latin-1")
-    scheme, _, secret = given.partition(" ")
-    find = {"bearer": service.keys.find, SESSION: service.keys.find_session}.get(scheme.lower())
-    if find is None or not secret:
+    scheme, _, key = given.partition(" ")
+    if scheme.lower() != "bearer" or not key:
         raise Unauthenticated(_given_often(given), headers={"WWW-Authenticate": 'Bearer realm="tallystick"'})
-    caller = await find(secret.strip(" \t"))
+    caller = await service.keys.find(key.strip(" \t"))
     if caller is None:
         challenge = 'Bearer realm="tallystick", error="invalid_token"'
         words = _given_often(given) or "This key is not valid."

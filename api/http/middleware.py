@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.http.correlation import Conversation, conversation
 from api.http.disclosure import reads_accounts
 from api.http.endpoint import Endpoint
-from api.http.request import RequestHead, joined
+from api.http.request import SESSION, RequestHead, joined
 from api.http.responses import DRY_RUN, HEAD, POSITION, Answer
 from api.problems import (
     MEDIA_TYPE,
@@ -101,6 +101,9 @@ class HttpMiddleware:
 
 def _read_head(scope: Scope) -> RequestHead:
     headers = joined(scope["headers"])
+    headers.pop(SESSION, None)
+    if "session" in scope:
+        headers[SESSION] = scope["session"].encode()
     raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
     if b"%" in raw_path and _UNNAMEABLE.search(raw_path):
         scope["path"] = unquote(_UNNAMEABLE.sub(_NOTHING, raw_path).decode("latin-1"))

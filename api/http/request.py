@@ -5,6 +5,9 @@ from typing import NamedTuple
 
 from api.http.correlation import Conversation
 
+SESSION = b":session"
+"""Where a call from within the process carries the token of a session. No header can have this name (RFC 9110 §5.1)."""
+
 
 class RequestHead(NamedTuple):
     """The head of a request, as the outermost layer read it."""

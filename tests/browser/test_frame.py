@@ -1,6 +1,8 @@
 """The frame of all pages: keys, menus, what the role may not do, refusals, and what stays up to date."""
 
 import re
+import socket
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
@@ -137,9 +139,25 @@ def test_a_body_that_is_no_form_is_refused(
     assert answer.status_code == status
 
 
-def test_a_session_is_no_key_of_the_api(served: Served) -> None:
+@pytest.mark.parametrize("scheme", ["Bearer", "Session", "session"])
+def test_a_session_is_no_key_of_the_api(served: Served, scheme: str) -> None:
     with session_of(served.url) as client:
+        token = client.cookies["tallystick_session"]
         assert client.get("/v1/ledgers").status_code == 401
+        headers = {"Authorization": f"{scheme} {token}", "Cookie": f"tallystick_session={token}"}
+        assert client.get("/v1/ledgers", headers=headers).status_code == 401
+
+
+def test_no_header_stands_for_a_session(served: Served) -> None:
+    """Calls from within carry the token where no header can: not even one of that name."""
+    with session_of(served.url) as client:
+        token = client.cookies["tallystick_session"]
+    address = urlsplit(served.url)
+    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+        head = f"GET /v1/ledgers HTTP/1.1\r\nHost: x\r\n:session: {token}\r\nConnection: close\r\n\r\n"
+        connection.sendall(head.encode())
+        status = connection.recv(64).split(b" ")[1]
+    assert status in (b"400", b"401")
 
 
 def test_the_address_cannot_put_words_into_the_page(served: Served) -> None:
