@@ -2,29 +2,36 @@
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import parse_qsl, urlsplit
 
 from starlette.types import Receive, Scope
 
 from api.http.body import read_body
-from api.problems import Forbidden, MalformedRequest, UnsupportedMediaType
+from api.problems import BodyTooLarge, Forbidden, MalformedRequest, UnsupportedMediaType
 
 MAX_FORM_BYTES = 1024 * 1024
 MAX_FIELDS = 5_000
 FORM = b"application/x-www-form-urlencoded"
 
 
-async def read_form(scope: Scope, receive: Receive) -> dict[str, str]:
+def no_room(size: int) -> None:
+    """Refuse a large form; raise `BodyTooLarge`. Whoever is not signed in has no room for one."""
+    raise BodyTooLarge
+
+
+async def read_form(
+    scope: Scope, receive: Receive, make_room: Callable[[int], None] = no_room
+) -> dict[str, str]:
     """Return the fields of a form; of a field that was given twice, the last.
 
-    Raises `UnsupportedMediaType` if the body is no form, the refusals of `read_body`, and `MalformedRequest` if it
-    cannot be read.
+    `make_room` is called with the size of a large form, as `read_body` does. Raises `UnsupportedMediaType` if the body
+    is no form, the refusals of `read_body`, and `MalformedRequest` if it cannot be read.
     """
     headers: Mapping[bytes, bytes] = scope["head"].headers
     if not headers.get(b"content-type", b"").startswith(FORM):
         raise UnsupportedMediaType("Send the form as application/x-www-form-urlencoded.")
-    sent = await read_body(receive, headers, MAX_FORM_BYTES, lambda size: None)
+    sent = await read_body(receive, headers, MAX_FORM_BYTES, make_room)
     try:
         return dict(
             parse_qsl(sent.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict")

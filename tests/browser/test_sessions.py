@@ -98,3 +98,14 @@ def test_signing_in_leads_nowhere_else(served: Served, elsewhere: str) -> None:
     with httpx2.Client(base_url=served.url, trust_env=False, verify=False) as client:
         answer = client.post("/console/sign-in", data={"key": KEY, "next": elsewhere})
     assert answer.headers["location"] == "/console"
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_who_is_not_signed_in_has_no_room_for_a_large_form(served: Served, announced: bool) -> None:
+    content = b"key=" + b"a" * 100_000
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    with httpx2.Client(base_url=served.url, trust_env=False, verify=False) as client:
+        answer = client.post(
+            "/console/sign-in", content=content if announced else iter([content]), headers=headers
+        )
+    assert answer.status_code == 413

@@ -16,6 +16,7 @@ from api.console.signing_in import Session, redirect
 from api.console.view import Shown, View
 from api.http.responses import Answer
 from api.problems import PathNotFound
+from api.service.body_room import RoomShare
 
 TRY = "try"
 """The button of an action's form that sends nothing, and says again what would happen."""
@@ -79,15 +80,25 @@ async def act(scope: Scope, receive: Receive, session: Session) -> Answer:
         raise PathNotFound
     declared, names = found
     scope["route"] = Route(declared.address)
-    form = await read_form(scope, receive)
-    require_own(form, session.token)
     view = view_of(scope, session, names)
+    room = RoomShare(view.service.room, session.caller.id)
+    try:
+        form = await read_form(scope, receive, room.grow)
+        require_own(form, session.token)
+        return await _acted(scope, view, session, declared, form)
+    finally:
+        room.leave()
+
+
+async def _acted(
+    scope: Scope, view: View, session: Session, declared: Action, form: Mapping[str, str]
+) -> Answer:
     if TRY in form:
         return await _form_page(scope, view, session, declared, form)
     reply = await carry_out(view, declared, form)
     if reply.is_refusal:
         return await _form_page(scope, view, session, declared, form, reply)
-    names = {**names, "key": form.get("key", "")}
+    names = {**view.names, "key": form.get("key", "")}
     made = reply.content if reply.body and reply.headers.get("content-type", "").endswith("json") else {}
     if declared.shows_answer:
         return page_answer(
