@@ -113,23 +113,20 @@ def _too_large(most: int) -> BodyTooLarge:
 
 
 async def _read(receive: Receive, most: int, make_room: Callable[[int], None]) -> bytes:
-    message = await receive()
-    if message["type"] == "http.request" and not message.get("more_body"):
-        whole: bytes = message.get("body", b"")
-        if len(whole) > most:
-            raise _too_large(most)
-        return whole
     parts = bytearray()
-    while message["type"] == "http.request":
-        parts += message.get("body", b"")
-        if len(parts) > most:
-            raise _too_large(most)
-        if len(parts) > LARGE_BODY_BYTES:
-            make_room(len(parts))
-        if not message.get("more_body"):
-            return bytes(parts)
+    while True:
         message = await receive()
-    raise ClientDisconnect
+        if message["type"] != "http.request":
+            raise ClientDisconnect
+        part: bytes = message.get("body", b"")
+        size = len(parts) + len(part)
+        if size > most:
+            raise _too_large(most)
+        if size > LARGE_BODY_BYTES:
+            make_room(size)
+        if not message.get("more_body"):
+            return part if not parts else bytes(parts + part)
+        parts += part
 
 
 def require_uncoded(content_encoding: str) -> None:

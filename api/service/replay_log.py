@@ -93,6 +93,8 @@ class ReplayLog:
             self._stopping.wait(GATHER_SECONDS)
             self._is_any.clear()
             self._write()
+        # What was noted while the last lines were written waits still.
+        self._write()
 
     def _write(self) -> None:
         with self._lock:

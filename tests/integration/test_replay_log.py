@@ -15,7 +15,7 @@ from domain.journal.outage import DATABASE
 from domain.model.commands import Outcome
 from domain.model.errors import IdempotencyKeyReused, InvalidRequest
 from domain.model.idempotency import operation_id
-from projections.diagnosis.request_replays import Replays, replayed_in, replays_of
+from projections.diagnosis.request_replays import Replays, add_replays, replayed_in, replays_of
 from tests.integration.severing_proxy import SeveringProxy
 from tests.ledgers import CONTEXT, running, transfer
 from tests.projecting import eventually
@@ -56,6 +56,22 @@ def test_replays_and_mismatches_are_counted_and_nothing_else(log: ReplayLog, own
     assert replayed_in(owner, "main", CONTEXT.correlation_id, 9) == [operation_id("main", "order-1")]
     assert replayed_in(owner, "other", CONTEXT.correlation_id, 9) == []
     assert not log._thread.is_alive()
+
+
+def test_what_is_noted_during_the_last_write_is_written_too(
+    log: ReplayLog, owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(connection: Connection[Any], seen: list[Replays]) -> None:
+        monkeypatch.undo()
+        log.note(COMMAND, AGAIN)
+        log._stopping.set()
+        add_replays(connection, seen)
+
+    monkeypatch.setattr(replay_log, "add_replays", write)
+    log.note(COMMAND, AGAIN)
+    log.start()
+    log._thread.join()
+    assert counted(owner) == [("replayed", "tester", 2)]
 
 
 def test_they_span_the_first_and_the_last(ledger: LedgerApplication, owner: Connection[Any]) -> None:
