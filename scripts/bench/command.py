@@ -20,6 +20,7 @@ from rich.console import Console
 from scripts.bench.report.comparisons import (
     COMPARISONS,
     CONCURRENCY,
+    CONSOLE,
     GROWTH,
     PUBLISHED,
     STANDARD,
@@ -35,6 +36,7 @@ from scripts.bench.report.rounds import measure
 from scripts.bench.report.stages import Stage
 from scripts.bench.workloads.books import Books
 from scripts.bench.workloads.concurrency import concurrency
+from scripts.bench.workloads.console_pages import console_pages
 from scripts.bench.workloads.following import following
 from scripts.bench.workloads.growth import bytes_needed, growth
 from scripts.bench.workloads.in_process import in_process
@@ -50,7 +52,7 @@ BUSY_LOAD_PER_CORE = 0.25
 """Above this load per core, a workload that needs every core gets fewer of them, while its yardstick needs only one."""
 
 STAGES = tuple(dict.fromkeys(comparison.stage for comparison in COMPARISONS))
-ASKED_FOR_BY = {"--published": PUBLISHED, "--plot": CONCURRENCY, "--growth": GROWTH}
+ASKED_FOR_BY = {"--published": PUBLISHED, "--plot": CONCURRENCY, "--growth": GROWTH, "--console": CONSOLE}
 """What is measured only on request, by the option that requests it."""
 
 _output = Console(highlight=False, width=None if sys.stdout.isatty() else 130)
@@ -99,7 +101,9 @@ def bench(
     events: Annotated[
         int,
         typer.Option(
-            min=50_001, max=100_000_000, help="With --growth: number of events of the large journal."
+            min=50_001,
+            max=100_000_000,
+            help="With --growth or --console: number of events of the large journal.",
         ),
     ] = 5_000_000,
     quick: Annotated[
@@ -118,6 +122,10 @@ def bench(
         bool,
         typer.Option("--growth", help="Compare a journal of --events with one of 50,000; takes minutes."),
     ] = False,
+    of_console: Annotated[
+        bool,
+        typer.Option("--console", help="Measure every page of the console beside --events; takes minutes."),
+    ] = False,
     everything: Annotated[bool, typer.Option("--all", help="Measure everything.")] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write every figure to this JSON file.", dir_okay=False)
@@ -133,17 +141,23 @@ def bench(
 ) -> None:
     """Measure each workload next to its yardstick, in turns, in the same run.
 
-    Without --published, --plot, --growth, --only or --all, measures the standard workloads, for some minutes. Exits 3
-    if a workload did not do what it was asked. A missed bar is reported and does not change the exit code.
+    Without --published, --plot, --growth, --console, --only or --all, measures the standard workloads, for some
+    minutes. Exits 3 if a workload did not do what it was asked. A missed bar is reported and does not change the exit
+    code.
     """
-    asked = {"--published": of_peers, "--plot": plot_file is not None, "--growth": of_growth}
+    asked = {
+        "--published": of_peers,
+        "--plot": plot_file is not None,
+        "--growth": of_growth,
+        "--console": of_console,
+    }
     comparisons = (
         COMPARISONS if everything else _asked_for([name for name, yes in asked.items() if yes], only or [])
     )
     _require_folder(json_file, "--json")
     _require_folder(plot_file, "--plot")
     size = QUICK if quick else Size(rounds, seconds, 10_000, 50_000, statement_entries, events)
-    if set(GROWTH) & set(comparisons) and not database_url:
+    if {*GROWTH, *CONSOLE} & set(comparisons) and not database_url:
         require_room(size.events)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything started is stopped
     began = monotonic()
@@ -258,6 +272,7 @@ def _measure(url: str, size: Size, comparisons: Sequence[ContestantComparison]) 
         "published-http": lambda: published_http(url, size.accounts),
         "concurrency": lambda: concurrency(url, size.accounts),
         "growth": lambda: growth(url, size.accounts, size.events),
+        "console": lambda: console_pages(url, size.accounts, size.events),
     }
     found = StageResults({}, {}, [])
     with _errors.status("…") as status:

@@ -22,6 +22,7 @@ import pytest
 from domain.journal.database import Database
 from scripts.bench.report.comparisons import (
     CONCURRENCY,
+    CONSOLE,
     GROWTH,
     LIMITS,
     PUBLISHED,
@@ -55,8 +56,9 @@ def bench_url(empty_database: Database) -> str:
         ([], STANDARD),
         (["--published"], PUBLISHED),
         (["--growth", "--plot", "plot.svg"], CONCURRENCY + GROWTH),
+        (["--console"], CONSOLE),
     ],
-    ids=["standard", "published", "growth and plot"],
+    ids=["standard", "published", "growth and plot", "console"],
 )
 def test_every_workload_and_yardstick_is_measured_and_the_books_balance(
     bench_url: str, tmp_path: Path, options: list[str], comparisons: tuple[ContestantComparison, ...]

@@ -8,6 +8,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from scripts.bench.report.figures import Figures
+from scripts.bench.workloads.pages import PAGES
 
 
 class ContestantComparison(NamedTuple):
@@ -91,7 +92,10 @@ GROWTH = (
 )
 """A large journal next to a small one. Filling it takes minutes."""
 
-COMPARISONS = (*STANDARD, *PUBLISHED, *CONCURRENCY, *GROWTH)
+CONSOLE = tuple(ContestantComparison("console", page, None, None) for page in PAGES)
+"""The console's pages beside a large journal. Filling it takes minutes."""
+
+COMPARISONS = (*STANDARD, *PUBLISHED, *CONCURRENCY, *GROWTH, *CONSOLE)
 
 
 class Limit(NamedTuple):
@@ -115,6 +119,7 @@ LIMITS = (
     Limit("lag", "lag_p99_milliseconds", 250),
     Limit("tigerbeetle-http", "p99_milliseconds", 100),
     Limit("tigerbeetle-http-hot-set", "p99_milliseconds", 100),
+    *(Limit(page, "p99_milliseconds", 100) for page in PAGES),
 )
 """Every limit."""
 

@@ -15,14 +15,20 @@ STALL_TIMEOUT_SECONDS = 60.0
 POLL_SECONDS = 0.02
 
 
-def catch_up(database: Database, projections: Sequence[Projection]) -> int:
-    """Bring projections to the head of the journal and return it. Nothing else may write meanwhile."""
+def catch_up(
+    database: Database, projections: Sequence[Projection], stall_seconds: float = STALL_TIMEOUT_SECONDS
+) -> int:
+    """Bring projections to the head of the journal and return it. Nothing else may write meanwhile.
+
+    Raises `BenchFailed` if a projection stands still for `stall_seconds`. One that is far behind is filled beside its
+    live version, which does not move meanwhile.
+    """
     install(database)
     stop = threading.Event()
     projector = threading.Thread(target=run_projector, args=(database, stop, projections), daemon=True)
     projector.start()
     try:
-        return min(_caught_up(database, projection.name) for projection in projections)
+        return min(_caught_up(database, projection.name, stall_seconds) for projection in projections)
     finally:
         stop.set()
         projector.join()
@@ -38,10 +44,10 @@ def seconds_to_catch_up(database: Database) -> float:
     return perf_counter() - began
 
 
-def _caught_up(database: Database, name: str) -> int:
+def _caught_up(database: Database, name: str, stall_seconds: float = STALL_TIMEOUT_SECONDS) -> int:
     position, moved_at = -1, monotonic()
     with database.connect("tallystick bench") as connection:
-        while monotonic() < moved_at + STALL_TIMEOUT_SECONDS:
+        while monotonic() < moved_at + stall_seconds:
             reached = progress(connection, name)
             if reached.position == reached.head and reached.state == "running":
                 return reached.head
