@@ -46,7 +46,9 @@ def prove_inclusion(connection: Connection[Any], position: int, size: int | None
     if the size is not sealed yet.
     """
     if size is not None and position > size:
-        raise InvalidRequest("?position", "is above size")
+        raise InvalidRequest(
+            "?position", f"is beyond the {size} events of this checkpoint; a later one covers it"
+        )
 
     def prove(cursor: Cursor[TupleRow], version: int, sealed: int) -> Inclusion:
         within = size or sealed
@@ -64,7 +66,7 @@ def prove_growth(connection: Connection[Any], first: int, second: int | None) ->
     are not sealed yet.
     """
     if second is not None and first > second:
-        raise InvalidRequest("?from", "is above to")
+        raise InvalidRequest("?from", f"is larger than the {second} events of `to`")
 
     def prove(cursor: Cursor[TupleRow], version: int, sealed: int) -> Growth:
         until = sealed if second is None else second

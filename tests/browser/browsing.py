@@ -49,7 +49,7 @@ def browsing(browser: Browser, url: str, **options: Any) -> Iterator[tuple[Brows
     watched = Watched(set(), [])
     options = {"viewport": {"width": 1280, "height": 900}, "base_url": url, **options}
     context = browser.new_context(**options)
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(30_000)
 
     def note_host(request: Request) -> None:
         if (host := urlsplit(request.url).netloc) != "":

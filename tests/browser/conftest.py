@@ -3,12 +3,15 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.browser.browsing import browsing, chromium, sign_in
 from tests.contract.books import Book
 from tests.contract.serving import Served, serving
 from tests.databases import Databases
+
+# How long a page may take on a busy machine until it shows what is expected. The default is five seconds.
+expect.set_options(timeout=30_000)
 
 
 @pytest.fixture(scope="module")

@@ -128,6 +128,7 @@ def test_everything_can_be_read_without_scripts(browser: Browser, served: Served
         expect(page.get_by_label("Slide through its changes")).to_be_hidden()
         page.get_by_label("Position", exact=True).fill(position)
         page.get_by_role("button", name="Show it at this position").click()
+        expect(page).to_have_url(re.compile(f"at_position={position}"))
         assert plain(sentence_of(page)).endswith("with a balance of 50.00 USD, all of it available.")
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from tests.browser.browsing import browsing, sentence_of, sign_in
 from tests.contract.books import Book
@@ -74,4 +74,4 @@ def test_every_page_is_read_without_scripts_and_is_no_wider_than_the_screen(
         for label in ("Pause", "Resume"):
             page.get_by_role("link", name=label, exact=True).click()
             page.get_by_role("button", name=label, exact=True).click()
-            assert f"Done: {label}." in page.inner_text("main")
+            expect(page.locator("main")).to_contain_text(f"Done: {label}.")

@@ -1,5 +1,7 @@
 """Webhooks in the console: made, told of events, given up, retried, disabled, deleted."""
 
+import re
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -27,6 +29,7 @@ def test_a_webhook_from_its_secret_to_its_end(page: Page, book: Book, served: Se
     expect(page.locator("main")).to_contain_text("main, other")
     assert secret not in page.content()
     page.get_by_role("link", name="https://93.184.216.34/hook").click()
+    expect(page).to_have_url(re.compile(r"/console/webhooks/[0-9a-f-]{36}$"))
     path = page.url.partition("/console")[2]
 
     book.open("a")
