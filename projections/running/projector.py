@@ -206,7 +206,8 @@ class Runner:
         while not self._stop.is_set():
             known = self._arrivals.count
             standing = self._standing(connection)
-            if claim is None or claim.version != standing.version:
+            # A switch leaves the version it makes live to nobody, so that it is taken anew.
+            if claim is None or claim.version != standing.version or standing.runner is None:
                 claim = Claim(self.projection, standing.version, self._id, "running")
                 take_over(connection, claim)
             elif standing.runner != self._id:

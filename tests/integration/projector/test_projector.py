@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 from psycopg import Connection
+from structlog.testing import capture_logs
 
 from domain.journal.database import Database
 from domain.journal.migrations import migrate
@@ -104,6 +105,21 @@ def test_a_runner_that_finds_itself_taken_over_lets_go_of_its_place(
         outcomes(ledger.execute(transfer("a", "b", 5)).result())
         await_head(owner)
     assert_equal_to_fold(database, owner)
+
+
+def test_a_version_that_a_switch_left_to_nobody_is_taken_by_who_holds_the_place(
+    database: Database, owner: Connection[Any]
+) -> None:
+    with running(database) as ledger, capture_logs() as logged, projecting(database, [entries.PROJECTION]):
+        fill(ledger, count=20)
+        await_head(owner, "entries")
+        before = owner.execute("SELECT runner FROM projection_versions WHERE name = 'entries'").fetchone()
+        owner.execute("UPDATE projection_versions SET runner = NULL WHERE name = 'entries'")
+        outcomes(ledger.execute(*(transfer("bank", "users", 1) for _ in range(50))).result())
+        await_head(owner, "entries")
+        found = owner.execute("SELECT runner FROM projection_versions WHERE name = 'entries'").fetchone()
+    assert found == before
+    assert [line for line in logged if line["log_level"] != "info"] == []
 
 
 def test_a_missed_notification_is_made_up_by_looking(database: Database, owner: Connection[Any]) -> None:
