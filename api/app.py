@@ -16,6 +16,7 @@ from api.http.cross_origin import CrossOrigin
 from api.http.middleware import HttpMiddleware
 from api.http.openapi import complete
 from api.http.router import Router
+from api.request_spans import TracedRequests
 from api.resources import ENDPOINTS
 from api.security.callback_signatures import Signatures
 from api.service.body_room import AnswerRoom, BodyRoom
@@ -32,9 +33,11 @@ from api.settings import Settings
 from domain.application import LedgerApplication
 from domain.journal.database import Database
 from domain.release import RELEASE
+from domain.tracing import Tracer
 from projections.process_managers.due_worker import Worker
 from projections.process_managers.payer import Payer
 from projections.process_managers.providers.settings import make_providers
+from projections.process_managers.providers.traced import TracedProvider
 from projections.running.positions import PositionWaiter
 
 # How many long answers read at once. The other connections, and the interpreter, stay free for short answers.
@@ -49,7 +52,13 @@ class Application(FastAPI):
     """FastAPI for the OpenAPI document only: a router of our own answers requests. FastAPI's layers would cost as much
     time per request as judging and answering it."""
 
-    def __init__(self, *, cors_origins: Sequence[str] = (), lifespan: Lifespan[Any] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        cors_origins: Sequence[str] = (),
+        lifespan: Lifespan[Any] | None = None,
+        tracer: Tracer | None = None,
+    ) -> None:
         super().__init__(
             title="Tallystick",
             version=RELEASE,
@@ -63,6 +72,8 @@ class Application(FastAPI):
         # Only for the OpenAPI document. Requests reach the endpoints through `Router`.
         self.router.routes.extend(ENDPOINTS)
         edge: ASGIApp = HttpMiddleware(Router(ENDPOINTS, otherwise=Console(otherwise=self.router)))
+        if tracer is not None:
+            edge = TracedRequests(edge, tracer)
         self._edge = CrossOrigin(edge, cors_origins) if cors_origins else edge
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,8 +91,8 @@ class Application(FastAPI):
         return self.openapi_schema
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """Return the application of one process. Its lifespan opens and closes everything that it uses.
+def create_app(settings: Settings, tracer: Tracer | None = None) -> FastAPI:
+    """Return the application of one process. Its lifespan opens and closes everything that it uses, the tracer too.
 
     Raises `ValueError` if the settings name no database.
     """
@@ -89,21 +100,24 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        service = _start(settings, database, cache(lambda: to_json(app.openapi())))
+        service = _start(settings, database, cache(lambda: to_json(app.openapi())), tracer)
         try:
             yield {"service": service}
         finally:
-            await asyncio.get_running_loop().run_in_executor(None, _stop, service)
+            await asyncio.get_running_loop().run_in_executor(None, _stop, service, tracer)
 
-    return Application(cors_origins=settings.allowed_origins, lifespan=lifespan)
+    return Application(cors_origins=settings.allowed_origins, lifespan=lifespan, tracer=tracer)
 
 
-def _start(settings: Settings, database: Database, document: Callable[[], bytes]) -> Service:
+def _start(
+    settings: Settings, database: Database, document: Callable[[], bytes], tracer: Tracer | None
+) -> Service:
     metrics = Metrics()
     ledger = LedgerApplication(
         database,
         observe=metrics.batch,
         max_clock_difference_seconds=settings.max_clock_difference_seconds,
+        tracer=tracer,
     )
     reading = ThreadPoolExecutor(POOL_SIZE, "read")
     streaming = ThreadPoolExecutor(STREAMS_AT_ONCE, "stream")
@@ -114,6 +128,8 @@ def _start(settings: Settings, database: Database, document: Callable[[], bytes]
     limit = settings.max_clock_difference_seconds
     worker = Worker(database, ledger, max_clock_difference_seconds=limit)
     providers = make_providers(settings.providers)
+    if tracer is not None:
+        providers = {name: TracedProvider(name, provider, tracer) for name, provider in providers.items()}
     payer = Payer(
         database, ledger, providers, max_clock_difference_seconds=limit, observe=metrics.provider_call
     )
@@ -144,7 +160,7 @@ def _start(settings: Settings, database: Database, document: Callable[[], bytes]
     )
 
 
-def _stop(service: Service) -> None:
+def _stop(service: Service, tracer: Tracer | None) -> None:
     """Commit what waits, then close everything."""
     service.payer.stop()
     service.worker.stop()
@@ -156,3 +172,5 @@ def _stop(service: Service) -> None:
     for provider in service.providers.values():
         provider.close()
     service.log.stop()
+    if tracer is not None:
+        tracer.close()

@@ -30,6 +30,7 @@ from domain.model.refusals import operation_unknown
 from domain.model.streams import account_stream, ledger_stream, payout_stream, transaction_stream
 from domain.model.times import Instant, instant
 from domain.model.transactions import Acceptance, Transaction, existing_transaction
+from domain.tracing import Tracer
 
 Found = TypeVar("Found")
 
@@ -62,8 +63,9 @@ class LedgerApplication(Application[str]):
         clock: Callable[[], Instant] = system_clock,
         observe: Callable[[int, int, float], None] = lambda commands, events, seconds: None,
         max_clock_difference_seconds: float | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
-        """See `GroupCommit` for `observe` and `max_clock_difference_seconds`."""
+        """See `GroupCommit` for `observe`, `max_clock_difference_seconds` and `tracer`."""
         super().__init__(
             {
                 "PERSISTENCE_MODULE": "domain.journal.eventsourcing.factory:JournalFactory",
@@ -80,7 +82,7 @@ class LedgerApplication(Application[str]):
         )
         self.datastore: JournalDatastore = self.factory.datastore
         """The pool of reader connections. Their rows are dictionaries."""
-        self.group_commit = GroupCommit(database, clock, observe, max_clock_difference_seconds)
+        self.group_commit = GroupCommit(database, clock, observe, max_clock_difference_seconds, tracer)
         self._clock = clock
 
     def start(self) -> None:

@@ -43,6 +43,11 @@ def conversation(headers: Mapping[bytes, bytes]) -> Conversation:
     )
 
 
+def is_traceparent(text: str) -> bool:
+    """Tell whether a text is a valid trace context."""
+    return _TRACEPARENT.fullmatch(text) is not None
+
+
 def _uuid4(digits: str) -> str:
     variant = "89ab"[int(digits[16], 16) & 3]
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"

@@ -8,7 +8,7 @@ from functools import partial
 from api.service.metrics import Metrics
 from api.service.replay_log import ReplayLog
 from domain.application import LedgerApplication
-from domain.commit.decider import Result
+from domain.commit.decider import Result, word_of
 from domain.commit.queue import MAX_WAITING_COMMANDS
 from domain.model.commands import Command, Outcome
 from domain.model.errors import LedgerError, Overloaded
@@ -59,10 +59,10 @@ class Writer:
             outcome = await waiting
         except Exception as error:
             self._replays.note(command, error)
-            self._metrics.command(name, _word(error))
+            self._metrics.command(name, word_of(error))
             raise
         self._replays.note(command, outcome)
-        self._metrics.command(name, _word(outcome))
+        self._metrics.command(name, word_of(outcome))
         return outcome
 
     async def try_out(self, command: Command) -> Outcome:
@@ -85,7 +85,8 @@ class Writer:
             for command, result in zip(commands, results, strict=True):
                 self._replays.note(command, result)
         words = (
-            (type(command).__name__, _word(result)) for command, result in zip(commands, results, strict=True)
+            (type(command).__name__, word_of(result))
+            for command, result in zip(commands, results, strict=True)
         )
         for (name, word), count in Counter(words).items():
             self._metrics.command(name, word, count)
@@ -120,13 +121,3 @@ class Writer:
                 waiting.set_exception(result)
             else:
                 waiting.set_result(result)
-
-
-def _word(outcome: Result) -> str:
-    if isinstance(outcome, Exception):
-        return outcome.code if isinstance(outcome, LedgerError) else "error"
-    if outcome.replayed:
-        return "replayed"
-    if outcome.is_refused:
-        return "rejected"
-    return "recorded" if outcome.recorded else "unchanged"

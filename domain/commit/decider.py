@@ -272,6 +272,17 @@ def is_refused(result: Result) -> bool:
     return isinstance(result, Exception) or result.is_refused
 
 
+def word_of(result: Result) -> str:
+    """Return what became of a command: one word, or the code of its refusal."""
+    if isinstance(result, Exception):
+        return result.code if isinstance(result, LedgerError) else "error"
+    if result.replayed:
+        return "replayed"
+    if result.is_refused:
+        return "rejected"
+    return "recorded" if result.recorded else "unchanged"
+
+
 def _unrecorded(result: Result, head: int) -> Result:
     """Return the result of a command whose events were undone. No position in it is above the head."""
     if isinstance(result, Outcome):

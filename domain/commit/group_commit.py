@@ -25,11 +25,13 @@ from domain.commit.pipeline import Ahead, MissedGuess, Pipeline, UnderWay
 from domain.commit.progress import CommitProgress
 from domain.commit.queue import SubmissionQueue, is_much
 from domain.commit.recovery import Recovery
+from domain.commit.spans import tell_commit
 from domain.journal.database import Database
 from domain.journal.snapshots import Snapshotter
 from domain.journal.writer import JournalWriter, Timekeeping
 from domain.model.commands import Command
 from domain.model.times import Instant
+from domain.tracing import Tracer
 
 _log = structlog.get_logger(__name__)
 
@@ -43,17 +45,19 @@ class GroupCommit:
         clock: Callable[[], Instant],
         observe: Callable[[int, int, float], None] = lambda commands, events, seconds: None,
         max_clock_difference_seconds: float | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         """`observe` is called for each batch with commands, events, and seconds from decision to commit.
 
         While the clock differs from the database's by more than `max_clock_difference_seconds`, nothing is recorded.
-        None turns this check off.
+        None turns this check off. `tracer` is told of the commands of sampled traces.
         """
         self._snapshotter = Snapshotter(database)
         timekeeping = Timekeeping(clock, max_clock_difference_seconds)
         self._writer = JournalWriter(database, "tallystick writer", timekeeping)
         self._reader_ahead = JournalWriter(database, "tallystick reader ahead")
         self._decider = Decider(clock)
+        self._tracer = tracer
         self._progress = CommitProgress(self._decider, self._snapshotter, observe)
         self._pipeline = Pipeline(self._decider, self._writer, self._reader_ahead, self._progress)
         locked_commit = LockedCommit(self._decider, self._writer, self._progress)
@@ -145,15 +149,15 @@ class GroupCommit:
         if under_way and (error := under_way.failure()) is not None:
             if ahead:
                 self._decider.undo(ahead.batch)
-            _reply(under_way.ahead.submissions, self._commit_after_all(under_way.ahead, error))
+            self._reply(under_way.ahead.submissions, self._commit_after_all(under_way.ahead, error))
             under_way = ahead = None
         # The next commit begins before the last is answered, so that the database is not idle meanwhile.
         begun = self._pipeline.begin(ahead, self._queue.wake) if ahead else None
         if under_way:
             self._progress.committed(under_way.ahead.batch, ahead.batch.before if ahead else {})
-            _reply(under_way.ahead.submissions, under_way.ahead.batch.results)
+            self._reply(under_way.ahead.submissions, under_way.ahead.batch.results)
         if submissions and not ahead:
-            _reply(
+            self._reply(
                 submissions, self._recovery.commit(submissions) if is_large else self._commit_few(submissions)
             )
         return begun
@@ -177,8 +181,17 @@ class GroupCommit:
             return self._recovery.commit(ahead.submissions)
         return self._recovery.commit_in_doubt(ahead.submissions, ahead.batch, error)
 
+    def _reply(self, submissions: Sequence[Submission], results: Sequence[Result]) -> None:
+        if self._tracer is None:
+            _answer(submissions, results)
+            return
+        answered_at_seconds = monotonic()
+        _answer(submissions, results)
+        decided_at_seconds = self._progress.decided_at_seconds
+        tell_commit(self._tracer, submissions, results, decided_at_seconds, answered_at_seconds)
 
-def _reply(submissions: Sequence[Submission], results: Sequence[Result]) -> None:
+
+def _answer(submissions: Sequence[Submission], results: Sequence[Result]) -> None:
     first = 0
     for submission in submissions:
         after = first + len(submission.commands)

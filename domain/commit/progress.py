@@ -23,6 +23,8 @@ class CommitProgress:
         """Logs that callers are refused while the database is within reach."""
         self.position = 0
         """The newest position of the journal that this writer knows to be committed."""
+        self.decided_at_seconds = 0.0
+        """When the newest committed batch was decided, by the monotonic clock."""
         self.trouble: str | None = None
         """Why nothing is committed now, or None if all is well."""
 
@@ -31,6 +33,7 @@ class CommitProgress:
         DATABASE.back("writer")
         self.outage.back("writer")
         self.position = batch.rows.last
+        self.decided_at_seconds = batch.decided_at_seconds
         self.trouble = None
         self._observe(len(batch.results), len(batch.rows.streams), monotonic() - batch.decided_at_seconds)
         self._snapshotter.consider(self._decider.settled(batch, since))

@@ -25,10 +25,12 @@ from domain.journal.database import Database
 from domain.journal.outage import Outage, is_lost
 from domain.journal.queries import load
 from domain.journal.reader import Row
+from domain.tracing import Tracer
 from projections.engine.leadership import RECONNECT_SECONDS, Loop, Pauses, pause
 from projections.engine.rate import RATE_SECONDS, Rate
 from projections.outbox.messages import MEDIA_TYPE, Message, message_of
 from projections.outbox.publishing import Streaming
+from projections.outbox.spans import traced_window
 from projections.registry import NATS
 
 WINDOW_EVENTS = 500
@@ -56,8 +58,13 @@ class End(NamedTuple):
     sequence: int
 
 
-def run_jetstream(database: Database, stop: threading.Event, streaming: Streaming) -> None:
-    """Publish until `stop` is set. Failures of the database or the broker only interrupt it."""
+def run_jetstream(
+    database: Database, stop: threading.Event, streaming: Streaming, tracer: Tracer | None = None
+) -> None:
+    """Publish until `stop` is set. Failures of the database or the broker only interrupt it.
+
+    `tracer` is told of the messages for events of sampled traces.
+    """
     pauses = Pauses(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
     Loop(
         database,
@@ -65,7 +72,7 @@ def run_jetstream(database: Database, stop: threading.Event, streaming: Streamin
         ("publish", NATS),
         failed=_say_failed,
         pause_seconds=lambda error: RECONNECT_SECONDS if is_lost(error) else pauses.next_seconds(),
-    ).run(stop, lambda connection: _serve(database, connection, stop, streaming, pauses))
+    ).run(stop, lambda connection: _serve(database, connection, stop, streaming, pauses, tracer))
 
 
 def _say_failed(error: Exception) -> None:
@@ -81,12 +88,13 @@ def _serve(
     stop: threading.Event,
     streaming: Streaming,
     pauses: Pauses,
+    tracer: Tracer | None,
 ) -> None:
     _SQL["register"].run(connection)
     connection.execute(SQL("LISTEN {}").format(Identifier(database.journal_channel)))
     while not stop.is_set():
         try:
-            asyncio.run(Follower(connection, stop, streaming, pauses).run())
+            asyncio.run(Follower(connection, stop, streaming, pauses, tracer).run())
         except (nats.errors.Error, OSError, TimeoutError, NotOurs) as error:
             reason = f"{type(error).__name__}: {error}"
             _BROKER.lost(NATS, RuntimeError(reason))
@@ -98,7 +106,12 @@ class Follower:
     """Publishes the journal over one connection to the broker."""
 
     def __init__(
-        self, connection: Connection[Any], stop: threading.Event, streaming: Streaming, pauses: Pauses
+        self,
+        connection: Connection[Any],
+        stop: threading.Event,
+        streaming: Streaming,
+        pauses: Pauses,
+        tracer: Tracer | None = None,
     ) -> None:
         """The database connection holds the place. Nobody else may use it meanwhile.
 
@@ -108,6 +121,7 @@ class Follower:
         self._stop = stop
         self._streaming = streaming
         self._pauses = pauses
+        self._tracer = tracer
         self._rate = Rate(RATE_SECONDS)
         self._failure: Exception | None = None
         self._acknowledgements: list[asyncio.Future[PubAck]] = []
@@ -189,8 +203,9 @@ class Follower:
         messages, obstacle = self._messages(end.position, upto, rows)
         position = end.position + len(messages)
         if messages:
-            await self._send(stream, end, messages)
-            await self._await_acknowledgements()
+            with traced_window(self._tracer, self._streaming.subject, messages) as sent:
+                await self._send(stream, end, sent)
+                await self._await_acknowledgements()
             self._pauses.reset()
             self._move(position, len(messages))
         if obstacle is not None:

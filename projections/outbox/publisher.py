@@ -22,6 +22,7 @@ from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
 from domain.journal.database import Database
+from domain.tracing import Tracer
 from projections.engine.leadership import Loop
 from projections.outbox.messages import MEDIA_TYPE, message_of
 from projections.outbox.publishing import Publishing
@@ -29,6 +30,7 @@ from projections.outbox.queue import MAX_UNDER_WAY, DueDelivery, Ended, hand_ove
 from projections.outbox.schedule import AttemptAnswer, Schedule
 from projections.outbox.sending import Sender
 from projections.outbox.signatures import signature_headers
+from projections.outbox.spans import post_traced
 from projections.read_models.outbox import PROJECTION, outbox_channel
 
 POLL_SECONDS = 0.2
@@ -41,12 +43,17 @@ Found = TypeVar("Found")
 _log = structlog.get_logger(__name__)
 
 
-def run_publisher(database: Database, stop: threading.Event, publishing: Publishing) -> None:
-    """Deliver until `stop` is set. A failure of the database only interrupts it."""
+def run_publisher(
+    database: Database, stop: threading.Event, publishing: Publishing, tracer: Tracer | None = None
+) -> None:
+    """Deliver until `stop` is set. A failure of the database only interrupts it.
+
+    `tracer` is told of the attempts for events of sampled traces.
+    """
 
     def serve(connection: Connection[Any]) -> None:
         connection.execute(SQL("LISTEN {}").format(Identifier(outbox_channel(database))))
-        asyncio.run(Rounds(connection, stop, publishing).run())
+        asyncio.run(Rounds(connection, stop, publishing, tracer).run())
 
     Loop(database, "publisher", ("publish", PROJECTION.name)).run(stop, serve)
 
@@ -54,11 +61,18 @@ def run_publisher(database: Database, stop: threading.Event, publishing: Publish
 class Rounds:
     """A loop whose rounds record the attempts that have ended, begin those that are due, and wait for either."""
 
-    def __init__(self, connection: Connection[Any], stop: threading.Event, publishing: Publishing) -> None:
+    def __init__(
+        self,
+        connection: Connection[Any],
+        stop: threading.Event,
+        publishing: Publishing,
+        tracer: Tracer | None = None,
+    ) -> None:
         """The connection holds the place. Nobody else may use it meanwhile."""
         self._connection = connection
         self._stop = stop
         self._publishing = publishing
+        self._tracer = tracer
         self._schedule = Schedule(publishing.first_wait_seconds)
         self._chance = random.Random()
         self._thread = ThreadPoolExecutor(1, "outbox")
@@ -127,6 +141,8 @@ class Rounds:
             return AttemptAnswer(None, f"no message can be made of the event: {error}")
         headers = {"Content-Type": MEDIA_TYPE, "User-Agent": "Tallystick", **message.headers}
         headers |= signature_headers(due.secrets, message.id, datetime.now(UTC), message.body)
+        if self._tracer is not None:
+            return await post_traced(self._tracer, sender.post, due, message, headers)
         return await sender.post(due.url, headers, message.body)
 
     async def _finish(self) -> None:

@@ -11,7 +11,7 @@ runner that finds a version halted for this reason, and can read the event, resu
 """
 
 import threading
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
@@ -24,6 +24,7 @@ from domain.journal.encoding import NewerVersion
 from domain.journal.outage import DATABASE, is_lost
 from domain.journal.queries import load
 from domain.journal.silence import LOST
+from domain.tracing import Tracer
 from projections.engine.batches import (
     MAX_BATCH_BYTES,
     Claim,
@@ -45,6 +46,7 @@ from projections.engine.recent_events import RecentEvents
 from projections.read_models import seals
 from projections.rebuilding.rebuilder import Rebuilder
 from projections.registry import PROJECTIONS, install
+from projections.running.batch_spans import TracedAdvance
 from projections.running.positions import projections_channel
 from projections.transparency.signer import Sealer
 
@@ -99,16 +101,18 @@ def run_projector(
     stop: threading.Event,
     projections: Iterable[Projection] = tuple(PROJECTIONS.values()),
     signing_seeds: Sequence[bytes] = (),
+    tracer: Tracer | None = None,
 ) -> None:
     """Install projections, run them and carry out their rebuilds until `stop` is set. Failures are retried.
 
     If the seals are among the projections, checkpoints are signed as well: with the keys of `signing_seeds`, or with a
-    stored key if none are given.
+    stored key if none are given. `tracer` is told of the batches that have events of sampled traces.
     """
     projections = tuple(projections)
     _prepare(database, stop, projections)
     tail, arrivals = RecentEvents(), JournalListener(database)
-    runners = [Runner(database, projection, stop, tail, arrivals) for projection in projections]
+    write = advance if tracer is None else TracedAdvance(tracer)
+    runners = [Runner(database, projection, stop, tail, arrivals, write) for projection in projections]
     threads = [
         threading.Thread(target=runner.run, name=f"projection {runner.projection.name}", daemon=True)
         for runner in runners
@@ -150,11 +154,13 @@ class Runner:
         stop: threading.Event,
         tail: RecentEvents,
         arrivals: JournalListener,
+        write: Callable[[Connection[Any], Claim, EventBatch, float, str | None], bool] = advance,
     ) -> None:
-        """`tail` and `arrivals` are shared by the runners of a process."""
+        """`tail` and `arrivals` are shared by the runners of a process. `write` is `advance`, or does it as well."""
         self.projection = projection
         self._tail = tail
         self._arrivals = arrivals
+        self._write = write
         self._database = database
         self._stop = stop
         self._id = uuid4()
@@ -254,7 +260,7 @@ class Runner:
         # Halved in advance: if the advance takes so long that the place is lost, the next batch is smaller.
         before, self._max_events = self._max_events, max(1, self._max_events // 2)
         try:
-            advanced = advance(connection, claim, batch, rate, channel)
+            advanced = self._write(connection, claim, batch, rate, channel)
         except Contradicted as error:
             self._halt(connection, claim, batch, str(error))
             return

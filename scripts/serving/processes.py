@@ -128,9 +128,10 @@ def run_api(listening: int) -> None:
     from api.settings import Settings
     from scripts.serving.connection_limits import Connections, bound_of_connections
     from scripts.serving.http_protocol import WholeAnswers
+    from scripts.serving.telemetry import start_tracer
 
     config = uvicorn.Config(
-        create_app(Settings()),
+        create_app(Settings(), start_tracer("api", os.environ)),
         loop="uvloop",
         http=cast(Any, partial(WholeAnswers, Connections(bound_of_connections()))),
         ws="none",
@@ -166,9 +167,12 @@ def run_projector() -> None:
     os.nice(PROJECTOR_NICENESS)
     from api.settings import Settings
     from projections.running.projector import run_projector as run
+    from scripts.serving.telemetry import start_tracer
 
-    settings = Settings()
-    run(settings.database, _stopped_by_signal(), signing_seeds=settings.signing_seeds)
+    settings, stop, tracer = Settings(), _stopped_by_signal(), start_tracer("projector", os.environ)
+    run(settings.database, stop, signing_seeds=settings.signing_seeds, tracer=tracer)
+    if tracer is not None:
+        tracer.close()
 
 
 def run_publisher() -> None:
@@ -177,12 +181,19 @@ def run_publisher() -> None:
     from api.settings import Settings
     from projections.outbox.jetstream import run_jetstream
     from projections.outbox.publisher import run_publisher as run
+    from scripts.serving.telemetry import start_tracer
 
-    settings, stop = Settings(), _stopped_by_signal()
+    settings, stop, tracer = Settings(), _stopped_by_signal(), start_tracer("publisher", os.environ)
+    publishing_to_nats = None
     if settings.streaming is not None:
-        arguments = (settings.database, stop, settings.streaming)
-        threading.Thread(target=run_jetstream, args=arguments, name="nats").start()
-    run(settings.database, stop, settings.publishing)
+        arguments = (settings.database, stop, settings.streaming, tracer)
+        publishing_to_nats = threading.Thread(target=run_jetstream, args=arguments, name="nats")
+        publishing_to_nats.start()
+    run(settings.database, stop, settings.publishing, tracer)
+    if publishing_to_nats is not None:
+        publishing_to_nats.join()
+    if tracer is not None:
+        tracer.close()
 
 
 def _stopped_by_signal() -> threading.Event:

@@ -121,19 +121,23 @@ def _run(
     from scripts.serving.simulator_beside import PROVIDERS, simulator_beside
     from scripts.serving.supervisor import Child, Supervisor
     from scripts.serving.surroundings import of_process, of_simulator
+    from scripts.serving.telemetry import is_possible, is_wanted
 
     database = Database(postgres.url if postgres else str(settings.database_url), settings.schema_)
     address = f"http://{_bracketed(settings.host)}:{listening.getsockname()[1]}"
     if made_key := prepare(settings, database):
         # At once: whatever ends this start before it is ready, the key is made and never shown again.
         _show_key(address, made_key)
+    # Judged here, so that what is wrong is said once for all processes.
+    is_traced = is_wanted(os.environ) and is_possible(os.environ)
     local_address = f"http://{_bracketed(_local(settings.host))}:{listening.getsockname()[1]}"
     with contextlib.ExitStack() as stack:
         environment = stack.enter_context(_environment(settings, database))
         api = [sys.executable, "-m", "scripts.serving.processes", "api", str(listening.fileno())]
 
         def environment_of(process: str) -> dict[str, str]:
-            return of_process(process, os.environ, is_embedded=postgres is not None) | environment
+            is_embedded = postgres is not None
+            return of_process(process, os.environ, is_embedded=is_embedded, is_traced=is_traced) | environment
 
         of_api, simulators = environment_of("api"), []
         if postgres and not settings.providers:

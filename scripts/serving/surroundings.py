@@ -17,6 +17,8 @@ _OF_PYTHON = (
     *("TERM", "COLORTERM", "NO_COLOR", "FORCE_COLOR"),
 )
 _OF_LIBPQ = ("PG*", "KRB5*")
+# Every process sends its own spans to the collector. The headers may have a secret, which the collector asks for.
+_OF_TRACES = ("OTEL_*",)
 # For an operator's own adapters. This project itself uses no proxy named in the environment.
 _OF_ADAPTERS = (
     *("TALLYSTICK_ADAPTER_*", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
@@ -43,12 +45,16 @@ def of_simulator(environment: Mapping[str, str]) -> dict[str, str]:
     return _chosen(environment, _OF_PYTHON)
 
 
-def of_process(name: str, environment: Mapping[str, str], *, is_embedded: bool) -> dict[str, str]:
+def of_process(
+    name: str, environment: Mapping[str, str], *, is_embedded: bool, is_traced: bool = False
+) -> dict[str, str]:
     """Return the environment of a process of the service, by its name, without the place of the database.
 
     libpq's variables are passed on only for an operator's database. The embedded one has a fixed place.
+    OpenTelemetry's variables are passed on only if traces are on.
     """
     wanted = [*_OF_PYTHON, *(() if is_embedded else _OF_LIBPQ), *(_OF_ADAPTERS if name == "api" else ())]
+    wanted += _OF_TRACES if is_traced else ()
     return _chosen(environment, wanted) | {
         variable: value for variable, value in environment.items() if variable.upper() in _settings_of(name)
     }
