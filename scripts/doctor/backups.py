@@ -28,10 +28,6 @@ def archive(patient: Patient) -> Iterator[Finding]:
     if is_embedded:
         yield Finding("embedded_unarchived", "the embedded database keeps its log on this machine alone")
         return
-    why = (
-        "archive_mode is off"
-        if mode == "off"
-        else "archive_mode is on without archive_command or archive_library"
-    )
+    why = f"archive_mode is {mode}" + ("" if mode == "off" else " without archive_command or archive_library")
     words = f"{why}, and no pg_receivewal is connected"
     yield Finding("archive_absent", words + ("; a standby follows, which is no backup" if standbys else ""))

@@ -172,6 +172,22 @@ def test_a_message_of_someone_else_is_noticed_and_nothing_added_to_it(
     assert length(broker) == head + 1
 
 
+def test_a_stream_that_an_earlier_release_filled_goes_on(
+    database: Database, ledger: LedgerApplication, broker: NatsServer, owner: Connection[Any]
+) -> None:
+    """The ids of its messages have no digest."""
+    head = move(ledger)
+    with publishing(database, broker):
+        await_position(owner, head)
+    earlier = move(ledger)
+    id = {"Nats-Msg-Id": f"main/{earlier}"}
+    on_broker(broker, lambda stream: stream.publish("tallystick.main.transaction.posted", b"{}", headers=id))
+    with publishing(database, broker):
+        last = move(ledger)
+        await_position(owner, last)
+    assert [of.position for of in told(broker, head + 2)] == list(range(earlier + 1, last + 1))
+
+
 def test_after_a_restore_nothing_is_added_to_what_was_lost_until_the_stream_is_purged(
     database: Database, broker: NatsServer, owner: Connection[Any]
 ) -> None:
