@@ -67,6 +67,10 @@ class Settings(BaseSettings):
     nats_url: SecretStr | None = None
     nats_stream: str = Field(DEFAULT_STREAM, pattern=r"^[A-Za-z0-9_-]{1,128}$")
     nats_subject: str = Field(DEFAULT_SUBJECT, pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")
+    # The broker's monitoring page, which alone says whether it syncs each message. Only the doctor asks it.
+    nats_monitoring_url: str = ""
+    # Words for a backup that PostgreSQL does not show, such as its provider's own. The doctor then asks for no archive.
+    backed_up_by: str = ""
     webhook_allow_private: bool = False
     webhook_allow_http: bool = False
     webhook_timeout_seconds: float = Field(TIMEOUT_SECONDS, gt=0, le=60)

@@ -9,23 +9,27 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.projecting import eventually
+from tests.simulating import free_port
 
 
 class NatsServer:
-    """A server that keeps its port and files when restarted."""
+    """A server that keeps its port and files when restarted. With `is_synced` it syncs each message."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+    def __init__(self, folder: Path, *, is_synced: bool = False) -> None:
+        self._settings = folder / "nats.conf"
+        sync = "sync_interval: always" if is_synced else ""
+        self._settings.write_text(f'jetstream {{\n store_dir: "{folder}"\n {sync}\n}}\n')
+        self.port, self._monitoring_port = free_port(), free_port()
         self.url = f"nats://127.0.0.1:{self.port}"
+        self.monitoring_url = f"http://127.0.0.1:{self._monitoring_port}"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it and return once it accepts connections."""
         program = shutil.which("nats-server", path=sysconfig.get_path("scripts"))
         assert program is not None
-        options = ["-a", "127.0.0.1", "-p", str(self.port), "-js", "-sd", str(self._folder)]
+        ports = ["-p", str(self.port), "-m", str(self._monitoring_port)]
+        options = ["-a", "127.0.0.1", *ports, "-c", str(self._settings)]
         self._process = subprocess.Popen(
             [program, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -53,9 +57,9 @@ class NatsServer:
 
 
 @contextmanager
-def serving_nats(folder: Path) -> Iterator[NatsServer]:
+def serving_nats(folder: Path, *, is_synced: bool = False) -> Iterator[NatsServer]:
     """A server that runs meanwhile."""
-    server = NatsServer(folder)
+    server = NatsServer(folder, is_synced=is_synced)
     server.start()
     try:
         yield server

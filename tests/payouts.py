@@ -37,7 +37,6 @@ def a_request(
         amount,
         provider,
         {"iban": "1"} if destination is None else destination,
-        f"main.{operation.id}.nonce",
         is_provider_known,
     )
 

@@ -33,8 +33,8 @@ class Fault(NamedTuple):
 class Verified(NamedTuple):
     """The result of a verification: the positions read, the root of their tree, what is signed, and what is wrong.
 
-    `signed` is the checkpoint in the file, `saved` the one given by the caller. Each is None unless a known key signed
-    it. `shown` says in words what the saved checkpoint proves, and is empty if it proves nothing.
+    `signed` is the checkpoint in the file, `saved` the largest of those given by the caller. Each is None unless a
+    known key signed it. `shown` says in words what the saved checkpoints prove, and is empty if they prove nothing.
     """
 
     since: int
@@ -56,10 +56,10 @@ class Moment(NamedTuple):
 def verify(
     file: ExportFile,
     verifiers: Sequence[Verifier] = (),
-    saved: str | None = None,
+    saved: Sequence[str] = (),
     sealing: Moment | None = None,
 ) -> Verified:
-    """Verify an export, and that it continues the history of a checkpoint that was saved earlier.
+    """Verify an export, and that it continues the history of the checkpoints that were saved earlier.
 
     Without `verifiers`, the keys in the file are used. Events recorded during `sealing` need not be signed yet.
     Everything wrong is in the result; nothing is raised.
@@ -81,27 +81,26 @@ class _Verification:
         self._tree = Accumulator()
         self._roots: dict[int, bytes] = {}
 
-    def run(self, saved: str | None) -> Verified:
+    def run(self, saved: Sequence[str]) -> Verified:
         begin = self._file.begin
         self._resume()
         if not self._verifiers:
             self._take_keys()
         signed = self._opened(self._file.seal.checkpoint, "the checkpoint of the file")
-        earlier = (
-            None if saved is None else self._opened(saved, "the checkpoint that was saved", is_saved=True)
-        )
-        self._roots = {checkpoint.size: b"" for checkpoint in (signed, earlier) if checkpoint}
-        self._times_of = {earlier.size: None} if earlier else {}
+        opened = (self._opened(note, "a checkpoint that was saved", is_saved=True) for note in saved)
+        earlier = sorted(filter(None, opened), key=lambda checkpoint: checkpoint.size)
+        self._roots = {checkpoint.size: b"" for checkpoint in (signed, *earlier) if checkpoint}
+        self._times_of = {checkpoint.size: None for checkpoint in earlier}
         if signed:
             self._times_of[signed.size + 1] = None
         self._note_root()
         self._judge()
         self._compare_end()
         self._compare_signed(signed)
-        if earlier is not None:
-            self._compare_saved(earlier, signed)
+        self._compare_saved(earlier, signed)
         found = [Fault(code, times, tuple(self._words[code])) for code, times in self._times.items()]
-        return Verified(begin.since, begin.until, self._tree.root, signed, earlier, self._shown, found)
+        newest = earlier[-1] if earlier else None
+        return Verified(begin.since, begin.until, self._tree.root, signed, newest, self._shown, found)
 
     def find(self, code: str, words: str) -> None:
         """Count a finding, and keep its words if it is among the first of its code."""
@@ -192,7 +191,9 @@ class _Verification:
             return
         size = self._tree.size
         if signed.size <= size:
-            self._compare(signed, "checkpoint_mismatch", "what was signed")
+            if self._is_comparable(signed, "what was signed") and self._roots[signed.size] != signed.root:
+                words = f"the first {signed.size} events are not those of what was signed"
+                self.find("checkpoint_mismatch", words)
             if signed.size < size and not self._is_being_sealed(signed.size + 1):
                 self.find("events_unsealed", f"{size - signed.size} after position {signed.size}")
         elif not self._leads_to(signed):
@@ -211,38 +212,62 @@ class _Verification:
             return False
         return verify_consistency(self._tree.size, signed.size, self._tree.root, signed.root, path)
 
-    def _compare_saved(self, saved: Checkpoint, signed: Checkpoint | None) -> None:
-        """Check the events against a saved checkpoint. A file that is shorter than the checkpoint needs a path."""
-        if saved.size <= self._tree.size:
-            self._compare(saved, "history_rewritten", "the saved checkpoint")
-        elif signed is None or signed.size < saved.size:
-            words = (
-                f"the saved checkpoint covers {saved.size} events, and the file has only {self._tree.size}"
-            )
-            self.find("history_rewritten", words)
+    def _compare_saved(self, earlier: Sequence[Checkpoint], signed: Checkpoint | None) -> None:
+        """Check the events against saved checkpoints, in the order of their sizes.
+
+        The first that the events contradict stands for all larger ones. Together with the one before it, it bounds
+        where the histories part.
+        """
+        agreed: Checkpoint | None = None
+        within = [saved for saved in earlier if saved.size <= self._tree.size]
+        for saved in within:
+            if not self._is_comparable(saved, "the saved checkpoint"):
+                continue
+            if self._roots[saved.size] != saved.root:
+                words = f"the first {saved.size} events are not those of the saved checkpoint"
+                if agreed:
+                    words += (
+                        f": the first that differs is between positions {agreed.size + 1} and {saved.size}"
+                    )
+                self.find("history_rewritten", words)
+                break
+            agreed = saved
+        if agreed:
+            words = f"nothing up to position {agreed.size} was changed since"
+            if recorded_at := self._times_of.get(agreed.size):
+                words += f"; the event there was recorded at {recorded_at}"
+            self._show(agreed, words)
+        if len(earlier) > len(within):
+            self._compare_beyond(earlier[-1], signed)
+
+    def _compare_beyond(self, saved: Checkpoint, signed: Checkpoint | None) -> None:
+        """Check the events against a saved checkpoint of more events. Only a path in the file can show its history."""
+        size = self._tree.size
+        if signed is None or signed.size < saved.size:
+            covers = f"the saved checkpoint covers {saved.size} events"
+            if self._file.seal.head <= size:
+                lost = f"{size + 1} to {saved.size}" if saved.size > size + 1 else f"{saved.size}"
+                words = f"the journal ends at position {size}, and {covers}: what was at {lost} is missing"
+                self.find("events_missing", words)
+            else:
+                self.find("history_rewritten", f"{covers}, and the file has only {size}")
         elif signed.size == saved.size and signed.root != saved.root:
             self.find("history_rewritten", f"a different root of {saved.size} events was signed before")
         elif signed.size == saved.size:
             if self._leads_to(signed):
-                words = f"the events up to position {self._tree.size} are the first of those that it covers"
+                words = f"the events up to position {size} are the first of those that it covers"
                 self._show(saved, words)
-        elif signed.size > saved.size:
-            words = (
-                f"the file ends at {self._tree.size}, before the {saved.size} events of the saved checkpoint"
-            )
+        else:
+            words = f"the file ends at {size}, before the {saved.size} events of the saved checkpoint"
             self.find("checkpoint_incomparable", words)
 
-    def _compare(self, checkpoint: Checkpoint, code: str, name: str) -> None:
-        if checkpoint.size < self._file.begin.since - 1:
-            words = f"{name} covers {checkpoint.size} events, and the file begins at {self._file.begin.since}"
-            self.find("checkpoint_incomparable", words)
-        elif self._roots[checkpoint.size] != checkpoint.root:
-            self.find(code, f"the first {checkpoint.size} events are not those of {name}")
-        elif code == "history_rewritten":
-            words = f"nothing up to position {checkpoint.size} was changed since"
-            if recorded_at := self._times_of.get(checkpoint.size):
-                words += f"; the event there was recorded at {recorded_at}"
-            self._show(checkpoint, words)
+    def _is_comparable(self, checkpoint: Checkpoint, name: str) -> bool:
+        """Tell whether the file has the root of a checkpoint's size. Finds `checkpoint_incomparable` if not."""
+        if checkpoint.size >= self._file.begin.since - 1:
+            return True
+        words = f"{name} covers {checkpoint.size} events, and the file begins at {self._file.begin.since}"
+        self.find("checkpoint_incomparable", words)
+        return False
 
     def _show(self, saved: Checkpoint, words: str) -> None:
         of = f"the checkpoint of {saved.size} events that {saved.origin} signed"

@@ -136,6 +136,7 @@ def _delivery(
     webhook_id: UUID,
     position: int,
     stream: str,
+    digest: str,
     topic: str,
     correlation_id: str,
     state: State,
@@ -146,7 +147,7 @@ def _delivery(
     return Delivery(
         webhook_id,
         position,
-        event_id(stream, position),
+        event_id(stream, digest, position),
         topic,
         partition_key(stream),
         correlation_id,

@@ -28,7 +28,7 @@ from domain.journal.reader import Row
 from domain.tracing import Tracer
 from projections.engine.leadership import RECONNECT_SECONDS, Loop, Pauses, pause
 from projections.engine.rate import RATE_SECONDS, Rate
-from projections.outbox.messages import MEDIA_TYPE, Message, message_of
+from projections.outbox.messages import MEDIA_TYPE, Message, event_id, message_of
 from projections.outbox.publishing import Streaming
 from projections.outbox.spans import traced_window
 from projections.registry import NATS
@@ -45,6 +45,12 @@ ACKNOWLEDGE_TIMEOUT_SECONDS = 5.0
 _SQL = load(__name__)
 _log = structlog.get_logger(__name__)
 _BROKER = Outage("broker")
+
+
+RESTORED = (
+    "the database was restored to an earlier point. Tell the stream's consumers which positions are void, then purge"
+    " the stream (scripts/BACKUP.md)"
+)
 
 
 class NotOurs(Exception):
@@ -184,15 +190,28 @@ class Follower:
         return End(position, sequence)
 
     async def _last_position(self, stream: JetStreamContext, sequence: int, acknowledged: int) -> int:
+        name = self._streaming.stream
         try:
-            message = await stream.get_msg(self._streaming.stream, sequence)
+            message = await stream.get_msg(name, sequence)
         except NotFoundError:
             # Its messages were purged or have expired, and are not to be published again.
             return acknowledged
-        position = (message.headers or {}).get("Nats-Msg-Id", "").rpartition("/")[2]
-        if not (position.isascii() and position.isdecimal()):
-            raise NotOurs(f"the last message of the stream {self._streaming.stream} is not from this service")
-        return int(position)
+        id = (message.headers or {}).get("Nats-Msg-Id", "")
+        before, _, last = id.rpartition("/")
+        if not (before and last.isascii() and last.isdecimal()):
+            raise NotOurs(f"the last message of the stream {name} is not from this service")
+        position = int(last)
+        row = _SQL["event"].row(self._connection, {"position": position})
+        if row is None:
+            *_, head = self._standing()
+            words = f"the stream {name} ends with event {position}, and the journal with event {head}"
+            raise NotOurs(f"{words}: {RESTORED}")
+        stored, digest = row
+        # An id that an earlier release made has no digest.
+        if "/" in before and id != event_id(stored, digest, position):
+            words = f"event {position}, with which the stream {name} ends, is another one in the journal"
+            raise NotOurs(f"{words}: {RESTORED}")
+        return position
 
     async def _publish(self, stream: JetStreamContext, end: End, upto: int) -> End:
         """Publish the events after the end of the stream; return the new end."""

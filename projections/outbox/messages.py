@@ -4,6 +4,7 @@ The event's data is the event as the audit shows it. Extension attributes (`part
 and Tallystick's own) carry what a consumer needs to order events and to connect them.
 """
 
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,6 +18,8 @@ MEDIA_TYPE = "application/cloudevents+json; charset=utf-8"
 
 # Consumers compare sequences as text (CloudEvents, Sequence extension), so all have the largest number of digits.
 _SEQUENCE_DIGITS = 19
+
+_DIGEST_LENGTH = 12
 
 
 class Message(NamedTuple):
@@ -42,9 +45,13 @@ class StoredMessage(msgspec.Struct):
     data: msgspec.Raw
 
 
-def event_id(stream: str, position: int) -> str:
-    """Return the id by which consumers recognise an event, whoever delivers it and however often."""
-    return f"{ledger_of(stream)}/{position}"
+def event_id(stream: str, digest: str, position: int) -> str:
+    """Return the id by which consumers recognise an event, whoever delivers it and however often.
+
+    `digest` is the SHA-256 of the stored event, in hex. After a database was restored to an earlier point, other events
+    get positions that consumers were told of before. The digest keeps the two apart.
+    """
+    return f"{ledger_of(stream)}/{digest[:_DIGEST_LENGTH]}/{position}"
 
 
 def message_of(row: Row, public_url: str) -> Message:
@@ -58,7 +65,7 @@ def message_of(row: Row, public_url: str) -> Message:
     if ledger == INSTALLATION:
         ledger, source = None, "/v1/audit/events"
     stored = _decoded(state)
-    id = event_id(stream, position)
+    id = event_id(stream, sha256(state).hexdigest(), position)
     attributes: dict[str, Any] = {
         "specversion": "1.0",
         "id": id,

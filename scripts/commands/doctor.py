@@ -11,7 +11,7 @@ from rich.console import Console
 
 from domain.journal.database import Database
 from scripts.commands.installation import DatabaseUrl, DataDir, Schema
-from scripts.doctor import installation, journal, outbox, projections, server
+from scripts.doctor import backups, installation, journal, outbox, projections, server
 from scripts.doctor.examination import SQL, Check, Examined, Scope, examine, read_only
 from scripts.doctor.finding import Finding
 from scripts.doctor.report import as_json, exit_code, show
@@ -24,6 +24,7 @@ OF_THE_SERVER = (
     Check("the schema fits this release", installation.schema),
     Check("settings are durable", server.durability),
     Check("this server is the primary", installation.vantage),
+    Check("the log is archived", backups.archive),
     Check("there is room", server.room),
     Check("no session blocks others", server.sessions),
     Check("vacuum keeps up", server.vacuum),

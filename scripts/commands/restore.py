@@ -42,7 +42,7 @@ def restore(
     verifiers, saved = trusted(verifier_key), saved_note(checkpoint)
     settings = settings_or_exit(database_url=database_url, data_dir=data_dir, schema_=schema)
     with opened(path) as file:
-        verified = verify(file, verifiers, saved)
+        verified = verify(file, verifiers, [] if saved is None else [saved])
         _require_sound(verified, verifiers, saved)
         try:
             with connected(settings) as database:

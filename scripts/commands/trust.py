@@ -1,5 +1,6 @@
 """What a command may be told to trust: keys that may sign, and a saved checkpoint."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,14 @@ SavedCheckpoint = Annotated[
         "--checkpoint",
         dir_okay=False,
         help="A saved checkpoint, as /v1/audit/checkpoint serves it, that the journal must continue",
+    ),
+]
+SavedCheckpoints = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--checkpoint",
+        help="A saved checkpoint, as /v1/audit/checkpoint serves it, that the journal must continue, or a folder of"
+        " them; repeat for several. Several show from which position on a history differs",
     ),
 ]
 VerifierKeys = Annotated[
@@ -57,6 +66,14 @@ def read_text(path: Path) -> str:
     except OSError as error:
         fail(f"{path} cannot be read: {error.strerror}")
     return found.decode("utf-16" if found[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8", "replace")
+
+
+def saved_notes(paths: Sequence[Path] | None) -> list[str]:
+    """Return the texts of the files and of all files in the folders. Raise `typer.BadParameter` if there are none."""
+    files = [file for path in paths or () for file in (sorted(path.iterdir()) if path.is_dir() else (path,))]
+    if paths and not files:
+        raise typer.BadParameter("contains no checkpoint", param_hint="--checkpoint")
+    return [read_text(file) for file in files]
 
 
 def saved_note(path: Path | None) -> str | None:

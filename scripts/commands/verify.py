@@ -20,7 +20,7 @@ from projections.exports.verification import Moment, Verified
 from projections.exports.verification import verify as verify_file
 from scripts.commands.export_output import opened
 from scripts.commands.installation import DatabaseUrl, DataDir, Schema, service_connection
-from scripts.commands.trust import SavedCheckpoint, VerifierKeys, saved_note, trusted
+from scripts.commands.trust import SavedCheckpoints, VerifierKeys, saved_notes, trusted
 from scripts.doctor.finding import Finding
 from scripts.doctor.projections import differing
 from scripts.doctor.report import code_of, members_of, table_of
@@ -39,7 +39,7 @@ def verify(
     live: Annotated[
         bool, typer.Option("--live", help="Verify the journal and projections of the installation")
     ] = False,
-    checkpoint: SavedCheckpoint = None,
+    checkpoint: SavedCheckpoints = None,
     verifier_key: VerifierKeys = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object, for programs")] = False,
     database_url: DatabaseUrl = None,
@@ -53,7 +53,7 @@ def verify(
     """
     if (path is None) == (not live):
         raise typer.BadParameter("give either a file or --live", param_hint="FILE")
-    verifiers, saved = trusted(verifier_key), saved_note(checkpoint)
+    verifiers, saved = trusted(verifier_key), saved_notes(checkpoint)
     if path is not None:
         with opened(path) as file:
             verified, found = verify_file(file, verifiers, saved), list[Finding]()
@@ -67,7 +67,7 @@ def verify(
 
 
 def _verify_live(
-    connection: Connection[Any], verifiers: list[Verifier], saved: str | None
+    connection: Connection[Any], verifiers: list[Verifier], saved: list[str]
 ) -> tuple[Verified, list[Finding]]:
     """Verify the journal as an export of it would be verified, and compare the projections with an independent fold."""
     sealing = _being_sealed(connection)

@@ -72,6 +72,24 @@ SELECT slot_name, quote_literal(slot_name), pg_size_pretty(pg_wal_lsn_diff(
 )) FROM pg_replication_slots
 WHERE NOT active AND restart_lsn IS NOT NULL;
 
+-- name: archive
+-- A receiver of the log, such as pg_receivewal, replays nothing, so it reports no position of replay. A standby does. A
+-- session that the login may not see has no state: it may be a receiver.
+SELECT current_setting('archive_mode'), current_setting('archive_command'), current_setting('archive_library'),
+    coalesce(current_setting('tallystick.embedded', true), '') = 'on', receivers, senders - receivers
+FROM (
+    SELECT count(*) AS senders, count(*) FILTER (
+        WHERE r.state IS NULL OR r.state IN ('catchup', 'streaming') AND r.replay_lsn IS NULL
+        AND s.slot_type IS DISTINCT FROM 'logical' AND r.application_name <> 'pg_basebackup'
+    ) AS receivers
+    FROM pg_stat_replication AS r LEFT JOIN pg_replication_slots AS s ON s.active_pid = r.pid
+) AS connected;
+
+-- name: failing_archiver
+SELECT failed_count, last_failed_wal, last_failed_time::timestamptz(0)::text, last_archived_time::timestamptz(0)::text
+FROM pg_stat_archiver
+WHERE last_failed_time > coalesce(last_archived_time, '-infinity');
+
 -- name: transaction_age
 SELECT greatest(age(datfrozenxid), mxid_age(datminmxid)) FROM pg_database WHERE datname = current_database();
 

@@ -6,12 +6,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx2
+
 from projections.read_models.outbox import PROJECTION
 from projections.running.places import Place, holders, is_standby
 from scripts.doctor.examination import MAX_SUBJECTS, Patient, examples
 from scripts.doctor.finding import Finding
 
 NATS_PORT = 4222
+MONITORING = "TALLYSTICK_NATS_MONITORING_URL"
 BROKER_TIMEOUT_SECONDS = 2.0
 PUBLISHER: Place = ("publish", PROJECTION.name)
 
@@ -40,7 +43,9 @@ def deliveries(patient: Patient) -> Iterator[Finding]:
 
 
 def broker(patient: Patient) -> Iterator[Finding]:
-    """Check that NATS can be reached, if it is configured here."""
+    """Check that NATS can be reached and keeps what it acknowledges, as far as it is configured here."""
+    if monitoring := os.environ.get(MONITORING, ""):
+        yield from _synced(monitoring.rstrip("/"))
     if not (url := os.environ.get("TALLYSTICK_NATS_URL", "")):
         return
     try:
@@ -53,6 +58,22 @@ def broker(patient: Patient) -> Iterator[Finding]:
         socket.create_connection((host, port), BROKER_TIMEOUT_SECONDS).close()
     except OSError as error:
         yield Finding("nats_unreachable", f"{host}:{port} does not answer: {error}")
+
+
+def _synced(url: str) -> Iterator[Finding]:
+    """Ask the broker's monitoring page whether each message is synced. The protocol of clients does not say."""
+    try:
+        with httpx2.Client(timeout=BROKER_TIMEOUT_SECONDS, trust_env=False) as client:
+            config = client.get(f"{url}/jsz").raise_for_status().json()["config"]
+            seconds, is_always = int(config["sync_interval"]) / 1e9, bool(config.get("sync_always"))
+    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, KeyError, TypeError) as error:
+        words = f"{MONITORING} leads to no monitoring page of a broker with JetStream"
+        yield Finding("nats_unreachable", f"{words}: {type(error).__name__}")
+        return
+    if not is_always:
+        yield Finding(
+            "nats_unsynced", f"the broker syncs its files every {seconds:g} s, and acknowledges before"
+        )
 
 
 def _subjects(rows: Sequence[tuple[Any, ...]]) -> tuple[dict[str, str], ...]:

@@ -47,6 +47,8 @@ MAX_SOCKET_DIRECTORY_BYTES = 107 - len("/.s.PGSQL.5432")
 
 # Durable: fsync and synchronous_commit stay on. The other settings suit an append-only journal on a small machine.
 SETTINGS = {
+    # Read by the doctor, who expects no archive of a database for trying things out.
+    "tallystick.embedded": "on",
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
     "max_connections": "100",

@@ -15,10 +15,11 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
-from scripts.serving.embedded_postgres import EmbeddedPostgres, binaries
+from scripts.serving.embedded_postgres import EmbeddedPostgres
 from tests.client import Client
 from tests.projecting import eventually
 from tests.service import KEY, ROOT, Service, serving
+from tests.standbys import base_backup, home
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
 
@@ -30,38 +31,6 @@ ENTRIES = [
     {"account": "alice", "direction": "debit", "amount": 1},
     {"account": "bob", "direction": "credit", "amount": 1},
 ]
-
-
-def home(data_dir: Path) -> Path:
-    """The folder of a server's socket and files."""
-    return data_dir / "postgres"
-
-
-def base_backup(primary: Path, standby: Path) -> None:
-    """Copy a running server as its standby, with the rights of the user it runs as."""
-    owner = home(primary).stat()
-    standby.mkdir()
-    home(standby).mkdir(mode=0o700)
-    os.chown(home(standby), owner.st_uid, owner.st_gid)
-    subprocess.run(
-        [
-            str(binaries() / "pg_basebackup"),
-            *(
-                "--host",
-                str(home(primary)),
-                "--username",
-                "postgres",
-                "--pgdata",
-                str(home(standby) / "data"),
-            ),
-            *("--write-recovery-conf", "--checkpoint", "fast"),
-        ],
-        user=owner.st_uid,
-        group=owner.st_gid,
-        cwd="/",
-        check=True,
-        capture_output=True,
-    )
 
 
 @pytest.fixture

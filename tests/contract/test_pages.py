@@ -11,7 +11,8 @@ from scripts.endings import DONE, ERRORS, INTERRUPTED, UNREAD, USAGE, WARNINGS
 from scripts.tallystick import COMMANDS
 from tests.service import ROOT
 
-PAGES = ("README.md", *(f"{wing}/README.md" for wing in ("domain", "projections", "api", "scripts", "tests")))
+WINGS = ("domain", "projections", "api", "scripts", "tests")
+PAGES = ("README.md", *(f"{wing}/README.md" for wing in WINGS), "scripts/BACKUP.md")
 MAX_WORDS, MAX_LINES = 1_500, 200
 OUTSIDE = re.compile(r"https?://")
 

@@ -233,7 +233,10 @@ def test_a_journal_that_lost_its_end_is_found_by_a_checkpoint_of_before(
     seal_all(database)
     note.write_text(getattr(read_newest(owner), "note", ""))
     assert verified(file) == (0, {})
-    assert verified(file, "--checkpoint", note)[1].keys() == {"history_rewritten"}
+    code, found = verified(file, "--checkpoint", note)
+    assert code == 3 and found.keys() == {"events_missing"}
+    ends, covers = len(file.read_bytes().splitlines()) - 3, note.read_text().splitlines()[1]
+    assert f"ends at position {ends}" in str(found) and f"{ends + 1} to {covers} is missing" in str(found)
 
 
 @pytest.mark.prepared(by=write_little)

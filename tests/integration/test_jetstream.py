@@ -70,7 +70,7 @@ def test_every_event_is_published_in_order_under_its_subject(
     last = told(broker, head)[0]
     assert last.headers["Correlation-Id"] == last.body["correlationid"] == "correlation-1"
     assert last.headers["traceparent"] == last.body["traceparent"]
-    assert last.body["id"] == f"main/{head}"
+    assert last.body["id"] == last.headers["Nats-Msg-Id"]
 
 
 @pytest.mark.parametrize("window_bytes", [None, 1, 3_000])
@@ -170,6 +170,60 @@ def test_a_message_of_someone_else_is_noticed_and_nothing_added_to_it(
         move(ledger)
         eventually(lambda: "not from this service" in (progress(owner, "nats").last_error or ""))
     assert length(broker) == head + 1
+
+
+def test_a_stream_that_an_earlier_release_filled_goes_on(
+    database: Database, ledger: LedgerApplication, broker: NatsServer, owner: Connection[Any]
+) -> None:
+    """The ids of its messages have no digest."""
+    head = move(ledger)
+    with publishing(database, broker):
+        await_position(owner, head)
+    earlier = move(ledger)
+    id = {"Nats-Msg-Id": f"main/{earlier}"}
+    on_broker(broker, lambda stream: stream.publish("tallystick.main.transaction.posted", b"{}", headers=id))
+    with publishing(database, broker):
+        last = move(ledger)
+        await_position(owner, last)
+    assert [of.position for of in told(broker, head + 2)] == list(range(earlier + 1, last + 1))
+
+
+def test_after_a_restore_nothing_is_added_to_what_was_lost_until_the_stream_is_purged(
+    database: Database, broker: NatsServer, owner: Connection[Any]
+) -> None:
+    """Neither while the journal is shorter than the stream, nor once other events have the same positions."""
+    with running(database) as ledger, publishing(database, broker):
+        open_accounts(ledger, "a", "b")
+        restored = move(ledger)
+        lost = move(ledger, 5)
+        await_position(owner, lost)
+    told_before = length(broker)
+    restore(owner, restored)
+
+    def is_said(words: str) -> bool:
+        return words in (progress(owner, "nats").last_error or "")
+
+    with publishing(database, broker):
+        eventually(lambda: is_said(f"ends with event {lost}, and the journal with event {restored}"))
+    with running(database) as ledger:
+        head = move(ledger, 10)
+    with publishing(database, broker):
+        eventually(lambda: is_said(f"event {lost}, with which the stream TALLYSTICK ends, is another one"))
+        assert length(broker) == told_before
+        on_broker(broker, lambda stream: stream.purge_stream("TALLYSTICK"))
+        await_position(owner, head)
+    messages = told(broker, told_before + 1)
+    assert [message.position for message in messages] == list(range(restored + 1, head + 1))
+
+
+def restore(owner: Connection[Any], position: int) -> None:
+    """Bring the journal back to a position, and what was noted of NATS with it."""
+    with owner.transaction():
+        owner.execute("SET LOCAL session_replication_role = replica")
+        owner.execute("DELETE FROM snapshots")
+        owner.execute("DELETE FROM events WHERE notification_id > %s", (position,))
+        owner.execute("UPDATE head SET position = %s", (position,))
+        owner.execute("UPDATE projection_versions SET position = %s WHERE name = 'nats'", (position,))
 
 
 def test_while_it_is_paused_nothing_is_published(

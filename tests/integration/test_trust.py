@@ -244,7 +244,7 @@ def test_a_history_that_was_rewritten_is_not_imported_where_a_checkpoint_is_kept
     forged = Checkpoint(OTHER.name, 3, root).signed([OTHER])
     file.write_bytes(b"\n".join(lines[:-1]) + b"\n" + part_line(Attestation(forged, [], keys, 3)))
     assert verified(file)[0] == 0  # the author of the file names the keys as well
-    assert "history_rewritten" in verified(file, "--checkpoint", saved)[1]
+    assert "events_missing" in verified(file, "--checkpoint", saved)[1]
     assert run("import", file, "--checkpoint", saved, database=other).exit_code != 0
     assert is_empty(other)
     assert run("import", file, database=other).exit_code == 0
@@ -254,6 +254,9 @@ def test_what_is_no_key(tmp_path: Path) -> None:
     file = tmp_path / "journal.ndjson"
     file.write_bytes(b"")
     (tmp_path / "empty").write_bytes(b"\n")
+    (tmp_path / "folder").mkdir()
+    result = run("verify", file, "--checkpoint", tmp_path / "folder")
+    assert result.exit_code == 2 and "contains no checkpoint" in result.stderr
     (tmp_path / "bytes").write_bytes(b"\xff\xfe\xff")
     for given in ("none", "x" * 5000, "a\x00b", tmp_path / "empty", tmp_path / "bytes", tmp_path, "a+b+c"):
         for command in ("verify", "import"):

@@ -219,7 +219,8 @@ def test_what_is_pasted_begins_as_this_was_called(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", *(f"{wing}/README.md" for wing in ("api", "projections", "scripts"))]
+    "page",
+    ["README.md", *(f"{wing}/README.md" for wing in ("api", "projections", "scripts")), "scripts/BACKUP.md"],
 )
 def test_whatever_command_is_named_in_a_page_exists(page: str) -> None:
     """Commands of a page that stand alone, with the words in capitals and the dots filled in."""

@@ -98,9 +98,6 @@ async def request_payout(call: Call[TransactionQuery, PayoutRequest]) -> Answer:
         amount=body.amount,
         provider=body.provider,
         destination=body.destination,
-        # The random part makes the key differ from the one that another installation makes for the same idempotency
-        # key.
-        provider_key=f"{call.ledger}.{operation.id}.{new_nonce()}",
         is_provider_known=body.provider in call.service.providers,
     )
     perform = writer.try_out if call.query.dry_run else writer.perform

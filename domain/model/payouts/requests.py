@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 from domain.model.accounts import Account, AccountOpened, about, existing_account
@@ -10,12 +11,16 @@ from domain.model.commands import Decision, Read, envelope_of
 from domain.model.entries import Entry
 from domain.model.errors import InvalidRequest
 from domain.model.events import Event, Recorded, State
+from domain.model.ledgers import Ledger, existing_ledger
 from domain.model.payouts.payout import PayoutAccepted, PayoutRejected, clearing_account, existing_payout
 from domain.model.postings import PostTransaction
 from domain.model.refusals import account_exists
 from domain.model.streams import account_stream, ledger_stream, payout_stream
 from domain.model.times import Instant
 from domain.model.transactions import Acceptance, Keyed, Transaction, TransactionRejected
+
+MARK_LENGTH = 12
+"""How many hex digits at the end of a provider's key tell ledgers of the same name apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +29,13 @@ class RequestPayout(Keyed):
 
     The hold debits the account and credits the provider's clearing account. The first payout that needs the clearing
     account opens it. `is_provider_known` is whether the provider is configured now; a request that was answered before
-    is answered again in any case. `provider_key` is the key under which the provider knows the payout.
+    is answered again in any case.
     """
 
     account: str
     amount: int
     provider: str
     destination: dict[str, Any]
-    provider_key: str
     is_provider_known: bool
 
     @property
@@ -80,9 +84,12 @@ class RequestPayout(Keyed):
             held = hold.refuse(account_exists(about(clearing, "/entries/1"), differs), now)
         else:
             held = hold.make(lambda named: clearing if named == stream else read(named), now)
-        return self._answered(account, opened, held)
+        ledger = existing_ledger(read(ledger_stream(self.ledger)), self.ledger)
+        return self._answered(ledger, account, opened, held)
 
-    def _answered(self, account: Account, opened: list[tuple[str, Event]], held: Decision) -> Decision:
+    def _answered(
+        self, ledger: Ledger, account: Account, opened: list[tuple[str, Event]], held: Decision
+    ) -> Decision:
         asked: dict[str, Any] = {
             "fingerprint": self.operation.fingerprint,
             "account": self.account,
@@ -100,7 +107,7 @@ class RequestPayout(Keyed):
                 code=made.code, detail=made.detail, details=_of_request(made.details), **asked
             )
         else:
-            own = PayoutAccepted(provider_key=self.provider_key, **asked)
+            own = PayoutAccepted(provider_key=provider_key(ledger, self.operation.id), **asked)
         # The clearing account is opened for a refusal too, because the rejected transaction names it.
         return Decision([*opened, *held.events, (self.payout_stream, own)], self.payout_stream)
 
@@ -118,6 +125,18 @@ class RequestPayout(Keyed):
 
     def _clearing_stream(self, account: Account) -> str:
         return account_stream(self.ledger, clearing_account(self.provider, account.asset))
+
+
+def provider_key(ledger: Ledger, payout_id: str) -> str:
+    """Return the key under which a provider knows a payout. It is the same whenever the request is decided.
+
+    A database that is restored to an earlier point lacks payouts that were made after it. When a client repeats the
+    request for one, the provider is asked under the same key again, and does not pay twice. The last part is made from
+    the time at which the ledger was opened, to the microsecond. It tells the ledger from those of the same name in
+    other installations.
+    """
+    mark = sha256(f"{ledger.name} {ledger.opened_at}".encode()).hexdigest()[:MARK_LENGTH]
+    return f"{ledger.name}.{payout_id}.{mark}"
 
 
 # The entries of the hold, and the places of the request that they come from.

@@ -20,7 +20,18 @@ KINDS: Mapping[str, Kind] = {
         "error", "The events are not those that were exported.", "The file was changed: export again."
     ),
     "checkpoint_mismatch": Kind("error", "The events are not those that were signed.", TAMPERED),
-    "history_rewritten": Kind("error", "The journal differs from what it said before.", TAMPERED),
+    "events_missing": Kind(
+        "error",
+        "Acknowledged events are lost: the database was restored to an earlier point, or the journal was cut off.",
+        "If it was restored, go on as scripts/BACKUP.md says: clients repeat their requests, and receivers are warned."
+        f" If the file is an old export, export again. Otherwise: {TAMPERED}",
+    ),
+    "history_rewritten": Kind(
+        "error",
+        "The journal differs from what it said before.",
+        "If the database was restored to an earlier point, every checkpoint of what was lost says so: go on as"
+        f" scripts/BACKUP.md says. Otherwise: {TAMPERED}",
+    ),
     "signature_invalid": Kind(
         "error",
         "No known key has signed this.",

@@ -46,6 +46,13 @@ KINDS: Mapping[str, Kind] = {
         "Start `tallystick serve`. If it runs with --no-projector, start `tallystick publish` beside it.",
         ("tallystick serve",),
     ),
+    "nats_unsynced": Kind(
+        "warning",
+        "After a power failure the broker lacks messages that it acknowledged. The publisher sends them again from the"
+        " journal, and consumers may get them twice.",
+        "Set `sync_interval: always` in the block `jetstream` of its configuration, and restart it. Or let consumers"
+        " drop messages whose id they know.",
+    ),
     "nats_unreachable": Kind(
         "warning",
         "Nothing is published to NATS until it answers.",

@@ -32,6 +32,27 @@ KINDS: Mapping[str, Kind] = {
             "SELECT pg_reload_conf();",
         ),
     ),
+    "archive_absent": Kind(
+        "warning",
+        "With the disk, everything acknowledged since the last base backup is lost. A standby repeats every mistake at"
+        " once, so it is no backup.",
+        "Archive the log, as scripts/BACKUP.md says, and restart PostgreSQL. If the database is backed up by means that"
+        " PostgreSQL does not show, such as its provider's own, say so in TALLYSTICK_BACKED_UP_BY.",
+        ("ALTER SYSTEM SET archive_mode = on;",),
+    ),
+    "archive_failing": Kind(
+        "warning",
+        "What was acknowledged since is on this disk alone, and the log is kept until the disk is full.",
+        "Read why in PostgreSQL's log, and mend the place that the archive is in. PostgreSQL tries again by itself.",
+        ("SELECT * FROM pg_stat_archiver;",),
+    ),
+    "embedded_unarchived": Kind(
+        "info",
+        "With this disk, everything is lost. That is right for trying things out.",
+        "You need not do anything, unless somebody would miss it. Then use a PostgreSQL of yours, with an archive"
+        " (scripts/BACKUP.md), or keep exports on another machine.",
+        ("tallystick export journal.ndjson",),
+    ),
     "disk_full_soon": Kind(
         "error", "A full disk stops all writing.", "Free some space or add more: the journal only grows."
     ),

@@ -57,8 +57,9 @@ def called(database: Database, *arguments: str) -> Result:
 
 @pytest.mark.prepared(by=fill)
 def test_the_command_says_what_is_wrong_and_ends_accordingly(
-    database: Database, owner: Connection[Any]
+    database: Database, owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("TALLYSTICK_BACKED_UP_BY", "nobody, as a database of tests need not be")
     result = called(database)
     assert (result.exit_code, "nothing found" in result.output) == (0, True)
     assert re.search(r"--seed \d+; --all", result.output)

@@ -1,6 +1,7 @@
 """Accepting payouts, and their keys (api/README.md, Payouts)."""
 
 import pytest
+from msgspec.structs import replace
 
 from domain.model.accounts import AccountOpened, EntriesHeld
 from domain.model.errors import (
@@ -24,8 +25,10 @@ from domain.model.streams import account_stream
 from domain.model.transactions import TransactionHeld
 from tests.payouts import CLEARING, CONTEXT, a_request
 from tests.unit.given_when_then import (
+    HISTORY,
     NOW,
     a_hold,
+    a_ledger,
     a_posting,
     a_settlement,
     a_void,
@@ -71,7 +74,7 @@ class TestAccepting:
                     metadata={"till": "7"},
                 ),
             ),
-            (STREAM, PayoutAccepted(provider_key=f"main.{ID}.nonce", **ASKED)),
+            (STREAM, PayoutAccepted(provider_key=f"main.{ID}.d309ea6d25cb", **ASKED)),
         )
         made = payout(history)
         assert (made.state, made.due_at, made.version, made.position) == (
@@ -88,6 +91,22 @@ class TestAccepting:
         assert made.traceparent == CONTEXT.traceparent
         assert [(step.state, step.event, step.at) for step in made.history] == [("accepted", "accepted", NOW)]
         assert money(history) == HELD
+
+    def test_the_provider_s_key_is_the_same_whenever_the_ledger_decides_and_another_ledger_has_another(
+        self,
+    ) -> None:
+        """A ledger that lost a payout with a restore must not pay again when the client repeats its request."""
+        first, again = books(), books()
+        first.when(a_request())
+        again.when(a_request("another"), "2026-11-29T00:00:00.000000Z")
+        again.when(a_request(), "2026-11-30T00:00:00.000000Z")
+        assert payout(first).provider_key == payout(again).provider_key
+        opened_later = given()
+        opened_later.journal.append(
+            [*a_ledger("USD/2"), an_account("alice")], replace(HISTORY, recorded_at=NOW)
+        )
+        opened_later.when(a_request())
+        assert payout(opened_later).provider_key != payout(first).provider_key
 
     def test_the_clearing_account_is_opened_once(self) -> None:
         history = books()
