@@ -34,10 +34,12 @@ pytestmark = [
     ),
 ]
 
-# Runs in the namespace: whoever else looks there sees an empty folder. Each line of its input is a command.
+# Runs in the namespace: whoever else looks there sees an empty folder. The exporter asks which disks process 1 sees, so
+# it is shown its own. Each line of the input is a command.
 PROGRAM = f"""
 mount -t tmpfs -o size=8m none "$1"
-{EXPORTER} --web.listen-address="$2" --collector.disable-defaults --collector.filesystem \
+mkdir -p proc/1 && ln -s /proc/self/mounts proc/1/mounts
+{EXPORTER} --web.listen-address="$2" --path.procfs=proc --collector.disable-defaults --collector.filesystem \
     --collector.filesystem.mount-points-exclude='^$' --collector.filesystem.fs-types-exclude='^$' 2>/dev/null &
 while read -r line; do (cd "$1" && eval "$line"); done
 kill $!
@@ -62,7 +64,7 @@ def small_disk(folder: Path) -> Iterator[Disk]:
     folder.mkdir()
     address = f"127.0.0.1:{free_port()}"
     command = [*MOUNTING, "sh", "-ec", PROGRAM, "sh", str(folder), address]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as shell:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, text=True, cwd=folder.parent) as shell:
         yield Disk(folder, f"http://{address}", shell)
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
+from domain.model.transactions import TransactionPosted
 from projections.registry import PROJECTIONS
 from tests.databases import Databases
 from tests.integration.monitoring.hour_old_journal import FORGOTTEN, PENDING, SLOW, WRONG
@@ -21,7 +22,6 @@ from tests.integration.monitoring.installation import Watched, watched_installat
 from tests.integration.monitoring.prometheus import Alert, alert_rules, needs_prometheus
 from tests.projecting import eventually
 from tests.receiver import Received, Reply, well
-from tests.simulating import provider_at
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600), needs_prometheus]
 
@@ -66,9 +66,8 @@ def damage_tables_and_project(watched: Watched) -> None:
 
 
 def publish_to_receivers_that_fail(watched: Watched) -> None:
-    refused = watched.owner.execute(
-        "SELECT max(notification_id) FROM events WHERE topic LIKE '%Posted%'"
-    ).fetchone()
+    query = "SELECT max(notification_id) FROM events WHERE topic = %s"
+    refused = watched.owner.execute(query, (TransactionPosted.TOPIC,)).fetchone()
     assert refused
 
     def be_choosy(received: Received, count: int) -> Reply:
@@ -208,7 +207,7 @@ def revoke_and_give_back(watched: Watched) -> None:
 
 
 def serve_with_every_provider(watched: Watched) -> None:
-    watched.providers["bank"] = provider_at(0) | {"url": watched.providers["simulator"]["url"]}
+    watched.providers["bank"] = watched.providers["simulator"]
     watched.serve()
 
 
@@ -300,7 +299,7 @@ def test_every_alert_fires_for_its_cause_and_is_quiet_after_its_runbook(watched:
             raise AssertionError((step, found - expected, expected - found)) from error
     with watched.service.client() as client:
         path = f"/v1/ledgers/main/payouts/{watched.owed.payouts[FORGOTTEN]}"
-        assert client.get(path).json()["state"] == "completed"
+        eventually(lambda: client.get(path).json()["state"] == "completed")
 
 
 def test_every_alert_is_in_the_story_or_has_its_reason() -> None:
