@@ -1,7 +1,7 @@
 """Stuck resources on a real journal: found by age, confirmed by the journal, shown by the command and the metrics."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Any
 
 import pytest
@@ -249,7 +249,7 @@ def test_what_cannot_be_searched_has_no_total(
     assert unknown(reader) == {"request_waiting", "hold_lapsed"}
 
 
-def unknown(reader: Connection[Any]) -> set[str]:
+def unknown(reader: Connection[Any]) -> Set[str]:
     return set(CATALOGUE) - {total.kind for total in count_stuck(reader, system_clock())}
 
 

@@ -98,7 +98,7 @@ class _Search:
         yield from self._blocking(limits.session_seconds)
         requests = partial(self._due, "request_waiting", TransactionAccepted.TOPIC, limits.request_seconds)
         holds = partial(self._due, "hold_lapsed", TransactionHeld.TOPIC, limits.hold_seconds)
-        searches: tuple[tuple[Callable[[], Iterator[Stuck]], Collection[StuckKind]], ...] = (
+        searches: Sequence[tuple[Callable[[], Iterator[Stuck]], Collection[StuckKind]]] = [
             (requests, ("request_waiting",)),
             (holds, ("hold_lapsed",)),
             (partial(self._payouts, is_stuck=True), ("payout_contradictory",)),
@@ -110,7 +110,7 @@ class _Search:
             (self._failed, ("delivery_failed",)),
             (self._held, ("stream_held",)),
             (self._all_behind, _OF_PROJECTION),
-        )
+        ]
         with self._impatient():
             for search, kinds in searches:
                 try:

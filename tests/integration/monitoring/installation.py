@@ -6,9 +6,11 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psutil
 import psycopg
@@ -25,10 +27,11 @@ from tests.integration.monitoring.prometheus import Prometheus, watching
 from tests.nats_server import NatsServer, serving_nats
 from tests.receiver import receiving
 from tests.runbook import row_of
-from tests.service import ROOT, Service, start
+from tests.service import ROOT, Service, start, transfer_body
 from tests.simulating import free_port, provider_at, simulating
 
 PROVIDERS = "TALLYSTICK_PROVIDERS"
+CLIENTS = 3
 
 
 class Installation:
@@ -49,6 +52,8 @@ class Installation:
         self._folder = folder
         self._port = free_port()
         self._parts: list[subprocess.Popen[bytes]] = []
+        self._clients = ThreadPoolExecutor(CLIENTS)
+        self._writes: list[Future[None]] = []
         self.service = self.serve()
 
     def serve(self) -> Service:
@@ -67,6 +72,18 @@ class Installation:
         """Start `tallystick project` or `publish`, as a process of its own."""
         program = [sys.executable, "-m", "scripts.tallystick", command, *self.options]
         self._parts.append(subprocess.Popen(program, cwd=ROOT, stderr=subprocess.DEVNULL))
+
+    def write(self) -> None:
+        """Let every client that has its answer ask for another transaction."""
+        self._writes = [write for write in self._writes if not write.done()]
+        self._writes += [self._clients.submit(self._write) for _ in range(CLIENTS - len(self._writes))]
+
+    def _write(self) -> None:
+        body = transfer_body("alice", "bob", 1)
+        with self.service.client() as client:
+            key = {"Idempotency-Key": uuid4().hex}
+            answer = client.post("/v1/ledgers/main/transactions", json=body, headers=key)
+        assert answer.status_code in (201, 503), answer.text
 
     def lock(self, statement: str) -> None:
         """Let a session of a stranger lock something, and forget its transaction."""
@@ -89,6 +106,7 @@ class Installation:
     def close(self) -> None:
         """Stop everything."""
         self.stranger.close()
+        self._clients.shutdown()
         for part in self._parts:
             part.terminate()
         ended = [part.wait(60) for part in self._parts]
@@ -133,7 +151,10 @@ def watched_installation(databases: Databases, folder: Path) -> Iterator[Watched
                 hanging(ports[1]) as watched.slow,
                 watching(folder, hasty_rules(), tallystick=watched.service.url) as watched.prometheus,
             ):
-                yield watched
+                try:
+                    yield watched
+                finally:
+                    watched.stranger.close()  # or whoever stops now would wait for it
         finally:
             watched.close()
 
