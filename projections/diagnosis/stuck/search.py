@@ -98,28 +98,26 @@ class _Search:
         yield from self._blocking(limits.session_seconds)
         requests = partial(self._due, "request_waiting", TransactionAccepted.TOPIC, limits.request_seconds)
         holds = partial(self._due, "hold_lapsed", TransactionHeld.TOPIC, limits.hold_seconds)
-        searches: Sequence[tuple[Callable[[], Iterator[Stuck]], Collection[StuckKind]]] = [
-            (requests, ("request_waiting",)),
-            (holds, ("hold_lapsed",)),
-            (partial(self._payouts, is_stuck=True), ("payout_contradictory",)),
-            (
-                partial(self._payouts, is_stuck=False),
-                ("payout_accepted", "payout_submitted", "payout_in_doubt"),
-            ),
-            (self._waiting, ("delivery_waiting", "webhook_disabled")),
-            (self._failed, ("delivery_failed",)),
-            (self._held, ("stream_held",)),
-            (self._all_behind, _OF_PROJECTION),
-        ]
+        contradicted, unfinished = (partial(self._payouts, is_stuck=is_stuck) for is_stuck in (True, False))
         with self._impatient():
-            for search, kinds in searches:
-                try:
-                    yield from search()
-                except errors.LockNotAvailable:  # the session that holds it was found above
-                    _log.warning("the search is incomplete: a session has locked a table")
-                    self.unknown.update(kinds)
-                except ProjectionBehind:  # the projection itself is found as rebuilding
-                    self.unknown.update(kinds)
+            yield from self._try(requests, "request_waiting")
+            yield from self._try(holds, "hold_lapsed")
+            yield from self._try(contradicted, "payout_contradictory")
+            yield from self._try(unfinished, "payout_accepted", "payout_submitted", "payout_in_doubt")
+            yield from self._try(self._waiting, "delivery_waiting", "webhook_disabled")
+            yield from self._try(self._failed, "delivery_failed")
+            yield from self._try(self._held, "stream_held")
+            yield from self._try(self._all_behind, *_OF_PROJECTION)
+
+    def _try(self, search: Callable[[], Iterator[Stuck]], *kinds: StuckKind) -> Iterator[Stuck]:
+        """Yield what a search finds. If it cannot be made, its kinds are unknown."""
+        try:
+            yield from search()
+        except errors.LockNotAvailable:  # the session that holds it was found before
+            _log.warning("the search is incomplete: a session has locked a table")
+            self.unknown.update(kinds)
+        except ProjectionBehind:  # the projection itself is found as rebuilding
+            self.unknown.update(kinds)
 
     @contextmanager
     def _impatient(self) -> Iterator[None]:

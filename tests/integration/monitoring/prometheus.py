@@ -4,9 +4,10 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
+from time import sleep
 from typing import Any, NamedTuple
 
 import httpx2
@@ -38,7 +39,7 @@ def alert_rules() -> dict[str, dict[str, Any]]:
 
 
 class Alert(NamedTuple):
-    """An alert that fires: its name without `Tallystick`, and the read model or the kind of thing that it is about."""
+    """An alert that fires: its name without `Tallystick`, and the read model, kind of thing or disk it is about."""
 
     name: str
     about: str = ""
@@ -60,9 +61,28 @@ class Prometheus(NamedTuple):
         """The alerts that are in a state now, `firing` or `pending`."""
         found = [sample["metric"] for sample in self.query(f'ALERTS{{alertstate="{state}"}}')]
         return {
-            Alert(of["alertname"].removeprefix("Tallystick"), of.get("projection") or of.get("kind") or "")
+            Alert(
+                of["alertname"].removeprefix("Tallystick"),
+                next((of[label] for label in ("projection", "kind", "mountpoint") if label in of), ""),
+            )
             for of in found
         }
+
+    def await_alerts(self, expected: Set[Alert], meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Wait until exactly these fire. `meanwhile` is called again and again."""
+        found: set[Alert] = set()
+
+        def it_is_so() -> bool:
+            nonlocal found
+            meanwhile()
+            sleep(0.1)  # Prometheus looks only now and then
+            found = self.alerts()
+            return found == expected
+
+        try:
+            eventually(it_is_so)
+        except AssertionError:
+            raise AssertionError({"fire": found - expected, "do not": expected - found}) from None
 
 
 @contextmanager

@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Iterator, Set
 from functools import partial
 from pathlib import Path
-from time import sleep
 from typing import NamedTuple
 
 import pytest
@@ -215,12 +214,12 @@ def serve_with_every_provider(watched: Watched) -> None:
 
 
 class Step(NamedTuple):
-    """What is done, what comes of it, and what is over then. `meanwhile` is done again and again until it is so."""
+    """What is done, which alerts come of it, and which are over. `meanwhile` is done again and again until it is so."""
 
     does: Callable[[Watched], None]
     comes: Set[Alert] = frozenset()
     goes: Set[Alert] = frozenset()
-    meanwhile: Callable[[Watched], None] | None = None
+    meanwhile: Callable[[Watched], None] = lambda watched: None
 
 
 LAGGING = {Alert("ProjectionLagging", name) for name in PROJECTIONS if name != "ledgers"}
@@ -289,18 +288,11 @@ def test_every_alert_fires_for_its_cause_and_is_quiet_after_its_runbook(watched:
     for step in STEPS:
         step.does(watched)
         expected = expected - step.goes | step.comes
-
-        def is_so(step: Step = step, expected: set[Alert] = expected) -> bool:
-            if step.meanwhile:
-                step.meanwhile(watched)
-            sleep(0.1)  # Prometheus looks only now and then
-            return watched.prometheus.alerts() == expected
-
         try:
-            eventually(is_so)
+            watched.prometheus.await_alerts(expected, partial(step.meanwhile, watched))
         except AssertionError as error:
-            found = watched.prometheus.alerts()
-            raise AssertionError((step, found - expected, expected - found)) from error
+            error.add_note(f"after {step.does}")
+            raise
     with watched.service.client() as client:
         path = f"/v1/ledgers/main/payouts/{watched.owed.payouts[FORGOTTEN]}"
         eventually(lambda: client.get(path).json()["state"] == "completed")
