@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from tests.service import ROOT
 
@@ -24,8 +25,12 @@ def free_port() -> int:
 
 def settings_of(port: int, **more: float) -> str:
     """The setting that tells a service about the simulator at a port."""
-    provider = {"url": f"http://127.0.0.1:{port}", "secret": SECRET, **more}
-    return json.dumps({"simulator": provider})
+    return json.dumps({"simulator": provider_at(port, **more)})
+
+
+def provider_at(port: int, **more: float) -> dict[str, Any]:
+    """What a service is told of a simulator at a port."""
+    return {"url": f"http://127.0.0.1:{port}", "secret": SECRET, **more}
 
 
 @contextmanager

@@ -76,6 +76,11 @@ def _deliveries(signs: VitalSigns) -> Iterator[Metric]:
         "Age of the oldest event that an enabled webhook has not acknowledged, 0 if none",
         signs.undelivered_seconds,
     )
+    yield _gauge(
+        "delivery_overdue_seconds",
+        "How long an attempt to deliver has been due or under way, at most, of webhooks that do not fail",
+        signs.overdue_seconds,
+    )
     attempts = CounterMetricFamily(
         "tallystick_delivery_attempts", "Attempts to deliver to a webhook, by outcome", labels=["outcome"]
     )

@@ -2,16 +2,16 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from psycopg import Connection
 
 from domain.application import system_clock
+from domain.journal.outage import DENIALS, is_denied
 from domain.model.errors import JournalUnavailable
-from projections.diagnosis.stuck.catalogue import Total, totals
-from projections.diagnosis.stuck.search import find_stuck
+from projections.diagnosis.stuck.catalogue import Total
+from projections.diagnosis.stuck.search import count_stuck
 from projections.diagnosis.vital_signs import VitalSigns, read_vital_signs
 from projections.running.positions import Progress, all_progress
 
@@ -22,7 +22,10 @@ PATIENCE_SECONDS = 2.0
 
 
 class Figures(NamedTuple):
-    """The progress of projections, what is stuck, and the vital signs. Empty or None is what could not be read."""
+    """The progress of projections, how much is stuck of each kind, and the vital signs.
+
+    What could not be read is empty or None, and a kind that could not be searched has no total.
+    """
 
     progress: Sequence[Progress] = ()
     stuck: Sequence[Total] = ()
@@ -54,11 +57,15 @@ class FiguresReader:
 async def _read(look_up: LookUp) -> Figures:
     figures = Figures()
     # Without the database, the figures of the process matter all the more.
-    with suppress(JournalUnavailable, TimeoutError):
+    try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             figures = figures._replace(progress=await look_up(all_progress))
             figures = figures._replace(signs=await look_up(read_vital_signs))
-            now = system_clock()
-            found = await look_up(partial(find_stuck, now=now))
-            figures = figures._replace(stuck=totals(found, now))
+            figures = figures._replace(stuck=await look_up(partial(count_stuck, now=system_clock())))
+    except (JournalUnavailable, TimeoutError):
+        pass
+    except Exception as error:
+        if not is_denied(error):
+            raise
+        DENIALS.note(error)
     return figures

@@ -14,7 +14,9 @@ class VitalSigns(NamedTuple):
 
     `webhooks_enabled` and `webhooks_disabled` count webhooks. `failing_seconds` is how long the enabled webhook that
     fails for longest has acknowledged nothing, 0 if none fails. `undelivered_seconds` is the age of the oldest event
-    that an enabled webhook has not acknowledged, 0 if there is none. `attempts` counts attempts by outcome.
+    that an enabled webhook has not acknowledged, 0 if there is none. `overdue_seconds` is for how long the attempt that
+    should have been made or ended first has waited, 0 if there is none; webhooks that fail are not asked. `attempts`
+    counts attempts by outcome.
 
     `checkpoint_seconds` is the age of the newest checkpoint, None if there is none. `unsigned_seconds` is the age of
     the oldest event that no checkpoint covers, 0 if every event is covered.
@@ -24,6 +26,7 @@ class VitalSigns(NamedTuple):
     webhooks_disabled: int
     failing_seconds: float
     undelivered_seconds: float
+    overdue_seconds: float
     attempts: dict[str, int]
     checkpoint_seconds: float | None
     unsigned_seconds: float

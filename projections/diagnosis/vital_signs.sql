@@ -1,11 +1,13 @@
 -- name: deliveries
 -- The oldest unmade delivery of each webhook: the index by state leads straight to it, however many wait behind it.
+-- What is overdue is told of no webhook that fails: there, few attempts are made at once, and the others wait for them.
 SELECT
     count(*) FILTER (WHERE w.state = 'enabled'),
     count(*) FILTER (WHERE w.state = 'disabled'),
     coalesce(extract(epoch FROM clock_timestamp() - min(w.failing_since) FILTER (WHERE w.state = 'enabled')), 0)
         ::double precision,
-    greatest(0, coalesce(extract(epoch FROM clock_timestamp() - min(oldest.recorded_at)), 0))::double precision
+    greatest(0, coalesce(extract(epoch FROM clock_timestamp() - min(oldest.recorded_at)), 0))::double precision,
+    greatest(0, coalesce(extract(epoch FROM clock_timestamp() - min(attempt.since)), 0))::double precision
 FROM webhooks AS w
 LEFT JOIN LATERAL (
     SELECT coalesce((decoded(e.state) ->> 'recorded_at')::timestamptz, w.created_at) AS recorded_at
@@ -17,6 +19,12 @@ LEFT JOIN LATERAL (
     JOIN events AS e ON e.notification_id = first.position
     ORDER BY first.position LIMIT 1
 ) AS oldest ON w.state = 'enabled'
+LEFT JOIN LATERAL (
+    SELECT least(
+        (SELECT min(due_at) FROM deliveries WHERE webhook_id = w.id AND due_at IS NOT NULL),
+        (SELECT min(sent_at) FROM delivery_attempts WHERE webhook_id = w.id AND outcome = 'sent')
+    ) AS since
+) AS attempt ON w.state = 'enabled' AND w.failing_since IS NULL
 WHERE w.state <> 'deleted';
 
 -- name: attempts

@@ -152,11 +152,15 @@ class Follower:
     async def _follow(self, stream: JetStreamContext) -> None:
         end = await self._find_end(stream)
         _BROKER.back(NATS)
+        is_well = False
         while not self._stop.is_set() and self._failure is None:
             _, state, head = self._standing()
             if state == "running" and head > end.position:
                 end = await self._publish(stream, end, min(head, end.position + WINDOW_EVENTS))
             else:
+                if state == "running" and not is_well:
+                    _SQL["well"].run(self._connection)
+                    is_well = True
                 await asyncio.to_thread(self._sleep)
         if self._failure is not None:
             raise self._failure

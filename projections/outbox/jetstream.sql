@@ -30,6 +30,12 @@ UPDATE projection_versions
 SET position = %(position)s, rate_events_per_second = %(rate)s, last_error = NULL, advanced_at = now()
 WHERE name = 'nats' AND version = 1;
 
+-- name: well
+-- The broker answers and has everything, so an error of the last connection is over. While something waits, only its
+-- publication shows that: an error that comes and goes would be seen by nobody.
+UPDATE projection_versions SET last_error = NULL
+WHERE name = 'nats' AND version = 1 AND state = 'running' AND last_error IS NOT NULL;
+
 -- name: halt
 UPDATE projection_versions SET state = 'halted', last_error = %(reason)s
 WHERE name = 'nats' AND version = 1 AND state = 'running';

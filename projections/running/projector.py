@@ -223,6 +223,10 @@ class Runner:
             elif standing.state == "running" and standing.head > standing.position:
                 self._advance(connection, claim, standing)
             else:
+                if standing.state == "running" and standing.last_error is not None:
+                    # It failed when there was nothing to project, so no advance will clear the error.
+                    wanted = {"name": self.projection.name, "version": claim.version, "runner": self._id}
+                    _SQL["clear_error"].run(connection, wanted)
                 self._arrivals.wait(known, POLL_SECONDS)
 
     def _standing(self, connection: Connection[Any]) -> LiveStanding:

@@ -4,11 +4,16 @@ FROM projection_versions AS v CROSS JOIN head
 WHERE v.name = %(name)s AND v.shape = %(shape)s AND v.live;
 
 -- name: record_error
--- Every advance and every resumption clears the error, so an error that is still there belongs to the same failure.
+-- Every advance and every resumption clears the error, and so does a runner that lacks no event. So an error that is
+-- still there belongs to the same failure.
 UPDATE projection_versions SET
     failing_since = CASE WHEN last_error IS NULL THEN clock_timestamp() ELSE coalesce(failing_since, clock_timestamp()) END,
     failed_at = clock_timestamp(), last_error = %(error)s
 WHERE name = %(name)s AND shape = %(shape)s AND live AND runner = %(runner)s;
+
+-- name: clear_error
+UPDATE projection_versions SET last_error = NULL
+WHERE name = %(name)s AND version = %(version)s AND runner = %(runner)s AND state = 'running';
 
 -- name: session
 -- A crash may lose the last commits of a projection. Their position is lost with them and the journal has the events,

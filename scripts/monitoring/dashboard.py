@@ -164,6 +164,7 @@ ROWS: Sequence[tuple[str, Sequence[Panel]]] = (
                 "s",
                 [
                     (greatest("tallystick_delivery_oldest_age_seconds"), "oldest delivery"),
+                    (greatest("tallystick_delivery_overdue_seconds"), "overdue attempt"),
                     (greatest("tallystick_webhook_failing_seconds"), "a webhook fails"),
                 ],
             ),

@@ -14,7 +14,7 @@ from api.settings import Settings
 from tests.contract.answers import code_of
 from tests.contract.books import Book
 from tests.contract.callers import Keys
-from tests.contract.serving import listening, running_server, serving
+from tests.contract.serving import Served, listening, running_server, serving
 from tests.databases import Databases
 from tests.service import ROOT
 
@@ -103,6 +103,20 @@ def figures(client: httpx2.Client) -> dict[tuple[str, frozenset[tuple[str, str]]
 
 def figure(client: httpx2.Client, name: str, **labels: str) -> float:
     return figures(client).get((name, frozenset(labels.items())), 0.0)
+
+
+def test_a_right_that_was_taken_away_takes_figures_from_the_page_and_no_more(
+    client: httpx2.Client, served: Served
+) -> None:
+    right = "SELECT ON delivery_outcomes"
+    with served.database.connect_as_owner("test owner") as owner:
+        owner.execute(f"REVOKE {right} FROM tallystick_service")
+        try:
+            found = {name for name, _ in figures(client)}
+        finally:
+            owner.execute(f"GRANT {right} TO tallystick_service")
+    assert "tallystick_ready" in found and "tallystick_projection_position" in found
+    assert "tallystick_stuck" not in found and "tallystick_webhooks" not in found
 
 
 def test_commands_are_counted_by_what_became_of_them(client: httpx2.Client, book: Book) -> None:

@@ -278,6 +278,11 @@ def test_a_broker_that_is_not_there_is_said_so(
         eventually(is_said)
         broker.start()
         assert await_position(owner, head).last_error is None
+        # Nothing is recorded meanwhile, so no publication shows that the broker is back.
+        broker.kill()
+        eventually(is_said)
+        broker.start()
+        eventually(lambda: not is_said())
 
 
 def test_a_denial_is_noted_and_pauses_begin_with_the_first_after_each_success(

@@ -1,7 +1,7 @@
 """Stuck resources on a real journal: found by age, confirmed by the journal, shown by the command and the metrics."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Any
 
 import pytest
@@ -19,8 +19,8 @@ from domain.model.payouts.payout import Payout
 from domain.model.postings import AcceptTransaction, PostTransaction
 from domain.model.times import Instant, later
 from domain.model.transactions import Description
-from projections.diagnosis.stuck.catalogue import CATALOGUE, Stuck, Thresholds, totals
-from projections.diagnosis.stuck.search import find_stuck
+from projections.diagnosis.stuck.catalogue import CATALOGUE, Stuck, Thresholds
+from projections.diagnosis.stuck.search import count_stuck, find_stuck
 from projections.engine.leadership import try_acquire
 from projections.outbox.webhooks import disable_webhook
 from projections.registry import PROJECTIONS
@@ -224,7 +224,7 @@ def test_totals_and_metrics(ledger: LedgerApplication, reader: Connection[Any]) 
         ledger.perform(request(AcceptTransaction, f"waits-{number}"))
     await_head(reader)
     now = ahead(100)
-    counted = totals(find_stuck(reader, now), now)
+    counted = count_stuck(reader, now)
     assert [total.kind for total in counted] == list(CATALOGUE)
     assert {total.kind: total.number for total in counted if total.number} == {"request_waiting": 3}
     page = Metrics().page(Figures(stuck=counted), is_ready=True).decode()
@@ -233,6 +233,24 @@ def test_totals_and_metrics(ledger: LedgerApplication, reader: Connection[Any]) 
     oldest = next(total for total in counted if total.number).oldest_age_seconds
     assert 90 < oldest < 110
     assert f'tallystick_stuck_oldest_age_seconds{{kind="request_waiting"}} {oldest}' in page
+
+
+def test_what_cannot_be_searched_has_no_total(
+    ledger: LedgerApplication, reader: Connection[Any], owner: Connection[Any], database: Database
+) -> None:
+    """A total of 0 would say that nothing is stuck."""
+    await_head(reader)
+    payouts = {kind for kind in CATALOGUE if kind.startswith("payout_")}
+    with database.connect_as_owner("stranger") as stranger, stranger.transaction(force_rollback=True):
+        stranger.execute("LOCK TABLE payouts_v1")
+        assert unknown(reader) == payouts
+    assert unknown(reader) == set()
+    set_state(owner, "due", "rebuilding")
+    assert unknown(reader) == {"request_waiting", "hold_lapsed"}
+
+
+def unknown(reader: Connection[Any]) -> Set[str]:
+    return set(CATALOGUE) - {total.kind for total in count_stuck(reader, system_clock())}
 
 
 def run(command: Any, database: Database, *arguments: str) -> Result:

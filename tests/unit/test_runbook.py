@@ -13,18 +13,10 @@ import yaml  # type: ignore[import-untyped]  # its stubs are a package of their 
 from projections.diagnosis.stuck.catalogue import CATALOGUE as STUCK
 from scripts.doctor.catalogue import CATALOGUE as FINDINGS
 from scripts.tallystick import application
+from tests.runbook import PAGE, SCRIPTS, rows
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
-PAGE = (SCRIPTS / "README.md").read_text(encoding="utf-8")
 WRITTEN = yaml.safe_load((SCRIPTS / "monitoring/alerts.yaml").read_text(encoding="utf-8"))
 ALERTS = {rule["alert"]: rule for group in WRITTEN["groups"] for rule in group["rules"]}
-
-
-def rows(heading: str) -> list[list[str]]:
-    """The cells of each row of the table in a section."""
-    section = PAGE.split(f"### {heading}\n", 1)[1].split("\n## ", 1)[0].split("\n### ", 1)[0]
-    lines = [line for line in section.splitlines() if line.startswith("|")][2:]
-    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
 
 
 @pytest.mark.parametrize(

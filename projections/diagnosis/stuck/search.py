@@ -1,6 +1,6 @@
 """Finding what is stuck: in read models, and confirmed by the journal where money is concerned."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -13,7 +13,7 @@ from domain.journal.queries import load
 from domain.model.streams import ledger_of
 from domain.model.times import Instant, instant, later
 from domain.model.transactions import TransactionAccepted, TransactionHeld
-from projections.diagnosis.stuck.catalogue import Stuck, StuckKind, Thresholds
+from projections.diagnosis.stuck.catalogue import Stuck, StuckKind, Thresholds, Total, totals
 from projections.diagnosis.stuck.sessions import blocking_sessions
 from projections.engine.dead_letters import list_letters
 from projections.engine.live_version import read_live
@@ -37,6 +37,14 @@ _OF_PAYOUT: dict[str, StuckKind] = {
     "in_doubt": "payout_in_doubt",
     "stuck": "payout_contradictory",
 }
+_OF_PROJECTION: Collection[StuckKind] = (
+    "projection_halted",
+    "projection_paused",
+    "projection_behind",
+    "projection_failing",
+    "projection_hanging",
+    "projection_rebuilding",
+)
 
 
 def find_stuck(
@@ -54,6 +62,21 @@ def find_stuck(
     return sorted(search.found(), key=lambda stuck: stuck.place)
 
 
+def count_stuck(
+    connection: Connection[Any],
+    now: Instant,
+    thresholds: Thresholds = Thresholds(),  # noqa: B008 - it cannot be changed
+) -> list[Total]:
+    """Return the total of each kind that is stuck at `now`, in the order of the catalogue.
+
+    A kind that could not be searched is left out: 0 would say that nothing of it is stuck. The connection must be in no
+    transaction.
+    """
+    search = _Search(connection, now, thresholds, None)
+    counted = totals(search.found(), now)
+    return [total for total in counted if total.kind not in search.unknown]
+
+
 class _Search:
     def __init__(
         self,
@@ -66,27 +89,35 @@ class _Search:
         self._now = now
         self._thresholds = thresholds
         self._granted = None if granted is None else list(granted)
+        self.unknown: set[StuckKind] = set()
+        """The kinds that could not be searched, once everything was found."""
 
     def found(self) -> Iterator[Stuck]:
         """Yield everything that is stuck, in no order."""
         limits = self._thresholds
         yield from self._blocking(limits.session_seconds)
-        searches: tuple[Callable[[], Iterator[Stuck]], ...] = (
-            partial(self._due, "request_waiting", TransactionAccepted.TOPIC, limits.request_seconds),
-            partial(self._due, "hold_lapsed", TransactionHeld.TOPIC, limits.hold_seconds),
-            partial(self._payouts, is_stuck=True),
-            partial(self._payouts, is_stuck=False),
-            self._waiting,
-            self._failed,
-            self._held,
-            self._all_behind,
-        )
+        requests = partial(self._due, "request_waiting", TransactionAccepted.TOPIC, limits.request_seconds)
+        holds = partial(self._due, "hold_lapsed", TransactionHeld.TOPIC, limits.hold_seconds)
+        contradicted, unfinished = (partial(self._payouts, is_stuck=is_stuck) for is_stuck in (True, False))
         with self._impatient():
-            for search in searches:
-                try:
-                    yield from search()
-                except errors.LockNotAvailable:  # the session that holds it was found above
-                    _log.warning("the search is incomplete: a session has locked a table")
+            yield from self._try(requests, "request_waiting")
+            yield from self._try(holds, "hold_lapsed")
+            yield from self._try(contradicted, "payout_contradictory")
+            yield from self._try(unfinished, "payout_accepted", "payout_submitted", "payout_in_doubt")
+            yield from self._try(self._waiting, "delivery_waiting", "webhook_disabled")
+            yield from self._try(self._failed, "delivery_failed")
+            yield from self._try(self._held, "stream_held")
+            yield from self._try(self._all_behind, *_OF_PROJECTION)
+
+    def _try(self, search: Callable[[], Iterator[Stuck]], *kinds: StuckKind) -> Iterator[Stuck]:
+        """Yield what a search finds. If it cannot be made, its kinds are unknown."""
+        try:
+            yield from search()
+        except errors.LockNotAvailable:  # the session that holds it was found before
+            _log.warning("the search is incomplete: a session has locked a table")
+            self.unknown.update(kinds)
+        except ProjectionBehind:  # the projection itself is found as rebuilding
+            self.unknown.update(kinds)
 
     @contextmanager
     def _impatient(self) -> Iterator[None]:
@@ -115,15 +146,12 @@ class _Search:
         return {"before": later(self._now, -seconds), "granted": self._granted, "limit": MAX_FOUND, **more}
 
     def _live(self, projection: Projection, query: str, wanted: dict[str, Any]) -> list[TupleRow]:
-        """Return what a query finds in the live tables of a projection, nothing if these cannot be read."""
+        """Return what a query finds in the live tables of a projection. Raises `ProjectionBehind`."""
 
         def read(cursor: Cursor[TupleRow], version: int) -> list[TupleRow]:
             return versioned("projections.diagnosis.stuck.projected", version)[query].rows(cursor, wanted)
 
-        try:
-            return read_live(self._connection, projection, read).found
-        except ProjectionBehind:
-            return []
+        return read_live(self._connection, projection, read).found
 
     def _rows(self, query: str, seconds: int = 0) -> list[TupleRow]:
         return _SQL[query].rows(self._connection, self._wanted(seconds))

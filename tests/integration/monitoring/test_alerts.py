@@ -17,6 +17,13 @@ QUIET_AT, FIRES_AT, QUIET_AGAIN_AT = 9, 50, 95
 SEALS = '{projection="seals"}'
 FILESYSTEM = '{mountpoint="/",instance="db"}'
 
+UP = 'up{job="tallystick"}'
+FIGURES = (
+    'tallystick_stuck{kind="request_waiting"}',
+    'tallystick_stuck{kind="payout_in_doubt"}',
+    "tallystick_webhook_failing_seconds",
+)
+
 Series = Mapping[str, str]
 
 
@@ -50,10 +57,11 @@ def requests(status: int, well: float, broken: float) -> Series:
 
 
 CASES: list[tuple[str, Series]] = [
-    ("TallystickNotReady", {'up{job="tallystick"}': gauge(1, 0)}),
+    ("TallystickNotReady", {UP: gauge(1, 0)}),
+    ("TallystickNotReady", {UP: gauge(1, None)}),
     (
         "TallystickNotReady",
-        {"tallystick_ready": gauge(1, 0), 'tallystick_stuck{kind="request_waiting"}': gauge(0, None)},
+        {"tallystick_ready": gauge(1, 0), **dict.fromkeys(FIGURES, gauge(0, None))},
     ),
     (
         "TallystickWriterStalled",
@@ -72,9 +80,12 @@ CASES: list[tuple[str, Series]] = [
         "TallystickDenialsRising",
         {'tallystick_denials_total{code="unauthenticated"}': counter(1, 20)},
     ),
-    (
-        "TallystickFiguresMissing",
-        {"tallystick_ready": gauge(1, 1), 'tallystick_stuck{kind="request_waiting"}': gauge(0, None)},
+    *(
+        (
+            "TallystickFiguresMissing",
+            {"tallystick_ready": gauge(1, 1), **dict.fromkeys(FIGURES, gauge(0, 0)), missing: gauge(0, None)},
+        )
+        for missing in FIGURES
     ),
     ("TallystickRequestUnanswered", stuck("request_waiting", 100)),
     ("TallystickHoldNotReleased", stuck("hold_lapsed", 100)),
@@ -131,12 +142,19 @@ CASES: list[tuple[str, Series]] = [
         "TallystickDeliveryBlocked",
         {**stuck("delivery_failed", 700), "tallystick_delivery_oldest_age_seconds": gauge(0, 700)},
     ),
+    (
+        "TallystickProjectionPaused",  # and no word of the deliveries that it keeps back
+        {
+            'tallystick_projection_state{projection="outbox",state="paused"}': gauge(0, 1),
+            "tallystick_delivery_overdue_seconds": gauge(0, 4_000),
+        },
+    ),
     ("TallystickDeliveryBlocked", stuck("webhook_disabled", 700)),
     (
         "TallystickDeliveryLate",
         {
-            "tallystick_webhook_failing_seconds": gauge(0, 0),
-            "tallystick_delivery_oldest_age_seconds": gauge(0, 400),
+            "tallystick_webhook_failing_seconds": gauge(20, 20),  # of another webhook, which hides nothing
+            "tallystick_delivery_overdue_seconds": gauge(0, 400),
             **stuck("delivery_waiting", 400),
         },
     ),
@@ -169,7 +187,9 @@ def test_it_fires_alone_and_is_quiet_before_and_after(alert: str, series: Series
     expression = 'count by (alertname) (ALERTS{alertstate="firing"})'
     test = {
         "interval": "1m",
-        "input_series": [{"series": name, "values": values} for name, values in series.items()],
+        "input_series": [
+            {"series": name, "values": values} for name, values in {UP: gauge(1, 1), **series}.items()
+        ],
         "promql_expr_test": [
             {"expr": expression, "eval_time": f"{minute}m", "exp_samples": samples}
             for minute, samples in asked.items()

@@ -45,17 +45,20 @@ def test_deliveries_show_a_receiver_that_fails_until_it_is_well(
         hook = register(connection, receiver.url)
         open_accounts(ledger, "a", "b")
         await_head(owner, "outbox")
+        assert read_vital_signs(connection).overdue_seconds > 0
         assert take_turn(connection, (), {}, 1_000) != []
+        assert read_vital_signs(connection).overdue_seconds > 0  # since nobody ends the attempts
         take_over(connection)  # as a publisher does that finds another's attempts without an end
         with publishing(database):
             eventually(lambda: read_vital_signs(connection).failing_seconds > 0)
             failing = read_vital_signs(connection)
             assert failing.webhooks_enabled == 1 and failing.undelivered_seconds > 0
+            assert failing.overdue_seconds == 0  # which is told of receivers that are well
             is_well.set()
             await_acknowledged(connection, hook.id)
             eventually(lambda: read_vital_signs(connection).failing_seconds == 0)
         well = read_vital_signs(connection)
-        assert well.undelivered_seconds == 0
+        assert well.undelivered_seconds == well.overdue_seconds == 0
     counted = owner.execute("SELECT outcome, count(*) FROM delivery_attempts GROUP BY outcome").fetchall()
     assert well.attempts == dict(counted) and set(well.attempts) == {"acknowledged", "failed"}
 

@@ -1,58 +1,31 @@
-"""A real Prometheus watches a real service: an alert comes and goes, and every query of the dashboard has an answer."""
+"""A real Prometheus watches a real service: every query of the dashboard and every metric of a rule has an answer."""
 
-import copy
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx2
-import psycopg
 import pytest
 
-from domain.journal.database import Database
 from scripts.monitoring.dashboard import queries
-from scripts.tallystick import application
-from tests.commands import invoke
 from tests.databases import Databases
-from tests.integration.monitoring.prometheus import (
-    Prometheus,
-    alert_rules,
-    needs_prometheus,
-    rule_groups,
-    watching,
-)
+from tests.integration.monitoring.prometheus import Prometheus, alert_rules, needs_prometheus, watching
 from tests.projecting import eventually
 from tests.receiver import Receiver, receiving
-from tests.service import ROOT, Service, post_account, post_ledger, start, transfer_body
+from tests.service import Service, post_account, post_ledger, start, transfer_body
 from tests.simulating import free_port, settings_of, simulating
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300), needs_prometheus]
 
 
 class Watched(NamedTuple):
-    """A service without projector and publisher, its database, a receiver of webhooks, and who watches it."""
+    """A service, a receiver of webhooks, and who watches it."""
 
     service: Service
-    database: Database
     receiver: Receiver
     prometheus: Prometheus
-
-
-def impatient() -> dict[str, Any]:
-    """The rules, but two of them do not wait for minutes."""
-    groups = copy.deepcopy(rule_groups())
-    rules = {rule["alert"]: rule for group in groups for rule in group["rules"]}
-    rules["TallystickNotReady"]["for"] = "1s"
-    lagging = rules["TallystickProjectionLagging"]
-    lagging["for"] = "1s"
-    assert "lag_seconds) > 60" in lagging["expr"]
-    lagging["expr"] = lagging["expr"].replace("lag_seconds) > 60", "lag_seconds) > 1")
-    return {"groups": groups}
 
 
 @pytest.fixture(scope="module")
@@ -67,65 +40,15 @@ def watched(databases: Databases, module_path: Path) -> Iterator[Watched]:
         environment.setenv("TALLYSTICK_PROVIDERS", settings_of(provider_port))
         environment.setenv("TALLYSTICK_WEBHOOK_ALLOW_PRIVATE", "true")
         environment.setenv("TALLYSTICK_WEBHOOK_ALLOW_HTTP", "true")
-        service = start(module_path / "data", "--no-projector", *_options(database))
+        service = start(module_path / "data", "--database-url", database.url, "--schema", database.schema)
         try:
             with (
                 simulating(provider_port, service.url),
-                watching(module_path, service.url, impatient()) as prometheus,
+                watching(module_path, {"groups": []}, tallystick=service.url) as prometheus,
             ):
-                yield Watched(service, database, receiver, prometheus)
+                yield Watched(service, receiver, prometheus)
         finally:
             service.stop()
-
-
-def _options(database: Database) -> list[str]:
-    return ["--database-url", database.url, "--schema", database.schema]
-
-
-@contextmanager
-def running(command: str, database: Database) -> Iterator[None]:
-    """A part of the service that runs meanwhile as a process of its own."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "scripts.tallystick", command, *_options(database)],
-        cwd=ROOT,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        yield
-    finally:
-        process.terminate()
-        assert process.wait(60) == 0
-
-
-def test_an_alert_comes_when_no_projector_runs_and_goes_with_the_step_of_the_runbook(
-    watched: Watched,
-) -> None:
-    with watched.service.client() as client:
-        post_ledger(client)
-    eventually(lambda: watched.prometheus.fires("TallystickProjectionLagging"))
-    with running("project", watched.database):
-        eventually(lambda: watched.prometheus.is_quiet("TallystickProjectionLagging"))
-
-
-def test_an_alert_comes_when_a_session_blocks_the_writer_and_goes_with_the_statement_that_is_shown(
-    watched: Watched,
-) -> None:
-    with (
-        watched.database.connect_as_owner("stranger") as stranger,
-        watched.database.connect_as_owner("operator") as operator,
-        stranger.transaction(force_rollback=True),
-    ):
-        stranger.execute("SELECT FROM head FOR UPDATE")
-        eventually(lambda: watched.prometheus.fires("TallystickNotReady"))
-        shown = invoke(
-            application(["stuck"]), ["stuck", "--session-seconds", "0", *_options(watched.database)]
-        )
-        statement = re.search(r"SELECT pg_terminate_backend\(\d+\);", shown.stdout)
-        assert statement, shown.stdout
-        operator.execute(statement[0])
-        eventually(lambda: watched.prometheus.is_quiet("TallystickNotReady"))
-        with pytest.raises(psycopg.OperationalError):
-            stranger.execute("SELECT")
 
 
 class Load:
@@ -162,11 +85,7 @@ def test_every_query_of_the_dashboard_and_every_metric_of_a_rule_has_an_answer(w
     rules = "".join(rule["expr"] for rule in alert_rules().values())
     asked += sorted(set(re.findall(r"\btallystick_\w+", rules)))
 
-    with (
-        running("project", watched.database),
-        running("publish", watched.database),
-        watched.service.client() as client,
-    ):
+    with watched.service.client() as client:
         load = Load(client, watched.receiver)
 
         def is_complete() -> bool:

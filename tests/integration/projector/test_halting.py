@@ -169,3 +169,14 @@ def test_a_fault_is_recorded_and_tried_again_while_others_go_on(
         await_head(owner, "ledgers", "balances", "entries")
         assert await_progress(owner, "entries", lambda seen: True).last_error is None
     assert_equal_to_fold(database, owner)
+
+
+def test_an_error_is_over_once_nothing_is_lacking(database: Database, owner: Connection[Any]) -> None:
+    """Otherwise it would be told until the next event, however long nothing is recorded."""
+    with running(database) as ledger, projecting(database):
+        open_accounts(ledger, "a", "b")
+        await_head(owner)
+        owner.execute("REVOKE SELECT ON head FROM tallystick_service")
+        await_progress(owner, "entries", lambda seen: seen.last_error is not None)
+        owner.execute("GRANT SELECT ON head TO tallystick_service")
+        await_progress(owner, "entries", lambda seen: seen.last_error is None)
