@@ -136,7 +136,6 @@ def _delivery(
     webhook_id: UUID,
     position: int,
     stream: str,
-    digest: str,
     topic: str,
     correlation_id: str,
     state: State,
@@ -147,7 +146,7 @@ def _delivery(
     return Delivery(
         webhook_id,
         position,
-        event_id(stream, digest, position),
+        event_id(stream, position),
         topic,
         partition_key(stream),
         correlation_id,

@@ -3,7 +3,7 @@
 SELECT pg_advisory_xact_lock(hashtextextended('outbox ' || current_schema(), 0));
 
 -- name: columns
-d.webhook_id, d.position, e.originator_id, encode(sha256(e.state), 'hex'), e.topic, d.correlation_id, d.state, d.reason, d.due_at, (
+d.webhook_id, d.position, e.originator_id, e.topic, d.correlation_id, d.state, d.reason, d.due_at, (
     SELECT coalesce(json_agg(json_build_object(
         'number', a.number, 'outcome', a.outcome, 'duplicated', a.is_duplicate, 'sent_at', a.sent_at,
         'ended_at', a.ended_at, 'duration_seconds', extract(epoch FROM a.ended_at - a.sent_at)::double precision,

@@ -28,7 +28,7 @@ from domain.journal.reader import Row
 from domain.tracing import Tracer
 from projections.engine.leadership import RECONNECT_SECONDS, Loop, Pauses, pause
 from projections.engine.rate import RATE_SECONDS, Rate
-from projections.outbox.messages import MEDIA_TYPE, Message, event_id, message_of
+from projections.outbox.messages import MEDIA_TYPE, Message, broker_id, message_of
 from projections.outbox.publishing import Streaming
 from projections.outbox.spans import traced_window
 from projections.registry import NATS
@@ -210,9 +210,8 @@ class Follower:
             *_, head = self._standing()
             words = f"the stream {name} ends with event {position}, and the journal with event {head}"
             raise NotOurs(f"{words}: {RESTORED}")
-        stored, digest = row
         # An id that an earlier release made has no digest.
-        if "/" in before and id != event_id(stored, digest, position):
+        if "/" in before and id != broker_id(*row, position):
             words = f"event {position}, with which the stream {name} ends, is another one in the journal"
             raise NotOurs(f"{words}: {RESTORED}")
         return position
@@ -247,7 +246,7 @@ class Follower:
                 headers["Nats-Expected-Last-Msg-Id"] = previous
             subject = f"{self._streaming.subject}.{message.ledger}.{message.type}"
             self._acknowledgements.append(await stream.publish_async(subject, message.body, headers=headers))
-            previous = message.id
+            previous = message.broker_id
 
     async def _await_acknowledgements(self) -> None:
         """Return when all acknowledgements have come. Raises the broker's error, or `TimeoutError`."""
@@ -288,7 +287,7 @@ class Follower:
 
     def _headers(self, message: Message, sequence: int) -> dict[str, str]:
         return {
-            "Nats-Msg-Id": message.id,
+            "Nats-Msg-Id": message.broker_id,
             "Nats-Expected-Stream": self._streaming.stream,
             "Nats-Expected-Last-Sequence": str(sequence),
             "Content-Type": MEDIA_TYPE,

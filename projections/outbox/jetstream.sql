@@ -11,8 +11,7 @@ SELECT v.position, v.state, head.position FROM projection_versions AS v CROSS JO
 WHERE v.name = 'nats' AND v.version = 1;
 
 -- name: event
--- The stream of an event, and what its id is made of.
-SELECT originator_id, encode(sha256(state), 'hex') FROM events WHERE notification_id = %(position)s;
+SELECT originator_id, state FROM events WHERE notification_id = %(position)s;
 
 -- name: window
 -- The events after a position, up to the one with which they reach `most_bytes`. The length of a state is known without

@@ -23,9 +23,13 @@ _DIGEST_LENGTH = 12
 
 
 class Message(NamedTuple):
-    """The body and headers sent for an event, with its id, ledger and type."""
+    """The body and headers sent for an event, with its id, ledger and type.
+
+    `broker_id` is its id for NATS, see `broker_id`.
+    """
 
     id: str
+    broker_id: str
     ledger: str
     type: str
     headers: dict[str, str]
@@ -45,13 +49,18 @@ class StoredMessage(msgspec.Struct):
     data: msgspec.Raw
 
 
-def event_id(stream: str, digest: str, position: int) -> str:
-    """Return the id by which consumers recognise an event, whoever delivers it and however often.
+def event_id(stream: str, position: int) -> str:
+    """Return the id by which consumers recognise an event, whoever delivers it and however often."""
+    return f"{ledger_of(stream)}/{position}"
 
-    `digest` is the SHA-256 of the stored event, in hex. After a database was restored to an earlier point, other events
-    get positions that consumers were told of before. The digest keeps the two apart.
+
+def broker_id(stream: str, state: bytes, position: int) -> str:
+    """Return the id by which NATS recognises the message of a stored event. It ends with the position.
+
+    After a database was restored to an earlier point, other events get positions that NATS was told of before. A digest
+    of the event tells the two apart. Otherwise the broker would take the second for a repetition, and drop it.
     """
-    return f"{ledger_of(stream)}/{digest[:_DIGEST_LENGTH]}/{position}"
+    return f"{ledger_of(stream)}/{sha256(state).hexdigest()[:_DIGEST_LENGTH]}/{position}"
 
 
 def message_of(row: Row, public_url: str) -> Message:
@@ -65,7 +74,7 @@ def message_of(row: Row, public_url: str) -> Message:
     if ledger == INSTALLATION:
         ledger, source = None, "/v1/audit/events"
     stored = _decoded(state)
-    id = event_id(stream, sha256(state).hexdigest(), position)
+    id = event_id(stream, position)
     attributes: dict[str, Any] = {
         "specversion": "1.0",
         "id": id,
@@ -96,7 +105,8 @@ def message_of(row: Row, public_url: str) -> Message:
         "idempotency_key": stored.idempotency_key,
         "payload": stored.data,
     }
-    return Message(id, ledger_of(stream), topic, headers, _encoder.encode(attributes))
+    known_as = broker_id(stream, state, position)
+    return Message(id, known_as, ledger_of(stream), topic, headers, _encoder.encode(attributes))
 
 
 def _decoded(state: bytes) -> StoredMessage:

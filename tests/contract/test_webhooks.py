@@ -1,6 +1,5 @@
 """Webhooks over HTTP: registering, showing and changing them, and the outcome of deliveries."""
 
-import re
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid4
@@ -189,7 +188,7 @@ def test_deliveries_are_listed_with_what_ties_them_together(book: Book, hook: di
         "id": str(position),
         "webhook_id": hook["id"],
         "position": position,
-        "event_id": found[-1]["event_id"],
+        "event_id": f"{book.name}/{position}",
         "type": "transaction.posted",
         "partition_key": f"{book.name}/transactions/{made.json()['id']}",
         "correlation_id": made.headers["correlation-id"],
@@ -199,7 +198,6 @@ def test_deliveries_are_listed_with_what_ties_them_together(book: Book, hook: di
         "attempts": [],
     }
     assert found[-1]["next_attempt_at"] is not None
-    assert re.fullmatch(rf"{book.name}/[0-9a-f]{{12}}/{position}", found[-1]["event_id"])
     book.transfer("a", "b", 10)
     found = await_deliveries(book.client, hook["id"], 6)
     # The second delivery of each account waits for the first.

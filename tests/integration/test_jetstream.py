@@ -70,7 +70,7 @@ def test_every_event_is_published_in_order_under_its_subject(
     last = told(broker, head)[0]
     assert last.headers["Correlation-Id"] == last.body["correlationid"] == "correlation-1"
     assert last.headers["traceparent"] == last.body["traceparent"]
-    assert last.body["id"] == last.headers["Nats-Msg-Id"]
+    assert last.body["id"] == f"main/{head}"
 
 
 @pytest.mark.parametrize("window_bytes", [None, 1, 3_000])

@@ -37,7 +37,7 @@ DELIVERY: dict[str, Any] = {
     "id": "21",
     "webhook_id": WEBHOOK["id"],
     "position": 21,
-    "event_id": "main/8f434346648f/21",
+    "event_id": "main/21",
     "type": "transaction.posted",
     "partition_key": f"main/transactions/{TRANSACTION_ID}",
     "correlation_id": CORRELATION_ID,

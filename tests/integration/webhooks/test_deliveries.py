@@ -33,7 +33,7 @@ def test_an_event_is_told_as_a_signed_cloud_event(
     told = next(of for of in receiver.received if of.position == head)
     body = told.verified(hook.secret)
     event = told.event()
-    assert event.get_id() == told.id and told.position == head
+    assert event.get_id() == told.id == f"main/{head}"
     assert event.get_source() == "https://ledger.example/v1/ledgers/main"
     assert event.get_type() == "transaction.posted"
     assert f"main/{event.get_subject()}" == event.get_extension("partitionkey") == recorded.stream
