@@ -11,6 +11,16 @@ class TallystickError(Exception):
         super().__init__(words)
         self.key = key
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions go to another process as what they were made of. These have more, and the key must not be lost.
+        return _made_again, (type(self), self.args, self.__dict__)
+
+
+def _made_again(kind: type[TallystickError], arguments: Sequence[Any], members: dict[str, Any]) -> Any:
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(members)
+    return error
+
 
 class Unreachable(TallystickError):
     """No answer came in time to a request without a key, or to a trial. Repeating the call is safe."""

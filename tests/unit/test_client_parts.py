@@ -2,6 +2,7 @@
 
 import hmac
 import json
+import pickle
 from base64 import b64encode
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.client import InexactAmount, Money, Policy, Post, WebhookUnverified, credit, debit
+from api.client import (
+    BatchIncomplete,
+    HistoryLost,
+    InexactAmount,
+    Money,
+    OutcomeUnknown,
+    Policy,
+    Post,
+    TallystickError,
+    WebhookUnverified,
+    credit,
+    debit,
+)
 from api.client.asynchronous.coalescing import items_named
 from api.client.bodies import decode
 from api.client.chunks import MAX_BYTES, MAX_COMMAS, chunks
@@ -178,6 +191,22 @@ def test_what_is_no_problem_of_the_ledger_says_that_it_is_not_reached(body: Any)
     for status in (302, 401, 404, 409, 418, 500):
         error = problem_of(status, body)
         assert type(error) is Unavailable and f"something else answered {status}" in str(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OutcomeUnknown("words", "k"),
+        BatchIncomplete("words", [1], ["k"]),
+        HistoryLost(7, 5),
+        InexactAmount("words", "k"),
+        problem_of(409, {"code": "insufficient_funds", "detail": "d", "shortfall": 3}, "k"),
+    ],
+    ids=repr,
+)
+def test_an_exception_keeps_all_it_has_on_its_way_between_processes(error: TallystickError) -> None:
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
 
 
 def test_members_that_an_old_refusal_lacks_are_none() -> None:

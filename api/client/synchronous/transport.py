@@ -199,11 +199,11 @@ class Transport:
         ) as answer:
             content = bytearray()
             for part in answer.iter_bytes():
+                if content and monotonic() > until:
+                    raise httpx2.ReadTimeout("the answer comes too slowly")
                 content += part
                 if len(content) > MAX_ANSWER_BYTES:
                     raise httpx2.RemoteProtocolError("the answer is longer than the ledger's")
-                if monotonic() > until:
-                    raise httpx2.ReadTimeout("the answer came too slowly")
         return Answer(answer.status_code, answer.headers, _content(answer, request, content), request.key)
 
 

@@ -62,7 +62,7 @@ def test_no_call_believes_another(proxy: FaultyProxy, name: str, forgery: Forger
 
 @pytest.mark.parametrize("forgery", FORGERIES.values(), ids=FORGERIES)
 def test_nor_without_an_event_loop(proxy: FaultyProxy, name: str, forgery: Forgery) -> None:
-    with synchronous.Tallystick(proxy.url, KEY, ONE_ATTEMPT) as tally:
+    with synchronous.Tallystick(proxy.url, KEY, HURRIED) as tally:
         ledger = tally.open_ledger(name)
         for address in ("cash", "bob"):
             ledger.accounts.open(address, "USD/2", "credit")
