@@ -108,7 +108,8 @@ class Transport:
     def __init__(
         self, url: str, api_key: str, policy: Policy, inner: httpx2.BaseTransport | None = None
     ) -> None:
-        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"{url!r} is no URL such as http://127.0.0.1:8000")
         if not (api_key.isascii() and api_key.isprintable() and api_key.strip() == api_key != ""):
             raise ValueError("an API key is visible ASCII text such as tk_…")
@@ -119,6 +120,8 @@ class Transport:
             # Answers are not compressed, so that their size is known before they are read.
             headers={"Authorization": f"Bearer {api_key}", "Accept-Encoding": "identity"},
             transport=inner,
+            # Reading the system's certificates takes 20 ms, and without TLS nobody looks at them.
+            verify=parts.scheme == "https",
             # Those who wait, wait in a line of ours: the pool looks at each of its own for every answer.
             limits=httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
             # HTTP proxies and .netrc of the machine do not concern the ledger.
