@@ -65,7 +65,8 @@ class Ledger(SinglePostings):
         """Carry out any number of requests in order, and return one outcome for each.
 
         Raises `BatchRejected` for an atomic batch, another `Problem` if nothing was carried out, `BatchIncomplete` if
-        something was or may have been.
+        something was or may have been. Before anything is sent: `InexactAmount`, or `OutcomeUnknown` if an account's
+        asset cannot be read.
         """
         together = tuple(items)
         for item in together:
