@@ -1,6 +1,8 @@
 """Each call of the client against the real service."""
 
 import asyncio
+import logging
+import random
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -12,6 +14,7 @@ from api.client import (
     Item,
     Ledger,
     Money,
+    Policy,
     Post,
     Refused,
     Settle,
@@ -268,6 +271,33 @@ def test_a_batch_may_be_of_any_length(served: Served, name: str) -> None:
             await ledger.batch(items, "atomic")
 
     play(served.url, name, scene)
+
+
+def test_calls_that_are_cancelled_leave_their_keys_and_nothing_else(
+    served: Served, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """More than there are connections: a connection that stayed behind with each would leave none for the last ones."""
+
+    async def scene(ledger: Ledger) -> None:
+        chance = random.Random(5)
+
+        async def leave(number: int) -> None:
+            call = asyncio.ensure_future(ledger.post(debit("cash", 1), credit("bob", 1), key=f"k{number}"))
+            await asyncio.sleep(chance.random() / 10)
+            call.cancel()
+            (ended,) = await asyncio.gather(call, return_exceptions=True)
+            assert isinstance(ended, Done | asyncio.CancelledError)
+
+        await asyncio.gather(*map(leave, range(250)))
+        assert {f"k{number}" for number in range(250)} <= {text.split()[-1] for text in caplog.messages}
+        for outcome in await asyncio.gather(
+            *[ledger.post(debit("cash", 1), credit("bob", 1), key=f"k{number}") for number in range(250)]
+        ):
+            assert isinstance(outcome, Done)
+        assert (await ledger.accounts.get("bob")).balance == 250
+
+    with caplog.at_level(logging.INFO, "tallystick_client"):
+        play(served.url, name, scene, Policy())
 
 
 def test_events_are_followed_from_a_position(served: Served, name: str) -> None:
