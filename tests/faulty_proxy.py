@@ -1,4 +1,4 @@
-"""A proxy before the service that loses requests and answers on demand.
+"""A proxy before the service that loses requests and answers on demand, or gives others in their place.
 
 It forwards bytes on loopback. The client sends one request at a time on a connection. So the client's first bytes, and
 those after an answer, begin a request, and the service's next bytes begin its answer.
@@ -6,13 +6,15 @@ those after an answer, begin a request, and the service's next bytes begin its a
 
 import selectors
 import socket
+import struct
 import threading
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 from enum import Enum
 from socketserver import BaseRequestHandler, ThreadingTCPServer
-from typing import Self
+from time import sleep
+from typing import NamedTuple, Self
 
 _BUFFER_BYTES = 1 << 16
 
@@ -26,6 +28,38 @@ class Fault(Enum):
     ANSWER_WITHHELD = "delivered, and the answer never comes"
 
 
+MOSTLY_WITHOUT = [
+    *[Fault.NOTHING] * 79,
+    *[Fault.REQUEST_LOST] * 10,
+    *[Fault.ANSWER_LOST] * 10,
+    Fault.ANSWER_WITHHELD,  # few, because each costs the time of an attempt
+]
+"""What a hundred requests meet on a bad day."""
+
+
+class Forgery(NamedTuple):
+    """The request is delivered, and the client gets these bytes in place of the answer.
+
+    What comes `for_ever` follows, a pause between, as long as the client takes it. Then the connection is closed, or
+    reset.
+    """
+
+    begin: bytes
+    for_ever: bytes = b""
+    pause_seconds: float = 0.0
+    is_reset: bool = False
+
+    def send(self, client: socket.socket) -> None:
+        """Send the bytes. Raises `OSError` when the client goes."""
+        client.sendall(self.begin)
+        while self.for_ever:
+            sleep(self.pause_seconds)
+            client.sendall(self.for_ever)
+        if self.is_reset:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.close()
+
+
 class FaultyProxy(ThreadingTCPServer):
     """Listens at `url` while its context lasts. Each of the next requests meets one of the planned faults."""
 
@@ -35,7 +69,7 @@ class FaultyProxy(ThreadingTCPServer):
         super().__init__(("127.0.0.1", 0), _Forwarding)
         self.service = (host, port)
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
-        self._planned: deque[Fault] = deque()
+        self._planned: deque[Fault | Forgery] = deque()
         self._accepting = threading.Thread(target=self.serve_forever, args=(0.05,), name="faulty proxy")
 
     def __enter__(self) -> Self:
@@ -47,7 +81,7 @@ class FaultyProxy(ThreadingTCPServer):
         self._accepting.join()
         self.server_close()
 
-    def plan(self, faults: Iterable[Fault]) -> None:
+    def plan(self, faults: Iterable[Fault | Forgery]) -> None:
         """Plan these faults for the next requests of any connection. Requests after those meet none."""
         self._planned = deque(faults)
 
@@ -56,7 +90,7 @@ class FaultyProxy(ThreadingTCPServer):
         """How many planned faults no request has met yet."""
         return len(self._planned)
 
-    def next_fault(self) -> Fault:
+    def next_fault(self) -> Fault | Forgery:
         """Return the fault of the next request."""
         try:
             return self._planned.popleft()
@@ -81,7 +115,8 @@ class _Forwarding(BaseRequestHandler):
             self._forward(service, ready)
 
     def _forward(self, service: socket.socket, ready: selectors.BaseSelector) -> None:
-        fault, asking = Fault.NOTHING, False
+        fault: Fault | Forgery = Fault.NOTHING
+        asking = False
         while True:
             for key, _ in ready.select():
                 from_client = key.fileobj is self.request
@@ -95,7 +130,9 @@ class _Forwarding(BaseRequestHandler):
                     service.sendall(data)
                 else:
                     asking = False
-                    if fault is Fault.ANSWER_LOST:
+                    if isinstance(fault, Forgery):
+                        fault.send(self.request)
+                    if fault is Fault.ANSWER_LOST or isinstance(fault, Forgery):
                         return
                     if fault is Fault.NOTHING:
                         self.request.sendall(data)

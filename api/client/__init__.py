@@ -10,15 +10,18 @@ from .entries import Entry, credit, debit
 from .errors import (
     BatchIncomplete,
     ChangeUnknown,
+    HistoryLost,
     InexactAmount,
     NoOutcome,
     NotRecorded,
     OutcomeUnknown,
     TallystickError,
     Unreachable,
+    Unusable,
     WebhookUnverified,
 )
-from .keyed_requests import Item, Post, Reverse, Settle, Void, new_key
+from .keyed_requests import Item, Post, Reverse, Settle, Void
+from .keys import id_of, new_key
 from .money import Money
 from .outcomes import Done, NotDone, Outcome, Refused, StillWorking, expect_done
 from .problem import Problem
@@ -29,6 +32,7 @@ __all__ = [
     "ChangeUnknown",
     "Done",
     "Entry",
+    "HistoryLost",
     "InexactAmount",
     "Item",
     "Ledger",
@@ -48,10 +52,12 @@ __all__ = [
     "Tallystick",
     "TallystickError",
     "Unreachable",
+    "Unusable",
     "Void",
     "WebhookUnverified",
     "credit",
     "debit",
     "expect_done",
+    "id_of",
     "new_key",
 ]

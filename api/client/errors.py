@@ -11,9 +11,34 @@ class TallystickError(Exception):
         super().__init__(words)
         self.key = key
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions go to another process as what they were made of. These have more, and the key must not be lost.
+        return _made_again, (type(self), self.args, self.__dict__)
+
+
+def _made_again(kind: type[TallystickError], arguments: Sequence[Any], members: dict[str, Any]) -> Any:
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(members)
+    return error
+
 
 class Unreachable(TallystickError):
-    """No answer came in time to a request without a key. Repeating the call is safe."""
+    """No answer came in time to a request without a key, or to a trial. Repeating the call is safe."""
+
+
+class Unusable(TallystickError):
+    """This client cannot be used here: it is closed, or was made in another event loop or process. Nothing was sent."""
+
+
+class HistoryLost(TallystickError):
+    """The journal ends at `head`, before the `position` that the service told of: an older backup was restored.
+
+    What was acknowledged after `head` may be lost. `ledger.forget_position()` accepts that, and lists can be read.
+    """
+
+    def __init__(self, position: int, head: int) -> None:
+        super().__init__(f"the journal ends at {head}, and the service has told of {position}")
+        self.position, self.head = position, head
 
 
 class ChangeUnknown(TallystickError):

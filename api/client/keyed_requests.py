@@ -3,18 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
-from urllib.parse import quote
-from uuid import NAMESPACE_URL, uuid4, uuid5
+from typing import Any, Protocol
 
 from .entries import Amount, Entry, minor_units_of
-from .resources import Metadata, Payout, Transaction
+from .keys import checked_key, new_key
+from .paths import segment
+from .resources import Metadata
 
-T_contra = TypeVar("T_contra", contravariant=True)
 
-
-class KeyedRequest(Protocol[T_contra]):
-    """A request that makes a `T_contra`, once."""
+class KeyedRequest(Protocol):
+    """A request that makes something, once."""
 
     @property
     def key(self) -> str:
@@ -31,20 +29,6 @@ class KeyedRequest(Protocol[T_contra]):
         """The body of the single request."""
         ...
 
-    def has_made(self, made: T_contra) -> bool:
-        """Tell whether this request made it, and not another request with the same key."""
-        ...
-
-
-def new_key() -> str:
-    """Return a key that no other request has."""
-    return str(uuid4())
-
-
-def id_of(ledger: str, key: str) -> str:
-    """Return the id of what a keyed request makes. It is known before the request is sent."""
-    return str(uuid5(NAMESPACE_URL, f"tallystick:{ledger}/{key}"))
-
 
 def _text(time: datetime | None) -> str | None:
     if time is not None and time.tzinfo is None:
@@ -54,12 +38,18 @@ def _text(time: datetime | None) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Described:
-    """What every request for a transaction may have. `key` is made if none is given."""
+    """What every request for a transaction may have. `key` is made if none is given.
+
+    Raises `IdempotencyKeyInvalid` for a key that no request can have.
+    """
 
     reference: str = ""
     description: str = ""
     metadata: Metadata = field(default_factory=dict)
     key: str = field(default_factory=new_key)
+
+    def __post_init__(self) -> None:
+        checked_key(self.key)
 
     def _sent(self, **members: Any) -> dict[str, Any]:
         """Return the members that say something."""
@@ -90,13 +80,6 @@ class Post(Described):
             effective_at=_text(self.effective_at),
         )
 
-    def has_made(self, made: Transaction) -> bool:
-        """Tell whether a transaction is what this request makes, and not what another request with its key made."""
-        sides = [(entry.account, entry.direction, entry.amount) for entry in self.entries]
-        return sides == [(entry.account, entry.direction, entry.amount) for entry in made.entries] and (
-            (self.pending, self.reference) == (made.kind == "hold", made.reference)
-        )
-
 
 @dataclass(frozen=True)
 class Settle(Described):
@@ -111,17 +94,13 @@ class Settle(Described):
     @property
     def path(self) -> str:
         """The path of the single request, within the ledger."""
-        return f"transactions/{quote(self.hold_id, safe='')}/settle"
+        return f"transactions/{segment(self.hold_id)}/settle"
 
     @property
     def body(self) -> dict[str, Any]:
         """The body of the single request."""
         parts = None if self.entries is None else [entry.body for entry in self.entries]
         return self._sent(entries=parts, amount=None if self.amount is None else minor_units_of(self.amount))
-
-    def has_made(self, made: Transaction) -> bool:
-        """Tell whether a transaction settles this hold."""
-        return made.related.settles == self.hold_id
 
 
 @dataclass(frozen=True)
@@ -135,16 +114,12 @@ class Void(Described):
     @property
     def path(self) -> str:
         """The path of the single request, within the ledger."""
-        return f"transactions/{quote(self.hold_id, safe='')}/void"
+        return f"transactions/{segment(self.hold_id)}/void"
 
     @property
     def body(self) -> dict[str, Any]:
         """The body of the single request."""
         return self._sent()
-
-    def has_made(self, made: Transaction) -> bool:
-        """Tell whether a transaction voids this hold."""
-        return made.related.voids == self.hold_id
 
 
 @dataclass(frozen=True)
@@ -160,17 +135,13 @@ class Reverse(Described):
     @property
     def path(self) -> str:
         """The path of the single request, within the ledger."""
-        return f"transactions/{quote(self.transaction_id, safe='')}/reverse"
+        return f"transactions/{segment(self.transaction_id)}/reverse"
 
     @property
     def body(self) -> dict[str, Any]:
         """The body of the single request."""
         amount = None if self.amount is None else minor_units_of(self.amount)
         return self._sent(amount=amount, effective_at=_text(self.effective_at))
-
-    def has_made(self, made: Transaction) -> bool:
-        """Tell whether a transaction reverses this one."""
-        return made.related.reverses == self.transaction_id
 
 
 Item = Post | Settle | Void | Reverse
@@ -190,7 +161,7 @@ def item_body(item: Item) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class RequestPayout:
-    """An amount to pay out of an account through a provider."""
+    """An amount to pay out of an account through a provider. Raises `IdempotencyKeyInvalid`."""
 
     account: str
     amount: Amount
@@ -202,6 +173,9 @@ class RequestPayout:
 
     path = "payouts"
 
+    def __post_init__(self) -> None:
+        checked_key(self.key)
+
     @property
     def body(self) -> dict[str, Any]:
         """The body of the request."""
@@ -209,8 +183,3 @@ class RequestPayout:
         more = {"reference": self.reference, "metadata": self.metadata}
         said = {name: value for name, value in more.items() if value}
         return {**body, "destination": dict(self.destination), **said}
-
-    def has_made(self, made: Payout) -> bool:
-        """Tell whether a payout is what this request asks for."""
-        asked = (self.account, minor_units_of(self.amount), self.provider)
-        return asked == (made.account, made.amount, made.provider)

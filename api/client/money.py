@@ -27,7 +27,7 @@ class Money:
     asset: str
 
     def __init__(self, amount: Decimal | int | str, asset: str) -> None:
-        if not _ASSET.fullmatch(asset):
+        if not _ASSET.fullmatch(str(asset)):
             raise InexactAmount(f"{asset!r} is no asset such as USD/2")
         if isinstance(amount, float | bool):
             raise InexactAmount(f"{amount!r} is not exact: give a Decimal, an int or a str")
@@ -55,8 +55,8 @@ class Money:
 
 
 def _with_places(amount: Decimal | int | str, scale: int) -> Decimal:
-    with suppress(ArithmeticError):
+    with suppress(ArithmeticError, TypeError, ValueError):
         exact = Decimal(amount).quantize(Decimal(1).scaleb(-scale), context=_EXACT)
         if exact.is_finite():
-            return exact
+            return exact or abs(exact)  # nothing has a sign
     raise InexactAmount(f"{amount} has no exact value with {scale} decimal places")

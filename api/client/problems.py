@@ -134,10 +134,18 @@ BY_CODE: Mapping[str, type[Problem]] = {problem.code: problem for problem in _al
 _BY_STATUS = {401: NotAllowed, 403: NotAllowed, 404: Missing, 409: RuleRefusal, 412: VersionMismatch}
 
 
+def is_problem(body: Any) -> bool:
+    """Tell whether a body is a problem of the ledger, and not what something else on the way says."""
+    return isinstance(body, Mapping) and isinstance(body.get("code"), str)
+
+
 def problem_of(status: int, body: Any, key: str | None = None) -> Problem:
-    """Return the exception for an answer. A code that is not known here becomes the class of its status."""
-    if not isinstance(body, Mapping):
-        body = {"detail": "the answer is not one of the ledger's"}
-    known = BY_CODE.get(body.get("code", ""))
+    """Return the exception for an answer. A code that is not known here becomes the class of its status.
+
+    An answer that is not the ledger's, whatever its status, only says that the service cannot be reached now.
+    """
+    if not is_problem(body):
+        detail = f"the service is not reached: something else answered {status}"
+        return Unavailable({"status": status, "detail": detail}, key)
     by_status = _BY_STATUS.get(status, Unavailable if status >= 500 else Malformed)
-    return (known or by_status)({"status": status, **body}, key)
+    return BY_CODE.get(body["code"], by_status)({"status": status, **body}, key)

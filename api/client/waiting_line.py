@@ -11,6 +11,8 @@ class WaitingLine(Generic[T]):
     """Requests in the order of their arrival. At most `max_senders` take from it at once."""
 
     def __init__(self, max_items: int, max_senders: int) -> None:
+        if max_senders < 1:
+            raise ValueError(f"{max_senders} senders send nothing")
         self._max_items, self._max_senders = max_items, max_senders
         self._waiting: deque[T] = deque()
         self._senders = 0
@@ -32,3 +34,11 @@ class WaitingLine(Generic[T]):
             if not taken:
                 self._senders -= 1
             return taken
+
+    def stop(self) -> list[T]:
+        """End a sender that cannot go on. Return what waits, if no other sender takes it."""
+        with self._lock:
+            self._senders -= 1
+            left = [] if self._senders else list(self._waiting)
+            self._waiting = self._waiting if self._senders else deque()
+            return left

@@ -35,17 +35,26 @@ def verify(
 ) -> Message:
     """Return the message if it was signed with the secret (`whsec_…`) and is not older or newer than the tolerance.
 
-    Header names may have any case. Raises `WebhookUnverified`.
+    Header names may have any case. Raises `ValueError` for a secret that is none, such as an empty one, then
+    `WebhookUnverified`.
     """
+    key = b64decode(secret.removeprefix("whsec_"), validate=True)
+    if not key:
+        raise ValueError("the secret is empty, and anybody could sign with it")
     given = {name.lower(): value for name, value in headers.items()}
     message_id, sent_at = given.get("webhook-id", ""), given.get("webhook-timestamp", "")
-    key = b64decode(secret.removeprefix("whsec_"))
-    signed = f"{message_id}.{sent_at}.".encode() + body
+    signed = _bytes(f"{message_id}.{sent_at}.") + body
     expected = b"v1," + b64encode(hmac.digest(key, signed, "sha256"))
-    signatures = given.get("webhook-signature", "").encode().split()
+    signatures = _bytes(given.get("webhook-signature", "")).split()
     # During a rotation there is one for each secret.
     if not any(hmac.compare_digest(expected, signature) for signature in signatures):
         raise WebhookUnverified("no signature is made with this secret")
-    if not sent_at.isdigit() or abs((time() if now is None else now) - int(sent_at)) > tolerance_seconds:
+    is_time = sent_at.isascii() and sent_at.isdigit()
+    if not is_time or abs((time() if now is None else now) - int(sent_at)) > tolerance_seconds:
         raise WebhookUnverified("the message is too old or too new")
     return Message(message_id, json.loads(body))
+
+
+def _bytes(header: str) -> bytes:
+    """Return a header's bytes, also of one that is no text: it must fail as any other wrong one does."""
+    return header.encode(errors="surrogatepass")

@@ -15,8 +15,9 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
+from api.client import Policy, credit, debit, expect_done
+from api.client.synchronous import Tallystick
 from scripts.serving.embedded_postgres import EmbeddedPostgres
-from tests.client import Client
 from tests.projecting import eventually
 from tests.service import KEY, ROOT, Service, serving
 from tests.standbys import base_backup, home
@@ -24,13 +25,9 @@ from tests.standbys import base_backup, home
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
 
 PAYERS = 4
-PATIENCE_SECONDS = 120
+PATIENT = Policy(deadline_seconds=120, last_deadline_seconds=120, attempt_seconds=5, max_attempts=1_000)
 ACKNOWLEDGED_BEFORE = 50
 ACKNOWLEDGED_AFTER = 50
-ENTRIES = [
-    {"account": "alice", "direction": "debit", "amount": 1},
-    {"account": "bob", "direction": "credit", "amount": 1},
-]
 
 
 @pytest.fixture
@@ -62,9 +59,10 @@ def both(primary: EmbeddedPostgres, standby: EmbeddedPostgres, tmp_path: Path) -
 
 
 def pay(url: str, acknowledged: list[str], enough: int) -> None:
-    with Client(url, KEY, deadline_seconds=PATIENCE_SECONDS) as client:
+    with Tallystick(url, KEY, PATIENT) as tally:
+        ledger = tally.ledger("main")
         while len(acknowledged) < enough:
-            acknowledged.append(client.post(ENTRIES)["id"])
+            acknowledged.append(expect_done(ledger.post(debit("alice", 1), credit("bob", 1))).id)
 
 
 def paid(url: str, enough: int, acknowledged: list[str]) -> list[Thread]:
@@ -92,10 +90,10 @@ def test_a_standby_that_is_promoted_goes_on_with_all_that_was_acknowledged(
 ) -> None:
     acknowledged: list[str] = []
     with serving(tmp_path / "service", "--database-url", both) as service:
-        with Client(service.url, KEY) as client:
-            client.open_ledger()
+        with Tallystick(service.url, KEY) as tally:
+            ledger = tally.open_ledger("main")
             for address in ("alice", "bob"):
-                client.open_account(address, "USD/2", "credit")
+                ledger.accounts.open(address, "USD/2", "credit")
         for payer in paid(service.url, ACKNOWLEDGED_BEFORE, acknowledged):
             payer.join()
         assert "Nothing is stuck" in only_reads(standby, "stuck")
@@ -115,8 +113,8 @@ def test_a_standby_that_is_promoted_goes_on_with_all_that_was_acknowledged(
             payer.join()
         assert service.process.poll() is None
 
-        with Client(service.url, KEY) as client:
-            assert client.account("bob")["balance"] == len(acknowledged)
+        with Tallystick(service.url, KEY) as tally:
+            assert tally.ledger("main").accounts.get("bob").balance == len(acknowledged)
         assert projected_balance(service, "bob") == len(acknowledged)
         assert service.stop() == 0
     recorded = transactions(standby)

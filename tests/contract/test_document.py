@@ -1,13 +1,27 @@
 """The OpenAPI document shows everything that api/README.md promises, and the service serves it."""
 
 import re
-from typing import Any
+from dataclasses import fields
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 import httpx2
 import jsonschema_rs
 import pytest
 
 from api.app import create_app
+from api.client.history import Event, Operation, Trace
+from api.client.resources import (
+    Account,
+    AssetTotals,
+    BalanceAt,
+    GroupBalance,
+    LedgerInfo,
+    Payout,
+    StatementEntry,
+    Transaction,
+    TrialBalance,
+)
 from api.http.consistency import Consistency
 from api.problems import PROBLEM_TYPES
 from api.resources import ENDPOINTS
@@ -15,6 +29,7 @@ from api.settings import Settings
 from tests.contract.serving import Served
 
 DOCUMENT = create_app(Settings(database_url="postgresql://nowhere")).openapi()
+SCHEMAS = DOCUMENT["components"]["schemas"].values()
 OPERATIONS: list[Any] = [
     pytest.param(path, operation, id=operation["operationId"])
     for path, operations in DOCUMENT["paths"].items()
@@ -190,3 +205,22 @@ def test_the_page_for_language_models_is_short_and_its_links_lead_somewhere(
     # The console is not in the document that the other clients hold answers against.
     with httpx2.Client(base_url=served.url, headers=client.headers, follow_redirects=True) as reader:
         assert {link: reader.get(link).status_code for link in links} == dict.fromkeys(links, 200)
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        *(Account, AssetTotals, BalanceAt, Event, GroupBalance, LedgerInfo, Operation, Payout),
+        *(StatementEntry, Trace, Transaction, TrialBalance),
+    ],
+)
+def test_what_its_client_needs_is_always_there(shown: Any) -> None:
+    """A member whose type in the client does not include None is required, and never null."""
+    needed = {name for name, hint in get_type_hints(shown).items() if NoneType not in get_args(hint)}
+    known = {field.name for field in fields(shown)}
+    described = [each for each in SCHEMAS if known <= set(each.get("properties", ()))]
+    assert described
+    null = {"type": "null"}
+    for schema in described:
+        assert needed <= set(schema["required"])
+        assert not [name for name in needed if null in schema["properties"][name].get("anyOf", ())]

@@ -29,6 +29,10 @@ def tour() -> list[tuple[str, str]]:
     for language, text in BLOCK.findall(section)[1:]:  # the first starts the server
         if language == "sh":
             steps.append((text, ""))
+        elif language == "python":
+            # The client of this project, under the name that its wheel has (tests/contract/client/test_wheel.py).
+            program = text.replace("tallystick_client", "api.client")
+            steps.append((f"{sys.executable} - <<'END'\n{program}END\n", ""))
         else:
             steps[-1] = (steps[-1][0], text)
     return steps

@@ -1,13 +1,15 @@
 """A shop's checkout: the price is held when the order is placed, and captured when it is shipped.
 
-The order's number makes every key. So a checkout that was interrupted anywhere is simply done again.
+The order's number makes every key. So a checkout that was interrupted anywhere is simply done again. In a program of
+yours the client is the package `tallystick_client`.
 """
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-from tests.examples.calling import Ledger, Refused
+from api.client import credit, debit, expect_done, id_of
+from api.client.refusals import InsufficientFunds
+from api.client.synchronous import Ledger
 
 HOLD_DAYS = 7
 
@@ -34,61 +36,54 @@ class Checkout:
 
     def open(self) -> None:
         """Open the shop's own accounts."""
-        bank = {"address": "bank", "asset": "USD/2", "normal_side": "debit"}
-        sales = {"address": "shop:sales", "asset": "USD/2", "normal_side": "credit"}
-        self._ledger.open(bank, sales)
+        self._ledger.accounts.open("bank", "USD/2", "debit")
+        self._ledger.accounts.open("shop:sales", "USD/2", "credit")
 
     def sign_up(self, customer: str, prepaid: int) -> None:
         """Open a customer's account, which may not go below zero, and book what was paid in."""
-        account = {"address": customer, "asset": "USD/2", "normal_side": "credit", "min_balance": 0}
-        self._ledger.post("accounts", account)
-        self._ledger.post("transactions", {"entries": _entries("bank", customer, prepaid)}, f"in-{customer}")
+        self._ledger.accounts.open(customer, "USD/2", "credit", min_balance=0)
+        entries = debit("bank", prepaid), credit(customer, prepaid)
+        expect_done(self._ledger.post(*entries, key=f"in-{customer}"))
 
     def place(self, order: Order) -> None:
         """Hold the price of an order. The hold ends by itself if the order is never shipped. Raises `Declined`."""
-        # From the stored order and not from the clock: the same order is the same request, whenever it is sent.
-        expires_at = order.placed_at + timedelta(days=HOLD_DAYS)
-        body = {
-            "entries": _entries(order.customer, "shop:sales", order.price),
-            "pending": True,
-            "expires_at": expires_at.isoformat(),
-            "reference": order.number,
-        }
+        held = self._ledger.hold(
+            debit(order.customer, order.price),
+            credit("shop:sales", order.price),
+            # From the stored order and not from the clock: the same order is the same request, whenever it is sent.
+            expires_at=order.placed_at + timedelta(days=HOLD_DAYS),
+            reference=order.number,
+            key=_hold(order),
+        )
         try:
-            self._ledger.post("transactions", body, _hold(order))
-        except Refused as refusal:
-            if refusal.code == "insufficient_funds":
-                raise Declined(order.number) from refusal
-            raise
+            expect_done(held)
+        except InsufficientFunds as refusal:
+            raise Declined(order.number) from refusal
 
     def ship(self, order: Order, worth: int) -> None:
         """Capture the worth of the goods in the parcel. The rest of the hold is released."""
-        self._on(_hold(order), "settle", {"amount": worth}, f"{order.number}-ship")
+        hold_id = id_of(self._ledger.name, _hold(order))
+        expect_done(self._ledger.settle(hold_id, amount=worth, key=_shipment(order)))
 
     def cancel(self, order: Order) -> None:
         """Release the whole hold."""
-        self._on(_hold(order), "void", {}, f"{order.number}-cancel")
+        hold_id = id_of(self._ledger.name, _hold(order))
+        expect_done(self._ledger.void(hold_id, key=f"{order.number}-cancel"))
 
     def refund(self, order: Order, amount: int, return_number: str) -> None:
         """Give back a part of what was captured. Each parcel that comes back has a number of its own."""
+        captured_id = id_of(self._ledger.name, _shipment(order))
         key = f"{order.number}-return-{return_number}"
-        self._on(f"{order.number}-ship", "reverse", {"amount": amount, "description": "returned"}, key)
+        expect_done(self._ledger.reverse(captured_id, amount=amount, description="returned", key=key))
 
     def available(self, customer: str) -> int:
         """Return what a customer can still spend."""
-        account = self._ledger.get(f"accounts/{customer}")
-        return int(account["available"])
-
-    def _on(self, made_by: str, action: str, body: dict[str, Any], key: str) -> None:
-        self._ledger.post(f"transactions/{self._ledger.id_of(made_by)}/{action}", body, key)
+        return self._ledger.accounts.get(customer).available
 
 
 def _hold(order: Order) -> str:
     return f"{order.number}-hold"
 
 
-def _entries(debited: str, credited: str, amount: int) -> list[dict[str, Any]]:
-    return [
-        {"account": debited, "direction": "debit", "amount": amount},
-        {"account": credited, "direction": "credit", "amount": amount},
-    ]
+def _shipment(order: Order) -> str:
+    return f"{order.number}-ship"

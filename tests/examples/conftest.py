@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from uuid import uuid4
 
-import httpx2
 import pytest
 
+from api.client import Policy
+from api.client.synchronous import Ledger, Tallystick
 from tests.contract.serving import KEY, Served, serving
 from tests.databases import Databases
-from tests.examples.calling import Ledger
 from tests.examples.lost_answers import LosingAnswers
 
 
@@ -34,9 +34,6 @@ def network() -> LosingAnswers:
 
 @pytest.fixture
 def ledger(example_service: Served, network: LosingAnswers) -> Iterator[Ledger]:
-    """A ledger to be opened."""
-    headers = {"Authorization": f"Bearer {KEY}"}
-    with httpx2.Client(
-        base_url=example_service.url, headers=headers, transport=network, timeout=30.0
-    ) as http:
-        yield Ledger(http, f"l{uuid4().hex[:12]}")
+    """A new ledger."""
+    with Tallystick(example_service.url, KEY, Policy(first_pause_seconds=0.001), transport=network) as tally:
+        yield tally.open_ledger(f"l{uuid4().hex[:12]}")

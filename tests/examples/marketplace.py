@@ -1,13 +1,14 @@
 """A marketplace: what a buyer pays is split between seller, courier and the marketplace, in one transaction.
 
-Sellers are paid for all their sales at once. No cent is lost by rounding, and none is made.
+Sellers are paid for all their sales at once. No cent is lost by rounding, and none is made. In a program of yours the
+client is the package `tallystick_client`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from tests.examples.calling import Ledger
+from api.client import Entry, Post, credit, debit, expect_done, id_of
+from api.client.synchronous import Ledger
 
 FEE_PERCENT = 12
 
@@ -38,23 +39,19 @@ class Marketplace:
 
     def open(self, sellers: Sequence[str]) -> None:
         """Open the accounts: the acquirer owes the marketplace, and the marketplace owes everybody else."""
-        owed = ["couriers", "marketplace:fees", *(f"sellers:{seller}" for seller in sellers)]
-        self._ledger.open(
-            {"address": "acquirer", "asset": "USD/2", "normal_side": "debit"},
-            {"address": "bank", "asset": "USD/2", "normal_side": "debit"},
-            *({"address": account, "asset": "USD/2", "normal_side": "credit"} for account in owed),
-        )
+        for account in ("acquirer", "bank"):
+            self._ledger.accounts.open(account, "USD/2", "debit")
+        for account in ("couriers", "marketplace:fees", *(f"sellers:{seller}" for seller in sellers)):
+            self._ledger.accounts.open(account, "USD/2", "credit")
 
     def book(self, sales: Sequence[Sale]) -> None:
         """Book sales all at once or not at all. Each is a request of its own, under its number."""
-        items = [{"idempotency_key": _key(sale), "entries": _entries(sale)} for sale in sales]
-        self._ledger.post("transactions/batch", {"mode": "atomic", "transactions": items})
+        self._ledger.batch([Post(_entries(sale), key=_key(sale)) for sale in sales], "atomic")
 
     def refund(self, sale: Sale) -> None:
         """Give a buyer everything back: seller, courier and marketplace each give their part."""
-        self._ledger.post(
-            f"transactions/{self._ledger.id_of(_key(sale))}/reverse", {}, f"refund-{sale.number}"
-        )
+        booked_id = id_of(self._ledger.name, _key(sale))
+        expect_done(self._ledger.reverse(booked_id, key=f"refund-{sale.number}"))
 
     def pay_sellers(self, day: str, amounts: dict[str, int]) -> None:
         """Book that the bank has paid sellers on a day.
@@ -63,27 +60,23 @@ class Marketplace:
         must still be the same request.
         """
         for seller, amount in amounts.items():
-            entries = [_entry(f"sellers:{seller}", "debit", amount), _entry("bank", "credit", amount)]
-            self._ledger.post("transactions", {"entries": entries}, f"pay-{day}-{seller}")
+            entries = debit(f"sellers:{seller}", amount), credit("bank", amount)
+            expect_done(self._ledger.post(*entries, key=f"pay-{day}-{seller}"))
 
     def owed_to_sellers(self) -> dict[str, int]:
         """Return what each seller is owed, from one list."""
-        groups = self._ledger.list("balances", prefix="sellers:", group_by="segment:2")
-        return {row["group"].removeprefix("sellers:"): int(row["balance"]) for row in groups}
+        groups = self._ledger.balances(prefix="sellers:", segments=2)
+        return {str(row.group).removeprefix("sellers:"): row.balance for row in groups}
 
     def balance(self, account: str) -> int:
         """Return the balance of an account, on its normal side."""
-        return int(self._ledger.get(f"accounts/{account}")["balance"])
+        return self._ledger.accounts.get(account).balance
 
 
 def _key(sale: Sale) -> str:
     return f"sale-{sale.number}"
 
 
-def _entries(sale: Sale) -> list[dict[str, Any]]:
-    credits = [_entry(account, "credit", amount) for account, amount in split(sale).items()]
-    return [_entry("acquirer", "debit", sale.price), *credits]
-
-
-def _entry(account: str, direction: str, amount: int) -> dict[str, Any]:
-    return {"account": account, "direction": direction, "amount": amount}
+def _entries(sale: Sale) -> tuple[Entry, ...]:
+    credits = [credit(account, amount) for account, amount in split(sale).items()]
+    return debit("acquirer", sale.price), *credits

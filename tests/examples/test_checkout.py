@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.examples.calling import Ledger
+from api.client import id_of
+from api.client.synchronous import Ledger
 from tests.examples.checkout import HOLD_DAYS, Checkout, Declined, Order
 from tests.examples.lost_answers import LosingAnswers
 
@@ -28,10 +29,10 @@ def test_a_day_done_twice_takes_every_price_once(ledger: Ledger, network: Losing
         checkout.refund(shipped, 700, return_number="1")
     assert network.lost > 10
     assert checkout.available("customers:ada") == 10_000 - 2_000 - 2_500 + 700
-    assert ledger.get("accounts/shop:sales")["balance"] == 2_500 - 700
-    made = ledger.list("transactions")
-    assert [each["kind"] for each in made] == ["posting", *["hold"] * 4, "settlement", "void", "reversal"]
-    assert [each["status"] for each in made].count("rejected") == 1
-    hold = ledger.get(f"transactions/{ledger.id_of('order-2-hold')}")
-    assert hold["status"] == "pending"
-    assert datetime.fromisoformat(hold["expires_at"]) == placed_at + timedelta(days=HOLD_DAYS)
+    assert ledger.accounts.get("shop:sales").balance == 2_500 - 700
+    made = list(ledger.transactions())
+    assert [each.kind for each in made] == ["posting", *["hold"] * 4, "settlement", "void", "reversal"]
+    assert [each.status for each in made].count("rejected") == 1
+    hold = ledger.transaction(id_of(ledger.name, "order-2-hold"))
+    assert hold.status == "pending"
+    assert hold.expires_at == placed_at + timedelta(days=HOLD_DAYS)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.examples.calling import Ledger
+from api.client.synchronous import Ledger
 from tests.examples.lost_answers import LosingAnswers
 from tests.examples.marketplace import Marketplace, Sale, split
 
@@ -35,4 +35,4 @@ def test_a_day_done_twice_owes_everybody_once(ledger: Ledger, network: LosingAns
     )
     assert marketplace.balance("couriers") == 500
     assert marketplace.balance("acquirer") == 10_000 + 3_333 + 7
-    assert len(ledger.list("transactions")) == len(SALES) + 2
+    assert len(list(ledger.transactions())) == len(SALES) + 2

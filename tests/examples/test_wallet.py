@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
-from standardwebhooks import WebhookVerificationError
 
+from api.client import WebhookUnverified, id_of
+from api.client.synchronous import Ledger
 from tests.contract.serving import Served
-from tests.examples.calling import Ledger
 from tests.examples.lost_answers import LosingAnswers
 from tests.examples.wallet import NotEnough, Wallet
 from tests.outboxes import Hook, publishing, register
@@ -32,7 +32,7 @@ def test_withdrawals_end_once_however_often_they_are_told(
     ledger: Ledger, network: LosingAnswers, receiver: Receiver, hook: Hook
 ) -> None:
     wallet = Wallet(ledger, hook.secret)
-    paid, failed = ledger.id_of("out-1"), ledger.id_of("out-2")
+    paid, failed = (id_of(ledger.name, key) for key in ("out-1", "out-2"))
     for _ in range(2):
         wallet.open()
         wallet.sign_up("ada")
@@ -56,12 +56,12 @@ def test_withdrawals_end_once_however_often_they_are_told(
     assert wallet.withdrawals == {paid: "paid", failed: "given back"}
     assert sorted(wallet.messages_to_owners) == ["2000 paid", "700 given back"]
     assert (wallet.balance("ada"), wallet.balance("ben")) == (5_000 - 1_200 - 2_000, 1_200)
-    assert len(ledger.list("payouts")) == 2
+    assert len(list(ledger.payouts.list())) == 2
 
 
 def test_what_was_not_signed_by_the_ledger_is_not_taken(ledger: Ledger, hook: Hook) -> None:
     wallet = Wallet(ledger, hook.secret)
     headers = {"webhook-id": "1", "webhook-timestamp": "1", "webhook-signature": "v1,AAAA"}
-    with pytest.raises(WebhookVerificationError):
+    with pytest.raises(WebhookUnverified):
         wallet.take_webhook(headers, b'{"type": "payout.completed"}')
     assert wallet.withdrawals == {}

@@ -1,15 +1,17 @@
 """A wallet whose owners pay each other and withdraw to their banks.
 
 A withdrawal ends later: the provider tells the ledger, and the ledger tells the wallet by a webhook. Webhooks come at
-least once. So the wallet verifies each, and takes each only once.
+least once. So the wallet verifies each, and takes each only once. In a program of yours the client is the package
+`tallystick_client`.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from standardwebhooks import Webhook
-
-from tests.examples.calling import Ledger, Refused
+from api.client import Outcome, Refused, credit, debit, expect_done, id_of, webhooks
+from api.client.refusals import InsufficientFunds
+from api.client.resources import Payout, Transaction
+from api.client.synchronous import Ledger
 
 ENDS = {"payout.completed": "paid", "payout.failed": "given back"}
 
@@ -22,8 +24,7 @@ class Wallet:
     """The wallets of a ledger, and how each withdrawal stands."""
 
     def __init__(self, ledger: Ledger, webhook_secret: str) -> None:
-        self._ledger = ledger
-        self._webhook = Webhook(webhook_secret)
+        self._ledger, self._webhook_secret = ledger, webhook_secret
         # A real wallet keeps both in its database, and changes them in one transaction.
         self._taken: set[str] = set()
         self.withdrawals: dict[str, str] = {}
@@ -31,13 +32,12 @@ class Wallet:
         self.messages_to_owners: list[str] = []
 
     def open(self) -> None:
-        """Open the ledger and the bank's account."""
-        self._ledger.open({"address": "bank", "asset": "EUR/2", "normal_side": "debit"})
+        """Open the bank's account."""
+        self._ledger.accounts.open("bank", "EUR/2", "debit")
 
     def sign_up(self, owner: str) -> None:
         """Open an owner's wallet, which may not go below zero."""
-        account = {"address": f"wallets:{owner}", "asset": "EUR/2", "normal_side": "credit", "min_balance": 0}
-        self._ledger.post("accounts", account)
+        self._ledger.accounts.open(f"wallets:{owner}", "EUR/2", "credit", min_balance=0)
 
     def pay_in(self, transfer: str, owner: str, amount: int) -> None:
         """Book a transfer that has arrived at the bank, under the bank's number of it."""
@@ -49,47 +49,40 @@ class Wallet:
 
     def withdraw(self, number: str, owner: str, amount: int, bank: Mapping[str, Any]) -> str:
         """Ask for a payout to an owner's bank, and return its id. The amount is held from now on."""
-        wanted = {
-            "account": f"wallets:{owner}",
-            "amount": amount,
-            "provider": "simulator",
-            "destination": dict(bank),
-        }
-        payout = self._keyed("payouts", wanted, f"out-{number}")
-        id = str(payout["id"])
-        self.withdrawals.setdefault(id, "under way")
-        return id
+        key = f"out-{number}"
+        outcome = self._ledger.payouts.request(
+            f"wallets:{owner}", amount, provider="simulator", destination=bank, key=key, awaits_end=False
+        )
+        _expect_enough(outcome)
+        payout_id = id_of(self._ledger.name, key)
+        self.withdrawals.setdefault(payout_id, "under way")
+        return payout_id
 
     def take_webhook(self, headers: Mapping[str, str], body: bytes) -> None:
-        """Take what the ledger tells. Raises `WebhookVerificationError` if it was not the ledger."""
-        event = self._webhook.verify(body, dict(headers))
-        if headers["webhook-id"] in self._taken:
+        """Take what the ledger tells. Raises `WebhookUnverified` if it was not the ledger."""
+        message = webhooks.verify(self._webhook_secret, headers, body)
+        if message.id in self._taken:
             return
-        self._taken.add(headers["webhook-id"])
-        if event["type"] in ENDS:
-            self._end(event["data"]["stream"].rpartition("/")[2])
+        self._taken.add(message.id)
+        if message.event["type"] in ENDS:
+            self._end(message.event["data"]["stream"].rpartition("/")[2])
 
     def balance(self, owner: str) -> int:
         """Return what an owner can spend."""
-        return int(self._ledger.get(f"accounts/wallets:{owner}")["available"])
+        return self._ledger.accounts.get(f"wallets:{owner}").available
 
-    def _end(self, id: str) -> None:
+    def _end(self, payout_id: str) -> None:
         """Note how a withdrawal ended, as the ledger says now: what was told may be older."""
-        payout = self._ledger.get(f"payouts/{id}")
-        self.withdrawals[id] = ENDS.get(f"payout.{payout['state']}", "under way")
-        self.messages_to_owners.append(f"{payout['amount']} {self.withdrawals[id]}")
+        payout = self._ledger.payouts.get(payout_id)
+        self.withdrawals[payout_id] = ENDS.get(f"payout.{payout.state}", "under way")
+        self.messages_to_owners.append(f"{payout.amount} {self.withdrawals[payout_id]}")
 
     def _move(self, key: str, debited: str, credited: str, amount: int) -> None:
-        entries = [
-            {"account": debited, "direction": "debit", "amount": amount},
-            {"account": credited, "direction": "credit", "amount": amount},
-        ]
-        self._keyed("transactions", {"entries": entries}, key)
+        outcome = self._ledger.post(debit(debited, amount), credit(credited, amount), key=key)
+        _expect_enough(outcome)
+        expect_done(outcome)
 
-    def _keyed(self, path: str, body: Mapping[str, Any], key: str) -> dict[str, Any]:
-        try:
-            return self._ledger.post(path, body, key)
-        except Refused as refusal:
-            if refusal.code == "insufficient_funds":
-                raise NotEnough(key) from refusal
-            raise
+
+def _expect_enough(outcome: Outcome[Transaction] | Outcome[Payout]) -> None:
+    if isinstance(outcome, Refused) and isinstance(outcome.problem, InsufficientFunds):
+        raise NotEnough(outcome.key) from outcome.problem

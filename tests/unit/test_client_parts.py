@@ -1,23 +1,40 @@
 """The pure parts of the client: money, pauses and deadlines, chunks, problems, webhooks, the waiting line."""
 
+import hmac
 import json
+import pickle
 from base64 import b64encode
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
+from itertools import product
+from math import inf
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.client import InexactAmount, Money, Policy, Post, WebhookUnverified, credit, debit
+from api.client import (
+    BatchIncomplete,
+    HistoryLost,
+    InexactAmount,
+    Money,
+    OutcomeUnknown,
+    Policy,
+    Post,
+    TallystickError,
+    WebhookUnverified,
+    credit,
+    debit,
+)
 from api.client.asynchronous.coalescing import items_named
 from api.client.bodies import decode
 from api.client.chunks import MAX_BYTES, MAX_COMMAS, chunks
 from api.client.history import Operation
 from api.client.keyed_requests import Item, Settle, item_body
-from api.client.problem import Malformed, Missing, Problem, RuleRefusal, Unavailable
+from api.client.problem import Malformed, Missing, NotAllowed, Problem, RuleRefusal, Unavailable
 from api.client.problems import BY_CODE, problem_of
 from api.client.refusals import InsufficientFunds
 from api.client.resources import TrialBalance
@@ -37,21 +54,36 @@ def test_money_goes_to_minor_units_and_back(minor_units: int, asset: str) -> Non
     assert Money(money.amount, asset) == money == Money(str(money.amount), asset)
 
 
-@pytest.mark.parametrize("amount", ["0.001", Decimal("1.005"), "NaN", "Infinity", "a", 0.1, True])
+@pytest.mark.parametrize(
+    "amount",
+    [
+        *["0.001", "NaN", "sNaN", "Infinity", "a", "1,000.00", "", 0.1, -0.0, True, None, [1]],
+        *[Decimal(each) for each in ("1.005", "1E+400", "1E-400", "1E+999999999", "NaN")],
+        Fraction(1, 2),
+    ],
+    ids=repr,
+)
 def test_money_that_is_not_exact_is_refused(amount: Any) -> None:
     with pytest.raises(InexactAmount):
         Money(amount, "USD/2")
 
 
-@pytest.mark.parametrize("asset", ["USD", "usd/2", "USD/19", "USD/02", ""])
-def test_an_asset_has_a_code_and_a_scale(asset: str) -> None:
+@pytest.mark.parametrize("asset", ["USD", "usd/2", "USD/19", "USD/02", "", "USD/2\n", "ＵＳＤ/2", None, 2])
+def test_an_asset_has_a_code_and_a_scale(asset: Any) -> None:
     with pytest.raises(InexactAmount):
         Money(1, asset)
     with pytest.raises(InexactAmount):
         Money.of_minor_units(1, asset)
 
 
-@pytest.mark.parametrize("amount", [0, -1, 2**53, 1.0, True, "1", Money(0, "USD/2")])
+@pytest.mark.parametrize(
+    "amount",
+    [
+        *[0, -1, 2**53, 1.0, float("nan"), True, "1", Decimal(1), None],
+        *[Money(amount, "USD/2") for amount in (0, "-0.00", -1, Decimal("1E+80"))],
+    ],
+    ids=repr,
+)
 def test_an_entry_takes_what_the_contract_takes(amount: Any) -> None:
     with pytest.raises(InexactAmount):
         debit("a", amount)
@@ -59,6 +91,8 @@ def test_an_entry_takes_what_the_contract_takes(amount: Any) -> None:
 
 def test_money_is_shown_with_its_places() -> None:
     assert str(Money("10.5", "USD/2")) == "10.50 USD"
+    assert str(Money("-0", "USD/2")) == "0.00 USD"
+    assert str(Money("1E+3", "JPY/0")) == "1000 JPY"
 
 
 def test_pauses_grow_to_a_bound_and_are_what_the_service_asks_at_least() -> None:
@@ -74,10 +108,22 @@ def test_attempts_end_with_their_number_and_with_their_time() -> None:
     assert attempts.next_pause(now=8.9, chance=1.0) == 1
     assert attempts.next_pause(now=9.0, chance=1.0) is None
     assert attempts.next_pause(now=0.0, chance=1.0, retry_after_seconds=10) is None
+    last = replace(attempts, is_last=True)
+    assert last.next_pause(now=0.0, chance=1.0, retry_after_seconds=10) == 6
     assert replace(attempts, made=2).next_pause(now=0.0, chance=1.0) is None
     assert attempts.seconds_left(now=7, at_most=5) == 3
     assert attempts.seconds_left(now=0, at_most=5) == 5
     assert attempts.seconds_left(now=11, at_most=5) > 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"deadline_seconds": 90}, {"attempt_seconds": -1}, {"first_pause_seconds": float("nan")}],
+    ids=repr,
+)
+def test_a_policy_that_means_nothing_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="in Policy"):
+        Policy(**wrong)  # type: ignore[arg-type]
 
 
 def test_a_refusal_is_never_repeated() -> None:
@@ -92,11 +138,28 @@ def test_a_refusal_is_never_repeated() -> None:
         ("Mon, 30 Nov 2026 11:00:00 GMT", 0),
         ("soon", 0),
         ("", 0),
+        ("-7", 0),
+        ("1.5", 0),
+        ("٣", 0),
+        ("1, 2", 0),
+        ("Mon, 30 Nov 99999 12:00:05 GMT", 0),
+        ("Mon, 30 Nov 2026 12:00:05 +9999", 0),
+        ("9" * 5_000, inf),
     ],
 )
 def test_the_service_says_how_long_to_wait(said: str, seconds: float) -> None:
     assert retry_after_seconds({"retry-after": said}, NOW) == seconds
     assert retry_after_seconds({}, NOW) == 0
+
+
+@given(st.text())
+def test_whatever_it_says_is_a_time(said: str) -> None:
+    assert retry_after_seconds({"retry-after": said, "date": said}, NOW) >= 0
+
+
+def test_a_date_counts_from_the_services_own_clock() -> None:
+    headers = {"retry-after": "Mon, 30 Nov 2026 12:00:05 GMT", "date": "Mon, 30 Nov 2026 12:00:02 GMT"}
+    assert retry_after_seconds(headers, NOW + timedelta(days=700)) == 3
 
 
 def test_every_code_that_a_ledgers_caller_meets_has_a_class() -> None:
@@ -119,9 +182,31 @@ def test_every_code_that_a_ledgers_caller_meets_has_a_class() -> None:
 def test_a_code_of_a_later_release_is_of_the_class_of_its_status() -> None:
     later = problem_of(409, {"code": "too_late", "detail": "d"}, "k")
     assert (type(later), later.code, later.key, later.status) == (RuleRefusal, "too_late", "k", 409)
-    assert type(problem_of(404, None)) is Missing
-    assert type(problem_of(500, "<html>")) is Unavailable
-    assert type(problem_of(418, {})) is Malformed
+    for status, kind in ((404, Missing), (500, Unavailable), (418, Malformed), (403, NotAllowed)):
+        assert type(problem_of(status, {"code": "later"})) is kind
+
+
+@pytest.mark.parametrize("body", [None, "<html>", [], {}, {"code": ["x"]}, {"code": None}, {"message": "no"}])
+def test_what_is_no_problem_of_the_ledger_says_that_it_is_not_reached(body: Any) -> None:
+    for status in (302, 401, 404, 409, 418, 500):
+        error = problem_of(status, body)
+        assert type(error) is Unavailable and f"something else answered {status}" in str(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OutcomeUnknown("words", "k"),
+        BatchIncomplete("words", [1], ["k"]),
+        HistoryLost(7, 5),
+        InexactAmount("words", "k"),
+        problem_of(409, {"code": "insufficient_funds", "detail": "d", "shortfall": 3}, "k"),
+    ],
+    ids=repr,
+)
+def test_an_exception_keeps_all_it_has_on_its_way_between_processes(error: TallystickError) -> None:
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
 
 
 def test_members_that_an_old_refusal_lacks_are_none() -> None:
@@ -137,10 +222,46 @@ def test_members_that_are_not_known_are_ignored_and_missing_ones_are_none() -> N
     }
     (totals,) = decode(TrialBalance, body).data
     assert (totals.debits, totals.credits) == (2**53 + 1, 1)
-    shown = decode(
-        Operation, {"accepted_at": "2026-11-30T12:00:00.000001Z", "position": 3, "state": "accepted"}
-    )
+    shown = decode(Operation, OPERATION)
     assert shown.accepted_at == NOW + timedelta(microseconds=1) and shown.completed_at is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *[
+            ("accepted_at", None),
+            ("accepted_at", 7),
+            ("accepted_at", "noon"),
+            ("state", None),
+            ("resource", []),
+        ],
+        *product(["position"], [None, 1.0, True, "a", "1.5", [], float("nan")]),
+        ("problem", "?"),
+    ],
+    ids=repr,
+)
+def test_members_of_another_type_are_refused(wrong: tuple[str, Any]) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - whatever it says
+        decode(Operation, OPERATION | dict([wrong]))
+
+
+@pytest.mark.parametrize("body", [None, [], "text", 1, {}, {"data": {}, "position": 1}, {"data": [1]}])
+def test_what_is_no_answer_is_refused(body: Any) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - whatever it says
+        decode(TrialBalance, body)
+
+
+OPERATION = {
+    "idempotency_key": "k",
+    "state": "accepted",
+    "retry": "unnecessary",
+    "resource": "/r",
+    "request_fingerprint": "f",
+    "accepted_at": "2026-11-30T12:00:00.000001Z",
+    "correlation_id": "c",
+    "position": 3,
+}
 
 
 def posts(count: int, **more: Any) -> list[Item]:
@@ -190,9 +311,9 @@ def test_requests_wait_in_line_and_travel_together() -> None:
 
 def test_a_batch_that_is_refused_names_its_items() -> None:
     pointers = ["/transactions/2/entries/0/amount", "/transactions/13", "/mode", "?dry_run"]
-    refused = problem_of(422, {"errors": [{"pointer": pointer, "detail": ""} for pointer in pointers]})
-    assert items_named(refused) == {2, 13}
-    assert items_named(problem_of(413, {})) == set()
+    errors = [{"pointer": pointer, "detail": ""} for pointer in pointers]
+    assert items_named(problem_of(422, {"code": "invalid_request", "errors": errors})) == {2, 13}
+    assert items_named(problem_of(413, {"code": "body_too_large"})) == set()
 
 
 SECRET = new_secret()
@@ -210,6 +331,16 @@ def test_a_message_that_is_signed_is_told() -> None:
     assert verify(SECRET, rotating, BODY, now=NOW.timestamp()) == message
 
 
+@pytest.mark.parametrize("secret", ["", "whsec_", "whsec_!!!!", "whsec_é", "whsec_abc"])
+def test_a_secret_that_is_none_is_refused(secret: str) -> None:
+    """Anybody could sign with an empty one, such as that of a variable that is not set."""
+    forged = {"webhook-id": "1", "webhook-timestamp": str(int(NOW.timestamp()))}
+    made = hmac.digest(b"", f"1.{forged['webhook-timestamp']}.".encode() + BODY, "sha256")
+    forged["webhook-signature"] = "v1," + b64encode(made).decode()
+    with pytest.raises(ValueError):  # noqa: PT011 - whatever it says
+        verify(secret, forged, BODY, now=NOW.timestamp())
+
+
 @pytest.mark.parametrize(
     ("headers", "body", "secret"),
     [
@@ -217,11 +348,19 @@ def test_a_message_that_is_signed_is_told() -> None:
         (signed(), BODY, "whsec_" + b64encode(b"another").decode()),
         (signed() | {"webhook-id": "msg_2"}, BODY, SECRET),
         (signed() | {"webhook-signature": "v1,é"}, BODY, SECRET),
+        (signed() | {"webhook-signature": "v1,\udcff"}, BODY, SECRET),
+        (signed() | {"webhook-signature": signed()["webhook-signature"].replace("v1", "v2")}, BODY, SECRET),
+        (signed() | {"webhook-signature": signed()["webhook-signature"].removeprefix("v1,")}, BODY, SECRET),
+        (signed() | {"webhook-timestamp": str(int(NOW.timestamp()) + 1)}, BODY, SECRET),
+        (signed() | {"webhook-timestamp": "²"}, BODY, SECRET),
         (signed(NOW - timedelta(minutes=6)), BODY, SECRET),
         (signed(NOW + timedelta(minutes=6)), BODY, SECRET),
         ({}, BODY, SECRET),
     ],
-    ids=["body", "secret", "id", "signature", "old", "new", "unsigned"],
+    ids=[
+        *["body", "secret", "id", "signature", "bytes", "version", "no version", "time", "no time"],
+        *["old", "new", "unsigned"],
+    ],
 )
 def test_any_other_message_is_refused(headers: dict[str, str], body: bytes, secret: str) -> None:
     with pytest.raises(WebhookUnverified):

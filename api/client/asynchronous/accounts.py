@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any, Literal
 
-from ..bodies import decode
 from ..entries import Direction
+from ..paths import segment
 from ..resources import Account, BalanceAt, Metadata, StatementEntry
 from . import lists
-from .calls import Calls, segment
+from .calls import Calls
 
 Clock = Literal["effective", "recorded"]
 
@@ -32,13 +32,13 @@ class Accounts:
         """Open an account. Idempotent. Raises `AccountExists` if it was opened with other attributes."""
         body = {"address": address, "asset": asset, "normal_side": normal_side, "metadata": metadata or {}}
         limits = {"min_balance": min_balance, "max_balance": max_balance}
-        return decode(Account, await self._calls.write("accounts", {**body, **limits}))
+        return await self._calls.write(Account, "accounts", {**body, **limits})
 
     async def get(
         self, address: str, *, at_position: int | None = None, at: datetime | None = None
     ) -> Account:
         """Return an account with every acknowledged write, or as it stood at a position or a recorded time."""
-        return decode(Account, await self._calls.read(_path(address), at_position=at_position, at=at))
+        return await self._calls.read(Account, _path(address), at_position=at_position, at=at)
 
     async def change(self, address: str, *, if_version: int | None = None, **members: Any) -> Account:
         """Change `min_balance`, `max_balance` or `metadata`; what is not named stays.
@@ -46,7 +46,7 @@ class Accounts:
         Raises `VersionMismatch` if the account is no longer at `if_version`.
         """
         headers = {} if if_version is None else {"If-Match": f'"{if_version}"'}
-        return decode(Account, await self._calls.write(_path(address), members, "PATCH", headers))
+        return await self._calls.write(Account, _path(address), members, "PATCH", headers)
 
     async def freeze(self, address: str, reason: str = "") -> Account:
         """Let an account refuse everything except voids and expiries. Idempotent."""
@@ -61,7 +61,7 @@ class Accounts:
         return await self._set_status(address, "close", reason)
 
     async def _set_status(self, address: str, verb: str, reason: str) -> Account:
-        return decode(Account, await self._calls.write(f"{_path(address)}/{verb}", {"reason": reason}))
+        return await self._calls.write(Account, f"{_path(address)}/{verb}", {"reason": reason})
 
     def list(
         self,
@@ -93,7 +93,7 @@ class Accounts:
         self, address: str, *, at: datetime | None = None, clock: Clock = "effective"
     ) -> BalanceAt:
         """Return the balance at a time, which is now by default, by one of the clocks."""
-        return decode(BalanceAt, await self._calls.read_list(f"{_path(address)}/balance", at=at, clock=clock))
+        return await self._calls.read_list(BalanceAt, f"{_path(address)}/balance", at=at, clock=clock)
 
 
 def _path(address: str) -> str:

@@ -6,8 +6,9 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from ..bodies import encode
-from ..errors import BatchIncomplete, OutcomeUnknown, TallystickError
+from ..errors import BatchIncomplete, OutcomeUnknown, Unusable
 from ..keyed_requests import Item, item_body
+from ..keys import under
 from ..outcomes import Outcome, Refused
 from ..problem import Malformed, Problem
 from ..problems import problem_of
@@ -44,6 +45,7 @@ class CoalescedPostings(Postings):
         self._batches, self._keyed, self._assets = batches, keyed, assets
         self._line: WaitingLine[_Waiting] = WaitingLine(MAX_ITEMS, max_senders)
         self._jobs: set[Job] = set()
+        self._is_closed = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -54,26 +56,35 @@ class CoalescedPostings(Postings):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._is_closed = True
         for job in list(self._jobs):
             await job.join()
 
     async def carry_out(self, item: Item) -> Outcome[Transaction]:
-        """Return what became of a request."""
-        await self._assets.check(item)
+        """Return what became of a request. One whose caller leaves before it is sent is not sent."""
         encode(item_body(item))  # what cannot be sent at all concerns this caller alone
-        waiting = _Waiting(item, Promise())
-        if self._line.join(waiting):
-            self._jobs = {job for job in self._jobs if not job.is_finished} | {Job(self._send)}
-        return await waiting.outcome.wait()
+        with under(item.key, type(item).__name__):
+            await self._assets.check(item)
+            if self._is_closed:
+                raise Unusable("this context has ended")
+            waiting = _Waiting(item, Promise())
+            if self._line.join(waiting):
+                self._jobs.add(Job(self._send))
+                self._jobs.difference_update([job for job in list(self._jobs) if job.is_finished])
+            return await waiting.outcome.wait()
 
     async def _send(self) -> None:
-        while taken := self._line.take():
-            try:
-                while taken:
-                    taken = await self._send_together(taken)
-            except Exception as error:  # noqa: BLE001 - the sender goes on, and the callers are told
-                for waiting in taken:
-                    waiting.outcome.fail(error)
+        taken: list[_Waiting] = []
+        try:
+            while taken := self._line.take():
+                rest = [waiting for waiting in taken if not waiting.outcome.is_abandoned]
+                while rest:
+                    rest = await self._send_together(rest)
+        except BaseException as error:
+            # It was cancelled, or is at fault. Nobody may wait for it for ever.
+            for waiting in (*taken, *self._line.stop()):
+                waiting.outcome.fail(OutcomeUnknown(f"the sender ended: {error!r}", waiting.item.key))
+            raise
 
     async def _send_together(self, taken: list[_Waiting]) -> list[_Waiting]:
         """Send requests in a batch. Return those that must be sent again, because another one had it refused."""
@@ -90,6 +101,9 @@ class CoalescedPostings(Postings):
             _keep(taken, error.outcomes)
             for waiting in taken[len(error.outcomes) :]:
                 waiting.outcome.fail(OutcomeUnknown(str(error.__cause__), waiting.item.key))
+        except Unusable as error:
+            for waiting in taken:
+                waiting.outcome.fail(Unusable(str(error), waiting.item.key))
         except Problem as error:
             for waiting in taken:
                 waiting.outcome.fail(problem_of(error.status, error.body, waiting.item.key))
@@ -101,7 +115,7 @@ class CoalescedPostings(Postings):
         for waiting in taken:
             try:
                 waiting.outcome.keep(await self._keyed.perform(waiting.item))
-            except TallystickError as error:
+            except Exception as error:  # noqa: BLE001 - the next one is sent, and the caller is told
                 waiting.outcome.fail(error)
 
 
@@ -116,5 +130,5 @@ def _keep(taken: Sequence[_Waiting], outcomes: Sequence[Outcome[Transaction]]) -
 
 def items_named(error: Problem) -> set[int]:
     """Return the indexes of the items of a batch that a problem names."""
-    named = [_ITEM.match(each["pointer"]) for each in error.errors or ()]
+    named = [_ITEM.match(str(each.get("pointer"))) for each in error.errors or ()]
     return {int(found[1]) for found in named if found}

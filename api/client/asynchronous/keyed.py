@@ -2,23 +2,25 @@
 
 import logging
 import random
+from collections.abc import Callable
+from functools import partial
 from time import monotonic
-from typing import Generic, TypeVar
-
-import httpx2
+from typing import Any, Generic, TypeVar
 
 from ..bodies import decode, encode
 from ..errors import NotRecorded, OutcomeUnknown, Unreachable
 from ..history import Operation
 from ..keyed_requests import KeyedRequest
+from ..keys import fingerprint, id_of
 from ..outcomes import Done, Outcome, Refused, StillWorking
-from ..problem import Unavailable
-from ..problems import problem_of
+from ..paths import operation_path
+from ..problem import NotAllowed, Problem, RuleRefusal
+from ..problems import OperationUnknown, problem_of
 from ..resources import Payout, Transaction
-from ..retries import REPEATABLE, Attempts
-from .calls import Calls, operation_path, says_nothing_about_earlier_attempts
+from ..retries import Attempts, retry_after_seconds
+from .calls import Calls
 from .concurrency import pause
-from .transport import Answer, GaveUp, Request
+from .transport import FAILED, Answer, GaveUp, Request
 
 T = TypeVar("T", Transaction, Payout)
 log = logging.getLogger("tallystick_client")
@@ -30,23 +32,28 @@ UNLIMITED = 1 << 30
 class KeyedCalls(Generic[T]):
     """Keyed requests of one ledger. `made` is the type that they make."""
 
-    def __init__(self, calls: Calls, made: type[T]) -> None:
-        self._calls = calls
+    def __init__(self, calls: Calls, ledger: str, made: type[T]) -> None:
+        self._calls, self._ledger = calls, ledger
         self._made: type[T] = made
         self._policy = calls.transport.policy
 
     async def perform(
-        self, asked: KeyedRequest[T], *, dry_run: bool = False, respond_async: bool = False
+        self,
+        asked: KeyedRequest,
+        *,
+        dry_run: bool = False,
+        respond_async: bool = False,
+        awaits_end: bool = True,
     ) -> Outcome[T]:
         """Return what became of a request. It is sent until the deadline; then its key is asked for.
 
         Raises `Problem` for a request that is malformed or not allowed, `OutcomeUnknown` if the service cannot be
         reached until the last deadline, `NotRecorded` if it can but does not take the request.
         """
-        log.info("%s/%s under the key %s", self._calls.path, asked.path, asked.key)
         request = Request(
             "POST",
             f"{self._calls.path}/{asked.path}",
+            self._understanding(asked.key),
             encode(asked.body),
             params={"dry_run": "true"} if dry_run else {},
             headers={"Prefer": "respond-async"} if respond_async else {},
@@ -54,99 +61,98 @@ class KeyedCalls(Generic[T]):
         )
         started = monotonic()
         try:
-            answer = await self._calls.send(request, self._calls.transport.attempts(started))
+            answer = self._calls.noted(
+                await self._calls.transport.send(request, self._calls.transport.attempts(started))
+            )
         except GaveUp as error:
             if dry_run:
                 raise error.error from error
-            return await self._find_out(asked, request, started, str(error))
-        if not dry_run and (answer.status >= 500 or says_nothing_about_earlier_attempts(answer)):
-            return await self._find_out(asked, request, started, f"answered {answer.status}")
-        if answer.status != 202 or dry_run:
-            return self._outcome(asked.key, answer)
-        try:
-            return await self._await_end(asked.key, started)
-        except (Unreachable, Unavailable) as error:
-            raise OutcomeUnknown(f"it was accepted, and then no answer came: {error}", asked.key) from error
+            why = str(error)
+        else:
+            if dry_run or (answer.says_what_became and answer.status != 202):
+                return self._outcome(asked.key, answer)
+            why = f"answered {answer.status}"
+        log.info("what became of the key %s? %s", asked.key, why)
+        waits_until = started + (self._policy.deadline_seconds if awaits_end else 0.0)
+        return await self._find_out(asked, request, started, waits_until, why)
 
     async def outcome_of(self, key: str) -> Outcome[T]:
         """Return what is known of a key now. Raises `OperationUnknown` if nothing is recorded under it."""
-        return await self._told(key, decode(Operation, await self._calls.read(operation_path(key))))
+        return await self._told(key, await self._calls.read(Operation, operation_path(key)))
+
+    def _understanding(self, key: str) -> Callable[[Any], Any]:
+        """Return what makes a value of an answer to a key's request, and refuses the answer to any other request."""
+
+        def understand(body: Any) -> Any:
+            if isinstance(body, dict) and "request_fingerprint" in body:
+                accepted = decode(Operation, body)
+                _expect_same(accepted.idempotency_key, key)
+                return accepted
+            made = decode(self._made, body)
+            _expect_same(made.id, id_of(self._ledger, key))
+            return made
+
+        return understand
 
     def _outcome(self, key: str, answer: Answer) -> Outcome[T]:
-        if answer.status == 409:
+        if answer.is_success:
+            return Done(key, answer.body, answer.headers.get("idempotent-replayed") == "true")
+        if isinstance(answer.problem, RuleRefusal):
             return Refused(key, answer.problem)
-        if answer.status >= 300:
-            raise answer.problem
-        is_replayed = answer.headers.get("idempotent-replayed") == "true"
-        return Done(key, decode(self._made, answer.body), is_replayed)
-
-    async def _await_end(self, key: str, started: float) -> Outcome[T]:
-        """Ask until an accepted request has ended, or the deadline comes. The last deadline ends the asking itself."""
-        deadline = self._calls.transport.attempts(started)
-        deadline.allowed = UNLIMITED
-        while True:
-            deadline.made += 1
-            operation = await self._calls.read(operation_path(key), self._until_the_last_deadline(started))
-            outcome = await self._told(key, decode(Operation, operation))
-            seconds = deadline.next_pause(monotonic(), random.random())
-            if not isinstance(outcome, StillWorking) or seconds is None:
-                return outcome
-            await pause(seconds)
-
-    def _until_the_last_deadline(self, started: float) -> Attempts:
-        return Attempts(self._policy, started + self._policy.last_deadline_seconds, UNLIMITED)
+        raise answer.problem
 
     async def _find_out(
-        self, asked: KeyedRequest[T], request: Request, started: float, why: str
+        self, asked: KeyedRequest, request: Request, started: float, waits_until: float, why: str
     ) -> Outcome[T]:
-        """Ask what became of a key. Send the request again if nothing is recorded under it, which is harmless."""
-        log.warning("what became of the key %s? %s", asked.key, why)
-        attempts = self._until_the_last_deadline(started)
+        """Ask what became of a key until it is decided. Send the request again if nothing is recorded under it.
+
+        After `waits_until` it is enough to know that the service works on it. Nothing goes on after the last deadline.
+        """
+        until = started + self._policy.last_deadline_seconds
+        attempts = Attempts(self._policy, until, UNLIMITED, is_last=True)
         is_missing = False
         while True:
             attempts.made += 1
+            answer: Answer | None = None
             try:
                 operation = await self._operation(asked.key, attempts)
                 is_missing = operation is None
-                if operation and (outcome := await self._recognized(asked, operation, attempts)):
-                    return outcome
-                answer = self._calls.noted(await self._calls.transport.attempt(request, attempts))
-                if answer.status < 500 and answer.status not in (*REPEATABLE, 401, 403):
-                    return (
-                        await self._await_end(asked.key, started)
-                        if answer.status == 202
-                        else self._outcome(asked.key, answer)
-                    )
-                why = f"answered {answer.status}"
-            except (httpx2.TransportError, GaveUp, Unreachable, Unavailable) as error:
+                # The operation may be that of another request with this key. The answer to this one tells.
+                if operation and operation.request_fingerprint == fingerprint(request.path, asked.body):
+                    outcome = await self._told(asked.key, operation, attempts)
+                    if not isinstance(outcome, StillWorking) or monotonic() >= waits_until:
+                        return outcome
+                    why = f"it is {operation.state}"
+                else:
+                    answer = self._calls.noted(await self._calls.transport.attempt(request, attempts))
+                    why = f"answered {answer.status}"
+            except NotAllowed as error:
+                raise OutcomeUnknown("the service does not let this API key ask", asked.key) from error
+            except (*FAILED, GaveUp, Unreachable, Problem) as error:
                 why = repr(error)
-            seconds = attempts.next_pause(monotonic(), random.random())
+            if answer and answer.says_what_became and answer.status not in (202, 401, 403):
+                return self._outcome(asked.key, answer)
+            asked_seconds = retry_after_seconds(answer.headers) if answer else 0.0
+            seconds = attempts.next_pause(monotonic(), random.random(), asked_seconds)
             if seconds is None:
                 unfinished = NotRecorded if is_missing else OutcomeUnknown
                 raise unfinished(f"no outcome in {self._policy.last_deadline_seconds} s: {why}", asked.key)
             await pause(seconds)
 
     async def _operation(self, key: str, attempts: Attempts) -> Operation | None:
-        """Return the operation of a key, None if nothing is recorded under it. Raises `GaveUp`."""
+        """Return the operation of a key, None if nothing is recorded under it. Raises `NotAllowed`, `GaveUp`."""
         path = f"{self._calls.path}/{operation_path(key)}"
-        answer = self._calls.noted(await self._calls.transport.attempt(Request("GET", path), attempts))
-        if answer.status == 200:
-            return decode(Operation, answer.body)
-        if answer.status == 404 and answer.problem.code == "operation_unknown":
+        answer = await self._calls.transport.attempt(
+            Request("GET", path, partial(decode, Operation)), attempts
+        )
+        if answer.is_success:
+            operation: Operation = self._calls.noted(answer).body
+            return operation
+        if isinstance(answer.problem, OperationUnknown):
             return None
-        if answer.status in (401, 403):
-            raise OutcomeUnknown("the service does not let this API key ask", key) from answer.problem
+        if isinstance(answer.problem, NotAllowed):
+            raise answer.problem
         raise GaveUp(f"answered {answer.status}", answer, key)
-
-    async def _recognized(
-        self, asked: KeyedRequest[T], operation: Operation, attempts: Attempts
-    ) -> Outcome[T] | None:
-        """Return the outcome, None if what is recorded may be the work of another request with the same key."""
-        outcome = await self._told(asked.key, operation, attempts)
-        if isinstance(outcome, StillWorking):
-            return outcome
-        made = outcome.made if isinstance(outcome, Done) else await self._resource(operation, attempts)
-        return outcome if asked.has_made(made) else None
 
     async def _told(self, key: str, operation: Operation, attempts: Attempts | None = None) -> Outcome[T]:
         if operation.state == "rejected":
@@ -154,8 +160,10 @@ class KeyedCalls(Generic[T]):
             return Refused(key, problem_of(problem.get("status", 409), problem, key))
         if not operation.is_decided:
             return StillWorking(key, operation)
-        return Done(key, await self._resource(operation, attempts), is_replayed=True)
-
-    async def _resource(self, operation: Operation, attempts: Attempts | None) -> T:
         path = operation.resource.removeprefix(f"{self._calls.path}/")
-        return decode(self._made, await self._calls.read(path, attempts))
+        return Done(key, await self._calls.read(self._made, path, attempts), is_replayed=True)
+
+
+def _expect_same(told: str, expected: str) -> None:
+    if told != expected:
+        raise ValueError(f"it is about {told}, not about {expected}")

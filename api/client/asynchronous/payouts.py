@@ -3,23 +3,24 @@
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from ..bodies import decode
+from ..bodies import encode
 from ..entries import Amount
 from ..keyed_requests import RequestPayout
+from ..keys import under
 from ..outcomes import Outcome
+from ..paths import segment
 from ..resources import Payout
 from . import lists
 from .assets import Assets
-from .calls import Calls, segment
+from .calls import Calls
 from .keyed import KeyedCalls
 
 
 class Payouts:
     """The payouts of one ledger."""
 
-    def __init__(self, calls: Calls, assets: Assets) -> None:
-        self._calls, self._assets = calls, assets
-        self._keyed = KeyedCalls(calls, Payout)
+    def __init__(self, calls: Calls, assets: Assets, keyed: KeyedCalls[Payout]) -> None:
+        self._calls, self._assets, self._keyed = calls, assets, keyed
 
     async def request(
         self,
@@ -29,17 +30,22 @@ class Payouts:
         provider: str,
         destination: Mapping[str, Any],
         dry_run: bool = False,
+        awaits_end: bool = True,
         **more: Any,
     ) -> Outcome[Payout]:
         """Pay an amount out, and wait for its end until the deadline. `more` is `key`, `reference`, `metadata`.
 
+        Without `awaits_end` it is enough that the service has accepted it: `StillWorking`.
+
         Raises what every keyed call does (`Postings`).
         """
-        await self._assets.expect(account, amount)
         asked = RequestPayout(
             account=account, amount=amount, provider=provider, destination=destination, **more
         )
-        return await self._keyed.perform(asked, dry_run=dry_run)
+        encode(asked.body)  # raises what is the caller's mistake, before the key has any meaning
+        with under(asked.key, "RequestPayout"):
+            await self._assets.check(asked)
+            return await self._keyed.perform(asked, dry_run=dry_run, awaits_end=awaits_end)
 
     async def outcome_of(self, key: str) -> Outcome[Payout]:
         """Return what is known of the payout with a key. Raises `OperationUnknown` if nothing is recorded under it."""
@@ -47,7 +53,7 @@ class Payouts:
 
     async def get(self, payout_id: str) -> Payout:
         """Return a payout with its history. Raises `Problem`, `Unreachable`."""
-        return decode(Payout, await self._calls.read(f"payouts/{segment(payout_id)}"))
+        return await self._calls.read(Payout, f"payouts/{segment(payout_id)}")
 
     def list(
         self, *, state: str | None = None, account: str | None = None, provider: str | None = None
@@ -72,4 +78,4 @@ class Payouts:
         return await self._resolve(payout_id, "fail", {"reason": reason, **confirmed})
 
     async def _resolve(self, payout_id: str, verb: str, body: dict[str, str]) -> Payout:
-        return decode(Payout, await self._calls.write(f"payouts/{segment(payout_id)}/{verb}", body))
+        return await self._calls.write(Payout, f"payouts/{segment(payout_id)}/{verb}", body)

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from ..bodies import encode
 from ..entries import Amount, Entry
 from ..keyed_requests import Item, Post, Reverse, Settle, Void
+from ..keys import under
 from ..outcomes import Outcome
 from ..resources import Transaction
 from .assets import Assets
@@ -17,7 +19,8 @@ class Postings(ABC):
     """Posts, holds, settles, voids and reverses. Each may have a `key`, `reference`, `description` and `metadata`.
 
     Each raises `InexactAmount` for money of another asset than the account's, `Problem` for a request that is malformed
-    or not allowed, and `NoOutcome` if the last deadline has come without an outcome.
+    or not allowed, `Unusable` for a client that is closed, and `NoOutcome` if the last deadline has come without an
+    outcome. Every exception has the key. A trial that is not answered raises `Unreachable`.
     """
 
     @abstractmethod
@@ -80,5 +83,7 @@ class SinglePostings(Postings):
 
     async def carry_out(self, item: Item) -> Outcome[Transaction]:
         """Return what became of a request."""
-        await self._assets.check(item)
-        return await self._keyed.perform(item, dry_run=self._dry_run, respond_async=self._respond_async)
+        encode(item.body)  # raises what is the caller's mistake, before the key has any meaning
+        with under(item.key, type(item).__name__):
+            await self._assets.check(item)
+            return await self._keyed.perform(item, dry_run=self._dry_run, respond_async=self._respond_async)

@@ -6,7 +6,6 @@ from typing import Self
 
 import httpx2
 
-from ..bodies import decode
 from ..resources import LedgerInfo
 from ..retries import Policy
 from . import lists
@@ -54,7 +53,7 @@ class Tallystick:
     async def open_ledger(self, name: str, metadata: Mapping[str, str] | None = None) -> Ledger:
         """Open a ledger. Idempotent. Raises `LedgerExists` if it was opened with other metadata."""
         body = {"name": name, "metadata": dict(metadata or {})}
-        made = decode(LedgerInfo, await self._installation.write("ledgers", body))
+        made = await self._installation.write(LedgerInfo, "ledgers", body)
         return self.ledger(name, position=made.position)
 
     def ledgers(self) -> AsyncIterator[LedgerInfo]:

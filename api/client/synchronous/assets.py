@@ -1,12 +1,12 @@
 """Sees that money goes to accounts of its own asset. The ledger takes minor units, which do not say their asset."""
 
-from ..bodies import decode
-from ..entries import Amount
-from ..errors import InexactAmount
-from ..keyed_requests import Item, Post, Reverse, Settle
+from ..errors import InexactAmount, OutcomeUnknown, Unreachable
+from ..keyed_requests import Item, Post, RequestPayout, Reverse, Settle
 from ..money import Money
+from ..paths import segment
+from ..problem import Unavailable
 from ..resources import Account, Transaction
-from .calls import Calls, segment
+from .calls import Calls
 
 
 class Assets:
@@ -19,7 +19,7 @@ class Assets:
     def asset_of(self, account: str) -> str:
         """Return the asset of an account. Raises `Problem`, `Unreachable`."""
         if account not in self._known:
-            shown = decode(Account, self._calls.read(f"accounts/{segment(account)}"))
+            shown = self._calls.read(Account, f"accounts/{segment(account)}")
             self._known[account] = shown.asset
         return self._known[account]
 
@@ -27,18 +27,27 @@ class Assets:
         """Return an amount of an account as money."""
         return Money.of_minor_units(minor_units, self.asset_of(account))
 
-    def expect(self, account: str, amount: Amount | str | None) -> None:
-        """Raise `InexactAmount` if money, or an asset, is not of the account's asset."""
-        asset = amount.asset if isinstance(amount, Money) else amount
-        if isinstance(asset, str) and asset != (known := self.asset_of(account)):
-            raise InexactAmount(f"the account {account} is in {known}, not in {asset}")
+    def check(self, asked: Item | RequestPayout) -> None:
+        """Raise `InexactAmount` if a request names money of another asset than its accounts have.
 
-    def check(self, item: Item) -> None:
-        """Raise `InexactAmount` if a request names money of another asset than its accounts have."""
-        if isinstance(item, Post | Settle):
-            for entry in item.entries or ():
-                self.expect(entry.account, entry.asset)
-        if isinstance(item, Settle | Reverse) and isinstance(item.amount, Money):
-            named = item.hold_id if isinstance(item, Settle) else item.transaction_id
-            original = decode(Transaction, self._calls.read(f"transactions/{segment(named)}"))
-            self.expect(original.entries[0].account, item.amount)
+        Raises `Problem` for what it names and does not exist, `OutcomeUnknown` if that cannot be read.
+        """
+        try:
+            self._check(asked)
+        except (Unreachable, Unavailable) as error:
+            raise OutcomeUnknown(f"this call sent nothing: {error}", asked.key) from error
+
+    def _check(self, asked: Item | RequestPayout) -> None:
+        if isinstance(asked, Post | Settle):
+            for entry in asked.entries or ():
+                self._expect(entry.account, entry.asset)
+        if isinstance(asked, RequestPayout) and isinstance(asked.amount, Money):
+            self._expect(asked.account, asked.amount.asset)
+        if isinstance(asked, Settle | Reverse) and isinstance(asked.amount, Money):
+            named = asked.hold_id if isinstance(asked, Settle) else asked.transaction_id
+            original = self._calls.read(Transaction, f"transactions/{segment(named)}")
+            self._expect(original.entries[0].account, asked.amount.asset)
+
+    def _expect(self, account: str, asset: str | None) -> None:
+        if asset is not None and asset != (known := self.asset_of(account)):
+            raise InexactAmount(f"the account {account} is in {known}, not in {asset}")

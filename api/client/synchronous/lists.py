@@ -2,10 +2,12 @@
 
 import logging
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 from ..bodies import decode
-from ..errors import Unreachable
+from ..errors import HistoryLost, Unreachable
 from ..history import Event
 from ..problem import Unavailable
 from .calls import Calls
@@ -18,36 +20,58 @@ PAGE_SIZE = 100
 POLL_SECONDS = 0.2
 
 
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A page of a list."""
+
+    data: tuple[T, ...]
+    next_cursor: str | None
+
+
+def page_of(shown: type[T], body: Any) -> Page[T]:
+    """Return a page of an answer's body. Raises `ValueError` if it is none."""
+    page: Page[Any] = decode(Page, body)
+    return Page(tuple([decode(shown, item) for item in page.data]), page.next_cursor)
+
+
 def items(calls: Calls, path: str, shown: type[T], **filters: Any) -> Iterator[T]:
-    """Yield every item of a list. Raises `Problem`, `Unreachable`."""
+    """Yield every item of a list. Raises `HistoryLost`, `Problem`, `Unreachable`."""
     asked = {"min_position": calls.position or None, "page_size": PAGE_SIZE, **filters}
     while True:
-        page = calls.read(path, **asked)
-        for item in page["data"]:
-            yield decode(shown, item)
-        if page["next_cursor"] is None:
+        page: Page[T] = (calls.answer(partial(page_of, shown), path, **asked)).body
+        yield from page.data
+        if page.next_cursor is None:
             return
-        asked["cursor"] = page["next_cursor"]
+        asked["cursor"] = page.next_cursor
 
 
 def events(calls: Calls, after: int, follow: bool, **filters: Any) -> Iterator[Event]:
-    """Yield the events after a position, in their order.
+    """Yield the events after a position, in their order. Raises `HistoryLost`, `Problem`, `Unreachable`.
 
     With `follow` it does not end: it waits for further events, and goes on where it was when the service comes back.
     """
+    asked = {"page_size": PAGE_SIZE, **filters}
+    if not follow:
+        asked["min_position"] = calls.position or None
     while True:
-        page = None
         try:
-            page = calls.read("events", after=after, page_size=PAGE_SIZE, **filters)
+            answer = calls.answer(partial(page_of, Event), "events", after=after, **asked)
         except (Unreachable, Unavailable):
             if not follow:
                 raise
             log.warning("the events after position %s cannot be read now", after)
-        for item in page["data"] if page else ():
-            event = decode(Event, item)
+            pause(POLL_SECONDS)
+            continue
+        head = answer.number("ledger-head")
+        if head is not None and head < after:
+            raise HistoryLost(after, head)
+        page: Page[Event] = answer.body
+        for event in page.data:
             yield event
             after = event.position
-        if page is None or page["next_cursor"] is None:
+        if page.next_cursor is None:
             if not follow:
                 return
+            # The filters leave nothing else up to here, so the next search begins here.
+            after = max(after, answer.number("ledger-position") or 0)
             pause(POLL_SECONDS)

@@ -1,6 +1,7 @@
 """A steady load: a fixed number of transfers per second, each sent at its time even if earlier ones are unanswered.
 
-Clients that wait for each answer would send less to a slow server and so hide its slowness.
+Clients that wait for each answer would send less to a slow server and so hide its slowness. The project's own client
+would take half of a processor at these rates, from a projector that is to be measured (load.py).
 """
 
 import asyncio

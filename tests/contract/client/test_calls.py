@@ -1,5 +1,8 @@
 """Each call of the client against the real service."""
 
+import asyncio
+import logging
+import random
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -11,6 +14,7 @@ from api.client import (
     Item,
     Ledger,
     Money,
+    Policy,
     Post,
     Refused,
     Settle,
@@ -19,10 +23,13 @@ from api.client import (
     credit,
     debit,
     expect_done,
+    id_of,
 )
-from api.client.keyed_requests import Reverse, id_of
+from api.client.keyed_requests import Reverse
 from api.client.problems import (
+    AccountNotFound,
     IdempotencyKeyReused,
+    InvalidRequest,
     OperationUnknown,
     TransactionNotFound,
     UnbalancedTransaction,
@@ -200,6 +207,57 @@ def test_a_batch_is_accounted_for_item_by_item(served: Served, name: str) -> Non
     play(served.url, name, scene)
 
 
+def test_a_key_that_is_twice_in_a_batch_is_carried_out_once(served: Served, name: str) -> None:
+    async def scene(ledger: Ledger) -> None:
+        items = [Post((debit("cash", amount), credit("bob", amount)), key="k") for amount in (5, 5, 6)]
+        first, again, another = await ledger.batch(items)
+        assert isinstance(first, Done) and not first.is_replayed
+        assert isinstance(again, Done) and again.is_replayed and again.transaction == first.transaction
+        assert isinstance(another, Refused) and isinstance(another.problem, IdempotencyKeyReused)
+        async with ledger.coalescing() as together:
+            ended = await asyncio.gather(*map(together.carry_out, items), return_exceptions=True)
+        assert [type(outcome) for outcome in ended] == [Done, Done, IdempotencyKeyReused]
+        assert (await ledger.accounts.get("bob")).balance == 5
+
+    play(served.url, name, scene)
+
+
+def test_an_iterator_is_a_batch_too(served: Served, name: str) -> None:
+    async def scene(ledger: Ledger) -> None:
+        price = Money("0.05", "USD/2")
+        items = (Post((debit("cash", price), credit("bob", price))) for _ in range(3))
+        assert [type(outcome) for outcome in await ledger.batch(items)] == [Done] * 3
+
+    play(served.url, name, scene)
+
+
+def test_what_does_not_exist_is_told_with_the_key(served: Served, name: str) -> None:
+    async def scene(ledger: Ledger) -> None:
+        price = Money("0.05", "USD/2")
+        async with ledger.coalescing() as together:
+            for postings in (ledger, together, ledger.dry_run):
+                for amount in (5, price):
+                    with pytest.raises(AccountNotFound) as unknown:
+                        await postings.post(debit("nobody", amount), credit("bob", amount), key="k")
+                    assert unknown.value.key == "k"
+        with pytest.raises(InvalidRequest):
+            await ledger.accounts.open("a", "dollars", "credit")
+
+    play(served.url, name, scene)
+
+
+@pytest.mark.parametrize("key", ["~!$&'()*+,;=:@%2F", "...", "k?a=b#c", "\\"])
+def test_a_key_of_any_visible_characters_is_found_again(served: Served, name: str, key: str) -> None:
+    async def scene(ledger: Ledger) -> None:
+        made = await ledger.post(
+            debit("cash", 5), credit("bob", 5), key=key, metadata={"k": 'é\x7f\n"\u2028'}
+        )
+        found = await ledger.outcome_of(key)
+        assert expect_done(found) == expect_done(made) and expect_done(found).id == id_of(name, key)
+
+    play(served.url, name, scene)
+
+
 def test_a_batch_may_be_of_any_length(served: Served, name: str) -> None:
     async def scene(ledger: Ledger) -> None:
         items = [
@@ -213,6 +271,33 @@ def test_a_batch_may_be_of_any_length(served: Served, name: str) -> None:
             await ledger.batch(items, "atomic")
 
     play(served.url, name, scene)
+
+
+def test_calls_that_are_cancelled_leave_their_keys_and_nothing_else(
+    served: Served, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """More than there are connections: a connection that stayed behind with each would leave none for the last ones."""
+
+    async def scene(ledger: Ledger) -> None:
+        chance = random.Random(5)
+
+        async def leave(number: int) -> None:
+            call = asyncio.ensure_future(ledger.post(debit("cash", 1), credit("bob", 1), key=f"k{number}"))
+            await asyncio.sleep(chance.random() / 10)
+            call.cancel()
+            (ended,) = await asyncio.gather(call, return_exceptions=True)
+            assert isinstance(ended, Done | asyncio.CancelledError)
+
+        await asyncio.gather(*map(leave, range(250)))
+        assert {f"k{number}" for number in range(250)} <= {text.split()[-1] for text in caplog.messages}
+        for outcome in await asyncio.gather(
+            *[ledger.post(debit("cash", 1), credit("bob", 1), key=f"k{number}") for number in range(250)]
+        ):
+            assert isinstance(outcome, Done)
+        assert (await ledger.accounts.get("bob")).balance == 250
+
+    with caplog.at_level(logging.INFO, "tallystick_client"):
+        play(served.url, name, scene, Policy())
 
 
 def test_events_are_followed_from_a_position(served: Served, name: str) -> None:

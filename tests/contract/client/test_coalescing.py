@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections import Counter
 from time import perf_counter
 
 import pytest
@@ -36,6 +37,9 @@ def test_each_caller_gets_its_own_outcome(served: Served, name: str) -> None:
         times = {expect_done(outcome).recorded_at for outcome in outcomes if isinstance(outcome, Done)}
         assert len(times) < 20
         assert (await ledger.accounts.get("bob")).balance == 200
+        # A list goes on over its pages, of a hundred each.
+        balances = [entry.balance_after async for entry in ledger.accounts.entries("bob")]
+        assert balances == list(range(1, 201))
 
     play(served.url, name, scene)
 
@@ -72,18 +76,29 @@ def test_lost_batches_are_carried_out_once(proxy: FaultyProxy, name: str, fault:
     asyncio.run(run())
 
 
-def test_a_caller_who_leaves_does_not_stop_the_others(served: Served, name: str) -> None:
+def test_callers_who_leave_do_not_stop_the_others(served: Served, name: str) -> None:
+    """Two batches of a thousand are on their way or wait. Who leaves before his is sent moves no money."""
+
     async def scene(ledger: Ledger) -> None:
         async with ledger.coalescing() as together:
             posts = [
-                asyncio.ensure_future(together.post(debit("cash", 1), credit("bob", 1))) for _ in range(20)
+                asyncio.ensure_future(together.post(debit("cash", 1), credit("bob", 1), key=f"k{number}"))
+                for number in range(2_000)
             ]
             await asyncio.sleep(0)
-            posts[0].cancel()
+            leaving = posts[3::7]
+            for post in leaving:
+                post.cancel()
             ended = await asyncio.gather(*posts, return_exceptions=True)
-        assert [type(outcome) for outcome in ended[1:]] == [Done] * 19
+        assert all(post.cancelled() for post in leaving)
+        kinds = Counter(type(outcome) for outcome in ended)
+        assert kinds == {Done: len(posts) - len(leaving), asyncio.CancelledError: len(leaving)}
+        recorded = {event.idempotency_key async for event in ledger.events(type="transaction.posted")}
+        assert {f"k{number}" for number, post in enumerate(posts) if not post.cancelled()} <= recorded
+        assert len(recorded) == (await ledger.accounts.get("bob")).balance
+        assert "k1991" in {f"k{number}" for number in range(3, 2_000, 7)} - recorded
 
-    play(served.url, name, scene)
+    play(served.url, name, scene, Policy())
 
 
 async def transfers_per_second(postings: Postings) -> float:

@@ -1,12 +1,11 @@
-"""The client through a network that loses requests and answers: no call ends unknown, and none is applied twice.
-
-Every run makes some thousand calls. `TALLYSTICK_CALLS=100000` makes so many.
-"""
+"""The client through a network that loses requests and answers: no call ends unknown, and none is applied twice."""
 
 import asyncio
 import logging
-import os
 import random
+from collections.abc import Awaitable
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -29,18 +28,14 @@ from api.client.resources import Transaction
 from tests.contract.client.callers import Caller, the_journal_agrees
 from tests.contract.client.scenes import opened
 from tests.contract.serving import KEY, Served
-from tests.faulty_proxy import Fault, FaultyProxy
+from tests.faulty_proxy import MOSTLY_WITHOUT, Fault, FaultyProxy
 
-CALLS = int(os.environ.get("TALLYSTICK_CALLS", "2000"))
-TASKS = 16
-# Each withheld answer costs half a second, so there are few.
-FAULTS = [Fault.NOTHING] * 79 + [Fault.REQUEST_LOST] * 10 + [Fault.ANSWER_LOST] * 10 + [Fault.ANSWER_WITHHELD]
+CALLS, TASKS = 2_000, 16
 DEADLINE = Policy(
     deadline_seconds=0.4, last_deadline_seconds=20, attempt_seconds=0.2, longest_pause_seconds=0.1
 )
 
 
-@pytest.mark.timeout(60 + CALLS // 20)
 def test_no_call_ends_unknown_and_none_is_applied_twice(
     served: Served, proxy: FaultyProxy, name: str
 ) -> None:
@@ -48,7 +43,7 @@ def test_no_call_ends_unknown_and_none_is_applied_twice(
 
     async def run() -> list[Outcome[Transaction]]:
         async with opened(proxy.url, name) as ledger:
-            proxy.plan(chance.choices(FAULTS, k=2 * CALLS))
+            proxy.plan(chance.choices(MOSTLY_WITHOUT, k=2 * CALLS))
             callers = [Caller(ledger, random.Random(number)) for number in range(TASKS)]
             await asyncio.gather(*[caller.call(CALLS // TASKS) for caller in callers])
             assert proxy.planned < CALLS
@@ -114,6 +109,36 @@ def test_the_operation_of_another_request_is_not_taken_for_its_own(proxy: Faulty
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("reference", ["", 'é\n"\\/\u2028\x7f', "𝄞"])
+def test_the_fingerprint_of_its_own_request_is_recognized(
+    proxy: FaultyProxy, name: str, reference: str
+) -> None:
+    """All answers to the requests are lost, so only the operations tell, and none is sent once more for that."""
+    attempts = Policy(deadline_seconds=5, last_deadline_seconds=20, max_attempts=1, attempt_seconds=5)
+
+    async def run() -> None:
+        async with opened(proxy.url, name) as ledger, Tallystick(proxy.url, KEY, attempts) as hurried:
+            once = hurried.ledger(name)
+
+            async def told(call: Awaitable[Outcome[Transaction]]) -> Transaction:
+                proxy.plan([Fault.ANSWER_LOST, Fault.NOTHING, Fault.NOTHING, Fault.REQUEST_LOST])
+                done = await call
+                assert isinstance(done, Done) and done.is_replayed and proxy.planned == 1
+                proxy.plan([])
+                return done.transaction
+
+            entries = debit("cash", 9), credit("bob", 9)
+            more: dict[str, Any] = {"reference": reference, "metadata": {"k": reference}}
+            later = datetime.now(UTC) + timedelta(hours=1)
+            held = await told(once.hold(*entries, expires_at=later, **more))
+            settled = await told(once.settle(held.id, amount=5, **more))
+            await told(once.reverse(settled.id, amount=2, **more))
+            held = expect_done(await ledger.hold(*entries))
+            await told(once.void(held.id, **more))
+
+    asyncio.run(run())
+
+
 def test_a_service_that_is_never_reached_leaves_the_key(proxy: FaultyProxy, name: str) -> None:
     short = Policy(deadline_seconds=0.2, last_deadline_seconds=0.6, attempt_seconds=0.1)
 
@@ -146,6 +171,9 @@ def test_each_kind_of_call_survives(proxy: FaultyProxy, name: str, faults: list[
             settled = expect_done(await ledger.settle(held.id, amount=5))
             proxy.plan(faults)
             expect_done(await ledger.reverse(settled.id, amount=2))
+            released = expect_done(await ledger.hold(debit("cash", 9), credit("bob", 9)))
+            proxy.plan(faults)
+            assert expect_done(await ledger.void(released.id)).related.voids == released.id
             proxy.plan(faults)
             expect_done(await ledger.accepted.post(debit("cash", 7), credit("bob", 7)))
             proxy.plan(faults)
