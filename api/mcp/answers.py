@@ -1,12 +1,12 @@
 """What a tool answers: what became of the call in one word and one sentence, and how fresh it is. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from api.client import Done, NoOutcome, NotRecorded, Problem, Refused, StillWorking
+from api.client import Done, NoOutcome, NotRecorded, Problem, StillWorking
 from api.client.resources import Payout, Transaction
 
 
@@ -30,10 +30,10 @@ MEANINGS: Mapping[Became, str] = {
     Became.READ: "The body is what was asked for.",
     Became.COMPLETED: "It was carried out. A payout has ended, and its `state` says whether the money left.",
     Became.ACCEPTED: "It is recorded durably and has not ended yet. It goes on by itself: ask again later.",
-    Became.REFUSED: "A rule refused it. Under an idempotency key that is final; another try needs another key.",
+    Became.REFUSED: "A rule refused it. If it has an idempotency_key, that is final: another try needs another key.",
     Became.WOULD_BE_CARRIED_OUT: "A dry run: this is what it would do. Nothing was recorded.",
     Became.WOULD_BE_REFUSED: "A dry run: a rule would refuse it. Nothing was recorded.",
-    Became.PROBLEM: "The service answered that it cannot be done so. Nothing was recorded, and a key is still free.",
+    Became.PROBLEM: "The service answered that it cannot be done so. This call recorded nothing.",
     Became.UNANSWERED: "No answer came to a read or a dry run. Calling again is safe.",
     Became.NOT_SENT: "Nothing was sent.",
     Became.NOT_RECORDED: "The service has nothing on record under the key. Calling again with the same key is safe.",
@@ -144,67 +144,23 @@ def words_of(status: int, body: Any) -> str:
     return f"It was answered with {status}, and not as this service answers."
 
 
-def outcome_told(
-    outcome: Done[Transaction] | Done[Payout] | Refused | StillWorking, *, is_dry_run: bool
-) -> Told:
-    """Return the answer for what became of a keyed request."""
-    match outcome:
-        case Refused(key=key, problem=problem):
-            return problem_told(problem, key, is_dry_run=is_dry_run)
-        case StillWorking(key=key, operation=operation):
-            body = plain(operation)
-            said = f"Ask `get_operation` for the key {key} later."
-            return Told(
-                became=Became.ACCEPTED,
-                said=said,
-                position=operation.position,
-                age_seconds=0.0,
-                idempotency_key=key,
-                body=body,
-            )
-        case Done(key=key, made=made, is_replayed=is_replayed):
-            said = (
-                "It had been carried out before this answer, and nothing was done twice."
-                if is_replayed
-                else ""
-            )
-            return Told(
-                became=Became.WOULD_BE_CARRIED_OUT if is_dry_run else Became.COMPLETED,
-                said=said,
-                position=made.position,
-                age_seconds=0.0,
-                idempotency_key=key,
-                body=plain(made),
-            )
+def sentence_of(outcome: Done[Transaction] | Done[Payout] | StillWorking) -> str:
+    """Return what is to be said of a keyed request that was carried out, or is being carried out."""
+    if isinstance(outcome, StillWorking):
+        return f"Ask `get_operation` for the key {outcome.key} later."
+    return "It had been carried out before, and nothing was done twice." if outcome.is_replayed else ""
 
 
 def no_outcome_told(error: NoOutcome) -> Told:
     """Return the answer for a keyed request that ended without an outcome."""
     return Told(
         became=Became.NOT_RECORDED if isinstance(error, NotRecorded) else Became.UNKNOWN,
-        said=f"There is {error}. Call it again with the same arguments and the same key, which never does it twice, or"
-        " ask `get_operation` for the key.",
+        said=f"No outcome is known: {error}. Call it again with the same arguments and the same key, which never does"
+        " it twice, or ask `get_operation` for the key.",
         idempotency_key=error.key,
     )
-
-
-def plain(value: Any) -> Any:
-    """Return a value of the client as JSON."""
-    return _plain(asdict(value))
 
 
 def written(moment: datetime) -> str:
     """Return a moment of UTC as the service writes it."""
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def _plain(value: Any) -> Any:
-    match value:
-        case datetime():
-            return written(value)
-        case dict():
-            return {name: _plain(part) for name, part in value.items()}
-        case list() | tuple():
-            return [_plain(part) for part in value]
-        case _:
-            return value

@@ -1,19 +1,19 @@
 """Carries out the requests of tools on the service: those with a key by the client, and every other one once."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import httpx2
 
-from api.client import NoOutcome, Outcome, Policy, Problem, Unreachable
+from api.client import NoOutcome, Policy, Problem, Refused, StillWorking, Unreachable
 from api.client.asynchronous.calls import Calls
 from api.client.asynchronous.keyed import KeyedCalls
-from api.client.asynchronous.transport import NEVER_SENT, Transport
+from api.client.asynchronous.transport import NEVER_SENT, Answer, Transport
 from api.client.bodies import encode
 from api.client.resources import Payout, Transaction
 from api.mcp.answers import (
@@ -23,8 +23,8 @@ from api.mcp.answers import (
     no_outcome_told,
     not_sent,
     out_of_reach,
-    outcome_told,
     problem_told,
+    sentence_of,
     unanswered,
     words_of,
     written,
@@ -32,10 +32,7 @@ from api.mcp.answers import (
 from api.mcp.operations import Operation
 from api.mcp.requests import HttpRequest
 
-T = TypeVar("T", Transaction, Payout)
-
 _LEDGERS = "/v1/ledgers/"
-_OF_THE_PAST = ("at", "at_position")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +50,17 @@ class _Keyed:
         that the key belongs to another request.
         """
         return False
+
+
+class _RememberingCalls(Calls):
+    """Calls that keep their newest answer as it came. After an outcome it is what was made, or the operation."""
+
+    newest: Answer
+
+    def noted(self, answer: Answer) -> Answer:
+        """Keep an answer, and remember its position."""
+        self.newest = answer
+        return super().noted(answer)
 
 
 class ServiceCalls:
@@ -98,24 +106,34 @@ class ServiceCalls:
             return not_sent(f"its arguments are too long for a URL ({error})")
 
     async def _under_its_key(self, operation: Operation, request: HttpRequest, key: str) -> Told:
+        ledger, _, path = request.path.removeprefix(_LEDGERS).partition("/")
+        calls = _RememberingCalls(self._transport, f"{_LEDGERS}{ledger}")
+        keyed: KeyedCalls[Payout] | KeyedCalls[Transaction] = (
+            KeyedCalls(calls, Payout) if operation.makes == "PayoutBody" else KeyedCalls(calls, Transaction)
+        )
         is_dry_run = request.is_dry_run
         try:
-            if operation.makes == "PayoutBody":
-                return outcome_told(await self._outcome(Payout, request, key), is_dry_run=is_dry_run)
-            return outcome_told(await self._outcome(Transaction, request, key), is_dry_run=is_dry_run)
+            outcome = await keyed.perform(
+                _Keyed(key, path, request.body),
+                dry_run=is_dry_run,
+                respond_async=request.headers.get("Prefer") == "respond-async",
+            )
         except NoOutcome as error:
             return no_outcome_told(error)
         except Problem as problem:
             return problem_told(problem, key, is_dry_run=is_dry_run)
         except Unreachable as error:
             return unanswered(self._where, str(error))
-
-    async def _outcome(self, made: type[T], request: HttpRequest, key: str) -> Outcome[T]:
-        ledger, _, path = request.path.removeprefix(_LEDGERS).partition("/")
-        calls = KeyedCalls(Calls(self._transport, f"{_LEDGERS}{ledger}"), made)
-        respond_async = request.headers.get("Prefer") == "respond-async"
-        return await calls.perform(
-            _Keyed(key, path, request.body), dry_run=request.is_dry_run, respond_async=respond_async
+        if isinstance(outcome, Refused):
+            return problem_told(outcome.problem, key, is_dry_run=is_dry_run)
+        status = 202 if isinstance(outcome, StillWorking) else 200
+        return Told(
+            became=became_of(status, is_read=False, is_dry_run=is_dry_run),
+            said=sentence_of(outcome),
+            age_seconds=0.0,
+            idempotency_key=key,
+            body=calls.newest.body,
+            **self._shown(calls.newest.headers),
         )
 
     async def _once(self, operation: Operation, request: HttpRequest) -> Told:
@@ -126,18 +144,25 @@ class ServiceCalls:
         except httpx2.HTTPError as error:
             changes_nothing = operation.is_read or request.is_dry_run
             return (unanswered if changes_nothing else change_unanswered)(self._where, _why(error))
-        moment = _moment(answer)
+        body = _body(answer)
         return Told(
             became=became_of(answer.status_code, is_read=operation.is_read, is_dry_run=request.is_dry_run),
-            said=words_of(answer.status_code, body := _body(answer)),
+            said=words_of(answer.status_code, body),
             status=answer.status_code,
-            headers={name: answer.headers[name] for name in self._headers if name in answer.headers},
-            position=_number(answer, "Ledger-Position"),
-            head=_number(answer, "Ledger-Head"),
             age_seconds=await self._age_seconds(request, answer),
-            answered_at=written(moment) if moment else None,
             body=body,
+            **self._shown(answer.headers),
         )
+
+    def _shown(self, headers: Mapping[str, str]) -> dict[str, Any]:
+        """Return what the headers of an answer say of it, by the members of `Told`."""
+        moment = _moment(headers)
+        return {
+            "headers": {name: headers[name] for name in self._headers if name in headers},
+            "position": _number(headers, "Ledger-Position"),
+            "head": _number(headers, "Ledger-Head"),
+            "answered_at": written(moment) if moment else None,
+        }
 
     async def _send(self, request: HttpRequest) -> httpx2.Response:
         headers = dict(request.headers)
@@ -158,15 +183,12 @@ class ServiceCalls:
     async def _age_seconds(self, request: HttpRequest, answer: httpx2.Response) -> float | None:
         """Return the age of the oldest event of the ledger that an answer lacks, 0 if it lacks none.
 
-        None if nobody knows: it shows the past, as was asked, or a dead letter holds back a part of it, or the key may
-        not read the events.
+        None if nobody knows: a dead letter holds back a part of it, or the key may not read the events.
         """
-        position, head = _number(answer, "Ledger-Position"), _number(answer, "Ledger-Head")
         if not answer.is_success or "Ledger-Dead-Letters" in answer.headers:
             return None
-        if head is None:
-            return None if any(name in request.query for name in _OF_THE_PAST) else 0.0
-        if position is None or position >= head:
+        position, head = _number(answer.headers, "Ledger-Position"), _number(answer.headers, "Ledger-Head")
+        if position is None or head is None or position >= head:
             return 0.0
         if not request.path.startswith(_LEDGERS):
             return None
@@ -177,7 +199,7 @@ class ServiceCalls:
             lacking = [datetime.fromisoformat(event["recorded_at"]) for event in events.json()["data"]]
         except (httpx2.HTTPError, KeyError, TypeError, ValueError):
             return None
-        now = _moment(events)
+        now = _moment(events.headers)
         return None if now is None else max([0.0, *((now - since).total_seconds() for since in lacking)])
 
 
@@ -185,15 +207,15 @@ def _why(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _number(answer: httpx2.Response, name: str) -> int | None:
-    text = answer.headers.get(name, "")
+def _number(headers: Mapping[str, str], name: str) -> int | None:
+    text = headers.get(name, "")
     return int(text) if text.isdecimal() else None
 
 
-def _moment(answer: httpx2.Response) -> datetime | None:
+def _moment(headers: Mapping[str, str]) -> datetime | None:
     """Return when the service answered, to the second, by its own clock."""
     try:
-        return parsedate_to_datetime(answer.headers["Date"])
+        return parsedate_to_datetime(headers["Date"])
     except (KeyError, ValueError):
         return None
 

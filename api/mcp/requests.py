@@ -42,6 +42,8 @@ def request_of(operation: Operation, arguments: Mapping[str, Any], *, may_write:
     given = {name: value for name, value in arguments.items() if value is not None}
     _require_json(given)
     _require_known(operation, given)
+    if not isinstance(given.get(DRY_RUN, False), bool):
+        raise NotSent("dry_run must be true or false")
     if not (may_write or operation.is_read):
         given = _as_dry_run(operation, given)
     if operation.is_keyed and IDEMPOTENCY_KEY not in given:
@@ -86,7 +88,7 @@ def _as_dry_run(operation: Operation, given: Mapping[str, Any]) -> dict[str, Any
             "this server only reads, and this request has no dry run. Ask the person whom you work for to do it, or to"
             " start `tallystick mcp` with --allow-writes"
         )
-    if given.get(DRY_RUN, True) is not True:
+    if not given.get(DRY_RUN, True):
         raise NotSent(
             "this server only reads. Call it with dry_run true to see what it would do. To have it done, ask the person"
             " whom you work for to do it, or to start `tallystick mcp` with --allow-writes"

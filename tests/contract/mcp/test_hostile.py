@@ -59,6 +59,9 @@ def test_unknown_arguments_and_members_are_refused(book: Book, journal: Journal,
     for key in ("a/b", "é", "a\nb", "x" * 256, 7.5, ["k"]):
         told = writer.call("post_transaction", **{**asked, "idempotency_key": key}, body=transfer_body())
         assert told["outcome"] in ("not_sent", "problem"), key
+    for dry_run in ("true", "True", 1, 0, "", [], {}):
+        told = writer.call("post_transaction", **asked, body=transfer_body(), dry_run=dry_run)
+        assert told["outcome"] == "not_sent", dry_run
     filters: list[Any] = [{"page_size": [1]}, {"metadata": "a"}, {"metadata": {"a": {}}}, {"order": {"x": 1}}]
     for given in filters:
         told = writer.call("list_transactions", ledger=book.name, **given)

@@ -58,6 +58,13 @@ def test_every_parameter_is_an_argument_and_examples_are_accepted(
             jsonschema_rs.validator_for(schema["properties"]["body"]).validate(example)
 
 
+def test_requests_with_a_key_have_no_argument_that_the_client_does_not_send(writer: Assistant) -> None:
+    sent = {"ledger", "id", "body", "dry_run", "idempotency_key", "prefer"}
+    for tool in writer.tools().values():
+        arguments = tool.input_schema["properties"].keys()
+        assert "idempotency_key" not in arguments or arguments <= sent, tool.name
+
+
 def test_without_writes_every_tool_says_that_it_changes_nothing(reader: Assistant) -> None:
     for tool in reader.tools().values():
         assert tool.annotations and tool.annotations.read_only_hint is True, tool.name
