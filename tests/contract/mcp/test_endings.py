@@ -88,6 +88,8 @@ def test_it_ends_with_0_also_while_a_call_is_under_way(ended_by: str | signal.Si
         with started(url, "--timeout-seconds", "600") as process:
             send(process, INITIALIZE)
             assert answered(process)["id"] == 1
+            # It opens no port.
+            assert psutil.Process(process.pid).net_connections() == []
             arguments = {"name": "list_stuck", "arguments": {}}
             send(
                 process,
@@ -149,10 +151,3 @@ def test_without_its_library_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "api.mcp.server", None)
     assert endings.run(lambda: application(["mcp"]), ["mcp", "--key", "tk_key"]) == endings.ERRORS
     assert "pip install -e '.[mcp]'" in capfd.readouterr().err
-
-
-def test_it_opens_no_port() -> None:
-    with started(NOBODY) as process:
-        send(process, INITIALIZE)
-        assert answered(process)["id"] == 1
-        assert psutil.Process(process.pid).net_connections() == []

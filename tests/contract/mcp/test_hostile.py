@@ -59,7 +59,8 @@ def test_unknown_arguments_and_members_are_refused(book: Book, journal: Journal,
     for key in ("a/b", "é", "a\nb", "x" * 256, 7.5, ["k"]):
         told = writer.call("post_transaction", **{**asked, "idempotency_key": key}, body=transfer_body())
         assert told["outcome"] in ("not_sent", "problem"), key
-    for dry_run in ("true", "True", 1, 0, "", [], {}):
+    not_quite_true: list[Any] = ["true", "True", 1, 0, "", [], {}]
+    for dry_run in not_quite_true:
         told = writer.call("post_transaction", **asked, body=transfer_body(), dry_run=dry_run)
         assert told["outcome"] == "not_sent", dry_run
     filters: list[Any] = [{"page_size": [1]}, {"metadata": "a"}, {"metadata": {"a": {}}}, {"order": {"x": 1}}]

@@ -3,13 +3,11 @@
 from typing import Any
 from uuid import uuid4
 
-import pytest
-
 from tests.contract.books import Book, transfer_body
 from tests.contract.journals import Journal
-from tests.contract.mcp.assistants import Assistant, connected
-from tests.contract.serving import Served
+from tests.contract.mcp.assistants import Assistant
 from tests.faulty_proxy import Fault, FaultyProxy
+from tests.projecting import eventually
 
 
 def test_without_writes_nothing_gets_into_the_journal(
@@ -97,12 +95,11 @@ def test_a_refusal_is_final_under_its_key(book: Book, writer: Assistant) -> None
 
 
 def test_what_is_only_accepted_is_not_called_completed(
-    served: Served, book: Book, nothing_due: Journal
+    book: Book, nothing_due: Journal, hurried: Assistant
 ) -> None:
-    asked = {"ledger": book.name, "idempotency_key": "k", "body": transfer_body()}
-    with connected(served.url, "--allow-writes", "--timeout-seconds", "1") as assistant:
-        told = assistant.call("post_transaction", **asked, prefer="respond-async")
-    assert told["outcome"] == "accepted" and told["body"]["state"] == "accepted"
+    asked = {"ledger": book.name, "idempotency_key": "k", "body": transfer_body(), "prefer": "respond-async"}
+    eventually(lambda: hurried.call("post_transaction", **asked)["outcome"] == "accepted")
+    assert book.operation("k").json()["state"] == "accepted"
     assert book.transaction(book.id_of("k")).status_code == 404
 
 
@@ -132,38 +129,38 @@ def test_changes_without_a_key(book: Book, writer: Assistant) -> None:
     assert revoked["outcome"] == "completed" and "body" not in revoked
 
 
-@pytest.mark.parametrize("lost", [1, 3])
 def test_a_write_whose_answers_are_lost_is_found_by_its_key(
-    book: Book, journal: Journal, proxy: FaultyProxy, lost: int
+    book: Book, proxy: FaultyProxy, proxied: Assistant
 ) -> None:
-    with connected(proxy.url, "--allow-writes") as assistant:
+    for lost in (1, 3):
+        key = f"lost {lost} times".replace(" ", "-")
         proxy.plan([Fault.ANSWER_LOST] * lost)
-        told = assistant.call(
-            "post_transaction", ledger=book.name, idempotency_key="k", body=transfer_body("a", "b", 7)
-        )
-    assert proxy.planned == 0
-    assert told["outcome"] == "completed" and told["body"]["id"] == book.id_of("k")
-    assert book.amounts("b") == (0, 7, 0, 0)
+        body = transfer_body("a", "b", 7)
+        told = proxied.call("post_transaction", ledger=book.name, idempotency_key=key, body=body)
+        assert proxy.planned == 0
+        assert told["outcome"] == "completed" and told["body"]["id"] == book.id_of(key)
+    assert book.amounts("b") == (0, 14, 0, 0)
 
 
-def test_when_no_answer_comes_in_time_the_key_is_what_remains(book: Book, proxy: FaultyProxy) -> None:
+def test_when_no_answer_comes_in_time_the_key_is_what_remains(
+    book: Book, proxy: FaultyProxy, hurried: Assistant, writer: Assistant
+) -> None:
     asked = {"ledger": book.name, "idempotency_key": "k", "body": transfer_body("a", "b", 7)}
-    with connected(proxy.url, "--allow-writes", "--timeout-seconds", "2") as assistant:
-        proxy.plan([Fault.ANSWER_WITHHELD] * 50)
-        told = assistant.call("post_transaction", **asked)
-        assert told["outcome"] == "unknown" and told["idempotency_key"] == "k"
-        assert "get_operation" in told["said"]
-        proxy.plan([])
-        assert assistant.call("post_transaction", **asked)["outcome"] == "completed"
+    proxy.plan([Fault.ANSWER_WITHHELD] * 50)
+    told = hurried.call("post_transaction", **asked)
+    proxy.plan([])
+    assert told["outcome"] == "unknown" and told["idempotency_key"] == "k"
+    assert "get_operation" in told["said"]
+    assert writer.call("post_transaction", **asked)["outcome"] == "completed"
     assert book.amounts("b") == (0, 7, 0, 0)
 
 
-def test_a_change_without_a_key_is_never_sent_twice(book: Book, proxy: FaultyProxy) -> None:
+def test_a_change_without_a_key_is_never_sent_twice(
+    book: Book, proxy: FaultyProxy, proxied: Assistant
+) -> None:
     body = {"address": "c", "asset": "USD/2", "normal_side": "credit"}
-    with connected(proxy.url, "--allow-writes") as assistant:
-        proxy.plan([Fault.ANSWER_LOST, Fault.REQUEST_LOST])
-        told = assistant.call("open_account", ledger=book.name, body=body)
-        assert told["outcome"] == "unknown" and proxy.planned == 1
-        read = assistant.call("get_account", ledger=book.name, address="c")
-        assert read["outcome"] == "unanswered"
-        assert assistant.call("get_account", ledger=book.name, address="c")["outcome"] == "read"
+    proxy.plan([Fault.ANSWER_LOST, Fault.REQUEST_LOST])
+    told = proxied.call("open_account", ledger=book.name, body=body)
+    assert told["outcome"] == "unknown" and proxy.planned == 1
+    assert proxied.call("get_account", ledger=book.name, address="c")["outcome"] == "unanswered"
+    assert proxied.call("get_account", ledger=book.name, address="c")["outcome"] == "read"
