@@ -32,6 +32,7 @@ EXAMPLES: Mapping[str, str] = {
     "tail": "tallystick tail --ledger main --type transaction.posted",
     "listen": "tallystick listen --port 9000 --secret whsec_c2VjcmV0IG9mIGEgd2ViaG9vaw==",
     "openapi": "tallystick openapi --postman",
+    "mcp": 'tallystick mcp --url http://127.0.0.1:8000 --key "$TALLYSTICK_KEY"',
     "bench": "tallystick bench --only batches",
 }
 """One example call of each command, with the options it needs."""

@@ -38,6 +38,7 @@ COMMANDS = {
     "tail": "scripts.commands.developers.tail:tail",
     "listen": "scripts.commands.developers.listen:listen",
     "openapi": "scripts.commands.developers.openapi:openapi",
+    "mcp": "scripts.commands.developers.mcp:mcp",
     "bench": "scripts.bench.command:bench",
 }
 

@@ -68,7 +68,7 @@ ON_A_DATABASE: list[tuple[str, ...]] = [
     ("keys", "revoke", NOBODY),
     ("doctor",),
 ]
-WITHOUT_A_DATABASE = {"demo", "openapi"}
+WITHOUT_A_DATABASE = {"demo", "openapi", "mcp"}
 THAT_SERVE = {"serve", "project", "publish", "simulate-provider", "listen", "bench"}
 NAMING_WHAT_IS_NOT: list[tuple[str, ...]] = [
     ("projections", "pause", "nothing"),
@@ -143,6 +143,10 @@ WRONG: list[tuple[str, ...]] = [
     ("demo",),
     ("demo", "--key", "tk_…"),
     ("demo", "--key", "tk_key", "--url", "127.0.0.1:8000"),
+    ("mcp",),
+    ("mcp", "--key", "tk_…"),
+    ("mcp", "--key", "tk_key", "--url", "127.0.0.1:8000"),
+    ("mcp", "--key", "tk_key", "--timeout-seconds", "0"),
     ("serve", "--port", "x"),
     ("project", "--database-url", "no url"),
 ]

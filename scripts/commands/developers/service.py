@@ -22,7 +22,8 @@ def _is_url(url: str) -> str:
     return url.rstrip("/")
 
 
-def _is_key(key: str) -> str:
+def is_key(key: str) -> str:
+    """Return an API key without the space around it; refuse other texts as wrong use."""
     if not key.isascii() or not key.isprintable() or not key.strip():
         raise typer.BadParameter("a key is visible ASCII text such as tk_…")
     return key.strip()
@@ -36,7 +37,7 @@ ApiKey = Annotated[
     typer.Option(
         "--key",
         envvar=["TALLYSTICK_KEY", "TALLYSTICK_BOOTSTRAP_KEY"],
-        parser=_is_key,
+        parser=is_key,
         metavar="KEY",
         help="An API key with the roles client and operator on every ledger, such as the bootstrap key",
     ),
