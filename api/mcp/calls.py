@@ -43,14 +43,6 @@ class _Keyed:
     path: str
     body: dict[str, Any]
 
-    def has_made(self, made: object) -> bool:
-        """Leave it to the service to tell whether this request made it: it compares with what was sent first.
-
-        So the client sends the request again under its key, and the service answers as it did the first time, or says
-        that the key belongs to another request.
-        """
-        return False
-
 
 class _RememberingCalls(Calls):
     """Calls that keep their newest answer as it came. After an outcome it is what was made, or the operation."""
@@ -109,7 +101,9 @@ class ServiceCalls:
         ledger, _, path = request.path.removeprefix(_LEDGERS).partition("/")
         calls = _RememberingCalls(self._transport, f"{_LEDGERS}{ledger}")
         keyed: KeyedCalls[Payout] | KeyedCalls[Transaction] = (
-            KeyedCalls(calls, Payout) if operation.makes == "PayoutBody" else KeyedCalls(calls, Transaction)
+            KeyedCalls(calls, ledger, Payout)
+            if operation.makes == "PayoutBody"
+            else KeyedCalls(calls, ledger, Transaction)
         )
         is_dry_run = request.is_dry_run
         try:
@@ -132,7 +126,7 @@ class ServiceCalls:
             said=sentence_of(outcome),
             age_seconds=0.0,
             idempotency_key=key,
-            body=calls.newest.body,
+            body=calls.newest.as_sent,
             **self._shown(calls.newest.headers),
         )
 

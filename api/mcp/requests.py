@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
-from api.client.asynchronous.calls import segment
 from api.client.bodies import encode
+from api.client.paths import segment
 from api.mcp.operations import DRY_RUN, IDEMPOTENCY_KEY, METADATA, Operation, Parameter
 
 _OF_HEADERS = re.compile("[ -~]*")

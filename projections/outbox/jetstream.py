@@ -210,8 +210,9 @@ class Follower:
             *_, head = self._standing()
             words = f"the stream {name} ends with event {position}, and the journal with event {head}"
             raise NotOurs(f"{words}: {RESTORED}")
+        stored, state = row
         # An id that an earlier release made has no digest.
-        if "/" in before and id != broker_id(*row, position):
+        if "/" in before and id != broker_id(stored, state, position):
             words = f"event {position}, with which the stream {name} ends, is another one in the journal"
             raise NotOurs(f"{words}: {RESTORED}")
         return position

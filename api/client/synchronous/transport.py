@@ -52,7 +52,8 @@ class Request:
 class Answer:
     """An answer: of success with its value, or with a body that may be a problem.
 
-    `was_lost_before` tells that an earlier attempt may have been carried out without an answer.
+    `was_lost_before` tells that an earlier attempt may have been carried out without an answer. `as_sent` is the body
+    as the service sent it.
     """
 
     status: int
@@ -60,6 +61,7 @@ class Answer:
     body: Any
     key: str | None
     was_lost_before: bool = False
+    as_sent: Any = None
 
     @property
     def is_success(self) -> bool:
@@ -207,15 +209,19 @@ class Transport:
                 content += part
                 if len(content) > MAX_ANSWER_BYTES:
                     raise httpx2.RemoteProtocolError("the answer is longer than the ledger's")
-        return Answer(answer.status_code, answer.headers, _content(answer, request, content), request.key)
+        body, as_sent = _content(answer, request, content)
+        return Answer(answer.status_code, answer.headers, body, request.key, as_sent=as_sent)
 
 
-def _content(answer: httpx2.Response, request: Request, content: bytes | bytearray) -> Any:
-    """Return what an answer says. An answer of success that is not the ledger's tells nothing, so it counts as lost."""
+def _content(answer: httpx2.Response, request: Request, content: bytes | bytearray) -> tuple[Any, Any]:
+    """Return what an answer says, and how it says it.
+
+    An answer of success that is not the ledger's tells nothing, so it counts as lost.
+    """
     try:
-        body = json.loads(content)
-        return request.understand(body) if answer.is_success else body
+        sent = json.loads(content)
+        return request.understand(sent) if answer.is_success else sent, sent
     except (ValueError, RecursionError) as error:
         if answer.is_success:
             raise httpx2.RemoteProtocolError(f"the answer is not the ledger's: {error}") from error
-        return None  # a proxy's own page
+        return None, None  # a proxy's own page

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from scripts.bench.report.figures import Figures
-from scripts.bench.workloads.pages import PAGES
+from scripts.bench.workloads.console_pages import PAGES
 
 
 class ContestantComparison(NamedTuple):
