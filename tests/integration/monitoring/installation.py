@@ -54,14 +54,13 @@ class Installation:
         self._parts: list[subprocess.Popen[bytes]] = []
         self._clients = ThreadPoolExecutor(CLIENTS)
         self._writes: list[Future[None]] = []
-        self.service = self.serve()
+        self.serve()
 
-    def serve(self) -> Service:
+    def serve(self) -> None:
         """Start the API, always on the same port."""
         os.environ[PROVIDERS] = json.dumps(self.providers)
         options = ["--no-projector", "--port", str(self._port)]
-        self.service = start(self._folder / "data", *options, *self.options)
-        return self.service
+        self.service: Service = start(self._folder / "data", *options, *self.options)
 
     @property
     def options(self) -> list[str]:
@@ -75,12 +74,15 @@ class Installation:
 
     def write(self) -> None:
         """Let every client that has its answer ask for another transaction."""
-        self._writes = [write for write in self._writes if not write.done()]
+        answered = [asked for asked in self._writes if asked.done()]
+        for asked in answered:
+            asked.result()
+        self._writes = [asked for asked in self._writes if asked not in answered]
         self._writes += [self._clients.submit(self._write) for _ in range(CLIENTS - len(self._writes))]
 
     def _write(self) -> None:
         body = transfer_body("alice", "bob", 1)
-        with self.service.client() as client:
+        with self.service.client(timeout_seconds=60.0) as client:
             key = {"Idempotency-Key": uuid4().hex}
             answer = client.post("/v1/ledgers/main/transactions", json=body, headers=key)
         assert answer.status_code in (201, 503), answer.text

@@ -84,7 +84,7 @@ def test_it_fires_while_the_disk_fills_and_is_quiet_once_there_is_room(tmp_path:
         alert = Alert("DiskFull", str(disk.folder))  # the other disks of this machine may fill as well
 
         def fires_as_it_fills() -> bool:
-            disk.run("head -c 50000 /dev/zero >> journal 2>/dev/null")
+            disk.run("head -c 200000 /dev/zero >> journal 2>/dev/null")
             sleep(0.1)
             return alert in prometheus.alerts()
 
