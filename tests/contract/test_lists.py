@@ -588,7 +588,7 @@ def test_an_empty_list_is_a_list(shelf: Shelf) -> None:
 
 
 # What a list takes beside its filters.
-OF_PAGES = {"page_size", "cursor", "order", "min_position", "metadata.KEY"}
+OF_PAGES = {"page_size", "cursor", "order", "min_position", "metadata"}
 # Filters that are never empty, of which an empty one is refused.
 NEVER_EMPTY = {
     "list_deliveries": {"state"},
@@ -603,15 +603,26 @@ NEVER_EMPTY = {
 
 
 def filters_of(name: str) -> set[str]:
-    """The filters of a list, as the document has them."""
+    """The names of the filters of a list."""
+    return parameters_of(name).keys() - OF_PAGES
+
+
+def parameters_of(name: str) -> dict[str, dict[str, Any]]:
+    """The parameters of a list by name, as the document has them."""
     return {
-        parameter["name"]
+        parameter["name"]: parameter
         for operations in DOCUMENT["paths"].values()
         for operation in operations.values()
         if operation["operationId"] == name
         for parameter in operation["parameters"]
         if parameter["in"] == "query"
-    } - OF_PAGES
+    }
+
+
+@pytest.mark.parametrize("name", sorted(LISTS))
+def test_the_document_says_which_filters_may_be_empty(name: str) -> None:
+    may_be_empty = {each for each, shown in parameters_of(name).items() if shown.get("allowEmptyValue")}
+    assert may_be_empty == filters_of(name) - NEVER_EMPTY.get(name, set())
 
 
 @pytest.mark.parametrize("name", sorted(LISTS))
