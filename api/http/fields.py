@@ -240,7 +240,7 @@ class MetadataQuery(Query):
 
     metadata: MetadataFilter = Field(
         default_factory=dict,
-        alias=BY_METADATA,
+        alias="metadata.KEY",
         description="`metadata.KEY=VALUE`, any number of times: only items that have all of these",
     )
 

@@ -340,7 +340,7 @@ def _header_links(names: Iterable[str]) -> dict[str, Any]:
 
 
 def _answers(declared: Declaration) -> dict[int | str, dict[str, Any]]:
-    # If there are several media types, the first has the schema. The others have examples.
+    # If there are several media types, the first has the model. The others are texts.
     return {returned.status: _answer(declared, returned) for returned in reversed(declared.returns)}
 
 
@@ -367,7 +367,8 @@ def _add_examples(operation: dict[str, Any], declared: Declaration) -> None:
     for returned in declared.returns:
         if returned.example is not None:
             content = operation["responses"][str(returned.status)].setdefault("content", {})
-            content.setdefault(returned.media_type, {})["examples"] = _example(returned.example)
+            shown = content.setdefault(returned.media_type, {"schema": {"type": "string"}})
+            shown["examples"] = _example(returned.example)
 
 
 def _example(value: Any) -> dict[str, Any]:

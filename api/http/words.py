@@ -39,6 +39,7 @@ FORMS: Mapping[str, str] = {
     LEDGER_PATTERN: f"must be {_LEDGER}",
     GRANTED_PATTERN: f"must be {_LEDGER}; or * for every ledger",
     PROVIDER_PATTERN: "must be a provider's name: 1 to 32 of a-z, 0-9 and -, the first a letter",
+    METADATA_PARAMETER_PATTERN: "must be metadata. and a key of metadata",
     METADATA_KEY_PATTERN: "a key of metadata is 1 to 64 of A-Z, a-z, 0-9, _, . and -",
     KEY_PATTERN: 'must be 1 to 255 visible ASCII characters without "/"',
     UUID_PATTERN: "must be an id such as 0b2f7c1e-8d3a-5b6f-9c0d-1e2f3a4b5c6d",

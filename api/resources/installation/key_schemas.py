@@ -1,6 +1,6 @@
 """Keys to the API: requests and answers."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, cast
 
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
@@ -138,7 +138,7 @@ def key_body(key: Key) -> KeyBody:
     return {
         "id": str(key.id),
         "name": key.name,
-        "roles": list(key.roles),
+        "roles": cast("list[Role]", [*key.roles]),
         "ledgers": list(key.ledgers),
         "created_at": key.created_at,
         "valid_until": key.valid_until,
@@ -154,7 +154,7 @@ def new_key_body(made: Key, key: str) -> NewKeyBody:
     return {
         "id": str(made.id),
         "name": made.name,
-        "roles": list(made.roles),
+        "roles": cast("list[Role]", [*made.roles]),
         "ledgers": list(made.ledgers),
         "key": key,
     }

@@ -72,7 +72,8 @@ def _payloads(schemas: dict[str, Any]) -> dict[str, Any]:
         if "enum" in part:
             return reference(choices[frozenset(part["enum"])])
         if "$ref" in part:
-            return reference(names.get(part["$ref"], part["$ref"]))
+            target: str = part["$ref"]
+            return reference(names.get(target, target))
         return {key: shown(value) for key, value in part.items()}
 
     _, found = schema_components(EVENT_TYPES.values(), ref_template="{name}")

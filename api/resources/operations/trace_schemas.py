@@ -1,6 +1,6 @@
 """Traces, the whole story of an operation or a correlation id: requests and answers."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from pydantic import Discriminator, Field
 from typing_extensions import TypeAliasType, TypedDict
@@ -137,7 +137,7 @@ def standing_body(standing: ProjectionStanding) -> ProjectionStandingBody:
     return {
         "name": name,
         "version": version,
-        "state": state,
+        "state": cast(ProjectionState, state),
         "position": position,
         "reached": standing.reached,
     }
