@@ -20,7 +20,7 @@ from tests.contract.answers import code_of
 from tests.contract.books import Book
 from tests.contract.serving import Served, serving
 from tests.databases import Databases
-from tests.projecting import append, eventually
+from tests.projecting import append, eventually, unreadable_posting
 
 DOCUMENT = create_app(Settings(database_url="postgresql://nowhere")).openapi()
 
@@ -116,7 +116,7 @@ class Shop(Book):
     def add_letter(self) -> None:
         with self.served.database.connect_as_owner("test owner") as owner:
             (recorded_at,) = owner.execute("SELECT recorded_at FROM head").fetchone() or ("",)
-            state = f'{{"class_version":2,"recorded_at":"{recorded_at}","data":{{}}}}'.encode()
+            state = unreadable_posting(recorded_at)
             append(owner, f"main/transactions/{uuid4()}", 1, "transaction.posted", state)
 
     def add_transfer(self) -> None:

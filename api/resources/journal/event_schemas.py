@@ -105,6 +105,8 @@ class TrailQuery(ListQuery, ProjectedQuery):
 class EventBody(TypedDict):
     """An event as it is stored. Members that cannot be read are null; `ledger` is null if the event belongs to none.
 
+    The payload of an event that no release recorded is shown too, whatever it holds.
+
     `leaf_hash` is the hash of the event's leaf in the Merkle tree over the whole journal (RFC 9162): the SHA-256 of a
     zero byte and the leaf. The leaf's number is position − 1. The leaf is JSON without blanks, `{"position":…,
     "stream":…,"version":…,"type":…,"event":{"class_version":…,"recorded_at":…,"actor":…,"correlation_id":…,

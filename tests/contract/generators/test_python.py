@@ -25,13 +25,14 @@ def made(module_path: Path) -> Path:
         *("--meta", "none", "--output-path", "tallystick_api"),
     )
     assert said.splitlines() == ["Generating tallystick_api"]
-    shutil.copy(PROGRAMS / "round_trip.py", module_path)
+    for name in ("round_trip.py", "mypy.ini"):
+        shutil.copy(PROGRAMS / name, module_path)
     return module_path
 
 
 def test_the_program_and_the_client_have_sound_types(made: Path) -> None:
     python = made / "environment/bin/python"
-    run(made, sys.executable, "-m", "mypy", "--strict", "--python-executable", python, "round_trip.py")
+    run(made, sys.executable, "-m", "mypy", "--python-executable", python, "round_trip.py")
 
 
 def test_the_program_sets_and_reads_metadata_lists_problems_and_unions(made: Path, served: Served) -> None:
