@@ -18,6 +18,8 @@ from api.http.openapi import complete
 from api.http.router import Router
 from api.request_spans import TracedRequests
 from api.resources import ENDPOINTS
+from api.resources.journal.event_document import with_events
+from api.resources.webhooks.message_document import with_messages
 from api.security.callback_signatures import Signatures
 from api.service.body_room import AnswerRoom, BodyRoom
 from api.service.checkpoint_watch import CheckpointWatch
@@ -87,7 +89,8 @@ class Application(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document."""
         if self.openapi_schema is None:
-            self.openapi_schema = complete(super().openapi(), [endpoint.declared for endpoint in ENDPOINTS])
+            document = complete(super().openapi(), [endpoint.declared for endpoint in ENDPOINTS])
+            self.openapi_schema = with_messages(with_events(document))
         return self.openapi_schema
 
 

@@ -1,5 +1,6 @@
 """What tests of projections do: run a projector, wait for it, and append events that no ledger would write."""
 
+import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -60,6 +61,18 @@ def await_head(connection: Connection[Any], *names: str) -> int:
     for name in names or PROJECTIONS:
         await_progress(connection, name, lambda seen: seen.reflects(seen.head))
     return progress(connection, "ledgers").head
+
+
+def unreadable_posting(recorded_at: str) -> bytes:
+    """Return a stored posting with a member that no release knows, so that it can never be read.
+
+    `recorded_at` can be read, because accounts are looked up by it. The other members are as the document describes
+    them.
+    """
+    texts = dict.fromkeys(("reference", "description", "fingerprint"), "")
+    data = {**texts, "metadata": {}, "entries": [], "effective_at": recorded_at, "unknown": True}
+    stored = {"class_version": 2, "recorded_at": recorded_at, "data": data}
+    return json.dumps(stored, separators=(",", ":")).encode()
 
 
 def append(owner: Connection[Any], stream: str, version: int, topic: str, state: bytes) -> int:

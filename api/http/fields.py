@@ -7,7 +7,7 @@ another.
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Generic, Literal, TypeVar, get_args
+from typing import Annotated, Any, Final, Generic, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -30,7 +30,14 @@ from pydantic_core import (
 from typing_extensions import TypedDict
 
 from api.http.body import escaped
-from api.http.words import METADATA_KEY_PATTERN, PREFIX_PATTERN, words_of_member, words_of_parameter
+from api.http.models.choices import Order
+from api.http.models.metadata import MetadataFilter
+from api.http.words import (
+    NOT_BLANK_PATTERN,
+    PREFIX_PATTERN,
+    words_of_member,
+    words_of_parameter,
+)
 from api.problems import MAX_ERRORS
 from domain.model.money import ASSET_PATTERN, MAX_AMOUNT
 from domain.model.streams import ADDRESS_PATTERN, LEDGER_PATTERN, MAX_ADDRESS_LENGTH
@@ -41,6 +48,7 @@ BY_METADATA: Final = "metadata.KEY"
 """The common name of all parameters that filter by metadata."""
 
 MAX_POSITION = 2**63 - 1
+MAX_REASON_LENGTH = 500
 MAX_DIGITS = 400
 
 # RFC 3339 §5.6 ends hours at 23 and minutes at 59, in an offset too.
@@ -93,10 +101,6 @@ Asset = Annotated[str, Field(pattern=ASSET_PATTERN, examples=["USD/2"])]
 Amount = Annotated[int, Field(ge=1, le=MAX_AMOUNT, description="minor units", examples=[1050])]
 AddressPrefix = Annotated[str, Field(pattern=PREFIX_PATTERN, max_length=MAX_ADDRESS_LENGTH)]
 Limit = Annotated[int, Field(ge=-MAX_AMOUNT, le=MAX_AMOUNT)] | None
-Metadata = Annotated[
-    dict[Annotated[str, Field(pattern=METADATA_KEY_PATTERN)], Annotated[str, Field(max_length=512)]],
-    Field(max_length=50, examples=[{"customer": "42"}], json_schema_extra={"additionalProperties": False}),
-]
 Time = Annotated[
     str,
     AfterValidator(_instant),
@@ -166,16 +170,35 @@ def _as_custom(found: ErrorDetails) -> PydanticCustomError:
     return PydanticCustomError("in_part", "{words}", {"words": found["msg"]})
 
 
+def _without_defaults(schema: dict[str, Any]) -> None:
+    """Take the defaults out of the document.
+
+    A default that is left out and the same default written are different requests (api/README.md, Idempotency). Makers
+    of clients would write each, or demand that the caller does.
+    """
+    for member in schema.get("properties", {}).values():
+        member.pop("default", None)
+
+
 class Request(BaseModel):
     """A request body. Strict; unknown members are refused."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, json_schema_extra=_without_defaults)
 
 
-class Reasoned(Request):
-    """An operator's request with an optional reason, which is kept with it."""
+class OptionalReason(Request):
+    """Why something is done. It is kept with what is done."""
 
-    reason: Annotated[str, Field(max_length=500, examples=["maintenance"])] = ""
+    reason: Annotated[str, Field(max_length=MAX_REASON_LENGTH, examples=["maintenance"])] = ""
+
+
+class RequiredReason(Request):
+    """Why something is done that somebody may ask about later. It is kept with what is done."""
+
+    reason: Annotated[
+        str,
+        Field(pattern=NOT_BLANK_PATTERN, max_length=MAX_REASON_LENGTH, examples=["the statement shows it"]),
+    ]
 
 
 class Query(BaseModel):
@@ -204,7 +227,7 @@ class ListQuery(Query):
     cursor: str | None = Field(
         None, min_length=1, description="where the page begins: a `next_cursor` from the same list"
     )
-    order: Literal["asc", "desc"] = Field("asc", description="oldest first, or newest first")
+    order: Order = Field("asc", description="oldest first, or newest first")
 
     @property
     def descending(self) -> bool:
@@ -215,13 +238,11 @@ class ListQuery(Query):
 class MetadataQuery(Query):
     """The parameters of lists that filter by metadata: `metadata.KEY=VALUE`, gathered from all parameters."""
 
-    metadata: Annotated[
-        dict[
-            Annotated[str, Field(pattern=METADATA_KEY_PATTERN)],
-            Annotated[str, Field(pattern=r"^[^\x00]{0,512}$")],
-        ],
-        Field(description="`metadata.KEY=VALUE`, any number of times: only items that have all of these"),
-    ] = Field(default_factory=dict, alias="metadata.KEY")
+    metadata: MetadataFilter = Field(
+        default_factory=dict,
+        alias="metadata.KEY",
+        description="`metadata.KEY=VALUE`, any number of times: only items that have all of these",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -252,18 +273,6 @@ class Page(TypedDict, Generic[Item]):
 
     data: list[Item]
     next_cursor: str | None
-
-
-class Problem(TypedDict):
-    """A problem (RFC 9457). Some codes have further members."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    instance: str
-    code: str
-    correlation_id: str
 
 
 # Parts that pydantic adds to the place of an error beside names and numbers: `[key]` means the key of a mapping, the

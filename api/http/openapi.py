@@ -5,22 +5,20 @@ each operation shows everything that api/README.md promises for it.
 """
 
 import inspect
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any
 
 from fastapi import Body, Path
-from pydantic import TypeAdapter
 from starlette.responses import JSONResponse, Response
 
 from api.http.declaration import Declaration, Returns
-from api.http.named_members import Missing, Named
+from api.http.fields import BY_METADATA
+from api.http.models.names import PREFIX, named, renamed
 from api.http.responses import JSON
 from api.problem_examples import example_of
 from api.problems import (
     MEDIA_TYPE,
-    PROBLEM_TYPES,
     BodyTooLarge,
     CursorInvalid,
     CursorMismatch,
@@ -173,10 +171,13 @@ def complete(document: dict[str, Any], declarations: Iterable[Declaration]) -> d
         },
     }
     components["headers"] = HEADERS
-    schemas = components.setdefault("schemas", {})
-    schemas["Problem"] = _PROBLEM_SCHEMA
+    schemas = components["schemas"]
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
+    for declared in declarations:
+        schemas |= _schema_of_query(declared).get("$defs", {})
+    components["schemas"] = named(schemas)
+    document["paths"] = renamed(document["paths"])
     document["servers"] = [{"url": "/"}]
     for declared in declarations:
         _add_examples(document["paths"][declared.path][declared.method.lower()], declared)
@@ -207,7 +208,13 @@ def _signature(declared: Declaration) -> Callable[..., Any]:
         inspect.Parameter(
             name,
             keyword,
-            annotation=Annotated[str, Path(openapi_examples={"example": {"value": _EXAMPLE_NAMES[name]}})],
+            annotation=Annotated[
+                str,
+                Path(
+                    openapi_examples={"example": {"value": _EXAMPLE_NAMES[name]}},
+                    json_schema_extra={"format": "uuid"} if name == "id" else None,
+                ),
+            ],
         )
         for name in _NAME.findall(declared.path)
     ]
@@ -235,7 +242,7 @@ def _response_class(of_type: str) -> type[Response]:
 
 
 def _parameters(declared: Declaration) -> Iterator[dict[str, Any]]:
-    query = declared.query.model_json_schema()
+    query = _schema_of_query(declared)
     for name, schema in query.get("properties", {}).items():
         yield _query_parameter(name, schema, required=name in query.get("required", ()))
     yield _header(
@@ -271,15 +278,39 @@ def _parameters(declared: Declaration) -> Iterator[dict[str, Any]]:
         )
 
 
+def _schema_of_query(declared: Declaration) -> dict[str, Any]:
+    return declared.query.model_json_schema(ref_template=PREFIX + "{model}")
+
+
 def _query_parameter(name: str, schema: dict[str, Any], *, required: bool) -> dict[str, Any]:
-    described = {"description": schema["description"]} if "description" in schema else {}
-    if schema.get("type") == "object":
-        schema = {"type": "string", "maxLength": 512}
-    # A parameter that may be left out has null as its default, but cannot be sent as null.
-    forms = [form for form in schema.get("anyOf", ()) if form["type"] != "null"]
-    shape = forms[0] if len(forms) == 1 else schema
-    kept = {key: value for key, value in shape.items() if key not in ("description", "title")}
-    return {"name": name, "in": "query", "required": required, "schema": kept, **described}
+    """Return a parameter, given the schema of its value.
+
+    One that may be left out has null as its default, but cannot be sent as null. One that may be empty says so beside
+    its schema: the empty text is none of the values that a client would choose from.
+    """
+    forms = [form for form in schema.get("anyOf", ()) if form.get("type") != "null"]
+    values = [form for form in forms if form not in _EMPTY]
+    shape = values[0] if len(values) == 1 else schema
+    may_be_empty = len(values) < len(forms) or schema.get("default") == ""
+    kept = {
+        key: value
+        for key, value in {"examples": schema.get("examples"), **shape}.items()
+        if key != "description" and value not in (None, "")
+    }
+    is_object = name == BY_METADATA
+    return {
+        # The name of an object is not sent: each of its members is a parameter of its own, `metadata.customer=42`.
+        "name": "metadata" if is_object else name,
+        "in": "query",
+        "required": required,
+        "schema": kept,
+        **({"description": schema["description"]} if "description" in schema else {}),
+        **({"allowEmptyValue": True} if may_be_empty else {}),
+        **({"style": "form", "explode": True, "example": {"metadata.customer": "42"}} if is_object else {}),
+    }
+
+
+_EMPTY = ({"type": "string", "const": ""}, {"type": "string", "maxLength": 0})
 
 
 def _header(name: str, words: str, *, required: bool = False, **more: str) -> dict[str, Any]:
@@ -309,7 +340,7 @@ def _header_links(names: Iterable[str]) -> dict[str, Any]:
 
 
 def _answers(declared: Declaration) -> dict[int | str, dict[str, Any]]:
-    # If there are several media types, the first has the schema. The others have examples.
+    # If there are several media types, the first has the model. The others are texts.
     return {returned.status: _answer(declared, returned) for returned in reversed(declared.returns)}
 
 
@@ -336,7 +367,8 @@ def _add_examples(operation: dict[str, Any], declared: Declaration) -> None:
     for returned in declared.returns:
         if returned.example is not None:
             content = operation["responses"][str(returned.status)].setdefault("content", {})
-            content.setdefault(returned.media_type, {})["examples"] = _example(returned.example)
+            shown = content.setdefault(returned.media_type, {"schema": {"type": "string"}})
+            shown["examples"] = _example(returned.example)
 
 
 def _example(value: Any) -> dict[str, Any]:
@@ -357,7 +389,7 @@ def _problem_answer(declared: Declaration, status: int, codes: list[str]) -> dic
         "headers": _header_links(_common_headers(declared, status)),
         "content": {
             MEDIA_TYPE: {
-                "schema": {"$ref": "#/components/schemas/Problem"},
+                "schema": {"$ref": f"{PREFIX}Problem"},
                 "examples": {
                     code: {"value": example_of(code, instance, _CORRELATION_ID, is_keyed=declared.is_keyed)}
                     for code in codes
@@ -368,74 +400,3 @@ def _problem_answer(declared: Declaration, status: int, codes: list[str]) -> dic
 
 
 _CORRELATION_ID = "8a6e0804-2bd0-4672-b79d-d97027f9071a"
-
-
-def _members(of: Any) -> dict[str, Any]:
-    """Return the schemas of a type's members, each complete in itself."""
-    schema = TypeAdapter(of).json_schema()
-    definitions = schema.get("$defs", {})
-
-    def whole(part: dict[str, Any]) -> dict[str, Any]:
-        name = part.pop("$ref", "").rpartition("/")[2]
-        return {**definitions.get(name, {}), **part}
-
-    members: dict[str, Any] = json.loads(json.dumps(schema["properties"]), object_hook=whole)
-    return members
-
-
-_PROBLEM_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "title": "Problem",
-    "description": "A problem (RFC 9457). Some codes have further members: see the example of each code, and"
-    " `/problems/{code}`, which also says what becomes of the idempotency key and what to do.",
-    "required": ["type", "title", "status", "detail", "instance", "code", "correlation_id"],
-    "properties": {
-        "type": {"type": "string", "format": "uri-reference"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "instance": {"type": "string"},
-        "code": {"type": "string", "enum": list(PROBLEM_TYPES)},
-        "correlation_id": {"type": "string"},
-        "errors": {
-            "type": "array",
-            "description": "With 422: where each error is: a JSON pointer into the body, `?name`, or a header's name.",
-            "items": {
-                "type": "object",
-                "required": ["pointer", "detail"],
-                "properties": {"pointer": {"type": "string"}, "detail": {"type": "string"}},
-            },
-        },
-        "transaction_id": {
-            "type": "string",
-            "description": "With 409 on a keyed request: the id of the recorded, rejected transaction. With"
-            " `transaction_not_found`: the id that was not found.",
-        },
-        "index": {
-            "type": "integer",
-            "description": "In a batch: which item the problem is about, counted from 0. With `batch_rejected`: the"
-            " first item that failed.",
-        },
-        "problem": {
-            "allOf": [{"$ref": "#/components/schemas/Problem"}],
-            "description": "With `batch_rejected`: the problem of that item.",
-        },
-        "reason": {"type": "string", "description": "With `journal_unavailable`: why."},
-        "position": {
-            "type": "integer",
-            "description": "With `projection_behind`: the projection's position.",
-        },
-        "head": {
-            "type": "integer",
-            "description": "With `projection_behind`: the journal's newest position.",
-        },
-        "state": {"type": "string", "description": "With `projection_behind`: the projection's state."},
-        "dead_letter": {
-            "type": "string",
-            "description": "With `projection_behind`: the dead letter that holds back what was asked for.",
-        },
-        "retry": {"type": "string", "description": "With `operation_unknown`: `safe`."},
-        **_members(Named),
-        **_members(Missing),
-    },
-}

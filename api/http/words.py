@@ -11,6 +11,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, Tag
 from pydantic_core import ErrorDetails, core_schema
+from typing_extensions import TypeAliasType
 
 from api.http.correlation import MAX_CORRELATION_ID_LENGTH
 from domain.model.idempotency import KEY_PATTERN
@@ -19,6 +20,7 @@ from domain.model.money import ASSET_PATTERN
 from domain.model.streams import ADDRESS_PATTERN, LEDGER_PATTERN, PROVIDER_PATTERN
 
 METADATA_KEY_PATTERN = r"^[A-Za-z0-9_.-]{1,64}$"
+METADATA_PARAMETER_PATTERN = rf"^metadata\.{METADATA_KEY_PATTERN[1:]}"
 PREFIX_PATTERN = r"^(?:[A-Za-z0-9_-]{1,64}:){0,9}[A-Za-z0-9_-]{0,64}$"
 GRANTED_PATTERN = rf"^(?:\*|{LEDGER_PATTERN[1:-1]})$"
 GROUP_PATTERN = r"^segment:(?:[1-9]|10)$"
@@ -37,6 +39,7 @@ FORMS: Mapping[str, str] = {
     LEDGER_PATTERN: f"must be {_LEDGER}",
     GRANTED_PATTERN: f"must be {_LEDGER}; or * for every ledger",
     PROVIDER_PATTERN: "must be a provider's name: 1 to 32 of a-z, 0-9 and -, the first a letter",
+    METADATA_PARAMETER_PATTERN: "must be metadata. and a key of metadata",
     METADATA_KEY_PATTERN: "a key of metadata is 1 to 64 of A-Z, a-z, 0-9, _, . and -",
     KEY_PATTERN: 'must be 1 to 255 visible ASCII characters without "/"',
     UUID_PATTERN: "must be an id such as 0b2f7c1e-8d3a-5b6f-9c0d-1e2f3a4b5c6d",
@@ -142,6 +145,8 @@ def names_at(model: Any, place: Collection[int | str]) -> list[str]:
 
 def _inside(annotation: Any, part: int | str) -> Any:
     """Return the type of a part of an annotated type, None if it has no part of that name."""
+    if isinstance(annotation, TypeAliasType):
+        return _inside(annotation.__value__, part)
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         is_chosen = any(isinstance(mark, Tag) and mark.tag == part for mark in arguments[1:])

@@ -24,6 +24,7 @@ from domain.model.errors import (
     RuleRefusal,
 )
 from domain.model.events import Context, Event, Recorded, State
+from domain.model.ids import Id
 from domain.model.ledgers import existing_ledger, register_asset
 from domain.model.money import MAX_AMOUNT, Direction
 from domain.model.refusals import (
@@ -57,7 +58,7 @@ class EntriesPosted(Event):
 
     TOPIC: ClassVar[str] = "account.entries_posted"
 
-    transaction_id: str
+    transaction_id: Id
     debits: int
     credits: int
 
@@ -67,7 +68,7 @@ class EntriesHeld(Event):
 
     TOPIC: ClassVar[str] = "account.entries_held"
 
-    transaction_id: str
+    transaction_id: Id
     debits: int
     credits: int
 
@@ -80,8 +81,8 @@ class EntriesSettled(Event):
 
     TOPIC: ClassVar[str] = "account.entries_settled"
 
-    transaction_id: str
-    hold_id: str
+    transaction_id: Id
+    hold_id: Id
     held_debits: int
     held_credits: int
     debits: int
@@ -93,7 +94,7 @@ class EntriesReleased(Event):
 
     TOPIC: ClassVar[str] = "account.entries_released"
 
-    hold_id: str
+    hold_id: Id
     debits: int
     credits: int
 

@@ -5,6 +5,12 @@ no id was ever shown in those forms.
 """
 
 import re
+from typing import Annotated
+
+from msgspec import Meta
+
+# The format is only for schemas of events; decoding checks nothing more.
+Id = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
 
 UUID_PATTERN = r"^[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"
 

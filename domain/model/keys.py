@@ -10,6 +10,7 @@ import unicodedata
 from typing import ClassVar, NamedTuple
 
 from domain.model.events import Event, Recorded
+from domain.model.ids import Id
 from domain.model.streams import name_of
 from domain.model.times import Instant
 
@@ -47,7 +48,7 @@ class KeyMade(_OfKey):
 
     TOPIC: ClassVar[str] = "key.made"
 
-    replaces: str | None
+    replaces: Id | None
 
 
 class KeyRotated(_OfKey):
@@ -55,7 +56,7 @@ class KeyRotated(_OfKey):
 
     TOPIC: ClassVar[str] = "key.rotated"
 
-    replaced_by: str
+    replaced_by: Id
 
 
 class KeyRevoked(_OfKey):

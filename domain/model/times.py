@@ -5,8 +5,12 @@ they are stored. Clocks are read at the edge and passed in.
 """
 
 from datetime import UTC, datetime, timedelta
+from typing import Annotated
 
-Instant = str
+from msgspec import Meta
+
+# The format is only for schemas of events; decoding checks nothing more.
+Instant = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 
 FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
 EARLIEST: Instant = "0001-01-01T00:00:00.000000Z"

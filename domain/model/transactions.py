@@ -16,6 +16,7 @@ from domain.model.entries import Entry, PostedEntry, as_asked, debited
 from domain.model.errors import IdempotencyKeyReused, RuleRefusal
 from domain.model.events import Context, Envelope, Event, Recorded, State
 from domain.model.idempotency import Operation
+from domain.model.ids import Id
 from domain.model.ledgers import existing_ledger
 from domain.model.refusals import transaction_not_found
 from domain.model.streams import ledger_of, ledger_stream, name_of, transaction_stream
@@ -73,7 +74,7 @@ class SettlementPosted(Posted):
 
     TOPIC: ClassVar[str] = "transaction.settlement_posted"
 
-    settles: str
+    settles: Id
 
 
 class ReversalPosted(Posted):
@@ -81,7 +82,7 @@ class ReversalPosted(Posted):
 
     TOPIC: ClassVar[str] = "transaction.reversal_posted"
 
-    reverses: str
+    reverses: Id
 
 
 class TransactionHeld(Made):
@@ -97,7 +98,7 @@ class VoidRecorded(Made):
 
     TOPIC: ClassVar[str] = "transaction.void_recorded"
 
-    voids: str
+    voids: Id
 
 
 class TransactionRejected(Made):
@@ -114,7 +115,7 @@ class TransactionRejected(Made):
     code: str
     detail: str
     expires_at: Instant | None
-    related_id: str | None
+    related_id: Id | None
     details: dict[str, Any]
 
     @staticmethod
@@ -145,7 +146,7 @@ class Settled(Event):
 
     TOPIC: ClassVar[str] = "transaction.hold_settled"
 
-    settled_by: str
+    settled_by: Id
 
 
 class Voided(Event):
@@ -153,7 +154,7 @@ class Voided(Event):
 
     TOPIC: ClassVar[str] = "transaction.hold_voided"
 
-    voided_by: str
+    voided_by: Id
 
 
 class Expired(Event):
@@ -167,7 +168,7 @@ class Reversed(Event):
 
     TOPIC: ClassVar[str] = "transaction.reversed"
 
-    reversed_by: str
+    reversed_by: Id
     amount: int
 
 

@@ -89,7 +89,7 @@ class Checked:
         written = json.dumps(schema)
         if written not in self._validators:
             whole = {**schema, "components": self.document["components"]}
-            self._validators[written] = jsonschema_rs.validator_for(whole)
+            self._validators[written] = jsonschema_rs.validator_for(whole, validate_formats=True)
         self._validators[written].validate(instance)
 
 

@@ -5,7 +5,7 @@ import httpx2
 from scripts.simulator.faults import Script
 from tests.contract.books import Book
 from tests.contract.serving import Served
-from tests.projecting import append, eventually
+from tests.projecting import append, eventually, unreadable_posting
 
 
 def prepare(served: Served, client: httpx2.Client) -> dict[str, str]:
@@ -89,8 +89,7 @@ def poison(served: Served, client: httpx2.Client) -> dict[str, str]:
     """Make dead letters. Return the ids of one that may be retried and one that may be discarded."""
     with served.database.connect_as_owner("test owner") as owner:
         (recorded_at,) = owner.execute("SELECT recorded_at FROM head").fetchone() or ("",)
-        # The time is readable, because accounts are looked up by it.
-        state = f'{{"class_version":2,"recorded_at":"{recorded_at}","data":{{}}}}'.encode()
+        state = unreadable_posting(recorded_at)
         for number in range(2):
             append(owner, f"main/transactions/poison-{number}", 1, "transaction.posted", state)
 

@@ -12,7 +12,7 @@ from domain.model.idempotency import fingerprint
 from tests.contract.answers import code_of
 from tests.contract.books import Book
 from tests.contract.serving import Served
-from tests.projecting import append, eventually
+from tests.projecting import append, eventually, unreadable_posting
 
 # Python reads these as the same UUID. The API accepts none of them.
 OTHER_FORMS: list[Callable[[str], str]] = [
@@ -47,7 +47,7 @@ def letter(served: Served, client: httpx2.Client) -> str:
     before = {letter["id"] for letter in client.get(path).json()["data"]}
     with served.database.connect_as_owner("test owner") as owner:
         (recorded_at,) = owner.execute("SELECT recorded_at FROM head").fetchone() or ("",)
-        state = f'{{"class_version":2,"recorded_at":"{recorded_at}","data":{{}}}}'.encode()
+        state = unreadable_posting(recorded_at)
         append(owner, f"main/transactions/{uuid4()}", 1, "transaction.posted", state)
 
     def new() -> list[str]:

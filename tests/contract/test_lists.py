@@ -20,7 +20,7 @@ from tests.contract.answers import code_of
 from tests.contract.books import Book
 from tests.contract.serving import Served, serving
 from tests.databases import Databases
-from tests.projecting import append, eventually
+from tests.projecting import append, eventually, unreadable_posting
 
 DOCUMENT = create_app(Settings(database_url="postgresql://nowhere")).openapi()
 
@@ -116,7 +116,7 @@ class Shop(Book):
     def add_letter(self) -> None:
         with self.served.database.connect_as_owner("test owner") as owner:
             (recorded_at,) = owner.execute("SELECT recorded_at FROM head").fetchone() or ("",)
-            state = f'{{"class_version":2,"recorded_at":"{recorded_at}","data":{{}}}}'.encode()
+            state = unreadable_posting(recorded_at)
             append(owner, f"main/transactions/{uuid4()}", 1, "transaction.posted", state)
 
     def add_transfer(self) -> None:
@@ -588,7 +588,7 @@ def test_an_empty_list_is_a_list(shelf: Shelf) -> None:
 
 
 # What a list takes beside its filters.
-OF_PAGES = {"page_size", "cursor", "order", "min_position", "metadata.KEY"}
+OF_PAGES = {"page_size", "cursor", "order", "min_position", "metadata"}
 # Filters that are never empty, of which an empty one is refused.
 NEVER_EMPTY = {
     "list_deliveries": {"state"},
@@ -603,15 +603,26 @@ NEVER_EMPTY = {
 
 
 def filters_of(name: str) -> set[str]:
-    """The filters of a list, as the document has them."""
+    """The names of the filters of a list."""
+    return parameters_of(name).keys() - OF_PAGES
+
+
+def parameters_of(name: str) -> dict[str, dict[str, Any]]:
+    """The parameters of a list by name, as the document has them."""
     return {
-        parameter["name"]
+        parameter["name"]: parameter
         for operations in DOCUMENT["paths"].values()
         for operation in operations.values()
         if operation["operationId"] == name
         for parameter in operation["parameters"]
         if parameter["in"] == "query"
-    } - OF_PAGES
+    }
+
+
+@pytest.mark.parametrize("name", sorted(LISTS))
+def test_the_document_says_which_filters_may_be_empty(name: str) -> None:
+    may_be_empty = {each for each, shown in parameters_of(name).items() if shown.get("allowEmptyValue")}
+    assert may_be_empty == filters_of(name) - NEVER_EMPTY.get(name, set())
 
 
 @pytest.mark.parametrize("name", sorted(LISTS))

@@ -1,8 +1,9 @@
 """The glossary has words for every state that an answer can have, and none that is misleading."""
 
-from typing import Any, get_args, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import pytest
+from typing_extensions import TypeAliasType
 
 from api.resources.accounts.schemas import AccountBody
 from api.resources.installation.key_schemas import KeyBody
@@ -20,7 +21,7 @@ STATES: list[tuple[str, Any, str]] = [
     ("dead_letter", DeadLetterBody, "state"),
     ("delivery", DeliveryBody, "state"),
     ("key", KeyBody, "state"),
-    ("operation", OperationBody, "state"),
+    *(("operation", form, "state") for form in get_args(get_args(OperationBody.__value__)[0])),
     ("payout", PayoutBody, "state"),
     ("projection", ProjectionBody, "state"),
     ("projection", UnreadVersionBody, "state"),
@@ -33,8 +34,15 @@ def states() -> set[tuple[str, str]]:
     """Every kind of thing with each state that the API can give it."""
     found = {("rebuild", state) for state in get_args(RebuildState)}
     for thing, body, member in STATES:
-        found |= {(thing, state) for state in get_args(get_type_hints(body)[member])}
+        found |= {(thing, state) for state in words_in(get_type_hints(body)[member])}
     return found
+
+
+def words_in(choice: Any) -> set[str]:
+    """The words of a closed set that has a name in the document."""
+    if isinstance(choice, TypeAliasType):
+        return words_in(choice.__value__)
+    return words_in(get_args(choice)[0]) if get_origin(choice) is Annotated else set(get_args(choice))
 
 
 def test_every_state_has_words_and_no_words_are_left_over() -> None:

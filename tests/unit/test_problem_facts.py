@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from api.http.openapi import _PROBLEM_SCHEMA, refusals
+from api.http.models.named_members import Problem
+from api.http.openapi import refusals
 from api.problem_examples import example_for_page
 from api.problem_facts import FACTS, KEY_USE
 from api.problems import PROBLEM_TYPES, problem, status_of
@@ -33,7 +34,7 @@ def test_every_problem_says_what_it_means_what_becomes_of_the_key_and_what_to_do
 @pytest.mark.parametrize("code", PROBLEM_TYPES)
 def test_every_member_of_an_example_is_in_the_schema(code: str) -> None:
     example = example_for_page(code)
-    assert example.keys() <= _PROBLEM_SCHEMA["properties"].keys()
+    assert example.keys() <= Problem.__annotations__.keys()
     assert problem(code, "", "", "").keys() <= example.keys()
     json.dumps(example)
 

@@ -4,19 +4,26 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import jsonschema_rs
 import pytest
 from msgspec import Struct
 from msgspec.structs import fields
 
+from api.app import Application
+from api.resources.journal.event_schemas import event_body
 from domain.journal.encoding import UnreadableEvent, decode
 from domain.journal.snapshots import TOPICS, decode_snapshot
 from domain.model.events import Envelope, Event
 from domain.model.registry import EVENT_TYPES
+from projections.outbox.messages import message_of
+from projections.read_models.event_history import journal_event
 from tests.upgrade.examples import ENVELOPE, EVENTS, SNAPSHOTS
 from tests.upgrade.record import GOLDEN_FILE, Form, Mismatch, golden, present, record
 
 GOLDEN = golden()
+DOCUMENT = Application().openapi()
 EVENTS_OF_ALL_TIMES = [form for form in GOLDEN if form.class_version is not None]
 
 
@@ -42,6 +49,23 @@ def test_what_was_stored_then_can_be_read_today(form: Form) -> None:
     recorded = decode("main/a/b", 1, form.topic, GOLDEN[form], 1)
     assert type(recorded.event) is EVENT_TYPES[form.topic]
     assert recorded.envelope == ENVELOPE
+
+
+@pytest.mark.parametrize("form", EVENTS_OF_ALL_TIMES, ids=str)
+def test_what_was_stored_then_is_what_the_document_describes(form: Form) -> None:
+    ledger = "-" if form.topic.startswith("key.") else "main"
+    row = (f"{ledger}/a/b", 1, form.topic, GOLDEN[form], 1)
+    shown: list[tuple[str, Any]] = [
+        ("KeyEvent" if ledger == "-" else "Event", event_body(journal_event(row)))
+    ]
+    if ledger == "main":
+        shown.append(("WebhookMessage", json.loads(message_of(row, "https://ledger.example").body)))
+    for name, body in shown:
+        schema = {"$ref": f"#/components/schemas/{name}", "components": DOCUMENT["components"]}
+        jsonschema_rs.validator_for(schema, validate_formats=True).validate(body)
+        described = DOCUMENT["components"]["schemas"][name]["discriminator"]["mapping"][form.topic]
+        members = DOCUMENT["components"]["schemas"][described.rpartition("/")[2]]["properties"]
+        assert body.keys() <= members.keys()
 
 
 @pytest.mark.parametrize("form", EVENTS_OF_ALL_TIMES, ids=str)

@@ -33,7 +33,7 @@ async def show_events(view: View) -> Shown:
     order = "asc" if view.query.get("order") == "asc" else "desc"
     query = {**given, **view.asked("cursor", "min_position"), "order": order, "page_size": EVENTS_SHOWN}
     listed = await view.api.look(view.resource, **query)
-    values = {"types": TYPES[1:], "order": order, "problem": None, "head": listed.head}
+    values = {"types": TYPES, "order": order, "problem": None, "head": listed.head}
     if listed.status in _UNREADABLE:
         empty = {"data": [], "next_cursor": None, "problem": listed.content}
         return Shown("Events", "The filters cannot be read.", {**values, **empty}, status=listed.status)

@@ -6,12 +6,12 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from api.http.fields import AddressPrefix, ListQuery, ProjectedQuery, Time
+from api.http.models.choices import Clock
+from api.http.models.formats import Instant
 from domain.model.accounts import Account
 from domain.model.money import ASSET_PATTERN, Direction
-from domain.model.times import Instant
 from projections.engine.live_version import Reading
 from projections.read_models.balances_at import AssetTotals, PostedAt
-from projections.read_models.entries import Clock
 from projections.read_models.groups import Group
 
 

@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
-from typing_extensions import TypedDict
+from typing_extensions import TypeAliasType, TypedDict
 
 from api.http.fields import (
     Address,
@@ -11,19 +11,25 @@ from api.http.fields import (
     Asset,
     Limit,
     ListQuery,
-    Metadata,
     MetadataQuery,
     Position,
     ProjectedQuery,
     Request,
     Time,
 )
-from domain.model.accounts import Account, Status
-from domain.model.money import ASSET_PATTERN, Direction
-from domain.model.times import Instant
-from domain.model.transactions import Kind
+from api.http.models.choices import Clock, Direction, TransactionKind
+from api.http.models.formats import Id, Instant
+from api.http.models.metadata import Metadata
+from domain.model import accounts
+from domain.model.accounts import Account
+from domain.model.money import ASSET_PATTERN
 from projections.diagnosis.glossary import meanings
-from projections.read_models.entries import Clock, StatementEntry
+from projections.read_models.entries import StatementEntry
+
+AccountStatus = TypeAliasType(
+    "AccountStatus", Annotated[accounts.Status, Field(description=meanings("account"))]
+)
+ReadConsistency = TypeAliasType("ReadConsistency", Literal["strong", "eventual"])
 
 
 class AccountRequest(Request):
@@ -45,16 +51,10 @@ class AccountChange(Request):
     max_balance: Limit = None
 
 
-class StatusChange(Request):
-    """Why an account is frozen, unfrozen or closed."""
-
-    reason: Annotated[str, Field(max_length=500)] = ""
-
-
 class AccountQuery(ProjectedQuery):
     """How to read one account: from the journal, now or in the past, or from the projection."""
 
-    consistency: Literal["strong", "eventual"] = Field(
+    consistency: ReadConsistency = Field(
         "strong", description="`eventual` reads the projection, which must have reached `min_position`"
     )
     at_position: Position | None = Field(
@@ -82,7 +82,7 @@ class AccountsQuery(MetadataQuery, ListQuery, ProjectedQuery):
 
     prefix: AddressPrefix = Field("", description="only accounts whose address begins with this")
     asset: Annotated[str, Field(pattern=f"^(?:{ASSET_PATTERN[1:-1]})?$")] = ""
-    status: Literal[Status, ""] = ""
+    status: AccountStatus | Literal[""] = ""
 
 
 class EntriesQuery(ListQuery, ProjectedQuery):
@@ -93,7 +93,7 @@ class EntriesQuery(ListQuery, ProjectedQuery):
     clock: Clock = "recorded"
 
 
-class Sums(TypedDict):
+class AccountSums(TypedDict):
     """Sums of debits and credits, in minor units."""
 
     debits: int
@@ -107,12 +107,12 @@ class AccountBody(TypedDict):
     address: str
     asset: str
     normal_side: Direction
-    status: Annotated[Status, Field(description=meanings("account"))]
+    status: AccountStatus
     min_balance: int | None
     max_balance: int | None
-    metadata: dict[str, str]
-    posted: Sums
-    pending: Sums
+    metadata: Metadata
+    posted: AccountSums
+    pending: AccountSums
     balance: int
     available: int
     version: int
@@ -144,8 +144,8 @@ def account_body(account: Account) -> AccountBody:
 class StatementEntryBody(TypedDict):
     """A posted entry. `balance_after` runs in the order of the statement's clock."""
 
-    transaction_id: str
-    kind: Kind
+    transaction_id: Id
+    kind: TransactionKind
     direction: Direction
     amount: int
     balance_after: int

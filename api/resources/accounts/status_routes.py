@@ -5,10 +5,11 @@ from functools import partial
 from api.http.consistency import Consistency
 from api.http.declaration import CLIENT, NoQuery, Returns
 from api.http.endpoint import Call, endpoint
+from api.http.fields import OptionalReason
 from api.http.responses import Answer
 from api.resources.accounts import examples
 from api.resources.accounts.answers import expected_version, shown
-from api.resources.accounts.schemas import AccountBody, StatusChange
+from api.resources.accounts.schemas import AccountBody
 from domain.model.accounts import ChangeStatus, Status
 from domain.model.errors import AccountClosed, AccountNotEmpty, AccountNotFound, VersionMismatch
 
@@ -30,7 +31,7 @@ _change_of_status = partial(
     summary="Freeze an account",
     problems=[AccountNotFound, VersionMismatch, AccountClosed],
 )
-async def freeze_account(call: Call[NoQuery, StatusChange]) -> Answer:
+async def freeze_account(call: Call[NoQuery, OptionalReason]) -> Answer:
     """Freeze an account: it refuses everything but voids and expiries. Idempotent."""
     return await _change(call, "frozen")
 
@@ -40,7 +41,7 @@ async def freeze_account(call: Call[NoQuery, StatusChange]) -> Answer:
     summary="Unfreeze an account",
     problems=[AccountNotFound, VersionMismatch, AccountClosed],
 )
-async def unfreeze_account(call: Call[NoQuery, StatusChange]) -> Answer:
+async def unfreeze_account(call: Call[NoQuery, OptionalReason]) -> Answer:
     """Unfreeze an account. Idempotent."""
     return await _change(call, "open")
 
@@ -50,12 +51,12 @@ async def unfreeze_account(call: Call[NoQuery, StatusChange]) -> Answer:
     summary="Close an account",
     problems=[AccountNotFound, VersionMismatch, AccountNotEmpty],
 )
-async def close_account(call: Call[NoQuery, StatusChange]) -> Answer:
+async def close_account(call: Call[NoQuery, OptionalReason]) -> Answer:
     """Close an account for ever. Its balance must be zero, with nothing pending. Idempotent."""
     return await _change(call, "closed")
 
 
-async def _change(call: Call[NoQuery, StatusChange], status: Status) -> Answer:
+async def _change(call: Call[NoQuery, OptionalReason], status: Status) -> Answer:
     ledger, address = call.ledger, call.path_params["address"]
     version = await expected_version(call, ledger, address)
     command = ChangeStatus(call.context, ledger, address, status, reason=call.body.reason, if_version=version)

@@ -2,9 +2,10 @@
 
 import asyncio
 from functools import partial
-from typing import Any
+from typing import Literal, NotRequired
 
 from pydantic import Field
+from typing_extensions import TypedDict
 
 from api.http.consistency import Consistency
 from api.http.declaration import ANYBODY, OVERSEER, Concerns, NoQuery, Returns
@@ -12,6 +13,7 @@ from api.http.endpoint import Call, endpoint, overseer
 from api.http.fields import Query
 from api.http.responses import Answer, json_answer
 from api.resources.projections.answers import all_shown
+from api.resources.projections.schemas import ProjectionBody
 from api.service.metrics import MEDIA_TYPE
 from api.service.readiness import check, is_ready, require
 from domain.model.errors import JournalUnavailable
@@ -23,6 +25,20 @@ class HealthQuery(Query):
     verbose: str | None = Field(None, description="any value: show the details that the key may see")
 
 
+class LivenessBody(TypedDict):
+    """The process answers."""
+
+    status: Literal["alive"]
+
+
+class ReadinessBody(TypedDict):
+    """The service is ready. With `verbose`: what was found at each check, and every projection."""
+
+    status: Literal["ready"]
+    checks: NotRequired[dict[str, str]]
+    projections: NotRequired[list[ProjectionBody]]
+
+
 @endpoint(
     "GET",
     "/livez",
@@ -30,7 +46,7 @@ class HealthQuery(Query):
     tag="Operating",
     consistency=Consistency.PROCESS,
     roles=ANYBODY,
-    returns=[Returns(200, "The process is alive.", Any, {"status": "alive"})],
+    returns=[Returns(200, "The process is alive.", LivenessBody, {"status": "alive"})],
 )
 async def get_liveness(call: Call[HealthQuery, None]) -> Answer:
     """Say that the process answers."""
@@ -44,7 +60,7 @@ async def get_liveness(call: Call[HealthQuery, None]) -> Answer:
     tag="Operating",
     consistency=Consistency.PROCESS,
     roles=ANYBODY,
-    returns=[Returns(200, "The service is ready.", Any, {"status": "ready"})],
+    returns=[Returns(200, "The service is ready.", ReadinessBody, {"status": "ready"})],
     problems=[JournalUnavailable],
 )
 async def get_readiness(call: Call[HealthQuery, None]) -> Answer:

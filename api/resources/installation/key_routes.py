@@ -23,9 +23,9 @@ from api.resources.installation import examples
 from api.resources.installation.key_schemas import (
     KeyBody,
     KeyRequest,
+    KeyRotation,
     KeysQuery,
     NewKeyBody,
-    Rotation,
     key_body,
     new_key_body,
 )
@@ -122,7 +122,7 @@ async def list_keys(call: Call[KeysQuery, None]) -> Answer:
     concerns=Concerns.THING,
     ledgers_of=_ledgers_of,
 )
-async def rotate_key(call: Call[NoQuery, Rotation]) -> Answer:
+async def rotate_key(call: Call[NoQuery, KeyRotation]) -> Answer:
     """Make a new key with the name, roles and ledgers of this one. This one ends when the overlap is over.
 
     Without an overlap it ends at once; other processes may accept it for one more second. If it would end earlier

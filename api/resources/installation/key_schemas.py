@@ -1,31 +1,33 @@
 """Keys to the API: requests and answers."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, cast
 
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
-from typing_extensions import TypedDict
+from typing_extensions import TypeAliasType, TypedDict
 
 from api.http.fields import ListQuery, Request, in_parts
+from api.http.models.formats import Id, Instant
+from api.security import keys
 from api.security.keys import (
     MAX_OVERLAP_SECONDS,
     NEEDS_LEDGERS,
     ROLE_MEANINGS,
     ROLES,
     Key,
-    KeyState,
-    Role,
     Wanted,
 )
 from domain.model.keys import MAX_NAME_LENGTH, flaw_of_name
 from domain.model.streams import LEDGER_PATTERN
-from domain.model.times import Instant
 from projections.diagnosis.glossary import meanings
 
 GrantedLedger = Annotated[str, Field(pattern=rf"^(?:\*|{LEDGER_PATTERN[1:-1]})$")]
 LedgerToCome = Annotated[str, Field(pattern=LEDGER_PATTERN)]
 
 _ROLES = "; ".join(f"`{role}` {meaning}" for role, meaning in ROLE_MEANINGS.items())
+
+Role = TypeAliasType("Role", Annotated[keys.Role, Field(description=_ROLES)])
+KeyState = TypeAliasType("KeyState", Annotated[keys.KeyState, Field(description=meanings("key"))])
 
 
 def _require_flawless(name: str) -> str:
@@ -49,7 +51,7 @@ class KeyRequest(Request):
     ]
     roles: Annotated[
         list[Role],
-        Field(min_length=1, max_length=len(ROLES), description=f"What the key may do: {_ROLES}."),
+        Field(min_length=1, max_length=len(ROLES), description="What the key may do."),
         in_parts(len(ROLES), part=len(ROLES)),
     ]
     ledgers: Annotated[
@@ -88,18 +90,18 @@ class KeyRequest(Request):
         return Wanted(self.name, self.roles, self.ledgers, self.ledgers_to_come)
 
 
-class Rotation(Request):
+class KeyRotation(Request):
     """A key to replace. The old key stays valid for the overlap."""
 
-    overlap_seconds: Annotated[int, Field(ge=0, le=MAX_OVERLAP_SECONDS)] = 0
+    overlap_seconds: Annotated[
+        int, Field(ge=0, le=MAX_OVERLAP_SECONDS, description="how long the old key stays valid; default: 0")
+    ] = 0
 
 
 class KeysQuery(ListQuery):
     """The filter of the list of keys. An empty state is no filter."""
 
-    state: KeyState | Literal[""] = Field(
-        "", description="`active`; `expired`: a rotation ended it; `revoked`"
-    )
+    state: KeyState | Literal[""] = ""
 
 
 class KeyBody(TypedDict):
@@ -109,24 +111,24 @@ class KeyBody(TypedDict):
     `revoked_at` and `revoked_by` are null unless the key was revoked.
     """
 
-    id: str
+    id: Id
     name: str
-    roles: list[str]
+    roles: list[Role]
     ledgers: list[str]
     created_at: Instant
     valid_until: Instant | None
     created_by: str | None
     revoked_at: Instant | None
     revoked_by: str | None
-    state: Annotated[KeyState, Field(description=meanings("key"))]
+    state: KeyState
 
 
 class NewKeyBody(TypedDict):
     """A key just made. `key` is shown only now."""
 
-    id: str
+    id: Id
     name: str
-    roles: list[str]
+    roles: list[Role]
     ledgers: list[str]
     key: str
 
@@ -136,7 +138,7 @@ def key_body(key: Key) -> KeyBody:
     return {
         "id": str(key.id),
         "name": key.name,
-        "roles": list(key.roles),
+        "roles": cast("list[Role]", [*key.roles]),
         "ledgers": list(key.ledgers),
         "created_at": key.created_at,
         "valid_until": key.valid_until,
@@ -152,7 +154,7 @@ def new_key_body(made: Key, key: str) -> NewKeyBody:
     return {
         "id": str(made.id),
         "name": made.name,
-        "roles": list(made.roles),
+        "roles": cast("list[Role]", [*made.roles]),
         "ledgers": list(made.ledgers),
         "key": key,
     }

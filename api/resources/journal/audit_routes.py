@@ -19,9 +19,9 @@ from api.resources.journal.audit_schemas import (
     CheckpointBody,
     CheckpointQuery,
     CheckpointsQuery,
-    GrowthBody,
+    ConsistencyProofBody,
     GrowthQuery,
-    InclusionBody,
+    InclusionProofBody,
     InclusionQuery,
     checkpoint_body,
     growth_body,
@@ -137,7 +137,7 @@ async def get_past_checkpoint(call: Call[NoQuery, None]) -> Answer:
     tag="Audit",
     consistency=Consistency.JOURNAL,
     roles=OVERSEER,
-    returns=[Returns(200, "The proof.", InclusionBody, examples.INCLUSION)],
+    returns=[Returns(200, "The proof.", InclusionProofBody, examples.INCLUSION)],
     concerns=Concerns.NONE,
 )
 async def prove_inclusion(call: Call[InclusionQuery, None]) -> Answer:
@@ -156,7 +156,7 @@ async def prove_inclusion(call: Call[InclusionQuery, None]) -> Answer:
     tag="Audit",
     consistency=Consistency.JOURNAL,
     roles=OVERSEER,
-    returns=[Returns(200, "The proof.", GrowthBody, examples.GROWTH)],
+    returns=[Returns(200, "The proof.", ConsistencyProofBody, examples.GROWTH)],
     concerns=Concerns.NONE,
 )
 async def prove_consistency(call: Call[GrowthQuery, None]) -> Answer:

@@ -4,8 +4,8 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from api.http.fields import Counted, ListQuery, Position, ProjectedQuery, Query
+from api.http.models.formats import Instant
 from api.resources.transactions.list_schemas import Bound
-from domain.model.times import Instant
 from projections.transparency.checkpoints import Past
 from projections.transparency.proofs import Growth, Inclusion
 
@@ -49,7 +49,7 @@ class GrowthQuery(Query):
     )
 
 
-class InclusionBody(TypedDict):
+class InclusionProofBody(TypedDict):
     """A proof of inclusion (RFC 9162 §2.1.3): the event is leaf `leaf_index` in the tree of `size` events."""
 
     position: int
@@ -61,10 +61,10 @@ class InclusionBody(TypedDict):
 
 
 # Only this form of declaration allows a member called `from`.
-GrowthBody = TypedDict(
-    "GrowthBody", {"from": int, "to": int, "from_root": str, "to_root": str, "path": list[str]}
+ConsistencyProofBody = TypedDict(
+    "ConsistencyProofBody", {"from": int, "to": int, "from_root": str, "to_root": str, "path": list[str]}
 )
-GrowthBody.__doc__ = (
+ConsistencyProofBody.__doc__ = (
     "A proof of consistency (RFC 9162 §2.1.4): the tree of size `to` begins with the tree of size `from`."
 )
 
@@ -79,7 +79,7 @@ def checkpoint_body(checkpoint: Past) -> CheckpointBody:
     }
 
 
-def inclusion_body(proof: Inclusion) -> InclusionBody:
+def inclusion_body(proof: Inclusion) -> InclusionProofBody:
     """Return the body for a proof of inclusion. Hashes are in hex."""
     return {
         "position": proof.position,
@@ -91,7 +91,7 @@ def inclusion_body(proof: Inclusion) -> InclusionBody:
     }
 
 
-def growth_body(proof: Growth) -> GrowthBody:
+def growth_body(proof: Growth) -> ConsistencyProofBody:
     """Return the body for a proof of consistency. Hashes are in hex."""
     return {
         "from": proof.first,

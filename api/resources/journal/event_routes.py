@@ -19,7 +19,7 @@ from api.http.pages import PAGE_BYTES, projected_page
 from api.http.responses import HEAD, JSON, NDJSON, POSITION, Answer, Streamed, prefers
 from api.resources.examples import page_of
 from api.resources.journal import examples
-from api.resources.journal.event_schemas import EventBody, EventsQuery, TrailQuery, event_body
+from api.resources.journal.event_schemas import EventBody, EventsQuery, KeyEventBody, TrailQuery, event_body
 from api.security.keys import EVERY_LEDGER, Key
 from domain.model.streams import INSTALLATION, key_stream, ledger_stream
 from projections.engine.live_version import Page as Found
@@ -77,7 +77,7 @@ async def list_events(call: Call[EventsQuery, None]) -> Answer | Streamed:
     consistency=Consistency.JOURNAL,
     roles=OVERSEER,
     returns=[
-        Returns(200, "A page of events.", Page[EventBody], page_of(examples.KEY_EVENT)),
+        Returns(200, "A page of events.", Page[KeyEventBody], page_of(examples.KEY_EVENT)),
         Returns(200, "All events.", example=to_json(examples.KEY_EVENT).decode() + "\n", media_type=NDJSON),
     ],
     concerns=Concerns.GRANTED,

@@ -1,31 +1,42 @@
 """The history of events: requests and answers."""
 
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, Field
-from typing_extensions import TypedDict
+from pydantic import AfterValidator, Field, WithJsonSchema
+from typing_extensions import TypeAliasType, TypedDict
 
 from api.http.correlation import MAX_CORRELATION_ID_LENGTH
 from api.http.fields import ListQuery, Position, ProjectedQuery
+from api.http.models.formats import Instant
 from api.http.words import one_of
 from api.resources.transactions.list_schemas import Bound
 from domain.model.ids import UUID_PATTERN, canonical_id
 from domain.model.registry import EVENT_TYPES
 from domain.model.streams import ADDRESS_PATTERN, INSTALLATION, MAX_ADDRESS_LENGTH
-from domain.model.times import Instant
 from projections.read_models.event_history import JournalEvent
 from projections.read_models.event_keys import EventFilters
 
 MAX_ACTOR_LENGTH = 255
 
 # Events of keys belong to no ledger.
-TYPES = ["", *sorted(name for name in EVENT_TYPES if not name.startswith("key."))]
+TYPES = sorted(name for name in EVENT_TYPES if not name.startswith("key."))
 
 
 def _is_type(name: str) -> str:
-    if name not in TYPES:
+    if name not in ("", *TYPES):
         raise ValueError(one_of(TYPES))
     return name
+
+
+EventType = TypeAliasType("EventType", Annotated[str, WithJsonSchema({"type": "string", "enum": TYPES})])
+KeyEventType = TypeAliasType("KeyEventType", Literal["key.made", "key.rotated", "key.revoked"])
+KEY_TYPES: Sequence[str] = get_args(KeyEventType.__value__)
+IdFilter = Annotated[
+    str,
+    Field(pattern=f"^(?:{UUID_PATTERN[1:-1]})?$", json_schema_extra={"format": "uuid"}),
+    AfterValidator(canonical_id),
+]
 
 
 class EventsQuery(ListQuery, ProjectedQuery):
@@ -35,9 +46,7 @@ class EventsQuery(ListQuery, ProjectedQuery):
     account: Annotated[
         str, Field(pattern=f"^(?:{ADDRESS_PATTERN[1:-1]})?$", max_length=MAX_ADDRESS_LENGTH)
     ] = Field("", description="only events that mention this account: its own, and those with entries on it")
-    transaction_id: Annotated[
-        str, Field(pattern=f"^(?:{UUID_PATTERN[1:-1]})?$"), AfterValidator(canonical_id)
-    ] = Field(
+    transaction_id: IdFilter = Field(
         "",
         description="only events that mention this transaction: its own, those it caused, those that name its id",
     )
@@ -45,7 +54,7 @@ class EventsQuery(ListQuery, ProjectedQuery):
     actor: Annotated[str, Field(pattern=rf"^[^\x00]{{0,{MAX_ACTOR_LENGTH}}}$")] = Field(
         "", description="the name of the key that made the request"
     )
-    type: Annotated[str, AfterValidator(_is_type), Field(json_schema_extra={"enum": [*TYPES]})] = Field(
+    type: Annotated[EventType | Literal[""], AfterValidator(_is_type)] = Field(
         "", examples=["transaction.posted"]
     )
     since: Bound = Field(None, alias="from", description="recorded at this time or later")
@@ -69,17 +78,15 @@ class TrailQuery(ListQuery, ProjectedQuery):
     """The filters of the events that belong to no ledger. An empty filter is no filter."""
 
     after: Position | None = Field(None, description="only later positions than this, in either order")
-    key_id: Annotated[str, Field(pattern=f"^(?:{UUID_PATTERN[1:-1]})?$"), AfterValidator(canonical_id)] = (
-        Field(
-            "", description="only events of this key, of the key it replaced, and of the key that replaced it"
-        )
+    key_id: IdFilter = Field(
+        "", description="only events of this key, of the key it replaced, and of the key that replaced it"
     )
     correlation_id: Annotated[str, Field(pattern=rf"^[!-~]{{0,{MAX_CORRELATION_ID_LENGTH}}}$")] = ""
     actor: Annotated[str, Field(pattern=rf"^[^\x00]{{0,{MAX_ACTOR_LENGTH}}}$")] = Field(
         "",
         description="the name of the key that made the request, or of the process that acted without a key",
     )
-    type: Literal["key.made", "key.rotated", "key.revoked", ""] = ""
+    type: KeyEventType | Literal[""] = ""
     since: Bound = Field(None, alias="from", description="recorded at this time or later")
     until: Bound = Field(None, alias="to", description="recorded before this time")
 
@@ -97,6 +104,8 @@ class TrailQuery(ListQuery, ProjectedQuery):
 
 class EventBody(TypedDict):
     """An event as it is stored. Members that cannot be read are null; `ledger` is null if the event belongs to none.
+
+    The payload of an event that no release recorded is shown too, whatever it holds.
 
     `leaf_hash` is the hash of the event's leaf in the Merkle tree over the whole journal (RFC 9162): the SHA-256 of a
     zero byte and the leaf. The leaf's number is position − 1. The leaf is JSON without blanks, `{"position":…,
@@ -119,6 +128,10 @@ class EventBody(TypedDict):
     leaf_hash: str
     ledger: str | None
     traceparent: str | None
+
+
+class KeyEventBody(EventBody):
+    """An event of the trail of keys, as it is stored. It belongs to no ledger."""
 
 
 def event_body(event: JournalEvent) -> EventBody:

@@ -3,9 +3,10 @@
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from api.http.fields import LedgerName, ListQuery, Metadata, ProjectedQuery, Request
+from api.http.fields import LedgerName, ListQuery, ProjectedQuery, Request
+from api.http.models.formats import Instant
+from api.http.models.metadata import Metadata
 from domain.model.ledgers import Ledger
-from domain.model.times import Instant
 
 
 class LedgerRequest(Request):
@@ -23,7 +24,7 @@ class LedgerBody(TypedDict):
     """A ledger. `assets` are the assets of its accounts."""
 
     name: str
-    metadata: dict[str, str]
+    metadata: Metadata
     assets: list[str]
     version: int
     position: int

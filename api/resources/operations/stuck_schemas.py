@@ -3,12 +3,16 @@
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
-from typing_extensions import TypedDict
+from typing_extensions import TypeAliasType, TypedDict
 
 from api.http.fields import ListQuery, whole_number
-from domain.model.times import Instant
-from projections.diagnosis.remedies import Remedy, safe_to_do
-from projections.diagnosis.stuck.catalogue import Stuck, StuckKind, Thresholds, Total
+from api.http.models.choices import Remedy
+from api.http.models.formats import Instant, Path
+from projections.diagnosis.remedies import safe_to_do
+from projections.diagnosis.stuck import catalogue
+from projections.diagnosis.stuck.catalogue import Stuck, Thresholds, Total
+
+StuckKind = TypeAliasType("StuckKind", catalogue.StuckKind)
 
 _LONGEST_SECONDS = 10 * 366 * 24 * 60 * 60
 _DEFAULTS = Thresholds()
@@ -19,7 +23,7 @@ Seconds = Annotated[int, Field(ge=0, le=_LONGEST_SECONDS), BeforeValidator(whole
 class StuckQuery(ListQuery):
     """Which kind is listed, and from which age each kind counts as stuck, in seconds."""
 
-    kind: Literal[StuckKind, ""] = Field("", description="only this kind; the totals are of all kinds")
+    kind: StuckKind | Literal[""] = Field("", description="only this kind; the totals are of all kinds")
     request_seconds: Seconds = Field(
         _DEFAULTS.request_seconds, description="accepted requests that were not carried out"
     )
@@ -48,14 +52,14 @@ class StuckBody(TypedDict):
     since: Instant
     age_seconds: float
     ledger: str | None
-    resource: str
+    resource: Path
     position: int | None
     why: str
     remedy: Remedy
     safe_to_do: str
 
 
-class TotalBody(TypedDict):
+class StuckTotalBody(TypedDict):
     """How many of a kind are stuck, and how old the oldest is."""
 
     kind: StuckKind
@@ -71,7 +75,7 @@ class StuckPage(TypedDict):
 
     data: list[StuckBody]
     next_cursor: str | None
-    totals: list[TotalBody]
+    totals: list[StuckTotalBody]
 
 
 def stuck_body(stuck: Stuck, now: Instant) -> StuckBody:
@@ -89,6 +93,6 @@ def stuck_body(stuck: Stuck, now: Instant) -> StuckBody:
     }
 
 
-def total_body(total: Total) -> TotalBody:
+def total_body(total: Total) -> StuckTotalBody:
     """Return the body for a total."""
     return {"kind": total.kind, "count": total.number, "oldest_age_seconds": total.oldest_age_seconds}

@@ -1,18 +1,28 @@
 """Traces, the whole story of an operation or a correlation id: requests and answers."""
 
-from typing import Any
+from typing import Annotated, Any, cast
 
-from pydantic import Field
-from typing_extensions import TypedDict
+from pydantic import Discriminator, Field
+from typing_extensions import TypeAliasType, TypedDict
 
 from api.http.fields import Query
+from api.http.models.choices import ProjectionState, Remedy
+from api.http.models.formats import Instant, Path
 from api.http.words import VISIBLE_PATTERN
-from api.resources.transactions.operation_schemas import OperationBody
-from domain.model.times import Instant
-from projections.diagnosis.remedies import Remedy
-from projections.diagnosis.trace.story import ProjectionStanding, Reached
-from projections.diagnosis.trace.timeline import Moment, MomentKind
-from projections.diagnosis.trace.verdict import ConcernCode, Verdict, VerdictCode
+from api.resources.transactions.operation_schemas import (
+    CompletedOperationBody,
+    RejectedOperationBody,
+    UndecidedOperationBody,
+)
+from projections.diagnosis.trace import story, timeline, verdict
+from projections.diagnosis.trace.story import ProjectionStanding
+from projections.diagnosis.trace.timeline import Moment
+from projections.diagnosis.trace.verdict import Verdict
+
+Reached = TypeAliasType("Reached", story.Reached)
+MomentKind = TypeAliasType("MomentKind", timeline.MomentKind)
+ConcernCode = TypeAliasType("ConcernCode", verdict.ConcernCode)
+VerdictCode = TypeAliasType("VerdictCode", verdict.VerdictCode)
 
 
 class ConversationQuery(Query):
@@ -36,7 +46,7 @@ class ConcernBody(TypedDict):
     remedy: Remedy
     words: str
     safe_to_do: str
-    resource: str | None
+    resource: Path | None
 
 
 class VerdictBody(TypedDict):
@@ -50,10 +60,31 @@ class VerdictBody(TypedDict):
     concerns: list[ConcernBody]
 
 
-class TracedOperationBody(OperationBody):
-    """A keyed request, and the verdict on it alone."""
+class TracedUndecidedOperationBody(UndecidedOperationBody):
+    """A keyed request whose end is not known yet, and the verdict on it alone."""
 
     verdict: VerdictBody
+
+
+class TracedCompletedOperationBody(CompletedOperationBody):
+    """A keyed request to which nothing more will come, and the verdict on it alone."""
+
+    verdict: VerdictBody
+
+
+class TracedRejectedOperationBody(RejectedOperationBody):
+    """A keyed request that a rule refused, and the verdict on it alone."""
+
+    verdict: VerdictBody
+
+
+TracedOperationBody = TypeAliasType(
+    "TracedOperationBody",
+    Annotated[
+        TracedUndecidedOperationBody | TracedCompletedOperationBody | TracedRejectedOperationBody,
+        Discriminator("state"),
+    ],
+)
 
 
 class MomentBody(TypedDict):
@@ -67,12 +98,12 @@ class MomentBody(TypedDict):
     words: str
 
 
-class StandingBody(TypedDict):
+class ProjectionStandingBody(TypedDict):
     """How far a projection is with the traced events. `held` means that a dead letter holds back a stream of theirs."""
 
     name: str
     version: int
-    state: str
+    state: ProjectionState
     position: int
     reached: Reached
 
@@ -89,7 +120,7 @@ class TraceBody(TypedDict):
     correlation_id: str
     operations: list[TracedOperationBody]
     timeline: list[MomentBody]
-    projections: list[StandingBody]
+    projections: list[ProjectionStandingBody]
     verdict: VerdictBody
     position: int
     head: int
@@ -100,13 +131,13 @@ def moment_body(moment: Moment) -> dict[str, Any]:
     return moment._asdict()
 
 
-def standing_body(standing: ProjectionStanding) -> StandingBody:
+def standing_body(standing: ProjectionStanding) -> ProjectionStandingBody:
     """Return the body for a projection's progress."""
     name, version, position, _, state, *_ = standing.progress
     return {
         "name": name,
         "version": version,
-        "state": state,
+        "state": cast(ProjectionState, state),
         "position": position,
         "reached": standing.reached,
     }

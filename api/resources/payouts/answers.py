@@ -1,6 +1,6 @@
 """Answers to payout requests: the payout, or the problem that refused it."""
 
-from typing import Any
+from typing import Any, cast
 
 from pydantic_core import to_json
 
@@ -51,7 +51,7 @@ def payout_rejection(payout: Payout) -> Any:
 
 def payout_operation_body(payout: Payout) -> OperationBody:
     """Return the state of a payout request. `outcome` says whether the money left."""
-    return {
+    body: Any = {
         "idempotency_key": payout.idempotency_key,
         "state": _STATES[payout.state],
         "retry": "unnecessary",
@@ -64,6 +64,7 @@ def payout_operation_body(payout: Payout) -> OperationBody:
         "outcome": payout.state if payout.state in ("completed", "failed") else None,
         "problem": payout_rejection(payout) if payout.rejection else None,
     }
+    return cast(OperationBody, body)
 
 
 def payout_path(payout: Payout) -> str:

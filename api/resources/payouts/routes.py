@@ -8,15 +8,14 @@ from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, POSTER, READER, NoQuery, Returns, unchanged
 from api.http.disclosure import payout_as_told
 from api.http.endpoint import Call, endpoint
+from api.http.fields import OptionalReason, RequiredReason
 from api.http.responses import POSITION, Answer, etag, json_answer
 from api.resources.payouts import examples
 from api.resources.payouts.answers import payout_answer
 from api.resources.payouts.schemas import (
-    Failing,
     PayoutBody,
+    PayoutFailure,
     PayoutRequest,
-    Reconciling,
-    Resolving,
     payout_body,
 )
 from api.resources.transactions.commands import operation_of
@@ -131,7 +130,7 @@ async def get_payout(call: Call[NoQuery, None]) -> Answer:
     problems=[PayoutNotFound, PayoutEnded],
     body_example=_SHOWN_BY_STATEMENT,
 )
-async def reconcile_payout(call: Call[NoQuery, Reconciling]) -> Answer:
+async def reconcile_payout(call: Call[NoQuery, OptionalReason]) -> Answer:
     """Ask the provider now what became of a payout, whatever its state.
 
     If the answer contradicts the record, the payout becomes stuck. If it agrees with the books, a stuck payout is
@@ -146,7 +145,7 @@ async def reconcile_payout(call: Call[NoQuery, Reconciling]) -> Answer:
     problems=[PayoutNotFound, PayoutEnded, *_RULES_OF_ACCOUNTS],
     body_example=_SHOWN_BY_STATEMENT,
 )
-async def complete_payout(call: Call[NoQuery, Resolving]) -> Answer:
+async def complete_payout(call: Call[NoQuery, RequiredReason]) -> Answer:
     """Say that the money of a payout has left. Its hold is settled; if it was already voided, the amount is posted.
 
     Idempotent: completing a completed payout records nothing.
@@ -160,7 +159,7 @@ async def complete_payout(call: Call[NoQuery, Resolving]) -> Answer:
     problems=[PayoutNotFound, PayoutEnded, NotReversible, AmountExceedsReversible, *_RULES_OF_ACCOUNTS],
     body_example={**_SHOWN_BY_STATEMENT, "confirm": NOT_PAID},
 )
-async def fail_payout(call: Call[NoQuery, Failing]) -> Answer:
+async def fail_payout(call: Call[NoQuery, PayoutFailure]) -> Answer:
     """Say that the money of a payout has not left and will not. Its hold is voided; if it was already settled, that is
     reversed.
 

@@ -5,15 +5,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, JsonValue
 from pydantic_core import to_json
-from typing_extensions import TypedDict
+from typing_extensions import TypeAliasType, TypedDict
 
-from api.http.fields import Address, Amount, ListQuery, Metadata, ProjectedQuery, Reasoned, Request
+from api.http.fields import Address, Amount, ListQuery, ProjectedQuery, Request, RequiredReason
+from api.http.models.choices import PayoutState
+from api.http.models.formats import Id, Instant
+from api.http.models.metadata import Metadata
 from api.resources.transactions.schemas import RejectionBody, rejection_body
 from domain.model.money import MAX_AMOUNT
-from domain.model.payouts.payout import Payout, PayoutState, Source, Step
+from domain.model.payouts.payout import Payout, Source, Step
 from domain.model.streams import ADDRESS_PATTERN, MAX_ADDRESS_LENGTH, PROVIDER_PATTERN
-from domain.model.times import Instant
-from projections.diagnosis.glossary import meanings
 
 MAX_DESTINATION_BYTES = 8 * 1024
 
@@ -46,6 +47,9 @@ Destination = Annotated[
 ]
 
 
+PayoutSource = TypeAliasType("PayoutSource", Source)
+
+
 class PayoutRequest(Request):
     """An amount of an account to be paid out through a provider."""
 
@@ -57,17 +61,7 @@ class PayoutRequest(Request):
     metadata: Metadata = Field(default_factory=dict)
 
 
-class Reconciling(Reasoned):
-    """Why the provider is asked. Optional; it is kept."""
-
-
-class Resolving(Request):
-    """How an operator knows the outcome."""
-
-    reason: Annotated[str, Field(pattern=r"\S", max_length=500, examples=["the statement shows it"])]
-
-
-class Failing(Resolving):
+class PayoutFailure(RequiredReason):
     """How an operator knows that the money has not left. While it may have left, `confirm` is needed."""
 
     confirm: Annotated[
@@ -82,19 +76,19 @@ class Failing(Resolving):
 class PayoutsQuery(ListQuery, ProjectedQuery):
     """The filters of the list of payouts. An empty filter is no filter."""
 
-    state: Literal[PayoutState, ""] = ""
+    state: PayoutState | Literal[""] = ""
     account: Annotated[
         str, Field(pattern=f"^(?:{ADDRESS_PATTERN[1:-1]})?$", max_length=MAX_ADDRESS_LENGTH)
     ] = Field("", description="the address of the account that pays")
     provider: Annotated[str, Field(pattern=f"^(?:{PROVIDER_PATTERN[1:-1]})?$")] = ""
 
 
-class StepBody(TypedDict):
+class PayoutStepBody(TypedDict):
     """One event of the history: the state after it, what happened, who reported it and in which words."""
 
     state: PayoutState
     event: str
-    source: Source | None
+    source: PayoutSource | None
     detail: str
     actor: str
     time: Instant
@@ -108,7 +102,7 @@ class PayoutBody(TypedDict):
     one made later by an operator's resolution. `due_at` is when the ledger acts next.
     """
 
-    id: str
+    id: Id
     ledger: str
     account: str
     amount: int
@@ -116,17 +110,17 @@ class PayoutBody(TypedDict):
     provider: str
     destination: dict[str, JsonValue]
     reference: str
-    metadata: dict[str, str]
-    state: Annotated[PayoutState, Field(description=meanings("payout"))]
+    metadata: Metadata
+    state: PayoutState
     provider_key: str
     provider_reference: str
-    hold_id: str
-    transaction_id: str | None
+    hold_id: Id
+    transaction_id: Id | None
     attempts: int
     due_at: Instant | None
     accepted_at: Instant
     ended_at: Instant | None
-    history: list[StepBody]
+    history: list[PayoutStepBody]
     rejection: RejectionBody | None
     idempotency_key: str
     correlation_id: str
@@ -166,7 +160,7 @@ def payout_body(payout: Payout) -> PayoutBody:
     }
 
 
-def _step_body(step: Step) -> StepBody:
+def _step_body(step: Step) -> PayoutStepBody:
     return {
         "state": step.state,
         "event": step.event,

@@ -10,7 +10,7 @@ from psycopg import Connection
 from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, OVERSEER, Concerns, NoQuery, Returns
 from api.http.endpoint import Call, endpoint
-from api.http.fields import Page, Time
+from api.http.fields import OptionalReason, Page, RequiredReason, Time
 from api.http.pages import PAGE_BYTES, page
 from api.http.responses import Answer, json_answer
 from api.resources.examples import page_of
@@ -18,8 +18,6 @@ from api.resources.projections import examples
 from api.resources.projections.dead_letter_schemas import (
     DeadLetterBody,
     DeadLettersQuery,
-    Discarding,
-    Retrying,
     RetryQuery,
     dead_letter_body,
 )
@@ -108,7 +106,7 @@ async def get_dead_letter(call: Call[NoQuery, None]) -> Answer:
     summary="Retry a dead letter",
     body_example={"reason": "mended in release 0.1.1"},
 )
-async def retry_dead_letter(call: Call[RetryQuery, Retrying]) -> Answer:
+async def retry_dead_letter(call: Call[RetryQuery, OptionalReason]) -> Answer:
     """Apply the event of a dead letter and then, in order, the events held behind it, in one transaction.
 
     If the event fails again, nothing is applied: the letter stays `open`, with one more attempt and the new reason. If
@@ -134,7 +132,7 @@ async def retry_dead_letter(call: Call[RetryQuery, Retrying]) -> Answer:
     summary="Discard a dead letter",
     body_example={"reason": "written by a test program, see incident 12"},
 )
-async def discard_dead_letter(call: Call[NoQuery, Discarding]) -> Answer:
+async def discard_dead_letter(call: Call[NoQuery, RequiredReason]) -> Answer:
     """Skip the event of a dead letter and apply, in order, the events held behind it, in one transaction. A reason is
     needed.
 

@@ -2,17 +2,23 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
-from typing_extensions import TypedDict
+from pydantic import AfterValidator, Field, WithJsonSchema
+from typing_extensions import TypeAliasType, TypedDict
 
-from api.http.fields import DryRun, ListQuery, Query, Reasoned, Request
+from api.http.fields import DryRun, ListQuery, Query
+from api.http.models.formats import Id, Instant
 from api.http.words import one_of
-from domain.model.times import Instant
 from projections.diagnosis.glossary import meanings
 from projections.engine.dead_letters import DeadLetter, LetterState
 from projections.registry import PROJECTIONS
 
 NAMES = ["", *sorted(PROJECTIONS)]
+ProjectionName = TypeAliasType(
+    "ProjectionName", Annotated[str, WithJsonSchema({"type": "string", "enum": sorted(PROJECTIONS)})]
+)
+DeadLetterState = TypeAliasType(
+    "DeadLetterState", Annotated[LetterState, Field(description=meanings("dead_letter"))]
+)
 
 
 def _is_name(name: str) -> str:
@@ -24,12 +30,8 @@ def _is_name(name: str) -> str:
 class DeadLettersQuery(ListQuery):
     """The filters of the list of dead letters. An empty filter is no filter."""
 
-    projection: Annotated[str, AfterValidator(_is_name), Field(json_schema_extra={"enum": [*NAMES]})] = ""
-    state: Literal[LetterState, ""] = Field(
-        "",
-        description="`open`; `resolved`: by a retry; `discarded`; `superseded`: its version of the projection was"
-        " replaced",
-    )
+    projection: Annotated[ProjectionName | Literal[""], AfterValidator(_is_name)] = ""
+    state: DeadLetterState | Literal[""] = ""
 
 
 class RetryQuery(Query):
@@ -38,17 +40,7 @@ class RetryQuery(Query):
     dry_run: DryRun = False
 
 
-class Retrying(Reasoned):
-    """Why a dead letter is retried. Optional; it is kept."""
-
-
-class Discarding(Request):
-    """Why the event of a dead letter is skipped."""
-
-    reason: Annotated[str, Field(pattern=r"\S", max_length=500, examples=["written by a test program"])]
-
-
-class ClosingBody(TypedDict):
+class DeadLetterClosingBody(TypedDict):
     """How a dead letter was closed. `by` is null if its version of the projection was replaced.
 
     `followed_by` is the dead letter of a later event of the stream that failed when the held events were replayed.
@@ -58,7 +50,7 @@ class ClosingBody(TypedDict):
     by: str | None
     reason: str | None
     correlation_id: str | None
-    followed_by: str | None
+    followed_by: Id | None
 
 
 class DeadLetterBody(TypedDict):
@@ -69,11 +61,11 @@ class DeadLetterBody(TypedDict):
     stream.
     """
 
-    id: str
+    id: Id
     projection: str
     projection_version: int
     shape: int
-    state: Annotated[LetterState, Field(description=meanings("dead_letter"))]
+    state: DeadLetterState
     stream: str
     stream_version: int
     position: int
@@ -88,7 +80,7 @@ class DeadLetterBody(TypedDict):
     first_failed_at: Instant
     last_failed_at: Instant
     held_events: int
-    closed: ClosingBody | None
+    closed: DeadLetterClosingBody | None
 
 
 _RENAMED = {"topic": "type", "event_version": "schema_version", "closing": "closed"}

@@ -9,10 +9,11 @@ from psycopg import Connection
 from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, Concerns, NoQuery, Returns
 from api.http.endpoint import Call, endpoint
+from api.http.fields import OptionalReason
 from api.http.responses import Answer, json_answer
 from api.resources.projections import examples
 from api.resources.projections.answers import shown_after
-from api.resources.projections.schemas import Control, ProjectionBody, RebuildRequest
+from api.resources.projections.schemas import ProjectionBody, RebuildRequest
 from projections.errors import ProjectionNotFound, RebuildNeeded, RebuildNotUnderWay
 from projections.rebuilding.requests import cancel_rebuild, pause_rebuild, request_rebuild, resume_rebuild
 
@@ -59,7 +60,7 @@ async def rebuild_projection(call: Call[NoQuery, RebuildRequest]) -> Answer:
     problems=[ProjectionNotFound, RebuildNeeded],
     body_example={"reason": "maintenance"},
 )
-async def cancel_projection_rebuild(call: Call[NoQuery, Control]) -> Answer:
+async def cancel_projection_rebuild(call: Call[NoQuery, OptionalReason]) -> Answer:
     """Cancel a rebuild and drop what it has built. Idempotent: without a rebuild nothing happens.
 
     Refused if this release has no other version of the projection.
@@ -74,7 +75,7 @@ async def cancel_projection_rebuild(call: Call[NoQuery, Control]) -> Answer:
     problems=[ProjectionNotFound, RebuildNotUnderWay],
     body_example={"reason": "maintenance"},
 )
-async def pause_projection_rebuild(call: Call[NoQuery, Control]) -> Answer:
+async def pause_projection_rebuild(call: Call[NoQuery, OptionalReason]) -> Answer:
     """Pause a rebuild until it is resumed, even across restarts. Idempotent."""
     return await _answer(call, 200, _by(call, pause_rebuild))
 
@@ -86,12 +87,12 @@ async def pause_projection_rebuild(call: Call[NoQuery, Control]) -> Answer:
     problems=[ProjectionNotFound, RebuildNotUnderWay],
     body_example={"reason": "maintenance"},
 )
-async def resume_projection_rebuild(call: Call[NoQuery, Control]) -> Answer:
+async def resume_projection_rebuild(call: Call[NoQuery, OptionalReason]) -> Answer:
     """Resume a paused rebuild where it stopped. Idempotent."""
     return await _answer(call, 200, _by(call, resume_rebuild))
 
 
-def _by(call: Call[NoQuery, Control], act: Callable[..., None]) -> Callable[..., None]:
+def _by(call: Call[NoQuery, OptionalReason], act: Callable[..., None]) -> Callable[..., None]:
     return partial(act, actor=call.context.actor, reason=call.body.reason or None)
 
 

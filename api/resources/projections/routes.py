@@ -9,13 +9,13 @@ from pydantic import Field
 from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, OVERSEER, Concerns, NoQuery, Returns
 from api.http.endpoint import Call, endpoint
-from api.http.fields import Page
+from api.http.fields import OptionalReason, Page
 from api.http.pages import page
 from api.http.responses import Answer, json_answer
 from api.resources.examples import page_of
 from api.resources.projections import examples
 from api.resources.projections.answers import all_shown, shown, shown_after
-from api.resources.projections.schemas import Control, ProjectionBody, ProjectionsQuery
+from api.resources.projections.schemas import ProjectionBody, ProjectionsQuery
 from projections.errors import ProjectionNotFound
 from projections.running.controls import pause, resume
 from projections.running.positions import Progress
@@ -88,7 +88,7 @@ async def get_projection(call: Call[NoQuery, None]) -> Answer:
     summary="Pause a projection",
     returns=[Returns(200, "The projection.", ProjectionBody, examples.PAUSED_PROJECTION)],
 )
-async def pause_projection(call: Call[NoQuery, Control]) -> Answer:
+async def pause_projection(call: Call[NoQuery, OptionalReason]) -> Answer:
     """Pause a projection until it is resumed, even across restarts. Idempotent.
 
     Reads continue and state the projection's position. A request that waits for a later position gets it if the
@@ -102,7 +102,7 @@ async def pause_projection(call: Call[NoQuery, Control]) -> Answer:
     summary="Resume a projection",
     returns=[Returns(200, "The projection.", ProjectionBody, examples.PROJECTION)],
 )
-async def resume_projection(call: Call[NoQuery, Control]) -> Answer:
+async def resume_projection(call: Call[NoQuery, OptionalReason]) -> Answer:
     """Resume a projection that was paused or has halted. Idempotent.
 
     It first retries the event at which it halted. If the cause is not repaired, it halts again.
@@ -110,7 +110,7 @@ async def resume_projection(call: Call[NoQuery, Control]) -> Answer:
     return await _controlled(call, resume)
 
 
-async def _controlled(call: Call[NoQuery, Control], act: Callable[..., Progress]) -> Answer:
+async def _controlled(call: Call[NoQuery, OptionalReason], act: Callable[..., Progress]) -> Answer:
     act = partial(act, by=call.context, reason=call.body.reason)
     return json_answer(
         200, await call.service.query(partial(shown_after, name=call.path_params["name"], act=act))

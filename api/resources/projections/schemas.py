@@ -4,26 +4,33 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
-from typing_extensions import TypedDict
+from typing_extensions import TypeAliasType, TypedDict
 
-from api.http.fields import ListQuery, Reasoned
-from domain.model.times import Instant, instant
+from api.http.fields import ListQuery, OptionalReason
+from api.http.models.choices import ProjectionState
+from api.http.models.formats import Instant
+from domain.model.times import instant
 from projections.diagnosis.glossary import meanings
+from projections.rebuilding import transitions
 from projections.rebuilding.requests import Rebuild
 from projections.rebuilding.unread_versions import UnreadVersion
 from projections.running.controls import Controlled
 from projections.running.positions import Progress
+
+RebuildState = TypeAliasType(
+    "RebuildState", Annotated[transitions.RebuildState, Field(description=meanings("rebuild"))]
+)
+UnreadVersionState = TypeAliasType(
+    "UnreadVersionState", Literal["running", "paused", "halted", "rebuilding", "retired"]
+)
+ControlState = TypeAliasType("ControlState", Literal["paused", "running"])
 
 
 class ProjectionsQuery(ListQuery):
     """The list of projections, by name."""
 
 
-class Control(Reasoned):
-    """Why a projection is paused or resumed. Optional; it is kept."""
-
-
-class RebuildRequest(Reasoned):
+class RebuildRequest(OptionalReason):
     """Why a projection is rebuilt, and why it goes live even if it differs. Both are optional and kept."""
 
     accept_difference: Annotated[
@@ -31,7 +38,7 @@ class RebuildRequest(Reasoned):
     ] = None
 
 
-class ComparisonBody(TypedDict):
+class RebuildComparisonBody(TypedDict):
     """A table of the live version compared with the rebuilt one. `differing` lists rows that only one of them has."""
 
     live_table: str
@@ -54,10 +61,7 @@ class RebuildBody(TypedDict):
     """
 
     version: int
-    state: Annotated[
-        Literal["requested", "filling", "comparing", "paused", "differing", "failed"],
-        Field(description=meanings("rebuild")),
-    ]
+    state: RebuildState
     position: int
     target: int
     rate_events_per_second: float
@@ -73,7 +77,7 @@ class RebuildBody(TypedDict):
     last_error: str | None
     compared_position: int | None
     difference_expected: str | None
-    comparison: list[ComparisonBody] | None
+    comparison: list[RebuildComparisonBody] | None
 
 
 class UnreadVersionBody(TypedDict):
@@ -81,14 +85,14 @@ class UnreadVersionBody(TypedDict):
 
     version: int
     shape: int
-    state: Literal["running", "paused", "halted", "rebuilding", "retired"]
+    state: UnreadVersionState
     position: int
 
 
-class ControlledBody(TypedDict):
+class ProjectionControlBody(TypedDict):
     """Who last paused or resumed a projection, when and why."""
 
-    state: Literal["paused", "running"]
+    state: ControlState
     at: Instant
     by: str
     reason: str | None
@@ -103,9 +107,7 @@ class ProjectionBody(TypedDict):
 
     name: str
     version: int
-    state: Annotated[
-        Literal["running", "paused", "halted", "rebuilding"], Field(description=meanings("projection"))
-    ]
+    state: ProjectionState
     position: int
     head: int
     lag_events: int
@@ -117,7 +119,7 @@ class ProjectionBody(TypedDict):
     dead_letter_age_seconds: float
     rebuild: RebuildBody | None
     unread_versions: list[UnreadVersionBody]
-    controlled: ControlledBody | None
+    controlled: ProjectionControlBody | None
 
 
 def projection_body(

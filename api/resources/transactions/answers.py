@@ -1,6 +1,6 @@
 """Answers to keyed requests: the transaction, the problem that refused it, or the operation that waits."""
 
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 from pydantic_core import to_json
@@ -51,7 +51,7 @@ def operation_body(of: Transaction | Acceptance) -> OperationBody:
         state, completed_at = "completed", made.recorded_at
         if made.rejection:
             state, refusal = "rejected", rejection_problem(made)
-    return {
+    body: Any = {
         "idempotency_key": made.idempotency_key,
         "state": state,
         "retry": "unnecessary",
@@ -64,6 +64,7 @@ def operation_body(of: Transaction | Acceptance) -> OperationBody:
         "outcome": None,
         "problem": refusal,
     }
+    return cast(OperationBody, body)
 
 
 def transaction_path(made: Transaction | Acceptance) -> str:

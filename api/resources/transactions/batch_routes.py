@@ -15,10 +15,10 @@ from api.problems import MEDIA_TYPE, InternalError, problem, problem_of
 from api.resources.transactions import examples
 from api.resources.transactions.answers import operation_body, rejection_problem, transactions_path
 from api.resources.transactions.batch_schemas import (
-    BatchBody,
     BatchRequest,
+    BatchResultBody,
+    BatchResultsBody,
     PostItem,
-    ResultBody,
     ReverseItem,
     SettleItem,
     VoidItem,
@@ -41,7 +41,13 @@ Item = PostItem | SettleItem | VoidItem | ReverseItem
     consistency=Consistency.LINEARIZABLE,
     roles=POSTER,
     returns=[
-        Returns(200, "What became of each item.", BatchBody, examples.BATCH, headers=("Idempotent-Replayed",))
+        Returns(
+            200,
+            "What became of each item.",
+            BatchResultsBody,
+            examples.BATCH,
+            headers=("Idempotent-Replayed",),
+        )
     ],
     problems=[BatchRejected],
     body_example=examples.BATCH_REQUEST,
@@ -110,7 +116,7 @@ def _answer(call: Call[TransactionQuery, BatchRequest], results: Sequence[Result
     return json_answer(200, {"results": shown}, headers)
 
 
-def _result_body(call: Call[Any, Any], index: int, item: Item, result: Result) -> ResultBody:
+def _result_body(call: Call[Any, Any], index: int, item: Item, result: Result) -> BatchResultBody:
     if isinstance(result, Exception):
         error = result if isinstance(result, LedgerError) else InternalError()
         refusal = _problem(call, item, error) | {"index": index}

@@ -1,11 +1,12 @@
 """Batches, many keyed requests in one: requests and answers."""
 
-from typing import Annotated, Any, ClassVar, Literal, NotRequired
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
-from typing_extensions import TypedDict
+from typing_extensions import TypeAliasType, TypedDict
 
-from api.http.fields import Problem, Request, in_parts
+from api.http.fields import Request, in_parts
+from api.http.models.named_members import Problem
 from api.resources.transactions.operation_schemas import OperationBody
 from api.resources.transactions.schemas import (
     ReverseRequest,
@@ -68,37 +69,62 @@ def _form(item: Any) -> str:
 _FORMS = (("settle", "[settle]"), ("void", "[void]"), ("reverse", "[reverse]"))
 
 
-Item = Annotated[
-    Annotated[PostItem, Tag("[post]")]
-    | Annotated[SettleItem, Tag("[settle]")]
-    | Annotated[VoidItem, Tag("[void]")]
-    | Annotated[ReverseItem, Tag("[reverse]")],
-    Discriminator(_form),
-]
+Item = PostItem | SettleItem | VoidItem | ReverseItem
+BatchItem = TypeAliasType(
+    "BatchItem",
+    Annotated[
+        Annotated[PostItem, Tag("[post]")]
+        | Annotated[SettleItem, Tag("[settle]")]
+        | Annotated[VoidItem, Tag("[void]")]
+        | Annotated[ReverseItem, Tag("[reverse]")],
+        Discriminator(_form),
+    ],
+)
+
+
+BatchMode = TypeAliasType("BatchMode", Literal["atomic", "independent"])
 
 
 class BatchRequest(Request):
     """Keyed requests to carry out in order, all together or each by itself. The batch itself has no key."""
 
-    mode: Literal["atomic", "independent"]
+    mode: BatchMode
     transactions: Annotated[
-        list[Item],
+        list[BatchItem],
         Field(min_length=1, max_length=MAX_ITEMS),
         in_parts(MAX_ITEMS, part=4),
     ]
 
 
-class ResultBody(TypedDict):
-    """What became of an item: the status and body that answer its single form."""
+class PostedResultBody(TypedDict):
+    """An item that was carried out."""
+
+    status: Literal[201]
+    replayed: bool
+    transaction: TransactionBody
+
+
+class AcceptedResultBody(TypedDict):
+    """An item whose key belongs to a request that was accepted, and is not decided yet."""
+
+    status: Literal[202]
+    replayed: bool
+    operation: OperationBody
+
+
+class RefusedResultBody(TypedDict):
+    """An item that was refused."""
 
     status: int
     replayed: bool
-    transaction: NotRequired[TransactionBody]
-    operation: NotRequired[OperationBody]
-    problem: NotRequired[Problem]
+    problem: Problem
 
 
-class BatchBody(TypedDict):
+BatchResultBody = TypeAliasType("BatchResultBody", PostedResultBody | AcceptedResultBody | RefusedResultBody)
+"""What became of an item: the status and body that answer its single form."""
+
+
+class BatchResultsBody(TypedDict):
     """One result for each item, in the same order."""
 
-    results: list[ResultBody]
+    results: list[BatchResultBody]

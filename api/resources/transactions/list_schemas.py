@@ -6,8 +6,8 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from api.http.correlation import MAX_CORRELATION_ID_LENGTH
 from api.http.fields import AddressPrefix, ListQuery, MetadataQuery, ProjectedQuery, Time
+from api.http.models.choices import TransactionKind, TransactionStatus
 from domain.model.streams import ADDRESS_PATTERN, MAX_ADDRESS_LENGTH
-from domain.model.transactions import Kind, Status
 
 MAX_REFERENCE_LENGTH = 255
 
@@ -30,8 +30,8 @@ class TransactionsQuery(MetadataQuery, ListQuery, ProjectedQuery):
         "", description="only transactions with an entry on an account whose address begins with this"
     )
     reference: Annotated[str, Field(pattern=rf"^[^\x00]{{0,{MAX_REFERENCE_LENGTH}}}$")] = ""
-    status: Literal[Status, ""] = ""
-    kind: Literal[Kind, ""] = ""
+    status: TransactionStatus | Literal[""] = ""
+    kind: TransactionKind | Literal[""] = ""
     correlation_id: Annotated[str, Field(pattern=rf"^[!-~]{{0,{MAX_CORRELATION_ID_LENGTH}}}$")] = Field(
         "", description="only transactions of requests with this correlation id, and what they caused"
     )

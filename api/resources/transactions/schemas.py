@@ -5,13 +5,13 @@ from typing import Annotated, Any, cast
 from pydantic import Field, ValidationInfo, field_validator
 from typing_extensions import TypedDict
 
-from api.http.fields import Address, Amount, DryRun, Metadata, Query, Request, Time, in_parts
-from api.http.named_members import Named
+from api.http.fields import Address, Amount, DryRun, Query, Request, Time, in_parts
+from api.http.models.choices import Direction, TransactionKind, TransactionStatus
+from api.http.models.formats import Id, Instant
+from api.http.models.metadata import Metadata
+from api.http.models.named_members import Named, ProblemCode
 from domain.model.entries import MAX_ENTRIES, MIN_ENTRIES
-from domain.model.money import Direction
-from domain.model.times import Instant
-from domain.model.transactions import Kind, Rejection, Status, Transaction
-from projections.diagnosis.glossary import meanings
+from domain.model.transactions import Rejection, Transaction
 
 
 class EntryRequest(Request):
@@ -90,21 +90,21 @@ class EntryBody(TypedDict):
     amount: int
 
 
-class RelatedBody(TypedDict):
+class RelatedTransactionsBody(TypedDict):
     """The transactions that this one settles, voids or reverses, or that settled, voided or reversed it."""
 
-    settles: str | None
-    voids: str | None
-    reverses: str | None
-    settled_by: str | None
-    voided_by: str | None
-    reversed_by: list[str]
+    settles: Id | None
+    voids: Id | None
+    reverses: Id | None
+    settled_by: Id | None
+    voided_by: Id | None
+    reversed_by: list[Id]
 
 
 class RejectionBody(Named):
     """Why a transaction was refused: the code and detail of a problem, and its further members."""
 
-    code: str
+    code: ProblemCode
     detail: str
 
 
@@ -120,21 +120,21 @@ def rejection_body(rejection: Rejection | None) -> RejectionBody | None:
 class TransactionBody(TypedDict):
     """A transaction: posted, held, or refused by a business rule."""
 
-    id: str
+    id: Id
     ledger: str
-    kind: Kind
-    status: Annotated[Status, Field(description=meanings("transaction"))]
+    kind: TransactionKind
+    status: TransactionStatus
     entries: list[EntryBody]
     reference: str
     description: str
-    metadata: dict[str, str]
+    metadata: Metadata
     effective_at: Instant
     recorded_at: Instant
     expires_at: Instant | None
     idempotency_key: str
     correlation_id: str
     actor: str
-    related: RelatedBody
+    related: RelatedTransactionsBody
     rejection: RejectionBody | None
     version: int
     position: int

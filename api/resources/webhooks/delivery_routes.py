@@ -10,7 +10,7 @@ from pydantic import Field
 from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, OVERSEER, Concerns, NoQuery, Returns
 from api.http.endpoint import Call, endpoint
-from api.http.fields import MAX_POSITION, Page
+from api.http.fields import MAX_POSITION, OptionalReason, Page, RequiredReason
 from api.http.pages import PAGE_BYTES, page
 from api.http.responses import Answer, json_answer
 from api.resources.examples import page_of
@@ -19,8 +19,6 @@ from api.resources.webhooks.named_webhook import find_webhook, ledgers_of
 from api.resources.webhooks.schemas import (
     DeliveriesQuery,
     DeliveryBody,
-    GoingOn,
-    ReasonRequest,
     delivery_body,
 )
 from projections.errors import DeliveryNotFound, WebhookNotFound
@@ -103,7 +101,7 @@ async def get_delivery(call: Call[NoQuery, None]) -> Answer:
     concerns=Concerns.THING,
     ledgers_of=ledgers_of,
 )
-async def retry_delivery(call: Call[NoQuery, GoingOn]) -> Answer:
+async def retry_delivery(call: Call[NoQuery, OptionalReason]) -> Answer:
     """Try a delivery again at once, and start its schedule of attempts again.
 
     A delivery that was acknowledged or suppressed is sent again. A delivery that is under way, or waits behind another
@@ -127,7 +125,7 @@ async def retry_delivery(call: Call[NoQuery, GoingOn]) -> Answer:
     concerns=Concerns.THING,
     ledgers_of=ledgers_of,
 )
-async def discard_delivery(call: Call[NoQuery, ReasonRequest]) -> Answer:
+async def discard_delivery(call: Call[NoQuery, RequiredReason]) -> Answer:
     """Give up a delivery, so that those behind it in its partition key go on. A delivery that is done stays as it is.
 
     The reason and the name of the caller's key are kept with it.

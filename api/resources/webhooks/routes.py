@@ -8,7 +8,7 @@ from uuid import UUID
 from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, OVERSEER, Concerns, NoQuery, Returns
 from api.http.endpoint import Call, endpoint
-from api.http.fields import Page, Time
+from api.http.fields import OptionalReason, Page, RequiredReason, Time
 from api.http.pages import PAGE_BYTES, page
 from api.http.responses import Answer, json_answer
 from api.problems import Forbidden
@@ -16,13 +16,11 @@ from api.resources.examples import page_of
 from api.resources.webhooks import examples
 from api.resources.webhooks.named_webhook import find_webhook, ledgers_of, not_found, webhook_id
 from api.resources.webhooks.schemas import (
-    GoingOn,
     NewWebhookBody,
-    ReasonRequest,
-    SecretBody,
-    SecretRotation,
     WebhookBody,
     WebhookRequest,
+    WebhookSecretBody,
+    WebhookSecretRotation,
     WebhooksQuery,
     webhook_body,
 )
@@ -123,14 +121,14 @@ async def get_webhook(call: Call[NoQuery, None]) -> Answer:
     tag="Webhooks",
     consistency=Consistency.PROCESS,
     roles=OPERATOR,
-    returns=[Returns(201, "The new secret. It is shown only now.", SecretBody, examples.NEW_SECRET)],
+    returns=[Returns(201, "The new secret. It is shown only now.", WebhookSecretBody, examples.NEW_SECRET)],
     problems=[WebhookNotFound],
     body_example=examples.ROTATION,
     is_body_optional=True,
     concerns=Concerns.THING,
     ledgers_of=ledgers_of,
 )
-async def rotate_webhook_secret(call: Call[NoQuery, SecretRotation]) -> Answer:
+async def rotate_webhook_secret(call: Call[NoQuery, WebhookSecretRotation]) -> Answer:
     """Make a new secret. The old one signs too until the overlap is over, by default a day.
 
     An old secret that would end earlier anyway keeps its end.
@@ -158,7 +156,7 @@ async def rotate_webhook_secret(call: Call[NoQuery, SecretRotation]) -> Answer:
     concerns=Concerns.THING,
     ledgers_of=ledgers_of,
 )
-async def disable_webhook(call: Call[NoQuery, ReasonRequest]) -> Answer:
+async def disable_webhook(call: Call[NoQuery, RequiredReason]) -> Answer:
     """Disable a webhook: nothing more is sent until it is enabled. Its deliveries wait. A disabled one stays as it
     is."""
     webhook = await find_webhook(call)
@@ -180,7 +178,7 @@ async def disable_webhook(call: Call[NoQuery, ReasonRequest]) -> Answer:
     concerns=Concerns.THING,
     ledgers_of=ledgers_of,
 )
-async def enable_webhook(call: Call[NoQuery, GoingOn]) -> Answer:
+async def enable_webhook(call: Call[NoQuery, OptionalReason]) -> Answer:
     """Enable a webhook. Waiting deliveries are due at once, and their schedule of attempts starts again."""
     webhook = await find_webhook(call)
     actor, reason = call.caller.name, call.body.reason

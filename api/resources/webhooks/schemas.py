@@ -2,14 +2,14 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
-from typing_extensions import TypedDict
+from pydantic import AfterValidator, Field, WithJsonSchema
+from typing_extensions import TypeAliasType, TypedDict
 
-from api.http.fields import ListQuery, Reasoned, Request, in_parts
+from api.http.fields import ListQuery, Request, in_parts
+from api.http.models.formats import Id, Instant, Url
 from api.http.words import one_of
 from api.resources.installation.key_schemas import GrantedLedger
 from domain.model.registry import EVENT_TYPES
-from domain.model.times import Instant
 from projections.diagnosis.glossary import meanings
 from projections.outbox.deliveries import Delivery, State
 from projections.outbox.destinations import MAX_URL_LENGTH
@@ -23,10 +23,25 @@ def _known(name: str) -> str:
     return name
 
 
-EventType = Annotated[
-    str, AfterValidator(_known), Field(json_schema_extra={"enum": [EVERY, *sorted(EVENT_TYPES)]})
-]
-Reason = Annotated[str, Field(min_length=1, max_length=500, pattern=r"\S")]
+WebhookEventType = TypeAliasType(
+    "WebhookEventType",
+    Annotated[
+        str,
+        AfterValidator(_known),
+        WithJsonSchema(
+            {
+                "type": "string",
+                "enum": [EVERY, *sorted(EVENT_TYPES)],
+                "description": f"A type of event; `{EVERY}` is every type.",
+            }
+        ),
+    ],
+)
+WebhookState = TypeAliasType(
+    "WebhookState", Annotated[Literal["enabled", "disabled"], Field(description=meanings("webhook"))]
+)
+DeliveryState = TypeAliasType("DeliveryState", Annotated[State, Field(description=meanings("delivery"))])
+AttemptOutcome = TypeAliasType("AttemptOutcome", Literal["sent", "acknowledged", "failed", "suppressed"])
 
 
 class WebhookRequest(Request):
@@ -36,24 +51,21 @@ class WebhookRequest(Request):
         str, Field(min_length=1, max_length=MAX_URL_LENGTH, examples=["https://example.com/ledger"])
     ]
     ledgers: Annotated[list[GrantedLedger], Field(min_length=1, max_length=1000), in_parts(1000, part=100)]
-    types: Annotated[list[EventType], Field(min_length=1, max_length=100), in_parts(100, part=100)]
+    types: Annotated[list[WebhookEventType], Field(min_length=1, max_length=100), in_parts(100, part=100)]
     description: Annotated[str, Field(max_length=1000)] = ""
 
 
-class SecretRotation(Request):
+class WebhookSecretRotation(Request):
     """A secret to replace. The old secret signs too for the overlap."""
 
-    overlap_seconds: Annotated[int, Field(ge=0, le=MAX_OVERLAP_SECONDS)] = DEFAULT_OVERLAP_SECONDS
-
-
-class ReasonRequest(Request):
-    """Why deliveries are stopped."""
-
-    reason: Reason
-
-
-class GoingOn(Reasoned):
-    """Why a webhook is enabled or a delivery retried, if that is to be told: it is logged, with who does it."""
+    overlap_seconds: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=MAX_OVERLAP_SECONDS,
+            description=f"how long the old secret signs too; default: {DEFAULT_OVERLAP_SECONDS}",
+        ),
+    ] = DEFAULT_OVERLAP_SECONDS
 
 
 class WebhooksQuery(ListQuery):
@@ -63,7 +75,7 @@ class WebhooksQuery(ListQuery):
 class DeliveriesQuery(ListQuery):
     """The filter of the list of a webhook's deliveries, in the order of positions."""
 
-    state: State | None = Field(None, description="only deliveries in this state; default: all")
+    state: DeliveryState | None = Field(None, description="only deliveries in this state; default: all")
 
 
 class WebhookBody(TypedDict):
@@ -73,12 +85,12 @@ class WebhookBody(TypedDict):
     acknowledged. `suppressed` counts the deliveries that a rebuild of the projection would have repeated.
     """
 
-    id: str
-    url: str
+    id: Id
+    url: Url
     ledgers: list[str]
-    types: list[str]
+    types: list[WebhookEventType]
     description: str
-    state: Annotated[Literal["enabled", "disabled"], Field(description=meanings("webhook"))]
+    state: WebhookState
     disabled_reason: str | None
     failing_since: Instant | None
     position: int
@@ -93,21 +105,21 @@ class NewWebhookBody(WebhookBody):
     secret: str
 
 
-class SecretBody(TypedDict):
+class WebhookSecretBody(TypedDict):
     """A secret just made. It is shown only now."""
 
-    id: str
+    id: Id
     secret: str
 
 
-class AttemptBody(TypedDict):
+class DeliveryAttemptBody(TypedDict):
     """An attempt, or the decision not to make one.
 
     `duplicated` means that the receiver may have got it before. `status_code` is null if no answer came.
     """
 
     number: int
-    outcome: Literal["sent", "acknowledged", "failed", "suppressed"]
+    outcome: AttemptOutcome
     duplicated: bool
     sent_at: Instant
     ended_at: Instant | None
@@ -123,16 +135,16 @@ class DeliveryBody(TypedDict):
     """
 
     id: str
-    webhook_id: str
+    webhook_id: Id
     position: int
     event_id: str
     type: str
     partition_key: str
     correlation_id: str
-    state: Annotated[State, Field(description=meanings("delivery"))]
+    state: DeliveryState
     reason: str | None
     next_attempt_at: Instant | None
-    attempts: list[AttemptBody]
+    attempts: list[DeliveryAttemptBody]
 
 
 def webhook_body(webhook: Webhook) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from domain.model.events import Event, Recorded
+from domain.model.ids import Id
 from domain.model.money import split_asset
 from domain.model.refusals import payout_not_found
 from domain.model.streams import ledger_of, name_of
@@ -117,7 +118,7 @@ class PayoutCompleted(Told):
 
     TOPIC: ClassVar[str] = "payout.completed"
 
-    booked_by: str | None
+    booked_by: Id | None
 
 
 class PayoutFailed(Told):
@@ -125,7 +126,7 @@ class PayoutFailed(Told):
 
     TOPIC: ClassVar[str] = "payout.failed"
 
-    booked_by: str | None
+    booked_by: Id | None
 
 
 class PayoutContradicted(Told):

@@ -61,12 +61,15 @@ def _parameters(operation: Mapping[str, Any], place: str) -> Iterator[dict[str, 
     """Yield the parameters of a place: `path`, `query` or `header`."""
     for parameter in operation["parameters"]:
         if parameter["in"] == place:
-            yield {
-                "key": parameter["name"],
-                "value": _example(parameter),
-                "description": parameter.get("description", ""),
-                "disabled": not parameter.get("required", False),
-            }
+            is_object = parameter.get("explode", False)  # each of its members is a parameter of its own
+            shown = parameter["example"] if is_object else {parameter["name"]: _example(parameter)}
+            for name, value in shown.items():
+                yield {
+                    "key": name,
+                    "value": value,
+                    "description": parameter.get("description", ""),
+                    "disabled": not parameter.get("required", False),
+                }
 
 
 def _example(parameter: Mapping[str, Any]) -> str:

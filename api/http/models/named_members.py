@@ -1,20 +1,29 @@
-"""What refusals are about: members of problems, and of the `rejection` of a rejected transaction.
+"""Problems, and what refusals are about: members of problems, and of the `rejection` of a rejected transaction.
 
 The code decides which members a problem has; `/problems/{code}` shows an example. A member whose value is not
 known is left out. So is an amount outside ±(2^53−1), which only the difference of two valid amounts can be.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal, NotRequired
 
-from pydantic import Field
-from typing_extensions import TypedDict
+from pydantic import Field, WithJsonSchema
+from typing_extensions import TypeAliasType, TypedDict
 
-from domain.model.money import Direction
-from domain.model.payouts.payout import PayoutState
-from domain.model.times import Instant
-from domain.model.transactions import Kind, Status
+from api.http.models.choices import (
+    Direction,
+    PayoutState,
+    ProjectionState,
+    TransactionKind,
+    TransactionStatus,
+)
+from api.http.models.formats import Id, Instant, Path
+from api.problems import MAX_ERRORS, PROBLEM_TYPES
 
 _Digits = Annotated[str, Field(pattern=r"^[0-9]+$")]
+
+ProblemCode = TypeAliasType(
+    "ProblemCode", Annotated[str, WithJsonSchema({"type": "string", "enum": list(PROBLEM_TYPES)})]
+)
 
 
 class ImbalanceBody(TypedDict):
@@ -25,7 +34,7 @@ class ImbalanceBody(TypedDict):
     credits: _Digits
 
 
-class PendingBody(TypedDict):
+class PendingSumsBody(TypedDict):
     """The pending amounts of an account, in minor units."""
 
     debits: int
@@ -80,7 +89,7 @@ class Named(TypedDict, total=False):
     imbalances: Annotated[
         list[ImbalanceBody], Field(description="The assets in which debits and credits differ.")
     ]
-    pending: Annotated[PendingBody, Field(description="The account's pending amounts.")]
+    pending: Annotated[PendingSumsBody, Field(description="The account's pending amounts.")]
     differs: Annotated[
         list[str], Field(description="The attributes in which the existing account differs from the request.")
     ]
@@ -88,13 +97,13 @@ class Named(TypedDict, total=False):
         str, Field(description="The asset, with its scale, under which the ledger uses this code.")
     ]
     version: Annotated[int, Field(description="The current version of the account.")]
-    hold_id: Annotated[str, Field(description="The transaction that the request wanted to settle or void.")]
-    hold_status: Annotated[Status, Field(description="The status of that transaction.")]
-    ended_by: Annotated[str, Field(description="The transaction that settled or voided the hold.")]
+    hold_id: Annotated[Id, Field(description="The transaction that the request wanted to settle or void.")]
+    hold_status: Annotated[TransactionStatus, Field(description="The status of that transaction.")]
+    ended_by: Annotated[Id, Field(description="The transaction that settled or voided the hold.")]
     expires_at: Annotated[Instant, Field(description="When the hold expired, or would have expired.")]
-    original_id: Annotated[str, Field(description="The transaction that the request wanted to reverse.")]
-    original_kind: Annotated[Kind, Field(description="The kind of that transaction.")]
-    original_status: Annotated[Status, Field(description="The status of that transaction.")]
+    original_id: Annotated[Id, Field(description="The transaction that the request wanted to reverse.")]
+    original_kind: Annotated[TransactionKind, Field(description="The kind of that transaction.")]
+    original_status: Annotated[TransactionStatus, Field(description="The status of that transaction.")]
     payout_id: Annotated[str, Field(description="The id of the payout.")]
     payout_state: Annotated[PayoutState, Field(description="The state of the payout.")]
 
@@ -108,3 +117,70 @@ class Missing(TypedDict, total=False):
     dead_letter_id: Annotated[str, Field(description="The id of the dead letter.")]
     webhook_id: Annotated[str, Field(description="The id of the webhook.")]
     delivery_id: Annotated[str, Field(description="The id of the delivery.")]
+
+
+class FaultBody(TypedDict):
+    """What is wrong with a request, and where."""
+
+    pointer: Annotated[
+        str,
+        Field(description="A JSON pointer into the body, `?name` for a parameter, or the name of a header."),
+    ]
+    detail: str
+
+
+class Problem(Named, Missing):
+    """A problem (RFC 9457). Some codes have further members: see the example of each code, and `/problems/{code}`,
+    which also says what becomes of the idempotency key and what to do.
+    """
+
+    type: Path
+    title: str
+    status: int
+    detail: str
+    instance: Path
+    code: ProblemCode
+    correlation_id: str
+    errors: NotRequired[
+        Annotated[list[FaultBody], Field(max_length=MAX_ERRORS, description="With 422: where each error is.")]
+    ]
+    transaction_id: NotRequired[
+        Annotated[
+            str,
+            Field(
+                description="With 409 on a keyed request: the id of the recorded, rejected transaction. With"
+                " `transaction_not_found`: the id that was not found."
+            ),
+        ]
+    ]
+    index: NotRequired[
+        Annotated[
+            int,
+            Field(
+                description="In a batch: which item the problem is about, counted from 0. With `batch_rejected`: the"
+                " first item that failed."
+            ),
+        ]
+    ]
+    problem: NotRequired[
+        Annotated["Problem", Field(description="With `batch_rejected`: the problem of that item.")]
+    ]
+    reason: NotRequired[Annotated[str, Field(description="With `journal_unavailable`: why.")]]
+    position: NotRequired[
+        Annotated[int, Field(description="With `projection_behind`: the projection's position.")]
+    ]
+    head: NotRequired[
+        Annotated[int, Field(description="With `projection_behind`: the journal's newest position.")]
+    ]
+    state: NotRequired[
+        Annotated[ProjectionState, Field(description="With `projection_behind`: the projection's state.")]
+    ]
+    dead_letter: NotRequired[
+        Annotated[
+            str,
+            Field(
+                description="With `projection_behind`: the dead letter that holds back what was asked for."
+            ),
+        ]
+    ]
+    retry: NotRequired[Annotated[Literal["safe"], Field(description="With `operation_unknown`.")]]

@@ -1,0 +1,1 @@
+"""The models that several resources share, and how the OpenAPI document names and joins models."""
