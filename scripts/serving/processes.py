@@ -175,11 +175,12 @@ def run_publisher() -> None:
     """Deliver webhooks until SIGTERM. Also publish to NATS if a broker is configured."""
     os.nice(PROJECTOR_NICENESS)
     from api.settings import Settings
-    from projections.outbox.jetstream import run_jetstream
     from projections.outbox.publisher import run_publisher as run
 
     settings, stop = Settings(), _stopped_by_signal()
     if settings.streaming is not None:
+        from projections.outbox.jetstream import run_jetstream
+
         arguments = (settings.database, stop, settings.streaming)
         threading.Thread(target=run_jetstream, args=arguments, name="nats").start()
     run(settings.database, stop, settings.publishing)
