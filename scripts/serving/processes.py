@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import structlog
 
-from scripts.serving.supervisor import LIFELINE
+from scripts.serving.surroundings import LIFELINE
 
 GRACE_SECONDS = 10
 # A batch makes some hundred thousand objects and frees them all at once, without cycles. With the default threshold,
