@@ -3,12 +3,15 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.browser.browsing import browsing, chromium, sign_in
 from tests.contract.books import Book
 from tests.contract.serving import Served, serving
 from tests.databases import Databases
+
+# Only ends a failing test; the machine may be busy.
+expect.set_options(timeout=60_000)
 
 
 @pytest.fixture(scope="module")
