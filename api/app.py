@@ -7,19 +7,15 @@ from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any
 
-from fastapi import FastAPI
 from pydantic_core import to_json
+from starlette import routing
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from api.console.console import Console
-from api.http.cross_origin import CrossOrigin
 from api.http.middleware import HttpMiddleware
-from api.http.openapi import complete
-from api.http.router import Router
+from api.http.router import Router, no_path
 from api.request_spans import TracedRequests
 from api.resources import ENDPOINTS
-from api.resources.journal.event_document import with_events
-from api.resources.webhooks.message_document import with_messages
 from api.security.callback_signatures import Signatures
 from api.service.body_room import AnswerRoom, BodyRoom
 from api.service.checkpoint_watch import CheckpointWatch
@@ -34,7 +30,6 @@ from api.service.writer import Writer
 from api.settings import Settings
 from domain.application import LedgerApplication
 from domain.journal.database import Database
-from domain.release import RELEASE
 from domain.tracing import Tracer
 from projections.process_managers.due_worker import Worker
 from projections.process_managers.payer import Payer
@@ -45,14 +40,14 @@ from projections.running.positions import PositionWaiter
 # How many long answers read at once. The other connections, and the interpreter, stay free for short answers.
 STREAMS_AT_ONCE = 2
 
-_DESCRIPTION = """A double-entry ledger. Amounts are whole minor units. Every POST that moves money needs an
-`Idempotency-Key`: the same request with the same key gets the same answer for ever. HEAD works on every GET path and
-returns the same answer without its body."""
 
+class Application:
+    """The service as an ASGI application.
 
-class Application(FastAPI):
-    """FastAPI for the OpenAPI document only: a router of our own answers requests. FastAPI's layers would cost as much
-    time per request as judging and answering it."""
+    FastAPI writes its OpenAPI document and does nothing else: its layers would cost as much time per request as judging
+    and answering it. So it is imported when the document is first asked for. Importing it and giving it every route
+    takes longer than all else that a process does before it can answer.
+    """
 
     def __init__(
         self,
@@ -61,40 +56,36 @@ class Application(FastAPI):
         lifespan: Lifespan[Any] | None = None,
         tracer: Tracer | None = None,
     ) -> None:
-        super().__init__(
-            title="Tallystick",
-            version=RELEASE,
-            description=_DESCRIPTION,
-            openapi_url=None,
-            docs_url=None,
-            redoc_url=None,
-            redirect_slashes=False,
-            lifespan=lifespan,
-        )
-        # Only for the OpenAPI document. Requests reach the endpoints through `Router`.
-        self.router.routes.extend(ENDPOINTS)
-        edge: ASGIApp = HttpMiddleware(Router(ENDPOINTS, otherwise=Console(otherwise=self.router)))
+        self._lifespan = routing.Router(lifespan=lifespan)
+        edge: ASGIApp = HttpMiddleware(Router(ENDPOINTS, otherwise=Console(otherwise=no_path)))
         if tracer is not None:
             edge = TracedRequests(edge, tracer)
-        self._edge = CrossOrigin(edge, cors_origins) if cors_origins else edge
+        if cors_origins:
+            from api.http.cross_origin import CrossOrigin
+
+            edge = CrossOrigin(edge, cors_origins)
+        self._edge = edge
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer an HTTP request; leave other ASGI messages to FastAPI."""
-        if scope["type"] == "http":
-            scope["app"] = self
-            await self._edge(scope, receive, send)
-        else:
-            await super().__call__(scope, receive, send)
+        """Answer an HTTP request; start and stop with the server."""
+        scope["app"] = self
+        await (self._edge if scope["type"] == "http" else self._lifespan)(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
-        """Return the OpenAPI document."""
-        if self.openapi_schema is None:
-            document = complete(super().openapi(), [endpoint.declared for endpoint in ENDPOINTS])
-            self.openapi_schema = with_messages(with_events(document))
-        return self.openapi_schema
+        """Return the OpenAPI document. The first time in a process takes about a second."""
+        return _document()
 
 
-def create_app(settings: Settings, tracer: Tracer | None = None) -> FastAPI:
+@cache
+def _document() -> dict[str, Any]:
+    from api.http.openapi import document
+    from api.resources.journal.event_document import with_events
+    from api.resources.webhooks.message_document import with_messages
+
+    return with_messages(with_events(document([endpoint.declared for endpoint in ENDPOINTS])))
+
+
+def create_app(settings: Settings, tracer: Tracer | None = None) -> Application:
     """Return the application of one process. Its lifespan opens and closes everything that it uses, the tracer too.
 
     Raises `ValueError` if the settings name no database.
@@ -102,7 +93,7 @@ def create_app(settings: Settings, tracer: Tracer | None = None) -> FastAPI:
     database = settings.database
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
+    async def lifespan(app: Application) -> AsyncIterator[dict[str, Any]]:
         service = _start(settings, database, cache(lambda: to_json(app.openapi())), tracer)
         try:
             yield {"service": service}

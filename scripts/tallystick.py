@@ -47,8 +47,14 @@ def main() -> NoReturn:
     """Run the command named on the command line and exit as `endings` defines."""
     # Standard output carries only the command's result, so logs go to standard error.
     structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
-    called = [name for name in sys.argv[1:2] if name in COMMANDS]
-    sys.exit(run(lambda: application(called or COMMANDS)))
+    sys.exit(run(lambda: application(_needed(sys.argv[1:2]))))
+
+
+def _needed(called: list[str]) -> Iterable[str]:
+    """Return the commands to load: only the one that is called. All of them take a second, and only help needs them."""
+    if called == ["--version"]:
+        return ()
+    return called if COMMANDS.keys() & called else COMMANDS
 
 
 def application(names: Iterable[str] = COMMANDS) -> typer.Typer:

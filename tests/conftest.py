@@ -34,14 +34,17 @@ MEMORY_BYTES = 8 * 1024**3
 def server() -> Iterator[str]:
     """The PostgreSQL server of a test run, by its URL."""
     # Imported here, because only the process that starts the server needs it.
-    from scripts.serving.embedded_postgres import SETTINGS, EmbeddedPostgres
+    from scripts.serving import embedded_postgres
 
-    with (
-        tempfile.TemporaryDirectory(prefix="tallystick-test-", dir=_fast_folder()) as folder,
-        patch.dict(SETTINGS, max_connections="300"),  # each worker keeps several services running
-    ):
-        postgres = EmbeddedPostgres(Path(folder) / "data")
-        postgres.start()
+    with tempfile.TemporaryDirectory(prefix="tallystick-test-", dir=_fast_folder()) as folder:
+        postgres = embedded_postgres.EmbeddedPostgres(Path(folder) / "data")
+        with (
+            # Each worker keeps several services running.
+            patch.dict(embedded_postgres.SETTINGS, max_connections="300"),
+            # All of the cache is searched whenever a database is made or dropped.
+            patch.object(embedded_postgres, "MAX_SHARED_BUFFERS", embedded_postgres.MIN_SHARED_BUFFERS),
+        ):
+            postgres.start()
         try:
             yield postgres.superuser_url
         finally:

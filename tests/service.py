@@ -37,6 +37,7 @@ class Service:
             headers={"Authorization": f"Bearer {KEY}"},
             timeout=timeout_seconds,
             trust_env=False,
+            verify=False,  # it speaks no TLS, and reading the system's certificates takes 20 ms a client
         )
 
     def processes(self, *words: str) -> list[psutil.Process]:

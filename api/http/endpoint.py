@@ -12,8 +12,8 @@ from time import monotonic
 from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar
 from urllib.parse import parse_qsl
 
-from fastapi.routing import APIRoute
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from starlette.routing import compile_path
 from starlette.types import Receive, Scope, Send
 
 from api.http.body import (
@@ -30,7 +30,6 @@ from api.http.cursors import decode_cursor, encode_cursor, list_identity
 from api.http.declaration import OVERSEER, Concerns, Declaration
 from api.http.fields import body_errors, query_errors
 from api.http.idempotency import idempotency_key
-from api.http.openapi import documentation
 from api.http.request import SESSION, RequestHead
 from api.http.responses import DRY_RUN, JSON, Answer, Streamed, unless_unchanged
 from api.problems import Forbidden, InvalidShape, Unauthenticated, UnsupportedMediaType
@@ -90,13 +89,14 @@ class Call(NamedTuple, Generic[QueryT, BodyT]):
 Handler = Callable[[Call[Any, Any]], Awaitable[Answer | Streamed]]
 
 
-class Endpoint(APIRoute):
-    """A route of the service. FastAPI documents it; its declaration decides how it is served."""
+class Endpoint:
+    """A route of the service. Its declaration decides how it is served."""
 
     def __init__(self, declared: Declaration) -> None:
-        super().__init__(declared.path, methods=[declared.method], **documentation(declared))
         _require_stated_ledgers(declared)
         self.declared = declared
+        self.path = declared.path
+        self.path_regex, *_ = compile_path(declared.path)
         self._serve: Handler = declared.handler
         self._place = TypeAdapter(declared.place) if declared.place is not None else None
         fields = declared.query.model_fields

@@ -13,7 +13,6 @@ from urllib.parse import unquote
 
 import structlog
 from pydantic_core import to_json
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -24,10 +23,7 @@ from api.http.request import SESSION, RequestHead, joined
 from api.http.responses import DRY_RUN, HEAD, POSITION, Answer
 from api.problems import (
     MEDIA_TYPE,
-    HttpRefusal,
     InternalError,
-    MethodNotAllowed,
-    PathNotFound,
     headers_of,
     problem_of,
     status_of,
@@ -50,8 +46,6 @@ MAX_INSTANCE_LENGTH = 1024
 # An escaped slash does not separate segments, and U+0000 cannot be looked up. No resource has such a name.
 _UNNAMEABLE = re.compile(rb"%2f|%00", re.IGNORECASE)
 _NOTHING = b"%EF%BF%BD"
-
-_OF_FRAMEWORK: dict[int, type[HttpRefusal]] = {404: PathNotFound, 405: MethodNotAllowed}
 
 _log = structlog.get_logger(__name__)
 
@@ -116,8 +110,6 @@ def refusal_of(error: Exception, scope: Scope) -> Answer:
     """Return the problem that answers an exception. Denials and faults are logged."""
     talk: Conversation = scope["head"].conversation
     instance = scope.get("raw_path", b"").decode("latin-1") or scope["path"]
-    if isinstance(error, HTTPException) and error.status_code in _OF_FRAMEWORK:
-        error = _OF_FRAMEWORK[error.status_code](headers=error.headers)
     if not isinstance(error, LedgerError) and is_denied(error):
         DENIALS.note(error)
         error = JournalUnavailable("denied")

@@ -6,10 +6,12 @@ each operation shows everything that api/README.md promises for it.
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Annotated, Any
 
 from fastapi import Body, Path
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from starlette.responses import JSONResponse, Response
 
 from api.http.declaration import Declaration, Returns
@@ -42,7 +44,12 @@ from domain.model.errors import (
     LedgerNotFound,
     Overloaded,
 )
+from domain.release import RELEASE
 from projections.errors import ProjectionBehind
+
+_DESCRIPTION = """A double-entry ledger. Amounts are whole minor units. Every POST that moves money needs an
+`Idempotency-Key`: the same request with the same key gets the same answer for ever. HEAD works on every GET path and
+returns the same answer without its body."""
 
 _NAME = re.compile(r"{(\w+)}")
 
@@ -105,7 +112,17 @@ HEADERS: dict[str, dict[str, Any]] = {
 }
 
 
-def documentation(declared: Declaration) -> dict[str, Any]:
+def document(declarations: Sequence[Declaration]) -> dict[str, Any]:
+    """Return the OpenAPI document of all routes."""
+    routes = [
+        APIRoute(declared.path, methods=[declared.method], **_documentation(declared))
+        for declared in declarations
+    ]
+    described = get_openapi(title="Tallystick", version=RELEASE, description=_DESCRIPTION, routes=routes)
+    return _complete(described, declarations)
+
+
+def _documentation(declared: Declaration) -> dict[str, Any]:
     """Return the arguments of FastAPI's `APIRoute` for a route."""
     extra: dict[str, Any] = {
         "x-consistency": declared.consistency.described,
@@ -158,7 +175,7 @@ def refusals(declared: Declaration) -> Iterator[type[LedgerError]]:
     yield InternalError
 
 
-def complete(document: dict[str, Any], declarations: Iterable[Declaration]) -> dict[str, Any]:
+def _complete(document: dict[str, Any], declarations: Iterable[Declaration]) -> dict[str, Any]:
     """Add to FastAPI's document what all operations share, and the examples. Remove what this API never sends."""
     components = document.setdefault("components", {})
     components["securitySchemes"] = {

@@ -1,7 +1,7 @@
 """Finds the endpoint for a request: by path, then by method. HEAD works on every GET path (RFC 9110 §9.3.2).
 
 A table of its own, because Allow must name all methods of a path, and because FastAPI's router would make a request
-cost a tenth more. FastAPI's router gets only the paths without an endpoint.
+cost a tenth more.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from re import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.http.endpoint import Endpoint
-from api.problems import MethodNotAllowed
+from api.problems import MethodNotAllowed, PathNotFound
 from domain.model.ids import canonical_id
 
 
@@ -44,6 +44,11 @@ class Router:
                 await endpoint.handle(scope, receive, send)
                 return
         await self._otherwise(scope, receive, send)
+
+
+async def no_path(scope: Scope, receive: Receive, send: Send) -> None:
+    """Raise `PathNotFound`: the end of the way for a path that nothing answers."""
+    raise PathNotFound
 
 
 def _named(found: Match[str]) -> tuple[str, dict[str, str]]:

@@ -38,7 +38,7 @@ from scripts.bench.workloads.books import Books
 from scripts.bench.workloads.concurrency import concurrency
 from scripts.bench.workloads.console_pages import console_pages
 from scripts.bench.workloads.following import following
-from scripts.bench.workloads.growth import bytes_needed, growth
+from scripts.bench.workloads.growth import SMALL_EVENTS, bytes_needed, growth
 from scripts.bench.workloads.in_process import in_process
 from scripts.bench.workloads.over_http import over_http
 from scripts.bench.workloads.published import published, published_http
@@ -61,7 +61,7 @@ _errors = Console(stderr=True, highlight=False)
 
 class Size(NamedTuple):
     """How much is measured: rounds, seconds per run, accounts of the book, transfers of the journal to replay, entries
-    of the long statement, and events of the large journal.
+    of the long statement, events of the large journal and of the small one, and the part of a warm-up that is run.
     """
 
     rounds: int
@@ -70,6 +70,8 @@ class Size(NamedTuple):
     replayed_transfers: int
     statement_entries: int
     events: int
+    small_events: int = SMALL_EVENTS
+    warm_up: float = 1.0
 
 
 class StageResults(NamedTuple):
@@ -81,12 +83,14 @@ class StageResults(NamedTuple):
 
 
 QUICK = Size(
-    rounds=2,
-    seconds=0.25,
-    accounts=1_000,
-    replayed_transfers=5_000,
-    statement_entries=5_000,
-    events=60_000,
+    rounds=1,
+    seconds=0.1,
+    accounts=200,
+    replayed_transfers=500,
+    statement_entries=2_000,
+    events=6_000,
+    small_events=5_000,
+    warm_up=0.1,
 )
 
 
@@ -271,7 +275,7 @@ def _measure(url: str, size: Size, comparisons: Sequence[ContestantComparison]) 
         "published": lambda: published(url, size.accounts),
         "published-http": lambda: published_http(url, size.accounts),
         "concurrency": lambda: concurrency(url, size.accounts),
-        "growth": lambda: growth(url, size.accounts, size.events),
+        "growth": lambda: growth(url, size.accounts, size.events, size.small_events),
         "console": lambda: console_pages(url, size.accounts, size.events),
     }
     found = StageResults({}, {}, [])
@@ -292,7 +296,7 @@ def _run(
     tell: Callable[[str], None],
 ) -> None:
     contestants = [contestant for contestant in stage.contestants if contestant.name in wanted]
-    for figures in measure(contestants, size.rounds, size.seconds, tell):
+    for figures in measure(contestants, size.rounds, size.seconds, tell, size.warm_up):
         found.figures[figures.name] = figures
     tell(f"{name}: checking the books")
     found.books[name] = stage.books()

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import structlog
 
-from scripts.serving.supervisor import LIFELINE
+from scripts.serving.surroundings import LIFELINE
 
 GRACE_SECONDS = 10
 # A batch makes some hundred thousand objects and frees them all at once, without cycles. With the default threshold,
@@ -179,13 +179,14 @@ def run_publisher() -> None:
     """Deliver webhooks until SIGTERM. Also publish to NATS if a broker is configured."""
     os.nice(PROJECTOR_NICENESS)
     from api.settings import Settings
-    from projections.outbox.jetstream import run_jetstream
     from projections.outbox.publisher import run_publisher as run
     from scripts.serving.telemetry import start_tracer
 
     settings, stop, tracer = Settings(), _stopped_by_signal(), start_tracer("publisher", os.environ)
     publishing_to_nats = None
     if settings.streaming is not None:
+        from projections.outbox.jetstream import run_jetstream
+
         arguments = (settings.database, stop, settings.streaming, tracer)
         publishing_to_nats = threading.Thread(target=run_jetstream, args=arguments, name="nats")
         publishing_to_nats.start()

@@ -12,9 +12,8 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from scripts.serving.supervisor import Child
-
 if TYPE_CHECKING:
+    from scripts.serving.supervisor import Child
     from scripts.simulator.server import Simulator
 
 SECRET = "TALLYSTICK_SIMULATOR_SECRET"
@@ -38,11 +37,13 @@ def providers_setting(url: str, secret: str) -> str:
     return json.dumps({"simulator": {"url": url, "secret": secret}})
 
 
-def simulator_beside(address: str, environment: Mapping[str, str]) -> tuple[Child, socket.socket, str]:
+def simulator_beside(address: str, environment: Mapping[str, str]) -> tuple["Child", socket.socket, str]:
     """Return the simulator's process, its listening socket and the service's setting, for a service at an address.
 
     The socket belongs to the parent, so the address stays the same when the process dies and is restarted.
     """
+    from scripts.serving.supervisor import Child
+
     listening, secret = listen(0), make_secret()
     listening.set_inheritable(True)
     callback_url = f"{address}/v1/providers/simulator/callbacks"

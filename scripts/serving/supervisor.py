@@ -15,9 +15,7 @@ from time import monotonic, sleep
 import structlog
 
 from scripts.serving.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
-
-LIFELINE = "TALLYSTICK_LIFELINE"
-"""The environment variable that holds the file descriptor of a child's lifeline."""
+from scripts.serving.surroundings import LIFELINE
 
 POLL_SECONDS = 0.05
 FIRST_PAUSE_SECONDS = 0.1

@@ -7,6 +7,9 @@ simulator get none of them.
 
 from collections.abc import Collection, Mapping, MutableMapping
 
+LIFELINE = "TALLYSTICK_LIFELINE"
+"""The variable that holds the file descriptor of a child's lifeline (supervisor.py)."""
+
 _OF_SYSTEM = (
     *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "LC_*", "TZ", "TMPDIR", "TEMP", "TMP"),
     *("LD_LIBRARY_PATH", "LD_PRELOAD", "MALLOC_*", "GLIBC_TUNABLES"),

@@ -66,7 +66,7 @@ def test_what_is_new_is_shown_by_itself(page: Page, served: Served) -> None:
     page.goto("/console/ledgers")
     with served.client() as client:
         assert client.post("/v1/ledgers", json={"name": "newer"}).status_code == 201
-    expect(page.get_by_role("link", name="newer")).to_be_visible(timeout=20_000)
+    expect(page.get_by_role("link", name="newer")).to_be_visible()
 
 
 def test_a_form_in_use_is_not_replaced(page: Page, served: Served) -> None:
@@ -81,9 +81,9 @@ def test_a_form_in_use_is_not_replaced(page: Page, served: Served) -> None:
 def test_a_loss_is_told_with_its_time_and_ends_by_itself(page: Page, context: BrowserContext) -> None:
     page.goto("/console/ledgers")
     context.set_offline(True)
-    expect(page.locator("#away")).to_contain_text("does not answer since", timeout=30_000)
+    expect(page.locator("#away")).to_contain_text("does not answer since")
     context.set_offline(False)
-    expect(page.locator("#away")).to_be_hidden(timeout=30_000)
+    expect(page.locator("#away")).to_be_hidden()
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_the_focus_stays_where_it_was_when_the_page_is_made_again(page: Page) ->
     page.get_by_role("link", name="Pause").nth(2).focus()
     where = page.evaluate("document.activeElement.href")
     page.evaluate("document.getElementById('main').dataset.former = 'yes'")
-    expect(page.locator("#main:not([data-former])")).to_be_visible(timeout=30_000)
+    expect(page.locator("#main:not([data-former])")).to_be_visible()
     assert page.evaluate("document.activeElement.href") == where
     assert page.evaluate("document.getElementById('main').contains(document.activeElement)")
 
@@ -208,8 +208,8 @@ def test_a_page_goes_on_by_itself_after_an_answer_that_broke_off(page: Page) -> 
     page.goto("/console/ledgers")
     page.evaluate("document.getElementById('main').dataset.former = 'yes'")
     page.route("**/console/ledgers", answer)
-    expect(page.locator("#away")).to_be_visible(timeout=20_000)
+    expect(page.locator("#away")).to_be_visible()
     expect(page.get_by_role("heading", name="Ledgers")).to_be_visible()
-    expect(page.locator("#main:not([data-former])")).to_be_visible(timeout=30_000)
+    expect(page.locator("#main:not([data-former])")).to_be_visible()
     expect(page.locator("#away")).to_be_hidden()
     assert len(broken) >= 3

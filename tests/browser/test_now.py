@@ -69,17 +69,17 @@ def test_a_projector_that_stops_is_noticed_and_its_return_as_well(staged: Staged
         with projector:
             assert client.post("/v1/ledgers", json={"name": "first"}).status_code == 201
             page = sign_in(context)
-            expect(page.get_by_text("Every read model shows position")).to_be_visible(timeout=60_000)
+            expect(page.get_by_text("Every read model shows position")).to_be_visible()
         lists = context.new_page()
         lists.goto("/console/ledgers")
         expect(lists.get_by_role("link", name="first")).to_be_visible()
         assert client.post("/v1/ledgers", json={"name": "second"}).status_code == 201
         behind = page.get_by_role("row").filter(has=page.get_by_role("link", name="ledgers", exact=True))
-        expect(behind.get_by_text("catching up")).to_be_visible(timeout=60_000)
-        expect(lists.get_by_text("This list reflects position")).to_be_visible(timeout=60_000)
+        expect(behind.get_by_text("catching up")).to_be_visible()
+        expect(lists.get_by_text("This list reflects position")).to_be_visible()
         with staged.projector():
-            expect(page.get_by_text("Every read model shows position")).to_be_visible(timeout=60_000)
-            expect(lists.get_by_role("link", name="second")).to_be_visible(timeout=60_000)
+            expect(page.get_by_text("Every read model shows position")).to_be_visible()
+            expect(lists.get_by_role("link", name="second")).to_be_visible()
             expect(lists.get_by_text("This list reflects position")).to_have_count(0)
 
 
@@ -90,11 +90,11 @@ def test_a_service_that_goes_away_is_missed_and_its_return_is_noticed(
         with staged.server():
             page = sign_in(context)
             page.goto("/console/ledgers")
-        expect(page.locator("#away")).to_contain_text("The service does not answer since", timeout=60_000)
+        expect(page.locator("#away")).to_contain_text("The service does not answer since")
         expect(page.get_by_role("heading", name="Ledgers")).to_be_visible()  # what was known stays
         with staged.server(), staged.client() as client:
             assert client.post("/v1/ledgers", json={"name": "after"}).status_code == 201
-            expect(page.get_by_role("link", name="after")).to_be_visible(timeout=60_000)
+            expect(page.get_by_role("link", name="after")).to_be_visible()
             expect(page.locator("#away")).to_be_hidden()
 
 

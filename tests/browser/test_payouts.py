@@ -40,9 +40,7 @@ def in_doubt(bank: Book, served: Served) -> str:
 def test_in_doubt_is_said_with_when_we_ask_again(bank: Book, served: Served, page: Page) -> None:
     id = in_doubt(bank, served)
     page.goto("/console/ledgers/main/payouts?state=in_doubt")
-    expect(page.locator(".sentence")).to_contain_text(
-        "nobody knows yet whether the money left", timeout=20_000
-    )
+    expect(page.locator(".sentence")).to_contain_text("nobody knows yet whether the money left")
     page.get_by_role("link", name="<i>wages</i>").click()
     asks = r"(We ask again at|Asking again has been due since) \d\d:\d\d UTC"
     expect(page.locator(".sentence")).to_have_text(
@@ -88,5 +86,5 @@ def test_a_payout_is_asked_for_and_what_it_lacks_is_said(bank: Book, page: Page)
     expect(page.get_by_role("alert")).to_contain_text("Insufficient funds")
     page.get_by_label("Amount").fill("250")
     page.get_by_role("button", name="Request a payout").click()
-    expect(page.locator(".sentence")).to_have_text("The money left, and the hold is settled.", timeout=20_000)
+    expect(page.locator(".sentence")).to_have_text("The money left, and the hold is settled.")
     expect(page.locator("main")).to_contain_text("2.50\u202fUSD")

@@ -52,7 +52,7 @@ def test_why_is_this_list_behind(moved: Book, page: Page) -> None:
         " lacks was recorded"
     )
     act(page, "Resume", reason="there is room again")
-    expect(page.locator(".sentence")).to_contain_text("the newest.", timeout=20_000)
+    expect(page.locator(".sentence")).to_contain_text("the newest.")
 
 
 def test_a_difference_is_shown_side_by_side_and_is_cancelled_or_accepted(
@@ -63,7 +63,7 @@ def test_a_difference_is_shown_side_by_side_and_is_cancelled_or_accepted(
         connection.execute(f"UPDATE entries_v{live:d} SET change = change - 1".encode())
     page.goto("/console/projections/entries")
     act(page, "Rebuild", reason="an audit")
-    expect(page.get_by_text("different")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("different")).to_be_visible()
     compared = page.get_by_role("table", name=re.compile("Compared at position"))
     expect(compared.get_by_role("row").filter(has_text="turnovers").get_by_text("equal")).to_be_visible()
     versions = page.get_by_role("table", name="Versions").get_by_role("row")
@@ -75,7 +75,7 @@ def test_a_difference_is_shown_side_by_side_and_is_cancelled_or_accepted(
     act(page, "Cancel the rebuild")
     expect(page.get_by_text("different")).to_have_count(0)
     act(page, "Rebuild", accept_difference="a test damaged it")
-    expect(versions.filter(has_text="read now")).not_to_contain_text(f"entries_v{live}", timeout=60_000)
+    expect(versions.filter(has_text="read now")).not_to_contain_text(f"entries_v{live}")
     expect(versions.filter(has_text=f"entries_v{live}")).to_contain_text("retired")
 
 
@@ -88,7 +88,7 @@ def test_a_rebuild_is_paused_and_resumed(moved: Book, served: Served, page: Page
         act(page, "Pause the rebuild", reason="too busy")
         expect(page.locator("main")).to_contain_text("by bootstrap: “too busy”")
     act(page, "Resume the rebuild")
-    expect(page.get_by_role("heading", name="The rebuild")).to_have_count(0, timeout=60_000)
+    expect(page.get_by_role("heading", name="The rebuild")).to_have_count(0)
 
 
 def test_the_list_says_which_is_furthest_behind(moved: Book, page: Page) -> None:
@@ -102,6 +102,4 @@ def test_the_list_says_which_is_furthest_behind(moved: Book, page: Page) -> None
     assert "lacks events" in sentence_of(page)
     act(page, "Resume")
     page.goto("/console/projections")
-    expect(page.locator(".sentence")).to_have_text(
-        "Every projection shows everything that is recorded.", timeout=20_000
-    )
+    expect(page.locator(".sentence")).to_have_text("Every projection shows everything that is recorded.")

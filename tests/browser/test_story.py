@@ -83,7 +83,7 @@ def test_a_payout_is_followed_live_from_its_request_to_its_end(
 
     made = pay_out(bank, served.simulator, key, **SILENT)
     state = page.locator("main .row .state")
-    expect(state.nth(1)).to_have_text("in doubt", timeout=30_000)
+    expect(state.nth(1)).to_have_text("in doubt")
     expect(state.nth(0)).to_have_text("reconciling")
     lanes = page.get_by_role("img", name="The story in")
     expect(lanes.get_by_text("provider", exact=True)).to_be_visible()
@@ -91,9 +91,9 @@ def test_a_payout_is_followed_live_from_its_request_to_its_end(
     expect(moments).to_contain_text("provider silent")
 
     asked = moments.get_by_text("no answer to the inquiry")
-    expect(asked.first).to_be_visible(timeout=30_000)
+    expect(asked.first).to_be_visible()
     assert bank.resolve("complete", made["id"], "the statement shows it").status_code == 200
-    expect(sentence(page)).to_have_text("The money left, and the hold is settled.", timeout=30_000)
+    expect(sentence(page)).to_have_text("The money left, and the hold is settled.")
     expect(state.nth(0)).to_have_text("completed")
     expect(moments).to_contain_text("an operator says: completed: the statement shows it")
     expect(page.locator(".unsafe")).to_contain_text("Under a new key it would be done a second time.")

@@ -227,7 +227,7 @@ def test_now_leads_to_the_safe_action(scene: Scene, page: Page, kind: StuckKind)
     case.make(scene)
     page.goto("/console")
     row = page.locator(f"#need-{kind}")
-    expect(row).to_be_visible(timeout=20_000)
+    expect(row).to_be_visible()
     row.get_by_role("link", name=case.button, exact=True).click()
     if case.button == "What to do":
         expect(page.locator("pre").filter(has_text=re.compile(case.found))).not_to_have_count(0)

@@ -5,15 +5,15 @@ import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from time import monotonic, sleep
 from typing import Any, NamedTuple
 
 import httpx2
 import uvicorn
-from fastapi import FastAPI
 from pydantic import SecretStr
 
-from api.app import create_app
+from api.app import Application, create_app
 from api.security.keys import ensure_bootstrap_key
 from api.settings import Settings
 from domain.journal.database import Database
@@ -86,12 +86,17 @@ def serving_on(database: Database, **more: Any) -> Iterator[Served]:
     stop = threading.Event()
     projector = threading.Thread(target=run_projector, args=(database, stop, tuple(PROJECTIONS.values())))
     projector.start()
-    app = create_app(settings)
-    with bound, running_server(app, bound):
-        yield Served(database, url, Checked(app.openapi()), simulator)
+    with bound, running_server(create_app(settings), bound):
+        yield Served(database, url, _checked(), simulator)
     simulator.stop()
     stop.set()
     projector.join()
+
+
+@cache
+def _checked() -> Checked:
+    # All services of a release have one document, and to read its schemas takes longer than most tests.
+    return Checked(Application().openapi())
 
 
 def listening() -> socket.socket:
@@ -102,7 +107,7 @@ def listening() -> socket.socket:
 
 
 @contextmanager
-def running_server(app: FastAPI, bound: socket.socket) -> Iterator[str]:
+def running_server(app: Application, bound: socket.socket) -> Iterator[str]:
     """A real server in a thread. Yields its address once it answers."""
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on"))
     serving = threading.Thread(target=server.run, args=([bound],))

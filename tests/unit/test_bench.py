@@ -20,8 +20,9 @@ from scripts.bench.report.comparisons import (
     chosen,
     names_of,
 )
-from scripts.bench.report.figures import Figures, Measurement, in_digits
+from scripts.bench.report.figures import Contestant, Figures, Measurement, in_digits
 from scripts.bench.report.plot import charts, plot
+from scripts.bench.report.rounds import measure
 from scripts.bench.workloads.growth import bytes_needed
 from scripts.bench.workloads.in_process import whole_batches
 from scripts.bench.workloads.shapes import BANK, HOT_ACCOUNTS, SHAPES, WORLD
@@ -99,6 +100,25 @@ def test_no_contestant_is_in_two_stages_and_every_limit_is_of_one() -> None:
             stages.setdefault(name, set()).add(comparison.stage)
     assert [name for name, theirs in stages.items() if len(theirs) > 1] == []
     assert all(limit.workload in stages for limit in LIMITS)
+
+
+def test_contestants_take_turns_after_a_warm_up_that_shows_how_much_fits_into_the_time() -> None:
+    ran: list[tuple[str, int]] = []
+
+    def contestant(name: str, seconds_each: float, most: int) -> Contestant:
+        def run(count: int) -> Measurement:
+            ran.append((name, count))
+            return Measurement(count, count * seconds_each)
+
+        return Contestant(name, "transfers/s", run, 100, most)
+
+    both = [contestant("quick", 0.01, 1_000), contestant("bounded", 0.001, 300)]
+    found = measure(both, rounds=2, seconds=0.5, tell=lambda _: None, warm_up=0.1)
+    assert ran == [("quick", 10), ("bounded", 10), *2 * [("quick", 50), ("bounded", 300)]]
+    assert {figures.name: [reading.units for reading in figures.readings] for figures in found} == {
+        "quick": [50, 50],
+        "bounded": [300, 300],
+    }
 
 
 def test_a_journal_that_the_disk_has_no_room_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ _public = partial(endpoint, "GET", tag="Documentation", consistency=Consistency.
 )
 async def get_document(call: Call[NoQuery, None]) -> Answer:
     """Return this OpenAPI document."""
-    return Answer(200, call.service.document())
+    return Answer(200, await call.service.read(call.service.document))
 
 
 @_public("/docs", summary="Documentation for people", returns=[_PAGE])

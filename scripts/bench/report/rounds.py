@@ -7,17 +7,23 @@ from scripts.bench.report.figures import Contestant, Figures, Measurement
 
 
 def measure(
-    contestants: Sequence[Contestant], rounds: int, seconds: float, tell: Callable[[str], None]
+    contestants: Sequence[Contestant],
+    rounds: int,
+    seconds: float,
+    tell: Callable[[str], None],
+    warm_up: float = 1.0,
 ) -> list[Figures]:
     """Run every contestant once in each round, in the given order, for about `seconds` each.
 
     An uncounted run before the first round warms up and shows how much fits into that time. Every run then does the
-    same amount, because a count also bounds the run of a machine that becomes slow.
+    same amount, because a count also bounds the run of a machine that becomes slow. `warm_up` is the part of each
+    contestant's warm-up that is run.
     """
     counts: dict[str, int] = {}
     for contestant in contestants:
         tell(f"{contestant.name}: warming up")
-        counts[contestant.name] = _fitting(contestant, _run(contestant, contestant.warm_up), seconds)
+        warm = _run(contestant, max(1, round(contestant.warm_up * warm_up)))
+        counts[contestant.name] = _fitting(contestant, warm, seconds)
     readings: dict[str, list[Measurement]] = {contestant.name: [] for contestant in contestants}
     for number in range(1, rounds + 1):
         for contestant in contestants:
@@ -31,5 +37,5 @@ def _run(contestant: Contestant, count: int) -> Measurement:
     return contestant.run(count)
 
 
-def _fitting(contestant: Contestant, warm_up: Measurement, seconds: float) -> int:
-    return max(1, min(contestant.most, round(warm_up.rate * seconds)))
+def _fitting(contestant: Contestant, warm: Measurement, seconds: float) -> int:
+    return max(1, min(contestant.most, round(warm.rate * seconds)))

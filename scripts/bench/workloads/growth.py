@@ -71,11 +71,11 @@ class Milestone(NamedTuple):
 
 
 @contextmanager
-def growth(url: str, accounts: int, events: int) -> Iterator[Stage]:
-    """The growth stage, up to `events` events."""
+def growth(url: str, accounts: int, events: int, small_events: int) -> Iterator[Stage]:
+    """The growth stage, up to `events` events, next to a journal of `small_events`."""
     with installation(url) as database, running(database) as ledger:
         large = GrowingJournal(database, ledger, accounts)
-        milestones = [large.grow(size) for size in _sizes(events)]
+        milestones = [large.grow(size) for size in _sizes(events, small_events)]
         ours = InProcess(ledger, accounts)
         appending = ours.contestant("growth")._replace(most=MOST_TRANSFERS)
 
@@ -91,7 +91,11 @@ def growth(url: str, accounts: int, events: int) -> Iterator[Stage]:
             appending._replace(name="growth-after-checkpoint", run=after_checkpoint),
             appending._replace(run=between_checkpoints),
             Contestant(
-                "small-journal", UNIT, lambda count: _small(url, accounts, count), 5_000, MOST_TRANSFERS
+                "small-journal",
+                UNIT,
+                lambda count: _small(url, accounts, small_events, count),
+                5_000,
+                MOST_TRANSFERS,
             ),
             large.reading("confirmation", cycle([address(LONG)]), ledger.account),
             large.reading("short-confirmation", cycle([address(accounts)]), ledger.account),
@@ -119,16 +123,16 @@ def bytes_needed(events: int) -> int:
     return events * BYTES_PER_EVENT + min(MOST_LOG_BYTES, events * LOGGED_BYTES_PER_EVENT)
 
 
-def _sizes(events: int) -> Sequence[int]:
+def _sizes(events: int, small_events: int) -> Sequence[int]:
     """Return the sizes at which the journal is measured: the small one times powers of ten, and the final size."""
-    sizes = [SMALL_EVENTS * 10**power for power in range(10)]
+    sizes = [small_events * 10**power for power in range(10)]
     return [size for size in sizes if size < events] + [events]
 
 
-def _small(url: str, accounts: int, count: int) -> Measurement:
+def _small(url: str, accounts: int, events: int, count: int) -> Measurement:
     """Measure a run on a journal made for this run, so that it is equally small each time."""
     with installation(url) as database, running(database) as ledger:
-        GrowingJournal(database, ledger, accounts).grow(SMALL_EVENTS)
+        GrowingJournal(database, ledger, accounts).grow(events)
         return InProcess(ledger, accounts).contestant("small-journal").run(count)
 
 

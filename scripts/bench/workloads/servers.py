@@ -22,7 +22,7 @@ from domain.journal.database import Database
 from scripts.bench.report.figures import BenchFailed
 from scripts.bench.workloads.processes import environment
 from scripts.serving.processes import BACKLOG, KEEP_ALIVE_SECONDS, hold_lifeline
-from scripts.serving.supervisor import LIFELINE
+from scripts.serving.surroundings import LIFELINE
 
 READY_TIMEOUT_SECONDS = 30.0
 STOP_TIMEOUT_SECONDS = 30.0
