@@ -116,8 +116,9 @@ class Endpoint:
         try:
             await self._answer(scope, receive, send)
         finally:
-            for name in scope.keys() & {"place", "place of answer"}:
-                scope[name].leave()
+            for name in ("place", "place of answer"):
+                if name in scope:
+                    scope[name].leave()
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = monotonic()

@@ -188,6 +188,11 @@ def _route_of(scope: Scope) -> str:
     return route.path if route else "unmatched"
 
 
+def _is_logged_once(status: int, seconds: float) -> bool:
+    """Tell whether an outage or a denial was on, which is logged once and not for each request that it hits."""
+    return status != 500 and (DATABASE.was_on(seconds) or DENIALS.was_on(seconds))
+
+
 def _observe(scope: Scope, talk: Conversation, status: int, seconds: float) -> None:
     route = scope.get("route")
     service: Service = scope["state"]["service"]
@@ -195,9 +200,7 @@ def _observe(scope: Scope, talk: Conversation, status: int, seconds: float) -> N
     # An unmatched path or method could be anything, and figures are kept for ever.
     method = scope["method"] if route and status != 405 else "any"
     service.metrics.request(method, path, status, seconds)
-    # An outage or a denial is logged once, not for each request that it hits.
-    is_known = status != 500 and (DATABASE.was_on(seconds) or DENIALS.was_on(seconds))
-    if (status >= 500 or seconds > SLOW_SECONDS) and not is_known:
+    if (status >= 500 or seconds > SLOW_SECONDS) and not _is_logged_once(status, seconds):
         took = round(seconds, 3)
         service.log.note(
             "slow" if status < 500 else "failed",
