@@ -79,13 +79,15 @@ def session_of(url: str, key: str = KEY) -> Iterator[httpx2.Client]:
         yield client
 
 
-def sign_in(context: BrowserContext, key: str = KEY, then: str = "/console") -> Page:
-    """Sign in with a key, and return the page `then`.
-
-    The form is sent without its page, which takes half of the time. `test_sessions.py` fills it in, as a person does.
-    """
+def begin_session(context: BrowserContext, key: str = KEY) -> None:
+    """Sign in with a key. The form is sent without its page: `test_sessions.py` fills it in, as a person does."""
     answer = context.request.post("/console/sign-in", form={"key": key}, max_redirects=0)
     assert answer.status == 303, answer.text()
+
+
+def sign_in(context: BrowserContext, key: str = KEY, then: str = "/console") -> Page:
+    """Sign in with a key, and return the page `then`."""
+    begin_session(context, key)
     page = context.new_page()
     page.goto(then)
     page.wait_for_selector("nav")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.browser.browsing import browsing, chromium, sign_in
+from tests.browser.browsing import begin_session, browsing, chromium
 from tests.contract.books import Book
 from tests.contract.serving import Served, serving
 from tests.databases import Databases
@@ -43,8 +43,9 @@ def context(browser: Browser, served: Served) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def page(context: BrowserContext) -> Page:
-    """A page signed in with a key that has every role on every ledger."""
-    return sign_in(context)
+    """An empty page, signed in with a key that has every role on every ledger."""
+    begin_session(context)
+    return context.new_page()
 
 
 @pytest.fixture

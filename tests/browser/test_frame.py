@@ -26,6 +26,7 @@ def test_every_place_of_the_menu_is_reached_by_keys(page: Page) -> None:
 
 
 def test_the_keys_are_explained_and_the_field_is_found_by_them(page: Page) -> None:
+    page.goto("/console")
     page.keyboard.press("?")
     expect(page.get_by_role("dialog")).to_contain_text("Open anything")
     page.keyboard.press("Escape")
@@ -37,6 +38,7 @@ def test_the_keys_are_explained_and_the_field_is_found_by_them(page: Page) -> No
 
 
 def test_the_content_is_reached_without_passing_the_menu(page: Page) -> None:
+    page.goto("/console")
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="To the content")).to_be_focused()
     page.keyboard.press("Enter")

@@ -30,6 +30,7 @@ def test_a_wrong_key_is_refused_in_words(context: BrowserContext) -> None:
 
 
 def test_the_key_is_not_kept_in_the_browser(context: BrowserContext, page: Page) -> None:
+    page.goto("/console")
     (cookie,) = context.cookies()
     assert cookie["name"] == "tallystick_session"
     assert (cookie["httpOnly"], cookie["sameSite"], cookie["path"]) == (True, "Strict", "/console")
@@ -46,6 +47,7 @@ def test_the_cookie_is_secure_where_the_browser_speaks_tls(served: Served, heade
 
 
 def test_signing_out_ends_the_session(context: BrowserContext, page: Page, served: Served) -> None:
+    page.goto("/console")
     (cookie,) = context.cookies()
     page.get_by_role("button", name="Sign out").click()
     page.wait_for_url("**/console/sign-in")
@@ -68,7 +70,7 @@ def test_a_form_that_no_page_of_the_session_made_is_refused(
 ) -> None:
     answer = context.request.post("/console/sign-out", form={"csrf": csrf})
     assert answer.status == 403
-    page.reload()
+    page.goto("/console")
     expect(page.get_by_role("button", name="Sign out")).to_be_visible()
 
 
@@ -82,7 +84,7 @@ def test_a_form_from_another_site_is_refused(served: Served, header: dict[str, s
 
 
 def test_no_page_may_be_framed_or_load_from_elsewhere(page: Page) -> None:
-    answer = page.reload()
+    answer = page.goto("/console")
     assert answer is not None
     policy = answer.headers["content-security-policy"]
     assert "default-src 'self'" in policy

@@ -54,6 +54,7 @@ def sentence(page: Page) -> Locator:
 
 def test_did_the_payment_with_this_key_happen(page: Page, bank: Book, served: Served) -> None:
     key = f"payment-{uuid4()}"
+    page.goto("/console")
     open_anything(page, key)
     expect(page.locator("main")).to_contain_text("Nothing is recorded under this key in the ledger main")
     expect(page.locator("main")).to_contain_text("Sending the request there under this key is safe")
@@ -142,6 +143,7 @@ def test_a_correlation_id_tells_of_all_its_requests(page: Page, bank: Book) -> N
             key,
             **{"Correlation-Id": conversation},
         )
+    page.goto("/console")
     open_anything(page, conversation)
     expect(page.get_by_role("heading", level=1)).to_have_text(f"Correlation id {conversation}")
     for key in keys:

@@ -1,5 +1,6 @@
 """The OpenAPI document and the pages for people and for language models. Anybody may read them."""
 
+import asyncio
 from functools import partial
 from importlib.resources import files
 
@@ -24,7 +25,8 @@ _public = partial(endpoint, "GET", tag="Documentation", consistency=Consistency.
 )
 async def get_document(call: Call[NoQuery, None]) -> Answer:
     """Return this OpenAPI document."""
-    return Answer(200, await call.service.read(call.service.document))
+    # Not among the reads of the database, which may all be waiting.
+    return Answer(200, await asyncio.to_thread(call.service.document))
 
 
 @_public("/docs", summary="Documentation for people", returns=[_PAGE])
