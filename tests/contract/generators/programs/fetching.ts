@@ -15,11 +15,12 @@ const path = { ledger };
 // Metadata come back as they were sent, and are found by.
 const opened = await api.POST("/v1/ledgers", { body: { name: ledger, metadata: { region: "eu" } } });
 check(opened.data?.metadata["region"] === "eu", "the ledger's metadata are lost");
+let position = 0;
 for (const account of accounts) {
   const { data } = await api.POST("/v1/ledgers/{ledger}/accounts", { params: { path }, body: account });
   check(data?.metadata["customer"] === account.metadata.customer, "the account's metadata are lost");
+  position = data.position;
 }
-const position = Number(opened.response.headers.get("Ledger-Position")) + accounts.length;
 const found = await api.GET("/v1/ledgers/{ledger}/accounts", {
   params: { path, query: { min_position: position, metadata: { "metadata.customer": "42" }, status: "open" } },
 });

@@ -21,11 +21,12 @@ const path = { ledger };
 // Metadata come back as they were sent, and are found by.
 const opened = await openLedger({ body: { name: ledger, metadata: { region: "eu" } } });
 check(opened.data?.metadata["region"] === "eu", "the ledger's metadata are lost");
+let position = 0;
 for (const body of accounts) {
   const { data } = await openAccount({ path, body });
   check(data?.metadata["customer"] === body.metadata.customer, "the account's metadata are lost");
+  position = data.position;
 }
-const position = opened.data.position + accounts.length;
 const found = await listAccounts({
   path,
   query: { min_position: position, metadata: { "metadata.customer": "42" }, status: "open" },
