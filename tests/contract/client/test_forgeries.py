@@ -16,6 +16,8 @@ from tests.faulty_proxy import FaultyProxy, Forgery
 
 # So that asking for the key is a part of each test, and what is slow is given up soon.
 ONE_ATTEMPT = replace(HURRIED, max_attempts=1)
+# A service that asks for more time than is left is asked again after half of that.
+IMPATIENT = replace(HURRIED, deadline_seconds=8.0, last_deadline_seconds=8.0)
 PAID = debit("cash", 5), credit("bob", 5)
 TOO_MUCH = debit("alice", 5), credit("bob", 5)
 
@@ -41,8 +43,12 @@ async def together(ledger: Ledger) -> Outcome[Transaction]:
 @pytest.mark.parametrize("forgery", (FORGERIES | NEVER_BEGUN).values(), ids=FORGERIES | NEVER_BEGUN)
 def test_no_call_believes_another(proxy: FaultyProxy, name: str, forgery: Forgery) -> None:
     async def run() -> None:
-        async with opened(proxy.url, name) as ledger, Tallystick(proxy.url, KEY, ONE_ATTEMPT) as once:
-            alone, many = once.ledger(name), ledger
+        async with (
+            opened(proxy.url, name) as ledger,
+            Tallystick(proxy.url, KEY, ONE_ATTEMPT) as once,
+            Tallystick(proxy.url, KEY, IMPATIENT) as impatient,
+        ):
+            alone, many = once.ledger(name), impatient.ledger(name)
             for calling, call in (
                 (alone, posted),
                 (alone, accepted),
