@@ -63,8 +63,8 @@ def address_of(path: str, names: Names) -> str:
     query = {
         "/console/ledgers/{ledger}/trace": "?correlation_id=nothing",
         "/console/open": "?q=payment-1",
-        "/console/audit/proofs/inclusion": "?position=1&size=2",
-        "/console/audit/proofs/consistency": "?from=1&to=2",
+        "/console/audit/proofs/inclusion": f"?position=1&size={names['size']}",
+        "/console/audit/proofs/consistency": f"?from=1&to={names['size']}",
     }
     return "/".join(parts) + query.get(path, "")
 
