@@ -102,7 +102,7 @@ class ServiceCalls:
         calls = _RememberingCalls(self._transport, f"{_LEDGERS}{ledger}")
         keyed: KeyedCalls[Payout] | KeyedCalls[Transaction] = (
             KeyedCalls(calls, ledger, Payout)
-            if operation.makes == "PayoutBody"
+            if operation.makes == "Payout"
             else KeyedCalls(calls, ledger, Transaction)
         )
         is_dry_run = request.is_dry_run

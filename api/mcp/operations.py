@@ -20,8 +20,8 @@ LEFT_OUT_HEADERS: Mapping[str, str] = {
 }
 """The headers of requests that are no arguments, and why."""
 
-METADATA = "metadata.KEY"
-"""The parameter of the document that stands for any number of filters. The tools have an object `metadata` for it."""
+METADATA = "metadata"
+"""The parameter that stands for any number of filters `metadata.KEY`. In the tools, its keys have nothing before them."""
 
 IDEMPOTENCY_KEY = "idempotency_key"
 DRY_RUN = "dry_run"
@@ -39,8 +39,6 @@ class Parameter:
     @property
     def argument(self) -> str:
         """The name of the tool's argument."""
-        if self.name == METADATA:
-            return "metadata"
         return self.name.lower().replace("-", "_") if self.place == "header" else self.name
 
 
@@ -115,7 +113,7 @@ def _operation(method: str, path: str, described: Mapping[str, Any], schemas: Ma
 def _parameter(described: Mapping[str, Any], schemas: Mapping[str, Any]) -> Parameter:
     schema = inlined(described["schema"], schemas)
     if described["name"] == METADATA:
-        schema = {"type": "object", "additionalProperties": schema}
+        schema = {"type": "object", "additionalProperties": schema["additionalProperties"]}
     if words := described.get("description"):
         schema = {**schema, "description": words}
     return Parameter(described["name"], described["in"], described["required"], schema)

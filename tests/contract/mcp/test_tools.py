@@ -47,8 +47,7 @@ def test_every_parameter_is_an_argument_and_examples_are_accepted(
             continue
         schema = tool.input_schema
         names = {each["name"] for each in operation["parameters"]} - LEFT_OUT_HEADERS.keys()
-        arguments = {name.replace("metadata.KEY", "metadata") for name in names}
-        arguments = {name.lower().replace("-", "_") if name[0].isupper() else name for name in arguments}
+        arguments = {name.lower().replace("-", "_") if name[0].isupper() else name for name in names}
         assert schema["properties"].keys() == arguments | ({"body"} if "requestBody" in operation else set())
         assert "$ref" not in str(schema) and tool.description
         assert method.upper() in tool.description and path in tool.description
