@@ -16,6 +16,7 @@ class NatsServer:
     """A server that keeps its port and files when restarted. With `is_synced` it syncs each message."""
 
     def __init__(self, folder: Path, *, is_synced: bool = False) -> None:
+        folder.mkdir(exist_ok=True)
         self._settings = folder / "nats.conf"
         sync = "sync_interval: always" if is_synced else ""
         self._settings.write_text(f'jetstream {{\n store_dir: "{folder}"\n {sync}\n}}\n')
