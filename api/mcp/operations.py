@@ -21,7 +21,7 @@ LEFT_OUT_HEADERS: Mapping[str, str] = {
 """The headers of requests that are no arguments, and why."""
 
 METADATA = "metadata"
-"""The parameter that stands for any number of filters `metadata.KEY`. In the tools, its keys have nothing before them."""
+"""The parameter that stands for any number of filters `metadata.KEY`. The tools name each key alone."""
 
 IDEMPOTENCY_KEY = "idempotency_key"
 DRY_RUN = "dry_run"
