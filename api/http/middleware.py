@@ -7,7 +7,7 @@ journal's position, measurements, the log of denials and faults.
 import asyncio
 import re
 from collections.abc import Mapping
-from time import perf_counter
+from time import monotonic
 from typing import Any
 from urllib.parse import unquote
 
@@ -58,7 +58,7 @@ class HttpMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        began = perf_counter()
+        began = monotonic()
         head = _read_head(scope)
         talk = head.conversation
         status = 0
@@ -89,8 +89,7 @@ class HttpMiddleware:
             if status:
                 raise
             await refusal_of(error, scope).send(send_with_conversation)
-        # A page of the console that waits for news on purpose is not slow.
-        _observe(scope, talk, status, perf_counter() - began - scope.get("waited_seconds", 0.0))
+        _observe(scope, talk, status, began)
 
 
 def _read_head(scope: Scope) -> RequestHead:
@@ -188,19 +187,21 @@ def _route_of(scope: Scope) -> str:
     return route.path if route else "unmatched"
 
 
-def _is_logged_once(status: int, seconds: float) -> bool:
+def _is_logged_once(status: int, began: float) -> bool:
     """Tell whether an outage or a denial was on, which is logged once and not for each request that it hits."""
-    return status != 500 and (DATABASE.was_on(seconds) or DENIALS.was_on(seconds))
+    return status != 500 and (DATABASE.was_on(began) or DENIALS.was_on(began))
 
 
-def _observe(scope: Scope, talk: Conversation, status: int, seconds: float) -> None:
+def _observe(scope: Scope, talk: Conversation, status: int, began: float) -> None:
+    # A page of the console that waits for news on purpose is not slow.
+    seconds = monotonic() - began - scope.get("waited_seconds", 0.0)
     route = scope.get("route")
     service: Service = scope["state"]["service"]
     path = _route_of(scope)
     # An unmatched path or method could be anything, and figures are kept for ever.
     method = scope["method"] if route and status != 405 else "any"
     service.metrics.request(method, path, status, seconds)
-    if (status >= 500 or seconds > SLOW_SECONDS) and not _is_logged_once(status, seconds):
+    if (status >= 500 or seconds > SLOW_SECONDS) and not _is_logged_once(status, began):
         took = round(seconds, 3)
         service.log.note(
             "slow" if status < 500 else "failed",

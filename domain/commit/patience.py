@@ -8,6 +8,7 @@ will tell. A writer that is merely busy keeps its callers waiting: their turn wi
 
 import threading
 from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import Any
 
 import structlog
@@ -100,7 +101,7 @@ class Patience:
         now = self._clock()
         with self._lock:
             late = [answer for answer in self._waiting if answer.give_up_at <= now]
-        if late and not DATABASE.was_on(RECOVERY_SECONDS):  # which is said already
+        if late and not DATABASE.was_on(monotonic() - RECOVERY_SECONDS):  # which is said already
             self._outage.lost("writer", JournalUnavailable(reason))
         for answer in late:
             answer.give_up(reason)

@@ -59,9 +59,12 @@ class Outage:
         """The parts of this process that cannot reach it now."""
         return frozenset(self._parts)
 
-    def was_on(self, seconds: float) -> bool:
-        """Tell whether any part of this process cannot reach it now, or could not in the last `seconds`."""
-        return bool(self._parts) or (self._ended_at is not None and self._clock() < self._ended_at + seconds)
+    def was_on(self, since: float) -> bool:
+        """Tell whether any part of this process cannot reach it now, or could not after `since` on the clock.
+
+        A moment and not a number of seconds: a thread that rests between two looks at the clock counts too few.
+        """
+        return bool(self._parts) or (self._ended_at is not None and self._ended_at > since)
 
     def lost(self, part: str, error: Exception, *, when_asked: bool = False) -> None:
         """Note that a part cannot reach it.
@@ -145,9 +148,9 @@ class Denials:
         self._remind_at = 0.0
         self._noted_at: float | None = None
 
-    def was_on(self, seconds: float) -> bool:
-        """Tell whether something was denied within so many seconds before now."""
-        return self._noted_at is not None and self._clock() <= self._noted_at + seconds
+    def was_on(self, since: float) -> bool:
+        """Tell whether something was denied at `since` on the clock or later."""
+        return self._noted_at is not None and self._noted_at >= since
 
     def note(self, error: BaseException) -> None:
         """Note that a request, or what goes on in the background, was denied something."""

@@ -8,7 +8,7 @@ import pytest
 from psycopg import errors
 from structlog.testing import capture_logs
 
-from domain.journal.outage import Outage, is_lost
+from domain.journal.outage import Denials, Outage, is_lost
 from domain.model.errors import JournalUnavailable
 
 LOST = psycopg.OperationalError("connection refused\nand more")
@@ -63,7 +63,7 @@ def test_it_is_over_once_all_are_back(outage: Outage, clock: Clock, said: list[A
     outage.lost("b", LOST)
     clock.now += 30
     outage.back("a")
-    assert len(said) == 1 and outage.was_on(0)
+    assert len(said) == 1 and outage.was_on(clock.now)
     outage.back("b")
     outage.back("b")
     outage.back("a")
@@ -71,7 +71,7 @@ def test_it_is_over_once_all_are_back(outage: Outage, clock: Clock, said: list[A
         ("database within reach again", 30.0)
     ]
     clock.now += 2
-    assert outage.was_on(5) and not outage.was_on(1)
+    assert outage.was_on(clock.now - 5) and not outage.was_on(clock.now - 1)
 
 
 def test_who_tries_only_when_asked_is_back_with_the_others(outage: Outage, said: list[Any]) -> None:
@@ -97,6 +97,17 @@ def test_the_next_one_is_said_anew(outage: Outage, said: list[Any]) -> None:
         outage.lost("a", LOST)
         outage.back("a")
     assert len(said) == 4
+
+
+def test_a_denial_was_on_for_whoever_began_before_it_however_late_they_ask(
+    clock: Clock, said: list[Any]
+) -> None:
+    denials, began = Denials(clock=clock), clock.now
+    assert not denials.was_on(began)
+    denials.note(errors.InsufficientPrivilege())
+    clock.now += 60
+    assert denials.was_on(began) and not denials.was_on(began + 1)
+    assert [line["event"] for line in said] == ["database denies what is needed"]
 
 
 @pytest.mark.parametrize(
