@@ -295,7 +295,7 @@ def _advance(
             full = write_around(
                 connection, claim.projection, claim.version, batch.events, batch.unreadable, attempts
             )
-        elif events := _free(connection, claim, batch.events) if moved[0] else batch.events:
+        elif events := free_events(connection, claim, batch.events) if moved[0] else batch.events:
             writer(connection, claim.projection, claim.version)(events)
         if full:
             values = {**values, "upto": full.poison.position - 1, "reason": str(TooManyHeld(full))}
@@ -307,7 +307,7 @@ def _advance(
     return True
 
 
-def _free(connection: Connection[Any], claim: Advancing, events: list[Any]) -> list[Any]:
+def free_events(connection: Connection[Any], claim: Advancing, events: list[Any]) -> list[Any]:
     """Return the events whose streams are not held."""
     held = blocked_streams(connection, claim.projection.name, claim.version)
     return [event for event in events if event.stream not in held]
