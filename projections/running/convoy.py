@@ -40,6 +40,7 @@ from projections.running.runner import (
     Runner,
     Tell,
 )
+from projections.running.shares import Division, Share
 from projections.running.standing import (
     LiveStanding,
     clear_error,
@@ -120,8 +121,9 @@ class Convoy:
         tail: RecentEvents,
         arrivals: JournalListener,
         tell: Tell,
+        share: Share,
     ) -> None:
-        """`runners` are those of its projections. They share `tail` and `arrivals` with it."""
+        """`runners` are those of all projections, also of other shares. They share `tail` and `arrivals` with it."""
         self._database = database
         self._members = [Member(runner.projection, runner) for runner in runners]
         self._stop = stop
@@ -132,6 +134,7 @@ class Convoy:
         self._size = BatchSize()
         self._pauses = Pauses(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
         self._standby = Standby()
+        self._division = Division(share, [member.name for member in self._members])
         self._look_for_places_at = 0.0
 
     def run(self) -> None:
@@ -154,6 +157,7 @@ class Convoy:
 
     def _lose_places(self) -> None:
         self._look_for_places_at = 0.0
+        self._division.disconnect()
         for member in self._members:
             member.lose_place()
 
@@ -171,11 +175,16 @@ class Convoy:
             raise
 
     def _take_places(self, connection: Connection[Any]) -> None:
-        """Try for the places that are not held: now and then, and at once when a runner has ended."""
+        """Try for the places of our share that are not held, now and then, and at once when a runner has ended."""
         if monotonic() < self._look_for_places_at and not any(member.is_back for member in self._members):
             return
+        self._division.look(connection)
         for member in self._members:
-            if not member.has_place and not member.is_alone:
+            is_ours = self._division.is_ours(member.name)
+            if member.has_place and not is_ours:
+                release(connection, PURPOSE, member.projection.of_shape)
+                member.lose_place()
+            elif is_ours and not member.has_place and not member.is_alone:
                 member.has_place = self._standby.try_acquire(connection, PURPOSE, member.projection.of_shape)
                 member.come_back()
         self._look_for_places_at = monotonic() + STANDBY_SECONDS

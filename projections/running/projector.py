@@ -26,6 +26,7 @@ from projections.registry import PROJECTIONS, install
 from projections.running.batch_spans import BatchSpans
 from projections.running.convoy import Convoy
 from projections.running.runner import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Runner, tell_nobody
+from projections.running.shares import Share
 from projections.transparency.signer import Sealer
 
 _log = structlog.get_logger(__name__)
@@ -37,18 +38,20 @@ def run_projector(
     projections: Iterable[Projection] = tuple(PROJECTIONS.values()),
     signing_seeds: Sequence[bytes] = (),
     tracer: Tracer | None = None,
+    share: Share = Share(),  # noqa: B008  immutable
 ) -> None:
     """Install projections, run them and carry out their rebuilds until `stop` is set. Failures are retried.
 
     If the seals are among the projections, checkpoints are signed as well: with the keys of `signing_seeds`, or with a
-    stored key if none are given. `tracer` is told of the batches that have events of sampled traces.
+    stored key if none are given. `tracer` is told of the batches that have events of sampled traces. `share` says which
+    of the projections are this process's while all processes run (`shares.py`).
     """
     projections = tuple(projections)
     _prepare(database, stop, projections)
     tail, arrivals = RecentEvents(), JournalListener(database)
     tell = tell_nobody if tracer is None else BatchSpans(tracer)
     runners = [Runner(database, projection, stop, tail, arrivals, tell) for projection in projections]
-    convoy = Convoy(database, runners, stop, tail, arrivals, tell)
+    convoy = Convoy(database, runners, stop, tail, arrivals, tell, share)
     threads = [
         threading.Thread(target=convoy.run, name="projections", daemon=True),
         threading.Thread(target=arrivals.run, args=(stop,), name="arrivals", daemon=True),
