@@ -28,6 +28,8 @@ class RecentEvents:
         self._after = 0
         self._events: list[StoredEvent] = []
         self._bytes = 0
+        self._asked = EventRange(0, 0, ())
+        """The range that was last asked for. Projections that advance together ask for the same one."""
         self._lock = threading.Lock()
 
     def batch(
@@ -45,8 +47,11 @@ class RecentEvents:
             if not self._extend(connection, upto) or after < self._after:
                 return None
             upto = min(upto, self._after + len(self._events))
-            events = self._events[after - self._after : upto - self._after]
-        return EventRange(after, upto, events).batch(projection)
+            asked = self._asked
+            if (asked.after, asked.upto) != (after, upto):
+                events = self._events[after - self._after : upto - self._after]
+                self._asked = asked = EventRange(after, upto, events)
+        return asked.batch(projection)
 
     def _extend(self, connection: Connection[Any], upto: int) -> bool:
         """Read on up to a position, or as far as fits; tell whether every event up to it is here."""
