@@ -18,7 +18,7 @@ from uuid import UUID
 import structlog
 from psycopg import Connection
 
-from domain.journal.encoding import NewerVersion, UnreadableEvent, decode
+from domain.journal.encoding import NewerVersion, UnreadableEvent, decode, envelope_in
 from domain.journal.queries import load
 from domain.journal.reader import Row
 from domain.journal.silence import pipelined
@@ -113,6 +113,10 @@ class StoredEvent:
     def __init__(self, row: Row) -> None:
         self.row = row
         self._recorded: Recorded | None = None
+
+    def envelope(self) -> bytes:
+        """Return the part of the stored form that all events of one command share."""
+        return envelope_in(self.row[3])
 
     def recorded(self) -> Recorded:
         """Return the event; raise `UnreadableEvent`. If two threads decode it at once, both get the same."""

@@ -29,8 +29,8 @@ from projections.engine.leadership import STANDBY_SECONDS, Loop, Pauses, Standby
 from projections.engine.poison import describe
 from projections.engine.projection import Projection
 from projections.engine.rate import RATE_SECONDS, Rate
-from projections.engine.recent_events import RecentEvents
-from projections.running.pace import MAX_BATCH_EVENTS, BatchSize, linger_seconds
+from projections.engine.recent_events import MAX_EVENTS, RecentEvents
+from projections.running.pace import BatchSize, linger_seconds
 from projections.running.positions import projections_channel
 from projections.running.runner import (
     FIRST_PAUSE_SECONDS,
@@ -203,7 +203,8 @@ class Convoy:
             for member in members
             if course(member.claim, found[member.name]) == "advance"
         ]
-        due = [(member, standing) for member, standing in ready if member.due_at <= monotonic()]
+        now, most = monotonic(), self._size.events
+        due = [each for each in ready if each[0].due_at <= now or each[1].lag_events > most]
         if due:
             self._advance(connection, due)
         return min((member.due_at for member, _ in ready if member.has_place), default=None)
@@ -236,10 +237,13 @@ class Convoy:
         head = due[0][1].head
         first = max(standing.position for _, standing in due)
         for member, standing in due:
-            if standing.position + MAX_BATCH_EVENTS < first:
+            if standing.position + MAX_EVENTS < first:  # no longer among the recent events
                 self._leave(connection, member, "far behind")
         together = [(member, standing.position) for member, standing in due if member.has_place]
-        upto = min(head, min(position for _, position in together) + self._size.events)
+        lowest = min(position for _, position in together)
+        upto = min(head, lowest + self._size.events)
+        if upto < head:
+            upto = self._tail.last_whole(connection, lowest, upto)
         steps = self._steps(connection, [(member, at) for member, at in together if at < upto], upto)
         if not steps:
             return

@@ -202,6 +202,8 @@ class Runner:
 
     def _advance(self, connection: Connection[Any], claim: Claim, standing: LiveStanding) -> None:
         upto = min(standing.head, standing.position + self._size.events)
+        if upto < standing.head:
+            upto = self._tail.last_whole(connection, standing.position, upto)
         batch = self._tail.batch(connection, self.projection, standing.position, upto) or read_batch(
             connection, self.projection, standing.position, upto
         )

@@ -16,13 +16,14 @@ from domain.model.events import Recorded
 from projections.engine.batches import Claim, read_batch
 from projections.engine.joint_advance import Faltered, Step, advance_together
 from projections.engine.projection import Projection, Queries
+from projections.engine.recent_events import RecentEvents
 from projections.read_models import balances, entries, transactions
 from projections.read_models.entries import list_entries
 from projections.registry import PROJECTIONS, install
 from projections.running.projector import run_projector
 from projections.running.shares import Share, divided
 from tests.integration.projector.folding import assert_equal_to_fold, fill
-from tests.ledgers import open_accounts, outcomes, running, transfer
+from tests.ledgers import history, open_accounts, outcomes, running, transfer
 from tests.projecting import PATIENCE_SECONDS, await_head, eventually, holder, projecting, set_state
 
 pytestmark = pytest.mark.integration
@@ -209,7 +210,7 @@ def test_whoever_waits_for_a_lock_goes_alone_and_the_others_go_on(
 def test_whoever_was_paused_and_is_far_behind_does_not_hold_up_the_others(
     database: Database, owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("projections.running.convoy.MAX_BATCH_EVENTS", 50)
+    monkeypatch.setattr("projections.running.convoy.MAX_EVENTS", 50)
     with running(database) as ledger, capture_logs() as logged, projecting(database):
         await_head(owner)
         set_state(owner, "transactions", "paused")
@@ -221,7 +222,7 @@ def test_whoever_was_paused_and_is_far_behind_does_not_hold_up_the_others(
         await_head(owner)
         eventually(lambda: session_of(owner, "transactions") == "tallystick projections")
     left = [line for line in logged if line["event"] == "projection goes on alone"]
-    assert {(line["projection"], line["reason"]) for line in left} == {("transactions", "far behind")}
+    assert ("transactions", "far behind") in {(line["projection"], line["reason"]) for line in left}
     assert_equal_to_fold(database, owner)
 
 
@@ -300,3 +301,42 @@ def test_a_lost_connection_is_blamed_on_nobody(owner: Connection[Any], head: int
 
 def _lose(connection: Connection[Any], queries: Queries, events: Sequence[Recorded]) -> None:
     connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+
+def test_a_batch_ends_where_a_command_ends(
+    database: Database, owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends: set[int] = set()
+
+    def note(connection: Connection[Any], given: Sequence[Step], channel: str) -> list[Step]:
+        ends.update(step.batch.upto for step in given)
+        return advance_together(connection, given, channel)
+
+    monkeypatch.setattr("projections.running.pace.FIRST_BATCH_EVENTS", 20)
+    monkeypatch.setattr("projections.running.pace.MAX_BATCH_EVENTS", 20)
+    monkeypatch.setattr("projections.running.convoy.advance_together", note)
+    with running(database) as ledger:
+        fill(ledger, count=60)
+    events = history(database)
+    commands = [event.envelope for event in events]
+    whole = {position for position in range(1, len(events)) if commands[position - 1] != commands[position]}
+    with projecting(database):
+        await_head(owner)
+    assert len(ends) > len(events) / 40
+    assert ends <= whole | {len(events)}
+    assert_equal_to_fold(database, owner)
+
+
+def test_a_command_that_is_larger_than_a_batch_is_divided(database: Database, owner: Connection[Any]) -> None:
+    with running(database) as ledger:
+        open_accounts(ledger, "a", "b")
+        head = int(outcomes(ledger.execute(transfer("a", "b", 5)).result())[0].position)
+    tail = RecentEvents()
+    with database.connect("test") as connection:
+        assert tail.last_whole(connection, 0, head) == head - 3
+        assert [tail.last_whole(connection, head - 3, upto) for upto in (head, head - 1)] == [head, head - 1]
+        assert tail.last_whole(connection, head - 4, head - 1) == head - 3
+        # A range that begins before what is kept is divided anywhere.
+        other = RecentEvents()
+        other.last_whole(connection, head - 3, head)
+        assert other.last_whole(connection, 0, head - 1) == head - 1
