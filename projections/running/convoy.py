@@ -193,33 +193,35 @@ class Convoy:
         """Advance whoever can; return when the next may, in seconds of `monotonic`, or None if all are at the head."""
         members = [member for member in self._members if member.has_place]
         found = standings(connection, [member.projection for member in members])
+        courses: dict[Member, Course] = {}
         for member in members:
             try:
-                self._guide(connection, member, found[member.name])
+                courses[member] = self._guide(connection, member, found.get(member.name))
             except LockNotAvailable as error:
                 self._leave(connection, member, describe(error))
-        ready = [
-            (member, found[member.name])
-            for member in members
-            if course(member.claim, found[member.name]) == "advance"
-        ]
+        ready = [(member, found[member.name]) for member, taken in courses.items() if taken == "advance"]
         now, most = monotonic(), self._size.events
         due = [each for each in ready if each[0].due_at <= now or each[1].lag_events > most]
         if due:
             self._advance(connection, due)
+        if "take over" in courses.values():
+            return 0.0
         return min((member.due_at for member, _ in ready if member.has_place), default=None)
 
-    def _guide(self, connection: Connection[Any], member: Member, standing: LiveStanding) -> None:
-        """Do what a member's standing demands before it can advance."""
-        match course(member.claim, standing):
-            case "take over":
-                member.claim = Claim(member.projection, standing.version, self._id, "running")
-                take_over(connection, member.claim)
-                member.due_at = 0.0
-            case "leave":
-                self._leave(connection, member, f"{standing.state}, {standing.last_error or 'taken over'}")
-            case "rest" if standing.state == "running" and standing.last_error is not None:
-                clear_error(connection, member.name, standing.version, self._id)
+    def _guide(self, connection: Connection[Any], member: Member, standing: LiveStanding | None) -> Course:
+        """Do what a member's standing demands before it can advance; return what was demanded."""
+        demanded = course(member.claim, standing)
+        if standing is None:
+            self._leave(connection, member, "not installed")
+        elif demanded == "take over":
+            member.claim = Claim(member.projection, standing.version, self._id, "running")
+            take_over(connection, member.claim)
+            member.due_at = 0.0
+        elif demanded == "leave":
+            self._leave(connection, member, f"{standing.state}, {standing.last_error or 'taken over'}")
+        elif demanded == "rest" and standing.state == "running" and standing.last_error is not None:
+            clear_error(connection, member.name, standing.version, self._id)
+        return demanded
 
     def _leave(self, connection: Connection[Any], member: Member, reason: str) -> None:
         _log.info("projection goes on alone", projection=member.name, reason=reason)
@@ -259,11 +261,12 @@ class Convoy:
         self._pauses.reset()
         ended_at = monotonic()
         for member, step in steps.items():
+            pause_seconds = linger_seconds(member.projection, step.batch, step.rate_events_per_second)
             if step in taken:
                 self._tell(member.projection, step.batch, began_at, ended_at)
-                lingers = step.batch.upto == head
-                pause_seconds = linger_seconds(member.projection, step.batch, step.rate_events_per_second)
-                member.due_at = ended_at + pause_seconds if lingers else 0.0
+                member.due_at = ended_at + pause_seconds if step.batch.upto == head else 0.0
+            else:  # somebody else is at the row of its version
+                member.due_at = ended_at + pause_seconds
 
     def _steps(
         self, connection: Connection[Any], members: Sequence[tuple[Member, int]], upto: int
@@ -284,8 +287,10 @@ class Convoy:
         }
 
 
-def course(claim: Claim | None, standing: LiveStanding) -> Course:
-    """Return what a standing demands of the holder of a claim."""
+def course(claim: Claim | None, standing: LiveStanding | None) -> Course:
+    """Return what a standing demands of the holder of a claim. Without a standing, there is no live version."""
+    if standing is None:
+        return "leave"
     # A switch leaves the version it makes live to nobody, so that it is taken anew.
     if claim is None or claim.version != standing.version or standing.runner is None:
         return "take over"

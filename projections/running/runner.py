@@ -183,7 +183,11 @@ class Runner:
         )
 
     def _standing(self, connection: Connection[Any]) -> LiveStanding:
-        return standings(connection, [self.projection])[self.projection.name]
+        name = self.projection.name
+        found = standings(connection, [self.projection])
+        if name not in found:
+            raise LookupError(f"projection {name} is not installed")
+        return found[name]
 
     def _is_left_to_others(self, connection: Connection[Any]) -> bool:
         """Tell whether the version is still at the event that this release could not read."""

@@ -47,18 +47,14 @@ def prepare_session(connection: Connection[Any]) -> None:
 def standings(connection: Connection[Any], projections: Sequence[Projection]) -> dict[str, LiveStanding]:
     """Return where the live version of each projection stands, by name, all at one instant.
 
-    Raises `LookupError` if one of them is not installed.
+    A projection that is not installed is left out.
     """
     wanted = {
         "names": [projection.name for projection in projections],
         "shapes": [projection.shape for projection in projections],
     }
     rows = _SQL["standings"].rows(connection, wanted, prepare=True)
-    found = {name: LiveStanding(*rest) for name, *rest in rows}
-    for projection in projections:
-        if projection.name not in found:
-            raise LookupError(f"projection {projection.name} is not installed")
-    return found
+    return {name: LiveStanding(*rest) for name, *rest in rows}
 
 
 def record_error(connection: Connection[Any], names: Collection[str], runner: UUID, error: Exception) -> None:

@@ -23,6 +23,8 @@ BEHIND = LiveStanding(version=3, position=5, state="running", runner=OURS, last_
         (CLAIM, BEHIND._replace(state="paused"), "rest"),
         (CLAIM, BEHIND._replace(state="halted", last_error="Contradicted: a gap"), "rest"),
         (CLAIM, BEHIND._replace(state="rebuilding"), "rest"),
+        (None, None, "leave"),
+        (CLAIM, None, "leave"),
         (None, BEHIND, "take over"),
         (None, BEHIND._replace(runner=OTHERS), "take over"),
         (None, BEHIND._replace(state="paused"), "take over"),
@@ -33,6 +35,6 @@ BEHIND = LiveStanding(version=3, position=5, state="running", runner=OURS, last_
     ],
 )
 def test_the_course_follows_from_claim_and_standing(
-    claim: Claim | None, standing: LiveStanding, expected: str
+    claim: Claim | None, standing: LiveStanding | None, expected: str
 ) -> None:
     assert course(claim, standing) == expected

@@ -226,6 +226,39 @@ def test_whoever_was_paused_and_is_far_behind_does_not_hold_up_the_others(
     assert_equal_to_fold(database, owner)
 
 
+def test_whoever_has_no_live_version_does_not_hold_up_the_others(
+    database: Database, owner: Connection[Any]
+) -> None:
+    others = [name for name in PROJECTIONS if name != "entries"]
+    with running(database) as ledger, projecting(database):
+        await_head(owner)
+        owner.execute("UPDATE projection_versions SET live = false WHERE name = 'entries'")
+        fill(ledger, count=40)
+        for name in others:
+            await_head(owner, name)
+        # The projector finds that one is missing, and makes it anew.
+        await_head(owner)
+        eventually(lambda: session_of(owner, "entries") == "tallystick projections")
+    assert_equal_to_fold(database, owner)
+
+
+def test_whoever_waits_for_the_row_of_its_version_is_passed_over(
+    database: Database, owner: Connection[Any]
+) -> None:
+    others = [name for name in PROJECTIONS if name != "balances"]
+    with running(database) as ledger, capture_logs() as logged, projecting(database):
+        fill(ledger, count=5)
+        await_head(owner)
+        with database.connect_as_owner("test lock") as locking, locking.transaction():
+            locking.execute("SELECT FROM projection_versions WHERE name = 'balances' FOR UPDATE")
+            outcomes(ledger.execute(*(transfer("bank", "users", 1) for _ in range(50))).result())
+            head = await_head(owner, *others)
+            assert positions(owner, balances.PROJECTION) < [head]
+        await_head(owner)
+    assert "projection goes on alone" not in {line["event"] for line in logged}
+    assert_equal_to_fold(database, owner)
+
+
 @contextmanager
 def sharing(database: Database, share: Share) -> Iterator[None]:
     """A projector with a share, which runs meanwhile."""
