@@ -254,6 +254,8 @@ def without(member: str) -> dict[str, Any]:
     [
         ("{", "is not JSON"),
         ("", "is not JSON"),
+        ('{"a": "\xff"}', "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
         ("[]", "is no report of tallystick bench"),
         (json.dumps({"form": FORM, "figures": {}}), "is no report of tallystick bench"),
         (
@@ -269,7 +271,7 @@ def test_a_file_that_is_no_report_is_refused_with_its_name_and_the_reason(
     tmp_path: Path, content: str, why: str
 ) -> None:
     file = tmp_path / "earlier.json"
-    file.write_text(content)
+    file.write_bytes(content.encode("latin-1"))
     with pytest.raises(NoReport, match=rf"earlier\.json {why}"):
         read(file)
     with pytest.raises(NoReport, match=r"nowhere\.json cannot be read: No such file"):

@@ -57,7 +57,7 @@ def read(file: Path) -> Report:
         document = msgspec.json.decode(file.read_bytes())
     except OSError as error:
         raise NoReport(f"{file} cannot be read: {error.strerror}") from error
-    except msgspec.DecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise NoReport(f"{file} is not JSON: {error}") from error
     if not (isinstance(document, dict) and {"figures", "comparisons"} <= document.keys()):
         raise NoReport(f"{file} is no report of {KIND}")
