@@ -1,6 +1,7 @@
 """The options of the server: one field for each, read from `TALLYSTICK_…` in the environment."""
 
 import binascii
+import os
 import re
 from base64 import b64decode
 from pathlib import Path
@@ -36,6 +37,19 @@ _ORIGIN = re.compile(
 )
 
 
+MAX_PROJECTORS = 9
+"""As many as there are read models: a projector more would have nothing to do."""
+
+
+def usual_projectors() -> int:
+    """Return how many projectors to run: half as many as this process may use processors, from 1 to 4.
+
+    Each of them reads the whole journal. Two cost half as much again for a transfer as one, so on two processors, which
+    the API and PostgreSQL need as well, a second one would take more than it gives.
+    """
+    return max(1, min(4, len(os.sched_getaffinity(0)) // 2))
+
+
 class Settings(BaseSettings):
     """The options of one process. An invalid one raises `pydantic.ValidationError`."""
 
@@ -46,6 +60,7 @@ class Settings(BaseSettings):
     database_url: str | None = None
     data_dir: Path = Path(".tallystick")
     workers: int = Field(1, ge=1, le=64)
+    projectors: int = Field(default_factory=usual_projectors, ge=1, le=MAX_PROJECTORS)
     # Pydantic's models have a method called `schema`.
     schema_: str = Field("tallystick", pattern=_SCHEMA_PATTERN, validation_alias="TALLYSTICK_SCHEMA")
     bootstrap_key: SecretStr | None = None

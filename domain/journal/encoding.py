@@ -16,6 +16,7 @@ from domain.model.events import Envelope, Event, Recorded
 from domain.model.registry import EVENT_TYPES
 
 _encode = msgspec.json.Encoder().encode
+_BEFORE_DATA = b',"data":'
 
 
 class UnreadableEvent(Exception):
@@ -46,7 +47,13 @@ _UNDECODABLE = (MsgspecError, ValueError, AttributeError, KeyError, TypeError, R
 
 def encode_envelope(envelope: Envelope) -> bytes:
     """Return the envelope's part of the stored form, which all events of one command share."""
-    return _encode(envelope)[1:-1] + b',"data":'
+    return _encode(envelope)[1:-1] + _BEFORE_DATA
+
+
+def envelope_in(state: bytes) -> bytes:
+    """Return the envelope's part of a stored event: all of it if it is not stored in this form."""
+    begin, end = state.find(b","), state.find(_BEFORE_DATA)
+    return state[begin:end] if 0 <= begin < end else state
 
 
 def encode_event(event: Event, envelope: bytes) -> bytes:

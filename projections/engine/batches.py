@@ -7,9 +7,10 @@ A batch that cannot be written is tried `ATTEMPTS` times within about an eighth 
 not blamed on an event. The last attempt turns the poison events into dead letters and writes all others.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from time import sleep
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
@@ -17,7 +18,7 @@ from uuid import UUID
 import structlog
 from psycopg import Connection
 
-from domain.journal.encoding import NewerVersion, UnreadableEvent, decode
+from domain.journal.encoding import NewerVersion, UnreadableEvent, decode, envelope_in
 from domain.journal.queries import load
 from domain.journal.reader import Row
 from domain.journal.silence import pipelined
@@ -113,6 +114,10 @@ class StoredEvent:
         self.row = row
         self._recorded: Recorded | None = None
 
+    def envelope(self) -> bytes:
+        """Return the part of the stored form that all events of one command share."""
+        return envelope_in(self.row[3])
+
     def recorded(self) -> Recorded:
         """Return the event; raise `UnreadableEvent`. If two threads decode it at once, both get the same."""
         if self._recorded is None:
@@ -135,45 +140,55 @@ class EventRange:
     def batch(self, projection: Projection) -> EventBatch:
         """Return the batch for a projection. It ends before an event of a newer release that the projection reads."""
         if projection.all_events:
-            rows = [event.row for event in self.events]
-            stored_bytes = sum(len(row[3]) for row in rows)
-            return EventBatch(self.after, self.upto, rows, self.obstacle, stored_bytes=stored_bytes)
-        topics, continuing = set(projection.topics), set(projection.non_initial_topics)
+            return EventBatch(
+                self.after, self.upto, self._rows, self.obstacle, stored_bytes=self._stored_bytes
+            )
         events: list[Recorded] = []
-        stored_bytes = 0
-        if self._topics.isdisjoint(topics | continuing):
-            return EventBatch(self.after, self.upto, events, self.obstacle)
         unreadable: list[tuple[int, UnreadableEvent]] = []
-        for event in self.events:
-            _, version, topic, _, position = event.row
-            if topic in topics or (version > 1 and topic in continuing):
-                try:
-                    events.append(event.recorded())
-                    stored_bytes += len(event.row[3])
-                except NewerVersion as error:  # a newer release will read it
-                    obstacle = f"{error.reason}: {error}"
-                    return EventBatch(
-                        self.after,
-                        position - 1,
-                        events,
-                        obstacle,
-                        tuple(unreadable),
-                        needs_newer_release=True,
-                    )
-                except UnreadableEvent as error:
-                    unreadable.append((position, error))
+        stored_bytes = 0
+        for event in self._read_by(projection):
+            *_, state, position = event.row
+            try:
+                events.append(event.recorded())
+                stored_bytes += len(state)
+            except NewerVersion as error:  # a newer release will read it
+                obstacle, known = f"{error.reason}: {error}", tuple(unreadable)
+                return EventBatch(self.after, position - 1, events, obstacle, known, needs_newer_release=True)
+            except UnreadableEvent as error:
+                unreadable.append((position, error))
         return EventBatch(
-            self.after,
-            self.upto,
-            events,
-            self.obstacle,
-            tuple(unreadable),
-            stored_bytes=stored_bytes,
+            self.after, self.upto, events, self.obstacle, tuple(unreadable), stored_bytes=stored_bytes
         )
 
+    def _read_by(self, projection: Projection) -> Sequence[StoredEvent]:
+        """Return the events that a projection reads, in the order of positions."""
+        found = [self._by_topic[topic] for topic in projection.topics if topic in self._by_topic]
+        for topic in projection.non_initial_topics:
+            if topic in self._by_topic:
+                found.append([event for event in self._by_topic[topic] if event.row[1] > 1])
+        if len(found) < 2:
+            return found[0] if found else ()
+        return sorted(chain.from_iterable(found), key=_position)
+
+    # These serve all projections that read the range, so that each event is looked at once and not once for each.
     @cached_property
-    def _topics(self) -> frozenset[str]:
-        return frozenset(event.row[2] for event in self.events)
+    def _rows(self) -> list[Row]:
+        return [event.row for event in self.events]
+
+    @cached_property
+    def _stored_bytes(self) -> int:
+        return sum(len(row[3]) for row in self._rows)
+
+    @cached_property
+    def _by_topic(self) -> Mapping[str, list[StoredEvent]]:
+        found: dict[str, list[StoredEvent]] = {}
+        for event in self.events:
+            found.setdefault(event.row[2], []).append(event)
+        return found
+
+
+def _position(event: StoredEvent) -> int:
+    return event.row[4]
 
 
 def read_stretch(
@@ -295,7 +310,7 @@ def _advance(
             full = write_around(
                 connection, claim.projection, claim.version, batch.events, batch.unreadable, attempts
             )
-        elif events := _free(connection, claim, batch.events) if moved[0] else batch.events:
+        elif events := free_events(connection, claim, batch.events) if moved[0] else batch.events:
             writer(connection, claim.projection, claim.version)(events)
         if full:
             values = {**values, "upto": full.poison.position - 1, "reason": str(TooManyHeld(full))}
@@ -307,7 +322,7 @@ def _advance(
     return True
 
 
-def _free(connection: Connection[Any], claim: Advancing, events: list[Any]) -> list[Any]:
+def free_events(connection: Connection[Any], claim: Advancing, events: list[Any]) -> list[Any]:
     """Return the events whose streams are not held."""
     held = blocked_streams(connection, claim.projection.name, claim.version)
     return [event for event in events if event.stream not in held]

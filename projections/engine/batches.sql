@@ -2,6 +2,9 @@
 -- The session holds the lock, so the server frees it when the runner's connection ends, for whatever reason.
 SELECT pg_try_advisory_lock(hashtextextended(%(purpose)s || ' ' || current_schema() || '/' || %(name)s, 0));
 
+-- name: release
+SELECT pg_advisory_unlock(hashtextextended(%(purpose)s || ' ' || current_schema() || '/' || %(name)s, 0));
+
 -- name: clock
 SELECT extract(epoch FROM clock_timestamp())::float8;
 

@@ -48,6 +48,11 @@ def try_acquire(connection: Connection[Any], purpose: str, name: str) -> bool:
     return True
 
 
+def release(connection: Connection[Any], purpose: str, name: str) -> None:
+    """Give a place up that the connection holds."""
+    _SQL["release"].run(connection, {"purpose": purpose, "name": name})
+
+
 class Standby:
     """Waits for places, and checks that their holders are alive."""
 
@@ -118,17 +123,21 @@ class Loop(NamedTuple):
         `serve` works on the connection, which holds the place. It returns only once `stop` is set.
         """
         while not stop.is_set():
-            seconds = 0.0
-            try:
-                with self.database.connect(f"tallystick {self.part}") as connection:
-                    DATABASE.back(self.part)
-                    if self._is_leader(connection, stop):
-                        serve(connection)
-            except Exception as error:  # noqa: BLE001 - nothing may end a background loop
-                self._say(error)
-                seconds = self.pause_seconds(error)
-            self.ended()
-            stop.wait(seconds)
+            self.turn(stop, serve)
+
+    def turn(self, stop: threading.Event, serve: Work) -> None:
+        """Connect and serve once. After a failure, pause."""
+        seconds = 0.0
+        try:
+            with self.database.connect(f"tallystick {self.part}") as connection:
+                DATABASE.back(self.part)
+                if self._is_leader(connection, stop):
+                    serve(connection)
+        except Exception as error:  # noqa: BLE001 - nothing may end a background loop
+            self._say(error)
+            seconds = self.pause_seconds(error)
+        self.ended()
+        stop.wait(seconds)
 
     def _is_leader(self, connection: Connection[Any], stop: threading.Event) -> bool:
         """Wait for the place, if there is one to take; return false if `stop` is set first."""

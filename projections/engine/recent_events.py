@@ -28,6 +28,8 @@ class RecentEvents:
         self._after = 0
         self._events: list[StoredEvent] = []
         self._bytes = 0
+        self._asked = EventRange(0, 0, ())
+        """The range that was last asked for. Projections that advance together ask for the same one."""
         self._lock = threading.Lock()
 
     def batch(
@@ -40,13 +42,34 @@ class RecentEvents:
         ends where these end.
         """
         with self._lock:
-            if after > self._after + len(self._events):
-                self._after, self._events, self._bytes = after, [], 0
-            if not self._extend(connection, upto) or after < self._after:
+            if not self._begin(connection, after, upto):
                 return None
             upto = min(upto, self._after + len(self._events))
+            asked = self._asked
+            if (asked.after, asked.upto) != (after, upto):
+                events = self._events[after - self._after : upto - self._after]
+                self._asked = asked = EventRange(after, upto, events)
+        return asked.batch(projection)
+
+    def last_whole(self, connection: Connection[Any], after: int, upto: int) -> int:
+        """Return where the last command ends that is wholly known to be in a range that ends before the head.
+
+        A read model then never shows one side of a transfer without the other. It is `upto` if one command takes up
+        the whole range, or if the range is not here.
+        """
+        with self._lock:
+            if not self._begin(connection, after, upto):
+                return upto
+            upto = min(upto, self._after + len(self._events))
             events = self._events[after - self._after : upto - self._after]
-        return EventRange(after, upto, events).batch(projection)
+        last = events[-1].envelope() if events else b""
+        return next((event.row[4] for event in reversed(events) if event.envelope() != last), upto)
+
+    def _begin(self, connection: Connection[Any], after: int, upto: int) -> bool:
+        """Read what is missing of a range; tell whether it begins here and has no gap."""
+        if after > self._after + len(self._events):
+            self._after, self._events, self._bytes = after, [], 0
+        return self._extend(connection, upto) and after >= self._after
 
     def _extend(self, connection: Connection[Any], upto: int) -> bool:
         """Read on up to a position, or as far as fits; tell whether every event up to it is here."""

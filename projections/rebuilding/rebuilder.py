@@ -21,7 +21,7 @@ from domain.journal.database import Database
 from domain.journal.outage import DATABASE, is_lost
 from domain.journal.queries import load
 from domain.journal.silence import HOLDERS_OF_REBUILT, LOST, Watch
-from projections.engine.leadership import Loop, Standby
+from projections.engine.leadership import Loop, Standby, release
 from projections.engine.poison import describe
 from projections.engine.projection import Projection
 from projections.rebuilding.part import open_session
@@ -100,7 +100,7 @@ class Rebuilder:
         while not self._stop.is_set():
             busy = {name for group in self._groups for name in group.names()}
             for name in held - busy:
-                _SQL["release"].run(connection, {"purpose": "rebuild", "name": self._known[name].of_shape})
+                release(connection, "rebuild", self._known[name].of_shape)
             held &= busy
             self._groups = [group for group in self._groups if group.names()]
             if not is_installed(connection, self._known.values()):

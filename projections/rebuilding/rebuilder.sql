@@ -1,6 +1,3 @@
--- name: release
-SELECT pg_advisory_unlock(hashtextextended(%(purpose)s || ' ' || current_schema() || '/' || %(name)s, 0));
-
 -- name: note
 -- For an error that may pass, after which the rebuild is tried again.
 UPDATE rebuilds SET last_error = %(error)s

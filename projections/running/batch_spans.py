@@ -1,14 +1,13 @@
 """The spans of a projection's batch: one in each sampled trace whose events were applied."""
 
-from time import monotonic
 from typing import Any
 
 import msgspec
-from psycopg import Connection
 
 from domain.model.events import Recorded
 from domain.tracing import BATCH_EVENTS, POSITION, PROJECTION, Kind, Tracer, is_sampled
-from projections.engine.batches import Advancing, EventBatch, advance
+from projections.engine.batches import EventBatch
+from projections.engine.projection import Projection
 
 MAX_TRACES = 20
 """In how many traces a batch is told, the first of those that it has events of.
@@ -17,36 +16,24 @@ A span takes longer to tell than an event to apply. A projection that catches up
 """
 
 
-class TracedAdvance:
-    """`advance`, which afterwards tells a tracer of the batch."""
+class BatchSpans:
+    """Tells a tracer of each batch that was written."""
 
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
 
     def __call__(
-        self,
-        connection: Connection[Any],
-        claim: Advancing,
-        batch: EventBatch,
-        rate_events_per_second: float,
-        channel: str | None,
-    ) -> bool:
-        """Write a batch; see `advance`. A batch that was not written is not told."""
-        began_at_seconds = monotonic()
-        is_written = advance(connection, claim, batch, rate_events_per_second, channel)
-        if is_written and batch.events:
-            self._tell(claim.projection.name, batch, began_at_seconds, monotonic())
-        return is_written
-
-    def _tell(
-        self, projection: str, batch: EventBatch, began_at_seconds: float, ended_at_seconds: float
+        self, projection: Projection, batch: EventBatch, began_at_seconds: float, ended_at_seconds: float
     ) -> None:
+        """Tell of a batch: when its writing began and ended, in seconds of `monotonic`."""
+        if not batch.events:
+            return
         for traceparent, position in sampled_traces(batch).items():
             span = self._tracer.begin(
                 Kind.INTERNAL,
-                f"project {projection}",
+                f"project {projection.name}",
                 traceparent,
-                {PROJECTION: projection, POSITION: position, BATCH_EVENTS: len(batch.events)},
+                {PROJECTION: projection.name, POSITION: position, BATCH_EVENTS: len(batch.events)},
                 began_at_seconds=began_at_seconds,
             )
             if span:

@@ -14,7 +14,7 @@ from projections.engine.recent_events import RecentEvents
 from projections.registry import find_projection
 from projections.running.places import holders, places_of
 from projections.running.positions import Progress, progress
-from projections.running.projector import Runner
+from projections.running.runner import Runner
 
 LOOK_SECONDS = 0.1
 PATIENCE_SECONDS = 30.0

@@ -1,6 +1,6 @@
 """The processes the supervisor keeps running.
 
-`python -m scripts.serving.processes api FD` runs one; so do `… projector` and `… publisher`.
+`python -m scripts.serving.processes api FD` runs one; so do `… projector NUMBER OF` and `… publisher`.
 """
 
 import ctypes
@@ -39,8 +39,8 @@ def main() -> None:
     match sys.argv[1:]:
         case ["api", listening]:
             run_api(int(listening))
-        case ["projector"]:
-            run_projector()
+        case ["projector", number, shares]:
+            run_projector(int(number), int(shares))
         case ["publisher"]:
             run_publisher()
         case ["simulator", listening, callback_url]:
@@ -159,18 +159,25 @@ def run_simulator(listening: int, callback_url: str) -> None:
     running.stop()
 
 
-def run_projector() -> None:
-    """Advance every projection until SIGTERM."""
+def run_projector(number: int = 0, shares: int = 1) -> None:
+    """Advance projections until SIGTERM: those of one of several shares, counted from 0, or all."""
     gc.set_threshold(COLLECT_AFTER_OBJECTS)
     # Requests have priority, because a client waits for the answer. A projection that falls behind meanwhile reports it
     # and catches up many times faster than a saturated machine can write.
     os.nice(PROJECTOR_NICENESS)
     from api.settings import Settings
     from projections.running.projector import run_projector as run
+    from projections.running.shares import Share
     from scripts.serving.telemetry import start_tracer
 
     settings, stop, tracer = Settings(), _stopped_by_signal(), start_tracer("projector", os.environ)
-    run(settings.database, stop, signing_seeds=settings.signing_seeds, tracer=tracer)
+    run(
+        settings.database,
+        stop,
+        signing_seeds=settings.signing_seeds,
+        tracer=tracer,
+        share=Share(number, shares),
+    )
     if tracer is not None:
         tracer.close()
 

@@ -44,6 +44,9 @@ def serve(
         Path | None, typer.Option(help="Directory of the embedded PostgreSQL [.tallystick]")
     ] = None,
     workers: Annotated[int | None, typer.Option(help="The number of API processes [1]")] = None,
+    projectors: Annotated[
+        int | None, typer.Option(help="The number of projector processes [half the processors, 1 to 4]")
+    ] = None,
     schema: Annotated[str | None, typer.Option(help="The schema of this installation [tallystick]")] = None,
     projector: Annotated[
         bool, typer.Option(help="Also run the projector and the publisher, each in its own process")
@@ -66,6 +69,7 @@ def serve(
         database_url=database_url,
         data_dir=data_dir,
         workers=workers,
+        projectors=projectors,
         schema_=schema,
     )
     try:
@@ -158,15 +162,17 @@ def _run(
             for n in range(settings.workers)
         ]
         if projector:
+            shares = settings.projectors
+            followers = [["projector", str(number), str(shares)] for number in range(shares)]
             children += [
                 Child(
-                    name,
-                    [sys.executable, "-m", "scripts.serving.processes", name],
+                    f"projector {int(place[0]) + 1}" if place and shares > 1 else name,
+                    [sys.executable, "-m", "scripts.serving.processes", name, *place],
                     environment_of(name),
                     stop_timeout_seconds=PROJECTOR_STOP_TIMEOUT_SECONDS,
                     group="projector",
                 )
-                for name in ("projector", "publisher")
+                for name, *place in [*followers, ["publisher"]]
             ]
 
         def is_ready() -> bool:

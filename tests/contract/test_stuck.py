@@ -6,8 +6,8 @@ from uuid import uuid4
 import httpx2
 import pytest
 
+from projections.running.pace import MAX_BATCH_EVENTS
 from projections.running.positions import NEXT_EVENTS, WITHHELD
-from projections.running.projector import MAX_BATCH_EVENTS
 from tests.contract.answers import code_of, pointers_of
 from tests.contract.books import Book, transfer_body
 from tests.contract.callers import Keys

@@ -20,7 +20,7 @@ from projections.engine.recent_events import RecentEvents
 from projections.read_models import balances, entries, ledgers, transactions
 from projections.read_models.entries import list_entries
 from projections.registry import PROJECTIONS, install
-from projections.running.projector import Runner
+from projections.running.runner import Runner
 from tests.integration.projector.folding import assert_equal_to_fold, fill
 from tests.ledgers import open_accounts, outcomes, running, transfer
 from tests.projecting import Deaf, await_head, await_progress, eventually, holder, projecting, set_state

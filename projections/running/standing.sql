@@ -1,7 +1,12 @@
--- name: standing
-SELECT v.version, v.position, v.state, v.runner, v.last_error, head.position
-FROM projection_versions AS v CROSS JOIN head
-WHERE v.name = %(name)s AND v.shape = %(shape)s AND v.live;
+-- name: standings
+-- LATERAL with a LIMIT is one look-up for each, whatever the statistics.
+SELECT v.*, head.position
+FROM unnest(%(names)s::text[], %(shapes)s::int[]) AS wanted(name, shape)
+CROSS JOIN head
+CROSS JOIN LATERAL (
+    SELECT v.name, v.version, v.position, v.state, v.runner, v.last_error FROM projection_versions AS v
+    WHERE v.name = wanted.name AND v.shape = wanted.shape AND v.live LIMIT 1
+) AS v;
 
 -- name: record_error
 -- Every advance and every resumption clears the error, and so does a runner that lacks no event. So an error that is
@@ -9,7 +14,7 @@ WHERE v.name = %(name)s AND v.shape = %(shape)s AND v.live;
 UPDATE projection_versions SET
     failing_since = CASE WHEN last_error IS NULL THEN clock_timestamp() ELSE coalesce(failing_since, clock_timestamp()) END,
     failed_at = clock_timestamp(), last_error = %(error)s
-WHERE name = %(name)s AND shape = %(shape)s AND live AND runner = %(runner)s;
+WHERE name = ANY(%(names)s) AND live AND runner = %(runner)s;
 
 -- name: clear_error
 UPDATE projection_versions SET last_error = NULL

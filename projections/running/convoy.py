@@ -1,0 +1,300 @@
+"""The convoy: advances the live versions of the projections that keep step, all in one connection.
+
+Each turn advances those that have something to do in one transaction (`projections/engine/joint_advance.py`). Their
+positions may differ: whoever lets events collect for longer comes later and takes more of them.
+
+Whoever cannot keep step leaves the convoy and goes alone, with a `Runner` in a thread and a connection of its own: a
+version whose batch failed, that waits for a lock, meets an event of a newer release or one that cannot be read, was
+taken over, or is far behind. So one of them never holds up the others for longer than `LOCK_PATIENCE`. The runner ends
+once its version is in step again, and the convoy takes it back.
+"""
+
+import threading
+from collections.abc import Sequence
+from time import monotonic
+from typing import Any, Literal
+from uuid import uuid4
+
+import structlog
+from psycopg import Connection
+from psycopg.errors import LockNotAvailable
+
+from domain.journal.database import Database
+from domain.journal.outage import is_lost
+from domain.journal.silence import LOST
+from projections.engine.batches import Claim, EventBatch, read_batch, take_over
+from projections.engine.joint_advance import Faltered, Step, advance_together
+from projections.engine.journal_listener import JournalListener
+from projections.engine.leadership import STANDBY_SECONDS, Loop, Pauses, Standby, release
+from projections.engine.poison import describe
+from projections.engine.projection import Projection
+from projections.engine.rate import RATE_SECONDS, Rate
+from projections.engine.recent_events import MAX_EVENTS, RecentEvents
+from projections.running.pace import BatchSize, linger_seconds
+from projections.running.positions import projections_channel
+from projections.running.runner import (
+    FIRST_PAUSE_SECONDS,
+    LONGEST_PAUSE_SECONDS,
+    POLL_SECONDS,
+    RECONNECT_SECONDS,
+    Runner,
+    Tell,
+)
+from projections.running.shares import Division, Share
+from projections.running.standing import (
+    LiveStanding,
+    clear_error,
+    prepare_session,
+    record_error,
+    standings,
+)
+
+LOCK_PATIENCE = "500ms"
+"""How long the convoy waits for a lock that one of its members needs."""
+
+PURPOSE = "projection"
+
+_log = structlog.get_logger(__name__)
+
+Course = Literal["take over", "leave", "rest", "advance"]
+
+
+class Member:
+    """A projection, and what the convoy knows of it."""
+
+    def __init__(self, projection: Projection, runner: Runner) -> None:
+        """`runner` advances it while it is not in the convoy."""
+        self.projection = projection
+        self.rate = Rate(RATE_SECONDS)
+        self.due_at = 0.0
+        """When it may advance again, in seconds of `monotonic`."""
+        self.claim: Claim | None = None
+        self.has_place = False
+        self._runner = runner
+        self._thread: threading.Thread | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the projection."""
+        return self.projection.name
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether its runner advances it."""
+        return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def is_back(self) -> bool:
+        """Whether its runner has ended, and the convoy has not noticed yet."""
+        return self._thread is not None and not self._thread.is_alive()
+
+    def come_back(self) -> None:
+        """Note that its runner has ended."""
+        self._thread = None
+
+    def go_alone(self) -> None:
+        """Leave it to its runner. The place must be free."""
+        self.lose_place()
+        self._thread = threading.Thread(
+            target=self._runner.run_until_in_step, name=f"projection {self.name}", daemon=True
+        )
+        self._thread.start()
+
+    def join(self) -> None:
+        """Wait until its runner has ended."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def lose_place(self) -> None:
+        """Note that the place is no longer held."""
+        self.has_place, self.claim = False, None
+
+
+class Convoy:
+    """Advances the live versions of projections for as long as it holds their places."""
+
+    def __init__(
+        self,
+        database: Database,
+        runners: Sequence[Runner],
+        stop: threading.Event,
+        tail: RecentEvents,
+        arrivals: JournalListener,
+        tell: Tell,
+        share: Share,
+    ) -> None:
+        """`runners` are those of all projections, also of other shares. They share `tail` and `arrivals` with it."""
+        self._database = database
+        self._members = [Member(runner.projection, runner) for runner in runners]
+        self._stop = stop
+        self._tail = tail
+        self._arrivals = arrivals
+        self._tell = tell
+        self._id = uuid4()
+        self._size = BatchSize()
+        self._pauses = Pauses(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+        self._standby = Standby()
+        self._division = Division(share, [member.name for member in self._members])
+        self._look_for_places_at = 0.0
+
+    def run(self) -> None:
+        """Run until stopped. After a failure start again, after a pause that grows with each further failure."""
+        Loop(
+            self._database,
+            "projections",
+            failed=self._say_failed,
+            pause_seconds=lambda error: RECONNECT_SECONDS if is_lost(error) else self._pauses.next_seconds(),
+            ended=self._lose_places,
+        ).run(self._stop, self._serve)
+        for member in self._members:
+            member.join()
+
+    def _say_failed(self, error: Exception) -> None:
+        if isinstance(error, LOST):
+            _log.warning("projections interrupted", error=describe(error))
+        else:
+            _log.error("projections failed", exc_info=error)
+
+    def _lose_places(self) -> None:
+        self._look_for_places_at = 0.0
+        self._division.disconnect()
+        for member in self._members:
+            member.lose_place()
+
+    def _serve(self, connection: Connection[Any]) -> None:
+        prepare_session(connection)
+        connection.execute(f"SET lock_timeout = '{LOCK_PATIENCE}'")
+        try:
+            while not self._stop.is_set():
+                known = self._arrivals.count
+                self._take_places(connection)
+                self._rest(known, self._turn(connection))
+        except Exception as error:
+            names = [member.name for member in self._members if member.has_place]
+            record_error(connection, names, self._id, error)
+            raise
+
+    def _take_places(self, connection: Connection[Any]) -> None:
+        """Try for the places of our share that are not held, now and then, and at once when a runner has ended."""
+        if monotonic() < self._look_for_places_at and not any(member.is_back for member in self._members):
+            return
+        self._division.look(connection)
+        for member in self._members:
+            is_ours = self._division.is_ours(member.name)
+            if member.has_place and not is_ours:
+                release(connection, PURPOSE, member.projection.of_shape)
+                member.lose_place()
+            elif is_ours and not member.has_place and not member.is_alone:
+                member.has_place = self._standby.try_acquire(connection, PURPOSE, member.projection.of_shape)
+                member.come_back()
+        self._look_for_places_at = monotonic() + STANDBY_SECONDS
+
+    def _turn(self, connection: Connection[Any]) -> float | None:
+        """Advance whoever can; return when the next may, in seconds of `monotonic`, or None if all are at the head."""
+        members = [member for member in self._members if member.has_place]
+        found = standings(connection, [member.projection for member in members])
+        for member in members:
+            try:
+                self._guide(connection, member, found[member.name])
+            except LockNotAvailable as error:
+                self._leave(connection, member, describe(error))
+        ready = [
+            (member, found[member.name])
+            for member in members
+            if course(member.claim, found[member.name]) == "advance"
+        ]
+        now, most = monotonic(), self._size.events
+        due = [each for each in ready if each[0].due_at <= now or each[1].lag_events > most]
+        if due:
+            self._advance(connection, due)
+        return min((member.due_at for member, _ in ready if member.has_place), default=None)
+
+    def _guide(self, connection: Connection[Any], member: Member, standing: LiveStanding) -> None:
+        """Do what a member's standing demands before it can advance."""
+        match course(member.claim, standing):
+            case "take over":
+                member.claim = Claim(member.projection, standing.version, self._id, "running")
+                take_over(connection, member.claim)
+                member.due_at = 0.0
+            case "leave":
+                self._leave(connection, member, f"{standing.state}, {standing.last_error or 'taken over'}")
+            case "rest" if standing.state == "running" and standing.last_error is not None:
+                clear_error(connection, member.name, standing.version, self._id)
+
+    def _leave(self, connection: Connection[Any], member: Member, reason: str) -> None:
+        _log.info("projection goes on alone", projection=member.name, reason=reason)
+        release(connection, PURPOSE, member.projection.of_shape)
+        member.go_alone()
+
+    def _rest(self, known: int, next_at: float | None) -> None:
+        """Wait until something can be done, or a moment longer than that."""
+        if next_at is None:
+            self._arrivals.wait(known, POLL_SECONDS)
+        else:
+            self._stop.wait(min(POLL_SECONDS, max(0.0, next_at - monotonic())))
+
+    def _advance(self, connection: Connection[Any], due: Sequence[tuple[Member, LiveStanding]]) -> None:
+        head = due[0][1].head
+        first = max(standing.position for _, standing in due)
+        for member, standing in due:
+            if standing.position + MAX_EVENTS < first:  # no longer among the recent events
+                self._leave(connection, member, "far behind")
+        together = [(member, standing.position) for member, standing in due if member.has_place]
+        lowest = min(position for _, position in together)
+        upto = min(head, lowest + self._size.events)
+        if upto < head:
+            upto = self._tail.last_whole(connection, lowest, upto)
+        steps = self._steps(connection, [(member, at) for member, at in together if at < upto], upto)
+        if not steps:
+            return
+        self._size.attempt()
+        began_at = monotonic()
+        try:
+            taken = advance_together(connection, list(steps.values()), projections_channel(self._database))
+        except Faltered as error:
+            member = next(member for member in steps if member.name == error.name)
+            self._leave(connection, member, describe(error.error))
+            return
+        self._size.succeed(max(step.batch.stored_bytes for step in steps.values()))
+        self._pauses.reset()
+        ended_at = monotonic()
+        for member, step in steps.items():
+            if step in taken:
+                self._tell(member.projection, step.batch, began_at, ended_at)
+                lingers = step.batch.upto == head
+                pause_seconds = linger_seconds(member.projection, step.batch, step.rate_events_per_second)
+                member.due_at = ended_at + pause_seconds if lingers else 0.0
+
+    def _steps(
+        self, connection: Connection[Any], members: Sequence[tuple[Member, int]], upto: int
+    ) -> dict[Member, Step]:
+        """Return what members are to write, in their order. Whoever meets an event that it cannot read leaves."""
+        batches: dict[Member, EventBatch] = {}
+        for member, position in sorted(members, key=lambda each: each[1]):
+            batch = self._tail.batch(connection, member.projection, position, upto)
+            batch = batch or read_batch(connection, member.projection, position, upto)
+            if batch.upto == batch.after or batch.unreadable:
+                self._leave(connection, member, batch.obstacle or "an event cannot be read")
+            else:
+                batches[member] = batch
+        return {
+            member: Step(member.claim, batches[member], member.rate.measure(_events(batches[member])))
+            for member, _ in members
+            if member in batches and member.claim
+        }
+
+
+def course(claim: Claim | None, standing: LiveStanding) -> Course:
+    """Return what a standing demands of the holder of a claim."""
+    # A switch leaves the version it makes live to nobody, so that it is taken anew.
+    if claim is None or claim.version != standing.version or standing.runner is None:
+        return "take over"
+    if standing.runner != claim.runner or standing.needs_newer_release:
+        return "leave"
+    if standing.state != "running" or standing.lag_events <= 0:
+        return "rest"
+    return "advance"
+
+
+def _events(batch: EventBatch) -> int:
+    return batch.upto - batch.after
