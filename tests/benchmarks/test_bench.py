@@ -88,7 +88,8 @@ def test_every_workload_and_yardstick_is_measured_and_the_books_balance(
         assert all(reading["units"] > 0 and reading["seconds"] > 0 for reading in figures["rounds"])
     assert len(report["comparisons"]) == len(comparisons)
     assert all(comparison["value"] > 0 for comparison in report["comparisons"])
-    assert all(limit["value"] > 0 for limit in report["limits"])
+    # The system counts processor time in hundredths of a second, of which a quick run may take none.
+    assert all(limit["value"] > 0 or "processor" in limit["detail"] for limit in report["limits"])
     # A quick run may be too short to say how many bytes a transaction takes.
     assert {(limit["workload"], limit["detail"]) for limit in report["limits"]} | MAY_BE_UNKNOWN == {
         (limit.workload, limit.detail) for limit in LIMITS if limit.workload in names
