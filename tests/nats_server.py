@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.lifeline import ends_with_the_tests
 from tests.projecting import eventually
 from tests.simulating import free_port
 
@@ -34,6 +35,7 @@ class NatsServer:
         self._process = subprocess.Popen(
             [program, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
+        ends_with_the_tests(self._process.pid)
         eventually(self._answers)
 
     def kill(self) -> None:

@@ -14,6 +14,8 @@ from typing import Any
 import httpx2
 import psutil
 
+from tests.lifeline import ends_with_the_tests
+
 ROOT = Path(__file__).parent.parent
 KEY = "tk_key_of_the_tests_and_of_no_one_else"
 READY_TIMEOUT_SECONDS = 100
@@ -94,6 +96,7 @@ def start(data_dir: Path, *options: str, key: str | None = KEY, root: Path = ROO
         stderr=subprocess.STDOUT,
         text=True,
     )
+    ends_with_the_tests(process.pid)
     output: list[str] = []
     ready = threading.Event()
     reading = threading.Thread(target=_read, args=(process, output, ready), daemon=True)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tests.lifeline import ends_with_the_tests
 from tests.service import ROOT
 
 SECRET = "whsec_" + base64.b64encode(b"the secret of the simulator of the tests").decode()
@@ -44,6 +45,7 @@ def simulating(port: int, service_url: str, *options: str) -> Iterator[str]:
         stdout=subprocess.PIPE,
         text=True,
     )
+    ends_with_the_tests(process.pid)
     assert process.stdout is not None
     try:
         line = process.stdout.readline()

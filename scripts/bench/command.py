@@ -4,46 +4,46 @@ import json
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from shutil import disk_usage
 from time import monotonic
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import psycopg
 import typer
 from rich.console import Console
 
+from scripts.bench.measuring import QUICK, Size, measure_stages
 from scripts.bench.report.comparisons import (
     COMPARISONS,
     CONCURRENCY,
     CONSOLE,
+    CONTENTION,
     GROWTH,
     PUBLISHED,
     STANDARD,
     ContestantComparison,
     chosen,
-    names_of,
 )
-from scripts.bench.report.figures import BenchFailed, Figures
+from scripts.bench.report.costs import processor_table, space_table
+from scripts.bench.report.earlier import (
+    NoReport,
+    Report,
+    circumstances_that_differ,
+    differences_table,
+    read,
+    report_of,
+)
+from scripts.bench.report.figures import BenchFailed
 from scripts.bench.report.machine import describe_database, describe_machine, describe_versions
 from scripts.bench.report.plot import plot
-from scripts.bench.report.report import document, growth_table, limit_line, limits, table
-from scripts.bench.report.rounds import measure
-from scripts.bench.report.stages import Stage
-from scripts.bench.workloads.books import Books
-from scripts.bench.workloads.concurrency import concurrency
-from scripts.bench.workloads.console_pages import console_pages
-from scripts.bench.workloads.following import following
-from scripts.bench.workloads.growth import SMALL_EVENTS, bytes_needed, growth
-from scripts.bench.workloads.in_process import in_process
-from scripts.bench.workloads.over_http import over_http
-from scripts.bench.workloads.published import published, published_http
-from scripts.bench.workloads.replaying import replaying
-from scripts.bench.workloads.statements import statements
+from scripts.bench.report.report import document, growth_table, limit_lines, table
+from scripts.bench.report.results import Results
+from scripts.bench.stages.growth import bytes_needed
 from scripts.bench.yardsticks.peers import peers_table
 from scripts.endings import ERRORS
 from scripts.serving.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
@@ -52,46 +52,17 @@ BUSY_LOAD_PER_CORE = 0.25
 """Above this load per core, a workload that needs every core gets fewer of them, while its yardstick needs only one."""
 
 STAGES = tuple(dict.fromkeys(comparison.stage for comparison in COMPARISONS))
-ASKED_FOR_BY = {"--published": PUBLISHED, "--plot": CONCURRENCY, "--growth": GROWTH, "--console": CONSOLE}
+ASKED_FOR_BY = {
+    "--published": PUBLISHED,
+    "--contention": CONTENTION,
+    "--plot": CONCURRENCY,
+    "--growth": GROWTH,
+    "--console": CONSOLE,
+}
 """What is measured only on request, by the option that requests it."""
 
 _output = Console(highlight=False, width=None if sys.stdout.isatty() else 130)
 _errors = Console(stderr=True, highlight=False)
-
-
-class Size(NamedTuple):
-    """How much is measured: rounds, seconds per run, accounts of the book, transfers of the journal to replay, entries
-    of the long statement, events of the large journal and of the small one, and the part of a warm-up that is run.
-    """
-
-    rounds: int
-    seconds: float
-    accounts: int
-    replayed_transfers: int
-    statement_entries: int
-    events: int
-    small_events: int = SMALL_EVENTS
-    warm_up: float = 1.0
-
-
-class StageResults(NamedTuple):
-    """The results of all stages: figures by contestant, books by stage, and milestones of the growing journal."""
-
-    figures: dict[str, Figures]
-    books: dict[str, Books]
-    milestones: list[Mapping[str, Any]]
-
-
-QUICK = Size(
-    rounds=1,
-    seconds=0.1,
-    accounts=200,
-    replayed_transfers=500,
-    statement_entries=2_000,
-    events=6_000,
-    small_events=5_000,
-    warm_up=0.1,
-)
 
 
 def bench(
@@ -116,6 +87,10 @@ def bench(
     of_peers: Annotated[
         bool, typer.Option("--published", help="Measure the workloads that other ledgers publish.")
     ] = False,
+    of_contention: Annotated[
+        bool,
+        typer.Option("--contention", help="Measure by how much a few of 100,000 accounts are preferred."),
+    ] = False,
     plot_file: Annotated[
         Path | None,
         typer.Option(
@@ -134,6 +109,10 @@ def bench(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write every figure to this JSON file.", dir_okay=False)
     ] = None,
+    compared_with: Annotated[
+        Path | None,
+        typer.Option("--compare", metavar="FILE", help="Compare with an earlier JSON file of --json."),
+    ] = None,
     only: Annotated[
         list[str] | None,
         typer.Option(
@@ -145,12 +124,12 @@ def bench(
 ) -> None:
     """Measure each workload next to its yardstick, in turns, in the same run.
 
-    Without --published, --plot, --growth, --console, --only or --all, measures the standard workloads, for some
-    minutes. Exits 3 if a workload did not do what it was asked. A missed bar is reported and does not change the exit
-    code.
+    Without an option that names workloads, measures the standard ones, for some minutes. Exits 3 if a workload did not
+    do what it was asked. A missed bar is reported and does not change the exit code.
     """
     asked = {
         "--published": of_peers,
+        "--contention": of_contention,
         "--plot": plot_file is not None,
         "--growth": of_growth,
         "--console": of_console,
@@ -158,6 +137,7 @@ def bench(
     comparisons = (
         COMPARISONS if everything else _asked_for([name for name, yes in asked.items() if yes], only or [])
     )
+    earlier = _earlier(compared_with)
     _require_folder(json_file, "--json")
     _require_folder(plot_file, "--plot")
     size = QUICK if quick else Size(rounds, seconds, 10_000, 50_000, statement_entries, events)
@@ -172,28 +152,49 @@ def bench(
         "versions": describe_versions(),
     }
     try:
-        with _database(database_url) as url:
+        with _database(database_url) as url, _errors.status("…") as status:
             circumstances["database"] = describe_database(url)
-            found = _measure(url, size, comparisons)
+            results = measure_stages(url, size, comparisons, status.update)
     except (BenchFailed, EmbeddedPostgresError, psycopg.OperationalError) as error:
         _errors.print(f"tallystick: {error}", markup=False)
         raise typer.Exit(ERRORS) from error
-    _tell(comparisons, found, circumstances)
+    report = {**circumstances, "seconds": monotonic() - began, **document(comparisons, results)}
+    _tell(comparisons, results, circumstances)
+    if earlier:
+        _tell_differences(earlier, report_of(report))
     if plot_file:
-        plot_file.write_text(plot(found.figures, _where_and_when(circumstances)), encoding="utf-8")
+        plot_file.write_text(plot(results.figures, _where_and_when(circumstances)), encoding="utf-8")
     if json_file:
-        report = {**circumstances, "seconds": monotonic() - began, **document(comparisons, *found)}
         json_file.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def _earlier(file: Path | None) -> Report | None:
+    try:
+        return read(file) if file else None
+    except NoReport as error:
+        raise typer.BadParameter(str(error), param_hint="--compare") from error
+
+
+def _tell_differences(then: Report, now: Report) -> None:
+    _output.print(differences_table(then, now))
+    differing = list(circumstances_that_differ(then, now))
+    if differing:
+        _output.print("The circumstances differ, so the difference may be theirs:")
+    for sentence in differing:
+        _output.print(f"- {sentence}", markup=False)
+
+
 def _tell(
-    comparisons: Sequence[ContestantComparison], found: StageResults, circumstances: Mapping[str, Any]
+    comparisons: Sequence[ContestantComparison], results: Results, circumstances: Mapping[str, Any]
 ) -> None:
-    _output.print(table(comparisons, found.figures))
-    for limit in limits(found.figures):
-        _output.print(limit_line(limit, found.figures))
-    if found.milestones:
-        _output.print(growth_table(found.milestones))
+    _output.print(table(comparisons, results.figures))
+    _output.print(processor_table(results.figures.values()))
+    if results.space:
+        _output.print(space_table(results.space))
+    for line in limit_lines(results):
+        _output.print(line)
+    if results.milestones:
+        _output.print(growth_table(results.milestones))
     if set(comparisons) & set(PUBLISHED):
         _output.print(peers_table())
     database = circumstances["database"]
@@ -209,7 +210,7 @@ def _tell(
         _output.print(
             f"The machine was busy with other things (load {load:.1f}): measure again when it is not."
         )
-    for stage, books in found.books.items():
+    for stage, books in results.books.items():
         _output.print(
             f"Books of {stage}: {books.recorded:,} transactions, debits = credits = {books.debits:,}."
         )
@@ -262,42 +263,3 @@ def _database(url: str | None) -> Iterator[str]:
             yield postgres.superuser_url
         finally:
             postgres.stop()
-
-
-def _measure(url: str, size: Size, comparisons: Sequence[ContestantComparison]) -> StageResults:
-    """Run the stages the comparisons need, one after the other."""
-    begin = {
-        "in-process": lambda: in_process(url, size.accounts),
-        "http": lambda: over_http(url, size.accounts),
-        "following": lambda: following(url, size.accounts),
-        "statement": lambda: statements(url, size.statement_entries),
-        "replay": lambda: replaying(url, size.accounts, size.replayed_transfers),
-        "published": lambda: published(url, size.accounts),
-        "published-http": lambda: published_http(url, size.accounts),
-        "concurrency": lambda: concurrency(url, size.accounts),
-        "growth": lambda: growth(url, size.accounts, size.events, size.small_events),
-        "console": lambda: console_pages(url, size.accounts, size.events),
-    }
-    found = StageResults({}, {}, [])
-    with _errors.status("…") as status:
-        for name in dict.fromkeys(comparison.stage for comparison in comparisons):
-            status.update(f"{name}: preparing")
-            with begin[name]() as stage:
-                _run(name, stage, size, names_of(comparisons), found, status.update)
-    return found
-
-
-def _run(
-    name: str,
-    stage: Stage,
-    size: Size,
-    wanted: Collection[str],
-    found: StageResults,
-    tell: Callable[[str], None],
-) -> None:
-    contestants = [contestant for contestant in stage.contestants if contestant.name in wanted]
-    for figures in measure(contestants, size.rounds, size.seconds, tell, size.warm_up):
-        found.figures[figures.name] = figures
-    tell(f"{name}: checking the books")
-    found.books[name] = stage.books()
-    found.milestones.extend(stage.milestones)

@@ -10,6 +10,7 @@ from time import monotonic, sleep
 
 import psutil
 
+from tests.lifeline import ends_with_the_tests
 from tests.projecting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
@@ -21,6 +22,7 @@ def stopped(program: str, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
     command = [sys.executable, "-c", program, *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    ends_with_the_tests(process.pid)
     try:
         give_up_at = monotonic() + PATIENCE_SECONDS
         while psutil.Process(process.pid).status() != psutil.STATUS_STOPPED:

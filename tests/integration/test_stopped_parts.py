@@ -22,6 +22,7 @@ from projections.rebuilding.transitions import UNDER_WAY
 from projections.registry import PROJECTIONS
 from tests.author import Bookkeeper
 from tests.integration.stopped_programs import ROOT
+from tests.lifeline import ends_with_the_tests
 from tests.projecting import await_head, eventually, projecting
 
 pytestmark = pytest.mark.integration
@@ -51,6 +52,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     def starting(filler: part_processes.PartProcess) -> None:
         start(filler)
         assert filler._process is not None
+        ends_with_the_tests(filler._process.pid)
         started.append(filler._process.pid)
 
     monkeypatch.setattr(part_processes.PartProcess, "_start", starting)

@@ -15,17 +15,24 @@ from scripts.bench import command
 from scripts.bench.report.comparisons import (
     COMPARISONS,
     CONCURRENCY,
-    LIMITS,
     SWEPT_CONNECTIONS,
     chosen,
     names_of,
 )
 from scripts.bench.report.figures import Contestant, Figures, Measurement, in_digits
+from scripts.bench.report.limits import LIMITS
 from scripts.bench.report.plot import charts, plot
 from scripts.bench.report.rounds import measure
-from scripts.bench.workloads.growth import bytes_needed
-from scripts.bench.workloads.in_process import whole_batches
-from scripts.bench.workloads.shapes import BANK, HOT_ACCOUNTS, SHAPES, WORLD
+from scripts.bench.stages.growth import bytes_needed
+from scripts.bench.stages.in_process import whole_batches
+from scripts.bench.workloads.shapes import (
+    BANK,
+    CONTENTION_EXPONENTS,
+    HOT_ACCOUNTS,
+    SHAPES,
+    WORLD,
+    contention,
+)
 from scripts.bench.workloads.transfers import BOOK, PATH, Transfer, transfers
 from tests.unit.given_when_then import a_hold, a_posting, a_void, credit, debit
 
@@ -45,7 +52,7 @@ def test_no_account_pays_itself_and_all_are_among_those_opened(shape: str) -> No
         assert all(first <= account < first + ACCOUNTS for account in pair)
 
 
-@pytest.mark.parametrize("shape", ["uniform", "zipfian", "hot-set"])
+@pytest.mark.parametrize("shape", ["uniform", "zipfian", "hot-set", *map(contention, CONTENTION_EXPONENTS)])
 def test_two_accounts_are_enough_for_every_shape_of_many(shape: str) -> None:
     random = Random(7)
     assert {frozenset(SHAPES[shape].pick(random, 2)) for _ in range(50)} == {frozenset((0, 1))}
@@ -61,6 +68,32 @@ def test_a_few_accounts_are_in_most_transfers_of_the_zipfian_shape() -> None:
     popular = Counter(account for pair in drawn("zipfian") for account in pair).most_common(20)
     assert sum(times for _, times in popular) > 2_000
     assert sorted(account for account, _ in popular) != list(range(20))
+
+
+@pytest.mark.parametrize("exponent", CONTENTION_EXPONENTS)
+def test_accounts_are_chosen_by_the_law_of_zipf_among_pairs_of_two_accounts(exponent: float) -> None:
+    """With a fixed seed the draws are always the same; each rank was drawn about as often as the law says."""
+    draws = 20_000
+    weights = [1 / rank**exponent for rank in range(1, 6)]
+    whole = sum(weights)
+    of_ranks = [weight / whole for weight in weights]
+    different = 1 - sum(share**2 for share in of_ranks)
+    wanted = [2 * share * (1 - share) / different * draws for share in of_ranks]
+    random = Random(7)
+    found = Counter(account for _ in range(draws) for account in SHAPES[contention(exponent)].pick(random, 5))
+    assert set(found) == set(range(5))
+    for times, expected in zip(sorted(found.values(), reverse=True), wanted, strict=True):
+        assert abs(times - expected) < 0.03 * draws
+
+
+def test_the_higher_the_exponent_the_more_transfers_share_an_account() -> None:
+    def most_popular(exponent: float) -> float:
+        random = Random(7)
+        pairs = [SHAPES[contention(exponent)].pick(random, 100_000) for _ in range(2_000)]
+        ((_, times),) = Counter(account for pair in pairs for account in pair).most_common(1)
+        return times / len(pairs)
+
+    assert [round(most_popular(exponent), 1) for exponent in CONTENTION_EXPONENTS] == [0, 0, 0.2, 0.6]
 
 
 def test_the_world_and_the_bank_stand_on_their_sides() -> None:
@@ -119,6 +152,23 @@ def test_contestants_take_turns_after_a_warm_up_that_shows_how_much_fits_into_th
         "quick": [50, 50],
         "bounded": [300, 300],
     }
+
+
+def test_each_round_may_have_another_order_and_has_every_contestant() -> None:
+    ran: list[str] = []
+
+    def contestant(name: str) -> Contestant:
+        def run(count: int) -> Measurement:
+            ran.append(name)
+            return Measurement(count, 1.0)
+
+        return Contestant(name, "transfers/s", run, 1, 1)
+
+    found = measure([contestant(name) for name in "abc"], 20, seconds=1, tell=lambda _: None, order=Random(7))
+    rounds = ["".join(ran[first : first + 3]) for first in range(3, len(ran), 3)]
+    assert {"".join(sorted(names)) for names in rounds} == {"abc"}
+    assert len(set(rounds)) == 6
+    assert [figures.name for figures in found] == ["a", "b", "c"]
 
 
 def test_a_journal_that_the_disk_has_no_room_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,1 +1,1 @@
-"""How figures are reported, and the machine that gave them."""
+"""How figures are reported and compared, and the machine that gave them."""

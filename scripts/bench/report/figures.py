@@ -4,7 +4,9 @@ A figure alone says more about the machine than about the program. So a workload
 measured in the same run.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import median
 from types import MappingProxyType
 from typing import NamedTuple
@@ -17,11 +19,14 @@ class BenchFailed(RuntimeError):
 
 
 class Measurement(NamedTuple):
-    """One timed run: the units of work done, the seconds it took, and other measured details by name."""
+    """One timed run: the units of work done, the seconds it took, other measured details by name, and the processor
+    time that it used, by role.
+    """
 
     units: int
     seconds: float
     details: Mapping[str, float] = NOTHING
+    processor_seconds: Mapping[str, float] = NOTHING
 
     @property
     def rate(self) -> float:
@@ -64,6 +69,34 @@ class Figures(NamedTuple):
         """Return the median of a measured detail. None if it was not measured."""
         found = [reading.details[name] for reading in self.readings if name in reading.details]
         return median(found) if found else None
+
+    @property
+    def processor_microseconds(self) -> dict[str, float]:
+        """The processor time of a unit over all runs, by role."""
+        units = sum(reading.units for reading in self.readings)
+        used: Counter[str] = Counter()
+        for reading in self.readings:
+            used.update({role: round(seconds * 1e9) for role, seconds in reading.processor_seconds.items()})
+        return {role: nanoseconds / units / 1000 for role, nanoseconds in used.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A figure of several rounds: the median, the lowest and the highest."""
+
+    median: float
+    lowest: float
+    highest: float
+
+    @property
+    def width(self) -> float:
+        """From the lowest to the highest."""
+        return self.highest - self.lowest
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Return the spread of a figure's values, one for each round."""
+    return Spread(median(values), min(values), max(values))
 
 
 def in_digits(value: float) -> str:

@@ -1,14 +1,19 @@
 """The report: a table for people, and JSON with every single figure for programs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
 from rich.box import SIMPLE
 from rich.table import Table
 
-from scripts.bench.report.comparisons import LIMITS, ContestantComparison, Limit
+from scripts.bench.meters.disk_space import INDEXES, JOURNAL, READ_MODELS, DiskSpace
+from scripts.bench.report.comparisons import ContestantComparison
+from scripts.bench.report.earlier import FORM, KIND
 from scripts.bench.report.figures import Figures, in_digits
-from scripts.bench.workloads.books import Books
+from scripts.bench.report.limits import LIMITS, Limit
+from scripts.bench.report.results import Results
+from scripts.bench.report.rows import rows
 
 _GROWING = (
     ("events_per_second", " since the size before"),
@@ -19,7 +24,9 @@ _GROWING = (
 
 
 def table(comparisons: Sequence[ContestantComparison], figures: Mapping[str, Figures]) -> Table:
-    """Return the table of comparisons: medians of all rounds, their spread, the ratio of the medians, and the bar."""
+    """Return the table of comparisons: the median of all rounds and its spread, of rates and of each round's ratio, and
+    the bar.
+    """
     shown = Table(title="Medians of all rounds (lowest–highest)", box=SIMPLE)
     for column in ("workload", "rate", "p50\np99 ms", "yardstick", "rate", "ratio", "to reach", ""):
         shown.add_column(column, no_wrap=True)
@@ -30,9 +37,9 @@ def table(comparisons: Sequence[ContestantComparison], figures: Mapping[str, Fig
 
 def _row(comparison: ContestantComparison, figures: Mapping[str, Figures]) -> tuple[str, ...]:
     _, workload, yardstick, bar = comparison
-    score = comparison.score(figures)
+    found = comparison.spread(figures)
     against = figures[yardstick] if yardstick else None
-    reached = "" if bar is None else "reached" if score >= bar else "[bold red]missed[/]"
+    reached = "" if bar is None else "reached" if found.median >= bar else "[bold red]missed[/]"
     wanted = "–" if bar is None else f"≥ {round(bar, 2):,g}"
     return (
         _name(figures[workload]),
@@ -40,7 +47,7 @@ def _row(comparison: ContestantComparison, figures: Mapping[str, Figures]) -> tu
         _latency(figures[workload]),
         _name(against) if against else "–",
         _rate(against) if against else "–",
-        f"{score:.2f}" if against else "–",
+        f"{found.median:.2f}\n({found.lowest:.2f}–{found.highest:.2f})" if against else "–",
         wanted,
         reached,
     )
@@ -73,50 +80,65 @@ def growth_table(milestones: Sequence[Mapping[str, Any]]) -> Table:
     return shown
 
 
-def limits(figures: Mapping[str, Figures]) -> list[Limit]:
-    """Return the limits that apply to these figures."""
-    return [limit for limit in LIMITS if limit.workload in figures]
+def limit_lines(results: Results) -> Iterator[str]:
+    """Yield one line for each limit of what was measured, that says whether it was kept."""
+    for limit, found in _limits(results):
+        kept = "kept" if found < limit.below else "[bold red]broken[/]"
+        detail = limit.detail.replace("_", " ")
+        yield f"{limit.workload}: {detail} {found:,.0f}, to stay below {limit.below:,g}: {kept}."
 
 
-def limit_line(limit: Limit, figures: Mapping[str, Figures]) -> str:
-    """Return one line that says whether a limit was kept."""
-    most = limit.most(figures)
-    kept = "kept" if most < limit.below else "[bold red]broken[/]"
-    return f"{limit.workload}: {limit.detail} {most:,.0f}, to stay below {limit.below:,g}: {kept}."
+def _limits(results: Results) -> Iterator[tuple[Limit, float]]:
+    for limit in LIMITS:
+        if (found := limit.found(results)) is not None:
+            yield limit, found
 
 
-def document(
-    comparisons: Sequence[ContestantComparison],
-    figures: Mapping[str, Figures],
-    books: Mapping[str, Books],
-    milestones: Sequence[Mapping[str, Any]] = (),
-) -> dict[str, Any]:
+def document(comparisons: Sequence[ContestantComparison], results: Results) -> dict[str, Any]:
     """Return the same figures as JSON, with every reading of every round."""
     return {
-        "comparisons": [_comparison(comparison, figures) for comparison in comparisons],
-        "limits": [_limit(limit, figures) for limit in limits(figures)],
-        "figures": {name: _figures(found) for name, found in figures.items()},
-        "books": {stage: found._asdict() for stage, found in books.items()},
-        "growth": list(milestones),
+        "report": KIND,
+        "form": FORM,
+        "rows": msgspec.to_builtins(rows(comparisons, results)),
+        "comparisons": [_comparison(comparison, results.figures) for comparison in comparisons],
+        "limits": [
+            {
+                "workload": limit.workload,
+                "detail": limit.detail,
+                "below": limit.below,
+                "value": found,
+                "kept": found < limit.below,
+            }
+            for limit, found in _limits(results)
+        ],
+        "figures": {name: _figures(found) for name, found in results.figures.items()},
+        "space": {stage: _space(found) for stage, found in results.space.items()},
+        "books": {stage: found._asdict() for stage, found in results.books.items()},
+        "growth": results.milestones,
     }
 
 
 def _comparison(comparison: ContestantComparison, figures: Mapping[str, Figures]) -> dict[str, Any]:
-    score, bar = comparison.score(figures), comparison.bar
+    found, bar = comparison.spread(figures), comparison.bar
     return {
         "stage": comparison.stage,
         "workload": comparison.workload,
         "yardstick": comparison.yardstick,
-        "measure": "ratio of medians" if comparison.yardstick else figures[comparison.workload].unit,
-        "value": score,
+        "measure": "ratio of each round" if comparison.yardstick else figures[comparison.workload].unit,
+        "value": found.median,
+        "lowest": found.lowest,
+        "highest": found.highest,
         "bar": bar,
-        "reached": None if bar is None else score >= bar,
+        "reached": None if bar is None else found.median >= bar,
     }
 
 
-def _limit(limit: Limit, figures: Mapping[str, Figures]) -> dict[str, Any]:
-    most = limit.most(figures)
-    return {**limit._asdict(), "value": most, "kept": most < limit.below}
+def _space(space: DiskSpace) -> dict[str, Any]:
+    return {
+        "transactions": space.transactions,
+        **{f"{part}_bytes": space.per_transaction(part) for part in (JOURNAL, INDEXES, READ_MODELS)},
+        "bytes_added": {relation.name: grown for relation, grown in space.bytes.items() if grown},
+    }
 
 
 def _figures(figures: Figures) -> dict[str, Any]:
@@ -125,8 +147,15 @@ def _figures(figures: Figures) -> dict[str, Any]:
         "median": figures.median,
         "lowest": min(figures.rates),
         "highest": max(figures.rates),
+        "processor_microseconds": figures.processor_microseconds,
         "rounds": [
-            {"rate": reading.rate, "units": reading.units, "seconds": reading.seconds, **reading.details}
+            {
+                "rate": reading.rate,
+                "units": reading.units,
+                "seconds": reading.seconds,
+                **reading.details,
+                "processor_seconds": dict(reading.processor_seconds),
+            }
             for reading in figures.readings
         ],
     }

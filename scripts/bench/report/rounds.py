@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Callable, Sequence
+from random import Random
 
 from scripts.bench.report.figures import Contestant, Figures, Measurement
 
@@ -12,8 +13,10 @@ def measure(
     seconds: float,
     tell: Callable[[str], None],
     warm_up: float = 1.0,
+    order: Random | None = None,
 ) -> list[Figures]:
-    """Run every contestant once in each round, in the given order, for about `seconds` each.
+    """Run every contestant once in each round, for about `seconds` each: in the given order, or in one drawn from
+    `order` for each round, so that none always runs after the same other one.
 
     An uncounted run before the first round warms up and shows how much fits into that time. Every run then does the
     same amount, because a count also bounds the run of a machine that becomes slow. `warm_up` is the part of each
@@ -26,7 +29,8 @@ def measure(
         counts[contestant.name] = _fitting(contestant, warm, seconds)
     readings: dict[str, list[Measurement]] = {contestant.name: [] for contestant in contestants}
     for number in range(1, rounds + 1):
-        for contestant in contestants:
+        in_turn = order.sample(contestants, len(contestants)) if order else contestants
+        for contestant in in_turn:
             tell(f"{contestant.name}: round {number} of {rounds}")
             readings[contestant.name].append(_run(contestant, counts[contestant.name]))
     return [Figures(name, unit, readings[name]) for name, unit, *_ in contestants]

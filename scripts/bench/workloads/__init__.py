@@ -1,1 +1,1 @@
-"""The workloads: each module does one kind of work and times it."""
+"""What the stages are made of: the load, the servers it is sent to, and the books it fills."""

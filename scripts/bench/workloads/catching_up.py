@@ -3,6 +3,9 @@
 import threading
 from collections.abc import Sequence
 from time import monotonic, perf_counter, sleep
+from typing import Any
+
+from psycopg import Connection
 
 from domain.journal.database import Database
 from projections.engine.projection import Projection
@@ -28,7 +31,8 @@ def catch_up(
     projector = threading.Thread(target=run_projector, args=(database, stop, projections), daemon=True)
     projector.start()
     try:
-        return min(_caught_up(database, projection.name, stall_seconds) for projection in projections)
+        with database.connect("tallystick bench") as connection:
+            return min(_caught_up(connection, projection.name, stall_seconds) for projection in projections)
     finally:
         stop.set()
         projector.join()
@@ -38,20 +42,25 @@ def seconds_to_catch_up(database: Database) -> float:
     """Wait until the running projections have reached the head and return how long it took. Nothing may write
     meanwhile.
     """
+    with database.connect("tallystick bench") as connection:
+        return seconds_until_caught_up(connection)
+
+
+def seconds_until_caught_up(connection: Connection[Any]) -> float:
+    """Do what `seconds_to_catch_up` does, on a connection that is there already."""
     began = perf_counter()
     for name in PROJECTIONS:
-        _caught_up(database, name)
+        _caught_up(connection, name)
     return perf_counter() - began
 
 
-def _caught_up(database: Database, name: str, stall_seconds: float = STALL_TIMEOUT_SECONDS) -> int:
+def _caught_up(connection: Connection[Any], name: str, stall_seconds: float = STALL_TIMEOUT_SECONDS) -> int:
     position, moved_at = -1, monotonic()
-    with database.connect("tallystick bench") as connection:
-        while monotonic() < moved_at + stall_seconds:
-            reached = progress(connection, name)
-            if reached.position == reached.head and reached.state == "running":
-                return reached.head
-            if reached.position != position:
-                position, moved_at = reached.position, monotonic()
-            sleep(POLL_SECONDS)
+    while monotonic() < moved_at + stall_seconds:
+        reached = progress(connection, name)
+        if reached.position == reached.head and reached.state == "running":
+            return reached.head
+        if reached.position != position:
+            position, moved_at = reached.position, monotonic()
+        sleep(POLL_SECONDS)
     raise BenchFailed(f"the projection {name} stands still at {position}")

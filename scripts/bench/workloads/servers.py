@@ -32,8 +32,8 @@ _TOLD_OF_LOG_CHARACTERS = 4_000
 _MAX_LOG_BYTES = 1_000_000
 
 
-class Service(NamedTuple):
-    """The service: its port, and the id of its parent process."""
+class Server(NamedTuple):
+    """The service or the bare route: its port, and the id of its process, the parent of the service's others."""
 
     port: int
     process_id: int
@@ -50,26 +50,27 @@ class Service(NamedTuple):
 
 
 @contextmanager
-def service(database: Database, key: str) -> Iterator[Service]:
-    """`tallystick serve` on an ephemeral port with one worker and the projector, once it is ready."""
+def service(database: Database, key: str, projectors: int = 1) -> Iterator[Server]:
+    """`tallystick serve` on an ephemeral port with one worker and this many projectors, once it is ready."""
     settings = {
         "TALLYSTICK_DATABASE_URL": database.url,
         "TALLYSTICK_SCHEMA": database.schema,
         "TALLYSTICK_BOOTSTRAP_KEY": key,
         "TALLYSTICK_WORKERS": "1",
+        "TALLYSTICK_PROJECTORS": str(projectors),
     }
     with _process(["serve", "--host", "127.0.0.1", "--port", "0"], settings) as (process_id, log):
-        yield Service(_announced_port(log), process_id)
+        yield Server(_announced_port(log), process_id)
 
 
 @contextmanager
-def bare_route() -> Iterator[int]:
-    """The port of the bare route, on an ephemeral port."""
+def bare_route() -> Iterator[Server]:
+    """The bare route, on an ephemeral port."""
     with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as listening:
         descriptor = listening.fileno()
         # Connections made before the server is up wait in the socket's backlog.
-        with _process(["bare-route", str(descriptor)], {}, [descriptor]):
-            yield listening.getsockname()[1]
+        with _process(["bare-route", str(descriptor)], {}, [descriptor]) as (process_id, _):
+            yield Server(listening.getsockname()[1], process_id)
 
 
 @contextmanager

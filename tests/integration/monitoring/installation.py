@@ -24,6 +24,7 @@ from tests.databases import Databases
 from tests.integration.monitoring.hasty_rules import hasty_rules
 from tests.integration.monitoring.hour_old_journal import Owed, Receivers, write
 from tests.integration.monitoring.prometheus import Prometheus, watching
+from tests.lifeline import ends_with_the_tests
 from tests.nats_server import NatsServer, serving_nats
 from tests.receiver import receiving
 from tests.runbook import row_of
@@ -70,7 +71,9 @@ class Installation:
     def start_part(self, command: str) -> None:
         """Start `tallystick project` or `publish`, as a process of its own."""
         program = [sys.executable, "-m", "scripts.tallystick", command, *self.options]
-        self._parts.append(subprocess.Popen(program, cwd=ROOT, stderr=subprocess.DEVNULL))
+        part = subprocess.Popen(program, cwd=ROOT, stderr=subprocess.DEVNULL)
+        ends_with_the_tests(part.pid)
+        self._parts.append(part)
 
     def write(self) -> None:
         """Let every client that has its answer ask for another transaction."""
@@ -163,7 +166,10 @@ def watched_installation(databases: Databases, folder: Path) -> Iterator[Watched
 
 @contextmanager
 def hanging(port: int) -> Iterator[psutil.Process]:
-    """The simulator at a port, stopped like a machine that hangs. It goes on at the end, if not before."""
+    """The simulator at a port, stopped like a machine that hangs. It goes on at the end, if not before.
+
+    If the tests are killed meanwhile, it ends (tests/lifeline.py).
+    """
     (process,) = (
         child for child in psutil.Process().children() if f"--port {port}" in " ".join(child.cmdline())
     )

@@ -14,6 +14,7 @@ import httpx2
 import pytest
 import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own, for tests alone
 
+from tests.lifeline import ends_with_the_tests
 from tests.projecting import eventually
 from tests.service import KEY, ROOT
 from tests.simulating import free_port
@@ -107,6 +108,7 @@ def watching(folder: Path, rules: dict[str, Any], **targets: str) -> Iterator[Pr
     with (folder / "log").open("w", encoding="utf-8") as log:
         command = ["prometheus", *options, f"--web.listen-address={address}"]
         process = subprocess.Popen(command, stdout=log, stderr=log)
+    ends_with_the_tests(process.pid)
     # It speaks no TLS, and reading the system's certificates takes long.
     client = httpx2.Client(base_url=f"http://{address}", trust_env=False, verify=False)
     prometheus = Prometheus(client)

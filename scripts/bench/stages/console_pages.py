@@ -12,10 +12,10 @@ from domain.journal.database import Database
 from domain.model.idempotency import operation_id
 from projections.registry import PROJECTIONS
 from scripts.bench.report.figures import BenchFailed, Contestant, Measurement
-from scripts.bench.report.stages import Stage
+from scripts.bench.stages.growth import LONG, GrowingJournal
+from scripts.bench.stages.stage import Stage
 from scripts.bench.workloads.books import balanced_books
 from scripts.bench.workloads.catching_up import catch_up
-from scripts.bench.workloads.growth import LONG, GrowingJournal
 from scripts.bench.workloads.installation import installation, running
 from scripts.bench.workloads.load import percentiles
 from scripts.bench.workloads.recording import record

@@ -3,19 +3,15 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from random import Random
-from secrets import token_urlsafe
 
 from domain.journal.database import Database
 from projections.registry import PROJECTIONS
-from scripts.bench.report.figures import Contestant
-from scripts.bench.report.stages import Stage
+from scripts.bench.stages.served import serving
+from scripts.bench.stages.stage import Stage
 from scripts.bench.workloads.books import balanced_books
 from scripts.bench.workloads.catching_up import catch_up
 from scripts.bench.workloads.installation import installation, running
-from scripts.bench.workloads.over_http import HttpLoad
 from scripts.bench.workloads.recording import open_accounts, record
-from scripts.bench.workloads.requests import Plan
-from scripts.bench.workloads.servers import service
 from scripts.bench.workloads.transfers import Transfer, address, random_uuid
 
 LONG, SHORT = 0, 1
@@ -32,17 +28,17 @@ def statements(url: str, entries: int) -> Iterator[Stage]:
     with installation(url) as database:
         _fill(database, entries)
         catch_up(database, list(PROJECTIONS.values()))
-        key = "tk_" + token_urlsafe(32)
-        with service(database, key) as served:
-            load = HttpLoad()
-            page = Plan(served.port, key, 1, 0, ACCOUNTS, 0, kind="statement", size=PAGE_ENTRIES)
+        with serving(database, ACCOUNTS, unit="pages/s") as served:
+            page = served.plan._replace(connections=1, kind="statement", size=PAGE_ENTRIES)
             contestants = tuple(
-                Contestant(
-                    name, "pages/s", load.runs(page._replace(account=account)), WARM_UP_PAGES, MOST_PAGES
-                )
+                served.load.contestant(name, page._replace(account=account), WARM_UP_PAGES, MOST_PAGES)
                 for name, account in (("statement", LONG), ("short-statement", SHORT))
             )
-            yield Stage(contestants, lambda: balanced_books(database, entries + SHORT_ENTRIES))
+            yield Stage(
+                contestants,
+                lambda: balanced_books(database, entries + SHORT_ENTRIES),
+                in_any_order=True,
+            )
 
 
 def _fill(database: Database, entries: int) -> None:

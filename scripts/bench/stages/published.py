@@ -4,20 +4,19 @@ In process they run next to a ledger in rows, both without a service. Over HTTP 
 published workload has workers, or 64.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from secrets import token_urlsafe
 
+from scripts.bench.meters.disk_space import bytes_of
+from scripts.bench.meters.processor_time import LEDGER, metering
 from scripts.bench.report.figures import Contestant
-from scripts.bench.report.stages import Stage
+from scripts.bench.stages.in_process import MOST_TRANSFERS, UNIT, InProcess
+from scripts.bench.stages.served import bare_load, served_ledger
+from scripts.bench.stages.stage import Stage
 from scripts.bench.workloads.books import balanced_books
-from scripts.bench.workloads.catching_up import seconds_to_catch_up
-from scripts.bench.workloads.in_process import MOST_TRANSFERS, UNIT, InProcess
 from scripts.bench.workloads.installation import installation, running
-from scripts.bench.workloads.over_http import CONNECTIONS, WARM_UP_REQUESTS, HttpLoad
 from scripts.bench.workloads.recording import open_accounts
-from scripts.bench.workloads.requests import Plan
-from scripts.bench.workloads.servers import bare_route, service
 from scripts.bench.yardsticks.row_ledger import HOT, row_ledger
 
 WORKERS = 20
@@ -51,9 +50,10 @@ def published(url: str, accounts: int) -> Iterator[Stage]:
         installation(url) as database,
         running(database) as ledger,
         row_ledger(url, accounts) as rows,
+        metering(database, os.getpid(), LEDGER) as meter,
     ):
         open_accounts(ledger, accounts, limited=True)
-        ours = InProcess(ledger, accounts)
+        ours = InProcess(ledger, accounts, meter)
         runs_of_rows = {
             "row-ledger": rows.runs(FEW_WORKERS, accounts),
             "row-ledger-hot": rows.runs(FEW_WORKERS, accounts, HOT),
@@ -73,46 +73,37 @@ def published(url: str, accounts: int) -> Iterator[Stage]:
                 for name, run in runs_of_rows.items()
             ),
         )
-        yield Stage(contestants, lambda: balanced_books(database, ours.acknowledged))
+        yield Stage(
+            contestants,
+            lambda: balanced_books(database, ours.acknowledged),
+            space=lambda: bytes_of(database),
+            in_any_order=True,
+        )
 
 
 @contextmanager
 def published_http(url: str, accounts: int) -> Iterator[Stage]:
     """The HTTP stage."""
-    with installation(url) as database:
-        with running(database) as ledger:
-            open_accounts(ledger, accounts, limited=True)
-        key = "tk_" + token_urlsafe(32)
-        with service(database, key) as served, bare_route() as bare_port:
-            load = HttpLoad(lambda: seconds_to_catch_up(database))
-            uniform = Plan(served.port, key, CONNECTIONS, 0, accounts, 0)
-            plans = {
-                "tigerbeetle-http": uniform,
-                **{name.format("http-"): uniform._replace(shape=shape) for name, shape in SHAPES_OF.items()},
-                **{
-                    f"pgledger-http-{few}-accounts": uniform._replace(connections=WORKERS, accounts=few)
-                    for few in (50, 10)
-                },
-            }
-            batches = uniform._replace(connections=1, kind="batch", size=BATCH_TRANSFERS)
-            contestants = (
-                *(
-                    Contestant(name, UNIT, load.runs(plan), WARM_UP_REQUESTS, MOST_TRANSFERS)
-                    for name, plan in plans.items()
+    with (
+        served_ledger(url, accounts, limited=True) as served,
+        bare_load(served.plan) as (bare_plan, bare),
+    ):
+        uniform = served.plan
+        plans = {
+            "tigerbeetle-http": uniform,
+            **{name.format("http-"): uniform._replace(shape=shape) for name, shape in SHAPES_OF.items()},
+            **{
+                f"pgledger-http-{few}-accounts": uniform._replace(connections=WORKERS, accounts=few)
+                for few in (50, 10)
+            },
+        }
+        batches = uniform._replace(connections=1, kind="batch", size=BATCH_TRANSFERS)
+        yield served.stage(
+            (
+                *(served.load.contestant(name, plan) for name, plan in plans.items()),
+                served.load.contestant(
+                    "tigerbeetle-http-batches", batches, BATCH_TRANSFERS, BATCHES_MOST_TRANSFERS
                 ),
-                Contestant(
-                    "tigerbeetle-http-batches",
-                    UNIT,
-                    load.runs(batches),
-                    BATCH_TRANSFERS,
-                    BATCHES_MOST_TRANSFERS,
-                ),
-                Contestant(
-                    "published-bare-route",
-                    "requests/s",
-                    HttpLoad().runs(uniform._replace(port=bare_port)),
-                    WARM_UP_REQUESTS,
-                    MOST_TRANSFERS,
-                ),
+                bare.contestant("published-bare-route", bare_plan),
             )
-            yield Stage(contestants, lambda: balanced_books(database, load.acknowledged))
+        )

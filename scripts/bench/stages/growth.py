@@ -19,9 +19,9 @@ from domain.application import LedgerApplication
 from domain.journal.database import Database
 from domain.journal.queries import load
 from scripts.bench.report.figures import BenchFailed, Contestant, Measurement
-from scripts.bench.report.stages import Stage
+from scripts.bench.stages.in_process import UNIT, InProcess
+from scripts.bench.stages.stage import Stage
 from scripts.bench.workloads.books import balanced_books
-from scripts.bench.workloads.in_process import UNIT, InProcess
 from scripts.bench.workloads.installation import installation, running
 from scripts.bench.workloads.recording import open_accounts, record
 from scripts.bench.workloads.transfers import BOOK, Transfer, address, random_uuid, transfers

@@ -4,6 +4,7 @@ Commands are made before the clock starts, because that is the caller's work. Th
 stopped.
 """
 
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
@@ -15,8 +16,16 @@ from time import perf_counter
 from domain.application import LedgerApplication
 from domain.commit.decider import Result
 from domain.model.commands import Command
+from scripts.bench.meters.disk_space import bytes_of
+from scripts.bench.meters.processor_time import (
+    LEDGER,
+    ProcessorMeter,
+    ProcessTimes,
+    metering,
+    used_seconds,
+)
 from scripts.bench.report.figures import Contestant, Measurement
-from scripts.bench.report.stages import Stage
+from scripts.bench.stages.stage import Stage
 from scripts.bench.workloads.books import balanced_books
 from scripts.bench.workloads.installation import installation, running
 from scripts.bench.workloads.recording import OUTSTANDING_BATCHES, command, open_accounts, require_recorded
@@ -32,9 +41,13 @@ MOST_TRANSFERS = 200_000
 @contextmanager
 def in_process(url: str, accounts: int) -> Iterator[Stage]:
     """The in-process stage, with the yardsticks of its busiest workload."""
-    with installation(url) as database, running(database) as ledger:
+    with (
+        installation(url) as database,
+        running(database) as ledger,
+        metering(database, os.getpid(), LEDGER) as meter,
+    ):
         open_accounts(ledger, accounts)
-        workloads = InProcess(ledger, accounts)
+        workloads = InProcess(ledger, accounts, meter)
         with RawAppend(database) as raw, stock_library(url, accounts) as library:
             contestants = (
                 workloads.contestant("in-process"),
@@ -52,14 +65,19 @@ def in_process(url: str, accounts: int) -> Iterator[Stage]:
                     for size in (1, 10, 100, 1000)
                 ),
             )
-            yield Stage(contestants, lambda: balanced_books(database, workloads.acknowledged))
+            yield Stage(
+                contestants,
+                lambda: balanced_books(database, workloads.acknowledged),
+                space=lambda: bytes_of(database),
+            )
 
 
 class InProcess:
     """The workloads on one ledger, which keeps running so that its cache is warm."""
 
-    def __init__(self, ledger: LedgerApplication, accounts: int) -> None:
+    def __init__(self, ledger: LedgerApplication, accounts: int, meter: ProcessorMeter | None = None) -> None:
         self._ledger = ledger
+        self._meter = meter
         self._accounts = accounts
         self._random = Random(1)
         self.acknowledged = 0
@@ -97,14 +115,19 @@ class InProcess:
 
     def _run(self, batches: Sequence[Sequence[Command]], outstanding: int) -> Measurement:
         after = self._ledger.group_commit.position
+        before = self._times()
         started = perf_counter()
         results = self._execute(batches, outstanding)
         seconds = perf_counter() - started
+        used = used_seconds(before, self._times())
         for result in results:
             require_recorded(result)
         self.acknowledged += len(results)
         self.written = Written(after, self._ledger.group_commit.position, len(results), len(batches))
-        return Measurement(len(results), seconds)
+        return Measurement(len(results), seconds, processor_seconds=used)
+
+    def _times(self) -> ProcessTimes:
+        return self._meter.read() if self._meter else ProcessTimes({})
 
     def _execute(self, batches: Sequence[Sequence[Command]], outstanding: int) -> list[Result]:
         results: list[Result] = []

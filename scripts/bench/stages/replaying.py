@@ -14,7 +14,7 @@ from domain.journal.database import Database
 from projections.rebuilding.rebuilder import rebuild_together
 from projections.registry import PROJECTIONS
 from scripts.bench.report.figures import BenchFailed, Contestant, Measurement
-from scripts.bench.report.stages import Stage
+from scripts.bench.stages.stage import Stage
 from scripts.bench.workloads.books import balanced_books
 from scripts.bench.workloads.catching_up import catch_up
 from scripts.bench.workloads.installation import installation, running

@@ -1,0 +1,1 @@
+"""The meters: what a run takes of the processors and of the disk."""

@@ -1,0 +1,1 @@
+"""The stages: each measures workloads beside their yardsticks, on one installation, and checks its books."""
