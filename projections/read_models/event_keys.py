@@ -24,8 +24,8 @@ _POSSIBLE_ID = re.compile(rb'"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[
 _POSSIBLE_ACCOUNT = re.compile(rb'"account"\s*:\s*"([^"]*)"')
 _ACCOUNT = b'"account"'
 _BEFORE_ADDRESS = b'"account":"'
-_NEGATIVE = b":-"
-_HYPHENS_OF_ID = 4
+_DIGITS_OF_ID = b"0123456789abcdef"
+_ID_WITHOUT_DIGITS = b'"----"'
 _MAX_EXPECTED = 8
 _OF_STREAM = {"accounts": "account", "transactions": "transaction_id"}
 _VERSION = b'{"class_version":'
@@ -167,12 +167,12 @@ def shared_keys(ledger: str, said: Said) -> list[Key]:
 
 
 def possible_mentions(
-    payload: bytes, known: bytes = b"", expected: Collection[bytes] = ()
+    payload: bytes, expected: Collection[bytes] = ()
 ) -> tuple[Iterable[str], Iterable[str] | None]:
     """Return all ids and all accounts that a payload may mention: every text that is an id or of a member `account`.
 
-    `known` is an id that may be left out. `expected` are mentions of accounts as `mention_of` returns them. If the
-    payload has each of these once and mentions no other account, None stands for the accounts.
+    `expected` are mentions of accounts, as `mention_of` returns them. If the payload has each of these once and
+    mentions no other account, None stands for the accounts.
 
     This is faster than parsing, for callers that check again. In a payload without a backslash every text appears as it
     is. Raises `ValueError` if the payload is no JSON.
@@ -181,14 +181,13 @@ def possible_mentions(
         texts = [*_texts(from_json(payload))]
         ids = [text for _, text in texts if _UUID.fullmatch(text)]
         return ids, [text for member, text in texts if member == "account"]
-    return _possible_ids(payload, known), _possible_accounts(payload, expected)
+    return _possible_ids(payload), _possible_accounts(payload, expected)
 
 
-def _possible_ids(payload: bytes, known: bytes) -> Iterable[str]:
-    hyphens = payload.count(b"-")
-    if hyphens >= _HYPHENS_OF_ID:
-        hyphens -= payload.count(_NEGATIVE) + (payload.count(known) * _HYPHENS_OF_ID if known else 0)
-    return map(bytes.decode, _POSSIBLE_ID.findall(payload)) if hyphens >= _HYPHENS_OF_ID else ()
+def _possible_ids(payload: bytes) -> Iterable[str]:
+    if _ID_WITHOUT_DIGITS not in payload.translate(None, _DIGITS_OF_ID):
+        return ()
+    return map(bytes.decode, _POSSIBLE_ID.findall(payload))
 
 
 def _possible_accounts(payload: bytes, expected: Collection[bytes]) -> Iterable[str] | None:

@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from hashlib import blake2b
+from operator import or_
 
 from msgspec import MsgspecError
 
@@ -47,7 +48,7 @@ _CREDITS = b',"credits":}}'
 _DIGITS = b"0123456789"
 
 Masks = dict[int, int]
-"""The masks of the marks of one window, by the hashes of their keys. Both are as they stand in a mark."""
+"""The marks of one window in two parts: by the hash of the key, the window with the mask."""
 
 
 def marks_of(rows: Sequence[Row], known: Iterable[int] = ()) -> list[int]:
@@ -61,11 +62,8 @@ def marks_of(rows: Sequence[Row], known: Iterable[int] = ()) -> list[int]:
     command: _Command | None = None
     begin = -(at % WINDOW)
     while begin < len(rows):
-        neighbours = rows[max(begin, 0) : begin + WINDOW]
-        at = neighbours[0][4] - 1
-        command = _add_events(masks, neighbours, 1 << at % WINDOW, command)
-        place = _place(at)
-        marks += [hashed | place | mask for hashed, mask in masks.items()]
+        command = _add_events(masks, rows[max(begin, 0) : begin + WINDOW], command)
+        marks += map(or_, masks, masks.values())
         masks.clear()
         begin += WINDOW
     marks.sort()
@@ -78,24 +76,24 @@ def _place(at: int) -> int:
 
 
 def _divided(known: Iterable[int], place: int) -> tuple[list[int], Masks]:
-    """Return the marks of all windows but one, and the masks of that one."""
+    """Return the marks of all windows but one, and those of that one in two parts."""
     marks: list[int] = []
     masks: Masks = {}
     for mark in known:
         if mark & _PLACES == place:
-            masks[mark & _HASHES] = mark & _MASKS
+            masks[mark & _HASHES] = mark & ~_HASHES
         else:
             marks.append(mark)
     return marks, masks
 
 
-def _add_events(
-    masks: Masks, neighbours: Sequence[Row], bit: int, command: "_Command | None"
-) -> "_Command | None":
-    """Add the keys of events of one window, given the first one's bit and the command before; return the last command.
+def _add_events(masks: Masks, neighbours: Sequence[Row], command: "_Command | None") -> "_Command | None":
+    """Add the keys of events of one window, given the command of the event before; return the last one's command.
 
     The keys that a command's events share are added once for all of them.
     """
+    place = _place(neighbours[0][4] - 1)
+    bit = 1 << (neighbours[0][4] - 1) % WINDOW
     shared = 0
     for row in neighbours:
         hashes = command.hashes_of(row) if command else None
@@ -104,8 +102,8 @@ def _add_events(
                 _add(masks, command.hashes, shared)
             command, shared = _Command.of(row), 0
             hashes = command.hashes_of(row) if command else None
-        _add(masks, _hashes_by_meaning(row) if hashes is None else hashes, bit)
-        shared |= bit
+        _add(masks, _hashes_by_meaning(row) if hashes is None else hashes, place | bit)
+        shared |= place | bit
         bit <<= 1
     if command:
         _add(masks, command.hashes, shared)
@@ -125,23 +123,22 @@ def _hashes_by_meaning(row: Row) -> Sequence[int]:
 class _Command:
     """What consecutive events of one command share, so that it is parsed and hashed only once.
 
-    `hashes` are of the keys that all of them have. `_envelope` is the stored envelope up to where the payload begins,
-    and `_cause` the id of the transaction whose request caused them. `_mentions` are the mentions, as they are stored,
-    of the accounts to which the events so far have posted.
+    `hashes` are of the keys that all of them have. `_envelope` is the stored envelope up to where the payload begins.
+    `_posting` is how the commonest event is stored, up to its amounts. `_mentions` are the mentions, as they are
+    stored, of the accounts to which the events so far have posted.
 
     Payloads are not parsed if what they may mention can be seen without parsing.
     """
 
-    __slots__ = ("_cause", "_envelope", "_ledger", "_mentions", "_own_stream", "_posting", "_stem", "hashes")
+    __slots__ = ("_envelope", "_ledger", "_mentions", "_own_stream", "_posting", "_stem", "hashes")
 
     def __init__(self, ledger: str, envelope: bytes, said: Said) -> None:
         cause = said.cause or ""
         self._ledger = ledger
         self._stem = f"{ledger}/"
         self._envelope = envelope
-        self._cause = cause.encode()
         self._own_stream = transaction_stream(ledger, cause)
-        self._posting = b'%b%b{"transaction_id":"%b","debits":' % (_FIRST_VERSION, envelope, self._cause)
+        self._posting = b'%b%b{"transaction_id":"%b","debits":' % (_FIRST_VERSION, envelope, cause.encode())
         self._mentions: dict[bytes, int] = {}
         self.hashes = [*_caller(ledger, said.actor)]
         if said.correlation_id is not None:
@@ -189,7 +186,7 @@ class _Command:
 
     def _mentioned(self, payload: bytes) -> list[int]:
         """Return the hashes of ids and accounts that a payload may mention; raise `ValueError` if it is no JSON."""
-        ids, accounts = possible_mentions(payload, self._cause, self._mentions)
+        ids, accounts = possible_mentions(payload, self._mentions)
         hashes = [key_hash(self._ledger, "transaction_id", id) for id in ids]
         if accounts is None:
             hashes += self._mentions.values()
