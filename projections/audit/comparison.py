@@ -98,7 +98,7 @@ SHAPES: Mapping[str, int] = {
     "due": 1,
     "payouts": 1,
     "outbox": 2,
-    "event_index": 1,
+    "event_index": 2,
     "seals": 1,
 }
 """The shape of each projection's tables that is compared here. Tables of another release may have other shapes."""

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from projections.audit.stored import Journal, Row
@@ -11,6 +11,7 @@ from projections.audit.stored import Journal, Row
 _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _WIDTH = 256
 _STRETCH = 65_536
+_HASHES = 2**35 - 1
 
 
 def tiles(journal: Journal) -> Iterator[Row]:
@@ -34,17 +35,40 @@ def index(journal: Journal) -> Iterator[Row]:
     if journal.sample is not None:
         return
     stretch = 0
-    slots: dict[int, bytearray] = {}
+    masks: dict[int, int] = {}
     for stream, _, topic, state, position in journal.as_stored():
         if (position - 1) // _STRETCH > stretch:
-            yield from ((slot, bytes(slots[slot])) for slot in sorted(slots))
-            stretch, slots = (position - 1) // _STRETCH, {}
-        neighbours = (position - 1) // _WIDTH % _WIDTH
+            yield from _index_rows(stretch, masks, _STRETCH)
+            stretch, masks = (position - 1) // _STRETCH, {}
+        at = (position - 1) % _STRETCH
         for key in _keys(stream, topic, bytes(state)):
-            hashed = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=5).digest(), "big") >> 4
-            slot = stretch << 44 | hashed << 8 | neighbours
-            slots.setdefault(slot, bytearray()).append((position - 1) % _WIDTH)
-    yield from ((slot, bytes(slots[slot])) for slot in sorted(slots))
+            hashed = (
+                int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big") >> 28 & _HASHES
+            )
+            place = hashed << 12 | at // 16
+            masks[place] = masks.get(place, 0) | 1 << at % 16
+    yield from _index_rows(stretch, masks, journal.upto - stretch * _STRETCH)
+
+
+def _index_rows(stretch: int, masks: Mapping[int, int], events: int) -> Iterator[Row]:
+    """Return the rows of a stretch that has so many events, by slot.
+
+    `masks` has the marks: by a hash of 35 bits and the number of 16 neighbours, a bit for each of these. A complete
+    stretch has 2,048 rows, by the first bits of the hash. Before that, each complete 2,048 events have 64 rows, and the
+    others one row for each 128.
+    """
+    rows: dict[int, list[int]] = {}
+    for place, mask in masks.items():
+        hashed, window = place >> 12, place & 4_095
+        if events == _STRETCH:
+            row = hashed >> 24
+        elif window // 128 < events // 2_048:
+            row = 2_048 | window // 128 << 6 | hashed >> 29
+        else:
+            row = 4_096 | window // 8
+        rows.setdefault(stretch << 13 | row, []).append(place << 16 | mask)
+    for slot in sorted(rows):
+        yield slot, b"".join(mark.to_bytes(8, "big") for mark in sorted(rows[slot]))
 
 
 def _leaves(journal: Journal) -> Iterator[bytes]:

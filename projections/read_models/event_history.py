@@ -163,15 +163,15 @@ class _Search(NamedTuple):
     def found(self, low: int, high: int, known: int) -> Iterator[JournalEvent]:
         """Yield the events of a range, in order. Up to the position `known` the index finds them."""
         middle = min(max(low, known + 1), high)
-        parts = [self._indexed(low, middle), self._tail(middle, high)]
+        parts = [self._indexed(low, middle, known), self._tail(middle, high)]
         for part in reversed(parts) if self.descending else parts:
             yield from part
 
-    def _indexed(self, low: int, high: int) -> Iterator[JournalEvent]:
+    def _indexed(self, low: int, high: int, known: int) -> Iterator[JournalEvent]:
         if low >= high:
             return
         keys = wanted_keys(self.ledger, self.filters)
-        found = candidates(self.cursor, self.version, keys, low, high, descending=self.descending)
+        found = candidates(self.cursor, self.version, known, keys, low, high, descending=self.descending)
         while positions := list(islice(found, self.chunk)):
             while positions and (rows := self._rows("at_positions", positions=positions)):
                 yield from self._passing(rows)

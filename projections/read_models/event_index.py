@@ -1,201 +1,158 @@
 """The index of the journal's events: which events have a key, such as an account that they mention.
 
-The journal grows for ever, so the index is compact and is written only at its end; event_index.sql says how. A hash
-stands for a key, so the events found here are candidates. `event_history` looks each of them up and checks it, and
-reads events that are not indexed yet from the journal itself.
+The journal grows for ever, so the index is compact, and what is written often is small. Marks (event_marks.py) say
+which events have a key. Those of the newest events are kept together, in one row for each strip of 128 positions.
+Sixteen strips become a block, and 32 blocks become a stretch of 65,536 positions. Blocks and stretches have many rows,
+divided by the hashes of keys. So a search for a key reads one small row of each stretch, and at most 48 for the newest
+events.
+
+Each mark is written three times, but a transfer takes a tenth of a row. With a row for each key of each few events,
+a transfer took four rows and six times the room, and PostgreSQL three times the time.
+
+A hash stands for a key, so the events found here are candidates. `event_history` looks each of them up and checks it,
+and reads events that are not indexed yet from the journal itself.
 """
 
-import struct
-from collections import defaultdict
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
-from hashlib import blake2b
+from struct import pack, unpack
 from typing import Any, NamedTuple
 
-from msgspec import MsgspecError
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
 from domain.journal.arrays import bigint_array, bytea_array
 from domain.journal.queries import Query
 from domain.journal.reader import Row
-from domain.model.streams import ledger_of, transaction_stream
 from projections.engine.projection import Projection, Queries
-from projections.read_models.event_keys import (
-    BEFORE_DATA,
-    PASSING_FIELDS,
-    Key,
-    content_of,
-    keys_of,
-    keys_of_stream,
-    parts_of,
-    possible_accounts,
-    possible_ids,
-    said_of,
-    shared_keys,
-)
+from projections.read_models.event_keys import Key
+from projections.read_models.event_marks import MARK_BITS, STRETCH, WINDOW, key_hash, marks_of, masks_of
 
 LINGER_SECONDS = 0.1
-"""Small batches rewrite the rows of common keys again and again, and few callers wait for the index."""
+"""Small batches rewrite the newest row again and again, and few callers wait for the index."""
 
-NEIGHBOURS = 256
-STRETCH_POSITIONS = 256 * NEIGHBOURS
 MAX_STRETCHES = 256
 
-_STRETCH_SHIFT = 44
-_HASH_BITS = 36
-_NEIGHBOURS_SHIFT = 8
-_STRETCH_BITS = STRETCH_POSITIONS.bit_length() - 1
 
-_COPY_HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-_COPY_ROW = struct.Struct("!hiqi").pack
-_COPY_END = b"\xff\xff"
+class Level(NamedTuple):
+    """How marks are kept: those of so many positions together, as a segment, in so many rows, divided by hashes.
+
+    From its highest bits on a slot holds the number of the stretch, the level's, the segment's within the stretch, and
+    the row's within the segment. No level has more than `_SLOTS` rows in a stretch.
+    """
+
+    number: int
+    positions: int
+    rows: int
+
+    def slot(self, segment: int, hashed: int = 0) -> int:
+        """Return the slot of the row that has a key's marks of a segment. Segments are counted from the first event."""
+        stretch, within = divmod(segment, STRETCH // self.positions)
+        return (stretch * 4 + self.number) * _SLOTS + within * self.rows + (hashed * self.rows >> MARK_BITS)
+
+
+_SLOTS = 2_048
+STRETCHES = Level(0, STRETCH, 2_048)
+BLOCKS = Level(1, 2_048, 64)
+STRIPS = Level(2, 128, 1)
+
+
+class Segment(NamedTuple):
+    """A segment of a level, by its number, counted from the first event."""
+
+    level: Level
+    number: int
+
+    @property
+    def stretch(self) -> int:
+        """The number of its stretch."""
+        return self.number * self.level.positions // STRETCH
+
+    def slot(self, hashed: int) -> int:
+        """Return the slot of the row that has a key's marks."""
+        return self.level.slot(self.number, hashed)
+
+    def overlaps(self, low: int, high: int) -> bool:
+        """Tell whether it has positions from `low` to before `high`."""
+        begin = self.number * self.level.positions + 1
+        return begin < high and begin + self.level.positions > low
 
 
 def project(connection: Connection[Any], queries: Queries, rows: Sequence[Row]) -> None:
     """Add events to the index."""
-    # The neighbours of the first event may have rows already; all others begin in this batch.
-    begun = -(rows[0][4] - 1) % NEIGHBOURS
-    if known := _slots(rows[:begun]):
-        slots, offsets = zip(*known, strict=True)
-        queries["extend"].run(
-            connection, {"slots": bigint_array(slots), "offsets": bytea_array(offsets)}, prepare=True
-        )
-    if new := _slots(rows[begun:]):
-        with connection.cursor().copy(queries["add"]) as copy:
-            copy.write(_encoded(new))
+    for part in _parts(rows, BLOCKS):
+        slots, marks = zip(*_written(connection, queries, part), strict=True)
+        values = {"slots": bigint_array(slots), "marks": bytea_array(marks)}
+        queries["write"].run(connection, values, prepare=True)
 
 
-def _encoded(slots: Iterable[tuple[int, bytearray]]) -> bytes:
-    """Return rows in COPY's binary format."""
-    pieces: list[bytes | bytearray] = [_COPY_HEAD]
-    for slot, offsets in slots:
-        pieces += (_COPY_ROW(2, 8, slot, len(offsets)), offsets)
-    pieces.append(_COPY_END)
-    return b"".join(pieces)
-
-
-def _slots(rows: Sequence[Row]) -> list[tuple[int, bytearray]]:
-    """Return the slots of the keys of events at consecutive positions, each with the events' offsets, in order."""
-    found: list[tuple[int, bytearray]] = []
+def _parts(rows: Sequence[Row], level: Level) -> Iterator[Sequence[Row]]:
+    """Yield the parts of consecutive events that are in the same segment of a level."""
     begin = 0
     while begin < len(rows):
-        at = rows[begin][4] - 1
-        end = begin + NEIGHBOURS - at % NEIGHBOURS
-        place = _place(at)
-        for hashed, offsets in _offsets(rows[begin:end]).items():
-            found.append((place + (hashed << _NEIGHBOURS_SHIFT), offsets))
+        end = begin + level.positions - (rows[begin][4] - 1) % level.positions
+        yield rows[begin:end]
         begin = end
-    found.sort()
-    return found
 
 
-def _offsets(neighbours: Sequence[Row]) -> Mapping[int, bytearray]:
-    """Return the offsets of events among their neighbours, by the hashes of their keys.
-
-    They may include keys that an event only seems to have.
-    """
-    found: defaultdict[int, bytearray] = defaultdict(bytearray)
-    command: _Command | None = None
-    for offset, row in enumerate(neighbours, start=(neighbours[0][4] - 1) % NEIGHBOURS):
-        if command is None or not command.has(row):
-            command = _Command.of(row)
-        for hashed in command.hashes_of(row) if command else _hashes_by_meaning(row):
-            found[hashed].append(offset)
-    return found
-
-
-def _hashes_by_meaning(row: Row) -> Iterable[int]:
-    return {key_hash(*key) for key in keys_of(row, content_of(row[3]))}
-
-
-class _Command(NamedTuple):
-    """What consecutive events of one command share, so that it is parsed and hashed only once.
-
-    `stem` is the common beginning of their streams' names. `envelope` is the stored envelope up to where the payload
-    begins. `own_stream` is the stream of the transaction whose request caused them, and `cause` its id. Payloads are
-    not parsed if what they may mention can be seen without parsing. Parsing and hashing are most of the index's cost.
-    """
-
-    ledger: str
-    stem: str
-    envelope: bytes
-    cause: bytes
-    own_stream: str
-    hashes: frozenset[int]
-
-    @classmethod
-    def of(cls, row: Row) -> "_Command | None":
-        """Return the command of an event, or None if the event is not stored in this project's own form."""
-        stream, _, _, state, _ = row
-        if (parts := parts_of(state)) is None:
-            return None
-        try:
-            said = said_of(parts[0])
-        except (MsgspecError, ValueError):
-            return None
-        ledger = ledger_of(stream)
-        hashes = frozenset([_hash(*key) for key in shared_keys(ledger, said)])
-        cause = said.cause or ""
-        return cls(
-            ledger,
-            f"{ledger}/",
-            parts[0] + BEFORE_DATA,
-            cause.encode(),
-            transaction_stream(ledger, cause),
-            hashes,
-        )
-
-    def has(self, row: Row) -> bool:
-        """Tell whether an event belongs to this command."""
-        stream, _, _, state, _ = row
-        return state.startswith(self.envelope, state.find(b",")) and stream.startswith(self.stem)
-
-    def hashes_of(self, row: Row) -> Iterable[int]:
-        """Return the hashes of the keys of an event of this command."""
-        stream, _, topic, state, _ = row
-        ledger = self.ledger
-        payload = state[state.find(b",") + len(self.envelope) : -1]
-        hashes = {*self.hashes, _known_hash(ledger, "type", topic)}
-        if stream != self.own_stream:
-            hashes.update(_hashes_of_stream(stream))
-        try:
-            for id in possible_ids(payload, self.cause):
-                hashes.add(_hash(ledger, "transaction_id", id))
-            for address in possible_accounts(payload):
-                hashes.add(_hash(ledger, "account", address))
-        except ValueError:
-            return _hashes_by_meaning(row)
-        return hashes
+def _written(
+    connection: Connection[Any], queries: Queries, rows: Sequence[Row]
+) -> Iterator[tuple[int, bytes]]:
+    """Yield the rows, by their slots, that are written for events of one block."""
+    end = rows[-1][4]
+    if end % BLOCKS.positions:
+        for strip in _parts(rows, STRIPS):
+            yield _strip(connection, queries, strip)
+        return
+    begun = (rows[0][4] - 1) % BLOCKS.positions
+    block = end // BLOCKS.positions - 1
+    marks = marks_of(rows, _taken(connection, queries, BLOCKS, block, STRIPS) if begun else ())
+    if end % STRETCH:
+        yield from _divided(BLOCKS, block, marks)
+    else:
+        stretch = end // STRETCH - 1
+        marks = sorted([*_taken(connection, queries, STRETCHES, stretch, BLOCKS), *marks])
+        yield from _divided(STRETCHES, stretch, marks)
 
 
-@lru_cache(20_000)
-def _hashes_of_stream(stream: str) -> tuple[int, ...]:
-    return tuple([_hash(*key) for key in keys_of_stream(stream)])
+def _strip(connection: Connection[Any], queries: Queries, rows: Sequence[Row]) -> tuple[int, bytes]:
+    """Return the row of a strip, and its slot, after events were added to it."""
+    at = rows[0][4] - 1
+    slot = STRIPS.slot(at // STRIPS.positions)
+    known = (
+        queries["read"].rows(connection, {"slot": slot}, prepare=True, binary=True)
+        if at % STRIPS.positions
+        else []
+    )
+    return slot, _packed(marks_of(rows, _unpacked(known)))
 
 
-def _place(at: int) -> int:
-    """Return the bits of a slot that come from an event's place, counted from 0."""
-    return (at >> _STRETCH_BITS << _STRETCH_SHIFT) + (at >> _NEIGHBOURS_SHIFT) % 256
+def _taken(
+    connection: Connection[Any], queries: Queries, level: Level, segment: int, lower: Level
+) -> Sequence[int]:
+    """Delete the rows of a lower level within a segment, and return their marks."""
+    several = level.positions // lower.positions
+    wanted = {"first": lower.slot(segment * several), "rows": several * lower.rows}
+    return _unpacked(queries["take"].rows(connection, wanted, prepare=True, binary=True))
 
 
-def _neighbours(slot: int) -> int:
-    """Return the number, from 0, of the group of neighbours that a slot belongs to."""
-    return (slot >> _STRETCH_SHIFT << 8) + slot % 256
+def _divided(level: Level, segment: int, marks: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+    """Yield the rows, by their slots, of a segment that has these marks, which are in order."""
+    begin = 0
+    for row in range(level.rows):
+        end = bisect_left(marks, (row + 1 << MARK_BITS) // level.rows, begin)
+        if begin < end:
+            yield level.slot(segment) + row, _packed(marks[begin:end])
+        begin = end
 
 
-def key_hash(ledger: str, field: str, value: str) -> int:
-    """Return the hash that stands for a key."""
-    digest = blake2b(f"{ledger}/{field}/{value}".encode(), digest_size=5).digest()
-    return int.from_bytes(digest) >> (40 - _HASH_BITS)
+def _packed(marks: Sequence[int]) -> bytes:
+    return pack(f">{len(marks)}Q", *marks)
 
 
-_known_hash = lru_cache(20_000)(key_hash)
-
-
-def _hash(ledger: str, field: str, value: str) -> int:
-    # Ids appear in one command and hardly ever again: in the cache they would push the others out.
-    return key_hash(ledger, field, value) if field in PASSING_FIELDS else _known_hash(ledger, field, value)
+def _unpacked(rows: Iterable[TupleRow]) -> Sequence[int]:
+    packed = b"".join([marks for (marks,) in rows])
+    return unpack(f">{len(packed) // 8}Q", packed)
 
 
 def indexed(cursor: Cursor[TupleRow], version: int) -> int:
@@ -205,31 +162,32 @@ def indexed(cursor: Cursor[TupleRow], version: int) -> int:
 
 
 def candidates(
-    cursor: Cursor[TupleRow], version: int, keys: Sequence[Key], low: int, high: int, *, descending: bool
+    cursor: Cursor[TupleRow],
+    version: int,
+    known: int,
+    keys: Sequence[Key],
+    low: int,
+    high: int,
+    *,
+    descending: bool,
 ) -> Iterator[int]:
     """Yield the positions from `low` to before `high` of events that have all keys, and of a few that only seem to.
 
-    Each step searches more stretches at once than the one before. So a page of common events costs little, and rare
-    events are found in few steps.
+    `known` is what `indexed` returns. Each step searches more stretches at once than the one before. So a page of
+    common events costs little, and rare events are found in few steps.
     """
-    query = _query(PROJECTION.queries(version), len(keys))
-    hashes = {f"key_{number}": key_hash(*key) << _NEIGHBOURS_SHIFT for number, key in enumerate(keys)}
+    query = PROJECTION.queries(version)["find"]
+    hashes = [key_hash(*key) for key in keys]
     for first, last in _stretches(low - 1, high - 2, descending=descending):
-        found = query.rows(cursor, {"first": first, "last": last, **hashes}, prepare=False)
-        for slot, *offsets in sorted(found, reverse=descending):
-            yield from _positions(slot, offsets, low, high, descending=descending)
-
-
-def _query(queries: Queries, count: int) -> Query:
-    numbers = range(1, count)
-    columns = "".join(f", other_{number}.offsets" for number in numbers)
-    joins = "\n".join(queries["join"].fill(number=number) for number in numbers)
-    return queries["find"].fill(columns=columns, joins=joins)
+        segments = [segment for segment in _segments(first, last, known) if segment.overlaps(low, high)]
+        masks = _common(cursor, query, segments, hashes)
+        for window in sorted(masks, reverse=descending):
+            yield from _positions(window, masks[window], low, high, descending=descending)
 
 
 def _stretches(first_at: int, last_at: int, *, descending: bool) -> Iterator[tuple[int, int]]:
     """Yield ranges of stretches that cover a range of events, counted from 0. Each is twice as long as the last."""
-    low, high = first_at >> _STRETCH_BITS, last_at >> _STRETCH_BITS
+    low, high = first_at // STRETCH, last_at // STRETCH
     several = 1
     while low <= high:
         if descending:
@@ -241,16 +199,67 @@ def _stretches(first_at: int, last_at: int, *, descending: bool) -> Iterator[tup
         several = min(2 * several, MAX_STRETCHES)
 
 
-def _positions(
-    slot: int, offsets: Sequence[bytes], low: int, high: int, *, descending: bool
-) -> Iterator[int]:
-    beginning = _neighbours(slot) * NEIGHBOURS + 1
-    common = set(offsets[0]).intersection(*map(set, offsets[1:]))
-    for offset in sorted(common, reverse=descending):
-        if low <= beginning + offset < high:
-            yield beginning + offset
+def _segments(first: int, last: int, known: int) -> Iterator[Segment]:
+    """Yield the segments that have the marks of a range of stretches. All but the last one's marks are complete."""
+    for stretch in range(first, last + 1):
+        events = known - stretch * STRETCH
+        if events >= STRETCH:
+            yield Segment(STRETCHES, stretch)
+            continue
+        blocks = known // BLOCKS.positions
+        for block in range(stretch * STRETCH // BLOCKS.positions, blocks):
+            yield Segment(BLOCKS, block)
+        for strip in range(blocks * BLOCKS.positions // STRIPS.positions, -(-known // STRIPS.positions)):
+            yield Segment(STRIPS, strip)
+
+
+def _common(
+    cursor: Cursor[TupleRow], query: Query, segments: Iterable[Segment], hashes: Sequence[int]
+) -> dict[int, int]:
+    """Return the windows of segments, counted from the first event, with the masks of the events that have all keys.
+
+    Of each further key only the segments are read in which something was found.
+    """
+    hashed, *others = hashes
+    found = _found(cursor, query, segments, hashed)
+    for other in others:
+        also = _found(cursor, query, found, other)
+        found = {segment: both for segment, masks in also.items() if (both := _both(found[segment], masks))}
+    return {window: mask for masks in found.values() for window, mask in masks.items()}
+
+
+def _found(
+    cursor: Cursor[TupleRow], query: Query, segments: Iterable[Segment], hashed: int
+) -> dict[Segment, dict[int, int]]:
+    """Return the segments in which a key is found, each with the masks of its windows."""
+    by_slot = {segment.slot(hashed): segment for segment in segments}
+    found = {}
+    for slot, marks in query.rows(cursor, {"slots": bigint_array(list(by_slot))}, prepare=False, binary=True):
+        first = by_slot[slot].stretch * STRETCH // WINDOW
+        if masks := {first + window: mask for window, mask in masks_of(_unpacked([(marks,)]), hashed)}:
+            found[by_slot[slot]] = masks
+    return found
+
+
+def _both(masks: Mapping[int, int], others: Mapping[int, int]) -> dict[int, int]:
+    return {window: both for window, mask in masks.items() if (both := mask & others.get(window, 0))}
+
+
+def _positions(window: int, mask: int, low: int, high: int, *, descending: bool) -> Iterator[int]:
+    offsets = range(WINDOW)
+    for offset in reversed(offsets) if descending else offsets:
+        position = window * WINDOW + offset + 1
+        if mask >> offset & 1 and low <= position < high:
+            yield position
 
 
 PROJECTION = Projection(
-    "event_index", __name__, (), ("event_index",), project, all_events=True, linger_seconds=LINGER_SECONDS
+    "event_index",
+    __name__,
+    (),
+    ("event_index",),
+    project,
+    shape=2,
+    all_events=True,
+    linger_seconds=LINGER_SECONDS,
 )

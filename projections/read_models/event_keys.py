@@ -7,7 +7,7 @@ for events of other releases.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -24,7 +24,9 @@ _POSSIBLE_ID = re.compile(rb'"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[
 _POSSIBLE_ACCOUNT = re.compile(rb'"account"\s*:\s*"([^"]*)"')
 _ACCOUNT = b'"account"'
 _BEFORE_ADDRESS = b'"account":"'
-_HYPHENS_OF_ID = 4
+_DIGITS_OF_ID = b"0123456789abcdef"
+_ID_WITHOUT_DIGITS = b'"----"'
+_MAX_EXPECTED = 8
 _OF_STREAM = {"accounts": "account", "transactions": "transaction_id"}
 _VERSION = b'{"class_version":'
 _OWN_WORDS = frozenset({"reference", "description", "reason", "detail"})
@@ -84,13 +86,20 @@ def content_of(state: bytes) -> Content:
 
 
 def parts_of(state: bytes) -> tuple[bytes, bytes] | None:
-    """Return the bytes of envelope and payload if the event has this project's stored form, as far as can be seen.
+    """Return the bytes of envelope and payload if the event has this project's stored form, as far as can be seen."""
+    if (envelope := envelope_part(state)) is None:
+        return None
+    return envelope, state[state.index(b",") + len(envelope) + len(BEFORE_DATA) : -1]
+
+
+def envelope_part(state: bytes) -> bytes | None:
+    """Return the bytes of the envelope if the event has this project's stored form, as far as can be seen.
 
     No text within the envelope can be mistaken for its end, because quotes in text are escaped.
     """
     begin, end = state.find(b","), state.find(BEFORE_DATA)
     if begin < end and state.startswith(_VERSION) and state.endswith(b"}"):
-        return state[begin:end], state[end + len(BEFORE_DATA) : -1]
+        return state[begin:end]
     return None
 
 
@@ -157,31 +166,45 @@ def shared_keys(ledger: str, said: Said) -> list[Key]:
     return keys
 
 
-def possible_ids(payload: bytes, known: bytes = b"") -> Iterable[str]:
-    """Return all ids that a payload may mention: every text that is an id, perhaps without `known`.
+def possible_mentions(
+    payload: bytes, expected: Collection[bytes] = ()
+) -> tuple[Iterable[str], Iterable[str] | None]:
+    """Return all ids and all accounts that a payload may mention: every text that is an id or of a member `account`.
+
+    `expected` are mentions of accounts, as `mention_of` returns them. If the payload has each of these once and
+    mentions no other account, None stands for the accounts.
 
     This is faster than parsing, for callers that check again. In a payload without a backslash every text appears as it
     is. Raises `ValueError` if the payload is no JSON.
     """
     if b"\\" in payload:
-        return [text for _, text in _texts(from_json(payload)) if _UUID.fullmatch(text)]
-    hyphens = payload.count(b"-") - (payload.count(known) * _HYPHENS_OF_ID if known else 0)
-    if hyphens < _HYPHENS_OF_ID:
+        texts = [*_texts(from_json(payload))]
+        ids = [text for _, text in texts if _UUID.fullmatch(text)]
+        return ids, [text for member, text in texts if member == "account"]
+    return _possible_ids(payload), _possible_accounts(payload, expected)
+
+
+def _possible_ids(payload: bytes) -> Iterable[str]:
+    if _ID_WITHOUT_DIGITS not in payload.translate(None, _DIGITS_OF_ID):
         return ()
     return map(bytes.decode, _POSSIBLE_ID.findall(payload))
 
 
-def possible_accounts(payload: bytes) -> Iterable[str]:
-    """Return all accounts that a payload may mention: every text of a member `account`, found as in `possible_ids`."""
-    if b"\\" in payload:
-        return [text for member, text in _texts(from_json(payload)) if member == "account"]
+def _possible_accounts(payload: bytes, expected: Collection[bytes]) -> Iterable[str] | None:
     mentions = payload.count(_ACCOUNT)
     if not mentions:
         return ()
+    if mentions == len(expected) <= _MAX_EXPECTED and all(map(payload.__contains__, expected)):
+        return None
     _, *found = payload.split(_BEFORE_ADDRESS)
     if len(found) < mentions:
         return map(bytes.decode, _POSSIBLE_ACCOUNT.findall(payload))
     return [piece[: piece.index(b'"')].decode() for piece in found]
+
+
+def mention_of(address: str) -> bytes:
+    """Return how a payload mentions an account, in the form in which this project stores events."""
+    return b'%b%b"' % (_BEFORE_ADDRESS, address.encode())
 
 
 def _texts(value: Any, member: str = "") -> Iterator[tuple[str, str]]:

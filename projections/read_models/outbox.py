@@ -81,12 +81,15 @@ def project(connection: Connection[Any], queries: Queries, rows: Sequence[Row]) 
 
 
 def _owed(subscribers: Sequence[Subscriber], rows: Sequence[Row]) -> Iterator[tuple[UUID, Row]]:
+    if not subscribers:
+        return
     for row in rows:
         stream, _, topic, _, position = row
-        if ledger_of(stream) == INSTALLATION:
+        ledger = ledger_of(stream)
+        if ledger == INSTALLATION:
             continue
         for subscriber in subscribers:
-            if subscriber.is_owed(position, ledger_of(stream), topic):
+            if subscriber.is_owed(position, ledger, topic):
                 yield subscriber.id, row
 
 

@@ -89,7 +89,7 @@ TAMPERINGS = {
     "seals": "UPDATE seals_v1 SET hashes = set_byte(hashes, 40, 255 - get_byte(hashes, 40))"
     " WHERE level = 0 AND number = 1",
     "seals gone": "DELETE FROM seals_v1 WHERE level = 1",
-    "event_index": "UPDATE event_index_v1 SET offsets = '\\xff00'"
+    "event_index": "UPDATE event_index_v1 SET marks = marks || '\\x0000000000000001'"
     " WHERE slot = (SELECT min(slot) FROM event_index_v1)",
     "event_index gone": "DELETE FROM event_index_v1 WHERE slot = (SELECT max(slot) FROM event_index_v1)",
     "entries": "UPDATE entries_v1 SET change = change + 1"

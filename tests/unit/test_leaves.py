@@ -57,6 +57,14 @@ def test_a_leaf_is_json_with_the_stored_event_in_it() -> None:
     )
 
 
+@given(st.text(max_size=20))
+def test_texts_of_a_leaf_are_json_whatever_they_say(text: str) -> None:
+    written = json.dumps(text, ensure_ascii=False)
+    assert leaf_bytes(1, text, 1, text, b"null") == (
+        f'{{"position":1,"stream":{written},"version":1,"type":{written},"event":null}}'.encode()
+    )
+
+
 PLACES = st.tuples(
     st.integers(1, 99),
     st.text('a/",:}', max_size=4),

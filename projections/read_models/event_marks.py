@@ -1,0 +1,226 @@
+"""Marks: numbers that say which of 16 neighbouring events have a key. The index of events is made of them.
+
+A mark has 63 bits. From its highest on they are: a hash of the key; the number of the window, as 16 neighbours are
+called, within its stretch of 65,536 positions; and the mask, one bit for each neighbour that has the key, the lowest
+for the first. So marks in order are in the order of keys, and the marks of a key lie together.
+
+The events of a command are neighbours and share most of their keys. So a mark stands for about three events, and what
+they share is parsed and hashed once. Parsing and hashing are most of the index's cost.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from hashlib import blake2b
+from operator import or_
+
+from msgspec import MsgspecError
+
+from domain.journal.reader import Row
+from domain.model.streams import is_address, ledger_of, name_of, transaction_stream
+from projections.read_models.event_keys import (
+    BEFORE_DATA,
+    Said,
+    content_of,
+    envelope_part,
+    keys_of,
+    keys_of_stream,
+    mention_of,
+    possible_mentions,
+    said_of,
+    shared_keys,
+)
+
+WINDOW = 16
+STRETCH = 65_536
+MARK_BITS = 63
+
+_WINDOW_BITS = WINDOW.bit_length() - 1
+_STRETCH_BITS = STRETCH.bit_length() - 1
+_HASH_SHIFT = _STRETCH_BITS - _WINDOW_BITS + WINDOW
+_MASKS = (1 << WINDOW) - 1
+_PLACES = (1 << _HASH_SHIFT) - 1 - _MASKS
+_HASHES = (1 << MARK_BITS) - 1 - _PLACES - _MASKS
+
+_FIRST_VERSION = b'{"class_version":1'
+_VERSION = _FIRST_VERSION[:-1]
+_CREDITS = b',"credits":}}'
+_DIGITS = b"0123456789"
+
+Masks = dict[int, int]
+"""The marks of one window in two parts: by the hash of the key, the window with the mask."""
+
+
+def marks_of(rows: Sequence[Row], known: Iterable[int] = ()) -> list[int]:
+    """Return, in order, the marks of events at consecutive positions of a stretch, and those that are `known`.
+
+    `known` are marks of the positions before, perhaps also of the first events' window. Some of the marks are of keys
+    that an event only seems to have.
+    """
+    at = rows[0][4] - 1
+    marks, masks = _divided(known, _place(at))
+    command: _Command | None = None
+    begin = -(at % WINDOW)
+    while begin < len(rows):
+        command = _add_events(masks, rows[max(begin, 0) : begin + WINDOW], command)
+        marks += map(or_, masks, masks.values())
+        masks.clear()
+        begin += WINDOW
+    marks.sort()
+    return marks
+
+
+def _place(at: int) -> int:
+    """Return the number of an event's window, as it stands in a mark, given the event's place counted from 0."""
+    return at >> _WINDOW_BITS << WINDOW & _PLACES
+
+
+def _divided(known: Iterable[int], place: int) -> tuple[list[int], Masks]:
+    """Return the marks of all windows but one, and those of that one in two parts."""
+    marks: list[int] = []
+    masks: Masks = {}
+    for mark in known:
+        if mark & _PLACES == place:
+            masks[mark & _HASHES] = mark & ~_HASHES
+        else:
+            marks.append(mark)
+    return marks, masks
+
+
+def _add_events(masks: Masks, neighbours: Sequence[Row], command: "_Command | None") -> "_Command | None":
+    """Add the keys of events of one window, given the command of the event before; return the last one's command.
+
+    The keys that a command's events share are added once for all of them.
+    """
+    place = _place(neighbours[0][4] - 1)
+    bit = 1 << (neighbours[0][4] - 1) % WINDOW
+    shared = 0
+    for row in neighbours:
+        hashes = command.hashes_of(row) if command else None
+        if hashes is None:
+            if command:
+                _add(masks, command.hashes, shared)
+            command, shared = _Command.of(row), 0
+            hashes = command.hashes_of(row) if command else None
+        _add(masks, _hashes_by_meaning(row) if hashes is None else hashes, place | bit)
+        shared |= place | bit
+        bit <<= 1
+    if command:
+        _add(masks, command.hashes, shared)
+    return command
+
+
+def _add(masks: Masks, hashes: Iterable[int], mask: int) -> None:
+    if mask:
+        for hashed in hashes:
+            masks[hashed] = masks[hashed] | mask if hashed in masks else mask
+
+
+def _hashes_by_meaning(row: Row) -> Sequence[int]:
+    return [key_hash(*key) for key in keys_of(row, content_of(row[3]))]
+
+
+class _Command:
+    """What consecutive events of one command share, so that it is parsed and hashed only once.
+
+    `hashes` are of the keys that all of them have. `_envelope` is the stored envelope up to where the payload begins.
+    `_posting` is how the commonest event is stored, up to its amounts. `_mentions` are the mentions, as they are
+    stored, of the accounts to which the events so far have posted.
+
+    Payloads are not parsed if what they may mention can be seen without parsing.
+    """
+
+    __slots__ = ("_envelope", "_ledger", "_mentions", "_own_stream", "_posting", "_stem", "hashes")
+
+    def __init__(self, ledger: str, envelope: bytes, said: Said) -> None:
+        cause = said.cause or ""
+        self._ledger = ledger
+        self._stem = f"{ledger}/"
+        self._envelope = envelope
+        self._own_stream = transaction_stream(ledger, cause)
+        self._posting = b'%b%b{"transaction_id":"%b","debits":' % (_FIRST_VERSION, envelope, cause.encode())
+        self._mentions: dict[bytes, int] = {}
+        self.hashes = [*_caller(ledger, said.actor)]
+        if said.correlation_id is not None:
+            self.hashes.append(key_hash(ledger, "correlation_id", said.correlation_id))
+        if cause:
+            self.hashes.append(key_hash(ledger, "transaction_id", cause))
+
+    @classmethod
+    def of(cls, row: Row) -> "_Command | None":
+        """Return the command of an event, or None if the event is not stored in this project's own form."""
+        stream, _, _, state, _ = row
+        if (envelope := envelope_part(state)) is None:
+            return None
+        try:
+            return cls(ledger_of(stream), envelope + BEFORE_DATA, said_of(envelope))
+        except (MsgspecError, ValueError):
+            return None
+
+    def hashes_of(self, row: Row) -> Sequence[int] | None:
+        """Return the hashes of the other keys of an event, or None if it is not an event of this command.
+
+        Some may come more than once, and some may be of keys that the event only seems to have.
+        """
+        stream, _, topic, state, _ = row
+        if not stream.startswith(self._stem):
+            return None
+        # Most events are postings to accounts, as this release stores them. They mention only their cause.
+        if (
+            state.startswith(self._posting)
+            and state[len(self._posting) :].translate(None, _DIGITS) == _CREDITS
+        ):
+            hashes, mention = _of_stream(stream, topic)
+            if mention:
+                self._mentions[mention] = hashes[1]
+            return hashes
+        if not (state.startswith(_VERSION) and state.startswith(self._envelope, len(_FIRST_VERSION))):
+            return None
+        try:
+            mentioned = self._mentioned(state[len(_FIRST_VERSION) + len(self._envelope) : -1])
+        except ValueError:
+            return _hashes_by_meaning(row)
+        if stream == self._own_stream:
+            return [_known_hash(self._ledger, "type", topic), *mentioned]
+        return [*_of_stream(stream, topic)[0], *mentioned]
+
+    def _mentioned(self, payload: bytes) -> list[int]:
+        """Return the hashes of ids and accounts that a payload may mention; raise `ValueError` if it is no JSON."""
+        ids, accounts = possible_mentions(payload, self._mentions)
+        hashes = [key_hash(self._ledger, "transaction_id", id) for id in ids]
+        if accounts is None:
+            hashes += self._mentions.values()
+        else:
+            hashes += [_known_hash(self._ledger, "account", address) for address in accounts]
+        return hashes
+
+
+@lru_cache(20_000)
+def _caller(ledger: str, actor: str | None) -> tuple[int, ...]:
+    """Return the hashes of the keys of a ledger and of who acted in it."""
+    return tuple([key_hash(*key) for key in shared_keys(ledger, Said(actor))])
+
+
+@lru_cache(20_000)
+def _of_stream(stream: str, topic: str) -> tuple[tuple[int, ...], bytes | None]:
+    """Return the hashes of the keys that follow from an event's type and stream, and the mention of its account."""
+    keys = [*keys_of_stream(stream)]
+    hashes = [_known_hash(ledger_of(stream), "type", topic), *(key_hash(*key) for key in keys)]
+    is_account = any(field == "account" and is_address(name) for _, field, name in keys)
+    return tuple(hashes), mention_of(name_of(stream)) if is_account else None
+
+
+def key_hash(ledger: str, field: str, value: str) -> int:
+    """Return the hash that stands for a key, as it stands in a mark."""
+    digest = blake2b(f"{ledger}/{field}/{value}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest) & _HASHES
+
+
+_known_hash = lru_cache(20_000)(key_hash)
+
+
+def masks_of(marks: Sequence[int], hashed: int) -> Iterator[tuple[int, int]]:
+    """Yield the windows within the stretch whose events have a key, each with its mask, from marks in order."""
+    begin = bisect_left(marks, hashed)
+    for mark in marks[begin : bisect_left(marks, hashed + (1 << _HASH_SHIFT), begin)]:
+        yield (mark & _PLACES) >> WINDOW, mark & _MASKS
