@@ -3,7 +3,7 @@
 The holder of the head's lock gives out the positions. `domain/commit/group_commit.py` says who decides and when.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import monotonic
 from typing import Any, NamedTuple
@@ -14,9 +14,10 @@ from psycopg.pq import TransactionStatus
 from domain.journal.arrays import bigint_array, bytea_array, text_array
 from domain.journal.database import Database
 from domain.journal.queries import load
-from domain.journal.reader import LOAD, Row
+from domain.journal.reader import LOAD, Row, read_aggregates
 from domain.journal.silence import bound_transactions, pipelined
 from domain.journal.snapshots import TOPICS
+from domain.model.events import State
 from domain.model.times import EARLIEST, Instant, moment
 
 LOCK_TIMEOUT_SECONDS = 3
@@ -141,6 +142,14 @@ class JournalWriter:
         with self._asking() as connection:
             rows: list[Row] = self._load(connection, streams).fetchall()
             return rows
+
+    def present(self, streams: Sequence[str]) -> tuple[tuple[State, ...], int]:
+        """Return the state of each stream, None if it has no events, and the head of the journal at the same instant.
+
+        Takes no lock.
+        """
+        with self._asking() as connection:
+            return read_aggregates(connection, streams)
 
     def between(self, after: int, until: int, most_bytes: int) -> list[Row]:
         """Return the events after the position `after`, up to and including `until`.

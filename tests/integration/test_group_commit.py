@@ -9,8 +9,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from domain.application import LedgerApplication
+from domain.application import LedgerApplication, system_clock
 from domain.commit import loading, pipeline, queue
+from domain.commit.decider import Decider
 from domain.commit.group_commit import GroupCommit
 from domain.commit.pipeline import Pipeline
 from domain.journal import writer
@@ -67,6 +68,36 @@ def test_a_command_that_fails_affects_only_itself(database: Database) -> None:
             Outcome,
         ]
         assert balances(ledger, "a", "b") == [-12, 12]
+
+
+def test_a_writer_that_starts_knows_the_accounts_of_the_newest_events(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "LEARNED_AT_ONCE", 1)
+    addresses = ["a", "b", "c", "d"]
+    decider, connection = Decider(system_clock), JournalWriter(database, "starting writer")
+    with running(database) as ledger:
+        open_accounts(ledger, *addresses)
+
+        def move_on() -> bool:
+            """Another process writes between any two reads."""
+            outcomes(ledger.execute(transfer("a", "b", 1), transfer("c", "d", 2)).result())
+            return False
+
+        loading.warm_up(decider, connection, move_on)
+        connection.disconnect()
+    states = folded(history(database)[: decider.position])
+    known = ["main/ledger", *(account_stream("main", address) for address in addresses)]
+    assert decider.states == {stream: states[stream] for stream in known}
+
+
+def test_a_writer_that_starts_takes_the_first_commands_at_once(database: Database) -> None:
+    with running(database) as ledger:
+        open_accounts(ledger, "a", "b")
+    decider, connection = Decider(system_clock), JournalWriter(database, "starting writer")
+    loading.warm_up(decider, connection, lambda: True)
+    connection.disconnect()
+    assert decider.states == {}
 
 
 class Faulty(PostTransaction):
