@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 
 from domain.commit.decider import Decider
-from domain.journal.writer import JournalWriter
+from domain.journal.reader import Row
+from domain.journal.writer import JournalWriter, Span
 from domain.model.commands import Command
 from domain.model.streams import is_account_stream, ledger_of, ledger_stream
 
@@ -25,7 +26,7 @@ def warm_up(decider: Decider, connection: JournalWriter, is_needed: Callable[[],
     """
     _, head = connection.present(())
     decider.forget_all(head)
-    rows = connection.between(max(0, head - RECENT_EVENTS), head, MAX_CATCH_UP_BYTES)
+    rows = connection.between(Span(max(0, head - RECENT_EVENTS), head, MAX_CATCH_UP_BYTES))
     accounts = {row[0] for row in rows if is_account_stream(row[0])}
     streams = [*{ledger_stream(ledger_of(stream)) for stream in accounts}, *accounts]
     for begin in range(0, len(streams), LEARNED_AT_ONCE):
@@ -33,17 +34,20 @@ def warm_up(decider: Decider, connection: JournalWriter, is_needed: Callable[[],
             return
         learned = streams[begin : begin + LEARNED_AT_ONCE]
         states, head = connection.present(learned)
-        catch_up(decider, head, connection)
+        catch_up(decider, head, connection.between(missed(decider)) if head != decider.position else ())
         decider.remember(zip(learned, states, strict=True))
 
 
-def catch_up(decider: Decider, head: int, connection: JournalWriter) -> None:
-    """Apply to the known aggregates what others appended up to a head of the journal."""
-    known = decider.position
-    if head == known:
+def missed(decider: Decider) -> Span:
+    """Return the events that the decider may have missed, as many as it pays to read."""
+    return Span(decider.position, decider.position + MAX_CATCH_UP_EVENTS, MAX_CATCH_UP_BYTES)
+
+
+def catch_up(decider: Decider, head: int, rows: Sequence[Row]) -> None:
+    """Apply to the known aggregates what others appended up to a head of the journal: the rows, or more than these."""
+    if head == decider.position:
         return
-    is_short = head - known <= MAX_CATCH_UP_EVENTS
-    rows = connection.between(known, head, MAX_CATCH_UP_BYTES) if is_short else []
+    rows = [row for row in rows if row[4] <= head]
     if rows and rows[-1][4] == head:
         decider.apply(rows, head)
     else:
