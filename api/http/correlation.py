@@ -31,16 +31,23 @@ class Conversation(NamedTuple):
 
 def conversation(headers: Mapping[bytes, bytes]) -> Conversation:
     """Return the ids that the headers name. A missing or invalid one is made."""
-    given_id = headers.get(b"correlation-id", b"").decode("latin-1")
-    given_trace = headers.get(b"traceparent", b"").decode("latin-1")
-    has_id, has_trace = _CORRELATION_ID.fullmatch(given_id), _TRACEPARENT.fullmatch(given_trace)
-    if has_id and has_trace:
+    given_id = _given(headers, b"correlation-id", _CORRELATION_ID)
+    given_trace = _given(headers, b"traceparent", _TRACEPARENT)
+    if given_id and given_trace:
         return Conversation(given_id, given_trace)
     digits = f"{_chance.getrandbits(320):080x}"
     return Conversation(
-        given_id if has_id else _uuid4(digits[:32]),
-        given_trace if has_trace else f"00-{digits[32:64]}-{digits[64:80]}-01",
+        given_id or _uuid4(digits[:32]), given_trace or f"00-{digits[32:64]}-{digits[64:80]}-01"
     )
+
+
+def _given(headers: Mapping[bytes, bytes], name: bytes, pattern: re.Pattern[str]) -> str:
+    """Return the value of a header, or an empty text if it is missing or invalid."""
+    value = headers.get(name)
+    if value is None:
+        return ""
+    text = value.decode("latin-1")
+    return text if pattern.fullmatch(text) else ""
 
 
 def is_traceparent(text: str) -> bool:

@@ -185,11 +185,14 @@ class Endpoint:
         if declared.is_signed:
             caller = service.signatures.signatory(names["provider"], head.headers, bytes_sent)
             scope["caller"] = caller
-        is_empty = declared.is_body_optional and not bytes_sent
+        # A large body is judged in another thread, so that other requests need not wait.
+        is_large = len(bytes_sent) > LARGE_BODY_BYTES
         sent = None
         if declared.body:
             sent = (
-                {} if is_empty else await _apply_to_body(service, bytes_sent, self._parsed, bytes_sent, head)
+                await service.read(self._parsed, bytes_sent, head)
+                if is_large
+                else self._parsed(bytes_sent, head)
             )
         key = idempotency_key(head.headers.get(b"idempotency-key")) if declared.is_keyed else ""
         given = _query_parameters(scope["query_string"])
@@ -197,7 +200,8 @@ class Endpoint:
         query = self._query(given) if given or self._no_query is None else self._no_query
         body = None
         if declared.body:
-            body = await _apply_to_body(service, bytes_sent, _shaped, declared.body, sent, bytes_sent)
+            of_body = declared.body, sent, bytes_sent
+            body = await service.read(_shaped, *of_body) if is_large else _shaped(*of_body)
         return Call(
             service=service,
             caller=caller,
@@ -263,6 +267,8 @@ class Endpoint:
             raise InvalidShape(query_errors(error, self.declared.query)) from None
 
     def _parsed(self, body: bytes, head: RequestHead) -> Any:
+        if self.declared.is_body_optional and not body:
+            return {}
         require_uncoded(head.headers.get(b"content-encoding", b"").decode("latin-1"))
         content_type = head.headers.get(b"content-type")
         try:
@@ -332,15 +338,6 @@ def _given_often(authorization: str) -> str | None:
     """
     times = len(_BEGINNINGS.findall(authorization))
     return f"The Authorization header was given {times} times; give it once." if times > 1 else None
-
-
-async def _apply_to_body(
-    service: Service, body: bytes, function: Callable[..., Judged], *arguments: Any
-) -> Judged:
-    """Apply a function to a body. A large body goes to another thread, so that other requests need not wait."""
-    if len(body) > LARGE_BODY_BYTES:
-        return await service.read(function, *arguments)
-    return function(*arguments)
 
 
 def _shaped(model: type[BaseModel], sent: Any, body: bytes) -> BaseModel:

@@ -95,6 +95,8 @@ class Streamed(NamedTuple):
         headers = [(b"content-type", self.media_type.encode())]
         headers += [(name.lower().encode(), value.encode("latin-1")) for name, value in self.headers.items()]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        # The head goes out with the first part of a body. The parts may take their time.
+        await send({"type": "http.response.body", "body": b"", "more_body": True})
 
 
 async def _disconnected(receive: Receive) -> None:

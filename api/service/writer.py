@@ -14,6 +14,7 @@ from domain.model.commands import Command, Outcome
 from domain.model.errors import LedgerError, Overloaded
 
 Waiting = asyncio.Future[Outcome]
+Asked = tuple[Command, Waiting]
 
 
 class Writer:
@@ -31,7 +32,7 @@ class Writer:
         self._loop = loop
         self._metrics = metrics
         self._replays = replays
-        self._asked: list[tuple[Command, Waiting]] = []
+        self._asked: list[Asked] = []
 
     @property
     def position(self) -> int:
@@ -54,16 +55,7 @@ class Writer:
         if not self._asked:
             self._loop.call_soon(self._submit)
         self._asked.append((command, waiting))
-        name = type(command).__name__
-        try:
-            outcome = await waiting
-        except Exception as error:
-            self._replays.note(command, error)
-            self._metrics.command(name, word_of(error))
-            raise
-        self._replays.note(command, outcome)
-        self._metrics.command(name, word_of(outcome))
-        return outcome
+        return await waiting
 
     async def try_out(self, command: Command) -> Outcome:
         """Return the outcome that a command would have, or raise its refusal. Nothing is recorded."""
@@ -81,30 +73,29 @@ class Writer:
             commands, partial(self._reply_together, together), all_or_none=all_or_none, dry_run=dry_run
         )
         results = await together
+        self._note(commands, results, dry_run=dry_run)
+        return results
+
+    def _note(self, commands: Sequence[Command], results: Sequence[Result], *, dry_run: bool = False) -> None:
+        """Count what became of commands. A dry run replays nothing."""
         if not dry_run:
             for command, result in zip(commands, results, strict=True):
                 self._replays.note(command, result)
-        words = (
-            (type(command).__name__, word_of(result))
-            for command, result in zip(commands, results, strict=True)
-        )
-        for (name, word), count in Counter(words).items():
-            self._metrics.command(name, word, count)
-        return results
+        words = Counter(zip(map(type, commands), map(word_of, results), strict=True))
+        for (kind, word), count in words.items():
+            self._metrics.command(kind.__name__, word, count)
 
     def _submit(self) -> None:
         asked, self._asked = self._asked, []
-        answered = [waiting for _, waiting in asked]
+        commands = [command for command, _ in asked]
         try:
-            self._ledger.group_commit.submit(
-                [command for command, _ in asked], partial(self._reply, answered)
-            )
+            self._ledger.group_commit.submit(commands, partial(self._reply, asked))
         except LedgerError as refusal:
-            self._deliver(answered, [refusal] * len(answered))
+            self._deliver(asked, [refusal] * len(asked))
 
-    def _reply(self, answered: Sequence[Waiting], results: Sequence[Result]) -> None:
+    def _reply(self, asked: Sequence[Asked], results: Sequence[Result]) -> None:
         # Runs in the writer's thread.
-        self._loop.call_soon_threadsafe(self._deliver, answered, results)
+        self._loop.call_soon_threadsafe(self._deliver, asked, results)
 
     def _reply_together(self, together: asyncio.Future[Sequence[Result]], results: Sequence[Result]) -> None:
         def deliver() -> None:
@@ -113,8 +104,9 @@ class Writer:
 
         self._loop.call_soon_threadsafe(deliver)
 
-    def _deliver(self, answered: Sequence[Waiting], results: Sequence[Result]) -> None:
-        for waiting, result in zip(answered, results, strict=True):
+    def _deliver(self, asked: Sequence[Asked], results: Sequence[Result]) -> None:
+        self._note([command for command, _ in asked], results)
+        for (_, waiting), result in zip(asked, results, strict=True):
             if waiting.done():  # its request was cancelled
                 continue
             if isinstance(result, Exception):

@@ -188,6 +188,15 @@ class Decider:
         """Add streams to the cache, given all their rows, or the newest snapshot and the rows after it."""
         self.states.update(dict.fromkeys(streams) | fold_rows(rows))
 
+    def remember(self, states: Iterable[tuple[str, State]]) -> None:
+        """Add aggregates that no command has asked for yet, as they are at this decider's position."""
+        for stream, state in states:
+            if isinstance(state, Account | Ledger):
+                self.states[stream] = state
+                self._weigh(stream, state)
+        if self.weight > MAX_CACHED_BYTES:
+            self._lighten({})
+
     def apply(self, rows: Iterable[Row], position: int) -> None:
         """Apply to the cache what others have appended up to a position."""
         for stream, version, topic, state, at in rows:

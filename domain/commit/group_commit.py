@@ -19,6 +19,7 @@ from time import monotonic
 import structlog
 
 from domain.commit.decider import Decider, Reply, Result, Submission
+from domain.commit.loading import warm_up
 from domain.commit.locked_commit import LockedCommit
 from domain.commit.patience import Patience
 from domain.commit.pipeline import Ahead, MissedGuess, Pipeline, UnderWay
@@ -136,11 +137,21 @@ class GroupCommit:
         return self._progress.trouble or ("unreachable" if is_overdue else None)
 
     def _run(self) -> None:
+        self._warm_up()
         under_way: UnderWay | None = None
         while (submissions := self._queue.collect(under_way and under_way.committed)) or (
             under_way or not self._queue.is_over()
         ):
             under_way = self._turn(submissions, under_way)
+
+    def _warm_up(self) -> None:
+        """Learn what the first commands will need, unless they are here already."""
+        try:
+            warm_up(self._decider, self._writer, lambda: self.waiting_commands > 0)
+        except Exception as error:  # noqa: BLE001  whatever it is, commands must be taken
+            _log.info("could not warm up", error=type(error).__name__)
+            self._decider.forget_all(0)
+            self._writer.disconnect()
 
     def _turn(self, submissions: Sequence[Submission], under_way: UnderWay | None) -> UnderWay | None:
         """Finish the batch under way, and commit submissions or begin to. Returns the batch that is under way then."""

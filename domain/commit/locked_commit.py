@@ -7,21 +7,19 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from domain.commit.decider import DecidedBatch, Decider, Submission, commands_of, own_streams_of, streams_of
-from domain.commit.loading import catch_up, load_needed
+from domain.commit.loading import catch_up, load_needed, missed
 from domain.commit.progress import CommitProgress
-from domain.journal.reader import Row
-from domain.journal.writer import Head, JournalWriter
+from domain.journal.writer import JournalWriter, Locked
 from domain.model.commands import Command
 
 
-class Locked(NamedTuple):
-    """What a writer found when it took the lock for some commands. `cold` are the streams that were not known."""
+class Attempt(NamedTuple):
+    """Some commands, and what the writer found when it took the lock. `cold` are the streams that were not known."""
 
-    head: Head
+    locked: Locked
     commands: Sequence[Command]
     needed: set[str]
     cold: set[str]
-    rows: list[Row]
 
 
 class LockedCommit:
@@ -35,13 +33,16 @@ class LockedCommit:
         self._writer = writer
         self._progress = progress
 
-    def lock(self, submissions: Sequence[Submission]) -> Locked:
-        """Take the head's lock, and load the streams that are not known. Raises `ClockDiffers`, without the lock."""
+    def lock(self, submissions: Sequence[Submission]) -> Attempt:
+        """Take the head's lock, load the streams that are not known, and read what others appended.
+
+        Raises `ClockDiffers`, without the lock.
+        """
         commands = commands_of(submissions)
         needed = streams_of(commands) | own_streams_of(commands)
         cold = self._decider.missing(needed)
-        head, rows = self._writer.lock(cold)
-        return Locked(head, commands, needed, cold, rows)
+        locked = self._writer.lock(cold, missed(self._decider) if self._decider.position else None)
+        return Attempt(locked, commands, needed, cold)
 
     def took_place(self, batch: DecidedBatch) -> bool:
         """Tell, under the lock, whether a batch was committed by an attempt that was not acknowledged."""
@@ -51,14 +52,15 @@ class LockedCommit:
         """Free the lock. Nothing is recorded."""
         self._writer.release()
 
-    def decide(self, submissions: Sequence[Submission], locked: Locked) -> DecidedBatch:
+    def decide(self, submissions: Sequence[Submission], attempt: Attempt) -> DecidedBatch:
         """Bring the cache up to date, and decide."""
-        catch_up(self._decider, locked.head.position, self._writer)
-        self._decider.learn(locked.cold, locked.rows)
-        load_needed(self._decider, locked.commands, locked.needed, self._writer)
-        self._progress.position = locked.head.position
-        self._decider.recorded_at = locked.head.recorded_at
-        return self._decider.decide(submissions, locked.needed)
+        head = attempt.locked.head
+        catch_up(self._decider, head.position, attempt.locked.missed)
+        self._decider.learn(attempt.cold, attempt.locked.loaded)
+        load_needed(self._decider, attempt.commands, attempt.needed, self._writer)
+        self._progress.position = head.position
+        self._decider.recorded_at = head.recorded_at
+        return self._decider.decide(submissions, attempt.needed)
 
     def commit(self, batch: DecidedBatch) -> None:
         """Append what was decided and commit it. After an error nobody knows whether the commit took place."""

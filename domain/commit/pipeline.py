@@ -130,9 +130,9 @@ class Pipeline:
         """Append a batch if the head is where it begins. A batch without rows is only checked."""
         if batch.rows.streams:
             return self._writer.append(values)
-        head, _ = self._writer.lock(())
+        locked = self._writer.lock(())
         self._writer.release()
-        return head.position == batch.rows.after
+        return locked.head.position == batch.rows.after
 
     def give_up(self, ahead: Ahead, error: Exception) -> None:
         """Forget what a batch left, because its commit failed, and decide under the lock for some time."""

@@ -58,13 +58,13 @@ class Recovery:
     def _commit(self, submissions: Sequence[Submission], in_doubt: DecidedBatch | None) -> Sequence[Result]:
         while True:
             try:
-                locked = self._locked_commit.lock(submissions)
+                attempt = self._locked_commit.lock(submissions)
                 if in_doubt and self._locked_commit.took_place(in_doubt):
                     return self._found_committed(in_doubt)
                 if all(map(is_answered, submissions)):
                     self._locked_commit.release()
                     return _unavailable(submissions, "unreachable")
-                in_doubt = self._locked_commit.decide(submissions, locked)
+                in_doubt = self._locked_commit.decide(submissions, attempt)
                 self._progress.trouble = None
                 self._locked_commit.commit(in_doubt)
                 return in_doubt.results

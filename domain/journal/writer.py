@@ -3,7 +3,7 @@
 The holder of the head's lock gives out the positions. `domain/commit/group_commit.py` says who decides and when.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import monotonic
 from typing import Any, NamedTuple
@@ -14,9 +14,10 @@ from psycopg.pq import TransactionStatus
 from domain.journal.arrays import bigint_array, bytea_array, text_array
 from domain.journal.database import Database
 from domain.journal.queries import load
-from domain.journal.reader import LOAD, Row
+from domain.journal.reader import LOAD, Row, read_aggregates
 from domain.journal.silence import bound_transactions, pipelined
 from domain.journal.snapshots import TOPICS
+from domain.model.events import State
 from domain.model.times import EARLIEST, Instant, moment
 
 LOCK_TIMEOUT_SECONDS = 3
@@ -78,6 +79,22 @@ class Head(NamedTuple):
     recorded_at: Instant
 
 
+class Span(NamedTuple):
+    """The events after a position, up to and including another, as far as their states take up to `most_bytes`."""
+
+    after: int
+    until: int
+    most_bytes: int
+
+
+class Locked(NamedTuple):
+    """What a writer finds when it takes the lock: the head, the streams that it loads, the events that it missed."""
+
+    head: Head
+    loaded: list[Row]
+    missed: list[Row]
+
+
 class ClockDiffers(Exception):
     """This machine's clock and the database's differ by more than is allowed, so nothing was recorded."""
 
@@ -110,23 +127,26 @@ class JournalWriter:
         overdue_at = self._overdue_at
         return overdue_at is not None and monotonic() > overdue_at
 
-    def lock(self, streams: Collection[str]) -> tuple[Head, list[Row]]:
-        """Begin a transaction, take the head's lock, and load streams. One round trip.
+    def lock(self, streams: Collection[str], missed: Span | None = None) -> Locked:
+        """Begin a transaction, take the head's lock, load streams, and read what others have appended. One round trip.
 
-        Raises `ClockDiffers` after ending the transaction.
+        Each statement after the lock sees all that was committed before. Raises `ClockDiffers` after ending the
+        transaction.
         """
         with self._asking() as connection:
             read_at, clock = monotonic(), self._timekeeping.clock()
             with pipelined(connection):
                 connection.execute("BEGIN")
                 locking = connection.execute(_SQL["lock_head"], prepare=True)
-                loading = self._load(connection, streams)
+                loading = self._load(connection, streams) if streams else None
+                catching_up = self._between(connection, missed) if missed else None
                 position, recorded_at, asked_at = locking.fetchone() or (0, "", 0.0)
-                rows = loading.fetchall()
+                loaded = loading.fetchall() if loading else []
+                others = catching_up.fetchall() if catching_up else []
             if self._is_wrong(clock, monotonic() - read_at, asked_at):
                 connection.execute("ROLLBACK")
                 raise ClockDiffers
-            return Head(position, recorded_at), rows
+            return Locked(Head(position, recorded_at), loaded, others)
 
     def _is_wrong(self, clock: Instant, elapsed_seconds: float, server_seconds: float) -> bool:
         """Tell whether our clock differs from the server's, which was read at some moment of `elapsed_seconds`."""
@@ -142,15 +162,19 @@ class JournalWriter:
             rows: list[Row] = self._load(connection, streams).fetchall()
             return rows
 
-    def between(self, after: int, until: int, most_bytes: int) -> list[Row]:
-        """Return the events after the position `after`, up to and including `until`.
+    def present(self, streams: Sequence[str]) -> tuple[tuple[State, ...], int]:
+        """Return the state of each stream, None if it has no events, and the head of the journal at the same instant.
 
-        Of more than `FEW_EVENTS`, returns only those up to the event with which their states reach `most_bytes`.
+        Takes no lock.
         """
-        wanted = {"after": after, "until": until, "most_bytes": most_bytes}
-        query = _SQL["light_range" if until - after > FEW_EVENTS else "range"]
         with self._asking() as connection:
-            return connection.execute(query, wanted, prepare=True, binary=True).fetchall()
+            return read_aggregates(connection, streams)
+
+    def between(self, span: Span) -> list[Row]:
+        """Return events in their order."""
+        with self._asking() as connection:
+            rows: list[Row] = self._between(connection, span).fetchall()
+            return rows
 
     def append(self, values: Mapping[str, Any]) -> bool:
         """Append rows, given their `values`, in a transaction of their own. One round trip.
@@ -205,6 +229,10 @@ class JournalWriter:
             "age_seconds": monotonic() - values["read_at_seconds"],
         }
         return connection.execute(_SQL["append"], wanted, prepare=True)
+
+    def _between(self, connection: Connection[Any], span: Span) -> Cursor[Any]:
+        query = _SQL["light_range" if span.until - span.after > FEW_EVENTS else "range"]
+        return connection.execute(query, span._asdict(), prepare=True, binary=True)
 
     def _load(self, connection: Connection[Any], streams: Collection[str]) -> Any:
         wanted = {"streams": list(streams), "snapshot_topics": TOPICS}

@@ -52,6 +52,11 @@ def key_stream(key_id: str) -> str:
     return f"{INSTALLATION}/keys/{key_id}"
 
 
+def is_account_stream(stream: str) -> bool:
+    """Tell whether a stream belongs to an account."""
+    return "/accounts/" in stream
+
+
 def is_transaction_stream(stream: str) -> bool:
     """Tell whether a stream belongs to a transaction."""
     return "/transactions/" in stream

@@ -30,3 +30,8 @@ def moment(instant: Instant) -> datetime:
 def later(since: Instant, seconds: float) -> Instant:
     """Return the instant this many seconds after `since`."""
     return instant(moment(since) + timedelta(seconds=seconds))
+
+
+def seconds_until(now: Instant, then: Instant) -> float:
+    """Return how many seconds after `now` the instant `then` is."""
+    return (moment(then) - moment(now)).total_seconds()

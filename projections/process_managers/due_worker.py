@@ -7,7 +7,7 @@ different events have separate places, since one may not be able to do what the 
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import TimeoutError as Late
 from time import monotonic
 from typing import Any
@@ -26,16 +26,22 @@ from domain.model.holds import ExpireHold
 from domain.model.postings import CompleteTransaction
 from domain.model.registry import EVENT_SCHEMA_FINGERPRINT
 from domain.model.streams import transaction_stream
-from domain.model.times import Instant
+from domain.model.times import Instant, later, seconds_until
 from domain.model.transactions import Acceptance, Transaction
 from projections.engine.leadership import Loop, Timekeeper, result_of
+from projections.process_managers.announcements import wait_until_told
 from projections.read_models.due_work import PROJECTION, DueTransaction, due_channel, list_due
 
 ACTOR = "tallystick"
 """The actor that releases expired holds."""
 
 MAX_AT_ONCE = 500
+LOOK_SECONDS = 1.0
+"""How far ahead it looks for due work. It looks again after this time, though nothing was announced."""
+
 POLL_SECONDS = 0.2
+"""How soon it looks again at a read model that does not show yet what it has done."""
+
 ANSWER_TIMEOUT_SECONDS = 60.0
 # Work that cannot be done, for example for an event of a newer release, must not hold up the rest.
 SET_ASIDE_SECONDS = 10.0
@@ -79,19 +85,25 @@ class Worker:
         connection.execute(SQL("LISTEN {}").format(Identifier(due_channel(self._database))))
         while not self._stopping.is_set():
             self._timekeeper.require_right(connection)
-            if not self._work(connection):
-                for _ in connection.notifies(timeout=POLL_SECONDS, stop_after=1):
-                    pass
+            wait_until_told(connection, self._stopping, self._work(connection))
 
-    def _work(self, connection: Connection[Any]) -> bool:
-        """Do some of the due work; tell whether there was any that may still be undone."""
+    def _work(self, connection: Connection[Any]) -> float:
+        """Do some of the due work; return in how many seconds there may be more, unless it is announced before."""
         self._set_aside = {id: until for id, until in self._set_aside.items() if until > monotonic()}
-        due = list_due(connection, self._clock(), MAX_AT_ONCE, self._set_aside)
-        if not due.found or due.position < self._done_at:
-            return False
-        streams = [transaction_stream(ledger, id) for ledger, id, _, _ in due.found]
+        now = self._clock()
+        soon = list_due(connection, later(now, LOOK_SECONDS), MAX_AT_ONCE, self._set_aside)
+        due = [work for work in soon.found if work.due_at <= now]
+        if not due:
+            return seconds_until(now, soon.found[0].due_at) if soon.found else LOOK_SECONDS
+        if soon.position < self._done_at:
+            return POLL_SECONDS
+        self._do(connection, due)
+        return 0.0
+
+    def _do(self, connection: Connection[Any], due: Sequence[DueTransaction]) -> None:
+        streams = [transaction_stream(ledger, id) for ledger, id, _, _ in due]
         states, _ = read_aggregates(connection, streams)
-        commands = {of.id: _command(of, state) for of, state in zip(due.found, states, strict=True)}
+        commands = {of.id: _command(of, state) for of, state in zip(due, states, strict=True)}
         asked = {id: command for id, command in commands.items() if command}
         for id in commands.keys() - asked.keys():
             self._put_aside(id, "cannot be read by this release")
@@ -104,7 +116,6 @@ class Worker:
                 raise result  # this says nothing about the work, which is done once the journal is back
             else:
                 self._put_aside(id, repr(result))
-        return True
 
     def _put_aside(self, id: str, reason: str) -> None:
         _log.error("due work was not done", transaction_id=id, reason=reason)

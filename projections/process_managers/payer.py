@@ -31,8 +31,9 @@ from domain.model.payouts.attempts import RecordSilence, SubmitPayout
 from domain.model.payouts.payout import Payout, Source
 from domain.model.payouts.reports import RecordReport
 from domain.model.registry import EVENT_SCHEMA_FINGERPRINT
-from domain.model.times import Instant
+from domain.model.times import Instant, later
 from projections.engine.leadership import Loop, Timekeeper
+from projections.process_managers.announcements import wait_until_told
 from projections.process_managers.provider_health import ProviderHealth
 from projections.process_managers.providers.interface import NoAnswer, Order, Provider, order_of
 from projections.read_models.payouts import (
@@ -53,7 +54,14 @@ if the adapter did), and its seconds."""
 IN_HAND_FOR_EACH_CALL = 4
 """How many payouts are taken in hand per possible concurrent call, so that no thread waits for the next query."""
 
+LOOK_SECONDS = 1.0
+"""How far ahead it looks for due payouts while it has none in hand. It looks again after this time, though nothing was
+announced.
+"""
+
 POLL_SECONDS = 0.2
+"""How soon it looks again for due payouts while it has some in hand, or some will soon be due."""
+
 STOP_SECONDS = 2.0
 # Work that cannot be done, for example for an event of a newer release, must not hold up the rest.
 SET_ASIDE_SECONDS = 10.0
@@ -143,10 +151,23 @@ class Payer:
         connection.execute(SQL("LISTEN {}").format(Identifier(payouts_channel(self._database))))
         while not self._stopping.is_set():
             self._timekeeper.require_right(connection)
-            self._take(connection)
+            is_quiet = self._is_quiet(connection)
+            if not is_quiet:
+                self._take(connection)
             self._remind(connection)
-            for _ in connection.notifies(timeout=POLL_SECONDS, stop_after=1):
-                pass
+            wait_until_told(connection, self._stopping, LOOK_SECONDS if is_quiet else POLL_SECONDS)
+
+    def _is_quiet(self, connection: Connection[Any]) -> bool:
+        """Tell whether there is nothing to take for `LOOK_SECONDS`, unless it is announced."""
+        with self._lock:
+            if self._in_hand or self._reached or self._set_aside:
+                return False
+        if any(health.well_since for health in self._health.values()):
+            return False
+        soon = list_due_payouts(
+            connection, later(self._clock(), LOOK_SECONDS), dict.fromkeys(self._providers, 1)
+        )
+        return not soon.found
 
     def _take(self, connection: Connection[Any]) -> None:
         """Take due payouts in hand, as many as there is room for."""

@@ -16,6 +16,7 @@ import re
 from http import HTTPStatus
 from time import monotonic
 from typing import Any
+from urllib.parse import unquote
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -24,6 +25,7 @@ from api.http.middleware import CLIENT_LEFT, refusal_before_request
 from api.problems import HeadTooLarge, MalformedRequest, RequestTimeout
 from domain.model.errors import LedgerError, Overloaded
 from scripts.serving.connection_limits import LOOK_SECONDS, Connections
+from scripts.serving.exchange import Exchange
 
 MAX_HEAD_BYTES = 32 * 1024
 MAX_FIELDS = 100
@@ -185,26 +187,27 @@ class BoundedRequests(HttpToolsProtocol):
         """Take one field of a head or of a trailer."""
         if len(self.headers) >= MAX_FIELDS:
             raise HeadTooLarge
-        super().on_header(name, value)
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Begin to answer."""
         if len(self.pipeline) >= MAX_PIPELINED:
             raise Overloaded
-        if self.parser.get_http_version() not in ("1.1", "1.0"):
+        version = self.parser.get_http_version()
+        if version not in ("1.1", "1.0"):
             raise MalformedRequest
-        self._require_host()
-        super().on_headers_complete()
+        self._require_host(version)
+        self._begin(version)
         self.headers = []  # a list for trailers, which nobody reads
         self._has_moved, self._in_head, self._in_body = True, False, True
         self._thrown_away = 0
-        if self.expect_100_continue:
-            # A client refused before it sent the body may send it or not, so the connection cannot be used again.
-            self.cycle.keep_alive = False
 
-    def _require_host(self) -> None:
+    def _require_host(self, version: str) -> None:
         hosts = [value for name, value in self.headers if name == b"host"]
-        if not hosts and self.parser.get_http_version() == "1.1":
+        if not hosts and version == "1.1":
             raise MalformedRequest("A request of HTTP/1.1 needs a Host header. The connection is closed.")
         if len(hosts) > 1:
             raise MalformedRequest(
@@ -231,6 +234,41 @@ class BoundedRequests(HttpToolsProtocol):
         super().on_message_complete()
 
     # Overrides of uvicorn.
+
+    def _begin(self, version: str) -> None:
+        """Answer a request after those before it. As in uvicorn, but without its limit and its upgrades."""
+        url = httptools.parse_url(self.url)
+        path = url.path.decode("ascii")
+        self.scope |= {
+            "method": self.parser.get_method().decode("ascii"),
+            "http_version": version,
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": url.path,
+            "query_string": url.query or b"",
+        }
+        must_wait = self.has_asked and not self.cycle.response_complete
+        self.cycle = self._exchange(version)
+        if must_wait:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
+        else:
+            self._start_asgi_task(self.cycle, self.app)
+
+    def _exchange(self, version: str) -> Exchange:
+        return Exchange(
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            # A client refused before it sent the body may send it or not, so its connection cannot be used again.
+            keep_alive=version != "1.0" and self.parser.should_keep_alive() and not self.expect_100_continue,
+            on_response=self.on_response_complete,
+        )
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         # Copied from uvicorn, which does not keep the task of each cycle.

@@ -186,8 +186,7 @@ def test_the_writer_tells_a_wrong_clock_from_a_head_that_has_moved(database: Dat
     with pytest.raises(ClockDiffers):
         writer.lock(())
     clock.seconds = 0.0
-    head, _ = writer.lock(())
-    assert head.position == 1
+    assert writer.lock(()).head.position == 1
     writer.disconnect()
 
 
