@@ -25,7 +25,7 @@ from domain.commit.patience import Patience
 from domain.commit.pipeline import Ahead, MissedGuess, Pipeline, UnderWay
 from domain.commit.progress import CommitProgress
 from domain.commit.queue import SubmissionQueue, is_much
-from domain.commit.recovery import Recovery
+from domain.commit.recovery import Recovery, Settled
 from domain.commit.spans import tell_commit
 from domain.journal.database import Database
 from domain.journal.snapshots import Snapshotter
@@ -62,9 +62,9 @@ class GroupCommit:
         self._progress = CommitProgress(self._decider, self._snapshotter, observe)
         self._pipeline = Pipeline(self._decider, self._writer, self._reader_ahead, self._progress)
         locked_commit = LockedCommit(self._decider, self._writer, self._progress)
-        self._recovery = Recovery(database, locked_commit, self._progress)
         self._patience = Patience(self._reason, self._progress.outage, monotonic)
         self._queue = SubmissionQueue(self._patience)
+        self._recovery = Recovery(database, locked_commit, self._progress, self._queue.collect_more)
         self._thread = threading.Thread(target=self._run, name="group commit", daemon=True)
 
     @property
@@ -168,22 +168,21 @@ class GroupCommit:
             self._progress.committed(under_way.ahead.batch, ahead.batch.before if ahead else {})
             self._reply(under_way.ahead.submissions, under_way.ahead.batch.results)
         if submissions and not ahead:
-            self._reply(
-                submissions, self._recovery.commit(submissions) if is_large else self._commit_few(submissions)
-            )
+            commit = self._recovery.commit_with_more if is_large else self._commit_few
+            self._reply(*commit(submissions))
         return begun
 
-    def _commit_few(self, submissions: Sequence[Submission]) -> Sequence[Result]:
+    def _commit_few(self, submissions: Sequence[Submission]) -> Settled:
         """Return a result for each command, whatever happens; in one round trip if possible."""
         ahead = self._pipeline.decide(submissions)
         if ahead is None:
-            return self._recovery.commit(submissions)
+            return self._recovery.commit_with_more(submissions)
         try:
             self._pipeline.commit(ahead)
             self._progress.committed(ahead.batch, {})
         except Exception as error:  # noqa: BLE001  it is tried again under the lock, which classifies the error
-            return self._commit_after_all(ahead, error)
-        return ahead.batch.results
+            return Settled(submissions, self._commit_after_all(ahead, error))
+        return Settled(submissions, ahead.batch.results)
 
     def _commit_after_all(self, ahead: Ahead, error: Exception) -> Sequence[Result]:
         """Return a result for each command, whatever happens. `error` is why it could not be committed ahead."""

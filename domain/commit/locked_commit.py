@@ -44,6 +44,12 @@ class LockedCommit:
         locked = self._writer.lock(cold, missed(self._decider) if self._decider.position else None)
         return Attempt(locked, commands, needed, cold)
 
+    def grown(self, attempt: Attempt, more: Sequence[Submission]) -> Attempt:
+        """Add submissions to what was locked for others. Their streams are loaded under the lock."""
+        commands = commands_of(more)
+        needed = streams_of(commands) | own_streams_of(commands)
+        return attempt._replace(commands=[*attempt.commands, *commands], needed=attempt.needed | needed)
+
     def took_place(self, batch: DecidedBatch) -> bool:
         """Tell, under the lock, whether a batch was committed by an attempt that was not acknowledged."""
         return bool(batch.rows.streams) and self._writer.contains(batch.rows)

@@ -95,25 +95,21 @@ class SubmissionQueue:
 
         During the commit `committing`: many commands, or nothing once it is done. Nothing once stopping, too.
         """
-        submissions: list[Submission] = []
-        commands = 0
         with self._changed:
             self._awaited = MIN_COMMANDS_MEANWHILE if committing else 1
             while not self._enough_waits(committing):
                 self._changed.wait()
             if committing and self._waiting_commands < MIN_COMMANDS_MEANWHILE:
-                return submissions
+                return []
             if not committing:
                 self._linger()
-            while self._waiting and commands < MAX_BATCH_COMMANDS:
-                submission = self._waiting.popleft()
-                self._waiting_commands -= len(submission.commands)
-                self._waiting_bytes -= submission.weight
-                if not is_answered(submission):
-                    submissions.append(submission)
-                    commands += len(submission.commands)
-            self._last_commands = commands
-        return submissions
+            self._last_commands = 0
+            return self._take(MAX_BATCH_COMMANDS)
+
+    def collect_more(self, commands: int) -> list[Submission]:
+        """Return the next submissions for a batch that has so many commands, without waiting for any."""
+        with self._changed:
+            return self._take(MAX_BATCH_COMMANDS - commands)
 
     def is_over(self) -> bool:
         """Whether nothing more will come. If false, nothing was collected because `Patience` had answered it all."""
@@ -130,6 +126,19 @@ class SubmissionQueue:
         """Have `collect` look again, because a commit is done."""
         with self._changed:
             self._changed.notify()
+
+    def _take(self, most: int) -> list[Submission]:
+        submissions: list[Submission] = []
+        commands = 0
+        while self._waiting and commands < most:
+            submission = self._waiting.popleft()
+            self._waiting_commands -= len(submission.commands)
+            self._waiting_bytes -= submission.weight
+            if not is_answered(submission):
+                submissions.append(submission)
+                commands += len(submission.commands)
+        self._last_commands += commands
+        return submissions
 
     def _put(self, submission: Submission) -> None:
         give_up_at = submission.asked_at_seconds + PATIENCE_SECONDS

@@ -404,6 +404,46 @@ def test_a_known_key_decided_ahead_is_judged_before_what_the_request_names(
     folded(history(database))
 
 
+def test_what_comes_while_the_lock_is_awaited_joins_the_batch(
+    database: Database, owner: psycopg.Connection[Any]
+) -> None:
+    batches: list[int] = []
+
+    def awaits_lock() -> bool:
+        waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = %s"
+        return owner.execute(waiting, ["tallystick writer"]).rowcount > 0
+
+    observing = LedgerApplication(
+        database, observe=lambda commands, events, seconds: batches.append(commands)
+    )
+    with running(database) as other, observing as ledger:
+        ledger.start()
+        open_accounts(ledger, "a", "b")
+        other.perform(transfer("a", "b", 1))
+        ledger.perform(transfer("a", "b", 1))  # finds that somebody else writes, and decides under the lock
+        with database.connect("tallystick test") as holder, holder.transaction():
+            holder.execute("SELECT FROM head FOR UPDATE")
+            began = len(batches)
+            first = ledger.execute(transfer("a", "b", 10, key="first"))
+            eventually(awaits_lock)
+            later = [
+                ledger.execute(transfer("b", "a", 4), transfer("a", "nobody", 5)),
+                ledger.execute(transfer("a", "b", 10, key="first")),
+                ledger.execute(transfer("a", "b", 7), all_or_none=True),
+            ]
+        (made,) = outcomes(first.result())
+        (back, refused), (again,), (last,) = (future.result() for future in later)
+        assert isinstance(refused, AccountNotFound)
+        assert again == made._replace(recorded=False, replayed=True)
+        assert [outcome.position for outcome in outcomes([back, last])] == [
+            made.position + 3,
+            made.position + 6,
+        ]
+        assert balances(ledger, "a", "b") == [-15, 15]
+    assert batches[began:] == [5]
+    folded(history(database))
+
+
 def test_what_would_not_be_committed_by_itself_is_not_appended(database: Database) -> None:
     writer = JournalWriter(database, "tallystick test")
     rows = Rows(0, ["main/accounts/a"], [1], ["test.event"], [b"{}"])
