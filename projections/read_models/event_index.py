@@ -14,8 +14,7 @@ and reads events that are not indexed yet from the journal itself.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from struct import pack, unpack
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from psycopg import Connection, Cursor
@@ -26,7 +25,17 @@ from domain.journal.queries import Query
 from domain.journal.reader import Row
 from projections.engine.projection import Projection, Queries
 from projections.read_models.event_keys import Key
-from projections.read_models.event_marks import MARK_BITS, STRETCH, WINDOW, key_hash, marks_of, masks_of
+from projections.read_models.event_marks import (
+    MARK_BITS,
+    STRETCH,
+    common,
+    key_hash,
+    marks_of,
+    marks_with,
+    offsets_of,
+    packed,
+    unpacked,
+)
 
 LINGER_SECONDS = 0.1
 """Small batches rewrite the newest row again and again, and few callers wait for the index."""
@@ -119,12 +128,10 @@ def _strip(connection: Connection[Any], queries: Queries, rows: Sequence[Row]) -
     """Return the row of a strip, and its slot, after events were added to it."""
     at = rows[0][4] - 1
     slot = STRIPS.slot(at // STRIPS.positions)
-    known = (
-        queries["read"].rows(connection, {"slot": slot}, prepare=True, binary=True)
-        if at % STRIPS.positions
-        else []
-    )
-    return slot, _packed(marks_of(rows, _unpacked(known)))
+    if at % STRIPS.positions == 0:
+        return slot, packed(marks_of(rows))
+    found = queries["read"].rows(connection, {"slot": slot}, prepare=True, binary=True)
+    return slot, packed(marks_of(rows, _marks_in(found)))
 
 
 def _taken(
@@ -133,7 +140,11 @@ def _taken(
     """Delete the rows of a lower level within a segment, and return their marks."""
     several = level.positions // lower.positions
     wanted = {"first": lower.slot(segment * several), "rows": several * lower.rows}
-    return _unpacked(queries["take"].rows(connection, wanted, prepare=True, binary=True))
+    return _marks_in(queries["take"].rows(connection, wanted, prepare=True, binary=True))
+
+
+def _marks_in(found: Iterable[TupleRow]) -> Sequence[int]:
+    return unpacked(b"".join([marks for (marks,) in found]))
 
 
 def _divided(level: Level, segment: int, marks: Sequence[int]) -> Iterator[tuple[int, bytes]]:
@@ -142,17 +153,8 @@ def _divided(level: Level, segment: int, marks: Sequence[int]) -> Iterator[tuple
     for row in range(level.rows):
         end = bisect_left(marks, (row + 1 << MARK_BITS) // level.rows, begin)
         if begin < end:
-            yield level.slot(segment) + row, _packed(marks[begin:end])
+            yield level.slot(segment) + row, packed(marks[begin:end])
         begin = end
-
-
-def _packed(marks: Sequence[int]) -> bytes:
-    return pack(f">{len(marks)}Q", *marks)
-
-
-def _unpacked(rows: Iterable[TupleRow]) -> Sequence[int]:
-    packed = b"".join([marks for (marks,) in rows])
-    return unpack(f">{len(packed) // 8}Q", packed)
 
 
 def indexed(cursor: Cursor[TupleRow], version: int) -> int:
@@ -177,12 +179,18 @@ def candidates(
     common events costs little, and rare events are found in few steps.
     """
     query = PROJECTION.queries(version)["find"]
-    hashes = [key_hash(*key) for key in keys]
+    hashed, *others = [key_hash(*key) for key in keys]
     for first, last in _stretches(low - 1, high - 2, descending=descending):
         segments = [segment for segment in _segments(first, last, known) if segment.overlaps(low, high)]
-        masks = _common(cursor, query, segments, hashes)
-        for window in sorted(masks, reverse=descending):
-            yield from _positions(window, masks[window], low, high, descending=descending)
+        found = _found(cursor, query, segments, hashed)
+        for other in others:
+            # Of a further key only the segments are read in which something was found.
+            also = _found(cursor, query, found, other)
+            found = {segment: both for segment in also if (both := common(found[segment], also[segment]))}
+        for segment in reversed(segments) if descending else segments:
+            for position in _positions(segment, found.get(segment, ()), descending=descending):
+                if low <= position < high:
+                    yield position
 
 
 def _stretches(first_at: int, last_at: int, *, descending: bool) -> Iterator[tuple[int, int]]:
@@ -213,44 +221,22 @@ def _segments(first: int, last: int, known: int) -> Iterator[Segment]:
             yield Segment(STRIPS, strip)
 
 
-def _common(
-    cursor: Cursor[TupleRow], query: Query, segments: Iterable[Segment], hashes: Sequence[int]
-) -> dict[int, int]:
-    """Return the windows of segments, counted from the first event, with the masks of the events that have all keys.
-
-    Of each further key only the segments are read in which something was found.
-    """
-    hashed, *others = hashes
-    found = _found(cursor, query, segments, hashed)
-    for other in others:
-        also = _found(cursor, query, found, other)
-        found = {segment: both for segment, masks in also.items() if (both := _both(found[segment], masks))}
-    return {window: mask for masks in found.values() for window, mask in masks.items()}
-
-
 def _found(
     cursor: Cursor[TupleRow], query: Query, segments: Iterable[Segment], hashed: int
-) -> dict[Segment, dict[int, int]]:
-    """Return the segments in which a key is found, each with the masks of its windows."""
+) -> dict[Segment, Sequence[int]]:
+    """Return the segments in which a key is found, each with the key's marks."""
     by_slot = {segment.slot(hashed): segment for segment in segments}
-    found = {}
-    for slot, marks in query.rows(cursor, {"slots": bigint_array(list(by_slot))}, prepare=False, binary=True):
-        first = by_slot[slot].stretch * STRETCH // WINDOW
-        if masks := {first + window: mask for window, mask in masks_of(_unpacked([(marks,)]), hashed)}:
-            found[by_slot[slot]] = masks
-    return found
+    rows = query.rows(cursor, {"slots": bigint_array(list(by_slot))}, prepare=False, binary=True)
+    found = {by_slot[slot]: marks_with(unpacked(stored), hashed) for slot, stored in rows}
+    return {segment: marks for segment, marks in found.items() if marks}
 
 
-def _both(masks: Mapping[int, int], others: Mapping[int, int]) -> dict[int, int]:
-    return {window: both for window, mask in masks.items() if (both := mask & others.get(window, 0))}
-
-
-def _positions(window: int, mask: int, low: int, high: int, *, descending: bool) -> Iterator[int]:
-    offsets = range(WINDOW)
-    for offset in reversed(offsets) if descending else offsets:
-        position = window * WINDOW + offset + 1
-        if mask >> offset & 1 and low <= position < high:
-            yield position
+def _positions(segment: Segment, marks: Sequence[int], *, descending: bool) -> Iterator[int]:
+    begin = segment.stretch * STRETCH + 1
+    for mark in reversed(marks) if descending else marks:
+        offsets = offsets_of(mark)
+        for offset in reversed(offsets) if descending else offsets:
+            yield begin + offset
 
 
 PROJECTION = Projection(

@@ -8,11 +8,13 @@ The events of a command are neighbours and share most of their keys. So a mark s
 they share is parsed and hashed once. Parsing and hashing are most of the index's cost.
 """
 
+from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from operator import or_
+from sys import byteorder
 
 from msgspec import MsgspecError
 
@@ -219,8 +221,44 @@ def key_hash(ledger: str, field: str, value: str) -> int:
 _known_hash = lru_cache(20_000)(key_hash)
 
 
-def masks_of(marks: Sequence[int], hashed: int) -> Iterator[tuple[int, int]]:
-    """Yield the windows within the stretch whose events have a key, each with its mask, from marks in order."""
+def marks_with(marks: Sequence[int], hashed: int) -> Sequence[int]:
+    """Return a key's marks, from marks in order."""
     begin = bisect_left(marks, hashed)
-    for mark in marks[begin : bisect_left(marks, hashed + (1 << _HASH_SHIFT), begin)]:
-        yield (mark & _PLACES) >> WINDOW, mark & _MASKS
+    return marks[begin : bisect_left(marks, hashed + (1 << _HASH_SHIFT), begin)]
+
+
+def common(marks: Sequence[int], others: Sequence[int]) -> list[int]:
+    """Return marks, without a hash, of the events that two keys have in common, given each key's marks in order.
+
+    The shorter list is looked up in the longer one, because one key may be rare and the other one everywhere.
+    """
+    found: list[int] = []
+    few, many = sorted((marks, others), key=len)
+    for mark in few:
+        place = mark & _PLACES
+        at = bisect_left(many, many[0] & _HASHES | place)
+        if at < len(many) and many[at] & _PLACES == place and (mask := mark & many[at] & _MASKS):
+            found.append(place | mask)
+    return found
+
+
+def offsets_of(mark: int) -> list[int]:
+    """Return the places within their stretch, counted from 0, of the events that have a mark's key."""
+    first = (mark & _PLACES) >> WINDOW << _WINDOW_BITS
+    return [first + offset for offset in range(WINDOW) if mark >> offset & 1]
+
+
+def packed(marks: Iterable[int]) -> bytes:
+    """Return marks as they are stored: 8 bytes each, the highest first."""
+    return _swapped(array("Q", marks)).tobytes()
+
+
+def unpacked(stored: bytes) -> Sequence[int]:
+    """Return marks from their stored form."""
+    return _swapped(array("Q", stored))
+
+
+def _swapped(marks: "array[int]") -> "array[int]":
+    if byteorder == "little":
+        marks.byteswap()
+    return marks

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +13,15 @@ from hypothesis import strategies as st
 from domain.journal.reader import Row
 from projections.read_models.event_index import BLOCKS, STRETCHES, STRIPS, Segment
 from projections.read_models.event_keys import Key, content_of, keys_of
-from projections.read_models.event_marks import key_hash, marks_of, masks_of
+from projections.read_models.event_marks import (
+    common,
+    key_hash,
+    marks_of,
+    marks_with,
+    offsets_of,
+    packed,
+    unpacked,
+)
 
 LEDGERS = st.sampled_from(["main", "main-2", "m"])
 ADDRESSES = st.sampled_from(["a", "b", "users:a", 'c"', "é", 'a"},{"account":"b'])
@@ -78,8 +87,7 @@ def keys(row: Row) -> Iterator[Key]:
 
 def positions(marks: Sequence[int], key: Key) -> list[int]:
     """The places within the stretch of the events that have a key, counted from 0."""
-    found = masks_of(marks, key_hash(*key))
-    return [window * 16 + offset for window, mask in found for offset in range(16) if mask >> offset & 1]
+    return [offset for mark in marks_with(marks, key_hash(*key)) for offset in offsets_of(mark)]
 
 
 @given(journals())
@@ -90,6 +98,16 @@ def test_every_key_of_every_event_is_marked_once(rows: list[Row]) -> None:
     for key in {key for row in rows for key in keys(row)}:
         really = {(row[4] - 1) % 65_536 for row in rows if key in keys(row)}
         assert really <= set(positions(marks, key)) <= {(row[4] - 1) % 65_536 for row in rows}
+
+
+@given(journals())
+def test_marks_of_two_keys_have_the_events_that_have_both(rows: list[Row]) -> None:
+    marks = marks_of(rows)
+    assert list(unpacked(packed(marks))) == marks
+    found = {key: positions(marks, key) for row in rows for key in keys(row)}
+    for (one, of_one), (other, of_other) in product(found.items(), repeat=2):
+        both = common(marks_with(marks, key_hash(*one)), marks_with(marks, key_hash(*other)))
+        assert [offset for mark in both for offset in offsets_of(mark)] == sorted({*of_one} & {*of_other})
 
 
 @given(journals(), st.lists(st.integers(1, 71), max_size=4))
