@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from scripts.bench.report.figures import Figures, Spread, spread
 from scripts.bench.stages.console_pages import PAGES
-from scripts.bench.stages.projectors import KILLED, NUMBERS, divided_among
+from scripts.bench.stages.projectors import AT_FULL_SPEED, KILLED, SEVERAL, STEADILY
 from scripts.bench.workloads.shapes import contention
 
 
@@ -97,9 +97,9 @@ CONTENTION = tuple(
 
 PROJECTORS = (
     *(
-        ContestantComparison("projectors", divided_among(number), divided_among(1), None)
-        for number in NUMBERS
-        if number > 1
+        ContestantComparison("projectors", load.format(number), load.format(1), None)
+        for load in (AT_FULL_SPEED, STEADILY)
+        for number in SEVERAL
     ),
     ContestantComparison("projectors", KILLED, None, None),
 )

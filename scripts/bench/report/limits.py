@@ -7,7 +7,7 @@ from scripts.bench.meters.disk_space import JOURNAL
 from scripts.bench.report.costs import of_read_side
 from scripts.bench.report.results import Results
 from scripts.bench.stages.console_pages import PAGES
-from scripts.bench.stages.projectors import BUSIEST, KILLED, NUMBERS, RECOVERED, divided_among
+from scripts.bench.stages.projectors import AT_FULL_SPEED, BUSIEST, KILLED, RECOVERED, SEVERAL, STEADILY
 
 
 class Limit(NamedTuple):
@@ -84,8 +84,12 @@ LIMITS = (
     highest("lag", "lag_p99_milliseconds", 115),
     highest("tigerbeetle-http", "p99_milliseconds", 100),
     highest("tigerbeetle-http-hot-set", "p99_milliseconds", 100),
-    *(read_side_ratio(divided_among(number), divided_among(1), 1.1) for number in NUMBERS if number > 1),
-    *(typical(divided_among(number), BUSIEST, 1.15) for number in NUMBERS if number > 1),
+    *(
+        read_side_ratio(load.format(number), load.format(1), 1.1)
+        for load in (AT_FULL_SPEED, STEADILY)
+        for number in SEVERAL
+    ),
+    *(typical(AT_FULL_SPEED.format(number), BUSIEST, 1.15) for number in SEVERAL),
     highest(KILLED, RECOVERED, 5),
     *(highest(page, "p99_milliseconds", 100) for page in PAGES),
 )

@@ -34,8 +34,18 @@ from scripts.bench.workloads.recording import open_accounts
 from scripts.bench.workloads.servers import Server
 from scripts.bench.workloads.steady_load import transferred
 
-NUMBERS = (1, 2, 4)
-"""The numbers of processes."""
+SEVERAL = (2, 4)
+"""The numbers of processes that are compared with one."""
+
+AT_FULL_SPEED, STEADILY = "projectors-{}", "steady-projectors-{}"
+"""The workloads with a number of processes: as fast as 64 connections make transfers, and at `STEADY_PER_SECOND`.
+
+What each batch costs is shared by its events. At full speed each number of processes may have another rate, and so
+batches of another size; at a steady rate they are alike.
+"""
+
+STEADY_PER_SECOND = 1_000
+MOST_STEADY_SECONDS = 30
 
 KILLED = "killed-projector"
 BUSIEST = "busiest_share_over_mean"
@@ -49,11 +59,6 @@ KILL_LOAD_SECONDS = 4.0
 PATIENCE_SECONDS = 60.0
 
 
-def divided_among(number: int) -> str:
-    """Return the name of the workload with this number of processes."""
-    return f"projectors-{number}"
-
-
 @contextmanager
 def projectors(url: str, accounts: int) -> Iterator[Stage]:
     """The stage of several projectors."""
@@ -65,7 +70,8 @@ def projectors(url: str, accounts: int) -> Iterator[Stage]:
         rate = LAGGING_PER_SECOND
         yield Stage(
             (
-                *map(dividing.contestant, NUMBERS),
+                *(dividing.at_full_speed(number) for number in (1, *SEVERAL)),
+                *(dividing.steadily(number) for number in (1, *SEVERAL)),
                 Contestant(KILLED, "transfers/s", dividing.kill, rate, MOST_SECONDS * rate),
             ),
             lambda: balanced_books(database, dividing.sent.acknowledged),
@@ -88,8 +94,8 @@ class Dividing:
         self._accounts = accounts
         self.sent = Sent()
 
-    def contestant(self, number: int) -> Contestant:
-        """Return the workload of single transfers, as fast as 64 connections make them, with this many projectors."""
+    def at_full_speed(self, number: int) -> Contestant:
+        """Return the workload of single transfers as fast as 64 connections make them."""
 
         def run(transfers: int) -> Measurement:
             with self._serving(number) as (served, workers, _):
@@ -98,7 +104,17 @@ class Dividing:
                 busiest = busiest_over_mean(seconds_of(workers, before, served.meter.read()))
             return reading._replace(details={**reading.details, BUSIEST: busiest})
 
-        return Contestant(divided_among(number), "transfers/s", run, WARM_UP_REQUESTS, MOST_TRANSFERS)
+        return Contestant(AT_FULL_SPEED.format(number), "transfers/s", run, WARM_UP_REQUESTS, MOST_TRANSFERS)
+
+    def steadily(self, number: int) -> Contestant:
+        """Return the workload of single transfers at a steady rate."""
+        rate = STEADY_PER_SECOND
+
+        def run(transfers: int) -> Measurement:
+            with self._serving(number) as (served, *_):
+                return SteadyLoad(served).run(transfers, rate, transferred, "answer")
+
+        return Contestant(STEADILY.format(number), "transfers/s", run, rate, MOST_STEADY_SECONDS * rate)
 
     def kill(self, transfers: int) -> Measurement:
         """Kill one of two projectors under a steady load of about this many transfers, or of `KILL_LOAD_SECONDS`."""
