@@ -24,6 +24,7 @@ from scripts.bench.report.comparisons import (
     CONSOLE,
     CONTENTION,
     GROWTH,
+    PROJECTORS,
     PUBLISHED,
     STANDARD,
     ContestantComparison,
@@ -55,6 +56,7 @@ STAGES = tuple(dict.fromkeys(comparison.stage for comparison in COMPARISONS))
 ASKED_FOR_BY = {
     "--published": PUBLISHED,
     "--contention": CONTENTION,
+    "--projectors": PROJECTORS,
     "--plot": CONCURRENCY,
     "--growth": GROWTH,
     "--console": CONSOLE,
@@ -90,6 +92,10 @@ def bench(
     of_contention: Annotated[
         bool,
         typer.Option("--contention", help="Measure by how much a few of 100,000 accounts are preferred."),
+    ] = False,
+    of_projectors: Annotated[
+        bool,
+        typer.Option("--projectors", help="Measure the projections in 1, 2 and 4 processes, and kill one."),
     ] = False,
     plot_file: Annotated[
         Path | None,
@@ -130,6 +136,7 @@ def bench(
     asked = {
         "--published": of_peers,
         "--contention": of_contention,
+        "--projectors": of_projectors,
         "--plot": plot_file is not None,
         "--growth": of_growth,
         "--console": of_console,

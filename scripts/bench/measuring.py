@@ -16,6 +16,7 @@ from scripts.bench.stages.following import following
 from scripts.bench.stages.growth import SMALL_EVENTS, growth
 from scripts.bench.stages.in_process import in_process
 from scripts.bench.stages.over_http import over_http
+from scripts.bench.stages.projectors import projectors
 from scripts.bench.stages.published import published, published_http
 from scripts.bench.stages.replaying import replaying
 from scripts.bench.stages.stage import Stage
@@ -65,6 +66,7 @@ def measure_stages(
         "published": lambda: published(url, size.accounts),
         "published-http": lambda: published_http(url, size.accounts),
         "contention": lambda: contended(url, size.contended_accounts),
+        "projectors": lambda: projectors(url, size.accounts),
         "concurrency": lambda: concurrency(url, size.accounts),
         "growth": lambda: growth(url, size.accounts, size.events, size.small_events),
         "console": lambda: console_pages(url, size.accounts, size.events),

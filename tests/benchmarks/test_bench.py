@@ -24,6 +24,7 @@ from scripts.bench.report.comparisons import (
     CONSOLE,
     CONTENTION,
     GROWTH,
+    PROJECTORS,
     PUBLISHED,
     STANDARD,
     ContestantComparison,
@@ -62,10 +63,11 @@ def bench_url(empty_database: Database) -> str:
         ([], STANDARD),
         (["--published"], PUBLISHED),
         (["--contention"], CONTENTION),
+        (["--projectors"], PROJECTORS),
         (["--growth", "--plot", "plot.svg"], CONCURRENCY + GROWTH),
         (["--console"], CONSOLE),
     ],
-    ids=["standard", "published", "contention", "growth and plot", "console"],
+    ids=["standard", "published", "contention", "projectors", "growth and plot", "console"],
 )
 def test_every_workload_and_yardstick_is_measured_and_the_books_balance(
     bench_url: str, tmp_path: Path, options: list[str], comparisons: tuple[ContestantComparison, ...]

@@ -34,9 +34,10 @@ from scripts.bench.report.earlier import (
     report_of,
 )
 from scripts.bench.report.figures import Figures, Measurement, Spread, spread
-from scripts.bench.report.limits import highest, journal_bytes, read_side
+from scripts.bench.report.limits import highest, journal_bytes, read_side, read_side_ratio, typical
 from scripts.bench.report.report import document, table
 from scripts.bench.report.results import Results
+from scripts.bench.stages.projectors import Worker, busiest_over_mean, seconds_of
 
 EVENTS = Relation("events", "events")
 KEY_OF_EVENTS = Relation("events", "events_pkey")
@@ -93,6 +94,14 @@ def test_a_limit_is_of_the_worst_of_all_rounds() -> None:
     assert limit.found(results(figures("other", 1))) is None
 
 
+def test_a_limit_of_what_one_short_round_says_little_of_is_of_the_median() -> None:
+    readings = [Measurement(1, 1.0, {"share": share}) for share in (1.0, 1.5, 1.1)]
+    limit = typical("fast", "share", 1.15)
+    assert limit.found(results(Figures("fast", "transfers/s", readings))) == 1.1
+    assert limit.found(results(figures("fast", 1))) is None
+    assert limit.found(results(figures("other", 1))) is None
+
+
 def test_processor_time_is_what_was_used_between_two_readings() -> None:
     before = ProcessTimes(
         {1: ProcessTime(API, 5.0), 2: ProcessTime(PROJECTOR, 1.0)},
@@ -139,6 +148,36 @@ def test_processor_time_of_a_unit_is_over_all_rounds_and_the_client_is_apart() -
     (told,) = document([], results(both))["figures"].values()
     assert told["processor_microseconds"] == used
     assert [reading["processor_seconds"][API] for reading in told["rounds"]] == [0.2, 0.3]
+
+
+def test_the_read_side_is_compared_with_that_of_another_workload() -> None:
+    ours = costing({API: 0.1, PROJECTOR: 0.05, PROJECTIONS: 0.04})
+    theirs = costing({API: 0.2, PROJECTOR: 0.03, PROJECTIONS: 0.03})._replace(name="slow")
+    limit = read_side_ratio("fast", "slow", 1.1)
+    assert limit.found(results(ours, theirs)) == pytest.approx(1.5)
+    for unknown in (figures("slow", 1), costing({API: 0.2})._replace(name="slow"), figures("other", 1)):
+        assert limit.found(results(ours, unknown)) is None
+
+
+def test_a_share_takes_what_its_process_and_its_session_take() -> None:
+    before = ProcessTimes(
+        {1: ProcessTime(PROJECTOR, 5.0), 2: ProcessTime(PROJECTOR, 1.0)},
+        {10: ProcessTime(PROJECTIONS, 2.0), 11: ProcessTime(PROJECTIONS, 0.5)},
+    )
+    after = ProcessTimes(
+        {1: ProcessTime(PROJECTOR, 5.5), 2: ProcessTime(PROJECTOR, 1.25)},
+        {10: ProcessTime(PROJECTIONS, 2.25), 11: ProcessTime(PROJECTIONS, 0.5)},
+    )
+    workers = [Worker(1, 10), Worker(2, 11)]
+    assert seconds_of(workers, before, after) == [0.75, 0.25]
+    elsewhere = ProcessTimes(before.service), ProcessTimes(after.service)
+    assert seconds_of(workers, *elsewhere) == [0.5, 0.25]
+
+
+def test_the_busiest_share_is_a_multiple_of_the_mean() -> None:
+    assert busiest_over_mean([0.75, 0.25]) == 1.5
+    assert busiest_over_mean([0.5]) == 1
+    assert busiest_over_mean([0.0, 0.0]) == 1
 
 
 def test_disk_space_is_by_part_and_every_table_that_is_no_read_model_is_of_the_journal() -> None:

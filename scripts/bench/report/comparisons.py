@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from scripts.bench.report.figures import Figures, Spread, spread
 from scripts.bench.stages.console_pages import PAGES
+from scripts.bench.stages.projectors import AT_FULL_SPEED, KILLED, SEVERAL, STEADILY
 from scripts.bench.workloads.shapes import contention
 
 
@@ -94,6 +95,16 @@ CONTENTION = tuple(
 )
 """Single transfers over HTTP by how much a few accounts are preferred."""
 
+PROJECTORS = (
+    *(
+        ContestantComparison("projectors", load.format(number), load.format(1), None)
+        for load in (AT_FULL_SPEED, STEADILY)
+        for number in SEVERAL
+    ),
+    ContestantComparison("projectors", KILLED, None, None),
+)
+"""The projections divided among several processes, and one of these killed."""
+
 SWEPT_CONNECTIONS = (1, 4, 16, 64, 128, 256)
 
 CONCURRENCY = tuple(
@@ -114,7 +125,7 @@ GROWTH = (
 CONSOLE = tuple(ContestantComparison("console", page, None, None) for page in PAGES)
 """The console's pages beside a large journal. Filling it takes minutes."""
 
-COMPARISONS = (*STANDARD, *PUBLISHED, *CONTENTION, *CONCURRENCY, *GROWTH, *CONSOLE)
+COMPARISONS = (*STANDARD, *PUBLISHED, *CONTENTION, *PROJECTORS, *CONCURRENCY, *GROWTH, *CONSOLE)
 
 
 def names_of(comparisons: Sequence[ContestantComparison]) -> set[str]:

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 from scripts.bench.meters.disk_space import JOURNAL
 from scripts.bench.report.costs import of_read_side
-from scripts.bench.report.figures import NOTHING
 from scripts.bench.report.results import Results
 from scripts.bench.stages.console_pages import PAGES
+from scripts.bench.stages.projectors import AT_FULL_SPEED, BUSIEST, KILLED, RECOVERED, SEVERAL, STEADILY
 
 
 class Limit(NamedTuple):
@@ -30,15 +30,37 @@ def highest(workload: str, detail: str, below: float) -> Limit:
     return Limit(workload, detail, below, found)
 
 
+def typical(workload: str, detail: str, below: float) -> Limit:
+    """Return the limit for a detail of a workload, the median of all rounds."""
+
+    def found(results: Results) -> float | None:
+        return results.figures[workload].detail(detail) if workload in results.figures else None
+
+    return Limit(workload, detail, below, found)
+
+
 def read_side(workload: str, below: float) -> Limit:
     """Return the limit for the processor time that a unit takes in the read side, over all rounds."""
 
-    def found(results: Results) -> float | None:
-        figures = results.figures.get(workload)
-        used = figures.processor_microseconds if figures else NOTHING
-        return of_read_side(used) if used else None
+    return Limit(
+        workload, "read_side_processor_microseconds", below, lambda results: _of_read_side(results, workload)
+    )
 
-    return Limit(workload, "read_side_processor_microseconds", below, found)
+
+def read_side_ratio(workload: str, yardstick: str, below: float) -> Limit:
+    """Return the limit for the processor time that a unit takes in the read side, as a multiple of a yardstick's."""
+
+    def found(results: Results) -> float | None:
+        ours, theirs = _of_read_side(results, workload), _of_read_side(results, yardstick)
+        return ours / theirs if ours is not None and theirs else None
+
+    return Limit(workload, "read_side_processor_ratio", below, found)
+
+
+def _of_read_side(results: Results, workload: str) -> float | None:
+    figures = results.figures.get(workload)
+    used = figures.processor_microseconds if figures else None
+    return of_read_side(used) if used else None
 
 
 def journal_bytes(stage: str, below: float) -> Limit:
@@ -62,6 +84,13 @@ LIMITS = (
     highest("lag", "lag_p99_milliseconds", 115),
     highest("tigerbeetle-http", "p99_milliseconds", 100),
     highest("tigerbeetle-http-hot-set", "p99_milliseconds", 100),
+    *(
+        read_side_ratio(load.format(number), load.format(1), 1.1)
+        for load in (AT_FULL_SPEED, STEADILY)
+        for number in SEVERAL
+    ),
+    *(typical(AT_FULL_SPEED.format(number), BUSIEST, 1.15) for number in SEVERAL),
+    highest(KILLED, RECOVERED, 5),
     *(highest(page, "p99_milliseconds", 100) for page in PAGES),
 )
 """Every limit."""

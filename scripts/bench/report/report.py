@@ -85,7 +85,7 @@ def limit_lines(results: Results) -> Iterator[str]:
     for limit, found in _limits(results):
         kept = "kept" if found < limit.below else "[bold red]broken[/]"
         detail = limit.detail.replace("_", " ")
-        yield f"{limit.workload}: {detail} {found:,.0f}, to stay below {limit.below:,g}: {kept}."
+        yield f"{limit.workload}: {detail} {in_digits(found)}, to stay below {limit.below:,g}: {kept}."
 
 
 def _limits(results: Results) -> Iterator[tuple[Limit, float]]:

@@ -8,6 +8,7 @@ from scripts.bench.report.comparisons import ContestantComparison
 from scripts.bench.report.costs import of_read_side, of_service
 from scripts.bench.report.figures import Figures, Spread, spread
 from scripts.bench.report.results import Results
+from scripts.bench.stages.projectors import BUSIEST, RECOVERED
 
 _DETAILS = (
     "p99_milliseconds",
@@ -16,6 +17,8 @@ _DETAILS = (
     "lag_p99_milliseconds",
     "catch_up_seconds",
     "peak_resident_megabytes",
+    BUSIEST,
+    RECOVERED,
 )
 
 

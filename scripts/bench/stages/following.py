@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from itertools import count
 from typing import Any
 
 from psycopg import Connection
@@ -13,7 +12,6 @@ from scripts.bench.meters.processor_time import BENCH, used_seconds
 from scripts.bench.report.figures import Contestant, Measurement
 from scripts.bench.stages.served import ServedLedger, served_ledger
 from scripts.bench.stages.stage import Stage
-from scripts.bench.workloads.books import balanced_books
 from scripts.bench.workloads.load import percentiles
 from scripts.bench.workloads.steady_load import Transferring, run_steadily, transferred, waited_for
 
@@ -38,24 +36,20 @@ def following(url: str, accounts: int) -> Iterator[Stage]:
             reading = load.run(transfers, LAGGING_PER_SECOND, transferred, "answer", sampling)
             return reading._replace(details={**reading.details, **_details("lag", lags_seconds)})
 
-        stage = served.stage(
+        yield served.stage(
             Contestant(name, "transfers/s", run, rate_per_second, MOST_SECONDS * rate_per_second)
             for name, run, rate_per_second in (
                 ("own-write", wait, WAITED_FOR_PER_SECOND),
                 ("lag", lag, LAGGING_PER_SECOND),
             )
         )
-        yield stage._replace(books=lambda: balanced_books(served.database, load.acknowledged))
 
 
 class SteadyLoad:
-    """The load on one server. No two runs send the same request."""
+    """The load on one server."""
 
     def __init__(self, served: ServedLedger) -> None:
         self._served = served
-        self._seeds = count(1)
-        self.acknowledged = 0
-        """How many transfers were acknowledged so far."""
 
     def run(
         self,
@@ -69,11 +63,11 @@ class SteadyLoad:
 
         `meanwhile` is over before the projections catch up, whose processor time is the run's.
         """
-        plan = self._served.plan._replace(requests=count, seed=next(self._seeds))
+        plan = self._served.plan._replace(requests=count, seed=next(self._served.sent.seeds))
         before = self._served.meter.read()
         with meanwhile or nullcontext():
             seconds, found_seconds = run_steadily(plan, rate_per_second, work)
-        self.acknowledged += count
+        self._served.sent.acknowledged += count
         self._served.catch_up()
         used = used_seconds(before, self._served.meter.read())
         return Measurement(count, seconds, _details(measured, found_seconds), used)

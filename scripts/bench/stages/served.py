@@ -14,7 +14,7 @@ from scripts.bench.report.figures import Contestant
 from scripts.bench.stages.stage import Stage
 from scripts.bench.workloads.books import balanced_books
 from scripts.bench.workloads.catching_up import seconds_to_catch_up, seconds_until_caught_up
-from scripts.bench.workloads.http_load import CONNECTIONS, HttpLoad
+from scripts.bench.workloads.http_load import CONNECTIONS, HttpLoad, Sent
 from scripts.bench.workloads.installation import installation, running
 from scripts.bench.workloads.recording import open_accounts
 from scripts.bench.workloads.requests import Plan
@@ -22,7 +22,9 @@ from scripts.bench.workloads.servers import Server, bare_route, service
 
 
 class ServedLedger(NamedTuple):
-    """A service and its database; the plan of single transfers among all accounts; and the load that runs plans.
+    """A service and its database; the plan of single transfers among all accounts; the load that runs plans; and what
+    was sent to the installation.
+
     `catch_up` waits for the read models and returns how long that took, in seconds. It asks on the meter's connection,
     of which the time is not counted.
     """
@@ -33,12 +35,13 @@ class ServedLedger(NamedTuple):
     catch_up: Callable[[], float]
     plan: Plan
     load: HttpLoad
+    sent: Sent
 
     def stage(self, contestants: Iterable[Contestant]) -> Stage:
-        """Return the stage of these contestants. Only the load has made transfers."""
+        """Return the stage of these contestants. Only what was sent has made transfers."""
         return Stage(
             tuple(contestants),
-            lambda: balanced_books(self.database, self.load.acknowledged),
+            lambda: balanced_books(self.database, self.sent.acknowledged),
             space=self._space,
             in_any_order=True,
         )
@@ -61,14 +64,23 @@ def served_ledger(url: str, accounts: int, *, limited: bool = False) -> Iterator
 
 
 @contextmanager
-def serving(database: Database, accounts: int, unit: str = "transfers/s") -> Iterator[ServedLedger]:
-    """The service on an installation that has this many accounts."""
+def serving(
+    database: Database,
+    accounts: int,
+    unit: str = "transfers/s",
+    *,
+    projectors: int = 1,
+    sent: Sent | None = None,
+) -> Iterator[ServedLedger]:
+    """The service on an installation that has this many accounts. `sent` is what services before it were sent."""
+    sent = sent or Sent()
     key = "tk_" + token_urlsafe(32)
-    with service(database, key) as server, database.connect(BENCH) as connection:
+    with service(database, key, projectors) as server, database.connect(BENCH) as connection:
         meter = ProcessorMeter(server.process_id, SUPERVISOR, connection)
         catch_up = partial(seconds_until_caught_up, connection)
         plan = Plan(server.port, key, CONNECTIONS, 0, accounts, 0)
-        yield ServedLedger(database, server, meter, catch_up, plan, HttpLoad(meter, catch_up, unit))
+        load = HttpLoad(meter, sent, catch_up, unit)
+        yield ServedLedger(database, server, meter, catch_up, plan, load, sent)
 
 
 @contextmanager
@@ -77,5 +89,5 @@ def bare_load(plan: Plan) -> Iterator[tuple[Plan, HttpLoad]]:
     with bare_route() as server:
         yield (
             plan._replace(port=server.port),
-            HttpLoad(ProcessorMeter(server.process_id, BARE_ROUTE), unit="requests/s"),
+            HttpLoad(ProcessorMeter(server.process_id, BARE_ROUTE), Sent(), unit="requests/s"),
         )

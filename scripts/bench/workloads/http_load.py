@@ -13,8 +13,17 @@ WARM_UP_REQUESTS = 2_000
 MOST_TRANSFERS = 100_000
 
 
+class Sent:
+    """What was sent to an installation: no two runs take the same seed, and so send the same request."""
+
+    def __init__(self) -> None:
+        self.seeds = count(1)
+        self.acknowledged = 0
+        """How many transfers were acknowledged so far."""
+
+
 class HttpLoad:
-    """The load on one server. No two runs send the same request.
+    """The load on one server.
 
     `catch_up` waits for the projections after each run. The time this takes is reported, and the processor time that
     they use is the run's. So no run pays for the work another left behind.
@@ -23,15 +32,14 @@ class HttpLoad:
     def __init__(
         self,
         meter: ProcessorMeter,
+        sent: Sent,
         catch_up: Callable[[], float] | None = None,
         unit: str = "transfers/s",
     ) -> None:
         self._meter = meter
+        self._sent = sent
         self._catch_up = catch_up
         self._unit = unit
-        self._seeds = count(1)
-        self.acknowledged = 0
-        """How many transfers were acknowledged so far."""
 
     def contestant(
         self, name: str, plan: Plan, warm_up: int = WARM_UP_REQUESTS, most: int = MOST_TRANSFERS
@@ -43,8 +51,8 @@ class HttpLoad:
         """Send about this many units, in whole requests, and time them."""
         requests = max(1, round(units / plan.units))
         before = self._meter.read()
-        reading = run_load(plan._replace(requests=requests, seed=next(self._seeds)))
-        self.acknowledged += reading.units
+        reading = run_load(plan._replace(requests=requests, seed=next(self._sent.seeds)))
+        self._sent.acknowledged += reading.units
         details = dict(reading.details)
         if self._catch_up:
             details["catch_up_seconds"] = self._catch_up()

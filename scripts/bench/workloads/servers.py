@@ -19,6 +19,7 @@ from typing import IO, NamedTuple
 import psutil
 
 from domain.journal.database import Database
+from projections.running.shares import Share
 from scripts.bench.report.figures import BenchFailed
 from scripts.bench.workloads.processes import environment
 from scripts.serving.processes import BACKLOG, KEEP_ALIVE_SECONDS, hold_lifeline
@@ -40,13 +41,21 @@ class Server(NamedTuple):
 
     def peak_resident_megabytes(self) -> float:
         """Return the peak resident memory of the API process in MB, or its current memory if the system has no peak."""
-        processes = psutil.Process(self.process_id).children(recursive=True)
-        (api,) = (
-            process for process in processes if {"scripts.serving.processes", "api"} <= set(process.cmdline())
-        )
+        api = self._child("api")
         status = Path(f"/proc/{api.pid}/status")
         found = _PEAK.search(status.read_text()) if status.exists() else None
         return int(found[1]) / 1024 if found else api.memory_info().rss / 1024**2
+
+    def projector(self, share: Share) -> int:
+        """Return the id of the process that has a share of the projections."""
+        return self._child(f"projector {share.number} {share.of}").pid
+
+    def _child(self, called: str) -> psutil.Process:
+        """Return the process of the service that was started with arguments that begin like this."""
+        command = f"scripts.serving.processes {called}"
+        children = psutil.Process(self.process_id).children(recursive=True)
+        (child,) = (child for child in children if command in " ".join(child.cmdline()))
+        return child
 
 
 @contextmanager
