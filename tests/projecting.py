@@ -14,6 +14,7 @@ from projections.engine.projection import Projection
 from projections.registry import PROJECTIONS
 from projections.running.positions import Progress, progress
 from projections.running.projector import run_projector
+from tests.tampering import arm, disarm
 
 PATIENCE_SECONDS = 60.0
 
@@ -91,8 +92,9 @@ def append(owner: Connection[Any], stream: str, version: int, topic: str, state:
 def delete_event(owner: Connection[Any], position: int) -> None:
     """Delete an event, as only a malicious superuser can."""
     with owner.transaction():
-        owner.execute("SET LOCAL session_replication_role = replica")
-        owner.execute("DELETE FROM events WHERE notification_id = %s", (position,))
+        disarm(owner)
+        owner.execute("DELETE FROM stored_events WHERE notification_id = %s", (position,))
+        arm(owner)
 
 
 def holder(owner: Connection[Any], name: str) -> int | None:

@@ -9,7 +9,8 @@ from itertools import islice
 from time import monotonic
 from typing import Any, NamedTuple
 
-from domain.journal.encoding import decode, encode_envelope, encode_event
+from domain.journal.abbreviations import ENVELOPE
+from domain.journal.encoding import decode, encode_abbreviated, encode_abbreviated_envelope
 from domain.journal.reader import Row, UnreadableAggregate, fold_rows
 from domain.journal.weights import weight_of
 from domain.journal.writer import Rows
@@ -93,7 +94,7 @@ class Decider:
         before = dict(zip(needed, map(self.states.__getitem__, needed), strict=True))
         is_readable = UnreadableAggregate not in map(type, before.values())
         read = self.states.__getitem__ if is_readable else self._read_readable
-        rows = Rows(self.position, [], [], [], [])
+        rows = Rows(self.position, [], [], [], [], [])
         batch = DecidedBatch(before, rows, [], [], self.recorded_at, decided_at_seconds, clock)
         try:
             for submission in submissions:
@@ -147,10 +148,10 @@ class Decider:
     def _stage(self, command: Command, events: Iterable[tuple[str, Event]], batch: DecidedBatch) -> None:
         """Apply the events to the cached aggregates and add them to the batch's rows."""
         envelope = envelope_of(command, batch.recorded_at)
-        encoded = encode_envelope(envelope)
-        _, streams, versions, topics, states = batch.rows
+        encoded = encode_abbreviated_envelope(envelope)
+        _, streams, versions, topics, states, shares = batch.rows
         known, replaced, position = self.states, batch.replaced, self.position
-        for stream, event in events:
+        for number, (stream, event) in enumerate(events):
             position += 1
             state = known[stream]
             replaced.append(state)
@@ -159,7 +160,8 @@ class Decider:
             streams.append(stream)
             versions.append(version)
             topics.append(event.TOPIC)
-            states.append(encode_event(event, encoded))
+            states.append(encode_abbreviated(event, ENVELOPE if number else encoded))
+            shares.append(number)
         self.position = position
 
     def _unstage(self, batch: DecidedBatch, position: int) -> None:

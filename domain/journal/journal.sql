@@ -37,11 +37,12 @@ WITH locked AS MATERIALIZED (
     ) AS is_timely
     FROM head FOR UPDATE
 ), appended AS (
-    INSERT INTO events (originator_id, originator_version, topic, state, notification_id)
-    SELECT stream, version, topic, state, %(after)b::bigint + number
+    INSERT INTO stored_events (originator_id, originator_version, topic, state, notification_id, shares)
+    SELECT stream, version, topic, state, %(after)b::bigint + number, nullif(shares, -1)
     FROM locked
-    CROSS JOIN unnest(%(streams)b::text[], %(versions)b::bigint[], %(topics)b::text[], %(states)b::bytea[])
-    WITH ORDINALITY AS event (stream, version, topic, state, number)
+    CROSS JOIN unnest(
+        %(streams)b::text[], %(versions)b::bigint[], %(topics)b::text[], %(states)b::bytea[], %(shares)b::bigint[]
+    ) WITH ORDINALITY AS event (stream, version, topic, state, shares, number)
     WHERE is_next AND is_timely
 ), moved AS (
     UPDATE head SET position = %(last)b::bigint, recorded_at = %(recorded_at)s::text
@@ -57,7 +58,8 @@ SELECT position FROM head;
 
 -- name: event_at
 -- Tells whether a commit whose acknowledgement was lost took place: its last event exists, or does not.
-SELECT originator_id, originator_version, state FROM events WHERE notification_id = %(position)s;
+SELECT originator_id, originator_version, state, coalesce(shares, -1)
+FROM stored_events WHERE notification_id = %(position)s;
 
 -- name: stored_positions
 SELECT notification_id FROM events
@@ -65,16 +67,17 @@ WHERE originator_id = %(stream)s AND originator_version = %(version)s AND state 
 
 -- name: range
 -- The events that others appended since this writer last looked. The caller asks for few.
-SELECT originator_id, originator_version, topic, state, notification_id FROM events
+SELECT originator_id, originator_version, topic, state, notification_id, shares, base FROM abbreviated_events
 WHERE notification_id > %(after)b AND notification_id <= %(until)b ORDER BY notification_id;
 
 -- name: light_range
--- The same for many events: up to the one with which they reach `most_bytes`. The length of a state is known without
--- reading it, so an event that is left out costs nothing but its row. Weighing takes 1 µs an event, half as much again.
-SELECT originator_id, originator_version, topic, state, notification_id FROM (
-    SELECT originator_id, originator_version, topic, state, notification_id,
+-- The same for many events: up to the one with which they reach `most_bytes` as they are stored; whole, they reach that
+-- earlier. The length of a state is known without reading it, so an event that is left out costs nothing but its row.
+-- Weighing takes 1 µs an event, half as much again.
+SELECT originator_id, originator_version, topic, state, notification_id, shares, base FROM (
+    SELECT originator_id, originator_version, topic, state, notification_id, shares, base,
         sum(octet_length(state)) OVER (ORDER BY notification_id ROWS UNBOUNDED PRECEDING) - octet_length(state) AS before
-    FROM events WHERE notification_id > %(after)b AND notification_id <= %(until)b
+    FROM abbreviated_events WHERE notification_id > %(after)b AND notification_id <= %(until)b
 ) AS event
 WHERE before < %(most_bytes)b::bigint ORDER BY notification_id;
 
@@ -101,11 +104,12 @@ LEFT JOIN LATERAL (
     ORDER BY originator_version DESC LIMIT 1
 ) AS snapshot ON true
 CROSS JOIN LATERAL (
-    SELECT snapshot.originator_version AS version, snapshot.topic, snapshot.state, 0::bigint AS position
+    SELECT snapshot.originator_version AS version, snapshot.topic, snapshot.state, 0::bigint AS position,
+        NULL::smallint AS shares, NULL::bytea AS base
     WHERE snapshot.originator_version IS NOT NULL
     UNION ALL
     (
-        SELECT originator_version, topic, state, notification_id FROM events
+        SELECT originator_version, topic, state, notification_id, shares, base FROM abbreviated_events
         WHERE originator_id = s.stream
         AND originator_version > coalesce(snapshot.originator_version, 0) AND originator_version <= s.until
         ORDER BY originator_version

@@ -1,16 +1,21 @@
 """Reading streams: the fold of an aggregate from its newest snapshot and the events after it."""
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 from psycopg import Connection
 
+from domain.journal.abbreviations import whole_states
 from domain.journal.encoding import UnreadableEvent, decode
 from domain.journal.queries import Query, load
 from domain.journal.snapshots import TOPICS, decode_snapshot
 from domain.model.events import State
 from domain.model.registry import evolve
 from domain.model.times import Instant
+
+WHOLE_AT_ONCE = 100
+"""How many states are made whole together. With more, the processor's cache is too small."""
 
 _SQL = load("domain.journal.journal")
 LOAD = _SQL["load"].fill(wanted=_SQL["present"])
@@ -21,11 +26,30 @@ _READ_PAST = _SQL["read_past"].fill(wanted=_SQL["past"])
 Row = tuple[str, int, str, bytes, int]
 """A stored event: stream, version, topic, state, position. A snapshot comes first in its stream, at position 0."""
 
+StoredRow = tuple[str, int, str, bytes, int, int | None, bytes | None]
+"""A row of `abbreviated_events`: like `Row`, but with the state as it is stored; then `shares`, and the stored state of
+the event whose envelope this one shares, None if it shares none."""
+
 
 def head_of(connection: Connection[Any]) -> int:
     """Return the newest position of the journal, or 0 while it is empty."""
     (head,) = _SQL["head"].only(connection)
     return int(head)
+
+
+def whole_rows(stored: Iterable[StoredRow], most_bytes: int | None = None) -> list[Row]:
+    """Return stored events with their states made whole, up to the one with which these reach `most_bytes`."""
+    rows: list[Row] = []
+    total_bytes = 0
+    remaining = iter(stored)
+    while some := list(islice(remaining, WHOLE_AT_ONCE)):
+        states = whole_states([(state, shares, base) for _, _, _, state, _, shares, base in some])
+        for (stream, version, topic, _, position, _, _), state in zip(some, states, strict=True):
+            rows.append((stream, version, topic, state, position))
+            total_bytes += len(state)
+            if most_bytes is not None and total_bytes >= most_bytes:
+                return rows
+    return rows
 
 
 class UnreadableAggregate:
@@ -88,7 +112,7 @@ def read_beginnings(connection: Connection[Any], streams: Sequence[str]) -> tupl
 def _read(connection: Connection[Any], query: Query, streams: Sequence[str]) -> tuple[tuple[State, ...], int]:
     wanted = {"streams": list(streams), "snapshot_topics": TOPICS}
     rows = query.rows(connection, wanted, prepare=True)
-    states = fold_rows(row[1:] for row in rows if row[1] is not None)
+    states = fold_rows(whole_rows(row[1:] for row in rows if row[1] is not None))
     return tuple(states.get(stream) for stream in streams), rows[0][0]
 
 
@@ -106,6 +130,6 @@ def read_past(connection: Connection[Any], present: Sequence[str], stream: str, 
     }
     rows = _READ_PAST.rows(connection, wanted, prepare=True)
     head, head_recorded_at, position = rows[0][:3]
-    states = fold_rows(row[3:] for row in rows if row[3] is not None)
+    states = fold_rows(whole_rows(row[3:] for row in rows if row[3] is not None))
     state = UnreadableAggregate(UnreadableEvent.reason) if position is None else states.get(stream)
     return Past(position or 0, state, tuple(map(states.get, present)), head, head_recorded_at)

@@ -13,7 +13,8 @@ from typing import Any
 
 from psycopg import Connection, errors
 
-from domain.journal.encoding import encode_envelope, encode_event
+from domain.journal.abbreviations import ENVELOPE
+from domain.journal.encoding import encode_abbreviated, encode_abbreviated_envelope
 from domain.journal.queries import load
 from domain.journal.writer import Rows
 from domain.model.errors import JournalUnavailable
@@ -41,15 +42,16 @@ class Recorder:
 
     def record(self, events: Sequence[tuple[str, Event]], context: Context) -> None:
         """Append (stream, event) in order, in the name of the caller in `context`. Call it once."""
-        encoded = encode_envelope(self._envelope(context))
+        encoded = encode_abbreviated_envelope(self._envelope(context))
         versions = self._versions([stream for stream, _ in events])
-        rows = Rows(self._position, [], [], [], [])
-        for stream, event in events:
+        rows = Rows(self._position, [], [], [], [], [])
+        for number, (stream, event) in enumerate(events):
             versions[stream] += 1
             rows.streams.append(stream)
             rows.versions.append(versions[stream])
             rows.topics.append(event.TOPIC)
-            rows.states.append(encode_event(event, encoded))
+            rows.states.append(encode_abbreviated(event, ENVELOPE if number else encoded))
+            rows.shares.append(number)
         values = {**rows.values(self._recorded_at), "channel": self._channel}
         if _SQL["append"].row(self._connection, values) is None:
             raise AssertionError("rows do not begin at the head that was locked")

@@ -14,7 +14,7 @@ from psycopg.pq import TransactionStatus
 from domain.journal.arrays import bigint_array, bytea_array, text_array
 from domain.journal.database import Database
 from domain.journal.queries import load
-from domain.journal.reader import LOAD, Row, read_aggregates
+from domain.journal.reader import LOAD, Row, StoredRow, read_aggregates, whole_rows
 from domain.journal.silence import bound_transactions, pipelined
 from domain.journal.snapshots import TOPICS
 from domain.model.events import State
@@ -36,13 +36,18 @@ _SQL = load("domain.journal.journal")
 
 
 class Rows(NamedTuple):
-    """Events to append after a position, in columns, as they are sent. All lists have the same length."""
+    """Events to append after a position, in columns, as they are sent. All lists have the same length.
+
+    `states` are abbreviated; `shares` says how many positions before each event stands the one whose envelope it
+    shares, and `WHOLE` that its state is not abbreviated (domain/journal/abbreviations.py).
+    """
 
     after: int
     streams: list[str]
     versions: list[int]
     topics: list[str]
     states: list[bytes]
+    shares: list[int]
 
     @property
     def last(self) -> int:
@@ -69,6 +74,7 @@ class Rows(NamedTuple):
             "versions": bigint_array(self.versions),
             "topics": text_array(self.topics),
             "states": bytea_array(self.states),
+            "shares": bigint_array(self.shares),
         }
 
 
@@ -146,7 +152,9 @@ class JournalWriter:
             if self._is_wrong(clock, monotonic() - read_at, asked_at):
                 connection.execute("ROLLBACK")
                 raise ClockDiffers
-            return Locked(Head(position, recorded_at), loaded, others)
+            return Locked(
+                Head(position, recorded_at), whole_rows(loaded), _as_far(missed, others) if missed else []
+            )
 
     def _is_wrong(self, clock: Instant, elapsed_seconds: float, server_seconds: float) -> bool:
         """Tell whether our clock differs from the server's, which was read at some moment of `elapsed_seconds`."""
@@ -159,8 +167,7 @@ class JournalWriter:
     def load(self, streams: Collection[str]) -> list[Row]:
         """Return, for each stream, the newest snapshot and the events after it."""
         with self._asking() as connection:
-            rows: list[Row] = self._load(connection, streams).fetchall()
-            return rows
+            return whole_rows(self._load(connection, streams).fetchall())
 
     def present(self, streams: Sequence[str]) -> tuple[tuple[State, ...], int]:
         """Return the state of each stream, None if it has no events, and the head of the journal at the same instant.
@@ -173,8 +180,7 @@ class JournalWriter:
     def between(self, span: Span) -> list[Row]:
         """Return events in their order."""
         with self._asking() as connection:
-            rows: list[Row] = self._between(connection, span).fetchall()
-            return rows
+            return _as_far(span, self._between(connection, span).fetchall())
 
     def append(self, values: Mapping[str, Any]) -> bool:
         """Append rows, given their `values`, in a transaction of their own. One round trip.
@@ -208,7 +214,7 @@ class JournalWriter:
         with self._asking() as connection:
             wanted = {"position": rows.last}
             found = connection.execute(_SQL["event_at"], wanted, binary=True).fetchone()
-            return found == (rows.streams[-1], rows.versions[-1], rows.states[-1])
+            return found == (rows.streams[-1], rows.versions[-1], rows.states[-1], rows.shares[-1])
 
     def release(self) -> None:
         """Roll the transaction back without appending. This frees the lock."""
@@ -254,6 +260,11 @@ class JournalWriter:
         # If a writer stops while it holds the lock, the server ends its transaction, so that others can continue.
         bound_transactions(connection)
         return connection
+
+
+def _as_far(span: Span, stored: list[StoredRow]) -> list[Row]:
+    """Return stored events whole. Few are not weighed."""
+    return whole_rows(stored, span.most_bytes if span.until - span.after > FEW_EVENTS else None)
 
 
 def _is_appended(appending: Cursor[Any]) -> bool:

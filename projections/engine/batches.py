@@ -20,7 +20,7 @@ from psycopg import Connection
 
 from domain.journal.encoding import NewerVersion, UnreadableEvent, decode, envelope_in
 from domain.journal.queries import load
-from domain.journal.reader import Row
+from domain.journal.reader import Row, whole_rows
 from domain.journal.silence import pipelined
 from domain.model.events import Recorded
 from projections.engine.dead_letters import MAX_HELD_STREAMS, blocked_streams, write_around, writer
@@ -218,7 +218,7 @@ def read_stretch(
         counting = _SQL["count"].run(connection, wanted, prepare=True)
         reading = connection.execute(_SQL["events"], wanted, prepare=True, binary=True)
         (count,) = counting.fetchone() or (0,)
-        rows = reading.fetchall()
+        rows = whole_rows(reading.fetchall(), MAX_BATCH_BYTES)
     is_full = sum(len(row[3]) for row in rows) >= MAX_BATCH_BYTES
     end = rows[-1][4] if is_full else upto
     if count == upto - after:

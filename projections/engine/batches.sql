@@ -16,12 +16,12 @@ UPDATE projection_versions SET runner = %(runner)s WHERE name = %(name)s AND ver
 SELECT count(*) FROM events WHERE notification_id > %(after)s AND notification_id <= %(upto)s;
 
 -- name: events
--- No more than fit into `most_bytes`, but for the last of them, so that there is always one. How long a state is shows
--- without reading it, so what does not fit costs nothing but its row.
-SELECT originator_id, originator_version, topic, state, notification_id FROM (
-    SELECT originator_id, originator_version, topic, state, notification_id,
+-- As they are stored, for `whole_rows`. No more than fit into `most_bytes` so, but for the last of them, so that there is
+-- always one. How long a state is shows without reading it, so what does not fit costs nothing but its row.
+SELECT originator_id, originator_version, topic, state, notification_id, shares, base FROM (
+    SELECT originator_id, originator_version, topic, state, notification_id, shares, base,
         sum(octet_length(state)) OVER (ORDER BY notification_id ROWS UNBOUNDED PRECEDING) - octet_length(state) AS before
-    FROM events
+    FROM abbreviated_events
     WHERE notification_id > %(after)s AND notification_id <= %(upto)s
     AND (%(topics)s::text[] IS NULL OR topic = ANY(%(topics)s) OR originator_version > 1 AND topic = ANY(%(continuing)s))
     AND (

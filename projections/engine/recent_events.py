@@ -10,6 +10,7 @@ from typing import Any
 from psycopg import Connection
 
 from domain.journal.queries import load
+from domain.journal.reader import whole_rows
 from projections.engine.batches import MAX_BATCH_BYTES, WHOLE, EventBatch, EventRange, StoredEvent
 from projections.engine.projection import Projection
 
@@ -77,7 +78,8 @@ class RecentEvents:
         if upto > known:
             wanted = {"after": known, "upto": upto, "topics": None, "continuing": [], **WHOLE._asdict()}
             wanted["most_bytes"] = MAX_BATCH_BYTES
-            rows = _SQL["events"].rows(connection, wanted, prepare=True, binary=True)
+            stored = _SQL["events"].rows(connection, wanted, prepare=True, binary=True)
+            rows = whole_rows(stored, MAX_BATCH_BYTES)
             read_bytes = sum(len(row[3]) for row in rows)
             end = rows[-1][4] if read_bytes >= MAX_BATCH_BYTES else upto
             if len(rows) != end - known:

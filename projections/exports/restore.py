@@ -4,6 +4,7 @@ from typing import Any
 
 from psycopg import Connection
 
+from domain.journal.abbreviations import Abbreviator
 from domain.journal.database import Database
 from domain.journal.queries import load
 from domain.model.times import EARLIEST, Instant
@@ -12,7 +13,7 @@ from projections.audit.stored import parsed
 from projections.exports.export_file import ExportFile
 
 _SQL = load(__name__)
-_TYPES = ("text", "int8", "text", "bytea", "int8")
+_TYPES = ("text", "int8", "text", "bytea", "int8", "int2")
 
 
 class NotEmpty(Exception):
@@ -44,11 +45,13 @@ def import_events(database: Database, file: ExportFile) -> int:
 def _copy(connection: Connection[Any], file: ExportFile) -> tuple[int, Instant]:
     """Copy the events; return the position and the recorded time of the last one."""
     last: Exported | None = None
+    abbreviate = Abbreviator()
     with connection.cursor().copy(_SQL["copy"]) as copy:
         copy.set_types(_TYPES)
         for _, line in file.lines():
             last, _ = read_event(line)
-            copy.write_row((last.stream, last.version, last.topic, last.state, last.position))
+            state, shares = abbreviate(last.topic, last.state)
+            copy.write_row((last.stream, last.version, last.topic, state, last.position, shares))
     if last is None:
         return 0, EARLIEST
     stored = parsed(last.stream, last.version, last.topic, last.state, last.position)

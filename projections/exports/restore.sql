@@ -6,7 +6,7 @@ SELECT position FROM head FOR UPDATE;
 SELECT EXISTS (SELECT FROM events);
 
 -- name: copy
-COPY events (originator_id, originator_version, topic, state, notification_id) FROM STDIN (FORMAT BINARY);
+COPY stored_events (originator_id, originator_version, topic, state, notification_id, shares) FROM STDIN (FORMAT BINARY);
 
 -- name: move_head
 WITH moved AS (UPDATE head SET position = %(position)s, recorded_at = %(recorded_at)s)

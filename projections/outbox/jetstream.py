@@ -24,7 +24,7 @@ from psycopg.sql import SQL, Identifier
 from domain.journal.database import Database
 from domain.journal.outage import Outage, is_lost
 from domain.journal.queries import load
-from domain.journal.reader import Row
+from domain.journal.reader import Row, whole_rows
 from domain.tracing import Tracer
 from projections.engine.leadership import RECONNECT_SECONDS, Loop, Pauses, pause
 from projections.engine.rate import RATE_SECONDS, Rate
@@ -220,7 +220,8 @@ class Follower:
     async def _publish(self, stream: JetStreamContext, end: End, upto: int) -> End:
         """Publish the events after the end of the stream; return the new end."""
         wanted = {"after": end.position, "upto": upto, "most_bytes": WINDOW_BYTES}
-        rows = _SQL["window"].rows(self._connection, wanted, prepare=True, binary=True)
+        stored = _SQL["window"].rows(self._connection, wanted, prepare=True, binary=True)
+        rows = whole_rows(stored, WINDOW_BYTES)
         if sum(len(row[3]) for row in rows) >= WINDOW_BYTES:
             upto = rows[-1][4]
         messages, obstacle = self._messages(end.position, upto, rows)

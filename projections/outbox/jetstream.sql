@@ -14,12 +14,12 @@ WHERE v.name = 'nats' AND v.version = 1;
 SELECT originator_id, state FROM events WHERE notification_id = %(position)s;
 
 -- name: window
--- The events after a position, up to the one with which they reach `most_bytes`. The length of a state is known without
+-- The events after a position, as they are stored, up to the one with which they reach `most_bytes` so. The length of a state is known without
 -- reading it.
-SELECT originator_id, originator_version, topic, state, notification_id FROM (
-    SELECT originator_id, originator_version, topic, state, notification_id,
+SELECT originator_id, originator_version, topic, state, notification_id, shares, base FROM (
+    SELECT originator_id, originator_version, topic, state, notification_id, shares, base,
         sum(octet_length(state)) OVER (ORDER BY notification_id ROWS UNBOUNDED PRECEDING) - octet_length(state) AS before
-    FROM events WHERE notification_id > %(after)s AND notification_id <= %(upto)s
+    FROM abbreviated_events WHERE notification_id > %(after)s AND notification_id <= %(upto)s
 ) AS event
 WHERE before < %(most_bytes)s ORDER BY notification_id;
 

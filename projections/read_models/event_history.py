@@ -14,7 +14,7 @@ from psycopg.rows import TupleRow
 
 from domain.journal.encoding import UnreadableEvent
 from domain.journal.queries import load
-from domain.journal.reader import Row
+from domain.journal.reader import Row, whole_rows
 from domain.model.errors import JournalUnavailable
 from domain.model.streams import ledger_of
 from domain.model.times import Instant
@@ -113,7 +113,8 @@ def events_after(
         "limit": CHUNK_EVENTS,
         "most_bytes": CHUNK_BYTES,
     }
-    rows = directed(_SQL["between"], descending=False).rows(connection, wanted, prepare=False)
+    stored = directed(_SQL["between"], descending=False).rows(connection, wanted, prepare=False)
+    rows = whole_rows(stored, CHUNK_BYTES)
     found = [event for row in rows if (event := _passing(row, ledger or ledger_of(row[0]), filters))]
     return found, rows[-1][4] if rows else position
 
@@ -185,10 +186,11 @@ class _Search(NamedTuple):
                 return
             low, high = (low, rows[-1][4]) if self.descending else (rows[-1][4] + 1, high)
 
-    def _rows(self, name: str, **wanted: Any) -> list[TupleRow]:
+    def _rows(self, name: str, **wanted: Any) -> list[Row]:
         """Return the rows of a query in the order of the list, or as many of them as fit."""
         query = directed(_SQL[name], descending=self.descending)
-        return query.rows(self.cursor, {**wanted, "most_bytes": CHUNK_BYTES}, prepare=False)
+        stored = query.rows(self.cursor, {**wanted, "most_bytes": CHUNK_BYTES}, prepare=False)
+        return whole_rows(stored, CHUNK_BYTES)
 
     def _passing(self, rows: list[TupleRow]) -> Iterator[JournalEvent]:
         for row in rows:

@@ -1,20 +1,20 @@
 -- name: at_positions
--- No more than fit into `most_bytes`, but for the last of them, so that there is always one. How long a state is shows
+-- As they are stored. No more than fit into `most_bytes` so, but for the last of them, so that there is always one. How long a state is shows
 -- without reading it.
-SELECT originator_id, originator_version, topic, state, notification_id FROM (
-    SELECT originator_id, originator_version, topic, state, notification_id,
+SELECT originator_id, originator_version, topic, state, notification_id, shares, base FROM (
+    SELECT originator_id, originator_version, topic, state, notification_id, shares, base,
         sum(octet_length(state)) OVER (ORDER BY notification_id :order ROWS UNBOUNDED PRECEDING) - octet_length(state)
             AS before
-    FROM events WHERE notification_id = ANY(%(positions)s::bigint[])
+    FROM abbreviated_events WHERE notification_id = ANY(%(positions)s::bigint[])
 ) AS event
 WHERE before < %(most_bytes)s ORDER BY notification_id :order;
 
 -- name: between
-SELECT originator_id, originator_version, topic, state, notification_id FROM (
-    SELECT originator_id, originator_version, topic, state, notification_id,
+SELECT originator_id, originator_version, topic, state, notification_id, shares, base FROM (
+    SELECT originator_id, originator_version, topic, state, notification_id, shares, base,
         sum(octet_length(state)) OVER (ORDER BY notification_id :order ROWS UNBOUNDED PRECEDING) - octet_length(state)
             AS before
-    FROM events WHERE notification_id >= %(low)s AND notification_id < %(high)s
+    FROM abbreviated_events WHERE notification_id >= %(low)s AND notification_id < %(high)s
     ORDER BY notification_id :order LIMIT %(limit)s
 ) AS event
 WHERE before < %(most_bytes)s ORDER BY notification_id :order;

@@ -1,17 +1,17 @@
 -- name: rows
 -- The events a run has appended, for the yardstick to append once more.
-SELECT originator_id, originator_version, topic, state, notification_id FROM events
+SELECT originator_id, originator_version, topic, state, notification_id, shares FROM stored_events
 WHERE notification_id > %(after)s AND notification_id <= %(upto)s ORDER BY notification_id;
 
 -- name: copy_of_events
 -- With both indexes and the settings of the journal's table. Nothing else refers to this table.
-CREATE TABLE {copy}.events (LIKE {journal}.events INCLUDING ALL)
+CREATE TABLE {copy}.events (LIKE {journal}.stored_events INCLUDING ALL)
 WITH (autovacuum_analyze_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05);
 
 -- name: append
 -- A yardstick must not change with what it measures, so this is not the journal's own statement.
-INSERT INTO events (originator_id, originator_version, topic, state, notification_id)
-SELECT * FROM unnest(%b::text[], %b::bigint[], %b::text[], %b::bytea[], %b::bigint[]);
+INSERT INTO events (originator_id, originator_version, topic, state, notification_id, shares)
+SELECT * FROM unnest(%b::text[], %b::bigint[], %b::text[], %b::bytea[], %b::bigint[], %b::smallint[]);
 
 -- name: totals
 -- From events of accounts, not of transactions: the sums each account was told must equal what the transactions moved.
@@ -56,7 +56,8 @@ FROM events WHERE topic = 'transaction.posted' ORDER BY notification_id :order L
 -- name: sizes
 -- The journal's table with its indexes and TOAST table, and the snapshots.
 SELECT c.relname, pg_relation_size(c.oid) FROM pg_class AS c
-WHERE c.oid = 'events'::regclass OR c.oid IN (SELECT indexrelid FROM pg_index WHERE indrelid = 'events'::regclass)
-OR c.oid = (SELECT reltoastrelid FROM pg_class WHERE oid = 'events'::regclass)
+WHERE c.oid = 'stored_events'::regclass
+OR c.oid IN (SELECT indexrelid FROM pg_index WHERE indrelid = 'stored_events'::regclass)
+OR c.oid = (SELECT reltoastrelid FROM pg_class WHERE oid = 'stored_events'::regclass)
 UNION ALL
 SELECT 'snapshots', pg_total_relation_size('snapshots');

@@ -17,7 +17,7 @@ WHERE c.relnamespace = current_schema()::regnamespace AND NOT (indisvalid AND in
 
 -- name: triggers
 SELECT tgname, tgenabled, prosrc FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
-WHERE tgrelid IN (to_regclass('events'), to_regclass('head')) AND NOT tgisinternal;
+WHERE tgrelid IN (to_regclass('stored_events'), to_regclass('head')) AND NOT tgisinternal;
 
 -- name: rights
 -- A superuser and an owner have all rights.

@@ -12,16 +12,23 @@ from scripts.doctor.finding import Finding
 OLDEST_POSTGRES = 160_000
 DISABLED = "is disabled"
 
-TRIGGERS = (
-    "events_are_never_changed",
-    "events_are_never_truncated",
-    "head_never_moves_back",
-    "head_is_never_truncated",
-)
+TRIGGERS = {
+    "events_are_never_changed": "stored_events",
+    "events_are_never_truncated": "stored_events",
+    "head_never_moves_back": "head",
+    "head_is_never_truncated": "head",
+}
+"""The triggers that protect the journal, and the table that each is on."""
+
 FORBIDDEN = (
+    ("stored_events", "UPDATE"),
+    ("stored_events", "DELETE"),
+    ("stored_events", "TRUNCATE"),
+    ("stored_events", "TRIGGER"),
+    ("abbreviated_events", "UPDATE"),
+    ("abbreviated_events", "DELETE"),
     ("events", "UPDATE"),
     ("events", "DELETE"),
-    ("events", "TRUNCATE"),
     ("events", "TRIGGER"),
     ("head", "DELETE"),
     ("head", "TRUNCATE"),
@@ -33,8 +40,11 @@ FORBIDDEN = (
 NEEDED = tuple(
     (table, privilege)
     for privileges, tables in (
-        ("SELECT", "migrations installation valid_api_keys"),
-        ("SELECT INSERT", "events signing_keys checkpoints projection_controls projection_switches"),
+        ("SELECT", "migrations installation valid_api_keys abbreviated_events"),
+        (
+            "SELECT INSERT",
+            "stored_events events signing_keys checkpoints projection_controls projection_switches",
+        ),
         ("SELECT UPDATE", "head delivery_outcomes"),
         ("SELECT INSERT DELETE", "console_sessions snapshots"),
         (
@@ -97,7 +107,7 @@ def protection(patient: Patient) -> Iterator[Finding]:
     if failing:
         broken = [f"{name} {how}" for name, how in failing.items()]
         subjects = tuple(
-            {"table": name.split("_")[0], "trigger": name} if how == DISABLED else {}
+            {"table": TRIGGERS[name], "trigger": name} if how == DISABLED else {}
             for name, how in failing.items()
         )
         yield Finding(

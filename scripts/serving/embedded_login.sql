@@ -31,7 +31,7 @@ BEGIN
     FOR installation IN
         SELECT n.oid, n.nspname, n.nspowner FROM pg_namespace n WHERE 3 = (
             SELECT count(*) FROM pg_class
-            WHERE relnamespace = n.oid AND relkind = 'r' AND relname IN ('migrations', 'events', 'head')
+            WHERE relnamespace = n.oid AND relkind IN ('r', 'v') AND relname IN ('migrations', 'events', 'head')
         )
     LOOP
         IF pg_get_userbyid(installation.nspowner) = current_user THEN

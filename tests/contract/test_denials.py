@@ -13,9 +13,9 @@ from tests.databases import Databases
 from tests.projecting import eventually
 
 TAKEN = [
-    ("SELECT ON events", "GET", "/v1/ledgers/main/accounts/a"),
-    ("SELECT ON events", "GET", "/v1/ledgers/main/events"),
-    ("INSERT ON events", "POST", "/v1/ledgers/main/transactions"),
+    ("SELECT ON abbreviated_events", "GET", "/v1/ledgers/main/accounts/a"),
+    ("SELECT ON abbreviated_events", "GET", "/v1/ledgers/main/events"),
+    ("INSERT ON stored_events", "POST", "/v1/ledgers/main/transactions"),
     ("UPDATE ON head", "POST", "/v1/ledgers/main/transactions"),
     ("UPDATE ON head", "POST", "/v1/keys"),
     ("SELECT ON rebuilds", "GET", "/v1/projections"),

@@ -252,7 +252,7 @@ def write_much(database: Database) -> None:
     """Write a journal of many events, half of them of one account, with its snapshots."""
     with database.connect_as_owner("test") as owner:
         # Without statistics until a test gathers them.
-        owner.execute("ALTER TABLE events SET (autovacuum_enabled = false)")
+        owner.execute("ALTER TABLE stored_events SET (autovacuum_enabled = false)")
         owner.execute(GENERATE_EVENTS, (EVENTS,))
         owner.execute("UPDATE head SET position = %s, recorded_at = '2026-01-02T00:00:00.000000Z'", (EVENTS,))
     with database.connect("test") as connection:
@@ -289,7 +289,7 @@ def expected(past: Past) -> tuple[int, int, int]:
 def looked_at(connection: psycopg.Connection[Any]) -> tuple[int, int]:
     """How often this transaction has scanned the journal from its beginning, and how many rows it looked up."""
     row = connection.execute(
-        "SELECT seq_scan, idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relid = 'events'::regclass"
+        "SELECT seq_scan, idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relid = 'stored_events'::regclass"
     ).fetchone()
     assert row is not None
     return row[0], row[1]

@@ -11,6 +11,7 @@ import pytest
 from domain.application import LedgerApplication, system_clock
 from domain.commit.decider import Result
 from domain.commit.pipeline import Pipeline
+from domain.journal.abbreviations import WHOLE
 from domain.journal.database import Database
 from domain.journal.writer import ClockDiffers, JournalWriter, Rows, Timekeeping
 from domain.model.commands import Command, Outcome
@@ -173,7 +174,7 @@ def test_two_writers_of_which_one_is_wrong_hurt_nobody(database: Database) -> No
 def test_the_writer_tells_a_wrong_clock_from_a_head_that_has_moved(database: Database) -> None:
     clock = Shifted()
     writer = JournalWriter(database, "tallystick test", Timekeeping(clock, LIMIT_SECONDS))
-    rows = Rows(0, ["main/accounts/a"], [1], ["test.event"], [b"{}"])
+    rows = Rows(0, ["main/accounts/a"], [1], ["test.event"], [b"{}"], [WHOLE])
     with pytest.raises(ClockDiffers):
         writer.append(
             rows.values(system_clock(), clock(), 0.0)

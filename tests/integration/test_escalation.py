@@ -133,12 +133,12 @@ def test_no_view_works_with_the_rights_of_another_than_its_reader_expects(
         "CREATE SCHEMA mine",
         "CREATE TABLE public.checkpoints ()",
         "CREATE ROLE mine",
-        "COPY events TO PROGRAM 'true'",
-        "COPY events FROM '/etc/passwd'",
+        "COPY stored_events TO PROGRAM 'true'",
+        "COPY stored_events FROM '/etc/passwd'",
         "SELECT pg_read_file('/etc/passwd')",
         "CREATE EXTENSION dblink",
         "ALTER SYSTEM SET fsync = off",
-        "SECURITY LABEL ON TABLE events IS ''",
+        "SECURITY LABEL ON TABLE stored_events IS ''",
     ],
 )
 def test_the_service_is_refused(service: psycopg.Connection[Any], statement: str) -> None:

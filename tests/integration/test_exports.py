@@ -110,11 +110,13 @@ def amount_changed(owner: Connection[Any]) -> None:
 
 
 def event_deleted(owner: Connection[Any]) -> None:
-    rewrite(owner, f"DELETE FROM events WHERE {FIRST_POSTING}")
+    rewrite(owner, f"DELETE FROM stored_events WHERE {FIRST_POSTING}")
 
 
 def events_swapped(owner: Connection[Any]) -> None:
-    swapped = "UPDATE events SET notification_id = CASE notification_id WHEN 30 THEN 31 WHEN 31 THEN 30 ELSE"
+    swapped = (
+        "UPDATE stored_events SET notification_id = CASE notification_id WHEN 30 THEN 31 WHEN 31 THEN 30 ELSE"
+    )
     rewrite(
         owner,
         f"DROP INDEX events_notification_id; {swapped} notification_id END WHERE notification_id IN (30, 31)",
@@ -125,7 +127,7 @@ def appended_in_the_past(owner: Connection[Any]) -> None:
     """An earlier command appended again at the end with its original times."""
     rewrite(
         owner,
-        "INSERT INTO events SELECT 'main/accounts/new', 1, topic, state, (SELECT position + 1 FROM head)"
+        "INSERT INTO stored_events SELECT 'main/accounts/new', 1, topic, state, (SELECT position + 1 FROM head)"
         " FROM events WHERE topic = 'account.opened' ORDER BY notification_id LIMIT 1",
         "UPDATE head SET position = position + 1",
     )
@@ -135,9 +137,9 @@ def put_in_between(owner: Connection[Any]) -> None:
     """An event that only its place betrays: all later positions are moved."""
     rewrite(
         owner,
-        "DROP INDEX events_notification_id; UPDATE events SET notification_id = notification_id + 1"
+        "DROP INDEX events_notification_id; UPDATE stored_events SET notification_id = notification_id + 1"
         " WHERE notification_id > 40",
-        "INSERT INTO events SELECT 'between/ledger', 1, 'ledger.opened', state, 41 FROM events"
+        "INSERT INTO stored_events SELECT 'between/ledger', 1, 'ledger.opened', state, 41 FROM events"
         " WHERE topic = 'ledger.opened' ORDER BY notification_id LIMIT 1",
         "UPDATE head SET position = position + 1",
     )

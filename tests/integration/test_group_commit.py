@@ -15,6 +15,7 @@ from domain.commit.decider import Decider
 from domain.commit.group_commit import GroupCommit
 from domain.commit.pipeline import Pipeline
 from domain.journal import writer
+from domain.journal.abbreviations import WHOLE
 from domain.journal.database import Database
 from domain.journal.writer import JournalWriter, Locked, Rows, Span
 from domain.model.accounts import Account
@@ -446,7 +447,7 @@ def test_what_comes_while_the_lock_is_awaited_joins_the_batch(
 
 def test_what_would_not_be_committed_by_itself_is_not_appended(database: Database) -> None:
     writer = JournalWriter(database, "tallystick test")
-    rows = Rows(0, ["main/accounts/a"], [1], ["test.event"], [b"{}"])
+    rows = Rows(0, ["main/accounts/a"], [1], ["test.event"], [b"{}"], [WHOLE])
     values = rows.values("2026-01-01T00:00:00.000000Z")
     writer.lock(())
     with pytest.raises(AssertionError):

@@ -27,6 +27,7 @@ from tests.integration.streams import assert_each_once, await_position, move, on
 from tests.ledgers import open_accounts, outcomes, running, transfer
 from tests.nats_server import NatsServer, serving_nats
 from tests.projecting import append, cut, delete_event, eventually, set_state
+from tests.tampering import arm, disarm
 
 pytestmark = pytest.mark.integration
 
@@ -219,11 +220,12 @@ def test_after_a_restore_nothing_is_added_to_what_was_lost_until_the_stream_is_p
 def restore(owner: Connection[Any], position: int) -> None:
     """Bring the journal back to a position, and what was noted of NATS with it."""
     with owner.transaction():
-        owner.execute("SET LOCAL session_replication_role = replica")
+        disarm(owner)
         owner.execute("DELETE FROM snapshots")
-        owner.execute("DELETE FROM events WHERE notification_id > %s", (position,))
+        owner.execute("DELETE FROM stored_events WHERE notification_id > %s", (position,))
         owner.execute("UPDATE head SET position = %s", (position,))
         owner.execute("UPDATE projection_versions SET position = %s WHERE name = 'nats'", (position,))
+        arm(owner)
 
 
 def test_while_it_is_paused_nothing_is_published(

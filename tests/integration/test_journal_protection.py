@@ -58,9 +58,16 @@ REWRITING = [
     "UPDATE events SET notification_id = notification_id + 100",
     "DELETE FROM events",
     "DELETE FROM events WHERE notification_id = 7",
-    "TRUNCATE events",
     "MERGE INTO events USING (SELECT 1) AS one ON notification_id = 1 WHEN MATCHED THEN DELETE",
-    "INSERT INTO events SELECT * FROM events ON CONFLICT (originator_id, originator_version)"
+    "UPDATE stored_events SET topic = 'ledger.opened'",
+    "UPDATE stored_events SET state = 'forged' WHERE notification_id = 3",
+    "UPDATE stored_events SET shares = 1 WHERE notification_id = 3",
+    "UPDATE stored_events SET notification_id = notification_id + 100",
+    "DELETE FROM stored_events",
+    "DELETE FROM stored_events WHERE notification_id = 7",
+    "TRUNCATE stored_events",
+    "MERGE INTO stored_events USING (SELECT 1) AS one ON notification_id = 1 WHEN MATCHED THEN DELETE",
+    "INSERT INTO stored_events SELECT * FROM stored_events ON CONFLICT (originator_id, originator_version)"
     " DO UPDATE SET state = 'forged'",
 ]
 MOVING_BACK = [
@@ -71,17 +78,17 @@ MOVING_BACK = [
     "TRUNCATE head",
 ]
 UNLOCKING = [
-    "DROP TABLE events",
-    "DROP TABLE events CASCADE",
-    "ALTER TABLE events DISABLE TRIGGER ALL",
-    "ALTER TABLE events DISABLE TRIGGER events_are_never_changed",
-    "DROP TRIGGER events_are_never_changed ON events",
-    "ALTER TABLE events RENAME TO old_events",
-    "ALTER TABLE events ADD COLUMN more text",
-    "CREATE TRIGGER mine BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION refuse_to_rewrite_history()",
-    "CREATE RULE mine AS ON INSERT TO events DO INSTEAD NOTHING",
-    "CREATE TABLE mine () INHERITS (events)",
-    "CREATE INDEX mine ON events (topic)",
+    "DROP TABLE stored_events",
+    "DROP TABLE stored_events CASCADE",
+    "ALTER TABLE stored_events DISABLE TRIGGER ALL",
+    "ALTER TABLE stored_events DISABLE TRIGGER events_are_never_changed",
+    "DROP TRIGGER events_are_never_changed ON stored_events",
+    "ALTER TABLE stored_events RENAME TO old_events",
+    "ALTER TABLE stored_events ADD COLUMN more text",
+    "CREATE TRIGGER mine BEFORE INSERT ON stored_events FOR EACH ROW EXECUTE FUNCTION refuse_to_rewrite_history()",
+    "CREATE RULE mine AS ON INSERT TO stored_events DO INSTEAD NOTHING",
+    "CREATE TABLE mine () INHERITS (stored_events)",
+    "CREATE INDEX mine ON stored_events (topic)",
     "CREATE OR REPLACE FUNCTION refuse_to_rewrite_history() RETURNS trigger LANGUAGE plpgsql AS"
     " 'BEGIN RETURN NEW; END'",
     "CREATE OR REPLACE FUNCTION refuse_to_move_back() RETURNS trigger LANGUAGE plpgsql AS"
@@ -96,12 +103,19 @@ UNLOCKING = [
     "DELETE FROM migrations",
     "INSERT INTO migrations (name) VALUES ('9999_mine')",
     "UPDATE snapshots SET state = 'forged'",
+    "ALTER VIEW events RENAME TO old_events",
+    "CREATE OR REPLACE VIEW events AS SELECT * FROM stored_events",
+    "DROP VIEW events",
+    "DROP TRIGGER events_are_never_changed ON events",
+    "DROP TRIGGER events_are_stored ON events",
+    "CREATE OR REPLACE FUNCTION store_whole() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
 ]
 
 
 def everything(connection: psycopg.Connection[Any]) -> tuple[Any, ...]:
     events = connection.execute("SELECT * FROM events ORDER BY notification_id").fetchall()
-    return events, connection.execute("SELECT * FROM head").fetchall()
+    stored = connection.execute("SELECT * FROM stored_events ORDER BY notification_id").fetchall()
+    return events, stored, connection.execute("SELECT * FROM head").fetchall()
 
 
 @pytest.mark.parametrize("statement", [*REWRITING, *UNLOCKING, "DELETE FROM head", "TRUNCATE head"])
@@ -153,7 +167,7 @@ def test_no_version_and_no_position_is_given_out_twice(
 
 def test_two_streams_that_a_collation_takes_for_one_are_two(service: psycopg.Connection[Any]) -> None:
     query = "SELECT collation_name FROM information_schema.columns WHERE table_name = %s AND column_name = %s"
-    for table in ("events", "snapshots"):
+    for table in ("stored_events", "events", "snapshots"):
         rows = service.execute(query, (table, "originator_id")).fetchall()
         assert {collation for (collation,) in rows} == {"C"}
 

@@ -46,7 +46,7 @@ def stranger(database: Database) -> Iterator[psycopg.Connection[Any]]:
 @pytest.mark.long
 @pytest.mark.parametrize(
     "locking",
-    ["SELECT * FROM head FOR UPDATE", "LOCK TABLE events", "LOCK TABLE head", "LOCK TABLE snapshots"],
+    ["SELECT * FROM head FOR UPDATE", "LOCK TABLE stored_events", "LOCK TABLE head", "LOCK TABLE snapshots"],
 )
 def test_all_who_wait_are_told_in_time_and_nothing_is_lost(
     locking: str, ledger: LedgerApplication, stranger: psycopg.Connection[Any], database: Database
@@ -128,7 +128,7 @@ def test_who_holds_the_head_is_named_with_what_to_do(
     assert ledger.perform(transfer("a", "b", 1)).recorded
 
 
-@pytest.mark.parametrize("table", ["events", "head", "projection_versions"])
+@pytest.mark.parametrize("table", ["stored_events", "head", "projection_versions"])
 def test_who_has_locked_a_table_is_found_although_it_cannot_be_read(
     table: str, ledger: LedgerApplication, stranger: psycopg.Connection[Any], database: Database
 ) -> None:
@@ -149,7 +149,7 @@ def test_who_has_locked_a_table_is_found_although_it_cannot_be_read(
 def test_a_read_that_is_locked_out_is_refused_in_time(
     ledger: LedgerApplication, stranger: psycopg.Connection[Any]
 ) -> None:
-    stranger.execute("BEGIN; LOCK TABLE events")
+    stranger.execute("BEGIN; LOCK TABLE stored_events")
     began = monotonic()
     with pytest.raises(JournalUnavailable) as refused:
         ledger.account("main", "a")

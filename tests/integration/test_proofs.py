@@ -226,7 +226,7 @@ def altered(owner: Connection[object]) -> None:
 
 
 def deleted(owner: Connection[object]) -> None:
-    rewrite(owner, "DELETE FROM events WHERE notification_id = 3")
+    rewrite(owner, "DELETE FROM stored_events WHERE notification_id = 3")
 
 
 def rewritten(owner: Connection[object]) -> None:
@@ -236,7 +236,7 @@ def rewritten(owner: Connection[object]) -> None:
 
 
 def cut_off(owner: Connection[object]) -> None:
-    rewrite(owner, "DELETE FROM events WHERE notification_id > 4", "UPDATE head SET position = 4")
+    rewrite(owner, "DELETE FROM stored_events WHERE notification_id > 4", "UPDATE head SET position = 4")
 
 
 @pytest.mark.parametrize("tamper", [altered, deleted, rewritten, cut_off])

@@ -33,6 +33,7 @@ from projections.transparency.proofs import prove_growth, prove_inclusion
 from projections.transparency.signer import Sealer, seal
 from tests.ledgers import open_accounts, outcomes, running, transfer
 from tests.projecting import append, await_head, eventually, projecting, set_state
+from tests.tampering import arm, disarm
 
 pytestmark = pytest.mark.integration
 
@@ -221,8 +222,9 @@ def assert_consistent(owner: Connection[Any], stored: list[bytes]) -> None:
 def tamper(owner: Connection[Any], statement: str) -> None:
     """Do what only a malicious superuser can."""
     with owner.transaction():
-        owner.execute("SET LOCAL session_replication_role = replica")
+        disarm(owner)
         assert owner.execute(statement.encode()).rowcount
+        arm(owner)
 
 
 def zero_tiles(condition: str) -> str:
@@ -269,7 +271,7 @@ def test_a_tree_made_anew_from_a_journal_that_was_changed_is_never_signed(
     before = signed(owner)
     assert differences(owner, "seals") == []
     changed = "convert_to(replace(convert_from(state, 'UTF8'), 'tester', 'nobody'), 'UTF8')"
-    tamper(owner, f"UPDATE events SET state = {changed} WHERE notification_id = 7")
+    tamper(owner, f"UPDATE stored_events SET state = {changed} WHERE notification_id = 7")
     tiles = [difference.key for difference in differences(owner, "seals")]
     assert tiles == [{"level": 0, "number": 0}, {"level": 1, "number": 0}]
     with projecting(sealed, SEALS):

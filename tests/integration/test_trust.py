@@ -235,7 +235,7 @@ def test_a_history_that_was_rewritten_is_not_imported_where_a_checkpoint_is_kept
 ) -> None:
     saved, file = tmp_path / "note", tmp_path / "journal.ndjson"
     saved.write_text(note)
-    rewrite(owner, "DELETE FROM events WHERE notification_id > 3", "UPDATE head SET position = 3")
+    rewrite(owner, "DELETE FROM stored_events WHERE notification_id > 3", "UPDATE head SET position = 3")
     file.write_bytes(exported(database))
     lines = file.read_bytes().splitlines()
     seal = read_seal(lines[-1])

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from domain.commit.decider import Decider, Result, Submission
 from domain.journal.encoding import decode, encode_envelope, encode_event
+from domain.journal.reader import whole_rows
 from domain.model.commands import Command, Outcome
 from domain.model.events import Envelope, Event, Recorded, State
 from domain.model.registry import evolve
@@ -29,12 +30,11 @@ class ColdDecider(Decider):
         self.position, self.recorded_at = head, EARLIEST
         batch = self.decide([submission], named)
         after, *columns = batch.rows
-        events = [
-            decode(stream, version, topic, state, position)
-            for position, (stream, version, topic, state) in enumerate(
-                zip(*columns, strict=True), start=after + 1
-            )
+        stored = [
+            (stream, version, topic, state, after + number, shares, batch.rows.states[number - shares - 1])
+            for number, (stream, version, topic, state, shares) in enumerate(zip(*columns, strict=True), 1)
         ]
+        events = [decode(*row) for row in whole_rows(stored)]
         assert self.position == head + len(events)
         return batch.results, events, self.states
 

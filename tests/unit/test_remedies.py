@@ -50,7 +50,7 @@ FILLED = {
     "names": "entries balances",
     "pid": "7",
     "index": "events_pkey",
-    "table": "events",
+    "table": "stored_events",
     "trigger": "events_are_never_changed",
     "privilege": "UPDATE",
     "role": "tallystick_service",

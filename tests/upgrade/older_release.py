@@ -1,17 +1,19 @@
 """An older release, made from the present source tree, for tests of a deploy.
 
-It is a copy of the packages in a separate folder, with four differences that releases can have:
+It is a copy of the packages in a separate folder, with five differences that releases can have:
 
 - It does not know `account.frozen`, so the projection that reads this event has an older shape.
 - It has `transaction.rejected` in version 2 and `payout.rejected` in version 1. Those versions do not store what a
   refusal concerns, only its code, so it answers with the code's general words.
 - It cannot read the events of keys, which belong to no ledger.
+- It knows only `events`, which is a table to it, appends whole states to it and reads them from it. It lacks the
+  migration that made `events` a view.
 - Both releases share the versions of all projections except that one.
 """
 
 import ast
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tests.service import ROOT
@@ -22,12 +24,14 @@ LOWERED_TOPIC = "transaction.rejected"
 RESHAPED = "balances"
 # Shapes are only told apart, never compared. Numbers below 1 do not exist.
 OLDER_SHAPE = 99
+WHOLE = "SELECT *, NULL::smallint AS shares, NULL::bytea AS base FROM events"
 
 
 def make_older_release(folder: Path) -> Path:
     """Make the release and return the folder to start it in."""
     for package in PACKAGES:
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    _forget_stored_events(folder)
     model = folder / "domain" / "model"
     _change(model / "accounts.py", _forget_frozen)
     _change(model / "transactions.py", lambda tree: _lower(tree, "TransactionRejected", 2))
@@ -37,6 +41,36 @@ def make_older_release(folder: Path) -> Path:
     with (folder / "projections" / "read_models" / f"{RESHAPED}.py").open("a", encoding="utf-8") as module:
         module.write(f"\nPROJECTION = PROJECTION._replace(shape={OLDER_SHAPE})\n")
     return folder
+
+
+def _forget_stored_events(folder: Path) -> None:
+    """Let it store whole states in `events`, and read them from there."""
+    journal = folder / "domain" / "journal"
+    (journal / "migrations" / "0019_stored_events.sql").unlink()
+    appended = {
+        "stored_events (originator_id": "events (originator_id",
+        "notification_id, shares)\n    SELECT": "notification_id)\n    SELECT",
+        ", nullif(shares, -1)": "",
+        "coalesce(shares, -1)\nFROM stored_events": "-1 FROM events",
+    }
+    _replace(journal / "journal.sql", appended)
+    sources = [file for package in PACKAGES for file in (folder / package).rglob("*.sql")]
+    for file in sources:
+        text = file.read_text(encoding="utf-8")
+        file.write_text(text.replace("FROM abbreviated_events", f"FROM ({WHOLE}) AS whole"), encoding="utf-8")
+    for module in (folder / "domain" / "commit" / "decider.py", journal / "recording.py"):
+        _replace(module, {"ENVELOPE if number else encoded": "encoded"})
+    _replace(journal / "writer.py", {"rows.shares[-1])": "-1)"})
+    with (journal / "encoding.py").open("a", encoding="utf-8") as encoding:
+        encoding.write("\nencode_abbreviated_envelope, encode_abbreviated = encode_envelope, encode_event\n")
+
+
+def _replace(file: Path, texts: Mapping[str, str]) -> None:
+    text = file.read_text(encoding="utf-8")
+    for old, new in texts.items():
+        assert old in text, (file, old)
+        text = text.replace(old, new)
+    file.write_text(text, encoding="utf-8")
 
 
 def _change(module: Path, change: Callable[[ast.Module], None]) -> None:

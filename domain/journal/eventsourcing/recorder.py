@@ -20,6 +20,7 @@ from eventsourcing.postgres import (
 from psycopg import Cursor
 from psycopg.rows import DictRow
 
+from domain.journal.abbreviations import WHOLE
 from domain.journal.queries import load
 from domain.journal.writer import Rows
 
@@ -113,6 +114,7 @@ class JournalRecorder(PostgresApplicationRecorder):
                 [event.originator_version for event in stored_events],
                 [event.topic for event in stored_events],
                 [event.state for event in stored_events],
+                [WHOLE] * len(stored_events),
             )
             values = {**rows.values(head["recorded_at"]), "channel": self.channel_name}
             appended = cursor.execute(_SQL["append"], values, prepare=True).fetchone()

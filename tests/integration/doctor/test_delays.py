@@ -24,6 +24,7 @@ from tests.integration.doctor.examining import ALL, PATIENCE_SECONDS, codes, fil
 from tests.ledgers import CONTEXT, outcomes, running, transfer
 from tests.outboxes import register
 from tests.projecting import await_head, eventually, holder, projecting, set_state
+from tests.tampering import disarm
 
 pytestmark = pytest.mark.integration
 
@@ -140,8 +141,8 @@ def test_what_is_due_and_not_done_is_found(
     limits = Limits(overdue_seconds=0)
     eventually(lambda: codes(database, journal.overdue, limits) == [expected])
     # A row in `due` that is done already is a difference, not a delay.
-    owner.execute("SET session_replication_role = replica")
-    owner.execute("UPDATE events SET topic = 'transaction.rejected' WHERE originator_id = %s",
+    disarm(owner)
+    owner.execute("UPDATE stored_events SET topic = 'transaction.rejected' WHERE originator_id = %s",
                   (f"main/transactions/{operation.id}",))  # fmt: skip
     assert codes(database, journal.overdue, limits) == []
 

@@ -20,6 +20,7 @@ from tests.integration.doctor.examining import (
 )
 from tests.ledgers import outcomes, running, transfer
 from tests.projecting import append, projecting
+from tests.tampering import disarm
 
 pytestmark = pytest.mark.integration
 
@@ -57,7 +58,7 @@ FAULTS_OF_ANY = [
     ),
     (
         installation.protection,
-        "ALTER TABLE events DISABLE TRIGGER events_are_never_changed",
+        "ALTER TABLE stored_events DISABLE TRIGGER events_are_never_changed",
         ["journal_unprotected"],
     ),
     (
@@ -74,11 +75,12 @@ FAULTS_OF_ANY = [
     ),
     (
         installation.service_rights,
-        "REVOKE INSERT ON events FROM tallystick_service",
+        "REVOKE INSERT ON stored_events FROM tallystick_service",
         ["service_lacks_rights"],
     ),
     (installation.service_rights, "REVOKE ALL ON head FROM tallystick_service", ["service_lacks_rights"]),
     (installation.protection, "GRANT UPDATE ON events TO tallystick_service", ["service_may_rewrite"]),
+    (installation.protection, "GRANT DELETE ON stored_events TO tallystick_service", ["service_may_rewrite"]),
     (installation.protection, "ALTER TABLE head OWNER TO tallystick_service", ["service_may_rewrite"]),
     (
         server.clocks,
@@ -155,8 +157,10 @@ def test_a_fault_of_a_filled_installation_has_its_finding(
 def test_gaps_in_the_journal_are_found_by_counting_and_by_its_rules(
     database: Database, owner: Connection[Any]
 ) -> None:
-    owner.execute("SET session_replication_role = replica")
-    owner.execute("DELETE FROM events WHERE originator_id = 'main/accounts/bob' AND originator_version = 9")
+    disarm(owner)
+    owner.execute(
+        "DELETE FROM stored_events WHERE originator_id = 'main/accounts/bob' AND originator_version = 9"
+    )
     assert codes(database, journal.extent) == ["journal_position_gap", "journal_version_gap"]
     assert "journal_position_gap" in codes(database, journal.rules)
     assert "journal_version_gap" in codes(database, journal.rules)
@@ -165,9 +169,9 @@ def test_gaps_in_the_journal_are_found_by_counting_and_by_its_rules(
 
 @pytest.mark.prepared(by=fill)
 def test_money_from_nowhere_is_found(database: Database, owner: Connection[Any]) -> None:
-    owner.execute("SET session_replication_role = replica")
+    disarm(owner)
     owner.execute(
-        "UPDATE events SET state = replace(convert_from(state, 'UTF8'), '\"debits\":1', '\"debits\":2')::bytea"
+        "UPDATE stored_events SET state = replace(convert_from(state, 'UTF8'), '\"debits\":1', '\"debits\":2')::bytea"
         " WHERE originator_id = 'main/accounts/alice' AND originator_version = 9"
     )
     found = codes(database, journal.rules)
