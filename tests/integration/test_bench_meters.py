@@ -82,13 +82,13 @@ def test_disk_space_is_of_the_journal_or_of_the_read_models_and_no_byte_is_misse
         table for projection in PROJECTIONS.values() for table in projection.table_names(version=1)
     }
     assert {relation.table for relation in before if relation.part == READ_MODELS} == of_read_models
-    assert {"events", "head", "snapshots", "tracking"} <= {
+    assert {"stored_events", "head", "snapshots", "tracking"} <= {
         relation.table for relation in before if relation.part == JOURNAL
     }
     with running(database) as ledger:
         open_accounts(ledger, 50)
     after = bytes_of(database)
-    for table in ("events", "transactions_v1"):
+    for table in ("stored_events", "transactions_v1"):
         (size,) = owner.execute("SELECT pg_total_relation_size(%s)", (table,)).fetchone() or (0,)
         assert sum(found for relation, found in after.items() if relation.table == table) == size
     space = added(before, after, 50)
