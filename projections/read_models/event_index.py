@@ -3,11 +3,11 @@
 The journal grows for ever, so the index is compact, and what is written often is small. Marks (event_marks.py) say
 which events have a key. Those of the newest events are kept together, in one row for each strip of 128 positions.
 Sixteen strips become a block, and 32 blocks become a stretch of 65,536 positions. Blocks and stretches have many rows,
-divided by the hashes of keys. So a search for a key reads one small row of each stretch, and at most 48 for the newest
+divided by the hashes of keys. So a search for a key reads one small row of each stretch, and at most 47 for the newest
 events.
 
-Each mark is written three times, but a transfer takes a tenth of a row. With a row for each key of each few events,
-a transfer took four rows and six times the room, and PostgreSQL three times the time.
+A mark is written up to three times, but a transfer takes a tenth of a row. Measured with a row for each key of each 256
+neighbours: four rows for a transfer, three times the room and the log, and two to four times PostgreSQL's time.
 
 A hash stands for a key, so the events found here are candidates. `event_history` looks each of them up and checks it,
 and reads events that are not indexed yet from the journal itself.
