@@ -41,7 +41,7 @@ def _transaction_posted(event: TransactionPosted) -> bytes | None:
     entries = "\x12".join(
         [
             f"{entry.account}{_DIRECTIONS[entry.direction]}{entry.amount}\x15{entry.asset}"
-            f"{_SIDES[entry.normal_side]}{entry.balance_after}\x18{entry.debits_after}"
+            f"{_SIDES[entry.normal_side]}{entry.balance_after}\x18{_number(entry.debits_after)}"
             for entry in event.entries
         ]
     )
@@ -49,6 +49,10 @@ def _transaction_posted(event: TransactionPosted) -> bytes | None:
         f'\x0f"{event.reference}"\x10{event.fingerprint}\x11{entries}\x19{event.effective_at}"}}'
     ).encode()
     return short if len(short.translate(None, _PLAIN)) == 5 * len(event.entries) + 6 else None
+
+
+def _number(value: int | None) -> int | str:
+    return "null" if value is None else value
 
 
 SHORT_FORMS: Mapping[type[Event], Callable[[Any], bytes | None]] = {

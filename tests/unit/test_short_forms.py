@@ -54,6 +54,15 @@ def test_data_is_written_as_it_is_abbreviated_or_not_at_all(event: Event) -> Non
         assert unabbreviated(short) == encoded
 
 
+@pytest.mark.parametrize("debits_after", [None, 0, 7])
+def test_an_entry_without_a_sum_of_debits_is_written_as_null(debits_after: int | None) -> None:
+    (event,) = (event for event in examples.EVENTS if isinstance(event, TransactionPosted))
+    entries = tuple(replace(entry, debits_after=debits_after) for entry in event.entries)
+    event = replace(event, description="", metadata={}, entries=entries)
+    short = SHORT_FORMS[TransactionPosted](event)
+    assert short is not None and unabbreviated(short) == msgspec.json.encode(event)
+
+
 @given(OF_ODD_TEXTS | ENVELOPES)
 def test_an_envelope_is_written_as_it_is_abbreviated_or_not_at_all(envelope: Envelope) -> None:
     short = envelope_in_short(envelope)
