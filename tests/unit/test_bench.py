@@ -154,7 +154,10 @@ def test_contestants_take_turns_after_a_warm_up_that_shows_how_much_fits_into_th
     }
 
 
-def test_each_round_may_have_another_order_and_has_every_contestant() -> None:
+def test_each_round_may_have_another_order_and_has_every_contestant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "gc.collect", lambda: 0
+    )  # for the garbage of all other tests it takes half a second each time
     ran: list[str] = []
 
     def contestant(name: str) -> Contestant:

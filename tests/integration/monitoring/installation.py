@@ -26,6 +26,7 @@ from tests.integration.monitoring.hour_old_journal import Owed, Receivers, write
 from tests.integration.monitoring.prometheus import Prometheus, watching
 from tests.lifeline import ends_with_the_tests
 from tests.nats_server import NatsServer, serving_nats
+from tests.projecting import eventually
 from tests.receiver import receiving
 from tests.runbook import row_of
 from tests.service import ROOT, Service, start, transfer_body
@@ -174,6 +175,8 @@ def hanging(port: int) -> Iterator[psutil.Process]:
         child for child in psutil.Process().children() if f"--port {port}" in " ".join(child.cmdline())
     )
     process.suspend()
+    # A signal takes effect a moment after it is sent.
+    eventually(lambda: process.status() == psutil.STATUS_STOPPED)
     try:
         yield process
     finally:
