@@ -5,6 +5,8 @@ from typing import Any
 
 import httpx2
 import pytest
+import structlog
+from structlog.testing import capture_logs
 
 from tests.contract.answers import code_of
 from tests.contract.books import Book, transfer_body
@@ -138,15 +140,18 @@ def test_every_event_carries_the_conversation_and_the_last_of_them_is_the_positi
 
 
 def test_a_fault_of_ours_shows_nothing_of_itself(
-    served: Served, book: Book, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    served: Served, book: Book, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("SELECT secret FROM somewhere")
 
     monkeypatch.setattr("domain.application.LedgerApplication.ledger", fail)
-    answer = book.client.get(book.path, headers={"Correlation-Id": "find-me"})
+    # Whatever was logged before in this process, this logger is made now.
+    monkeypatch.setattr("api.http.middleware._log", structlog.get_logger())
+    with capture_logs() as logged:
+        answer = book.client.get(book.path, headers={"Correlation-Id": "find-me"})
     assert (answer.status_code, code_of(answer)) == (500, "internal_error")
     assert "secret" not in answer.text
-    logged = capsys.readouterr().out
-    assert "find-me" in logged
-    assert "SELECT secret" in logged
+    (fault,) = [line for line in logged if line["event"] == "fault"]
+    assert fault["correlation_id"] == "find-me"
+    assert "SELECT secret" in str(fault["exc_info"])
