@@ -76,7 +76,9 @@ def _forget_stream_keys(folder: Path) -> None:
     sources = [file for package in PACKAGES for file in (folder / package).rglob("*.sql")]
     for file in [*sources, journal / "eventsourcing" / "recorder.py"]:
         text = file.read_text(encoding="utf-8")
-        file.write_text(BY_KEY.sub(r"\1 = \2", text), encoding="utf-8")
+        text = BY_KEY.sub(r"\1 = \2", text)
+        assert "in_stream" not in text, file
+        file.write_text(text, encoding="utf-8")
 
 
 def _replace(file: Path, texts: Mapping[str, str]) -> None:
