@@ -1,6 +1,7 @@
 """The indexes of streams: by key in a new journal; by name, then by both, then by key in an older one."""
 
 import hashlib
+import re
 import subprocess
 import sys
 import threading
@@ -28,6 +29,7 @@ from scripts.commands.installation import ledgers_of
 from scripts.doctor import installation
 from tests.integration.doctor.examining import codes
 from tests.ledgers import CONTEXT, history, open_accounts, opening, outcomes, running, transfer
+from tests.service import ROOT
 from tests.unit.given_when_then import HISTORY
 
 pytestmark = pytest.mark.integration
@@ -115,6 +117,21 @@ def finished(database: Database) -> str:
     command += ["--database-url", database.url, "--schema", database.schema]
     ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     return ran.stdout.splitlines()[-1]
+
+
+def test_an_older_release_can_be_given_its_index_back(
+    older: Database, owner_of_older: Connection[Any]
+) -> None:
+    page = (ROOT / "scripts" / "README.md").read_text(encoding="utf-8")
+    statements = re.findall(r"`((?:CREATE UNIQUE INDEX|ALTER TABLE)[^`]* events_pkey[^`]*)`", page)
+    assert len(statements) == 2
+    stream_index.finish(older)
+    for statement in statements:
+        owner_of_older.execute(statement)
+    assert BY_NAME in plan(owner_of_older, FIND_AS_BEFORE)
+    assert codes(older, installation.schema) == ["upgrade_unfinished"]
+    assert stream_index.finish(older) is True
+    assert indexes(owner_of_older) == {BY_KEY, LEDGERS}
 
 
 def test_writers_go_on_while_the_index_is_made_and_the_other_dropped(
