@@ -11,7 +11,7 @@ EXAMPLES: Mapping[str, str] = {
     "serve": "tallystick serve --port 8000",
     "project": 'tallystick project --database-url "$URL"',
     "publish": 'tallystick publish --database-url "$URL"',
-    "migrate": "tallystick migrate",
+    "migrate": "tallystick migrate --finish",
     "replay": "tallystick replay entries balances --reason 'after the repair'",
     "projections": "tallystick projections pause entries --reason 'until the upgrade is done'",
     "dead-letters": "tallystick dead-letters list --state open",

@@ -28,7 +28,7 @@ RETURNING :columns;
 -- Read from the journal itself, so that a ledger opened a moment ago is found even if projections lag.
 SELECT ledger FROM unnest(%(ledgers)s::text[]) WITH ORDINALITY AS named (ledger, number)
 WHERE ledger <> '*' AND NOT EXISTS (
-    SELECT FROM events WHERE originator_id = ledger || '/ledger' AND originator_version = 1
+    SELECT FROM events WHERE in_stream(originator_id, ledger || '/ledger') AND originator_version = 1
 )
 ORDER BY number;
 

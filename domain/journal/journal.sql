@@ -11,7 +11,7 @@ SELECT position, recorded_at, clock_timestamp(), current_schema() || '_journal' 
 
 -- name: versions
 SELECT stream, coalesce(
-    (SELECT max(originator_version) FROM events WHERE originator_id = stream), 0
+    (SELECT max(originator_version) FROM events WHERE in_stream(originator_id, stream)), 0
 ) FROM unnest(%(streams)s::text[]) AS stream;
 
 -- name: append
@@ -63,7 +63,7 @@ FROM stored_events WHERE notification_id = %(position)s;
 
 -- name: stored_positions
 SELECT notification_id FROM events
-WHERE originator_id = %(stream)s AND originator_version = %(version)s AND state = %(state)s;
+WHERE in_stream(originator_id, %(stream)s) AND originator_version = %(version)s AND state = %(state)s;
 
 -- name: range
 -- The events that others appended since this writer last looked. The caller asks for few.
@@ -110,7 +110,7 @@ CROSS JOIN LATERAL (
     UNION ALL
     (
         SELECT originator_version, topic, state, notification_id, shares, base FROM abbreviated_events
-        WHERE originator_id = s.stream
+        WHERE in_stream(originator_id, s.stream)
         AND originator_version > coalesce(snapshot.originator_version, 0) AND originator_version <= s.until
         ORDER BY originator_version
     )
@@ -145,7 +145,7 @@ WITH RECURSIVE by_time (low, high) AS (
     WHERE low < high AND recorded_at IS NOT NULL
 ), by_position (position, low, high) AS (
     SELECT low, 0::bigint, coalesce(
-        (SELECT max(originator_version) FROM events WHERE originator_id = %(past_stream)b::text), 0
+        (SELECT max(originator_version) FROM events WHERE in_stream(originator_id, %(past_stream)b::text)), 0
     ) FROM by_time WHERE low = high
     UNION ALL
     SELECT
@@ -156,7 +156,7 @@ WITH RECURSIVE by_time (low, high) AS (
     CROSS JOIN LATERAL (SELECT (low + high + 1) / 2 AS middle) AS half
     CROSS JOIN LATERAL (
         SELECT notification_id
-        FROM events WHERE originator_id = %(past_stream)b::text AND originator_version = middle OFFSET 0
+        FROM events WHERE in_stream(originator_id, %(past_stream)b::text) AND originator_version = middle OFFSET 0
     ) AS event
     WHERE low < high
 )

@@ -19,9 +19,9 @@ FROM pg_database WHERE datname = current_database();
 
 -- name: unpinned_routines
 -- Routines without a search path of their own, trigger functions included: their caller decides where names are looked
--- up.
+-- up. In a body that is no text, names were looked up when the routine was made.
 SELECT p.oid::regprocedure::text FROM pg_proc p
-WHERE pronamespace = current_schema()::regnamespace AND prokind IN ('f', 'p')
+WHERE pronamespace = current_schema()::regnamespace AND prokind IN ('f', 'p') AND prosqlbody IS NULL
     AND NOT EXISTS (SELECT FROM unnest(proconfig) AS setting WHERE starts_with(setting, 'search_path='))
     AND pg_has_role(proowner, 'USAGE');
 

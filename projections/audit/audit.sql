@@ -20,7 +20,7 @@ SELECT to_regclass('dead_letters') IS NOT NULL;
 -- name: held
 -- The events of streams that are held behind an open dead letter, including the letter's own event.
 SELECT e.notification_id FROM dead_letters AS l
-JOIN events AS e ON e.originator_id = l.stream AND e.originator_version >= l.stream_version
+JOIN events AS e ON in_stream(e.originator_id, l.stream) AND e.originator_version >= l.stream_version
 WHERE l.projection = %(name)s AND l.projection_version = %(version)s AND l.state = 'open';
 
 -- name: discarded
@@ -44,7 +44,7 @@ ORDER BY originator_id, originator_version;
 SELECT e.* FROM unnest(%(streams)s::text[]) AS s(stream)
 CROSS JOIN LATERAL (
     SELECT originator_id, originator_version, topic, state, notification_id FROM events
-    WHERE originator_id = s.stream AND originator_version > 0
+    WHERE in_stream(originator_id, s.stream) AND originator_version > 0
     ORDER BY originator_version OFFSET 0
 ) AS e
 WHERE e.notification_id <= %(upto)s
@@ -58,7 +58,7 @@ SELECT e.originator_id, e.originator_version, e.topic, e.state, e.notification_i
 FROM events AS e
 LEFT JOIN LATERAL (
     SELECT originator_version, topic, state, notification_id FROM events
-    WHERE originator_id = e.originator_id AND originator_version > e.originator_version
+    WHERE in_stream(originator_id, e.originator_id) AND originator_version > e.originator_version
     AND notification_id <= %(upto)s
     ORDER BY originator_version
 ) AS later ON true
@@ -148,7 +148,7 @@ SELECT id, ledgers, types, after, coalesce(upto, 9223372036854775807) FROM webho
 
 -- name: streams_at
 -- With the length of each stream: versions have no gaps.
-SELECT s.stream, (SELECT max(originator_version) FROM events WHERE originator_id = s.stream)
+SELECT s.stream, (SELECT max(originator_version) FROM events WHERE in_stream(originator_id, s.stream))
 FROM (SELECT DISTINCT originator_id FROM events WHERE notification_id = ANY(%(positions)s)) AS s(stream);
 
 -- name: head

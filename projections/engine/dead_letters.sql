@@ -37,7 +37,7 @@ l.id, l.projection, l.projection_version, l.shape, l.state, l.stream, l.stream_v
 l.event_version, l.correlation_id, l.actor, l.exception, l.message, l.release, l.attempts, l.first_failed_at,
 l.last_failed_at,
 CASE WHEN l.state = 'open'
-    THEN (SELECT max(originator_version) FROM events WHERE originator_id = l.stream) - l.stream_version ELSE 0
+    THEN (SELECT max(originator_version) FROM events WHERE in_stream(originator_id, l.stream)) - l.stream_version ELSE 0
 END,
 l.closed_at, l.closed_by, l.reason, l.closing_correlation_id, l.followed_by;
 

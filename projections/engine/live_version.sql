@@ -8,7 +8,7 @@ LEFT JOIN projection_versions AS v ON v.name = %(name)s AND v.shape = %(shape)s 
 -- Those of some streams that have no events, in the order given. A sub-select in the place of a value is not planned as
 -- a join, which before the journal's first ANALYZE would read the whole of it.
 SELECT stream FROM unnest(%(existing)s::text[]) WITH ORDINALITY AS required (stream, number)
-WHERE (SELECT 1 FROM events WHERE originator_id = stream AND originator_version = 1) IS NULL
+WHERE (SELECT 1 FROM events WHERE in_stream(originator_id, stream) AND originator_version = 1) IS NULL
 ORDER BY number;
 
 -- name: lacking

@@ -36,7 +36,6 @@ FACETS: Sequence[Facet] = ("status", "limits", "metadata")
 
 _TOPICS = [event.TOPIC for event in (AccountOpened, LimitsChanged, MetadataChanged, Frozen, Unfrozen, Closed)]
 _LAST = "~"  # sorts after every character of an address
-_NEXT = " "  # sorts before every character of an address
 _STATUS: dict[type[Event], str] = {
     AccountOpened: "open",
     Frozen: "frozen",
@@ -83,14 +82,15 @@ def account_changes(
     """
     first = account_stream(ledger, account or prefix or "")
     wanted = {
-        "low": first,
-        "high": first + (_NEXT if account else _LAST),
+        "first": first,
+        "last": first + _LAST,
         "topics": _TOPICS,
         "facets": list(facets),
     }
+    query = _SQL["changes"].fill(wanted=_SQL["of_account" if account else "of_prefix"])
     with one_instant(connection):
         head = head_of(connection)
-        with closing(opened_rows(connection, _SQL["changes"], wanted)) as rows:
+        with closing(opened_rows(connection, query, wanted)) as rows:
             found = (change for row in rows for change in _changes(row, since, until))
             yield Reading(found, head, head, Lacking())
 

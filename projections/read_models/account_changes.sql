@@ -1,9 +1,16 @@
+-- name: of_account
+in_stream(originator_id, %(first)s)
+
+-- name: of_prefix
+originator_id >= %(first)s AND originator_id < %(last)s
+
 -- name: changes
--- Each change of an account, together with the previous event about the same attributes. One pass over the journal
--- finds the changes. The rest works on these events, which are few compared to postings.
+-- Each change of an account, together with the previous event about the same attributes. One pass over the journal, or
+-- over the stream of the one account, finds the changes. The rest works on these events, which are few compared to
+-- postings.
 WITH changes AS MATERIALIZED (
     SELECT originator_id, originator_version, topic, state, notification_id FROM events
-    WHERE originator_id >= %(low)s AND originator_id < %(high)s AND topic = ANY(%(topics)s)
+    WHERE :wanted AND topic = ANY(%(topics)s)
 ),
 limits AS (
     SELECT 'limits' AS facet, *, lag(state) OVER earlier AS before, lag(topic) OVER earlier AS before_topic FROM changes

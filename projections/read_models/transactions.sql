@@ -77,7 +77,7 @@ ON transactions_v:version (ledger, made_position) WHERE dated;
 -- the row.
 UPDATE transactions_v:version AS t SET version = %(version)s
 FROM (
-    SELECT notification_id AS position FROM events WHERE originator_id = %(stream)s AND originator_version <= 2
+    SELECT notification_id AS position FROM events WHERE in_stream(originator_id, %(stream)s) AND originator_version <= 2
 ) AS made
 WHERE t.ledger = %(ledger)s AND t.made_position = made.position AND t.version = %(version)s - 1;
 
@@ -109,7 +109,7 @@ SELECT :columns
 FROM unnest(%(ledgers)s::text[], %(streams)s::text[]) AS s(ledger, stream)
 CROSS JOIN LATERAL (
     SELECT notification_id AS position FROM events
-    WHERE originator_id = s.stream AND originator_version <= 2 LIMIT 2
+    WHERE in_stream(originator_id, s.stream) AND originator_version <= 2 LIMIT 2
 ) AS made
 CROSS JOIN LATERAL (
     SELECT * FROM transactions_v:version WHERE ledger = s.ledger AND made_position = made.position LIMIT 1

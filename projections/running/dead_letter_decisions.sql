@@ -9,14 +9,14 @@ JOIN projection_versions AS v ON v.name = l.projection AND v.version = l.project
 WHERE l.id = %(id)s FOR UPDATE OF v;
 
 -- name: held_events
--- Read in portions by the journal's primary key: the events that the projection reads, up to its position. A portion has
+-- Read in portions by the journal's index of streams: the events that the projection reads, up to its position. A portion has
 -- no more than fits into `most_bytes`, except for its last event.
 SELECT originator_id, originator_version, topic, state, notification_id FROM (
     SELECT originator_id, originator_version, topic, state, notification_id,
         sum(octet_length(state)) OVER (ORDER BY originator_version ROWS UNBOUNDED PRECEDING) - octet_length(state)
             AS before
     FROM events
-    WHERE originator_id = %(stream)s AND originator_version > %(after)s AND notification_id <= %(upto)s
+    WHERE in_stream(originator_id, %(stream)s) AND originator_version > %(after)s AND notification_id <= %(upto)s
     AND (topic = ANY(%(topics)s) OR originator_version > 1 AND topic = ANY(%(continuing)s))
     ORDER BY originator_version LIMIT %(limit)s
 ) AS event

@@ -4,7 +4,7 @@ SELECT originator_id, originator_version, topic, state, notification_id, shares 
 WHERE notification_id > %(after)s AND notification_id <= %(upto)s ORDER BY notification_id;
 
 -- name: copy_of_events
--- With both indexes and the settings of the journal's table. Nothing else refers to this table.
+-- With the indexes and the settings of the journal's table. Nothing else refers to this table.
 CREATE TABLE {copy}.events (LIKE {journal}.stored_events INCLUDING ALL)
 WITH (autovacuum_analyze_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05);
 

@@ -1,14 +1,28 @@
-"""`tallystick migrate`: brings a database up to date before the processes of a new release start."""
+"""`tallystick migrate`: brings a database up to date before the processes of a new release start.
+
+With `--finish`, after the last process of the old release has ended, it drops what only that one needed.
+"""
+
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from scripts.commands.installation import DatabaseUrl, DataDir, Schema
+
+if TYPE_CHECKING:
+    from domain.journal.database import Database
+
+Finish = Annotated[
+    bool,
+    typer.Option("--finish", help="Also drop what only older releases need. None of them may run any more."),
+]
 
 
 def migrate(
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
+    finish: Finish = False,
 ) -> None:
     """Apply the migrations the database lacks. The service also does this when it starts."""
     from scripts.console import settings_or_exit
@@ -22,3 +36,16 @@ def migrate(
         if made_key := prepare(settings, database):
             typer.echo(f"API key with every role on every ledger, shown this once: {made_key}")
         typer.echo(f"schema {database.schema} is up to date")
+        if finish:
+            _finish(database)
+
+
+def _finish(database: "Database") -> None:
+    from domain.journal import stream_index
+    from scripts.console import fail
+
+    try:
+        finished = stream_index.finish(database)
+    except stream_index.FinishedElsewhere:
+        fail("another process is finishing the migrations of this schema")
+    typer.echo("older releases can no longer run here" if finished else "nothing is left of older releases")

@@ -15,6 +15,9 @@ SELECT name, setting FROM pg_settings WHERE name = ANY(%(names)s);
 SELECT indexrelid::regclass::text FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
 WHERE c.relnamespace = current_schema()::regnamespace AND NOT (indisvalid AND indisready);
 
+-- name: has_index_by_names
+SELECT EXISTS (SELECT FROM pg_constraint WHERE conrelid = to_regclass('stored_events') AND conname = 'events_pkey');
+
 -- name: triggers
 SELECT tgname, tgenabled, prosrc FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
 WHERE tgrelid IN (to_regclass('stored_events'), to_regclass('head')) AND NOT tgisinternal;
@@ -37,7 +40,7 @@ SELECT CASE WHEN has_database_privilege(%(role)s, current_database(), 'TEMPORARY
 
 -- name: unpinned_functions
 SELECT p.oid::regprocedure::text FROM pg_proc p
-WHERE pronamespace = current_schema()::regnamespace
+WHERE pronamespace = current_schema()::regnamespace AND prosqlbody IS NULL
     AND NOT EXISTS (SELECT FROM unnest(proconfig) AS setting WHERE starts_with(setting, 'search_path='));
 
 -- name: facts
@@ -167,7 +170,8 @@ SELECT before + 1, position - 1 FROM (
 ) AS pairs WHERE position > before + 1 ORDER BY position LIMIT 100;
 
 -- name: version_gaps
--- Reads only the primary key, in order of streams: versions begin at 1, and none occurs twice.
+-- Versions begin at 1, and none occurs twice. Every event is read once, since no index has the streams in the order of
+-- their names.
 SELECT originator_id, count(*), max(originator_version) FROM events
 GROUP BY originator_id HAVING max(originator_version) <> count(*) LIMIT 100;
 
@@ -177,7 +181,7 @@ SELECT d.ledger || '/transactions/' || d.id, last.topic,
     extract(epoch FROM clock_timestamp() - d.due_at)::double precision
 FROM due_v:version AS d
 CROSS JOIN LATERAL (
-    SELECT topic FROM events WHERE originator_id = d.ledger || '/transactions/' || d.id
+    SELECT topic FROM events WHERE in_stream(originator_id, d.ledger || '/transactions/' || d.id)
     ORDER BY originator_version DESC LIMIT 1
 ) AS last
 WHERE d.due_at < clock_timestamp() - %(seconds)s * interval '1 s'

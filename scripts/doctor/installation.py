@@ -87,6 +87,8 @@ def schema(patient: Patient) -> Iterator[Finding]:
     if invalid := [index for (index,) in patient.rows("invalid_indexes")]:
         subjects = tuple({"index": index} for index in invalid)
         yield Finding("index_invalid", f"{len(invalid)} indexes cannot be used", examples(invalid), subjects)
+    if not pending and patient.value("has_index_by_names"):
+        yield Finding("upgrade_unfinished", "the journal has an index that only an older release needs")
 
 
 def service_rights(patient: Patient) -> Iterator[Finding]:

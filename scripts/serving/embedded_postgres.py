@@ -76,10 +76,10 @@ SETTINGS = {
 
 MEGABYTE = 1024**2
 MIN_SHARED_BUFFERS = 128 * MEGABYTE
-MAX_SHARED_BUFFERS = 1024 * MEGABYTE
+MAX_SHARED_BUFFERS = 4096 * MEGABYTE
 """The index of streams is read and written at random, and each page of it that is not cached here costs a read and a
-write of the operating system per transfer. PostgreSQL's share of a transfer at 5 million events is 46 µs with 128 MB,
-38 µs with 256 MB and 30 µs with 1 GB. A small journal takes 30 µs.
+write of the operating system per transfer. With 17 million transactions, which are 50 million events, 1 GB cost 0.35
+reads and as many writes, and 3 GB none.
 """
 
 _log = structlog.get_logger(__name__)

@@ -323,16 +323,16 @@ def until(condition: Any) -> None:
 @pytest.mark.parametrize(
     "query",
     [
-        "SELECT max(originator_version) FROM events WHERE originator_id = 's'",
-        "SELECT topic FROM events WHERE originator_id = 's' ORDER BY originator_version DESC LIMIT 1",
+        "SELECT max(originator_version) FROM events WHERE in_stream(originator_id, 's')",
+        "SELECT topic FROM events WHERE in_stream(originator_id, 's') ORDER BY originator_version DESC LIMIT 1",
         "SELECT * FROM events WHERE notification_id = 7",
         "SELECT * FROM events WHERE notification_id > 7 AND notification_id <= 9 ORDER BY notification_id",
         "SELECT * FROM events WHERE notification_id = ANY('{7,9}')",
         "SELECT e.* FROM unnest('{s}'::text[]) AS s (id) CROSS JOIN LATERAL"
-        " (SELECT * FROM events WHERE originator_id = s.id ORDER BY originator_version LIMIT 1) AS e",
+        " (SELECT * FROM events WHERE in_stream(originator_id, s.id) ORDER BY originator_version LIMIT 1) AS e",
         "SELECT e.state FROM unnest('{7}'::bigint[]) AS p (at) JOIN events AS e ON e.notification_id = p.at",
-        "SELECT min(originator_id) FROM events",
-        "SELECT * FROM journal WHERE stream = 's' AND version = 3",
+        "SELECT originator_id FROM events WHERE topic = 'ledger.opened'",
+        "SELECT * FROM journal WHERE in_stream(stream, 's') AND version = 3",
         "SELECT * FROM journal WHERE position BETWEEN 7 AND 9",
     ],
 )

@@ -178,7 +178,7 @@ def test_a_journal_that_the_disk_has_no_room_for_is_refused(monkeypatch: pytest.
     free = bytes_needed(5_000_000)
     monkeypatch.setattr(command, "disk_usage", lambda _: Disk(0, 0, free))
     command.require_room(5_000_000)
-    with pytest.raises(typer.BadParameter, match=r"it takes 10 GB, and .* has 10"):
+    with pytest.raises(typer.BadParameter, match=r"it takes 8 GB, and .* has 8"):
         command.require_room(5_000_001)
 
 

@@ -1,6 +1,6 @@
 """An older release, made from the present source tree, for tests of a deploy.
 
-It is a copy of the packages in a separate folder, with five differences that releases can have:
+It is a copy of the packages in a separate folder, with six differences that releases can have:
 
 - It does not know `account.frozen`, so the projection that reads this event has an older shape.
 - It has `transaction.rejected` in version 2 and `payout.rejected` in version 1. Those versions do not store what a
@@ -8,10 +8,12 @@ It is a copy of the packages in a separate folder, with five differences that re
 - It cannot read the events of keys, which belong to no ledger.
 - It knows only `events`, which is a table to it, appends whole states to it and reads them from it. It lacks the
   migration that made `events` a view.
+- It finds streams by their names, and lacks the migration that made their keys.
 - Both releases share the versions of all projections except that one.
 """
 
 import ast
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,6 +26,7 @@ LOWERED_TOPIC = "transaction.rejected"
 RESHAPED = "balances"
 # Shapes are only told apart, never compared. Numbers below 1 do not exist.
 OLDER_SHAPE = 99
+BY_KEY = re.compile(r"[{}.\w]*in_stream\(([\w.]+), ((?:[^()]|\([^()]*\))+)\)")
 WHOLE = "SELECT *, NULL::smallint AS shares, NULL::bytea AS base FROM events"
 
 
@@ -32,6 +35,7 @@ def make_older_release(folder: Path) -> Path:
     for package in PACKAGES:
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     _forget_stored_events(folder)
+    _forget_stream_keys(folder)
     model = folder / "domain" / "model"
     _change(model / "accounts.py", _forget_frozen)
     _change(model / "transactions.py", lambda tree: _lower(tree, "TransactionRejected", 2))
@@ -63,6 +67,18 @@ def _forget_stored_events(folder: Path) -> None:
     _replace(journal / "writer.py", {"rows.shares[-1])": "-1)"})
     with (journal / "encoding.py").open("a", encoding="utf-8") as encoding:
         encoding.write("\nencode_abbreviated_envelope, encode_abbreviated = encode_envelope, encode_event\n")
+
+
+def _forget_stream_keys(folder: Path) -> None:
+    """Let it look streams up by name."""
+    journal = folder / "domain" / "journal"
+    (journal / "migrations" / "0020_stream_keys.sql").unlink()
+    sources = [file for package in PACKAGES for file in (folder / package).rglob("*.sql")]
+    for file in [*sources, journal / "eventsourcing" / "recorder.py"]:
+        text = file.read_text(encoding="utf-8")
+        text = BY_KEY.sub(r"\1 = \2", text)
+        assert "in_stream" not in text, file
+        file.write_text(text, encoding="utf-8")
 
 
 def _replace(file: Path, texts: Mapping[str, str]) -> None:

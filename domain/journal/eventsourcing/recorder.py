@@ -19,12 +19,18 @@ from eventsourcing.postgres import (
 )
 from psycopg import Cursor
 from psycopg.rows import DictRow
+from psycopg.sql import SQL, Identifier
 
 from domain.journal.abbreviations import WHOLE
 from domain.journal.queries import load
 from domain.journal.writer import Rows
 
 _SQL = load("domain.journal.journal")
+# The library adds the versions that it wants. The stream is its first parameter, and occurs twice in the condition.
+_EVENTS_OF_STREAM = SQL(
+    "SELECT events.* FROM (SELECT %s::text AS stream) AS wanted"
+    " JOIN {schema}.{table} AS events ON {schema}.in_stream(originator_id, wanted.stream) WHERE true"
+)
 _ATTEMPTS = 10
 _RETRY_SECONDS = 0.2
 _LOOK_AGAIN_SECONDS = 1.0
@@ -74,6 +80,9 @@ class JournalRecorder(PostgresApplicationRecorder):
         self, datastore: PostgresDatastore, *, events_table_name: str = "events", **kwargs: Any
     ) -> None:
         super().__init__(datastore, events_table_name=events_table_name, **kwargs)
+        self.select_events_statement = _EVENTS_OF_STREAM.format(
+            schema=Identifier(datastore.schema), table=Identifier(events_table_name)
+        )
         self.channel_name = f"{datastore.schema}_journal"
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:

@@ -2,7 +2,7 @@
 -- Only rows that the journal confirms: the projection may not have removed a finished one yet.
 SELECT d.due_at, d.ledger, d.id::text, d.position FROM due_v:version AS d
 CROSS JOIN LATERAL (
-    SELECT notification_id, topic FROM events WHERE originator_id = d.ledger || '/transactions/' || d.id
+    SELECT notification_id, topic FROM events WHERE in_stream(originator_id, d.ledger || '/transactions/' || d.id)
     ORDER BY originator_version DESC LIMIT 1
 ) AS last
 WHERE d.due_at <= %(before)s AND last.notification_id = d.position AND last.topic = %(topic)s
@@ -20,7 +20,7 @@ CROSS JOIN LATERAL (
     WHERE notification_id = p.made_position LIMIT 1
 ) AS made
 CROSS JOIN LATERAL (
-    SELECT notification_id FROM events WHERE originator_id = p.ledger || '/payouts/' || p.id
+    SELECT notification_id FROM events WHERE in_stream(originator_id, p.ledger || '/payouts/' || p.id)
     ORDER BY originator_version DESC LIMIT 1
 ) AS last
 WHERE p.state NOT IN ('completed', 'failed', 'rejected') AND last.notification_id = p.position

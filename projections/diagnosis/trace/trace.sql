@@ -1,9 +1,9 @@
 -- name: of_streams
--- LATERAL makes each stream one descent of the primary key, whatever the planner knows of the table.
+-- LATERAL makes each stream one descent of the index, whatever the planner knows of the table.
 SELECT found.* FROM unnest(%(streams)s::text[]) AS wanted (stream)
 CROSS JOIN LATERAL (
     SELECT originator_id, originator_version, topic, state, notification_id FROM events
-    WHERE originator_id = wanted.stream ORDER BY originator_version LIMIT %(limit)s
+    WHERE in_stream(originator_id, wanted.stream) ORDER BY originator_version LIMIT %(limit)s
 ) AS found;
 
 -- name: at_positions

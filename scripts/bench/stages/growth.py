@@ -38,7 +38,7 @@ MOST_TRANSFERS = 60_000
 and many beside a batch.
 """
 
-BYTES_PER_EVENT = 850
+BYTES_PER_EVENT = 450
 """The disk space of an event, with its index entries and its share of the snapshots."""
 
 LOGGED_BYTES_PER_EVENT = 2_600

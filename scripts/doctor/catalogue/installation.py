@@ -37,6 +37,12 @@ KINDS: Mapping[str, Kind] = {
         "Rebuild the index, as its owner.",
         ("REINDEX INDEX CONCURRENTLY {index};",),
     ),
+    "upgrade_unfinished": Kind(
+        "info",
+        "Every event that is appended is put into that index too, which is twice as large as the one in its place.",
+        "Drop it once no older release runs here, and none is to be rolled back to. Writers go on meanwhile.",
+        ("tallystick migrate --finish",),
+    ),
     "journal_unprotected": Kind(
         "error",
         "History could be rewritten, or the head moved back, without an error.",
