@@ -9,16 +9,16 @@ from itertools import islice
 from time import monotonic
 from typing import Any, NamedTuple
 
-from domain.journal.abbreviations import ENVELOPE
-from domain.journal.encoding import decode, encode_abbreviated, encode_abbreviated_envelope
-from domain.journal.reader import Row, UnreadableAggregate, fold_rows
+from domain.journal.abbreviations import ENVELOPE, whole_data
+from domain.journal.encoding import decode_data, encode_abbreviated, encode_abbreviated_envelope
+from domain.journal.reader import MissedEvent, Row, UnreadableAggregate, fold_rows
 from domain.journal.weights import weight_of
 from domain.journal.writer import Rows
-from domain.model.accounts import Account, MetadataChanged
+from domain.model.accounts import Account
 from domain.model.commands import Command, Outcome, Read, envelope_of
 from domain.model.errors import BatchRejected, JournalUnavailable, LedgerError
-from domain.model.events import Event, Recorded, State
-from domain.model.ledgers import AssetRegistered, Ledger
+from domain.model.events import Envelope, Event, Recorded, State
+from domain.model.ledgers import Ledger
 from domain.model.registry import evolve
 from domain.model.times import EARLIEST, Instant
 
@@ -26,8 +26,8 @@ MAX_CACHED_AGGREGATES = 200_000
 MAX_CACHED_BYTES = 96 * 1024**2
 """The bound on the parts of cached aggregates that callers can make large. The rest is about 900 bytes each."""
 
-WEIGHING_TOPICS = frozenset({MetadataChanged.TOPIC, AssetRegistered.TOPIC})
-"""Events that change how much memory a state takes, in addition to the first event of its stream."""
+UNTOLD = Envelope(EARLIEST, "", "", "", None, None)
+"""In place of the envelope of an event that another writer appended: no movement is decided by who asked for it."""
 
 Result = Outcome | Exception
 Reply = Callable[[Sequence[Result]], None]
@@ -199,18 +199,28 @@ class Decider:
         if self.weight > MAX_CACHED_BYTES:
             self._lighten({})
 
-    def apply(self, rows: Iterable[Row], position: int) -> None:
-        """Apply to the cache what others have appended up to a position."""
-        for stream, version, topic, state, at in rows:
-            if stream in self.states:
+    def apply(self, missed: Iterable[MissedEvent], position: int) -> None:
+        """Apply to the cache what others have appended up to a position.
+
+        Movements are applied. A stream with another event, or with one that cannot be applied, is forgotten: loading it
+        again, when needed, shows what is there.
+        """
+        known = [event for event in missed if event.stream in self.states]
+        self.forget({event.stream for event in known if event.state is None})
+        for event, data in zip(known, whole_data([event.state or b"" for event in known]), strict=True):
+            if event.stream in self.states:
                 try:
-                    recorded = decode(stream, version, topic, state, at)
-                    self.states[stream] = evolve(self.states[stream], recorded)
-                except Exception:  # noqa: BLE001  loading it again, when needed, will show what is wrong
-                    self.forget([stream])
-                if topic in WEIGHING_TOPICS:  # it is weighed when it is loaded again
-                    self.forget([stream])
+                    self.states[event.stream] = self._after(event, data)
+                except Exception:  # noqa: BLE001
+                    self.forget([event.stream])
         self.position = position
+
+    def _after(self, event: MissedEvent, data: bytes) -> State:
+        state = self.states[event.stream]
+        if event.version != state.version + 1:
+            raise LookupError(event)
+        happened = decode_data(event.topic, event.state or b"", data)
+        return evolve(state, Recorded(event.stream, event.version, event.position, UNTOLD, happened))
 
     def forget_all(self, position: int) -> None:
         """Forget every aggregate, and continue from a position."""

@@ -131,6 +131,13 @@ def whole_states(stored: Sequence[StoredState]) -> list[bytes]:
     return whole
 
 
+def whole_data(stored: Sequence[bytes]) -> list[bytes]:
+    """Return what abbreviated states have as `data`, whole: a fifth of the work of making the states whole."""
+    # The closing brace is the state's.
+    data = [(state.partition(ENVELOPE)[2] or state.partition(_END)[2])[:-1] for state in stored]
+    return _all_in_full(data)
+
+
 def _envelope_in(state: bytes) -> bytes:
     """Return the envelope of an abbreviated state. What is no such state has none that could be read."""
     _, _, rest = state.partition(_END)[0].partition(_BEGIN)

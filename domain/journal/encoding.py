@@ -97,6 +97,17 @@ def decode(stream: str, version: int, topic: str, state: bytes, position: int) -
         raise UnreadableEvent(f"event {position} of topic {topic} cannot be decoded") from error
 
 
+def decode_data(topic: str, state: bytes, data: bytes) -> Event:
+    """Return what happened, given an abbreviated state and its data made whole.
+
+    Raises an exception if the state has not the current version of its type, or cannot be decoded.
+    """
+    event_type = EVENT_TYPES[topic]
+    if not state.startswith(_short_prefix(event_type)):
+        raise UnreadableEvent(topic)
+    return _decoder(event_type)(Raw(data))
+
+
 def _is_newer(event_type: type[Event], state: bytes) -> bool:
     """Tell whether the stored version is newer than this release, whatever else is stored."""
     try:
