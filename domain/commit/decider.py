@@ -205,22 +205,20 @@ class Decider:
         Movements are applied. A stream with another event, or with one that cannot be applied, is forgotten: loading it
         again, when needed, shows what is there.
         """
-        known = [event for event in missed if event.stream in self.states]
-        self.forget({event.stream for event in known if event.state is None})
-        for event, data in zip(known, whole_data([event.state or b"" for event in known]), strict=True):
-            if event.stream in self.states:
-                try:
-                    self.states[event.stream] = self._after(event, data)
-                except Exception:  # noqa: BLE001
-                    self.forget([event.stream])
+        states = self.states
+        known = [event for event in missed if event[0] in states]
+        all_data = whole_data([event[3] or b"" for event in known])
+        for (stream, version, topic, stored, at), data in zip(known, all_data, strict=True):
+            before = states.get(stream)
+            if stored is None or version != getattr(before, "version", 0) + 1:
+                self.forget([stream])
+                continue
+            try:
+                happened = decode_data(topic, stored, data)
+                states[stream] = evolve(before, Recorded(stream, version, at, UNTOLD, happened))
+            except Exception:  # noqa: BLE001
+                self.forget([stream])
         self.position = position
-
-    def _after(self, event: MissedEvent, data: bytes) -> State:
-        state = self.states[event.stream]
-        if event.version != state.version + 1:
-            raise LookupError(event)
-        happened = decode_data(event.topic, event.state or b"", data)
-        return evolve(state, Recorded(event.stream, event.version, event.position, UNTOLD, happened))
 
     def forget_all(self, position: int) -> None:
         """Forget every aggregate, and continue from a position."""

@@ -26,7 +26,7 @@ def warm_up(decider: Decider, connection: JournalWriter, is_needed: Callable[[],
     _, head = connection.present(())
     decider.forget_all(head)
     recent = connection.missed(Span(max(0, head - RECENT_EVENTS), head))
-    accounts = {event.stream for event in recent if is_account_stream(event.stream)}
+    accounts = {event[0] for event in recent if is_account_stream(event[0])}
     streams = [*{ledger_stream(ledger_of(stream)) for stream in accounts}, *accounts]
     for begin in range(0, len(streams), LEARNED_AT_ONCE):
         if is_needed():
@@ -45,7 +45,7 @@ def missed(decider: Decider) -> Span:
 def catch_up(decider: Decider, head: int, events: Sequence[MissedEvent]) -> None:
     """Bring the known aggregates to a head of the journal, given the events of the span that `missed` returns."""
     if 0 <= head - decider.position <= MAX_CATCH_UP_EVENTS:
-        decider.apply([event for event in events if event.position <= head], head)
+        decider.apply([event for event in events if event[4] <= head], head)
     else:
         decider.forget_all(head)
 

@@ -36,14 +36,9 @@ MOVEMENTS = [event.TOPIC for event in (EntriesPosted, EntriesHeld, EntriesSettle
 """The topics of the events that a writer who missed them applies: nearly all of an account's."""
 
 
-class MissedEvent(NamedTuple):
-    """An event that another writer appended. `state` is what is stored of a movement, and None for any other event."""
-
-    stream: str
-    version: int
-    topic: str
-    state: bytes | None
-    position: int
+MissedEvent = tuple[str, int, str, bytes | None, int]
+"""An event that another writer appended: stream, version, topic, what is stored of a movement and None for any other
+event, position."""
 
 
 def head_of(connection: Connection[Any]) -> int:

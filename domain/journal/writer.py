@@ -5,12 +5,10 @@ The holder of the head's lock gives out the positions. `domain/commit/group_comm
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import starmap
 from time import monotonic
 from typing import Any, NamedTuple
 
 from psycopg.pq import TransactionStatus
-from psycopg.pq.abc import PGresult
 
 from domain.journal.arrays import bigint_array, bytea_array, text_array
 from domain.journal.database import Database
@@ -158,8 +156,7 @@ class JournalWriter:
                 statements.run(Bound(_ROLLBACK, {}))
                 raise ClockDiffers
             loaded = whole_rows(answers.pop(0)) if streams else []
-            others = list(starmap(MissedEvent, answers.pop(0))) if missed else []
-            return Locked(Head(position, recorded_at), loaded, others)
+            return Locked(Head(position, recorded_at), loaded, answers.pop(0) if missed else [])
 
     def _is_wrong(self, clock: Instant, elapsed_seconds: float, server_seconds: float) -> bool:
         """Tell whether our clock differs from the server's, which was read at some moment of `elapsed_seconds`."""
@@ -185,18 +182,19 @@ class JournalWriter:
     def missed(self, span: Span) -> list[MissedEvent]:
         """Return the events of accounts and ledgers in a span, in their order."""
         with self._asking() as statements:
-            return list(starmap(MissedEvent, statements.rows(statements.run(_missing(span)))))
+            return statements.rows(statements.run(_missing(span)))
 
     def append(self, values: Mapping[str, Any]) -> bool:
         """Append rows, given their `values`, in a transaction of their own. One round trip.
 
-        Returns whether the head was where the rows begin; if not, nothing was recorded. An error may come after the
-        commit took place, and `contains` then tells. After an `IntegrityError` or `ClockDiffers` nothing was recorded.
+        Returns whether they were appended. If not, the head is elsewhere or the clock differs, which `lock` tells, and
+        nothing was recorded. An error may come after the commit took place, and `contains` then tells. After an
+        `IntegrityError` nothing was recorded.
         """
         with self._asking(values) as statements:
             if statements.connection.pgconn.transaction_status != TransactionStatus.IDLE:
                 raise AssertionError("what is appended within another transaction is not committed by itself")
-            return _is_appended(statements.run(self._appending(values)))
+            return statements.run(self._appending(values)).ntuples == 1
 
     def append_locked(self, values: Mapping[str, Any]) -> None:
         """Append rows in the transaction that `lock` began, and ask for its commit. One round trip.
@@ -206,8 +204,10 @@ class JournalWriter:
         """
         with self._asking(values) as statements:
             appended, _ = statements.run_together(self._appending(values), Bound(_COMMIT, {}))
-            if not _is_appended(appended):
-                raise AssertionError("rows do not begin at the head that was locked")
+            if not appended.ntuples:
+                if self._timekeeping.max_difference_seconds is None:
+                    raise AssertionError("rows do not begin at the head that was locked")
+                raise ClockDiffers
 
     def contains(self, rows: Rows) -> bool:
         """Tell whether the journal holds these rows. The caller holds the head's lock, so nothing is in flight.
@@ -265,11 +265,3 @@ def _loading(streams: Collection[str]) -> Bound:
 
 def _missing(span: Span) -> Bound:
     return Bound(_MISSED, {**span._asdict(), "movements": text_array(MOVEMENTS)}, has_rows=True)
-
-
-def _is_appended(answer: PGresult) -> bool:
-    """Tell whether rows were appended; false if the head was elsewhere. Raises `ClockDiffers`."""
-    is_appended, is_next = (answer.get_value(0, column) == b"t" for column in (0, 1))
-    if is_next and not is_appended:
-        raise ClockDiffers
-    return is_appended

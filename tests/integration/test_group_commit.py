@@ -212,7 +212,7 @@ def caught_up(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def watched(writer: JournalWriter, streams: Collection[str], missed: Span | None = None) -> Locked:
         locked = lock(writer, streams, missed)
-        sizes.append(sum(len(event.state or b"") for event in locked.missed))
+        sizes.append(sum(len(state or b"") for _, _, _, state, _ in locked.missed))
         return locked
 
     monkeypatch.setattr(JournalWriter, "lock", watched)
