@@ -78,12 +78,9 @@ def test_a_writer_that_starts_knows_the_accounts_of_the_newest_events(
     with running(database) as ledger:
         open_accounts(ledger, *addresses)
 
-        def move_on() -> bool:
-            """Another process writes between any two reads."""
+        for _ in loading.warm_up(decider, connection):
+            # Another process writes between any two reads.
             outcomes(ledger.execute(transfer("a", "b", 1), transfer("c", "d", 2)).result())
-            return False
-
-        loading.warm_up(decider, connection, move_on)
         connection.disconnect()
     states = folded(history(database)[: decider.position])
     known = ["main/ledger", *(account_stream("main", address) for address in addresses)]
@@ -94,7 +91,7 @@ def test_a_writer_that_starts_takes_the_first_commands_at_once(database: Databas
     with running(database) as ledger:
         open_accounts(ledger, "a", "b")
     decider, connection = Decider(system_clock), JournalWriter(database, "starting writer")
-    loading.warm_up(decider, connection, lambda: True)
+    next(loading.warm_up(decider, connection))
     connection.disconnect()
     assert decider.states == {}
 
