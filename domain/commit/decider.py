@@ -9,12 +9,13 @@ from itertools import islice
 from time import monotonic
 from typing import Any, NamedTuple
 
-from domain.journal.abbreviations import ENVELOPE, whole_data
+from domain.journal.abbreviations import ENVELOPE
 from domain.journal.encoding import decode_data, encode_abbreviated, encode_abbreviated_envelope
 from domain.journal.reader import MissedEvent, Row, UnreadableAggregate, fold_rows
+from domain.journal.short_forms import sums_posted
 from domain.journal.weights import weight_of
 from domain.journal.writer import Rows
-from domain.model.accounts import Account
+from domain.model.accounts import Account, EntriesPosted, posted
 from domain.model.commands import Command, Outcome, Read, envelope_of
 from domain.model.errors import BatchRejected, JournalUnavailable, LedgerError
 from domain.model.events import Envelope, Event, Recorded, State
@@ -206,18 +207,12 @@ class Decider:
         again, when needed, shows what is there.
         """
         states = self.states
-        known = [event for event in missed if event[0] in states]
-        all_data = whole_data([event[3] or b"" for event in known])
-        for (stream, version, topic, stored, at), data in zip(known, all_data, strict=True):
-            before = states.get(stream)
-            if stored is None or version != getattr(before, "version", 0) + 1:
-                self.forget([stream])
-                continue
-            try:
-                happened = decode_data(topic, stored, data)
-                states[stream] = evolve(before, Recorded(stream, version, at, UNTOLD, happened))
-            except Exception:  # noqa: BLE001
-                self.forget([stream])
+        for event in missed:
+            if (stream := event[0]) in states:
+                try:
+                    states[stream] = _after(states[stream], event)
+                except Exception:  # noqa: BLE001
+                    self.forget([stream])
         self.position = position
 
     def forget_all(self, position: int) -> None:
@@ -289,6 +284,17 @@ class Decider:
 def is_refused(result: Result) -> bool:
     """Tell whether a command was refused, by an exception or by a rule, now or when it was first sent."""
     return isinstance(result, Exception) or result.is_refused
+
+
+def _after(state: State, missed: MissedEvent) -> State:
+    """Return the state after an event that another writer appended; raise an exception if that is not possible."""
+    stream, version, topic, stored, position = missed
+    if stored is None or version != state.version + 1:
+        raise LookupError
+    if topic == EntriesPosted.TOPIC and (sums := sums_posted(stored)):
+        return posted(state, version, position, *sums)
+    happened = decode_data(topic, stored)
+    return evolve(state, Recorded(stream, version, position, UNTOLD, happened))
 
 
 def word_of(result: Result) -> str:

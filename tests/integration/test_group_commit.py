@@ -17,7 +17,7 @@ from domain.commit.pipeline import Pipeline
 from domain.journal.abbreviations import WHOLE
 from domain.journal.database import Database
 from domain.journal.writer import JournalWriter, Locked, Rows, Span
-from domain.model.accounts import Account
+from domain.model.accounts import Account, ChangeAccount
 from domain.model.commands import Outcome
 from domain.model.entries import Entry
 from domain.model.errors import (
@@ -29,10 +29,12 @@ from domain.model.errors import (
     UnbalancedTransaction,
 )
 from domain.model.events import State
+from domain.model.holds import SettleHold, VoidHold
 from domain.model.postings import PostTransaction
 from domain.model.registry import evolve
 from domain.model.streams import account_stream
-from tests.ledgers import folded, history, open_accounts, outcomes, running, transfer
+from domain.model.transactions import Description
+from tests.ledgers import CONTEXT, folded, history, open_accounts, outcomes, running, transfer
 from tests.projecting import append, cut, eventually
 
 pytestmark = pytest.mark.integration
@@ -245,6 +247,64 @@ def test_two_writers_agree_whether_or_not_they_caught_up(
                 outcomes(ledger.execute(*(transfer("a", "b", 1) for _ in range(count))).result())
         assert balances(one, "a", "b") == balances(other, "a", "b") == [-96, 96]
     assert any(caught_up)
+    folded(history(database))
+
+
+def test_what_others_appended_is_known_or_is_loaded_again(database: Database) -> None:
+    with running(database) as ledger:
+        open_accounts(ledger, "a", "b", "c", "d", "e")
+        held = replace(transfer("a", "b", 4, key="held"), pending=True)
+        voided = replace(transfer("a", "b", 4, key="voided"), pending=True)
+        outcomes(ledger.execute(held, voided).result())
+        decider, connection = Decider(system_clock), JournalWriter(database, "following writer")
+        for _ in loading.warm_up(decider, connection):
+            pass
+        settled, void = (transfer("a", "b", 1).operation for _ in range(2))
+        outcomes(
+            ledger.execute(
+                transfer("a", "c", 3),
+                SettleHold(CONTEXT, "main", settled, Description(), held.operation.id, 3),
+                VoidHold(CONTEXT, "main", void, Description(), voided.operation.id),
+                replace(transfer("b", "c", 2), pending=True),
+                ChangeAccount(CONTEXT, "main", "d", metadata={"of": "another writer"}),
+                transfer("d", "e", 3),
+            ).result()
+        )
+        (head, *_), _, events = connection.lock((), loading.missed(decider))
+        loading.catch_up(decider, head, events)
+        connection.disconnect()
+    states = folded(history(database))
+    known = ["main/ledger", *(account_stream("main", address) for address in "abce")]
+    assert decider.states == {stream: states[stream] for stream in known}
+    assert decider.position == head
+
+
+def test_keys_that_are_not_new_are_found_beside_others_that_write(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[int] = []
+    lock = JournalWriter.lock
+
+    def counting(self: JournalWriter, streams: Collection[str], missed: Span | None = None) -> Locked:
+        loaded.append(len(streams))
+        return lock(self, streams, missed)
+
+    with running(database) as one, running(database) as other:
+        open_accounts(one, "a", "b")
+        first = transfer("a", "b", 1)
+        outcomes(other.execute(first).result())
+        outcomes(one.execute(transfer("a", "b", 1)).result())  # finds that the head has moved
+        monkeypatch.setattr(JournalWriter, "lock", counting)
+        outcomes(one.execute(transfer("a", "b", 1)).result())
+        assert loaded == [0], "new keys are not looked for"
+        again, new = outcomes(one.execute(first, transfer("a", "b", 1)).result())
+        assert again.replayed and new.recorded
+        assert loaded == [0, 0, 5], (
+            "a key, once it is found not to be new, is looked for: all is decided again"
+        )
+        with pytest.raises(AccountNotFound):
+            one.perform(transfer("a", "nobody", 1))
+        assert balances(one, "a", "b") == [-4, 4]
     folded(history(database))
 
 
