@@ -60,14 +60,14 @@ SELECT notification_id FROM events
 WHERE originator_id = %(stream)s AND originator_version = %(version)s AND state = %(state)s;
 
 -- name: missed
--- What others appended to the streams of accounts and ledgers since this writer last looked. It keeps no others
--- between two batches. The states that are shown are small, because a movement has nothing in it that grows, and they
--- are enough without the envelopes. Who finds another event loads its stream when it is needed.
+-- What others appended since this writer last looked, but for transactions, of which it keeps none between two batches.
+-- The states that are shown are small, because a movement has nothing in it that grows, and they are enough without the
+-- envelopes. Who finds another event loads its stream when it is needed.
 SELECT originator_id, originator_version, topic,
     CASE WHEN shares IS NOT NULL AND topic = ANY(%(movements)b::text[]) THEN state END, notification_id
 FROM stored_events
 WHERE notification_id > %(after)b AND notification_id <= %(until)b
-AND (originator_id LIKE '%%/accounts/%%' OR originator_id LIKE '%%/ledger')
+AND topic NOT LIKE 'transaction.%%'
 ORDER BY notification_id;
 
 -- name: present

@@ -180,7 +180,7 @@ class JournalWriter:
             return read_aggregates(statements.connection, streams)
 
     def missed(self, span: Span) -> list[MissedEvent]:
-        """Return the events of accounts and ledgers in a span, in their order."""
+        """Return the events in a span, in their order, but for those of transactions."""
         with self._asking() as statements:
             return statements.rows(statements.run(_missing(span)))
 
