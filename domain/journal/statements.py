@@ -121,17 +121,15 @@ class Statements:
 
 
 def _encoded(bound: Bound) -> tuple[list[Any], list[int]]:
-    values = [_as_bytes(bound.values[name]) for name in bound.statement.parameters]
-    return values, [
-        Format.BINARY if isinstance(bound.values[name], Array) else Format.TEXT
-        for name in bound.statement.parameters
-    ]
-
-
-def _as_bytes(value: object) -> bytes | None:
-    if isinstance(value, Array):
-        return value.encoded
-    return None if value is None else str(value).encode()
+    """Return the values and their formats, in the order of the statement's parameters."""
+    values: list[bytes | None] = []
+    formats: list[int] = []
+    for name in bound.statement.parameters:
+        value = bound.values[name]
+        is_array = type(value) is Array
+        values.append(value.encoded if is_array else None if value is None else str(value).encode())
+        formats.append(Format.BINARY if is_array else Format.TEXT)
+    return values, formats
 
 
 def _required(result: PGresult | None) -> PGresult:

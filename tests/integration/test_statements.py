@@ -43,15 +43,13 @@ def test_values_arrive_and_come_back(statements: Statements) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 10_000_000])
-def test_several_send_whatever_they_are_given_and_read_whatever_comes(
-    size: int, statements: Statements
-) -> None:
+def test_whatever_is_given_is_sent_and_whatever_comes_is_read(size: int, statements: Statements) -> None:
     returned = Statement("returned", "SELECT %(states)b::bytea[]")
     values = {"states": bytea_array([bytes(size)])}
     _, *answers, _ = statements.run_together(
         BEGIN, Bound(returned, values, has_rows=True), Bound(returned, values, has_rows=True), COMMIT
     )
-    for answer in answers:
+    for answer in (*answers, statements.run(Bound(returned, values, has_rows=True))):
         assert statements.rows(answer) == [([bytes(size)],)]
     assert statements.rows(statements.run(Bound(ECHO, VALUES, has_rows=True)))
 
