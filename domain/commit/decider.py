@@ -10,15 +10,16 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from domain.journal.abbreviations import ENVELOPE
-from domain.journal.encoding import decode, encode_abbreviated, encode_abbreviated_envelope
-from domain.journal.reader import Row, UnreadableAggregate, fold_rows
+from domain.journal.encoding import decode_data, encode_abbreviated, encode_abbreviated_envelope
+from domain.journal.reader import MissedEvent, Row, UnreadableAggregate, fold_rows
+from domain.journal.short_forms import sums_posted
 from domain.journal.weights import weight_of
 from domain.journal.writer import Rows
-from domain.model.accounts import Account, MetadataChanged
+from domain.model.accounts import Account, EntriesPosted, posted
 from domain.model.commands import Command, Outcome, Read, envelope_of
 from domain.model.errors import BatchRejected, JournalUnavailable, LedgerError
-from domain.model.events import Event, Recorded, State
-from domain.model.ledgers import AssetRegistered, Ledger
+from domain.model.events import Envelope, Event, Recorded, State
+from domain.model.ledgers import Ledger
 from domain.model.registry import evolve
 from domain.model.times import EARLIEST, Instant
 
@@ -26,8 +27,8 @@ MAX_CACHED_AGGREGATES = 200_000
 MAX_CACHED_BYTES = 96 * 1024**2
 """The bound on the parts of cached aggregates that callers can make large. The rest is about 900 bytes each."""
 
-WEIGHING_TOPICS = frozenset({MetadataChanged.TOPIC, AssetRegistered.TOPIC})
-"""Events that change how much memory a state takes, in addition to the first event of its stream."""
+UNTOLD = Envelope(EARLIEST, "", "", "", None, None)
+"""In place of the envelope of an event that another writer appended: no movement is decided by who asked for it."""
 
 Result = Outcome | Exception
 Reply = Callable[[Sequence[Result]], None]
@@ -199,16 +200,18 @@ class Decider:
         if self.weight > MAX_CACHED_BYTES:
             self._lighten({})
 
-    def apply(self, rows: Iterable[Row], position: int) -> None:
-        """Apply to the cache what others have appended up to a position."""
-        for stream, version, topic, state, at in rows:
-            if stream in self.states:
+    def apply(self, missed: Iterable[MissedEvent], position: int) -> None:
+        """Apply to the cache what others have appended up to a position.
+
+        Movements are applied. A stream with another event, or with one that cannot be applied, is forgotten: loading it
+        again, when needed, shows what is there.
+        """
+        states = self.states
+        for event in missed:
+            if (stream := event[0]) in states:
                 try:
-                    recorded = decode(stream, version, topic, state, at)
-                    self.states[stream] = evolve(self.states[stream], recorded)
-                except Exception:  # noqa: BLE001  loading it again, when needed, will show what is wrong
-                    self.forget([stream])
-                if topic in WEIGHING_TOPICS:  # it is weighed when it is loaded again
+                    states[stream] = _after(states[stream], event)
+                except Exception:  # noqa: BLE001
                     self.forget([stream])
         self.position = position
 
@@ -281,6 +284,17 @@ class Decider:
 def is_refused(result: Result) -> bool:
     """Tell whether a command was refused, by an exception or by a rule, now or when it was first sent."""
     return isinstance(result, Exception) or result.is_refused
+
+
+def _after(state: State, missed: MissedEvent) -> State:
+    """Return the state after an event that another writer appended; raise an exception if that is not possible."""
+    stream, version, topic, stored, position = missed
+    if stored is None or version != state.version + 1:
+        raise LookupError
+    if topic == EntriesPosted.TOPIC and (sums := sums_posted(stored)):
+        return posted(state, version, position, *sums)
+    happened = decode_data(topic, stored)
+    return evolve(state, Recorded(stream, version, position, UNTOLD, happened))
 
 
 def word_of(result: Result) -> str:

@@ -34,6 +34,7 @@ from domain.model.commands import Command
 from domain.model.times import Instant
 from domain.tracing import Tracer
 
+_LEARNED = object()
 _log = structlog.get_logger(__name__)
 
 
@@ -58,6 +59,7 @@ class GroupCommit:
         self._writer = JournalWriter(database, "tallystick writer", timekeeping)
         self._reader_ahead = JournalWriter(database, "tallystick reader ahead")
         self._decider = Decider(clock)
+        self._parts_to_learn = warm_up(self._decider, self._writer)
         self._tracer = tracer
         self._progress = CommitProgress(self._decider, self._snapshotter, observe)
         self._pipeline = Pipeline(self._decider, self._writer, self._reader_ahead, self._progress)
@@ -137,17 +139,21 @@ class GroupCommit:
         return self._progress.trouble or ("unreachable" if is_overdue else None)
 
     def _run(self) -> None:
-        self._warm_up()
         under_way: UnderWay | None = None
-        while (submissions := self._queue.collect(under_way and under_way.committed)) or (
-            under_way or not self._queue.is_over()
-        ):
+        is_over = False
+        while not is_over:
+            if under_way is None:
+                self._warm_up()
+            submissions = self._queue.collect(under_way and under_way.committed)
+            is_over = not (submissions or under_way) and self._queue.is_over()
             under_way = self._turn(submissions, under_way)
 
     def _warm_up(self) -> None:
-        """Learn what the first commands will need, unless they are here already."""
+        """Learn what the next commands will need, one part after the other while none waits."""
         try:
-            warm_up(self._decider, self._writer, lambda: self.waiting_commands > 0)
+            while not (self.waiting_commands or self._queue.is_over()):
+                if next(self._parts_to_learn, _LEARNED) is _LEARNED:
+                    return
         except Exception as error:  # noqa: BLE001  whatever it is, commands must be taken
             _log.info("could not warm up", error=type(error).__name__)
             self._decider.forget_all(0)

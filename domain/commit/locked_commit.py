@@ -6,24 +6,43 @@ Decisions are made under the lock on the head, so there are no conflicts to retr
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import psycopg
+
 from domain.commit.decider import DecidedBatch, Decider, Submission, commands_of, own_streams_of, streams_of
 from domain.commit.loading import catch_up, load_needed, missed
 from domain.commit.progress import CommitProgress
 from domain.journal.writer import JournalWriter, Locked
 from domain.model.commands import Command
 
+# A wrong guess is likely to repeat: requests are repeated, or refused.
+BATCHES_LOOKED_UP_AFTER_A_REPETITION = 50
+BATCHES_LOOKED_UP_AFTER_A_REFUSAL = 10
+
+
+class KeyNotNew(Exception):
+    """A key that was taken to be new is not new. Nothing was recorded, and the lock is free."""
+
 
 class Attempt(NamedTuple):
-    """Some commands, and what the writer found when it took the lock. `cold` are the streams that were not known."""
+    """Some commands, and what the writer found when it took the lock.
+
+    `needed` are the streams that must be known to decide. `guessed` are needed too, but taken to be new without
+    looking: keyed requests begin them. `cold` are the streams that were loaded with the lock.
+    """
 
     locked: Locked
     commands: Sequence[Command]
     needed: set[str]
+    guessed: set[str]
     cold: set[str]
 
 
 class LockedCommit:
     """One attempt to commit a batch: `lock`, then `decide` and `commit`, or `release`.
+
+    A key is nearly always new, so an attempt may take that for granted: looking for it costs as much as recording an
+    event. If the key is not new, the append fails on the journal's own uniqueness. A command that records nothing would
+    not be checked this way, so then the keys are looked up under the lock, and all is decided again.
 
     Every method raises `psycopg.Error`. Call `disconnect` after that, which also gives up the lock.
     """
@@ -32,23 +51,34 @@ class LockedCommit:
         self._decider = decider
         self._writer = writer
         self._progress = progress
+        self._looked_up = 0
+        """For how many more batches keys are looked up."""
 
-    def lock(self, submissions: Sequence[Submission]) -> Attempt:
+    def lock(self, submissions: Sequence[Submission], *, may_guess: bool = False) -> Attempt:
         """Take the head's lock, load the streams that are not known, and read what others appended.
 
-        Raises `ClockDiffers`, without the lock.
+        `may_guess` takes keys to be new if that is likely. Raises `ClockDiffers`, without the lock.
         """
+        may_guess = may_guess and not self._looked_up
+        self._looked_up = max(0, self._looked_up - 1)
         commands = commands_of(submissions)
-        needed = streams_of(commands) | own_streams_of(commands)
+        needed, own = streams_of(commands), own_streams_of(commands)
+        guessed = own if may_guess and not _is_dry(submissions) else set()
+        needed |= own - guessed
         cold = self._decider.missing(needed)
         locked = self._writer.lock(cold, missed(self._decider) if self._decider.position else None)
-        return Attempt(locked, commands, needed, cold)
+        return Attempt(locked, commands, needed, guessed, cold)
 
     def grown(self, attempt: Attempt, more: Sequence[Submission]) -> Attempt:
         """Add submissions to what was locked for others. Their streams are loaded under the lock."""
         commands = commands_of(more)
-        needed = streams_of(commands) | own_streams_of(commands)
-        return attempt._replace(commands=[*attempt.commands, *commands], needed=attempt.needed | needed)
+        own = own_streams_of(commands)
+        guessed = own if attempt.guessed and not _is_dry(more) else set()
+        return attempt._replace(
+            commands=[*attempt.commands, *commands],
+            needed=attempt.needed | streams_of(commands) | (own - guessed),
+            guessed=attempt.guessed | guessed,
+        )
 
     def took_place(self, batch: DecidedBatch) -> bool:
         """Tell, under the lock, whether a batch was committed by an attempt that was not acknowledged."""
@@ -62,24 +92,50 @@ class LockedCommit:
         """Bring the cache up to date, and decide."""
         head = attempt.locked.head
         catch_up(self._decider, head.position, attempt.locked.missed)
-        self._decider.learn(attempt.cold, attempt.locked.loaded)
-        load_needed(self._decider, attempt.commands, attempt.needed, self._writer)
         self._progress.position = head.position
         self._decider.recorded_at = head.recorded_at
-        return self._decider.decide(submissions, attempt.needed)
+        try:
+            self._decider.learn(attempt.cold, attempt.locked.loaded)
+            batch = self._decide(submissions, attempt)
+            if attempt.guessed and any(isinstance(result, Exception) for result in batch.results):
+                self._looked_up = BATCHES_LOOKED_UP_AFTER_A_REFUSAL
+                self._decider.undo(batch)
+                certain = attempt._replace(needed=attempt.needed | attempt.guessed, guessed=set())
+                batch = self._decide(submissions, certain)
+        except BaseException:
+            # What others append is applied only to what is known between two batches: ledgers and accounts.
+            self._decider.forget(attempt.needed | attempt.guessed)
+            raise
+        return batch
 
-    def commit(self, batch: DecidedBatch) -> None:
-        """Append what was decided and commit it. After an error nobody knows whether the commit took place."""
+    def _decide(self, submissions: Sequence[Submission], attempt: Attempt) -> DecidedBatch:
+        load_needed(self._decider, attempt.commands, attempt.needed, self._writer)
+        self._decider.learn(self._decider.missing(attempt.guessed), ())
+        return self._decider.decide(submissions, attempt.needed | attempt.guessed)
+
+    def commit(self, batch: DecidedBatch, attempt: Attempt) -> None:
+        """Append what was decided and commit it. After an error nobody knows whether the commit took place.
+
+        Raises `KeyNotNew` if a guess was wrong.
+        """
         try:
             if batch.rows.streams:
                 self._writer.append_locked(batch.values)
             else:
                 self._writer.release()
-        except BaseException:
+        except BaseException as error:
             self._decider.undo(batch)
+            if attempt.guessed and isinstance(error, psycopg.IntegrityError):
+                self._looked_up = BATCHES_LOOKED_UP_AFTER_A_REPETITION
+                self._writer.release()
+                raise KeyNotNew from error
             raise
         self._progress.committed(batch, {})
 
     def disconnect(self) -> None:
         """Close the connection. The next attempt opens another."""
         self._writer.disconnect()
+
+
+def _is_dry(submissions: Sequence[Submission]) -> bool:
+    return any(submission.dry_run for submission in submissions)

@@ -16,7 +16,7 @@ import psycopg
 import structlog
 
 from domain.commit.decider import DecidedBatch, Result, Submission, commands_of
-from domain.commit.locked_commit import LockedCommit
+from domain.commit.locked_commit import KeyNotNew, LockedCommit
 from domain.commit.progress import CommitProgress
 from domain.commit.queue import is_answered
 from domain.journal.database import Database
@@ -81,9 +81,10 @@ class Recovery:
     def _commit(
         self, submissions: Sequence[Submission], in_doubt: DecidedBatch | None, *, may_grow: bool = False
     ) -> Settled:
+        may_guess = may_grow
         while True:
             try:
-                attempt = self._locked_commit.lock(submissions)
+                attempt = self._locked_commit.lock(submissions, may_guess=may_guess)
                 if in_doubt and self._locked_commit.took_place(in_doubt):
                     return Settled(submissions, self._found_committed(in_doubt))
                 if all(map(is_answered, submissions)):
@@ -95,8 +96,10 @@ class Recovery:
                     attempt = self._locked_commit.grown(attempt, more)
                 in_doubt = self._locked_commit.decide(submissions, attempt)
                 self._progress.trouble = None
-                self._locked_commit.commit(in_doubt)
+                self._locked_commit.commit(in_doubt, attempt)
                 return Settled(submissions, in_doubt.results)
+            except KeyNotNew:
+                in_doubt, may_guess = None, False
             except ClockDiffers:
                 self._warn_of_clock()
                 return Settled(submissions, _unavailable(submissions, "clock"))

@@ -131,6 +131,12 @@ def whole_states(stored: Sequence[StoredState]) -> list[bytes]:
     return whole
 
 
+def whole_data(state: bytes) -> bytes:
+    """Return what an abbreviated state has as `data`, whole."""
+    # The closing brace is the state's.
+    return _in_full((state.partition(ENVELOPE)[2] or state.partition(_END)[2])[:-1])
+
+
 def _envelope_in(state: bytes) -> bytes:
     """Return the envelope of an abbreviated state. What is no such state has none that could be read."""
     _, _, rest = state.partition(_END)[0].partition(_BEGIN)

@@ -16,6 +16,7 @@ from psycopg.pq import Format
 _HEAD = struct.Struct("!5i").pack
 _LENGTH = struct.Struct("!i").pack
 _BIGINT_BYTES = 8
+_TEXT, _BIGINT, _BYTEA = (postgres.types[name].oid for name in ("text", "int8", "bytea"))
 
 
 class Array(NamedTuple):
@@ -37,7 +38,7 @@ psycopg.adapters.register_dumper(Array, _ArrayDumper)
 def text_array(elements: Iterable[str]) -> Array:
     """Return these texts as a `text[]`."""
     encoded = [element.encode() for element in elements]
-    return _array("text", len(encoded), _with_lengths(encoded))
+    return _array(_TEXT, len(encoded), _with_lengths(encoded))
 
 
 def bigint_array(elements: Sequence[int]) -> Array:
@@ -47,19 +48,18 @@ def bigint_array(elements: Sequence[int]) -> Array:
         encoded = struct.pack("!" + "iq" * len(elements), *with_lengths)
     except struct.error as error:
         raise ValueError(f"a number is no bigint: {error}") from error
-    return _array("int8", len(elements), [encoded])
+    return _array(_BIGINT, len(elements), [encoded])
 
 
 def bytea_array(elements: Sequence[bytes]) -> Array:
     """Return these bytes as a `bytea[]`."""
-    return _array("bytea", len(elements), _with_lengths(elements))
+    return _array(_BYTEA, len(elements), _with_lengths(elements))
 
 
 def _with_lengths(elements: Sequence[bytes]) -> Iterable[bytes]:
     return chain.from_iterable(zip(map(_LENGTH, map(len, elements)), elements, strict=True))
 
 
-def _array(element_type: str, count: int, elements: Iterable[bytes]) -> Array:
-    """Return a one-dimensional array, numbered from 1 and without nulls."""
-    head = _HEAD(1, False, postgres.types[element_type].oid, count, 1)
-    return Array(b"".join([head, *elements]))
+def _array(element_type: int, count: int, elements: Iterable[bytes]) -> Array:
+    """Return a one-dimensional array of the type with this oid, numbered from 1 and without nulls."""
+    return Array(b"".join((_HEAD(1, False, element_type, count, 1), *elements)))

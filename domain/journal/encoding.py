@@ -13,7 +13,7 @@ import msgspec
 from msgspec import MsgspecError, Raw, Struct
 from msgspec.json import Decoder
 
-from domain.journal.abbreviations import abbreviated_data, abbreviated_envelope, begin
+from domain.journal.abbreviations import abbreviated_data, abbreviated_envelope, begin, whole_data
 from domain.journal.short_forms import SHORT_FORMS, envelope_in_short
 from domain.model.events import Envelope, Event, Recorded
 from domain.model.registry import EVENT_TYPES
@@ -95,6 +95,17 @@ def decode(stream: str, version: int, topic: str, state: bytes, position: int) -
         if _is_newer(event_type, state):
             raise NewerVersion(f"event {position} of topic {topic} is newer than this release") from error
         raise UnreadableEvent(f"event {position} of topic {topic} cannot be decoded") from error
+
+
+def decode_data(topic: str, state: bytes) -> Event:
+    """Return what happened, given an abbreviated state without the envelope that it may share.
+
+    Raises an exception if the state has not the current version of its type, or cannot be decoded.
+    """
+    event_type = EVENT_TYPES[topic]
+    if not state.startswith(_short_prefix(event_type)):
+        raise UnreadableEvent(topic)
+    return _decoder(event_type)(Raw(whole_data(state)))
 
 
 def _is_newer(event_type: type[Event], state: bytes) -> bool:

@@ -10,6 +10,7 @@ from domain.journal.abbreviations import whole_states
 from domain.journal.encoding import UnreadableEvent, decode
 from domain.journal.queries import Query, load
 from domain.journal.snapshots import TOPICS, decode_snapshot
+from domain.model.accounts import EntriesHeld, EntriesPosted, EntriesReleased, EntriesSettled
 from domain.model.events import State
 from domain.model.registry import evolve
 from domain.model.times import Instant
@@ -29,6 +30,15 @@ Row = tuple[str, int, str, bytes, int]
 StoredRow = tuple[str, int, str, bytes, int, int | None, bytes | None]
 """A row of `abbreviated_events`: like `Row`, but with the state as it is stored; then `shares`, and the stored state of
 the event whose envelope this one shares, None if it shares none."""
+
+
+MOVEMENTS = [event.TOPIC for event in (EntriesPosted, EntriesHeld, EntriesSettled, EntriesReleased)]
+"""The topics of the events that a writer who missed them applies: nearly all of an account's."""
+
+
+MissedEvent = tuple[str, int, str, bytes | None, int]
+"""An event that another writer appended: stream, version, topic, what is stored of a movement and None for any other
+event, position."""
 
 
 def head_of(connection: Connection[Any]) -> int:

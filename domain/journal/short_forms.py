@@ -7,6 +7,7 @@ JSON must escape, each function returns None. Then the caller encodes and abbrev
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from domain.journal.abbreviations import ENVELOPE, begin
 from domain.model.accounts import EntriesPosted
 from domain.model.events import Envelope, Event
 from domain.model.transactions import TransactionPosted
@@ -15,6 +16,7 @@ _PLAIN = bytes(code for code in range(32, 256) if code not in b'"\\')
 """What stands for itself in a JSON string. Without it, only the bytes that stand for texts remain of a form, and quotes
 that are written here. If more remains, something in the form is unusual."""
 
+_POSTED = begin(b"%d" % EntriesPosted.class_version) + ENVELOPE + b"\x0b"
 _DIRECTIONS = {"debit": "\x13", "credit": "\x14"}
 _SIDES = {"debit": "\x16", "credit": "\x17"}
 
@@ -33,6 +35,17 @@ def envelope_in_short(envelope: Envelope) -> bytes | None:
 def _entries_posted(event: EntriesPosted) -> bytes | None:
     short = f"\x0b{event.transaction_id}\x0c{event.debits}\x0e{event.credits}}}".encode()
     return short if len(short.translate(None, _PLAIN)) == 3 else None
+
+
+def sums_posted(state: bytes) -> tuple[int, int] | None:
+    """Return debits and credits of `EntriesPosted`, given a state as `_entries_posted` and a shared envelope make it.
+
+    Decoding it would take twice as long. Returns None for a state of another form.
+    """
+    if not state.startswith(_POSTED):
+        return None
+    debits, _, credits = state.rpartition(b"\x0c")[2].partition(b"\x0e")
+    return int(debits), int(credits[:-2])
 
 
 def _transaction_posted(event: TransactionPosted) -> bytes | None:

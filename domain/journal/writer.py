@@ -8,15 +8,15 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import Any, NamedTuple
 
-from psycopg import Connection, Cursor
 from psycopg.pq import TransactionStatus
 
 from domain.journal.arrays import bigint_array, bytea_array, text_array
 from domain.journal.database import Database
 from domain.journal.queries import load
-from domain.journal.reader import LOAD, Row, StoredRow, read_aggregates, whole_rows
-from domain.journal.silence import bound_transactions, pipelined
+from domain.journal.reader import LOAD, MOVEMENTS, MissedEvent, Row, read_aggregates, whole_rows
+from domain.journal.silence import bound_transactions
 from domain.journal.snapshots import TOPICS
+from domain.journal.statements import Bound, Statement, Statements
 from domain.model.events import State
 from domain.model.times import EARLIEST, Instant, moment
 
@@ -29,10 +29,15 @@ OVERDUE_SECONDS = 10.0
 APPENDED_EVENTS_PER_SECOND = 1_000
 """How fast the slowest server appends. A large batch may take longer by this rate."""
 
-FEW_EVENTS = 64
-"""So many events are read without weighing them: no event is larger than the body that it came in."""
-
 _SQL = load("domain.journal.journal")
+_BEGIN = Statement("begin", "BEGIN")
+_COMMIT = Statement("commit", "COMMIT")
+_ROLLBACK = Statement("rollback", "ROLLBACK")
+_LOCK_HEAD = Statement("lock_head", _SQL["lock_head"])
+_LOAD = Statement("load", LOAD)
+_MISSED = Statement("missed", _SQL["missed"])
+_APPEND = Statement("append", _SQL["append"])
+_EVENT_AT = Statement("event_at", _SQL["event_at"])
 
 
 class Rows(NamedTuple):
@@ -86,11 +91,10 @@ class Head(NamedTuple):
 
 
 class Span(NamedTuple):
-    """The events after a position, up to and including another, as far as their states take up to `most_bytes`."""
+    """The events after a position, up to and including another."""
 
     after: int
     until: int
-    most_bytes: int
 
 
 class Locked(NamedTuple):
@@ -98,7 +102,7 @@ class Locked(NamedTuple):
 
     head: Head
     loaded: list[Row]
-    missed: list[Row]
+    missed: list[MissedEvent]
 
 
 class ClockDiffers(Exception):
@@ -124,7 +128,7 @@ class JournalWriter:
         self._database = database
         self._application_name = application_name
         self._timekeeping = timekeeping
-        self._connection: Connection[Any] | None = None
+        self._statements: Statements | None = None
         self._overdue_at: float | None = None
 
     @property
@@ -139,22 +143,20 @@ class JournalWriter:
         Each statement after the lock sees all that was committed before. Raises `ClockDiffers` after ending the
         transaction.
         """
-        with self._asking() as connection:
+        with self._asking() as statements:
+            asked = [Bound(_BEGIN, {}), Bound(_LOCK_HEAD, {}, has_rows=True)]
+            if streams:
+                asked.append(_loading(streams))
+            if missed:
+                asked.append(_missing(missed))
             read_at, clock = monotonic(), self._timekeeping.clock()
-            with pipelined(connection):
-                connection.execute("BEGIN")
-                locking = connection.execute(_SQL["lock_head"], prepare=True)
-                loading = self._load(connection, streams) if streams else None
-                catching_up = self._between(connection, missed) if missed else None
-                position, recorded_at, asked_at = locking.fetchone() or (0, "", 0.0)
-                loaded = loading.fetchall() if loading else []
-                others = catching_up.fetchall() if catching_up else []
+            _, locking, *answers = map(statements.rows, statements.run_together(*asked))
+            ((position, recorded_at, asked_at),) = locking
             if self._is_wrong(clock, monotonic() - read_at, asked_at):
-                connection.execute("ROLLBACK")
+                statements.run(Bound(_ROLLBACK, {}))
                 raise ClockDiffers
-            return Locked(
-                Head(position, recorded_at), whole_rows(loaded), _as_far(missed, others) if missed else []
-            )
+            loaded = whole_rows(answers.pop(0)) if streams else []
+            return Locked(Head(position, recorded_at), loaded, answers.pop(0) if missed else [])
 
     def _is_wrong(self, clock: Instant, elapsed_seconds: float, server_seconds: float) -> bool:
         """Tell whether our clock differs from the server's, which was read at some moment of `elapsed_seconds`."""
@@ -166,32 +168,33 @@ class JournalWriter:
 
     def load(self, streams: Collection[str]) -> list[Row]:
         """Return, for each stream, the newest snapshot and the events after it."""
-        with self._asking() as connection:
-            return whole_rows(self._load(connection, streams).fetchall())
+        with self._asking() as statements:
+            return whole_rows(statements.rows(statements.run(_loading(streams))))
 
     def present(self, streams: Sequence[str]) -> tuple[tuple[State, ...], int]:
         """Return the state of each stream, None if it has no events, and the head of the journal at the same instant.
 
         Takes no lock.
         """
-        with self._asking() as connection:
-            return read_aggregates(connection, streams)
+        with self._asking() as statements:
+            return read_aggregates(statements.connection, streams)
 
-    def between(self, span: Span) -> list[Row]:
-        """Return events in their order."""
-        with self._asking() as connection:
-            return _as_far(span, self._between(connection, span).fetchall())
+    def missed(self, span: Span) -> list[MissedEvent]:
+        """Return the events in a span, in their order, but for those of transactions."""
+        with self._asking() as statements:
+            return statements.rows(statements.run(_missing(span)))
 
     def append(self, values: Mapping[str, Any]) -> bool:
         """Append rows, given their `values`, in a transaction of their own. One round trip.
 
-        Returns whether the head was where the rows begin; if not, nothing was recorded. An error may come after the
-        commit took place, and `contains` then tells. After an `IntegrityError` or `ClockDiffers` nothing was recorded.
+        Returns whether they were appended. If not, the head is elsewhere or the clock differs, which `lock` tells, and
+        nothing was recorded. An error may come after the commit took place, and `contains` then tells. After an
+        `IntegrityError` nothing was recorded.
         """
-        with self._asking(values) as connection:
-            if connection.info.transaction_status != TransactionStatus.IDLE:
+        with self._asking(values) as statements:
+            if statements.connection.pgconn.transaction_status != TransactionStatus.IDLE:
                 raise AssertionError("what is appended within another transaction is not committed by itself")
-            return _is_appended(self._append(connection, values))
+            return statements.run(self._appending(values)).ntuples == 1
 
     def append_locked(self, values: Mapping[str, Any]) -> None:
         """Append rows in the transaction that `lock` began, and ask for its commit. One round trip.
@@ -199,77 +202,66 @@ class JournalWriter:
         An error may come after the commit took place, and `contains` then tells. After `ClockDiffers` nothing was
         recorded.
         """
-        with self._asking(values) as connection:
-            with pipelined(connection):
-                appending = self._append(connection, values)
-                connection.execute("COMMIT")
-            if not _is_appended(appending):
-                raise AssertionError("rows do not begin at the head that was locked")
+        with self._asking(values) as statements:
+            appended, _ = statements.run_together(self._appending(values), Bound(_COMMIT, {}))
+            if not appended.ntuples:
+                if self._timekeeping.max_difference_seconds is None:
+                    raise AssertionError("rows do not begin at the head that was locked")
+                raise ClockDiffers
 
     def contains(self, rows: Rows) -> bool:
         """Tell whether the journal holds these rows. The caller holds the head's lock, so nothing is in flight.
 
         The rows are recorded all or none, so only the last one is looked up.
         """
-        with self._asking() as connection:
-            wanted = {"position": rows.last}
-            found = connection.execute(_SQL["event_at"], wanted, binary=True).fetchone()
-            return found == (rows.streams[-1], rows.versions[-1], rows.states[-1], rows.shares[-1])
+        with self._asking() as statements:
+            asked = Bound(_EVENT_AT, {"position": rows.last}, has_rows=True)
+            found = statements.rows(statements.run(asked))
+            return found == [(rows.streams[-1], rows.versions[-1], rows.states[-1], rows.shares[-1])]
 
     def release(self) -> None:
         """Roll the transaction back without appending. This frees the lock."""
-        with self._asking() as connection:
-            connection.execute("ROLLBACK")
+        with self._asking() as statements:
+            statements.run(Bound(_ROLLBACK, {}))
 
     def disconnect(self) -> None:
         """Close the connection. The next call opens another."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        statements, self._statements = self._statements, None
+        if statements is not None:
+            statements.connection.close()
 
-    def _append(self, connection: Connection[Any], values: Mapping[str, Any]) -> Cursor[Any]:
+    def _appending(self, values: Mapping[str, Any]) -> Bound:
         wanted = {
             **values,
             "channel": self._database.journal_channel,
             "limit": self._timekeeping.max_difference_seconds,
             "age_seconds": monotonic() - values["read_at_seconds"],
         }
-        return connection.execute(_SQL["append"], wanted, prepare=True)
-
-    def _between(self, connection: Connection[Any], span: Span) -> Cursor[Any]:
-        query = _SQL["light_range" if span.until - span.after > FEW_EVENTS else "range"]
-        return connection.execute(query, span._asdict(), prepare=True, binary=True)
-
-    def _load(self, connection: Connection[Any], streams: Collection[str]) -> Any:
-        wanted = {"streams": list(streams), "snapshot_topics": TOPICS}
-        return connection.execute(LOAD, wanted, prepare=True, binary=True)
+        return Bound(_APPEND, wanted)
 
     @contextmanager
-    def _asking(self, values: Mapping[str, Any] | None = None) -> Iterator[Connection[Any]]:
+    def _asking(self, values: Mapping[str, Any] | None = None) -> Iterator[Statements]:
         """Yield the connection, opened if need be, for one question, and note when the answer is overdue."""
         events = values["last"] - values["after"] if values else 0
         self._overdue_at = monotonic() + OVERDUE_SECONDS + events / APPENDED_EVENTS_PER_SECOND
         try:
-            yield self._connection or self._connect()
+            yield self._statements or self._connect()
         finally:
             self._overdue_at = None
 
-    def _connect(self) -> Connection[Any]:
-        self._connection = connection = self._database.connect(self._application_name)
+    def _connect(self) -> Statements:
+        connection = self._database.connect(self._application_name)
+        self._statements = Statements(connection)
         connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
         # If a writer stops while it holds the lock, the server ends its transaction, so that others can continue.
         bound_transactions(connection)
-        return connection
+        return self._statements
 
 
-def _as_far(span: Span, stored: list[StoredRow]) -> list[Row]:
-    """Return stored events whole. Few are not weighed."""
-    return whole_rows(stored, span.most_bytes if span.until - span.after > FEW_EVENTS else None)
+def _loading(streams: Collection[str]) -> Bound:
+    wanted = {"streams": text_array(streams), "snapshot_topics": text_array(TOPICS)}
+    return Bound(_LOAD, wanted, has_rows=True)
 
 
-def _is_appended(appending: Cursor[Any]) -> bool:
-    """Tell whether rows were appended; false if the head was elsewhere. Raises `ClockDiffers`."""
-    is_appended, is_next, _ = appending.fetchone() or (False, False, None)
-    if is_next and not is_appended:
-        raise ClockDiffers
-    return bool(is_appended)
+def _missing(span: Span) -> Bound:
+    return Bound(_MISSED, {**span._asdict(), "movements": text_array(MOVEMENTS)}, has_rows=True)

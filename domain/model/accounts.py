@@ -207,7 +207,7 @@ def evolve(account: Account | None, recorded: Recorded) -> Account:
         return _opened(event, recorded)
     match event:
         case EntriesPosted():
-            return _moved(account, recorded, event.debits, event.credits, 0, 0)
+            return posted(account, recorded.version, recorded.position, event.debits, event.credits)
         case EntriesHeld():
             return _moved(account, recorded, 0, 0, event.debits, event.credits)
         case EntriesSettled(debits=debits, credits=credits):
@@ -225,6 +225,17 @@ def evolve(account: Account | None, recorded: Recorded) -> Account:
         case Closed():
             account = replace(account, status="closed")
     return replace(account, version=recorded.version, position=recorded.position)
+
+
+def posted(account: Account, version: int, position: int, debits: int, credits: int) -> Account:
+    """Return the account after `EntriesPosted` at this version and position."""
+    return replace(
+        account,
+        posted_debits=account.posted_debits + debits,
+        posted_credits=account.posted_credits + credits,
+        version=version,
+        position=position,
+    )
 
 
 def _moved(

@@ -171,16 +171,16 @@ def test_two_writers_of_which_one_is_wrong_hurt_nobody(database: Database) -> No
     folded(history(database))
 
 
-def test_the_writer_tells_a_wrong_clock_from_a_head_that_has_moved(database: Database) -> None:
+def test_the_writer_appends_nothing_with_a_wrong_clock_or_at_another_head(database: Database) -> None:
     clock = Shifted()
     writer = JournalWriter(database, "tallystick test", Timekeeping(clock, LIMIT_SECONDS))
     rows = Rows(0, ["main/accounts/a"], [1], ["test.event"], [b"{}"], [WHOLE])
+    of_long_ago = rows.values(system_clock(), clock(), 0.0)  # a reading from when the machine was started
+    assert not writer.append(of_long_ago)
+    assert not writer.append(timely(rows, recorded_at=later(system_clock(), 60.0)))
+    assert writer.lock(()).head.position == 0
     with pytest.raises(ClockDiffers):
-        writer.append(
-            rows.values(system_clock(), clock(), 0.0)
-        )  # a reading from when the machine was started
-    with pytest.raises(ClockDiffers):
-        writer.append(timely(rows, recorded_at=later(system_clock(), 60.0)))
+        writer.append_locked(of_long_ago)
     assert writer.append(timely(rows))
     assert not writer.append(timely(rows))
     clock.seconds = 60.0

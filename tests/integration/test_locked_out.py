@@ -14,6 +14,7 @@ from domain.application import LedgerApplication, system_clock
 from domain.commit import queue
 from domain.journal import writer
 from domain.journal.database import Database
+from domain.journal.statements import Statements
 from domain.model.errors import JournalUnavailable
 from projections.diagnosis.stuck.search import find_stuck
 from scripts.commands.stuck import stuck
@@ -161,8 +162,6 @@ def test_whoever_waits_behind_a_server_that_does_not_answer_is_told_in_time(
 ) -> None:
     """The writer's thread hangs in a statement, so another thread must answer."""
     go_on = threading.Event()
-    writer = ledger.group_commit._writer
-    append, lock = writer._append, writer._load
 
     def hang(call: Any) -> Any:
         def hanging(*arguments: Any) -> Any:
@@ -171,8 +170,7 @@ def test_whoever_waits_behind_a_server_that_does_not_answer_is_told_in_time(
 
         return hanging
 
-    monkeypatch.setattr(writer, "_append", hang(append))
-    monkeypatch.setattr(writer, "_load", hang(lock))
+    monkeypatch.setattr(Statements, "run", hang(Statements.run))
     with monkeypatch.context() as hasty:
         hasty.setattr("domain.journal.writer.OVERDUE_SECONDS", 0.1)
         hasty.setattr(queue, "PATIENCE_SECONDS", 0.5)

@@ -15,6 +15,7 @@ import pytest
 from domain.journal import silence
 from domain.journal.database import Database
 from domain.journal.silence import HOLDERS_OF_PLACE, Watch, bound_session, bound_transactions, pipelined
+from domain.journal.statements import Bound, Statement, Statements
 from domain.journal.writer import JournalWriter
 from projections.engine.leadership import Standby, pause, result_of, say_something, try_acquire
 from tests.integration.stopped_programs import stopped
@@ -62,7 +63,13 @@ def commit(connection: psycopg.Connection[Any]) -> None:
         assert connection.execute("SELECT %s", (1,), prepare=True).fetchone() == (1,)
 
 
-@pytest.mark.parametrize("statements", [lock_and_read, fail, commit])
+def send_several(connection: psycopg.Connection[Any]) -> None:
+    reading = Bound(Statement("series", "SELECT generate_series(1, 50000)"), {}, has_rows=True)
+    _, answer = Statements(connection).run_together(Bound(Statement("begin", "BEGIN"), {}), reading)
+    assert answer.ntuples == 50_000
+
+
+@pytest.mark.parametrize("statements", [lock_and_read, fail, commit, send_several])
 def test_who_is_silent_after_a_pipeline_loses_the_session(
     statements: Callable[[psycopg.Connection[Any]], None],
     connection: psycopg.Connection[Any],

@@ -26,7 +26,7 @@ from domain.journal.encoding import (
 from domain.journal.eventsourcing.factory import DATABASE_URL, SCHEMA, JournalFactory
 from domain.journal.migrations import migrate
 from domain.journal.queries import load
-from domain.journal.reader import Row, fold_rows, whole_rows
+from domain.journal.reader import Row, fold_rows
 from domain.journal.writer import JournalWriter
 from domain.model.events import Envelope, Event, State
 from domain.transparency.leaves import hash_of
@@ -89,11 +89,7 @@ def append(connection: Connection[Any], rows: Sequence[tuple[str, bytes, int | N
         },
     ).fetchone()
     assert appended is not None and appended[0]
-    wanted = {"after": head, "until": head + len(rows), "most_bytes": 2**40}
-    found = whole_rows(_SQL["range"].rows(connection, wanted, binary=True))
-    assert found == whole_rows(_SQL["light_range"].rows(connection, wanted, binary=True))
-    assert found == read_batch(connection, SEALS, head, head + len(rows)).events
-    return found
+    return list(read_batch(connection, SEALS, head, head + len(rows)).events)
 
 
 def shown(connection: Connection[Any], number: int) -> list[Row]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from domain.application import LedgerApplication
-from domain.commit import decider, loading, pipeline, queue
+from domain.commit import decider, loading, locked_commit, pipeline, queue
 from domain.commit.decider import Result, is_refused
 from domain.journal import snapshots
 from domain.journal.snapshots import decode_snapshot
@@ -282,10 +282,12 @@ def test_the_journal_explains_every_answer(databases: Databases, monkeypatch: py
     monkeypatch.setattr(queue, "MIN_COMMANDS_MEANWHILE", 2)
     monkeypatch.setattr(pipeline, "BATCHES_NOT_AHEAD_AFTER_A_MISS", 1)
     monkeypatch.setattr(pipeline, "BATCHES_NOT_AHEAD_AFTER_A_REFUSAL", 1)
+    monkeypatch.setattr(locked_commit, "BATCHES_LOOKED_UP_AFTER_A_REPETITION", 1)
+    monkeypatch.setattr(locked_commit, "BATCHES_LOOKED_UP_AFTER_A_REFUSAL", 1)
     monkeypatch.setattr(queue, "MIN_COMMANDS_TO_LINGER_FOR", 2)
     monkeypatch.setattr(queue, "LINGER_SECONDS", 0.001)
-    monkeypatch.setattr(loading, "MAX_CATCH_UP_EVENTS", 4)
-    monkeypatch.setattr(decider, "MAX_CACHED_AGGREGATES", 4)
+    monkeypatch.setattr(loading, "MAX_CATCH_UP_EVENTS", 12)
+    monkeypatch.setattr(decider, "MAX_CACHED_AGGREGATES", 8)
     monkeypatch.setattr(snapshots, "SNAPSHOT_EVERY", 2)
     machine = partial(TwoWriters, databases)
     run_state_machine_as_test(machine, settings=on_a_database())  # type: ignore[arg-type]  # any factory does
