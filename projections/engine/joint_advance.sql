@@ -11,7 +11,7 @@ WITH expected AS (
 ), held AS (
     SELECT v.ctid AS place, e.of_shape, e.upto, e.rate
     FROM expected AS e JOIN projection_versions AS v ON v.name = e.name AND v.version = e.version
-    WHERE v.position = e.after AND v.runner = e.runner AND v.state = 'running'
+    WHERE v.position = e.after AND v.runner = e.runner AND v.state = 'running' AND v.live
     FOR NO KEY UPDATE OF v SKIP LOCKED
 ), moved AS (
     UPDATE projection_versions AS v SET

@@ -1,6 +1,8 @@
 """How far each projection is, and waiting until one has reached a position."""
 
 import asyncio
+import selectors
+import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
@@ -22,10 +24,15 @@ from projections.registry import NATS, PROJECTIONS
 POLL_SECONDS = 0.5
 RECONNECT_SECONDS = 0.5
 
+WANT_AGAIN_SECONDS = 0.5
+"""How long after it was announced that somebody waits for a projection, at least, it is announced again."""
+
 NEXT_EVENTS = 5_000
 """Of how many events after its position, at most, the error of a projection can speak: those it projects at once."""
 
 WITHHELD = "withheld, since it may quote events of ledgers that this key was not granted"
+
+_MOST_WAKES = 4_096
 
 _SQL = load(__name__)
 _PART = "positions of projections"
@@ -38,6 +45,11 @@ def projections_channel(database: Database) -> str:
     own. Pausing or resuming a projection is announced as `name:`.
     """
     return f"{database.schema}_projections"
+
+
+def wanted_channel(database: Database) -> str:
+    """Return the channel that announces as `name/shape` that somebody waits for a projection to advance."""
+    return f"{database.schema}_wanted"
 
 
 class Progress(NamedTuple):
@@ -139,7 +151,8 @@ class Wait(NamedTuple):
 class PositionWaiter:
     """Follows how far every projection is, and wakes those who wait for one. One thread serves the whole process.
 
-    It listens for notifications. Since these can be missed, it polls as well.
+    It listens for notifications. Since these can be missed, it polls as well. It announces that somebody waits, because
+    a projection for whose rows nobody waits lets more events collect before it advances.
     """
 
     def __init__(self, database: Database, poll_seconds: float = POLL_SECONDS) -> None:
@@ -153,6 +166,9 @@ class PositionWaiter:
         self._changed = threading.Condition()
         # What each callback waits for, so that it is not woken by every step towards a distant position.
         self._callbacks: dict[Callable[[], None], tuple[str, int]] = {}
+        self._wanted: set[str] = set()
+        self._want_again_at: dict[str, float] = {}
+        self._awake: Callable[[], None] = lambda: None
         self._thread = threading.Thread(target=self._run, name="projection positions", daemon=True)
         self.head = 0
         """The newest known position of the journal."""
@@ -174,6 +190,8 @@ class PositionWaiter:
     def stop(self) -> None:
         """Stop following. Callers that still wait are not woken any more."""
         self._stopping.set()
+        with self._changed:
+            self._awake()
         self._thread.join()
 
     def wait_for(self, name: str, position: int, timeout_seconds: float) -> Wait:
@@ -186,6 +204,7 @@ class PositionWaiter:
         with self._changed:
             began = self._known.get(name)
             while not self._is_there(name, position):
+                self._want(name)
                 remaining_seconds = give_up_at - monotonic()
                 if remaining_seconds <= 0:
                     break
@@ -205,7 +224,7 @@ class PositionWaiter:
             self._callbacks[wake] = (name, position)
         try:
             async with asyncio.timeout(timeout_seconds):
-                while not self.has_reached(name, position):
+                while not self._reached_or_wanted(name, position):
                     await changed.wait()
                     changed.clear()
         except TimeoutError:
@@ -220,6 +239,22 @@ class PositionWaiter:
         """Tell whether a projection is known to reflect a position. Raises `ProjectionNotFound`."""
         with self._changed:
             return self._is_there(name, position)
+
+    def _reached_or_wanted(self, name: str, position: int) -> bool:
+        with self._changed:
+            if self._is_there(name, position):
+                return True
+            self._want(name)
+            return False
+
+    def _want(self, name: str) -> None:
+        """Have it announced that somebody waits for a projection, unless that was done just before."""
+        now = monotonic()
+        if now >= self._want_again_at.get(name, 0.0):
+            self._want_again_at[name] = now + WANT_AGAIN_SECONDS
+            if not self._wanted:
+                self._awake()
+            self._wanted.add(name)
 
     def _is_there(self, name: str, position: int) -> bool:
         seen = self._known.get(name)
@@ -243,10 +278,26 @@ class PositionWaiter:
         return Wait(outcome, seen, self.head)
 
     def _run(self) -> None:
+        awakened, awaking = socket.socketpair()
+        with awakened, awaking:
+            with self._changed:
+                self._awake = lambda: awaking.sendall(b"!")
+            try:
+                self._stay_connected(awakened)
+            finally:
+                with self._changed:
+                    self._awake = lambda: None
+
+    def _stay_connected(self, awakened: socket.socket) -> None:
         while not self._stopping.is_set():
             try:
-                with self._database.connect("tallystick positions") as connection:
-                    self._follow(connection)
+                with (
+                    self._database.connect("tallystick positions") as connection,
+                    selectors.DefaultSelector() as selector,
+                ):
+                    selector.register(awakened, selectors.EVENT_READ)
+                    selector.register(connection, selectors.EVENT_READ)
+                    self._follow(connection, selector)
             except psycopg.Error as error:
                 self._is_reachable = False
                 if is_denied(error):
@@ -255,17 +306,32 @@ class PositionWaiter:
                     DATABASE.lost(_PART, error)
                 self._stopping.wait(RECONNECT_SECONDS)
 
-    def _follow(self, connection: Connection[Any]) -> None:
+    def _follow(self, connection: Connection[Any], selector: selectors.BaseSelector) -> None:
         channels = {self._database.journal_channel, projections_channel(self._database)}
         for channel in channels:
             connection.execute(SQL("LISTEN {}").format(Identifier(channel)))
         DATABASE.back(_PART)
         while not self._stopping.is_set():
             self._look(connection)
-            for notification in connection.notifies(timeout=self._poll_seconds):
-                self._note(notification.channel, notification.payload)
-                if notification.payload.endswith(":") or self._stopping.is_set():
-                    break  # a projection was paused or resumed: looking again sees every other announcement too
+            look_at = monotonic() + self._poll_seconds
+            while not self._stopping.is_set() and (left_seconds := look_at - monotonic()) > 0:
+                for key, _ in selector.select(left_seconds):
+                    if isinstance(key.fileobj, socket.socket):
+                        key.fileobj.recv(_MOST_WAKES)
+                self._announce_wanted(connection)
+                heard = list(connection.notifies(timeout=0, stop_after=1))
+                for notification in heard:
+                    self._note(notification.channel, notification.payload)
+                if any(notification.payload.endswith(":") for notification in heard):
+                    break  # a projection was paused or resumed
+
+    def _announce_wanted(self, connection: Connection[Any]) -> None:
+        if not self._wanted:
+            return
+        with self._changed:
+            wanted, self._wanted = self._wanted, set()
+        projections = [PROJECTIONS[name].of_shape for name in wanted if name in PROJECTIONS]
+        _SQL["want"].run(connection, {"channel": wanted_channel(self._database), "projections": projections})
 
     def _look(self, connection: Connection[Any]) -> None:
         seen = all_progress(connection)
