@@ -81,6 +81,9 @@ SELECT originator_id, originator_version, topic, state, notification_id, shares,
 ) AS event
 WHERE before < %(most_bytes)b::bigint ORDER BY notification_id;
 
+-- name: states
+SELECT notification_id, state FROM stored_events WHERE notification_id = ANY(%(positions)s);
+
 -- name: present
 -- What to load, for streams as they are now: `load` stops at a version, and no version is as high as this one.
 SELECT stream, 9223372036854775807 FROM unnest(%(streams)b::text[]) AS stream;

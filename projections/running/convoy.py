@@ -230,7 +230,9 @@ class Convoy:
         """Learn how the versions stand, and do what that demands."""
         members = [member for member in self._members if member.has_place]
         self._look_at = monotonic() + POLL_SECONDS
-        found = standings(connection, [member.projection for member in members])
+        projections = [member.projection for member in members]
+        self._tail.serve(projections)
+        found = standings(connection, projections)
         if found:
             self._seen_head = self._head = next(iter(found.values())).head
         for member in members:
