@@ -62,7 +62,7 @@ def whole_range(
     """
     rows = query.rows(connection, wanted, prepare=True, binary=True)
     bases = {position: state for _, _, _, state, position, shares in rows if shares == 0}
-    lacking = {row[4] - row[5] for row in rows if row[5]}.difference(bases)
+    lacking = {row[4] - row[5] for row in rows if row[5] and row[5] > 0}.difference(bases)
     if lacking:
         bases |= _SQL["states"].rows(connection, {"positions": list(lacking)}, prepare=True, binary=True)
     stored = ((*row, bases.get(row[4] - row[5]) if row[5] else None) for row in rows)

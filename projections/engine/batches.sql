@@ -40,8 +40,8 @@ SELECT originator_id, originator_version, topic, state, notification_id, shares 
     FROM stored_events
     WHERE notification_id > %(after)s AND notification_id <= %(upto)s
     AND (
-        %(topics)s::text[] IS NULL OR coalesce(shares, 0) = 0
-        OR topic = ANY(%(topics)s) OR originator_version > 1 AND topic = ANY(%(continuing)s)
+        %(topics)b::text[] IS NULL OR coalesce(shares, 0) = 0
+        OR topic = ANY(%(topics)b) OR originator_version > 1 AND topic = ANY(%(continuing)b::text[])
     )
 ) AS event
 WHERE before < %(most_bytes)s ORDER BY notification_id;

@@ -5,8 +5,8 @@
 -- written.
 WITH expected AS (
     SELECT * FROM unnest(
-        %(names)b::text[], %(shapes)b::text[], %(versions)b::bigint[], %(runners)s::uuid[], %(after)b::bigint[],
-        %(upto)b::bigint[], %(rates)s::float8[]
+        %(names)b::text[], %(shapes)b::text[], %(versions)b::bigint[], %(runners)b::text[]::uuid[],
+        %(after)b::bigint[], %(upto)b::bigint[], %(rates)b::text[]::float8[]
     ) AS e(name, of_shape, version, runner, after, upto, rate)
 ), held AS (
     SELECT v.ctid AS place, e.of_shape, e.upto, e.rate

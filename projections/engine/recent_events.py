@@ -12,6 +12,7 @@ from typing import Any
 
 from psycopg import Connection
 
+from domain.journal.arrays import Array, text_array
 from domain.journal.queries import load
 from domain.journal.reader import Row, whole_range
 from domain.journal.silence import pipelined
@@ -38,6 +39,7 @@ class RecentEvents:
     def __init__(self, max_events: int = MAX_EVENTS) -> None:
         self._max_events = max_events
         self._topics: Mapping[str, list[str] | None] = topics_read(None)
+        self._wanted = _arrays(self._topics)
         self._after = self._upto = 0
         self._events: list[StoredEvent] = []
         self._bytes = 0
@@ -50,7 +52,7 @@ class RecentEvents:
         topics = topics_read(projections)
         with self._lock:
             if topics != self._topics:
-                self._topics = topics
+                self._topics, self._wanted = topics, _arrays(topics)
                 self._begin_at(self._upto)
 
     def batch(
@@ -139,7 +141,7 @@ class RecentEvents:
 
         If all events are fetched, the caller can see by itself whether one is missing.
         """
-        wanted = {"after": after, "upto": upto, "most_bytes": MAX_BATCH_BYTES, **self._topics}
+        wanted = {"after": after, "upto": upto, "most_bytes": MAX_BATCH_BYTES, **self._wanted}
         if self._topics["topics"] is None:
             return whole_range(connection, _SQL["recent"], wanted, MAX_BATCH_BYTES), False
         with pipelined(connection):
@@ -156,3 +158,7 @@ class RecentEvents:
             left -= len(self._events[excess].row[3])
             excess += 1
         return excess
+
+
+def _arrays(lists: Mapping[str, list[str] | None]) -> Mapping[str, Array | None]:
+    return {name: None if each is None else text_array(each) for name, each in lists.items()}

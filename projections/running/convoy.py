@@ -223,14 +223,19 @@ class Convoy:
             and member.position < self._head
             and (member.due_at <= now or self._head - member.position > most)
         ]
-        if due:
-            self._advance(connection, due)
+        # Who waits need not wait for what the others write.
+        wanted = [member for member in due if now < member.wanted_until]
+        for together in (wanted, [member for member in due if member not in wanted]):
+            if together:
+                self._advance(connection, together)
 
     def _look(self, connection: Connection[Any]) -> None:
         """Learn how the versions stand, and do what that demands."""
         members = [member for member in self._members if member.has_place]
         self._look_at = monotonic() + POLL_SECONDS
         projections = [member.projection for member in members]
+        if not projections:
+            return
         self._tail.serve(projections)
         found = standings(connection, projections)
         if found:
@@ -273,11 +278,9 @@ class Convoy:
         idle = [member for member in running if member.position >= self._head and member.due_at <= now]
         due_at = [member.due_at for member in running if member not in idle]
         seconds = max(0.0, min([self._look_at, *due_at]) - now)
-        if idle or not running:
-            heard = listener.hear(seconds)
-        else:
-            self._stop.wait(min(seconds, LINGER_SECONDS))
-            heard = listener.hear()
+        if not idle:
+            self._stop.wait(min(seconds, LINGER_SECONDS) if running else seconds)
+        heard = listener.hear(seconds if idle else 0.0)
         self._head = max(self._head, listener.head(heard))
         wanted = {notification.payload for notification in heard}
         for member in running:
@@ -291,6 +294,8 @@ class Convoy:
             if member.position + MAX_EVENTS < first:  # no longer among the recent events
                 self._leave(connection, member, "far behind")
         together = [member for member in due if member.has_place]
+        if not together:
+            return
         lowest = min(member.position for member in together)
         upto = min(head, lowest + self._size.events)
         if upto < head:

@@ -171,7 +171,7 @@ class PositionWaiter:
         self._awake: Callable[[], None] = lambda: None
         self._thread = threading.Thread(target=self._run, name="projection positions", daemon=True)
         self.head = 0
-        """The newest known position of the journal."""
+        """The newest known position of the journal: at least what projections reflect, and what it was a moment ago."""
 
     @property
     def seen(self) -> Mapping[str, Progress]:
@@ -307,9 +307,8 @@ class PositionWaiter:
                 self._stopping.wait(RECONNECT_SECONDS)
 
     def _follow(self, connection: Connection[Any], selector: selectors.BaseSelector) -> None:
-        channels = {self._database.journal_channel, projections_channel(self._database)}
-        for channel in channels:
-            connection.execute(SQL("LISTEN {}").format(Identifier(channel)))
+        # Not to the journal: there are as many commits as requests, and the head is heard of with the next position.
+        connection.execute(SQL("LISTEN {}").format(Identifier(projections_channel(self._database))))
         DATABASE.back(_PART)
         while not self._stopping.is_set():
             self._look(connection)
@@ -321,7 +320,7 @@ class PositionWaiter:
                 self._announce_wanted(connection)
                 heard = list(connection.notifies(timeout=0, stop_after=1))
                 for notification in heard:
-                    self._note(notification.channel, notification.payload)
+                    self._note(notification.payload)
                 if any(notification.payload.endswith(":") for notification in heard):
                     break  # a projection was paused or resumed
 
@@ -342,15 +341,13 @@ class PositionWaiter:
                 self.head = seen[0].head
             self._wake()
 
-    def _note(self, channel: str, payload: str) -> None:
+    def _note(self, payload: str) -> None:
         with self._changed:
             announced, _, position = payload.rpartition(":")
             if not position.isdecimal():  # any login may send notifications
                 return
             name, _, shape = announced.partition("/")
-            if channel == self._database.journal_channel:
-                self.head = max(self.head, int(position))
-            elif (seen := self._known.get(name)) and shape == str(PROJECTIONS[name].shape):
+            if (seen := self._known.get(name)) and shape == str(PROJECTIONS[name].shape):
                 self._announced[name] = int(position)
                 self._known[name] = self._advanced(seen, int(position))
                 self._wake()

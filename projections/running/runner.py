@@ -230,7 +230,7 @@ class Runner:
             self._size.succeed(batch.stored_bytes)
             self._pauses.reset()
             if batch.upto == standing.head:
-                seconds = linger_seconds(self.projection, batch, rate, is_wanted=True)
+                seconds = linger_seconds(self.projection, batch, rate, is_wanted=bool(batch.events))
                 self._stop.wait(max(0.0, began_at + seconds - monotonic()))
 
     def _halt(self, connection: Connection[Any], claim: Claim, batch: EventBatch, reason: str) -> None:
