@@ -34,7 +34,13 @@ from projections.engine.poison import describe
 from projections.engine.projection import Projection
 from projections.engine.rate import RATE_SECONDS, Rate
 from projections.engine.recent_events import MAX_EVENTS, RecentEvents
-from projections.running.pace import LINGER_SECONDS, WANTED_SECONDS, BatchSize, linger_seconds
+from projections.running.pace import (
+    HEAR_SECONDS,
+    LINGER_SECONDS,
+    WANTED_SECONDS,
+    BatchSize,
+    linger_seconds,
+)
 from projections.running.positions import projections_channel, wanted_channel
 from projections.running.runner import (
     FIRST_PAUSE_SECONDS,
@@ -279,7 +285,7 @@ class Convoy:
         due_at = [member.due_at for member in running if member not in idle]
         seconds = max(0.0, min([self._look_at, *due_at]) - now)
         if not idle:
-            self._stop.wait(min(seconds, LINGER_SECONDS) if running else seconds)
+            self._stop.wait(min(seconds, HEAR_SECONDS) if running else seconds)
         heard = listener.hear(seconds if idle else 0.0)
         self._head = max(self._head, listener.head(heard))
         wanted = {notification.payload for notification in heard}

@@ -14,6 +14,9 @@ LINGER_SECONDS = 0.01
 LONG_LINGER_SECONDS = 0.08
 BUSY_EVENTS_PER_SECOND = 3_000
 
+HEAR_SECONDS = 0.025
+"""How often announcements are heard while events collect. Hearing each by itself takes 50 µs."""
+
 WANTED_SECONDS = 1.0
 """For how long the rows of a projection count as waited for after somebody has said so."""
 

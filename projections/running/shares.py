@@ -46,6 +46,9 @@ are. Measured one by one, with 300 transfers a turn.
 READ_EVERYTHING = frozenset(("event_index", "seals", "outbox"))
 """Projections of `all_events`. They are in one share while others are left for the rest, so that only one reads all."""
 
+READ_POSTINGS = frozenset(("entries", "transactions"))
+"""Projections that decode the same events. They are in one share where that is no more than an even one."""
+
 READING_EVERYTHING = 7
 """What it costs more to read every event than only some."""
 
@@ -125,9 +128,13 @@ def divided(projections: frozenset[str], of: int) -> dict[str, int]:
 
 def _units(projections: frozenset[str], of: int) -> list[list[str]]:
     """Return the projections, those together that are divided together."""
-    reading = sorted(projections & READ_EVERYTHING)
-    units = [[name] for name in projections - READ_EVERYTHING] + ([reading] if reading else [])
-    return units if of <= len(units) else [[name] for name in projections]
+    alone = [[name] for name in projections]
+    together = [sorted(projections & READ_EVERYTHING)]
+    if of * _cost(READ_POSTINGS) <= _cost(projections):
+        together.append(sorted(projections & READ_POSTINGS))
+    units = [unit for unit in together if unit]
+    units += [[name] for [name] in alone if not any(name in unit for unit in together)]
+    return units if of <= len(units) else alone
 
 
 def _cost(together: Collection[str]) -> int:
