@@ -70,6 +70,9 @@ WHERE notification_id > %(after)b AND notification_id <= %(until)b
 AND topic NOT LIKE 'transaction.%%'
 ORDER BY notification_id;
 
+-- name: states
+SELECT notification_id, state FROM stored_events WHERE notification_id = ANY(%(positions)s);
+
 -- name: present
 -- What to load, for streams as they are now: `load` stops at a version, and no version is as high as this one.
 SELECT stream, 9223372036854775807 FROM unnest(%(streams)b::text[]) AS stream;

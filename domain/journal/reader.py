@@ -1,6 +1,6 @@
 """Reading streams: the fold of an aggregate from its newest snapshot and the events after it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -60,6 +60,23 @@ def whole_rows(stored: Iterable[StoredRow], most_bytes: int | None = None) -> li
             if most_bytes is not None and total_bytes >= most_bytes:
                 return rows
     return rows
+
+
+def whole_range(
+    connection: Connection[Any], query: Query, wanted: Mapping[str, Any], most_bytes: int
+) -> list[Row]:
+    """Return events of a range with their states made whole, up to the one with which these reach `most_bytes`.
+
+    The query finds them in the order of positions, as rows of `stored_events`: stream, version, topic, state, position,
+    shares. Few of them share the envelope of an event that is not among them.
+    """
+    rows = query.rows(connection, wanted, prepare=True, binary=True)
+    bases = {position: state for _, _, _, state, position, shares in rows if shares == 0}
+    lacking = {row[4] - row[5] for row in rows if row[5] and row[5] > 0}.difference(bases)
+    if lacking:
+        bases |= _SQL["states"].rows(connection, {"positions": list(lacking)}, prepare=True, binary=True)
+    stored = ((*row, bases.get(row[4] - row[5]) if row[5] else None) for row in rows)
+    return whole_rows(stored, most_bytes)
 
 
 class UnreadableAggregate:

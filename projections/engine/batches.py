@@ -7,7 +7,7 @@ A batch that cannot be written is tried `ATTEMPTS` times within about an eighth 
 not blamed on an event. The last attempt turns the poison events into dead letters and writes all others.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -168,7 +168,7 @@ class EventRange:
                 found.append([event for event in self._by_topic[topic] if event.row[1] > 1])
         if len(found) < 2:
             return found[0] if found else ()
-        return sorted(chain.from_iterable(found), key=_position)
+        return sorted(chain.from_iterable(found), key=position_of)
 
     # These serve all projections that read the range, so that each event is looked at once and not once for each.
     @cached_property
@@ -187,8 +187,22 @@ class EventRange:
         return found
 
 
-def _position(event: StoredEvent) -> int:
+def position_of(event: StoredEvent) -> int:
+    """Return the position of an event."""
     return event.row[4]
+
+
+def topics_read(projections: Iterable[Projection] | None) -> Mapping[str, list[str] | None]:
+    """Return the topics that some projections read: `None` for every topic, and `continuing` for those of which they
+    read only events that are not the first of their stream. `projections` are None for every event.
+    """
+    known = None if projections is None else list(projections)
+    if known is None or any(projection.all_events for projection in known):
+        return {"topics": None, "continuing": []}
+    return {
+        "topics": sorted({topic for projection in known for topic in projection.topics}),
+        "continuing": sorted({topic for projection in known for topic in projection.non_initial_topics}),
+    }
 
 
 def read_stretch(
@@ -203,15 +217,11 @@ def read_stretch(
     The range ends before a position that is missing from the journal, in whatever part it would be, and with the event
     that makes it larger than `MAX_BATCH_BYTES`. If one of the projections reads `all_events`, all events are returned.
     """
-    topics = sorted({topic for projection in projections for topic in projection.topics})
     wanted = {
         "after": after,
         "upto": upto,
-        "topics": None if any(projection.all_events for projection in projections) else topics,
-        "continuing": sorted(
-            {topic for projection in projections for topic in projection.non_initial_topics}
-        ),
         "most_bytes": MAX_BATCH_BYTES,
+        **topics_read(projections),
         **part._asdict(),
     }
     with pipelined(connection):

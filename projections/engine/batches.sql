@@ -31,6 +31,21 @@ SELECT originator_id, originator_version, topic, state, notification_id, shares,
 ) AS event
 WHERE before < %(most_bytes)s ORDER BY notification_id;
 
+-- name: recent
+-- Without `base`: it is looked up for each event, and a range has it already, but for the first of its events
+-- (`whole_range` looks those up). So whatever is fetched, each command's first event is. A third of PostgreSQL's time.
+SELECT originator_id, originator_version, topic, state, notification_id, shares FROM (
+    SELECT originator_id, originator_version, topic, state, notification_id, shares,
+        sum(octet_length(state)) OVER (ORDER BY notification_id ROWS UNBOUNDED PRECEDING) - octet_length(state) AS before
+    FROM stored_events
+    WHERE notification_id > %(after)s AND notification_id <= %(upto)s
+    AND (
+        %(topics)b::text[] IS NULL OR coalesce(shares, 0) = 0
+        OR topic = ANY(%(topics)b) OR originator_version > 1 AND topic = ANY(%(continuing)b::text[])
+    )
+) AS event
+WHERE before < %(most_bytes)s ORDER BY notification_id;
+
 -- name: first_gap
 SELECT min(position) FROM generate_series(%(after)s::bigint + 1, %(upto)s::bigint) AS position
 WHERE NOT EXISTS (SELECT FROM events WHERE notification_id = position);

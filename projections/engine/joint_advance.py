@@ -79,10 +79,10 @@ def _columns(steps: Sequence[Step], channel: str) -> dict[str, Any]:
         "names": text_array([claim.projection.name for claim in claims]),
         "shapes": text_array([claim.projection.of_shape for claim in claims]),
         "versions": bigint_array([claim.version for claim in claims]),
-        "runners": [claim.runner for claim in claims],
+        "runners": text_array([str(claim.runner) for claim in claims]),
         "after": bigint_array([step.batch.after for step in steps]),
         "upto": bigint_array([step.batch.upto for step in steps]),
-        "rates": [step.rate_events_per_second for step in steps],
+        "rates": text_array([repr(step.rate_events_per_second) for step in steps]),
         "channel": channel,
     }
 

@@ -5,13 +5,13 @@
 -- written.
 WITH expected AS (
     SELECT * FROM unnest(
-        %(names)b::text[], %(shapes)b::text[], %(versions)b::bigint[], %(runners)s::uuid[], %(after)b::bigint[],
-        %(upto)b::bigint[], %(rates)s::float8[]
+        %(names)b::text[], %(shapes)b::text[], %(versions)b::bigint[], %(runners)b::text[]::uuid[],
+        %(after)b::bigint[], %(upto)b::bigint[], %(rates)b::text[]::float8[]
     ) AS e(name, of_shape, version, runner, after, upto, rate)
 ), held AS (
     SELECT v.ctid AS place, e.of_shape, e.upto, e.rate
     FROM expected AS e JOIN projection_versions AS v ON v.name = e.name AND v.version = e.version
-    WHERE v.position = e.after AND v.runner = e.runner AND v.state = 'running'
+    WHERE v.position = e.after AND v.runner = e.runner AND v.state = 'running' AND v.live
     FOR NO KEY UPDATE OF v SKIP LOCKED
 ), moved AS (
     UPDATE projection_versions AS v SET

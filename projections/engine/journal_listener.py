@@ -1,61 +1,42 @@
-"""The journal listener: the one connection of a process that is notified of commits, for all who follow the journal.
+"""The journal listener: hears on a connection that has other work what others announce, above all each commit.
 
-PostgreSQL wakes every listening process for every commit. One connection for each projection would cost a
-twentieth of a saturated machine.
+PostgreSQL wakes every listening session for every commit, so a process that follows the journal needs no session more
+for it. What is announced while the process does other things waits in the connection, and wakes nobody.
 """
 
-import threading
+from collections.abc import Iterable
+from typing import Any
 
-import psycopg
+from psycopg import Connection, Notify
 from psycopg.sql import SQL, Identifier
 
 from domain.journal.database import Database
-from domain.journal.outage import DATABASE, DENIALS, is_denied
 
-CHECK_SECONDS = 0.25
-RECONNECT_SECONDS = 0.5
-
-_PART = "arrivals"
+_MOST_DIGITS = 18
 
 
 class JournalListener:
-    """Counts notifications. Some can be missed, so those who wait for them also look at the journal by themselves."""
+    """Announcements can be missed, so those who wait for them also look at the journal by themselves."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._changed = threading.Condition()
-        self.count = 0
-        """How many times events are known to have arrived."""
+    def __init__(self, connection: Connection[Any], database: Database, *channels: str) -> None:
+        """Listen on the journal's channel, and on others. Nobody else may read the connection's notifications."""
+        self._connection = connection
+        self._journal_channel = database.journal_channel
+        for channel in (self._journal_channel, *channels):
+            connection.execute(SQL("LISTEN {}").format(Identifier(channel)))
 
-    def run(self, stop: threading.Event) -> None:
-        """Listen until `stop` is set, whatever happens to the database meanwhile."""
-        while not stop.is_set():
-            try:
-                self._listen(stop)
-            except psycopg.Error as error:
-                if is_denied(error):
-                    DENIALS.note(error)
-                else:
-                    DATABASE.lost(_PART, error)
-                stop.wait(RECONNECT_SECONDS)
+    def hear(self, wait_seconds: float = 0.0) -> list[Notify]:
+        """Return what was announced since the last call. If that is nothing, wait for something, or for so long."""
+        return list(self._connection.notifies(timeout=max(0.0, wait_seconds), stop_after=1))
 
-    def wait(self, known: int, timeout_seconds: float) -> None:
-        """Block until the count differs from `known`, or the time is over."""
-        with self._changed:
-            self._changed.wait_for(lambda: self.count != known, timeout_seconds)
+    def head(self, heard: Iterable[Notify]) -> int:
+        """Return the newest position of the journal that was announced, or 0.
 
-    def _listen(self, stop: threading.Event) -> None:
-        with self._database.connect("tallystick arrivals") as connection:
-            connection.execute(SQL("LISTEN {}").format(Identifier(self._database.journal_channel)))
-            DATABASE.back(_PART)
-            self._note()  # for commits before this connection listened
-            while not stop.is_set():
-                for _ in connection.notifies(timeout=CHECK_SECONDS):
-                    self._note()
-                    if stop.is_set():
-                        break
+        Any login may send notifications, so the journal need not have it.
+        """
+        told = [heard.payload for heard in heard if heard.channel == self._journal_channel]
+        return max((int(position) for position in told if _is_position(position)), default=0)
 
-    def _note(self) -> None:
-        with self._changed:
-            self.count += 1
-            self._changed.notify_all()
+
+def _is_position(payload: str) -> bool:
+    return payload.isdecimal() and len(payload) <= _MOST_DIGITS

@@ -9,7 +9,6 @@ from typing import Any
 from psycopg import Connection
 
 from domain.journal.database import Database
-from projections.engine.journal_listener import JournalListener
 from projections.engine.recent_events import RecentEvents
 from projections.registry import find_projection
 from projections.running.places import holders, places_of
@@ -62,10 +61,9 @@ def _await(connection: Connection[Any], names: Collection[str], head: int, patie
 
 @contextmanager
 def _advancing(database: Database, names: Collection[str]) -> Iterator[None]:
-    stop, tail, arrivals = threading.Event(), RecentEvents(), JournalListener(database)
-    runners = [Runner(database, find_projection(name), stop, tail, arrivals) for name in names]
+    stop, tail = threading.Event(), RecentEvents()
+    runners = [Runner(database, find_projection(name), stop, tail) for name in names]
     threads = [threading.Thread(target=runner.run, name="catching up", daemon=True) for runner in runners]
-    threads.append(threading.Thread(target=arrivals.run, args=(stop,), name="arrivals", daemon=True))
     for thread in threads:
         thread.start()
     try:

@@ -3,6 +3,10 @@
 Each turn advances those that have something to do in one transaction (`projections/engine/joint_advance.py`). Their
 positions may differ: whoever lets events collect for longer comes later and takes more of them.
 
+A turn asks for no standings. The convoy knows where it left its versions, and an announcement says how far the journal
+is. It looks every `POLL_SECONDS`, and at once if a version could not be moved: whoever pauses, replaces or takes over a
+version changes what the move compares, so nothing is written meanwhile.
+
 Whoever cannot keep step leaves the convoy and goes alone, with a `Runner` in a thread and a connection of its own: a
 version whose batch failed, that waits for a lock, meets an event of a newer release or one that cannot be read, was
 taken over, or is far behind. So one of them never holds up the others for longer than `LOCK_PATIENCE`. The runner ends
@@ -30,8 +34,14 @@ from projections.engine.poison import describe
 from projections.engine.projection import Projection
 from projections.engine.rate import RATE_SECONDS, Rate
 from projections.engine.recent_events import MAX_EVENTS, RecentEvents
-from projections.running.pace import BatchSize, linger_seconds
-from projections.running.positions import projections_channel
+from projections.running.pace import (
+    HEAR_SECONDS,
+    LINGER_SECONDS,
+    WANTED_SECONDS,
+    BatchSize,
+    linger_seconds,
+)
+from projections.running.positions import projections_channel, wanted_channel
 from projections.running.runner import (
     FIRST_PAUSE_SECONDS,
     LONGEST_PAUSE_SECONDS,
@@ -67,8 +77,16 @@ class Member:
         self.projection = projection
         self.rate = Rate(RATE_SECONDS)
         self.due_at = 0.0
-        """When it may advance again, in seconds of `monotonic`."""
+        """When it may advance again, in seconds of `monotonic`, like all times here."""
+        self.began_at = 0.0
+        """When it advanced last."""
+        self.wanted_until = 0.0
+        """Until when its rows count as waited for."""
         self.claim: Claim | None = None
+        self.is_running = False
+        """Whether its version was claimed and running when it was last seen."""
+        self.position = 0
+        """The position of its version, unless others have changed it meanwhile."""
         self.has_place = False
         self._runner = runner
         self._thread: threading.Thread | None = None
@@ -107,7 +125,12 @@ class Member:
 
     def lose_place(self) -> None:
         """Note that the place is no longer held."""
-        self.has_place, self.claim = False, None
+        self.has_place, self.is_running, self.claim = False, False, None
+
+    def want(self, now: float) -> None:
+        """Note that somebody waits for its rows, so that it advances sooner."""
+        self.wanted_until = now + WANTED_SECONDS
+        self.due_at = min(self.due_at, self.began_at + LINGER_SECONDS)
 
 
 class Convoy:
@@ -119,16 +142,14 @@ class Convoy:
         runners: Sequence[Runner],
         stop: threading.Event,
         tail: RecentEvents,
-        arrivals: JournalListener,
         tell: Tell,
         share: Share,
     ) -> None:
-        """`runners` are those of all projections, also of other shares. They share `tail` and `arrivals` with it."""
+        """`runners` are those of all projections, also of other shares. They share `tail` with it."""
         self._database = database
         self._members = [Member(runner.projection, runner) for runner in runners]
         self._stop = stop
         self._tail = tail
-        self._arrivals = arrivals
         self._tell = tell
         self._id = uuid4()
         self._size = BatchSize()
@@ -136,6 +157,11 @@ class Convoy:
         self._standby = Standby()
         self._division = Division(share, [member.name for member in self._members])
         self._look_for_places_at = 0.0
+        self._look_at = 0.0
+        self._seen_head = 0
+        """The head of the journal when the convoy last looked."""
+        self._head = 0
+        """The newest position that was seen or announced."""
 
     def run(self) -> None:
         """Run until stopped. After a failure start again, after a pause that grows with each further failure."""
@@ -156,7 +182,7 @@ class Convoy:
             _log.error("projections failed", exc_info=error)
 
     def _lose_places(self) -> None:
-        self._look_for_places_at = 0.0
+        self._look_for_places_at = self._look_at = 0.0
         self._division.disconnect()
         for member in self._members:
             member.lose_place()
@@ -164,11 +190,12 @@ class Convoy:
     def _serve(self, connection: Connection[Any]) -> None:
         prepare_session(connection)
         connection.execute(f"SET lock_timeout = '{LOCK_PATIENCE}'")
+        listener = JournalListener(connection, self._database, wanted_channel(self._database))
         try:
             while not self._stop.is_set():
-                known = self._arrivals.count
                 self._take_places(connection)
-                self._rest(known, self._turn(connection))
+                self._turn(connection)
+                self._rest(listener)
         except Exception as error:
             names = [member.name for member in self._members if member.has_place]
             record_error(connection, names, self._id, error)
@@ -187,66 +214,99 @@ class Convoy:
             elif is_ours and not member.has_place and not member.is_alone:
                 member.has_place = self._standby.try_acquire(connection, PURPOSE, member.projection.of_shape)
                 member.come_back()
+                self._look_at = 0.0
         self._look_for_places_at = monotonic() + STANDBY_SECONDS
 
-    def _turn(self, connection: Connection[Any]) -> float | None:
-        """Advance whoever can; return when the next may, in seconds of `monotonic`, or None if all are at the head."""
+    def _turn(self, connection: Connection[Any]) -> None:
+        """Look how the versions stand, if it is time for that, and advance those that are due."""
+        if self._look_at <= monotonic():
+            self._look(connection)
+        now, most = monotonic(), self._size.events
+        due = [
+            member
+            for member in self._members
+            if member.is_running
+            and member.position < self._head
+            and (member.due_at <= now or self._head - member.position > most)
+        ]
+        # Who waits need not wait for what the others write.
+        wanted = [member for member in due if now < member.wanted_until]
+        for together in (wanted, [member for member in due if member not in wanted]):
+            if together:
+                self._advance(connection, together)
+
+    def _look(self, connection: Connection[Any]) -> None:
+        """Learn how the versions stand, and do what that demands."""
         members = [member for member in self._members if member.has_place]
-        found = standings(connection, [member.projection for member in members])
-        courses: dict[Member, Course] = {}
+        self._look_at = monotonic() + POLL_SECONDS
+        projections = [member.projection for member in members]
+        if not projections:
+            return
+        self._tail.serve(projections)
+        found = standings(connection, projections)
+        if found:
+            self._seen_head = self._head = next(iter(found.values())).head
         for member in members:
             try:
-                courses[member] = self._guide(connection, member, found.get(member.name))
+                self._guide(connection, member, found.get(member.name))
             except LockNotAvailable as error:
                 self._leave(connection, member, describe(error))
-        ready = [(member, found[member.name]) for member, taken in courses.items() if taken == "advance"]
-        now, most = monotonic(), self._size.events
-        due = [each for each in ready if each[0].due_at <= now or each[1].lag_events > most]
-        if due:
-            self._advance(connection, due)
-        if "take over" in courses.values():
-            return 0.0
-        return min((member.due_at for member, _ in ready if member.has_place), default=None)
 
-    def _guide(self, connection: Connection[Any], member: Member, standing: LiveStanding | None) -> Course:
-        """Do what a member's standing demands before it can advance; return what was demanded."""
+    def _guide(self, connection: Connection[Any], member: Member, standing: LiveStanding | None) -> None:
+        """Do what a member's standing demands before it can advance, and note how it stands."""
         demanded = course(member.claim, standing)
         if standing is None:
             self._leave(connection, member, "not installed")
         elif demanded == "take over":
             member.claim = Claim(member.projection, standing.version, self._id, "running")
+            member.is_running = False
             take_over(connection, member.claim)
-            member.due_at = 0.0
+            member.due_at = self._look_at = 0.0
         elif demanded == "leave":
             self._leave(connection, member, f"{standing.state}, {standing.last_error or 'taken over'}")
-        elif demanded == "rest" and standing.state == "running" and standing.last_error is not None:
-            clear_error(connection, member.name, standing.version, self._id)
-        return demanded
+        else:
+            member.is_running, member.position = standing.state == "running", standing.position
+            if demanded == "rest" and member.is_running and standing.last_error is not None:
+                clear_error(connection, member.name, standing.version, self._id)
 
     def _leave(self, connection: Connection[Any], member: Member, reason: str) -> None:
         _log.info("projection goes on alone", projection=member.name, reason=reason)
         release(connection, PURPOSE, member.projection.of_shape)
         member.go_alone()
 
-    def _rest(self, known: int, next_at: float | None) -> None:
-        """Wait until something can be done, or a moment longer than that."""
-        if next_at is None:
-            self._arrivals.wait(known, POLL_SECONDS)
-        else:
-            self._stop.wait(min(POLL_SECONDS, max(0.0, next_at - monotonic())))
+    def _rest(self, listener: JournalListener) -> None:
+        """Wait until something can be done, and note what was announced meanwhile.
 
-    def _advance(self, connection: Connection[Any], due: Sequence[tuple[Member, LiveStanding]]) -> None:
-        head = due[0][1].head
-        first = max(standing.position for _, standing in due)
-        for member, standing in due:
-            if standing.position + MAX_EVENTS < first:  # no longer among the recent events
+        While everybody lets events collect, nobody is woken by each of them. Who wants rows is heard soon enough.
+        """
+        now = monotonic()
+        running = [member for member in self._members if member.is_running]
+        idle = [member for member in running if member.position >= self._head and member.due_at <= now]
+        due_at = [member.due_at for member in running if member not in idle]
+        seconds = max(0.0, min([self._look_at, *due_at]) - now)
+        if not idle:
+            self._stop.wait(min(seconds, HEAR_SECONDS) if running else seconds)
+        heard = listener.hear(seconds if idle else 0.0)
+        self._head = max(self._head, listener.head(heard))
+        wanted = {notification.payload for notification in heard}
+        for member in running:
+            if member.projection.of_shape in wanted:
+                member.want(monotonic())
+
+    def _advance(self, connection: Connection[Any], due: Sequence[Member]) -> None:
+        head = self._head
+        first = max(member.position for member in self._members if member.is_running)
+        for member in due:
+            if member.position + MAX_EVENTS < first:  # no longer among the recent events
                 self._leave(connection, member, "far behind")
-        together = [(member, standing.position) for member, standing in due if member.has_place]
-        lowest = min(position for _, position in together)
+        together = [member for member in due if member.has_place]
+        if not together:
+            return
+        lowest = min(member.position for member in together)
         upto = min(head, lowest + self._size.events)
         if upto < head:
             upto = self._tail.last_whole(connection, lowest, upto)
-        steps = self._steps(connection, [(member, at) for member, at in together if at < upto], upto)
+        steps = self._steps(connection, [member for member in together if member.position < upto], upto)
         if not steps:
             return
         self._size.attempt()
@@ -261,28 +321,38 @@ class Convoy:
         self._pauses.reset()
         ended_at = monotonic()
         for member, step in steps.items():
-            pause_seconds = linger_seconds(member.projection, step.batch, step.rate_events_per_second)
-            if step in taken:
-                self._tell(member.projection, step.batch, began_at, ended_at)
-                member.due_at = ended_at + pause_seconds if step.batch.upto == head else 0.0
-            else:  # somebody else is at the row of its version
-                member.due_at = ended_at + pause_seconds
+            is_wanted = began_at < member.wanted_until
+            pause_seconds = linger_seconds(
+                member.projection, step.batch, step.rate_events_per_second, is_wanted=is_wanted
+            )
+            member.began_at, member.due_at = began_at, began_at + pause_seconds
+            if step not in taken:  # somebody has changed the row of its version, or is about to
+                self._look_at = 0.0
+                continue
+            self._tell(member.projection, step.batch, began_at, ended_at)
+            member.position = step.batch.upto
+            if step.batch.upto < head:
+                member.due_at = 0.0
 
-    def _steps(
-        self, connection: Connection[Any], members: Sequence[tuple[Member, int]], upto: int
-    ) -> dict[Member, Step]:
-        """Return what members are to write, in their order. Whoever meets an event that it cannot read leaves."""
+    def _steps(self, connection: Connection[Any], members: Sequence[Member], upto: int) -> dict[Member, Step]:
+        """Return what members are to write, in their order. Whoever meets an event that it cannot read leaves.
+
+        There is nothing to write if the journal does not have what was announced.
+        """
         batches: dict[Member, EventBatch] = {}
-        for member, position in sorted(members, key=lambda each: each[1]):
-            batch = self._tail.batch(connection, member.projection, position, upto)
-            batch = batch or read_batch(connection, member.projection, position, upto)
+        for member in sorted(members, key=lambda each: each.position):
+            batch = self._tail.batch(connection, member.projection, member.position, upto)
+            if batch is None and upto > self._seen_head:
+                self._look_at, self._head = 0.0, self._seen_head
+                return {}
+            batch = batch or read_batch(connection, member.projection, member.position, upto)
             if batch.upto == batch.after or batch.unreadable:
                 self._leave(connection, member, batch.obstacle or "an event cannot be read")
             else:
                 batches[member] = batch
         return {
             member: Step(member.claim, batches[member], member.rate.measure(_events(batches[member])))
-            for member, _ in members
+            for member in members
             if member in batches and member.claim
         }
 

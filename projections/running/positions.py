@@ -1,9 +1,10 @@
 """How far each projection is, and waiting until one has reached a position."""
 
 import asyncio
+import selectors
+import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from time import monotonic
 from typing import Any, NamedTuple
@@ -23,14 +24,15 @@ from projections.registry import NATS, PROJECTIONS
 POLL_SECONDS = 0.5
 RECONNECT_SECONDS = 0.5
 
-REST_SECONDS = 0.05
-"""How often announcements are heard while nobody waits for one. Each commit and each advance makes one, and hearing it
-by itself takes every API process 50 µs."""
+WANT_AGAIN_SECONDS = 0.5
+"""How long after it was announced that somebody waits for a projection, at least, it is announced again."""
 
 NEXT_EVENTS = 5_000
 """Of how many events after its position, at most, the error of a projection can speak: those it projects at once."""
 
 WITHHELD = "withheld, since it may quote events of ledgers that this key was not granted"
+
+_MOST_WAKES = 4_096
 
 _SQL = load(__name__)
 _PART = "positions of projections"
@@ -43,6 +45,11 @@ def projections_channel(database: Database) -> str:
     own. Pausing or resuming a projection is announced as `name:`.
     """
     return f"{database.schema}_projections"
+
+
+def wanted_channel(database: Database) -> str:
+    """Return the channel that announces as `name/shape` that somebody waits for a projection to advance."""
+    return f"{database.schema}_wanted"
 
 
 class Progress(NamedTuple):
@@ -144,8 +151,8 @@ class Wait(NamedTuple):
 class PositionWaiter:
     """Follows how far every projection is, and wakes those who wait for one. One thread serves the whole process.
 
-    It listens for notifications. Since these can be missed, it polls as well. While nobody waits, it hears what was
-    announced within `REST_SECONDS`.
+    It listens for notifications. Since these can be missed, it polls as well. It announces that somebody waits, because
+    a projection for whose rows nobody waits lets more events collect before it advances.
     """
 
     def __init__(self, database: Database, poll_seconds: float = POLL_SECONDS) -> None:
@@ -157,13 +164,14 @@ class PositionWaiter:
         self._is_reachable = False
         self._stopping = threading.Event()
         self._changed = threading.Condition()
-        self._waiting = 0
-        self._is_awaited = threading.Event()
         # What each callback waits for, so that it is not woken by every step towards a distant position.
         self._callbacks: dict[Callable[[], None], tuple[str, int]] = {}
+        self._wanted: set[str] = set()
+        self._want_again_at: dict[str, float] = {}
+        self._awake: Callable[[], None] = lambda: None
         self._thread = threading.Thread(target=self._run, name="projection positions", daemon=True)
         self.head = 0
-        """The newest known position of the journal."""
+        """The newest known position of the journal: at least what projections reflect, and what it was a moment ago."""
 
     @property
     def seen(self) -> Mapping[str, Progress]:
@@ -182,6 +190,8 @@ class PositionWaiter:
     def stop(self) -> None:
         """Stop following. Callers that still wait are not woken any more."""
         self._stopping.set()
+        with self._changed:
+            self._awake()
         self._thread.join()
 
     def wait_for(self, name: str, position: int, timeout_seconds: float) -> Wait:
@@ -191,9 +201,10 @@ class PositionWaiter:
         journal itself has not reached. Raises `ProjectionNotFound`.
         """
         give_up_at = monotonic() + timeout_seconds
-        with self._awaited(), self._changed:
+        with self._changed:
             began = self._known.get(name)
             while not self._is_there(name, position):
+                self._want(name)
                 remaining_seconds = give_up_at - monotonic()
                 if remaining_seconds <= 0:
                     break
@@ -212,11 +223,10 @@ class PositionWaiter:
             began = self._known.get(name)
             self._callbacks[wake] = (name, position)
         try:
-            with self._awaited():
-                async with asyncio.timeout(timeout_seconds):
-                    while not self.has_reached(name, position):
-                        await changed.wait()
-                        changed.clear()
+            async with asyncio.timeout(timeout_seconds):
+                while not self._reached_or_wanted(name, position):
+                    await changed.wait()
+                    changed.clear()
         except TimeoutError:
             pass
         finally:
@@ -230,19 +240,21 @@ class PositionWaiter:
         with self._changed:
             return self._is_there(name, position)
 
-    @contextmanager
-    def _awaited(self) -> Iterator[None]:
-        """Have announcements heard at once."""
+    def _reached_or_wanted(self, name: str, position: int) -> bool:
         with self._changed:
-            self._waiting += 1
-            self._is_awaited.set()
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._waiting -= 1
-                if not self._waiting:
-                    self._is_awaited.clear()
+            if self._is_there(name, position):
+                return True
+            self._want(name)
+            return False
+
+    def _want(self, name: str) -> None:
+        """Have it announced that somebody waits for a projection, unless that was done just before."""
+        now = monotonic()
+        if now >= self._want_again_at.get(name, 0.0):
+            self._want_again_at[name] = now + WANT_AGAIN_SECONDS
+            if not self._wanted:
+                self._awake()
+            self._wanted.add(name)
 
     def _is_there(self, name: str, position: int) -> bool:
         seen = self._known.get(name)
@@ -266,10 +278,26 @@ class PositionWaiter:
         return Wait(outcome, seen, self.head)
 
     def _run(self) -> None:
+        awakened, awaking = socket.socketpair()
+        with awakened, awaking:
+            with self._changed:
+                self._awake = lambda: awaking.sendall(b"!")
+            try:
+                self._stay_connected(awakened)
+            finally:
+                with self._changed:
+                    self._awake = lambda: None
+
+    def _stay_connected(self, awakened: socket.socket) -> None:
         while not self._stopping.is_set():
             try:
-                with self._database.connect("tallystick positions") as connection:
-                    self._follow(connection)
+                with (
+                    self._database.connect("tallystick positions") as connection,
+                    selectors.DefaultSelector() as selector,
+                ):
+                    selector.register(awakened, selectors.EVENT_READ)
+                    selector.register(connection, selectors.EVENT_READ)
+                    self._follow(connection, selector)
             except psycopg.Error as error:
                 self._is_reachable = False
                 if is_denied(error):
@@ -278,24 +306,31 @@ class PositionWaiter:
                     DATABASE.lost(_PART, error)
                 self._stopping.wait(RECONNECT_SECONDS)
 
-    def _follow(self, connection: Connection[Any]) -> None:
-        channels = {self._database.journal_channel, projections_channel(self._database)}
-        for channel in channels:
-            connection.execute(SQL("LISTEN {}").format(Identifier(channel)))
+    def _follow(self, connection: Connection[Any], selector: selectors.BaseSelector) -> None:
+        # Not to the journal: there are as many commits as requests, and the head is heard of with the next position.
+        connection.execute(SQL("LISTEN {}").format(Identifier(projections_channel(self._database))))
         DATABASE.back(_PART)
         while not self._stopping.is_set():
             self._look(connection)
-            self._hear(connection, monotonic() + self._poll_seconds)
+            look_at = monotonic() + self._poll_seconds
+            while not self._stopping.is_set() and (left_seconds := look_at - monotonic()) > 0:
+                for key, _ in selector.select(left_seconds):
+                    if isinstance(key.fileobj, socket.socket):
+                        key.fileobj.recv(_MOST_WAKES)
+                self._announce_wanted(connection)
+                heard = list(connection.notifies(timeout=0, stop_after=1))
+                for notification in heard:
+                    self._note(notification.payload)
+                if any(notification.payload.endswith(":") for notification in heard):
+                    break  # a projection was paused or resumed
 
-    def _hear(self, connection: Connection[Any], until: float) -> None:
-        """Note what is announced until some moment of the monotonic clock, or until that calls for a look."""
-        while (left := until - monotonic()) > 0 and not self._stopping.is_set():
-            heard = list(connection.notifies(timeout=left, stop_after=1))
-            for notification in heard:
-                self._note(notification.channel, notification.payload)
-            if any(notification.payload.endswith(":") for notification in heard):
-                return  # a projection was paused or resumed
-            self._is_awaited.wait(REST_SECONDS)
+    def _announce_wanted(self, connection: Connection[Any]) -> None:
+        if not self._wanted:
+            return
+        with self._changed:
+            wanted, self._wanted = self._wanted, set()
+        projections = [PROJECTIONS[name].of_shape for name in wanted if name in PROJECTIONS]
+        _SQL["want"].run(connection, {"channel": wanted_channel(self._database), "projections": projections})
 
     def _look(self, connection: Connection[Any]) -> None:
         seen = all_progress(connection)
@@ -306,15 +341,13 @@ class PositionWaiter:
                 self.head = seen[0].head
             self._wake()
 
-    def _note(self, channel: str, payload: str) -> None:
+    def _note(self, payload: str) -> None:
         with self._changed:
             announced, _, position = payload.rpartition(":")
             if not position.isdecimal():  # any login may send notifications
                 return
             name, _, shape = announced.partition("/")
-            if channel == self._database.journal_channel:
-                self.head = max(self.head, int(position))
-            elif (seen := self._known.get(name)) and shape == str(PROJECTIONS[name].shape):
+            if (seen := self._known.get(name)) and shape == str(PROJECTIONS[name].shape):
                 self._announced[name] = int(position)
                 self._known[name] = self._advanced(seen, int(position))
                 self._wake()

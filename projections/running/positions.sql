@@ -29,3 +29,7 @@ SELECT EXISTS (
     SELECT FROM events WHERE notification_id > %(after)s AND notification_id <= %(upto)s
     AND split_part(originator_id, '/', 1) <> ALL(%(granted)s::text[])
 );
+
+-- name: want
+-- Without a change, so this is no work for the disk.
+SELECT pg_notify(%(channel)s, projection) FROM unnest(%(projections)s::text[]) AS projection;

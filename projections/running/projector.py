@@ -16,7 +16,6 @@ import structlog
 from domain.journal.database import Database
 from domain.journal.outage import DATABASE, is_lost
 from domain.tracing import Tracer
-from projections.engine.journal_listener import JournalListener
 from projections.engine.leadership import Pauses
 from projections.engine.projection import Projection
 from projections.engine.recent_events import RecentEvents
@@ -48,13 +47,12 @@ def run_projector(
     """
     projections = tuple(projections)
     _prepare(database, stop, projections)
-    tail, arrivals = RecentEvents(), JournalListener(database)
+    tail = RecentEvents()
     tell = tell_nobody if tracer is None else BatchSpans(tracer)
-    runners = [Runner(database, projection, stop, tail, arrivals, tell) for projection in projections]
-    convoy = Convoy(database, runners, stop, tail, arrivals, tell, share)
+    runners = [Runner(database, projection, stop, tail, tell) for projection in projections]
+    convoy = Convoy(database, runners, stop, tail, tell, share)
     threads = [
         threading.Thread(target=convoy.run, name="projections", daemon=True),
-        threading.Thread(target=arrivals.run, args=(stop,), name="arrivals", daemon=True),
         threading.Thread(target=Rebuilder(database, stop, projections).run, name="rebuilds", daemon=True),
     ]
     if seals.PROJECTION in projections:

@@ -79,13 +79,11 @@ class Runner:
         projection: Projection,
         stop: threading.Event,
         tail: RecentEvents,
-        arrivals: JournalListener,
         tell: Tell = tell_nobody,
     ) -> None:
-        """`tail` and `arrivals` are shared by the runners of a process."""
+        """`tail` is shared by the runners of a process."""
         self.projection = projection
         self._tail = tail
-        self._arrivals = arrivals
         self._tell = tell
         self._database = database
         self._stop = stop
@@ -151,8 +149,9 @@ class Runner:
 
     def _follow(self, connection: Connection[Any]) -> None:
         claim: Claim | None = None
+        listener = JournalListener(connection, self._database)
         while not self._stop.is_set():
-            known = self._arrivals.count
+            listener.hear()
             standing = self._standing(connection)
             # A switch leaves the version it makes live to nobody, so that it is taken anew.
             if claim is None or claim.version != standing.version or standing.runner is None:
@@ -170,7 +169,7 @@ class Runner:
             else:
                 if standing.state == "running" and standing.last_error is not None:
                     clear_error(connection, self.projection.name, claim.version, self._id)
-                self._arrivals.wait(known, POLL_SECONDS)
+                listener.hear(POLL_SECONDS)
 
     def _is_in_step(self, standing: LiveStanding) -> bool:
         """Tell whether the version can advance with the others again."""
@@ -231,7 +230,8 @@ class Runner:
             self._size.succeed(batch.stored_bytes)
             self._pauses.reset()
             if batch.upto == standing.head:
-                self._stop.wait(linger_seconds(self.projection, batch, rate))
+                seconds = linger_seconds(self.projection, batch, rate, is_wanted=bool(batch.events))
+                self._stop.wait(max(0.0, began_at + seconds - monotonic()))
 
     def _halt(self, connection: Connection[Any], claim: Claim, batch: EventBatch, reason: str) -> None:
         _log.error("projection halted", projection=self.projection.name, position=batch.after, reason=reason)

@@ -1,8 +1,6 @@
-"""Arrivals: a commit wakes those who wait, also after the listening connection was lost."""
+"""Arrivals: a connection hears of commits, also of those that came while it did other things."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -11,52 +9,49 @@ from psycopg import Connection
 from domain.journal.database import Database
 from projections.engine.journal_listener import JournalListener
 from tests.ledgers import open_accounts, running, transfer
-from tests.projecting import PATIENCE_SECONDS, cut, eventually
+from tests.projecting import PATIENCE_SECONDS, eventually
 
 pytestmark = pytest.mark.integration
 
 
-@contextmanager
-def listening(database: Database) -> Iterator[JournalListener]:
-    """Arrivals whose listening connection is up."""
-    arrivals, stop = JournalListener(database), threading.Event()
-    thread = threading.Thread(target=arrivals.run, args=(stop,))
-    thread.start()
-    try:
-        arrivals.wait(0, PATIENCE_SECONDS)
-        yield arrivals
-    finally:
-        stop.set()
-        thread.join()
-
-
-def test_who_waits_is_woken_by_a_commit(database: Database) -> None:
+def test_who_waits_is_woken_by_a_commit(database: Database, owner: Connection[Any]) -> None:
     with running(database) as ledger:
         open_accounts(ledger, "a", "b")
-        with listening(database) as arrivals:
-            known = arrivals.count
-            waiting = threading.Thread(target=arrivals.wait, args=(known, PATIENCE_SECONDS))
-            waiting.start()
-            ledger.perform(transfer("a", "b", 1))
-            waiting.join()
-            assert arrivals.count > known
+        listener = JournalListener(owner, database)
+        heard: list[int] = []
+        waiting = threading.Thread(
+            target=lambda: heard.append(listener.head(listener.hear(PATIENCE_SECONDS)))
+        )
+        waiting.start()
+        position = ledger.perform(transfer("a", "b", 1)).position
+        waiting.join()
+        assert heard == [position]
 
 
-def test_a_lost_connection_is_made_again(database: Database, owner: Connection[Any]) -> None:
+def test_what_came_meanwhile_is_heard_once(database: Database, owner: Connection[Any]) -> None:
     with running(database) as ledger:
         open_accounts(ledger, "a", "b")
-        with listening(database) as arrivals:
-            known = arrivals.count
-            assert cut(owner, "tallystick arrivals") == 1
-            eventually(
-                lambda: arrivals.count > known
-            )  # it listens again, and something may have come meanwhile
-            known = arrivals.count
-            ledger.perform(transfer("a", "b", 1))
-            eventually(lambda: arrivals.count > known)
+        listener = JournalListener(owner, database, "others")
+        position = ledger.perform(transfer("a", "b", 1)).position
+        owner.execute("NOTIFY others, 'something'")
+        heard = listener.hear()
+        while len(heard) < 2:
+            heard += listener.hear(PATIENCE_SECONDS)
+        assert {notification.payload for notification in heard} == {str(position), "something"}
+        assert listener.head(heard) == position
+        assert listener.hear() == []
 
 
-def test_nobody_waits_for_longer_than_was_said(database: Database) -> None:
-    arrivals = JournalListener(database)
-    arrivals.wait(arrivals.count, 0.01)
-    arrivals.wait(arrivals.count - 1, PATIENCE_SECONDS)
+@pytest.mark.parametrize("payload", ["", "x", "-5", "entries/2:7", "9" * 19, "²"])
+def test_what_is_no_position_says_nothing(database: Database, owner: Connection[Any], payload: str) -> None:
+    listener = JournalListener(owner, database)
+    owner.execute(
+        "SELECT pg_notify(%s, %s), pg_notify(%s, '3')",
+        (database.journal_channel, payload, database.journal_channel),
+    )
+    eventually(lambda: listener.head(listener.hear(PATIENCE_SECONDS)) == 3)
+
+
+def test_nobody_waits_for_longer_than_was_said(database: Database, owner: Connection[Any]) -> None:
+    listener = JournalListener(owner, database)
+    assert listener.hear(0.01) == listener.hear(-1.0) == []

@@ -10,11 +10,12 @@ from typing import Any, ClassVar
 import pytest
 from psycopg import Connection, OperationalError
 from psycopg.rows import dict_row
+from psycopg.sql import SQL, Identifier
 
 from domain.journal.database import Database
 from domain.model.errors import JournalUnavailable
 from projections.errors import ProjectionBehind, ProjectionNotFound
-from projections.registry import PROJECTIONS
+from projections.registry import PROJECTIONS, install
 from projections.running.positions import (
     PositionWaiter,
     Wait,
@@ -22,6 +23,7 @@ from projections.running.positions import (
     all_progress,
     progress,
     projections_channel,
+    wanted_channel,
 )
 from tests.ledgers import open_accounts, outcomes, running, transfer
 from tests.projecting import (
@@ -102,6 +104,20 @@ def test_who_waits_is_woken_when_the_position_is_reached(database: Database, own
             assert blocking.result().arrived().position >= head + 1
             assert awaiting.result().arrived().position >= head + 1
         eventually(lambda: waiter.head == position)
+
+
+def test_it_is_announced_that_somebody_waits(database: Database, owner: Connection[Any]) -> None:
+    install(database)
+    owner.execute(SQL("LISTEN {}").format(Identifier(wanted_channel(database))))
+    with waiting(database) as waiter:
+        eventually(lambda: bool(waiter.seen))
+        waiter.wait_for("outbox", 0, PATIENCE_SECONDS)  # it is there, so nobody waits
+        waiter.wait_for("entries", 1, 0.01)
+        run(waiter.wait_async("balances", 1, 0.01))
+        heard: set[str] = set()
+        while len(heard) < 2:
+            heard |= {told.payload for told in owner.notifies(timeout=PATIENCE_SECONDS, stop_after=1)}
+    assert heard == {"entries/2", "balances/1"}
 
 
 @pytest.mark.parametrize("state", ["paused", "halted"])

@@ -47,6 +47,52 @@ def test_events_are_read_once_for_all(database: Database, owner: Connection[Any]
     assert all(one is other for one, other in zip(first.events, again.events, strict=True))
 
 
+SHARES = (("entries",), ("balances",), ("due", "ledgers"), ("transactions", "payouts"), ("outbox", "entries"))
+
+
+@pytest.mark.parametrize("names", SHARES)
+def test_a_share_fetches_what_its_own_read(
+    names: tuple[str, ...], database: Database, owner: Connection[Any], head: int
+) -> None:
+    tail = RecentEvents()
+    tail.serve(PROJECTIONS[name] for name in names)
+    for after, upto in ((1, 5), (5, 20), (20, 21), (21, head - 1), (head - 1, head)):
+        for name, projection in PROJECTIONS.items():
+            batch = tail.batch(owner, projection, after, upto)
+            if name in names:
+                assert batch == read_batch(owner, projection, after, upto)
+            elif not {"outbox", "transactions"} & {*names}:  # which read what others read
+                assert batch is None
+
+
+def test_a_share_that_changes_fetches_what_its_new_one_reads(
+    database: Database, owner: Connection[Any], head: int
+) -> None:
+    tail = RecentEvents()
+    for names in (("entries",), ("entries", "balances"), ("balances",)):
+        tail.serve(PROJECTIONS[name] for name in names)
+        for name in names:
+            found = tail.batch(owner, PROJECTIONS[name], head - 10, head)
+            assert found in (None, read_batch(owner, PROJECTIONS[name], head - 10, head))
+        position = append(owner, f"main/x/{'-'.join(names)}", 1, "future.event", b"{}")
+        for name in names:
+            found = tail.batch(owner, PROJECTIONS[name], position - 1, position)
+            assert found == read_batch(owner, PROJECTIONS[name], position - 1, position)
+
+
+def test_a_share_ends_where_a_command_ends_and_sees_a_gap(
+    database: Database, owner: Connection[Any], head: int
+) -> None:
+    tail, whole = RecentEvents(), RecentEvents()
+    tail.serve([PROJECTIONS["entries"]])
+    for upto in range(2, head):
+        assert tail.last_whole(owner, 1, upto) == whole.last_whole(owner, 1, upto)
+    delete_event(owner, head)  # of an account, which this share does not fetch
+    far = RecentEvents()
+    far.serve([PROJECTIONS["entries"]])
+    assert far.batch(owner, PROJECTIONS["entries"], head - 5, head) is None
+
+
 def test_who_lags_behind_what_is_kept_reads_for_itself(
     database: Database, owner: Connection[Any], head: int
 ) -> None:

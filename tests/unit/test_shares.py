@@ -3,7 +3,7 @@
 import pytest
 
 from projections.registry import PROJECTIONS
-from projections.running.shares import COSTS, divided
+from projections.running.shares import COSTS, READ_EVERYTHING, divided
 
 NAMES = frozenset(PROJECTIONS)
 
@@ -22,5 +22,12 @@ def test_what_is_costly_is_divided_as_evenly_as_whole_projections_can_be(of: int
     assert max(costs) <= most
 
 
+@pytest.mark.parametrize("of", range(2, 8))
+def test_one_share_reads_every_event(of: int) -> None:
+    owners = divided(NAMES, of)
+    assert len({owners[name] for name in READ_EVERYTHING}) == 1
+
+
 def test_only_projections_that_there_are_have_costs() -> None:
     assert COSTS.keys() <= NAMES
+    assert {name for name in NAMES if PROJECTIONS[name].all_events} == READ_EVERYTHING

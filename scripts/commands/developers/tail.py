@@ -2,9 +2,7 @@
 
 import json
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from time import sleep
 from typing import Annotated
 
@@ -13,7 +11,7 @@ import typer
 
 from api.resources.journal.event_schemas import event_body
 from domain.journal.database import Database
-from domain.journal.outage import is_lost
+from domain.journal.outage import DATABASE, is_lost
 from domain.journal.reader import head_of
 from domain.model.registry import EVENT_TYPES
 from projections.engine.journal_listener import JournalListener
@@ -26,6 +24,7 @@ POLL_SECONDS = 1.0
 """How often it looks by itself, since a notification can be missed."""
 
 RECONNECT_SECONDS = 0.5
+_PART = "tail"
 
 
 def tail(
@@ -64,37 +63,26 @@ def _events(
     database: Database, place: int, ledger: str | None, filters: EventFilters, *, follow: bool
 ) -> Iterator[JournalEvent]:
     """Yield the events after a position, for ever if they are to be followed."""
-    with _listening(database) as listener:
-        while True:
-            try:
-                with database.connect("tallystick tail") as connection:
-                    while True:
-                        known = listener.count
-                        found, reached = events_after(connection, place, ledger, filters)
-                        # Only after they were read: the next connection begins where this one was lost.
-                        place, is_newest = reached, reached == place
-                        yield from found
-                        if is_newest and not follow:
-                            return
-                        if is_newest:
-                            listener.wait(known, POLL_SECONDS)
-            except psycopg.Error as error:
-                if not (follow and is_lost(error)):
-                    raise
-                sleep(RECONNECT_SECONDS)
-
-
-@contextmanager
-def _listening(database: Database) -> Iterator[JournalListener]:
-    """A listener that runs meanwhile. It also says when the database is lost, and when it is back."""
-    listener, stop = JournalListener(database), threading.Event()
-    thread = threading.Thread(target=listener.run, args=(stop,), name="listener", daemon=True)
-    thread.start()
-    try:
-        yield listener
-    finally:
-        stop.set()
-        thread.join()
+    while True:
+        try:
+            with database.connect("tallystick tail") as connection:
+                DATABASE.back(_PART)
+                listener = JournalListener(connection, database)
+                while True:
+                    listener.hear()
+                    found, reached = events_after(connection, place, ledger, filters)
+                    # Only after they were read: the next connection begins where this one was lost.
+                    place, is_newest = reached, reached == place
+                    yield from found
+                    if is_newest and not follow:
+                        return
+                    if is_newest:
+                        listener.hear(POLL_SECONDS)
+        except psycopg.Error as error:
+            if not (follow and is_lost(error)):
+                raise
+            DATABASE.lost(_PART, error)
+            sleep(RECONNECT_SECONDS)
 
 
 def _line(event: JournalEvent) -> str:

@@ -20,6 +20,7 @@ from projections.engine.recent_events import RecentEvents
 from projections.read_models import balances, entries, transactions
 from projections.read_models.entries import list_entries
 from projections.registry import PROJECTIONS, install
+from projections.running.positions import PositionWaiter
 from projections.running.projector import run_projector
 from projections.running.shares import Share, divided
 from tests.integration.projector.folding import assert_equal_to_fold, fill
@@ -255,6 +256,34 @@ def test_whoever_waits_for_the_row_of_its_version_is_passed_over(
             head = await_head(owner, *others)
             assert positions(owner, balances.PROJECTION) < [head]
         await_head(owner)
+    assert "projection goes on alone" not in {line["event"] for line in logged}
+    assert_equal_to_fold(database, owner)
+
+
+def test_whoever_is_waited_for_advances_before_the_others(
+    database: Database, owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("projections.running.pace.LONG_LINGER_SECONDS", 10 * PATIENCE_SECONDS)
+    waiter = PositionWaiter(database)
+    with running(database) as ledger, projecting(database):
+        fill(ledger, count=5)
+        eventually(lambda: positions(owner, balances.PROJECTION) > [0])
+        waiter.start()
+        position = outcomes(ledger.execute(transfer("bank", "users", 1)).result())[0].position
+        waiter.wait_for("entries", position, PATIENCE_SECONDS).arrived()
+        waiter.stop()
+        assert positions(owner, balances.PROJECTION) < [position]
+
+
+def test_a_head_that_the_journal_does_not_have_harms_nobody(
+    database: Database, owner: Connection[Any]
+) -> None:
+    with running(database) as ledger, capture_logs() as logged, projecting(database):
+        fill(ledger, count=5)
+        for head in (10**6, 10**15, 1):
+            owner.execute("SELECT pg_notify(%s, %s)", (database.journal_channel, str(head)))
+            outcomes(ledger.execute(transfer("bank", "users", 1)).result())
+            await_head(owner)
     assert "projection goes on alone" not in {line["event"] for line in logged}
     assert_equal_to_fold(database, owner)
 

@@ -14,7 +14,6 @@ from domain.journal.database import Database
 from domain.journal.migrations import migrate
 from domain.model.events import Recorded
 from projections.engine.batches import Claim, EventBatch, advance, read_batch
-from projections.engine.journal_listener import JournalListener
 from projections.engine.projection import Projection, Queries
 from projections.engine.recent_events import RecentEvents
 from projections.read_models import balances, entries, ledgers, transactions
@@ -180,9 +179,7 @@ def test_a_runner_that_is_stopped_ends_though_another_holds_the_place(
     stop = threading.Event()
     with projecting(database):
         eventually(lambda: holder(owner, "entries") is not None)
-        standby = threading.Thread(
-            target=Runner(database, entries.PROJECTION, stop, RecentEvents(), JournalListener(database)).run
-        )
+        standby = threading.Thread(target=Runner(database, entries.PROJECTION, stop, RecentEvents()).run)
         standby.start()
         stop.set()
         standby.join(60)

@@ -1,0 +1,36 @@
+"""How long events collect: not long if somebody waits for the rows, unless many events come."""
+
+import pytest
+
+from projections.engine.batches import EventBatch
+from projections.registry import PROJECTIONS
+from projections.running.pace import (
+    BUSY_EVENTS_PER_SECOND,
+    LINGER_SECONDS,
+    LONG_LINGER_SECONDS,
+    linger_seconds,
+)
+
+EMPTY, SOME = EventBatch(0, 3, []), EventBatch(0, 3, ["an event"])
+
+
+@pytest.mark.parametrize(
+    ("name", "batch", "rate", "is_wanted", "expected"),
+    [
+        ("entries", SOME, 5, False, LONG_LINGER_SECONDS),
+        ("entries", SOME, 5, True, LINGER_SECONDS),
+        ("entries", EMPTY, 5, True, LINGER_SECONDS),
+        ("entries", SOME, BUSY_EVENTS_PER_SECOND + 1, True, LONG_LINGER_SECONDS),
+        # Process managers act on the rows of these.
+        ("due", SOME, 5, False, LINGER_SECONDS),
+        ("payouts", SOME, 5, False, LINGER_SECONDS),
+        ("payouts", EMPTY, 5, False, LONG_LINGER_SECONDS),
+        # Small batches are costly for these, so they come with the others even if somebody waits.
+        ("seals", SOME, 5, True, LONG_LINGER_SECONDS),
+        ("event_index", SOME, 5, True, LONG_LINGER_SECONDS),
+    ],
+)
+def test_events_collect_for_as_long_as_their_rows_may_wait(
+    name: str, batch: EventBatch, rate: float, is_wanted: bool, expected: float
+) -> None:
+    assert linger_seconds(PROJECTIONS[name], batch, rate, is_wanted=is_wanted) == expected
