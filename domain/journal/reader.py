@@ -44,11 +44,15 @@ def whole_rows(stored: Iterable[StoredRow], most_bytes: int | None = None) -> li
     remaining = iter(stored)
     while some := list(islice(remaining, WHOLE_AT_ONCE)):
         states = whole_states([(state, shares, base) for _, _, _, state, _, shares, base in some])
-        for (stream, version, topic, _, position, _, _), state in zip(some, states, strict=True):
-            rows.append((stream, version, topic, state, position))
-            total_bytes += len(state)
-            if most_bytes is not None and total_bytes >= most_bytes:
-                return rows
+        rows += [
+            (stream, version, topic, state, position)
+            for (stream, version, topic, _, position, _, _), state in zip(some, states, strict=True)
+        ]
+        total_bytes += sum(map(len, states))
+        if most_bytes is not None and total_bytes >= most_bytes:
+            while total_bytes - len(rows[-1][3]) >= most_bytes:
+                total_bytes -= len(rows.pop()[3])
+            return rows
     return rows
 
 
