@@ -27,6 +27,9 @@ _READ_PAST = _SQL["read_past"].fill(wanted=_SQL["past"])
 Row = tuple[str, int, str, bytes, int]
 """A stored event: stream, version, topic, state, position. A snapshot comes first in its stream, at position 0."""
 
+StretchRow = tuple[str, int, str, bytes, int, int | None]
+"""A row of `stored_events`: like `Row`, but with the state as it is stored; then `shares`."""
+
 StoredRow = tuple[str, int, str, bytes, int, int | None, bytes | None]
 """A row of `abbreviated_events`: like `Row`, but with the state as it is stored; then `shares`, and the stored state of
 the event whose envelope this one shares, None if it shares none."""
@@ -54,11 +57,15 @@ def whole_rows(stored: Iterable[StoredRow], most_bytes: int | None = None) -> li
     remaining = iter(stored)
     while some := list(islice(remaining, WHOLE_AT_ONCE)):
         states = whole_states([(state, shares, base) for _, _, _, state, _, shares, base in some])
-        for (stream, version, topic, _, position, _, _), state in zip(some, states, strict=True):
-            rows.append((stream, version, topic, state, position))
-            total_bytes += len(state)
-            if most_bytes is not None and total_bytes >= most_bytes:
-                return rows
+        rows += [
+            (stream, version, topic, state, position)
+            for (stream, version, topic, _, position, _, _), state in zip(some, states, strict=True)
+        ]
+        total_bytes += sum(map(len, states))
+        if most_bytes is not None and total_bytes >= most_bytes:
+            while total_bytes - len(rows[-1][3]) >= most_bytes:
+                total_bytes -= len(rows.pop()[3])
+            return rows
     return rows
 
 
@@ -67,16 +74,22 @@ def whole_range(
 ) -> list[Row]:
     """Return events of a range with their states made whole, up to the one with which these reach `most_bytes`.
 
-    The query finds them in the order of positions, as rows of `stored_events`: stream, version, topic, state, position,
-    shares. Few of them share the envelope of an event that is not among them.
+    The query finds them as `with_bases` takes them.
     """
     rows = query.rows(connection, wanted, prepare=True, binary=True)
+    return whole_rows(with_bases(connection, rows), most_bytes)
+
+
+def with_bases(connection: Connection[Any], rows: Sequence[StretchRow]) -> list[StoredRow]:
+    """Return rows of a range each with the stored state of the event whose envelope it shares.
+
+    They are in the order of positions. Few of them share the envelope of an event that is not among them.
+    """
     bases = {position: state for _, _, _, state, position, shares in rows if shares == 0}
     lacking = {row[4] - row[5] for row in rows if row[5] and row[5] > 0}.difference(bases)
     if lacking:
         bases |= _SQL["states"].rows(connection, {"positions": list(lacking)}, prepare=True, binary=True)
-    stored = ((*row, bases.get(row[4] - row[5]) if row[5] else None) for row in rows)
-    return whole_rows(stored, most_bytes)
+    return [(*row, bases.get(row[4] - row[5]) if row[5] else None) for row in rows]
 
 
 class UnreadableAggregate:

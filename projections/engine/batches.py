@@ -10,7 +10,7 @@ not blamed on an event. The last attempt turns the poison events into dead lette
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
+from itertools import chain, compress
 from time import sleep
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
@@ -20,8 +20,7 @@ from psycopg import Connection
 
 from domain.journal.encoding import NewerVersion, UnreadableEvent, decode, envelope_in
 from domain.journal.queries import load
-from domain.journal.reader import Row, whole_rows
-from domain.journal.silence import pipelined
+from domain.journal.reader import Row, StoredRow, whole_rows, with_bases
 from domain.model.events import Recorded
 from projections.engine.dead_letters import MAX_HELD_STREAMS, blocked_streams, write_around, writer
 from projections.engine.poison import POISON, Full, describe
@@ -143,19 +142,20 @@ class EventRange:
             return EventBatch(
                 self.after, self.upto, self._rows, self.obstacle, stored_bytes=self._stored_bytes
             )
+        read = self._read_by(projection)
         events: list[Recorded] = []
         unreadable: list[tuple[int, UnreadableEvent]] = []
-        stored_bytes = 0
-        for event in self._read_by(projection):
-            *_, state, position = event.row
+        for event in read:
             try:
                 events.append(event.recorded())
-                stored_bytes += len(state)
             except NewerVersion as error:  # a newer release will read it
-                obstacle, known = f"{error.reason}: {error}", tuple(unreadable)
-                return EventBatch(self.after, position - 1, events, obstacle, known, needs_newer_release=True)
+                obstacle, before = f"{error.reason}: {error}", position_of(event) - 1
+                return EventBatch(
+                    self.after, before, events, obstacle, tuple(unreadable), needs_newer_release=True
+                )
             except UnreadableEvent as error:
-                unreadable.append((position, error))
+                unreadable.append((position_of(event), error))
+        stored_bytes = sum([len(event.row[3]) for event in read])
         return EventBatch(
             self.after, self.upto, events, self.obstacle, tuple(unreadable), stored_bytes=stored_bytes
         )
@@ -177,7 +177,7 @@ class EventRange:
 
     @cached_property
     def _stored_bytes(self) -> int:
-        return sum(len(row[3]) for row in self._rows)
+        return _bytes_of(self._rows)
 
     @cached_property
     def _by_topic(self) -> Mapping[str, list[StoredEvent]]:
@@ -185,6 +185,10 @@ class EventRange:
         for event in self.events:
             found.setdefault(event.row[2], []).append(event)
         return found
+
+
+def _bytes_of(rows: Iterable[Row]) -> int:
+    return sum([len(state) for _, _, _, state, _ in rows])
 
 
 def position_of(event: StoredEvent) -> int:
@@ -224,12 +228,10 @@ def read_stretch(
         **topics_read(projections),
         **part._asdict(),
     }
-    with pipelined(connection):
-        counting = _SQL["count"].run(connection, wanted, prepare=True)
-        reading = connection.execute(_SQL["events"], wanted, prepare=True, binary=True)
-        (count,) = counting.fetchone() or (0,)
-        rows = whole_rows(reading.fetchall(), MAX_BATCH_BYTES)
-    is_full = sum(len(row[3]) for row in rows) >= MAX_BATCH_BYTES
+    count, stored_bytes = _SQL["measure"].only(connection, wanted, prepare=True)
+    stored = _stored(connection, wanted, fits=stored_bytes <= MAX_BATCH_BYTES)
+    rows = whole_rows(stored, MAX_BATCH_BYTES)
+    is_full = _bytes_of(rows) >= MAX_BATCH_BYTES
     end = rows[-1][4] if is_full else upto
     if count == upto - after:
         return EventRange(after, end, list(map(StoredEvent, rows)))
@@ -238,6 +240,15 @@ def read_stretch(
         return EventRange(after, end, list(map(StoredEvent, rows)))
     before = [StoredEvent(row) for row in rows if row[4] < missing]
     return EventRange(after, missing - 1, before, f"the journal has a gap: event {missing} is missing")
+
+
+def _stored(connection: Connection[Any], wanted: Mapping[str, Any], *, fits: bool) -> Sequence[StoredRow]:
+    """Return the wanted events as they are stored; if they do not fit into a batch, as many as do."""
+    if not fits:
+        return _SQL["events"].rows(connection, wanted, prepare=True, binary=True)
+    rows = _SQL["stretch"].rows(connection, wanted, prepare=True, binary=True)
+    stored = with_bases(connection, [row[:-1] for row in rows])
+    return list(compress(stored, [is_wanted for *_, is_wanted in rows]))
 
 
 def read_batch(connection: Connection[Any], projection: Projection, after: int, upto: int) -> EventBatch:

@@ -11,23 +11,38 @@ SELECT extract(epoch FROM clock_timestamp())::float8;
 -- name: take_over
 UPDATE projection_versions SET runner = %(runner)s WHERE name = %(name)s AND version = %(version)s;
 
+-- name: wanted
+(%(topics)s::text[] IS NULL OR topic = ANY(%(topics)s) OR originator_version > 1 AND topic = ANY(%(continuing)s))
+AND (
+    %(parts)s::bigint = 1
+    OR (hashtextextended(originator_id, 0) & 9223372036854775807) %% %(parts)s = %(number)s::bigint
+);
+
 -- name: count
 -- Positions have no gaps, so there must be as many events as positions.
 SELECT count(*) FROM events WHERE notification_id > %(after)s AND notification_id <= %(upto)s;
 
+-- name: measure
+-- Also counts. How long a state is shows without reading it.
+SELECT count(*), coalesce(sum(octet_length(state)) FILTER (WHERE shares = 0 OR :wanted), 0)
+FROM abbreviated_events WHERE notification_id > %(after)s AND notification_id <= %(upto)s;
+
+-- name: stretch
+-- As they are stored. Events that have an envelope of their own are among them, wanted or not: most events share one of
+-- theirs, and to look it up for each of these takes twice the time of reading them.
+SELECT originator_id, originator_version, topic, state, notification_id, shares, :wanted
+FROM abbreviated_events
+WHERE notification_id > %(after)s AND notification_id <= %(upto)s AND (shares = 0 OR :wanted)
+ORDER BY notification_id;
+
 -- name: events
 -- As they are stored, for `whole_rows`. No more than fit into `most_bytes` so, but for the last of them, so that there is
--- always one. How long a state is shows without reading it, so what does not fit costs nothing but its row.
+-- always one. What does not fit costs nothing but its row.
 SELECT originator_id, originator_version, topic, state, notification_id, shares, base FROM (
     SELECT originator_id, originator_version, topic, state, notification_id, shares, base,
         sum(octet_length(state)) OVER (ORDER BY notification_id ROWS UNBOUNDED PRECEDING) - octet_length(state) AS before
     FROM abbreviated_events
-    WHERE notification_id > %(after)s AND notification_id <= %(upto)s
-    AND (%(topics)s::text[] IS NULL OR topic = ANY(%(topics)s) OR originator_version > 1 AND topic = ANY(%(continuing)s))
-    AND (
-        %(parts)s::bigint = 1
-        OR (hashtextextended(originator_id, 0) & 9223372036854775807) %% %(parts)s = %(number)s::bigint
-    )
+    WHERE notification_id > %(after)s AND notification_id <= %(upto)s AND :wanted
 ) AS event
 WHERE before < %(most_bytes)s ORDER BY notification_id;
 

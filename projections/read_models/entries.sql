@@ -16,6 +16,16 @@ CREATE TABLE entries_v:version (
     effective_at timestamptz NOT NULL,
     reference text NOT NULL
 );
+-- Statistics of columns by which nobody searches or groups would take half the time of ANALYZE.
+ALTER TABLE entries_v:version
+    ALTER COLUMN entry SET STATISTICS 0,
+    ALTER COLUMN transaction_id SET STATISTICS 0,
+    ALTER COLUMN kind SET STATISTICS 0,
+    ALTER COLUMN direction SET STATISTICS 0,
+    ALTER COLUMN change SET STATISTICS 0,
+    ALTER COLUMN balance_after SET STATISTICS 0,
+    ALTER COLUMN debits_after SET STATISTICS 0,
+    ALTER COLUMN reference SET STATISTICS 0;
 
 -- Sums of entries over spans of time. A span excludes its beginning and includes its end `until`. Many entries take
 -- effect at midnight; this way they end a day, and sums up to midnight need only days. The rows of account '' are sums

@@ -36,6 +36,27 @@ CREATE TABLE transactions_v:version (
     dated boolean NOT NULL GENERATED ALWAYS AS (effective_at <> recorded_at) STORED,
     PRIMARY KEY (ledger, made_position)
 );
+-- Statistics of columns by which nobody searches would take half the time of ANALYZE.
+ALTER TABLE transactions_v:version
+    ALTER COLUMN id SET STATISTICS 0,
+    ALTER COLUMN entries SET STATISTICS 0,
+    ALTER COLUMN description SET STATISTICS 0,
+    ALTER COLUMN metadata SET STATISTICS 0,
+    ALTER COLUMN expires_at SET STATISTICS 0,
+    ALTER COLUMN idempotency_key SET STATISTICS 0,
+    ALTER COLUMN actor SET STATISTICS 0,
+    ALTER COLUMN settles SET STATISTICS 0,
+    ALTER COLUMN voids SET STATISTICS 0,
+    ALTER COLUMN reverses SET STATISTICS 0,
+    ALTER COLUMN settled_by SET STATISTICS 0,
+    ALTER COLUMN voided_by SET STATISTICS 0,
+    ALTER COLUMN reversed_by SET STATISTICS 0,
+    ALTER COLUMN rejection_code SET STATISTICS 0,
+    ALTER COLUMN rejection_detail SET STATISTICS 0,
+    ALTER COLUMN made_version SET STATISTICS 0,
+    ALTER COLUMN reversed_amount SET STATISTICS 0,
+    ALTER COLUMN version SET STATISTICS 0,
+    ALTER COLUMN position SET STATISTICS 0;
 CREATE TABLE transaction_accounts_v:version (
     ledger text COLLATE "C" NOT NULL,
     account text COLLATE "C" NOT NULL,

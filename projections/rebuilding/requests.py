@@ -4,7 +4,7 @@ A request writes a row and creates empty tables. The rebuilder (`rebuilder.py`) 
 survives any process. Whether requested over HTTP or at a terminal, a projector carries it out.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -214,13 +214,27 @@ def current_rebuilds(
 
 def find_rebuild(connection: Connection[Any], name: str, version: int) -> Rebuild:
     """Return one rebuild, ended or not. Raises `ProjectionNotFound`, then `LookupError` if there is no such version."""
-    return _rebuilds(connection, [find_projection(name)], version)[0]
+    return find_rebuilds(connection, [(name, version)])[0]
+
+
+def find_rebuilds(connection: Connection[Any], versions: Sequence[tuple[str, int]]) -> list[Rebuild]:
+    """Return rebuilds by their names and versions, in this order; raises what `find_rebuild` raises."""
+    found = _rebuilds(connection, [find_projection(name) for name, _ in versions], dict(versions))
+    by_version = {(rebuild.name, rebuild.version): rebuild for rebuild in found}
+    return [by_version[version] for version in versions]
 
 
 def _rebuilds(
-    connection: Connection[Any], projections: Collection[Projection], version: int | None = None
+    connection: Connection[Any],
+    projections: Collection[Projection],
+    versions: Mapping[str, int] | None = None,
 ) -> list[Rebuild]:
-    wanted = {**_known(projections), "version": version, "rate_seconds": RATE_SECONDS}
+    wanted = {
+        "names": [projection.name for projection in projections],
+        "shapes": [projection.shape for projection in projections],
+        "versions": [(versions or {}).get(projection.name) for projection in projections],
+        "rate_seconds": RATE_SECONDS,
+    }
     return [_rebuild(row) for row in _SQL["of_versions"].rows(connection, wanted)]
 
 
@@ -232,10 +246,3 @@ def _rebuild(row: TupleRow) -> Rebuild:
 
 def _named(rebuild: Rebuild) -> dict[str, Any]:
     return {"name": rebuild.name, "version": rebuild.version}
-
-
-def _known(projections: Collection[Projection]) -> dict[str, Any]:
-    return {
-        "names": [projection.name for projection in projections],
-        "shapes": [projection.shape for projection in projections],
-    }

@@ -14,10 +14,10 @@ r.rate_events_per_second * exp(
 r.last_error, r.compared_version, r.compared_position, r.difference_expected, r.comparison::text, r.ended_at;
 
 -- name: of_versions
--- The unended rebuilds of the given shapes. With a version: that rebuild alone, ended or not, of any shape.
+-- The unended rebuilds of the given shapes. Where a version is given: that rebuild alone, ended or not, of any shape.
 SELECT :columns
 FROM rebuilds AS r
-JOIN unnest(%(names)s::text[], %(shapes)s::int[]) AS known(name, shape) ON known.name = r.name
+JOIN unnest(%(names)s::text[], %(shapes)s::int[], %(versions)s::int[]) AS known(name, shape, version) ON known.name = r.name
 CROSS JOIN head
 LEFT JOIN projection_versions AS v ON v.name = r.name AND v.version = r.version
 LEFT JOIN projection_versions AS live
@@ -25,8 +25,8 @@ ON live.name = r.name AND live.shape = r.shape AND live.live AND live.version <>
 CROSS JOIN LATERAL (
     SELECT floor(avg(position))::bigint AS position FROM rebuild_parts WHERE name = r.name AND version = r.version
 ) AS parts
-WHERE CASE WHEN %(version)s::int IS NULL THEN r.shape = known.shape AND r.ended_at IS NULL
-    ELSE r.version = %(version)s END
+WHERE CASE WHEN known.version IS NULL THEN r.shape = known.shape AND r.ended_at IS NULL
+    ELSE r.version = known.version END
 ORDER BY r.name;
 
 -- name: accept

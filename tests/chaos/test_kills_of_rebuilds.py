@@ -19,7 +19,7 @@ import pytest
 
 from domain.journal.database import Database
 from projections.audit import differences
-from projections.rebuilding.part_processes import SHORT_EVENTS
+from projections.rebuilding.division import SHORT_EVENTS
 from projections.registry import PROJECTIONS
 from scripts.serving.embedded_postgres import EmbeddedPostgres
 from tests.ledgers import open_accounts, outcomes, running, transfer

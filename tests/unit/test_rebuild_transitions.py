@@ -5,6 +5,7 @@ from typing import get_args
 import pytest
 
 from domain.journal.queries import load
+from domain.release import ROOT
 from projections.rebuilding.transitions import (
     TRANSITIONS,
     UNDER_WAY,
@@ -14,6 +15,7 @@ from projections.rebuilding.transitions import (
     is_allowed,
 )
 
+REBUILDING = ROOT / "projections" / "rebuilding"
 STATES: tuple[RebuildState, ...] = get_args(RebuildState)
 ACTIONS: tuple[Action, ...] = get_args(Action)
 
@@ -79,7 +81,7 @@ def test_only_rebuilds_under_way_are_carried_out() -> None:
 def test_no_other_text_names_the_states() -> None:
     named = {
         (module, name)
-        for module in ("part", "part_processes", "rebuilder", "requests", "switchover", "unread_versions")
+        for module in sorted(file.stem for file in REBUILDING.glob("*.sql"))
         for name, text in load(f"projections.rebuilding.{module}").items()
         if any(f"'{state}'" in text for state in STATES)
     }

@@ -11,8 +11,8 @@ from projections import registry
 from projections.engine.batches import read_stretch
 from projections.engine.leadership import try_acquire
 from projections.errors import RebuildNotUnderWay
+from projections.rebuilding import division, switchover
 from projections.rebuilding import part as filling
-from projections.rebuilding import part_processes, switchover
 from projections.rebuilding.rebuilder import rebuild, rebuild_together, rebuilding
 from projections.rebuilding.requests import (
     cancel_rebuild,
@@ -160,18 +160,18 @@ def test_parts_that_are_filled_by_several_processes_are_the_whole(
     database: Database, owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(database, owner)
-    monkeypatch.setattr(part_processes, "SHORT_EVENTS", 0)
+    monkeypatch.setattr(division, "SHORT_EVENTS", 0)
     seen: set[str] = set()
 
     def report(rebuilds: Any) -> None:
         rows = owner.execute("SELECT name, number, parts FROM rebuild_parts").fetchall()
         seen.update(f"{name} {number} of {parts}" for name, number, parts in rows)
 
-    found = rebuild_together(database, list(PROJECTIONS), report=report, workers=3)
+    found = rebuild_together(database, list(PROJECTIONS), report=report, workers=6)
     assert [(one.name, one.state, one.equal) for one in found] == [
         (name, "switched", True) for name in PROJECTIONS
     ]
-    parts = {name: 3 if projection.by_stream else 1 for name, projection in PROJECTIONS.items()}
+    parts = {name: 2 if projection.by_stream else 1 for name, projection in PROJECTIONS.items()}
     assert seen == {f"{name} {number} of {of}" for name, of in parts.items() for number in range(of)}
 
 
@@ -179,7 +179,7 @@ def test_what_depends_on_the_order_of_streams_is_filled_by_one_process(
     database: Database, owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(database, owner, 20)
-    monkeypatch.setattr(part_processes, "SHORT_EVENTS", 0)
+    monkeypatch.setattr(division, "SHORT_EVENTS", 0)
     monkeypatch.setitem(PROJECTIONS, "entries", PROJECTIONS["entries"]._replace(by_stream=False))
     parts: set[int] = set()
 
