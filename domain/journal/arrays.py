@@ -5,7 +5,7 @@ psycopg encodes a list element by element in Python. For the rows of a transfer 
 
 import struct
 from collections.abc import Iterable, Sequence
-from itertools import chain, repeat
+from itertools import repeat
 from typing import NamedTuple
 
 import psycopg
@@ -56,7 +56,7 @@ def bytea_array(elements: Sequence[bytes]) -> Array:
 
 
 def _with_lengths(elements: Sequence[bytes]) -> Iterable[bytes]:
-    return chain.from_iterable(zip(map(_LENGTH, map(len, elements)), elements, strict=True))
+    return [part for element in elements for part in (_LENGTH(len(element)), element)]
 
 
 def _array(element_oid: int, count: int, elements: Iterable[bytes]) -> Array:
