@@ -1,6 +1,6 @@
 """Rows for COPY, formatted in one piece.
 
-psycopg formats a row value by value. For the rows of a transfer that takes 6 µs; joining them takes 2 µs.
+psycopg formats a row value by value. The rows of a transfer's two entries take 4 µs this way, and 2.5 µs joined.
 """
 
 from collections.abc import Iterable, Sequence
