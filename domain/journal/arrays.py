@@ -5,7 +5,7 @@ psycopg encodes a list element by element in Python. For the rows of a transfer 
 
 import struct
 from collections.abc import Iterable, Sequence
-from itertools import chain, repeat
+from itertools import repeat
 from typing import NamedTuple
 
 import psycopg
@@ -15,8 +15,9 @@ from psycopg.pq import Format
 
 _HEAD = struct.Struct("!5i").pack
 _LENGTH = struct.Struct("!i").pack
+_BIGINT = struct.Struct("!iq").pack
 _BIGINT_BYTES = 8
-_TEXT, _BIGINT, _BYTEA = (postgres.types[name].oid for name in ("text", "int8", "bytea"))
+_TEXT_OID, _BIGINT_OID, _BYTEA_OID = (postgres.types[name].oid for name in ("text", "int8", "bytea"))
 
 
 class Array(NamedTuple):
@@ -38,28 +39,27 @@ psycopg.adapters.register_dumper(Array, _ArrayDumper)
 def text_array(elements: Iterable[str]) -> Array:
     """Return these texts as a `text[]`."""
     encoded = [element.encode() for element in elements]
-    return _array(_TEXT, len(encoded), _with_lengths(encoded))
+    return _array(_TEXT_OID, len(encoded), _with_lengths(encoded))
 
 
 def bigint_array(elements: Sequence[int]) -> Array:
     """Return these numbers as a `bigint[]`; raise `ValueError` if one is outside the range of that type."""
-    with_lengths = chain.from_iterable(zip(repeat(_BIGINT_BYTES), elements))
     try:
-        encoded = struct.pack("!" + "iq" * len(elements), *with_lengths)
+        return _array(_BIGINT_OID, len(elements), map(_BIGINT, repeat(_BIGINT_BYTES), elements))
     except struct.error as error:
         raise ValueError(f"a number is no bigint: {error}") from error
-    return _array(_BIGINT, len(elements), [encoded])
 
 
 def bytea_array(elements: Sequence[bytes]) -> Array:
     """Return these bytes as a `bytea[]`."""
-    return _array(_BYTEA, len(elements), _with_lengths(elements))
+    return _array(_BYTEA_OID, len(elements), _with_lengths(elements))
 
 
 def _with_lengths(elements: Sequence[bytes]) -> Iterable[bytes]:
-    return chain.from_iterable(zip(map(_LENGTH, map(len, elements)), elements, strict=True))
+    return [part for element in elements for part in (_LENGTH(len(element)), element)]
 
 
-def _array(element_type: int, count: int, elements: Iterable[bytes]) -> Array:
-    """Return a one-dimensional array of the type with this oid, numbered from 1 and without nulls."""
-    return Array(b"".join((_HEAD(1, False, element_type, count, 1), *elements)))
+def _array(element_oid: int, count: int, elements: Iterable[bytes]) -> Array:
+    """Return a one-dimensional array, numbered from 1 and without nulls."""
+    head = _HEAD(1, False, element_oid, count, 1)
+    return Array(b"".join([head, *elements]))

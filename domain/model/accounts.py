@@ -40,6 +40,9 @@ from domain.model.times import Instant
 
 Status = Literal["open", "frozen", "closed"]
 
+Movement = tuple[int, int, int, int]
+"""What is added to the sums of posted debits, posted credits, pending debits and pending credits, in minor units."""
+
 
 class AccountOpened(Event):
     """An account was opened."""
@@ -53,7 +56,15 @@ class AccountOpened(Event):
     metadata: dict[str, str]
 
 
-class EntriesPosted(Event):
+class EntriesMoved(Event):
+    """An event that changes nothing but the account's sums of debits and of credits."""
+
+    def movement(self) -> Movement:
+        """Return what it adds to the sums."""
+        raise NotImplementedError
+
+
+class EntriesPosted(EntriesMoved):
     """A transaction posted entries to the account: the sums of its debits and of its credits."""
 
     TOPIC: ClassVar[str] = "account.entries_posted"
@@ -62,8 +73,12 @@ class EntriesPosted(Event):
     debits: int
     credits: int
 
+    def movement(self) -> Movement:
+        """Return what it adds to the sums."""
+        return self.debits, self.credits, 0, 0
 
-class EntriesHeld(Event):
+
+class EntriesHeld(EntriesMoved):
     """A hold made entries of the account pending: the sums of its debits and of its credits."""
 
     TOPIC: ClassVar[str] = "account.entries_held"
@@ -72,8 +87,12 @@ class EntriesHeld(Event):
     debits: int
     credits: int
 
+    def movement(self) -> Movement:
+        """Return what it adds to the sums."""
+        return 0, 0, self.debits, self.credits
 
-class EntriesSettled(Event):
+
+class EntriesSettled(EntriesMoved):
     """A settlement ended a hold and posted all or part of it.
 
     `held_debits` and `held_credits` leave the pending sums; `debits` and `credits` are added to the posted sums.
@@ -88,8 +107,12 @@ class EntriesSettled(Event):
     debits: int
     credits: int
 
+    def movement(self) -> Movement:
+        """Return what it adds to the sums."""
+        return self.debits, self.credits, -self.held_debits, -self.held_credits
 
-class EntriesReleased(Event):
+
+class EntriesReleased(EntriesMoved):
     """A void or an expiry released a hold: the pending entries were removed, and nothing was posted."""
 
     TOPIC: ClassVar[str] = "account.entries_released"
@@ -97,6 +120,10 @@ class EntriesReleased(Event):
     hold_id: Id
     debits: int
     credits: int
+
+    def movement(self) -> Movement:
+        """Return what it adds to the sums."""
+        return 0, 0, -self.debits, -self.credits
 
 
 class LimitsChanged(Event):
@@ -205,15 +232,9 @@ def evolve(account: Account | None, recorded: Recorded) -> Account:
     if account is None:
         assert isinstance(event, AccountOpened)
         return _opened(event, recorded)
+    if isinstance(event, EntriesMoved):
+        return _moved(account, recorded, event.movement())
     match event:
-        case EntriesPosted():
-            return posted(account, recorded.version, recorded.position, event.debits, event.credits)
-        case EntriesHeld():
-            return _moved(account, recorded, 0, 0, event.debits, event.credits)
-        case EntriesSettled(debits=debits, credits=credits):
-            return _moved(account, recorded, debits, credits, -event.held_debits, -event.held_credits)
-        case EntriesReleased():
-            return _moved(account, recorded, 0, 0, -event.debits, -event.credits)
         case LimitsChanged():
             account = replace(account, min_balance=event.min_balance, max_balance=event.max_balance)
         case MetadataChanged():
@@ -238,16 +259,15 @@ def posted(account: Account, version: int, position: int, debits: int, credits: 
     )
 
 
-def _moved(
-    account: Account, recorded: Recorded, debits: int, credits: int, held_debits: int, held_credits: int
-) -> Account:
-    """Return the account after adding these changes to its posted and pending sums."""
+def _moved(account: Account, recorded: Recorded, movement: Movement) -> Account:
+    """Return the account after adding a movement to its sums."""
+    posted_debits, posted_credits, pending_debits, pending_credits = movement
     return replace(
         account,
-        posted_debits=account.posted_debits + debits,
-        posted_credits=account.posted_credits + credits,
-        pending_debits=account.pending_debits + held_debits,
-        pending_credits=account.pending_credits + held_credits,
+        posted_debits=account.posted_debits + posted_debits,
+        posted_credits=account.posted_credits + posted_credits,
+        pending_debits=account.pending_debits + pending_debits,
+        pending_credits=account.pending_credits + pending_credits,
         version=recorded.version,
         position=recorded.position,
     )

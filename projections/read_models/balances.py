@@ -4,7 +4,8 @@ Rows are folded with the aggregate's own `evolve`, so an account reads the same 
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from operator import attrgetter
+from itertools import pairwise
+from operator import add
 from typing import Any
 
 from msgspec import json
@@ -13,8 +14,8 @@ from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
 from domain.journal.arrays import bigint_array, text_array
-from domain.model.accounts import EVENTS, Account, AccountOpened, Status, evolve
-from domain.model.events import Recorded
+from domain.model.accounts import EVENTS, Account, AccountOpened, EntriesMoved, Status, evolve
+from domain.model.events import Event, Recorded
 from domain.model.streams import account_stream
 from domain.model.times import instant
 from projections.engine.live_version import Page, Reading, Rows, read_live, read_rows
@@ -22,13 +23,15 @@ from projections.engine.projection import Inconsistent, Projection, Queries, dir
 
 MAX_PLANNED_ONCE = 500
 
-_NUMBERS = ("posted_debits", "posted_credits", "pending_debits", "pending_credits", "version", "position")
-_NUMBERS_OF = attrgetter(*_NUMBERS)
-_OTHERS_OF = attrgetter("status", "metadata", "min_balance")  # both limits always change together
+_NUMBERS = (
+    *("posted_debits", "posted_credits", "pending_debits", "pending_credits"),
+    *("version", "position", "expected"),
+)
+_UNMOVED = (0, 0, 0, 0)
+_NULL: Any = None
 _UNCHANGED: Any = object()
-# An account about which nothing is known, from its asset to its opening event. Null means unchanged. Limits can be
-# changed to null, so they have a mark of their own.
-_UNKNOWN: tuple[Any, ...] = (None, None, None, _UNCHANGED, _UNCHANGED, None, 0, 0, 0, 0, None, None)
+# Null means unchanged. Limits can be changed to null, so they have a mark of their own.
+_UNTOUCHED = Account("", "", "", "credit", _NULL, _UNCHANGED, _UNCHANGED, _NULL, 0, 0, 0, 0, "", _NULL, 0, 0)
 _METADATA, _OPENED_AT, _OPENING = map(Account.__struct_fields__.index, ("metadata", "opened_at", "opening"))
 
 
@@ -92,41 +95,39 @@ def read_account(
 def project(connection: Connection[Any], queries: Queries, events: Sequence[Recorded]) -> None:
     """Add the accounts that events open, and apply the other events to their accounts' rows.
 
-    No row is read. The events of an account are folded with `evolve` onto an empty account about which nothing is
-    known, and the result is added to the row. Raises `Inconsistent` unless each changed row is at the version before
-    the first of its events. Events of disjoint sets of streams may be projected at once.
+    No row is read: what moves is added to the row, and other changes are set. Raises `Inconsistent` unless each changed
+    row is at the version before the first of its events. Events of disjoint sets of streams may be projected at once.
     """
     opened: dict[str, Account] = {}
-    changed: dict[str, Account] = {}
-    first: dict[str, Recorded] = {}
+    changed: dict[str, list[Recorded]] = {}
+    altered: dict[str, list[Recorded]] = {}
     for recorded in events:
         stream = recorded.stream
-        accounts = opened if recorded.version == 1 or stream in opened else changed
-        if stream in accounts:
-            account = evolve(_before(accounts[stream], recorded), recorded)
-        elif accounts is opened:
-            account = evolve(None, recorded)
+        if recorded.version == 1 or stream in opened:
+            opened[stream] = _opened(opened.get(stream), recorded)
+            continue
+        if stream in changed:
+            changed[stream].append(recorded)
         else:
-            first[stream] = recorded
-            account = evolve(_unknown(recorded), recorded)
-        accounts[stream] = account
+            changed[stream] = [recorded]
+        if not isinstance(recorded.event, EntriesMoved):
+            altered[stream] = changed[stream]
     if opened:
         _add(connection, queries, opened.values())
     if changed:
-        _move(connection, queries, changed.values(), first.values())
-    if altered := [account for account in changed.values() if _is_altered(account)]:
-        connection.cursor().executemany(queries["alter"], map(_alteration, altered))
+        _move(connection, queries, changed.values())
+    if altered:
+        connection.cursor().executemany(queries["alter"], map(_alteration, altered.values()))
 
 
-def _before(account: Account, recorded: Recorded) -> Account:
-    if recorded.version != account.version + 1:
-        raise Inconsistent(f"{recorded.stream} is not at the version before event {recorded.position}")
-    return account
+def _opened(account: Account | None, recorded: Recorded) -> Account:
+    if recorded.version != (account.version if account else 0) + 1:
+        raise _missed(recorded)
+    return evolve(account, recorded)
 
 
-def _unknown(recorded: Recorded) -> Account:
-    ledger, _, address = recorded.stream.split("/", 2)
-    return Account(*(ledger, address, *_UNKNOWN, recorded.version - 1, 0))
+def _missed(recorded: Recorded) -> Inconsistent:
+    return Inconsistent(f"{recorded.stream} is not at the version before event {recorded.position}")
 
 
 def _add(connection: Connection[Any], queries: Queries, opened: Iterable[Account]) -> None:
@@ -138,44 +139,59 @@ def _add(connection: Connection[Any], queries: Queries, opened: Iterable[Account
             copy.write_row(row)
 
 
-def _move(
-    connection: Connection[Any],
-    queries: Queries,
-    accounts: Collection[Account],
-    first: Collection[Recorded],
-) -> None:
-    """Add amounts to rows; raise `Inconsistent` if a row is not at the version before its `first` event."""
-    numbers = zip(*map(_NUMBERS_OF, accounts), strict=True)
+def _move(connection: Connection[Any], queries: Queries, changed: Collection[Sequence[Recorded]]) -> None:
+    """Add what the events of each account move; raise `Inconsistent` if a row is not at the version before them."""
+    ledgers, addresses, *numbers = zip(*map(_change, changed), strict=True)
     columns = {
-        "ledger": text_array(account.ledger for account in accounts),
-        "address": text_array(account.address for account in accounts),
+        "ledger": text_array(ledgers),
+        "address": text_array(addresses),
         **dict(zip(_NUMBERS, map(bigint_array, numbers), strict=True)),
-        "expected": bigint_array([recorded.version - 1 for recorded in first]),
     }
     # Planning is a third of the cost of a few rows. For many rows the plan is made anew, for the table's present size.
-    is_planned_once = len(accounts) <= MAX_PLANNED_ONCE
-    found = queries["move"].rows(connection, columns, prepare=is_planned_once)
-    if len(found) < len(accounts):
-        numbers_found = {number for (number,) in found}
-        missed = next(event for number, event in enumerate(first, start=1) if number not in numbers_found)
-        raise Inconsistent(f"{missed.stream} is not at the version before event {missed.position}")
+    is_planned_once = len(changed) <= MAX_PLANNED_ONCE
+    moved = queries["move"].run(connection, columns, prepare=is_planned_once).rowcount
+    if moved < len(changed):
+        found = queries["find"].rows(connection, {"ledgers": list(ledgers), "addresses": list(addresses)})
+        raise _missed(_first_missed(changed, found))
 
 
-def _is_altered(account: Account) -> bool:
-    """Tell whether anything other than amounts has changed."""
-    altered: bool = _OTHERS_OF(account) != (None, None, _UNCHANGED)
-    return altered
+def _first_missed(changed: Iterable[Sequence[Recorded]], found: Iterable[TupleRow]) -> Recorded:
+    """Return the first event of an account whose row is not where its events lead, else the first event of all."""
+    positions = {account_stream(*row[:2]): row[-1] for row in found}
+    missed = (history[0] for history in changed if positions.get(history[0].stream) != history[-1].position)
+    return next(missed, next(iter(changed))[0])
 
 
-def _alteration(account: Account) -> dict[str, Any]:
-    status, metadata, minimum = _OTHERS_OF(account)
-    limited = minimum is not _UNCHANGED
+def _change(history: Sequence[Recorded]) -> tuple[str | int, ...]:
+    """Return the change that events of one account make, as the query `move` takes it."""
+    first, last = history[0], history[-1]
+    ledger, _, address = first.stream.split("/", 2)
+    movement = _movement(first.event)
+    for before, recorded in pairwise(history):
+        if recorded.version != before.version + 1:
+            raise _missed(recorded)
+        movement = tuple(map(add, movement, _movement(recorded.event)))
+    return ledger, address, *movement, last.version, last.position, first.version - 1
+
+
+def _movement(event: Event) -> tuple[int, ...]:
+    return event.movement() if isinstance(event, EntriesMoved) else _UNMOVED
+
+
+def _alteration(history: Sequence[Recorded]) -> dict[str, Any]:
+    """Return what events of one account change beside its sums."""
+    account = _UNTOUCHED
+    for recorded in history:
+        account = evolve(account, recorded)
+    limited = account.min_balance is not _UNCHANGED  # both limits always change together
+    metadata: Any = account.metadata
+    ledger, _, address = history[0].stream.split("/", 2)
     return {
-        "ledger": account.ledger,
-        "address": account.address,
-        "status": status,
+        "ledger": ledger,
+        "address": address,
+        "status": account.status,
         "limited": limited,
-        "min_balance": minimum if limited else None,
+        "min_balance": account.min_balance if limited else None,
         "max_balance": account.max_balance if limited else None,
         "metadata": None if metadata is None else json.encode(metadata).decode(),
     }

@@ -7,6 +7,7 @@ those that took effect at another time than they were recorded.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any, Literal, NamedTuple
 
 from psycopg import Connection, Cursor
@@ -14,7 +15,7 @@ from psycopg.rows import TupleRow
 
 from domain.model.events import Event, Recorded
 from domain.model.money import Direction
-from domain.model.streams import account_stream, ledger_of, name_of
+from domain.model.streams import account_stream
 from domain.model.times import Instant, instant
 from domain.model.transactions import (
     POSTINGS,
@@ -24,6 +25,7 @@ from domain.model.transactions import (
     SettlementPosted,
     TransactionPosted,
 )
+from projections.engine.copying import CopiedRow, copy_rows
 from projections.engine.live_version import Page, read_live
 from projections.engine.projection import Projection, Queries, directed
 from projections.read_models.turnovers import turn_over
@@ -144,33 +146,32 @@ def _running(rows: list[StatementEntry], before: Sums, *, descending: bool) -> l
 
 def project(connection: Connection[Any], queries: Queries, events: Sequence[Recorded]) -> None:
     """Add the posted entries, and add them to the turnovers."""
-    with connection.cursor().copy(queries["add"]) as copy:
-        for recorded in events:
-            for row in _rows(recorded):
-                copy.write_row(row)
+    copy_rows(connection, queries["add"], chain.from_iterable(map(_rows, events)))
     turn_over(connection, queries, events)
 
 
-def _rows(recorded: Recorded) -> Iterator[tuple[Any, ...]]:
-    event, recorded_at = recorded.event, recorded.envelope.recorded_at
+def _rows(recorded: Recorded) -> Iterator[CopiedRow]:
+    event, recorded_at, position = recorded.event, recorded.envelope.recorded_at, str(recorded.position)
     assert isinstance(event, Posted)
-    ledger, transaction_id = ledger_of(recorded.stream), name_of(recorded.stream)
+    ledger, _, transaction_id = recorded.stream.split("/", 2)
+    kind, effective_at, reference = _KINDS[type(event)], event.effective_at, event.reference
     for number, entry in enumerate(event.entries, start=1):
+        direction, debits_after = entry.direction, entry.debits_after
         yield (
             ledger,
             entry.account,
             recorded_at,
-            recorded.position,
-            number,
+            position,
+            str(number),
             transaction_id,
-            _KINDS[type(event)],
+            kind,
             entry.asset,
-            entry.direction,
-            entry.amount if entry.direction == entry.normal_side else -entry.amount,
-            entry.balance_after,
-            entry.debits_after,
-            event.effective_at,
-            event.reference,
+            direction,
+            str(entry.amount if direction == entry.normal_side else -entry.amount),
+            str(entry.balance_after),
+            None if debits_after is None else str(debits_after),
+            effective_at,
+            reference,
         )
 
 

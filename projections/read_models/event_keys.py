@@ -7,11 +7,11 @@ for events of other releases.
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from msgspec import Struct
+from msgspec import Meta, MsgspecError, Struct
 from msgspec.json import Decoder
 from pydantic_core import from_json
 
@@ -23,10 +23,9 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _POSSIBLE_ID = re.compile(rb'"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"')
 _POSSIBLE_ACCOUNT = re.compile(rb'"account"\s*:\s*"([^"]*)"')
 _ACCOUNT = b'"account"'
-_BEFORE_ADDRESS = b'"account":"'
 _DIGITS_OF_ID = b"0123456789abcdef"
 _ID_WITHOUT_DIGITS = b'"----"'
-_MAX_EXPECTED = 8
+_ID_CHARACTERS = 36
 _OF_STREAM = {"accounts": "account", "transactions": "transaction_id"}
 _VERSION = b'{"class_version":'
 _OWN_WORDS = frozenset({"reference", "description", "reason", "detail"})
@@ -36,6 +35,11 @@ BEFORE_DATA = b',"data":'
 
 PASSING_FIELDS = frozenset({"transaction_id", "correlation_id"})
 """The fields whose value differs in nearly every command."""
+
+# Texts that are too short, or too long, to be ids.
+_Brief = Annotated[str, Meta(max_length=_ID_CHARACTERS - 1)]
+_Long = Annotated[str, Meta(min_length=_ID_CHARACTERS + 1)]
+_Nothing = Annotated[dict[str, Any], Meta(max_length=0)]
 
 Key = tuple[str, str, str]
 """A ledger, a field of `EventFilters`, and a value of that field. With an empty field it is the ledger alone."""
@@ -166,22 +170,60 @@ def shared_keys(ledger: str, said: Said) -> list[Key]:
     return keys
 
 
-def possible_mentions(
-    payload: bytes, expected: Collection[bytes] = ()
-) -> tuple[Iterable[str], Iterable[str] | None]:
+class _Entry(Struct, forbid_unknown_fields=True, gc=False):
+    account: str
+    direction: _Brief = ""
+    amount: int = 0
+    asset: _Brief = ""
+    normal_side: _Brief = ""
+    balance_after: int = 0
+    debits_after: int | None = None
+
+
+class _Plain(Struct, forbid_unknown_fields=True, gc=False):
+    """The payload of nearly every transaction: only these texts may be ids, and only the entries mention accounts."""
+
+    entries: list[_Entry]
+    reference: str = ""
+    description: str = ""
+    metadata: _Nothing = {}
+    fingerprint: _Long = ""
+    effective_at: _Brief = ""
+    expires_at: _Brief | None = None
+    settles: str = ""
+    voids: str = ""
+    reverses: str = ""
+
+
+_decode_plain = Decoder(_Plain).decode
+_BEFORE_PLAIN = b'{"reference":'
+
+
+def possible_mentions(payload: bytes) -> tuple[Iterable[str], Iterable[str]]:
     """Return all ids and all accounts that a payload may mention: every text that is an id or of a member `account`.
 
-    `expected` are mentions of accounts, as `mention_of` returns them. If the payload has each of these once and
-    mentions no other account, None stands for the accounts.
-
-    This is faster than parsing, for callers that check again. In a payload without a backslash every text appears as it
-    is. Raises `ValueError` if the payload is no JSON.
+    This is faster than looking at every text, for callers that check again. Raises `ValueError` if the payload is no
+    JSON.
     """
+    if payload.startswith(_BEFORE_PLAIN):
+        try:
+            return _mentions_of(_decode_plain(payload))
+        except MsgspecError:
+            pass
     if b"\\" in payload:
         texts = [*_texts(from_json(payload))]
         ids = [text for _, text in texts if _UUID.fullmatch(text)]
         return ids, [text for member, text in texts if member == "account"]
-    return _possible_ids(payload), _possible_accounts(payload, expected)
+    # In a payload without a backslash every text appears as it is.
+    return _possible_ids(payload), _possible_accounts(payload)
+
+
+def _mentions_of(plain: _Plain) -> tuple[Iterable[str], Iterable[str]]:
+    accounts = [entry.account for entry in plain.entries]
+    texts = [plain.reference, plain.description, plain.settles, plain.voids, plain.reverses, *accounts]
+    if _ID_CHARACTERS not in map(len, texts):
+        return (), accounts
+    return [text for text in texts if _UUID.fullmatch(text)], accounts
 
 
 def _possible_ids(payload: bytes) -> Iterable[str]:
@@ -190,21 +232,8 @@ def _possible_ids(payload: bytes) -> Iterable[str]:
     return map(bytes.decode, _POSSIBLE_ID.findall(payload))
 
 
-def _possible_accounts(payload: bytes, expected: Collection[bytes]) -> Iterable[str] | None:
-    mentions = payload.count(_ACCOUNT)
-    if not mentions:
-        return ()
-    if mentions == len(expected) <= _MAX_EXPECTED and all(map(payload.__contains__, expected)):
-        return None
-    _, *found = payload.split(_BEFORE_ADDRESS)
-    if len(found) < mentions:
-        return map(bytes.decode, _POSSIBLE_ACCOUNT.findall(payload))
-    return [piece[: piece.index(b'"')].decode() for piece in found]
-
-
-def mention_of(address: str) -> bytes:
-    """Return how a payload mentions an account, in the form in which this project stores events."""
-    return b'%b%b"' % (_BEFORE_ADDRESS, address.encode())
+def _possible_accounts(payload: bytes) -> Iterable[str]:
+    return map(bytes.decode, _POSSIBLE_ACCOUNT.findall(payload)) if _ACCOUNT in payload else ()
 
 
 def _texts(value: Any, member: str = "") -> Iterator[tuple[str, str]]:

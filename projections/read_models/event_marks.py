@@ -13,13 +13,12 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
-from operator import or_
 from sys import byteorder
 
 from msgspec import MsgspecError
 
 from domain.journal.reader import Row
-from domain.model.streams import is_address, ledger_of, name_of, transaction_stream
+from domain.model.streams import account_stream, ledger_of, transaction_stream
 from projections.read_models.event_keys import (
     BEFORE_DATA,
     Said,
@@ -27,7 +26,6 @@ from projections.read_models.event_keys import (
     envelope_part,
     keys_of,
     keys_of_stream,
-    mention_of,
     possible_mentions,
     said_of,
     shared_keys,
@@ -50,7 +48,7 @@ _CREDITS = b',"credits":}}'
 _DIGITS = b"0123456789"
 
 Masks = dict[int, int]
-"""The marks of one window in two parts: by the hash of the key, the window with the mask."""
+"""The marks of one window: by the hash of the key, the mask."""
 
 
 def marks_of(rows: Sequence[Row], known: Iterable[int] = ()) -> list[int]:
@@ -64,8 +62,9 @@ def marks_of(rows: Sequence[Row], known: Iterable[int] = ()) -> list[int]:
     command: _Command | None = None
     begin = -(at % WINDOW)
     while begin < len(rows):
+        place = _place(at + max(begin, 0))
         command = _add_events(masks, rows[max(begin, 0) : begin + WINDOW], command)
-        marks += map(or_, masks, masks.values())
+        marks += [hashed | place | mask for hashed, mask in masks.items()]
         masks.clear()
         begin += WINDOW
     marks.sort()
@@ -83,7 +82,7 @@ def _divided(known: Iterable[int], place: int) -> tuple[list[int], Masks]:
     masks: Masks = {}
     for mark in known:
         if mark & _PLACES == place:
-            masks[mark & _HASHES] = mark & ~_HASHES
+            masks[mark & _HASHES] = mark & _MASKS
         else:
             marks.append(mark)
     return marks, masks
@@ -94,18 +93,17 @@ def _add_events(masks: Masks, neighbours: Sequence[Row], command: "_Command | No
 
     The keys that a command's events share are added once for all of them.
     """
-    place = _place(neighbours[0][4] - 1)
     bit = 1 << (neighbours[0][4] - 1) % WINDOW
     shared = 0
     for row in neighbours:
         hashes = command.hashes_of(row) if command else None
         if hashes is None:
-            if command:
+            if command and shared:
                 _add(masks, command.hashes, shared)
             command, shared = _Command.of(row), 0
             hashes = command.hashes_of(row) if command else None
-        _add(masks, _hashes_by_meaning(row) if hashes is None else hashes, place | bit)
-        shared |= place | bit
+        _add(masks, _hashes_by_meaning(row) if hashes is None else hashes, bit)
+        shared |= bit
         bit <<= 1
     if command:
         _add(masks, command.hashes, shared)
@@ -113,12 +111,11 @@ def _add_events(masks: Masks, neighbours: Sequence[Row], command: "_Command | No
 
 
 def _add(masks: Masks, hashes: Iterable[int], mask: int) -> None:
-    if mask:
-        for hashed in hashes:
-            masks[hashed] = masks[hashed] | mask if hashed in masks else mask
+    for hashed in hashes:
+        masks[hashed] = masks[hashed] | mask if hashed in masks else mask
 
 
-def _hashes_by_meaning(row: Row) -> Sequence[int]:
+def _hashes_by_meaning(row: Row) -> list[int]:
     return [key_hash(*key) for key in keys_of(row, content_of(row[3]))]
 
 
@@ -126,22 +123,37 @@ class _Command:
     """What consecutive events of one command share, so that it is parsed and hashed only once.
 
     `hashes` are of the keys that all of them have. `_envelope` is the stored envelope up to where the payload begins.
-    `_posting` is how the commonest event is stored, up to its amounts. `_mentions` are the mentions, as they are
-    stored, of the accounts to which the events so far have posted.
+    `_posting` is how the commonest event is stored, up to its amounts. `_accounts` has the hashes of the accounts that
+    the events so far mention. They are forgotten with the command: to find an account among very many takes longer than
+    to hash it.
 
     Payloads are not parsed if what they may mention can be seen without parsing.
     """
 
-    __slots__ = ("_envelope", "_ledger", "_mentions", "_own_stream", "_posting", "_stem", "hashes")
+    __slots__ = (
+        *(
+            "_account_stem",
+            "_accounts",
+            "_envelope",
+            "_ledger",
+            "_own_stream",
+            "_payload_at",
+            "_posting",
+            "_stem",
+        ),
+        "hashes",
+    )
 
     def __init__(self, ledger: str, envelope: bytes, said: Said) -> None:
         cause = said.cause or ""
         self._ledger = ledger
         self._stem = f"{ledger}/"
-        self._envelope = envelope
+        self._account_stem = account_stream(ledger, "")
         self._own_stream = transaction_stream(ledger, cause)
+        self._accounts: dict[str, int] = {}
+        self._envelope = envelope
+        self._payload_at = len(_FIRST_VERSION) + len(envelope)
         self._posting = b'%b%b{"transaction_id":"%b","debits":' % (_FIRST_VERSION, envelope, cause.encode())
-        self._mentions: dict[bytes, int] = {}
         self.hashes = [*_caller(ledger, said.actor)]
         if said.correlation_id is not None:
             self.hashes.append(key_hash(ledger, "correlation_id", said.correlation_id))
@@ -159,7 +171,7 @@ class _Command:
         except (MsgspecError, ValueError):
             return None
 
-    def hashes_of(self, row: Row) -> Sequence[int] | None:
+    def hashes_of(self, row: Row) -> list[int] | None:
         """Return the hashes of the other keys of an event, or None if it is not an event of this command.
 
         Some may come more than once, and some may be of keys that the event only seems to have.
@@ -172,29 +184,32 @@ class _Command:
             state.startswith(self._posting)
             and state[len(self._posting) :].translate(None, _DIGITS) == _CREDITS
         ):
-            hashes, mention = _of_stream(stream, topic)
-            if mention:
-                self._mentions[mention] = hashes[1]
-            return hashes
-        if not (state.startswith(_VERSION) and state.startswith(self._envelope, len(_FIRST_VERSION))):
+            return self._of_stream(stream, topic)
+        if not (state.startswith(self._envelope, len(_FIRST_VERSION)) and state.startswith(_VERSION)):
             return None
         try:
-            mentioned = self._mentioned(state[len(_FIRST_VERSION) + len(self._envelope) : -1])
+            ids, accounts = possible_mentions(state[self._payload_at : -1])
+            hashes = [self._account_hash(address) for address in accounts]
         except ValueError:
             return _hashes_by_meaning(row)
-        if stream == self._own_stream:
-            return [_known_hash(self._ledger, "type", topic), *mentioned]
-        return [*_of_stream(stream, topic)[0], *mentioned]
+        if ids:
+            hashes += [key_hash(self._ledger, "transaction_id", id) for id in ids]
+        return hashes + self._of_stream(stream, topic)
 
-    def _mentioned(self, payload: bytes) -> list[int]:
-        """Return the hashes of ids and accounts that a payload may mention; raise `ValueError` if it is no JSON."""
-        ids, accounts = possible_mentions(payload, self._mentions)
-        hashes = [key_hash(self._ledger, "transaction_id", id) for id in ids]
-        if accounts is None:
-            hashes += self._mentions.values()
-        else:
-            hashes += [_known_hash(self._ledger, "account", address) for address in accounts]
-        return hashes
+    def _of_stream(self, stream: str, topic: str) -> list[int]:
+        """Return the hashes of the keys that follow from an event's type and stream, and are not shared by all."""
+        of_type = _type_hash(self._ledger, topic)
+        if stream.startswith(self._account_stem):
+            return [of_type, self._account_hash(stream[len(self._account_stem) :])]
+        if stream == self._own_stream:
+            return [of_type]
+        return [of_type, *[key_hash(*key) for key in keys_of_stream(stream)]]
+
+    def _account_hash(self, address: str) -> int:
+        hashed = self._accounts.get(address)
+        if hashed is None:
+            hashed = self._accounts[address] = key_hash(self._ledger, "account", address)
+        return hashed
 
 
 @lru_cache(20_000)
@@ -203,22 +218,22 @@ def _caller(ledger: str, actor: str | None) -> tuple[int, ...]:
     return tuple([key_hash(*key) for key in shared_keys(ledger, Said(actor))])
 
 
-@lru_cache(20_000)
-def _of_stream(stream: str, topic: str) -> tuple[tuple[int, ...], bytes | None]:
-    """Return the hashes of the keys that follow from an event's type and stream, and the mention of its account."""
-    keys = [*keys_of_stream(stream)]
-    hashes = [_known_hash(ledger_of(stream), "type", topic), *(key_hash(*key) for key in keys)]
-    is_account = any(field == "account" and is_address(name) for _, field, name in keys)
-    return tuple(hashes), mention_of(name_of(stream)) if is_account else None
+@lru_cache(1_000)
+def _type_hash(ledger: str, topic: str) -> int:
+    return key_hash(ledger, "type", topic)
 
 
 def key_hash(ledger: str, field: str, value: str) -> int:
     """Return the hash that stands for a key, as it stands in a mark."""
-    digest = blake2b(f"{ledger}/{field}/{value}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest) & _HASHES
+    hashed = _begun_hash(ledger, field).copy()
+    hashed.update(value.encode())
+    return int.from_bytes(hashed.digest()) & _HASHES
 
 
-_known_hash = lru_cache(20_000)(key_hash)
+@lru_cache(1_000)
+def _begun_hash(ledger: str, field: str) -> blake2b:
+    """Return what the hashes of all values of a field share. Copying it takes half the time of beginning anew."""
+    return blake2b(f"{ledger}/{field}/".encode(), digest_size=8)
 
 
 def marks_with(marks: Sequence[int], hashed: int) -> Sequence[int]:

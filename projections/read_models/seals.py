@@ -7,13 +7,15 @@ elsewhere (`projections/transparency/checkpoints.py`), and no rebuild touches th
 Every event is a leaf, also an event that this release cannot read.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 from psycopg import Connection, Cursor
 from psycopg.rows import TupleRow
 
+from domain.journal.arrays import Array, bigint_array, bytea_array
+from domain.journal.queries import Query
 from domain.journal.reader import Row
 from domain.transparency.leaves import hash_of
 from domain.transparency.merkle_tree import Nodes
@@ -31,8 +33,7 @@ def project(connection: Connection[Any], queries: Queries, rows: Sequence[Row]) 
         hash_of(position, stream, version, topic, state) for stream, version, topic, state, position in rows
     ]
     places = partial_tiles(size)
-    wanted = {"levels": [place.level for place in places], "numbers": [place.number for place in places]}
-    partial = by_address(queries["edge"].rows(connection, wanted)) if places else {}
+    partial = by_address(queries["edge"].rows(connection, _addresses(places), prepare=True)) if places else {}
     try:
         changed = append(size, partial, leaves)
     except (KeyError, ValueError) as error:
@@ -43,14 +44,16 @@ def project(connection: Connection[Any], queries: Queries, rows: Sequence[Row]) 
     )
 
 
-def _write(connection: Connection[Any], query: str, tiles: Mapping[TileAddress, bytes]) -> None:
+def _write(connection: Connection[Any], query: Query, tiles: Mapping[TileAddress, bytes]) -> None:
     if tiles:
-        columns = {
-            "levels": [place.level for place in tiles],
-            "numbers": [place.number for place in tiles],
-            "hashes": list(tiles.values()),
-        }
-        connection.execute(query, columns)
+        query.run(connection, {**_addresses(tiles), "hashes": bytea_array([*tiles.values()])}, prepare=True)
+
+
+def _addresses(places: Collection[TileAddress]) -> dict[str, Array]:
+    return {
+        "levels": bigint_array([place.level for place in places]),
+        "numbers": bigint_array([place.number for place in places]),
+    }
 
 
 def nodes(cursor: Cursor[TupleRow], version: int) -> Nodes:

@@ -14,20 +14,20 @@ SELECT;
 
 -- name: edge
 SELECT t.level, t.number, t.hashes
-FROM unnest(%(levels)s::smallint[], %(numbers)s::bigint[]) AS e(level, number)
+FROM unnest(%(levels)b::bigint[], %(numbers)b::bigint[]) AS e(level, number)
 CROSS JOIN LATERAL (
     SELECT level, number, hashes FROM seals_v:version WHERE level = e.level AND number = e.number LIMIT 1
 ) AS t;
 
 -- name: grow
 UPDATE seals_v:version AS t SET hashes = c.hashes
-FROM unnest(%(levels)b::smallint[], %(numbers)b::bigint[], %(hashes)b::bytea[]) AS c(level, number, hashes)
+FROM unnest(%(levels)b::bigint[], %(numbers)b::bigint[], %(hashes)b::bytea[]) AS c(level, number, hashes)
 WHERE t.level = c.level AND t.number = c.number;
 
 -- name: begin
 -- Conflicts are not resolved: a tile that exists already contradicts the position.
 INSERT INTO seals_v:version (level, number, hashes)
-SELECT * FROM unnest(%(levels)b::smallint[], %(numbers)b::bigint[], %(hashes)b::bytea[]);
+SELECT * FROM unnest(%(levels)b::bigint[], %(numbers)b::bigint[], %(hashes)b::bytea[]);
 
 -- name: tile
 SELECT hashes FROM seals_v:version WHERE level = %(level)s AND number = %(number)s;

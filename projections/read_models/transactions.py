@@ -5,7 +5,8 @@ hold only what the list shows: of an entry its account, direction and amount. Th
 fingerprint, nor when it was accepted (that event is not read here), nor the details of a refusal (rejections.py).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from msgspec import json
@@ -25,6 +26,7 @@ from domain.model.transactions import (
     TransactionAccepted,
     evolve,
 )
+from projections.engine.copying import CopiedRow, copy_rows
 from projections.engine.projection import Inconsistent, Projection, Queries
 
 LAST_MADE_VERSION = 2
@@ -64,23 +66,30 @@ def _changed(transaction: Transaction | None, recorded: Recorded) -> Transaction
     return changed
 
 
-def _add(connection: Connection[Any], queries: Queries, transactions: Iterable[Transaction]) -> None:
-    cursor = connection.cursor()
-    accounts: list[tuple[str, str, int]] = []
-    metadata: list[tuple[str, str, str, int]] = []
-    with cursor.copy(queries["add"]) as copy:
-        for made in transactions:
-            ledger, position = made.ledger, made.made_position
-            copy.write_row(_row(made))
-            accounts += [(ledger, account, position) for account in {entry.account for entry in made.entries}]
-            metadata += [(ledger, key, value, position) for key, value in made.metadata.items()]
-    with cursor.copy(queries["add_accounts"]) as copy:
-        for account in accounts:
-            copy.write_row(account)
-    if metadata:
-        with cursor.copy(queries["add_metadata"]) as copy:
-            for pair in metadata:
-                copy.write_row(pair)
+def _add(connection: Connection[Any], queries: Queries, made: Collection[Transaction]) -> None:
+    if postings := [transaction for transaction in made if _is_unchanged_posting(transaction)]:
+        copy_rows(connection, queries["add_posting"], map(_row, postings))
+    if others := [transaction for transaction in made if not _is_unchanged_posting(transaction)]:
+        rows = ((*_row(transaction), *_details_of(transaction)) for transaction in others)
+        copy_rows(connection, queries["add"], rows)
+    copy_rows(connection, queries["add_accounts"], chain.from_iterable(map(_accounts_of, made)))
+    if any(transaction.metadata for transaction in made):
+        copy_rows(connection, queries["add_metadata"], chain.from_iterable(map(_metadata_of, made)))
+
+
+def _is_unchanged_posting(transaction: Transaction) -> bool:
+    is_posting = transaction.kind == "posting" and transaction.status == "posted"
+    return is_posting and transaction.version == transaction.made_version
+
+
+def _accounts_of(transaction: Transaction) -> Iterator[CopiedRow]:
+    ledger, position = transaction.ledger, str(transaction.made_position)
+    return ((ledger, account, position) for account in {entry.account for entry in transaction.entries})
+
+
+def _metadata_of(transaction: Transaction) -> Iterator[CopiedRow]:
+    ledger, position = transaction.ledger, str(transaction.made_position)
+    return ((ledger, key, value, position) for key, value in transaction.metadata.items())
 
 
 def _change(connection: Connection[Any], queries: Queries, changes: Sequence[Recorded]) -> None:
@@ -103,8 +112,9 @@ def _change(connection: Connection[Any], queries: Queries, changes: Sequence[Rec
     queries["change"].run(connection, {**columns, **related}, prepare=False)
 
 
-def _row(transaction: Transaction) -> tuple[Any, ...]:
-    related, rejection = transaction.related, transaction.rejection
+def _row(transaction: Transaction) -> CopiedRow:
+    """Return what every transaction has."""
+    position = str(transaction.made_position)
     return (
         transaction.ledger,
         transaction.id,
@@ -118,10 +128,22 @@ def _row(transaction: Transaction) -> tuple[Any, ...]:
         json.encode(transaction.metadata).decode() if transaction.metadata else "{}",
         transaction.effective_at,
         transaction.recorded_at,
-        transaction.expires_at,
         transaction.idempotency_key,
         transaction.correlation_id,
         transaction.actor,
+        str(transaction.made_version),
+        position,
+        str(transaction.reversed_amount),
+        str(transaction.version),
+        str(transaction.position),
+    )
+
+
+def _details_of(transaction: Transaction) -> CopiedRow:
+    """Return what a posting has only if something has changed it, and others may have."""
+    related, rejection = transaction.related, transaction.rejection
+    return (
+        transaction.expires_at,
         related.settles,
         related.voids,
         related.reverses,
@@ -130,11 +152,6 @@ def _row(transaction: Transaction) -> tuple[Any, ...]:
         _array(related.reversed_by),
         rejection.code if rejection else None,
         rejection.detail if rejection else None,
-        transaction.made_version,
-        transaction.made_position,
-        transaction.reversed_amount,
-        transaction.version,
-        transaction.position,
     )
 
 

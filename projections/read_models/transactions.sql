@@ -103,7 +103,7 @@ FROM (
 WHERE t.ledger = %(ledger)s AND t.made_position = made.position AND t.version = %(version)s - 1;
 
 -- name: columns
--- The columns that are read, in the order of those that are added.
+-- The columns that are read.
 t.ledger, t.id::text, t.kind, t.status, t.entries, t.reference, t.description, t.metadata, t.effective_at,
 t.recorded_at, t.expires_at, t.idempotency_key, t.correlation_id, t.actor, t.settles::text, t.voids::text,
 t.reverses::text, t.settled_by::text, t.voided_by::text, t.reversed_by::text[], t.rejection_code,
@@ -111,9 +111,16 @@ t.rejection_detail, t.made_version, t.made_position, t.reversed_amount, t.versio
 
 -- name: add
 COPY transactions_v:version (
-    ledger, id, kind, status, entries, reference, description, metadata, effective_at, recorded_at, expires_at,
-    idempotency_key, correlation_id, actor, settles, voids, reverses, settled_by, voided_by, reversed_by,
-    rejection_code, rejection_detail, made_version, made_position, reversed_amount, version, position
+    ledger, id, kind, status, entries, reference, description, metadata, effective_at, recorded_at, idempotency_key,
+    correlation_id, actor, made_version, made_position, reversed_amount, version, position,
+    expires_at, settles, voids, reverses, settled_by, voided_by, reversed_by, rejection_code, rejection_detail
+) FROM STDIN;
+
+-- name: add_posting
+-- As `add`, without its last nine columns: they are null for a posting that nothing has changed.
+COPY transactions_v:version (
+    ledger, id, kind, status, entries, reference, description, metadata, effective_at, recorded_at, idempotency_key,
+    correlation_id, actor, made_version, made_position, reversed_amount, version, position
 ) FROM STDIN;
 
 -- name: add_accounts

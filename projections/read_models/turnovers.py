@@ -5,11 +5,12 @@ of spans and not of entries. Sums are added up within a batch first, so most bat
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from psycopg import Connection
 
+from domain.journal.arrays import text_array
 from domain.model.events import Recorded
 from domain.model.streams import ledger_of
 from domain.model.times import Instant
@@ -19,36 +20,50 @@ from projections.engine.projection import Queries
 WHOLE_LEDGER = ""
 """Takes the account's place in sums over all accounts of a ledger."""
 
-_Key = tuple[str, str, str, str, str, bool]
-_Sums = defaultdict[_Key, list[int]]
+_Span = tuple[str, str, str, bool]
+"""A ledger, a clock, a minute, and whether exactly on the minute."""
+
+_Sums = defaultdict[tuple[str, str], list[int]]
+"""Debits and credits, by account and asset."""
 
 
 def turn_over(connection: Connection[Any], queries: Queries, events: Sequence[Recorded]) -> None:
     """Add the entries that transactions posted to the sums of their spans of time."""
-    sums = _sums(events)
-    columns = [list(column) for column in zip(*sums, strict=True)]
-    sides = [list(side) for side in zip(*sums.values(), strict=True)]
-    queries["turn_over"].run(connection, [*columns, *sides], prepare=True)
+    rows = [
+        (ledger, account, asset, clock, minute, str(on_the_minute), *map(str, sides))
+        for (ledger, clock, minute, on_the_minute), sums in _sums(events).items()
+        for (account, asset), sides in sums.items()
+    ]
+    queries["turn_over"].run(
+        connection, [text_array(column) for column in zip(*rows, strict=True)], prepare=True
+    )
 
 
-def _sums(events: Sequence[Recorded]) -> _Sums:
-    """Return debits and credits by ledger, account, asset, clock, minute, and whether exactly on the minute."""
-    sums: _Sums = defaultdict(lambda: [0, 0])
+def _sums(events: Sequence[Recorded]) -> Mapping[_Span, _Sums]:
+    """Return the sums of debits and credits by span, and in it by account and asset."""
+    sums: defaultdict[_Span, _Sums] = defaultdict(lambda: defaultdict(lambda: [0, 0]))
     for recorded in events:
-        event, recorded_at = recorded.event, recorded.envelope.recorded_at
+        event, recorded_at, ledger = recorded.event, recorded.envelope.recorded_at, ledger_of(recorded.stream)
         assert isinstance(event, Posted)
         if event.effective_at == recorded_at:
-            _add(sums, recorded.stream, event, "both", recorded_at)
+            _add(sums[_span(ledger, "both", recorded_at)], event)
         else:
-            _add(sums, recorded.stream, event, "recorded", recorded_at)
-            _add(sums, recorded.stream, event, "effective", event.effective_at)
+            for clock, time in (("recorded", recorded_at), ("effective", event.effective_at)):
+                of_span = sums[_span(ledger, clock, time)]
+                _add(of_span, event)
+                _add_by_account(of_span, event)
     return sums
 
 
-def _add(sums: _Sums, stream: str, event: Posted, clock: str, time: Instant) -> None:
-    ledger, minute, on_the_minute = ledger_of(stream), time[:16] + "Z", time[16:] == ":00.000000Z"
+def _span(ledger: str, clock: str, time: Instant) -> _Span:
+    return ledger, clock, time[:16] + "Z", time[16:] == ":00.000000Z"
+
+
+def _add(sums: _Sums, event: Posted) -> None:
     for entry in event.entries:
-        is_credit = entry.direction == "credit"
-        sums[ledger, WHOLE_LEDGER, entry.asset, clock, minute, on_the_minute][is_credit] += entry.amount
-        if clock != "both":
-            sums[ledger, entry.account, entry.asset, clock, minute, on_the_minute][is_credit] += entry.amount
+        sums[WHOLE_LEDGER, entry.asset][entry.direction == "credit"] += entry.amount
+
+
+def _add_by_account(sums: _Sums, event: Posted) -> None:
+    for entry in event.entries:
+        sums[entry.account, entry.asset][entry.direction == "credit"] += entry.amount
