@@ -153,7 +153,7 @@ class Declaration:
         """Whether the path names a ledger."""
         return "{ledger}" in self.path
 
-    @property
+    @cached_property
     def writes(self) -> bool:
         """Whether requests go through the writer."""
         return self.method != "GET" and self.consistency is Consistency.LINEARIZABLE
