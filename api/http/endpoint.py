@@ -22,6 +22,7 @@ from api.http.body import (
     escaped,
     parse_json,
     read_body,
+    read_usual,
     require_json,
     require_storable,
     require_uncoded,
@@ -188,12 +189,12 @@ class Endpoint:
         is_large = len(bytes_sent) > LARGE_BODY_BYTES
         if declared.body:
             of_body = bytes_sent, head
-            sent = await service.read(self._parsed, *of_body) if is_large else self._parsed(*of_body)
+            sent, body = await service.read(self._parsed, *of_body) if is_large else self._parsed(*of_body)
         key = idempotency_key(head.headers.get(b"idempotency-key")) if declared.is_keyed else ""
         given = _query_parameters(scope["query_string"])
         listed, place = self._page(scope["path"], given) if self._place else ("", None)
         query = self._query(given) if given or self._no_query is None else self._no_query
-        if declared.body:
+        if declared.body and body is None:
             to_shape = declared.body, sent, bytes_sent
             body = await service.read(_shaped, *to_shape) if is_large else _shaped(*to_shape)
         context = Context(caller.name, *head.conversation)
@@ -262,11 +263,16 @@ class Endpoint:
         except ValidationError as error:
             raise InvalidShape(query_errors(error, self.declared.query)) from None
 
-    def _parsed(self, body: bytes, head: RequestHead) -> Any:
-        if self.declared.is_body_optional and not body:
-            return {}
+    def _parsed(self, body: bytes, head: RequestHead) -> tuple[Any, Any]:
+        """Return the JSON value of a body, and the body made of it, which is None if its model must judge it."""
+        declared = self.declared
+        if declared.is_body_optional and not body:
+            return {}, None
         self._require_media(head)
-        return parse_json(body, self.declared.max_body_values)
+        usual = None
+        if declared.usual_body is not None:
+            usual = read_usual(body, declared.usual_body, declared.max_body_values)
+        return usual or (parse_json(body, declared.max_body_values), None)
 
     def _require_media(self, head: RequestHead) -> None:
         """Raise `UnsupportedMediaType` unless the body is JSON, and not compressed."""

@@ -22,6 +22,7 @@ from api.resources.transactions.schemas import (
     VoidRequest,
     transaction_body,
 )
+from api.resources.transactions.usual_bodies import usual_transaction
 from domain.model.commands import Command, Outcome
 from domain.model.errors import (
     AccountClosed,
@@ -83,6 +84,7 @@ _on_transaction = partial(
     ],
     body_example=examples.TRANSACTION_REQUEST,
     max_body_bytes=ENTRIES_BODY_BYTES,
+    usual_body=usual_transaction,
     is_keyed=True,
     is_deferrable=True,
 )
