@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any, NoReturn
 
+import msgspec
+from msgspec import MsgspecError
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
@@ -59,12 +61,28 @@ MAX_POINTER_LENGTH = 255
 MAX_DIGITS = 100
 BEYOND_EVERY_BOUND = 10**MAX_DIGITS
 
+MAX_USUAL_BYTES = 2 * 1024 * 1024
+"""A larger body is not read as a usual one: decoding it in one go would keep all other threads waiting for too long.
+
+It takes up to 10 ms for each mebibyte.
+"""
+
 IDENTITY = "identity"
+
+Usual = Callable[[Any], Any]
+"""Makes the body of a route from a JSON value of strings, whole numbers and the like.
+
+Raises `MsgspecError` if it has any other form, or members that only some requests have.
+"""
 
 _CLOSE = {"Connection": "close"}
 
 # The digits of the longest length that can exist. A longer one is cut, so that it is never read in full.
 _MAX_LENGTH_DIGITS = 19
+
+
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
 
 
 async def read_body(
@@ -178,6 +196,23 @@ def parse_json(body: bytes, most_values: int = MAX_BODY_VALUES) -> Any:
     if values <= MAX_BODY_VALUES and body.count(b"[") + body.count(b"{") > MAX_DEPTH and _is_deep(value):
         raise MalformedJson(f"The body is nested more than {MAX_DEPTH} deep.")
     return value
+
+
+def read_usual(body: bytes, usual: Usual, most_values: int) -> tuple[Any, Any] | None:
+    """Return the JSON value of a body, and what `usual` makes of it. None if the body must be read by `parse_json`.
+
+    This takes a quarter of the time. It refuses nothing: a body that is not usual, or not even JSON, is left to the
+    others, which find the words. So is a body with escapes: without them each text has two quotation marks, and as many
+    in the value as in the body means that no member appears twice.
+    """
+    if len(body) > MAX_USUAL_BYTES or b"\\" in body or body.count(b",") > most_values:
+        return None
+    try:
+        value = _decode(body)
+        made = usual(value)
+    except (MsgspecError, ValueError, RecursionError):
+        return None
+    return (value, made) if _encode(value).count(b'"') == body.count(b'"') else None
 
 
 def require_storable(value: Any, body: bytes) -> None:

@@ -35,7 +35,7 @@ def conversation(headers: Mapping[bytes, bytes]) -> Conversation:
     given_trace = _given(headers, b"traceparent", _TRACEPARENT)
     if given_id and given_trace:
         return Conversation(given_id, given_trace)
-    digits = f"{_chance.getrandbits(320):080x}"
+    digits = _chance.randbytes(40).hex()
     return Conversation(
         given_id or _uuid4(digits[:32]), given_trace or f"00-{digits[32:64]}-{digits[64:80]}-01"
     )
@@ -56,5 +56,5 @@ def is_traceparent(text: str) -> bool:
 
 
 def _uuid4(digits: str) -> str:
-    variant = "89ab"[int(digits[16], 16) & 3]
+    variant = "89ab"[ord(digits[16]) & 3]
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"

@@ -9,9 +9,10 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from time import monotonic
-from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 from urllib.parse import parse_qsl
 
+from msgspec import Struct
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.routing import compile_path
 from starlette.types import Receive, Scope, Send
@@ -21,6 +22,7 @@ from api.http.body import (
     escaped,
     parse_json,
     read_body,
+    read_usual,
     require_json,
     require_storable,
     require_uncoded,
@@ -51,7 +53,7 @@ MAX_QUERY_PARAMETERS = 100
 _BEGINNINGS = re.compile(r"(?:^|,)[ \t]*(?:Bearer|Basic|Digest|Negotiate)(?=[ \t,]|$)", re.IGNORECASE)
 
 
-class Call(NamedTuple, Generic[QueryT, BodyT]):
+class Call(Struct, Generic[QueryT, BodyT], frozen=True):
     """A request that was found well-formed and allowed.
 
     `path_params` are the parameters in the path. `raw_body` is the body as sent, before defaults were filled in.
@@ -114,13 +116,16 @@ class Endpoint:
         stops. A write that was carried out is answered all the same.
         """
         try:
-            await self._answer(scope, receive, send)
+            answer = await self._answer(scope, receive, send)
+            if answer is not None:
+                await answer.send(send)
         finally:
             for name in ("place", "place of answer"):
                 if name in scope:
                     scope[name].leave()
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> Answer | None:
+        """Return the answer to a request, or None if it was sent part by part."""
         began = monotonic()
         call = await self._judge(scope, receive)
         is_dry_run = getattr(call.query, "dry_run", False)
@@ -135,32 +140,20 @@ class Endpoint:
             else:
                 self._keep_room(call, scope, answer.part_bytes)
                 await answer.send_while_wanted(receive, send, partial(self._is_admitted, call, scope))
-            return
+            return None
         if self.declared.may_be_unchanged:
             answer = unless_unchanged(answer, call.headers.get(b"if-none-match"))
-        if self.declared.method == "GET" and monotonic() - began > KNOWN_FOR_SECONDS:
-            await self._admit_again(call.service, scope["head"])
         if self.declared.method == "GET":
+            if monotonic() - began > KNOWN_FOR_SECONDS:
+                await self._admit_again(call.service, scope["head"])
             self._keep_room(call, scope, len(answer.body))
-        await (_dry_run_answer(answer) if is_dry_run else answer).send(send)
+        return _dry_run_answer(answer) if is_dry_run else answer
 
     def _keep_room(self, call: Call[Any, Any], scope: Scope, size: int) -> None:
         """Take room for what waits until the client reads it; raise `Overloaded` if too much does."""
         if self.declared.roles and size > LARGE_BODY_BYTES:
             scope["place of answer"] = RoomShare(call.service.answers, call.caller.id)
             scope["place of answer"].grow(size)
-
-    async def _body(self, scope: Scope, receive: Receive, caller: Key) -> bytes:
-        """Return the body. A large one takes room, or raises `Overloaded`, and waits for its turn."""
-        service: Service = scope["state"]["service"]
-
-        def make_room(size: int) -> None:
-            scope.setdefault("place", RoomShare(service.room, caller.id)).grow(size)
-
-        body = await read_body(receive, scope["head"].headers, self.declared.max_body_bytes, make_room)
-        if "place" in scope:
-            await scope["place"].begin_work()
-        return body
 
     async def _judge(self, scope: Scope, receive: Receive) -> Call[Any, Any]:
         """Return the request as judged, or raise the first refusal that applies, in the order of api/README.md,
@@ -174,12 +167,19 @@ class Endpoint:
         if declared.roles and not (declared.may_be_public and service.metrics_are_public):
             # Set before the caller is allowed, so that a denial is logged with its actor.
             scope["caller"] = caller = await _caller(service, head.headers)
-            await self._allow(service, caller, names)
+            self._allow(caller, names)
+            if declared.ledgers_of:
+                await self._allow_thing(service, caller, names)
         if declared.writes:
             service.writer.require_room()
         if declared.is_signed:
             service.signatures.require_known(names["provider"])
-        bytes_sent = await self._body(scope, receive, caller) if declared.body else b""
+        bytes_sent, sent, body = b"", None, None
+        if declared.body:
+            make_room = partial(_make_room, scope, caller)
+            bytes_sent = await read_body(receive, head.headers, declared.max_body_bytes, make_room)
+            if "place" in scope:
+                await scope["place"].begin_work()
         if monotonic() - began > KNOWN_FOR_SECONDS:
             await self._admit_again(service, head)
         if declared.is_signed:
@@ -187,55 +187,52 @@ class Endpoint:
             scope["caller"] = caller
         # A large body is judged in another thread, so that other requests need not wait.
         is_large = len(bytes_sent) > LARGE_BODY_BYTES
-        sent = None
         if declared.body:
-            sent = (
-                await service.read(self._parsed, bytes_sent, head)
-                if is_large
-                else self._parsed(bytes_sent, head)
-            )
+            of_body = bytes_sent, head
+            sent, body = await service.read(self._parsed, *of_body) if is_large else self._parsed(*of_body)
         key = idempotency_key(head.headers.get(b"idempotency-key")) if declared.is_keyed else ""
         given = _query_parameters(scope["query_string"])
         listed, place = self._page(scope["path"], given) if self._place else ("", None)
         query = self._query(given) if given or self._no_query is None else self._no_query
-        body = None
-        if declared.body:
-            of_body = declared.body, sent, bytes_sent
-            body = await service.read(_shaped, *of_body) if is_large else _shaped(*of_body)
+        if declared.body and body is None:
+            to_shape = declared.body, sent, bytes_sent
+            body = await service.read(_shaped, *to_shape) if is_large else _shaped(*to_shape)
+        context = Context(caller.name, *head.conversation)
         return Call(
-            service=service,
-            caller=caller,
-            context=Context(caller.name, *head.conversation),
-            path=scope["path"],
-            path_params=names,
-            headers=head.headers,
-            query=query,
-            body=body,
-            raw_body=sent,
-            key=key,
-            cursor_position=place,
-            list_id=listed,
+            service,
+            caller,
+            context,
+            scope["path"],
+            names,
+            head.headers,
+            query,
+            body,
+            sent,
+            key,
+            place,
+            listed,
         )
 
-    async def _allow(self, service: Service, caller: Key, names: Mapping[str, str]) -> None:
-        """Raise `Forbidden` unless the caller has one of the roles, and the ledgers that the request concerns."""
+    def _allow(self, caller: Key, names: Mapping[str, str]) -> None:
+        """Raise `Forbidden` unless the caller has one of the roles, and the ledgers that the request names."""
         declared = self.declared
         if declared.roles.isdisjoint(caller.roles):
             raise Forbidden("The key has none of the roles that may do this.")
         if declared.concerns is Concerns.LEDGER:
             if not caller.may_use(names["ledger"]):
                 raise Forbidden("The key was not granted this ledger.")
-        elif declared.concerns is Concerns.EVERY:
-            if not caller.may_use(EVERY_LEDGER):
-                raise Forbidden("This needs a key that was granted every ledger.")
-        elif declared.ledgers_of and not caller.may_grant(await self._concerned(service, names)):
-            raise Forbidden("This needs a key that was granted every ledger that it concerns.")
+        elif declared.concerns is Concerns.EVERY and not caller.may_use(EVERY_LEDGER):
+            raise Forbidden("This needs a key that was granted every ledger.")
 
-    async def _concerned(self, service: Service, names: Mapping[str, str]) -> Sequence[str]:
-        """Return the ledgers of the resource in the path, or none if it does not exist: the route then answers 404."""
+    async def _allow_thing(self, service: Service, caller: Key, names: Mapping[str, str]) -> None:
+        """Raise `Forbidden` unless the caller has the ledgers of the resource in the path.
+
+        One that does not exist concerns no ledger: the route then answers 404.
+        """
         assert self.declared.ledgers_of is not None
         found: Sequence[str] | None = await service.look_up(partial(self.declared.ledgers_of, names=names))
-        return found or ()
+        if not caller.may_grant(found or ()):
+            raise Forbidden("This needs a key that was granted every ledger that it concerns.")
 
     async def _admit_again(self, service: Service, head: RequestHead) -> None:
         """Raise `Unauthenticated` if the key of a request is no longer valid."""
@@ -266,17 +263,28 @@ class Endpoint:
         except ValidationError as error:
             raise InvalidShape(query_errors(error, self.declared.query)) from None
 
-    def _parsed(self, body: bytes, head: RequestHead) -> Any:
-        if self.declared.is_body_optional and not body:
-            return {}
-        require_uncoded(head.headers.get(b"content-encoding", b"").decode("latin-1"))
+    def _parsed(self, body: bytes, head: RequestHead) -> tuple[Any, Any]:
+        """Return the JSON value of a body, and the body made of it, which is None if its model must judge it."""
+        declared = self.declared
+        if declared.is_body_optional and not body:
+            return {}, None
+        self._require_media(head)
+        usual = None
+        if declared.usual_body is not None:
+            usual = read_usual(body, declared.usual_body, declared.max_body_values)
+        return usual or (parse_json(body, declared.max_body_values), None)
+
+    def _require_media(self, head: RequestHead) -> None:
+        """Raise `UnsupportedMediaType` unless the body is JSON, and not compressed."""
+        coding = head.headers.get(b"content-encoding")
+        if coding is not None:
+            require_uncoded(coding.decode("latin-1"))
         content_type = head.headers.get(b"content-type")
         try:
             require_json(None if content_type is None else content_type.decode("latin-1"))
         except UnsupportedMediaType as refusal:
             refusal.headers |= {"Accept": JSON, f"Accept-{self.declared.method.capitalize()}": JSON}
             raise
-        return parse_json(body, self.declared.max_body_values)
 
 
 def _beside_handler(
@@ -302,6 +310,11 @@ async def overseer(call: Call[Any, Any]) -> Key | None:
     except (Unauthenticated, JournalUnavailable):
         return None
     return None if OVERSEER.isdisjoint(caller.roles) or caller.granted is not None else caller
+
+
+def _make_room(scope: Scope, caller: Key, size: int) -> None:
+    """Take room for a large body; raise `Overloaded` if there is too little."""
+    scope.setdefault("place", RoomShare(scope["state"]["service"].room, caller.id)).grow(size)
 
 
 def _require_stated_ledgers(declared: Declaration) -> None:

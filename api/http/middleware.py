@@ -6,7 +6,7 @@ journal's position, measurements, the log of denials and faults.
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from time import monotonic
 from typing import Any
 from urllib.parse import unquote
@@ -64,7 +64,7 @@ class HttpMiddleware:
         status = 0
         is_head = scope["method"] == "HEAD"
 
-        async def send_with_conversation(message: Message) -> None:
+        def send_with_conversation(message: Message) -> Awaitable[None]:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -75,7 +75,7 @@ class HttpMiddleware:
                 ]
             elif is_head:
                 message = {**message, "body": b""}
-            await send(message)
+            return send(message)
 
         try:
             await self._routes(scope, receive, send_with_conversation)

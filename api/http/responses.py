@@ -6,6 +6,7 @@ Building and sending one costs a few microseconds. The models that describe answ
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -29,6 +30,16 @@ PART_BYTES = 256 * 1024
 encoded = msgspec.json.Encoder().encode
 
 
+def _fields(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Return headers as ASGI wants them."""
+    return [(_field_name(name), value.encode("latin-1")) for name, value in headers.items()]
+
+
+@cache
+def _field_name(name: str) -> bytes:
+    return name.lower().encode()
+
+
 class Answer(NamedTuple):
     """A status, a body and headers. An empty body has no media type."""
 
@@ -39,10 +50,10 @@ class Answer(NamedTuple):
 
     async def send(self, send: Send) -> None:
         """Send the answer through ASGI."""
-        headers = [(b"content-length", str(len(self.body)).encode())]
+        headers = [(b"content-length", b"%d" % len(self.body))]
         if self.body:
             headers.append((b"content-type", self.media_type.encode()))
-        headers += [(name.lower().encode(), value.encode("latin-1")) for name, value in self.headers.items()]
+        headers += _fields(self.headers)
         if self.status in (204, 304):  # RFC 9110 §8.6
             del headers[0]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
@@ -93,7 +104,7 @@ class Streamed(NamedTuple):
 
     async def _send_head(self, send: Send) -> None:
         headers = [(b"content-type", self.media_type.encode())]
-        headers += [(name.lower().encode(), value.encode("latin-1")) for name, value in self.headers.items()]
+        headers += _fields(self.headers)
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         # The head goes out with the first part of a body. The parts may take their time.
         await send({"type": "http.response.body", "body": b"", "more_body": True})

@@ -4,7 +4,7 @@ A table of its own, because Allow must name all methods of a path, and because F
 cost a tenth more.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from re import Match
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -30,7 +30,7 @@ class Router:
         ]
         self._otherwise = otherwise
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer a request, or raise `MethodNotAllowed`."""
         path = scope["path"]
         for match, by_method in self._paths:
@@ -41,9 +41,8 @@ class Router:
                     raise MethodNotAllowed(headers={"Allow": ", ".join(sorted(by_method))})
                 scope["route"] = endpoint
                 scope["path"], scope["path_params"] = _named(found)
-                await endpoint.handle(scope, receive, send)
-                return
-        await self._otherwise(scope, receive, send)
+                return endpoint.handle(scope, receive, send)
+        return self._otherwise(scope, receive, send)
 
 
 async def no_path(scope: Scope, receive: Receive, send: Send) -> None:

@@ -33,15 +33,15 @@ class KeyCache:
         self._reading = reading
         self._known: dict[tuple[Find, bytes], tuple[asyncio.Future[Key | None], float]] = {}
 
-    async def find(self, key: str) -> Key | None:
+    def find(self, key: str) -> "asyncio.Future[Key | None]":
         """Return the key with this secret, None if it is not valid; raise `JournalUnavailable`."""
-        return await self._found(find_key, digest_of(key))
+        return self._found(find_key, digest_of(key))
 
-    async def find_session(self, token: str) -> Key | None:
+    def find_session(self, token: str) -> "asyncio.Future[Key | None]":
         """Return the key with which a session of the console acts, None if it has ended; raise `JournalUnavailable`."""
-        return await self._found(find_session, digest_of(token))
+        return self._found(find_session, digest_of(token))
 
-    async def _found(self, find: Find, digest: bytes) -> Key | None:
+    def _found(self, find: Find, digest: bytes) -> "asyncio.Future[Key | None]":
         """Return what a look-up finds. Only one runs at a time for each digest, however many requests wait for it."""
         looked_up, until = self._known.get((find, digest), (None, 0.0))
         if looked_up is None or monotonic() >= until or _has_failed(looked_up):
@@ -51,7 +51,7 @@ class KeyCache:
             until = monotonic() + KNOWN_FOR_SECONDS
             looked_up = asyncio.get_running_loop().run_in_executor(self._reading, self._find, find, digest)
             self._known[find, digest] = (looked_up, until)
-        return looked_up.result() if looked_up.done() else await asyncio.shield(looked_up)
+        return looked_up if looked_up.done() else asyncio.shield(looked_up)
 
     def forget(self) -> None:
         """Forget all keys, including look-ups under way: this process has revoked or rotated one."""

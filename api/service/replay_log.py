@@ -23,6 +23,9 @@ from projections.diagnosis.request_replays import ReplayKind, Replays, add_repla
 MAX_WAITING_REPLAYS = 10_000
 GATHER_SECONDS = 1.0
 
+WORDS_OF_REPLAYS = frozenset({"replayed", IdempotencyKeyReused.code})
+"""What becomes of the commands that are counted here, in the words of `word_of`."""
+
 _log = structlog.get_logger(__name__)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from api.service.metrics import Metrics
-from api.service.replay_log import ReplayLog
+from api.service.replay_log import WORDS_OF_REPLAYS, ReplayLog
 from domain.application import LedgerApplication
 from domain.commit.decider import Result, word_of
 from domain.commit.queue import MAX_WAITING_COMMANDS
@@ -49,13 +49,13 @@ class Writer:
         if self.waiting_commands >= MAX_WAITING_COMMANDS or self._ledger.group_commit.is_full:
             raise Overloaded
 
-    async def perform(self, command: Command) -> Outcome:
+    def perform(self, command: Command) -> Waiting:
         """Return the outcome of a command once it is durable, or raise its refusal."""
         waiting: Waiting = self._loop.create_future()
         if not self._asked:
             self._loop.call_soon(self._submit)
         self._asked.append((command, waiting))
-        return await waiting
+        return waiting
 
     async def try_out(self, command: Command) -> Outcome:
         """Return the outcome that a command would have, or raise its refusal. Nothing is recorded."""
@@ -78,12 +78,12 @@ class Writer:
 
     def _note(self, commands: Sequence[Command], results: Sequence[Result], *, dry_run: bool = False) -> None:
         """Count what became of commands. A dry run replays nothing."""
-        if not dry_run:
+        became = Counter(zip(map(type, commands), map(word_of, results), strict=True))
+        for (kind, word), count in became.items():
+            self._metrics.command(kind.__name__, word, count)
+        if not dry_run and any(word in WORDS_OF_REPLAYS for _, word in became):
             for command, result in zip(commands, results, strict=True):
                 self._replays.note(command, result)
-        words = Counter(zip(map(type, commands), map(word_of, results), strict=True))
-        for (kind, word), count in words.items():
-            self._metrics.command(kind.__name__, word, count)
 
     def _submit(self) -> None:
         asked, self._asked = self._asked, []

@@ -39,7 +39,6 @@ from domain.model.transactions import (
 )
 
 
-@dataclass(frozen=True, slots=True)
 class OnTransaction(Keyed):
     """A keyed request about an earlier transaction, which it names by id."""
 
@@ -59,7 +58,6 @@ class OnTransaction(Keyed):
         return account_streams(read(self.named_stream))
 
 
-@dataclass(frozen=True, slots=True)
 class OnHold(OnTransaction):
     """A keyed request about a hold. The hold of a payout is refused: only the payout may end it."""
 
@@ -76,7 +74,6 @@ class OnHold(OnTransaction):
         return None if read(payout_stream(self.ledger, self.named_id)) is None else HoldReserved
 
 
-@dataclass(frozen=True, slots=True)
 class SettleHold(OnHold):
     """Post all of a hold, an `amount` of a hold with two entries, or the parts `entries`; release the rest. Once."""
 
@@ -177,7 +174,6 @@ class SettleHold(OnHold):
         return events
 
 
-@dataclass(frozen=True, slots=True)
 class VoidHold(OnHold):
     """Release a hold. The transaction of the void shows the released entries."""
 

@@ -24,7 +24,6 @@ from domain.model.transactions import (
 )
 
 
-@dataclass(frozen=True, slots=True)
 class PostTransaction(Keyed):
     """Post a transaction or, if `pending`, make a hold.
 
@@ -121,8 +120,6 @@ class PostTransaction(Keyed):
 
 class AcceptTransaction(PostTransaction):
     """Accept a posting or hold durably. `CompleteTransaction` carries it out later."""
-
-    __slots__ = ()
 
     def decide_new(self, read: Read, now: Instant) -> Decision:
         """Accept the request after checking what can never change: that its accounts exist, and that it balances.

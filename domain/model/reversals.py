@@ -1,7 +1,6 @@
 """Reversals: the mirror of a posting or settlement, in whole, or in parts until the whole is reversed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from domain.model.accounts import EntriesPosted, about, posting_refusal
 from domain.model.breaches import named_refusal
@@ -16,7 +15,6 @@ from domain.model.times import Instant
 from domain.model.transactions import ReversalPosted, Reversed, Transaction, existing_transaction
 
 
-@dataclass(frozen=True, slots=True)
 class ReverseTransaction(OnTransaction):
     """Reverse the rest of a transaction, or an `amount` if the transaction has two entries."""
 

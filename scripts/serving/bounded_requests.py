@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import httptools
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from api.http.middleware import CLIENT_LEFT, refusal_before_request
@@ -41,6 +42,8 @@ MAX_THROWN_AWAY_BYTES = 128 * 1024 * 1024
 
 _READS = ("GET", "HEAD")
 
+_ASGI: Any = {"version": "3.0", "spec_version": "2.3"}
+
 # uri-host [ ":" port ] of RFC 9110 §7.2; it may be empty.
 _HOST = re.compile(rb"(?:\[[0-9A-Za-z:.]+\]|(?:[0-9A-Za-z._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?")
 
@@ -58,6 +61,7 @@ class BoundedRequests(HttpToolsProtocol):
         self._is_ending = self._is_half_closed = False
         self._thrown_away = 0
         self._unread_since: float | None = None
+        self._hosts: list[bytes] = []  # of the last request
         self._serving: asyncio.Task[None] | None = None
         self._served: RequestResponseCycle | None = None
 
@@ -179,9 +183,11 @@ class BoundedRequests(HttpToolsProtocol):
     # Called by the parser.
 
     def on_message_begin(self) -> None:
-        """Begin a head."""
+        """Begin a head. The scope is made when it is complete."""
         self._in_head = True
-        super().on_message_begin()
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take one field of a head or of a trailer."""
@@ -207,6 +213,8 @@ class BoundedRequests(HttpToolsProtocol):
 
     def _require_host(self, version: str) -> None:
         hosts = [value for name, value in self.headers if name == b"host"]
+        if hosts and hosts == self._hosts:
+            return
         if not hosts and version == "1.1":
             raise MalformedRequest("A request of HTTP/1.1 needs a Host header. The connection is closed.")
         if len(hosts) > 1:
@@ -218,20 +226,26 @@ class BoundedRequests(HttpToolsProtocol):
                 "The Host header must be the name or address of a host, and a port if it has one."
                 " The connection is closed."
             )
+        self._hosts = hosts
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of a body."""
         self._has_moved = True
         if self.cycle.response_complete:
             self._throw_away(len(body))
-        else:
-            super().on_body(body)
+            return
+        self.cycle.body += body
+        if len(self.cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        self.cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         """End a request."""
         self._has_moved, self._in_body = True, False
         self._began = self._connections.now
-        super().on_message_complete()
+        if not self.cycle.response_complete:
+            self.cycle.more_body = False
+            self.cycle.message_event.set()
 
     # Overrides of uvicorn.
 
@@ -239,40 +253,43 @@ class BoundedRequests(HttpToolsProtocol):
         """Answer a request after those before it. As in uvicorn, but without its limit and its upgrades."""
         url = httptools.parse_url(self.url)
         path = url.path.decode("ascii")
-        self.scope |= {
-            "method": self.parser.get_method().decode("ascii"),
+        self.scope = {
+            "type": "http",
+            "asgi": _ASGI,
             "http_version": version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme or "http",
+            "root_path": "",
+            "method": self.parser.get_method().decode("ascii"),
             "path": unquote(path) if "%" in path else path,
             "raw_path": url.path,
             "query_string": url.query or b"",
+            "headers": self.headers,
+            "state": self.app_state.copy(),
         }
         must_wait = self.has_asked and not self.cycle.response_complete
-        self.cycle = self._exchange(version)
-        if must_wait:
-            self.flow.pause_reading()
-            self.pipeline.appendleft((self.cycle, self.app))
-        else:
-            self._start_asgi_task(self.cycle, self.app)
-
-    def _exchange(self, version: str) -> Exchange:
-        return Exchange(
-            scope=self.scope,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=False,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
+        cycle = self.cycle = Exchange(
+            self.scope,
+            self.transport,
+            self.flow,
+            self.logger,
+            self.server_state.default_headers,
+            self.on_response_complete,
             expect_100_continue=self.expect_100_continue,
             # A client refused before it sent the body may send it or not, so its connection cannot be used again.
             keep_alive=version != "1.0" and self.parser.should_keep_alive() and not self.expect_100_continue,
-            on_response=self.on_response_complete,
         )
+        if must_wait:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, self.app))
+        else:
+            self._start_asgi_task(cycle, self.app)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         # Copied from uvicorn, which does not keep the task of each cycle.
-        task = self.loop.create_task(cycle.run_asgi(app))
+        # The name is given, because making one for each takes time.
+        task = asyncio.Task(cycle.run_asgi(app), loop=self.loop, name="request")
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
         self._serving, self._served = task, cycle

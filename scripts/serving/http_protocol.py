@@ -21,6 +21,7 @@ class _Lingering:
         self._transport = transport
         self._requests = requests
         self.write = transport.write
+        self.is_closing = transport.is_closing
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from time import monotonic
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from domain.application import LedgerApplication, system_clock
 from domain.commit.decider import Result

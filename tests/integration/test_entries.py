@@ -1,9 +1,9 @@
 """Which events make entries: postings, settlements and reversals. Holds, voids and expiries make none."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from psycopg import Connection
 
 from domain.journal.database import Database

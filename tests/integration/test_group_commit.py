@@ -3,11 +3,11 @@
 import threading
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields, replace
 from typing import Any
 
 import psycopg
 import pytest
+from msgspec.structs import fields, replace
 
 from domain.application import LedgerApplication, system_clock
 from domain.commit import loading, pipeline, queue

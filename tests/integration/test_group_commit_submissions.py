@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields, replace
 from threading import Barrier
 from typing import Any
 
 import psycopg
 import pytest
+from msgspec.structs import fields, replace
 
 from domain.application import LedgerApplication
 from domain.commit import loading, queue

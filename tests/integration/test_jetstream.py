@@ -2,12 +2,12 @@
 
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from time import sleep
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 from psycopg import Connection

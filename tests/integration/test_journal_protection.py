@@ -1,12 +1,12 @@
 """The database itself refuses this to every user: rewriting history and moving its head back."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import msgspec
 import psycopg
 import pytest
+from msgspec.structs import replace
 from psycopg import errors
 from psycopg.rows import dict_row
 

@@ -1,9 +1,9 @@
 """Memory is bounded by size, however large callers make each piece of it."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from domain.application import LedgerApplication
 from domain.commit import decider

@@ -3,10 +3,9 @@
 `given((stream, event), …).when(command).then((stream, event), …)`. Nothing here does I/O.
 """
 
-from dataclasses import fields
 from typing import Any
 
-from msgspec.structs import replace
+from msgspec.structs import fields, replace
 
 from domain.model.accounts import Account, AccountOpened
 from domain.model.commands import Command, Outcome

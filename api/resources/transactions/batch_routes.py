@@ -25,12 +25,13 @@ from api.resources.transactions.batch_schemas import (
 )
 from api.resources.transactions.commands import on_transaction, operation_of, post
 from api.resources.transactions.schemas import TransactionQuery, transaction_body
+from api.resources.transactions.usual_bodies import UsualItem, usual_batch
 from domain.commit.decider import Result
 from domain.model.commands import Command, Outcome
 from domain.model.errors import BatchRejected, LedgerError, LedgerNotFound, Unavailable
 from domain.model.transactions import Acceptance
 
-Item = PostItem | SettleItem | VoidItem | ReverseItem
+Item = PostItem | SettleItem | VoidItem | ReverseItem | UsualItem
 
 
 @endpoint(
@@ -53,6 +54,7 @@ Item = PostItem | SettleItem | VoidItem | ReverseItem
     body_example=examples.BATCH_REQUEST,
     max_body_bytes=BATCH_BODY_BYTES,
     max_body_values=BATCH_BODY_VALUES,
+    usual_body=usual_batch,
 )
 async def post_batch(call: Call[TransactionQuery, BatchRequest]) -> Answer:
     """Carry out keyed requests in order. Later items see earlier ones. Each item is the same keyed request as its
@@ -94,7 +96,7 @@ def _command(call: Call[Any, Any], item: Item, sent: dict[str, Any]) -> Command:
     del alone["idempotency_key"]
     alone.pop(item.verb, None)
     operation = operation_of(call.ledger, item.idempotency_key, _path(call.ledger, item), alone)
-    if isinstance(item, PostItem):
+    if isinstance(item, PostItem | UsualItem):
         return post(call.context, call.ledger, operation, item)
     return on_transaction(call.context, call.ledger, operation, getattr(item, item.verb), item)
 

@@ -11,6 +11,7 @@ from api.resources.transactions.schemas import (
     TransactionRequest,
     VoidRequest,
 )
+from api.resources.transactions.usual_bodies import UsualEntry, UsualItem, UsualTransaction
 from domain.model.commands import Command
 from domain.model.entries import Entry
 from domain.model.events import Context
@@ -30,7 +31,7 @@ def post(
     context: Context,
     ledger: str,
     operation: Operation,
-    body: TransactionRequest,
+    body: TransactionRequest | UsualTransaction | UsualItem,
     *,
     respond_async: bool = False,
 ) -> PostTransaction:
@@ -66,13 +67,11 @@ def on_transaction(
     return VoidHold(*keyed)
 
 
-def entries_of(call: Sequence[EntryRequest]) -> tuple[Entry, ...]:
+def entries_of(asked: Sequence[EntryRequest | UsualEntry]) -> tuple[Entry, ...]:
     """Return the entries of a request."""
-    return tuple(
-        [Entry(account=entry.account, direction=entry.direction, amount=entry.amount) for entry in call]
-    )
+    return tuple([Entry(entry.account, entry.direction, entry.amount) for entry in asked])
 
 
-def description_of(body: DescribedRequest) -> Description:
+def description_of(body: DescribedRequest | UsualTransaction | UsualItem) -> Description:
     """Return the description of a transaction that a request gives."""
     return Description(body.reference, body.description, body.metadata)

@@ -1,5 +1,6 @@
 """Transactions: post one or make a hold; settle, void, reverse and show one."""
 
+from collections.abc import Awaitable
 from functools import partial
 from typing import Any
 
@@ -21,7 +22,8 @@ from api.resources.transactions.schemas import (
     VoidRequest,
     transaction_body,
 )
-from domain.model.commands import Command
+from api.resources.transactions.usual_bodies import usual_transaction
+from domain.model.commands import Command, Outcome
 from domain.model.errors import (
     AccountClosed,
     AccountFrozen,
@@ -82,6 +84,7 @@ _on_transaction = partial(
     ],
     body_example=examples.TRANSACTION_REQUEST,
     max_body_bytes=ENTRIES_BODY_BYTES,
+    usual_body=usual_transaction,
     is_keyed=True,
     is_deferrable=True,
 )
@@ -93,7 +96,7 @@ async def post_transaction(call: Call[TransactionQuery, TransactionRequest]) -> 
     """
     respond_async = call.prefer.respond_async and not call.query.dry_run
     command = post(call.context, call.ledger, _operation(call), call.body, respond_async=respond_async)
-    return await _perform(call, command)
+    return answer(await _outcome(call, command))
 
 
 @endpoint(
@@ -173,14 +176,12 @@ async def reverse_transaction(call: Call[TransactionQuery, ReverseRequest]) -> A
 
 async def _perform_on_transaction(call: Call[TransactionQuery, Any]) -> Answer:
     command = on_transaction(call.context, call.ledger, _operation(call), call.path_params["id"], call.body)
-    return await _perform(call, command)
+    return answer(await _outcome(call, command))
 
 
-async def _perform(call: Call[TransactionQuery, Any], command: Command) -> Answer:
+def _outcome(call: Call[TransactionQuery, Any], command: Command) -> Awaitable[Outcome]:
     writer = call.service.writer
-    if call.query.dry_run:
-        return answer(await writer.try_out(command))
-    return answer(await writer.perform(command))
+    return writer.try_out(command) if call.query.dry_run else writer.perform(command)
 
 
 def _operation(call: Call[Any, Any]) -> Operation:

@@ -13,6 +13,9 @@ from api.http.models.named_members import Named, ProblemCode
 from domain.model.entries import MAX_ENTRIES, MIN_ENTRIES
 from domain.model.transactions import Rejection, Transaction
 
+MAX_REFERENCE_LENGTH = 255
+MAX_DESCRIPTION_LENGTH = 1000
+
 
 class EntryRequest(Request):
     """An entry to post."""
@@ -30,8 +33,8 @@ Entries = Annotated[
 class DescribedRequest(Request):
     """The members that every request for a transaction may have."""
 
-    reference: Annotated[str, Field(max_length=255)] = ""
-    description: Annotated[str, Field(max_length=1000)] = ""
+    reference: Annotated[str, Field(max_length=MAX_REFERENCE_LENGTH)] = ""
+    description: Annotated[str, Field(max_length=MAX_DESCRIPTION_LENGTH)] = ""
     metadata: Metadata = Field(default_factory=dict)
 
 

@@ -1,7 +1,6 @@
 """Requests for payouts: the amount is held, or the request is refused, like any keyed request."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
@@ -23,7 +22,6 @@ MARK_LENGTH = 12
 """How many hex digits at the end of a provider's key tell ledgers of the same name apart."""
 
 
-@dataclass(frozen=True, slots=True)
 class RequestPayout(Keyed):
     """Hold an amount of an account, to be paid out through a provider.
 

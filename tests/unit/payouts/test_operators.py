@@ -1,8 +1,7 @@
 """Payouts completed, failed and reconciled by operators (api/README.md, Payouts)."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from domain.model.errors import InsufficientFunds, InvalidRequest, PayoutEnded, PayoutNotFound
 from domain.model.payouts.payout import PayoutReconciliationRequested, PayoutReported, PayoutState, Verdict
