@@ -36,32 +36,29 @@ READING: Sequence[Sequence[str]] = (
 
 
 @pytest.fixture(scope="module")
-def postgres() -> Iterator[EmbeddedPostgres]:
+def postgres(module_path: Path) -> Iterator[EmbeddedPostgres]:
     """A separate server that asks one login for a password, with an installation in it."""
-    import tempfile
-
-    with tempfile.TemporaryDirectory(prefix="tallystick-test-", ignore_cleanup_errors=True) as folder:
-        server = EmbeddedPostgres(Path(folder) / "data")
-        server.start()
-        database = Database(server.url)
-        migrate(database)
-        install(database)
-        with psycopg.connect(server.superuser_url, autocommit=True) as superuser:
-            for role in ("stranger", "guarded"):
-                superuser.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'right'".encode())
-            superuser.execute(
-                "CREATE ROLE mute; CREATE ROLE bound LOGIN; GRANT tallystick_service TO bound WITH SET FALSE"
-            )
-            superuser.execute("CREATE DATABASE closed")
-            superuser.execute("REVOKE CONNECT ON DATABASE closed FROM PUBLIC")
-        rules = Path(folder) / "data/postgres/data/pg_hba.conf"
-        rules.write_text(f"local all guarded scram-sha-256\n{rules.read_text()}")
-        with psycopg.connect(server.superuser_url, autocommit=True) as superuser:
-            superuser.execute("SELECT pg_reload_conf()")
-        try:
-            yield server
-        finally:
-            server.stop()
+    server = EmbeddedPostgres(module_path / "data")
+    server.start()
+    database = Database(server.url)
+    migrate(database)
+    install(database)
+    with psycopg.connect(server.superuser_url, autocommit=True) as superuser:
+        for role in ("stranger", "guarded"):
+            superuser.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'right'".encode())
+        superuser.execute(
+            "CREATE ROLE mute; CREATE ROLE bound LOGIN; GRANT tallystick_service TO bound WITH SET FALSE"
+        )
+        superuser.execute("CREATE DATABASE closed")
+        superuser.execute("REVOKE CONNECT ON DATABASE closed FROM PUBLIC")
+    rules = module_path / "data/postgres/data/pg_hba.conf"
+    rules.write_text(f"local all guarded scram-sha-256\n{rules.read_text()}")
+    with psycopg.connect(server.superuser_url, autocommit=True) as superuser:
+        superuser.execute("SELECT pg_reload_conf()")
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 def run(url: str, *command: str, **environment: str) -> "subprocess.CompletedProcess[str]":
