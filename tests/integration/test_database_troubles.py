@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import psycopg
@@ -15,6 +15,7 @@ from domain.journal.database import Database
 from domain.journal.migrations import migrate
 from projections.registry import install
 from scripts.serving.embedded_postgres import EmbeddedPostgres, binaries
+from tests.commands import call
 from tests.service import KEY, ROOT, serving
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
@@ -36,54 +37,62 @@ READING: Sequence[Sequence[str]] = (
 
 
 @pytest.fixture(scope="module")
-def postgres() -> Iterator[EmbeddedPostgres]:
+def postgres(module_path: Path) -> Iterator[EmbeddedPostgres]:
     """A separate server that asks one login for a password, with an installation in it."""
-    import tempfile
-
-    with tempfile.TemporaryDirectory(prefix="tallystick-test-", ignore_cleanup_errors=True) as folder:
-        server = EmbeddedPostgres(Path(folder) / "data")
-        server.start()
-        database = Database(server.url)
-        migrate(database)
-        install(database)
-        with psycopg.connect(server.superuser_url, autocommit=True) as superuser:
-            for role in ("stranger", "guarded"):
-                superuser.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'right'".encode())
-            superuser.execute(
-                "CREATE ROLE mute; CREATE ROLE bound LOGIN; GRANT tallystick_service TO bound WITH SET FALSE"
-            )
-            superuser.execute("CREATE DATABASE closed")
-            superuser.execute("REVOKE CONNECT ON DATABASE closed FROM PUBLIC")
-        rules = Path(folder) / "data/postgres/data/pg_hba.conf"
-        rules.write_text(f"local all guarded scram-sha-256\n{rules.read_text()}")
-        with psycopg.connect(server.superuser_url, autocommit=True) as superuser:
-            superuser.execute("SELECT pg_reload_conf()")
-        try:
-            yield server
-        finally:
-            server.stop()
+    server = EmbeddedPostgres(module_path / "data")
+    server.start()
+    database = Database(server.url)
+    migrate(database)
+    install(database)
+    with psycopg.connect(server.superuser_url, autocommit=True) as superuser:
+        for role in ("stranger", "guarded"):
+            superuser.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'right'".encode())
+        superuser.execute(
+            "CREATE ROLE mute; CREATE ROLE bound LOGIN; GRANT tallystick_service TO bound WITH SET FALSE"
+        )
+        superuser.execute("CREATE DATABASE closed")
+        superuser.execute("REVOKE CONNECT ON DATABASE closed FROM PUBLIC")
+    rules = module_path / "data/postgres/data/pg_hba.conf"
+    rules.write_text(f"local all guarded scram-sha-256\n{rules.read_text()}")
+    with psycopg.connect(server.superuser_url, autocommit=True) as superuser:
+        superuser.execute("SELECT pg_reload_conf()")
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
-def run(url: str, *command: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+def run(url: str, *command: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-m", "scripts.tallystick", *command, "--database-url", url],
         cwd=ROOT,
-        env={**os.environ, "TALLYSTICK_BOOTSTRAP_KEY": KEY, **environment},
         capture_output=True,
         text=True,
         timeout=90,
     )
 
 
-def expect_sentence(url: str, command: Sequence[str], wanted: str) -> None:
-    """Assert one sentence with the remedy, at once (waiting would print another line), and exit status 3."""
-    ran = run(url, *command)
-    said = ran.stderr + ran.stdout if command[0] == "doctor" else ran.stderr
-    assert ran.returncode == 3, (command, said)
-    assert "Traceback" not in said, (command, said)
-    assert re.search(wanted, said.replace('\\"', '"')), (command, said)
-    if command[0] != "doctor":
-        assert len(said.strip().splitlines()) == 1, (command, said)
+Expect = Callable[[str, Sequence[str], str], None]
+
+
+@pytest.fixture
+def expect_sentence(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Expect:
+    """Asserts that a command says one sentence with the remedy, at once (waiting would print another line), and ends
+    with exit code 3.
+    """
+    monkeypatch.setenv("TALLYSTICK_BOOTSTRAP_KEY", KEY)
+
+    def expect(url: str, command: Sequence[str], wanted: str) -> None:
+        code = call([*command, "--database-url", url])
+        output, errors = capfd.readouterr()
+        said = errors + output if command[0] == "doctor" else errors
+        assert code == 3, (command, said)
+        assert "Traceback" not in said, (command, said)
+        assert re.search(wanted, said.replace('\\"', '"')), (command, said)
+        if command[0] != "doctor":
+            assert len(said.strip().splitlines()) == 1 and not output, (command, output, said)
+
+    return expect
 
 
 def as_login(postgres: EmbeddedPostgres, login: str, **options: str) -> str:
@@ -105,7 +114,12 @@ def as_login(postgres: EmbeddedPostgres, login: str, **options: str) -> str:
     ids=["no database", "no login", "wrong password"],
 )
 def test_what_cannot_be_connected_to(
-    postgres: EmbeddedPostgres, command: Sequence[str], login: str, options: dict[str, str], wanted: str
+    expect_sentence: Expect,
+    postgres: EmbeddedPostgres,
+    command: Sequence[str],
+    login: str,
+    options: dict[str, str],
+    wanted: str,
 ) -> None:
     expect_sentence(as_login(postgres, login, **options), command, wanted)
 
@@ -124,19 +138,28 @@ def test_what_cannot_be_connected_to(
 )
 @pytest.mark.parametrize("command", [SERVE, ("stuck",)], ids=lambda command: command[0])
 def test_a_login_that_lacks_something(
-    postgres: EmbeddedPostgres, command: Sequence[str], login: str, options: dict[str, str], wanted: str
+    expect_sentence: Expect,
+    postgres: EmbeddedPostgres,
+    command: Sequence[str],
+    login: str,
+    options: dict[str, str],
+    wanted: str,
 ) -> None:
     expect_sentence(as_login(postgres, login, **options), command, wanted)
 
 
 @pytest.mark.parametrize("command", STARTING, ids=lambda command: command[0])
-def test_a_login_that_may_not_make_the_schema(postgres: EmbeddedPostgres, command: Sequence[str]) -> None:
+def test_a_login_that_may_not_make_the_schema(
+    expect_sentence: Expect, postgres: EmbeddedPostgres, command: Sequence[str]
+) -> None:
     wanted = r'GRANT CREATE ON DATABASE "postgres" TO "stranger", or CREATE SCHEMA "other" AUTHORIZATION "stranger"'
     expect_sentence(as_login(postgres, "stranger"), [*command, "--schema", "other"], wanted)
 
 
 @pytest.mark.parametrize("command", READING, ids=lambda command: command[0])
-def test_a_schema_that_was_not_migrated(postgres: EmbeddedPostgres, command: Sequence[str]) -> None:
+def test_a_schema_that_was_not_migrated(
+    expect_sentence: Expect, postgres: EmbeddedPostgres, command: Sequence[str]
+) -> None:
     wanted = (
         "schema_missing" if command[0] == "doctor" else r'"other" was not migrated: run `tallystick migrate`'
     )
@@ -171,7 +194,9 @@ def test_a_login_that_only_has_the_services_role_serves_what_another_migrated(
             superuser.execute("DROP ROLE server")
 
 
-def test_a_standby_is_not_served_from(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
+def test_a_standby_is_not_served_from(
+    expect_sentence: Expect, postgres: EmbeddedPostgres, tmp_path: Path
+) -> None:
     primary = Path(postgres.data_dir) / "postgres"
     owner, standby = primary.stat(), tmp_path / "postgres"
     tmp_path.chmod(0o711)

@@ -11,6 +11,8 @@ import psutil
 import psycopg
 import pytest
 
+from domain.journal.queries import Query
+from scripts.serving import embedded_login
 from scripts.serving.embedded_postgres import (
     MEGABYTE,
     AlreadyRunning,
@@ -20,6 +22,7 @@ from scripts.serving.embedded_postgres import (
     shared_buffers,
 )
 from tests.service import ROOT
+from tests.standbys import base_backup
 
 pytestmark = pytest.mark.integration
 
@@ -50,6 +53,23 @@ def test_it_is_durable_and_keeps_what_it_was_told(postgres: EmbeddedPostgres) ->
     assert not postgres.is_running
     postgres.start()
     assert execute(postgres, "SELECT answer FROM kept") == "42"
+
+
+def test_the_login_is_made_although_recovery_ends_while_that_is_asked(
+    postgres: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    postgres.start()
+    tmp_path.chmod(0o711)
+    base_backup(tmp_path / "data", tmp_path / "standby")
+    standby = EmbeddedPostgres(tmp_path / "standby")
+    standby.start()
+    try:
+        assert execute(standby, "SELECT pg_is_in_recovery()") == "True"
+        monkeypatch.setitem(embedded_login._SQL, "is_standby", Query("SELECT NOT pg_promote()"))
+        embedded_login.provide(standby.superuser_url)
+        assert execute(standby, "SELECT pg_is_in_recovery()") == "False"
+    finally:
+        standby.stop()
 
 
 @pytest.mark.parametrize(

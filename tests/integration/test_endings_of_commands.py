@@ -13,7 +13,8 @@ from psycopg import Connection
 from domain.journal.database import Database
 from domain.model.idempotency import operation_id
 from scripts import endings, tallystick
-from scripts.tallystick import COMMANDS, application
+from scripts.tallystick import COMMANDS
+from tests import commands
 from tests.ledgers import open_accounts, running, transfer
 from tests.projecting import await_head, eventually, projecting
 
@@ -69,7 +70,6 @@ ON_A_DATABASE: list[tuple[str, ...]] = [
     ("doctor",),
 ]
 WITHOUT_A_DATABASE = {"demo", "openapi", "mcp"}
-THAT_SERVE = {"serve", "project", "publish", "simulate-provider", "listen", "bench"}
 NAMING_WHAT_IS_NOT: list[tuple[str, ...]] = [
     ("projections", "pause", "nothing"),
     ("projections", "resume", "nothing"),
@@ -162,14 +162,7 @@ def fill(database: Database) -> None:
 def call(arguments: tuple[str, ...], url: str, schema: str = "tallystick") -> int:
     """Run a command line on a database, as `tallystick` does."""
     options = [] if "--database-url" in arguments else ["--database-url", url, "--schema", schema]
-    with_options = [*arguments, *(options if takes_a_database(arguments) else [])]
-    if arguments[0] in THAT_SERVE:
-        # It sets up logging and signals for the whole process that it runs in, and never takes that back.
-        return subprocess.run(
-            [sys.executable, "-m", "scripts.tallystick", *with_options], cwd=ROOT
-        ).returncode
-    named = [arguments[0]] if arguments[0] in COMMANDS else COMMANDS
-    return endings.run(lambda: application(named), with_options)
+    return commands.call([*arguments, *(options if takes_a_database(arguments) else [])])
 
 
 def takes_a_database(arguments: tuple[str, ...]) -> bool:
@@ -189,7 +182,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_command_is_tried() -> None:
     tried = {arguments[0] for arguments in ON_A_DATABASE} | {"import", "migrate", "verify-proof"}
-    assert tried | THAT_SERVE | WITHOUT_A_DATABASE == COMMANDS.keys()
+    assert tried | commands.SETTING_UP_A_PROCESS | WITHOUT_A_DATABASE == COMMANDS.keys()
 
 
 @pytest.mark.parametrize("arguments", ON_A_DATABASE, ids=" ".join)

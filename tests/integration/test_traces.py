@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -51,11 +50,10 @@ def in_trace(trace_id: str, flags: str = "01") -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def traced() -> Iterator[Traced]:
+def traced(module_path: Path) -> Iterator[Traced]:
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         collector, receiver = stack.enter_context(collecting()), stack.enter_context(receiving())
-        broker = stack.enter_context(serving_nats(folder / "nats"))
+        broker = stack.enter_context(serving_nats(module_path / "nats"))
         surroundings = {
             **QUICKLY,
             "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
@@ -67,7 +65,7 @@ def traced() -> Iterator[Traced]:
             "TALLYSTICK_NATS_URL": broker.url,
         }
         with patch.dict(os.environ, surroundings):
-            service = stack.enter_context(serving(folder / "data"))
+            service = stack.enter_context(serving(module_path / "data"))
         client = stack.enter_context(service.client())
         post_ledger(client)
         post_account(client, "users:alice:wallet")

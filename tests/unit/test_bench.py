@@ -154,6 +154,18 @@ def test_contestants_take_turns_after_a_warm_up_that_shows_how_much_fits_into_th
     }
 
 
+def test_who_is_run_at_a_set_rate_has_no_uncounted_run() -> None:
+    ran: list[int] = []
+
+    def run(count: int) -> Measurement:
+        ran.append(count)
+        return Measurement(count, 1.0)
+
+    measure([Contestant("paced", "transfers/s", run, 0, 300, rate=100.0)], 2, seconds=2, tell=lambda _: None)
+    measure([Contestant("bounded", "transfers/s", run, 0, 30, rate=100.0)], 1, seconds=2, tell=lambda _: None)
+    assert ran == [200, 200, 30]
+
+
 def test_each_round_may_have_another_order_and_has_every_contestant(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "gc.collect", lambda: 0

@@ -38,7 +38,8 @@ class Contestant(NamedTuple):
     """A workload or a yardstick.
 
     `run` does about the number of units it is given, or as many as it must, and times them. `warm_up` is the number for
-    the uncounted first run. `most` bounds every run.
+    the uncounted first run. `most` bounds every run. A contestant has no uncounted run if its `rate` is set and each
+    of its runs warms up by itself.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Contestant(NamedTuple):
     run: Callable[[int], Measurement]
     warm_up: int
     most: int
+    rate: float | None = None
 
 
 class Figures(NamedTuple):

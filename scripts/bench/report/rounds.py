@@ -18,15 +18,17 @@ def measure(
     """Run every contestant once in each round, for about `seconds` each: in the given order, or in one drawn from
     `order` for each round, so that none always runs after the same other one.
 
-    An uncounted run before the first round warms up and shows how much fits into that time. Every run then does the
-    same amount, because a count also bounds the run of a machine that becomes slow. `warm_up` is the part of each
-    contestant's warm-up that is run.
+    An uncounted run before the first round warms up and shows how much fits into that time, unless the contestant's
+    rate is set. Every run then does the same amount, because a count also bounds the run of a machine that becomes
+    slow. `warm_up` is the part of each contestant's warm-up that is run.
     """
     counts: dict[str, int] = {}
     for contestant in contestants:
-        tell(f"{contestant.name}: warming up")
-        warm = _run(contestant, max(1, round(contestant.warm_up * warm_up)))
-        counts[contestant.name] = _fitting(contestant, warm, seconds)
+        rate = contestant.rate
+        if rate is None:
+            tell(f"{contestant.name}: warming up")
+            rate = _run(contestant, max(1, round(contestant.warm_up * warm_up))).rate
+        counts[contestant.name] = max(1, min(contestant.most, round(rate * seconds)))
     readings: dict[str, list[Measurement]] = {contestant.name: [] for contestant in contestants}
     for number in range(1, rounds + 1):
         in_turn = order.sample(contestants, len(contestants)) if order else contestants
@@ -39,7 +41,3 @@ def measure(
 def _run(contestant: Contestant, count: int) -> Measurement:
     gc.collect()  # no run pays for the garbage of another
     return contestant.run(count)
-
-
-def _fitting(contestant: Contestant, warm: Measurement, seconds: float) -> int:
-    return max(1, min(contestant.most, round(warm.rate * seconds)))

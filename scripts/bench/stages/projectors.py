@@ -72,7 +72,7 @@ def projectors(url: str, accounts: int) -> Iterator[Stage]:
             (
                 *(dividing.at_full_speed(number) for number in (1, *SEVERAL)),
                 *(dividing.steadily(number) for number in (1, *SEVERAL)),
-                Contestant(KILLED, "transfers/s", dividing.kill, rate, MOST_SECONDS * rate),
+                Contestant(KILLED, "transfers/s", dividing.kill, 0, MOST_SECONDS * rate, rate),
             ),
             lambda: balanced_books(database, dividing.sent.acknowledged),
             in_any_order=True,
@@ -114,7 +114,7 @@ class Dividing:
             with self._serving(number) as (served, *_):
                 return SteadyLoad(served).run(transfers, rate, transferred, "answer")
 
-        return Contestant(STEADILY.format(number), "transfers/s", run, rate, MOST_STEADY_SECONDS * rate)
+        return Contestant(STEADILY.format(number), "transfers/s", run, 0, MOST_STEADY_SECONDS * rate, rate)
 
     def kill(self, transfers: int) -> Measurement:
         """Kill one of two projectors under a steady load of about this many transfers, or of `KILL_LOAD_SECONDS`."""

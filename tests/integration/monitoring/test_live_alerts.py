@@ -19,7 +19,7 @@ from tests.integration.monitoring.installation import Watched, watched_installat
 from tests.integration.monitoring.prometheus import Alert, alert_rules, needs_prometheus
 from tests.projecting import eventually
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600), needs_prometheus]
+pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.timeout(600), needs_prometheus]
 
 NOT_HERE = {
     "TallystickDiskFull": "it is not about the service, and has a disk of its own in test_disk.py",
