@@ -55,10 +55,10 @@ def divide(
     rebuilds: Sequence[Rebuild],
     workers: int,
 ) -> list[Portion]:
-    """Divide what is to be filled up to the present positions of the live versions; return the portions, largest first.
+    """Divide what is to be filled up to the present positions of the live versions; return the portions, longest first.
 
-    A version that was begun before keeps its division. One that is filled is in no portion. The largest are those with
-    the largest tables, now that they are live: what comes after the filling takes longest for them.
+    A version that was begun before keeps its division. One that is filled is in no portion. What cannot be divided into
+    parts takes longest, and then what has the largest tables, since what comes after the filling takes long for them.
     """
     by_name = {rebuild.name: rebuild for rebuild in rebuilds}
     sizes: dict[str, int] = dict(_SQL["sizes"].rows(connection, {"names": list(by_name)}))
@@ -75,7 +75,13 @@ def divide(
         for division, together in divided.items():
             together.sort(key=lambda rebuild: -sizes.get(rebuild.name, 0))
             portions += [Portion(together, number, division.upto) for number in range(division.parts)]
-    return sorted(portions, key=lambda portion: -sum(sizes.get(name, 0) for name, _ in portion.versions))
+    return sorted(
+        portions,
+        key=lambda portion: (
+            projections[portion.rebuilds[0].name].by_stream,
+            -sum(sizes.get(name, 0) for name, _ in portion.versions),
+        ),
+    )
 
 
 def grouped(
