@@ -26,3 +26,4 @@ WHERE name = %(name)s AND version = %(version)s AND runner = %(runner)s AND stat
 -- Statements that are planned once must use an index even if a table was small when they were planned.
 SET synchronous_commit = off;
 SET enable_seqscan = off;
+SET plan_cache_mode = force_generic_plan;
