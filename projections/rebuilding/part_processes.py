@@ -104,7 +104,7 @@ class PartProcess:
     def _start(self) -> None:
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "projections.rebuilding.without_rich", "projections.rebuilding.part"],
+            [sys.executable, "-m", "projections.rebuilding.part"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
