@@ -20,7 +20,7 @@ from projections.engine.recent_events import RecentEvents
 from projections.read_models import balances, entries, transactions
 from projections.read_models.entries import list_entries
 from projections.registry import PROJECTIONS, install
-from projections.running.positions import PositionWaiter
+from projections.running.positions import PositionWaiter, all_progress
 from projections.running.projector import run_projector
 from projections.running.shares import Share, divided
 from tests.integration.projector.folding import assert_equal_to_fold, fill
@@ -238,6 +238,7 @@ def test_whoever_has_no_live_version_does_not_hold_up_the_others(
         for name in others:
             await_head(owner, name)
         # The projector finds that one is missing, and makes it anew.
+        eventually(lambda: "entries" in {seen.name for seen in all_progress(owner)})
         await_head(owner)
         eventually(lambda: session_of(owner, "entries") == "tallystick projections")
     assert_equal_to_fold(database, owner)
