@@ -96,22 +96,42 @@ class LockedCommit:
         self._decider.recorded_at = head.recorded_at
         try:
             self._decider.learn(attempt.cold, attempt.locked.loaded)
-            batch = self._decide(submissions, attempt)
-            if attempt.guessed and any(isinstance(result, Exception) for result in batch.results):
-                self._looked_up = BATCHES_LOOKED_UP_AFTER_A_REFUSAL
-                self._decider.undo(batch)
-                certain = attempt._replace(needed=attempt.needed | attempt.guessed, guessed=set())
-                batch = self._decide(submissions, certain)
+            batch = self._guess(submissions, attempt) if attempt.guessed else None
+            if batch is None:
+                self._decider.forget(attempt.guessed)
+                batch = self._decide(submissions, attempt.needed | attempt.guessed, attempt.commands)
         except BaseException:
             # What others append is applied only to what is known between two batches: ledgers and accounts.
             self._decider.forget(attempt.needed | attempt.guessed)
             raise
         return batch
 
-    def _decide(self, submissions: Sequence[Submission], attempt: Attempt) -> DecidedBatch:
-        load_needed(self._decider, attempt.commands, attempt.needed, self._writer)
+    def _guess(self, submissions: Sequence[Submission], attempt: Attempt) -> DecidedBatch | None:
+        """Decide as if keys were new; None if nothing would show that they are not, or something shows it already.
+
+        A command that is refused records nothing. One whose key is not new may find what it would begin, such as a
+        payout, and raises whatever that leads to.
+        """
         self._decider.learn(self._decider.missing(attempt.guessed), ())
-        return self._decider.decide(submissions, attempt.needed | attempt.guessed)
+        try:
+            batch = self._decide(submissions, attempt.needed | attempt.guessed, attempt.commands)
+        except psycopg.Error:
+            raise
+        except Exception:  # noqa: BLE001  it is decided again, with the keys looked up
+            batch = None
+        if batch and not any(isinstance(result, Exception) for result in batch.results):
+            return batch
+        self._looked_up = BATCHES_LOOKED_UP_AFTER_A_REFUSAL
+        if batch:
+            self._decider.undo(batch)
+        self._decider.forget(attempt.needed)
+        return None
+
+    def _decide(
+        self, submissions: Sequence[Submission], needed: set[str], commands: Sequence[Command]
+    ) -> DecidedBatch:
+        load_needed(self._decider, commands, needed, self._writer)
+        return self._decider.decide(submissions, needed)
 
     def commit(self, batch: DecidedBatch, attempt: Attempt) -> None:
         """Append what was decided and commit it. After an error nobody knows whether the commit took place.
