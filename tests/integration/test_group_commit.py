@@ -35,6 +35,7 @@ from domain.model.registry import evolve
 from domain.model.streams import account_stream
 from domain.model.transactions import Description
 from tests.ledgers import CONTEXT, folded, history, open_accounts, outcomes, running, transfer
+from tests.payouts import CLEARING, a_request
 from tests.projecting import append, cut, eventually
 
 pytestmark = pytest.mark.integration
@@ -305,6 +306,23 @@ def test_keys_that_are_not_new_are_found_beside_others_that_write(
         with pytest.raises(AccountNotFound):
             one.perform(transfer("a", "nobody", 1))
         assert balances(one, "a", "b") == [-4, 4]
+    folded(history(database))
+
+
+@pytest.mark.parametrize("amount", [40, 41], ids=["the_same", "another"])
+def test_a_payout_that_is_asked_for_again_has_its_first_answer(database: Database, amount: int) -> None:
+    """It finds the payout begun, before anything shows that its key is not new."""
+    with running(database) as one, running(database) as other:
+        open_accounts(one, "alice", CLEARING)
+        outcomes(one.execute(transfer(CLEARING, "alice", 100)).result())
+        first = other.perform(a_request(amount=40))
+        fingerprint = "fingerprint-1" if amount == 40 else "fingerprint-2"
+        (again,) = one.execute(a_request(amount=amount, fingerprint=fingerprint)).result()
+        if amount == 40:
+            assert again == first._replace(recorded=False, replayed=True)
+        else:
+            assert isinstance(again, IdempotencyKeyReused)
+        assert outcomes(one.execute(transfer(CLEARING, "alice", 1)).result())[0].recorded
     folded(history(database))
 
 
