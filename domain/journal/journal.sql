@@ -50,10 +50,12 @@ SELECT true AS is_appended, pg_notify(%(channel)s, position::text) FROM moved;
 -- name: head
 SELECT position FROM head;
 
--- name: event_at
--- Tells whether a commit whose acknowledgement was lost took place: its last event exists, or does not.
-SELECT originator_id, originator_version, state, coalesce(shares, -1)
-FROM stored_events WHERE notification_id = %(position)s;
+-- name: stored_after
+-- Tells whether a commit whose acknowledgement was lost took place. Another writer may have recorded some of the same
+-- events at the same positions, so all are compared.
+SELECT originator_id, originator_version, topic, state, coalesce(shares, -1)
+FROM stored_events WHERE notification_id > %(after)s::bigint AND notification_id <= %(last)s::bigint
+ORDER BY notification_id;
 
 -- name: stored_positions
 SELECT notification_id FROM events

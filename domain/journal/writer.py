@@ -37,7 +37,7 @@ _LOCK_HEAD = Statement("lock_head", _SQL["lock_head"])
 _LOAD = Statement("load", LOAD)
 _MISSED = Statement("missed", _SQL["missed"])
 _APPEND = Statement("append", _SQL["append"])
-_EVENT_AT = Statement("event_at", _SQL["event_at"])
+_STORED_AFTER = Statement("stored_after", _SQL["stored_after"])
 
 
 class Rows(NamedTuple):
@@ -212,12 +212,11 @@ class JournalWriter:
     def contains(self, rows: Rows) -> bool:
         """Tell whether the journal holds these rows. The caller holds the head's lock, so nothing is in flight.
 
-        The rows are recorded all or none, so only the last one is looked up.
+        Some of them may be another writer's, of a request that both were sent, so all are compared.
         """
         with self._asking() as statements:
-            asked = Bound(_EVENT_AT, {"position": rows.last}, has_rows=True)
-            found = statements.rows(statements.run(asked))
-            return found == [(rows.streams[-1], rows.versions[-1], rows.states[-1], rows.shares[-1])]
+            asked = Bound(_STORED_AFTER, {"after": rows.after, "last": rows.last}, has_rows=True)
+            return statements.rows(statements.run(asked)) == list(zip(*rows[1:], strict=True))
 
     def release(self) -> None:
         """Roll the transaction back without appending. This frees the lock."""

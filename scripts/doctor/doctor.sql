@@ -28,11 +28,19 @@ SELECT table_name, privilege FROM unnest(%(tables)s::text[], %(privileges)s::tex
 WHERE has_table_privilege(%(role)s, to_regclass(table_name), privilege);
 
 -- name: lacking_rights
--- Each table that is there and that the role may not use so, by its whole name; one that is not there, others see.
-SELECT format('%%I.%%I', nspname, relname), privilege
-FROM unnest(%(tables)s::text[], %(privileges)s::text[]) AS r(table_name, privilege)
-JOIN pg_class AS c ON c.oid = to_regclass(table_name) JOIN pg_namespace AS n ON n.oid = relnamespace
-WHERE NOT has_table_privilege(%(role)s, c.oid, privilege) ORDER BY relname, privilege DESC;
+-- Each table that is there and that the role may not use so, by its whole name; one that is not there, others see. Then
+-- each function that it may not call, but for those of triggers, which nobody calls.
+(
+    SELECT format('%%I.%%I', nspname, relname), privilege
+    FROM unnest(%(tables)s::text[], %(privileges)s::text[]) AS r(table_name, privilege)
+    JOIN pg_class AS c ON c.oid = to_regclass(table_name) JOIN pg_namespace AS n ON n.oid = relnamespace
+    WHERE NOT has_table_privilege(%(role)s, c.oid, privilege) ORDER BY relname, privilege DESC
+)
+UNION ALL
+SELECT format('FUNCTION %%I.%%I(%%s)', nspname, proname, pg_get_function_identity_arguments(p.oid)), 'EXECUTE'
+FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = pronamespace
+WHERE n.oid = current_schema()::regnamespace AND prorettype <> 'trigger'::regtype
+AND NOT has_function_privilege(%(role)s, p.oid, 'EXECUTE');
 
 -- name: temporary_tables
 -- The database if the role may create temporary tables in it, else null.

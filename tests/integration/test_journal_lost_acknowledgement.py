@@ -1,19 +1,23 @@
 """The answer to a COMMIT is lost: a recorded batch is found, and an unrecorded one is recorded, exactly once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import psycopg
 import pytest
 from eventsourcing.persistence import IntegrityError, StoredEvent, Tracking
+from msgspec.structs import replace
 
 from domain.commit.pipeline import Pipeline
 from domain.journal.database import Database
 from domain.journal.eventsourcing.factory import JournalDatastore
 from domain.journal.eventsourcing.recorder import JournalProcessRecorder, JournalRecorder
+from domain.journal.writer import JournalWriter
+from domain.model.accounts import Account
+from domain.model.streams import account_stream
 from tests.integration.severing_proxy import SeveringProxy
-from tests.ledgers import folded, history, open_accounts, running, transfer
+from tests.ledgers import folded, history, open_accounts, outcomes, running, transfer
 
 pytestmark = pytest.mark.integration
 
@@ -133,6 +137,19 @@ def test_what_another_writer_recorded_is_not_taken_for_ones_own(
     assert recorded(owner) == [(1, ALICE, 1, b"another")]
 
 
+def test_a_part_that_another_writer_recorded_is_not_taken_for_the_whole(
+    interrupted: "Future[Any]", proxy: SeveringProxy, owner: psycopg.Connection[Any]
+) -> None:
+    owner.execute("UPDATE head SET position = 2")
+    owner.execute("INSERT INTO events VALUES (%s, 1, 'test.event', 'one', 1)", (ALICE,))
+    owner.execute("INSERT INTO events VALUES ('main/accounts/carol', 1, 'test.event', 'another', 2)")
+    owner.execute("COMMIT")
+    proxy.restore()
+    with pytest.raises(IntegrityError):
+        interrupted.result(timeout=30)
+    assert [state for _, _, _, state in recorded(owner)] == [b"one", b"another"]
+
+
 def test_a_conflict_is_told_at_once_and_not_taken_for_a_lost_connection(
     datastore: JournalDatastore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,3 +183,24 @@ def test_the_group_commit_answers_what_it_had_recorded(
         assert all(getattr(result, "recorded", False) for result in results), results
         assert ledger.account("main", "bob")[0].balance == commands
     folded(history(database))
+
+
+def test_what_another_writer_recorded_in_its_place_is_not_taken_for_a_batch(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its last event is the same, as when a caller has sent that request again, to another process."""
+    asked_twice = replace(transfer("a", "b", 1), effective_at="2026-11-01T00:00:00.000000Z")
+    with running(database) as one, running(database) as other:
+        open_accounts(one, "a", "b", "c", "d", "e", "f")
+
+        def lose(self: JournalWriter, values: Mapping[str, Any]) -> bool:
+            monkeypatch.undo()
+            outcomes(other.execute(transfer("e", "f", 1), asked_twice).result())
+            raise psycopg.OperationalError("the connection is lost")
+
+        monkeypatch.setattr(JournalWriter, "append", lose)
+        first, again = outcomes(one.execute(transfer("c", "d", 1), asked_twice).result())
+    assert first.recorded and again.replayed
+    states = folded(history(database))
+    balances = [states[account_stream("main", address)] for address in "abcdef"]
+    assert [state.posted_debits for state in balances if isinstance(state, Account)] == [1, 0, 1, 0, 1, 0]

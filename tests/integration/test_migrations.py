@@ -9,10 +9,14 @@ import pytest
 from psycopg import errors
 from psycopg.sql import SQL, Identifier
 
+from domain.application import system_clock
 from domain.journal import migrations
 from domain.journal.database import SERVICE_ROLE, Database
 from domain.journal.migrations import latest, migrate
-from tests.ledgers import history, open_accounts, running
+from domain.journal.reader import read_past
+from domain.model.accounts import Account
+from domain.model.streams import account_stream
+from tests.ledgers import history, open_accounts, outcomes, running, transfer
 
 pytestmark = pytest.mark.integration
 
@@ -135,6 +139,27 @@ def test_the_role_may_be_there_already(database: Database, owner: psycopg.Connec
             assert connection.execute("SELECT position FROM head").fetchone() == (0,)
     finally:
         drop(second)
+
+
+def test_where_new_functions_are_closed_to_everybody_the_service_may_call_its_own(
+    database: Database, owner: psycopg.Connection[Any]
+) -> None:
+    closed = Database(database.url, f"test_{uuid4().hex[:12]}")
+    owner.execute("ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC")
+    try:
+        migrate(closed)
+    finally:
+        owner.execute("ALTER DEFAULT PRIVILEGES GRANT EXECUTE ON FUNCTIONS TO PUBLIC")
+    try:
+        with running(closed) as ledger:
+            open_accounts(ledger, "alice", "bob")
+            outcomes(ledger.execute(transfer("alice", "bob", 1)).result())
+        with closed.connect("tallystick test") as connection:
+            stream = account_stream("main", "bob")
+            past = read_past(connection, (), stream, system_clock())
+            assert isinstance(past.state, Account) and past.state.posted_credits == 1
+    finally:
+        drop(closed)
 
 
 @pytest.fixture

@@ -138,9 +138,15 @@ class JournalRecorder(PostgresApplicationRecorder):
         with self.datastore.transaction() as cursor:
             cursor.execute(_SQL["lock_head"])
             found = cursor.execute(_SQL["stored_positions"], wanted).fetchone()
-        if found is None:
-            return ()
-        return list(range(found["notification_id"], found["notification_id"] + len(stored_events)))
+            if found is None:
+                return ()
+            after = found["notification_id"] - 1
+            last = after + len(stored_events)
+            rows = cursor.execute(_SQL["stored_after"], {"after": after, "last": last}).fetchall()
+        # Another writer may have recorded the first of them, and then something else.
+        states = [(row["originator_id"], row["originator_version"], row["state"]) for row in rows]
+        own = [(str(event.originator_id), event.originator_version, event.state) for event in stored_events]
+        return list(range(after + 1, last + 1)) if states == own else ()
 
     def max_notification_id(self) -> int | None:
         """Return the newest position, or None while the journal is empty."""

@@ -18,6 +18,10 @@ RETURN substring(sha256(decode(replace(stream, '\', '\\'), 'escape')) FOR 15);
 CREATE FUNCTION in_stream(originator_id text, stream text) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN stream_key(originator_id) = stream_key(stream) AND originator_id COLLATE "C" = stream;
 
+-- Where an administrator has closed new functions to everybody, the service could not append without these rights, nor
+-- read the journal as it was at a time.
+GRANT EXECUTE ON FUNCTION stream_key(text), in_stream(text, text), decoded(bytea) TO :service;
+
 -- A journal that has events keeps the index by names, since an older release knows no other. `tallystick migrate
 -- --finish` makes the new ones, while the journal is written, and drops the old one (domain/journal/stream_index.py).
 DO $$

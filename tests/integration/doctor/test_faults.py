@@ -79,6 +79,11 @@ FAULTS_OF_ANY = [
         ["service_lacks_rights"],
     ),
     (installation.service_rights, "REVOKE ALL ON head FROM tallystick_service", ["service_lacks_rights"]),
+    (
+        installation.service_rights,
+        "REVOKE EXECUTE ON FUNCTION in_stream FROM PUBLIC, tallystick_service",
+        ["service_lacks_rights"],
+    ),
     (installation.protection, "GRANT UPDATE ON events TO tallystick_service", ["service_may_rewrite"]),
     (installation.protection, "GRANT DELETE ON stored_events TO tallystick_service", ["service_may_rewrite"]),
     (installation.protection, "ALTER TABLE head OWNER TO tallystick_service", ["service_may_rewrite"]),
