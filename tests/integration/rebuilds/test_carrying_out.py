@@ -175,6 +175,19 @@ def test_parts_that_are_filled_by_several_processes_are_the_whole(
     assert seen == {f"{name} {number} of {of}" for name, of in parts.items() for number in range(of)}
 
 
+def test_a_version_that_was_begun_keeps_its_division_whoever_is_rebuilt_with_it(
+    database: Database, owner: Connection[Any], service: Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(database, owner, 20)
+    monkeypatch.setattr(division, "SHORT_EVENTS", 0)
+    both = [request_rebuild(service, name, "tester") for name in ("entries", "balances")]
+    for rebuilds, workers in ((both, 2), (both[:1], 2), (both, 8), ([], 2)):
+        portions = division.divide(service, PROJECTIONS, rebuilds, workers)
+        assert [portion.number for portion in portions] == [0] * len(rebuilds)
+        parts = owner.execute("SELECT name, number, parts FROM rebuild_parts ORDER BY name").fetchall()
+        assert parts == [("balances", 0, 1), ("entries", 0, 1)]
+
+
 def test_what_depends_on_the_order_of_streams_is_filled_by_one_process(
     database: Database, owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
