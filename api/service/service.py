@@ -65,7 +65,9 @@ class Service(NamedTuple):
     async def wait_for(self, projection: str, position: int, timeout_seconds: float) -> Wait:
         """Wait until a projection has reached a position; return how that ended. Raises `ProjectionNotFound`."""
         began = monotonic()
-        wait = await self.waiter.wait_async(projection, position, timeout_seconds)
+        waited = await self.waiter.wait_async(projection, position, timeout_seconds)
+        # The waiter hears of the head with the positions of projections. What was recorded here is known before.
+        wait = waited._replace(head=max(waited.head, self.writer.position))
         self.metrics.wait(projection, wait.outcome, monotonic() - began)
         return wait
 

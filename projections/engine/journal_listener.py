@@ -35,8 +35,9 @@ class JournalListener:
         Any login may send notifications, so the journal need not have it.
         """
         told = [heard.payload for heard in heard if heard.channel == self._journal_channel]
-        return max((int(position) for position in told if _is_position(position)), default=0)
+        return max((int(position) for position in told if is_position(position)), default=0)
 
 
-def _is_position(payload: str) -> bool:
+def is_position(payload: str) -> bool:
+    """Tell whether what was announced can be a position, as far as can be seen."""
     return payload.isdecimal() and len(payload) <= _MOST_DIGITS

@@ -55,6 +55,11 @@ class RecentEvents:
                 self._topics, self._wanted = topics, _arrays(topics)
                 self._begin_at(self._upto)
 
+    def forget(self) -> None:
+        """Forget all events. For after a connection was lost: another server may have become the primary."""
+        with self._lock:
+            self._begin_at(0)
+
     def batch(
         self, connection: Connection[Any], projection: Projection, after: int, upto: int
     ) -> EventBatch | None:

@@ -60,6 +60,8 @@ def divide(
     A version that was begun before keeps its division. One that is filled is in no portion. What cannot be divided into
     parts takes longest, and then what has the largest tables, since what comes after the filling takes long for them.
     """
+    if not rebuilds:
+        return []
     by_name = {rebuild.name: rebuild for rebuild in rebuilds}
     sizes: dict[str, int] = dict(_SQL["sizes"].rows(connection, {"names": list(by_name)}))
     groups = grouped([projections[name] for name in by_name], sizes, workers)

@@ -13,9 +13,13 @@ SELECT name, max(pages) FROM (
 SELECT count(*), max(upto) FROM rebuild_parts WHERE name = %(name)s AND version = %(version)s;
 
 -- name: divide
--- Divides only an empty version, and only once.
+-- Divides only an empty version, and only once: whoever adds the first part adds the others.
+WITH first AS (
+    INSERT INTO rebuild_parts (name, version, number, parts, upto)
+    SELECT name, version, 0, %(parts)s, %(upto)s FROM projection_versions
+    WHERE name = %(name)s AND version = %(version)s AND state = 'rebuilding' AND position = 0
+    ON CONFLICT DO NOTHING
+    RETURNING *
+)
 INSERT INTO rebuild_parts (name, version, number, parts, upto)
-SELECT v.name, v.version, number, %(parts)s, %(upto)s
-FROM projection_versions AS v CROSS JOIN generate_series(0, %(parts)s - 1) AS number
-WHERE v.name = %(name)s AND v.version = %(version)s AND v.state = 'rebuilding' AND v.position = 0
-ON CONFLICT DO NOTHING;
+SELECT f.name, f.version, n, f.parts, f.upto FROM first AS f CROSS JOIN generate_series(1, %(parts)s - 1) AS n;

@@ -114,13 +114,14 @@ class Group:
             process = PartProcess()
             process.start()
             self._processes.put(process)
+        # Before any version is switched to: the one that it replaces is kept.
+        for rebuild in rebuilds:
+            drop_retired(connection, rebuild.name, rebuild.shape)
         for _ in tuple(self._portions):
             self._submit(self._fill)
         for rebuild in rebuilds:
             if not self._unfilled[rebuild.name]:
                 self._submit(self._finish, rebuild)
-        for rebuild in rebuilds:
-            drop_retired(connection, rebuild.name, rebuild.shape)
 
     def _submit(self, task: Callable[..., None], *given: Any) -> None:
         self._tasks.append(self._pool.submit(task, *given))

@@ -130,7 +130,7 @@ class Member:
     def want(self, now: float) -> None:
         """Note that somebody waits for its rows, so that it advances sooner."""
         self.wanted_until = now + WANTED_SECONDS
-        self.due_at = min(self.due_at, self.began_at + LINGER_SECONDS)
+        self.due_at = min(self.due_at, self.began_at + max(LINGER_SECONDS, self.projection.linger_seconds))
 
 
 class Convoy:
@@ -188,6 +188,7 @@ class Convoy:
             member.lose_place()
 
     def _serve(self, connection: Connection[Any]) -> None:
+        self._tail.forget()
         prepare_session(connection)
         connection.execute(f"SET lock_timeout = '{LOCK_PATIENCE}'")
         listener = JournalListener(connection, self._database, wanted_channel(self._database))
@@ -208,12 +209,13 @@ class Convoy:
         self._division.look(connection)
         for member in self._members:
             is_ours = self._division.is_ours(member.name)
+            if member.is_back:
+                member.come_back()
             if member.has_place and not is_ours:
                 release(connection, PURPOSE, member.projection.of_shape)
                 member.lose_place()
             elif is_ours and not member.has_place and not member.is_alone:
                 member.has_place = self._standby.try_acquire(connection, PURPOSE, member.projection.of_shape)
-                member.come_back()
                 self._look_at = 0.0
         self._look_for_places_at = monotonic() + STANDBY_SECONDS
 

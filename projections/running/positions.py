@@ -17,6 +17,7 @@ from domain.journal.database import Database
 from domain.journal.outage import DATABASE, DENIALS, is_denied
 from domain.journal.queries import load
 from domain.model.errors import JournalUnavailable
+from projections.engine.journal_listener import is_position
 from projections.engine.rate import RATE_SECONDS
 from projections.errors import ProjectionBehind, projection_not_found
 from projections.registry import NATS, PROJECTIONS
@@ -252,9 +253,10 @@ class PositionWaiter:
         now = monotonic()
         if now >= self._want_again_at.get(name, 0.0):
             self._want_again_at[name] = now + WANT_AGAIN_SECONDS
-            if not self._wanted:
-                self._awake()
+            is_first = not self._wanted
             self._wanted.add(name)
+            if is_first:  # only then, so that nothing collects while the journal is out of reach
+                self._awake()
 
     def _is_there(self, name: str, position: int) -> bool:
         seen = self._known.get(name)
@@ -314,15 +316,16 @@ class PositionWaiter:
             self._look(connection)
             look_at = monotonic() + self._poll_seconds
             while not self._stopping.is_set() and (left_seconds := look_at - monotonic()) > 0:
-                for key, _ in selector.select(left_seconds):
-                    if isinstance(key.fileobj, socket.socket):
-                        key.fileobj.recv(_MOST_WAKES)
                 self._announce_wanted(connection)
+                # First those that came with the answer to a statement: the selector does not see them.
                 heard = list(connection.notifies(timeout=0, stop_after=1))
                 for notification in heard:
                     self._note(notification.payload)
                 if any(notification.payload.endswith(":") for notification in heard):
                     break  # a projection was paused or resumed
+                for key, _ in selector.select(0 if heard else left_seconds):
+                    if isinstance(key.fileobj, socket.socket):
+                        key.fileobj.recv(_MOST_WAKES)
 
     def _announce_wanted(self, connection: Connection[Any]) -> None:
         if not self._wanted:
@@ -344,10 +347,10 @@ class PositionWaiter:
     def _note(self, payload: str) -> None:
         with self._changed:
             announced, _, position = payload.rpartition(":")
-            if not position.isdecimal():  # any login may send notifications
+            if not is_position(position):  # any login may send notifications
                 return
             name, _, shape = announced.partition("/")
-            if (seen := self._known.get(name)) and shape == str(PROJECTIONS[name].shape):
+            if (seen := self._known.get(name)) and shape == str(_shapes()[name]):
                 self._announced[name] = int(position)
                 self._known[name] = self._advanced(seen, int(position))
                 self._wake()
@@ -367,6 +370,7 @@ class PositionWaiter:
         for callback, (name, position) in tuple(self._callbacks.items()):
             seen = self._known.get(name)
             if seen is not None and not seen.reflects(position):
+                self._want(name)
                 continue
             try:
                 callback()

@@ -128,6 +128,7 @@ class Runner:
             _log.error("projection failed", projection=name, exc_info=error)
 
     def _serve(self, connection: Connection[Any]) -> None:
+        self._tail.forget()
         # The place may be free and still be left to others, so the loop does not take it.
         standby = Standby()
         while self._is_left_to_others(connection) or not standby.try_acquire(

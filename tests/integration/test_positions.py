@@ -5,6 +5,7 @@ import json
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from time import sleep
 from typing import Any, ClassVar
 
 import pytest
@@ -15,7 +16,7 @@ from psycopg.sql import SQL, Identifier
 from domain.journal.database import Database
 from domain.model.errors import JournalUnavailable
 from projections.errors import ProjectionBehind, ProjectionNotFound
-from projections.registry import PROJECTIONS, install
+from projections.registry import NATS, PROJECTIONS, install
 from projections.running.positions import (
     PositionWaiter,
     Wait,
@@ -118,6 +119,64 @@ def test_it_is_announced_that_somebody_waits(database: Database, owner: Connecti
         while len(heard) < 2:
             heard |= {told.payload for told in owner.notifies(timeout=PATIENCE_SECONDS, stop_after=1)}
     assert heard == {"entries/2", "balances/1"}
+
+
+def test_whoever_waits_just_after_it_was_woken_is_announced(
+    database: Database, owner: Connection[Any]
+) -> None:
+    install(database)
+    owner.execute(SQL("LISTEN {}").format(Identifier(wanted_channel(database))))
+    with waiting(database, poll_seconds=10 * PATIENCE_SECONDS) as waiter:
+        eventually(lambda: bool(waiter.seen))
+        awake = waiter._awake
+
+        def awake_and_sleep() -> None:
+            awake()
+            sleep(0.3)  # time enough for the other thread to look
+
+        waiter._awake = awake_and_sleep
+        waiter.wait_for("entries", 1, 0.01)
+        told = [told.payload for told in owner.notifies(timeout=PATIENCE_SECONDS, stop_after=1)]
+        waiter._awake = awake
+    assert told == ["entries/2"]
+
+
+def test_whoever_waits_long_is_announced_again(database: Database, owner: Connection[Any]) -> None:
+    install(database)
+    owner.execute(SQL("LISTEN {}").format(Identifier(wanted_channel(database))))
+    with waiting(database, poll_seconds=0.05) as waiter, ThreadPoolExecutor(1) as pool:
+        waited = pool.submit(run, waiter.wait_async("entries", 1, 10 * PATIENCE_SECONDS))
+        told = [told.payload for told in owner.notifies(timeout=PATIENCE_SECONDS, stop_after=3)]
+        owner.execute("UPDATE projection_versions SET position = 1 WHERE name = 'entries'")
+        assert waited.result().arrived().position == 1
+    assert told == ["entries/2"] * 3
+
+
+def test_what_is_announced_while_it_looks_wakes_who_waits(database: Database, owner: Connection[Any]) -> None:
+    install(database)
+    with (
+        database.connect_as_owner("test lock") as locking,
+        waiting(database, poll_seconds=0.05) as waiter,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        waited = pool.submit(run, waiter.wait_async("entries", 1, PATIENCE_SECONDS))
+        eventually(lambda: bool(waiter.seen) and bool(waiter._callbacks))
+        with locking.transaction():
+            locking.execute("LOCK TABLE dead_letters")
+            eventually(lambda: is_locked_out(owner, "tallystick positions"))
+            waiter._poll_seconds = 10 * PATIENCE_SECONDS
+            owner.execute("SELECT pg_notify(%s, 'entries/2:1')", (projections_channel(database),))
+        assert waited.result().outcome is WaitOutcome.ARRIVED
+
+
+def is_locked_out(owner: Connection[Any], application_name: str) -> bool:
+    """Whether a session of this name waits for a lock."""
+    found = owner.execute(
+        "SELECT FROM pg_stat_activity WHERE application_name = %s AND wait_event_type = 'Lock'"
+        " AND datname = current_database()",
+        (application_name,),
+    )
+    return found.fetchone() is not None
 
 
 @pytest.mark.parametrize("state", ["paused", "halted"])
@@ -283,12 +342,19 @@ def test_a_waiter_survives_its_connection_and_what_others_notify(
     database: Database, owner: Connection[Any]
 ) -> None:
     Watched.sessions.clear()
+    owner.execute("INSERT INTO projections VALUES (%s, 1)", (NATS,))
+    owner.execute("INSERT INTO projection_versions (name, version, live) VALUES (%s, 1, true)", (NATS,))
     with running(database) as ledger, projecting(database), waiting(Watched(*database)) as waiter:
         open_accounts(ledger, "a", "b")
         waiter.wait_for("entries", await_head(owner), PATIENCE_SECONDS)
         for channel in (projections_channel(database), database.journal_channel):
             for payload in ("", "entries", "entries:", "entries:x", "nothing:5", "entries:-1"):
                 owner.execute("SELECT pg_notify(%s, %s)", (channel, payload))
+        told = waiter.wait_for("entries", 0, PATIENCE_SECONDS).arrived().position
+        for payload in (f"entries/2:{'9' * 5_000}", f"{NATS}/2:7", f"{NATS}/1:7"):
+            owner.execute("SELECT pg_notify(%s, %s)", (projections_channel(database), payload))
+        eventually(lambda: waiter.has_reached(NATS, 7))
+        assert waiter.wait_for("entries", 0, PATIENCE_SECONDS).arrived().position == told
         (first,) = Watched.sessions
         assert owner.execute("SELECT pg_terminate_backend(%s, 10000)", (first,)).fetchone() == (True,)
         position = ledger.perform(transfer("a", "b", 5)).position

@@ -20,12 +20,15 @@ from projections.engine.recent_events import RecentEvents
 from projections.read_models import balances, entries, transactions
 from projections.read_models.entries import list_entries
 from projections.registry import PROJECTIONS, install
+from projections.running.convoy import Convoy
 from projections.running.positions import PositionWaiter, all_progress
 from projections.running.projector import run_projector
+from projections.running.runner import Runner, tell_nobody
 from projections.running.shares import Share, divided
 from tests.integration.projector.folding import assert_equal_to_fold, fill
 from tests.ledgers import history, open_accounts, outcomes, running, transfer
-from tests.projecting import PATIENCE_SECONDS, await_head, eventually, holder, projecting, set_state
+from tests.projecting import PATIENCE_SECONDS, await_head, cut, eventually, holder, projecting, set_state
+from tests.tampering import arm, disarm
 
 pytestmark = pytest.mark.integration
 
@@ -40,6 +43,13 @@ INSERT INTO dead_letters (
     gen_random_uuid(), 'balances', 1, 1, 'main/accounts/a', 1, 2, 'account.opened', '{}', 'Inconsistent', 'unfit',
     '1.0', 3, now(), now()
 )
+"""
+
+OTHERS_AT_THE_END = """
+UPDATE stored_events SET state = convert_to(
+    replace(convert_from(state, 'UTF8'), '"reference":""', '"reference":"of the new primary"'), 'UTF8'
+)
+WHERE notification_id > (SELECT position - 4 FROM head)
 """
 
 
@@ -289,6 +299,28 @@ def test_a_head_that_the_journal_does_not_have_harms_nobody(
     assert_equal_to_fold(database, owner)
 
 
+def test_events_are_forgotten_with_the_connection_since_a_new_primary_may_have_others(
+    database: Database, owner: Connection[Any]
+) -> None:
+    with running(database) as ledger, projecting(database):
+        fill(ledger, count=5)
+        await_head(owner)
+        set_state(owner, "entries", "paused")
+        outcomes(ledger.execute(transfer("bank", "users", 1)).result())
+        head = await_head(owner, *(name for name in PROJECTIONS if name != "entries"))
+        with owner.transaction():
+            disarm(owner)
+            owner.execute(OTHERS_AT_THE_END)
+            arm(owner)
+        former = holder(owner, "balances")
+        assert cut(owner, "tallystick projections") == 1
+        eventually(lambda: holder(owner, "balances") not in (former, None))
+        set_state(owner, "entries", "running")
+        await_head(owner)
+        found = owner.execute("SELECT DISTINCT reference FROM entries_v1 WHERE position > %s - 4", (head,))
+        assert found.fetchall() == [("of the new primary",)]
+
+
 @contextmanager
 def sharing(database: Database, share: Share) -> Iterator[None]:
     """A projector with a share, which runs meanwhile."""
@@ -331,6 +363,23 @@ def test_projectors_divide_the_work_and_take_over_and_give_back_a_share(
             outcomes(ledger.execute(*(transfer("bank", "users", 1) for _ in range(50))).result())
             await_head(owner)
     assert_equal_to_fold(database, owner)
+
+
+def test_whoever_comes_back_when_another_has_its_share_is_left_to_that_one(
+    database: Database, owner: Connection[Any]
+) -> None:
+    stop, tail = threading.Event(), RecentEvents()
+    stop.set()
+    runners = [Runner(database, projection, stop, tail) for projection in PROJECTIONS.values()]
+    convoy = Convoy(database, runners, stop, tail, tell_nobody, Share(0, 2))
+    others = [member for member in convoy._members if not convoy._division.is_ours(member.name)]
+    for member in others:
+        member.go_alone()
+        member.join()
+    convoy._take_places(owner)
+    assert others
+    # Otherwise it would look for places in each of its turns.
+    assert not any(member.is_back or member.has_place for member in others)
 
 
 def test_a_session_that_ends_between_writing_and_commit_writes_nothing_twice(

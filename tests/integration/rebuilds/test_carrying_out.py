@@ -1,6 +1,7 @@
 """Rebuilds carried out once: requested, cancelled, paused, resumed, divided among processes, and failing."""
 
 import threading
+from time import sleep
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from projections import registry
 from projections.engine.batches import read_stretch
 from projections.engine.leadership import try_acquire
 from projections.errors import RebuildNotUnderWay
-from projections.rebuilding import division, switchover
+from projections.rebuilding import division, group, switchover
 from projections.rebuilding import part as filling
 from projections.rebuilding.rebuilder import rebuild, rebuild_together, rebuilding
 from projections.rebuilding.requests import (
@@ -22,6 +23,7 @@ from projections.rebuilding.requests import (
     request_rebuild,
     resume_rebuild,
 )
+from projections.rebuilding.unread_versions import drop_retired
 from projections.registry import PROJECTIONS
 from tests.integration.rebuilds.journals import await_state, fill, tables
 from tests.integration.rebuilds.replaying import replayed
@@ -173,6 +175,37 @@ def test_parts_that_are_filled_by_several_processes_are_the_whole(
     ]
     parts = {name: 2 if projection.by_stream else 1 for name, projection in PROJECTIONS.items()}
     assert seen == {f"{name} {number} of {of}" for name, of in parts.items() for number in range(of)}
+
+
+def test_the_version_that_was_replaced_is_kept_however_late_older_ones_are_dropped(
+    database: Database, owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(database, owner, 20)
+    dropped = threading.Event()
+
+    def drop_late(connection: Connection[Any], name: str, shape: int) -> None:
+        sleep(1.0)  # time enough to switch
+        drop_retired(connection, name, shape)
+        dropped.set()
+
+    monkeypatch.setattr(group, "drop_retired", drop_late)
+    with rebuilding(database):
+        assert rebuild(database, "entries", patience_seconds=60).switched
+        assert dropped.wait(60)
+    assert tables(owner, "entries") == ["entries_v1", "entries_v2"]
+
+
+def test_a_version_that_was_begun_keeps_its_division_whoever_is_rebuilt_with_it(
+    database: Database, owner: Connection[Any], service: Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(database, owner, 20)
+    monkeypatch.setattr(division, "SHORT_EVENTS", 0)
+    both = [request_rebuild(service, name, "tester") for name in ("entries", "balances")]
+    for rebuilds, workers in ((both, 2), (both[:1], 2), (both, 8), ([], 2)):
+        portions = division.divide(service, PROJECTIONS, rebuilds, workers)
+        assert [portion.number for portion in portions] == [0] * len(rebuilds)
+        parts = owner.execute("SELECT name, number, parts FROM rebuild_parts ORDER BY name").fetchall()
+        assert parts == [("balances", 0, 1), ("entries", 0, 1)]
 
 
 def test_what_depends_on_the_order_of_streams_is_filled_by_one_process(
