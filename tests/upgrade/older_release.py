@@ -64,7 +64,8 @@ def _forget_stored_events(folder: Path) -> None:
         file.write_text(text.replace("FROM abbreviated_events", f"FROM ({WHOLE}) AS whole"), encoding="utf-8")
     for module in (folder / "domain" / "commit" / "decider.py", journal / "recording.py"):
         _replace(module, {"ENVELOPE if number else encoded": "encoded"})
-    _replace(journal / "writer.py", {"rows.shares[-1])": "-1)"})
+    stored = "list(zip(*rows[1:], strict=True))"
+    _replace(journal / "writer.py", {stored: f"[(*row[:4], -1) for row in {stored}]"})
     with (journal / "encoding.py").open("a", encoding="utf-8") as encoding:
         encoding.write("\nencode_abbreviated_envelope, encode_abbreviated = encode_envelope, encode_event\n")
 
