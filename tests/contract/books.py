@@ -122,3 +122,13 @@ def transfer_body(debited: str = "a", credited: str = "b", amount: Any = 10) -> 
             {"account": credited, "direction": "credit", "amount": amount},
         ]
     }
+
+
+def new_book(client: httpx2.Client) -> Book:
+    """Open a ledger with two accounts, `a` and `b`, that may go below zero."""
+    name = f"l{uuid4().hex[:12]}"
+    assert client.post("/v1/ledgers", json={"name": name}).status_code == 201
+    opened = Book(client, name)
+    opened.open("a")
+    opened.open("b")
+    return opened

@@ -4,13 +4,12 @@ Every answer is checked against the OpenAPI document and against the rules for a
 """
 
 from collections.abc import Iterator
-from uuid import uuid4
 
 import httpx2
 import pytest
 
 from scripts.simulator.server import Simulator
-from tests.contract.books import Book
+from tests.contract.books import Book, new_book
 from tests.contract.callers import Keys
 from tests.contract.journals import Journal
 from tests.contract.mixtures import Mixture
@@ -49,12 +48,7 @@ def client(session_client: httpx2.Client) -> httpx2.Client:
 @pytest.fixture
 def book(client: httpx2.Client) -> Book:
     """A new ledger with two accounts, `a` and `b`, that may go below zero."""
-    name = f"l{uuid4().hex[:12]}"
-    assert client.post("/v1/ledgers", json={"name": name}).status_code == 201
-    opened = Book(client, name)
-    opened.open("a")
-    opened.open("b")
-    return opened
+    return new_book(client)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from projections.engine.batches import EventBatch
 from projections.registry import PROJECTIONS
 from projections.running.pace import (
     BUSY_EVENTS_PER_SECOND,
-    BUSY_LINGER_SECONDS,
     LINGER_SECONDS,
     LONG_LINGER_SECONDS,
     linger_seconds,
@@ -21,7 +20,7 @@ EMPTY, SOME = EventBatch(0, 3, []), EventBatch(0, 3, ["an event"])
         ("entries", SOME, 5, False, LONG_LINGER_SECONDS),
         ("entries", SOME, 5, True, LINGER_SECONDS),
         ("entries", EMPTY, 5, True, LINGER_SECONDS),
-        ("entries", SOME, BUSY_EVENTS_PER_SECOND + 1, True, BUSY_LINGER_SECONDS),
+        ("entries", SOME, BUSY_EVENTS_PER_SECOND + 1, True, LONG_LINGER_SECONDS),
         # Process managers act on the rows of these.
         ("due", SOME, 5, False, LINGER_SECONDS),
         ("payouts", SOME, 5, False, LINGER_SECONDS),

@@ -1,12 +1,16 @@
 """What an assistant reads: what the service answers, how fresh it is, and problems as they are."""
 
-import httpx2
+from collections.abc import Iterator
 
-from tests.contract.books import Book
+import httpx2
+import pytest
+
+from tests.contract.books import Book, new_book
 from tests.contract.callers import Keys
 from tests.contract.journals import Journal
 from tests.contract.mcp.assistants import Assistant, connected
-from tests.contract.serving import Served
+from tests.contract.serving import Served, serving
+from tests.databases import Databases
 from tests.projecting import eventually
 
 
@@ -39,8 +43,21 @@ def test_filters_pages_and_metadata(book: Book, reader: Assistant) -> None:
     assert [shown["idempotency_key"] for shown in found["body"]["data"]] == ["k1"]
 
 
-def test_an_answer_that_lags_says_how_old_it_is(book: Book, journal: Journal, reader: Assistant) -> None:
+@pytest.fixture
+def apart(databases: Databases) -> Iterator[tuple[Book, Journal, Assistant]]:
+    """A service of its own: while another test's dead letter holds a stream, no answer of a list says its age."""
+    with (
+        serving(databases) as served,
+        served.client() as client,
+        connected(served.url) as reader,
+        served.database.connect_as_owner("test owner") as owner,
+    ):
+        yield new_book(client), Journal(owner), reader
+
+
+def test_an_answer_that_lags_says_how_old_it_is(apart: tuple[Book, Journal, Assistant]) -> None:
     """The age is that of the oldest event of this ledger which it lacks, whatever other ledgers did."""
+    book, journal, reader = apart
     head = int(book.account("a").headers["ledger-position"])
     fresh = reader.call("list_transactions", ledger=book.name, min_position=head, prefer="wait=30")
     assert fresh["age_seconds"] == 0
