@@ -351,9 +351,15 @@ def test_a_waiter_survives_its_connection_and_what_others_notify(
             for payload in ("", "entries", "entries:", "entries:x", "nothing:5", "entries:-1"):
                 owner.execute("SELECT pg_notify(%s, %s)", (channel, payload))
         told = waiter.wait_for("entries", 0, PATIENCE_SECONDS).arrived().position
-        for payload in (f"entries/2:{'9' * 5_000}", f"{NATS}/2:7", f"{NATS}/1:7"):
+        for payload in (f"entries/2:{'9' * 5_000}", f"{NATS}/2:7"):
             owner.execute("SELECT pg_notify(%s, %s)", (projections_channel(database), payload))
-        eventually(lambda: waiter.has_reached(NATS, 7))
+
+        def has_heard() -> bool:
+            """It believes an announcement until it looks by itself, so it is told again and again."""
+            owner.execute("SELECT pg_notify(%s, %s)", (projections_channel(database), f"{NATS}/1:7"))
+            return waiter.has_reached(NATS, 7)
+
+        eventually(has_heard)
         assert waiter.wait_for("entries", 0, PATIENCE_SECONDS).arrived().position == told
         (first,) = Watched.sessions
         assert owner.execute("SELECT pg_terminate_backend(%s, 10000)", (first,)).fetchone() == (True,)
