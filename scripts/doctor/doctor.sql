@@ -140,7 +140,8 @@ AND (%(topics)s::text[] IS NULL OR topic = ANY(%(topics)s) OR originator_version
 ORDER BY notification_id LIMIT 1;
 
 -- name: has_projector
--- Whether any projector process is connected. One that fails has no connection for its projection meanwhile.
+-- Whether any projector process is connected. One that fails has no connection for its projection meanwhile. Those of
+-- older releases have a connection for arrivals, too.
 SELECT EXISTS (
     SELECT FROM pg_stat_activity WHERE datname = current_database()
     AND application_name IN ('tallystick rebuilds', 'tallystick arrivals')
