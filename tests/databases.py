@@ -7,10 +7,12 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+import pytest
 from psycopg import Connection
 from psycopg.errors import ObjectInUse
 from psycopg.sql import SQL, Identifier
 
+from domain.journal import migrations
 from domain.journal.database import Database
 from domain.journal.migrations import migrate
 from projections.registry import install
@@ -122,6 +124,19 @@ class Databases:
 
     def _named(self, name: str) -> Database:
         return Database(urlsplit(self._server_url)._replace(path=f"/{name}").geturl(), self._run)
+
+
+@contextmanager
+def installation_before(migration: str, database: Database) -> Iterator[Database]:
+    """An installation of a release without a migration and those after it, beside another in its database."""
+    known = migrations._known()
+    older = Database(database.url, f"test_{uuid4().hex[:12]}")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(migrations, "_known", lambda: [one for one in known if one[0] < migration])
+        migrate(older)
+    yield older
+    with database.connect_as_owner("test") as connection:
+        connection.execute(SQL("DROP SCHEMA {} CASCADE").format(Identifier(older.schema)))
 
 
 def _migrate_and_install(database: Database) -> None:

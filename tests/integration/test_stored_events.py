@@ -6,14 +6,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import Connection, errors
 
-from domain.journal import migrations
 from domain.journal.abbreviations import ENVELOPE, TEXTS, WHOLE, Abbreviator
 from domain.journal.arrays import bigint_array, bytea_array, text_array
 from domain.journal.database import Database
@@ -34,7 +32,7 @@ from projections.engine.batches import read_batch
 from projections.read_models.seals import PROJECTION as SEALS
 from projections.registry import install
 from tests.author import Author
-from tests.databases import Databases
+from tests.databases import Databases, installation_before
 from tests.integration.exporting import exported, run, seal_all
 from tests.ledgers import folded, history, open_accounts, outcomes, running, transfer
 from tests.projecting import await_head, projecting
@@ -253,16 +251,10 @@ def test_what_is_restored_is_stored_abbreviated(
 
 
 @pytest.fixture
-def older(migrated_database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+def older(migrated_database: Database) -> Iterator[Database]:
     """An installation of a release whose `events` is a table."""
-    known = migrations._known()
-    older = Database(migrated_database.url, f"test_{uuid4().hex[:12]}")
-    with monkeypatch.context() as patched:
-        patched.setattr(migrations, "_known", lambda: [one for one in known if one[0] < BEFORE])
-        assert migrate(older)[-1] < BEFORE
-    yield older
-    with migrated_database.connect_as_owner("test") as connection:
-        connection.execute(f'DROP SCHEMA "{older.schema}" CASCADE')
+    with installation_before(BEFORE, migrated_database) as older:
+        yield older
 
 
 @pytest.mark.prepared(by=write)

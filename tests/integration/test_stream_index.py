@@ -8,7 +8,6 @@ import threading
 from collections.abc import Iterator
 from time import monotonic, sleep
 from typing import Any
-from uuid import uuid4
 
 import psycopg
 import pytest
@@ -16,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import Connection, errors
 
-from domain.journal import migrations, stream_index
+from domain.journal import stream_index
 from domain.journal.database import Database
 from domain.journal.encoding import encode_envelope, encode_event
 from domain.journal.migrations import migrate
@@ -27,6 +26,7 @@ from domain.model.streams import account_stream
 from projections.registry import install
 from scripts.commands.installation import ledgers_of
 from scripts.doctor import installation
+from tests.databases import installation_before
 from tests.integration.doctor.examining import codes
 from tests.ledgers import CONTEXT, history, open_accounts, opening, outcomes, running, transfer
 from tests.service import ROOT
@@ -43,21 +43,15 @@ FIND_AS_BEFORE = "SELECT * FROM events WHERE originator_id = 'main/accounts/a' A
 
 
 @pytest.fixture
-def older(migrated_database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+def older(migrated_database: Database) -> Iterator[Database]:
     """An installation of the release before, with some events, migrated by this one."""
-    known = migrations._known()
-    older = Database(migrated_database.url, f"test_{uuid4().hex[:12]}")
-    with monkeypatch.context() as patched:
-        patched.setattr(migrations, "_known", lambda: [one for one in known if one[0] < BEFORE])
-        migrate(older)
-    with older.connect_as_owner("test") as connection:
-        connection.execute(FIRST, ("main/ledger", 1, LedgerOpened.TOPIC, OPENED, 1))
-        connection.execute("UPDATE head SET position = 1")
-    assert BEFORE in migrate(older)
-    install(older)
-    yield older
-    with migrated_database.connect_as_owner("test") as connection:
-        connection.execute(f'DROP SCHEMA "{older.schema}" CASCADE')
+    with installation_before(BEFORE, migrated_database) as older:
+        with older.connect_as_owner("test") as connection:
+            connection.execute(FIRST, ("main/ledger", 1, LedgerOpened.TOPIC, OPENED, 1))
+            connection.execute("UPDATE head SET position = 1")
+        assert BEFORE in migrate(older)
+        install(older)
+        yield older
 
 
 @pytest.fixture
