@@ -49,7 +49,7 @@ NEEDED = tuple(
         ("SELECT INSERT DELETE", "console_sessions snapshots"),
         (
             "SELECT INSERT UPDATE",
-            "api_keys rebuilds dead_letters webhooks deliveries delivery_attempts outbox_suppressions request_replays",
+            "placements api_keys rebuilds dead_letters webhooks deliveries delivery_attempts outbox_suppressions request_replays",
         ),
         (
             "SELECT INSERT UPDATE DELETE",
