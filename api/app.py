@@ -17,13 +17,14 @@ from api.http.router import Router, no_path
 from api.request_spans import TracedRequests
 from api.resources import ENDPOINTS
 from api.security.callback_signatures import Signatures
+from api.service.believed_keys import BelievedKeys
 from api.service.body_room import AnswerRoom, BodyRoom
 from api.service.checkpoint_watch import CheckpointWatch
 from api.service.connections import POOL_SIZE
 from api.service.figures import FiguresReader
 from api.service.installations import Installations
 from api.service.key_cache import KeyCache
-from api.service.metrics import Metrics
+from api.service.metrics import Metrics, ProcessFamilies
 from api.service.replay_log import ReplayLog
 from api.service.request_log import RequestLog
 from api.service.service import Service
@@ -99,9 +100,11 @@ def create_app(settings: Settings, tracer: Tracer | None = None) -> Application:
     async def lifespan(app: Application) -> AsyncIterator[dict[str, Any]]:
         shared = _shared(settings, cache(lambda: to_json(app.openapi())), tracer)
         installations = _start(settings, placed, shared)
+        learning = asyncio.ensure_future(installations.learn())
         try:
             yield {"service": installations.home, "installations": installations}
         finally:
+            await learning
             await asyncio.get_running_loop().run_in_executor(None, _stop, installations, shared)
 
     return Application(cors_origins=settings.allowed_origins, lifespan=lifespan, tracer=tracer)
@@ -110,7 +113,7 @@ def create_app(settings: Settings, tracer: Tracer | None = None) -> Application:
 class Shared(NamedTuple):
     """The parts of the process that all its installations share."""
 
-    metrics: Metrics
+    families: ProcessFamilies
     providers: Mapping[str, Provider]
     document: Callable[[], bytes]
     tracer: Tracer | None
@@ -123,23 +126,23 @@ def _shared(settings: Settings, document: Callable[[], bytes], tracer: Tracer | 
     providers = make_providers(settings.providers)
     if tracer is not None:
         providers = {name: TracedProvider(name, provider, tracer) for name, provider in providers.items()}
-    return Shared(Metrics(), providers, document, tracer, BodyRoom(), AnswerRoom(), RequestLog())
+    families = ProcessFamilies(of_installations=settings.is_placement)
+    return Shared(families, providers, document, tracer, BodyRoom(), AnswerRoom(), RequestLog())
 
 
 def _start(settings: Settings, placed: Sequence[Installation], shared: Shared) -> Installations:
-    home = _start_one(settings, placed[0], shared, None)
+    home = _start_one(settings, placed[0], shared)
     others = [_start_one(settings, installation, shared, home.keys) for installation in placed[1:]]
-    services = [home, *others]
-    shared.metrics.watch_queue(lambda: sum(service.writer.waiting_commands for service in services))
-    return Installations(services, LedgerMap() if settings.is_placement else None)
+    return Installations([home, *others], LedgerMap() if settings.is_placement else None)
 
 
 def _start_one(
-    settings: Settings, installation: Installation, shared: Shared, keys: KeyCache | None
+    settings: Settings, installation: Installation, shared: Shared, keys: KeyCache | None = None
 ) -> Service:
     """Start the parts of one installation. `keys` are those of home, None if this is home."""
     name, database = installation
-    metrics, providers, limit = shared.metrics, shared.providers, settings.max_clock_difference_seconds
+    metrics = Metrics(shared.families, name if settings.is_placement else None)
+    providers, limit = shared.providers, settings.max_clock_difference_seconds
     ledger = LedgerApplication(
         database, observe=metrics.batch, max_clock_difference_seconds=limit, tracer=shared.tracer
     )
@@ -148,6 +151,7 @@ def _start_one(
     streaming = ThreadPoolExecutor(STREAMS_AT_ONCE, "stream")
     replays = ReplayLog(ledger)
     writer = Writer(ledger, asyncio.get_running_loop(), metrics, replays)
+    metrics.watch_queue(lambda: writer.waiting_commands)
     waiter = PositionWaiter(database)
     worker = Worker(database, ledger, max_clock_difference_seconds=limit)
     payer = Payer(
@@ -160,7 +164,7 @@ def _start_one(
         ledger=ledger,
         writer=writer,
         replays=replays,
-        keys=keys or KeyCache(ledger, reading),
+        keys=keys or (BelievedKeys if settings.is_placement else KeyCache)(ledger, reading),
         waiter=waiter,
         worker=worker,
         payer=payer,

@@ -8,6 +8,7 @@ from psycopg import Connection, errors
 from psycopg import Error as PostgresError
 from psycopg.rows import tuple_row
 
+from api.service.installations import Installations
 from api.service.service import Service
 from domain.journal.migrations import latest
 from domain.model.commands import Decision, Read, Repeatable
@@ -80,10 +81,37 @@ async def check(service: Service) -> Readiness:
 
 async def is_ready(service: Service) -> bool:
     """Tell whether the service is ready."""
+    return await trouble_of(service) is None
+
+
+async def trouble_of(service: Service) -> str | None:
+    """Return why an installation is not ready, in one word, None if it is ready."""
     try:
-        return (await check(service)).is_ready
+        require(await check(service))
+    except JournalUnavailable as unavailable:
+        return unavailable.reason
     except (LedgerError, PostgresError):
-        return False
+        return "denied"
+    return None
+
+
+async def troubles_of(installations: Installations) -> dict[str, str | None]:
+    """Return why each installation is not ready, in one word, None for those that are. All are asked at once."""
+    names, services = zip(*installations.all(), strict=True)
+    found = await asyncio.gather(*map(trouble_of, services))
+    return dict(zip(names, found, strict=True))
+
+
+async def require_any(installations: Installations) -> None:
+    """Raise `JournalUnavailable` unless this process can serve requests of a placement.
+
+    It can if home is ready, which has the keys, or if it still believes keys and another installation is ready.
+    """
+    troubles = await troubles_of(installations)
+    home = installations.home
+    if troubles[home.name] is None or (home.keys.are_believed and None in troubles.values()):
+        return
+    raise JournalUnavailable(troubles[home.name] or "unknown", "The service is not ready.")
 
 
 def require(readiness: Readiness) -> None:
