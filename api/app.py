@@ -24,7 +24,7 @@ from api.service.connections import POOL_SIZE
 from api.service.figures import FiguresReader
 from api.service.installations import Installations
 from api.service.key_cache import KeyCache
-from api.service.metrics import Metrics, ProcessFamilies
+from api.service.metrics import Metrics
 from api.service.replay_log import ReplayLog
 from api.service.request_log import RequestLog
 from api.service.service import Service
@@ -113,7 +113,7 @@ def create_app(settings: Settings, tracer: Tracer | None = None) -> Application:
 class Shared(NamedTuple):
     """The parts of the process that all its installations share."""
 
-    families: ProcessFamilies
+    metrics: Metrics
     providers: Mapping[str, Provider]
     document: Callable[[], bytes]
     tracer: Tracer | None
@@ -126,14 +126,15 @@ def _shared(settings: Settings, document: Callable[[], bytes], tracer: Tracer | 
     providers = make_providers(settings.providers)
     if tracer is not None:
         providers = {name: TracedProvider(name, provider, tracer) for name, provider in providers.items()}
-    families = ProcessFamilies(of_installations=settings.is_placement)
-    return Shared(families, providers, document, tracer, BodyRoom(), AnswerRoom(), RequestLog())
+    return Shared(Metrics(), providers, document, tracer, BodyRoom(), AnswerRoom(), RequestLog())
 
 
 def _start(settings: Settings, placed: Sequence[Installation], shared: Shared) -> Installations:
     home = _start_one(settings, placed[0], shared)
     others = [_start_one(settings, installation, shared, home.keys) for installation in placed[1:]]
-    return Installations([home, *others], LedgerMap() if settings.is_placement else None)
+    services = [home, *others]
+    shared.metrics.watch_queue(lambda: sum(service.writer.waiting_commands for service in services))
+    return Installations(services, LedgerMap() if settings.is_placement else None)
 
 
 def _start_one(
@@ -141,8 +142,7 @@ def _start_one(
 ) -> Service:
     """Start the parts of one installation. `keys` are those of home, None if this is home."""
     name, database = installation
-    metrics = Metrics(shared.families, name if settings.is_placement else None)
-    providers, limit = shared.providers, settings.max_clock_difference_seconds
+    metrics, providers, limit = shared.metrics, shared.providers, settings.max_clock_difference_seconds
     ledger = LedgerApplication(
         database, observe=metrics.batch, max_clock_difference_seconds=limit, tracer=shared.tracer
     )
@@ -151,7 +151,6 @@ def _start_one(
     streaming = ThreadPoolExecutor(STREAMS_AT_ONCE, "stream")
     replays = ReplayLog(ledger)
     writer = Writer(ledger, asyncio.get_running_loop(), metrics, replays)
-    metrics.watch_queue(lambda: writer.waiting_commands)
     waiter = PositionWaiter(database)
     worker = Worker(database, ledger, max_clock_difference_seconds=limit)
     payer = Payer(

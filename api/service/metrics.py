@@ -6,7 +6,6 @@ all. The figures of the database (`figures`) do not belong to a process: they ar
 
 import os
 from collections.abc import Callable
-from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -19,101 +18,73 @@ from projections.running.positions import WaitOutcome
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-Family = TypeVar("Family", Counter, Gauge, Histogram)
-
 _COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
-class ProcessFamilies:
-    """The families of metrics of one process. In a placement, those of an installation are labelled with its name."""
+class Metrics:
+    """The figures of one process. Label look-ups are slow and requests are many, so each is made once."""
 
-    def __init__(self, *, of_installations: bool = False) -> None:
-        self.registry = registry = CollectorRegistry()
-        of = ["installation"] if of_installations else []
-        self.commands = Counter(
-            "tallystick_commands", "Commands, by outcome", [*of, "type", "outcome"], registry=registry
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        registry = self._registry
+        self._commands = Counter(
+            "tallystick_commands", "Commands, by outcome", ["type", "outcome"], registry=registry
         )
-        self.batch_commands = Histogram(
-            "tallystick_batch_commands",
-            "Commands decided in one batch",
-            of,
-            buckets=_COUNTS,
-            registry=registry,
+        self._batch_commands = Histogram(
+            "tallystick_batch_commands", "Commands decided in one batch", buckets=_COUNTS, registry=registry
         )
-        self.commit_seconds = Histogram(
+        self._commit_seconds = Histogram(
             "tallystick_commit_seconds",
             "Time from the decision of a batch to its commit",
-            of,
             buckets=_SECONDS,
             registry=registry,
         )
-        self.events = Counter("tallystick_events_recorded", "Events recorded", of, registry=registry)
-        self.requests = Histogram(
+        self._events = Counter("tallystick_events_recorded", "Events recorded", registry=registry)
+        self._requests = Histogram(
             "tallystick_http_request_seconds",
             "Requests, by route",
             ["method", "route", "status"],
             buckets=_SECONDS,
             registry=registry,
         )
-        self.waiting = Gauge(
+        self._waiting = Gauge(
             "tallystick_waiting_commands",
             "Commands that wait for the next batch",
-            of,
             registry=registry,
             multiprocess_mode="livesum",
         )
-        self.denials = Counter(
+        self._denials = Counter(
             "tallystick_denials",
             "Requests that were not let in, by problem code",
             ["code"],
             registry=registry,
         )
         # Each is 0 from the first page on. Otherwise Prometheus would not see the first denials as a rise.
-        for code in (code for code, of_code in PROBLEM_TYPES.items() if of_code.status in (401, 403)):
-            self.denials.labels(code)
-        self.waits = Histogram(
+        for code in (code for code, of in PROBLEM_TYPES.items() if of.status in (401, 403)):
+            self._denials.labels(code)
+        self._waits = Histogram(
             "tallystick_position_wait_seconds",
             "Waits of reads until a projection reaches a position, by how they ended",
-            [*of, "projection", "outcome"],
+            ["projection", "outcome"],
             buckets=_SECONDS,
             registry=registry,
         )
-        self.provider_calls = Histogram(
+        self._provider_calls = Histogram(
             "tallystick_provider_call_seconds",
             "Calls of payment providers, by purpose and outcome",
-            [*of, "provider", "call", "outcome"],
+            ["provider", "call", "outcome"],
             buckets=_SECONDS,
             registry=registry,
         )
-
-
-class Metrics:
-    """The figures of one installation in one process. Label look-ups are slow and requests are many, so each is made
-    once."""
-
-    def __init__(self, families: ProcessFamilies | None = None, installation: str | None = None) -> None:
-        """`installation` is its name if the families are of installations."""
-        self._families = families or ProcessFamilies()
-        self._of = () if installation is None else (installation,)
-        self._batch_commands = self._own(self._families.batch_commands)
-        self._commit_seconds = self._own(self._families.commit_seconds)
-        self._events = self._own(self._families.events)
-        self._waiting = self._own(self._families.waiting)
         self._queue: Callable[[], int] = lambda: 0
         self._of_command: dict[tuple[str, str], Counter] = {}
         self._of_request: dict[tuple[str, str, int], Histogram] = {}
-
-    def _own(self, family: Family) -> Family:
-        """Return the part of a family that has no label but the installation's."""
-        return family.labels(*self._of) if self._of else family
 
     def command(self, name: str, outcome: str, count: int = 1) -> None:
         """Count commands. `outcome` is one word, or the code of a refusal."""
         counter = self._of_command.get((name, outcome))
         if counter is None:
-            counter = self._of_command[name, outcome] = self._families.commands.labels(
-                *self._of, name, outcome
-            )
+            counter = self._of_command[name, outcome] = self._commands.labels(name, outcome)
         counter.inc(count)
 
     def batch(self, commands: int, events: int, seconds: float) -> None:
@@ -127,21 +98,21 @@ class Metrics:
         """Observe a request. `route` is the pattern of its path."""
         histogram = self._of_request.get((method, route, status))
         if histogram is None:
-            labelled = self._families.requests.labels(method, route, str(status))
+            labelled = self._requests.labels(method, route, str(status))
             histogram = self._of_request[method, route, status] = labelled
         histogram.observe(seconds)
 
     def denial(self, code: str) -> None:
         """Count a request that was not let in. `code` is that of its problem."""
-        self._families.denials.labels(code).inc()
+        self._denials.labels(code).inc()
 
     def wait(self, projection: str, outcome: WaitOutcome, seconds: float) -> None:
         """Observe the wait of a read for a position of a projection."""
-        self._families.waits.labels(*self._of, projection, outcome.name.lower()).observe(seconds)
+        self._waits.labels(projection, outcome.name.lower()).observe(seconds)
 
     def provider_call(self, provider: str, call: str, outcome: str, seconds: float) -> None:
         """Observe a call of a payment provider. `Payer` calls this."""
-        self._families.provider_calls.labels(*self._of, provider, call, outcome).observe(seconds)
+        self._provider_calls.labels(provider, call, outcome).observe(seconds)
 
     def watch_queue(self, waiting_commands: Callable[[], int]) -> None:
         """Set the function that returns how many commands wait."""
@@ -150,7 +121,7 @@ class Metrics:
     def page(self, figures: Figures, *, is_ready: bool) -> bytes:
         """Return all figures: those of the processes, and those of the database."""
         self._waiting.set(self._queue())
-        registry = self._families.registry
+        registry = self._registry
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]

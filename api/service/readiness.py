@@ -95,23 +95,15 @@ async def trouble_of(service: Service) -> str | None:
     return None
 
 
-async def troubles_of(installations: Installations) -> dict[str, str | None]:
-    """Return why each installation is not ready, in one word, None for those that are. All are asked at once."""
-    names, services = zip(*installations.all(), strict=True)
-    found = await asyncio.gather(*map(trouble_of, services))
-    return dict(zip(names, found, strict=True))
+async def goes_on_without_home(installations: Installations) -> bool:
+    """Tell whether requests about ledgers of a placement can be served although home cannot be used.
 
-
-async def require_any(installations: Installations) -> None:
-    """Raise `JournalUnavailable` unless this process can serve requests of a placement.
-
-    It can if home is ready, which has the keys, or if it still believes keys and another installation is ready.
+    They can while this process still believes keys and another installation is ready.
     """
-    troubles = await troubles_of(installations)
-    home = installations.home
-    if troubles[home.name] is None or (home.keys.are_believed and None in troubles.values()):
-        return
-    raise JournalUnavailable(troubles[home.name] or "unknown", "The service is not ready.")
+    if not installations.home.keys.are_believed:
+        return False
+    others = [service for _, service in installations.all()[1:]]
+    return None in await asyncio.gather(*map(trouble_of, others))
 
 
 def require(readiness: Readiness) -> None:

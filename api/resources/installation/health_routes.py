@@ -2,7 +2,7 @@
 
 import asyncio
 from functools import partial
-from typing import Any, Literal, NotRequired
+from typing import Literal, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -15,8 +15,7 @@ from api.http.responses import Answer, json_answer
 from api.resources.projections.answers import all_shown
 from api.resources.projections.schemas import ProjectionBody
 from api.service.metrics import MEDIA_TYPE
-from api.service.readiness import Readiness, check, is_ready, require, require_any, troubles_of
-from api.service.service import Service
+from api.service.readiness import check, goes_on_without_home, is_ready, require
 from domain.model.errors import JournalUnavailable
 
 
@@ -33,13 +32,9 @@ class LivenessBody(TypedDict):
 
 
 class ReadinessBody(TypedDict):
-    """The service is ready. With `verbose`: what was found at each check, and every projection.
-
-    In a placement `installations` says of each whether it is ready, and the rest is home's, if home is ready.
-    """
+    """The service is ready. With `verbose`: what was found at each check, and every projection."""
 
     status: Literal["ready"]
-    installations: NotRequired[dict[str, str]]
     checks: NotRequired[dict[str, str]]
     projections: NotRequired[list[ProjectionBody]]
 
@@ -73,33 +68,16 @@ async def get_readiness(call: Call[HealthQuery, None]) -> Answer:
 
     With `verbose`, an auditor or operator with every ledger also sees each check and the position of each projection.
     If `TALLYSTICK_PUBLIC_METRICS` is true, anybody sees them. A projection that lags does not make the service unready.
-
-    A process of a placement is ready while home is. Without home it is ready for as long as it still believes keys and
-    another installation is ready.
     """
-    if call.installations.is_placement:
-        return await _readiness_of_placement(call)
     readiness = await check(call.service)
+    if not readiness.is_ready and await goes_on_without_home(call.installations):
+        return json_answer(200, {"status": "ready"})
     require(readiness)
     if call.query.verbose is None or not (call.service.metrics_are_public or await overseer(call)):
         return json_answer(200, {"status": "ready"})
-    return json_answer(200, {"status": "ready", **await _details(call.service, readiness)})
-
-
-async def _readiness_of_placement(call: Call[HealthQuery, None]) -> Answer:
-    await require_any(call.installations)
-    if call.query.verbose is None or not (call.service.metrics_are_public or await overseer(call)):
-        return json_answer(200, {"status": "ready"})
-    troubles = await troubles_of(call.installations)
-    shown = {"installations": {name: trouble or "ok" for name, trouble in troubles.items()}}
-    if troubles[call.service.name] is None:
-        shown |= await _details(call.service, await check(call.service))
-    return json_answer(200, {"status": "ready", **shown})
-
-
-async def _details(service: Service, readiness: Readiness) -> dict[str, Any]:
     checks = {name: failure or "ok" for name, failure in readiness._asdict().items()}
-    return {"checks": checks, "projections": await service.look_up(all_shown)}
+    projections = await call.service.look_up(all_shown)
+    return json_answer(200, {"status": "ready", "checks": checks, "projections": projections})
 
 
 @endpoint(
