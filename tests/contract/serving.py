@@ -85,12 +85,13 @@ def serving_on(database: Database, **more: Any) -> Iterator[Served]:
     simulator.start()
     provider = {"url": simulator.url, "secret": SECRET, "timeout_seconds": 1.0}
     spread = Spread(database) if os.environ.get(TOPOLOGY) == "placement" else None
+    if spread:
+        more["installations"] = spread.setting
     settings = Settings(
         database_url=database.url,
         schema_=database.schema,
         bootstrap_key=SecretStr(KEY),
         providers={"simulator": ProviderSettings.model_validate(provider)},
-        **({"installations": spread.setting} if spread else {}),
         **more,
     )
     ensure_bootstrap_key(database, settings.bootstrap_key)
