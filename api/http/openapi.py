@@ -126,6 +126,7 @@ def _documentation(declared: Declaration) -> dict[str, Any]:
     """Return the arguments of FastAPI's `APIRoute` for a route."""
     extra: dict[str, Any] = {
         "x-consistency": declared.consistency.described,
+        "x-spans": declared.spans.described,
         "parameters": list(_parameters(declared)),
         "security": _security(declared),
         # The roles that may call; one of them is enough.
