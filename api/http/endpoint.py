@@ -120,6 +120,7 @@ class Endpoint:
         self.path_regex, *_ = compile_path(declared.path)
         self._serve: Handler = declared.handler
         self._names_ledger = declared.names_ledger
+        self._takes_installation = declared.takes_installation
         self._place = TypeAdapter(declared.place) if declared.place is not None else None
         self._places: TypeAdapter[Any] | None = self._place
         if declared.spans_list:
@@ -236,7 +237,7 @@ class Endpoint:
         given = _query_parameters(scope["query_string"])
         listed, place = self._page(scope["path"], given, installations) if self._place else ("", None)
         query = self._query(given) if given or self._no_query is None else self._no_query
-        if declared.takes_installation:
+        if self._takes_installation:
             service = chosen(installations, vars(query)["installation"], declared.spans)
             if installations.is_placement and declared.spans is not Spans.ALL:
                 scope["service"] = service

@@ -13,8 +13,6 @@ from pydantic_core import from_json
 from standardwebhooks import Webhook
 
 from api.http.cursors import encode_cursor
-from api.http.spanning.spans import Spans
-from api.resources import ENDPOINTS
 from domain.model.streams import account_stream
 from projections.engine.dead_letters import add_letter
 from projections.engine.poison import Poison
@@ -67,12 +65,6 @@ def pages(client: httpx2.Client, path: str, **query: Any) -> Iterator[dict[str, 
 
 def items(client: httpx2.Client, path: str, **query: Any) -> list[dict[str, Any]]:
     return [item for page in pages(client, path, **query) for item in page["data"]]
-
-
-def test_every_route_says_how_it_spans() -> None:
-    for endpoint in ENDPOINTS:
-        declared = endpoint.declared
-        assert (declared.spans is Spans.LEDGER) == ("{ledger}" in declared.path)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 100])
