@@ -167,6 +167,12 @@ class Declaration:
         return self.spans in (Spans.NAMED, Spans.CHOSEN) or self.spans_list
 
     @property
+    def names_installation(self) -> bool:
+        """Whether one installation of a placement answers, which the answer names."""
+        opens_ledger = self.spans is Spans.BODY and bool(self.roles)
+        return opens_ledger or self.spans in (Spans.LEDGER, Spans.FOUND, Spans.NAMED, Spans.CHOSEN)
+
+    @property
     def spans_list(self) -> bool:
         """Whether it lists what all installations have."""
         return self.spans is Spans.ALL and self.place is not None

@@ -14,7 +14,7 @@ from api.resources.payouts import examples
 from api.resources.payouts.callback_schemas import CallbackRequest
 from api.security.callback_signatures import MESSAGE_ID
 from api.service.service import Service
-from domain.model.errors import InvalidRequest, LedgerNotFound, PayoutNotFound
+from domain.model.errors import InvalidRequest, LedgerMoved, LedgerNotFound, PayoutNotFound
 from domain.model.events import Context
 from domain.model.payouts.payout import Payout
 from domain.model.payouts.reports import RecordReport
@@ -44,14 +44,29 @@ async def receive_callback(call: Call[NoQuery, CallbackRequest]) -> Answer:
     stuck. The answer comes once the report is durable.
     """
     callback = _read(call)
-    service, seen = await _payout(call, callback.key)
+    ledger, _, rest = callback.key.partition(".")
+    if not is_ledger_name(ledger):
+        raise PayoutNotFound
+    service = await call.installations.of(ledger)
+    try:
+        await _record(call, service, callback, ledger, rest.partition(".")[0])
+    except LedgerMoved as moved:
+        service = await call.installations.after_move(ledger, moved.details["installation"])
+        await _record(call, service, callback, ledger, rest.partition(".")[0])
+    return Answer(204)
+
+
+async def _record(
+    call: Call[NoQuery, CallbackRequest], service: Service, callback: Callback, ledger: str, payout_id: str
+) -> None:
+    """Record a report in the installation that holds the payout's ledger. Raises `LedgerMoved` if it does not."""
+    seen = await _payout(call, service, callback.key, ledger, payout_id)
     context = Context(call.caller.name, seen.correlation_id, _trace(seen, call.context.traceparent))
     message_id = call.headers[MESSAGE_ID].decode("latin-1")
     report = RecordReport(
         context, seen, new_nonce(), source="callback", report=callback.report, message_id=message_id
     )
     await service.writer.perform(report)
-    return Answer(204)
 
 
 def _read(call: Call[NoQuery, CallbackRequest]) -> Callback:
@@ -63,25 +78,20 @@ def _read(call: Call[NoQuery, CallbackRequest]) -> Callback:
         raise InvalidRequest("/data", str(error)) from None
 
 
-async def _payout(call: Call[NoQuery, CallbackRequest], provider_key: str) -> tuple[Service, Payout]:
-    """Return the payout with a provider's key, and the service of the installation that holds its ledger.
-
-    The payout is as it was accepted, so that its number of callbacks does not matter.
+async def _payout(
+    call: Call[NoQuery, CallbackRequest], service: Service, provider_key: str, ledger: str, payout_id: str
+) -> Payout:
+    """Return the payout with a provider's key, as it was accepted, so that its number of callbacks does not matter.
 
     Raises `PayoutNotFound` if the provider was never given that key.
     """
-    ledger, _, rest = provider_key.partition(".")
-    payout_id = rest.partition(".")[0]
-    if not is_ledger_name(ledger):
-        raise PayoutNotFound
-    service = await call.installations.of(ledger)
     try:
         payout, _ = await service.read(service.ledger.payout_as_accepted, ledger, payout_id)
     except (LedgerNotFound, PayoutNotFound):  # the answer is the same, whatever is wrong with the key
         raise PayoutNotFound from None
     if (payout.provider, payout.provider_key) != (call.path_params["provider"], provider_key):
         raise PayoutNotFound
-    return service, payout
+    return payout
 
 
 def _trace(payout: Payout, given: str | None) -> str | None:
