@@ -8,7 +8,7 @@ import pytest
 
 from tests.contract.books import Book
 from tests.contract.placed import AWAY, HOME, Placed, placed
-from tests.contract.serving import KEY
+from tests.contract.serving import KEY, Served
 from tests.databases import Databases
 from tests.projecting import eventually
 
@@ -112,3 +112,24 @@ def test_pages_say_who_could_not_answer(console: httpx2.Client, service: Placed)
         assert "Nothing is stuck where it could be said." in shown(console, "/console/stuck")
         now = shown(console, "/console")
         assert "1 ledger was checked and balances." in now or "One ledger was checked and balances." in now
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "/ledgers",
+        "/stuck",
+        "/projections",
+        "/projections/balances",
+        "/dead-letters",
+        "/webhooks",
+        "/audit",
+    ],
+)
+def test_without_a_placement_no_page_speaks_of_installations(served: Served, path: str) -> None:
+    with httpx2.Client(base_url=served.url, trust_env=False, verify=False, timeout=30.0) as client:
+        answer = client.post("/console/sign-in", data={"key": KEY})
+        client.headers["cookie"] = answer.headers["set-cookie"].partition(";")[0]
+        page = shown(client, f"/console{path}")
+    assert "nstallation" not in page and "could not answer" not in page and "data-log" not in page
