@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from api.http.consistency import preferences
 from api.http.endpoint import Call
-from api.http.pages import fitting, page, projected_page
+from api.http.pages import PAGE_BYTES, fitting, page, projected_page
 from api.http.responses import Answer, json_answer
 from api.http.spanning.asking import PATIENCE_SECONDS, Told, ask_all
 from api.http.spanning.merging import Part, is_more, merged, places_after
@@ -22,6 +22,11 @@ Row = TypeVar("Row")
 Said = TypeVar("Said")
 
 ListCall = Call[Any, None]
+
+
+def part_bytes(call: ListCall) -> int:
+    """Return how large the rows of one installation may be together, so that those of all fit a page."""
+    return PAGE_BYTES // len(call.installations.names)
 
 
 async def listed(

@@ -6,10 +6,9 @@ from api.http.consistency import Consistency
 from api.http.declaration import CLIENT, READER, Concerns, NoQuery, Returns
 from api.http.endpoint import Call, endpoint
 from api.http.fields import LedgerName, ProjectedSpanningPage, Time
-from api.http.pages import PAGE_BYTES
 from api.http.read_your_writes import read_projection
 from api.http.responses import INSTALLATION, POSITION, Answer, json_answer
-from api.http.spanning.lists import projected_list
+from api.http.spanning.lists import part_bytes, projected_list
 from api.http.spanning.spans import Spans
 from api.resources.examples import page_of
 from api.resources.ledgers import examples
@@ -94,7 +93,7 @@ async def _read(call: Call[LedgersQuery, None]) -> Found[Ledger]:
         ledgers.list_ledgers,
         after=LedgerPlace(*call.cursor_position) if call.cursor_position else None,
         limit=query.page_size + 1,
-        most_bytes=PAGE_BYTES,
+        most_bytes=part_bytes(call),
         descending=query.descending,
         granted=call.caller.granted,
     )

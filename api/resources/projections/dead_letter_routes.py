@@ -11,9 +11,8 @@ from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, OVERSEER, Concerns, NoQuery, Returns
 from api.http.endpoint import Call, endpoint
 from api.http.fields import OptionalReason, RequiredReason, SpanningPage, Time
-from api.http.pages import PAGE_BYTES
 from api.http.responses import Answer, json_answer
-from api.http.spanning.lists import listed
+from api.http.spanning.lists import listed, part_bytes
 from api.http.spanning.spans import Spans
 from api.resources.examples import page_of
 from api.resources.projections import examples
@@ -83,7 +82,7 @@ async def _read(call: Call[DeadLettersQuery, None]) -> Sequence[DeadLetter]:
         state=query.state or None,
         after=call.cursor_position,
         limit=query.page_size + 1,
-        most_bytes=PAGE_BYTES,
+        most_bytes=part_bytes(call),
         descending=query.descending,
         granted=call.caller.granted,
     )

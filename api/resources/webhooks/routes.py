@@ -10,9 +10,8 @@ from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, OVERSEER, Concerns, NoQuery, Returns
 from api.http.endpoint import Call, endpoint
 from api.http.fields import InstallationQuery, OptionalReason, RequiredReason, SpanningPage, Time
-from api.http.pages import PAGE_BYTES
 from api.http.responses import Answer, json_answer
-from api.http.spanning.lists import listed
+from api.http.spanning.lists import listed, part_bytes
 from api.http.spanning.spans import Spans
 from api.problems import Forbidden
 from api.resources.examples import page_of
@@ -100,7 +99,7 @@ async def _read(call: Call[WebhooksQuery, None]) -> Sequence[Webhook]:
         webhooks.list_webhooks,
         after=call.cursor_position,
         limit=query.page_size + 1,
-        most_bytes=PAGE_BYTES,
+        most_bytes=part_bytes(call),
         descending=query.descending,
         granted=call.caller.granted,
     )
