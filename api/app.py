@@ -126,14 +126,14 @@ def _shared(settings: Settings, document: Callable[[], bytes], tracer: Tracer | 
     providers = make_providers(settings.providers)
     if tracer is not None:
         providers = {name: TracedProvider(name, provider, tracer) for name, provider in providers.items()}
-    return Shared(Metrics(), providers, document, tracer, BodyRoom(), AnswerRoom(), RequestLog())
+    metrics = Metrics(is_placement=settings.is_placement)
+    return Shared(metrics, providers, document, tracer, BodyRoom(), AnswerRoom(), RequestLog())
 
 
 def _start(settings: Settings, placed: Sequence[Installation], shared: Shared) -> Installations:
     home = _start_one(settings, placed[0], shared)
     others = [_start_one(settings, installation, shared, home.keys) for installation in placed[1:]]
     services = [home, *others]
-    shared.metrics.watch_queue(lambda: sum(service.writer.waiting_commands for service in services))
     return Installations(services, LedgerMap() if settings.is_placement else None)
 
 
@@ -142,19 +142,21 @@ def _start_one(
 ) -> Service:
     """Start the parts of one installation. `keys` are those of home, None if this is home."""
     name, database = installation
-    metrics, providers, limit = shared.metrics, shared.providers, settings.max_clock_difference_seconds
+    providers, limit = shared.providers, settings.max_clock_difference_seconds
+    books = shared.metrics.of(name)
     ledger = LedgerApplication(
-        database, observe=metrics.batch, max_clock_difference_seconds=limit, tracer=shared.tracer
+        database, observe=books.batch, max_clock_difference_seconds=limit, tracer=shared.tracer
     )
     # Threads of its own, so that an installation that hangs keeps no other waiting.
     reading = ThreadPoolExecutor(POOL_SIZE, "read")
     streaming = ThreadPoolExecutor(STREAMS_AT_ONCE, "stream")
     replays = ReplayLog(ledger)
-    writer = Writer(ledger, asyncio.get_running_loop(), metrics, replays)
+    writer = Writer(ledger, asyncio.get_running_loop(), books, replays)
+    books.watch_queue(lambda: writer.waiting_commands)
     waiter = PositionWaiter(database)
     worker = Worker(database, ledger, max_clock_difference_seconds=limit)
     payer = Payer(
-        database, ledger, providers, max_clock_difference_seconds=limit, observe=metrics.provider_call
+        database, ledger, providers, max_clock_difference_seconds=limit, observe=books.provider_call
     )
     for part in (ledger, replays, waiter, worker, payer):
         part.start()
@@ -169,7 +171,8 @@ def _start_one(
         payer=payer,
         providers=providers,
         signatures=Signatures(settings.providers),
-        metrics=metrics,
+        metrics=shared.metrics,
+        books=books,
         destinations=settings.publishing.policy,
         reading=reading,
         streaming=streaming,

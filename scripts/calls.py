@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from urllib.parse import urlsplit
 
+from projections.diagnosis.remedies import command_on
+
 EXAMPLES: Mapping[str, str] = {
     "serve": "tallystick serve --port 8000",
     "project": 'tallystick project --database-url "$URL"',
@@ -43,14 +45,16 @@ WHO_PROJECTS = "start `tallystick serve` or, beside one that runs with --no-proj
 WHO_PUBLISHES = "start `tallystick serve` or, beside one that runs with --no-projector, `tallystick publish`"
 
 
-def as_called(command: str) -> str:
+def as_called(command: str, installation: str | None = None) -> str:
     """Return a command ready to paste: called by the same path as this process, on the same installation.
 
-    Text that is not a `tallystick` command is returned unchanged. A database URL with a password is replaced by
-    "$TALLYSTICK_DATABASE_URL".
+    `installation` is the one of a placement that it is for. Text that is not a `tallystick` command is returned
+    unchanged. A database URL with a password is replaced by "$TALLYSTICK_DATABASE_URL".
     """
     if not command.startswith(f"{PROGRAM} "):
         return command
+    if installation is not None:
+        command = command_on(command, installation)
     called = sys.argv[0]
     if os.path.basename(called) == PROGRAM and os.sep in called:
         command = shlex.quote(called) + command.removeprefix(PROGRAM)

@@ -58,6 +58,19 @@ class Databases:
         with self._copy_of(template) as database:
             yield database
 
+    @contextmanager
+    def closed(self, database: Database) -> Iterator[None]:
+        """A database of these out of reach meanwhile: its sessions end, and it lets no other in."""
+        name = urlsplit(database.url).path.removeprefix("/")
+        allow = SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
+        self._connection.execute(allow.format(Identifier(name), SQL("false")))
+        end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s"
+        self._connection.execute(end, (name,))
+        try:
+            yield
+        finally:
+            self._connection.execute(allow.format(Identifier(name), SQL("true")))
+
     def drop_templates(self) -> None:
         """Drop the templates."""
         query = "SELECT datname FROM pg_database WHERE starts_with(datname, %s)"

@@ -86,7 +86,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """The whole story of a request or of a correlation id."""
+    """The whole story of a request or of a correlation id. `installation` told it; None without a placement."""
 
     ledger: str
     idempotency_key: str | None
@@ -96,3 +96,4 @@ class Trace:
     verdict: Verdict
     position: int
     head: int
+    installation: str | None = None

@@ -13,7 +13,7 @@ Metadata = dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class LedgerInfo:
-    """A ledger and the assets of its accounts."""
+    """A ledger and the assets of its accounts. `installation` holds it; None without a placement."""
 
     name: str
     metadata: Metadata
@@ -21,6 +21,7 @@ class LedgerInfo:
     version: int
     position: int
     opened_at: datetime
+    installation: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

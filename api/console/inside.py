@@ -45,6 +45,11 @@ class Reply(NamedTuple):
         return _whole(self.headers.get("ledger-position"))
 
     @property
+    def installation(self) -> str | None:
+        """The installation of a placement that answered, None without a placement."""
+        return self.headers.get("ledger-installation")
+
+    @property
     def head(self) -> int | None:
         """The newest position of the journal at that time, if the answer says so."""
         return _whole(self.headers.get("ledger-head"))

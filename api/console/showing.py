@@ -52,7 +52,8 @@ def view_of(scope: Scope, session: Session, names: Mapping[str, str]) -> View:
     """Return what a handler gets of a request."""
     query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
     inside = Inside(scope, session.token)
-    return View(inside, session.caller, scope["state"]["service"], scope["path"], names, query)
+    state = scope["state"]
+    return View(inside, session.caller, state["service"], scope["path"], names, query, state["installations"])
 
 
 async def _fresh(scope: Scope, session: Session, view: View, page: Page) -> Answer:
@@ -120,6 +121,8 @@ def page_answer(
         "caller": view.caller,
         "csrf": csrf_of(session.token),
         "navigation": navigation(view),
+        "log": view.log,
+        "unanswered": (),
         "state": state,
         "correlation_id": scope["head"].conversation.correlation_id,
         "now": instant,

@@ -1,6 +1,6 @@
 """What the handler of a page gets, and what it returns. `@page` lists the pages."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -9,13 +9,14 @@ from starlette.routing import compile_path
 from api.console.inside import Inside, Reply
 from api.console.permission import why_not
 from api.security.keys import Key
+from api.service.installations import Installations
 from api.service.service import Service
 
 
 class View(NamedTuple):
     """A request of a browser for a page: who asks, for what, and the API as it may be called.
 
-    `names` are the names in the path, `query` the parameters behind it.
+    `names` are the names in the path, `query` the parameters behind it. `placed` are the installations of the process.
     """
 
     api: Inside
@@ -24,6 +25,7 @@ class View(NamedTuple):
     path: str
     names: Mapping[str, str]
     query: Mapping[str, str]
+    placed: Installations
 
     @property
     def ledger(self) -> str:
@@ -39,6 +41,21 @@ class View(NamedTuple):
     def resource(self) -> str:
         """The path of the page's thing in the API, below `/v1`."""
         return self.path.removeprefix("/console")
+
+    @property
+    def installation(self) -> str | None:
+        """The installation of a placement that the address names, None if it names none."""
+        return self.query.get("installation") or None
+
+    @property
+    def installations(self) -> Sequence[str]:
+        """The names of the installations of a placement; empty without a placement."""
+        return self.placed.names if self.placed.is_placement else ()
+
+    @property
+    def log(self) -> str | None:
+        """The installation whose signed log is meant: the one in the address, else home. None without a placement."""
+        return self.installation or next(iter(self.installations), None)
 
     @property
     def sees_all(self) -> bool:

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from api.http.body import MAX_BODY_BYTES, MAX_BODY_VALUES, Usual
 from api.http.consistency import Consistency
 from api.http.fields import Query
+from api.http.spanning.spans import Spans
 from api.security.keys import Role
 from domain.model.errors import LedgerError
 
@@ -86,6 +87,8 @@ class Declaration:
     `is_body_optional`: no body means `{}`. `max_body_bytes` and `max_body_values` limit the body's size and its number
     of JSON values; body.py gives the reasons. `is_deferrable`: the route understands `Prefer: respond-async`.
 
+    `spans`: which installations answer in a placement. A route whose path names no ledger must say so.
+
     `usual_body` reads bodies of the usual form, in a quarter of the time that their model takes. It makes of them what
     the model would, with the same attributes. The model judges all others.
 
@@ -105,6 +108,7 @@ class Declaration:
     problems: Sequence[type[LedgerError]] = ()
     concerns: Concerns = Concerns.LEDGER
     ledgers_of: LedgersOf | None = None
+    spans: Spans = Spans.LEDGER
     body_example: Any = None
     is_body_optional: bool = False
     max_body_bytes: int = MAX_BODY_BYTES
@@ -156,6 +160,22 @@ class Declaration:
     def names_ledger(self) -> bool:
         """Whether the path names a ledger."""
         return "{ledger}" in self.path
+
+    @property
+    def takes_installation(self) -> bool:
+        """Whether the query may name an installation: to act on it, to read from it, or to list only what it has."""
+        return self.spans in (Spans.NAMED, Spans.CHOSEN) or self.spans_list
+
+    @property
+    def names_installation(self) -> bool:
+        """Whether one installation of a placement answers, which the answer names."""
+        opens_ledger = self.spans is Spans.BODY and bool(self.roles)
+        return opens_ledger or self.spans in (Spans.LEDGER, Spans.FOUND, Spans.NAMED, Spans.CHOSEN)
+
+    @property
+    def spans_list(self) -> bool:
+        """Whether it lists what all installations have."""
+        return self.spans is Spans.ALL and self.place is not None
 
     @cached_property
     def writes(self) -> bool:

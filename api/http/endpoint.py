@@ -6,9 +6,10 @@ idempotency key, named resources, version, rules.
 
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from functools import partial
 from time import monotonic
+from types import GenericAlias
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 from urllib.parse import parse_qsl
 
@@ -35,6 +36,9 @@ from api.http.fields import body_errors, query_errors
 from api.http.idempotency import idempotency_key
 from api.http.request import SESSION, RequestHead
 from api.http.responses import DRY_RUN, INSTALLATION, JSON, Answer, Streamed, unless_unchanged
+from api.http.spanning.asking import Told, ask_all
+from api.http.spanning.naming import chosen, places_of
+from api.http.spanning.spans import Spans
 from api.problems import Forbidden, InvalidShape, Unauthenticated, UnsupportedMediaType
 from api.security.keys import EVERY_LEDGER, NOBODY, Key
 from api.service.body_room import RoomShare
@@ -58,9 +62,10 @@ _BEGINNINGS = re.compile(r"(?:^|,)[ \t]*(?:Bearer|Basic|Digest|Negotiate)(?=[ \t
 class Call(Struct, Generic[QueryT, BodyT], frozen=True):
     """A request that was found well-formed and allowed.
 
-    `service` is that of the installation that holds the ledger in the path; home's if the path names none.
+    `service` is that of the installation that the route's `spans` leads to; home's if it spans all.
     `path_params` are the parameters in the path. `raw_body` is the body as sent, before defaults were filled in.
-    `cursor_position` is the place that the cursor names, and `list_id` identifies the list.
+    `cursor_position` is the place that the cursor names, and `list_id` identifies the list. For a list that spans the
+    installations of a placement, it has a place for each by name.
     """
 
     service: Service
@@ -87,6 +92,15 @@ class Call(Struct, Generic[QueryT, BodyT], frozen=True):
         """The preferences of the request."""
         return preferences(self.headers.get(b"prefer"))
 
+    @property
+    def installation(self) -> str | None:
+        """The name of the installation that answers in a placement, None if there is no placement."""
+        return self.service.name if self.installations.is_placement else None
+
+    def as_placed(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the body of a thing, with its installation in a placement."""
+        return body if self.installation is None else {**body, "installation": self.installation}
+
     def cursor_after(self, place: Any) -> str:
         """Return the cursor of the page after a place in this list."""
         return encode_cursor(self.list_id, place)
@@ -100,12 +114,18 @@ class Endpoint:
 
     def __init__(self, declared: Declaration) -> None:
         _require_stated_ledgers(declared)
+        _require_stated_installations(declared)
         self.declared = declared
         self.path = declared.path
         self.path_regex, *_ = compile_path(declared.path)
         self._serve: Handler = declared.handler
         self._names_ledger = declared.names_ledger
+        self._takes_installation = declared.takes_installation
         self._place = TypeAdapter(declared.place) if declared.place is not None else None
+        self._places: TypeAdapter[Any] | None = self._place
+        if declared.spans_list:
+            of_each: Any = GenericAlias(dict, (str, declared.place)) | declared.place
+            self._places = TypeAdapter(of_each)
         fields = declared.query.model_fields
         asks = any(field.is_required() for field in fields.values())
         self._no_query = None if asks else declared.query()
@@ -187,9 +207,12 @@ class Endpoint:
             scope["caller"] = caller = await _caller(service, head.headers)
             self._allow(caller, names)
             if declared.ledgers_of:
-                await self._allow_thing(service, caller, names)
-        if installations.is_placement and self._names_ledger:
-            scope["service"] = service = await installations.of(names["ledger"])
+                service = await self._allow_thing(installations, caller, names)
+        if installations.is_placement:
+            if self._names_ledger:
+                service = await installations.of(names["ledger"])
+            if declared.spans in (Spans.LEDGER, Spans.FOUND):
+                scope["service"] = service
         if declared.writes:
             service.writer.require_room()
         if declared.is_signed:
@@ -212,8 +235,12 @@ class Endpoint:
             sent, body = await service.read(self._parsed, *of_body) if is_large else self._parsed(*of_body)
         key = idempotency_key(head.headers.get(b"idempotency-key")) if declared.is_keyed else ""
         given = _query_parameters(scope["query_string"])
-        listed, place = self._page(scope["path"], given) if self._place else ("", None)
+        listed, place = self._page(scope["path"], given, installations) if self._place else ("", None)
         query = self._query(given) if given or self._no_query is None else self._no_query
+        if self._takes_installation:
+            service = chosen(installations, vars(query)["installation"], declared.spans)
+            if installations.is_placement and declared.spans is not Spans.ALL:
+                scope["service"] = service
         if declared.body and body is None:
             to_shape = declared.body, sent, bytes_sent
             body = await service.read(_shaped, *to_shape) if is_large else _shaped(*to_shape)
@@ -245,15 +272,28 @@ class Endpoint:
         elif declared.concerns is Concerns.EVERY and not caller.may_use(EVERY_LEDGER):
             raise Forbidden("This needs a key that was granted every ledger.")
 
-    async def _allow_thing(self, service: Service, caller: Key, names: Mapping[str, str]) -> None:
-        """Raise `Forbidden` unless the caller has the ledgers of the resource in the path.
+    async def _allow_thing(
+        self, installations: Installations, caller: Key, names: Mapping[str, str]
+    ) -> Service:
+        """Return the installation that has the resource in the path, home if none has it.
 
-        One that does not exist concerns no ledger: the route then answers 404.
+        Raises `Forbidden` unless the caller has its ledgers. One that does not exist concerns no ledger: the route then
+        answers 404. Raises what an installation was refused with that could not answer, if no other has the resource.
         """
         assert self.declared.ledgers_of is not None
-        found: Sequence[str] | None = await service.look_up(partial(self.declared.ledgers_of, names=names))
+        look = partial(self.declared.ledgers_of, names=names)
+        if installations.is_placement and self.declared.spans is Spans.FOUND:
+            told = await ask_all([each for _, each in installations.all()], lambda each: each.look_up(look))
+        else:
+            told = Told({installations.home.name: await installations.home.look_up(look)}, {})
+        name, found = next(
+            ((name, of) for name, of in told.said.items() if of is not None), (installations.home.name, None)
+        )
+        if found is None and told.refusals:
+            raise next(iter(told.refusals.values()))
         if not caller.may_grant(found or ()):
             raise Forbidden("This needs a key that was granted every ledger that it concerns.")
+        return installations.named(name)
 
     async def _admit_again(self, service: Service, head: RequestHead) -> None:
         """Raise `Unauthenticated` if the key of a request is no longer valid."""
@@ -272,11 +312,16 @@ class Endpoint:
             return False
         return True
 
-    def _page(self, path: str, given: Mapping[str, str]) -> tuple[str, Any]:
-        assert self._place is not None
+    def _page(self, path: str, given: Mapping[str, str], installations: Installations) -> tuple[str, Any]:
+        """Return what identifies the list, and the place in it. A list that spans has one place or one for each."""
+        place = self._places if installations.is_placement else self._place
+        assert place is not None
         listed = list_identity(path, given, self._defaults)
         cursor = given.get("cursor")
-        return listed, None if cursor is None else decode_cursor(cursor, listed, self._place)
+        found = None if cursor is None else decode_cursor(cursor, listed, place)
+        if found is None or not (installations.is_placement and self.declared.spans_list):
+            return listed, found
+        return listed, places_of(found, installations)
 
     def _query(self, given: Mapping[str, str]) -> BaseModel:
         try:
@@ -345,6 +390,16 @@ def _require_stated_ledgers(declared: Declaration) -> None:
         raise AssertionError(f"{declared.operation_id} does not say which ledgers it concerns")
     if (declared.concerns is Concerns.THING) != (declared.ledgers_of is not None):
         raise AssertionError(f"{declared.operation_id} does not say how to find the ledgers that it concerns")
+
+
+def _require_stated_installations(declared: Declaration) -> None:
+    """Check that a declaration says which installations answer the route, and says it consistently."""
+    if (declared.spans is Spans.LEDGER) != declared.names_ledger:
+        raise AssertionError(f"{declared.operation_id} does not say which installations answer it")
+    if declared.takes_installation != ("installation" in declared.query.model_fields):
+        raise AssertionError(f"{declared.operation_id} does not let the query name an installation")
+    if declared.spans is Spans.FOUND and declared.ledgers_of is None:
+        raise AssertionError(f"{declared.operation_id} does not say how to find the installation")
 
 
 async def _caller(service: Service, headers: Mapping[bytes, bytes]) -> Key:

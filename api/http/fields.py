@@ -7,7 +7,7 @@ another.
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Generic, TypeVar, get_args
+from typing import Annotated, Any, Final, Generic, NotRequired, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -267,6 +267,14 @@ class ProjectedQuery(Query):
     )
 
 
+class InstallationQuery(Query):
+    """The parameter of every request that can be put to one installation of a placement."""
+
+    installation: Annotated[str, Field(pattern=rf"^(?:{NAME_PATTERN[1:-1]})?$")] = Field(
+        "", description="the installation that is asked, in a placement of several"
+    )
+
+
 Item = TypeVar("Item")
 
 
@@ -275,6 +283,35 @@ class Page(TypedDict, Generic[Item]):
 
     data: list[Item]
     next_cursor: str | None
+
+
+class SpanningPage(TypedDict, Generic[Item]):
+    """One page of a list that spans ledgers. `next_cursor` is null on the last page.
+
+    Only a placement has `unanswered`: the installations that could not answer, whose items are missing.
+    """
+
+    data: list[Item]
+    next_cursor: str | None
+    unanswered: NotRequired[list[InstallationName]]
+
+
+class ReflectedBody(TypedDict):
+    """What an answer reflects of an installation: up to which position, of which `head`.
+
+    `dead_letters` streams are held behind dead letters, the oldest at position `oldest_dead_letter`, null if none is.
+    """
+
+    position: int
+    head: int
+    dead_letters: int
+    oldest_dead_letter: int | None
+
+
+class ProjectedSpanningPage(SpanningPage[Item], Generic[Item]):
+    """One page of a projection's list that spans ledgers. Only a placement has `reflected`, by installation."""
+
+    reflected: NotRequired[dict[str, ReflectedBody]]
 
 
 # Parts that pydantic adds to the place of an error beside names and numbers: `[key]` means the key of a mapping, the

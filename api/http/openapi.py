@@ -86,7 +86,7 @@ HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "integer", "minimum": 0},
     },
     "Ledger-Installation": {
-        "description": "In a placement: the installation that holds the ledger, and answers.",
+        "description": "In a placement: the installation that answers. It holds the ledger, if the path names one.",
         "schema": {"type": "string", "pattern": NAME_PATTERN},
     },
     "Ledger-Dead-Letters": {
@@ -131,6 +131,7 @@ def _documentation(declared: Declaration) -> dict[str, Any]:
     """Return the arguments of FastAPI's `APIRoute` for a route."""
     extra: dict[str, Any] = {
         "x-consistency": declared.consistency.described,
+        "x-spans": declared.spans.described,
         "parameters": list(_parameters(declared)),
         "security": _security(declared),
         # The roles that may call; one of them is enough.
@@ -352,10 +353,10 @@ def _common_headers(declared: Declaration, status: int) -> list[str]:
     names = ["Correlation-Id", "traceparent"]
     if declared.path.startswith("/v1/ledgers") and status not in (401, 403):
         names.append("Ledger-Position")
-        if declared.names_ledger or declared.method == "POST":
-            names.append("Ledger-Installation")
         if declared.may_lag:
             names.append("Ledger-Head")
+    if declared.names_installation and status not in (401, 403):
+        names.append("Ledger-Installation")
     return names
 
 

@@ -28,7 +28,7 @@ def page(
     `show` returns the form of an item. `place` returns the place of a row, after which the next page begins. The page
     ends before the item that would make it larger than `PAGE_BYTES`, but holds at least one.
     """
-    items = _fitting(map(show, rows[: call.query.page_size]))
+    items = fitting(map(show, rows[: call.query.page_size]))
     more = len(rows) > len(items) or ends_early(rows)
     return {
         "data": items,
@@ -36,7 +36,7 @@ def page(
     }
 
 
-def _fitting(shown: Iterable[Any]) -> list[Raw]:
+def fitting(shown: Iterable[Any]) -> list[Raw]:
     """Return the items of a page as they are written, so many as fit."""
     items: list[Raw] = []
     size_bytes = 0

@@ -1,7 +1,7 @@
 """The figures of the database as families of metrics. Whatever could not be read is left out."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -10,6 +10,9 @@ from api.service.figures import Figures
 from projections.diagnosis.stuck.catalogue import Total
 from projections.diagnosis.vital_signs import VitalSigns
 from projections.running.positions import Progress
+
+INSTALLATION = "installation"
+"""The label that tells the installations of a placement apart."""
 
 _OF_PROJECTION = {
     "position": "The position that the projection reflects",
@@ -21,21 +24,45 @@ _OF_PROJECTION = {
 }
 
 
-class Families(Collector):
-    """The families of some figures, and whether this process is ready."""
+class Seen(NamedTuple):
+    """The figures of an installation, and whether this process can read and write there.
 
-    def __init__(self, figures: Figures, *, is_ready: bool) -> None:
-        self._figures = figures
-        self._is_ready = is_ready
+    `installation` is its name in a placement, None if there is no placement.
+    """
+
+    installation: str | None
+    figures: Figures
+    is_ready: bool
+
+
+class Families(Collector):
+    """The families of what was seen of each installation. In a placement every sample has the label `installation`."""
+
+    def __init__(self, seen: Sequence[Seen]) -> None:
+        self._seen = seen
 
     def collect(self) -> Iterator[Metric]:
-        """Yield every family."""
-        yield _gauge("ready", "1 if the process can read and write, as /readyz says", self._is_ready)
-        yield from _positions(self._figures.progress)
-        yield from _stuck(self._figures.stuck)
-        if self._figures.signs:
-            yield from _deliveries(self._figures.signs)
-            yield from _checkpoints(self._figures.signs)
+        """Yield every family once."""
+        families: dict[str, Metric] = {}
+        for of in self._seen:
+            label = {} if of.installation is None else {INSTALLATION: of.installation}
+            for family in _families(of):
+                known = families.setdefault(
+                    family.name, Metric(family.name, family.documentation, family.type)
+                )
+                for sample in family.samples:
+                    known.add_sample(sample.name, {**label, **sample.labels}, sample.value)
+        yield from families.values()
+
+
+def _families(seen: Seen) -> Iterator[Metric]:
+    figures = seen.figures
+    yield _gauge("ready", "1 if the process can read and write, as /readyz says", seen.is_ready)
+    yield from _positions(figures.progress)
+    yield from _stuck(figures.stuck)
+    if figures.signs:
+        yield from _deliveries(figures.signs)
+        yield from _checkpoints(figures.signs)
 
 
 def _positions(progress: Sequence[Progress]) -> Iterator[Metric]:

@@ -14,7 +14,7 @@ from api.service.checkpoint_watch import CheckpointWatch
 from api.service.connections import connected, looked_up
 from api.service.figures import FiguresReader
 from api.service.key_cache import KeyCache
-from api.service.metrics import Metrics
+from api.service.metrics import BookMetrics, Metrics
 from api.service.replay_log import ReplayLog
 from api.service.request_log import RequestLog
 from api.service.writer import Writer
@@ -32,7 +32,8 @@ class Service(NamedTuple):
     """The parts that answer requests about one installation.
 
     `name` is the installation's in the placement. Keys are home's, whichever installation a request is about. The parts
-    of the process are the same for all its installations: metrics, providers, rooms, log, document.
+    of the process are the same for all its installations: metrics, providers, rooms, log, document. `books` are the
+    metrics of this one's books.
     `document` returns the OpenAPI document. `destinations` says where webhooks may send. `reading` runs blocking reads;
     `streaming` runs the many reads of one long answer. `turns` has as many places as `reading` has threads. If
     `metrics_are_public`, figures of the books are shown to callers without a key.
@@ -49,6 +50,7 @@ class Service(NamedTuple):
     providers: Mapping[str, Provider]
     signatures: Signatures
     metrics: Metrics
+    books: BookMetrics
     destinations: Policy
     reading: ThreadPoolExecutor
     streaming: ThreadPoolExecutor
@@ -71,7 +73,7 @@ class Service(NamedTuple):
         waited = await self.waiter.wait_async(projection, position, timeout_seconds)
         # The waiter hears of the head with the positions of projections. What was recorded here is known before.
         wait = waited._replace(head=max(waited.head, self.writer.position))
-        self.metrics.wait(projection, wait.outcome, monotonic() - began)
+        self.books.wait(projection, wait.outcome, monotonic() - began)
         return wait
 
     async def read(self, function: Callable[..., Read], *arguments: Any) -> Read:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 
-from api.service.metrics import Metrics
+from api.service.metrics import BookMetrics
 from api.service.replay_log import WORDS_OF_REPLAYS, ReplayLog
 from domain.application import LedgerApplication
 from domain.commit.decider import Result, word_of
@@ -26,7 +26,11 @@ class Writer:
     """
 
     def __init__(
-        self, ledger: LedgerApplication, loop: asyncio.AbstractEventLoop, metrics: Metrics, replays: ReplayLog
+        self,
+        ledger: LedgerApplication,
+        loop: asyncio.AbstractEventLoop,
+        metrics: BookMetrics,
+        replays: ReplayLog,
     ) -> None:
         self._ledger = ledger
         self._loop = loop

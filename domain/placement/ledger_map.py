@@ -56,6 +56,11 @@ class LedgerMap:
         return installation
 
 
+def placed(connection: Connection[Any], ledgers: Sequence[str]) -> dict[str, str]:
+    """Return the installations that home's map gives these ledgers to."""
+    return dict(_SQL["placed"].rows(connection, {"ledgers": list(ledgers)}))
+
+
 def move(connection: Connection[Any], ledger: str, installation: str) -> None:
     """Record in home's map that another installation holds a ledger. Raises `KeyError` if the map does not have it."""
     if _SQL["move"].row(connection, {"ledger": ledger, "installation": installation}) is None:

@@ -1,6 +1,9 @@
 -- name: find
 SELECT installation FROM placements WHERE ledger = %(ledger)s;
 
+-- name: placed
+SELECT ledger, installation FROM placements WHERE ledger = ANY (%(ledgers)s::text[]);
+
 -- name: newest
 SELECT ledger, installation FROM placements ORDER BY placed_at DESC LIMIT %(limit)s;
 

@@ -4,6 +4,7 @@ The words of an action contain a command with the ids filled in, ready to paste,
 same.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Literal
 
@@ -107,18 +108,48 @@ _OF_OTHERS: Mapping[tuple[Remedy, str], str] = {
 """Words that replace those of `SAFE` for webhooks and projections, by the kind of thing or its name."""
 
 
-def safe_to_do(remedy: Remedy, resource: str = "") -> str:
-    """Return the words of a remedy, with the names filled in from the path `resource` of the thing it is for."""
+_COMMAND = re.compile(r"`(tallystick [^`]*)`")
+_NAME_NONE = ("serve", "keys")
+"""The commands that serve all installations of a placement, or work on home for all of them."""
+
+_REQUEST_THAT_NAMES_ONE = re.compile(r"(?<=[A-Z] )/v1/projections/[\w/]+")
+
+
+def safe_to_do(remedy: Remedy, resource: str = "", installation: str | None = None) -> str:
+    """Return the words of a remedy, with the names filled in from the path `resource` of the thing it is for.
+
+    `installation` is the one of a placement that has the thing: commands and requests name it where they must.
+    """
     names = {"id": "ID", "ledger": "LEDGER", "position": "POSITION", **names_of(resource)}
     words = (
         _OF_OTHERS.get((remedy, names["id"])) or _OF_OTHERS.get((remedy, kind_of(resource))) or SAFE[remedy]
     )
-    return words.format(**names)
+    words = words.format(**names)
+    return words if installation is None else on_installation(words, installation)
+
+
+def on_installation(words: str, installation: str) -> str:
+    """Return the words of a remedy for a thing of one installation of a placement."""
+    words = _COMMAND.sub(lambda found: f"`{command_on(found[1], installation)}`", words)
+    return _REQUEST_THAT_NAMES_ONE.sub(rf"\g<0>?installation={installation}", words)
+
+
+def command_on(command: str, installation: str) -> str:
+    """Return a command for one installation of a placement. One that names none stays as it is."""
+    program, *words = command.split()
+    is_for_one = program == "tallystick" and words[:1] and words[0] not in _NAME_NONE
+    return f"{command} --installation {installation}" if is_for_one else command
+
+
+def resource_on(resource: str, installation: str) -> str:
+    """Return the path of a thing of one installation of a placement. That of a projection must name it."""
+    names_it = kind_of(resource) == "projections" and "?" not in resource
+    return f"{resource}?installation={installation}" if names_it else resource
 
 
 def names_of(resource: str) -> dict[str, str]:
     """Return the names in the path of a thing: its id, its ledger, the position of its delivery."""
-    match resource.split("/")[2:]:
+    match resource.partition("?")[0].split("/")[2:]:
         case ["ledgers", ledger, _, id]:
             return {"ledger": ledger, "id": id}
         case ["webhooks", id, "deliveries", position]:

@@ -1,6 +1,7 @@
 """`tallystick dead-letters`: list, show, retry and discard dead letters, directly on the database."""
 
 import json
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -14,7 +15,9 @@ from projections.running.dead_letter_decisions import retry as retry_letter
 from scripts.commands.installation import (
     DatabaseUrl,
     DataDir,
+    InstallationName,
     Schema,
+    ask_each,
     id_as_shown,
     operator,
     service_connection,
@@ -49,20 +52,29 @@ def list_some(
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
+    installation: InstallationName = None,
 ) -> None:
     """List dead letters, open and closed, by when they first failed."""
-    with service_connection("dead-letters", database_url, data_dir, schema) as connection:
-        found = [_shown(letter) for letter in list_letters(connection, projection=projection, state=state)]
+    read = partial(list_letters, projection=projection, state=state)
+    asked = ask_each("dead-letters", database_url, data_dir, schema, installation, read)
+    found = asked.listed(_shown)
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:
-        print_aligned([_COLUMNS, *([cell(letter[name]) for name in _COLUMNS] for letter in found)])
+        print_aligned(asked.table(_COLUMNS, found))
+    asked.tell()
 
 
 @dead_letters.command()
-def show(id: Id, database_url: DatabaseUrl = None, data_dir: DataDir = None, schema: Schema = None) -> None:
+def show(
+    id: Id,
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
+    schema: Schema = None,
+    installation: InstallationName = None,
+) -> None:
     """Show one dead letter in full, as JSON."""
-    with service_connection("dead-letters", database_url, data_dir, schema) as connection:
+    with service_connection("dead-letters", database_url, data_dir, schema, installation) as connection:
         try:
             letter = find_letter(connection, id)
         except LedgerError as refusal:
@@ -77,12 +89,13 @@ def retry(
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
+    installation: InstallationName = None,
 ) -> None:
     """Apply the event and then all events held behind it, in order: all or none. Exits 1 if one fails again.
 
     Use it for a stream with very many held events, which would take the service long.
     """
-    with service_connection("dead-letters", database_url, data_dir, schema) as connection:
+    with service_connection("dead-letters", database_url, data_dir, schema, installation) as connection:
         try:
             letter = retry_letter(connection, id, operator(), reason)
         except LedgerError as refusal:
@@ -99,10 +112,11 @@ def retry_all(
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
+    installation: InstallationName = None,
 ) -> None:
     """Retry every open dead letter, one at a time. Exits 1 if any fails again or cannot be decided."""
     resolved, rest = 0, 0
-    with service_connection("dead-letters", database_url, data_dir, schema) as connection:
+    with service_connection("dead-letters", database_url, data_dir, schema, installation) as connection:
         for letter in list_letters(connection, projection=projection, state="open"):
             try:
                 state = retry_letter(connection, letter.id, operator(), reason).state
@@ -123,11 +137,12 @@ def discard(
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
+    installation: InstallationName = None,
 ) -> None:
     """Skip the event for good, then apply all events held behind it, in order: all or none."""
     if not reason.strip():
         raise typer.BadParameter("the reason must not be blank", param_hint="--reason")
-    with service_connection("dead-letters", database_url, data_dir, schema) as connection:
+    with service_connection("dead-letters", database_url, data_dir, schema, installation) as connection:
         try:
             letter = discard_letter(connection, id, operator(), reason)
         except LedgerError as refusal:

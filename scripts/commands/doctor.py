@@ -3,22 +3,21 @@
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import psycopg
 import typer
 from rich.console import Console
 
 from domain.journal.database import Database
-from scripts.commands.installation import DatabaseUrl, DataDir, Schema
+from domain.journal.trouble import trouble_of
+from domain.placement.installations import Installation
+from scripts.commands.installation import DatabaseUrl, DataDir, InstallationName, Schema
 from scripts.doctor import backups, installation, journal, outbox, projections, server
 from scripts.doctor.examination import SQL, Check, Examined, Scope, examine, read_only
 from scripts.doctor.finding import Finding
-from scripts.doctor.report import as_json, exit_code, show
-from scripts.serving.database import existing
-
-if TYPE_CHECKING:
-    from api.settings import Settings
+from scripts.doctor.report import Report, as_json, exit_code, show
+from scripts.serving.database import EVERY, chosen, existing
 
 OF_THE_SERVER = (
     Check("the schema fits this release", installation.schema),
@@ -29,11 +28,12 @@ OF_THE_SERVER = (
     Check("no session blocks others", server.sessions),
     Check("vacuum keeps up", server.vacuum),
 )
+OF_HOME = (Check("a key is valid", installation.keys),)
 OF_THE_INSTALLATION = (
     Check("the service has its rights", installation.service_rights),
     Check("nothing blocks the service", server.blockers),
     Check("the journal is protected", installation.protection),
-    Check("a key is valid", installation.keys),
+    *OF_HOME,
     Check("clocks agree", server.clocks),
     Check("projections advance", projections.standing),
     Check("no event is a dead letter", projections.letters),
@@ -67,48 +67,61 @@ def doctor(
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
+    installation: InstallationName = None,
 ) -> None:
-    """Examine an installation. Changes nothing; the service may be running.
+    """Examine an installation, or every one of a placement. Changes nothing; the service may be running.
 
-    Each finding has a stable code and says what was found, why it matters and what to do. Exit codes: 0 no finding, 1
-    warnings only, 2 wrong usage, 3 errors.
+    Each finding has a stable code and says what was found, why it matters and what to do. An installation that cannot
+    be reached is a finding too. Exit codes: 0 no finding, 1 warnings only, 2 wrong usage, 3 errors.
     """
     from scripts.console import settings_or_exit
     from scripts.serving.embedded_postgres import EmbeddedPostgresError, attached
 
     settings = settings_or_exit(database_url=database_url, data_dir=data_dir, schema_=schema)
-    if not settings.database_url:
+    if settings.needs_embedded:
         existing(settings.data_dir)
     scope = Scope(whole, sample_events, secrets.randbelow(2**31) if seed is None else seed)
     timeout = timeout_seconds or (DEFAULT_TIMEOUT_OF_ALL_SECONDS if whole else DEFAULT_TIMEOUT_SECONDS)
-    facts: dict[str, Any] = {}
     try:
         with ExitStack() as stack:
-            url = settings.database_url or stack.enter_context(attached(settings.data_dir))
-            database = Database(url, settings.schema_)
-            facts = facts_of(database)
-            examined = list(examinations(database, scope, timeout))
-    except (psycopg.Error, EmbeddedPostgresError) as error:
-        examined = [
-            Examined("the database answers", [Finding("database_unreachable", _told(error, settings))], 0.0)
-        ]
+            if settings.needs_embedded:
+                stack.enter_context(attached(settings.data_dir))
+            placed = stack.enter_context(chosen(settings, installation or EVERY))
+            home = settings.placed("")[0].name
+            reports = [_report(each, scope, timeout, is_home=each.name == home) for each in placed]
+    except EmbeddedPostgresError as error:
+        reports = [Report(_unreachable(str(error)), {})]
+    if not settings.is_placement:
+        reports = [report._replace(installation=None) for report in reports]
     if json:
-        typer.echo(as_json(examined, scope, facts))
+        typer.echo(as_json(reports, scope))
     else:
-        show(examined, scope, facts, Console(highlight=False))
-    raise typer.Exit(exit_code(examined))
+        show(reports, scope, Console(highlight=False))
+    raise typer.Exit(max(exit_code(report.examined) for report in reports))
 
 
-def _told(error: Exception, settings: "Settings") -> str:
-    from domain.journal.trouble import trouble_of
+def _report(installation: Installation, scope: Scope, timeout_seconds: float, *, is_home: bool) -> Report:
+    name, database = installation
+    facts: dict[str, Any] = {}
+    try:
+        facts = facts_of(database)
+        examined = list(examinations(database, scope, timeout_seconds, is_home=is_home))
+    except psycopg.Error as error:
+        examined = _unreachable(trouble_of(error, database).words)
+    return Report(examined, facts, name)
 
-    if not isinstance(error, psycopg.Error):
-        return str(error)
-    return trouble_of(error, Database(settings.database_url or "", settings.schema_)).words
+
+def _unreachable(words: str) -> list[Examined]:
+    return [Examined("the database answers", [Finding("database_unreachable", words)], 0.0)]
 
 
-def examinations(database: Database, scope: Scope, timeout_seconds: float) -> Iterator[Examined]:
-    """Run the checks in order. Those that need a schema are skipped if there is none."""
+def examinations(
+    database: Database, scope: Scope, timeout_seconds: float, *, is_home: bool = True
+) -> Iterator[Examined]:
+    """Run the checks in order. Those that need a schema are skipped if there is none.
+
+    Only the home of a placement has keys to be examined.
+    """
     codes: set[str] = set()
     for check in OF_THE_SERVER:
         examined = examine(database, check, scope, timeout_seconds)
@@ -117,6 +130,8 @@ def examinations(database: Database, scope: Scope, timeout_seconds: float) -> It
         if {"schema_missing", "schema_closed"} & codes:
             return
     for check in OF_THE_INSTALLATION:
+        if check in OF_HOME and not is_home:
+            continue
         examined = examine(database, check, scope, timeout_seconds)
         if {"migrations_pending", "projection_tables_missing"} & codes and examined.lacks_migration:
             continue  # already reported as pending migrations, or as missing tables

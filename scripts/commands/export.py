@@ -19,7 +19,14 @@ from projections.exports.hledger import Hledger
 from projections.exports.plain_text import Dialect, accounting_lines
 from projections.transparency.checkpoints import read_newest
 from scripts.commands.export_output import STANDARD, written
-from scripts.commands.installation import DatabaseUrl, DataDir, Schema, require, service_connection
+from scripts.commands.installation import (
+    DatabaseUrl,
+    DataDir,
+    InstallationName,
+    Schema,
+    require,
+    service_connection,
+)
 from scripts.console import fail
 
 Format = Literal["ndjson", "beancount", "hledger"]
@@ -49,6 +56,7 @@ def export(
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
+    installation: InstallationName = None,
 ) -> None:
     """Export one consistent state of the journal as lines of JSON, or as plain-text books. The service may be running.
 
@@ -62,7 +70,10 @@ def export(
         raise typer.BadParameter("is not a ledger name", param_hint="--ledger")
     if form != "ndjson" and since != 1:
         raise typer.BadParameter("books always begin at the first position", param_hint="--from")
-    with service_connection("export", database_url, data_dir, schema) as connection, _explained():
+    with (
+        service_connection("export", database_url, data_dir, schema, installation) as connection,
+        _explained(),
+    ):
         if ledger is not None:
             require(connection, ledger)
         if form == "ndjson":

@@ -6,12 +6,13 @@ No API key is needed, because access to the database already allows everything.
 import os
 import pwd
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Generic, NamedTuple, TypeVar
 from uuid import UUID, uuid4
 
+import psycopg
 import structlog
 import typer
 from psycopg import Connection
@@ -19,12 +20,23 @@ from psycopg import Connection
 from domain.journal.database import Database
 from domain.journal.queries import load
 from domain.journal.reader import read_aggregates
+from domain.journal.trouble import trouble_of
+from domain.model.errors import Unavailable
 from domain.model.events import Context
 from domain.model.ids import is_id
 from domain.model.keys import AT_A_TERMINAL
 from domain.model.streams import account_stream, ledger_stream
 from scripts.console import fail, settings_or_exit
-from scripts.serving.database import connected, existing
+from scripts.endings import ERRORS, USAGE
+from scripts.serving.database import EVERY, chosen, connected, existing
+from scripts.table import cell
+
+if TYPE_CHECKING:
+    from api.settings import Settings
+
+Said = TypeVar("Said")
+Said_co = TypeVar("Said_co", covariant=True)
+Item = TypeVar("Item")
 
 DatabaseUrl = Annotated[
     str | None,
@@ -37,6 +49,13 @@ DataDir = Annotated[
 Schema = Annotated[
     str | None,
     typer.Option(help="Schema of the installation; also TALLYSTICK_SCHEMA [tallystick]"),
+]
+InstallationName = Annotated[
+    str | None,
+    typer.Option(
+        "--installation",
+        help="The installation of a placement (TALLYSTICK_INSTALLATIONS), needed where there are several",
+    ),
 ]
 
 
@@ -68,14 +87,15 @@ def service_connection(
     database_url: str | None,
     data_dir: Path | None,
     schema: str | None,
+    installation: str | None = None,
     *,
     as_owner: bool = False,
 ) -> Iterator[Connection[Any]]:
     """A connection with the rights of the service. If there is none to be had, this says why and exits 3.
 
-    With `as_owner` it has the rights of the login instead.
+    With `as_owner` it has the rights of the login instead. `installation` is as for `service_database`.
     """
-    with service_database(database_url, data_dir, schema) as database:
+    with service_database(database_url, data_dir, schema, installation) as database:
         connect = database.connect_as_owner if as_owner else database.connect
         with connect(f"tallystick {command}") as connection:
             yield connection
@@ -83,16 +103,107 @@ def service_connection(
 
 @contextmanager
 def service_database(
-    database_url: str | None, data_dir: Path | None, schema: str | None
+    database_url: str | None,
+    data_dir: Path | None,
+    schema: str | None,
+    installation: str | None = None,
 ) -> Iterator[Database]:
-    """The database of an existing installation. If it cannot be used, this says why and exits 3."""
+    """The database of an existing installation. If it cannot be used, this says why and exits 3.
+
+    `installation` is its name in a placement. If there are several and none is named, this lists them and exits 2.
+    """
+    settings = existing_settings(database_url, data_dir, schema)
+    with connected(settings, only(settings, installation)) as database:
+        yield database
+
+
+def existing_settings(database_url: str | None, data_dir: Path | None, schema: str | None) -> "Settings":
+    """Return the settings of a command on what exists. If the embedded database was never made, exit 3."""
     # Standard output carries only the command's result, so logs go to standard error.
     structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     settings = settings_or_exit(database_url=database_url, data_dir=data_dir, schema_=schema)
     if settings.needs_embedded:
         existing(settings.data_dir)
-    with connected(settings) as database:
-        yield database
+    return settings
+
+
+def only(settings: "Settings", installation: str | None) -> str:
+    """Return the name of the one installation to work on. If there are several and none is named, exit 2.
+
+    A command that acts must not guess which of them is meant.
+    """
+    names = [found.name for found in settings.placed("")]
+    if installation is None and len(names) > 1:
+        message = f"there are several installations; name one with --installation: {', '.join(names)}"
+        typer.echo(f"tallystick: {message}", err=True)
+        raise typer.Exit(USAGE)
+    return installation or names[0]
+
+
+class Asked(NamedTuple, Generic[Said_co]):
+    """What installations said, each with its name, None without a placement; and why the others could not answer."""
+
+    said: Sequence[tuple[str | None, Said_co]]
+    unanswered: Mapping[str, str]
+
+    def listed(
+        self: "Asked[Sequence[Item]]", show: Callable[[Item], Mapping[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """Return the items of lists as they are shown, each with its installation in a placement."""
+        return [
+            {**({} if name is None else {"installation": name}), **show(item)}
+            for name, items in self.said
+            for item in items
+        ]
+
+    def columns(self, columns: Sequence[str]) -> Sequence[str]:
+        """Return the columns of a table, after that of the installation in a placement."""
+        return columns if self.said[0][0] is None else ("installation", *columns)
+
+    def table(self, columns: Sequence[str], items: Sequence[Mapping[str, Any]]) -> list[Sequence[str]]:
+        """Return the rows of a table of items, headed by the columns."""
+        named = self.columns(columns)
+        return [named, *([cell(item[name]) for name in named] for item in items)]
+
+    def tell(self) -> None:
+        """Say which installations could not answer, and why. If any could not, exit 3: what was printed lacks them."""
+        for name, why in self.unanswered.items():
+            typer.echo(f"tallystick: {name} could not answer: {why}", err=True)
+        if self.unanswered:
+            raise typer.Exit(ERRORS)
+
+
+def ask_each(
+    command: str,
+    database_url: str | None,
+    data_dir: Path | None,
+    schema: str | None,
+    installation: str | None,
+    ask: Callable[[Connection[Any]], Said],
+) -> Asked[Said]:
+    """Return what the installations of a placement say, or the one that is named: each is asked on a connection.
+
+    Without a placement, the installation is asked. If none can be used, this says why and exits 3.
+    """
+    settings = existing_settings(database_url, data_dir, schema)
+    if not settings.is_placement:
+        with connected(settings) as database, database.connect(f"tallystick {command}") as connection:
+            return Asked([(None, ask(connection))], {})
+    said: list[tuple[str | None, Said]] = []
+    unanswered: dict[str, str] = {}
+    with chosen(settings, installation or EVERY) as placed:
+        for name, database in placed:
+            try:
+                with database.connect(f"tallystick {command}") as connection:
+                    said.append((name, ask(connection)))
+            except psycopg.Error as error:
+                unanswered[name] = trouble_of(error, database).words
+            except Unavailable as refusal:
+                unanswered[name] = refusal.detail
+    asked = Asked(said, unanswered)
+    if not said:
+        asked.tell()
+    return asked
 
 
 def ledgers_of(connection: Connection[Any]) -> list[str]:

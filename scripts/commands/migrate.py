@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scripts.commands.installation import DatabaseUrl, DataDir, Schema
+from scripts.commands.installation import DatabaseUrl, DataDir, InstallationName, Schema
 
 if TYPE_CHECKING:
     from domain.journal.database import Database
@@ -22,22 +22,30 @@ def migrate(
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
+    installation: InstallationName = None,
     finish: Finish = False,
 ) -> None:
-    """Apply the migrations the database lacks. The service also does this when it starts."""
+    """Apply the migrations the database lacks. The service also does this when it starts.
+
+    In a placement it does so for each installation, home first, or for the one that --installation names.
+    """
     from scripts.console import settings_or_exit
-    from scripts.serving.database import connected
+    from scripts.serving.database import EVERY, chosen, explained
     from scripts.serving.processes import configure_logging
     from scripts.serving.serve import prepare
 
     configure_logging()
     settings = settings_or_exit(database_url=database_url, data_dir=data_dir, schema_=schema)
-    with connected(settings) as database:
-        if made_key := prepare(settings, database):
-            typer.echo(f"API key with every role on every ledger, shown this once: {made_key}")
-        typer.echo(f"schema {database.schema} is up to date")
-        if finish:
-            _finish(database)
+    with chosen(settings, installation or EVERY) as placed:
+        home = settings.placed("")[0].name
+        for found in placed:
+            with explained(found.database) as database:
+                if made_key := prepare(settings, database, has_keys=found.name == home):
+                    typer.echo(f"API key with every role on every ledger, shown this once: {made_key}")
+                where = f" of {found.name}" if settings.is_placement else ""
+                typer.echo(f"schema {database.schema}{where} is up to date")
+                if finish:
+                    _finish(database)
 
 
 def _finish(database: "Database") -> None:

@@ -32,6 +32,7 @@ from projections.running.places import Place, holders
 from scripts.commands.installation import (
     DatabaseUrl,
     DataDir,
+    InstallationName,
     Reason,
     Schema,
     id_as_shown,
@@ -72,9 +73,10 @@ def list_some(
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
+    installation: InstallationName = None,
 ) -> None:
     """List payouts by ledger and by when they were requested."""
-    with service_connection("payouts", database_url, data_dir, schema) as connection:
+    with service_connection("payouts", database_url, data_dir, schema, installation) as connection:
         try:
             names = _ledgers(connection, ledger)
             found = [payout_body(payout) for name in names for payout in _listed(connection, name, state)]
@@ -94,9 +96,10 @@ def show(
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
+    installation: InstallationName = None,
 ) -> None:
     """Show a payout with its history, read from the journal, as JSON."""
-    with service_connection("payouts", database_url, data_dir, schema) as connection:
+    with service_connection("payouts", database_url, data_dir, schema, installation) as connection:
         payout = _found(connection, id, ledger)
     typer.echo(json.dumps(payout_body(payout), indent=2))
 
@@ -109,9 +112,10 @@ def reconcile(
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
+    installation: InstallationName = None,
 ) -> None:
     """Ask the provider for the outcome of a payout at once. A running service does it; exits 1 if none is running."""
-    with service_database(database_url, data_dir, schema) as database:
+    with service_database(database_url, data_dir, schema, installation) as database:
         _resolve(database, id, ledger, ReconcilePayout, reason)
         with database.connect("tallystick payouts") as connection:
             is_pursued = holders(connection, [PAYER])
@@ -127,10 +131,11 @@ def complete(
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
+    installation: InstallationName = None,
 ) -> None:
     """Record that the money of a payout has left and settle its hold. Idempotent."""
     reason_in_words(reason)
-    with service_database(database_url, data_dir, schema) as database:
+    with service_database(database_url, data_dir, schema, installation) as database:
         _resolve(database, id, ledger, CompletePayout, reason)
 
 
@@ -148,6 +153,7 @@ def fail_one(
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
+    installation: InstallationName = None,
 ) -> None:
     """Record that the money of a payout has not left and never will, and give it back to the account. Idempotent.
 
@@ -155,7 +161,7 @@ def fail_one(
     terminal and needs --confirm not-paid anywhere else.
     """
     reason_in_words(reason)
-    with service_database(database_url, data_dir, schema) as database:
+    with service_database(database_url, data_dir, schema, installation) as database:
         with database.connect("tallystick payouts") as connection:
             seen = _found(connection, id, ledger)
         confirmed = confirm is not None or (seen.state in MAY_HAVE_LEFT and _confirmed(seen))

@@ -2,23 +2,25 @@
 
 import os
 
-from scripts.commands.installation import DatabaseUrl, Schema
+from scripts.commands.installation import DatabaseUrl, InstallationName, Schema, only
 
 
 def project(
     database_url: DatabaseUrl = None,
     schema: Schema = None,
+    installation: InstallationName = None,
 ) -> None:
     """Advance every projection until stopped. A second projector waits until the first one ends."""
     from scripts.serving.processes import run_projector
 
-    set_up(database_url, schema)
+    set_up(database_url, schema, installation)
     run_projector()
 
 
 def publish(
     database_url: DatabaseUrl = None,
     schema: Schema = None,
+    installation: InstallationName = None,
 ) -> None:
     """Deliver webhooks until stopped. Also publish to NATS if TALLYSTICK_NATS_URL is set.
 
@@ -26,24 +28,25 @@ def publish(
     """
     from scripts.serving.processes import run_publisher
 
-    set_up(database_url, schema)
+    set_up(database_url, schema, installation)
     run_publisher()
 
 
-def set_up(database_url: str | None, schema: str | None) -> None:
+def set_up(database_url: str | None, schema: str | None, installation: str | None) -> None:
     """Bring the database up to date and put it where the service's processes look for it, in the environment."""
     from scripts.console import fail, settings_or_exit
+    from scripts.serving.database import chosen
     from scripts.serving.processes import configure_logging
     from scripts.serving.serve import prepare
 
     configure_logging()
     settings = settings_or_exit(database_url=database_url, schema_=schema)
-    if not settings.database_url:
+    name = only(settings, installation)
+    if settings.needs_embedded:
         fail(
             "an embedded database is served by `tallystick serve`, which does this too; give a --database-url"
         )
-    from domain.journal.database import Database
-
-    prepare(settings, Database(settings.database_url, settings.schema_))
-    os.environ["TALLYSTICK_DATABASE_URL"] = settings.database_url
-    os.environ["TALLYSTICK_SCHEMA"] = settings.schema_
+    with chosen(settings, name) as (found,):
+        prepare(settings, found.database, has_keys=name == settings.placed()[0].name)
+        os.environ["TALLYSTICK_DATABASE_URL"], os.environ["TALLYSTICK_SCHEMA"] = found.database
+    os.environ.pop("TALLYSTICK_INSTALLATIONS", None)

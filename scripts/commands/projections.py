@@ -15,10 +15,18 @@ from projections.running.controls import resume as resume_projection
 from projections.running.places import end_session, holders, is_standby, places_of
 from projections.running.positions import Progress, all_progress, progress
 from scripts.calls import WHO_PROJECTS
-from scripts.commands.installation import DatabaseUrl, DataDir, Schema, operator, service_connection
+from scripts.commands.installation import (
+    DatabaseUrl,
+    DataDir,
+    InstallationName,
+    Schema,
+    ask_each,
+    operator,
+    service_connection,
+)
 from scripts.console import fail
 from scripts.endings import warn
-from scripts.table import cell, print_aligned
+from scripts.table import print_aligned
 
 projections = typer.Typer(
     help="List, pause, resume and restart projections, directly on the database.", no_args_is_help=True
@@ -36,14 +44,16 @@ def list_all(
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
+    installation: InstallationName = None,
 ) -> None:
     """List the projections and the position of each."""
-    with service_connection("projections", database_url, data_dir, schema) as connection:
-        found = [seen._asdict() for seen in all_progress(connection)]
+    asked = ask_each("projections", database_url, data_dir, schema, installation, all_progress)
+    found = asked.listed(Progress._asdict)
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:
-        print_aligned([_COLUMNS, *([cell(seen[name]) for name in _COLUMNS] for seen in found)])
+        print_aligned(asked.table(_COLUMNS, found))
+    asked.tell()
 
 
 @projections.command()
@@ -53,9 +63,10 @@ def pause(
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
+    installation: InstallationName = None,
 ) -> None:
     """Pause a projection, also across restarts, until it is resumed. Idempotent."""
-    with service_connection("projections", database_url, data_dir, schema) as connection:
+    with service_connection("projections", database_url, data_dir, schema, installation) as connection:
         _control(pause_projection, connection, name, reason)
 
 
@@ -66,9 +77,10 @@ def resume(
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
+    installation: InstallationName = None,
 ) -> None:
     """Resume a projection that is paused or has halted. Idempotent."""
-    with service_connection("projections", database_url, data_dir, schema) as connection:
+    with service_connection("projections", database_url, data_dir, schema, installation) as connection:
         _control(resume_projection, connection, name, reason)
 
 
@@ -78,12 +90,15 @@ def restart(
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
+    installation: InstallationName = None,
 ) -> None:
     """Take a projection away from a projector that hangs. A standby advances it, or the same projector reconnects.
 
     Ends the projector's PostgreSQL session; nothing written is lost. Exits 1 if no projector advances the projection.
     """
-    with service_connection("projections", database_url, data_dir, schema, as_owner=True) as connection:
+    with service_connection(
+        "projections", database_url, data_dir, schema, installation, as_owner=True
+    ) as connection:
         try:
             progress(connection, name)
             places = places_of(name)

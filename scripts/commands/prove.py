@@ -11,7 +11,7 @@ from domain.transparency.signed_notes import Verifier
 from domain.transparency.tlog_proofs import TlogProof
 from projections.transparency.event_proofs import NotProved, NotSealed, prove_event
 from scripts.commands.export_output import STANDARD, written
-from scripts.commands.installation import DatabaseUrl, DataDir, Schema, service_connection
+from scripts.commands.installation import DatabaseUrl, DataDir, InstallationName, Schema, service_connection
 from scripts.commands.trust import SavedCheckpoint, VerifierKeys, saved_note, trusted
 from scripts.console import fail
 
@@ -31,6 +31,7 @@ def prove(
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
+    installation: InstallationName = None,
 ) -> None:
     """Write a proof that an event is in the journal at its position, against the newest or a saved checkpoint.
 
@@ -40,7 +41,7 @@ def prove(
     the checkpoint was signed of another journal.
     """
     verifiers, saved = trusted(verifier_key), saved_note(checkpoint)
-    with service_connection("prove", database_url, data_dir, schema) as connection:
+    with service_connection("prove", database_url, data_dir, schema, installation) as connection:
         proof = _proved(connection, position, saved, verifiers, wait_seconds)
     with written(path) as file:
         file.write(proof.text.encode())

@@ -12,7 +12,7 @@ from domain.transparency.signed_notes import Verifier
 from projections.exports.restore import NotEmpty, NotWhole, import_events
 from projections.exports.verification import Verified, verify
 from scripts.commands.export_output import opened
-from scripts.commands.installation import DatabaseUrl, DataDir, Schema
+from scripts.commands.installation import DatabaseUrl, DataDir, InstallationName, Schema, only
 from scripts.commands.trust import SavedCheckpoint, VerifierKeys, saved_note, trusted
 from scripts.console import fail, settings_or_exit
 from scripts.doctor.finding import Finding
@@ -30,6 +30,7 @@ def restore(
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
+    installation: InstallationName = None,
 ) -> None:
     """Restore an exported journal into an empty database: the same events at the same positions, all or none.
 
@@ -45,7 +46,7 @@ def restore(
         verified = verify(file, verifiers, [] if saved is None else [saved])
         _require_sound(verified, verifiers, saved)
         try:
-            with connected(settings) as database:
+            with connected(settings, only(settings, installation)) as database:
                 migrate(database)
                 position = import_events(database, file)
         except NotWhole:

@@ -1,7 +1,8 @@
 """`tallystick stuck`: finds what is older than it should be, directly on the database."""
 
 import json
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Any
 
 import typer
 
@@ -9,8 +10,8 @@ from api.resources.operations.stuck_schemas import stuck_body
 from domain.application import system_clock
 from projections.diagnosis.stuck.catalogue import Thresholds
 from projections.diagnosis.stuck.search import find_stuck
-from scripts.commands.installation import DatabaseUrl, DataDir, Schema, service_connection
-from scripts.table import cell, print_aligned
+from scripts.commands.installation import DatabaseUrl, DataDir, InstallationName, Schema, ask_each
+from scripts.table import print_aligned
 
 MAX_ADVISED = 100
 """For how many of the oldest findings the advice is printed. JSON has it for all."""
@@ -42,23 +43,27 @@ def stuck(
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
+    installation: InstallationName = None,
 ) -> None:
     """List everything that is stuck, oldest first, with the cause and what is safe to do. Exits 1 if anything is."""
     thresholds = Thresholds(
         request_seconds, hold_seconds, payout_seconds, delivery_seconds, projection_seconds, session_seconds
     )
-    with service_connection("stuck", database_url, data_dir, schema) as connection:
-        now = system_clock()
-        found = [stuck_body(each, now) for each in find_stuck(connection, now, thresholds)]
+    now = system_clock()
+    find = partial(find_stuck, now=now, thresholds=thresholds)
+    asked = ask_each("stuck", database_url, data_dir, schema, installation, find)
+    placed = [each if name is None else each.on(name) for name, stuck in asked.said for each in stuck]
+    found = [stuck_body(each, now) for each in sorted(placed, key=lambda each: each.place)]
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     elif found:
-        shown = [{**each, "age": f"{each['age_seconds']:.0f} s"} for each in found]
-        print_aligned([_COLUMNS, *([cell(each[name]) for name in _COLUMNS] for each in shown)])
+        shown: list[dict[str, Any]] = [{**each, "age": f"{each['age_seconds']:.0f} s"} for each in found]
+        print_aligned(asked.table(_COLUMNS, shown))
         typer.echo()
         for each in found[:MAX_ADVISED]:
             typer.echo(f"{each['resource']}: {each['remedy']}: {each['safe_to_do']}")
-    else:
+    elif not asked.unanswered:
         typer.echo("Nothing is stuck.")
+    asked.tell()
     if found:
         raise typer.Exit(1)

@@ -2,8 +2,10 @@
 
 import json
 import sys
-from collections.abc import Iterator
-from typing import Annotated, Any
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from psycopg import Connection
@@ -11,14 +13,25 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from api.resources.operations.answers import trace_body
+from api.resources.operations.answers import conversation_body, trace_body
 from domain.application import system_clock
 from domain.model.errors import LedgerError, OperationUnknown
 from domain.model.idempotency import is_key, operation_id
 from domain.model.ids import canonical_id, is_id
+from domain.model.refusals import ledger_not_found
+from domain.model.times import Instant
+from domain.placement.ledger_map import placed
 from projections.diagnosis.remedies import safe_to_do
-from projections.diagnosis.trace.story import Story, story_of_conversation, story_of_operation
-from scripts.commands.installation import DatabaseUrl, DataDir, Schema, ledgers_of, service_connection
+from projections.diagnosis.trace.conversation import stories_of_conversation
+from projections.diagnosis.trace.story import Story, story_of_operation
+from scripts.commands.installation import (
+    DatabaseUrl,
+    DataDir,
+    InstallationName,
+    Schema,
+    ask_each,
+    ledgers_of,
+)
 from scripts.console import fail
 from scripts.table import cell
 
@@ -38,36 +51,75 @@ def trace(
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
+    installation: InstallationName = None,
 ) -> None:
     """Tell the whole story of a request or a conversation, and what is safe to do. Exits 3 if nothing is recorded."""
-    with service_connection("trace", database_url, data_dir, schema) as connection:
-        try:
-            found = list(_found(connection, name, ledger))
-        except LedgerError as refusal:
-            fail(refusal.detail)
+    read = partial(_found, name=name, ledger=ledger)
+    try:
+        asked = ask_each("trace", database_url, data_dir, schema, installation, read)
+    except LedgerError as refusal:
+        fail(refusal.detail)
+    now = system_clock()
+    found = [_body(each, name, of, now) for of, each in _where_they_are(asked.said)]
     if not found:
+        asked.tell()
+        if ledger and not any(told.has_ledger for _, told in asked.said):
+            fail(ledger_not_found(ledger).detail)
         fail(f"nothing is recorded of {cell(name)}. {safe_to_do('send_again')}")
-    if len(found) > 1:
-        fail(
-            f"it is in several ledgers; choose one with --ledger: {', '.join(body['ledger'] for body in found)}"
-        )
+    if len(found) > 1 and any(body["idempotency_key"] for body in found):
+        names = ", ".join(body["ledger"] for body in found)
+        fail(f"it is in several ledgers; choose one with --ledger: {names}")
+    body = found[0] if len(found) == 1 else conversation_body(found, name)
     if as_json:
-        typer.echo(json.dumps(found[0], indent=2))
+        typer.echo(json.dumps(body, indent=2))
     else:
-        _print(found[0])
+        _print(body)
+    asked.tell()
 
 
-def _found(connection: Connection[Any], name: str, ledger: str | None) -> Iterator[dict[str, Any]]:
-    """Yield the trace found under this name in each ledger that has one."""
-    ledgers = [ledger] if ledger else ledgers_of(connection)
+class Traced(NamedTuple):
+    """What a ledger has under a name. `key` is the idempotency key if the name is of an operation, else None."""
+
+    ledger: str
+    story: Story
+    key: str | None
+
+
+class Told(NamedTuple):
+    """What an installation has under a name, whether it has the ledger that was given, and its map of ledgers."""
+
+    traced: Sequence[Traced]
+    has_ledger: bool
+    placed: Mapping[str, str]
+
+
+def _where_they_are(said: Sequence[tuple[str | None, Told]]) -> Iterator[tuple[str | None, Traced]]:
+    """Yield what was found, with its installation. One that a ledger has left keeps its history, and is left out."""
+    found = [(name, traced) for name, told in said for traced in told.traced]
+    times = Counter(traced.ledger for _, traced in found)
+    _, at_home = said[0]
+    for name, traced in found:
+        if times[traced.ledger] == 1 or at_home.placed.get(traced.ledger, name) == name:
+            yield name, traced
+
+
+def _body(traced: Traced, name: str, installation: str | None, now: Instant) -> dict[str, Any]:
+    ledger, story, key = traced
+    correlation_id = None if key else name
+    return trace_body(story, ledger, now, key=key, correlation_id=correlation_id, installation=installation)
+
+
+def _found(connection: Connection[Any], name: str, ledger: str | None) -> Told:
+    """Return what is found under this name in each ledger that has it, or in the one that is given."""
+    found = []
+    ledgers = [each for each in ledgers_of(connection) if ledger in (None, each)]
     for each in ledgers:
-        now = system_clock()
         if (story := _operation(connection, each, name)) is not None:
-            yield trace_body(story, each, now, key=story.operations[0].idempotency_key)
+            found.append(Traced(each, story, story.operations[0].idempotency_key))
             continue
-        story = story_of_conversation(connection, each, name)
-        if story.events or story.operations:
-            yield trace_body(story, each, now, correlation_id=name)
+        conversation = stories_of_conversation(connection, [each], name)
+        found += [Traced(each, story, None) for _, story in conversation]
+    return Told(found, bool(ledgers), placed(connection, [traced.ledger for traced in found]))
 
 
 def _operation(connection: Connection[Any], ledger: str, name: str) -> Story | None:
@@ -84,14 +136,32 @@ def _operation(connection: Connection[Any], ledger: str, name: str) -> Story | N
 def _print(body: dict[str, Any]) -> None:
     width = None if sys.stdout.isatty() else WIDTH_WHERE_NO_TERMINAL_IS
     console = Console(highlight=False, width=width)
+    traces = body.get("traces")
+    console.print(_timeline(body["timeline"], names_ledgers=traces is not None))
+    for trace in [body] if traces is None else traces:
+        if traces is not None:
+            console.print()
+            where = f", in {trace['installation']}" if "installation" in trace else ""
+            _say(console, "Ledger", trace["ledger"] + where)
+        _print_verdicts(console, trace)
+
+
+def _timeline(moments: Sequence[Mapping[str, Any]], *, names_ledgers: bool) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("time", no_wrap=True)
+    if names_ledgers:
+        table.add_column("ledger", no_wrap=True)
     table.add_column("position", no_wrap=True, justify="right")
     table.add_column("kind", no_wrap=True)
     table.add_column("what", overflow="fold")
-    for moment in body["timeline"]:
-        table.add_row(*(Text(text) for text in _row(moment)))
-    console.print(table)
+    for moment in moments:
+        time, *rest = _row(moment)
+        cells = [time, *([moment["ledger"]] if names_ledgers else []), *rest]
+        table.add_row(*(Text(text) for text in cells))
+    return table
+
+
+def _print_verdicts(console: Console, body: Mapping[str, Any]) -> None:
     for operation in body["operations"] if len(body["operations"]) > 1 else ():
         verdict = operation["verdict"]
         _say(console, f"{operation['idempotency_key']} ({verdict['code']})", verdict["what_happened"])
@@ -111,7 +181,7 @@ def _print(body: dict[str, Any]) -> None:
     )
 
 
-def _row(moment: dict[str, Any]) -> tuple[str, str, str, str]:
+def _row(moment: Mapping[str, Any]) -> tuple[str, str, str, str]:
     """Return the cells of one moment. The time is shown to the millisecond."""
     time = "-" if moment["time"] is None else moment["time"].replace("T", " ")[:-4]
     actor = f", by {moment['actor']}" if moment["actor"] else ""

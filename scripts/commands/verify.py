@@ -19,7 +19,7 @@ from projections.exports.export_file import ExportFile
 from projections.exports.verification import Moment, Verified
 from projections.exports.verification import verify as verify_file
 from scripts.commands.export_output import opened
-from scripts.commands.installation import DatabaseUrl, DataDir, Schema, service_connection
+from scripts.commands.installation import DatabaseUrl, DataDir, InstallationName, Schema, service_connection
 from scripts.commands.trust import SavedCheckpoints, VerifierKeys, saved_notes, trusted
 from scripts.doctor.finding import Finding
 from scripts.doctor.projections import differing
@@ -45,6 +45,7 @@ def verify(
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
+    installation: InstallationName = None,
 ) -> None:
     """Verify that a journal is what was signed and that it keeps the rules of a ledger.
 
@@ -58,7 +59,7 @@ def verify(
         with opened(path) as file:
             verified, found = verify_file(file, verifiers, saved), list[Finding]()
     else:
-        with service_connection("verify", database_url, data_dir, schema) as connection:
+        with service_connection("verify", database_url, data_dir, schema, installation) as connection:
             verified, found = _verify_live(connection, verifiers, saved)
     found = [Finding(code, f"{times} times", words) for code, times, words in verified.found] + found
     found.sort(key=lambda finding: finding.kind.severity != "error")

@@ -1,7 +1,7 @@
 """`tallystick webhooks`: see what webhooks are sent and act on it, directly on the database."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -19,8 +19,10 @@ from scripts.calls import WHO_PUBLISHES
 from scripts.commands.installation import (
     DatabaseUrl,
     DataDir,
+    InstallationName,
     Reason,
     Schema,
+    ask_each,
     id_as_shown,
     operator,
     reason_in_words,
@@ -54,18 +56,31 @@ _DELIVERY_COLUMNS = ("position", "state", "type", "attempts", "next_attempt_at",
 
 @commands.command("list")
 def list_all(
-    as_json: Json = False, database_url: DatabaseUrl = None, data_dir: DataDir = None, schema: Schema = None
+    as_json: Json = False,
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
+    schema: Schema = None,
+    installation: InstallationName = None,
 ) -> None:
     """List the webhooks by when they were registered, without their secrets."""
-    with service_connection("webhooks", database_url, data_dir, schema) as connection:
-        found = [webhook_body(webhook) for webhook in _webhooks(connection)]
-    _print(_COLUMNS, found, as_json=as_json)
+    asked = ask_each(
+        "webhooks", database_url, data_dir, schema, installation, lambda each: list(_webhooks(each))
+    )
+    found = asked.listed(webhook_body)
+    _print(asked.columns(_COLUMNS), found, as_json=as_json)
+    asked.tell()
 
 
 @commands.command()
-def show(id: Id, database_url: DatabaseUrl = None, data_dir: DataDir = None, schema: Schema = None) -> None:
+def show(
+    id: Id,
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
+    schema: Schema = None,
+    installation: InstallationName = None,
+) -> None:
     """Show a webhook, as JSON."""
-    with service_connection("webhooks", database_url, data_dir, schema) as connection:
+    with service_connection("webhooks", database_url, data_dir, schema, installation) as connection:
         webhook = _existing(webhooks.find_webhook(connection, id), id)
     typer.echo(json.dumps(webhook_body(webhook), indent=2))
 
@@ -81,9 +96,10 @@ def list_deliveries(
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
+    installation: InstallationName = None,
 ) -> None:
     """List the deliveries of a webhook by position. With --json, show every attempt."""
-    with service_connection("webhooks", database_url, data_dir, schema) as connection:
+    with service_connection("webhooks", database_url, data_dir, schema, installation) as connection:
         _existing(webhooks.find_webhook(connection, id), id)
         found = deliveries.list_deliveries(connection, id, state, None, limit, descending=False)
     bodies = [delivery_body(delivery) for delivery in found]
@@ -102,6 +118,7 @@ def retry(
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
+    installation: InstallationName = None,
 ) -> None:
     """Attempt a delivery again at once, with all attempts of the schedule before it.
 
@@ -109,7 +126,7 @@ def retry(
     """
     if (position is None) == (not failed):
         raise typer.BadParameter("give either a position or --failed", param_hint="POSITION")
-    with service_connection("webhooks", database_url, data_dir, schema) as connection:
+    with service_connection("webhooks", database_url, data_dir, schema, installation) as connection:
         _existing(webhooks.find_webhook(connection, id), id)
         if position is not None:
             wanted = [position]
@@ -132,18 +149,25 @@ def discard(
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
+    installation: InstallationName = None,
 ) -> None:
     """Give up a delivery for good, so that the deliveries behind it go on. Leaves a finished one unchanged."""
     reason_in_words(reason)
-    with service_connection("webhooks", database_url, data_dir, schema) as connection:
+    with service_connection("webhooks", database_url, data_dir, schema, installation) as connection:
         _existing(webhooks.find_webhook(connection, id), id)
         _tell(deliveries.discard_delivery(connection, id, position, _signed(reason)), position)
 
 
 @commands.command()
-def enable(id: Id, database_url: DatabaseUrl = None, data_dir: DataDir = None, schema: Schema = None) -> None:
+def enable(
+    id: Id,
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
+    schema: Schema = None,
+    installation: InstallationName = None,
+) -> None:
     """Enable a webhook; waiting deliveries become due at once. Exits 1 if no publisher is running to send them."""
-    with service_connection("webhooks", database_url, data_dir, schema) as connection:
+    with service_connection("webhooks", database_url, data_dir, schema, installation) as connection:
         _tell_state(_existing(webhooks.enable_webhook(connection, id, operator().actor), id))
         _see_publisher(connection)
 
@@ -155,10 +179,11 @@ def disable(
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
+    installation: InstallationName = None,
 ) -> None:
     """Disable a webhook: nothing is sent until it is enabled, and its deliveries wait. Idempotent."""
     reason_in_words(reason)
-    with service_connection("webhooks", database_url, data_dir, schema) as connection:
+    with service_connection("webhooks", database_url, data_dir, schema, installation) as connection:
         _tell_state(_existing(webhooks.disable_webhook(connection, id, _signed(reason)), id))
 
 
@@ -195,7 +220,7 @@ def _see_publisher(connection: Connection[Any]) -> None:
         warn(f"nobody delivers: {WHO_PUBLISHES}")
 
 
-def _print(columns: tuple[str, ...], found: list[dict[str, Any]], *, as_json: bool) -> None:
+def _print(columns: Sequence[str], found: list[dict[str, Any]], *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:

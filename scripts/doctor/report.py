@@ -3,12 +3,13 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from projections.diagnosis.remedies import command_on, on_installation
 from scripts.calls import as_called
 from scripts.doctor.catalogue.kind import Severity
 from scripts.doctor.examination import Examined, Scope, examples
@@ -49,22 +50,46 @@ def _of_one_cause(found: Sequence[Finding]) -> list[Finding]:
     return [one if finding is lacking[0] else finding for finding in found if finding not in lacking[1:]]
 
 
-def as_json(examined: Sequence[Examined], scope: Scope, facts: dict[str, Any]) -> str:
-    """Return everything as one JSON object."""
-    return json.dumps(
-        {
-            "healthy": exit_code(examined) == EXIT_HEALTHY,
-            "facts": facts,
-            "scope": scope._asdict(),
-            "findings": [members_of(finding) for finding in findings(examined)],
-            "checks": [{"name": check.name, "seconds": round(check.seconds, 3)} for check in examined],
-        },
-        indent=2,
-    )
+class Report(NamedTuple):
+    """What was found in an installation, and the facts shown with it. It has its name in a placement, else None."""
+
+    examined: Sequence[Examined]
+    facts: dict[str, Any]
+    installation: str | None = None
 
 
-def show(examined: Sequence[Examined], scope: Scope, facts: dict[str, Any], console: Console) -> None:
-    """Print what was examined, then each finding with why it matters and what to do."""
+def as_json(reports: Sequence[Report], scope: Scope) -> str:
+    """Return everything as one JSON object. That of a placement has one for each installation examined, by name."""
+    bodies = {report.installation: _body(report, scope) for report in reports}
+    if None in bodies:
+        return json.dumps(bodies[None], indent=2)
+    healthy = all(body["healthy"] for body in bodies.values())
+    return json.dumps({"healthy": healthy, "installations": bodies}, indent=2)
+
+
+def _body(report: Report, scope: Scope) -> dict[str, Any]:
+    examined, facts, name = report
+    return {
+        "healthy": exit_code(examined) == EXIT_HEALTHY,
+        "facts": facts,
+        "scope": scope._asdict(),
+        "findings": [members_of(finding, name) for finding in findings(examined)],
+        "checks": [{"name": check.name, "seconds": round(check.seconds, 3)} for check in examined],
+    }
+
+
+def show(reports: Sequence[Report], scope: Scope, console: Console) -> None:
+    """Print what was examined in each installation, then each finding with why it matters and what to do."""
+    for number, report in enumerate(reports):
+        if report.installation is not None:
+            console.print(
+                *[""] * bool(number), f"installation: {report.installation}", markup=False, sep="\n"
+            )
+        _show(report, scope, console)
+
+
+def _show(report: Report, scope: Scope, console: Console) -> None:
+    examined, facts, installation = report
     for name, value in facts.items():
         console.print(f"{name}: {value}", markup=False)
     if scope.whole:
@@ -79,13 +104,13 @@ def show(examined: Sequence[Examined], scope: Scope, facts: dict[str, Any], cons
         console.print(f"{len(examined)} checks, nothing found.", style="green")
         return
     console.print(table_of(found))
-    show_commands(found, console)
+    show_commands(found, console, installation)
     counts = Counter(finding.kind.severity for finding in found)
     console.print(f"Checks: {len(examined)}, errors: {counts['error']}, warnings: {counts['warning']}.")
 
 
-def show_commands(found: Sequence[Finding], console: Console) -> None:
-    """Print the commands to run, each unbroken on a line of its own."""
+def show_commands(found: Sequence[Finding], console: Console, installation: str | None = None) -> None:
+    """Print the commands to run, each unbroken on a line of its own. `installation` is the one that they are for."""
     if not any(finding.commands for finding in found):
         return
     console.print(
@@ -93,7 +118,7 @@ def show_commands(found: Sequence[Finding], console: Console) -> None:
     )
     for finding in found:
         for command in finding.commands:
-            console.print(f"  {_printable(as_called(command))}", markup=False, soft_wrap=True)
+            console.print(f"  {_printable(as_called(command, installation))}", markup=False, soft_wrap=True)
 
 
 def table_of(found: Sequence[Finding]) -> Table:
@@ -105,16 +130,21 @@ def table_of(found: Sequence[Finding]) -> Table:
     return table
 
 
-def members_of(finding: Finding) -> dict[str, Any]:
-    """Return a finding as the members of a JSON object."""
+def members_of(finding: Finding, installation: str | None = None) -> dict[str, Any]:
+    """Return a finding as the members of a JSON object, with commands for the installation of a placement."""
+    commands = (
+        finding.commands
+        if installation is None
+        else [command_on(each, installation) for each in finding.commands]
+    )
     return {
         "code": finding.code,
         "severity": finding.kind.severity,
         "found": finding.found,
         "examples": finding.examples,
         "why": finding.kind.why,
-        "remedy": finding.remedy,
-        "commands": finding.commands,
+        "remedy": finding.remedy if installation is None else on_installation(finding.remedy, installation),
+        "commands": commands,
     }
 
 

@@ -39,8 +39,8 @@ def quantiles(histogram: str) -> list[tuple[str, str]]:
 
 
 def greatest(gauge: str, by: str = "") -> str:
-    """Return the query for the maximum of a gauge for each value of the label `by`."""
-    return f"max by ({by}) ({gauge})" if by else f"max({gauge})"
+    """Return the query for the maximum of a gauge for each value of the label `by`, and for each installation."""
+    return f"max by ({', '.join(filter(None, ('installation', by)))}) ({gauge})"
 
 
 _REQUESTS = "tallystick_http_request_seconds"
@@ -53,7 +53,11 @@ ROWS: Sequence[tuple[str, Sequence[Panel]]] = (
             Panel(
                 "Alerts that fire", "short", [('count(ALERTS{alertstate="firing"}) or vector(0)', "alerts")]
             ),
-            Panel("Processes that are ready", "short", [("sum(tallystick_ready)", "ready")]),
+            Panel(
+                "Processes that are ready",
+                "short",
+                [("sum by (installation) (tallystick_ready)", "ready {{installation}}")],
+            ),
             Panel("Requests by status", "reqps", [(rate(f"{_REQUESTS}_count", "status"), "{{status}}")]),
             Panel("Time to answer", "s", quantiles(_REQUESTS)),
             Panel(
@@ -74,24 +78,35 @@ ROWS: Sequence[tuple[str, Sequence[Panel]]] = (
             Panel("Commands that wait", "short", [("sum(tallystick_waiting_commands)", "waiting")]),
             Panel("Time to commit a batch", "s", quantiles("tallystick_commit_seconds")),
             Panel("Commands in a batch", "short", quantiles("tallystick_batch_commands")),
-            Panel("Head of the journal", "short", [(greatest("tallystick_journal_head"), "position")]),
+            Panel(
+                "Head of the journal",
+                "short",
+                [(greatest("tallystick_journal_head"), "position {{installation}}")],
+            ),
         ),
     ),
     (
         "Promises",
         (
-            Panel("Stuck, by kind", "short", [(greatest("tallystick_stuck", "kind"), "{{kind}}")]),
+            Panel(
+                "Stuck, by kind",
+                "short",
+                [(greatest("tallystick_stuck", "kind"), "{{kind}} {{installation}}")],
+            ),
             Panel(
                 "Age of the oldest that is stuck",
                 "s",
-                [(greatest("tallystick_stuck_oldest_age_seconds", "kind"), "{{kind}}")],
+                [(greatest("tallystick_stuck_oldest_age_seconds", "kind"), "{{kind}} {{installation}}")],
             ),
             Panel(
                 "Checkpoints",
                 "s",
                 [
-                    (greatest("tallystick_checkpoint_lag_seconds"), "oldest event without one"),
-                    (greatest("tallystick_checkpoint_age_seconds"), "age of the newest"),
+                    (
+                        greatest("tallystick_checkpoint_lag_seconds"),
+                        "oldest event without one {{installation}}",
+                    ),
+                    (greatest("tallystick_checkpoint_age_seconds"), "age of the newest {{installation}}"),
                 ],
             ),
             Panel(
@@ -113,24 +128,39 @@ ROWS: Sequence[tuple[str, Sequence[Panel]]] = (
             Panel(
                 "Lag of read models",
                 "s",
-                [(greatest("tallystick_projection_lag_seconds", "projection"), "{{projection}}")],
+                [
+                    (
+                        greatest("tallystick_projection_lag_seconds", "projection"),
+                        "{{projection}} {{installation}}",
+                    )
+                ],
             ),
             Panel(
                 "Events that they lack",
                 "short",
-                [(greatest("tallystick_projection_lag_events", "projection"), "{{projection}}")],
+                [
+                    (
+                        greatest("tallystick_projection_lag_events", "projection"),
+                        "{{projection}} {{installation}}",
+                    )
+                ],
             ),
             Panel(
                 "Events projected",
                 "ops",
-                [(greatest("tallystick_projection_rate_events_per_second", "projection"), "{{projection}}")],
+                [
+                    (
+                        greatest("tallystick_projection_rate_events_per_second", "projection"),
+                        "{{projection}} {{installation}}",
+                    )
+                ],
             ),
             Panel(
                 "Read models by state",
                 "short",
                 [
                     (
-                        "count by (state) (max by (projection, state) (tallystick_projection_state))",
+                        "count by (state) (max by (installation, projection, state) (tallystick_projection_state))",
                         "{{state}}",
                     )
                 ],
@@ -139,8 +169,14 @@ ROWS: Sequence[tuple[str, Sequence[Panel]]] = (
                 "Dead letters and failures",
                 "short",
                 [
-                    (greatest("tallystick_projection_dead_letters", "projection"), "{{projection}}"),
-                    (greatest("tallystick_projection_failing", "projection"), "{{projection}} fails"),
+                    (
+                        greatest("tallystick_projection_dead_letters", "projection"),
+                        "{{projection}} {{installation}}",
+                    ),
+                    (
+                        greatest("tallystick_projection_failing", "projection"),
+                        "{{projection}} fails {{installation}}",
+                    ),
                 ],
             ),
             Panel(
@@ -163,12 +199,16 @@ ROWS: Sequence[tuple[str, Sequence[Panel]]] = (
                 "Age of the oldest delivery",
                 "s",
                 [
-                    (greatest("tallystick_delivery_oldest_age_seconds"), "oldest delivery"),
-                    (greatest("tallystick_delivery_overdue_seconds"), "overdue attempt"),
-                    (greatest("tallystick_webhook_failing_seconds"), "a webhook fails"),
+                    (greatest("tallystick_delivery_oldest_age_seconds"), "oldest delivery {{installation}}"),
+                    (greatest("tallystick_delivery_overdue_seconds"), "overdue attempt {{installation}}"),
+                    (greatest("tallystick_webhook_failing_seconds"), "a webhook fails {{installation}}"),
                 ],
             ),
-            Panel("Webhooks by state", "short", [(greatest("tallystick_webhooks", "state"), "{{state}}")]),
+            Panel(
+                "Webhooks by state",
+                "short",
+                [(greatest("tallystick_webhooks", "state"), "{{state}} {{installation}}")],
+            ),
         ),
     ),
 )

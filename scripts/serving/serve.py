@@ -95,8 +95,11 @@ def serve(
         fail(str(error))
 
 
-def prepare(settings: "Settings", database: "Database") -> str | None:
-    """Bring the database up to date. Return the bootstrap key if one had to be made: it is shown only once."""
+def prepare(settings: "Settings", database: "Database", *, has_keys: bool = True) -> str | None:
+    """Bring the database up to date. Return the bootstrap key if one had to be made: it is shown only once.
+
+    Only home `has_keys` in a placement.
+    """
     import psycopg
 
     from api.security.keys import ensure_bootstrap_key
@@ -111,7 +114,7 @@ def prepare(settings: "Settings", database: "Database") -> str | None:
         try:
             migrate(database)
             install(database)
-            return ensure_bootstrap_key(database, settings.bootstrap_key)
+            return ensure_bootstrap_key(database, settings.bootstrap_key) if has_keys else None
         except psycopg.Error as error:
             trouble = trouble_of(error, database)
             if not trouble.may_pass or monotonic() > began + DATABASE_TIMEOUT_SECONDS:

@@ -33,7 +33,7 @@ class Operation(NamedTuple):
         """Request it, with an empty body if it takes one. Path names not given are `x`."""
         names = {"ledger": ledger, **names}
         path = re.sub(r"{(\w+)}", lambda found: names.get(found[1], "x"), self.path)
-        if self.id == "trace_conversation":
+        if self.id in ("trace_conversation", "trace_everywhere"):
             path += "?correlation_id=x"
         return client.request(self.method, path, json={} if self.takes_body else None)
 

@@ -23,6 +23,7 @@ from api.client.resources import (
     TrialBalance,
 )
 from api.http.consistency import Consistency
+from api.http.spanning.spans import Spans
 from api.problems import PROBLEM_TYPES
 from api.resources import ENDPOINTS
 from api.settings import Settings
@@ -109,6 +110,16 @@ def test_every_operation_names_its_problems(path: str, operation: dict[str, Any]
         expected.add("projection_behind")
     assert expected <= codes
     assert codes <= PROBLEM_TYPES.keys()
+
+
+@pytest.mark.parametrize(("path", "operation"), OPERATIONS)
+def test_every_operation_says_who_answers_it_in_a_placement(path: str, operation: dict[str, Any]) -> None:
+    spans = Spans[operation["x-spans"]["class"].upper()]
+    assert operation["x-spans"]["answered"] == spans.value
+    assert (spans is Spans.LEDGER) == ("{ledger}" in path)
+    parameters = {parameter["name"] for parameter in operation["parameters"]}
+    lists_all = spans is Spans.ALL and "cursor" in parameters
+    assert ("installation" in parameters) == (lists_all or spans in (Spans.NAMED, Spans.CHOSEN))
 
 
 def test_a_keyed_request_says_so() -> None:

@@ -56,6 +56,7 @@ def shown(answer: httpx2.Response, *without: str) -> dict[str, Any]:
 
 QUERIES: dict[str, dict[str, int | str]] = {
     "/v1/ledgers/{ledger}/trace": {"correlation_id": "x"},
+    "/v1/trace": {"correlation_id": "x"},
     "/v1/audit/proofs/inclusion": {"position": 1, "size": 1},
     "/v1/audit/proofs/consistency": {"from": 1, "to": 1},
 }

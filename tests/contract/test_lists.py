@@ -16,7 +16,7 @@ from api import resources as routes
 from api.app import create_app
 from api.resources import ENDPOINTS
 from api.settings import Settings
-from tests.contract.answers import code_of
+from tests.contract.answers import code_of, pointers_of
 from tests.contract.books import Book
 from tests.contract.serving import Served, serving
 from tests.databases import Databases
@@ -658,3 +658,17 @@ def test_a_filter_that_is_never_empty_is_refused_where_it_is(shop: Shop, name: s
 @pytest.mark.parametrize("name", ["list_accounts", "list_transactions"])
 def test_an_empty_value_of_metadata_is_a_value(shop: Shop, name: str) -> None:
     assert Shelf(shop, name).ask("metadata.nobody=").json()["data"] == []
+
+
+@pytest.mark.parametrize("path", ["ledgers", "projections", "dead-letters", "stuck", "webhooks"])
+def test_without_a_placement_the_only_installation_is_main(client: httpx2.Client, path: str) -> None:
+    alone = client.get(f"/v1/{path}", params={"page_size": 1})
+    named = client.get(f"/v1/{path}", params={"page_size": 1, "installation": "main"})
+    for answer in (alone, named):
+        assert answer.is_success and "ledger-installation" not in answer.headers
+        body = answer.json()
+        assert "unanswered" not in body and "reflected" not in body
+        assert all("installation" not in item for item in body["data"])
+    refused = client.get(f"/v1/{path}", params={"installation": "west"})
+    assert pointers_of(refused) == ["?installation"]
+    assert refused.json()["errors"][0]["detail"] == "must be one of main"

@@ -73,6 +73,7 @@ ROUTES: dict[str, tuple[set[str], Whose]] = {
     "get_operation": ({C, P, A}, "ledger"),
     "trace_operation": ({C, P, A, O}, "ledger"),
     "trace_conversation": ({C, P, A, O}, "ledger"),
+    "trace_everywhere": ({C, P, A, O}, "list"),
     "list_events": ({C, P, A}, "ledger"),
     # Proofs.
     "list_trail": ({A, O}, "list"),
@@ -133,6 +134,7 @@ QUERIES = {
     "prove_inclusion": "?position=1",
     "prove_consistency": "?from=1&to=1",
     "trace_conversation": "?correlation_id=x",
+    "trace_everywhere": "?correlation_id=matrix",
 }
 
 
@@ -185,7 +187,8 @@ def world(databases: Databases) -> Iterator[World]:
 def furnished(served: Served, owner: httpx2.Client, connection: Connection[Any]) -> Side:
     """Make a ledger and one of everything in it."""
     name = f"l{uuid4().hex[:12]}"
-    assert owner.post("/v1/ledgers", json={"name": name}).status_code == 201
+    talk = {"Correlation-Id": "matrix"}
+    assert owner.post("/v1/ledgers", json={"name": name}, headers=talk).status_code == 201
     book = Book(owner, name)
     book.open("a")
     book.open("b")
@@ -313,7 +316,7 @@ def ask(world: World, operation: str, caller: Caller, side: Side) -> httpx2.Resp
     }
     names |= named(world, operation, declared.path, side)
     path = re.sub(r"{(\w+)}", lambda found: names[found[1]], declared.path)
-    if whose == "list" and operation != "list_stuck":
+    if whose == "list" and operation not in ("list_stuck", "trace_everywhere"):
         path += "?order=desc&page_size=1000"
         if declared.projected:
             path += f"&min_position={caller_head(world)}"

@@ -8,6 +8,7 @@ import pytest
 from psycopg import Connection
 from typer.testing import Result
 
+from api.service.families import Seen
 from api.service.figures import Figures
 from api.service.metrics import Metrics
 from domain.application import LedgerApplication, system_clock
@@ -227,7 +228,7 @@ def test_totals_and_metrics(ledger: LedgerApplication, reader: Connection[Any]) 
     counted = count_stuck(reader, now)
     assert [total.kind for total in counted] == list(CATALOGUE)
     assert {total.kind: total.number for total in counted if total.number} == {"request_waiting": 3}
-    page = Metrics().page(Figures(stuck=counted), is_ready=True).decode()
+    page = Metrics().page([Seen(None, Figures(stuck=counted), is_ready=True)]).decode()
     assert 'tallystick_stuck{kind="request_waiting"} 3.0' in page
     assert 'tallystick_stuck{kind="hold_lapsed"} 0.0' in page
     oldest = next(total for total in counted if total.number).oldest_age_seconds

@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from api.resources import ENDPOINTS
-from projections.diagnosis.remedies import _OF_OTHERS, SAFE, Remedy, safe_to_do
+from projections.diagnosis.remedies import _OF_OTHERS, SAFE, Remedy, command_on, resource_on, safe_to_do
 from projections.diagnosis.stuck.catalogue import CATALOGUE as STUCK
 from scripts.calls import EXAMPLES, as_called
 from scripts.commands.replay.old_flags import WITHOUT_SUBCOMMAND
@@ -124,13 +124,28 @@ def requests_in(words: str) -> list[tuple[str, str]]:
 def test_what_is_safe_to_do_can_be_done(remedy: Remedy, resource: str) -> None:
     if RESOURCES_OF.get(remedy) and resource not in [RESOURCES[name] for name in RESOURCES_OF[remedy]]:
         return  # no advice uses this kind
-    words = safe_to_do(remedy, resource)
-    assert "…" not in words and "{" not in words and words.endswith(".")
-    assert not re.search(r"\b(ID|LEDGER|POSITION)\b", words)
-    for command in commands_in(words):
-        parse(command)
-    for method, path in requests_in(words):
-        assert is_served(method, path), (method, path)
+    for installation in (None, "west"):
+        words = safe_to_do(remedy, resource, installation)
+        assert "…" not in words and "{" not in words and words.endswith(".")
+        assert not re.search(r"\b(ID|LEDGER|POSITION)\b", words)
+        for command in commands_in(words):
+            parse(command)
+        for method, path in requests_in(words):
+            assert is_served(method, path), (method, path)
+
+
+def test_what_is_done_in_a_placement_names_the_installation() -> None:
+    resource = resource_on("/v1/projections/entries", "west")
+    assert resource == "/v1/projections/entries?installation=west"
+    words = safe_to_do("mend_projection", resource, "west")
+    assert "`tallystick doctor --installation west`" in words
+    assert "`tallystick replay entries --installation west`" in words
+    assert "POST /v1/projections/entries/rebuild?installation=west." in words
+    assert "`tallystick serve` runs" in safe_to_do("start_projector", resource, "west")
+    # A request that is found by its id need not name it.
+    letter = resource_on(RESOURCES["dead-letters"], "west")
+    assert letter == RESOURCES["dead-letters"]
+    assert f"POST {letter}/retry." in safe_to_do("decide_dead_letter", letter, "west")
 
 
 def test_every_kind_of_stuck_is_told_what_to_do_in_its_own_words() -> None:
@@ -154,7 +169,10 @@ def test_what_the_doctor_advises_can_be_done(code: str) -> None:
     for command in finding.commands:
         if command.startswith("tallystick "):
             parse(command)
+            parse(command_on(command, "west"))
         else:
+            assert command_on(command, "west") == command
+
             assert STATEMENT.fullmatch(command), command
         assert f"`{command}`" in finding.remedy
     for command in commands_in(kind.remedy):

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import httpx2
 
@@ -50,12 +50,23 @@ class Tallystick:
         ledger.know(position)
         return ledger
 
-    async def open_ledger(self, name: str, metadata: Mapping[str, str] | None = None) -> Ledger:
-        """Open a ledger. Idempotent. Raises `LedgerExists` if it was opened with other metadata."""
-        body = {"name": name, "metadata": dict(metadata or {})}
+    async def open_ledger(
+        self, name: str, metadata: Mapping[str, str] | None = None, *, installation: str | None = None
+    ) -> Ledger:
+        """Open a ledger, in an installation of a placement, home by default. Idempotent.
+
+        Raises `LedgerExists` if it was opened with other metadata, or in another installation than the one named.
+        """
+        body: dict[str, Any] = {"name": name, "metadata": dict(metadata or {})}
+        if installation is not None:
+            body["installation"] = installation
         made = await self._installation.write(LedgerInfo, "ledgers", body)
         return self.ledger(name, position=made.position)
 
     def ledgers(self) -> AsyncIterator[LedgerInfo]:
-        """Yield all ledgers that the API key was granted."""
+        """Yield all ledgers that the API key was granted.
+
+        In a placement it ends only once every installation has answered to its end. It waits for one that does not, and
+        raises `Unavailable` at the deadline.
+        """
         return lists.items(self._installation, "ledgers", LedgerInfo)

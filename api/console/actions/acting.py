@@ -9,6 +9,7 @@ from starlette.types import Receive, Scope
 from api.console.actions.action import Action, action_at, carry_out, is_filled, new_key
 from api.console.actions.subjects import facts_of, subject_of
 from api.console.assets import with_assets
+from api.console.formats import with_query
 from api.console.forms import read_form, require_own, require_same_origin, seal_of
 from api.console.inside import Reply
 from api.console.showing import Route, page_answer, view_of
@@ -65,7 +66,8 @@ async def _form_page(
         "would_record": await with_assets(view.api, view.ledger, would_be["entries"])
         if would_be and not declared.foretell
         else None,
-        "back": declared.result_of(**view.names),
+        "back": with_query(declared.result_of(**view.names), _on(view)),
+        "form_address": with_query(view.address, _on(view)),
         "is_live": False,
         "did": None,
     }
@@ -110,7 +112,7 @@ async def _acted(
                 "shown": Shown(declared.label, declared.consequence),
                 "action": declared,
                 "answer": made,
-                "back": declared.result_of(**names),
+                "back": with_query(declared.result_of(**names), _on(view)),
                 "is_live": False,
                 "did": None,
             },
@@ -119,7 +121,12 @@ async def _acted(
     correlation_id = reply.headers.get("correlation-id", "")
     how = "Accepted" if reply.status == HTTPStatus.ACCEPTED else "Done"
     seal = seal_of(session.token, declared.name, how, correlation_id)
-    query = {"did": declared.name, "how": how, "as": correlation_id, "seal": seal}
+    query = {"did": declared.name, "how": how, "as": correlation_id, "seal": seal, **_on(view)}
     return redirect(
         f"{declared.result_of(**{**names, **({'made': ids['id']} if 'id' in ids else {})})}?{urlencode(query)}"
     )
+
+
+def _on(view: View) -> dict[str, str]:
+    """Return the parameter that names the installation, where the address has it."""
+    return {"installation": view.installation} if view.installation else {}

@@ -111,8 +111,14 @@ async def carry_out(
     body = body_of(declared, form) if route.body else None
     headers = {"idempotency-key": form.get("key", "")} if route.is_keyed else {}
     path = filled(declared.route.removeprefix("/v1"), view.names, escape=False)
-    query = DRY_RUN if is_dry_run else None
+    query = {**(DRY_RUN if is_dry_run else {}), **named_installation(view, declared.method, declared.route)}
     return await view.api.call(declared.method, path, query=query, body=body, headers=headers)
+
+
+def named_installation(view: View, method: str, route: str) -> Mapping[str, str]:
+    """Return the parameter that names the installation of the address, where a route takes one."""
+    takes_one = view.installation and endpoint_of(method, route).declared.takes_installation
+    return {"installation": view.installation} if view.installation and takes_one else {}
 
 
 def filled(path: str, names: Mapping[str, Any], *, escape: bool = True) -> str:

@@ -6,7 +6,7 @@ what suggests itself instead is not safe.
 
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 from api.console.formats import link
 from projections.diagnosis.remedies import Remedy, kind_of, names_of
@@ -14,12 +14,16 @@ from projections.registry import NATS
 
 
 class Step(NamedTuple):
-    """A safe step: an action with the names in its path or, if it has none, the page at an address."""
+    """A safe step: an action with the names in its path or, if it has none, the page at an address.
+
+    `given` are the parameters of the action's page, such as the installation of the thing.
+    """
 
     action: str = ""
     names: Mapping[str, str] = {}
     label: str = ""
     address: str = ""
+    given: Mapping[str, str] = {}
 
 
 class Unsafe(NamedTuple):
@@ -74,9 +78,9 @@ def next_steps(remedy: Remedy, resource: str) -> list[Step]:
 
     `resource` is the thing's path in the API, empty if there is no single one.
     """
-    names = _names_of(resource)
+    names, given = _names_of(resource), dict(parse_qsl(resource.partition("?")[2]))
     steps = [
-        Step(action, names)
+        Step(action, names, given=given)
         for action in _SAFE.get(remedy, ())
         if names and (action, names.get("name")) != ("rebuild-projection", NATS)
     ]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from api.console.actions.action import Action, filled
+from api.console.actions.action import Action, filled, named_installation
 from api.console.formats import money
 from api.console.inside import Reply
 from api.console.permission import has_route
@@ -42,7 +42,8 @@ async def subject_of(view: View, declared: Action) -> Reply | None:
     if not has_route("GET", f"{route}}}"):
         # The API shows keys only as a list. The first event of a key tells what it may do.
         return await view.api.look("/audit/events", key_id=view.names["id"], page_size=1)
-    return await view.api.look(filled(f"{route}}}".removeprefix("/v1"), view.names, escape=False))
+    path = filled(f"{route}}}".removeprefix("/v1"), view.names, escape=False)
+    return await view.api.look(path, **named_installation(view, "GET", f"{route}}}"))
 
 
 def facts_of(declared: Action, subject: Reply | None) -> list[Fact]:

@@ -17,16 +17,17 @@ PAST_SHOWN = 20
 @page("/console/audit")
 async def show_audit(view: View) -> Shown:
     """Show the newest checkpoint, the keys that sign, the past checkpoints, and the forms that check."""
-    query = view.asked("cursor", "from", "to")
+    query, on = view.asked("cursor", "from", "to"), {"installation": view.log}
     newest, listed, verifiers, tree = await asyncio.gather(
-        view.api.get("/audit/checkpoints", order="desc", page_size=1),
-        view.api.get("/audit/checkpoints", order="desc", page_size=PAST_SHOWN, **query),
-        view.api.get("/audit/verifier-key"),
-        view.api.get("/projections/seals"),
+        view.api.get("/audit/checkpoints", order="desc", page_size=1, **on),
+        view.api.get("/audit/checkpoints", order="desc", page_size=PAST_SHOWN, **query, **on),
+        view.api.get("/audit/verifier-key", **on),
+        view.api.get("/projections/seals", **on),
     )
     signed = next(iter(newest.content["data"]), None)
     values = {**listed.content, "newest": signed, "verifiers": verifiers.text, "tree": tree.content}
-    return Shown("Proofs", _sentence(signed, tree.content), values, signed and signed["size"])
+    title = f"Proofs of {view.log}" if view.log else "Proofs"
+    return Shown(title, _sentence(signed, tree.content), values, signed and signed["size"])
 
 
 def _sentence(signed: dict[str, Any] | None, tree: dict[str, Any]) -> str:
@@ -44,7 +45,7 @@ def _sentence(signed: dict[str, Any] | None, tree: dict[str, Any]) -> str:
 @page("/console/audit/checkpoints/{size}", template="checkpoint.html", is_live=False)
 async def show_checkpoint(view: View) -> Shown:
     """Show a past checkpoint."""
-    found = await view.api.get(view.resource)
+    found = await view.api.get(view.resource, installation=view.log)
     size = view.names["size"]
     sentence = f"The first {grouped(size)} events were signed on {found.headers['last-modified']}."
     return Shown(f"Checkpoint of {grouped(size)} events", sentence, {"note": found.text, "size": size})
@@ -54,8 +55,8 @@ async def show_checkpoint(view: View) -> Shown:
 async def save_checkpoint(view: View) -> Raw:
     """Send the note of a checkpoint as a file, byte for byte."""
     size = view.names["size"]
-    found = await view.api.get(f"/audit/checkpoints/{size}")
-    return Raw.of(found, f"checkpoint-{size}.txt")
+    found = await view.api.get(f"/audit/checkpoints/{size}", installation=view.log)
+    return Raw.of(found, "-".join(filter(None, ("checkpoint", view.log, f"{size}.txt"))))
 
 
 @page("/console/audit/checkpoint")
@@ -82,23 +83,27 @@ async def show_check(view: View) -> Shown:
 
 
 async def _check_saved(view: View, note: str) -> tuple[str, ...]:
-    today, stated = await asyncio.gather(
-        view.api.get("/audit/checkpoint"), view.api.get("/audit/verifier-key")
-    )
+    today, stated = await _today(view)
     vkeys = view.query.get("keys", "").strip() or stated.text
     saved, newest = opened(note, vkeys), opened(today.text, vkeys)
     if saved.size > newest.size:
         raise NotProved(f"It covers {saved.size} events, and today's covers {newest.size}.")
-    path = {"from": saved.size, "to": newest.size}
+    path = {"from": saved.size, "to": newest.size, "installation": view.log}
     return beginning(saved, newest, _proof(await view.api.look("/audit/proofs/consistency", **path)))
 
 
-async def _check_event(view: View) -> tuple[str, ...]:
-    today, stated = await asyncio.gather(
-        view.api.get("/audit/checkpoint"), view.api.get("/audit/verifier-key")
+async def _today(view: View) -> tuple[Reply, Reply]:
+    """Return the newest checkpoint, and the keys that the service states."""
+    return await asyncio.gather(
+        view.api.get("/audit/checkpoint", installation=view.log),
+        view.api.get("/audit/verifier-key", installation=view.log),
     )
+
+
+async def _check_event(view: View) -> tuple[str, ...]:
+    today, stated = await _today(view)
     newest = opened(today.text, stated.text)
-    wanted = {"position": view.query.get("position", ""), "size": newest.size}
+    wanted = {"position": view.query.get("position", ""), "size": newest.size, "installation": view.log}
     found = _proof(await view.api.look("/audit/proofs/inclusion", **wanted))
     return included(newest, found, view.query.get("leaf_hash", "").strip())
 

@@ -55,7 +55,7 @@ def _sentence(ledger: str, listed: Reply, order: str, is_filtered: bool) -> str:
 async def show_event(view: View) -> Shown:
     """Show one event: its content and its place, what else its command recorded, and what it did to accounts."""
     position = _position(view)
-    events = await _around(view, position)
+    events, installation = await _around(view, position)
     event = next((each for each in events if each["position"] == position), None)
     if event is None:
         raise PathNotFound(f"Position {position} has no event of the ledger {view.ledger} that is indexed.")
@@ -72,21 +72,22 @@ async def show_event(view: View) -> Shown:
         "effects": await _effects(view, span),
         "others": max(len(span.addresses) - MAX_ACCOUNTS, 0),
         "leaf": _leaf(event),
+        "log": installation,
         **_neighbours(position, events),
     }
     return Shown(f"Event {grouped(position)}", _told(event), values)
 
 
-async def _around(view: View, position: int) -> list[dict[str, Any]]:
-    """Return the events of the ledger around a position; only the one there if they are too large together."""
+async def _around(view: View, position: int) -> tuple[list[dict[str, Any]], str | None]:
+    """Return the events of the ledger around a position, and its installation; only the event there if they are too
+    large together."""
     path = f"/ledgers/{view.ledger}/events"
     after = max(position - 1 - NEIGHBOURS, 0)
-    events: list[dict[str, Any]] = (
-        await view.api.get(path, after=after, page_size=2 * NEIGHBOURS + 1)
-    ).content["data"]
+    reply = await view.api.get(path, after=after, page_size=2 * NEIGHBOURS + 1)
+    events: list[dict[str, Any]] = reply.content["data"]
     if events and events[-1]["position"] < position:
         events = (await view.api.get(path, after=position - 1, page_size=1)).content["data"]
-    return events
+    return events, reply.installation
 
 
 def _position(view: View) -> int:

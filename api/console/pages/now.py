@@ -18,7 +18,8 @@ class Books(NamedTuple):
     """What is known of the books: how many ledgers were looked at, and up to which position.
 
     `is_all` tells whether these are all that the caller may see, `is_whole` whether the caller may see every ledger.
-    `unbalanced` are those that do not balance, `unread` those that could not be read.
+    `unbalanced` are those that do not balance, `unread` those that could not be read. `position` is None in a
+    placement: each installation has positions of its own. `unanswered` are those that could not say what they have.
     """
 
     checked: int
@@ -27,25 +28,26 @@ class Books(NamedTuple):
     unbalanced: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
     is_whole: bool = True
+    unanswered: tuple[str, ...] = ()
 
     @property
     def sentence(self) -> str:
         """What may be said of them."""
         if self.unbalanced:
-            return f"The books of {' and '.join(self.unbalanced)} do not balance at position {self._at}."
+            return f"The books of {' and '.join(self.unbalanced)} do not balance{self._at}."
         if not self.checked:
             return (
                 "Whether the books balance cannot be said now." if self.unread else "There are no books yet."
             )
-        if self.is_all and not self.unread:
+        if self.is_all and not self.unread and not self.unanswered:
             which = "The books" if self.is_whole else "The books that you may read"
-            return f"{which} balance at position {self._at}."
+            return f"{which} balance{self._at}."
         subject = counted(self.checked, "ledger was checked and balances", "ledgers were checked and balance")
-        return f"{subject} at position {self._at}."
+        return f"{subject}{self._at}."
 
     @property
     def _at(self) -> str:
-        return grouped(self.position or 0)
+        return "" if self.position is None else f" at position {grouped(self.position)}"
 
 
 class Need(NamedTuple):
@@ -89,11 +91,13 @@ async def show_now(view: View) -> Shown:
     )
     needs = None if stuck.is_refusal else needs_of(stuck.content)
     shown = None if projections.is_refusal else projections.content["data"]
+    unanswered = () if stuck.is_refusal else stuck.content.get("unanswered", ())
     return Shown(
         "Now",
-        " ".join(filter(None, (books and books.sentence, _sentence_of_stuck(view, needs)))),
+        " ".join(filter(None, (books and books.sentence, _sentence_of_stuck(view, needs, unanswered)))),
         {
             "books": books,
+            "unanswered": unanswered or (books and books.unanswered),
             "needs": needs,
             "why_no_needs": view.why_not("GET", "/v1/stuck"),
             "projections": shown,
@@ -124,10 +128,10 @@ def needs_of(stuck: Mapping[str, Any]) -> list[Need]:
     return sorted(needs, key=lambda need: (not need.needs_somebody, -need.oldest_age_seconds))
 
 
-def _sentence_of_stuck(view: View, needs: Sequence[Need] | None) -> str:
+def _sentence_of_stuck(view: View, needs: Sequence[Need] | None, unanswered: Sequence[str]) -> str:
     """Return how much needs somebody, in words; nothing if the caller may not see it."""
     if needs is not None:
-        return sentence_of_needs(needs, view.caller.roles, sees_all=view.sees_all)
+        return sentence_of_needs(needs, view.caller.roles, sees_all=view.sees_all and not unanswered)
     return "" if view.why_not("GET", "/v1/stuck") else "What is stuck cannot be said now."
 
 
@@ -150,7 +154,10 @@ async def _books(view: View) -> Books | None:
     names = [ledger["name"] for ledger in listed.content["data"]]
     replies = await asyncio.gather(*(view.api.look(f"/ledgers/{name}/trial-balance") for name in names))
     read = dict(zip(names, replies, strict=True))
-    return books_of(read, is_all=listed.content["next_cursor"] is None)._replace(is_whole=view.sees_all)
+    books = books_of(read, is_all=listed.content["next_cursor"] is None)._replace(is_whole=view.sees_all)
+    if not view.installations:
+        return books
+    return books._replace(position=None, unanswered=tuple(listed.content["unanswered"]))
 
 
 def books_of(replies: Mapping[str, Reply], *, is_all: bool) -> Books:

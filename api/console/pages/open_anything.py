@@ -136,7 +136,7 @@ def questions(api: Inside, text: str, ledgers: Sequence[str]) -> Iterator[Questi
         yield from _ids(api, canonical_id(text))
     if is_ledger_name(text):
         yield _thing(api, f"ledger {text}", f"/ledgers/{text}")
-        yield _thing(api, f"projection {text}", f"/projections/{text}")
+        yield _projection(api, text)
     for ledger in ledgers:
         yield from _in_ledger(api, text, ledger, NEWEST_EVENTS // len(ledgers))
 
@@ -170,6 +170,18 @@ def _thing(api: Inside, what: str, path: str) -> Question:
         return Found(what, link(path)) if exists(await api.look(path)) else None
 
     return Question(what, ask)
+
+
+def _projection(api: Inside, name: str) -> Question:
+    """Ask for the projection of any installation: in a placement each has one, and its address leads to all."""
+    path = f"/projections/{name}"
+
+    async def ask() -> Found | None:
+        reply = await api.look("/projections", page_size=1000)
+        is_there = exists(reply) and name in {each["name"] for each in reply.content["data"]}
+        return Found(f"projection {name}", link(path)) if is_there else None
+
+    return Question(f"projection {name}", ask)
 
 
 def _key(api: Inside, id: str) -> Question:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from api.console.actions.action import Action, action
 from api.console.actions.fields import ANY_REASON, Field
 from api.console.formats import counted, duration, grouped
-from api.console.view import Shown, View, page
+from api.console.view import Sent, Shown, View, page
 from projections.diagnosis.glossary import term
 
 _ROUTE = "/v1/projections/{name}"
@@ -122,9 +122,15 @@ async def show_projections(view: View) -> Shown:
 
 
 @page("/console/projections/{name}", template="projection.html")
-async def show_projection(view: View) -> Shown:
-    """Show one projection, and its rebuild if there is one."""
-    found = (await view.api.get(f"/projections/{view.names['name']}")).content
+async def show_projection(view: View) -> Shown | Sent:
+    """Show one projection, and its rebuild if there is one.
+
+    In a placement an address that names no installation leads to the list, which has those of each.
+    """
+    if view.installations and view.installation is None:
+        return Sent("/console/projections")
+    asked = view.asked("installation")
+    found = (await view.api.get(f"/projections/{view.names['name']}", **asked)).content
     return Shown(
         found["name"],
         sentence_of(found),

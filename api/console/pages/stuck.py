@@ -46,12 +46,13 @@ async def show_stuck(view: View) -> Shown:
     totals = [total for total in found["totals"] if total["count"]]
     return Shown(
         "Stuck",
-        sentence(totals, sees_all=view.sees_all),
+        sentence(totals, sees_all=view.sees_all, is_whole=not found.get("unanswered")),
         {
             "things": things,
             "totals": totals,
             "next_cursor": found["next_cursor"],
             "kind": asked["kind"],
+            "unanswered": found.get("unanswered"),
             "called": lambda kind: CATALOGUE[kind].called,
         },
     )
@@ -75,8 +76,10 @@ def commands_in(words: str) -> list[str]:
     return list(dict.fromkeys(command for command in found if command.startswith(("tallystick ", "SELECT "))))
 
 
-def sentence(totals: Sequence[Mapping[str, Any]], *, sees_all: bool) -> str:
-    """Return how much is stuck, and whether somebody must act."""
+def sentence(totals: Sequence[Mapping[str, Any]], *, sees_all: bool, is_whole: bool = True) -> str:
+    """Return how much is stuck, and whether somebody must act. It `is_whole` if every installation has answered."""
+    if not totals and not is_whole:
+        return "Nothing is stuck where it could be said."
     if not totals:
         return f"Nothing {'' if sees_all else 'that you may see '}is stuck."
     many = sum(total["count"] for total in totals)

@@ -4,8 +4,12 @@ import { isBeginning, isIncluded, leafHash, readCheckpoint, requireSigned, whyNo
 
 class Unanswered extends Error {}
 
+// The installation of a placement whose log is meant.
+const { log } = document.getElementById("main").dataset;
+
 async function ask(path) {
-  const answer = await fetch(`/console/audit/${path}`);
+  const on = log ? `${path.includes("?") ? "&" : "?"}installation=${log}` : "";
+  const answer = await fetch(`/console/audit/${path}${on}`);
   if (answer.redirected) location.reload(); // the session has ended
   if (answer.ok) return answer.text();
   const { detail, errors } = await answer.json();

@@ -10,7 +10,7 @@ from typing import Any
 
 PREFIX = "#/components/schemas/"
 
-_PAGE = re.compile(r"Page_(\w+?)_")
+_PAGE = re.compile(r"(?:[A-Z][A-Za-z]*)?Page_(\w+?)_")
 _DATA = frozenset({"default", "example", "examples"})
 """What is shown as data, in which `title` is a member of a problem."""
 

@@ -9,6 +9,7 @@ from api.http.declaration import OVERSEER, Concerns, NoQuery, Returns
 from api.http.endpoint import Call, endpoint
 from api.http.fields import InstallationName
 from api.http.responses import Answer, json_answer
+from api.http.spanning.spans import Spans
 from api.resources.installation import examples
 from api.service.readiness import PATIENCE_SECONDS, trouble_of
 from api.service.service import Service
@@ -48,6 +49,7 @@ class InstallationsBody(TypedDict):
     roles=OVERSEER,
     returns=[Returns(200, "The installations.", InstallationsBody, {"data": [examples.INSTALLATION]})],
     concerns=Concerns.NONE,
+    spans=Spans.ALL,
 )
 async def list_installations(call: Call[NoQuery, None]) -> Answer:
     """List the installations of the service, home first. Without a placement there is one, called `main`.

@@ -17,6 +17,7 @@ from api.http.endpoint import Call, endpoint
 from api.http.fields import Page, Time
 from api.http.pages import PAGE_BYTES, page
 from api.http.responses import Answer, json_answer
+from api.http.spanning.spans import Spans
 from api.problems import BootstrapKeyFixed, Forbidden, KeyExists, PathNotFound
 from api.resources.examples import page_of
 from api.resources.installation import examples
@@ -62,6 +63,7 @@ def _not_found() -> PathNotFound:
     problems=[KeyExists],
     body_example=examples.KEY_REQUEST,
     concerns=Concerns.GRANTED,
+    spans=Spans.HOME,
 )
 async def make_key(call: Call[NoQuery, KeyRequest]) -> Answer:
     """Make a key. The key itself is in this answer and is never shown again.
@@ -87,6 +89,7 @@ async def make_key(call: Call[NoQuery, KeyRequest]) -> Answer:
     returns=[Returns(200, "A page of keys.", Page[KeyBody], page_of(examples.KEY))],
     concerns=Concerns.GRANTED,
     place=tuple[Time, UUID],
+    spans=Spans.HOME,
 )
 async def list_keys(call: Call[KeysQuery, None]) -> Answer:
     """List keys in the order in which they were made, including revoked and expired ones. The keys themselves are not
@@ -121,6 +124,7 @@ async def list_keys(call: Call[KeysQuery, None]) -> Answer:
     is_body_optional=True,
     concerns=Concerns.THING,
     ledgers_of=_ledgers_of,
+    spans=Spans.HOME,
 )
 async def rotate_key(call: Call[NoQuery, KeyRotation]) -> Answer:
     """Make a new key with the name, roles and ledgers of this one. This one ends when the overlap is over.
@@ -148,6 +152,7 @@ async def rotate_key(call: Call[NoQuery, KeyRotation]) -> Answer:
     problems=[PathNotFound],
     concerns=Concerns.THING,
     ledgers_of=_ledgers_of,
+    spans=Spans.HOME,
 )
 async def revoke_key(call: Call[NoQuery, None]) -> Answer:
     """Revoke a key for ever. Other processes may accept it for one more second. Idempotent."""

@@ -8,6 +8,7 @@ from api.http.consistency import Consistency
 from api.http.declaration import ANYBODY, NoQuery, Returns
 from api.http.endpoint import Call, endpoint
 from api.http.responses import HTML, JSON, TEXT, Answer
+from api.http.spanning.spans import Spans
 from api.problems import PROBLEM_TYPES, PathNotFound
 from api.resources.installation.docs import SECURITY_POLICY, asset, document_page, problem_page
 
@@ -15,7 +16,14 @@ _SAFE = {"Content-Security-Policy": SECURITY_POLICY, "X-Content-Type-Options": "
 
 _RULES = files(__package__).joinpath("llms.txt").read_bytes()
 _PAGE = Returns(200, "The page.", None, "<!DOCTYPE html>…", media_type="text/html")
-_public = partial(endpoint, "GET", tag="Documentation", consistency=Consistency.PROCESS, roles=ANYBODY)
+_public = partial(
+    endpoint,
+    "GET",
+    tag="Documentation",
+    consistency=Consistency.PROCESS,
+    roles=ANYBODY,
+    spans=Spans.PROCESS,
+)
 
 
 @_public(

@@ -8,11 +8,12 @@ from typing import Annotated
 from pydantic import Field
 
 from api.http.consistency import Consistency
-from api.http.declaration import OVERSEER, Concerns, NoQuery, Returns
+from api.http.declaration import OVERSEER, Concerns, Returns
 from api.http.endpoint import Call, endpoint
-from api.http.fields import MAX_POSITION, Page, Time
+from api.http.fields import MAX_POSITION, InstallationQuery, Page, Time
 from api.http.pages import page
 from api.http.responses import TEXT, Answer, json_answer
+from api.http.spanning.spans import Spans
 from api.resources.examples import page_of
 from api.resources.journal import examples
 from api.resources.journal.audit_schemas import (
@@ -47,6 +48,7 @@ _Place = tuple[Time, Annotated[int, Field(strict=True, ge=1, le=MAX_POSITION)]]
     roles=OVERSEER,
     returns=[Returns(200, "The signed note.", None, examples.CHECKPOINT, media_type="text/plain")],
     concerns=Concerns.NONE,
+    spans=Spans.CHOSEN,
 )
 async def get_checkpoint(call: Call[CheckpointQuery, None]) -> Answer:
     """Get the newest checkpoint: a C2SP signed note with the journal's size and the root hash of its Merkle tree.
@@ -78,6 +80,7 @@ async def _behind(call: Call[CheckpointQuery, None], signed: Signed | None) -> P
     returns=[Returns(200, "A page of checkpoints.", Page[CheckpointBody], page_of(examples.PAST_CHECKPOINT))],
     concerns=Concerns.NONE,
     place=_Place,
+    spans=Spans.CHOSEN,
 )
 async def list_checkpoints(call: Call[CheckpointsQuery, None]) -> Answer:
     """List all checkpoints ever signed, with note and time, in the order of signing.
@@ -116,8 +119,9 @@ async def list_checkpoints(call: Call[CheckpointsQuery, None]) -> Answer:
     ],
     problems=[CheckpointNotFound],
     concerns=Concerns.NONE,
+    spans=Spans.CHOSEN,
 )
-async def get_past_checkpoint(call: Call[NoQuery, None]) -> Answer:
+async def get_past_checkpoint(call: Call[InstallationQuery, None]) -> Answer:
     """Get the checkpoint of the first `size` events: the signed note. Last-Modified says when it was signed.
 
     Not every size was signed; the list of checkpoints shows which were.
@@ -139,6 +143,7 @@ async def get_past_checkpoint(call: Call[NoQuery, None]) -> Answer:
     roles=OVERSEER,
     returns=[Returns(200, "The proof.", InclusionProofBody, examples.INCLUSION)],
     concerns=Concerns.NONE,
+    spans=Spans.CHOSEN,
 )
 async def prove_inclusion(call: Call[InclusionQuery, None]) -> Answer:
     """Prove that an event stands at its position in the journal of a checkpoint."""
@@ -158,6 +163,7 @@ async def prove_inclusion(call: Call[InclusionQuery, None]) -> Answer:
     roles=OVERSEER,
     returns=[Returns(200, "The proof.", ConsistencyProofBody, examples.GROWTH)],
     concerns=Concerns.NONE,
+    spans=Spans.CHOSEN,
 )
 async def prove_consistency(call: Call[GrowthQuery, None]) -> Answer:
     """Prove that the journal has only grown: a later checkpoint's journal begins with an earlier one's."""
@@ -175,8 +181,9 @@ async def prove_consistency(call: Call[GrowthQuery, None]) -> Answer:
     roles=OVERSEER,
     returns=[Returns(200, "The keys.", None, examples.VERIFIER_KEY, media_type="text/plain")],
     concerns=Concerns.NONE,
+    spans=Spans.CHOSEN,
 )
-async def get_verifier_key(call: Call[NoQuery, None]) -> Answer:
+async def get_verifier_key(call: Call[InstallationQuery, None]) -> Answer:
     """Get the public keys that verify checkpoints, one on each line, as vkeys of C2SP signed notes.
 
     The newest key comes first. Older keys that signed before stay listed. Keep a copy: whoever could replace the keys

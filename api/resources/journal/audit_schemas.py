@@ -3,18 +3,18 @@
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from api.http.fields import Counted, ListQuery, Position, ProjectedQuery, Query
+from api.http.fields import Counted, InstallationQuery, ListQuery, Position, ProjectedQuery
 from api.http.models.formats import Instant
 from api.resources.transactions.list_schemas import Bound
 from projections.transparency.checkpoints import Past
 from projections.transparency.proofs import Growth, Inclusion
 
 
-class CheckpointQuery(ProjectedQuery):
+class CheckpointQuery(ProjectedQuery, InstallationQuery):
     """The newest checkpoint."""
 
 
-class CheckpointsQuery(ListQuery):
+class CheckpointsQuery(ListQuery, InstallationQuery):
     """The filters of the list of checkpoints, in the order of signing."""
 
     since: Bound = Field(None, alias="from", description="signed at this time or later")
@@ -33,14 +33,14 @@ class CheckpointBody(TypedDict):
     note: str
 
 
-class InclusionQuery(Query):
+class InclusionQuery(InstallationQuery):
     """The position of an event, and the size of the tree that contains it."""
 
     position: Counted
     size: Counted | None = Field(None, description="the size of a checkpoint; default: the newest one's")
 
 
-class GrowthQuery(Query):
+class GrowthQuery(InstallationQuery):
     """The sizes of two trees. The smaller is to be proved the beginning of the larger."""
 
     first: Position = Field(alias="from", description="the size of an earlier checkpoint")

@@ -17,6 +17,7 @@ from api.http.endpoint import Call, endpoint
 from api.http.fields import MAX_POSITION, Page
 from api.http.pages import PAGE_BYTES, projected_page
 from api.http.responses import HEAD, JSON, NDJSON, POSITION, Answer, Streamed, prefers
+from api.http.spanning.spans import Spans
 from api.resources.examples import page_of
 from api.resources.journal import examples
 from api.resources.journal.event_schemas import EventBody, EventsQuery, KeyEventBody, TrailQuery, event_body
@@ -82,6 +83,7 @@ async def list_events(call: Call[EventsQuery, None]) -> Answer | Streamed:
     ],
     concerns=Concerns.GRANTED,
     place=_Place,
+    spans=Spans.CHOSEN,
 )
 async def list_trail(call: Call[TrailQuery, None]) -> Answer | Streamed:
     """List what happened to the installation itself, in the order of positions: keys made, rotated and revoked.

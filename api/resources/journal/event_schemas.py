@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 from typing_extensions import TypeAliasType, TypedDict
 
 from api.http.correlation import MAX_CORRELATION_ID_LENGTH
-from api.http.fields import ListQuery, Position, ProjectedQuery
+from api.http.fields import InstallationQuery, ListQuery, Position, ProjectedQuery
 from api.http.models.formats import Instant
 from api.http.words import one_of
 from api.resources.transactions.list_schemas import Bound
@@ -74,7 +74,7 @@ class EventsQuery(ListQuery, ProjectedQuery):
         )
 
 
-class TrailQuery(ListQuery, ProjectedQuery):
+class TrailQuery(ListQuery, ProjectedQuery, InstallationQuery):
     """The filters of the events that belong to no ledger. An empty filter is no filter."""
 
     after: Position | None = Field(None, description="only later positions than this, in either order")

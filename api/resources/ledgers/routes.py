@@ -5,18 +5,20 @@ from functools import partial
 from api.http.consistency import Consistency
 from api.http.declaration import CLIENT, READER, Concerns, NoQuery, Returns
 from api.http.endpoint import Call, endpoint
-from api.http.fields import LedgerName, Page, Time
-from api.http.pages import PAGE_BYTES, projected_page
+from api.http.fields import LedgerName, ProjectedSpanningPage, Time
 from api.http.read_your_writes import read_projection
 from api.http.responses import INSTALLATION, POSITION, Answer, json_answer
+from api.http.spanning.lists import part_bytes, projected_list
+from api.http.spanning.spans import Spans
 from api.resources.examples import page_of
 from api.resources.ledgers import examples
 from api.resources.ledgers.schemas import LedgerBody, LedgerRequest, LedgersQuery, ledger_body
 from api.service.installations import Installations
 from api.service.service import Service
 from domain.model.errors import InvalidRequest, LedgerExists
-from domain.model.ledgers import OpenLedger
+from domain.model.ledgers import Ledger, OpenLedger
 from domain.model.refusals import ledger_exists
+from projections.engine.live_version import Page as Found
 from projections.read_models import ledgers
 from projections.read_models.ledgers import LedgerPlace
 
@@ -35,6 +37,7 @@ from projections.read_models.ledgers import LedgerPlace
     problems=[LedgerExists],
     body_example=examples.LEDGER_REQUEST,
     concerns=Concerns.EVERY,
+    spans=Spans.BODY,
 )
 async def open_ledger(call: Call[NoQuery, LedgerRequest]) -> Answer:
     """Open a ledger. Idempotent: repeating it answers 200. Needs a key that was granted every ledger.
@@ -72,23 +75,29 @@ async def _holder(installations: Installations, wanted: LedgerRequest) -> Servic
     tag="Ledgers",
     consistency=Consistency.PROJECTION,
     roles=READER,
-    returns=[Returns(200, "A page of ledgers.", Page[LedgerBody], page_of(examples.LEDGER))],
+    returns=[Returns(200, "A page of ledgers.", ProjectedSpanningPage[LedgerBody], page_of(examples.LEDGER))],
     concerns=Concerns.GRANTED,
     place=tuple[Time, LedgerName],
+    spans=Spans.ALL,
 )
 async def list_ledgers(call: Call[LedgersQuery, None]) -> Answer:
     """List the ledgers that the key was granted, oldest first."""
+    return await projected_list(
+        call, _read, ledger_body, lambda ledger: LedgerPlace(ledger.opened_at, ledger.name)
+    )
+
+
+async def _read(call: Call[LedgersQuery, None]) -> Found[Ledger]:
     query = call.query
     read = partial(
         ledgers.list_ledgers,
         after=LedgerPlace(*call.cursor_position) if call.cursor_position else None,
         limit=query.page_size + 1,
-        most_bytes=PAGE_BYTES,
+        most_bytes=part_bytes(call),
         descending=query.descending,
         granted=call.caller.granted,
     )
-    found = await read_projection(call, "ledgers", read)
-    return projected_page(call, found, ledger_body, lambda ledger: LedgerPlace(ledger.opened_at, ledger.name))
+    return await read_projection(call, "ledgers", read)
 
 
 @endpoint(

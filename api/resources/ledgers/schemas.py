@@ -5,7 +5,14 @@ from typing import NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from api.http.fields import InstallationName, LedgerName, ListQuery, ProjectedQuery, Request
+from api.http.fields import (
+    InstallationName,
+    InstallationQuery,
+    LedgerName,
+    ListQuery,
+    ProjectedQuery,
+    Request,
+)
 from api.http.models.formats import Instant
 from api.http.models.metadata import Metadata
 from domain.model.ledgers import Ledger
@@ -21,7 +28,7 @@ class LedgerRequest(Request):
     )
 
 
-class LedgersQuery(ListQuery, ProjectedQuery):
+class LedgersQuery(ListQuery, ProjectedQuery, InstallationQuery):
     """The list of ledgers, in the order in which they were opened."""
 
 

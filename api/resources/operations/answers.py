@@ -1,5 +1,7 @@
 """Traces as the API answers them and `tallystick trace` prints them."""
 
+from collections.abc import Mapping, Sequence
+from heapq import merge
 from typing import Any
 
 from api.resources.operations.trace_schemas import moment_body, standing_body, verdict_body
@@ -13,20 +15,30 @@ from projections.diagnosis.trace.verdict import verdict, verdict_of
 
 
 def trace_body(
-    story: Story, ledger: str, now: Instant, *, key: str | None = None, correlation_id: str | None = None
+    story: Story,
+    ledger: str,
+    now: Instant,
+    *,
+    key: str | None = None,
+    correlation_id: str | None = None,
+    installation: str | None = None,
 ) -> dict[str, Any]:
-    """Return the trace of the operation with a key or, without one, of a correlation id."""
-    return {
+    """Return the trace of the operation with a key or, without one, of a correlation id.
+
+    `installation` is the one of a placement that holds the ledger.
+    """
+    body = {
         "ledger": ledger,
         "idempotency_key": key,
         "correlation_id": correlation_id or story.operations[0].correlation_id,
-        "operations": [_traced(made, now) for made in story.operations],
+        "operations": [_traced(made, now, installation) for made in story.operations],
         "timeline": [moment_body(moment) for moment in timeline(story)],
         "projections": [standing_body(standing) for standing in story.standings],
-        "verdict": verdict_body(verdict(story, now)),
+        "verdict": verdict_body(verdict(story, now), installation),
         "position": story.position,
         "head": story.head,
     }
+    return body if installation is None else {**body, "installation": installation}
 
 
 def any_operation_body(made: Made) -> dict[str, Any]:
@@ -35,5 +47,26 @@ def any_operation_body(made: Made) -> dict[str, Any]:
     return {**body}
 
 
-def _traced(made: Made, now: Instant) -> dict[str, Any]:
-    return {**any_operation_body(made), "verdict": verdict_body(verdict_of(made, now))}
+def _traced(made: Made, now: Instant, installation: str | None) -> dict[str, Any]:
+    return {**any_operation_body(made), "verdict": verdict_body(verdict_of(made, now), installation)}
+
+
+def conversation_body(traces: Sequence[Mapping[str, Any]], correlation_id: str) -> dict[str, Any]:
+    """Return the story of a correlation id, given its trace in each ledger that has one."""
+    timelines = ([{**_home_of(trace), **moment} for moment in trace["timeline"]] for trace in traces)
+    return {
+        "correlation_id": correlation_id,
+        "traces": [
+            {member: value for member, value in trace.items() if member != "timeline"} for trace in traces
+        ],
+        "timeline": list(merge(*timelines, key=_when)),
+    }
+
+
+def _home_of(trace: Mapping[str, Any]) -> dict[str, Any]:
+    return {member: trace[member] for member in ("ledger", "installation") if member in trace}
+
+
+def _when(moment: Mapping[str, Any]) -> tuple[bool, Instant]:
+    """Return the key by which the moments of several ledgers are merged. Those without a time come last."""
+    return moment["time"] is None, moment["time"] or ""

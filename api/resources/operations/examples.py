@@ -59,6 +59,12 @@ TRACE: dict[str, Any] = {
     "head": 21,
 }
 
+CONVERSATION: dict[str, Any] = {
+    "correlation_id": CORRELATION_ID,
+    "traces": [{member: value for member, value in TRACE.items() if member != "timeline"}],
+    "timeline": [{"ledger": "main", **moment} for moment in TRACE["timeline"]],
+}
+
 STUCK: dict[str, Any] = {
     "kind": "payout_in_doubt",
     "since": TIME,

@@ -1,5 +1,6 @@
 """The list of what is stuck: business states older than they should be."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated
 
@@ -9,12 +10,14 @@ from api.http.consistency import Consistency
 from api.http.declaration import OVERSEER, Concerns, Returns
 from api.http.endpoint import Call, endpoint
 from api.http.fields import Time
-from api.http.pages import page
 from api.http.responses import Answer, json_answer
+from api.http.spanning.lists import listed
+from api.http.spanning.spans import Spans
 from api.resources.operations import examples
 from api.resources.operations.stuck_schemas import StuckPage, StuckQuery, stuck_body, total_body
 from domain.application import system_clock
-from projections.diagnosis.stuck.catalogue import StuckKind, totals
+from domain.model.times import Instant
+from projections.diagnosis.stuck.catalogue import Stuck, StuckKind, totals
 from projections.diagnosis.stuck.search import find_stuck
 
 
@@ -28,6 +31,7 @@ from projections.diagnosis.stuck.search import find_stuck
     returns=[Returns(200, "A page of what is stuck.", StuckPage, examples.STUCK_PAGE)],
     concerns=Concerns.GRANTED,
     place=tuple[Time, StuckKind, Annotated[str, Field(pattern=r"^/[ -~]{0,2000}$")]],
+    spans=Spans.ALL,
 )
 async def list_stuck(call: Call[StuckQuery, None]) -> Answer:
     """List what is stuck, oldest first: how old it is, why, and what is safe to do. Kinds and remedies have stable
@@ -38,17 +42,35 @@ async def list_stuck(call: Call[StuckQuery, None]) -> Answer:
     person must decide is stuck at once. Everything else is stuck from the age given by its parameter. An empty list
     means that nothing is stuck.
     """
-    now, query = system_clock(), call.query
-    find = partial(find_stuck, now=now, thresholds=query.thresholds, granted=call.caller.granted)
+    now = system_clock()
+    everything: list[Stuck] = []
+
+    async def read(call: Call[StuckQuery, None]) -> list[Stuck]:
+        found = await _found(call, now)
+        everything.extend(found)
+        return _following(call, found)
+
+    body = await listed(call, read, partial(stuck_body, now=now), lambda stuck: stuck.place)
+    return json_answer(200, {**body, "totals": [total_body(total) for total in totals(everything, now)]})
+
+
+async def _found(call: Call[StuckQuery, None], now: Instant) -> list[Stuck]:
+    """Return everything that is stuck in an installation, in the order of the list."""
+    find = partial(find_stuck, now=now, thresholds=call.query.thresholds, granted=call.caller.granted)
     found = await call.service.look_up(find)
-    if query.descending:
+    if call.installations.is_placement:
+        found = [stuck.on(call.service.name) for stuck in found]
+    if call.query.descending:
         found.reverse()
-    after = call.cursor_position
-    following = [
+    return found
+
+
+def _following(call: Call[StuckQuery, None], found: Sequence[Stuck]) -> list[Stuck]:
+    """Return those of the kind that is asked for, after the place that the list has reached."""
+    query, after = call.query, call.cursor_position
+    return [
         stuck
         for stuck in found
         if query.kind in ("", stuck.kind)
         and (after is None or (stuck.place < after if query.descending else stuck.place > after))
     ]
-    body = page(call, following, partial(stuck_body, now=now), lambda stuck: stuck.place)
-    return json_answer(200, {**body, "totals": [total_body(total) for total in totals(found, now)]})

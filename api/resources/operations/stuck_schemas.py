@@ -1,11 +1,11 @@
 """What is stuck: requests and answers."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NotRequired
 
 from pydantic import BeforeValidator, Field
 from typing_extensions import TypeAliasType, TypedDict
 
-from api.http.fields import ListQuery, whole_number
+from api.http.fields import InstallationName, InstallationQuery, ListQuery, whole_number
 from api.http.models.choices import Remedy
 from api.http.models.formats import Instant, Path
 from projections.diagnosis.remedies import safe_to_do
@@ -20,7 +20,7 @@ _DEFAULTS = Thresholds()
 Seconds = Annotated[int, Field(ge=0, le=_LONGEST_SECONDS), BeforeValidator(whole_number)]
 
 
-class StuckQuery(ListQuery):
+class StuckQuery(ListQuery, InstallationQuery):
     """Which kind is listed, and from which age each kind counts as stuck, in seconds."""
 
     kind: StuckKind | Literal[""] = Field("", description="only this kind; the totals are of all kinds")
@@ -57,6 +57,7 @@ class StuckBody(TypedDict):
     why: str
     remedy: Remedy
     safe_to_do: str
+    installation: NotRequired[InstallationName]
 
 
 class StuckTotalBody(TypedDict):
@@ -76,11 +77,12 @@ class StuckPage(TypedDict):
     data: list[StuckBody]
     next_cursor: str | None
     totals: list[StuckTotalBody]
+    unanswered: NotRequired[list[InstallationName]]
 
 
 def stuck_body(stuck: Stuck, now: Instant) -> StuckBody:
     """Return the body for something that is stuck."""
-    return {
+    body: StuckBody = {
         "kind": stuck.kind,
         "since": stuck.since,
         "age_seconds": stuck.age_seconds(now),
@@ -89,8 +91,11 @@ def stuck_body(stuck: Stuck, now: Instant) -> StuckBody:
         "position": stuck.position,
         "why": stuck.why,
         "remedy": stuck.remedy,
-        "safe_to_do": safe_to_do(stuck.remedy, stuck.resource),
+        "safe_to_do": safe_to_do(stuck.remedy, stuck.resource, stuck.installation),
     }
+    if stuck.installation is not None:
+        body["installation"] = stuck.installation
+    return body
 
 
 def total_body(total: Total) -> StuckTotalBody:

@@ -1,23 +1,31 @@
 """Traces: what happened to an operation or under a correlation id, and what is safe to do."""
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from psycopg import Connection
+
 from api.http.consistency import Consistency
-from api.http.declaration import OPERATOR, READER, NoQuery, Returns
+from api.http.declaration import OPERATOR, READER, Concerns, NoQuery, Returns
 from api.http.disclosure import payout_as_told, transaction_as_told
 from api.http.endpoint import Call, endpoint
 from api.http.responses import HEAD, POSITION, Answer, json_answer
+from api.http.spanning.asking import ask_all
+from api.http.spanning.spans import Spans
 from api.resources.operations import examples
-from api.resources.operations.answers import trace_body
-from api.resources.operations.trace_schemas import ConversationQuery, TraceBody
+from api.resources.operations.answers import conversation_body, trace_body
+from api.resources.operations.trace_schemas import ConversationBody, ConversationQuery, TraceBody
 from api.security.keys import Key
+from api.service.service import Service
 from domain.application import system_clock
 from domain.model.errors import OperationUnknown
 from domain.model.idempotency import operation_id
 from domain.model.payouts.payout import Payout
 from domain.model.refusals import operation_unknown
 from domain.model.transactions import Transaction
+from domain.placement.ledger_map import held
+from projections.diagnosis.trace.conversation import stories_of_conversation
 from projections.diagnosis.trace.story import Made, Story, story_of_conversation, story_of_operation
 
 TRACER = READER | OPERATOR
@@ -46,7 +54,7 @@ async def trace_operation(call: Call[NoQuery, None]) -> Answer:
         story = await call.service.look_up(read)
     except OperationUnknown:
         raise operation_unknown(key) from None
-    body = trace_body(_told(story, call), ledger, system_clock(), key=key)
+    body = trace_body(_told(story, call), ledger, system_clock(), key=key, installation=call.installation)
     return json_answer(200, body, {POSITION: str(story.position)})
 
 
@@ -69,8 +77,66 @@ async def trace_conversation(call: Call[ConversationQuery, None]) -> Answer:
     correlation_id = call.query.correlation_id
     read = partial(story_of_conversation, ledger=ledger, correlation_id=correlation_id)
     story = await call.service.look_up(read)
-    body = trace_body(_told(story, call), ledger, system_clock(), correlation_id=correlation_id)
+    now, installation = system_clock(), call.installation
+    body = trace_body(
+        _told(story, call), ledger, now, correlation_id=correlation_id, installation=installation
+    )
     return json_answer(200, body, {POSITION: str(story.position), HEAD: str(story.head)})
+
+
+@endpoint(
+    "GET",
+    "/v1/trace",
+    summary="Trace a correlation id in all ledgers",
+    tag="Operations",
+    consistency=Consistency.JOURNAL,
+    roles=TRACER,
+    returns=[Returns(200, "The conversation.", ConversationBody, examples.CONVERSATION)],
+    concerns=Concerns.GRANTED,
+    spans=Spans.ALL,
+)
+async def trace_everywhere(call: Call[ConversationQuery, None]) -> Answer:
+    """Tell the whole story of a correlation id in all ledgers that the key was granted, in the order of time.
+
+    A transfer between ledgers is one conversation in both of them, which in a placement may be in two installations.
+    Each moment says where it happened: positions belong to an installation. Without any record the timeline is empty.
+    """
+    if call.installations.is_placement:
+        told = await ask_all([service for _, service in call.installations.all()], partial(_traces, call))
+        found = [trace for traces in told.said.values() for trace in traces]
+        traces = [trace for trace in found if await _is_told_there(call, trace, found)]
+        body = {**conversation_body(traces, call.query.correlation_id), "unanswered": told.unanswered}
+    else:
+        body = conversation_body(await _traces(call, call.service), call.query.correlation_id)
+    return json_answer(200, body)
+
+
+async def _is_told_there(
+    call: Call[Any, Any], trace: Mapping[str, Any], found: Sequence[Mapping[str, Any]]
+) -> bool:
+    """Tell whether a trace is from the installation that holds its ledger, where others tell of the ledger too.
+
+    One that the ledger has left keeps its history.
+    """
+    if sum(other["ledger"] == trace["ledger"] for other in found) == 1:
+        return True
+    holder = await call.installations.of(trace["ledger"])
+    return holder.name == str(trace["installation"])
+
+
+async def _traces(call: Call[ConversationQuery, None], service: Service) -> list[dict[str, Any]]:
+    """Return the traces of a correlation id in the ledgers of an installation that the caller may see."""
+    correlation_id, now = call.query.correlation_id, system_clock()
+    installation = service.name if call.installations.is_placement else None
+
+    def read(connection: Connection[Any]) -> list[tuple[str, Story]]:
+        ledgers = filter(call.caller.may_use, held(connection))
+        return list(stories_of_conversation(connection, ledgers, correlation_id))
+
+    return [
+        trace_body(_told(story, call), ledger, now, correlation_id=correlation_id, installation=installation)
+        for ledger, story in await service.look_up(read)
+    ]
 
 
 def _told(story: Story, call: Call[Any, None]) -> Story:

@@ -1,11 +1,11 @@
 """Traces, the whole story of an operation or a correlation id: requests and answers."""
 
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, NotRequired, cast
 
 from pydantic import Discriminator, Field
 from typing_extensions import TypeAliasType, TypedDict
 
-from api.http.fields import Query
+from api.http.fields import InstallationName, Query
 from api.http.models.choices import ProjectionState, Remedy
 from api.http.models.formats import Instant, Path
 from api.http.words import VISIBLE_PATTERN
@@ -108,22 +108,48 @@ class ProjectionStandingBody(TypedDict):
     reached: Reached
 
 
-class TraceBody(TypedDict):
+class LedgerTraceBody(TypedDict):
+    """What a ledger has of a trace, read at one instant, without the timeline. It is complete up to `position`."""
+
+    ledger: str
+    idempotency_key: str | None
+    correlation_id: str
+    operations: list[TracedOperationBody]
+    projections: list[ProjectionStandingBody]
+    verdict: VerdictBody
+    position: int
+    head: int
+    installation: NotRequired[InstallationName]
+
+
+class TraceBody(LedgerTraceBody):
     """A trace, read at one instant.
 
     It is complete up to `position`. If more exists than is shown, the verdict has the concern `story_cut`. Replays are
     best effort: each is written a moment after it was answered.
     """
 
-    ledger: str
-    idempotency_key: str | None
-    correlation_id: str
-    operations: list[TracedOperationBody]
     timeline: list[MomentBody]
-    projections: list[ProjectionStandingBody]
-    verdict: VerdictBody
-    position: int
-    head: int
+
+
+class ConversationMomentBody(MomentBody):
+    """A moment in one of the ledgers of a conversation. `position` is one of its installation's journal."""
+
+    ledger: str
+    installation: NotRequired[InstallationName]
+
+
+class ConversationBody(TypedDict):
+    """The whole story of a correlation id in all ledgers: one timeline, and what each ledger has beside it.
+
+    Each ledger is read at an instant of its own. Moments are in the order of their times, by the clocks of their
+    databases. Only a placement has `unanswered`: the installations that could not answer, whose part is missing.
+    """
+
+    correlation_id: str
+    traces: list[LedgerTraceBody]
+    timeline: list[ConversationMomentBody]
+    unanswered: NotRequired[list[InstallationName]]
 
 
 def moment_body(moment: Moment) -> dict[str, Any]:
@@ -143,6 +169,8 @@ def standing_body(standing: ProjectionStanding) -> ProjectionStandingBody:
     }
 
 
-def verdict_body(verdict: Verdict) -> dict[str, Any]:
-    """Return the body for a verdict."""
+def verdict_body(verdict: Verdict, installation: str | None = None) -> dict[str, Any]:
+    """Return the body for a verdict, with the words for a thing of an installation of a placement if it is given."""
+    if installation is not None:
+        verdict = verdict.on(installation)
     return {**verdict._asdict(), "concerns": [concern._asdict() for concern in verdict.concerns]}

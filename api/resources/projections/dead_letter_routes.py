@@ -10,9 +10,10 @@ from psycopg import Connection
 from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, OVERSEER, Concerns, NoQuery, Returns
 from api.http.endpoint import Call, endpoint
-from api.http.fields import OptionalReason, Page, RequiredReason, Time
-from api.http.pages import PAGE_BYTES, page
+from api.http.fields import OptionalReason, RequiredReason, SpanningPage, Time
 from api.http.responses import Answer, json_answer
+from api.http.spanning.lists import listed, part_bytes
+from api.http.spanning.spans import Spans
 from api.resources.examples import page_of
 from api.resources.projections import examples
 from api.resources.projections.dead_letter_schemas import (
@@ -23,7 +24,7 @@ from api.resources.projections.dead_letter_schemas import (
 )
 from domain.model.ids import is_id
 from domain.model.streams import ledger_of
-from projections.engine.dead_letters import find_letter, list_letters, stream_of
+from projections.engine.dead_letters import DeadLetter, find_letter, list_letters, stream_of
 from projections.errors import DeadLetterClosed, DeadLetterNotFound, ProjectionBehind
 from projections.running.dead_letter_decisions import discard, retry
 
@@ -49,6 +50,7 @@ _decision = partial(
     problems=[DeadLetterNotFound, DeadLetterClosed, ProjectionBehind],
     concerns=Concerns.THING,
     ledgers_of=_ledgers_of,
+    spans=Spans.FOUND,
     is_body_optional=True,
 )
 
@@ -60,12 +62,19 @@ _decision = partial(
     tag="Operating",
     consistency=Consistency.PROCESS,
     roles=OVERSEER,
-    returns=[Returns(200, "A page of dead letters.", Page[DeadLetterBody], page_of(examples.DEAD_LETTER))],
+    returns=[
+        Returns(200, "A page of dead letters.", SpanningPage[DeadLetterBody], page_of(examples.DEAD_LETTER))
+    ],
     concerns=Concerns.GRANTED,
     place=tuple[Time, UUID],
+    spans=Spans.ALL,
 )
 async def list_dead_letters(call: Call[DeadLettersQuery, None]) -> Answer:
     """List dead letters in the order of their first failure, including closed ones. Filters are combined."""
+    return json_answer(200, await listed(call, _read, dead_letter_body, _place))
+
+
+async def _read(call: Call[DeadLettersQuery, None]) -> Sequence[DeadLetter]:
     query = call.query
     read = partial(
         list_letters,
@@ -73,13 +82,15 @@ async def list_dead_letters(call: Call[DeadLettersQuery, None]) -> Answer:
         state=query.state or None,
         after=call.cursor_position,
         limit=query.page_size + 1,
-        most_bytes=PAGE_BYTES,
+        most_bytes=part_bytes(call),
         descending=query.descending,
         granted=call.caller.granted,
     )
-    rows = await call.service.look_up(read)
-    body = page(call, rows, dead_letter_body, lambda letter: (letter.first_failed_at, str(letter.id)))
-    return json_answer(200, body)
+    return await call.service.look_up(read)
+
+
+def _place(letter: DeadLetter) -> tuple[str, str]:
+    return letter.first_failed_at, str(letter.id)
 
 
 @endpoint(
@@ -93,12 +104,11 @@ async def list_dead_letters(call: Call[DeadLettersQuery, None]) -> Answer:
     problems=[DeadLetterNotFound],
     concerns=Concerns.THING,
     ledgers_of=_ledgers_of,
+    spans=Spans.FOUND,
 )
 async def get_dead_letter(call: Call[NoQuery, None]) -> Answer:
     """Show one dead letter."""
-    return json_answer(
-        200, dead_letter_body(await call.service.look_up(partial(find_letter, id=_id(call.path_params))))
-    )
+    return _shown(call, await call.service.look_up(partial(find_letter, id=_id(call.path_params))))
 
 
 @_decision(
@@ -124,7 +134,7 @@ async def retry_dead_letter(call: Call[RetryQuery, OptionalReason]) -> Answer:
         reason=call.body.reason,
         dry_run=call.query.dry_run,
     )
-    return json_answer(200, dead_letter_body(await call.service.query(decide)))
+    return _shown(call, await call.service.query(decide))
 
 
 @_decision(
@@ -140,4 +150,8 @@ async def discard_dead_letter(call: Call[NoQuery, RequiredReason]) -> Answer:
     `followed_by` names the dead letter that holds the rest. A letter that is already discarded is returned unchanged.
     """
     decide = partial(discard, id=_id(call.path_params), by=call.context, reason=call.body.reason)
-    return json_answer(200, dead_letter_body(await call.service.query(decide)))
+    return _shown(call, await call.service.query(decide))
+
+
+def _shown(call: Call[Any, Any], letter: DeadLetter) -> Answer:
+    return json_answer(200, call.as_placed(dead_letter_body(letter)))

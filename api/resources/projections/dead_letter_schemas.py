@@ -1,11 +1,11 @@
 """Dead letters: requests, decisions and answers."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 from typing_extensions import TypeAliasType, TypedDict
 
-from api.http.fields import DryRun, ListQuery, Query
+from api.http.fields import DryRun, InstallationName, InstallationQuery, ListQuery, Query
 from api.http.models.formats import Id, Instant
 from api.http.words import one_of
 from projections.diagnosis.glossary import meanings
@@ -27,7 +27,7 @@ def _is_name(name: str) -> str:
     return name
 
 
-class DeadLettersQuery(ListQuery):
+class DeadLettersQuery(ListQuery, InstallationQuery):
     """The filters of the list of dead letters. An empty filter is no filter."""
 
     projection: Annotated[ProjectionName | Literal[""], AfterValidator(_is_name)] = ""
@@ -81,6 +81,7 @@ class DeadLetterBody(TypedDict):
     last_failed_at: Instant
     held_events: int
     closed: DeadLetterClosingBody | None
+    installation: NotRequired[InstallationName]
 
 
 _RENAMED = {"topic": "type", "event_version": "schema_version", "closing": "closed"}

@@ -7,10 +7,11 @@ from typing import Any
 from psycopg import Connection
 
 from api.http.consistency import Consistency
-from api.http.declaration import OPERATOR, Concerns, NoQuery, Returns
+from api.http.declaration import OPERATOR, Concerns, Returns
 from api.http.endpoint import Call, endpoint
-from api.http.fields import OptionalReason
+from api.http.fields import InstallationQuery, OptionalReason
 from api.http.responses import Answer, json_answer
+from api.http.spanning.spans import Spans
 from api.resources.projections import examples
 from api.resources.projections.answers import shown_after
 from api.resources.projections.schemas import ProjectionBody, RebuildRequest
@@ -24,6 +25,7 @@ _on_rebuild = partial(
     consistency=Consistency.PROCESS,
     roles=OPERATOR,
     concerns=Concerns.EVERY,
+    spans=Spans.NAMED,
     is_body_optional=True,
 )
 
@@ -35,7 +37,7 @@ _on_rebuild = partial(
     problems=[ProjectionNotFound],
     body_example={"reason": "an audit"},
 )
-async def rebuild_projection(call: Call[NoQuery, RebuildRequest]) -> Answer:
+async def rebuild_projection(call: Call[InstallationQuery, RebuildRequest]) -> Answer:
     """Build a new version of a projection beside the live one. It is compared with the live one, and goes live if it is
     equal.
 
@@ -60,7 +62,7 @@ async def rebuild_projection(call: Call[NoQuery, RebuildRequest]) -> Answer:
     problems=[ProjectionNotFound, RebuildNeeded],
     body_example={"reason": "maintenance"},
 )
-async def cancel_projection_rebuild(call: Call[NoQuery, OptionalReason]) -> Answer:
+async def cancel_projection_rebuild(call: Call[InstallationQuery, OptionalReason]) -> Answer:
     """Cancel a rebuild and drop what it has built. Idempotent: without a rebuild nothing happens.
 
     Refused if this release has no other version of the projection.
@@ -75,7 +77,7 @@ async def cancel_projection_rebuild(call: Call[NoQuery, OptionalReason]) -> Answ
     problems=[ProjectionNotFound, RebuildNotUnderWay],
     body_example={"reason": "maintenance"},
 )
-async def pause_projection_rebuild(call: Call[NoQuery, OptionalReason]) -> Answer:
+async def pause_projection_rebuild(call: Call[InstallationQuery, OptionalReason]) -> Answer:
     """Pause a rebuild until it is resumed, even across restarts. Idempotent."""
     return await _answer(call, 200, _by(call, pause_rebuild))
 
@@ -87,15 +89,16 @@ async def pause_projection_rebuild(call: Call[NoQuery, OptionalReason]) -> Answe
     problems=[ProjectionNotFound, RebuildNotUnderWay],
     body_example={"reason": "maintenance"},
 )
-async def resume_projection_rebuild(call: Call[NoQuery, OptionalReason]) -> Answer:
+async def resume_projection_rebuild(call: Call[InstallationQuery, OptionalReason]) -> Answer:
     """Resume a paused rebuild where it stopped. Idempotent."""
     return await _answer(call, 200, _by(call, resume_rebuild))
 
 
-def _by(call: Call[NoQuery, OptionalReason], act: Callable[..., None]) -> Callable[..., None]:
+def _by(call: Call[InstallationQuery, OptionalReason], act: Callable[..., None]) -> Callable[..., None]:
     return partial(act, actor=call.context.actor, reason=call.body.reason or None)
 
 
 async def _answer(call: Call[Any, Any], status: int, act: Callable[[Connection[Any], str], Any]) -> Answer:
     shown = partial(shown_after, name=call.path_params["name"], act=act)
-    return json_answer(status, await call.service.query(shown))
+    found = await call.service.query(shown)
+    return json_answer(status, call.as_placed(found))

@@ -7,11 +7,12 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from api.http.consistency import Consistency
-from api.http.declaration import OPERATOR, OVERSEER, Concerns, NoQuery, Returns
+from api.http.declaration import OPERATOR, OVERSEER, Concerns, Returns
 from api.http.endpoint import Call, endpoint
-from api.http.fields import OptionalReason, Page
-from api.http.pages import page
+from api.http.fields import InstallationQuery, OptionalReason, SpanningPage
 from api.http.responses import Answer, json_answer
+from api.http.spanning.lists import listed
+from api.http.spanning.spans import Spans
 from api.resources.examples import page_of
 from api.resources.projections import examples
 from api.resources.projections.answers import all_shown, shown, shown_after
@@ -31,6 +32,7 @@ _control = partial(
     roles=OPERATOR,
     problems=[ProjectionNotFound],
     concerns=Concerns.EVERY,
+    spans=Spans.NAMED,
     body_example={"reason": "maintenance"},
     is_body_optional=True,
 )
@@ -43,22 +45,27 @@ _control = partial(
     tag="Operating",
     consistency=Consistency.PROCESS,
     roles=OVERSEER,
-    returns=[Returns(200, "A page of projections.", Page[ProjectionBody], page_of(examples.PROJECTION))],
+    returns=[
+        Returns(200, "A page of projections.", SpanningPage[ProjectionBody], page_of(examples.PROJECTION))
+    ],
     place=_Place,
     concerns=Concerns.NONE,
+    spans=Spans.ALL,
 )
 async def list_projections(call: Call[ProjectionsQuery, None]) -> Answer:
     """List all projections by name, with their progress."""
-    query = call.query
+    return json_answer(200, await listed(call, _read, dict, _name))
+
+
+async def _read(call: Call[ProjectionsQuery, None]) -> list[dict[str, Any]]:
+    descending, after = call.query.descending, call.cursor_position
     found = await call.service.look_up(partial(all_shown, granted=call.caller.granted))
-    found.sort(key=_name, reverse=query.descending)
-    after = call.cursor_position
-    following = [
+    found.sort(key=_name, reverse=descending)
+    return [
         shown
         for shown in found
-        if after is None or (_name(shown) < after if query.descending else _name(shown) > after)
+        if after is None or (_name(shown) < after if descending else _name(shown) > after)
     ]
-    return json_answer(200, page(call, following, dict, _name))
 
 
 def _name(shown: dict[str, Any]) -> str:
@@ -76,11 +83,12 @@ def _name(shown: dict[str, Any]) -> str:
     returns=[Returns(200, "The projection.", ProjectionBody, examples.PROJECTION)],
     problems=[ProjectionNotFound],
     concerns=Concerns.NONE,
+    spans=Spans.NAMED,
 )
-async def get_projection(call: Call[NoQuery, None]) -> Answer:
+async def get_projection(call: Call[InstallationQuery, None]) -> Answer:
     """Show the progress of one projection."""
     look = partial(shown, name=call.path_params["name"], granted=call.caller.granted)
-    return json_answer(200, await call.service.look_up(look))
+    return json_answer(200, call.as_placed(await call.service.look_up(look)))
 
 
 @_control(
@@ -88,7 +96,7 @@ async def get_projection(call: Call[NoQuery, None]) -> Answer:
     summary="Pause a projection",
     returns=[Returns(200, "The projection.", ProjectionBody, examples.PAUSED_PROJECTION)],
 )
-async def pause_projection(call: Call[NoQuery, OptionalReason]) -> Answer:
+async def pause_projection(call: Call[InstallationQuery, OptionalReason]) -> Answer:
     """Pause a projection until it is resumed, even across restarts. Idempotent.
 
     Reads continue and state the projection's position. A request that waits for a later position gets it if the
@@ -102,7 +110,7 @@ async def pause_projection(call: Call[NoQuery, OptionalReason]) -> Answer:
     summary="Resume a projection",
     returns=[Returns(200, "The projection.", ProjectionBody, examples.PROJECTION)],
 )
-async def resume_projection(call: Call[NoQuery, OptionalReason]) -> Answer:
+async def resume_projection(call: Call[InstallationQuery, OptionalReason]) -> Answer:
     """Resume a projection that was paused or has halted. Idempotent.
 
     It first retries the event at which it halted. If the cause is not repaired, it halts again.
@@ -110,8 +118,7 @@ async def resume_projection(call: Call[NoQuery, OptionalReason]) -> Answer:
     return await _controlled(call, resume)
 
 
-async def _controlled(call: Call[NoQuery, OptionalReason], act: Callable[..., Progress]) -> Answer:
+async def _controlled(call: Call[InstallationQuery, OptionalReason], act: Callable[..., Progress]) -> Answer:
     act = partial(act, by=call.context, reason=call.body.reason)
-    return json_answer(
-        200, await call.service.query(partial(shown_after, name=call.path_params["name"], act=act))
-    )
+    found = await call.service.query(partial(shown_after, name=call.path_params["name"], act=act))
+    return json_answer(200, call.as_placed(found))

@@ -1,12 +1,12 @@
 """Projections and rebuilds: requests and answers."""
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypeAliasType, TypedDict
 
-from api.http.fields import ListQuery, OptionalReason
+from api.http.fields import InstallationName, InstallationQuery, ListQuery, OptionalReason
 from api.http.models.choices import ProjectionState
 from api.http.models.formats import Instant
 from domain.model.times import instant
@@ -26,7 +26,7 @@ UnreadVersionState = TypeAliasType(
 ControlState = TypeAliasType("ControlState", Literal["paused", "running"])
 
 
-class ProjectionsQuery(ListQuery):
+class ProjectionsQuery(ListQuery, InstallationQuery):
     """The list of projections, by name."""
 
 
@@ -120,6 +120,7 @@ class ProjectionBody(TypedDict):
     rebuild: RebuildBody | None
     unread_versions: list[UnreadVersionBody]
     controlled: ProjectionControlBody | None
+    installation: NotRequired[InstallationName]
 
 
 def projection_body(

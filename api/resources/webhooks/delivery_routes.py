@@ -13,6 +13,7 @@ from api.http.endpoint import Call, endpoint
 from api.http.fields import MAX_POSITION, OptionalReason, Page, RequiredReason
 from api.http.pages import PAGE_BYTES, page
 from api.http.responses import Answer, json_answer
+from api.http.spanning.spans import Spans
 from api.resources.examples import page_of
 from api.resources.webhooks import examples
 from api.resources.webhooks.named_webhook import find_webhook, ledgers_of
@@ -41,6 +42,7 @@ _Place = Annotated[int, Field(strict=True, ge=1, le=MAX_POSITION)]
     place=_Place,
     concerns=Concerns.THING,
     ledgers_of=ledgers_of,
+    spans=Spans.FOUND,
 )
 async def list_deliveries(call: Call[DeliveriesQuery, None]) -> Answer:
     """List the deliveries to a webhook by position, each with every attempt. Attempts are not paged."""
@@ -69,6 +71,7 @@ async def list_deliveries(call: Call[DeliveriesQuery, None]) -> Answer:
     problems=[WebhookNotFound, DeliveryNotFound],
     concerns=Concerns.THING,
     ledgers_of=ledgers_of,
+    spans=Spans.FOUND,
 )
 async def get_delivery(call: Call[NoQuery, None]) -> Answer:
     """Show one delivery, with every attempt."""
@@ -100,6 +103,7 @@ async def get_delivery(call: Call[NoQuery, None]) -> Answer:
     is_body_optional=True,
     concerns=Concerns.THING,
     ledgers_of=ledgers_of,
+    spans=Spans.FOUND,
 )
 async def retry_delivery(call: Call[NoQuery, OptionalReason]) -> Answer:
     """Try a delivery again at once, and start its schedule of attempts again.
@@ -124,6 +128,7 @@ async def retry_delivery(call: Call[NoQuery, OptionalReason]) -> Answer:
     is_body_optional=True,
     concerns=Concerns.THING,
     ledgers_of=ledgers_of,
+    spans=Spans.FOUND,
 )
 async def discard_delivery(call: Call[NoQuery, RequiredReason]) -> Answer:
     """Give up a delivery, so that those behind it in its partition key go on. A delivery that is done stays as it is.

@@ -1,6 +1,7 @@
 """Webhooks: register, list and show them, rotate a secret, disable, enable and delete them."""
 
 import asyncio
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -8,9 +9,10 @@ from uuid import UUID
 from api.http.consistency import Consistency
 from api.http.declaration import OPERATOR, OVERSEER, Concerns, NoQuery, Returns
 from api.http.endpoint import Call, endpoint
-from api.http.fields import OptionalReason, Page, RequiredReason, Time
-from api.http.pages import PAGE_BYTES, page
+from api.http.fields import InstallationQuery, OptionalReason, RequiredReason, SpanningPage, Time
 from api.http.responses import Answer, json_answer
+from api.http.spanning.lists import listed, part_bytes
+from api.http.spanning.spans import Spans
 from api.problems import Forbidden
 from api.resources.examples import page_of
 from api.resources.webhooks import examples
@@ -51,8 +53,9 @@ LOOK_UP_TIMEOUT_SECONDS = 2.0
     ],
     concerns=Concerns.GRANTED,
     body_example=examples.WEBHOOK_REQUEST,
+    spans=Spans.NAMED,
 )
-async def register_webhook(call: Call[NoQuery, WebhookRequest]) -> Answer:
+async def register_webhook(call: Call[InstallationQuery, WebhookRequest]) -> Answer:
     """Register a webhook. From now on every event that it subscribes to is sent to it, in order for each account.
 
     Bodies are CloudEvents, signed by Standard Webhooks. The secret is in this answer and is never shown again. URLs
@@ -68,7 +71,7 @@ async def register_webhook(call: Call[NoQuery, WebhookRequest]) -> Answer:
     )
     made, secret = await call.service.query(partial(webhooks.register_webhook, registration=registration))
     headers = {"Location": f"/v1/webhooks/{made.id}", "Cache-Control": "no-store"}
-    return json_answer(201, {**webhook_body(made), "secret": secret}, headers)
+    return json_answer(201, call.as_placed({**webhook_body(made), "secret": secret}), headers)
 
 
 @endpoint(
@@ -78,23 +81,29 @@ async def register_webhook(call: Call[NoQuery, WebhookRequest]) -> Answer:
     tag="Webhooks",
     consistency=Consistency.PROCESS,
     roles=OVERSEER,
-    returns=[Returns(200, "A page of webhooks.", Page[WebhookBody], page_of(examples.WEBHOOK))],
+    returns=[Returns(200, "A page of webhooks.", SpanningPage[WebhookBody], page_of(examples.WEBHOOK))],
     concerns=Concerns.GRANTED,
     place=tuple[Time, UUID],
+    spans=Spans.ALL,
 )
 async def list_webhooks(call: Call[WebhooksQuery, None]) -> Answer:
     """List webhooks in the order in which they were registered, without their secrets."""
+    return json_answer(
+        200, await listed(call, _read, webhook_body, lambda row: (row.created_at, str(row.id)))
+    )
+
+
+async def _read(call: Call[WebhooksQuery, None]) -> Sequence[Webhook]:
     query = call.query
     read = partial(
         webhooks.list_webhooks,
         after=call.cursor_position,
         limit=query.page_size + 1,
-        most_bytes=PAGE_BYTES,
+        most_bytes=part_bytes(call),
         descending=query.descending,
         granted=call.caller.granted,
     )
-    rows = await call.service.look_up(read)
-    return json_answer(200, page(call, rows, webhook_body, lambda row: (row.created_at, str(row.id))))
+    return await call.service.look_up(read)
 
 
 @endpoint(
@@ -108,10 +117,11 @@ async def list_webhooks(call: Call[WebhooksQuery, None]) -> Answer:
     problems=[WebhookNotFound],
     concerns=Concerns.THING,
     ledgers_of=ledgers_of,
+    spans=Spans.FOUND,
 )
 async def get_webhook(call: Call[NoQuery, None]) -> Answer:
     """Show one webhook."""
-    return json_answer(200, webhook_body(await find_webhook(call)))
+    return _shown(call, await find_webhook(call))
 
 
 @endpoint(
@@ -127,6 +137,7 @@ async def get_webhook(call: Call[NoQuery, None]) -> Answer:
     is_body_optional=True,
     concerns=Concerns.THING,
     ledgers_of=ledgers_of,
+    spans=Spans.FOUND,
 )
 async def rotate_webhook_secret(call: Call[NoQuery, WebhookSecretRotation]) -> Answer:
     """Make a new secret. The old one signs too until the overlap is over, by default a day.
@@ -155,13 +166,15 @@ async def rotate_webhook_secret(call: Call[NoQuery, WebhookSecretRotation]) -> A
     is_body_optional=True,
     concerns=Concerns.THING,
     ledgers_of=ledgers_of,
+    spans=Spans.FOUND,
 )
 async def disable_webhook(call: Call[NoQuery, RequiredReason]) -> Answer:
     """Disable a webhook: nothing more is sent until it is enabled. Its deliveries wait. A disabled one stays as it
     is."""
     webhook = await find_webhook(call)
     reason = f"{call.body.reason} ({call.caller.name})"
-    return _shown(await call.service.query(partial(webhooks.disable_webhook, id=webhook.id, reason=reason)))
+    disable = partial(webhooks.disable_webhook, id=webhook.id, reason=reason)
+    return _shown(call, await call.service.query(disable))
 
 
 @endpoint(
@@ -177,13 +190,14 @@ async def disable_webhook(call: Call[NoQuery, RequiredReason]) -> Answer:
     is_body_optional=True,
     concerns=Concerns.THING,
     ledgers_of=ledgers_of,
+    spans=Spans.FOUND,
 )
 async def enable_webhook(call: Call[NoQuery, OptionalReason]) -> Answer:
     """Enable a webhook. Waiting deliveries are due at once, and their schedule of attempts starts again."""
     webhook = await find_webhook(call)
     actor, reason = call.caller.name, call.body.reason
     enable = partial(webhooks.enable_webhook, id=webhook.id, actor=actor, reason=reason)
-    return _shown(await call.service.query(enable))
+    return _shown(call, await call.service.query(enable))
 
 
 @endpoint(
@@ -197,6 +211,7 @@ async def enable_webhook(call: Call[NoQuery, OptionalReason]) -> Answer:
     problems=[WebhookNotFound],
     concerns=Concerns.THING,
     ledgers_of=ledgers_of,
+    spans=Spans.FOUND,
 )
 async def delete_webhook(call: Call[NoQuery, None]) -> Answer:
     """Delete a webhook: nothing more is sent, and its secrets are forgotten. Idempotent.
@@ -216,8 +231,8 @@ def _existing(webhook: Webhook | None) -> Webhook:
     return webhook
 
 
-def _shown(webhook: Webhook | None) -> Answer:
-    return json_answer(200, webhook_body(_existing(webhook)))
+def _shown(call: Call[Any, Any], webhook: Webhook | None) -> Answer:
+    return json_answer(200, call.as_placed(webhook_body(_existing(webhook))))
 
 
 async def _require_destination(call: Call[Any, Any], url: str) -> None:

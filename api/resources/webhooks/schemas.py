@@ -1,11 +1,11 @@
 """Webhooks and their deliveries: requests and answers."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 from typing_extensions import TypeAliasType, TypedDict
 
-from api.http.fields import ListQuery, Request, in_parts
+from api.http.fields import InstallationName, InstallationQuery, ListQuery, Request, in_parts
 from api.http.models.formats import Id, Instant, Url
 from api.http.words import one_of
 from api.resources.installation.key_schemas import GrantedLedger
@@ -68,7 +68,7 @@ class WebhookSecretRotation(Request):
     ] = DEFAULT_OVERLAP_SECONDS
 
 
-class WebhooksQuery(ListQuery):
+class WebhooksQuery(ListQuery, InstallationQuery):
     """The list of webhooks, in the order in which they were registered."""
 
 
@@ -97,6 +97,7 @@ class WebhookBody(TypedDict):
     suppressed: int
     created_by: str
     created_at: Instant
+    installation: NotRequired[InstallationName]
 
 
 class NewWebhookBody(WebhookBody):

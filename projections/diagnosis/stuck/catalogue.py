@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
 from domain.model.times import Instant, moment
-from projections.diagnosis.remedies import Remedy
+from projections.diagnosis.remedies import Remedy, resource_on
 
 StuckKind = Literal[
     "session_blocking",
@@ -123,7 +123,7 @@ class Thresholds(NamedTuple):
 class Stuck(NamedTuple):
     """A stuck thing: its kind, since when, its ledger, its path (`resource`), its position if any, and details.
 
-    `ledger` is None for a thing that spans ledgers.
+    `ledger` is None for a thing that spans ledgers. `installation` is the one of a placement that has the thing.
     """
 
     kind: StuckKind
@@ -132,6 +132,7 @@ class Stuck(NamedTuple):
     resource: str
     position: int | None
     detail: str = ""
+    installation: str | None = None
 
     @property
     def remedy(self) -> Remedy:
@@ -143,6 +144,10 @@ class Stuck(NamedTuple):
         """Why it is stuck, in words, followed by the details."""
         why = CATALOGUE[self.kind].why
         return f"{why} {self.detail}" if self.detail else why
+
+    def on(self, installation: str) -> "Stuck":
+        """Return the same as a thing of one installation of a placement."""
+        return self._replace(installation=installation, resource=resource_on(self.resource, installation))
 
     @property
     def place(self) -> tuple[Instant, str, str]:

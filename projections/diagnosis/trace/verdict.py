@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 from domain.model.payouts.payout import Payout, PayoutState
 from domain.model.times import Instant, later
 from domain.model.transactions import Acceptance, Transaction
-from projections.diagnosis.remedies import Remedy, safe_to_do
+from projections.diagnosis.remedies import Remedy, on_installation, resource_on, safe_to_do
 from projections.diagnosis.trace.story import Made, ProjectionStanding, Story
 from projections.outbox.deliveries import Delivery
 from projections.registry import NATS
@@ -70,6 +70,11 @@ class Concern(NamedTuple):
     safe_to_do: str
     resource: str | None
 
+    def on(self, installation: str) -> "Concern":
+        """Return the same about a thing of one installation of a placement."""
+        resource = self.resource and resource_on(self.resource, installation)
+        return self._replace(safe_to_do=on_installation(self.safe_to_do, installation), resource=resource)
+
 
 class Verdict(NamedTuple):
     """What happened, what is safe to do, and why."""
@@ -80,6 +85,11 @@ class Verdict(NamedTuple):
     safe_to_do: str
     why: str
     concerns: tuple[Concern, ...] = ()
+
+    def on(self, installation: str) -> "Verdict":
+        """Return the same about a request to one installation of a placement."""
+        concerns = tuple(concern.on(installation) for concern in self.concerns)
+        return self._replace(safe_to_do=on_installation(self.safe_to_do, installation), concerns=concerns)
 
 
 class Finding(NamedTuple):

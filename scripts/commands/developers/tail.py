@@ -17,7 +17,14 @@ from domain.model.registry import EVENT_TYPES
 from projections.engine.journal_listener import JournalListener
 from projections.read_models.event_history import MAX_POSITION, JournalEvent, events_after
 from projections.read_models.event_keys import EventFilters
-from scripts.commands.installation import DatabaseUrl, DataDir, Schema, require, service_database
+from scripts.commands.installation import (
+    DatabaseUrl,
+    DataDir,
+    InstallationName,
+    Schema,
+    require,
+    service_database,
+)
 from scripts.table import cell
 
 POLL_SECONDS = 1.0
@@ -42,6 +49,7 @@ def tail(
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
+    installation: InstallationName = None,
 ) -> None:
     """Print the events of the journal as they are recorded. Goes on after a lost connection, without a gap."""
     if type is not None and type not in EVENT_TYPES:
@@ -49,7 +57,7 @@ def tail(
     if account is not None and ledger is None:
         raise typer.BadParameter("name the account's ledger too, with --ledger", param_hint="--account")
     filters = EventFilters(account=account, type=type)
-    with service_database(database_url, data_dir, schema) as database:
+    with service_database(database_url, data_dir, schema, installation) as database:
         with database.connect("tallystick tail") as connection:
             if ledger is not None:
                 require(connection, ledger, account)

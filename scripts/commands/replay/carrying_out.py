@@ -31,6 +31,7 @@ from projections.registry import install
 from projections.running.catching_up import catch_up
 from projections.running.positions import Progress as Standing
 from scripts.calls import WHO_PROJECTS
+from scripts.commands.installation import only
 from scripts.console import settings_or_exit
 from scripts.endings import ERRORS, WARNINGS
 from scripts.serving.database import connected, existing
@@ -63,6 +64,7 @@ def carry_out(
     database_url: str | None = None,
     data_dir: Path | None = None,
     schema: str | None = None,
+    installation: str | None = None,
 ) -> None:
     """Carry out an act on the rebuilds of the chosen projections.
 
@@ -72,9 +74,9 @@ def carry_out(
     """
     gc.set_threshold(COLLECT_AFTER_OBJECTS)
     settings = settings_or_exit(database_url=database_url, data_dir=data_dir, schema_=schema)
-    if not settings.database_url:
+    if settings.needs_embedded:
         existing(settings.data_dir)
-    with _warnings_alone(), connected(settings) as database:
+    with _warnings_alone(), connected(settings, only(settings, installation)) as database:
         try:
             install(database)
             if act == "drop-retired":

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from projections.registry import PROJECTIONS
-from scripts.commands.installation import DatabaseUrl, DataDir, Schema, reason_in_words
+from scripts.commands.installation import DatabaseUrl, DataDir, InstallationName, Schema, reason_in_words
 from scripts.commands.replay.carrying_out import Act, carry_out
 from scripts.commands.replay.old_flags import (
     WITHOUT_SUBCOMMAND,
@@ -50,6 +50,7 @@ def run(
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
+    installation: InstallationName = None,
 ) -> None:
     """Rebuild projections: fill new versions, compare them with the live ones, and switch to those that are equal.
 
@@ -65,6 +66,7 @@ def run(
         database_url=database_url,
         data_dir=data_dir,
         schema=schema,
+        installation=installation,
     )
 
 
@@ -80,6 +82,7 @@ def accept(
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
+    installation: InstallationName = None,
 ) -> None:
     """Switch to the new versions even if they differ from the live ones. If there is no new version, rebuild first.
 
@@ -93,6 +96,7 @@ def accept(
         database_url=database_url,
         data_dir=data_dir,
         schema=schema,
+        installation=installation,
     )
 
 
@@ -105,6 +109,7 @@ def restart(
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
+    installation: InstallationName = None,
 ) -> None:
     """Start over: cancel a rebuild that is under way, then rebuild. Exits as `run` does."""
     carry_out(
@@ -115,6 +120,7 @@ def restart(
         database_url=database_url,
         data_dir=data_dir,
         schema=schema,
+        installation=installation,
     )
 
 
@@ -126,6 +132,7 @@ def pause(
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
+    installation: InstallationName = None,
 ) -> None:
     """Pause rebuilds until they are resumed, even across restarts. Idempotent."""
     carry_out(
@@ -135,6 +142,7 @@ def pause(
         database_url=database_url,
         data_dir=data_dir,
         schema=schema,
+        installation=installation,
     )
 
 
@@ -147,6 +155,7 @@ def resume(
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
+    installation: InstallationName = None,
 ) -> None:
     """Resume paused rebuilds where they stopped, and follow them to their end. Exits as `run` does."""
     carry_out(
@@ -157,6 +166,7 @@ def resume(
         database_url=database_url,
         data_dir=data_dir,
         schema=schema,
+        installation=installation,
     )
 
 
@@ -168,6 +178,7 @@ def cancel(
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
+    installation: InstallationName = None,
 ) -> None:
     """Cancel rebuilds that are under way or have stopped, and drop the new versions. Idempotent."""
     carry_out(
@@ -177,6 +188,7 @@ def cancel(
         database_url=database_url,
         data_dir=data_dir,
         schema=schema,
+        installation=installation,
     )
 
 
@@ -187,6 +199,7 @@ def drop_retired(
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
+    installation: InstallationName = None,
 ) -> None:
     """Drop replaced versions and versions of releases that do not run."""
     carry_out(
@@ -195,6 +208,7 @@ def drop_retired(
         database_url=database_url,
         data_dir=data_dir,
         schema=schema,
+        installation=installation,
     )
 
 
@@ -213,6 +227,7 @@ def without_subcommand(
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
+    installation: InstallationName = None,
 ) -> None:
     """Do as `run` does, or as the subcommand does that has replaced a flag. Say how that is spelt."""
     chosen = _chosen(names, every=every)
@@ -243,6 +258,7 @@ def without_subcommand(
         database_url=database_url,
         data_dir=data_dir,
         schema=schema,
+        installation=installation,
     )
 
 

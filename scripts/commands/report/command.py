@@ -16,7 +16,14 @@ from projections.read_models.account_changes import FACETS, account_changes
 from projections.read_models.entries import Clock
 from projections.read_models.reports import COLUMNS, Scope, Span, Totals
 from projections.read_models.reports import report as read_report
-from scripts.commands.installation import DatabaseUrl, DataDir, Schema, require, service_connection
+from scripts.commands.installation import (
+    DatabaseUrl,
+    DataDir,
+    InstallationName,
+    Schema,
+    require,
+    service_connection,
+)
 from scripts.commands.report.forms import AmountsForm, ChangesForm, Form, Format, Stated, write
 from scripts.commands.report.periods import From, Period, To, period
 from scripts.console import fail
@@ -80,6 +87,7 @@ def report(
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     schema: Schema = None,
+    installation: InstallationName = None,
 ) -> None:
     """Report on one consistent state of a ledger. The report says which position it reflects (CSV: on standard error).
 
@@ -108,7 +116,7 @@ def report(
     within = period(since, until)
     scope = Scope(account, prefix, _segments(group_by))
     _judge(kind, ledger, scope, clock, limits=limits)
-    with service_connection("report", database_url, data_dir, schema) as connection:
+    with service_connection("report", database_url, data_dir, schema, installation) as connection:
         require(connection, ledger, account)
         span = Span(clock, within.since, within.until)
         with _awaited(connection, kind, ledger, span, scope, min_position, limits=limits) as reading:

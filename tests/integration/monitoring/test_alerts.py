@@ -43,6 +43,13 @@ def counter(well: float, broken: float) -> str:
     return " ".join(map(str, values))
 
 
+def of(figure: str, installation: str) -> str:
+    """A figure of an installation of a placement."""
+    name, _, labels = figure.removesuffix("}").partition("{")
+    given = f'installation="{installation}"'
+    return f"{name}{{{','.join(filter(None, (labels, given)))}}}"
+
+
 def stuck(kind: str, age_seconds: float) -> Series:
     labels = f'{{kind="{kind}"}}'
     return {
@@ -156,6 +163,32 @@ CASES: list[tuple[str, Series]] = [
             "tallystick_webhook_failing_seconds": gauge(20, 20),  # of another webhook, which hides nothing
             "tallystick_delivery_overdue_seconds": gauge(0, 400),
             **stuck("delivery_waiting", 400),
+        },
+    ),
+    (
+        "TallystickWriterStalled",  # in one installation of a placement, while another commits
+        {
+            'tallystick_waiting_commands{installation="west"}': gauge(0, 5),
+            'tallystick_commit_seconds_count{installation="west"}': counter(60, 0),
+            'tallystick_commit_seconds_count{installation="east"}': counter(60, 60),
+        },
+    ),
+    (
+        "TallystickNotReady",  # one installation of a placement, whose figures are missing for that reason
+        {
+            'tallystick_ready{installation="east"}': gauge(1, 1),
+            'tallystick_ready{installation="west"}': gauge(1, 0),
+            **{of(figure, "east"): gauge(0, 0) for figure in FIGURES},
+            **{of(figure, "west"): gauge(0, None) for figure in FIGURES},
+        },
+    ),
+    (
+        "TallystickFiguresMissing",  # of one installation, while another has them
+        {
+            'tallystick_ready{installation="east"}': gauge(1, 1),
+            'tallystick_ready{installation="west"}': gauge(1, 1),
+            **{of(figure, "east"): gauge(0, 0) for figure in FIGURES},
+            **{of(figure, "west"): gauge(0, None) for figure in FIGURES},
         },
     ),
     (

@@ -39,7 +39,7 @@ def test_a_payout_that_nobody_asks_about_promises_nothing(state: str) -> None:
 
 
 def test_a_place_beyond_the_end_of_a_story_shows_its_end() -> None:
-    view = View(None, NOBODY, None, "", {}, {"from": "900"})  # type: ignore[arg-type]
+    view = View(None, NOBODY, None, "", {}, {"from": "900"}, None)  # type: ignore[arg-type]
     of = {
         "kind": "delivery_waiting",
         "time": None,

@@ -44,7 +44,7 @@ async def show_transaction(view: View) -> Shown:
         _before_and_after(view, transaction, made, begins),
         line_of_descent(view, transaction),
         with_assets(view.api, view.ledger, transaction["entries"][:MOST_ENTRIES]),
-        _proof(view, made),
+        _proof(view, made, read.installation),
         _payout(view, transaction),
     )
     return Shown(
@@ -57,6 +57,7 @@ async def show_transaction(view: View) -> Shown:
             "sides": sides,
             "descent": descent,
             "proof": proof,
+            "log": read.installation,
             "payout": payout,
             "why_no_proof": view.why_not("GET", PROOF),
         },
@@ -124,14 +125,17 @@ async def _payout(view: View, transaction: Mapping[str, Any]) -> Mapping[str, An
     return found
 
 
-async def _proof(view: View, made: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """Return the proof that the event is in the newest checkpoint, None if there is none yet."""
+async def _proof(
+    view: View, made: Mapping[str, Any] | None, installation: str | None
+) -> Mapping[str, Any] | None:
+    """Return the proof that the event is in the newest checkpoint of its installation, None if there is none yet."""
     if made is None or view.why_not("GET", PROOF) is not None:
         return None
-    newest = await view.api.look("/audit/checkpoints", order="desc", page_size=1)
+    on = {"installation": installation}
+    newest = await view.api.look("/audit/checkpoints", order="desc", page_size=1, **on)
     sizes = [] if newest.is_refusal else [checkpoint["size"] for checkpoint in newest.content["data"]]
     if max(sizes, default=0) < made["position"]:
         return None
-    reply = await view.api.look("/audit/proofs/inclusion", position=made["position"], size=sizes[0])
+    reply = await view.api.look("/audit/proofs/inclusion", position=made["position"], size=sizes[0], **on)
     proof: Mapping[str, Any] | None = None if reply.is_refusal else reply.content
     return proof

@@ -41,7 +41,11 @@ async def show_truth(view: View) -> Shown:
         raise Refused(listed)
     truth = await view.api.get(account)
     may_not = view.why_not("GET", "/v1/projections/{name}")
-    lag = None if may_not else await view.api.look(f"/projections/{PROJECTION}")
+    lag = (
+        None
+        if may_not
+        else await view.api.look(f"/projections/{PROJECTION}", installation=truth.installation)
+    )
     row = None if listed.is_refusal else listed.content
     members = compared(truth.content, row) if row is not None else []
     return Shown(

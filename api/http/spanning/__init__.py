@@ -1,0 +1,1 @@
+"""Requests that span ledgers: all installations of a placement are asked, and their answers become one."""
