@@ -17,6 +17,8 @@ from domain.model.errors import (
     InvalidRequest,
     JournalUnavailable,
     LedgerError,
+    LedgerMoved,
+    LedgerMoving,
     NotFound,
     OperationUnknown,
     Overloaded,
@@ -174,6 +176,7 @@ _FAMILIES: tuple[tuple[type[LedgerError], int], ...] = (
     (Conflict, 409),
     (RuleRefusal, 409),
     (Unavailable, 503),
+    (LedgerMoved, 421),
 )
 
 
@@ -252,7 +255,7 @@ def headers_of(error: LedgerError) -> dict[str, str]:
         return error.headers
     if isinstance(error, ProjectionBehind) and (error.dead_letter or error.state != "running"):
         return {"Retry-After": "5"}  # somebody has to act first
-    if isinstance(error, ProjectionBehind | Overloaded | JournalUnavailable):
+    if isinstance(error, ProjectionBehind | Overloaded | LedgerMoving | JournalUnavailable):
         return {"Retry-After": "1"}
     return {}
 

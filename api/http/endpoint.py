@@ -13,6 +13,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 from urllib.parse import parse_qsl
 
 from msgspec import Struct
+from msgspec.structs import replace
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.routing import compile_path
 from starlette.types import Receive, Scope, Send
@@ -34,12 +35,14 @@ from api.http.fields import body_errors, query_errors
 from api.http.idempotency import idempotency_key
 from api.http.request import SESSION, RequestHead
 from api.http.responses import DRY_RUN, JSON, Answer, Streamed, unless_unchanged
+from api.http.shown import mapped_place, own_query, show_refusal, shown_answer
 from api.problems import Forbidden, InvalidShape, Unauthenticated, UnsupportedMediaType
 from api.security.keys import EVERY_LEDGER, NOBODY, Key
 from api.service.body_room import RoomShare
 from api.service.key_cache import KNOWN_FOR_SECONDS
 from api.service.service import Service
-from domain.model.errors import JournalUnavailable
+from domain.journal.shown_positions import ShownPositions, read_shown_positions
+from domain.model.errors import JournalUnavailable, LedgerError
 from domain.model.events import Context
 
 QueryT = TypeVar("QueryT", bound=BaseModel)
@@ -57,7 +60,8 @@ class Call(Struct, Generic[QueryT, BodyT], frozen=True):
     """A request that was found well-formed and allowed.
 
     `path_params` are the parameters in the path. `raw_body` is the body as sent, before defaults were filled in.
-    `cursor_position` is the place that the cursor names, and `list_id` identifies the list.
+    `cursor_position` is the place that the cursor names, and `list_id` identifies the list. `positions` says where
+    positions of this journal are shown, None if as they are.
     """
 
     service: Service
@@ -72,6 +76,7 @@ class Call(Struct, Generic[QueryT, BodyT], frozen=True):
     key: str
     cursor_position: Any
     list_id: str
+    positions: ShownPositions | None = None
 
     @property
     def ledger(self) -> str:
@@ -85,6 +90,8 @@ class Call(Struct, Generic[QueryT, BodyT], frozen=True):
 
     def cursor_after(self, place: Any) -> str:
         """Return the cursor of the page after a place in this list."""
+        if self.positions is not None:
+            place = mapped_place(place, self.positions.shown)
         return encode_cursor(self.list_id, place)
 
 
@@ -99,7 +106,7 @@ class Endpoint:
         self.declared = declared
         self.path = declared.path
         self.path_regex, *_ = compile_path(declared.path)
-        self._serve: Handler = declared.handler
+        self._handle: Handler = declared.handler
         self._place = TypeAdapter(declared.place) if declared.place is not None else None
         fields = declared.query.model_fields
         asks = any(field.is_required() for field in fields.values())
@@ -148,6 +155,25 @@ class Endpoint:
                 await self._admit_again(call.service, scope["head"])
             self._keep_room(call, scope, len(answer.body))
         return _dry_run_answer(answer) if is_dry_run else answer
+
+    async def _serve(self, call: Call[Any, Any]) -> Answer | Streamed:
+        """Return the answer of the handler, in the positions that the ledger shows if it has moved."""
+        ledger, moved = call.path_params.get("ledger"), call.service.waiter.moved
+        if ledger is None or ledger not in moved:
+            return await self._handle(call)
+        positions = moved.known(ledger)
+        if positions is None:
+            positions = await call.service.look_up(partial(read_shown_positions, ledger=ledger))
+        place = mapped_place(call.cursor_position, positions.own)
+        query = own_query(call.query, positions)
+        try:
+            answer = await self._handle(
+                replace(call, query=query, cursor_position=place, positions=positions)
+            )
+        except LedgerError as refusal:
+            show_refusal(refusal, positions, call.service.position())
+            raise
+        return shown_answer(answer, positions)
 
     def _keep_room(self, call: Call[Any, Any], scope: Scope, size: int) -> None:
         """Take room for what waits until the client reads it; raise `Overloaded` if too much does."""

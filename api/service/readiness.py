@@ -13,7 +13,7 @@ from domain.journal.migrations import latest
 from domain.model.commands import Decision, Read, Repeatable
 from domain.model.errors import JournalUnavailable, LedgerError
 from domain.model.events import Context
-from domain.model.streams import ledger_stream
+from domain.model.streams import INSTALLATION, ledger_stream
 from domain.model.times import Instant
 
 PATIENCE_SECONDS = 2.0
@@ -45,6 +45,7 @@ class Probe(Repeatable):
     """A command that takes the whole path of a write, up to the head's lock, and records nothing."""
 
     context: ClassVar[Context] = Context("service", "readiness")
+    ledger: ClassVar[str] = INSTALLATION
 
     def streams(self) -> Sequence[str]:
         """Return a stream, which need not exist."""

@@ -20,6 +20,7 @@ from domain.model.commands import Command, Outcome, Read, envelope_of
 from domain.model.errors import BatchRejected, JournalUnavailable, LedgerError
 from domain.model.events import Envelope, Event, Recorded, State
 from domain.model.ledgers import Ledger
+from domain.model.moves import Fence
 from domain.model.registry import evolve
 from domain.model.times import EARLIEST, Instant
 
@@ -84,6 +85,8 @@ class Decider:
         """The journal position at which the cached aggregates stand."""
         self.recorded_at = EARLIEST
         """The newest known recorded time. No earlier time is given out."""
+        self.fences: Mapping[str, Fence] = {}
+        """The ledgers for which nothing is recorded here, as of this position: they move, or have moved."""
 
     def decide(self, submissions: Sequence[Submission], needed: Collection[str]) -> DecidedBatch:
         """Decide submissions in order. `needed` are all streams that their commands name; all must be known.
@@ -129,6 +132,10 @@ class Decider:
         return [rejected] * len(submission.commands)
 
     def _result(self, command: Command, batch: DecidedBatch, read: Read) -> Result:
+        if self.fences and (fence := self.fences.get(command.ledger)):
+            refusal = fence.refusal()
+            refusal.position = self.position
+            return refusal
         try:
             decision = command.decide(read, batch.recorded_at)
         except LedgerError as refusal:

@@ -231,6 +231,12 @@ class Overloaded(Unavailable):
     code = "overloaded"
 
 
+class LedgerMoving(Unavailable):
+    """The ledger is being moved to another installation. Nothing of the request was recorded; try again shortly."""
+
+    code = "ledger_moving"
+
+
 class JournalUnavailable(Unavailable):
     """The journal cannot be written or read now. What became of the request is answered by its idempotency key."""
 
@@ -262,6 +268,15 @@ class JournalUnavailable(Unavailable):
     def is_of_the_journal(self) -> bool:
         """Whether every request would be refused for this reason, whatever it asks for."""
         return self.reason in self.OF_THE_JOURNAL
+
+
+class LedgerMoved(LedgerError):
+    """The ledger has moved to another installation, which alone answers for it. Send the request there."""
+
+    code = "ledger_moved"
+
+    def __init__(self, installation: str) -> None:
+        super().__init__(installation=installation)
 
 
 # The order of api/README.md, Problems: of several refusals of one request, the first in this list is given.

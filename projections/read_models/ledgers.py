@@ -81,4 +81,5 @@ def _ledger(row: TupleRow) -> Ledger:
     return Ledger(name, metadata, dict(map(split_asset, assets)), instant(opened_at), version, position)
 
 
-PROJECTION = Projection("ledgers", __name__, EVENTS, ("ledgers",), project, by_stream=True)
+# Shape 1 did not read the events of moves.
+PROJECTION = Projection("ledgers", __name__, EVENTS, ("ledgers",), project, by_stream=True, shape=2)

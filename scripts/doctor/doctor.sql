@@ -127,8 +127,8 @@ SELECT v.name, v.version, v.shape, v.state, v.live, v.position, head.position, v
 FROM projection_versions AS v
 CROSS JOIN head
 LEFT JOIN LATERAL (
-    SELECT (decoded(state) ->> 'recorded_at')::timestamptz AS recorded_at FROM events
-    WHERE notification_id = v.position + 1
+    SELECT coalesce(copied_at(notification_id), decoded(state) ->> 'recorded_at')::timestamptz AS recorded_at
+    FROM events WHERE notification_id = v.position + 1
 ) AS next ON true
 ORDER BY v.name, v.version;
 

@@ -40,10 +40,14 @@ FORBIDDEN = (
 NEEDED = tuple(
     (table, privilege)
     for privileges, tables in (
-        ("SELECT", "migrations installation valid_api_keys abbreviated_events"),
+        (
+            "SELECT",
+            "migrations installation valid_api_keys abbreviated_events fenced_ledgers absent_ledgers",
+        ),
         (
             "SELECT INSERT",
-            "stored_events events signing_keys checkpoints projection_controls projection_switches",
+            "stored_events events signing_keys checkpoints projection_controls projection_switches position_ranges"
+            " copied_events",
         ),
         ("SELECT UPDATE", "head delivery_outcomes"),
         ("SELECT INSERT DELETE", "console_sessions snapshots"),
@@ -53,7 +57,7 @@ NEEDED = tuple(
         ),
         (
             "SELECT INSERT UPDATE DELETE",
-            "tracking projections projection_versions rebuild_parts webhook_secrets",
+            "tracking projections projection_versions rebuild_parts webhook_secrets ledger_moves",
         ),
     )
     for table in tables.split()
