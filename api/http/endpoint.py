@@ -183,10 +183,8 @@ class Endpoint:
         """Return the answer of the installation that holds the ledger, which may have moved a moment ago."""
         try:
             answer = await self._serve(call)
-        except LedgerMoved:
-            service = scope["service"] = await call.installations.again(call.ledger)
-            if service is call.service:
-                raise
+        except LedgerMoved as refusal:
+            service = scope["service"] = await call.installations.after(refusal, call.service, call.ledger)
             answer = await self._serve(replace(call, service=service))
         return answer._replace(headers={**answer.headers, INSTALLATION: scope["service"].name})
 

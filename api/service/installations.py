@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from api.service.service import Service
-from domain.model.errors import JournalUnavailable
+from domain.model.errors import JournalUnavailable, LedgerMoved
 from domain.placement.ledger_map import LedgerMap
 
 
@@ -63,6 +63,14 @@ class Installations:
         if self.ledger_map is not None:
             self.ledger_map.forget(ledger)
         return await self.of(ledger)
+
+    async def after(self, refusal: LedgerMoved, asked: Service, ledger: str) -> Service:
+        """Return the service of a ledger, after one has refused it because the ledger has moved.
+
+        The map is changed last. Until then the refusal says where the ledger went.
+        """
+        found = await self.again(ledger)
+        return self._serving(refusal.details["installation"]) if found is asked else found
 
     def _serving(self, name: str) -> Service:
         if name not in self._services:

@@ -72,6 +72,11 @@ WHERE notification_id > %(after)b AND notification_id <= %(until)b
 AND topic NOT LIKE 'transaction.%%'
 ORDER BY notification_id;
 
+-- name: knows_fences
+-- Held by each writer that refuses commands for fenced ledgers, for as long as its session lasts: whoever moves a ledger
+-- sees by it that no other writer is connected (domain/placement/moves.sql).
+SELECT pg_advisory_lock_shared(hashtextextended('tallystick fences', 0));
+
 -- name: fences
 SELECT ledger, state, installation FROM fenced_ledgers;
 

@@ -21,16 +21,23 @@ _SQL = load(__name__)
 class ShownPositions:
     """Where positions of one ledger are shown, in ranges: from each beginning on, both rise alike."""
 
-    def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
-        """`ranges` are their first positions, and where these are shown, both rising."""
-        self._own, self._shown = array("q"), array("q")
-        for own, shown in ranges:
+    def __init__(self, ranges: Iterable[tuple[int, int, int]] = ()) -> None:
+        """`ranges` are their first positions, where these are shown, and where they were recorded. Each rises but the
+        last."""
+        self._own, self._shown, self._recorded = array("q"), array("q"), array("q")
+        for own, shown, recorded in ranges:
             self._own.append(own)
             self._shown.append(shown)
+            self._recorded.append(recorded)
 
     def shown(self, position: int) -> int:
         """Return where a position of this journal is shown. It rises with the position."""
         return _mapped(position, self._own, self._shown)
+
+    def recorded(self, position: int) -> int:
+        """Return which position the event at a position of this journal had where it was recorded."""
+        at = bisect_right(self._own, position)
+        return self._recorded[at - 1] + position - self._own[at - 1] if at else position
 
     def own(self, shown: int) -> int:
         """Return the last position of this journal up to which nothing of the ledger is shown after `shown`."""

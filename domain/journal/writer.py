@@ -259,6 +259,7 @@ class JournalWriter:
     def _connect(self) -> Statements:
         connection = self._database.connect(self._application_name)
         self._statements = Statements(connection)
+        _SQL["knows_fences"].run(connection)
         connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
         # If a writer stops while it holds the lock, the server ends its transaction, so that others can continue.
         bound_transactions(connection)

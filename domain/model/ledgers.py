@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
-from domain.model import moves
 from domain.model.commands import Decision, Read, Repeatable
 from domain.model.events import Context, Event, Recorded, State
 from domain.model.money import split_asset
@@ -33,7 +32,7 @@ class AssetRegistered(Event):
     scale: int
 
 
-EVENTS: tuple[type[Event], ...] = (LedgerOpened, AssetRegistered, *moves.OF_LEDGERS)
+EVENTS: tuple[type[Event], ...] = (LedgerOpened, AssetRegistered)
 
 
 class Ledger(NamedTuple):
@@ -53,10 +52,10 @@ def evolve(ledger: Ledger | None, recorded: Recorded) -> Ledger:
     if isinstance(event, LedgerOpened):
         opened_at = recorded.envelope.recorded_at
         return Ledger(ledger_of(recorded.stream), event.metadata, {}, opened_at, version, position)
-    assert ledger is not None
-    if isinstance(event, AssetRegistered):
-        ledger = ledger._replace(assets={**ledger.assets, event.code: event.scale})
-    return ledger._replace(version=version, position=position)
+    assert ledger is not None and isinstance(event, AssetRegistered)
+    return ledger._replace(
+        assets={**ledger.assets, event.code: event.scale}, version=version, position=position
+    )
 
 
 @dataclass(frozen=True, slots=True)

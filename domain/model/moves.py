@@ -10,6 +10,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 from domain.model.errors import LedgerError, LedgerMoved, LedgerMoving
 from domain.model.events import Event, Recorded
+from domain.model.ledgers import Ledger
 
 
 class MoveStarted(Event):
@@ -77,8 +78,7 @@ class Arrived(Event):
 OF_LEDGERS: tuple[type[Event], ...] = (MoveStarted, MoveCancelled, Moved, Arrived)
 """The events of a ledger's own stream."""
 
-EVENTS: tuple[type[Event], ...] = (ArrivalBegun, ArrivalEnded)
-"""The events of an installation's stream of arrivals."""
+EVENTS: tuple[type[Event], ...] = (*OF_LEDGERS, ArrivalBegun, ArrivalEnded)
 
 
 class Arrivals(NamedTuple):
@@ -90,11 +90,13 @@ class Arrivals(NamedTuple):
     position: int
 
 
-def evolve(arrivals: Arrivals | None, recorded: Recorded) -> Arrivals:
-    """Return the arrivals of a ledger after an event of their stream."""
+def evolve(state: Ledger | Arrivals | None, recorded: Recorded) -> Ledger | Arrivals:
+    """Return a ledger, of which a move changes nothing, or the arrivals of one, after an event of the stream."""
     event = recorded.event
-    assert isinstance(event, ArrivalBegun | ArrivalEnded)
-    return Arrivals(event.ledger, event.from_installation, recorded.version, recorded.position)
+    if isinstance(event, ArrivalBegun | ArrivalEnded):
+        return Arrivals(event.ledger, event.from_installation, recorded.version, recorded.position)
+    assert isinstance(state, Ledger)
+    return state._replace(version=recorded.version, position=recorded.position)
 
 
 TOPICS_BEGIN = "ledger."

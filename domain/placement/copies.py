@@ -112,16 +112,13 @@ def append_copies(
     """
     first = recorder.position + 1
     shown = [positions.shown(row[4]) for row in rows]
+    recorded = [positions.recorded(row[4]) for row in rows]
     streams, versions, topics, states, _, shares = map(list, zip(*rows, strict=True))
     of_rows = [WHOLE if share is None else share for share in shares]
     recorder.copy(Rows(recorder.position, streams, versions, topics, states, of_rows))
-    begins = [at for at, where in enumerate(shown) if at == 0 or where != shown[at - 1] + 1]
-    wanted = {
-        "ledger": ledger,
-        "positions": bigint_array([first + at for at in begins]),
-        "shown": bigint_array([shown[at] for at in begins]),
-    }
-    _SQL["note_ranges"].run(connection, wanted)
+    places = list(zip(shown, recorded, strict=True))
+    begins = [at for at in range(len(places)) if at == 0 or not _follows(places[at - 1], places[at])]
+    _note(connection, ledger, [(first + at, *places[at]) for at in begins])
     noted = {"first": first, "last": recorder.position, "ledger": ledger}
     _SQL["note_copied"].run(connection, {**noted, "recorded_at": recorder.head_recorded_at})
     return shown[-1]
@@ -129,9 +126,14 @@ def append_copies(
 
 def note_arrival(connection: Connection[Any], ledger: str, position: int, offset: int) -> None:
     """Note where positions are shown from an arrival on."""
-    wanted = {
-        "ledger": ledger,
-        "positions": bigint_array([position]),
-        "shown": bigint_array([position + offset]),
-    }
+    _note(connection, ledger, [(position, position + offset, position)])
+
+
+def _follows(before: tuple[int, int], place: tuple[int, int]) -> bool:
+    return place == (before[0] + 1, before[1] + 1)
+
+
+def _note(connection: Connection[Any], ledger: str, ranges: Sequence[tuple[int, int, int]]) -> None:
+    positions, shown, recorded = map(bigint_array, zip(*ranges, strict=True))
+    wanted = {"ledger": ledger, "positions": positions, "shown": shown, "recorded": recorded}
     _SQL["note_ranges"].run(connection, wanted)

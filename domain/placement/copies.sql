@@ -11,8 +11,8 @@ SELECT originator_id, originator_version, topic, state, notification_id, shares,
 WHERE in_stream(originator_id, %(stream)s) ORDER BY originator_version DESC LIMIT 1;
 
 -- name: note_ranges
-INSERT INTO position_ranges (ledger, position, shown)
-SELECT %(ledger)s, * FROM unnest(%(positions)b::bigint[], %(shown)b::bigint[]);
+INSERT INTO position_ranges (ledger, position, shown, recorded)
+SELECT %(ledger)s, * FROM unnest(%(positions)b::bigint[], %(shown)b::bigint[], %(recorded)b::bigint[]);
 
 -- name: note_copied
 INSERT INTO copied_events (first, last, ledger, recorded_at)

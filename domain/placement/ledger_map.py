@@ -5,7 +5,7 @@ that a ledger has left refuses every command for it. Whoever is refused forgets 
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg import Connection
 
@@ -57,18 +57,28 @@ def move(connection: Connection[Any], ledger: str, installation: str) -> None:
         raise KeyError(ledger)
 
 
-def held(connection: Connection[Any]) -> Sequence[str]:
+class Held(NamedTuple):
+    """A ledger that an installation holds, and whether it has arrived there from another."""
+
+    ledger: str
+    has_arrived: bool
+
+
+def held(connection: Connection[Any]) -> Sequence[Held]:
     """Return the ledgers that an installation holds, by its own journal."""
-    return [ledger for (ledger,) in _SQL["held"].rows(connection)]
+    return _SQL["held"].rows(connection, into=Held)
 
 
-def enter(home: Connection[Any], installation: str, ledgers: Sequence[str]) -> None:
+def enter(home: Connection[Any], installation: str, ledgers: Sequence[Held]) -> None:
     """Enter the ledgers that an installation holds into home's map.
 
-    Raises `LedgersConflict` if the map gives one of them to another installation. Then none is entered.
+    One that has arrived there is taken from whichever installation the map gives it to. Raises `LedgersConflict` if the
+    map gives another of them to another installation. Then none is entered.
     """
-    of = {"installation": installation, "ledgers": list(ledgers)}
+    of = {"installation": installation, "ledgers": [each.ledger for each in ledgers]}
+    arrived = [each.ledger for each in ledgers if each.has_arrived]
     with home.transaction():
+        _SQL["arrive"].run(home, {"installation": installation, "ledgers": arrived})
         _SQL["enter"].run(home, of)
         if others := _SQL["elsewhere"].rows(home, of):
             named = ", ".join(f"{ledger} (in {installation} and {other})" for ledger, other in others[:5])

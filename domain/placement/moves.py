@@ -82,6 +82,11 @@ def clock(connection: Connection[Any]) -> datetime:
     return now
 
 
+def count_older_writers(connection: Connection[Any]) -> int:
+    """Return how many writers of older releases are connected, which know nothing of moves."""
+    return int(_SQL["older_writers"].only(connection)[0])
+
+
 def begin_leaving(connection: Connection[Any], ledger: str, to: str) -> None:
     """Note that a ledger is copied to another installation. It is written here as before. Idempotent.
 

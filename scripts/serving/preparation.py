@@ -17,7 +17,7 @@ from domain.journal.migrations import migrate
 from domain.journal.trouble import trouble_of
 from domain.model.errors import JournalUnavailable
 from domain.placement.installations import Installation
-from domain.placement.ledger_map import LedgersConflict, enter, held
+from domain.placement.ledger_map import Held, LedgersConflict, enter, held
 from projections.registry import install
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Preparation:
             return str(error)
         return self._enter(name, ledgers)
 
-    def _enter(self, name: str, ledgers: Sequence[str]) -> str | None:
+    def _enter(self, name: str, ledgers: Sequence[Held]) -> str | None:
         home = self._placed[0]
         if not self.is_prepared(home.name):
             return f"its ledgers cannot be entered into the map: {home.name} is not prepared"

@@ -1,8 +1,7 @@
 """A ledger moves from one installation to another: nothing is lost or done twice, and what was known stays true."""
 
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,7 +9,6 @@ from msgspec.structs import replace
 
 from domain.application import LedgerApplication, system_clock
 from domain.commit.decider import Result
-from domain.journal.database import Database
 from domain.journal.shown_positions import read_shown_positions
 from domain.model.accounts import ChangeAccount
 from domain.model.commands import Command, Outcome
@@ -21,37 +19,17 @@ from domain.model.moves import Arrived
 from domain.model.payouts.attempts import SubmitPayout
 from domain.model.times import later
 from domain.placement import copies, mover
-from domain.placement.installations import Installation
-from domain.placement.mover import Mover, Progress
 from domain.placement.moves import CannotMove
-from projections.audit import differences, one_instant, violations
+from projections.audit import differences
 from tests.databases import Databases
 from tests.ledgers import CONTEXT, folded, history, open_accounts, outcomes, running, transfer
-from tests.payouts import CLEARING, a_mark, a_request
+from tests.moving import Killed, Places, broken_rules, dying, events_of, shown_positions_of, two_places
+from tests.payouts import a_mark, a_request
 from tests.projecting import await_head, projecting
 
 pytestmark = pytest.mark.integration
 
 STEPS = ("begin", "copy", "compare", "freeze", "rest", "leave", "arrive", "done")
-
-
-class Killed(Exception):
-    """The mover dies here."""
-
-
-@dataclass
-class Places:
-    """Two installations, with an application that runs at each."""
-
-    east: Installation
-    west: Installation
-    at_east: LedgerApplication
-    at_west: LedgerApplication
-
-    def mover(self, tell: Callable[[Progress], None] = lambda progress: None, *, back: bool = False) -> Mover:
-        """Return what moves the ledger main from east to west, or back."""
-        old, new = (self.west, self.east) if back else (self.east, self.west)
-        return Mover("main", old, new, CONTEXT, tell)
 
 
 @pytest.fixture(autouse=True)
@@ -62,51 +40,8 @@ def _no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def places(databases: Databases) -> Iterator[Places]:
-    with (
-        databases.installed() as east,
-        databases.installed() as west,
-        running(east) as at_east,
-        running(west) as at_west,
-    ):
-        yield Places(Installation("east", east), Installation("west", west), at_east, at_west)
-
-
-def events_of(database: Database, ledger: str = "main") -> list[tuple[Any, ...]]:
-    """The events of a ledger as they are stored: stream, version, topic, bytes."""
-    query = (
-        "SELECT originator_id, originator_version, topic, state FROM events"
-        " WHERE originator_id LIKE %s ORDER BY notification_id"
-    )
-    with database.connect("test reader") as connection:
-        return connection.execute(query, (f"{ledger}/%",)).fetchall()
-
-
-def shown_positions_of(database: Database, ledger: str = "main") -> list[int]:
-    """Where the events of a ledger are shown, in order."""
-    query = "SELECT notification_id FROM events WHERE originator_id LIKE %s ORDER BY notification_id"
-    with database.connect("test reader") as connection:
-        shown = read_shown_positions(connection, ledger)
-        found = connection.execute(query, (f"{ledger}/%",)).fetchall()
-    assert [shown.own(shown.shown(position)) for (position,) in found] == [position for (position,) in found]
-    return [shown.shown(position) for (position,) in found]
-
-
-def broken_rules(database: Database) -> list[Any]:
-    with database.connect("test audit") as connection, one_instant(connection):
-        return list(violations(connection))
-
-
-def dying(at: str, time: int = 1) -> Callable[[Progress], None]:
-    """Return what the mover tells, and dies of the given time that it comes to a step."""
-    seen = 0
-
-    def tell(progress: Progress) -> None:
-        nonlocal seen
-        seen += progress.step == at
-        if seen == time and progress.step == at:
-            raise Killed
-
-    return tell
+    with two_places(databases) as places:
+        yield places
 
 
 def test_a_ledger_is_written_at_the_new_place_and_refused_at_the_old(places: Places) -> None:
@@ -142,6 +77,7 @@ def every_command(places: Places) -> dict[str, Command]:
     held = replace(transfer("a", "b", 1, key="held"), pending=True, expires_at=later(system_clock(), 3600))
     hold = places.at_east.perform(held).state
     payout = places.at_east.perform(a_request("paid", 1, "alice")).state
+    assert payout.state == "accepted"
     return {
         "open": OpenLedger(CONTEXT, "main", {}),
         "change": ChangeAccount(CONTEXT, "main", "a", metadata={"changed": "yes"}),
@@ -153,7 +89,7 @@ def every_command(places: Places) -> dict[str, Command]:
 
 
 def an_open_ledger(places: Places) -> None:
-    open_accounts(places.at_east, "a", "b", "alice", CLEARING)
+    open_accounts(places.at_east, "a", "b", "alice")
     places.at_east.perform(transfer("a", "alice", 1000))
 
 
@@ -393,7 +329,7 @@ def test_what_cannot_be_moved_is_refused_with_words(places: Places) -> None:
 
 def test_copies_that_differ_are_not_let_go(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     an_open_ledger(places)
-    stored = mover.stored_rows
+    stored = copies.stored_rows
 
     def altered(connection: Any, rows: Any) -> Any:
         return [(*row[:2], row[2].replace("opened", "begun"), *row[3:]) for row in stored(connection, rows)]

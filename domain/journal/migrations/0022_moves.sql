@@ -12,11 +12,13 @@ CREATE TABLE ledger_moves (
 );
 
 -- Where positions of a ledger's events are shown: from `position` on, up to the ledger's next row, an event is shown at
--- `shown` and as many as it stands after. Before its first row they are shown as they are.
+-- `shown` and as many as it stands after. `recorded` says in the same way which position it had where it was recorded.
+-- Before a ledger's first row, positions are shown as they are.
 CREATE TABLE position_ranges (
     ledger text COLLATE "C" NOT NULL,
     position bigint NOT NULL,
     shown bigint NOT NULL,
+    recorded bigint NOT NULL,
     PRIMARY KEY (ledger, position)
 );
 
