@@ -183,8 +183,11 @@ class Endpoint:
         """Return the answer of the installation that holds the ledger, which may have moved a moment ago."""
         try:
             answer = await self._serve(call)
-        except LedgerMoved as refusal:
-            service = scope["service"] = await call.installations.after(refusal, call.service, call.ledger)
+        except LedgerMoved as moved:
+            to = moved.details["installation"]
+            service = scope["service"] = await call.installations.after_move(call.ledger, to, call.service)
+            if service is call.service:
+                raise
             answer = await self._serve(replace(call, service=service))
         return answer._replace(headers={**answer.headers, INSTALLATION: scope["service"].name})
 

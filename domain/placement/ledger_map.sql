@@ -1,6 +1,9 @@
 -- name: find
 SELECT installation FROM placements WHERE ledger = %(ledger)s;
 
+-- name: newest
+SELECT ledger, installation FROM placements ORDER BY placed_at DESC LIMIT %(limit)s;
+
 -- name: claim
 -- One row, whoever came first. The update changes nothing: it makes the row of another claim visible, even one that was
 -- committed while this one waited for it.
@@ -39,6 +42,3 @@ FROM (
 LEFT JOIN ledger_moves AS moved ON moved.ledger = opened.ledger
 WHERE moved.state IS NULL OR moved.state NOT IN ('left', 'arriving')
 ORDER BY 1;
-
--- name: count
-SELECT installation, count(*) FROM placements GROUP BY installation;
