@@ -115,6 +115,8 @@ class Decider:
         return [self._result(command, batch, read) for command in submission.commands]
 
     def _undoable_results(self, submission: Submission, batch: DecidedBatch, read: Read) -> Sequence[Result]:
+        if fenced := self.fences and self._fenced(submission.commands[0]):
+            return [fenced] * len(submission.commands)
         position = self.position
         results: list[Result] = []
         for command in submission.commands:
@@ -132,9 +134,7 @@ class Decider:
         return [rejected] * len(submission.commands)
 
     def _result(self, command: Command, batch: DecidedBatch, read: Read) -> Result:
-        if self.fences and (fence := self.fences.get(command.ledger)):
-            refusal = fence.refusal()
-            refusal.position = self.position
+        if self.fences and (refusal := self._fenced(command)):
             return refusal
         try:
             decision = command.decide(read, batch.recorded_at)
@@ -146,6 +146,15 @@ class Decider:
         if decision.events:
             self._stage(command, decision.events, batch)
         return Outcome(self.states[decision.stream], bool(decision.events), False, self.position)
+
+    def _fenced(self, command: Command) -> LedgerError | None:
+        """Return the refusal of a command whose ledger is not written here, None if it is."""
+        fence = self.fences.get(command.ledger)
+        if fence is None:
+            return None
+        refusal = fence.refusal()
+        refusal.position = self.position
+        return refusal
 
     def _read_readable(self, stream: str) -> State:
         state = self.states[stream]

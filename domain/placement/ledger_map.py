@@ -5,7 +5,7 @@ that a ledger has left refuses every command for it. Whoever is refused forgets 
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from psycopg import Connection
 
@@ -56,34 +56,31 @@ class LedgerMap:
         return installation
 
 
-def move(connection: Connection[Any], ledger: str, installation: str) -> None:
-    """Record in home's map that another installation holds a ledger. Raises `KeyError` if the map does not have it."""
-    if _SQL["move"].row(connection, {"ledger": ledger, "installation": installation}) is None:
-        raise KeyError(ledger)
-
-
-class Held(NamedTuple):
-    """A ledger that an installation holds, and whether it has arrived there from another."""
-
-    ledger: str
-    has_arrived: bool
-
-
-def held(connection: Connection[Any]) -> Sequence[Held]:
+def held(connection: Connection[Any]) -> Sequence[str]:
     """Return the ledgers that an installation holds, by its own journal."""
-    return _SQL["held"].rows(connection, into=Held)
+    return [ledger for (ledger,) in _SQL["held"].rows(connection)]
 
 
-def enter(home: Connection[Any], installation: str, ledgers: Sequence[Held]) -> None:
+def arrived(connection: Connection[Any]) -> Sequence[str]:
+    """Return the ledgers that an installation holds because they moved there, by its own journal."""
+    return [ledger for (ledger,) in _SQL["arrived"].rows(connection)]
+
+
+def take(home: Connection[Any], installation: str, ledgers: Sequence[str]) -> None:
+    """Record in home's map that ledgers have moved to an installation, from whichever the map gives them to.
+
+    The installation's journal outweighs the map, whose change may have been cut off.
+    """
+    _SQL["take"].run(home, {"installation": installation, "ledgers": list(ledgers)})
+
+
+def enter(home: Connection[Any], installation: str, ledgers: Sequence[str]) -> None:
     """Enter the ledgers that an installation holds into home's map.
 
-    One that has arrived there is taken from whichever installation the map gives it to. Raises `LedgersConflict` if the
-    map gives another of them to another installation. Then none is entered.
+    Raises `LedgersConflict` if the map gives one of them to another installation. Then none is entered.
     """
-    of = {"installation": installation, "ledgers": [each.ledger for each in ledgers]}
-    arrived = [each.ledger for each in ledgers if each.has_arrived]
+    of = {"installation": installation, "ledgers": list(ledgers)}
     with home.transaction():
-        _SQL["arrive"].run(home, {"installation": installation, "ledgers": arrived})
         _SQL["enter"].run(home, of)
         if others := _SQL["elsewhere"].rows(home, of):
             named = ", ".join(f"{ledger} (in {installation} and {other})" for ledger, other in others[:5])

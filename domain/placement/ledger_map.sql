@@ -11,10 +11,6 @@ INSERT INTO placements (ledger, installation) VALUES (%(ledger)s, %(installation
 ON CONFLICT (ledger) DO UPDATE SET ledger = excluded.ledger
 RETURNING installation;
 
--- name: move
-UPDATE placements SET installation = %(installation)s, placed_at = clock_timestamp() WHERE ledger = %(ledger)s
-RETURNING ledger;
-
 -- name: enter
 INSERT INTO placements (ledger, installation) SELECT unnest(%(ledgers)s::text[]), %(installation)s
 ON CONFLICT (ledger) DO NOTHING;
@@ -25,20 +21,18 @@ SELECT ledger, installation FROM placements
 WHERE ledger = ANY (%(ledgers)s::text[]) AND installation <> %(installation)s
 ORDER BY ledger;
 
--- name: arrive
--- What an installation's journal says of an arrival outweighs the map, whose change may have been cut off.
+-- name: held
+-- The ledgers that an installation's journal has opened, but for those that have left or not yet arrived.
+SELECT substring(originator_id FROM 1 FOR length(originator_id) - length('/ledger')) AS opened
+FROM stored_events WHERE topic = 'ledger.opened'
+EXCEPT SELECT ledger FROM absent_ledgers ORDER BY opened;
+
+-- name: arrived
+SELECT ledger FROM ledger_moves AS m
+WHERE state NOT IN ('left', 'arriving') AND EXISTS (SELECT FROM position_ranges AS r WHERE r.ledger = m.ledger)
+ORDER BY ledger;
+
+-- name: take
 INSERT INTO placements (ledger, installation) SELECT unnest(%(ledgers)s::text[]), %(installation)s
 ON CONFLICT (ledger) DO UPDATE SET installation = excluded.installation, placed_at = clock_timestamp()
 WHERE placements.installation <> excluded.installation;
-
--- name: held
--- The ledgers that an installation's journal has opened, but for those that have left or not yet arrived. Whether each
--- has arrived from another installation.
-SELECT opened.ledger, moved.state IS NOT NULL AND EXISTS (SELECT FROM position_ranges AS r WHERE r.ledger = opened.ledger)
-FROM (
-    SELECT substring(originator_id FROM 1 FOR length(originator_id) - length('/ledger')) AS ledger
-    FROM stored_events WHERE topic = 'ledger.opened'
-) AS opened
-LEFT JOIN ledger_moves AS moved ON moved.ledger = opened.ledger
-WHERE moved.state IS NULL OR moved.state NOT IN ('left', 'arriving')
-ORDER BY 1;

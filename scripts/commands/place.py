@@ -200,8 +200,7 @@ def _wait_for_read_models(connection: Any) -> None:
 
 def _enter(placed: "Sequence[Installation]", ledger: str, name: str) -> None:
     """Enter where the ledger is into home's map. API processes that know the old place are told by it."""
-    from domain.placement.ledger_map import LedgerMap, move
+    from domain.placement.ledger_map import take
 
     with placed[0].database.connect("tallystick place") as home:
-        LedgerMap().claim(home, ledger, name)  # where the map does not have it
-        move(home, ledger, name)
+        take(home, name, [ledger])

@@ -73,7 +73,8 @@ def fill(ledger: LedgerApplication, events: int) -> None:
     names = [f"account-{number}" for number in range(ACCOUNTS)]
     open_accounts(ledger, "a", "b", *names)
     for _ in range(events // EVENTS_OF_TRANSFER // AT_ONCE):
-        batch = [transfer(*chance.sample(names, 2), 1) for _ in range(AT_ONCE)]
+        pairs = [chance.sample(names, 2) for _ in range(AT_ONCE)]
+        batch = [transfer(debited, credited, 1) for debited, credited in pairs]
         results: Sequence[Result] = ledger.execute(*batch).result()
         assert all(isinstance(result, Outcome) for result in results)
 

@@ -231,8 +231,9 @@ def test_positions_stay_where_they_were_and_go_on_rising(places: Places) -> None
         places.at_west.account_at("main", "b", "2020-01-01T00:00:00.000000Z")
     after = shown.shown(places.at_west.perform(transfer("a", "b", 1)).position)
     assert after > shown_positions_of(places.east.database)[-1]
-    arrived = [event for event in history(places.west.database) if isinstance(event.event, Arrived)]
-    assert shown.shown(arrived[0].position) == arrived[0].event.position + 1
+    (arrived,) = (event for event in history(places.west.database) if isinstance(event.event, Arrived))
+    assert isinstance(arrived.event, Arrived)
+    assert shown.shown(arrived.position) == arrived.event.position + 1
 
 
 def test_a_time_is_found_beside_copies_that_are_older(places: Places) -> None:

@@ -1,6 +1,8 @@
 """A client of a placement does not notice that its ledger moves: answers, positions and cursors stay what they were."""
 
 import json
+import threading
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,11 +11,11 @@ import pytest
 
 from domain.journal.database import Database
 from domain.placement import mover
-from domain.placement.ledger_map import move
+from domain.placement.ledger_map import take
 from domain.placement.mover import Mover
 from tests.ledgers import CONTEXT
 from tests.placements import Placement, beside, placement_on, prepared
-from tests.projecting import await_head
+from tests.projecting import await_head, eventually
 
 pytestmark = pytest.mark.integration
 
@@ -51,7 +53,7 @@ def moved(placement: Placement, old: str = "east", new: str = "west") -> None:
     places = {found.name: found for found in placement.installations}
     Mover("main", places[old], places[new], CONTEXT).run()
     with placement.installations[0].database.connect("test") as home:
-        move(home, "main", new)
+        take(home, new, ["main"])
 
 
 def projected(placement: Placement) -> None:
@@ -156,3 +158,54 @@ def test_a_client_does_not_notice_that_its_ledger_moves(placement: Placement) ->
         assert story(client, [*marks, newest], since)["at " + str(newest)][0]["balance"] == 10
         assert position_of(posted(client, "home again")) > newest
         assert story(client, marks, since) == before
+
+
+def batched(client: httpx2.Client, keys: list[str], mode: str) -> httpx2.Response:
+    entries = [
+        {"account": account, "direction": direction, "amount": 1}
+        for account, direction in (("a", "debit"), ("b", "credit"))
+    ]
+    items = [{"idempotency_key": key, "entries": entries} for key in keys]
+    return client.post(f"{MAIN}/transactions/batch", json={"mode": mode, "transactions": items})
+
+
+def test_requests_during_a_move_are_answered_or_told_to_wait(placement: Placement) -> None:
+    stopping = threading.Event()
+    seen: Counter[tuple[int, str]] = Counter()
+    acknowledged: list[str] = []
+
+    def post() -> None:
+        with placement.client() as client:
+            number = 0
+            while not stopping.is_set():
+                key, mode = f"key-{number}", ("independent", "atomic")[number % 2]
+                keys = [key] if number % 3 else [f"{key}-1", f"{key}-2"]
+                answer = posted(client, key) if number % 3 else batched(client, keys, mode)
+                seen[answer.status_code, answer.json().get("code", "")] += 1
+                if answer.status_code in (200, 201):
+                    acknowledged.extend(keys)
+                    number += 1
+                    stopping.wait(0.01)
+                else:
+                    assert answer.headers["Retry-After"] == "1"
+                    stopping.wait(0.05)
+
+    with placement.client() as client:
+        opened(client, "main", "east", "a", "b")
+        thread = threading.Thread(target=post)
+        thread.start()
+        try:
+            moved(placement)
+            after = len(acknowledged)
+            eventually(lambda: len(acknowledged) > after + 10 or not thread.is_alive())
+        finally:
+            stopping.set()
+            thread.join()
+        assert set(seen) <= {(201, ""), (200, ""), (503, "ledger_moving")}
+        assert client.get(f"{MAIN}/accounts/b").json()["balance"] == len(acknowledged)
+        again = [
+            posted(client, key).headers.get("Idempotent-Replayed")
+            for key in acknowledged
+            if "-" not in key[4:]
+        ]
+        assert set(again) == {"true"}
