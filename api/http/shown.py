@@ -18,6 +18,7 @@ from projections.errors import ProjectionBehind
 
 Map = Callable[[int], int]
 Asked = TypeVar("Asked", bound=BaseModel)
+Told = TypeVar("Told", bound=Answer | Streamed)
 
 PARAMETERS = ("min_position", "at_position", "after")
 """The query parameters that are positions."""
@@ -46,7 +47,7 @@ def mapped_place(place: Any, to: Map) -> Any:
     return place
 
 
-def shown_answer(answer: Answer | Streamed, positions: ShownPositions) -> Answer | Streamed:
+def shown_answer(answer: Told, positions: ShownPositions) -> Told:
     """Return an answer with the positions that the ledger shows."""
     headers = _shown_headers(answer.headers, positions.shown)
     if isinstance(answer, Streamed):

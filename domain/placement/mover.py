@@ -118,21 +118,25 @@ class Mover:
             yield old, new
 
     def _take_over(self, old: Connection[Any], new: Connection[Any], now: Standing | None) -> None:
-        """Bring everything to the new place, and let the ledger go from the old one."""
+        """Bring everything to the new place, and let the ledger go from the old one.
+
+        If a move was cut off while writes were refused, they are taken again first: comparing all may take long.
+        """
         self._report(old, "begin")
+        if now and now.state == "frozen" and now.installation == self._new_place.name:
+            moves.cancel(old, self._ledger, self._context)
         moves.begin_leaving(old, self._ledger, self._new_place.name)
         moves.begin_arriving(new, self._ledger, self._old_place.name, self._context)
         arriving_since = monotonic()
         of_old, of_new = LedgerTree(old, self._ledger), LedgerTree(new, self._ledger)
-        if now is None or now.state != "frozen":
-            self._catch_up(old, new, of_old, of_new)
-            self._take_snapshots(new, of_new)
-            self._prepared(new)
-            self._catch_up(old, new, of_old, of_new)
-            sleep(max(0.0, arriving_since + KNOWN_SECONDS - monotonic()))
-            self._report(old, "freeze")
-            self._frozen_at = monotonic()
-            moves.freeze(old, self._ledger, self._new_place.name, self._context)
+        self._catch_up(old, new, of_old, of_new)
+        self._take_snapshots(new, of_new)
+        self._prepared(new)
+        sleep(max(0.0, arriving_since + KNOWN_SECONDS - monotonic()))
+        self._catch_up(old, new, of_old, of_new)
+        self._report(old, "freeze")
+        self._frozen_at = monotonic()
+        moves.freeze(old, self._ledger, self._new_place.name, self._context)
         self._report(old, "rest")
         digest = self._copied_and_compared(old, new, of_old, of_new)
         self._report(old, "leave")

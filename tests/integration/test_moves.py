@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from domain.placement import copies, mover
 from domain.placement.moves import CannotMove
 from projections.audit import differences
 from tests.databases import Databases
+from tests.integration.exporting import exported, run, seal_all, verified
 from tests.ledgers import CONTEXT, folded, history, open_accounts, outcomes, running, transfer
 from tests.moving import Killed, Places, broken_rules, dying, events_of, shown_positions_of, two_places
 from tests.payouts import a_mark, a_request
@@ -339,3 +341,24 @@ def test_copies_that_differ_are_not_let_go(places: Places, monkeypatch: pytest.M
     with pytest.raises(mover.Differs):
         places.mover().run()
     places.at_east.perform(transfer("a", "b", 1))
+
+
+def test_exports_of_both_places_are_verified_and_only_the_old_one_is_imported(
+    places: Places, databases: Databases, tmp_path: Path
+) -> None:
+    an_open_ledger(places)
+    places.at_west.perform(OpenLedger(CONTEXT, "other", {}))
+    places.mover().run()
+    places.at_west.perform(transfer("a", "b", 1))
+    files = {}
+    for place in (places.east, places.west):
+        seal_all(place.database)
+        files[place.name] = tmp_path / f"{place.name}.ndjson"
+        files[place.name].write_bytes(exported(place.database))
+        assert verified(files[place.name]) == (0, {})
+    with databases.empty() as empty:
+        refused = run("import", files["west"], database=empty)
+        assert (refused.exit_code, "restore a backup" in refused.output) == (3, True)
+        assert run("import", files["east"], database=empty).exit_code == 0
+        with running(empty) as restored, pytest.raises(LedgerMoved):
+            restored.perform(transfer("a", "b", 1))

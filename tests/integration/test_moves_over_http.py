@@ -156,7 +156,7 @@ def test_a_client_does_not_notice_that_its_ledger_moves(placement: Placement) ->
         moved(placement, "west", "east")
         projected(placement)
         assert story(client, [*marks, newest], since)["at " + str(newest)][0]["balance"] == 10
-        assert position_of(posted(client, "home again")) > newest
+        assert position_of(posted(client, "home-again")) > newest
         assert story(client, marks, since) == before
 
 
