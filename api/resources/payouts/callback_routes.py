@@ -12,7 +12,8 @@ from api.problems import InvalidShape, PathNotFound
 from api.resources.payouts import examples
 from api.resources.payouts.callback_schemas import CallbackRequest
 from api.security.callback_signatures import MESSAGE_ID
-from domain.model.errors import InvalidRequest, LedgerNotFound, PayoutNotFound
+from api.service.service import Service
+from domain.model.errors import InvalidRequest, LedgerMoved, LedgerNotFound, PayoutNotFound
 from domain.model.events import Context
 from domain.model.payouts.payout import Payout
 from domain.model.payouts.reports import RecordReport
@@ -41,14 +42,27 @@ async def receive_callback(call: Call[NoQuery, CallbackRequest]) -> Answer:
     stuck. The answer comes once the report is durable.
     """
     callback = _read(call)
-    seen = await _payout(call, callback.key)
+    ledger = callback.key.partition(".")[0]
+    if not is_ledger_name(ledger):
+        raise PayoutNotFound
+    service = await call.installations.of(ledger)
+    try:
+        await _record(call, service, callback)
+    except LedgerMoved as moved:
+        to = moved.details["installation"]
+        await _record(call, await call.installations.after_move(ledger, to, service), callback)
+    return Answer(204)
+
+
+async def _record(call: Call[NoQuery, CallbackRequest], service: Service, callback: Callback) -> None:
+    """Record a report where the payout's ledger is."""
+    seen = await _payout(call, service, callback.key)
     context = Context(call.caller.name, seen.correlation_id, _trace(seen, call.context.traceparent))
     message_id = call.headers[MESSAGE_ID].decode("latin-1")
     report = RecordReport(
         context, seen, new_nonce(), source="callback", report=callback.report, message_id=message_id
     )
-    await call.service.writer.perform(report)
-    return Answer(204)
+    await service.writer.perform(report)
 
 
 def _read(call: Call[NoQuery, CallbackRequest]) -> Callback:
@@ -60,17 +74,15 @@ def _read(call: Call[NoQuery, CallbackRequest]) -> Callback:
         raise InvalidRequest("/data", str(error)) from None
 
 
-async def _payout(call: Call[NoQuery, CallbackRequest], provider_key: str) -> Payout:
+async def _payout(call: Call[NoQuery, CallbackRequest], service: Service, provider_key: str) -> Payout:
     """Return the payout with a provider's key, as it was accepted, so that its number of callbacks does not matter.
 
     Raises `PayoutNotFound` if the provider was never given that key.
     """
     ledger, _, rest = provider_key.partition(".")
     payout_id = rest.partition(".")[0]
-    if not is_ledger_name(ledger):
-        raise PayoutNotFound
     try:
-        payout, _ = await call.service.read(call.service.ledger.payout_as_accepted, ledger, payout_id)
+        payout, _ = await service.read(service.ledger.payout_as_accepted, ledger, payout_id)
     except (LedgerNotFound, PayoutNotFound):  # the answer is the same, whatever is wrong with the key
         raise PayoutNotFound from None
     if (payout.provider, payout.provider_key) != (call.path_params["provider"], provider_key):
